@@ -1,0 +1,44 @@
+//! imgforge turns a recipe into an OCI image in which every framework shares one system CUDA.
+//!
+//! A build is a chain of values; nothing is written before everything is decided:
+//!
+//! ```text
+//! recipe text ─ recipe::parse ─► Recipe ────┐
+//! base        ─ base ──────────► BaseInventory ─► resolve ─► Resolution ─► plan ─► Plan
+//!                                                                                   │
+//!                        Destination ◄─ Image ◄─ image::assemble ◄─ Layer… ◄─ layer::write
+//! ```
+//!
+//! The modules, in the order of the pipeline:
+//!
+//! * stages: [`recipe`], [`base`], [`resolve`], [`plan`], [`layer`], [`image`], [`destination`],
+//!   told in one place by [`pipeline`];
+//! * words, one file per specification or format, importing nothing of the crate: [`oci`],
+//!   [`pypa`], [`cuda`], [`elf`], [`debian`];
+//! * outside, the only code that does IO beside `layer` and `destination`: [`store`], [`net`].
+//!
+//! Invariants every module keeps:
+//!
+//! * The same recipe, base and index state give the same bytes, with any number of threads.
+//! * A [`oci::Digest`] is made only by hashing or parsing; a blob opened from the store was verified.
+//! * No layer, wheel or package is ever held in memory.
+//! * Nothing downloaded is trusted before its hash is checked; archive paths cannot leave their root.
+//! * Nothing from the image is executed on the host.
+//! * Decisions (`recipe`, `base`, `resolve`, `plan`, `image`) do no IO, and carry their reasons as data.
+
+pub mod base;
+pub mod cli;
+pub mod cuda;
+pub mod debian;
+pub mod destination;
+pub mod elf;
+pub mod image;
+pub mod layer;
+pub mod net;
+pub mod oci;
+pub mod pipeline;
+pub mod plan;
+pub mod pypa;
+pub mod recipe;
+pub mod resolve;
+pub mod store;

@@ -1,0 +1,9 @@
+//! OCI words: digests, descriptors, manifests and the layer tar.
+//!
+//! <https://github.com/opencontainers/image-spec>
+
+mod digest;
+mod entry;
+
+pub use digest::{Digest, DigestError, Hasher};
+pub use entry::{Entry, EntryKind};

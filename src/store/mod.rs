@@ -1,0 +1,189 @@
+//! The store: blobs by digest, and small records of what was learned, shared by every build of a user.
+//!
+//! ```text
+//! blobs/sha256/<hex>       verified when written; an OCI layout's own form
+//! records/<kind>/<hex>     JSON, keyed by the digest of what it was made from
+//! tmp/                     files being written; nothing in it is ever read as a blob
+//! ```
+//!
+//! A file appears under `blobs` or `records` by one rename of a finished file, so that `kill -9` and
+//! builds at the same time leave nothing half-written visible.
+#![allow(clippy::disallowed_methods, reason = "the store is where blobs meet the file system")]
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tempfile::NamedTempFile;
+
+use crate::oci::{Digest, Hasher};
+
+/// A directory of blobs and records.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// Why the store could not keep or give something.
+#[derive(Debug, thiserror::Error)]
+#[error("could not {action} `{path}` in the store")]
+pub struct StoreError {
+    action: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl StoreError {
+    fn new(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self { action, path, source }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self.source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Some("free some space, or point IMGFORGE_CACHE_DIR at a file system with more of it".into())
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Some("point IMGFORGE_CACHE_DIR at a directory you may write to".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Store {
+    /// Opens the store at `root`, making it when it is missing.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let store = Self { root: root.into() };
+        for directory in ["blobs/sha256", "records", "tmp"] {
+            let path = store.root.join(directory);
+            fs::create_dir_all(&path).map_err(StoreError::new("create", path))?;
+        }
+        Ok(store)
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the blob `digest` is, or would be.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// The size of the blob `digest`, or `None` when the store does not have it.
+    pub fn blob_size(&self, digest: &Digest) -> Option<u64> {
+        fs::metadata(self.blob_path(digest)).ok().map(|metadata| metadata.len())
+    }
+
+    /// Opens a blob for reading.
+    pub fn open_blob(&self, digest: &Digest) -> Result<File, StoreError> {
+        let path = self.blob_path(digest);
+        File::open(&path).map_err(StoreError::new("open", path))
+    }
+
+    /// Starts a blob whose digest is not known yet.
+    pub fn new_blob(&self) -> Result<BlobWriter, StoreError> {
+        let path = self.root.join("tmp");
+        let file = NamedTempFile::with_prefix_in("blob-", &path).map_err(StoreError::new("write", path))?;
+        Ok(BlobWriter {
+            store: self.clone(),
+            file: BufWriter::with_capacity(1 << 20, file),
+            hasher: Hasher::default(),
+            size: 0,
+        })
+    }
+
+    /// Stores bytes that are at hand.
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        if self.blob_size(&digest).is_none() {
+            let mut blob = self.new_blob()?;
+            blob.write_all(bytes).map_err(StoreError::new("write", self.blob_path(&digest)))?;
+            blob.finish()?;
+        }
+        Ok(digest)
+    }
+
+    /// Where an interrupted download of `digest` waits to be resumed.
+    pub fn partial_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("tmp").join(format!("partial-{}", digest.hex()))
+    }
+
+    /// Makes the file at `path`, whose content was just verified to be `digest`, the blob `digest`.
+    pub fn adopt(&self, path: &Path, digest: &Digest) -> Result<(), StoreError> {
+        let target = self.blob_path(digest);
+        fs::rename(path, &target).map_err(StoreError::new("write", target))
+    }
+
+    /// A scratch file that disappears with its handle.
+    pub fn scratch(&self) -> Result<File, StoreError> {
+        let path = self.root.join("tmp");
+        tempfile::tempfile_in(&path).map_err(StoreError::new("write", path))
+    }
+
+    /// The record of `kind` made from `key`; `None` when there is none, or it is of another format.
+    pub fn record<T: DeserializeOwned>(&self, kind: &str, key: &Digest) -> Option<T> {
+        let bytes = fs::read(self.record_path(kind, key)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Keeps `record`, made from `key`, for the next build.
+    pub fn put_record<T: Serialize>(&self, kind: &str, key: &Digest, record: &T) -> Result<(), StoreError> {
+        let path = self.record_path(kind, key);
+        let directory = self.root.join("records").join(kind);
+        let write = || {
+            fs::create_dir_all(&directory)?;
+            let mut file = NamedTempFile::with_prefix_in("record-", self.root.join("tmp"))?;
+            file.write_all(&serde_json::to_vec(record)?)?;
+            file.persist(&path).map_err(|error| error.error)?;
+            Ok(())
+        };
+        write().map_err(StoreError::new("write", &path))
+    }
+
+    fn record_path(&self, kind: &str, key: &Digest) -> PathBuf {
+        self.root.join("records").join(kind).join(key.hex())
+    }
+}
+
+/// A blob being written: hashed on its way, visible only once finished.
+pub struct BlobWriter {
+    store: Store,
+    file: BufWriter<NamedTempFile>,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl BlobWriter {
+    /// Makes the blob visible under its digest.
+    pub fn finish(self) -> Result<(Digest, u64), StoreError> {
+        let digest = self.hasher.finish();
+        let path = self.store.blob_path(&digest);
+        let file = self
+            .file
+            .into_inner()
+            .map_err(|error| error.into_error())
+            .map_err(StoreError::new("write", &path))?;
+        file.as_file().sync_data().map_err(StoreError::new("write", &path))?;
+        file.persist(&path).map_err(|error| error.error).map_err(StoreError::new("write", &path))?;
+        Ok((digest, self.size))
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
