@@ -1,1 +1,11 @@
-//! (being written)
+//! CUDA words: the names of components, the wheels that carry them, and where NVIDIA's own layout puts their files.
+//!
+//! Names only: versions and needs are read from metadata and ELF, because tables of them rot.
+
+mod component;
+mod framework;
+mod layout;
+
+pub use component::{Component, ComponentWheel};
+pub use framework::{CudaExtra, cuda_extras};
+pub use layout::{Machine, Toolkit};

@@ -4,6 +4,7 @@
 
 mod digest;
 mod entry;
+pub mod tar;
 
 pub use digest::{Digest, DigestError, Hasher};
 pub use entry::{Entry, EntryKind};

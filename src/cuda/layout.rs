@@ -1,0 +1,100 @@
+//! NVIDIA's layout of a toolkit: `/usr/local/cuda-X.Y` with `targets/<machine>-linux/{lib,include}`, `bin` and `nvvm`.
+//!
+//! <https://docs.nvidia.com/cuda/cuda-installation-guide-linux/>
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A processor architecture that CUDA serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Machine {
+    X86_64,
+    Aarch64,
+}
+
+impl Machine {
+    /// The name of the toolkit's directory below `targets`.
+    pub fn target(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64-linux",
+            Self::Aarch64 => "sbsa-linux",
+        }
+    }
+}
+
+/// One toolkit's tree in an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Toolkit {
+    /// `(12, 5)` for CUDA 12.5.
+    pub version: (u32, u32),
+    pub machine: Machine,
+}
+
+impl fmt::Display for Toolkit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.version.0, self.version.1)
+    }
+}
+
+impl Toolkit {
+    /// Its directory, relative to the image's root: `usr/local/cuda-12.5`.
+    pub fn root(&self) -> String {
+        format!("usr/local/cuda-{self}")
+    }
+
+    /// Where its libraries are, relative to the image's root.
+    pub fn library_directory(&self) -> String {
+        format!("{}/targets/{}/lib", self.root(), self.machine.target())
+    }
+
+    /// Where the toolkit keeps a file that a component's wheel has at `wheel_path`, relative to the image's root.
+    ///
+    /// Wheels keep their files below `nvidia/<name>` or `<name>`, in directories named as the toolkit's. The Python
+    /// packages around them have no place in a toolkit: `None`.
+    pub fn place(&self, distribution: &str, wheel_path: &str) -> Option<String> {
+        let root = self.root();
+        let mut parts = wheel_path.split('/');
+        let mut above = 0;
+        while let Some(part) = parts.next() {
+            let rest = || parts.clone().collect::<Vec<_>>().join("/");
+            match part {
+                "lib" | "lib64" if above > 0 => {
+                    return Some(format!("{}/{}", self.library_directory(), rest()));
+                }
+                "include" if above > 0 => {
+                    return Some(format!("{root}/targets/{}/include/{}", self.machine.target(), rest()));
+                }
+                "bin" | "nvvm" if above > 0 => return Some(format!("{root}/{part}/{}", rest())),
+                _ if part.ends_with(".py") || part.ends_with(".pyi") || part == "py.typed" => return None,
+                _ => above += 1,
+            }
+        }
+        Some(format!("{root}/share/doc/{distribution}/{wheel_path}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(wheel_path: &str, expected: Option<&str>) {
+        let toolkit = Toolkit { version: (12, 5), machine: Machine::X86_64 };
+        let placed = toolkit.place("nvidia-demo-cu12", wheel_path);
+        assert_eq!(placed.as_deref(), expected.map(|path| format!("usr/local/cuda-12.5/{path}")).as_deref());
+    }
+
+    #[test]
+    fn wheels_are_laid_out_as_nvidia_does() {
+        check("nvidia/cublas/lib/libcublas.so.12", Some("targets/x86_64-linux/lib/libcublas.so.12"));
+        check("nvidia/cublas/include/cublas.h", Some("targets/x86_64-linux/include/cublas.h"));
+        check("nvidia/cuda_nvcc/bin/ptxas", Some("bin/ptxas"));
+        check("nvidia/cuda_nvcc/nvvm/libdevice/libdevice.10.bc", Some("nvvm/libdevice/libdevice.10.bc"));
+        check("nvidia/cuda_nvcc/nvvm/bin/cicc", Some("nvvm/bin/cicc"));
+        check("nvidia/cu13/lib/libcudart.so.13", Some("targets/x86_64-linux/lib/libcudart.so.13"));
+        check("cusparselt/lib/libcusparseLt.so.0", Some("targets/x86_64-linux/lib/libcusparseLt.so.0"));
+        check("nvidia/cublas/LICENSE", Some("share/doc/nvidia-demo-cu12/nvidia/cublas/LICENSE"));
+        check("nvidia/cublas/__init__.py", None);
+        check("nvidia/__init__.py", None);
+    }
+}

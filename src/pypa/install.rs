@@ -1,0 +1,386 @@
+//! Installing a wheel, as data: where each of its members goes, and what an installer adds.
+//!
+//! <https://packaging.python.org/en/latest/specifications/binary-distribution-format/#installing-a-wheel-distribution-1-0-py32-none-any-whl>
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::entry_points::{self, EntryPointError};
+use super::record::{self, Row};
+use super::scheme::{InstallScheme, relative};
+
+/// Who `INSTALLER` says installed a distribution.
+const INSTALLER: &[u8] = b"imgforge\n";
+
+/// What a wheel has in it: its members' names and modes, and the text of those that say how to install it.
+#[derive(Debug, Clone)]
+pub struct WheelContents {
+    pub members: Vec<Member>,
+    /// The name of the `.dist-info` directory.
+    pub dist_info: String,
+    /// The text of `METADATA`.
+    pub metadata: String,
+    /// The text of `WHEEL`.
+    pub wheel: String,
+    /// The rows of `RECORD`, and a row for every member that it should have listed and did not.
+    pub record: Vec<Row>,
+    /// The text of `entry_points.txt`, where there is one.
+    pub entry_points: String,
+    /// The content of the members below `.data/scripts` that begin with `#!python`, by their index.
+    pub placeholder_scripts: BTreeMap<usize, Vec<u8>>,
+}
+
+/// A file in a wheel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// As in the wheel, `/` between components, no `.` or `..`.
+    pub path: String,
+    /// Size in bytes once inflated.
+    pub size: u64,
+    /// Whether any of the execute bits is set.
+    pub executable: bool,
+}
+
+/// What the plan decided about one wheel's installation.
+pub struct Choices<'a> {
+    pub scheme: &'a InstallScheme,
+    /// The recipe names it, so that `REQUESTED` is written.
+    pub requested: bool,
+    /// The `METADATA` to write where it differs from the wheel's.
+    pub metadata: Option<String>,
+    /// Where a member outside `.dist-info` and `.data` goes.
+    pub relocate: &'a dyn Fn(&str) -> Place,
+}
+
+/// Where a member of the wheel's root goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Into site-packages, as in the wheel.
+    SitePackages,
+    /// To this path, relative to the image's root.
+    At(String),
+    /// To this path, with a symbolic link `link` beside it that points to it.
+    Linked { path: String, link: String },
+    /// Nowhere.
+    Dropped,
+}
+
+/// A file of the installed distribution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstalledFile {
+    /// Relative to the image's root.
+    pub path: String,
+    pub mode: u32,
+    pub content: Content,
+}
+
+/// What an [`InstalledFile`] holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// The member of the wheel with this index.
+    Member(usize),
+    Bytes(Vec<u8>),
+    /// A symbolic link to this target.
+    Link(String),
+}
+
+/// Why a wheel cannot be installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    #[error("WHEEL says version {version} of the wheel format; imgforge knows version 1")]
+    Version { version: String },
+    #[error("`{path}` is in `.data/{scheme}`, which no install scheme has")]
+    Scheme { path: String, scheme: String },
+    #[error("`{path}` would be installed twice")]
+    Twice { path: String },
+    #[error("`{path}` is not listed with a hash in RECORD")]
+    Unlisted { path: String },
+    #[error(transparent)]
+    EntryPoints(#[from] EntryPointError),
+}
+
+/// Decides every file of the installed distribution, sorted by path.
+pub fn install(wheel: &WheelContents, choices: &Choices<'_>) -> Result<Vec<InstalledFile>, InstallError> {
+    check_version(&wheel.wheel)?;
+    let scheme = choices.scheme;
+    let site_packages = if root_is_purelib(&wheel.wheel) { &scheme.purelib } else { &scheme.platlib };
+    let listed: BTreeMap<&str, &Row> = wheel.record.iter().map(|row| (row.path.as_str(), row)).collect();
+
+    let mut installation = Installation { site_packages, files: Vec::new(), rows: Vec::new() };
+    for (index, member) in wheel.members.iter().enumerate() {
+        place_member(wheel, choices, &listed, &mut installation, index, member)?;
+    }
+    for script in entry_points::scripts(&wheel.entry_points, scheme.version)? {
+        let content = script.launcher(&scheme.interpreter).into_bytes();
+        installation.add_bytes(format!("{}/{}", scheme.scripts, script.name), 0o755, content);
+    }
+    let dist_info = format!("{site_packages}/{}", wheel.dist_info);
+    installation.add_bytes(format!("{dist_info}/INSTALLER"), 0o644, INSTALLER.to_vec());
+    if choices.requested {
+        installation.add_bytes(format!("{dist_info}/REQUESTED"), 0o644, Vec::new());
+    }
+    installation.finish(&format!("{dist_info}/RECORD"))
+}
+
+/// The `.dist-info` directory among a wheel's paths; `None` when there is not exactly one.
+pub fn find_dist_info<'a>(paths: impl Iterator<Item = &'a str>) -> Option<String> {
+    let found: BTreeSet<&str> = paths
+        .filter_map(|path| path.split_once('/'))
+        .map(|(top, _)| top)
+        .filter(|top| top.ends_with(".dist-info"))
+        .collect();
+    match found.len() {
+        1 => found.first().map(|name| (*name).to_owned()),
+        _ => None,
+    }
+}
+
+fn place_member(
+    wheel: &WheelContents,
+    choices: &Choices<'_>,
+    listed: &BTreeMap<&str, &Row>,
+    installation: &mut Installation<'_>,
+    index: usize,
+    member: &Member,
+) -> Result<(), InstallError> {
+    let scheme = choices.scheme;
+    let mode = if member.executable { 0o755 } else { 0o644 };
+    let row = || {
+        let row = listed.get(member.path.as_str()).filter(|row| !row.hash.is_empty());
+        row.map(|row| (*row).clone()).ok_or_else(|| InstallError::Unlisted { path: member.path.clone() })
+    };
+    let (top, rest) = member.path.split_once('/').unwrap_or(("", &member.path));
+    if top == wheel.dist_info {
+        let path = format!("{}/{}", installation.site_packages, member.path);
+        match (rest, &choices.metadata) {
+            ("RECORD" | "INSTALLER" | "REQUESTED" | "RECORD.jws" | "RECORD.p7s" | "direct_url.json", _) => {}
+            ("METADATA", Some(metadata)) => installation.add_bytes(path, mode, metadata.clone().into_bytes()),
+            _ => installation.add_member(path, mode, index, row()?),
+        }
+    } else if top
+        .strip_suffix(".data")
+        .is_some_and(|name| wheel.dist_info.strip_suffix(".dist-info") == Some(name))
+    {
+        let (key, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        let unknown = || InstallError::Scheme { path: member.path.clone(), scheme: key.to_owned() };
+        let distribution = wheel.dist_info.split('-').next().unwrap_or_default();
+        let directory = match key {
+            "purelib" => scheme.purelib.clone(),
+            "platlib" => scheme.platlib.clone(),
+            "scripts" => scheme.scripts.clone(),
+            "headers" => format!("{}/{distribution}", scheme.include),
+            "data" => scheme.data.clone(),
+            _ => return Err(unknown()),
+        };
+        let path = format!("{directory}/{rest}");
+        match (key, wheel.placeholder_scripts.get(&index)) {
+            ("scripts", Some(script)) => {
+                installation.add_bytes(path, 0o755, with_interpreter(script, &scheme.interpreter));
+            }
+            ("scripts", None) => installation.add_member(path, 0o755, index, row()?),
+            _ => installation.add_member(path, mode, index, row()?),
+        }
+    } else {
+        match (choices.relocate)(&member.path) {
+            Place::Dropped => {}
+            Place::SitePackages => {
+                installation.add_member(
+                    format!("{}/{}", installation.site_packages, member.path),
+                    mode,
+                    index,
+                    row()?,
+                );
+            }
+            Place::At(path) => installation.add_member(path, mode, index, row()?),
+            Place::Linked { path, link } => {
+                let target = path.rsplit('/').next().unwrap_or(&path).to_owned();
+                installation.add_link(link, target);
+                installation.add_member(path, mode, index, row()?);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What was decided so far.
+struct Installation<'a> {
+    site_packages: &'a str,
+    files: Vec<InstalledFile>,
+    rows: Vec<Row>,
+}
+
+impl Installation<'_> {
+    fn add_member(&mut self, path: String, mode: u32, index: usize, listed: Row) {
+        self.rows.push(Row { path: relative(self.site_packages, &path), ..listed });
+        self.files.push(InstalledFile { path, mode, content: Content::Member(index) });
+    }
+
+    fn add_bytes(&mut self, path: String, mode: u32, content: Vec<u8>) {
+        self.rows.push(Row::of(relative(self.site_packages, &path), &content));
+        self.files.push(InstalledFile { path, mode, content: Content::Bytes(content) });
+    }
+
+    fn add_link(&mut self, path: String, target: String) {
+        self.rows.push(Row::bare(relative(self.site_packages, &path)));
+        self.files.push(InstalledFile { path, mode: 0o777, content: Content::Link(target) });
+    }
+
+    fn finish(mut self, record: &str) -> Result<Vec<InstalledFile>, InstallError> {
+        self.rows.push(Row::bare(relative(self.site_packages, record)));
+        let content = Content::Bytes(record::write(self.rows).into_bytes());
+        self.files.push(InstalledFile { path: record.to_owned(), mode: 0o644, content });
+        self.files.sort_by(|a, b| a.path.cmp(&b.path));
+        match self.files.windows(2).find(|pair| pair[0].path == pair[1].path) {
+            Some(pair) => Err(InstallError::Twice { path: pair[0].path.clone() }),
+            None => Ok(self.files),
+        }
+    }
+}
+
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(key, _)| key.trim().eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
+}
+
+fn check_version(wheel: &str) -> Result<(), InstallError> {
+    let version = field(wheel, "Wheel-Version").unwrap_or("(none)");
+    if version.split('.').next() == Some("1") {
+        Ok(())
+    } else {
+        Err(InstallError::Version { version: version.to_owned() })
+    }
+}
+
+fn root_is_purelib(wheel: &str) -> bool {
+    field(wheel, "Root-Is-Purelib").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+/// The script with its `#!python` line replaced.
+fn with_interpreter(script: &[u8], interpreter: &str) -> Vec<u8> {
+    let end = script.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+    let rest = end.map_or(&[][..], |end| &script[end + 1..]);
+    [b"#!", interpreter.as_bytes(), b"\n", rest].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wheel(paths: &[&str]) -> WheelContents {
+        let member =
+            |path: &&str| Member { path: (*path).to_owned(), size: 0, executable: path.ends_with(".bin") };
+        let rows = paths.iter().map(|path| Row::of(*path, b"")).collect();
+        WheelContents {
+            members: paths.iter().map(member).collect(),
+            dist_info: "demo-1.dist-info".into(),
+            metadata: "Name: demo\n".into(),
+            wheel: "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n".into(),
+            record: rows,
+            entry_points: String::new(),
+            placeholder_scripts: BTreeMap::new(),
+        }
+    }
+
+    fn choices<'a>(scheme: &'a InstallScheme, relocate: &'a dyn Fn(&str) -> Place) -> Choices<'a> {
+        Choices { scheme, requested: true, metadata: None, relocate }
+    }
+
+    fn check(
+        wheel: &WheelContents,
+        relocate: &dyn Fn(&str) -> Place,
+        expected: &[(&str, u32)],
+    ) -> Vec<InstalledFile> {
+        let scheme = InstallScheme::debian((3, 11));
+        let files = install(wheel, &choices(&scheme, relocate)).unwrap();
+        let shown: Vec<(&str, u32)> = files
+            .iter()
+            .filter(|file| !file.path.contains(".dist-info/"))
+            .map(|file| (file.path.strip_prefix("usr/local/").unwrap_or(&file.path), file.mode))
+            .collect();
+        assert_eq!(shown, expected);
+        files
+    }
+
+    const KEEP: &dyn Fn(&str) -> Place = &|_| Place::SitePackages;
+
+    #[test]
+    fn every_scheme_has_its_directory() {
+        let wheel = wheel(&[
+            "demo/__init__.py",
+            "demo/tool.bin",
+            "demo-1.data/scripts/run",
+            "demo-1.data/headers/demo.h",
+            "demo-1.data/data/share/demo.txt",
+            "demo-1.data/purelib/extra.py",
+        ]);
+        check(
+            &wheel,
+            KEEP,
+            &[
+                ("bin/run", 0o755),
+                ("include/python3.11/demo/demo.h", 0o644),
+                ("lib/python3.11/dist-packages/demo/__init__.py", 0o644),
+                ("lib/python3.11/dist-packages/demo/tool.bin", 0o755),
+                ("lib/python3.11/dist-packages/extra.py", 0o644),
+                ("share/demo.txt", 0o644),
+            ],
+        );
+    }
+
+    #[test]
+    fn record_lists_what_was_installed_where_it_is() {
+        let mut wheel = wheel(&["demo/lib/libdemo.so.1", "demo/__init__.py", "demo-1.dist-info/METADATA"]);
+        wheel.entry_points = "[console_scripts]\ndemo = demo:main\n".into();
+        let relocate = |path: &str| match path.rsplit('/').next() {
+            Some("libdemo.so.1") => Place::Linked {
+                path: "usr/local/cuda/lib/libdemo.so.1".into(),
+                link: "usr/local/cuda/lib/libdemo.so".into(),
+            },
+            _ => Place::Dropped,
+        };
+        let files = check(
+            &wheel,
+            &relocate,
+            &[("bin/demo", 0o755), ("cuda/lib/libdemo.so", 0o777), ("cuda/lib/libdemo.so.1", 0o644)],
+        );
+        let record = files.iter().find(|file| file.path.ends_with("RECORD")).unwrap();
+        let Content::Bytes(text) = &record.content else { panic!("RECORD is text") };
+        let paths: Vec<String> = record::parse(std::str::from_utf8(text).unwrap())
+            .unwrap()
+            .into_iter()
+            .map(|row| row.path)
+            .collect();
+        assert_eq!(
+            paths,
+            [
+                "../../../bin/demo",
+                "../../../cuda/lib/libdemo.so",
+                "../../../cuda/lib/libdemo.so.1",
+                "demo-1.dist-info/INSTALLER",
+                "demo-1.dist-info/METADATA",
+                "demo-1.dist-info/RECORD",
+                "demo-1.dist-info/REQUESTED",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_placeholder_becomes_the_interpreter() {
+        assert_eq!(
+            with_interpreter(b"#!python -u\nprint()\n", "/usr/bin/python3"),
+            b"#!/usr/bin/python3\nprint()\n"
+        );
+        assert_eq!(with_interpreter(b"#!pythonw", "/p"), b"#!/p\n");
+    }
+
+    #[test]
+    fn refuses_what_the_specification_does_not_know() {
+        let scheme = InstallScheme::debian((3, 11));
+        let refuse = |wheel: &WheelContents| install(wheel, &choices(&scheme, KEEP)).unwrap_err().to_string();
+        assert!(refuse(&wheel(&["demo-1.data/nowhere/x"])).contains("`.data/nowhere`"));
+        assert!(refuse(&wheel(&["a.py", "demo-1.data/purelib/a.py"])).contains("twice"));
+        let newer = WheelContents { wheel: "Wheel-Version: 2.0\n".into(), ..wheel(&[]) };
+        assert!(refuse(&newer).contains("version 2.0"));
+    }
+}

@@ -1,0 +1,115 @@
+//! `RECORD`: every file of an installed distribution, with its hash and size.
+//!
+//! <https://packaging.python.org/en/latest/specifications/recording-installed-packages/#the-record-file>
+
+use crate::oci::Digest;
+
+/// One row of a `RECORD`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Row {
+    /// Relative to the directory that holds the `.dist-info` directory.
+    pub path: String,
+    /// `sha256=` and unpadded URL-safe base64; empty for the `RECORD` itself.
+    pub hash: String,
+    /// In bytes; empty for the `RECORD` itself.
+    pub size: String,
+}
+
+impl Row {
+    /// The row of a file with this content.
+    pub fn of(path: impl Into<String>, content: &[u8]) -> Self {
+        Self::new(path, &Digest::of(content), content.len() as u64)
+    }
+
+    /// The row of a file with this digest and size.
+    pub fn new(path: impl Into<String>, digest: &Digest, size: u64) -> Self {
+        Self {
+            path: path.into(),
+            hash: format!("sha256={}", base64_url(digest.bytes())),
+            size: size.to_string(),
+        }
+    }
+
+    /// The row of a file that is listed without hash and size.
+    pub fn bare(path: impl Into<String>) -> Self {
+        Self { path: path.into(), hash: String::new(), size: String::new() }
+    }
+}
+
+/// Why a `RECORD` could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("RECORD is not the CSV it should be")]
+pub struct RecordError(#[from] csv::Error);
+
+/// Reads a `RECORD`.
+pub fn parse(text: &str) -> Result<Vec<Row>, RecordError> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record?;
+        let field = |index| record.get(index).unwrap_or_default().to_owned();
+        rows.push(Row { path: field(0), hash: field(1), size: field(2) });
+    }
+    Ok(rows)
+}
+
+/// Writes a `RECORD`, sorted by path.
+pub fn write(mut rows: Vec<Row>) -> String {
+    rows.sort();
+    let mut text = String::new();
+    for Row { path, hash, size } in rows {
+        text += &format!("{},{hash},{size}\n", quoted(&path));
+    }
+    text
+}
+
+fn quoted(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
+}
+
+/// Unpadded URL-safe base64.
+///
+/// <https://www.rfc-editor.org/rfc/rfc4648#section-5>
+fn base64_url(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let bits =
+            chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for position in 0..=chunk.len() {
+            text.push(char::from(ALPHABET[(bits >> (18 - 6 * position) & 63) as usize]));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_writes() {
+        let rows = vec![
+            Row::of("a,\"b\".py", b""),
+            Row::bare("a-1.dist-info/RECORD"),
+            Row::of("../../../bin/tool", b"#!/bin/sh\n"),
+        ];
+        let mut read = parse(&write(rows.clone())).unwrap();
+        read.sort();
+        let mut rows = rows;
+        rows.sort();
+        assert_eq!(read, rows);
+    }
+
+    #[test]
+    fn writes_hashes_as_the_specification_says() {
+        let row = Row::of("empty", b"");
+        assert_eq!(row.hash, "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU");
+        assert_eq!(base64_url(b"f"), "Zg");
+        assert_eq!(base64_url(b"fo"), "Zm8");
+    }
+}
