@@ -1,1 +1,63 @@
-//! (being written)
+//! Destinations: where an image is published.
+#![allow(clippy::disallowed_methods, reason = "destinations are files")]
+
+mod archive;
+mod layout;
+mod reference;
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::image::Image;
+use crate::store::{Store, StoreError};
+
+pub use reference::{Destination, ReferenceError};
+
+/// Why an image could not be published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("could not write `{path}`")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("`{path}` is there and is not an OCI layout")]
+    NotALayout { path: PathBuf },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl PublishError {
+    fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Write { path, source }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free some space, or write to another place with -o".into())
+            }
+            Self::Write { .. } => None,
+            Self::NotALayout { .. } => {
+                Some("choose another directory with -o oci:DIR, or remove this one".into())
+            }
+            Self::Store(error) => error.hint(),
+        }
+    }
+}
+
+/// Publishes `image`, whose layers are in `store`, at `destination`.
+pub fn publish(
+    image: &Image,
+    destination: &Destination,
+    name: &str,
+    store: &Store,
+) -> Result<(), PublishError> {
+    match destination {
+        Destination::OciLayout { directory, tag } => {
+            layout::publish(image, directory, tag.as_deref().unwrap_or("latest"), store)
+        }
+        Destination::OciArchive { file, tag } => {
+            archive::publish(image, file, name, tag.as_deref().unwrap_or("latest"), store)
+        }
+    }
+}

@@ -1,5 +1,8 @@
 //! Layers: transcoding wheels, packages and generated files into layer blobs.
 
+mod wheel;
+pub mod wheels;
 mod writer;
 
+pub use wheel::{WheelError, WheelFile};
 pub use writer::{Expected, LayerWriter, WriteError, Written};

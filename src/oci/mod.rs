@@ -4,6 +4,7 @@
 
 mod digest;
 mod entry;
+pub mod image;
 pub mod tar;
 
 pub use digest::{Digest, DigestError, Hasher};

@@ -1,0 +1,103 @@
+//! One tar that docker, podman, skopeo and containerd all load: an OCI layout with docker's `manifest.json` over the
+//! same blobs.
+//!
+//! <https://github.com/moby/docker-image-spec/blob/main/v1.2.md#combined-image-json--filesystem-changeset-format>
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+
+use serde::Serialize;
+use tempfile::NamedTempFile;
+
+use super::{PublishError, layout};
+use crate::image::Image;
+use crate::oci::image::Index;
+use crate::oci::{Digest, Entry, EntryKind, tar};
+use crate::store::Store;
+
+/// One image of docker's `manifest.json`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerManifest {
+    config: String,
+    repo_tags: Vec<String>,
+    layers: Vec<String>,
+}
+
+/// Writes the archive at `file`, replacing what is there once it is whole.
+pub(super) fn publish(
+    image: &Image,
+    file: &Path,
+    name: &str,
+    tag: &str,
+    store: &Store,
+) -> Result<(), PublishError> {
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(directory).map_err(PublishError::write(directory))?;
+    let temporary = NamedTempFile::new_in(directory).map_err(PublishError::write(directory))?;
+    let mut archive = Archive { writer: BufWriter::with_capacity(1 << 20, temporary) };
+    write(&mut archive, image, name, tag, store).map_err(PublishError::write(file))?;
+    let temporary =
+        archive.writer.into_inner().map_err(|error| error.into_error()).map_err(PublishError::write(file))?;
+    layout::persist(temporary, file).map_err(PublishError::write(file))
+}
+
+fn write(archive: &mut Archive, image: &Image, name: &str, tag: &str, store: &Store) -> io::Result<()> {
+    let docker = [DockerManifest {
+        config: blob(&image.config.digest),
+        repo_tags: vec![format!("{name}:{tag}")],
+        layers: image.layers.iter().map(|layer| blob(&layer.digest)).collect(),
+    }];
+    let index = Index::new(vec![layout::tagged(image, tag)]);
+    archive.directory("blobs")?;
+    archive.directory("blobs/sha256")?;
+    archive.bytes(&blob(&image.config.digest), &image.config_bytes)?;
+    archive.bytes(&blob(&image.manifest.digest), &image.manifest_bytes)?;
+    let unique: BTreeMap<Digest, u64> = image.layers.iter().map(|layer| (layer.digest, layer.size)).collect();
+    for (digest, size) in unique {
+        let content = store.open_blob(&digest).map_err(io::Error::other)?;
+        archive.file(&blob(&digest), size, content)?;
+    }
+    archive.bytes("index.json", &serde_json::to_vec(&index)?)?;
+    archive.bytes("manifest.json", &serde_json::to_vec(&docker)?)?;
+    archive.bytes("oci-layout", layout::LAYOUT.as_bytes())?;
+    archive.writer.write_all(&tar::END)
+}
+
+fn blob(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+struct Archive {
+    writer: BufWriter<NamedTempFile>,
+}
+
+impl Archive {
+    fn directory(&mut self, path: &str) -> io::Result<()> {
+        self.writer.write_all(&tar::header(&entry(path, 0o755, EntryKind::Directory)))
+    }
+
+    fn bytes(&mut self, path: &str, content: &[u8]) -> io::Result<()> {
+        self.file(path, content.len() as u64, content)
+    }
+
+    fn file(&mut self, path: &str, size: u64, content: impl Read) -> io::Result<()> {
+        self.writer.write_all(&tar::header(&entry(path, 0o644, EntryKind::File { size })))?;
+        let written = io::copy(&mut content.take(size), &mut self.writer)?;
+        if written != size {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("`{path}` ends after {written} bytes"),
+            ));
+        }
+        self.writer.write_all(&tar::END[..tar::padding(size)])
+    }
+}
+
+fn entry(path: &str, mode: u32, kind: EntryKind) -> Entry {
+    Entry { path: path.to_owned(), mode, uid: 0, gid: 0, mtime: 0, kind }
+}

@@ -1,0 +1,118 @@
+//! An OCI image layout: a directory of blobs and an index.
+//!
+//! <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use super::PublishError;
+use crate::image::Image;
+use crate::oci::Digest;
+use crate::oci::image::{Index, REF_NAME};
+use crate::store::Store;
+
+pub(super) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// Adds `image` to the layout at `directory` under `tag`; other images stay. Blobs that only the image formerly under
+/// `tag` used are removed.
+pub(super) fn publish(image: &Image, directory: &Path, tag: &str, store: &Store) -> Result<(), PublishError> {
+    let foreign = directory.is_dir()
+        && !directory.join("oci-layout").exists()
+        && fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
+    if foreign {
+        return Err(PublishError::NotALayout { path: directory.to_owned() });
+    }
+    let blobs = directory.join("blobs/sha256");
+    fs::create_dir_all(&blobs).map_err(PublishError::write(&blobs))?;
+    for layer in &image.layers {
+        place(&store.blob_path(&layer.digest), &blobs, &layer.digest, layer.size)?;
+    }
+    write(&blobs.join(image.config.digest.hex()), &image.config_bytes)?;
+    write(&blobs.join(image.manifest.digest.hex()), &image.manifest_bytes)?;
+    write(&directory.join("oci-layout"), LAYOUT.as_bytes())?;
+
+    let path = directory.join("index.json");
+    let mut index = match fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|_| PublishError::NotALayout { path: directory.to_owned() })?,
+        Err(_) => Index::new(Vec::new()),
+    };
+    index.manifests.retain(|manifest| manifest.annotations.get(REF_NAME).map(String::as_str) != Some(tag));
+    index.manifests.push(tagged(image, tag));
+    let bytes = serde_json::to_vec(&index).map_err(io::Error::other).map_err(PublishError::write(&path))?;
+    write(&path, &bytes)?;
+    remove_unused(&blobs, &index)
+}
+
+/// The image's descriptor as an index holds it.
+pub(super) fn tagged(image: &Image, tag: &str) -> crate::oci::image::Descriptor {
+    let mut descriptor = image.manifest.clone();
+    descriptor.annotations.insert(REF_NAME.into(), tag.into());
+    descriptor
+}
+
+/// Puts a blob of the store into the layout: a hard link where the file system allows one, else a copy.
+fn place(source: &Path, blobs: &Path, digest: &Digest, size: u64) -> Result<(), PublishError> {
+    let target = blobs.join(digest.hex());
+    if fs::metadata(&target).is_ok_and(|metadata| metadata.len() == size)
+        || fs::hard_link(source, &target).is_ok()
+    {
+        return Ok(());
+    }
+    let copy = || {
+        let mut file = NamedTempFile::new_in(blobs)?;
+        io::copy(&mut File::open(source)?, &mut file)?;
+        persist(file, &target)
+    };
+    copy().map_err(PublishError::write(&target))
+}
+
+/// Replaces the file at `path` in one step; leaves it alone when it has these bytes already.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
+    if fs::read(path).is_ok_and(|present| present == bytes) {
+        return Ok(());
+    }
+    let write = || {
+        let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+        file.write_all(bytes)?;
+        persist(file, path)
+    };
+    write().map_err(PublishError::write(path))
+}
+
+/// Gives a finished temporary file its name, readable by everyone as files usually are.
+pub(super) fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    file.as_file().sync_data()?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// Removes the blobs that no image of the index names. A layout with a manifest that cannot be read is left as it is.
+fn remove_unused(blobs: &Path, index: &Index) -> Result<(), PublishError> {
+    let mut used = Vec::new();
+    for manifest in &index.manifests {
+        used.push(manifest.digest.hex());
+        let Some(parsed) = read_manifest(&blobs.join(manifest.digest.hex())) else {
+            return Ok(());
+        };
+        used.push(parsed.config.digest.hex());
+        used.extend(parsed.layers.iter().map(|layer| layer.digest.hex()));
+    }
+    let entries = fs::read_dir(blobs).map_err(PublishError::write(blobs))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let is_blob = name.to_str().is_some_and(|name| Digest::from_hex(name).is_ok());
+        if is_blob && !used.iter().any(|used| name.to_str() == Some(used)) {
+            fs::remove_file(entry.path()).map_err(PublishError::write(entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+fn read_manifest(path: &Path) -> Option<crate::oci::image::Manifest> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}

@@ -1,0 +1,272 @@
+//! A wheel on disk: its members, held against each other before any of them is believed.
+#![allow(clippy::disallowed_methods, reason = "layers are written from files")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use flate2::read::DeflateDecoder;
+use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ZipArchive, ZipFileHeaderRecord};
+
+use super::writer::Expected;
+use crate::oci::Hasher;
+use crate::pypa::install::{Member, WheelContents, find_dist_info};
+use crate::pypa::record::{self, RecordError, Row};
+
+/// No text that says how to install a wheel is larger than this many bytes; `RECORD` of torch has 1.2 MB.
+const MAX_TEXT: u64 = 64 << 20;
+/// A wheel may inflate to this many bytes however small it is.
+const ALWAYS_ALLOWED: u64 = 256 << 20;
+/// DEFLATE reaches ratios of 1032; what people put into wheels stays below 100.
+const MAX_RATIO: u64 = 150;
+
+/// A wheel whose central directory was read and found sound.
+#[derive(Debug)]
+pub struct WheelFile {
+    file: File,
+    members: Vec<ZipMember>,
+}
+
+/// Where a member's bytes are, and what they must inflate to.
+#[derive(Debug)]
+struct ZipMember {
+    member: Member,
+    offset: u64,
+    deflated: bool,
+    expected: Expected,
+}
+
+/// Why a wheel was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum WheelError {
+    #[error("could not read the wheel")]
+    Read(#[from] io::Error),
+    #[error("it is not a whole zip archive")]
+    Zip(#[from] rawzip::Error),
+    #[error("its member `{path}` {problem}")]
+    Member { path: String, problem: &'static str },
+    #[error("it inflates from {compressed} to {size} bytes, as only a zip bomb does")]
+    Bomb { compressed: u64, size: u64 },
+    #[error("it has no `.dist-info` directory, or several")]
+    DistInfo,
+    #[error("it has no `{path}`")]
+    Missing { path: String },
+    #[error("its `{path}` is not UTF-8 text of a sane size")]
+    Text { path: String },
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+impl WheelFile {
+    /// Opens the wheel at `path`.
+    pub fn open(path: &Path) -> Result<Self, WheelError> {
+        let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
+        let size = File::open(path)?.metadata()?.len();
+        let archive = ZipArchive::from_file(File::open(path)?, &mut buffer)?;
+        let mut members = Vec::new();
+        let mut name = vec![0; 128 << 10];
+        let mut names = BTreeSet::new();
+        let mut entries = archive.entries(&mut buffer);
+        while let Some(header) = entries.next_entry()? {
+            if header.is_dir() {
+                continue;
+            }
+            let path = member_path(&header)?;
+            let refuse = |problem| WheelError::Member { path: path.clone(), problem };
+            if header.flags().is_encrypted() {
+                return Err(refuse("is encrypted"));
+            }
+            if header.external_attributes() >> 16 & 0o170_000 == 0o120_000 {
+                return Err(refuse("is a symbolic link, which wheels cannot have"));
+            }
+            let deflated = match header.compression_method() {
+                CompressionMethod::DEFLATE => true,
+                CompressionMethod::STORE => false,
+                _ => return Err(refuse("is compressed in a way that wheels do not use")),
+            };
+            if !names.insert(path.clone()) {
+                return Err(refuse("is there twice"));
+            }
+            let entry = archive.get_entry(header.wayfinder())?;
+            let (start, end) = entry.compressed_data_range();
+            if entry.local_header(&mut name)?.file_path().as_bytes() != header.file_path().as_bytes() {
+                return Err(refuse("has another name in its local header"));
+            }
+            let expected = Expected {
+                compressed: end - start,
+                size: header.uncompressed_size_hint(),
+                crc32: header.crc32(),
+            };
+            let executable = header.external_attributes() >> 16 & 0o111 != 0;
+            members.push(ZipMember {
+                member: Member { path, size: expected.size, executable },
+                offset: start,
+                deflated,
+                expected,
+            });
+        }
+        refuse_overlaps(&members)?;
+        refuse_bombs(&members, size)?;
+        Ok(Self { file: File::open(path)?, members })
+    }
+
+    /// What the installation is decided from.
+    pub fn contents(&self) -> Result<WheelContents, WheelError> {
+        let paths = self.members.iter().map(|member| member.member.path.as_str());
+        let dist_info = find_dist_info(paths).ok_or(WheelError::DistInfo)?;
+        let text = |name: &str| self.text(&format!("{dist_info}/{name}"));
+        let required = |name: &str| {
+            text(name)?.ok_or_else(|| WheelError::Missing { path: format!("{dist_info}/{name}") })
+        };
+        Ok(WheelContents {
+            members: self.members.iter().map(|member| member.member.clone()).collect(),
+            metadata: required("METADATA")?,
+            wheel: required("WHEEL")?,
+            record: self.rows(&required("RECORD")?, &dist_info)?,
+            entry_points: text("entry_points.txt")?.unwrap_or_default(),
+            placeholder_scripts: self.placeholder_scripts()?,
+            dist_info,
+        })
+    }
+
+    /// The raw DEFLATE stream of a member and what it must inflate to; `None` when the member is stored.
+    pub fn deflated(&self, index: usize) -> Option<(impl Read + '_, Expected)> {
+        let member = &self.members[index];
+        member.deflated.then(|| (self.raw(member), member.expected))
+    }
+
+    /// The content of a member, not held against its CRC.
+    pub fn inflated(&self, index: usize) -> Box<dyn Read + '_> {
+        let member = &self.members[index];
+        match member.deflated {
+            true => Box::new(DeflateDecoder::new(self.raw(member)).take(member.expected.size)),
+            false => Box::new(self.raw(member)),
+        }
+    }
+
+    /// The size in bytes of a member once inflated.
+    pub fn size(&self, index: usize) -> u64 {
+        self.members[index].expected.size
+    }
+
+    /// The CRC-32 that a member's content must have.
+    pub fn crc32(&self, index: usize) -> u32 {
+        self.members[index].expected.crc32
+    }
+
+    fn raw(&self, member: &ZipMember) -> RangeReader<'_> {
+        RangeReader {
+            file: &self.file,
+            position: member.offset,
+            end: member.offset + member.expected.compressed,
+        }
+    }
+
+    fn text(&self, path: &str) -> Result<Option<String>, WheelError> {
+        let Some(index) = self.members.iter().position(|member| member.member.path == path) else {
+            return Ok(None);
+        };
+        let refuse = || WheelError::Text { path: path.to_owned() };
+        if self.members[index].expected.size > MAX_TEXT {
+            return Err(refuse());
+        }
+        let mut bytes = Vec::new();
+        self.inflated(index).read_to_end(&mut bytes)?;
+        String::from_utf8(bytes).map(Some).map_err(|_| refuse())
+    }
+
+    /// The rows of `RECORD`, with a row made for each member that it leaves out.
+    fn rows(&self, text: &str, dist_info: &str) -> Result<Vec<Row>, WheelError> {
+        let mut rows = record::parse(text)?;
+        let listed: BTreeMap<&str, &Row> = rows.iter().map(|row| (row.path.as_str(), row)).collect();
+        let mut healed = Vec::new();
+        for (index, ZipMember { member, .. }) in self.members.iter().enumerate() {
+            let bookkeeping = member.path.starts_with(&format!("{dist_info}/RECORD"));
+            let known = listed.get(member.path.as_str()).is_some_and(|row| !row.hash.is_empty());
+            if !known && !bookkeeping {
+                let mut hasher = Hasher::default();
+                io::copy(&mut self.inflated(index), &mut hasher)?;
+                healed.push(Row::new(&member.path, &hasher.finish(), member.size));
+            }
+        }
+        rows.retain(|row| !row.hash.is_empty());
+        rows.extend(healed);
+        Ok(rows)
+    }
+
+    fn placeholder_scripts(&self) -> Result<BTreeMap<usize, Vec<u8>>, WheelError> {
+        const PLACEHOLDER: &[u8] = b"#!python";
+        let mut scripts = BTreeMap::new();
+        for (index, ZipMember { member, .. }) in self.members.iter().enumerate() {
+            if !member.path.contains(".data/scripts/") || member.size > MAX_TEXT {
+                continue;
+            }
+            let mut content = Vec::new();
+            self.inflated(index).take(PLACEHOLDER.len() as u64).read_to_end(&mut content)?;
+            if content == PLACEHOLDER {
+                content.clear();
+                self.inflated(index).read_to_end(&mut content)?;
+                scripts.insert(index, content);
+            }
+        }
+        Ok(scripts)
+    }
+}
+
+/// The member's path, when it stays inside the directory it is unpacked into.
+fn member_path(header: &ZipFileHeaderRecord<'_>) -> Result<String, WheelError> {
+    let raw = header.file_path();
+    let shown = String::from_utf8_lossy(raw.as_bytes()).into_owned();
+    let refuse = |problem| WheelError::Member { path: shown.clone(), problem };
+    let path = std::str::from_utf8(raw.as_bytes()).map_err(|_| refuse("has a name that is not UTF-8"))?;
+    if path.starts_with('/') || path.contains('\\') || path.contains('\0') {
+        return Err(refuse("has a name that leaves the directory it is unpacked into"));
+    }
+    match path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        true => Err(refuse("has a name that leaves the directory it is unpacked into")),
+        false => Ok(path.to_owned()),
+    }
+}
+
+/// Members that share bytes are how small bombs inflate without bound.
+fn refuse_overlaps(members: &[ZipMember]) -> Result<(), WheelError> {
+    let mut ranges: Vec<(u64, u64, usize)> = members
+        .iter()
+        .enumerate()
+        .map(|(index, member)| (member.offset, member.offset + member.expected.compressed, index))
+        .collect();
+    ranges.sort_unstable();
+    match ranges.windows(2).find(|pair| pair[1].0 < pair[0].1) {
+        Some(pair) => Err(WheelError::Member {
+            path: members[pair[1].2].member.path.clone(),
+            problem: "shares its bytes with another member",
+        }),
+        None => Ok(()),
+    }
+}
+
+fn refuse_bombs(members: &[ZipMember], compressed: u64) -> Result<(), WheelError> {
+    let size = members.iter().fold(0u64, |sum, member| sum.saturating_add(member.expected.size));
+    match size > ALWAYS_ALLOWED && size / MAX_RATIO > compressed {
+        true => Err(WheelError::Bomb { compressed, size }),
+        false => Ok(()),
+    }
+}
+
+/// Reads a range of a file without moving its position, so that threads can share the file.
+struct RangeReader<'a> {
+    file: &'a File,
+    position: u64,
+    end: u64,
+}
+
+impl Read for RangeReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let limit = buffer.len().min(usize::try_from(self.end - self.position).unwrap_or(usize::MAX));
+        let count = self.file.read_at(&mut buffer[..limit], self.position)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}

@@ -1,0 +1,251 @@
+//! Writes a layer of installed wheels.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+
+use super::wheel::{WheelError, WheelFile};
+use super::writer::{LayerWriter, WriteError, Written};
+use crate::cuda::Toolkit;
+use crate::oci::{Entry, EntryKind};
+use crate::plan::{WheelInstall, WheelLayer};
+use crate::pypa::install::{self, Choices, Content, InstallError, InstalledFile, Place, WheelContents};
+use crate::pypa::scheme::InstallScheme;
+use crate::store::{Store, StoreError};
+
+/// The modification time of every file that comes from a wheel: zip, hence wheel, cannot store years before 1980.
+pub const ZIP_EPOCH: u64 = 315_532_800;
+
+/// Why a layer of wheels could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WheelLayerError {
+    #[error("could not read wheel `{wheel}`")]
+    Wheel { wheel: String, source: WheelError },
+    #[error("could not install wheel `{wheel}`")]
+    Install { wheel: String, source: InstallError },
+    #[error("could not transcode wheel `{wheel}`")]
+    Write { wheel: String, source: WriteError },
+    #[error("`{path}` of wheel `{wheel}` is damaged: its content does not have the CRC-32 that was promised")]
+    Crc { wheel: String, path: String },
+    #[error(transparent)]
+    Finish(#[from] WriteError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A wheel and what becomes of it.
+struct Installed<'a> {
+    install: &'a WheelInstall,
+    file: WheelFile,
+}
+
+/// Writes `layer` from wheels in `store`.
+pub fn write(layer: &WheelLayer, store: &Store) -> Result<Written, WheelLayerError> {
+    let mut wheels = Vec::new();
+    let mut files: BTreeMap<String, (usize, InstalledFile)> = BTreeMap::new();
+    for install in &layer.wheels {
+        let (wheel, installed) = decide(layer, install, store)?;
+        files.extend(installed.into_iter().map(|file| (file.path.clone(), (wheels.len(), file))));
+        wheels.push(wheel);
+    }
+    let directories = directories(files.keys(), &layer.scheme);
+    let mut writer = LayerWriter::new(store)?;
+    let mut directories = directories.iter().peekable();
+    for (path, (wheel, file)) in &files {
+        while let Some(directory) = directories.next_if(|directory| *directory < path) {
+            writer.entry(&entry(directory, 0o755, EntryKind::Directory))?;
+        }
+        write_file(&mut writer, &wheels[*wheel], file)?;
+    }
+    Ok(writer.finish()?)
+}
+
+fn decide<'a>(
+    layer: &WheelLayer,
+    install: &'a WheelInstall,
+    store: &Store,
+) -> Result<(Installed<'a>, Vec<InstalledFile>), WheelLayerError> {
+    let name = || install.filename.clone();
+    let unreadable = |source| WheelLayerError::Wheel { wheel: name(), source };
+    let file = WheelFile::open(&store.blob_path(&install.wheel)).map_err(unreadable)?;
+    let contents = file.contents().map_err(unreadable)?;
+    let files = installed_files(layer, install, &contents)
+        .map_err(|source| WheelLayerError::Install { wheel: name(), source })?;
+    Ok((Installed { install, file }, files))
+}
+
+fn installed_files(
+    layer: &WheelLayer,
+    install: &WheelInstall,
+    contents: &WheelContents,
+) -> Result<Vec<InstalledFile>, InstallError> {
+    let relocate = |path: &str| match &install.toolkit {
+        Some(toolkit) => component_place(toolkit, &install.distribution, path),
+        None => Place::SitePackages,
+    };
+    let choices = Choices {
+        scheme: &layer.scheme,
+        requested: install.requested,
+        metadata: (!install.relaxed.is_empty()).then(|| relaxed(&contents.metadata, &install.relaxed)),
+        relocate: &relocate,
+    };
+    install::install(contents, &choices)
+}
+
+/// Where a component's file goes; a library gets the link that `cc -l` looks for beside it.
+fn component_place(toolkit: &Toolkit, distribution: &str, wheel_path: &str) -> Place {
+    let Some(path) = toolkit.place(distribution, wheel_path) else {
+        return Place::Dropped;
+    };
+    let directory = format!("{}/", toolkit.library_directory());
+    let library = path.strip_prefix(&directory).filter(|name| !name.contains('/'));
+    match library.and_then(|name| name.split_once(".so.")) {
+        Some((stem, version)) if !version.contains('.') => {
+            Place::Linked { link: format!("{directory}{stem}.so"), path }
+        }
+        _ => Place::At(path),
+    }
+}
+
+/// `METADATA` with the values of some `Requires-Dist` fields replaced, every other byte as it was.
+fn relaxed(metadata: &str, replacements: &BTreeMap<String, String>) -> String {
+    let (headers, body) = metadata.split_once("\n\n").map_or((metadata, None), |(h, b)| (h, Some(b)));
+    let lines = headers.split('\n').map(|line| {
+        let value = line.strip_prefix("Requires-Dist:").map(str::trim);
+        match value.and_then(|value| replacements.get(value)) {
+            Some(replacement) => format!("Requires-Dist: {replacement}"),
+            None => line.to_owned(),
+        }
+    });
+    let headers = lines.collect::<Vec<_>>().join("\n");
+    body.map_or(headers.clone(), |body| format!("{headers}\n\n{body}"))
+}
+
+fn write_file(
+    writer: &mut LayerWriter,
+    wheel: &Installed<'_>,
+    file: &InstalledFile,
+) -> Result<(), WheelLayerError> {
+    let failed = |source| WheelLayerError::Write { wheel: wheel.install.filename.clone(), source };
+    match &file.content {
+        Content::Bytes(bytes) => {
+            let entry = entry(&file.path, file.mode, EntryKind::File { size: bytes.len() as u64 });
+            writer.file(&entry, bytes.as_slice()).map_err(failed)
+        }
+        Content::Link(target) => {
+            let entry = entry(&file.path, file.mode, EntryKind::Symlink { target: target.clone() });
+            writer.entry(&entry).map_err(failed)
+        }
+        Content::Member(index) => write_member(writer, wheel, file, *index),
+    }
+}
+
+fn write_member(
+    writer: &mut LayerWriter,
+    wheel: &Installed<'_>,
+    file: &InstalledFile,
+    index: usize,
+) -> Result<(), WheelLayerError> {
+    let name = || wheel.install.filename.clone();
+    let failed = |source| WheelLayerError::Write { wheel: name(), source };
+    let entry = entry(&file.path, file.mode, EntryKind::File { size: wheel.file.size(index) });
+    if let Some((deflated, expected)) = wheel.file.deflated(index) {
+        return writer.splice(&entry, deflated, expected, |_| ()).map_err(failed);
+    }
+    let mut stored = CrcReader { reader: wheel.file.inflated(index), crc32: crc32fast::Hasher::new() };
+    writer.file(&entry, &mut stored).map_err(failed)?;
+    match stored.crc32.finalize() == wheel.file.crc32(index) {
+        true => Ok(()),
+        false => Err(WheelLayerError::Crc { wheel: name(), path: file.path.clone() }),
+    }
+}
+
+struct CrcReader<R> {
+    reader: R,
+    crc32: crc32fast::Hasher,
+}
+
+impl<R: Read> Read for CrcReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.crc32.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+fn entry(path: &str, mode: u32, kind: EntryKind) -> Entry {
+    Entry { path: path.to_owned(), mode, uid: 0, gid: 0, mtime: ZIP_EPOCH, kind }
+}
+
+/// The directories above `paths` that a base does not have already, so that the layer leaves the base's modes alone.
+fn directories<'a>(paths: impl Iterator<Item = &'a String>, scheme: &InstallScheme) -> BTreeSet<String> {
+    let bases: BTreeSet<String> =
+        [&scheme.purelib, &scheme.platlib, &scheme.scripts, &scheme.data, &scheme.include]
+            .into_iter()
+            .flat_map(|path| ancestors(path).map(str::to_owned).chain([path.clone()]))
+            .chain(
+                ["etc", "games", "include", "lib", "man", "sbin", "share", "src"]
+                    .map(|name| format!("usr/local/{name}")),
+            )
+            .collect();
+    paths.flat_map(|path| ancestors(path)).filter(|path| !bases.contains(*path)).map(str::to_owned).collect()
+}
+
+fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(move |(end, _)| &path[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_named_requirements_change() {
+        let metadata = "Name: torch\nRequires-Dist: nvidia-x==1 ; a\nRequires-Dist: sympy\n\nRequires-Dist: nvidia-x==1 ; a\n";
+        let replacements = BTreeMap::from([("nvidia-x==1 ; a".to_owned(), "nvidia-x>=1,<2 ; a".to_owned())]);
+        assert_eq!(
+            relaxed(metadata, &replacements),
+            "Name: torch\nRequires-Dist: nvidia-x>=1,<2 ; a\nRequires-Dist: sympy\n\nRequires-Dist: nvidia-x==1 ; a\n"
+        );
+    }
+
+    #[test]
+    fn directories_of_the_base_are_left_alone() {
+        let scheme = InstallScheme::debian((3, 11));
+        let paths = [
+            "usr/local/bin/x".to_owned(),
+            "usr/local/cuda-12.5/bin/ptxas".to_owned(),
+            "usr/local/lib/python3.11/dist-packages/a/b/c.py".to_owned(),
+        ];
+        let found: Vec<String> = directories(paths.iter(), &scheme).into_iter().collect();
+        assert_eq!(
+            found,
+            [
+                "usr/local/cuda-12.5",
+                "usr/local/cuda-12.5/bin",
+                "usr/local/lib/python3.11/dist-packages/a",
+                "usr/local/lib/python3.11/dist-packages/a/b"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_library_gets_the_link_a_linker_looks_for() {
+        let toolkit = Toolkit { version: (12, 5), machine: crate::cuda::Machine::X86_64 };
+        let directory = toolkit.library_directory();
+        assert_eq!(
+            component_place(&toolkit, "nvidia-cublas-cu12", "nvidia/cublas/lib/libcublas.so.12"),
+            Place::Linked {
+                path: format!("{directory}/libcublas.so.12"),
+                link: format!("{directory}/libcublas.so")
+            }
+        );
+        assert_eq!(
+            component_place(
+                &toolkit,
+                "nvidia-cuda-nvrtc-cu12",
+                "nvidia/cuda_nvrtc/lib/libnvrtc-builtins.so.12.5"
+            ),
+            Place::At(format!("{directory}/libnvrtc-builtins.so.12.5"))
+        );
+    }
+}
