@@ -1,8 +1,10 @@
 //! Layers: transcoding wheels, packages and generated files into layer blobs.
 
+mod facts;
 mod wheel;
 pub mod wheels;
 mod writer;
 
+pub use facts::Facts;
 pub use wheel::{WheelError, WheelFile};
 pub use writer::{Expected, LayerWriter, WriteError, Written};

@@ -131,18 +131,32 @@ impl WheelFile {
         })
     }
 
-    /// The raw DEFLATE stream of a member and what it must inflate to; `None` when the member is stored.
-    pub fn deflated(&self, index: usize) -> Option<(impl Read + '_, Expected)> {
+    /// What a member's DEFLATE stream must inflate to; `None` when the member is stored.
+    pub fn deflated(&self, index: usize) -> Option<Expected> {
         let member = &self.members[index];
-        member.deflated.then(|| (self.raw(member), member.expected))
+        member.deflated.then_some(member.expected)
+    }
+
+    /// The bytes of a member as they are in the wheel.
+    pub fn raw(&self, index: usize) -> impl Read + '_ {
+        self.range(&self.members[index])
+    }
+
+    /// The content of a member, whose last read fails when it does not have the CRC-32 that the wheel promises.
+    pub fn checked(&self, index: usize) -> impl Read + '_ {
+        CrcReader {
+            reader: self.inflated(index),
+            crc32: crc32fast::Hasher::new(),
+            expected: self.members[index].expected.crc32,
+        }
     }
 
     /// The content of a member, not held against its CRC.
-    pub fn inflated(&self, index: usize) -> Box<dyn Read + '_> {
+    fn inflated(&self, index: usize) -> Box<dyn Read + '_> {
         let member = &self.members[index];
         match member.deflated {
-            true => Box::new(DeflateDecoder::new(self.raw(member)).take(member.expected.size)),
-            false => Box::new(self.raw(member)),
+            true => Box::new(DeflateDecoder::new(self.range(member)).take(member.expected.size)),
+            false => Box::new(self.range(member)),
         }
     }
 
@@ -151,12 +165,7 @@ impl WheelFile {
         self.members[index].expected.size
     }
 
-    /// The CRC-32 that a member's content must have.
-    pub fn crc32(&self, index: usize) -> u32 {
-        self.members[index].expected.crc32
-    }
-
-    fn raw(&self, member: &ZipMember) -> RangeReader<'_> {
+    fn range(&self, member: &ZipMember) -> RangeReader<'_> {
         RangeReader {
             file: &self.file,
             position: member.offset,
@@ -267,6 +276,27 @@ impl Read for RangeReader<'_> {
         let limit = buffer.len().min(usize::try_from(self.end - self.position).unwrap_or(usize::MAX));
         let count = self.file.read_at(&mut buffer[..limit], self.position)?;
         self.position += count as u64;
+        Ok(count)
+    }
+}
+
+/// Holds what it reads against a CRC-32 at the end.
+struct CrcReader<R> {
+    reader: R,
+    crc32: crc32fast::Hasher,
+    expected: u32,
+}
+
+impl<R: Read> Read for CrcReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.crc32.update(&buffer[..count]);
+        if count == 0 && !buffer.is_empty() && self.crc32.clone().finalize() != self.expected {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it does not have the CRC-32 that the wheel promises",
+            ));
+        }
         Ok(count)
     }
 }

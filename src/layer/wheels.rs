@@ -1,7 +1,6 @@
 //! Writes a layer of installed wheels.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 
 use super::wheel::{WheelError, WheelFile};
 use super::writer::{LayerWriter, WriteError, Written};
@@ -9,6 +8,7 @@ use crate::cuda::Toolkit;
 use crate::oci::{Entry, EntryKind};
 use crate::plan::{WheelInstall, WheelLayer};
 use crate::pypa::install::{self, Choices, Content, InstallError, InstalledFile, Place, WheelContents};
+use crate::pypa::metadata::rewrite_requirements;
 use crate::pypa::scheme::InstallScheme;
 use crate::store::{Store, StoreError};
 
@@ -24,8 +24,6 @@ pub enum WheelLayerError {
     Install { wheel: String, source: InstallError },
     #[error("could not transcode wheel `{wheel}`")]
     Write { wheel: String, source: WriteError },
-    #[error("`{path}` of wheel `{wheel}` is damaged: its content does not have the CRC-32 that was promised")]
-    Crc { wheel: String, path: String },
     #[error(transparent)]
     Finish(#[from] WriteError),
     #[error(transparent)]
@@ -85,7 +83,11 @@ fn installed_files(
     let choices = Choices {
         scheme: &layer.scheme,
         requested: install.requested,
-        metadata: (!install.relaxed.is_empty()).then(|| relaxed(&contents.metadata, &install.relaxed)),
+        metadata: (!install.relaxed.is_empty()).then(|| {
+            rewrite_requirements(&contents.metadata, |requirement| {
+                install.relaxed.get(&requirement.to_string()).cloned()
+            })
+        }),
         relocate: &relocate,
     };
     install::install(contents, &choices)
@@ -106,20 +108,6 @@ fn component_place(toolkit: &Toolkit, distribution: &str, wheel_path: &str) -> P
     }
 }
 
-/// `METADATA` with the values of some `Requires-Dist` fields replaced, every other byte as it was.
-fn relaxed(metadata: &str, replacements: &BTreeMap<String, String>) -> String {
-    let (headers, body) = metadata.split_once("\n\n").map_or((metadata, None), |(h, b)| (h, Some(b)));
-    let lines = headers.split('\n').map(|line| {
-        let value = line.strip_prefix("Requires-Dist:").map(str::trim);
-        match value.and_then(|value| replacements.get(value)) {
-            Some(replacement) => format!("Requires-Dist: {replacement}"),
-            None => line.to_owned(),
-        }
-    });
-    let headers = lines.collect::<Vec<_>>().join("\n");
-    body.map_or(headers.clone(), |body| format!("{headers}\n\n{body}"))
-}
-
 fn write_file(
     writer: &mut LayerWriter,
     wheel: &Installed<'_>,
@@ -129,7 +117,7 @@ fn write_file(
     match &file.content {
         Content::Bytes(bytes) => {
             let entry = entry(&file.path, file.mode, EntryKind::File { size: bytes.len() as u64 });
-            writer.file(&entry, bytes.as_slice()).map_err(failed)
+            writer.file(&entry, || Ok(bytes.as_slice())).map_err(failed)
         }
         Content::Link(target) => {
             let entry = entry(&file.path, file.mode, EntryKind::Symlink { target: target.clone() });
@@ -148,27 +136,9 @@ fn write_member(
     let name = || wheel.install.filename.clone();
     let failed = |source| WheelLayerError::Write { wheel: name(), source };
     let entry = entry(&file.path, file.mode, EntryKind::File { size: wheel.file.size(index) });
-    if let Some((deflated, expected)) = wheel.file.deflated(index) {
-        return writer.splice(&entry, deflated, expected, |_| ()).map_err(failed);
-    }
-    let mut stored = CrcReader { reader: wheel.file.inflated(index), crc32: crc32fast::Hasher::new() };
-    writer.file(&entry, &mut stored).map_err(failed)?;
-    match stored.crc32.finalize() == wheel.file.crc32(index) {
-        true => Ok(()),
-        false => Err(WheelLayerError::Crc { wheel: name(), path: file.path.clone() }),
-    }
-}
-
-struct CrcReader<R> {
-    reader: R,
-    crc32: crc32fast::Hasher,
-}
-
-impl<R: Read> Read for CrcReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        self.crc32.update(&buffer[..count]);
-        Ok(count)
+    match wheel.file.deflated(index) {
+        Some(expected) => writer.splice(&entry, || Ok(wheel.file.raw(index)), expected).map_err(failed),
+        None => writer.file(&entry, || Ok(wheel.file.checked(index))).map_err(failed),
     }
 }
 
@@ -197,16 +167,6 @@ fn ancestors(path: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_the_named_requirements_change() {
-        let metadata = "Name: torch\nRequires-Dist: nvidia-x==1 ; a\nRequires-Dist: sympy\n\nRequires-Dist: nvidia-x==1 ; a\n";
-        let replacements = BTreeMap::from([("nvidia-x==1 ; a".to_owned(), "nvidia-x>=1,<2 ; a".to_owned())]);
-        assert_eq!(
-            relaxed(metadata, &replacements),
-            "Name: torch\nRequires-Dist: nvidia-x>=1,<2 ; a\nRequires-Dist: sympy\n\nRequires-Dist: nvidia-x==1 ; a\n"
-        );
-    }
 
     #[test]
     fn directories_of_the_base_are_left_alone() {

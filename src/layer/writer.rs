@@ -8,9 +8,12 @@
 
 use std::io::{self, Read, Write};
 
+use flate2::read::DeflateDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 use libdeflater::{CompressionLvl, Compressor};
 
+use super::facts::{Facts, Interest};
+use crate::elf::{Elf, Outcome, Probe};
 use crate::oci::{Digest, Entry, EntryKind, Hasher, tar};
 use crate::store::{BlobWriter, Store, StoreError};
 
@@ -22,7 +25,7 @@ const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 const BUFFER: usize = 256 << 10;
 
 /// A layer that was written: what a manifest and a config say of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Written {
     /// The digest of the compressed blob.
     pub digest: Digest,
@@ -34,6 +37,8 @@ pub struct Written {
     pub diff_id: Digest,
     /// The sum of the sizes of the layer's files in bytes.
     pub unpacked: u64,
+    /// What the loader will want to know of it.
+    pub facts: Facts,
 }
 
 /// What an entry's DEFLATE stream must inflate to.
@@ -68,6 +73,7 @@ pub struct LayerWriter {
     blob: BlobWriter,
     diff_id: Hasher,
     unpacked: u64,
+    facts: Facts,
     /// Tar bytes that are hashed but not yet compressed.
     pending: Vec<u8>,
     compressor: Compressor,
@@ -81,6 +87,7 @@ impl LayerWriter {
             blob: store.new_blob()?,
             diff_id: Hasher::default(),
             unpacked: 0,
+            facts: Facts::default(),
             pending: Vec::with_capacity(2 * MEMBER),
             compressor: Compressor::new(level),
         })
@@ -88,19 +95,26 @@ impl LayerWriter {
 
     /// Writes an entry that has no content: a directory or a link.
     pub fn entry(&mut self, entry: &Entry) -> Result<(), WriteError> {
+        self.facts.note(entry);
         self.gather(&tar::header(entry))
     }
 
-    /// Writes a file whose content is at hand uncompressed.
-    pub fn file(&mut self, entry: &Entry, mut content: impl Read) -> Result<(), WriteError> {
+    /// Writes a file whose content `open` gives uncompressed; it may be opened more than once.
+    pub fn file<R: Read>(
+        &mut self,
+        entry: &Entry,
+        open: impl Fn() -> io::Result<R>,
+    ) -> Result<(), WriteError> {
         let expected = file_size(entry);
+        let unreadable = |source| WriteError::Read { path: entry.path.clone(), source };
+        self.facts.note(entry);
         self.gather(&tar::header(entry))?;
+        let mut watcher = Watcher::new(&entry.path, expected);
+        let mut content = open().map_err(unreadable)?;
         let mut buffer = vec![0; BUFFER];
         let mut actual = 0;
         loop {
-            let count = content
-                .read(&mut buffer)
-                .map_err(|source| WriteError::Read { path: entry.path.clone(), source })?;
+            let count = content.read(&mut buffer).map_err(unreadable)?;
             actual += count as u64;
             if actual > expected || (count == 0 && actual < expected) {
                 return Err(WriteError::Size { path: entry.path.clone(), expected, actual });
@@ -108,58 +122,63 @@ impl LayerWriter {
             if count == 0 {
                 break;
             }
+            watcher.update(&buffer[..count]);
             self.gather(&buffer[..count])?;
         }
+        watcher.finish(&mut self.facts, open).map_err(unreadable)?;
         self.end_of_file(expected)
     }
 
-    /// Writes a file whose content is at hand as a raw DEFLATE stream, which becomes part of the layer as it is.
+    /// Writes a file whose content `open` gives as a raw DEFLATE stream, which becomes part of the layer as it is.
     ///
-    /// The stream is inflated once, for the `diff_id` and to hold it against `expected`; `observe` sees the inflated
-    /// bytes as they pass.
-    pub fn splice(
+    /// The stream is inflated once, for the `diff_id` and to hold it against `expected`.
+    pub fn splice<R: Read>(
         &mut self,
         entry: &Entry,
-        mut deflated: impl Read,
+        open: impl Fn() -> io::Result<R>,
         expected: Expected,
-        mut observe: impl FnMut(&[u8]),
     ) -> Result<(), WriteError> {
-        let path = || entry.path.clone();
+        let unreadable = |source| WriteError::Read { path: entry.path.clone(), source };
+        let broken = |problem| WriteError::Deflate { path: entry.path.clone(), problem };
+        self.facts.note(entry);
         self.gather(&tar::header(entry))?;
         self.flush_member()?;
         self.write(&GZIP_HEADER)?;
 
+        let mut watcher = Watcher::new(&entry.path, expected.size);
         let mut inflater = Inflater::new();
-        let mut compressed = vec![0; BUFFER];
+        let mut deflated = open().map_err(unreadable)?;
+        let mut buffer = vec![0; BUFFER];
         let mut remaining = expected.compressed;
         while remaining > 0 {
-            let limit = compressed.len().min(usize::try_from(remaining).unwrap_or(usize::MAX));
-            let count = deflated
-                .read(&mut compressed[..limit])
-                .map_err(|source| WriteError::Read { path: path(), source })?;
+            let limit = buffer.len().min(usize::try_from(remaining).unwrap_or(usize::MAX));
+            let count = deflated.read(&mut buffer[..limit]).map_err(unreadable)?;
             if count == 0 {
-                return Err(WriteError::Deflate { path: path(), problem: "it is cut short" });
+                return Err(broken("it is cut short"));
             }
             remaining -= count as u64;
-            self.write(&compressed[..count])?;
+            self.write(&buffer[..count])?;
             let diff_id = &mut self.diff_id;
-            inflater
-                .feed(&compressed[..count], expected.size, |bytes| {
-                    diff_id.update(bytes);
-                    observe(bytes);
-                })
-                .map_err(|problem| WriteError::Deflate { path: path(), problem })?;
+            let see = |bytes: &[u8]| {
+                diff_id.update(bytes);
+                watcher.update(bytes);
+            };
+            inflater.feed(&buffer[..count], expected.size, see).map_err(broken)?;
         }
-        let (size, crc32) =
-            inflater.finish().map_err(|problem| WriteError::Deflate { path: path(), problem })?;
+        let (size, crc32) = inflater.finish().map_err(broken)?;
         if size != expected.size {
-            return Err(WriteError::Size { path: path(), expected: expected.size, actual: size });
+            return Err(WriteError::Size { path: entry.path.clone(), expected: expected.size, actual: size });
         }
         if crc32 != expected.crc32 {
-            return Err(WriteError::Crc { path: path(), expected: expected.crc32, actual: crc32 });
+            return Err(WriteError::Crc {
+                path: entry.path.clone(),
+                expected: expected.crc32,
+                actual: crc32,
+            });
         }
         self.write(&crc32.to_le_bytes())?;
         self.write(&(size as u32).to_le_bytes())?;
+        watcher.finish(&mut self.facts, || Ok(DeflateDecoder::new(open()?))).map_err(unreadable)?;
         self.end_of_file(size)
     }
 
@@ -168,7 +187,13 @@ impl LayerWriter {
         self.gather(&tar::END)?;
         self.flush_member()?;
         let (digest, size) = self.blob.finish()?;
-        Ok(Written { digest, size, diff_id: self.diff_id.finish(), unpacked: self.unpacked })
+        Ok(Written {
+            digest,
+            size,
+            diff_id: self.diff_id.finish(),
+            unpacked: self.unpacked,
+            facts: self.facts,
+        })
     }
 
     fn end_of_file(&mut self, size: u64) -> Result<(), WriteError> {
@@ -213,6 +238,70 @@ fn file_size(entry: &Entry) -> u64 {
     match entry.kind {
         EntryKind::File { size } => size,
         _ => 0,
+    }
+}
+
+/// Learns a file's [`Facts`] as its content passes.
+enum Watcher {
+    Indifferent,
+    Library { path: String, probe: Probe },
+    Text { path: String, text: Vec<u8> },
+}
+
+/// The loader's configuration is never larger, in bytes; what is, is not read by imgforge as configuration.
+const MAX_CONFIGURATION: u64 = 1 << 20;
+
+impl Watcher {
+    fn new(path: &str, size: u64) -> Self {
+        match Interest::of(path) {
+            Interest::Library => Self::Library { path: path.to_owned(), probe: Probe::new(size) },
+            Interest::Text if size <= MAX_CONFIGURATION => {
+                Self::Text { path: path.to_owned(), text: Vec::new() }
+            }
+            Interest::Text | Interest::None => Self::Indifferent,
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Indifferent => {}
+            Self::Library { probe, .. } => probe.update(bytes),
+            Self::Text { text, .. } => text.extend_from_slice(bytes),
+        }
+    }
+
+    /// Notes what was learned; `reopen` gives the content again for what had passed unseen.
+    fn finish<R: Read>(self, facts: &mut Facts, reopen: impl Fn() -> io::Result<R>) -> io::Result<()> {
+        match self {
+            Self::Indifferent => {}
+            Self::Text { path, text } => facts.note_text(&path, &text),
+            Self::Library { path, probe } => facts.note_library(&path, library(probe, reopen)?),
+        }
+        Ok(())
+    }
+}
+
+/// What the headers of a library say; `None` for what is not ELF, or not well formed.
+fn library<R: Read>(probe: Probe, reopen: impl Fn() -> io::Result<R>) -> io::Result<Option<Elf>> {
+    let mut outcome = probe.finish();
+    loop {
+        match outcome {
+            Ok(Outcome::Elf(elf)) => return Ok(Some(elf)),
+            Ok(Outcome::NotElf) | Err(_) => return Ok(None),
+            Ok(Outcome::Incomplete(mut incomplete)) => {
+                let mut content = reopen()?;
+                let mut position = 0;
+                for range in incomplete.missing().to_vec() {
+                    position +=
+                        io::copy(&mut content.by_ref().take(range.start - position), &mut io::sink())?;
+                    let mut bytes = Vec::new();
+                    position +=
+                        content.by_ref().take(range.end - range.start).read_to_end(&mut bytes)? as u64;
+                    incomplete.supply(range.start, bytes);
+                }
+                outcome = incomplete.finish();
+            }
+        }
     }
 }
 
@@ -359,7 +448,7 @@ mod tests {
         let (_directory, store) = store();
         let mut writer = LayerWriter::new(&store).unwrap();
         let entry = entry("lib.so", EntryKind::File { size: expected.size });
-        writer.splice(&entry, deflated, expected, |_| ()).unwrap_err().to_string()
+        writer.splice(&entry, || Ok(deflated), expected).unwrap_err().to_string()
     }
 
     #[test]

@@ -1,12 +1,23 @@
 //! Decides the layers to write, as data.
 
+mod system;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use uv_normalize::PackageName;
 
 use crate::cuda::Toolkit;
 use crate::oci::Digest;
 use crate::pypa::scheme::InstallScheme;
+use crate::resolve::{Distribution, Resolution, Role};
+
+pub use system::{Generated, SystemChoices, system_files};
+
+/// A wheel that unpacks to this many bytes or more gets a layer of its own, budget permitting.
+const LARGE: u64 = 64 << 20;
+/// Small wheels share at most this many layers.
+const MAX_GROUPS: usize = 8;
 
 /// Wheels that are installed into one layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +38,84 @@ pub struct WheelInstall {
     pub wheel: Digest,
     /// Whether the recipe names the distribution.
     pub requested: bool,
-    /// `Requires-Dist` values to rewrite: the wheel's text, and what takes its place.
+    /// Requirements of the metadata to rewrite, and what takes their place.
     pub relaxed: BTreeMap<String, String>,
     /// The toolkit whose tree takes the files of a component's wheel.
     pub toolkit: Option<Toolkit>,
+}
+
+impl WheelLayer {
+    /// What is in it, for people.
+    pub fn title(&self) -> String {
+        let named = |wheel: &WheelInstall| format!("{} {}", wheel.distribution, wheel.version);
+        match self.wheels.as_slice() {
+            [] => "no packages".to_owned(),
+            [only] => named(only),
+            [first, .., last] => {
+                format!("{} packages, {} to {}", self.wheels.len(), first.distribution, last.distribution)
+            }
+        }
+    }
+}
+
+/// What the wheels of a resolution are, once they were looked at: digest and unpacked size in bytes.
+pub type Wheels = BTreeMap<PackageName, (Digest, u64)>;
+
+/// The layers of a resolution's wheels, at most `budget`: components first, then large wheels, then groups of small ones.
+///
+/// A small wheel's group depends on its name alone, so that adding one rewrites one small layer.
+pub fn wheel_layers(
+    resolution: &Resolution,
+    wheels: &Wheels,
+    scheme: &InstallScheme,
+    budget: usize,
+) -> Vec<WheelLayer> {
+    let mut alone: Vec<(Rank, WheelInstall)> = Vec::new();
+    let mut small = Vec::new();
+    for distribution in &resolution.distributions {
+        let Some((digest, size)) = wheels.get(&distribution.name) else { continue };
+        let install = wheel_install(resolution, distribution, *digest);
+        let is_component = matches!(distribution.role, Role::Component { .. });
+        match is_component || *size >= LARGE {
+            true => alone.push((Rank { is_package: !is_component, size: *size }, install)),
+            false => small.push(install),
+        }
+    }
+    let groups = MAX_GROUPS.min(budget.saturating_sub(alone.len()).max(1));
+    alone.sort_by(|(a, _), (b, _)| b.size.cmp(&a.size));
+    let room = budget.saturating_sub(groups);
+    small.extend(alone.drain(room.min(alone.len())..).map(|(_, install)| install));
+    alone.sort_by(|(a, x), (b, y)| (a.is_package, &x.distribution).cmp(&(b.is_package, &y.distribution)));
+    let layer = |wheels: Vec<WheelInstall>| WheelLayer { scheme: scheme.clone(), wheels };
+    let alone = alone.into_iter().map(|(_, install)| layer(vec![install]));
+    alone.chain(grouped(small, groups).into_iter().map(layer)).collect()
+}
+
+struct Rank {
+    is_package: bool,
+    size: u64,
+}
+
+fn wheel_install(resolution: &Resolution, distribution: &Distribution, wheel: Digest) -> WheelInstall {
+    let is_component = matches!(distribution.role, Role::Component { .. });
+    WheelInstall {
+        distribution: distribution.name.to_string(),
+        version: distribution.version.to_string(),
+        filename: distribution.wheel.filename.to_string(),
+        wheel,
+        requested: distribution.requested,
+        relaxed: distribution.relaxed.clone(),
+        toolkit: resolution.toolkit.clone().filter(|_| is_component),
+    }
+}
+
+fn grouped(mut small: Vec<WheelInstall>, groups: usize) -> Vec<Vec<WheelInstall>> {
+    small.sort_by(|a, b| a.distribution.cmp(&b.distribution));
+    let mut layers: BTreeMap<usize, Vec<WheelInstall>> = BTreeMap::new();
+    for install in small {
+        let hash = Digest::of(&install.distribution);
+        let group = usize::from(hash.bytes()[0]) % groups;
+        layers.entry(group).or_default().push(install);
+    }
+    layers.into_values().collect()
 }

@@ -1,1 +1,255 @@
-//! (being written)
+//! Resolution: which distributions are installed, which component serves whom, and why.
+//!
+//! Requirements on CUDA components never enter the solver: frameworks pin them at versions that exclude each other. They
+//! are set aside as demands, and met together afterwards.
+
+pub mod components;
+pub mod demand;
+pub mod solve;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use uv_normalize::{ExtraName, PackageName};
+use uv_pep440::Version;
+
+use crate::cuda::{Component, ComponentWheel, Toolkit, cuda_extras};
+use crate::pypa::metadata::{CoreMetadata, Requirement};
+use crate::pypa::simple::DistFile;
+use crate::pypa::target::{Machine, Target};
+use components::{ComponentChoice, ComponentError, Components, Demanded, Offer};
+use demand::{Demand, Demander};
+use solve::{Catalog, Chosen, Question, Root, Solution, SolveError};
+
+/// What is to be resolved.
+pub struct Request<'a> {
+    pub target: &'a Target,
+    /// What the recipe asks for.
+    pub roots: Vec<Root>,
+    /// The names under the recipe's `frameworks`, which get their CUDA extra.
+    pub frameworks: BTreeSet<PackageName>,
+    pub constraints: Vec<Requirement>,
+    /// Nothing uploaded at or after this moment, in Unix seconds, is considered.
+    pub exclude_newer: Option<i64>,
+}
+
+/// Every decision about what is installed.
+#[derive(Debug, Clone)]
+pub struct Resolution {
+    /// Sorted by name; components are among them.
+    pub distributions: Vec<Distribution>,
+    /// `None` when nothing demands CUDA.
+    pub toolkit: Option<Toolkit>,
+}
+
+/// A distribution to install.
+#[derive(Debug, Clone)]
+pub struct Distribution {
+    pub name: PackageName,
+    pub version: Version,
+    pub wheel: DistFile,
+    /// Whether the recipe names it.
+    pub requested: bool,
+    /// Requirements of its metadata to rewrite, and what takes their place.
+    pub relaxed: BTreeMap<String, String>,
+    pub role: Role,
+}
+
+/// What a distribution is to CUDA.
+#[derive(Debug, Clone)]
+pub enum Role {
+    /// It is installed into site-packages; `private` are the components that it asks for by itself.
+    Package { private: Vec<PrivateComponent> },
+    /// It carries a component, which is laid out in the toolkit's tree.
+    Component { component: Component, demands: Vec<Demand> },
+    /// It carries pins on components and nothing else.
+    Metapackage { demands: Vec<Demand> },
+}
+
+/// A component wheel that a framework would have brought for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrivateComponent {
+    pub distribution: PackageName,
+    /// The version it pins; `None` when it takes what others have.
+    pub pinned: Option<Version>,
+}
+
+/// Why a recipe cannot be resolved.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    #[error(transparent)]
+    Solve(#[from] SolveError),
+    #[error(transparent)]
+    Components(#[from] ComponentError),
+}
+
+impl ResolveError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Solve(error) => error.hint(),
+            Self::Components(error) => error.hint(),
+        }
+    }
+}
+
+/// Resolves `request` with what `catalog` offers.
+pub fn resolve(request: &Request<'_>, catalog: &dyn Catalog) -> Result<Resolution, ResolveError> {
+    let plain = solve::solve(&question(request, &request.roots), catalog)?;
+    let roots = with_cuda_extras(request, &plain);
+    let solution = match roots == request.roots {
+        true => plain,
+        false => solve::solve(&question(request, &roots), catalog)?,
+    };
+    let offer = Offer { target: request.target, exclude_newer: request.exclude_newer, catalog };
+    let components = components::choose(&demanded(&solution), &offer)?;
+    Ok(assemble(request, solution, components))
+}
+
+fn question<'a>(request: &'a Request<'a>, roots: &[Root]) -> Question<'a> {
+    Question {
+        target: request.target,
+        roots: roots.to_vec(),
+        constraints: request.constraints.clone(),
+        exclude_newer: request.exclude_newer,
+        set_aside: Arc::new(|name: &PackageName| ComponentWheel::of(name.as_ref()).is_some()),
+    }
+}
+
+/// The roots with the CUDA extra of each framework that has one: the extra of the CUDA major that the others use.
+fn with_cuda_extras(request: &Request<'_>, plain: &Solution) -> Vec<Root> {
+    let mut majors: BTreeSet<u32> = demanded(plain).iter().filter_map(|(_, r)| major_of(r)).collect();
+    let mut chosen: BTreeMap<PackageName, &'static str> = BTreeMap::new();
+    let mut undecided = Vec::new();
+    for name in &request.frameworks {
+        let Some(distribution) = plain.distributions.get(name) else { continue };
+        let offered: Vec<_> = cuda_extras(name.as_ref())
+            .iter()
+            .filter(|option| distribution.metadata.provides_extra.iter().any(|e| e.as_ref() == option.extra))
+            .collect();
+        let asked = |root: &Root| {
+            root.requirement.name == *name
+                && root
+                    .requirement
+                    .extras
+                    .iter()
+                    .any(|e| cuda_extras(name.as_ref()).iter().any(|o| o.extra == e.as_ref()))
+        };
+        if request.roots.iter().any(asked) {
+            continue;
+        }
+        match offered.as_slice() {
+            [] => {}
+            [only] => {
+                majors.insert(only.major);
+                chosen.insert(name.clone(), only.extra);
+            }
+            _ => undecided.push((name, offered)),
+        }
+    }
+    for (name, offered) in undecided {
+        let fitting = offered.iter().find(|option| majors.contains(&option.major)).or(offered.first());
+        if let Some(option) = fitting {
+            chosen.insert(name.clone(), option.extra);
+        }
+    }
+    request.roots.iter().map(|root| with_extra(root, chosen.get(&root.requirement.name))).collect()
+}
+
+fn with_extra(root: &Root, extra: Option<&&'static str>) -> Root {
+    let mut root = root.clone();
+    if let Some(extra) = extra.and_then(|extra| extra.parse::<ExtraName>().ok()) {
+        let mut extras = root.requirement.extras.to_vec();
+        extras.push(extra);
+        root.requirement.extras = extras.into_boxed_slice();
+    }
+    root
+}
+
+/// The CUDA major that a requirement on a component is for, as far as its name or pin says.
+fn major_of(requirement: &Requirement) -> Option<u32> {
+    match ComponentWheel::of(requirement.name.as_ref())? {
+        ComponentWheel::Carries { major: Some(major), .. } => Some(major),
+        ComponentWheel::Metapackage => {
+            let demand = Demand::new(Demander::Layout, requirement);
+            let floor = demand.serves.iter().next()?.version().release().first().copied()?;
+            u32::try_from(floor).ok()
+        }
+        ComponentWheel::Carries { .. } => None,
+    }
+}
+
+fn demanded(solution: &Solution) -> Vec<Demanded> {
+    solution
+        .distributions
+        .values()
+        .flat_map(|chosen| {
+            let by = Demander::Distribution { name: chosen.name.clone(), version: chosen.version.clone() };
+            chosen.set_aside.iter().map(move |requirement| (by.clone(), requirement.clone()))
+        })
+        .collect()
+}
+
+fn assemble(request: &Request<'_>, solution: Solution, components: Components) -> Resolution {
+    let requested: BTreeSet<&PackageName> = request.roots.iter().map(|root| &root.requirement.name).collect();
+    let packages = solution.distributions.into_values().map(package);
+    let components_and_metapackages = components.choices.into_iter().map(component);
+    let mut distributions: Vec<Distribution> = packages.chain(components_and_metapackages).collect();
+    for distribution in &mut distributions {
+        distribution.requested = requested.contains(&distribution.name);
+    }
+    distributions.sort_by(|a, b| a.name.cmp(&b.name));
+    let machine = match request.target.machine() {
+        Machine::X86_64 => crate::cuda::Machine::X86_64,
+        Machine::Aarch64 => crate::cuda::Machine::Aarch64,
+    };
+    Resolution { distributions, toolkit: components.toolkit.map(|version| Toolkit { version, machine }) }
+}
+
+fn package(chosen: Chosen) -> Distribution {
+    let private = chosen
+        .set_aside
+        .iter()
+        .map(|requirement| PrivateComponent {
+            distribution: requirement.name.clone(),
+            pinned: pinned(requirement),
+        })
+        .collect();
+    Distribution {
+        relaxed: relaxed(&chosen.metadata),
+        name: chosen.name,
+        version: chosen.version,
+        wheel: chosen.wheel,
+        requested: false,
+        role: Role::Package { private },
+    }
+}
+
+fn component(choice: ComponentChoice) -> Distribution {
+    let demands = choice.demands;
+    Distribution {
+        relaxed: relaxed(&choice.metadata),
+        name: choice.distribution,
+        version: choice.version,
+        wheel: choice.wheel,
+        requested: false,
+        role: match choice.component {
+            Some(component) => Role::Component { component, demands },
+            None => Role::Metapackage { demands },
+        },
+    }
+}
+
+fn pinned(requirement: &Requirement) -> Option<Version> {
+    let demand = Demand::new(Demander::Layout, requirement);
+    let version = demand.asked.iter().next()?.version().clone();
+    demand.pins(&version).then_some(version)
+}
+
+fn relaxed(metadata: &Arc<CoreMetadata>) -> BTreeMap<String, String> {
+    metadata
+        .requires_dist
+        .iter()
+        .filter_map(|requirement| Some((requirement.to_string(), demand::relaxed(requirement)?)))
+        .collect()
+}

@@ -1,0 +1,152 @@
+//! Demands: what distributions require of CUDA components, read as floors within one SONAME.
+
+use std::fmt;
+
+use serde::Serialize;
+use uv_normalize::{ExtraName, PackageName};
+use uv_pep440::{Operator, Version, VersionSpecifier, VersionSpecifiers};
+use uv_pep508::VersionOrUrl;
+
+use crate::cuda::ComponentWheel;
+use crate::pypa::metadata::Requirement;
+
+/// Who makes a demand.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Demander {
+    /// A distribution, by its metadata.
+    Distribution { name: PackageName, version: Version },
+    /// The toolkit: what it contains is not older than itself.
+    Toolkit { major: u64, minor: u64 },
+    /// The layout: a toolkit's directory is named after the version of its runtime.
+    Layout,
+}
+
+impl fmt::Display for Demander {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Distribution { name, version } => write!(f, "{name} {version}"),
+            Self::Toolkit { major, minor } => write!(f, "CUDA {major}.{minor}"),
+            Self::Layout => f.write_str("the layout"),
+        }
+    }
+}
+
+/// One requirement on a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Demand {
+    pub by: Demander,
+    /// The versions that were asked for, as written.
+    pub asked: VersionSpecifiers,
+    /// The extras it asks for, of a metapackage.
+    pub extras: Vec<ExtraName>,
+    /// The versions that serve: a pin read as a floor within its SONAME.
+    pub serves: VersionSpecifiers,
+}
+
+impl Demand {
+    /// The demand that `requirement` makes.
+    pub fn new(by: Demander, requirement: &Requirement) -> Self {
+        let asked = specifiers(requirement);
+        Self { by, serves: within_soname(&asked), asked, extras: requirement.extras.to_vec() }
+    }
+
+    /// Whether it asks for a version or newer.
+    pub fn has_floor(&self) -> bool {
+        self.serves.iter().any(|specifier| {
+            matches!(
+                specifier.operator(),
+                Operator::GreaterThan
+                    | Operator::GreaterThanEqual
+                    | Operator::TildeEqual
+                    | Operator::Equal
+                    | Operator::EqualStar
+                    | Operator::ExactEqual
+            )
+        })
+    }
+
+    /// Whether it asks for exactly `version`.
+    pub fn pins(&self, version: &Version) -> bool {
+        self.asked.iter().any(|specifier| is_pin(specifier) && specifier.version() == version)
+    }
+}
+
+impl fmt::Display for Demand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.asked.is_empty() {
+            true => write!(f, "{} (any)", self.by),
+            false => write!(f, "{} ({})", self.by, self.asked),
+        }
+    }
+}
+
+/// What takes the place of a pin on a component in installed metadata: the same requirement, its pins relaxed. `None`
+/// for a requirement that has none, or is on something else.
+pub fn relaxed(requirement: &Requirement) -> Option<String> {
+    ComponentWheel::of(requirement.name.as_ref())?;
+    let asked = specifiers(requirement);
+    if !asked.iter().any(is_pin) {
+        return None;
+    }
+    let mut relaxed = requirement.clone();
+    relaxed.version_or_url = Some(VersionOrUrl::VersionSpecifier(within_soname(&asked)));
+    Some(relaxed.to_string())
+}
+
+fn specifiers(requirement: &Requirement) -> VersionSpecifiers {
+    match &requirement.version_or_url {
+        Some(VersionOrUrl::VersionSpecifier(specifiers)) => specifiers.clone(),
+        _ => VersionSpecifiers::empty(),
+    }
+}
+
+fn is_pin(specifier: &VersionSpecifier) -> bool {
+    matches!(specifier.operator(), Operator::Equal | Operator::EqualStar | Operator::ExactEqual)
+}
+
+/// `==12.4.5.8` as `>=12.4.5.8, <13`: NVIDIA raises the first number of a version with the SONAME.
+fn within_soname(asked: &VersionSpecifiers) -> VersionSpecifiers {
+    asked
+        .iter()
+        .flat_map(|specifier| match is_pin(specifier) {
+            true => {
+                let floor = specifier.version().clone();
+                let next = Version::new([floor.release().first().copied().unwrap_or(0) + 1]);
+                vec![
+                    VersionSpecifier::greater_than_equal_version(floor),
+                    VersionSpecifier::less_than_version(next),
+                ]
+            }
+            false => vec![specifier.clone()],
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(requirement: &str, expected: Option<&str>) {
+        let requirement: Requirement = requirement.parse().unwrap();
+        assert_eq!(relaxed(&requirement).as_deref(), expected);
+    }
+
+    #[test]
+    fn a_pin_becomes_a_floor_within_its_soname() {
+        check("nvidia-cublas-cu12==12.4.5.8", Some("nvidia-cublas-cu12>=12.4.5.8,<13"));
+        check("nvidia-cusparselt-cu12==0.6.2", Some("nvidia-cusparselt-cu12>=0.6.2,<1"));
+        check(
+            "nvidia-nccl-cu12==2.21.5 ; platform_machine == 'x86_64'",
+            Some("nvidia-nccl-cu12>=2.21.5,<3 ; platform_machine == 'x86_64'"),
+        );
+        check("cuda-toolkit[cublas,cudart]==13.0.2", Some("cuda-toolkit[cublas,cudart]>=13.0.2,<14"));
+    }
+
+    #[test]
+    fn what_is_no_pin_on_a_component_stays() {
+        check("nvidia-cudnn-cu12>=9.1,<10", None);
+        check("nvidia-nvjitlink-cu12", None);
+        check("triton==3.2.0", None);
+    }
+}
