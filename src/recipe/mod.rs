@@ -1,1 +1,165 @@
-//! (being written)
+//! The recipe: what the user writes, parsed once into types that need no further checking.
+//!
+//! ```text
+//! text ─ yaml::read ─► Node, with spans ─ decode ─► Recipe, or every problem at once
+//! ```
+//!
+//! Nothing here reads a file: paths stay as written, relative to the file that names them.
+
+mod base;
+mod decode;
+mod diagnostic;
+mod image;
+mod packages;
+mod python;
+mod reference;
+pub mod requirements;
+mod size;
+mod source;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod timestamp;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+use uv_normalize::PackageName;
+use uv_pep508::Requirement;
+
+pub use base::{Architecture, BaseDescription, BaseRef, Debian, Suite};
+pub use diagnostic::{Color, Diagnostic, Diagnostics, Label, Problem, Severity};
+pub use image::{Compression, ConfigChanges, ContainerPath, FileCopy, ImageName, Layers};
+pub use packages::{Cuda, ExternallyManaged, Framework, Index, Policy, Python};
+pub use python::PythonVersion;
+pub use size::ByteSize;
+pub use source::{Source, Span, Spanned};
+pub use timestamp::Timestamp;
+
+use decode::{Fields, refuse_duplicates};
+use diagnostic::Problems;
+use image::Annotations;
+use packages::Frameworks;
+use yaml::Node;
+
+/// A whole recipe. Serialised, it is the same for the same meaning: keys sorted, places left out.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Recipe {
+    /// The name of the image; without it, that of the recipe's file.
+    pub name: Option<ImageName>,
+    pub base: Spanned<BaseRef>,
+    pub python: Python,
+    /// What the image is for, by name.
+    pub frameworks: BTreeMap<PackageName, Framework>,
+    /// Further distributions, as PEP 508 requirements; never a URL.
+    pub packages: Vec<Spanned<Requirement>>,
+    /// Paths of requirements files, relative to the recipe.
+    pub requirements: Vec<Spanned<String>>,
+    /// Paths of constraints files, relative to the recipe.
+    pub constraints: Vec<Spanned<String>>,
+    /// Indexes beside the default one, in the order to ask them.
+    pub indexes: Vec<Index>,
+    /// Only what was uploaded before this instant is considered.
+    pub exclude_newer: Option<Timestamp>,
+    pub cuda: Cuda,
+    pub files: Vec<FileCopy>,
+    pub config: ConfigChanges,
+    /// The manifest's annotations.
+    ///
+    /// <https://github.com/opencontainers/image-spec/blob/main/annotations.md>
+    pub annotations: BTreeMap<String, String>,
+    pub layers: Layers,
+    #[serde(skip)]
+    source: Arc<Source>,
+}
+
+impl Recipe {
+    /// Reads a recipe; `origin` is the file's name for messages. Every problem is reported at once.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, Diagnostics> {
+        let source = Arc::new(Source::new(text, origin));
+        parse_document(&source, |root, problems| Self::decode(root, &source, problems))
+    }
+
+    /// What the recipe asks to install: the frameworks in the order of their names, then the packages.
+    pub fn roots(&self) -> impl Iterator<Item = Requirement> {
+        let frameworks = self.frameworks.iter().map(|(name, framework)| framework.requirement(name));
+        frameworks.chain(self.packages.iter().map(|package| package.value.clone()))
+    }
+
+    /// Where the recipe asks for `name`.
+    pub fn locate(&self, name: &PackageName) -> Option<Span> {
+        let package = || self.packages.iter().find(|package| package.name == *name);
+        let framework = self.frameworks.get(name).map(|framework| framework.span);
+        framework.or_else(|| package().map(|package| package.span))
+    }
+
+    /// A problem found after parsing, at its place in this recipe.
+    pub fn report(&self, problem: Problem) -> Diagnostics {
+        Diagnostics::one(&self.source, problem)
+    }
+
+    fn decode(root: &Node, source: &Arc<Source>, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(root, "the recipe", problems)?;
+        let name = fields.get("name", problems);
+        let base = fields.require("base", "name the image to build on: `base: debian-bookworm`", problems);
+        let python = fields.get("python", problems);
+        let frameworks: Option<Frameworks> = fields.get("frameworks", problems);
+        let packages: Option<Vec<Spanned<Requirement>>> = fields.get("packages", problems);
+        let requirements: Option<Vec<Spanned<String>>> = fields.get("requirements", problems);
+        let constraints: Option<Vec<Spanned<String>>> = fields.get("constraints", problems);
+        let indexes: Option<Vec<Index>> = fields.get("indexes", problems);
+        let exclude_newer = fields.get("exclude-newer", problems);
+        let cuda = fields.get("cuda", problems);
+        let files = fields.get("files", problems);
+        let config = fields.get("config", problems);
+        let annotations: Option<Annotations> = fields.get("annotations", problems);
+        let layers = fields.get("layers", problems);
+        if !["frameworks", "packages", "requirements"].iter().any(|key| fields.has(key)) {
+            problems.push(nothing_to_install(fields.span()));
+        }
+        fields.finish(problems);
+
+        let frameworks = frameworks.unwrap_or_default().0;
+        let packages = packages.unwrap_or_default();
+        packages::refuse_overlap(&frameworks, &packages, problems);
+        let requirements = requirements.unwrap_or_default();
+        let constraints = constraints.unwrap_or_default();
+        for paths in [&requirements, &constraints] {
+            refuse_duplicates(paths, problems, String::clone, String::clone);
+        }
+        Some(Self {
+            name,
+            base: base?,
+            python: python.unwrap_or_default(),
+            frameworks,
+            packages,
+            requirements,
+            constraints,
+            indexes: indexes.unwrap_or_default(),
+            exclude_newer,
+            cuda: cuda.unwrap_or_default(),
+            files: files.unwrap_or_default(),
+            config: config.unwrap_or_default(),
+            annotations: annotations.unwrap_or_default().0,
+            layers: layers.unwrap_or_default(),
+            source: Arc::clone(source),
+        })
+    }
+}
+
+fn nothing_to_install(span: Span) -> Problem {
+    Problem::error(span, "the recipe asks for nothing to install")
+        .help("add `frameworks:` (torch: \"2.6.0\") or `packages:` ([numpy])")
+}
+
+/// Reads the only document of `source` and gives it to `decode`.
+fn parse_document<T>(
+    source: &Arc<Source>,
+    decode: impl FnOnce(&Node, &mut Problems) -> Option<T>,
+) -> Result<T, Diagnostics> {
+    let mut problems = Problems::default();
+    let value = yaml::read(source, &mut problems).and_then(|root| decode(&root, &mut problems));
+    problems.finish(value, source)
+}

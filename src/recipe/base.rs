@@ -1,0 +1,275 @@
+//! What to build on: the recipe's `base`, and the descriptions in `images/`.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use url::Url;
+
+use super::decode::{Complaint, Decode, Fields, parsed, refuse_duplicates, word};
+use super::diagnostic::{Diagnostics, Problem, Problems, quote};
+use super::image::HostPath;
+use super::parse_document;
+use super::reference::{check_image, check_reference, is_bare_name};
+use super::source::{Source, Spanned};
+use super::yaml::{Node, Value};
+use crate::oci::Digest;
+
+/// The recipe's `base`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BaseRef {
+    /// The description in `images/NAME.yaml`: a text without `/`, `:` and `@`.
+    Named(String),
+    /// A description within the recipe.
+    Inline(BaseDescription),
+    /// An image: `ubuntu:24.04`, `docker://HOST/NAME`, `oci:DIR[:TAG]`, `oci-archive:FILE`, …
+    Image(String),
+}
+
+impl Decode for BaseRef {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        if let Value::Mapping(_) = node.value {
+            return BaseDescription::decode(node, problems).map(Self::Inline);
+        }
+        parsed(node, "a base", problems, |text| {
+            if is_bare_name(text) {
+                return Ok(Self::Named(text.to_owned()));
+            }
+            check_image(text).map(|()| Self::Image(text.to_owned()))
+        })
+    }
+}
+
+/// What a file in `images/` says: exactly one of the kinds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BaseDescription {
+    /// `suites:`, unpacked from packages.
+    Debian(Debian),
+    /// `image:`, pulled from a registry.
+    Registry {
+        /// Without the digest when that is given apart.
+        reference: String,
+        digest: Option<Digest>,
+    },
+    /// `layout:`, the path of an OCI image layout, relative to the file that says so.
+    Layout { path: String },
+    /// `archive:`, the path of an oci-archive or docker-archive, relative to the file that says so.
+    Archive { path: String },
+}
+
+/// The keys that decide what kind of base a description is.
+const KINDS: [&str; 5] = ["suite", "suites", "image", "layout", "archive"];
+
+impl BaseDescription {
+    /// Reads a file of `images/`; `origin` is its name for messages.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, Diagnostics> {
+        let source = Arc::new(Source::new(text, origin));
+        parse_document(&source, Self::decode)
+    }
+}
+
+impl Decode for BaseDescription {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        const WHAT: &str = "the description of a base";
+        let mut fields = Fields::open(node, WHAT, problems)?;
+        let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| fields.has(kind)).collect();
+        let description = match kinds[..] {
+            ["suite"] | ["suites"] => Debian::read(&mut fields, problems).map(Self::Debian),
+            ["image"] => read_registry(&mut fields, problems),
+            ["layout"] => read_path(&mut fields, "layout", problems).map(|path| Self::Layout { path }),
+            ["archive"] => read_path(&mut fields, "archive", problems).map(|path| Self::Archive { path }),
+            _ => {
+                let problem =
+                    Problem::error(fields.span(), format!("{WHAT} does not say of which kind it is"));
+                problems.push(problem.help(
+                    "give one of `suites` (Debian packages), `image` (a registry), `layout` and `archive` (a path)",
+                ));
+                return None;
+            }
+        };
+        fields.finish(problems);
+        description
+    }
+}
+
+fn read_registry(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<BaseDescription> {
+    let reference: Option<Reference> = fields.get("image", problems);
+    let digest = fields.get("digest", problems);
+    Some(BaseDescription::Registry { reference: reference?.0, digest })
+}
+
+fn read_path(fields: &mut Fields<'_>, key: &'static str, problems: &mut Problems) -> Option<String> {
+    fields.get(key, problems).map(|path: HostPath| path.0)
+}
+
+struct Reference(String);
+
+impl Decode for Reference {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "an image reference", problems, |text| {
+            let reference = text.strip_prefix("docker://").unwrap_or(text);
+            check_reference(reference).map(|()| Self(reference.to_owned()))
+        })
+    }
+}
+
+impl Decode for Digest {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a digest", problems, |text| {
+            text.parse().map_err(|_| {
+                Complaint::new(format!("{} is not a digest", quote(text)))
+                    .help("write `sha256:` and 64 hexadecimal digits")
+            })
+        })
+    }
+}
+
+/// A base unpacked from the packages of Debian, or of a distribution laid out like it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Debian {
+    /// What to take packages from, in the order written; at least one.
+    pub suites: Vec<Spanned<Suite>>,
+    /// Which parts of each suite: `main`, `contrib`, …; at least one.
+    pub components: Vec<String>,
+    pub architecture: Architecture,
+    /// The archive of every suite that names none; without it, one is found on the machine.
+    pub mirror: Option<Url>,
+    /// Paths of keyrings that may sign the suites; when empty, the machine's archive keyrings.
+    pub signed_by: Vec<Spanned<String>>,
+    /// The packages to install, beside what they depend on.
+    pub packages: Vec<Spanned<String>>,
+    /// Whether the packages marked `Essential: yes` are installed too.
+    pub essential: bool,
+}
+
+impl Debian {
+    fn read(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Self> {
+        let one: Option<Spanned<Suite>> = fields.get("suite", problems);
+        let many: Option<Vec<Spanned<Suite>>> = fields.get("suites", problems);
+        let components: Option<Vec<Word>> = fields.get("components", problems);
+        let architecture = fields.get("architecture", problems);
+        let mirror = fields.get("mirror", problems);
+        let signed_by: Option<Vec<Spanned<String>>> = fields.get("signed-by", problems);
+        let packages = fields.require("packages", "list what to install: `packages: [python3]`", problems);
+        let essential = fields.get("essential", problems);
+
+        let suites = many.unwrap_or_else(|| one.into_iter().collect());
+        if suites.is_empty() {
+            let problem = Problem::error(fields.span(), "the base has no suite to take packages from");
+            problems.push(problem.help("name one: `suites: [bookworm]`"));
+        }
+        refuse_duplicates(&suites, problems, |suite| suite.name.clone(), |suite| suite.name.clone());
+        let packages: Vec<Spanned<Package>> = packages?;
+        let packages: Vec<Spanned<String>> =
+            packages.into_iter().map(|it| Spanned { value: it.value.0, span: it.span }).collect();
+        refuse_duplicates(&packages, problems, String::clone, String::clone);
+        let components = components.map(|words| words.into_iter().map(|word| word.0).collect());
+        Some(Self {
+            suites,
+            components: components.unwrap_or_else(|| vec!["main".to_owned()]),
+            architecture: architecture.unwrap_or_default(),
+            mirror,
+            signed_by: signed_by.unwrap_or_default(),
+            packages,
+            essential: essential.unwrap_or(true),
+        })
+    }
+}
+
+/// One suite: `bookworm`, or `{suite: bookworm-security, mirror: URL}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Suite {
+    pub name: String,
+    /// The archive that has it; without it, that of the description.
+    pub mirror: Option<Url>,
+}
+
+impl Decode for Suite {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        if !matches!(node.value, Value::Mapping(_)) {
+            return Word::decode(node, problems).map(|name| Self { name: name.0, mirror: None });
+        }
+        let mut fields = Fields::open(node, "a suite", problems)?;
+        let help = "name it: `{suite: bookworm-security, mirror: https://…}`";
+        let name: Option<Word> = fields.require("suite", help, problems);
+        let mirror = fields.get("mirror", problems);
+        fields.finish(problems);
+        Some(Self { name: name?.0, mirror })
+    }
+}
+
+/// The name of a suite or component, as a path under `dists/` has it.
+struct Word(String);
+
+impl Decode for Word {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a name", problems, |text| {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+/".contains(&byte);
+            let safe = text.split('/').all(|part| !matches!(part, "" | "." | ".."));
+            let valid = safe && text.bytes().all(allowed);
+            valid.then(|| Self(text.to_owned())).ok_or_else(|| {
+                Complaint::new(format!("{} is not the name of a suite or component", quote(text)))
+                    .help("write it as sources.list does: `bookworm-updates`, `main`")
+            })
+        })
+    }
+}
+
+struct Package(String);
+
+impl Decode for Package {
+    /// <https://www.debian.org/doc/debian-policy/ch-controlfields.html#source>
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a package name", problems, |text| {
+            let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+            let valid = text.len() >= 2
+                && text.bytes().all(|byte| is_word(byte) || b"+-.".contains(&byte))
+                && text.bytes().next().is_some_and(is_word);
+            valid.then(|| Self(text.to_owned())).ok_or_else(|| {
+                Complaint::new(format!("{} is not the name of a Debian package", quote(text)))
+                    .help("write the name alone, lowercase: `libgomp1`")
+            })
+        })
+    }
+}
+
+/// A machine, by Debian's name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    #[default]
+    Amd64,
+    Arm64,
+}
+
+impl Architecture {
+    /// Debian's name, which is OCI's too.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+}
+
+impl Decode for Architecture {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        if let Value::Scalar(text) = &node.value
+            && let Some(debian) = debian_name(text)
+        {
+            let message = format!("{} is not Debian's name of an architecture", quote(text));
+            problems.push(Problem::error(node.span, message).help(format!("write `{debian}`")));
+            return None;
+        }
+        word(node, "an architecture", &[("amd64", Self::Amd64), ("arm64", Self::Arm64)], problems)
+    }
+}
+
+fn debian_name(machine: &str) -> Option<&'static str> {
+    match machine {
+        "x86_64" | "x86-64" | "x64" => Some("amd64"),
+        "aarch64" => Some("arm64"),
+        _ => None,
+    }
+}

@@ -1,0 +1,263 @@
+//! From YAML nodes to types: every problem is collected, none stops the reading of the rest.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::diagnostic::{Problem, Problems, quote};
+use super::source::{Span, Spanned};
+use super::suggest::closest;
+use super::yaml::{Node, Value};
+
+/// A type that can be read from a node; `None` means the reason is among the problems.
+pub(super) trait Decode: Sized {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self>;
+}
+
+/// Why a text is not what it should be.
+#[derive(Debug)]
+pub(super) struct Complaint {
+    message: String,
+    /// The bytes of the text that are wrong; all of it when unknown.
+    within: Option<Range<usize>>,
+    label: Option<String>,
+    help: Option<String>,
+}
+
+impl Complaint {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), within: None, label: None, help: None }
+    }
+
+    pub(super) fn within(mut self, range: Range<usize>) -> Self {
+        self.within = Some(range);
+        self
+    }
+
+    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The complaint about a text written at `span`.
+    pub(super) fn at(self, span: Span) -> Problem {
+        let mut problem = Problem::error(span, self.message);
+        if let Some(label) = self.label {
+            problem = problem.label(label);
+        }
+        if let Some(help) = self.help {
+            problem = problem.help(help);
+        }
+        problem
+    }
+
+    /// The complaint about `text`, narrowed where the source holds `text` byte for byte from `start` on.
+    pub(super) fn at_text(mut self, span: Span, text: &str) -> Problem {
+        let written = span.end - span.start;
+        // A plain scalar is its text; a quoted one has a quote on either side and, mostly, no escapes.
+        let start = match written.checked_sub(text.len()) {
+            Some(0) => Some(span.start),
+            Some(2) => Some(span.start + 1),
+            _ => None,
+        };
+        let narrowed = start.zip(self.within.take()).map(|(start, within)| Span {
+            start: start + within.start.min(text.len()),
+            end: start + within.end.clamp(within.start.min(text.len()), text.len()),
+        });
+        self.at(narrowed.unwrap_or(span))
+    }
+}
+
+/// Reads a scalar; `what` names it with its article.
+pub(super) fn text<'n>(node: &'n Node, what: &str, problems: &mut Problems) -> Option<&'n str> {
+    match &node.value {
+        Value::Scalar(text) => Some(text),
+        _ => {
+            problems.push(unexpected(node, what));
+            None
+        }
+    }
+}
+
+/// Reads a scalar through `parse`; `what` names it with its article.
+pub(super) fn parsed<T>(
+    node: &Node,
+    what: &str,
+    problems: &mut Problems,
+    parse: impl FnOnce(&str) -> Result<T, Complaint>,
+) -> Option<T> {
+    let text = text(node, what, problems)?;
+    match parse(text) {
+        Ok(value) => Some(value),
+        Err(complaint) => {
+            problems.push(complaint.at_text(node.span, text));
+            None
+        }
+    }
+}
+
+/// Reads one of a few words.
+pub(super) fn word<T: Copy>(
+    node: &Node,
+    what: &str,
+    words: &[(&str, T)],
+    problems: &mut Problems,
+) -> Option<T> {
+    parsed(node, what, problems, |text| {
+        words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            Complaint::new(format!("{} is not {what}", quote(text))).help(did_you_mean(text, &known))
+        })
+    })
+}
+
+/// A problem: `node` should have been `what`.
+pub(super) fn unexpected(node: &Node, what: &str) -> Problem {
+    Problem::error(node.span, format!("expected {what}, found {}", node.kind()))
+}
+
+/// Complains of every entry whose `key` an earlier one has.
+pub(super) fn refuse_duplicates<T, K: Ord>(
+    entries: &[Spanned<T>],
+    problems: &mut Problems,
+    key: impl Fn(&T) -> K,
+    shown: impl Fn(&T) -> String,
+) {
+    let mut seen: BTreeMap<K, Span> = BTreeMap::new();
+    for entry in entries {
+        let first = *seen.entry(key(&entry.value)).or_insert(entry.span);
+        if first != entry.span {
+            let message = format!("{} is listed twice", quote(&shown(&entry.value)));
+            let problem = Problem::error(entry.span, message).label("again here");
+            problems.push(problem.related(first, "first here").help("keep one of the two"));
+        }
+    }
+}
+
+fn did_you_mean(given: &str, known: &[&str]) -> String {
+    match closest(given, known) {
+        Some(close) => format!("did you mean `{close}`?"),
+        None => format!("write one of {}", listed(known)),
+    }
+}
+
+fn listed(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// A mapping with known keys, read key by key; [`Fields::finish`] complains of the keys nobody asked for.
+pub(super) struct Fields<'n> {
+    what: &'static str,
+    span: Span,
+    entries: &'n [(Spanned<String>, Node)],
+    known: Vec<&'static str>,
+}
+
+impl<'n> Fields<'n> {
+    /// `what` names the mapping with its article.
+    pub(super) fn open(node: &'n Node, what: &'static str, problems: &mut Problems) -> Option<Self> {
+        match &node.value {
+            Value::Mapping(entries) => Some(Self { what, span: node.span, entries, known: Vec::new() }),
+            _ => {
+                problems.push(unexpected(node, what).help("write `key: value` lines"));
+                None
+            }
+        }
+    }
+
+    pub(super) fn span(&self) -> Span {
+        self.span
+    }
+
+    /// Whether `key` is there and holds something.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.node(key).is_some()
+    }
+
+    /// The value of `key`; `None` when it is absent, holds nothing, or is wrong.
+    pub(super) fn get<T: Decode>(&mut self, key: &'static str, problems: &mut Problems) -> Option<T> {
+        self.known.push(key);
+        self.node(key).and_then(|node| T::decode(node, problems))
+    }
+
+    /// The value of `key`, which must be there.
+    pub(super) fn require<T: Decode>(
+        &mut self,
+        key: &'static str,
+        help: &str,
+        problems: &mut Problems,
+    ) -> Option<T> {
+        if !self.has(key) {
+            let start = self.key_span(key).unwrap_or(self.span);
+            let problem = Problem::error(start, format!("{} needs the key `{key}`", self.what));
+            problems.push(problem.help(help));
+        }
+        self.get(key, problems)
+    }
+
+    /// Complains of every key that was not asked for.
+    pub(super) fn finish(self, problems: &mut Problems) {
+        for (key, _) in self.entries.iter().filter(|(key, _)| !self.known.contains(&key.as_str())) {
+            let message = format!("unknown key {} in {}", quote(key), self.what);
+            problems.push(Problem::error(key.span, message).help(did_you_mean(key, &self.known)));
+        }
+    }
+
+    fn node(&self, key: &str) -> Option<&'n Node> {
+        let (_, node) = self.entries.iter().find(|(written, _)| written.value == key)?;
+        Some(node).filter(|node| !matches!(node.value, Value::Null))
+    }
+
+    fn key_span(&self, key: &str) -> Option<Span> {
+        self.entries.iter().find(|(written, _)| written.value == key).map(|(written, _)| written.span)
+    }
+}
+
+/// The entries of a mapping whose keys are the user's.
+pub(super) fn entries<'n>(
+    node: &'n Node,
+    what: &str,
+    problems: &mut Problems,
+) -> Option<&'n [(Spanned<String>, Node)]> {
+    match &node.value {
+        Value::Mapping(entries) => Some(entries),
+        _ => {
+            problems.push(unexpected(node, what).help("write `name: value` lines"));
+            None
+        }
+    }
+}
+
+impl<T: Decode> Decode for Spanned<T> {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        Some(Self { value: T::decode(node, problems)?, span: node.span })
+    }
+}
+
+impl<T: Decode> Decode for Vec<T> {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let Value::Sequence(items) = &node.value else {
+            let problem = unexpected(node, "a list");
+            let help = "write a list: `[one, two]`, or a `- ` before each entry";
+            problems.push(problem.help(help));
+            return None;
+        };
+        Some(items.iter().filter_map(|item| T::decode(item, problems)).collect())
+    }
+}
+
+impl Decode for String {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        text(node, "a text", problems).map(str::to_owned)
+    }
+}
+
+impl Decode for bool {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        word(node, "`true` or `false`", &[("true", true), ("false", false)], problems)
+    }
+}

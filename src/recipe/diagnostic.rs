@@ -1,0 +1,279 @@
+//! What is wrong with a text, every problem at its place, for people and for machines.
+
+use std::fmt;
+use std::sync::Arc;
+
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str};
+use serde::Serialize;
+
+use super::source::{Source, Span};
+
+/// More problems than this are counted, not kept: nobody reads them, and memory stays bounded.
+const KEPT: usize = 100;
+
+/// One thing wrong at one place, before it is tied to a [`Source`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    severity: Severity,
+    message: String,
+    span: Span,
+    label: Option<String>,
+    related: Option<(Span, String)>,
+    help: Option<String>,
+}
+
+impl Problem {
+    /// An error at `span`; `message` is one sentence without a full stop.
+    pub fn error(span: Span, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, span, message.into())
+    }
+
+    /// Something the user should know of that stops nothing.
+    pub fn warning(span: Span, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, span, message.into())
+    }
+
+    fn new(severity: Severity, span: Span, message: String) -> Self {
+        Self { severity, message, span, label: None, related: None, help: None }
+    }
+
+    /// Says beside the underline what is wrong with the underlined text.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Points at a second place.
+    #[must_use]
+    pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.related = Some((span, label.into()));
+        self
+    }
+
+    /// Says what the user can do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    fn locate(self, source: &Source) -> Diagnostic {
+        let label = |span, text| {
+            let span = source.first_line(span);
+            let (line, column) = source.position(span.start);
+            Label { span, line, column, text }
+        };
+        let primary = label(self.span, self.label.unwrap_or_default());
+        Diagnostic {
+            severity: self.severity,
+            message: self.message,
+            file: source.origin().to_owned(),
+            span: primary.span,
+            line: primary.line,
+            column: primary.column,
+            label: Some(primary.text).filter(|text| !text.is_empty()),
+            related: self.related.map(|(span, text)| label(span, text)),
+            help: self.help,
+        }
+    }
+}
+
+/// How bad a [`Diagnostic`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// One thing wrong, as data: what `--json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    pub severity: Severity,
+    /// One sentence without a full stop.
+    pub message: String,
+    /// The file's name as the user gave it.
+    pub file: String,
+    /// The bytes meant, within one line.
+    pub span: Span,
+    /// Counted from 1.
+    pub line: usize,
+    /// Counted from 1, in characters.
+    pub column: usize,
+    /// What is wrong with the bytes at `span`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Another place that takes part, such as the first of two equal keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub related: Option<Label>,
+    /// What the user can do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+/// A place and what to say about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Label {
+    pub span: Span,
+    pub line: usize,
+    pub column: usize,
+    pub text: String,
+}
+
+/// Every problem of one text, in its order; as an error it says how many, [`Diagnostics::render`] shows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostics {
+    source: Arc<Source>,
+    problems: Vec<Diagnostic>,
+    omitted: usize,
+}
+
+impl Diagnostics {
+    /// One problem in `source`.
+    pub fn one(source: &Arc<Source>, problem: Problem) -> Self {
+        let mut problems = Problems::default();
+        problems.push(problem);
+        problems.into_diagnostics(source)
+    }
+
+    /// The problems, in the order of the text; never empty.
+    pub fn problems(&self) -> &[Diagnostic] {
+        &self.problems
+    }
+
+    /// What to do about it, when there is only one thing to do; otherwise each problem says so itself.
+    pub fn hint(&self) -> Option<String> {
+        match self.problems.as_slice() {
+            [only] if self.omitted == 0 => only.help.clone(),
+            _ => None,
+        }
+    }
+
+    /// The problems as a terminal shows them: message, place, source line, underline, help.
+    pub fn render(&self, color: Color) -> String {
+        let renderer = match color {
+            Color::Plain => Renderer::plain(),
+            Color::Ansi => Renderer::styled(),
+        }
+        .decor_style(DecorStyle::Ascii);
+        let mut reports: Vec<String> =
+            self.problems.iter().map(|problem| renderer.render(&[self.group(problem)])).collect();
+        if self.omitted > 0 {
+            reports.push(format!("and {} more", problems_counted(self.omitted)));
+        }
+        reports.join("\n\n") + "\n"
+    }
+
+    fn group<'a>(&'a self, problem: &'a Diagnostic) -> Group<'a> {
+        let places = || std::iter::once(problem.span).chain(problem.related.iter().map(|other| other.span));
+        let window = self.window(places());
+        let range = |span: Span| span.start - window.start..span.end - window.start;
+        let related = problem.related.iter().map(|other| {
+            AnnotationKind::Context.span(range(other.span)).label(normalize_untrusted_str(&other.text))
+        });
+        let primary = AnnotationKind::Primary.span(range(problem.span)).label(problem.label.as_deref());
+        let snippet = Snippet::source(&self.source.text()[window.start..window.end])
+            .line_start(self.source.position(window.start).0)
+            .path(&problem.file)
+            .annotation(primary)
+            .annotations(related);
+        let level = match problem.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let group = level.primary_title(&problem.message).element(snippet);
+        match &problem.help {
+            Some(help) => group.element(Level::HELP.message(normalize_untrusted_str(help))),
+            None => group,
+        }
+    }
+
+    /// The whole lines that hold all of `places`, so that rendering does not cost the whole text each time.
+    fn window(&self, places: impl Iterator<Item = Span> + Clone) -> Span {
+        let text = self.source.text();
+        let first = places.clone().map(|span| span.start).min().unwrap_or(0);
+        let last = places.map(|span| span.end).max().unwrap_or(text.len());
+        Span {
+            start: text[..first].rfind('\n').map_or(0, |newline| newline + 1),
+            end: text[last..].find('\n').map_or(text.len(), |newline| last + newline),
+        }
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.problems.len() + self.omitted;
+        write!(f, "`{}` has {}", self.source.origin(), problems_counted(count))
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+impl Serialize for Diagnostics {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.problems.serialize(serializer)
+    }
+}
+
+fn problems_counted(count: usize) -> String {
+    if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") }
+}
+
+/// How [`Diagnostics::render`] writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Color {
+    Plain,
+    /// With ANSI escape sequences.
+    Ansi,
+}
+
+/// Collects problems while a text is read.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    kept: Vec<Problem>,
+    omitted: usize,
+}
+
+impl Problems {
+    pub(super) fn push(&mut self, problem: Problem) {
+        if self.kept.len() < KEPT {
+            self.kept.push(problem);
+        } else {
+            self.omitted += 1;
+        }
+    }
+
+    /// `value` when there was no problem.
+    pub(super) fn finish<T>(self, value: Option<T>, source: &Arc<Source>) -> Result<T, Diagnostics> {
+        match value {
+            Some(value) if self.kept.is_empty() => Ok(value),
+            _ => Err(self.into_diagnostics(source)),
+        }
+    }
+
+    fn into_diagnostics(mut self, source: &Arc<Source>) -> Diagnostics {
+        self.kept.sort_by_key(|problem| problem.span);
+        Diagnostics {
+            source: Arc::clone(source),
+            problems: self.kept.into_iter().map(|problem| problem.locate(source)).collect(),
+            omitted: self.omitted,
+        }
+    }
+}
+
+/// User text in a message: between backticks, on one line, without control characters, not too long.
+pub(super) fn quote(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut shown: String = text.chars().take(LONGEST).flat_map(escape).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    format!("`{shown}`")
+}
+
+fn escape(c: char) -> impl Iterator<Item = char> {
+    let escaped = if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    escaped.chars().collect::<Vec<_>>().into_iter()
+}

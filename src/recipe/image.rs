@@ -1,0 +1,356 @@
+//! The recipe's words about the image itself: its name, files, config and layers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::decode::{Complaint, Decode, Fields, entries, parsed, text, unexpected, word};
+use super::diagnostic::{Problem, Problems, quote};
+use super::reference::is_path_component;
+use super::size::ByteSize;
+use super::source::Spanned;
+use super::yaml::{Node, Value};
+
+/// The name of an image: one component of a repository's path, so that it serves as a docker tag too.
+///
+/// <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests>
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct ImageName(String);
+
+impl ImageName {
+    /// The longest name that every registry takes, in bytes.
+    const LONGEST: usize = 128;
+
+    /// `text` as a name; `None` when it is not one.
+    pub fn new(text: &str) -> Option<Self> {
+        let valid = text.len() <= Self::LONGEST && is_path_component(text);
+        valid.then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        Self::new(text).ok_or_else(|| {
+            Complaint::new(format!("{} is not a name for an image", quote(text)))
+                .help("use lowercase letters and digits, joined by `-`, `_` or `.`: `colab-like`")
+        })
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Decode for ImageName {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a name", problems, Self::parse)
+    }
+}
+
+/// An absolute path in the image, without `.`, `..`, empty components or a trailing slash.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct ContainerPath(String);
+
+impl ContainerPath {
+    /// The path with its leading slash; the root is `/`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path as a layer's entry has it, without the leading slash; the root is empty.
+    pub fn relative(&self) -> &str {
+        &self.0[1..]
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        let complaint = || Complaint::new(format!("{} is not a path in the image", quote(text)));
+        if !text.starts_with('/') {
+            return Err(complaint().help("start it with `/`: `/content`"));
+        }
+        let components: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
+        if components.iter().any(|part| matches!(*part, "." | "..")) {
+            return Err(complaint().help("write the path without `.` and `..`"));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(complaint().help("write the path without control characters"));
+        }
+        Ok(Self(format!("/{}", components.join("/"))))
+    }
+}
+
+impl fmt::Display for ContainerPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Decode for ContainerPath {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a path in the image", problems, Self::parse)
+    }
+}
+
+/// A file, or what a directory holds, to put into the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileCopy {
+    /// The path on the host, relative to the recipe.
+    pub from: Spanned<String>,
+    /// Where the file, or the directory, lies in the image.
+    pub to: ContainerPath,
+    /// Permission bits of every file; without it, each keeps whether its owner may execute it.
+    pub mode: Option<u32>,
+}
+
+impl Decode for FileCopy {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        const HELP: &str = "say what goes where: `{from: notebooks, to: /content}`";
+        let mut fields = Fields::open(node, "an entry of `files`", problems)?;
+        let from: Option<Spanned<HostPath>> = fields.require("from", HELP, problems);
+        let to = fields.require("to", HELP, problems);
+        let mode: Option<Mode> = fields.get("mode", problems);
+        fields.finish(problems);
+        let from = from?;
+        let from = Spanned { value: from.value.0, span: from.span };
+        Some(Self { from, to: to?, mode: mode.map(|mode| mode.0) })
+    }
+}
+
+/// A path on the host, as written.
+pub(super) struct HostPath(pub(super) String);
+
+impl Decode for HostPath {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a path", problems, |text| {
+            let given = !text.trim().is_empty();
+            given.then(|| Self(text.to_owned())).ok_or_else(|| Complaint::new("the path is empty"))
+        })
+    }
+}
+
+struct Mode(u32);
+
+impl Decode for Mode {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "permission bits", problems, |text| {
+            let digits = text.strip_prefix("0o").unwrap_or(text);
+            let octal = (3..=5).contains(&digits.len()) && digits.bytes().all(|b| (b'0'..=b'7').contains(&b));
+            let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| octal && *mode <= 0o7777);
+            mode.map(Self).ok_or_else(|| {
+                Complaint::new(format!("{} is not a set of permission bits", quote(text)))
+                    .help("write octal digits: `0644`, `0755`")
+            })
+        })
+    }
+}
+
+/// What the recipe changes in the image's config.
+///
+/// <https://github.com/opencontainers/image-spec/blob/main/config.md>
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ConfigChanges {
+    /// Added to the base's environment, over variables of the same name.
+    pub env: BTreeMap<String, String>,
+    /// The working directory; without it, the base's.
+    pub workdir: Option<ContainerPath>,
+    /// `USER[:GROUP]`, names or numbers; without it, the base's.
+    pub user: Option<String>,
+    /// Replaces the base's, also when empty; without it, the base's.
+    pub entrypoint: Option<Vec<String>>,
+    /// Replaces the base's, also when empty; without it, the base's.
+    pub cmd: Option<Vec<String>>,
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Decode for ConfigChanges {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(node, "`config`", problems)?;
+        let env: Option<Environment> = fields.get("env", problems);
+        let workdir: Option<Inherited<ContainerPath>> = fields.get("workdir", problems);
+        let user: Option<Inherited<User>> = fields.get("user", problems);
+        let entrypoint: Option<Arguments> = fields.get("entrypoint", problems);
+        let cmd: Option<Arguments> = fields.get("cmd", problems);
+        let labels: Option<Annotations> = fields.get("labels", problems);
+        fields.finish(problems);
+        Some(Self {
+            env: env.unwrap_or_default().0,
+            workdir: workdir.and_then(|workdir| workdir.0),
+            user: user.and_then(|user| user.0).map(|user| user.0),
+            entrypoint: entrypoint.map(|arguments| arguments.0),
+            cmd: cmd.map(|arguments| arguments.0),
+            labels: labels.unwrap_or_default().0,
+        })
+    }
+}
+
+/// A value where the empty text stands for the base's.
+struct Inherited<T>(Option<T>);
+
+impl<T: Decode> Decode for Inherited<T> {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        match &node.value {
+            Value::Scalar(text) if text.is_empty() => Some(Self(None)),
+            _ => T::decode(node, problems).map(|value| Self(Some(value))),
+        }
+    }
+}
+
+struct User(String);
+
+impl Decode for User {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a user", problems, |text| {
+            let is_name = |part: &str| {
+                !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-$".contains(&b))
+            };
+            let valid = text.splitn(2, ':').all(is_name);
+            valid.then(|| Self(text.to_owned())).ok_or_else(|| {
+                Complaint::new(format!("{} is not a user", quote(text)))
+                    .help("write `USER` or `USER:GROUP`, names or numbers: `1000:1000`")
+            })
+        })
+    }
+}
+
+/// A command in the form that starts no shell.
+struct Arguments(Vec<String>);
+
+impl Decode for Arguments {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let Value::Scalar(command) = &node.value else {
+            return Vec::decode(node, problems).map(Self);
+        };
+        let words: Vec<String> = command.split_whitespace().map(|word| format!("{word:?}")).collect();
+        let problem = unexpected(node, "a list of arguments");
+        problems.push(problem.help(format!(
+            "no shell reads it: write `[{}]`, or `[\"sh\", \"-c\", \"…\"]` for a shell",
+            words.join(", ")
+        )));
+        None
+    }
+}
+
+#[derive(Default)]
+struct Environment(BTreeMap<String, String>);
+
+impl Decode for Environment {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut variables = BTreeMap::new();
+        for (name, value) in entries(node, "a mapping of variables", problems)? {
+            if !is_variable(name) {
+                let message = format!("{} is not a name for an environment variable", quote(name));
+                let help = "use letters, digits and `_`, and no digit first";
+                problems.push(Problem::error(name.span, message).help(help));
+            }
+            if let Some(value) = text_or_quote(value, name, problems) {
+                variables.insert(name.value.clone(), value);
+            }
+        }
+        Some(Self(variables))
+    }
+}
+
+/// POSIX, 8.1 Environment Variable Definition; lowercase is common too.
+fn is_variable(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
+}
+
+/// Labels or annotations.
+#[derive(Default)]
+pub(super) struct Annotations(pub(super) BTreeMap<String, String>);
+
+impl Decode for Annotations {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut annotations = BTreeMap::new();
+        for (name, value) in entries(node, "a mapping of texts", problems)? {
+            if name.trim().is_empty() {
+                problems.push(Problem::error(name.span, "the name is empty"));
+            }
+            if let Some(value) = text_or_quote(value, name, problems) {
+                annotations.insert(name.value.clone(), value);
+            }
+        }
+        Some(Self(annotations))
+    }
+}
+
+/// Reads the text of `name`; nothing at all is more likely forgotten than meant.
+fn text_or_quote(node: &Node, name: &Spanned<String>, problems: &mut Problems) -> Option<String> {
+    if matches!(node.value, Value::Null) {
+        let message = format!("{} has no value", quote(name));
+        problems.push(Problem::error(name.span, message).help("write `\"\"` for an empty text"));
+        return None;
+    }
+    text(node, "a text", problems).map(str::to_owned)
+}
+
+/// How the image is cut into layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Layers {
+    /// The most layers to add to the base's: 1 to 120, as docker refuses an image of more than 125.
+    pub budget: u8,
+    /// The size, uncompressed, from which on a layer takes no further distribution.
+    pub max_size: ByteSize,
+    pub compression: Compression,
+}
+
+impl Default for Layers {
+    fn default() -> Self {
+        Self { budget: 40, max_size: ByteSize::GIB, compression: Compression::Gzip }
+    }
+}
+
+impl Decode for Layers {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(node, "`layers`", problems)?;
+        let budget: Option<Budget> = fields.get("budget", problems);
+        let max_size = fields.get("max-size", problems);
+        let compression = fields.get("compression", problems);
+        fields.finish(problems);
+        let default = Self::default();
+        Some(Self {
+            budget: budget.map_or(default.budget, |budget| budget.0),
+            max_size: max_size.unwrap_or(default.max_size),
+            compression: compression.unwrap_or(default.compression),
+        })
+    }
+}
+
+struct Budget(u8);
+
+impl Decode for Budget {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a number of layers", problems, |text| {
+            let budget = text.parse().ok().filter(|budget| (1..=120).contains(budget));
+            budget.map(Self).ok_or_else(|| {
+                Complaint::new(format!("{} is not a number of layers", quote(text)))
+                    .help("write a number from 1 to 120: docker refuses an image of more than 125 layers")
+            })
+        })
+    }
+}
+
+/// How a layer is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    Gzip,
+}
+
+impl Decode for Compression {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        if let Value::Scalar(text) = &node.value
+            && matches!(text.split(':').next(), Some("zstd" | "estargz"))
+        {
+            let message = format!("compression {} is not built yet", quote(text));
+            problems.push(Problem::error(node.span, message).help("use `gzip`"));
+            return None;
+        }
+        word(node, "a compression", &[("gzip", Self::Gzip)], problems)
+    }
+}

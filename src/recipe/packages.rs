@@ -1,0 +1,239 @@
+//! The recipe's words about Python: frameworks, packages, indexes and where CUDA comes from.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use url::Url;
+use uv_normalize::{ExtraName, PackageName};
+use uv_pep440::VersionSpecifiers;
+use uv_pep508::{MarkerTree, Requirement, VersionOrUrl};
+
+use super::decode::{Complaint, Decode, Fields, entries, parsed, unexpected, word};
+use super::diagnostic::{Problem, Problems, quote};
+use super::python::{PythonVersion, parse_framework_key, parse_framework_version};
+use super::source::{Span, Spanned};
+use super::yaml::{Node, Value};
+
+/// What the recipe says about the base's Python.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Python {
+    /// The version the base must have; without it, any.
+    pub version: Option<Spanned<PythonVersion>>,
+    pub externally_managed: ExternallyManaged,
+}
+
+impl Decode for Python {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        if let Value::Scalar(_) = node.value {
+            let version = Decode::decode(node, problems)?;
+            return Some(Self { version: Some(version), ..Self::default() });
+        }
+        let mut fields = Fields::open(node, "`python`", problems)?;
+        let version = fields.get("version", problems);
+        let externally_managed = fields.get("externally-managed", problems);
+        fields.finish(problems);
+        Some(Self { version, externally_managed: externally_managed.unwrap_or_default() })
+    }
+}
+
+/// What happens to the marker by which a distribution keeps pip from its Python.
+///
+/// <https://packaging.python.org/en/latest/specifications/externally-managed-environments/>
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExternallyManaged {
+    /// The marker is removed: pip works in the image without flags.
+    #[default]
+    Remove,
+    Keep,
+}
+
+impl Decode for ExternallyManaged {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        word(node, "`keep` or `remove`", &[("keep", Self::Keep), ("remove", Self::Remove)], problems)
+    }
+}
+
+/// A framework, asked for by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Framework {
+    pub extras: Vec<ExtraName>,
+    /// Empty for any version.
+    pub specifiers: VersionSpecifiers,
+    /// Where its name is written.
+    #[serde(skip)]
+    pub span: Span,
+}
+
+impl Framework {
+    /// The framework as a PEP 508 requirement.
+    pub fn requirement(&self, name: &PackageName) -> Requirement {
+        let specifiers = Some(&self.specifiers).filter(|specifiers| !specifiers.is_empty());
+        Requirement {
+            name: name.clone(),
+            extras: self.extras.clone().into_boxed_slice(),
+            version_or_url: specifiers.cloned().map(VersionOrUrl::VersionSpecifier),
+            marker: MarkerTree::TRUE,
+            origin: None,
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Frameworks(pub(super) BTreeMap<PackageName, Framework>);
+
+impl Decode for Frameworks {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut frameworks: BTreeMap<PackageName, Framework> = BTreeMap::new();
+        for (key, version) in entries(node, "a mapping of names to versions", problems)? {
+            let specifiers = framework_version(version, problems);
+            let (name, extras) = match parse_framework_key(key) {
+                Ok(parsed) => parsed,
+                Err(complaint) => {
+                    problems.push(complaint.at_text(key.span, key));
+                    continue;
+                }
+            };
+            if let Some(first) = frameworks.get(&name) {
+                let message = format!("the framework `{name}` is written twice");
+                let problem = Problem::error(key.span, message).label("again here");
+                problems.push(problem.related(first.span, "first here").help("keep one of the two"));
+            } else if let Some(specifiers) = specifiers {
+                frameworks.insert(name, Framework { extras, specifiers, span: key.span });
+            }
+        }
+        Some(Self(frameworks))
+    }
+}
+
+fn framework_version(node: &Node, problems: &mut Problems) -> Option<VersionSpecifiers> {
+    match node.value {
+        Value::Null => Some(VersionSpecifiers::empty()),
+        _ => parsed(node, "a version", problems, parse_framework_version),
+    }
+}
+
+/// Complains of packages that are asked for twice: as frameworks too, or twice for the same environments.
+pub(super) fn refuse_overlap(
+    frameworks: &BTreeMap<PackageName, Framework>,
+    packages: &[Spanned<Requirement>],
+    problems: &mut Problems,
+) {
+    let mut seen: BTreeMap<(&PackageName, MarkerTree), Span> = BTreeMap::new();
+    for package in packages {
+        let name = &package.name;
+        if let Some(framework) = frameworks.get(name) {
+            let message = format!("`{name}` is a framework of this recipe already");
+            let problem = Problem::error(package.span, message).related(framework.span, "here");
+            problems.push(problem.help("write its version and extras there: `jax[cuda12]: \"0.5.3\"`"));
+        }
+        let first = *seen.entry((name, package.marker)).or_insert(package.span);
+        if first != package.span {
+            let message = format!("`{name}` is listed twice");
+            let problem =
+                Problem::error(package.span, message).label("again here").related(first, "first here");
+            problems.push(problem.help("write one requirement: `numpy>=1.26,<3`"));
+        }
+    }
+}
+
+/// An index beside the default one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Index {
+    pub url: Spanned<Url>,
+    /// What to call it in messages; without it, its URL.
+    pub name: Option<String>,
+    /// The only projects to look up there; when empty, every project.
+    pub packages: Vec<PackageName>,
+}
+
+impl Decode for Index {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        if let Value::Scalar(_) = node.value {
+            let url = Decode::decode(node, problems)?;
+            return Some(Self { url, name: None, packages: Vec::new() });
+        }
+        let mut fields = Fields::open(node, "an index", problems)?;
+        let help = "give its simple API: `{url: https://…/simple, packages: [torch]}`";
+        let url = fields.require("url", help, problems);
+        let name = fields.get("name", problems);
+        let packages: Option<Vec<PackageName>> = fields.get("packages", problems);
+        fields.finish(problems);
+        Some(Self { url: url?, name, packages: packages.unwrap_or_default() })
+    }
+}
+
+impl Decode for Url {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a URL", problems, parse_url)
+    }
+}
+
+/// Reads the URL of an index or a mirror.
+pub(super) fn parse_url(text: &str) -> Result<Url, Complaint> {
+    let complaint = || Complaint::new(format!("{} is not a URL", quote(text)));
+    let url = Url::parse(text).map_err(|error| complaint().help(format!("{error}")))?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(url),
+        _ => Err(complaint().help("start it with `https://` or `http://`")),
+    }
+}
+
+/// Where each CUDA component comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Cuda {
+    pub policy: Policy,
+    /// Exceptions, by component as the user names it; each span is the name's.
+    pub components: BTreeMap<String, Spanned<Policy>>,
+}
+
+impl Decode for Cuda {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(node, "`cuda`", problems)?;
+        let policy = fields.get("policy", problems);
+        let components: Option<Components> = fields.get("components", problems);
+        fields.finish(problems);
+        Some(Self { policy: policy.unwrap_or_default(), components: components.unwrap_or_default().0 })
+    }
+}
+
+#[derive(Default)]
+struct Components(BTreeMap<String, Spanned<Policy>>);
+
+impl Decode for Components {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut components = BTreeMap::new();
+        for (name, policy) in entries(node, "a mapping of components to policies", problems)? {
+            if matches!(policy.value, Value::Null) {
+                problems.push(unexpected(policy, "a policy").help(Policy::HELP));
+            } else if let Some(value) = Policy::decode(policy, problems) {
+                components.insert(name.value.clone(), Spanned { value, span: name.span });
+            }
+        }
+        Some(Self(components))
+    }
+}
+
+/// Where a CUDA component comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// Served once, system-wide: from the base when its copy meets every demand, else from its wheel.
+    #[default]
+    Shared,
+    /// From the base only; what is missing there is an error.
+    Base,
+    /// As pip would install it.
+    Pip,
+}
+
+impl Policy {
+    const HELP: &str = "write `shared`, `base` or `pip`";
+}
+
+impl Decode for Policy {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let words = [("shared", Self::Shared), ("base", Self::Base), ("pip", Self::Pip)];
+        word(node, "a policy", &words, problems)
+    }
+}

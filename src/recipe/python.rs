@@ -1,0 +1,178 @@
+//! Python's words in a recipe: interpreter versions, requirements and versions of frameworks.
+//!
+//! Grammars: PEP 440 (versions), PEP 508 (requirements), the names of core metadata, all through uv's crates.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+use url::Url;
+use uv_normalize::{ExtraName, PackageName};
+use uv_pep440::{Version, VersionPattern, VersionSpecifier, VersionSpecifiers};
+use uv_pep508::{Pep508Error, Pep508ErrorSource, Requirement, VersionOrUrl};
+
+use super::decode::{Complaint, Decode, parsed};
+use super::diagnostic::{Problems, quote};
+use super::yaml::Node;
+
+/// A Python version to insist on: `3.11`, or exactly `3.11.2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PythonVersion {
+    pub major: u32,
+    pub minor: u32,
+    pub patch: Option<u32>,
+}
+
+impl PythonVersion {
+    /// Whether an interpreter of `version` is what was insisted on.
+    pub fn admits(&self, version: &Version) -> bool {
+        let wanted = [Some(self.major), Some(self.minor), self.patch];
+        let given = version.release();
+        wanted.iter().flatten().enumerate().all(|(i, part)| given.get(i) == Some(&u64::from(*part)))
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        let complaint = || {
+            Complaint::new(format!("{} is not a Python version", quote(text)))
+                .help("write the version of the base's interpreter: \"3.11\" or \"3.11.2\"")
+        };
+        let number = |part: &str| {
+            let plain = part.bytes().all(|byte| byte.is_ascii_digit());
+            part.parse().ok().filter(|_| plain).ok_or_else(complaint)
+        };
+        let parts: Vec<u32> = text.split('.').take(4).map(number).collect::<Result<_, _>>()?;
+        match parts[..] {
+            [major, minor] => Ok(Self { major, minor, patch: None }),
+            [major, minor, patch] => Ok(Self { major, minor, patch: Some(patch) }),
+            _ => Err(complaint()),
+        }
+    }
+}
+
+impl fmt::Display for PythonVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)?;
+        self.patch.map_or(Ok(()), |patch| write!(f, ".{patch}"))
+    }
+}
+
+impl Serialize for PythonVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Decode for PythonVersion {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a Python version", problems, Self::parse)
+    }
+}
+
+impl Decode for PackageName {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a package name", problems, parse_name)
+    }
+}
+
+impl Decode for Requirement {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a requirement", problems, parse_requirement)
+    }
+}
+
+fn parse_name(text: &str) -> Result<PackageName, Complaint> {
+    PackageName::from_str(text).map_err(|_| {
+        Complaint::new(format!("{} is not a package name", quote(text)))
+            .help("a name is letters, digits, `-`, `_` and `.`, and starts and ends with a letter or digit")
+    })
+}
+
+/// Reads the key of a framework: a name, and extras in brackets.
+pub(super) fn parse_framework_key(text: &str) -> Result<(PackageName, Vec<ExtraName>), Complaint> {
+    let requirement = Requirement::<Url>::from_str(text).map_err(|error| from_pep508(&error, text))?;
+    if requirement.version_or_url.is_some() || !requirement.marker.is_true() {
+        let complaint = Complaint::new(format!("{} is more than a name", quote(text)));
+        return Err(complaint.help("write the version after the colon: `torch: \"2.6.0\"`"));
+    }
+    Ok((requirement.name, requirement.extras.into_vec()))
+}
+
+/// Reads the version of a framework: `2.6.0` is `==2.6.0`, `*` is any.
+pub(super) fn parse_framework_version(text: &str) -> Result<VersionSpecifiers, Complaint> {
+    let text = text.trim();
+    if text == "*" {
+        return Ok(VersionSpecifiers::empty());
+    }
+    let exact = VersionPattern::from_str(text).ok();
+    if let Some(exact) =
+        exact.and_then(|it| VersionSpecifier::from_pattern(uv_pep440::Operator::Equal, it).ok())
+    {
+        return Ok(exact.into());
+    }
+    VersionSpecifiers::from_str(text).map_err(|_| {
+        Complaint::new(format!("{} is not a version or a range of versions", quote(text)))
+            .help("write \"2.6.0\" for exactly that, \">=2.5,<2.7\" for a range, \"*\" for any (PEP 440)")
+    })
+}
+
+/// Reads a requirement that an index can answer.
+pub(super) fn parse_requirement(text: &str) -> Result<Requirement, Complaint> {
+    if let Some(complaint) = not_from_an_index(text) {
+        return Err(complaint);
+    }
+    // Parsed with plain URLs: the other kind would expand the environment's variables.
+    let requirement = Requirement::<Url>::from_str(text).map_err(|error| from_pep508(&error, text))?;
+    let version_or_url = match requirement.version_or_url {
+        None => None,
+        Some(VersionOrUrl::VersionSpecifier(specifiers)) => Some(VersionOrUrl::VersionSpecifier(specifiers)),
+        Some(VersionOrUrl::Url(_)) => return Err(direct_reference(text, requirement.name.as_str())),
+    };
+    Ok(Requirement {
+        name: requirement.name,
+        extras: requirement.extras,
+        version_or_url,
+        marker: requirement.marker,
+        origin: None,
+    })
+}
+
+/// What pip would take from somewhere other than an index, by its name.
+fn not_from_an_index(text: &str) -> Option<Complaint> {
+    let start = text.trim_start();
+    let what = if ["git+", "hg+", "svn+", "bzr+"].iter().any(|vcs| start.starts_with(vcs)) {
+        "a version control URL"
+    } else if start
+        .split_once("://")
+        .is_some_and(|(scheme, _)| scheme.bytes().all(|b| b.is_ascii_alphabetic()))
+    {
+        "a URL"
+    } else if start.starts_with(['.', '/', '~']) || start.ends_with(".whl") || start.ends_with(".tar.gz") {
+        "a path"
+    } else {
+        return None;
+    };
+    Some(unindexed(text, what))
+}
+
+fn direct_reference(text: &str, name: &str) -> Complaint {
+    let complaint = Complaint::new(format!("{} names a URL", quote(text)));
+    complaint.help(format!("wheels come from indexes: write `{name}` and list an index under `indexes`"))
+}
+
+fn unindexed(text: &str, what: &str) -> Complaint {
+    let complaint = Complaint::new(format!("{} is {what}, not a requirement", quote(text)));
+    complaint.help("wheels come from indexes: write the project's name, and list its index under `indexes`")
+}
+
+fn from_pep508(error: &Pep508Error<Url>, text: &str) -> Complaint {
+    let reason = match &error.message {
+        Pep508ErrorSource::String(reason) | Pep508ErrorSource::UnsupportedRequirement(reason) => {
+            reason.clone()
+        }
+        Pep508ErrorSource::UrlError(error) => error.to_string(),
+    };
+    Complaint::new(format!("{} is not a requirement", quote(text)))
+        .within(error.start..error.start.saturating_add(error.len.max(1)))
+        .label(reason.lines().next().unwrap_or_default())
+        .help("write it as pip takes it: `numpy`, `transformers>=4.40`, `jax[cuda12]==0.5.3` (PEP 508)")
+}

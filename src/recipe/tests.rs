@@ -1,0 +1,1 @@
+//! Recipe errors, as users see them.

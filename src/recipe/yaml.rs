@@ -1,0 +1,326 @@
+//! YAML as a tree of nodes that know where they are written.
+//!
+//! Scalars keep the text as written: `3.10` stays `3.10`, `0755` stays `0755`; what a scalar means is for
+//! the decoder to say, from the type it wants. <https://yaml.org/spec/1.2.2/>
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
+
+use super::diagnostic::{Problem, Problems, quote};
+use super::source::{Source, Span, Spanned};
+
+/// The longest text read, in bytes.
+const LONGEST_TEXT: usize = 1 << 20;
+/// A recipe nests five deep.
+const DEEPEST: usize = 32;
+/// What the tree may cost with every alias expanded, in bytes as counted by [`Node::cost`].
+const LARGEST_TREE: usize = 8 << 20;
+
+/// One YAML node.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) span: Span,
+    pub(super) value: Value,
+}
+
+/// What a [`Node`] holds.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    /// Nothing, or a plain `null` or `~`.
+    Null,
+    Scalar(String),
+    Sequence(Vec<Node>),
+    /// In the order written; no key is there twice.
+    Mapping(Vec<(Spanned<String>, Node)>),
+}
+
+impl Node {
+    /// What the node is, as a noun with its article.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.value {
+            Value::Null => "nothing",
+            Value::Scalar(_) => "a single value",
+            Value::Sequence(_) => "a list",
+            Value::Mapping(_) => "a mapping",
+        }
+    }
+
+    /// The memory the node takes without its children, roughly, in bytes.
+    fn cost(&self) -> usize {
+        let text = match &self.value {
+            Value::Null | Value::Sequence(_) => 0,
+            Value::Scalar(text) => text.len(),
+            Value::Mapping(entries) => entries.iter().map(|(key, _)| key.len()).sum(),
+        };
+        size_of::<Self>() + text
+    }
+
+    /// [`Node::cost`] of the node and everything below it.
+    fn total_cost(&self) -> usize {
+        let children: usize = match &self.value {
+            Value::Null | Value::Scalar(_) => 0,
+            Value::Sequence(items) => items.iter().map(Self::total_cost).sum(),
+            Value::Mapping(entries) => entries.iter().map(|(_, node)| node.total_cost()).sum(),
+        };
+        self.cost() + children
+    }
+}
+
+/// Reads the only document of `source`; what does not stop the reading goes to `problems`.
+pub(super) fn read(source: &Source, problems: &mut Problems) -> Option<Node> {
+    if source.text().len() > LONGEST_TEXT {
+        let message = format!("the file is longer than {LONGEST_TEXT} bytes");
+        problems.push(Problem::error(Span::default(), message));
+        return None;
+    }
+    let mut reader = Reader::new(source, problems);
+    match reader.document() {
+        Ok(node) => node,
+        Err(problem) => {
+            problems.push(*problem);
+            None
+        }
+    }
+}
+
+/// A problem after which nothing further can be read.
+type Fatal = Box<Problem>;
+
+struct Reader<'a> {
+    events: Parser<'a, StrInput<'a>>,
+    source: &'a Source,
+    problems: &'a mut Problems,
+    /// The byte offset of every character; none when the text is ASCII, where both are the same.
+    offsets: Vec<usize>,
+    anchors: BTreeMap<usize, Anchored>,
+    spent: usize,
+}
+
+/// A finished node that aliases may repeat, and what repeating it costs.
+#[derive(Clone)]
+struct Anchored {
+    node: Rc<Node>,
+    cost: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(source: &'a Source, problems: &'a mut Problems) -> Self {
+        let text = source.text();
+        let offsets =
+            if text.is_ascii() { Vec::new() } else { text.char_indices().map(|(at, _)| at).collect() };
+        let events = Parser::new_from_str(text);
+        Self { events, source, problems, offsets, anchors: BTreeMap::new(), spent: 0 }
+    }
+
+    fn document(&mut self) -> Result<Option<Node>, Fatal> {
+        let mut root = None;
+        loop {
+            match self.next()? {
+                (Event::StreamEnd, _) => return Ok(root),
+                (Event::DocumentStart(_), span) if root.is_some() => return Err(second_document(span)),
+                (Event::DocumentStart(_), _) => {
+                    let first = self.next()?;
+                    root = Some(self.node(first, 0)?);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<(Event<'a>, Span), Fatal> {
+        match self.events.next_event() {
+            Some(Ok((event, span))) => {
+                let span = Span { start: self.byte(span.start.index()), end: self.byte(span.end.index()) };
+                Ok((event, span))
+            }
+            Some(Err(error)) => Err(self.syntax_error(&error)),
+            None => Ok((Event::StreamEnd, Span::default())),
+        }
+    }
+
+    fn node(&mut self, (event, span): (Event<'a>, Span), depth: usize) -> Result<Node, Fatal> {
+        if depth > DEEPEST {
+            let message = format!("lists and mappings are nested more than {DEEPEST} deep");
+            return Err(Problem::error(span, message).into());
+        }
+        let (anchor, node) = match event {
+            Event::Alias(anchor) => return self.alias(anchor, span),
+            Event::Scalar(text, style, anchor, tag) => {
+                (anchor, self.scalar(&text, style, tag.as_deref(), span)?)
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.check_tag(tag.as_deref(), span);
+                (anchor, self.sequence(span, depth)?)
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.check_tag(tag.as_deref(), span);
+                (anchor, self.mapping(span, depth)?)
+            }
+            _ => return Err(Problem::error(span, "a value is missing").into()),
+        };
+        self.spend(node.cost(), span)?;
+        if anchor > 0 {
+            self.remember(anchor, &node)?;
+        }
+        Ok(node)
+    }
+
+    fn scalar(
+        &mut self,
+        text: &str,
+        style: ScalarStyle,
+        tag: Option<&Tag>,
+        span: Span,
+    ) -> Result<Node, Fatal> {
+        self.check_tag(tag, span);
+        if text.contains('\0') {
+            return Err(Problem::error(span, "a value holds a NUL character").into());
+        }
+        let is_null = style == ScalarStyle::Plain
+            && tag.is_none_or(|tag| tag.suffix == "null")
+            && matches!(text, "" | "~" | "null" | "Null" | "NULL");
+        let value = if is_null { Value::Null } else { Value::Scalar(text.to_owned()) };
+        Ok(Node { span, value })
+    }
+
+    fn sequence(&mut self, start: Span, depth: usize) -> Result<Node, Fatal> {
+        let mut items = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, end) => {
+                    let last = items.last().map(|node: &Node| node.span);
+                    return Ok(Node { span: enclosing(start, last, end), value: Value::Sequence(items) });
+                }
+                item => items.push(self.node(item, depth + 1)?),
+            }
+        }
+    }
+
+    fn mapping(&mut self, start: Span, depth: usize) -> Result<Node, Fatal> {
+        let mut entries: Vec<(Spanned<String>, Node)> = Vec::new();
+        let mut seen: BTreeMap<String, Span> = BTreeMap::new();
+        loop {
+            let key = match self.next()? {
+                (Event::MappingEnd, end) => {
+                    let last = entries.last().map(|(_, node)| node.span);
+                    return Ok(Node { span: enclosing(start, last, end), value: Value::Mapping(entries) });
+                }
+                key => self.node(key, depth + 1)?,
+            };
+            let value = self.next()?;
+            let value = self.node(value, depth + 1)?;
+            let Some(key) = self.key(key) else { continue };
+            match seen.get(&key.value) {
+                Some(first) => self.problems.push(duplicate_key(&key, *first)),
+                None => {
+                    seen.insert(key.value.clone(), key.span);
+                    entries.push((key, value));
+                }
+            }
+        }
+    }
+
+    fn key(&mut self, key: Node) -> Option<Spanned<String>> {
+        match key.value {
+            Value::Scalar(text) => Some(Spanned { value: text, span: key.span }),
+            _ => {
+                let message = format!("a key is {}, not a name", key.kind());
+                self.problems.push(Problem::error(key.span, message));
+                None
+            }
+        }
+    }
+
+    fn alias(&mut self, anchor: usize, span: Span) -> Result<Node, Fatal> {
+        let Some(anchored) = self.anchors.get(&anchor).cloned() else {
+            return Err(Problem::error(span, "an alias is inside the value it repeats").into());
+        };
+        self.spend(anchored.cost, span)?;
+        Ok(Node::clone(&anchored.node))
+    }
+
+    fn remember(&mut self, anchor: usize, node: &Node) -> Result<(), Fatal> {
+        let cost = node.total_cost();
+        self.spend(cost, node.span)?;
+        self.anchors.insert(anchor, Anchored { node: Rc::new(node.clone()), cost });
+        Ok(())
+    }
+
+    fn spend(&mut self, cost: usize, span: Span) -> Result<(), Fatal> {
+        self.spent = self.spent.saturating_add(cost);
+        if self.spent <= LARGEST_TREE {
+            return Ok(());
+        }
+        let message = format!("the file holds more than {LARGEST_TREE} bytes of values, aliases repeated");
+        Err(Problem::error(span, message).into())
+    }
+
+    /// Tags of YAML's own schema say nothing a decoder needs; others would change what a value means.
+    fn check_tag(&mut self, tag: Option<&Tag>, span: Span) {
+        if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema() && tag.suffix != "") {
+            let message = format!("the tag {} means nothing here", quote(&tag.to_string()));
+            self.problems.push(Problem::error(span, message).help("remove it, or quote the value"));
+        }
+    }
+
+    fn byte(&self, index: usize) -> usize {
+        let length = self.source.text().len();
+        if self.offsets.is_empty() {
+            index.min(length)
+        } else {
+            self.offsets.get(index).copied().unwrap_or(length)
+        }
+    }
+
+    fn syntax_error(&self, error: &ScanError) -> Fatal {
+        let at = self.byte(error.marker().index());
+        let message = format!("this is not YAML: {}", error.info());
+        let problem = Problem::error(Span { start: at, end: at }, message);
+        match syntax_help(self.line_of(at)) {
+            Some(help) => problem.help(help).into(),
+            None => problem.into(),
+        }
+    }
+
+    fn line_of(&self, at: usize) -> &str {
+        let text = self.source.text();
+        let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        text[start..].lines().next().unwrap_or_default()
+    }
+}
+
+/// What people stumble over when they write versions and requirements in YAML.
+fn syntax_help(line: &str) -> Option<&'static str> {
+    let value = line.split_once(": ").map_or(line, |(_, value)| value).trim_start();
+    let value = value.trim_start_matches(['-', ' ', '{', '[']);
+    if line.starts_with('\t') || line.trim_start_matches(' ').starts_with('\t') {
+        Some("indent with spaces, not tabs")
+    } else if value.starts_with(['>', '<', '=', '~', '!', '*', '@', '&', '%', '`']) {
+        Some("quote a value that starts with a special character: \">=2.5,<2.7\", \"*\"")
+    } else if line.contains('[') {
+        Some("quote an entry that holds brackets or commas: [\"jax[cuda12]\", \"numpy>=1,<3\"]")
+    } else {
+        None
+    }
+}
+
+fn second_document(span: Span) -> Fatal {
+    Problem::error(span, "a second YAML document starts here")
+        .help("keep one document per file: remove the `---` line and what follows")
+        .into()
+}
+
+fn duplicate_key(key: &Spanned<String>, first: Span) -> Problem {
+    Problem::error(key.span, format!("the key {} is written twice", quote(key)))
+        .label("again here")
+        .related(first, "first here")
+        .help("keep one of the two")
+}
+
+/// The span of a list or mapping: block styles have no closing character, so their end is their last child's.
+fn enclosing(start: Span, last: Option<Span>, end: Span) -> Span {
+    let end = if end.start < end.end { end.end } else { last.map_or(start.end, |last| last.end) };
+    Span { start: start.start, end: end.max(start.start) }
+}
