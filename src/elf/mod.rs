@@ -1,1 +1,46 @@
-//! (being written)
+//! ELF words: what the loader and `ldconfig` read of a library, and the cache they share.
+//!
+//! * [`dynamic`]: class, machine, SONAME, NEEDED, RPATH and RUNPATH of one file, read as the loader does, through
+//!   the program headers (never the section headers, which `strip` may remove).
+//! * [`probe`]: the same facts from a stream that cannot seek: a library inflated once, on its way into a layer.
+//! * [`ld_so_conf`]: `/etc/ld.so.conf` and its includes, as the list of directories it names.
+//! * [`ldconfig`]: what `ldconfig` finds in those directories: the entries of its cache and the links it creates.
+//! * [`ld_so_cache`]: the bytes of `/etc/ld.so.cache`, written and read.
+//!
+//! A cache is a chain of values, and none of them touches a disk: [`Root`] answers for the file system.
+//!
+//! ```text
+//! ld.so.conf ─ ld_so_conf::directories ─► directories ─ ldconfig::scan ─► Scan ─ Scan::cache ─► Cache ─► bytes
+//! ```
+//!
+//! Specifications:
+//! * the System V gABI, chapters 4, 5 and "Dynamic Linking": <https://gabi.xinuos.com>
+//! * the x86 psABI's program properties: <https://gitlab.com/x86-psABIs/x86-64-ABI>
+//! * `ld.so(8)` and `ldconfig(8)`: <https://man7.org/linux/man-pages/man8/ldconfig.8.html>
+//! * the cache has no specification but glibc: `sysdeps/generic/dl-cache.h`, `elf/cache.c`, `elf/ldconfig.c`,
+//!   `elf/readelflib.c` and `elf/stringtable.c` at <https://sourceware.org/git/?p=glibc.git>
+//!
+//! What the releases of glibc that images carry write, and what is reproduced here:
+//!
+//! | release | differences | here |
+//! |---|---|---|
+//! | before 2.33 | the format of 1997 in front of the present one; no shared strings | the present format, which every loader since 2.2 reads |
+//! | 2.33 – 2.35 | the kernel version of the ABI note is recorded | the same |
+//! | 2.36 | `tls`, `haswell` and other such directories are searched | the same |
+//! | since 2.37 | only `glibc-hwcaps` is searched | the same |
+
+pub mod dynamic;
+pub mod ld_so_cache;
+pub mod ld_so_conf;
+pub mod ldconfig;
+pub mod probe;
+mod root;
+
+pub use dynamic::{Class, Dynamic, Elf, ElfError, Kind, Machine, ReadAt};
+pub use ld_so_cache::{Cache, CacheError, Flags, Hwcap, Library};
+pub use ldconfig::{Architecture, Ldconfig, Link, Scan};
+pub use probe::{Incomplete, Outcome, Probe};
+pub use root::{Entry, Listing, Node, Root};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,369 @@
+//! What `ldconfig` finds in its directories, decided without running it.
+//!
+//! In each directory `ldconfig` looks at the names of libraries, keeps for each SONAME the newest file, makes the SONAME
+//! a symlink to it, and enters it into the cache. Directories come in the order of the configuration, the system's last;
+//! one that was seen under another path is not searched again, but subdirectories of `glibc-hwcaps` are, each for the
+//! processors of its name.
+//!
+//! `elf/ldconfig.c`, `elf/readlib.c` and `sysdeps/unix/sysv/linux/*/readelflib.c` at
+//! <https://sourceware.org/git/?p=glibc.git>
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::dynamic::{Class, Elf, Kind, Machine};
+use super::ld_so_cache::{Cache, Flags, Hwcap, Library, compare_names};
+use super::root::{Entry, Node, Root};
+
+/// The `ldconfig` of one package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ldconfig {
+    architecture: Architecture,
+    /// The minor version of glibc 2.
+    release: u32,
+    generator: String,
+}
+
+/// The machine that an `ldconfig` is for; others' libraries are not its business.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Architecture {
+    /// With i386 and x32.
+    X86_64,
+    /// With 32-bit ARM.
+    Aarch64,
+}
+
+/// A version of libc-bin that does not begin with glibc's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("libc-bin's version `{version}` does not begin with a version of glibc such as 2.36")]
+pub struct LibcVersionError {
+    version: String,
+}
+
+impl LibcVersionError {
+    /// What the user can do next.
+    pub fn hint(&self) -> Option<String> {
+        Some("use a base image of Debian or Ubuntu".to_owned())
+    }
+}
+
+/// What `ldconfig` would find and change.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scan {
+    /// In the cache's order.
+    pub libraries: Vec<Library>,
+    /// The symlinks it creates, or points elsewhere, in the order of its directories and of SONAMEs backwards.
+    pub links: Vec<Link>,
+    /// The dangling symlinks it removes.
+    pub stale: Vec<String>,
+    idle_hwcaps: BTreeSet<String>,
+}
+
+/// A symlink.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Link {
+    /// `/usr/lib/x86_64-linux-gnu/libz.so.1`
+    pub path: String,
+    /// A name in the same directory: `libz.so.1.2.13`.
+    pub target: String,
+}
+
+impl Ldconfig {
+    /// The `ldconfig` of Debian's or Ubuntu's package libc-bin; `vendor` is the distribution's name.
+    ///
+    /// ```
+    /// # use imgforge::elf::{Architecture, Ldconfig};
+    /// let ldconfig = Ldconfig::new(Architecture::X86_64, "Debian", "2.36-9+deb12u10")?;
+    /// assert_eq!(ldconfig.generator(), "ldconfig (Debian GLIBC 2.36-9+deb12u10) stable release version 2.36");
+    /// # Ok::<(), imgforge::elf::ldconfig::LibcVersionError>(())
+    /// ```
+    pub fn new(architecture: Architecture, vendor: &str, version: &str) -> Result<Self, LibcVersionError> {
+        let upstream = version.split(['-', '+', '~']).next().unwrap_or_default();
+        let mut numbers = upstream.split('.');
+        let release = match (numbers.next(), numbers.next().map(str::parse)) {
+            (Some("2"), Some(Ok(release))) => release,
+            _ => return Err(LibcVersionError { version: version.to_owned() }),
+        };
+        let generator = format!("ldconfig ({vendor} GLIBC {version}) stable release version {upstream}");
+        Ok(Self { architecture, release, generator })
+    }
+
+    /// What it calls itself in the caches it writes.
+    pub fn generator(&self) -> &str {
+        &self.generator
+    }
+
+    /// The directories that Debian's and Ubuntu's `ldconfig` searches without being told, after all others.
+    pub fn system_directories(&self) -> [&'static str; 4] {
+        match self.architecture {
+            Architecture::X86_64 => {
+                ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib", "/usr/lib"]
+            }
+            Architecture::Aarch64 => {
+                ["/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/lib", "/usr/lib"]
+            }
+        }
+    }
+
+    /// Searches the directories of a configuration, and then the system's.
+    ///
+    /// Where `ldconfig` depends on the order in which a file system lists names (two sorts of library with one SONAME in
+    /// one directory), the order of their bytes is taken.
+    pub fn scan(&self, directories: &[String], root: &impl Root) -> Scan {
+        let mut queue = Queue::default();
+        for path in directories.iter().map(String::as_str).chain(self.system_directories()) {
+            queue.add_configured(path, root);
+        }
+        let mut scan = Scan::default();
+        let mut next = 0;
+        while let Some(directory) = queue.directories.get(next).cloned() {
+            self.search(&directory, root, &mut queue, &mut scan);
+            next += 1;
+        }
+        Cache::sort(&mut scan.libraries);
+        let used = scan.libraries.iter().filter_map(|library| match &library.hwcap {
+            Hwcap::Glibc { name, .. } => Some(name),
+            Hwcap::Any | Hwcap::Legacy(_) => None,
+        });
+        let used: BTreeSet<String> = used.cloned().collect();
+        scan.idle_hwcaps = queue.hwcaps.difference(&used).cloned().collect();
+        scan
+    }
+
+    /// The cache it writes for what a [`Scan`] found.
+    pub fn cache(&self, scan: &Scan) -> Cache {
+        Cache {
+            libraries: scan.libraries.clone(),
+            generator: Some(self.generator.clone()),
+            idle_hwcaps: scan.idle_hwcaps.clone(),
+        }
+    }
+
+    fn search(&self, directory: &Directory, root: &impl Root, queue: &mut Queue, scan: &mut Scan) {
+        let Some(mut listing) = root.directory(&directory.path) else { return };
+        listing.entries.sort_by(|left, right| left.name.cmp(&right.name));
+        let mut found = Found::default();
+        for entry in &listing.entries {
+            let subdirectory = directory.hwcaps.is_none() && self.legacy_bit(&entry.name).is_some();
+            if !(is_library_name(&entry.name) || subdirectory) {
+                continue;
+            }
+            let path = format!("{}/{}", directory.path, entry.name);
+            match &entry.node {
+                Node::Dangling if entry.name.contains(".so.") => scan.stale.push(path),
+                Node::Directory { identity } if subdirectory => queue.add(path, identity, None),
+                Node::File { identity, elf: Some(elf) } => {
+                    if let Some(flags) = self.flags(elf) {
+                        found.add(Candidate::new(entry, identity, elf, flags));
+                    }
+                }
+                _ => {}
+            }
+        }
+        // As in ldconfig's list, the last is the first.
+        for candidate in found.candidates.iter().rev() {
+            scan.libraries.push(self.library(directory, candidate));
+            if directory.hwcaps.is_none() {
+                scan.links.extend(candidate.link(&directory.path, &listing.entries));
+            }
+        }
+    }
+
+    fn library(&self, directory: &Directory, candidate: &Candidate) -> Library {
+        let name = if directory.hwcaps.is_some() { candidate.name } else { &candidate.soname };
+        let hwcap = match (&directory.hwcaps, self.legacy_bits(&directory.path)) {
+            (Some(name), _) => Hwcap::Glibc { name: name.clone(), isa_level: candidate.elf.isa_level },
+            (None, 0) => Hwcap::Any,
+            (None, bits) => Hwcap::Legacy(bits),
+        };
+        let abi_tag = if self.release < 36 { candidate.elf.abi_tag.unwrap_or_default() } else { 0 };
+        Library {
+            soname: candidate.soname.clone(),
+            path: format!("{}/{name}", directory.path),
+            flags: candidate.flags,
+            abi_tag,
+            hwcap,
+        }
+    }
+
+    /// The flags of a shared library; `None` for what is none, or is for another machine.
+    fn flags(&self, elf: &Elf) -> Option<Flags> {
+        if elf.kind != Kind::Shared || elf.dynamic.is_none() {
+            return None;
+        }
+        match (self.architecture, elf.machine, elf.class) {
+            (Architecture::X86_64, Machine::X86_64, Class::Elf64) => Some(Flags::X86_64),
+            (Architecture::X86_64, Machine::X86_64, Class::Elf32) => Some(Flags::X32),
+            (Architecture::X86_64, Machine::I386, Class::Elf32) => Some(Flags::I386),
+            (Architecture::X86_64, _, _) => None,
+            // It looks at no machine: even a library for x86-64 is entered so.
+            (Architecture::Aarch64, _, Class::Elf64) => Some(Flags::AARCH64),
+            (Architecture::Aarch64, _, Class::Elf32) => Some(arm_flags(elf.flags)),
+        }
+    }
+
+    /// The hwcap of a directory that ends in the names of processors or their features.
+    fn legacy_bits(&self, path: &str) -> u64 {
+        path.rsplit('/')
+            .map_while(|name| self.legacy_bit(name))
+            .fold(0, |bits, bit| bits.wrapping_add(1 << bit))
+    }
+
+    /// The bit of a subdirectory that is searched, too, by glibc before 2.37.
+    fn legacy_bit(&self, name: &str) -> Option<u32> {
+        if self.release >= 37 {
+            return None;
+        }
+        match (self.architecture, name) {
+            (_, "tls") => Some(63),
+            (Architecture::X86_64, "sse2") => Some(0),
+            (Architecture::X86_64, "x86_64") => Some(1),
+            (Architecture::X86_64, "avx512_1") => Some(2),
+            (Architecture::X86_64, "i586") => Some(48),
+            (Architecture::X86_64, "i686") => Some(49),
+            (Architecture::X86_64, "haswell") => Some(50),
+            (Architecture::X86_64, "xeon_phi") => Some(51),
+            (Architecture::Aarch64, "atomics") => Some(8),
+            _ => None,
+        }
+    }
+}
+
+/// Whether `ldconfig` looks into a file of this name: `lib*.so*`, `ld-*.so*`, `ld.so.*` and `ld64.so.*`.
+pub fn is_library_name(name: &str) -> bool {
+    let library = (name.starts_with("lib") || name.starts_with("ld-")) && name.contains(".so");
+    let loader = name.starts_with("ld.so.") || name.starts_with("ld64.so.");
+    (library || loader) && !is_prelink_temporary(name)
+}
+
+/// `NAME.#prelink#` and `NAME.#prelink#.XXXXXX`, which prelink leaves when it is interrupted.
+fn is_prelink_temporary(name: &str) -> bool {
+    let suffix_start = name.len().checked_sub(6).and_then(|end| name.get(..end));
+    name.ends_with(".#prelink#") || suffix_start.is_some_and(|start| start.ends_with(".#prelink#."))
+}
+
+/// The flags of a 32-bit ARM library, by the floating-point ABI of version 5 of the EABI.
+///
+/// <https://github.com/ARM-software/abi-aa/blob/main/aaelf32/aaelf32.rst>
+fn arm_flags(e_flags: u32) -> Flags {
+    let eabi5 = e_flags & 0xff00_0000 == 0x0500_0000;
+    match (eabi5, e_flags & 0x400 != 0, e_flags & 0x200 != 0) {
+        (true, true, _) => Flags::ARM_HARD_FLOAT,
+        (true, false, true) => Flags::ARM_SOFT_FLOAT,
+        _ => Flags(0x0003),
+    }
+}
+
+/// A directory to search.
+#[derive(Clone)]
+struct Directory {
+    path: String,
+    /// The name of a subdirectory of `glibc-hwcaps`, for which alone the directory is.
+    hwcaps: Option<String>,
+}
+
+/// The directories to search, each once.
+#[derive(Default)]
+struct Queue {
+    directories: Vec<Directory>,
+    seen: BTreeSet<String>,
+    hwcaps: BTreeSet<String>,
+}
+
+impl Queue {
+    fn add(&mut self, path: String, identity: &str, hwcaps: Option<String>) {
+        if self.seen.insert(identity.to_owned()) {
+            self.directories.push(Directory { path, hwcaps });
+        }
+    }
+
+    /// Adds a directory and those below its `glibc-hwcaps`.
+    fn add_configured(&mut self, path: &str, root: &impl Root) {
+        let Some(listing) = root.directory(path).filter(|listing| !self.seen.contains(&listing.identity))
+        else {
+            return;
+        };
+        self.add(path.to_owned(), &listing.identity, None);
+        let above = format!("{path}/glibc-hwcaps");
+        let mut entries = root.directory(&above).unwrap_or_default().entries;
+        entries.sort_by(|left, right| left.name.cmp(&right.name));
+        for Entry { name, node, .. } in entries {
+            // The loader separates these names by `:`.
+            if let (Node::Directory { identity }, false) = (node, name.starts_with('.') || name.contains(':'))
+            {
+                self.hwcaps.insert(name.clone());
+                self.add(format!("{above}/{name}"), &identity, Some(name));
+            }
+        }
+    }
+}
+
+/// A file that may stand for its SONAME.
+struct Candidate<'a> {
+    name: &'a str,
+    soname: String,
+    /// A symlink that is its SONAME, or is for the link editor: it gives way to files.
+    link: bool,
+    identity: &'a str,
+    elf: &'a Elf,
+    flags: Flags,
+}
+
+impl<'a> Candidate<'a> {
+    fn new(entry: &'a Entry, identity: &'a str, elf: &'a Elf, flags: Flags) -> Self {
+        let name = entry.name.as_str();
+        let stated = elf.dynamic.as_ref().and_then(|dynamic| dynamic.soname.as_deref());
+        let soname = stated.unwrap_or(name);
+        let for_link_editor = name.ends_with(".so") && soname.starts_with(name);
+        let link = entry.symlink && (name == soname || for_link_editor);
+        let soname = if link { name } else { soname };
+        Self { name, soname: soname.to_owned(), link, identity, elf, flags }
+    }
+
+    fn is_better_than(&self, other: &Self) -> bool {
+        match (self.link, other.link) {
+            (false, true) => true,
+            (true, false) => false,
+            _ => compare_names(other.name, self.name).is_lt(),
+        }
+    }
+
+    /// The symlink to create from the SONAME, unless it leads to the file already, or is a file.
+    fn link(&self, directory: &str, entries: &[Entry]) -> Option<Link> {
+        // A SONAME is what its file says: one that is a path could lead anywhere.
+        let outside = self.soname.contains('/') || ["", ".", ".."].contains(&self.soname.as_str());
+        if self.link || self.soname == self.name || outside {
+            return None;
+        }
+        let present = entries.iter().find(|entry| entry.name == self.soname);
+        let leave = present.is_some_and(|entry| match &entry.node {
+            Node::File { identity, .. } => identity == self.identity || !entry.symlink,
+            Node::Directory { .. } | Node::Other => !entry.symlink,
+            Node::Dangling => false,
+        });
+        (!leave).then(|| Link { path: format!("{directory}/{}", self.soname), target: self.name.to_owned() })
+    }
+}
+
+/// The best file for each SONAME of a directory, in the order the SONAMEs appeared.
+#[derive(Default)]
+struct Found<'a> {
+    candidates: Vec<Candidate<'a>>,
+    by_soname: BTreeMap<String, usize>,
+}
+
+impl<'a> Found<'a> {
+    fn add(&mut self, candidate: Candidate<'a>) {
+        let index = self.by_soname.get(&candidate.soname).copied();
+        match index.and_then(|index| self.candidates.get_mut(index)) {
+            // The flags of the first stay, as in ldconfig.
+            Some(present) if candidate.is_better_than(present) => {
+                *present = Candidate { flags: present.flags, ..candidate };
+            }
+            Some(_) => {}
+            None => {
+                self.by_soname.insert(candidate.soname.clone(), self.candidates.len());
+                self.candidates.push(candidate);
+            }
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The facts of [`super::dynamic`] from a stream that passes once.
+//!
+//! A library in a wheel is inflated while it is written into a layer, and there is no going back. Where its names are is
+//! known only when its dynamic section has passed, which usually lies behind them. A [`Probe`] therefore keeps
+//! what the names are nearly always in: the beginning of the file and of each loaded segment, its end (where
+//! `patchelf` moves things), and what the program headers point to. Should that not suffice, [`Incomplete`] says which
+//! parts to hand over.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+
+use super::dynamic::{self, Elf, ElfError, Source, Stop};
+
+/// The most a [`Probe`] keeps of one file before it says what else it needs, in bytes.
+pub const MOST_KEPT: u64 = 4 << 20;
+
+/// The beginning that is always kept: the headers, and the whole of a small library.
+const HEAD: u64 = 64 << 10;
+/// The end that is always kept.
+const TAIL: u64 = 256 << 10;
+/// The beginning that is kept of each loaded segment: the names of the largest CUDA libraries lie within.
+const SEGMENT_HEAD: u64 = 1 << 20;
+
+/// Reads the facts of one file as its bytes pass.
+#[derive(Debug)]
+pub struct Probe {
+    size: u64,
+    position: u64,
+    elf: bool,
+    kept: Kept,
+    wanted: Vec<Range<u64>>,
+}
+
+/// What a [`Probe`] knows when the file has passed.
+#[derive(Debug)]
+pub enum Outcome {
+    NotElf,
+    Elf(Elf),
+    Incomplete(Incomplete),
+}
+
+/// An ELF file of which more must be seen.
+#[derive(Debug)]
+pub struct Incomplete {
+    size: u64,
+    kept: Kept,
+    missing: Vec<Range<u64>>,
+}
+
+impl Probe {
+    /// Expects a file of `size` bytes.
+    pub fn new(size: u64) -> Self {
+        Self { size, position: 0, elf: true, kept: Kept::default(), wanted: Vec::from([0..HEAD.min(size)]) }
+    }
+
+    /// Takes the next bytes of the file.
+    pub fn update(&mut self, mut chunk: &[u8]) {
+        while self.elf && !chunk.is_empty() {
+            let until_head = HEAD.min(self.size).saturating_sub(self.position);
+            let length = if until_head == 0 { chunk.len() } else { chunk.len().min(until_head as usize) };
+            let (now, later) = chunk.split_at(length);
+            self.keep_wanted(now);
+            self.position += length as u64;
+            chunk = later;
+            if until_head > 0 {
+                self.look_at_head();
+            }
+        }
+    }
+
+    /// The facts, or what is missing for them.
+    pub fn finish(self) -> Result<Outcome, ElfError> {
+        if self.elf { outcome(self.kept, self.size) } else { Ok(Outcome::NotElf) }
+    }
+
+    fn keep_wanted(&mut self, chunk: &[u8]) {
+        let end = self.position + chunk.len() as u64;
+        for range in &self.wanted {
+            let overlap = range.start.max(self.position)..range.end.min(end);
+            if overlap.start < overlap.end {
+                let within = (overlap.start - self.position) as usize..(overlap.end - self.position) as usize;
+                self.kept.append(overlap.start, &chunk[within]);
+            }
+        }
+    }
+
+    /// Gives a file up that is not ELF; plans what to keep of the rest once the head has passed.
+    fn look_at_head(&mut self) {
+        self.elf = self.kept.may_begin_elf();
+        if self.elf && self.position >= HEAD.min(self.size) {
+            self.wanted = plan(&self.kept, self.position..self.size);
+        }
+        if !self.elf {
+            self.kept = Kept::default();
+        }
+    }
+}
+
+impl Incomplete {
+    /// The parts of the file to hand over, in bytes from its beginning; never empty.
+    pub fn missing(&self) -> &[Range<u64>] {
+        &self.missing
+    }
+
+    /// Takes bytes of the file that begin at `offset`.
+    pub fn supply(&mut self, offset: u64, bytes: Vec<u8>) {
+        self.kept.insert(offset, bytes);
+    }
+
+    /// The facts, or what is still missing for them: first the program headers may be, then the dynamic section, then
+    /// names. Each round is bounded, and a part once supplied is not asked for again.
+    pub fn finish(self) -> Result<Outcome, ElfError> {
+        outcome(self.kept, self.size)
+    }
+}
+
+fn outcome(kept: Kept, size: u64) -> Result<Outcome, ElfError> {
+    match dynamic::parse(&kept, size) {
+        Ok(None) => Ok(Outcome::NotElf),
+        Ok(Some(elf)) => Ok(Outcome::Elf(elf)),
+        Err(Stop::Invalid(error)) => Err(error),
+        Err(Stop::Missing(ranges)) => {
+            Ok(Outcome::Incomplete(Incomplete { size, kept, missing: merge(ranges) }))
+        }
+    }
+}
+
+/// What to keep of the `rest` of a file whose head is `kept`: what the program headers point to, its end, and the
+/// beginnings of its segments, in this order of importance and at most [`MOST_KEPT`].
+fn plan(kept: &Kept, rest: Range<u64>) -> Vec<Range<u64>> {
+    let (parts, segments) = dynamic::wanted(kept, rest.end).unwrap_or_default();
+    let tail = rest.end.saturating_sub(TAIL)..rest.end;
+    let heads = segments
+        .into_iter()
+        .map(|range| range.start..range.end.min(range.start.saturating_add(SEGMENT_HEAD)));
+    let mut budget = MOST_KEPT - HEAD;
+    let mut ranges = Vec::new();
+    for range in parts.into_iter().chain([tail]).chain(heads) {
+        let range = range.start.max(rest.start)..range.end.min(rest.end);
+        let length = range.end.saturating_sub(range.start);
+        if length > 0 && length <= budget {
+            budget -= length;
+            ranges.push(range);
+        }
+    }
+    merge(ranges)
+}
+
+/// The same bytes as ranges in order, none touching another.
+fn merge(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.sort_by_key(|range| range.start);
+    let mut merged: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+/// Parts of a file by the offset of their first byte.
+#[derive(Debug, Default)]
+struct Kept(BTreeMap<u64, Vec<u8>>);
+
+impl Kept {
+    /// Adds bytes that lie behind all others.
+    fn append(&mut self, offset: u64, bytes: &[u8]) {
+        match self.0.last_entry() {
+            Some(mut last) if last.key() + last.get().len() as u64 == offset => {
+                last.get_mut().extend_from_slice(bytes);
+            }
+            _ => {
+                self.0.insert(offset, bytes.to_vec());
+            }
+        }
+    }
+
+    fn insert(&mut self, offset: u64, bytes: Vec<u8>) {
+        if self.0.get(&offset).is_none_or(|present| present.len() < bytes.len()) {
+            self.0.insert(offset, bytes);
+        }
+    }
+
+    /// The bytes at hand from `offset` on.
+    fn at(&self, offset: u64) -> Option<&[u8]> {
+        self.0.range(..=offset).rev().find_map(|(start, bytes)| {
+            let within = usize::try_from(offset - start).ok()?;
+            bytes.get(within..).filter(|bytes| !bytes.is_empty())
+        })
+    }
+
+    fn may_begin_elf(&self) -> bool {
+        let magic = b"\x7fELF";
+        let head = self.at(0).unwrap_or_default();
+        head.starts_with(magic) || magic.starts_with(head)
+    }
+}
+
+impl Source for Kept {
+    fn fetch(&self, range: Range<u64>) -> io::Result<Option<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        let mut offset = range.start;
+        while offset < range.end {
+            let Some(next) = self.at(offset) else { return Ok(None) };
+            let length = next.len().min((range.end - offset) as usize);
+            bytes.extend_from_slice(&next[..length]);
+            offset += length as u64;
+        }
+        Ok(Some(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds the test program in chunks of `step` bytes.
+    fn probe(bytes: &[u8], step: usize) -> Outcome {
+        let mut probe = Probe::new(bytes.len() as u64);
+        for chunk in bytes.chunks(step) {
+            probe.update(chunk);
+        }
+        probe.finish().unwrap()
+    }
+
+    #[test]
+    fn sees_in_a_stream_what_a_seekable_file_shows() {
+        let path = std::env::current_exe().unwrap();
+        let bytes = std::fs::read(path).unwrap();
+        let expected = dynamic::read(&bytes[..]).unwrap().unwrap();
+        assert!(!expected.dynamic.as_ref().unwrap().needed.is_empty());
+        for step in [1 << 20, 65_537, 4_099] {
+            match probe(&bytes, step) {
+                Outcome::Elf(elf) => assert_eq!(elf, expected),
+                outcome => panic!("{outcome:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn says_which_parts_it_missed_and_takes_them_later() {
+        let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let expected = dynamic::read(&bytes[..]).unwrap();
+        let mut outcome = outcome(Kept::default(), bytes.len() as u64).unwrap();
+        let mut rounds = 0;
+        loop {
+            match outcome {
+                Outcome::Incomplete(mut incomplete) => {
+                    for range in incomplete.missing().to_vec() {
+                        let part = bytes[range.start as usize..range.end as usize].to_vec();
+                        incomplete.supply(range.start, part);
+                    }
+                    outcome = incomplete.finish().unwrap();
+                    rounds += 1;
+                }
+                Outcome::Elf(elf) => break assert_eq!(Some(elf), expected),
+                Outcome::NotElf => panic!("not ELF"),
+            }
+        }
+        assert!((3..10).contains(&rounds), "{rounds}");
+    }
+
+    #[test]
+    fn keeps_nothing_of_a_file_that_is_not_elf() {
+        for bytes in [&b""[..], b"\x7f", b"\x7fELF but no more", b"#!/usr/bin/python3\n"] {
+            for step in [1, 3, 100] {
+                let mut probe = Probe::new(bytes.len() as u64);
+                bytes.chunks(step).for_each(|chunk| probe.update(chunk));
+                let elf = probe.elf;
+                let kept = probe.kept.0.len();
+                let finished = probe.finish();
+                assert!(!matches!(finished, Ok(Outcome::Elf(_) | Outcome::Incomplete(_))), "{bytes:?}");
+                assert!(elf || kept == 0, "{bytes:?}");
+            }
+        }
+    }
+}
