@@ -1,1 +1,11 @@
-//! (being written)
+//! The Python packaging words: one file per specification.
+//!
+//! * [`simple`]: a project's page in a package index (PEP 503, 592, 658, 691, 700, 714);
+//! * [`metadata`]: core metadata, what a distribution requires (PEP 566, 643, 508);
+//! * [`target`]: the interpreter and platform that is built for, markers and wheel tags (PEP 425, 508, 600);
+//! * [`wheel`]: what a wheel contains, read without reading all of it (PEP 427).
+
+pub mod metadata;
+pub mod simple;
+pub mod target;
+pub mod wheel;
