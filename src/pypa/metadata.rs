@@ -1,0 +1,204 @@
+//! Core metadata: what a distribution is called and what it requires.
+//!
+//! <https://packaging.python.org/en/latest/specifications/core-metadata/>
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uv_normalize::{ExtraName, PackageName};
+use uv_pep440::{Version, VersionSpecifiers};
+use uv_pep508::VerbatimUrl;
+use uv_pypi_types::{LenientRequirement, LenientVersionSpecifiers};
+
+/// A dependency specifier, as in a `Requires-Dist` field or a line of a recipe.
+///
+/// <https://packaging.python.org/en/latest/specifications/dependency-specifiers/>
+pub type Requirement = uv_pep508::Requirement<VerbatimUrl>;
+
+/// The fields of a `METADATA` file that decide what is installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoreMetadata {
+    pub name: PackageName,
+    pub version: Version,
+    /// `Requires-Dist`, in the order of the file.
+    pub requires_dist: Vec<Requirement>,
+    pub requires_python: Option<VersionSpecifiers>,
+    pub provides_extra: Vec<ExtraName>,
+}
+
+/// Why a text is not core metadata.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MetadataError {
+    #[error("the metadata has no field `{field}`")]
+    Missing { field: &'static str },
+    #[error("the metadata says `{field}: {value}`: {reason}")]
+    Invalid { field: &'static str, value: String, reason: String },
+}
+
+impl MetadataError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some("exclude this version with a constraint such as `NAME!=VERSION`".into())
+    }
+}
+
+/// Parses the text of a `METADATA` file.
+///
+/// Mistakes that old releases are known for, such as `>=1.0<2` or `>=3.6,`, are read as they were meant,
+/// with the same corrections as uv.
+pub fn parse(text: &str) -> Result<CoreMetadata, MetadataError> {
+    let (mut name, mut version, mut requires_python) = (None, None, None);
+    let (mut requires_dist, mut provides_extra) = (Vec::new(), Vec::new());
+    for field in fields(text) {
+        match Key::of(field.key) {
+            Some(Key::Name) => name = Some(invalid("Name", field.value, PackageName::from_str)?),
+            Some(Key::Version) => version = Some(invalid("Version", field.value, Version::from_str)?),
+            Some(Key::RequiresDist) => requires_dist.push(requirement(field.value)?),
+            Some(Key::RequiresPython) => {
+                let lenient = invalid("Requires-Python", field.value, LenientVersionSpecifiers::from_str)?;
+                requires_python = Some(VersionSpecifiers::from(lenient));
+            }
+            // An extra whose name is not one can be asked for by nobody.
+            Some(Key::ProvidesExtra) => provides_extra.extend(ExtraName::from_str(field.value).ok()),
+            None => {}
+        }
+    }
+    Ok(CoreMetadata {
+        name: name.ok_or(MetadataError::Missing { field: "Name" })?,
+        version: version.ok_or(MetadataError::Missing { field: "Version" })?,
+        requires_dist,
+        requires_python,
+        provides_extra,
+    })
+}
+
+/// Rewrites chosen `Requires-Dist` fields of a `METADATA` text; every other byte stays as it is.
+///
+/// `rewrite` is given each requirement that can be parsed and returns the new value of the field, or `None` to
+/// leave it alone.
+pub fn rewrite_requirements(text: &str, rewrite: impl Fn(&Requirement) -> Option<String>) -> String {
+    let mut rewritten = String::with_capacity(text.len());
+    let mut copied = 0;
+    for field in fields(text).filter(|field| matches!(Key::of(field.key), Some(Key::RequiresDist))) {
+        let Some(value) = requirement(field.value).ok().and_then(|requirement| rewrite(&requirement)) else {
+            continue;
+        };
+        rewritten.push_str(&text[copied..field.value_start]);
+        rewritten.push_str(&value);
+        copied = field.value_start + field.value.len();
+    }
+    rewritten.push_str(&text[copied..]);
+    rewritten
+}
+
+/// Parses a requirement with the corrections of [`parse`].
+fn requirement(value: &str) -> Result<Requirement, MetadataError> {
+    invalid("Requires-Dist", value, LenientRequirement::<VerbatimUrl>::from_str).map(Requirement::from)
+}
+
+fn invalid<T, E: std::fmt::Display>(
+    field: &'static str,
+    value: &str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<T, MetadataError> {
+    parse(value).map_err(|error| {
+        // Parsers of requirements draw a picture below the first line.
+        let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
+        MetadataError::Invalid { field, value: value.to_owned(), reason }
+    })
+}
+
+enum Key {
+    Name,
+    Version,
+    RequiresDist,
+    RequiresPython,
+    ProvidesExtra,
+}
+
+impl Key {
+    fn of(key: &str) -> Option<Self> {
+        Some(match key.to_ascii_lowercase().as_str() {
+            "name" => Self::Name,
+            "version" => Self::Version,
+            "requires-dist" => Self::RequiresDist,
+            "requires-python" => Self::RequiresPython,
+            "provides-extra" => Self::ProvidesExtra,
+            _ => return None,
+        })
+    }
+}
+
+struct Field<'a> {
+    key: &'a str,
+    value: &'a str,
+    /// Where in the text the value starts, in bytes.
+    value_start: usize,
+}
+
+/// The header fields, up to the empty line that starts the description. Folded lines belong to the field above
+/// them: none of the fields read here may be folded, so they are passed over.
+fn fields(text: &str) -> impl Iterator<Item = Field<'_>> {
+    let mut start = 0;
+    let lines = text.split_inclusive('\n').map(move |line| {
+        let at = start;
+        start += line.len();
+        (at, line)
+    });
+    lines
+        .take_while(|(_, line)| !line.trim_end_matches(['\r', '\n']).is_empty())
+        .filter(|(_, line)| !line.starts_with([' ', '\t']))
+        .filter_map(|(at, line)| {
+            let (key, rest) = line.split_once(':')?;
+            let value = rest.trim();
+            let value_start = at + key.len() + 1 + (rest.len() - rest.trim_start().len());
+            Some(Field { key, value, value_start })
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const METADATA: &str = "Metadata-Version: 2.1\r\nName: Some_Project\r\nVersion: 1.0\r\n\
+        Requires-Python: >=3.8,\r\nRequires-Dist: numpy (>=1.21<2)\r\n\
+        requires-dist:  nvidia-cublas-cu12 ==12.4.5.8 ; platform_system == \"Linux\"\r\n\
+        Provides-Extra: GPU\r\nDescription: folded\r\n        Name: not-a-field\r\n\r\nRequires-Dist: prose\r\n";
+
+    #[test]
+    fn reads_the_fields_that_decide() {
+        let metadata = parse(METADATA).unwrap();
+        assert_eq!(metadata.name.as_str(), "some-project");
+        assert_eq!(metadata.version.to_string(), "1.0");
+        assert_eq!(metadata.requires_python.unwrap().to_string(), ">=3.8");
+        assert_eq!(metadata.provides_extra[0].as_str(), "gpu");
+        let requires: Vec<_> = metadata.requires_dist.iter().map(ToString::to_string).collect();
+        let expected = ["numpy>=1.21,<2", "nvidia-cublas-cu12==12.4.5.8 ; sys_platform == 'linux'"];
+        assert_eq!(requires.len(), expected.len());
+        assert_eq!(requires[0], expected[0]);
+        assert!(requires[1].starts_with("nvidia-cublas-cu12==12.4.5.8 ;"), "{}", requires[1]);
+    }
+
+    #[test]
+    fn rewrites_one_requirement_and_no_other_byte() {
+        let rewritten = rewrite_requirements(METADATA, |requirement| {
+            (requirement.name.as_str() == "nvidia-cublas-cu12").then(|| "nvidia-cublas-cu12>=12.4.5.8".into())
+        });
+        let expected = METADATA
+            .replace("nvidia-cublas-cu12 ==12.4.5.8 ; platform_system == \"Linux\"", "nvidia-cublas-cu12>=12.4.5.8");
+        assert_eq!(rewritten, expected);
+        assert_eq!(rewrite_requirements(METADATA, |_| None), METADATA);
+    }
+
+    #[test]
+    fn names_what_is_missing_or_wrong() {
+        let check = |text: &str, expected: &str| assert_eq!(parse(text).unwrap_err().to_string(), expected);
+        check("", "the metadata has no field `Name`");
+        check("Name: a\n", "the metadata has no field `Version`");
+        check("Name: a\nVersion: 1\nVersion: x y\n", "the metadata says `Version: x y`: after parsing `x`, found ` y`, which is not part of a valid version");
+        assert!(matches!(
+            parse("Name: a\nVersion: 1\nRequires-Dist: !\n"),
+            Err(MetadataError::Invalid { field: "Requires-Dist", .. })
+        ));
+    }
+}
