@@ -1,3 +1,5 @@
+//! The `imgforge` program.
+
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    imgforge::cli::run()
 }

@@ -1,1 +1,208 @@
-//! (being written)
+//! The command line: what is asked for, how it went, and how the process ends.
+#![allow(clippy::disallowed_methods, reason = "the command line meets the environment and the files it names")]
+
+mod hint;
+mod progress;
+mod report;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::destination::Destination;
+use crate::pipeline::{self, BuildOrder, Environment};
+use crate::recipe::{Color, Diagnostics};
+use crate::store::Store;
+
+/// Builds OCI images in which every framework shares one system CUDA.
+#[derive(Debug, Parser)]
+#[command(name = "imgforge", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Say nothing but errors.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// How to show progress.
+    #[arg(long, global = true, value_enum, default_value_t = ProgressStyle::Auto)]
+    progress: ProgressStyle,
+    /// When to use colours.
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
+    color: ColorChoice,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ProgressStyle {
+    /// Bars on a terminal, lines elsewhere.
+    Auto,
+    /// One line for each step.
+    Plain,
+    /// One JSON object for each step.
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ColorChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build an image from a recipe; prints its digest.
+    Build {
+        /// The recipe, a YAML file.
+        recipe: PathBuf,
+        /// Where to publish the image; may be given several times [default: oci:out/NAME].
+        #[arg(long, short, value_name = "DEST")]
+        output: Vec<Destination>,
+        /// Use only what the store has; download nothing.
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Show what would be built and why; writes no image.
+    Plan {
+        /// The recipe, a YAML file.
+        recipe: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Use only what the store has; download nothing.
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Look at the store.
+    Cache {
+        #[command(subcommand)]
+        command: CacheCommand,
+    },
+    /// Print a completion script for a shell.
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Subcommand)]
+enum CacheCommand {
+    /// Print where the store is and how large it is.
+    Info,
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let color = match arguments.color {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && io::stderr().is_terminal(),
+    };
+    match execute(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print_error(&error, color);
+            if hint::is_users_recipe(&error) { ExitCode::from(2) } else { ExitCode::from(1) }
+        }
+    }
+}
+
+fn execute(arguments: &Arguments) -> Result<()> {
+    let progress = progress::Terminal::new(arguments.quiet, arguments.progress);
+    match &arguments.command {
+        Command::Build { recipe, output, offline } => {
+            let order = BuildOrder { recipe, destinations: output, environment: environment(*offline)? };
+            let built = pipeline::build(&order, &progress)?;
+            progress.finish();
+            if !arguments.quiet {
+                report::built(&mut io::stderr().lock(), &built)?;
+            }
+            print(&format!("{}\n", built.image.manifest.digest))
+        }
+        Command::Plan { recipe, json, offline } => {
+            let planned = pipeline::plan(recipe, &environment(*offline)?, &progress)?;
+            progress.finish();
+            let mut text = Vec::new();
+            match json {
+                true => report::plan_json(&mut text, &planned)?,
+                false => report::plan(&mut text, &planned)?,
+            }
+            print(&String::from_utf8_lossy(&text))
+        }
+        Command::Cache { command: CacheCommand::Info } => {
+            let store = environment(true)?.store;
+            let usage = store.usage()?;
+            print(&format!(
+                "{}\n{} blobs, {}\n",
+                store.root().display(),
+                usage.blobs,
+                report::bytes(usage.bytes)
+            ))
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Arguments::command(), "imgforge", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+/// What the pipeline takes from the process: the only place below `main` that asks for it.
+fn environment(offline: bool) -> Result<Environment> {
+    Ok(Environment {
+        store: Store::open(cache_directory()?)?,
+        offline,
+        threads: threads(),
+        source_date_epoch: source_date_epoch()?,
+    })
+}
+
+/// `IMGFORGE_CACHE_DIR`, else the XDG cache directory.
+fn cache_directory() -> Result<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("IMGFORGE_CACHE_DIR")
+        .or_else(|| set("XDG_CACHE_HOME").map(|path| path.join("imgforge")))
+        .or_else(|| std::env::home_dir().map(|path| path.join(".cache/imgforge")))
+        .ok_or_else(|| hint::advised("there is no home directory to keep the store in", "set IMGFORGE_CACHE_DIR"))
+}
+
+/// `IMGFORGE_THREADS`, else as many as there are cores.
+fn threads() -> usize {
+    let asked = std::env::var("IMGFORGE_THREADS").ok().and_then(|value| value.parse().ok());
+    asked.filter(|threads| *threads > 0).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into))
+}
+
+/// <https://reproducible-builds.org/specs/source-date-epoch/>
+fn source_date_epoch() -> Result<Option<u64>> {
+    let Some(value) = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let seconds = value.parse().map_err(|_| {
+        hint::advised(
+            &format!("SOURCE_DATE_EPOCH is `{value}`"),
+            "give it whole seconds since 1970, or unset it",
+        )
+    })?;
+    Ok(Some(seconds))
+}
+
+/// Prints data; a closed pipe is the reader's choice.
+fn print(text: &str) -> Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+fn print_error(error: &anyhow::Error, color: bool) {
+    let diagnostics = error.chain().find_map(|cause| cause.downcast_ref::<Diagnostics>());
+    let text = match diagnostics {
+        Some(diagnostics) => diagnostics.render(if color { Color::Always } else { Color::Never }),
+        None => {
+            let (red, reset) = if color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+            let hint = hint::of(error).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+            format!("{red}error{reset}: {error:#}{hint}")
+        }
+    };
+    eprintln!("{}", text.trim_end());
+}

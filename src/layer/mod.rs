@@ -1,6 +1,8 @@
 //! Layers: transcoding wheels, packages and generated files into layer blobs.
 
 mod facts;
+pub mod files;
+pub mod generated;
 mod wheel;
 pub mod wheels;
 mod writer;

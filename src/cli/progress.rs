@@ -1,0 +1,120 @@
+//! Progress on the terminal: bars where one watches, lines elsewhere.
+
+use std::io::{self, IsTerminal};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle as BarStyle};
+
+use super::ProgressStyle;
+use crate::pipeline::{Meter, Progress, Task};
+
+/// Shows progress on standard error.
+pub(super) struct Terminal {
+    style: Style,
+}
+
+enum Style {
+    Quiet,
+    Plain,
+    Json,
+    Bars { bars: MultiProgress, stage: Mutex<Option<ProgressBar>> },
+}
+
+impl Terminal {
+    pub(super) fn new(quiet: bool, style: ProgressStyle) -> Self {
+        let style = match style {
+            _ if quiet => Style::Quiet,
+            ProgressStyle::Json => Style::Json,
+            ProgressStyle::Auto if io::stderr().is_terminal() => {
+                Style::Bars { bars: MultiProgress::new(), stage: Mutex::new(None) }
+            }
+            ProgressStyle::Auto | ProgressStyle::Plain => Style::Plain,
+        };
+        Self { style }
+    }
+
+    /// Takes everything that moves off the terminal.
+    pub(super) fn finish(&self) {
+        if let Style::Bars { bars, stage } = &self.style {
+            clear(stage);
+            bars.clear().ok();
+        }
+    }
+}
+
+impl Progress for Terminal {
+    fn stage(&self, text: &str) {
+        match &self.style {
+            Style::Quiet => {}
+            Style::Plain => eprintln!("{text}"),
+            Style::Json => eprintln!("{}", serde_json::json!({ "event": "stage", "text": text })),
+            Style::Bars { bars, stage } => {
+                clear(stage);
+                let bar = bars.insert(0, ProgressBar::new_spinner());
+                bar.set_message(text.to_owned());
+                bar.enable_steady_tick(Duration::from_millis(100));
+                if let Ok(mut stage) = stage.lock() {
+                    *stage = Some(bar);
+                }
+            }
+        }
+    }
+
+    fn start(&self, task: Task, name: &str, size: Option<u64>) -> Box<dyn Meter> {
+        match &self.style {
+            Style::Quiet => Box::new(Silent),
+            Style::Plain => {
+                let size = size.map(|size| format!(" ({})", HumanBytes(size))).unwrap_or_default();
+                eprintln!("{task} {name}{size}");
+                Box::new(Silent)
+            }
+            Style::Json => {
+                let event = serde_json::json!({ "event": "start", "task": task.to_string(), "name": name, "bytes": size });
+                eprintln!("{event}");
+                Box::new(Silent)
+            }
+            Style::Bars { bars, .. } => {
+                let bar = bars.add(match size {
+                    Some(size) => ProgressBar::new(size),
+                    None => ProgressBar::new_spinner(),
+                });
+                if let Ok(style) = BarStyle::with_template(TEMPLATE) {
+                    bar.set_style(style.progress_chars("━╸─"));
+                }
+                bar.set_prefix(task.to_string());
+                bar.set_message(name.to_owned());
+                Box::new(Bar(bar))
+            }
+        }
+    }
+}
+
+const TEMPLATE: &str =
+    "{prefix:>11.cyan} {wide_msg} {bar:20} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12} {eta:>4}";
+
+fn clear(stage: &Mutex<Option<ProgressBar>>) {
+    if let Some(bar) = stage.lock().ok().and_then(|mut stage| stage.take()) {
+        bar.finish_and_clear();
+    }
+}
+
+struct Silent;
+
+impl Meter for Silent {
+    fn add(&self, _: u64) {}
+}
+
+struct Bar(ProgressBar);
+
+impl Meter for Bar {
+    fn add(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -1,0 +1,89 @@
+//! Writes layers of generated files, and makes the loader's cache for a finished stack of layers.
+
+use std::collections::BTreeSet;
+
+use super::facts::{Facts, Interest};
+use super::writer::{LayerWriter, WriteError, Written};
+use crate::elf::ld_so_conf::{self, LdSoConfError};
+use crate::elf::{CacheError, Ldconfig};
+use crate::oci::{Entry, EntryKind};
+use crate::plan::Generated;
+use crate::store::Store;
+
+/// Why the loader's cache could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum LoaderCacheError {
+    #[error("could not read the image's /etc/ld.so.conf")]
+    Configuration(#[from] LdSoConfError),
+    #[error("could not write the image's /etc/ld.so.cache")]
+    Cache(#[from] CacheError),
+}
+
+/// Writes `files`, sorted by path, into a layer.
+pub fn write(files: &[Generated], store: &Store) -> Result<Written, WriteError> {
+    let mut writer = LayerWriter::new(store)?;
+    for file in files {
+        match file.entry.kind {
+            EntryKind::File { .. } => writer.file(&file.entry, || Ok(file.content.as_slice()))?,
+            _ => writer.entry(&file.entry)?,
+        }
+    }
+    writer.finish()
+}
+
+/// What `ldconfig` would add to an image of the layers that `below` describes with `files` on top: the cache, and the
+/// links by which libraries are found under their SONAME.
+pub fn loader_cache(
+    below: &Facts,
+    files: &[Generated],
+    ldconfig: &Ldconfig,
+    mtime: u64,
+) -> Result<Vec<Generated>, LoaderCacheError> {
+    let mut facts = below.clone();
+    facts.stack(Facts::of(files));
+    let directories = ld_so_conf::directories("/etc/ld.so.conf", &facts)?;
+    let scan = ldconfig.scan(&directories, &facts);
+    let entry = |path: &str, mode, kind| Entry {
+        path: path.trim_start_matches('/').to_owned(),
+        mode,
+        uid: 0,
+        gid: 0,
+        mtime,
+        kind,
+    };
+    let cache = ldconfig.cache(&scan).to_bytes()?;
+    let mut added: Vec<Generated> = scan
+        .links
+        .iter()
+        .map(|link| Generated {
+            entry: entry(&link.path, 0o777, EntryKind::Symlink { target: link.target.clone() }),
+            content: Vec::new(),
+        })
+        .collect();
+    let kind = EntryKind::File { size: cache.len() as u64 };
+    added.push(Generated { entry: entry("etc/ld.so.cache", 0o644, kind), content: cache });
+    Ok(added)
+}
+
+/// `files` and `more`, sorted by path, each path once: `more` wins.
+pub fn merged(files: Vec<Generated>, more: Vec<Generated>) -> Vec<Generated> {
+    let replaced: BTreeSet<String> = more.iter().map(|file| file.entry.path.clone()).collect();
+    let mut all: Vec<Generated> =
+        files.into_iter().filter(|file| !replaced.contains(&file.entry.path)).chain(more).collect();
+    all.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
+    all
+}
+
+impl Facts {
+    /// The facts of generated files; libraries are not among them.
+    fn of(files: &[Generated]) -> Self {
+        let mut facts = Self::default();
+        for file in files {
+            facts.note(&file.entry);
+            if Interest::of(&file.entry.path) == Interest::Text {
+                facts.note_text(&file.entry.path, &file.content);
+            }
+        }
+        facts
+    }
+}
