@@ -184,8 +184,10 @@ mod tests {
         let rewritten = rewrite_requirements(METADATA, |requirement| {
             (requirement.name.as_str() == "nvidia-cublas-cu12").then(|| "nvidia-cublas-cu12>=12.4.5.8".into())
         });
-        let expected = METADATA
-            .replace("nvidia-cublas-cu12 ==12.4.5.8 ; platform_system == \"Linux\"", "nvidia-cublas-cu12>=12.4.5.8");
+        let expected = METADATA.replace(
+            "nvidia-cublas-cu12 ==12.4.5.8 ; platform_system == \"Linux\"",
+            "nvidia-cublas-cu12>=12.4.5.8",
+        );
         assert_eq!(rewritten, expected);
         assert_eq!(rewrite_requirements(METADATA, |_| None), METADATA);
     }
@@ -195,7 +197,10 @@ mod tests {
         let check = |text: &str, expected: &str| assert_eq!(parse(text).unwrap_err().to_string(), expected);
         check("", "the metadata has no field `Name`");
         check("Name: a\n", "the metadata has no field `Version`");
-        check("Name: a\nVersion: 1\nVersion: x y\n", "the metadata says `Version: x y`: after parsing `x`, found ` y`, which is not part of a valid version");
+        check(
+            "Name: a\nVersion: 1\nVersion: x y\n",
+            "the metadata says `Version: x y`: after parsing `x`, found ` y`, which is not part of a valid version",
+        );
         assert!(matches!(
             parse("Name: a\nVersion: 1\nRequires-Dist: !\n"),
             Err(MetadataError::Invalid { field: "Requires-Dist", .. })

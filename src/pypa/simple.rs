@@ -121,8 +121,11 @@ pub fn parse_html(name: &PackageName, base: &Url, body: &str) -> Result<Project,
     for tag in tags().filter(|tag| tag.name().as_bytes().eq_ignore_ascii_case(b"a")) {
         let Some(href) = attribute(tag, "href") else { continue };
         let Ok(url) = base.join(&href) else { continue };
-        let Some(filename) = url.path_segments().and_then(Iterator::last).map(percent_decode) else { continue };
-        let metadata = attribute(tag, "data-core-metadata").or_else(|| attribute(tag, "data-dist-info-metadata"));
+        let Some(filename) = url.path_segments().and_then(Iterator::last).map(percent_decode) else {
+            continue;
+        };
+        let metadata =
+            attribute(tag, "data-core-metadata").or_else(|| attribute(tag, "data-dist-info-metadata"));
         let requires_python = attribute(tag, "data-requires-python");
         listing.add(RawFile {
             filename: &filename,
@@ -131,10 +134,9 @@ pub fn parse_html(name: &PackageName, base: &Url, body: &str) -> Result<Project,
             size: None,
             upload_time: None,
             requires_python: requires_python.as_deref(),
-            yanked: tag
-                .attributes()
-                .get("data-yanked")
-                .map(|reason| reason.map_or_else(String::new, |text| unescape(&text.as_utf8_str()).into_owned())),
+            yanked: tag.attributes().get("data-yanked").map(|reason| {
+                reason.map_or_else(String::new, |text| unescape(&text.as_utf8_str()).into_owned())
+            }),
             core_metadata: metadata.map_or(CoreMetadataFile::Absent, |value| {
                 match value.strip_prefix("sha256=").and_then(|hex| Digest::from_hex(hex).ok()) {
                     Some(digest) => CoreMetadataFile::Hashed(digest),
@@ -295,7 +297,11 @@ impl<'de> Deserialize<'de> for JsonCoreMetadata {
             }
 
             fn visit_bool<E: de::Error>(self, present: bool) -> Result<JsonCoreMetadata, E> {
-                Ok(JsonCoreMetadata(if present { CoreMetadataFile::Present } else { CoreMetadataFile::Absent }))
+                Ok(JsonCoreMetadata(if present {
+                    CoreMetadataFile::Present
+                } else {
+                    CoreMetadataFile::Absent
+                }))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonCoreMetadata, A::Error> {
@@ -321,8 +327,13 @@ pub fn unix_seconds(text: &str) -> Option<i64> {
         let digits = text.get(range)?;
         digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<i64>().ok())?
     };
-    let separated = |at: usize, allowed: &[u8]| text.as_bytes().get(at).is_some_and(|byte| allowed.contains(byte));
-    if !(separated(4, b"-") && separated(7, b"-") && separated(10, b"Tt ") && separated(13, b":") && separated(16, b":"))
+    let separated =
+        |at: usize, allowed: &[u8]| text.as_bytes().get(at).is_some_and(|byte| allowed.contains(byte));
+    if !(separated(4, b"-")
+        && separated(7, b"-")
+        && separated(10, b"Tt ")
+        && separated(13, b":")
+        && separated(16, b":"))
     {
         return None;
     }
@@ -339,7 +350,8 @@ pub fn unix_seconds(text: &str) -> Option<i64> {
     let offset = match zone.as_bytes() {
         [b'Z' | b'z'] => 0,
         [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
-            let (hours, minutes) = (zone.get(1..3)?.parse::<i64>().ok()?, zone.get(4..6)?.parse::<i64>().ok()?);
+            let (hours, minutes) =
+                (zone.get(1..3)?.parse::<i64>().ok()?, zone.get(4..6)?.parse::<i64>().ok()?);
             (hours * 3600 + minutes * 60) * if *sign == b'+' { 1 } else { -1 }
         }
         _ => return None,
@@ -436,8 +448,12 @@ mod tests {
     }
 
     fn json(file: &str) -> Project {
-        parse_json(&name(), &base(), format!(r#"{{"meta": {{"api-version": "1.1"}}, "files": [{file}]}}"#).as_bytes())
-            .unwrap()
+        parse_json(
+            &name(),
+            &base(),
+            format!(r#"{{"meta": {{"api-version": "1.1"}}, "files": [{file}]}}"#).as_bytes(),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -483,7 +499,9 @@ mod tests {
     #[test]
     fn passes_over_files_that_no_installer_could_take() {
         let file = |filename: &str, requires_python: &str| {
-            format!(r#"{{"filename": "{filename}", "url": "x", "hashes": {{}}, "requires-python": "{requires_python}"}}"#)
+            format!(
+                r#"{{"filename": "{filename}", "url": "x", "hashes": {{}}, "requires-python": "{requires_python}"}}"#
+            )
         };
         assert!(json(&file("demo-1-py3-none-any.whl", "junk")).files.is_empty());
         assert!(json(&file("other-1-py3-none-any.whl", "")).files.is_empty());
@@ -504,7 +522,14 @@ mod tests {
         check("2000-02-29T12:00:00+01:30", Some(951_820_200));
         check("2025-06-01T00:00:00.000001Z", Some(1_748_736_000));
         check("1969-12-31T23:59:59Z", Some(-1));
-        for junk in ["", "2025-06-01", "2025-13-01T00:00:00Z", "2025-06-01T00:00:00", "2025-06-01T00:00:00+1:00", "é25-06-01T00:00:00Z"] {
+        for junk in [
+            "",
+            "2025-06-01",
+            "2025-13-01T00:00:00Z",
+            "2025-06-01T00:00:00",
+            "2025-06-01T00:00:00+1:00",
+            "é25-06-01T00:00:00Z",
+        ] {
             check(junk, None);
         }
     }

@@ -97,7 +97,9 @@ impl fmt::Display for Misfit {
             Self::Platform { wheel, machine } => {
                 write!(f, "is for {}, not Linux with glibc on {machine}", wheel.join(", "))
             }
-            Self::RequiresPython { wheel, target } => write!(f, "needs Python {wheel}, the image has {target}"),
+            Self::RequiresPython { wheel, target } => {
+                write!(f, "needs Python {wheel}, the image has {target}")
+            }
         }
     }
 }
@@ -181,10 +183,12 @@ impl Target {
     }
 
     fn misfit(&self, wheel: &WheelFilename) -> Misfit {
-        let fits_language = |language: &LanguageTag, abi: &AbiTag| self.tags.is_compatible_abi(*language, *abi);
+        let fits_language =
+            |language: &LanguageTag, abi: &AbiTag| self.tags.is_compatible_abi(*language, *abi);
         let abis = wheel.abi_tags();
         let languages = wheel.python_tags();
-        if !languages.iter().any(|language| fits_language(language, &AbiTag::None) || self.has_abi3(language)) {
+        if !languages.iter().any(|language| fits_language(language, &AbiTag::None) || self.has_abi3(language))
+        {
             let target = self.tags.python_tag().map_or_else(String::new, |tag| tag.to_string());
             return Misfit::Python { wheel: names(languages), target };
         }
@@ -259,16 +263,27 @@ mod tests {
     fn prefers_the_most_specific_wheel() {
         let target = Target::new("3.11.2", Machine::X86_64, (2, 36)).unwrap();
         let fit = |name: &str| target.fit(&WheelFilename::from_str(name).unwrap()).unwrap();
-        assert!(fit("a-1-cp311-cp311-manylinux_2_28_x86_64.whl") > fit("a-1-cp311-cp311-manylinux2014_x86_64.whl"));
-        assert!(fit("a-1-cp311-cp311-manylinux2014_x86_64.whl") > fit("a-1-cp38-abi3-manylinux2014_x86_64.whl"));
+        assert!(
+            fit("a-1-cp311-cp311-manylinux_2_28_x86_64.whl")
+                > fit("a-1-cp311-cp311-manylinux2014_x86_64.whl")
+        );
+        assert!(
+            fit("a-1-cp311-cp311-manylinux2014_x86_64.whl") > fit("a-1-cp38-abi3-manylinux2014_x86_64.whl")
+        );
         assert!(fit("a-1-cp38-abi3-manylinux2014_x86_64.whl") > fit("a-1-py3-none-any.whl"));
     }
 
     #[test]
     fn compares_only_release_numbers_with_requires_python() {
         let target = Target::new("3.11.2", Machine::X86_64, (2, 36)).unwrap();
-        for (specifiers, admits) in [(">=3.8", true), (">=3.11.2,<4", true), (">=3.12", false), ("!=3.11.*", false)] {
-            assert_eq!(target.admits(&VersionSpecifiers::from_str(specifiers).unwrap()), admits, "{specifiers}");
+        for (specifiers, admits) in
+            [(">=3.8", true), (">=3.11.2,<4", true), (">=3.12", false), ("!=3.11.*", false)]
+        {
+            assert_eq!(
+                target.admits(&VersionSpecifiers::from_str(specifiers).unwrap()),
+                admits,
+                "{specifiers}"
+            );
         }
     }
 

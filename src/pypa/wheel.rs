@@ -71,7 +71,9 @@ impl WheelError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { .. } | Self::Read(_) => None,
-            _ => Some("the wheel is broken: exclude this version with a constraint such as `NAME!=VERSION`".into()),
+            _ => Some(
+                "the wheel is broken: exclude this version with a constraint such as `NAME!=VERSION`".into(),
+            ),
         }
     }
 }
@@ -129,11 +131,8 @@ impl Sparse {
         let touching = |start: u64, chunk: &[u8], at: u64, other: &[u8]| {
             at <= start + chunk.len() as u64 && start <= at + other.len() as u64
         };
-        while let Some(at) = self
-            .chunks
-            .iter()
-            .find(|(at, other)| touching(start, &chunk, **at, other))
-            .map(|(at, _)| *at)
+        while let Some(at) =
+            self.chunks.iter().find(|(at, other)| touching(start, &chunk, **at, other)).map(|(at, _)| *at)
         {
             let Some(other) = self.chunks.remove(&at) else { break };
             (start, chunk) = join((start, chunk), (at, other));
@@ -241,14 +240,17 @@ impl<R: Bytes> Wheel<R> {
         }
         // The local header repeats the path, and its extra fields may differ from the directory's.
         let slack = 30 + path.len() as u64 + 1024;
-        self.archive.get_ref().need(place.header_offset..place.header_offset + slack + entry.compressed_size)?;
+        self.archive
+            .get_ref()
+            .need(place.header_offset..place.header_offset + slack + entry.compressed_size)?;
         let bytes = self.inflate(entry, place)?;
         String::from_utf8(bytes).map_err(|_| WheelError::NotText { path: path.to_owned() })
     }
 
     fn inflate(&self, entry: &Entry, place: &Place) -> Result<Vec<u8>, WheelError> {
         let corrupt = || WheelError::Corrupt { path: entry.path.clone() };
-        let (start, end) = self.archive.get_entry(place.entry).map_err(WheelError::Zip)?.compressed_data_range();
+        let (start, end) =
+            self.archive.get_entry(place.entry).map_err(WheelError::Zip)?.compressed_data_range();
         self.archive.get_ref().need(start..end)?;
         let mut stored = vec![0; usize::try_from(end - start).map_err(|_| corrupt())?];
         self.archive.get_ref().read_exact_at(&mut stored, start).map_err(WheelError::Read)?;

@@ -1,0 +1,216 @@
+//! Which version of which distribution: a solution of all requirements at once.
+//!
+//! The semantics are those of `uv pip compile --only-binary :all:` for one target: newest versions first, wheels
+//! only, stable releases before pre-releases, yanked files only when pinned. The algorithm is [PubGrub]; a failure
+//! is explained in sentences.
+//!
+//! * [`rules`]: what may be chosen, and what a choice requires;
+//! * [`order`]: which package is decided next;
+//! * [`search`]: the loop;
+//! * [`explain`]: why there is no solution.
+//!
+//! [PubGrub]: https://nex3.medium.com/pubgrub-2fb6470504f
+
+mod explain;
+mod order;
+mod rules;
+mod search;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use pubgrub::Ranges;
+use uv_normalize::{ExtraName, PackageName};
+use uv_pep440::Version;
+
+use crate::pypa::metadata::{CoreMetadata, Requirement};
+use crate::pypa::simple::{DistFile, Project};
+use crate::pypa::target::Target;
+use crate::pypa::wheel::Outline;
+
+/// What the package indexes know.
+///
+/// The solver asks for one thing at a time and says early what it will need, so that an implementation can fetch
+/// many things at once.
+pub trait Catalog {
+    /// The files of a project.
+    fn project(&self, name: &PackageName) -> Result<Arc<Project>, CatalogError>;
+
+    /// The metadata of a wheel.
+    fn metadata(&self, wheel: &DistFile) -> Result<Arc<CoreMetadata>, CatalogError>;
+
+    /// The files in a wheel.
+    fn outline(&self, wheel: &DistFile) -> Result<Arc<Outline>, CatalogError>;
+
+    /// Hints that `wants` will be asked for: their projects, the metadata of the wheels that `scout` guesses from
+    /// them, and what that metadata wants in turn.
+    fn prefetch(&self, wants: Vec<Want>, scout: &Arc<dyn Scout>);
+
+    /// Hints that the metadata of `wheels` may be asked for.
+    fn prefetch_metadata(&self, wheels: Vec<DistFile>);
+}
+
+/// A requirement that the solver will come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    pub name: PackageName,
+    pub extras: Vec<ExtraName>,
+    pub versions: Ranges<Version>,
+}
+
+/// Guesses what the solver will choose, so that it can be fetched before it is asked for.
+pub trait Scout: Send + Sync {
+    /// The wheel that is chosen when nothing else has a say.
+    fn wheel(&self, want: &Want, project: &Project) -> Option<DistFile>;
+
+    /// What `metadata` requires in turn.
+    fn wants(&self, want: &Want, metadata: &CoreMetadata) -> Vec<Want>;
+}
+
+/// Why a catalog could not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CatalogError {
+    /// No index has the project.
+    #[error("`{name}` is in no package index")]
+    NotFound { name: PackageName, searched: Vec<String> },
+    /// A wheel's metadata makes the wheel unusable; another version may do.
+    #[error("the metadata of `{wheel}` cannot be used")]
+    BadMetadata { wheel: String, source: Arc<dyn Error + Send + Sync> },
+    /// The index could not be asked.
+    #[error("could not learn about `{subject}`")]
+    Failed { subject: String, hint: Option<String>, source: Arc<dyn Error + Send + Sync> },
+}
+
+impl CatalogError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotFound { searched, .. } if searched.is_empty() => None,
+            Self::NotFound { searched, .. } => Some(format!(
+                "check the spelling, or add its index under `indexes:` (searched {})",
+                searched.join(", ")
+            )),
+            Self::BadMetadata { .. } => {
+                Some("exclude this version with a constraint such as `NAME!=VERSION`".into())
+            }
+            Self::Failed { hint, .. } => hint.clone(),
+        }
+    }
+}
+
+/// Names whose requirements are collected instead of solved.
+pub type SetAside = Arc<dyn Fn(&PackageName) -> bool + Send + Sync>;
+
+/// What is asked of [`solve`].
+pub struct Question<'a> {
+    pub target: &'a Target,
+    pub roots: Vec<Root>,
+    /// Bounds on versions, for projects that something requires.
+    pub constraints: Vec<Requirement>,
+    /// Files uploaded at or after this moment, in seconds since the Unix epoch, are not considered. Neither are
+    /// files of which the index does not say when they were uploaded.
+    pub exclude_newer: Option<i64>,
+    /// Projects that do not enter the solution: what requires them is told by [`Chosen::set_aside`].
+    pub set_aside: SetAside,
+}
+
+/// A requirement of the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    pub requirement: Requirement,
+    /// Where it is written, such as `the recipe` or `requirements.txt`.
+    pub source: String,
+}
+
+/// One version of every distribution that is required.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Solution {
+    pub distributions: BTreeMap<PackageName, Chosen>,
+}
+
+/// A distribution of a [`Solution`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    pub name: PackageName,
+    pub version: Version,
+    /// The wheel that fits the target best.
+    pub wheel: DistFile,
+    pub metadata: Arc<CoreMetadata>,
+    /// The extras that something requires.
+    pub extras: BTreeSet<ExtraName>,
+    /// What it requires on the target, with its extras, apart from what was set aside.
+    pub requires: BTreeSet<PackageName>,
+    /// Its requirements, on the target and with its extras, on projects that were set aside.
+    pub set_aside: Vec<Requirement>,
+}
+
+/// Why there is no [`Solution`].
+#[derive(Debug, thiserror::Error)]
+pub enum SolveError {
+    /// The requirements contradict each other or what the indexes have.
+    #[error("{}", explanation.text)]
+    NoSolution { explanation: Explanation },
+    /// A requirement names a file instead of versions.
+    #[error("`{requirement}` (from {origin}) is required by URL; imgforge installs from package indexes")]
+    Url { requirement: String, origin: String },
+    /// A catalog did not answer.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+impl SolveError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoSolution { explanation } => explanation.hint.clone(),
+            Self::Url { .. } => {
+                Some("name versions, and add the index that has them under `indexes:`".into())
+            }
+            Self::Catalog(error) => error.hint(),
+        }
+    }
+}
+
+/// Sentences that lead from the user's requirements to a contradiction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    pub text: String,
+    pub hint: Option<String>,
+}
+
+/// Solves `question` with what `catalog` knows.
+pub fn solve(question: &Question<'_>, catalog: &dyn Catalog) -> Result<Solution, SolveError> {
+    search::run(question, catalog)
+}
+
+/// What the solver decides on: a project, or an extra of one, which is always decided at its project's version.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Package {
+    /// What the user requires.
+    Root,
+    Project(PackageName),
+    Extra(PackageName, ExtraName),
+}
+
+impl Package {
+    fn name(&self) -> Option<&PackageName> {
+        match self {
+            Self::Root => None,
+            Self::Project(name) | Self::Extra(name, _) => Some(name),
+        }
+    }
+}
+
+impl fmt::Display for Package {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => f.write_str("the recipe"),
+            Self::Project(name) => write!(f, "{name}"),
+            Self::Extra(name, extra) => write!(f, "{name}[{extra}]"),
+        }
+    }
+}

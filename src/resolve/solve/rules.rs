@@ -1,0 +1,246 @@
+//! What may be chosen, and what a choice requires.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pubgrub::Ranges;
+use uv_normalize::{ExtraName, PackageName};
+use uv_pep440::{Operator, Version};
+use uv_pep508::VersionOrUrl;
+
+use super::{Question, Scout, SetAside, Want};
+use crate::pypa::metadata::{CoreMetadata, Requirement};
+use crate::pypa::simple::{DistFile, Project};
+use crate::pypa::target::{Fit, Misfit, Target};
+
+/// The question's answer to "may this be chosen?".
+#[derive(Clone)]
+pub(super) struct Rules {
+    target: Target,
+    exclude_newer: Option<i64>,
+    set_aside: SetAside,
+    constraints: BTreeMap<PackageName, Vec<Requirement>>,
+    /// Versions that the user pinned, which may be yanked.
+    pinned: BTreeMap<PackageName, BTreeSet<Version>>,
+}
+
+/// Why a wheel may not be chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Misfit(Misfit),
+    Yanked(String),
+    TooNew,
+    NoUploadTime,
+}
+
+/// The versions of a project that may be chosen, with the best wheel of each.
+#[derive(Debug)]
+pub(super) struct Candidates {
+    versions: BTreeMap<Version, usize>,
+}
+
+/// A requirement that applies, in the solver's terms.
+#[derive(Debug, Clone)]
+pub(super) struct Edge {
+    pub want: Want,
+    /// A direct reference, which no index can serve.
+    pub url: Option<String>,
+}
+
+impl Rules {
+    pub fn new(question: &Question<'_>) -> Self {
+        let mut constraints: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for constraint in &question.constraints {
+            constraints.entry(constraint.name.clone()).or_default().push(constraint.clone());
+        }
+        let mut pinned: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        let requirements = question.roots.iter().map(|root| &root.requirement).chain(&question.constraints);
+        for requirement in requirements {
+            pinned.entry(requirement.name.clone()).or_default().extend(pin(requirement));
+        }
+        Self {
+            target: question.target.clone(),
+            exclude_newer: question.exclude_newer,
+            set_aside: question.set_aside.clone(),
+            constraints,
+            pinned,
+        }
+    }
+
+    pub fn is_set_aside(&self, name: &PackageName) -> bool {
+        (self.set_aside)(name)
+    }
+
+    /// The versions of `project` that may be chosen. Of several wheels the one with the best tags is taken, and of
+    /// those the one with the highest build number.
+    pub fn candidates(&self, project: &Project) -> Candidates {
+        let mut versions: BTreeMap<Version, (usize, Fit)> = BTreeMap::new();
+        for (index, file) in project.files.iter().enumerate() {
+            let Ok(fit) = self.judge(file) else { continue };
+            let better = |(other, best): &(usize, Fit)| {
+                let build = |index: usize| project.files[index].filename.build_tag();
+                (*best, build(*other)) < (fit, build(index))
+            };
+            if versions.get(&file.filename.version).is_none_or(better) {
+                versions.insert(file.filename.version.clone(), (index, fit));
+            }
+        }
+        Candidates { versions: versions.into_iter().map(|(version, (index, _))| (version, index)).collect() }
+    }
+
+    /// Whether `file` may be chosen, and how well it fits.
+    pub fn judge(&self, file: &DistFile) -> Result<Fit, Refusal> {
+        if let Some(limit) = self.exclude_newer {
+            match file.upload_time {
+                None => return Err(Refusal::NoUploadTime),
+                Some(time) if time >= limit => return Err(Refusal::TooNew),
+                Some(_) => {}
+            }
+        }
+        if let Some(reason) = &file.yanked
+            && !self.is_pinned(&file.filename.name, &file.filename.version)
+        {
+            return Err(Refusal::Yanked(reason.clone()));
+        }
+        if let Some(specifiers) = &file.requires_python
+            && !self.target.admits(specifiers)
+        {
+            let target = self.target.python().clone();
+            return Err(Refusal::Misfit(Misfit::RequiresPython { wheel: specifiers.clone(), target }));
+        }
+        self.target.fit(&file.filename).map_err(Refusal::Misfit)
+    }
+
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn is_pinned(&self, name: &PackageName, version: &Version) -> bool {
+        self.pinned.get(name).is_some_and(|versions| versions.contains(version))
+    }
+
+    /// The requirements of `requirements` that apply on the target and are set aside or not, as `set_aside` says.
+    ///
+    /// With `extra`, only those that the extra adds.
+    pub fn applicable<'a>(
+        &'a self,
+        requirements: &'a [Requirement],
+        extra: Option<&'a ExtraName>,
+        set_aside: bool,
+    ) -> impl Iterator<Item = &'a Requirement> {
+        requirements
+            .iter()
+            .filter(move |requirement| self.applies(requirement, extra))
+            .filter(move |requirement| self.is_set_aside(&requirement.name) == set_aside)
+    }
+
+    /// The requirements of a distribution with `extras` that apply, as [`Self::applicable`]; each once.
+    pub fn applicable_with<'a>(
+        &'a self,
+        requirements: &'a [Requirement],
+        extras: &'a BTreeSet<ExtraName>,
+        set_aside: bool,
+    ) -> Vec<&'a Requirement> {
+        let mut applicable: Vec<&Requirement> = Vec::new();
+        for extra in std::iter::once(None).chain(extras.iter().map(Some)) {
+            for requirement in self.applicable(requirements, extra, set_aside) {
+                if !applicable.contains(&requirement) {
+                    applicable.push(requirement);
+                }
+            }
+        }
+        applicable
+    }
+
+    fn applies(&self, requirement: &Requirement, extra: Option<&ExtraName>) -> bool {
+        let markers = self.target.markers();
+        let without = requirement.evaluate_markers(markers, &[]);
+        match extra {
+            None => without,
+            Some(extra) => !without && requirement.evaluate_markers(markers, std::slice::from_ref(extra)),
+        }
+    }
+
+    /// The solver's terms for `requirements`: each that applies, followed by the constraints on it.
+    pub fn edges(&self, requirements: &[Requirement], extra: Option<&ExtraName>) -> Vec<Edge> {
+        let mut edges = Vec::new();
+        for requirement in self.applicable(requirements, extra, false) {
+            edges.push(Edge::new(requirement));
+            let constraints = self.constraints.get(&requirement.name).into_iter().flatten();
+            edges.extend(constraints.filter(|constraint| self.applies(constraint, None)).map(Edge::new));
+        }
+        edges
+    }
+}
+
+impl Scout for Rules {
+    fn wheel(&self, want: &Want, project: &Project) -> Option<DistFile> {
+        let candidates = self.candidates(project);
+        let (_, index) = candidates.best(&want.versions)?;
+        Some(project.files[index].clone())
+    }
+
+    fn wants(&self, want: &Want, metadata: &CoreMetadata) -> Vec<Want> {
+        let extras = want.extras.iter().map(Some);
+        std::iter::once(None)
+            .chain(extras)
+            .flat_map(|extra| self.edges(&metadata.requires_dist, extra))
+            .map(|edge| edge.want)
+            .collect()
+    }
+}
+
+impl Candidates {
+    /// The newest version in `range`; a pre-release only when there is nothing else.
+    pub fn best(&self, range: &Ranges<Version>) -> Option<(&Version, usize)> {
+        let newest = |wanted: fn(&Version) -> bool| {
+            self.versions.iter().rev().find(|(version, _)| wanted(version) && range.contains(version))
+        };
+        newest(|version| !version.any_prerelease())
+            .or_else(|| newest(Version::any_prerelease))
+            .map(|(version, index)| (version, *index))
+    }
+
+    /// The wheels of the next `count` versions below `version` in `range`.
+    pub fn below<'a>(
+        &'a self,
+        version: &'a Version,
+        range: &'a Ranges<Version>,
+        count: usize,
+    ) -> impl Iterator<Item = usize> + 'a {
+        self.versions
+            .range(..version.clone())
+            .rev()
+            .filter(|(version, _)| !version.any_prerelease() && range.contains(version))
+            .take(count)
+            .map(|(_, index)| *index)
+    }
+
+    pub fn versions(&self) -> impl DoubleEndedIterator<Item = &Version> {
+        self.versions.keys()
+    }
+
+    pub fn wheel(&self, version: &Version) -> Option<usize> {
+        self.versions.get(version).copied()
+    }
+}
+
+impl Edge {
+    fn new(requirement: &Requirement) -> Self {
+        let (versions, url) = match &requirement.version_or_url {
+            None => (Ranges::full(), None),
+            Some(VersionOrUrl::VersionSpecifier(specifiers)) => (Ranges::from(specifiers.clone()), None),
+            Some(VersionOrUrl::Url(url)) => (Ranges::full(), Some(url.to_string())),
+        };
+        let extras = requirement.extras.to_vec();
+        Self { want: Want { name: requirement.name.clone(), extras, versions }, url }
+    }
+}
+
+/// The version that `requirement` pins with `==` or `===`.
+fn pin(requirement: &Requirement) -> Option<Version> {
+    let Some(VersionOrUrl::VersionSpecifier(specifiers)) = &requirement.version_or_url else { return None };
+    specifiers
+        .iter()
+        .find(|specifier| matches!(specifier.operator(), Operator::Equal | Operator::ExactEqual))
+        .map(|specifier| specifier.version().clone())
+}

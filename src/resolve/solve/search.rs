@@ -1,0 +1,433 @@
+//! The loop: propagate what follows, decide one package, repeat.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+
+use pubgrub::{
+    Dependencies, DependencyProvider, Id, IncompId, Incompatibility, PackageResolutionStatistics, Ranges,
+    State, Term,
+};
+use uv_normalize::{ExtraName, PackageName};
+use uv_pep440::{Version, VersionSpecifiers};
+use uv_pep508::VersionOrUrl;
+
+use super::explain;
+use super::order::{Order, Rank};
+use super::rules::{Candidates, Rules};
+use super::{Catalog, CatalogError, Chosen, Package, Question, Scout, Solution, SolveError, Want};
+use crate::pypa::metadata::{CoreMetadata, Requirement};
+use crate::pypa::simple::Project;
+
+/// After so many tried versions of a project, the metadata of its next ones is fetched ahead.
+const TRIES: [usize; 4] = [4, 10, 20, 50];
+
+/// Why a package or version cannot be chosen, beyond what other packages require.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// No index has the project.
+    Unknown,
+    /// There are versions, but no wheel of them may be chosen.
+    Refused,
+    /// The metadata of the version is wrong, as told.
+    Metadata(String),
+    /// The version's metadata asks for another Python than the index said.
+    Python(VersionSpecifiers),
+    /// The version requires something by URL.
+    Url(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("is in no package index"),
+            Self::Refused => f.write_str("has no wheel that may be chosen"),
+            Self::Metadata(reason) => write!(f, "has wrong metadata ({reason})"),
+            Self::Python(specifiers) => write!(f, "needs Python {specifiers}"),
+            Self::Url(requirement) => write!(f, "requires `{requirement}` by URL"),
+        }
+    }
+}
+
+/// The types PubGrub works with. There is no value: its [`State`] is driven by [`Search`].
+pub(super) enum Types {}
+
+impl DependencyProvider for Types {
+    type P = Package;
+    type V = Version;
+    type VS = Ranges<Version>;
+    type Priority = Rank;
+    type M = Reason;
+    type Err = Infallible;
+
+    fn prioritize(&self, _: &Package, _: &Ranges<Version>, _: &PackageResolutionStatistics) -> Rank {
+        match *self {}
+    }
+
+    fn choose_version(&self, _: &Package, _: &Ranges<Version>) -> Result<Option<Version>, Infallible> {
+        match *self {}
+    }
+
+    fn get_dependencies(
+        &self,
+        _: &Package,
+        _: &Version,
+    ) -> Result<Dependencies<Package, Ranges<Version>, Reason>, Infallible> {
+        match *self {}
+    }
+}
+
+/// A project that the solver came across.
+pub(super) struct Known {
+    pub project: Arc<Project>,
+    pub candidates: Candidates,
+}
+
+struct Search<'a> {
+    question: &'a Question<'a>,
+    catalog: &'a dyn Catalog,
+    rules: Arc<Rules>,
+    scout: Arc<dyn Scout>,
+    requirements: Vec<Requirement>,
+    state: State<Types>,
+    order: Order,
+    /// Packages that had too many conflicts since the last decision.
+    forward: Vec<Package>,
+    backward: Vec<Id<Package>>,
+    known: BTreeMap<PackageName, Option<Arc<Known>>>,
+    added: BTreeSet<(Package, Version)>,
+    tried: BTreeMap<PackageName, usize>,
+}
+
+/// Runs the search to its end.
+pub(super) fn run(question: &Question<'_>, catalog: &dyn Catalog) -> Result<Solution, SolveError> {
+    for root in &question.roots {
+        if let Some(VersionOrUrl::Url(_)) = root.requirement.version_or_url {
+            let requirement = root.requirement.to_string();
+            return Err(SolveError::Url { requirement, origin: root.source.clone() });
+        }
+    }
+    let rules = Arc::new(Rules::new(question));
+    let mut search = Search {
+        question,
+        catalog,
+        scout: rules.clone(),
+        rules,
+        requirements: question.roots.iter().map(|root| root.requirement.clone()).collect(),
+        state: State::init(Package::Root, root_version()),
+        order: Order::default(),
+        forward: Vec::new(),
+        backward: Vec::new(),
+        known: BTreeMap::new(),
+        added: BTreeSet::new(),
+        tried: BTreeMap::new(),
+    };
+    search.solve()?;
+    search.solution()
+}
+
+/// The user's requirements have one version.
+fn root_version() -> Version {
+    Version::new([0])
+}
+
+impl Search<'_> {
+    fn solve(&mut self) -> Result<(), SolveError> {
+        let mut next = self.state.root_package;
+        loop {
+            match self.state.unit_propagation(next) {
+                Ok(conflicts) => {
+                    for (affected, incompatibility) in conflicts {
+                        self.count_conflict(next, affected, incompatibility);
+                    }
+                }
+                Err(tree) => return Err(self.explain(&tree)),
+            }
+            self.reorder();
+            let (order, packages) = (&self.order, &self.state.package_store);
+            let pick =
+                self.state.partial_solution.pick_highest_priority_pkg(|id, _| order.rank(&packages[id]));
+            match pick {
+                Some((id, _)) => next = id,
+                None => return Ok(()),
+            }
+            self.decide(next)?;
+        }
+    }
+
+    /// Decides on a version of the package `id`, or notes that there is none.
+    fn decide(&mut self, id: Id<Package>) -> Result<(), SolveError> {
+        let package = self.state.package_store[id].clone();
+        let Some(Term::Positive(range)) =
+            self.state.partial_solution.term_intersection_for_package(id).cloned()
+        else {
+            return Ok(());
+        };
+        let version = match package.name() {
+            None => root_version(),
+            Some(name) => match self.choose(&package, name, &range)? {
+                Ok(version) => version,
+                Err(None) => {
+                    self.state.add_incompatibility(Incompatibility::no_versions(id, Term::Positive(range)));
+                    return Ok(());
+                }
+                Err(Some(reason)) => {
+                    let term = Term::Positive(range);
+                    self.state.add_incompatibility(Incompatibility::custom_term(id, term, reason));
+                    return Ok(());
+                }
+            },
+        };
+        if !self.added.insert((package.clone(), version.clone())) {
+            self.state.partial_solution.add_decision(id, version);
+            return Ok(());
+        }
+        match self.dependencies(&package, &version)? {
+            Ok(dependencies) => self.add_dependencies(id, version, dependencies),
+            Err(reason) => {
+                self.state.add_incompatibility(Incompatibility::custom_version(id, version, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// The version to try of `package` in `range`; without one, the reason if there is any to tell.
+    fn choose(
+        &mut self,
+        package: &Package,
+        name: &PackageName,
+        range: &Ranges<Version>,
+    ) -> Result<Result<Version, Option<Reason>>, SolveError> {
+        let Some(known) = self.known(name)? else { return Ok(Err(Some(Reason::Unknown))) };
+        let joint = self.joint_range(package, range);
+        let best = known.candidates.best(&joint).or_else(|| known.candidates.best(range));
+        let Some((version, _)) = best else {
+            let refused = explain::versions(&known.project).iter().any(|version| range.contains(version));
+            return Ok(Err(refused.then_some(Reason::Refused)));
+        };
+        let version = version.clone();
+        if matches!(package, Package::Project(_)) {
+            self.note_try(name, &known, &version, range);
+        }
+        Ok(Ok(version))
+    }
+
+    /// What is left of `range` when an extra must have its project's version.
+    fn joint_range(&mut self, package: &Package, range: &Ranges<Version>) -> Ranges<Version> {
+        let Package::Extra(name, _) = package else { return range.clone() };
+        let project = Package::Project(name.clone());
+        let id = self.state.package_store.alloc(project);
+        match self.state.partial_solution.term_intersection_for_package(id) {
+            Some(Term::Positive(base)) => base.intersection(range),
+            _ => range.clone(),
+        }
+    }
+
+    /// Fetches ahead when a project is tried again and again.
+    fn note_try(&mut self, name: &PackageName, known: &Known, version: &Version, range: &Ranges<Version>) {
+        let tried = self.tried.entry(name.clone()).or_default();
+        *tried += 1;
+        if TRIES.contains(tried) {
+            let next = known.candidates.below(version, range, *tried * 2);
+            self.catalog.prefetch_metadata(next.map(|index| known.project.files[index].clone()).collect());
+        }
+    }
+
+    fn known(&mut self, name: &PackageName) -> Result<Option<Arc<Known>>, SolveError> {
+        if let Some(known) = self.known.get(name) {
+            return Ok(known.clone());
+        }
+        let known = match self.catalog.project(name) {
+            Ok(project) => {
+                let candidates = self.rules.candidates(&project);
+                Some(Arc::new(Known { project, candidates }))
+            }
+            Err(CatalogError::NotFound { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        self.known.insert(name.clone(), known.clone());
+        Ok(known)
+    }
+
+    fn metadata(
+        &mut self,
+        name: &PackageName,
+        version: &Version,
+    ) -> Result<Result<Arc<CoreMetadata>, Reason>, SolveError> {
+        let Some(known) = self.known(name)? else { return Ok(Err(Reason::Unknown)) };
+        let Some(index) = known.candidates.wheel(version) else { return Ok(Err(Reason::Refused)) };
+        match self.catalog.metadata(&known.project.files[index]) {
+            Ok(metadata) => Ok(Ok(metadata)),
+            Err(CatalogError::BadMetadata { source, .. }) => Ok(Err(Reason::Metadata(source.to_string()))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What `package` at `version` requires, or why it cannot be used after all.
+    fn dependencies(
+        &mut self,
+        package: &Package,
+        version: &Version,
+    ) -> Result<Result<Vec<Dependency>, Reason>, SolveError> {
+        let (name, extra) = match package {
+            Package::Root => {
+                let requirements = std::mem::take(&mut self.requirements);
+                let dependencies = self.translate(None, None, &requirements);
+                self.requirements = requirements;
+                return Ok(dependencies);
+            }
+            Package::Project(name) => (name, None),
+            Package::Extra(name, extra) => (name, Some(extra)),
+        };
+        let metadata = match self.metadata(name, version)? {
+            Ok(metadata) => metadata,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        if let Some(specifiers) = &metadata.requires_python
+            && !self.rules.target().admits(specifiers)
+        {
+            return Ok(Err(Reason::Python(specifiers.clone())));
+        }
+        let itself = Ranges::singleton(version.clone());
+        let dependencies = self.translate(Some((name, &itself)), extra, &metadata.requires_dist);
+        Ok(dependencies.map(|mut dependencies| {
+            if extra.is_some() {
+                dependencies.insert(0, (Package::Project(name.clone()), itself));
+            }
+            dependencies
+        }))
+    }
+
+    /// The requirements that apply, as packages and versions.
+    ///
+    /// A project that requires itself, `project[all]` requiring `project[a,b]`, means its own version.
+    fn translate(
+        &mut self,
+        itself: Option<(&PackageName, &Ranges<Version>)>,
+        extra: Option<&ExtraName>,
+        requirements: &[Requirement],
+    ) -> Result<Vec<Dependency>, Reason> {
+        let edges = self.rules.edges(requirements, extra);
+        if let Some(url) = edges.iter().find_map(|edge| edge.url.as_ref()) {
+            return Err(Reason::Url(url.clone()));
+        }
+        let mut dependencies = Vec::with_capacity(edges.len());
+        let mut wants = Vec::with_capacity(edges.len());
+        for edge in edges {
+            let Want { name, extras, mut versions } = edge.want.clone();
+            match itself {
+                Some((own, version)) if *own == name => {
+                    versions = versions.intersection(version);
+                    // A project may not require a version of itself that it is not.
+                    if versions.is_empty() {
+                        dependencies.push((Package::Project(name.clone()), versions.clone()));
+                    }
+                }
+                _ => {
+                    dependencies.push((Package::Project(name.clone()), versions.clone()));
+                    wants.push(edge.want);
+                }
+            }
+            let extras =
+                extras.into_iter().map(|extra| (Package::Extra(name.clone(), extra), versions.clone()));
+            dependencies.extend(extras);
+        }
+        self.catalog.prefetch(wants, &self.scout);
+        Ok(dependencies)
+    }
+
+    fn add_dependencies(&mut self, id: Id<Package>, version: Version, dependencies: Vec<Dependency>) {
+        for (package, versions) in &dependencies {
+            self.order.discover(package, versions);
+        }
+        let only = Ranges::singleton(version.clone());
+        if let Some(conflict) = self.state.add_package_version_dependencies(id, version, only, dependencies) {
+            self.count_conflict(id, id, conflict);
+        }
+    }
+
+    /// Counts who was part of a conflict, for [`Self::reorder`].
+    fn count_conflict(
+        &mut self,
+        decided: Id<Package>,
+        affected: Id<Package>,
+        conflict: IncompId<Package, Ranges<Version>, Reason>,
+    ) {
+        let packages = &self.state.package_store;
+        let name = packages[affected].name();
+        let culprits: Vec<_> = self.state.incompatibility_store[conflict]
+            .iter()
+            .map(|(id, _)| id)
+            .filter(|id| *id != affected && packages[*id].name() != name)
+            .collect();
+        for culprit in &culprits {
+            if self.order.count_culprit(&packages[*culprit]) {
+                self.backward.push(*culprit);
+            }
+        }
+        if !culprits.is_empty() && self.order.count_affected(&packages[decided]) {
+            self.forward.push(packages[decided].clone());
+        }
+    }
+
+    /// Decides packages with many conflicts earlier, undoing the decisions that were in their way.
+    fn reorder(&mut self) {
+        for package in self.forward.drain(..) {
+            self.order.prefer_affected(&package);
+        }
+        for id in self.backward.drain(..) {
+            if self.order.defer_culprit(&self.state.package_store[id]) {
+                self.state.backtrack_package(id);
+            }
+        }
+    }
+
+    fn explain(&self, tree: &explain::Tree) -> SolveError {
+        SolveError::NoSolution {
+            explanation: explain::explain(self.question, &self.rules, &self.known, tree),
+        }
+    }
+
+    fn solution(mut self) -> Result<Solution, SolveError> {
+        let mut versions = BTreeMap::new();
+        let mut extras: BTreeMap<PackageName, BTreeSet<ExtraName>> = BTreeMap::new();
+        for (id, version) in self.state.partial_solution.extract_solution() {
+            match self.state.package_store[id].clone() {
+                Package::Root => {}
+                Package::Project(name) => {
+                    versions.insert(name, version);
+                }
+                Package::Extra(name, extra) => {
+                    extras.entry(name).or_default().insert(extra);
+                }
+            }
+        }
+        let mut distributions = BTreeMap::new();
+        for (name, version) in versions {
+            let extras = extras.remove(&name).unwrap_or_default();
+            distributions.insert(name.clone(), self.chosen(name, version, extras)?);
+        }
+        Ok(Solution { distributions })
+    }
+
+    fn chosen(
+        &mut self,
+        name: PackageName,
+        version: Version,
+        extras: BTreeSet<ExtraName>,
+    ) -> Result<Chosen, SolveError> {
+        let unknown = || CatalogError::NotFound { name: name.clone(), searched: Vec::new() };
+        let known = self.known(&name)?.ok_or_else(unknown)?;
+        let index = known.candidates.wheel(&version).ok_or_else(unknown)?;
+        let wheel = known.project.files[index].clone();
+        let metadata = self.catalog.metadata(&wheel)?;
+        let applicable = |set_aside| self.rules.applicable_with(&metadata.requires_dist, &extras, set_aside);
+        let requires = applicable(false).into_iter().map(|requirement| requirement.name.clone());
+        let requires = requires.filter(|required| *required != name).collect();
+        let set_aside = applicable(true).into_iter().cloned().collect();
+        Ok(Chosen { name, version, wheel, metadata: metadata.clone(), extras, requires, set_aside })
+    }
+}
+
+type Dependency = (Package, Ranges<Version>);
