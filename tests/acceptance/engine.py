@@ -1,0 +1,122 @@
+"""A real Docker engine of our own: its own socket, data root and process, ended by its pid."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from harness import Failure, Stopwatch, figure, require, run
+
+# Debian's, not whichever client or engine the user has installed beside them.
+DAEMON = "/usr/sbin/dockerd"
+CLIENT = "/usr/bin/docker"
+
+CA_FILE = Path("/etc/ssl/certs/ca-certificates.crt")
+PASSED_ON = ("PIP_", "UV_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
+class Engine:
+    def __init__(self, directory):
+        require(os.geteuid() == 0, "a Docker engine can be started by root only")
+        require(Path(DAEMON).exists() and Path(CLIENT).exists(), "docker.io is not installed: run tests/setup as root")
+        self.directory = directory
+        self.host = f"unix://{directory}/docker.sock"
+        self.image = None
+
+    def __enter__(self):
+        self.directory.mkdir(parents=True)
+        with open(self.directory / "log", "w", encoding="utf-8") as log:
+            self.daemon = subprocess.Popen(
+                [
+                    DAEMON, "--iptables=false", "--bridge=none", "--host", self.host,
+                    "--data-root", str(self.directory / "data"), "--exec-root", str(self.directory / "exec"),
+                    "--pidfile", str(self.directory / "pid"),
+                ],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        try:
+            self.wait_until_it_answers()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.daemon.send_signal(signal.SIGTERM)
+        try:
+            self.daemon.wait(60)
+        except subprocess.TimeoutExpired:
+            self.daemon.kill()
+            self.daemon.wait()
+        # What a killed container left mounted would keep the data root from being removed.
+        for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+            if line.split()[1].startswith(str(self.directory)):
+                subprocess.run(["umount", "-l", line.split()[1]], check=False)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def wait_until_it_answers(self):
+        watch = Stopwatch()
+        while watch.seconds() < 60:
+            if self.daemon.poll() is not None:
+                break
+            try:
+                run(CLIENT, "-H", self.host, "info", timeout=10)
+                return
+            except (Failure, subprocess.TimeoutExpired):
+                time.sleep(0.2)
+        log = (self.directory / "log").read_text()
+        raise Failure(f"dockerd did not come up in 60 s:\n{log[-3000:]}")
+
+    def docker(self, *arguments, **options):
+        return run(CLIENT, "-H", self.host, *arguments, **options)
+
+    def load(self, archive):
+        watch = Stopwatch()
+        said = self.docker("load", "--quiet", "--input", archive)
+        self.image = said.rsplit(": ", 1)[-1].strip()
+        version = self.docker("version", "--format", "{{.Server.Version}}").strip()
+        figure("loaded", f"{self.image} into Docker {version} in {watch.seconds():.0f} s")
+
+    def python(self, script, *arguments, options=("--network", "none")):
+        """Runs the text of `script` by the image's own python3."""
+        with open(script, "rb") as text:
+            return self.docker(
+                "run", "--rm", "--interactive", *options, "--entrypoint", "python3", self.image, "-", *arguments,
+                stdin=text,
+            )  # fmt: skip
+
+    def command(self, *words, options=("--network", "none")):
+        """Runs a command in the image; what it says on both outputs."""
+        shell = 'exec "$@" 2>&1'
+        return self.docker("run", "--rm", *options, "--entrypoint", "sh", self.image, "-c", shell, "sh", *words)
+
+
+def machine_network():
+    """Options that give a container the network of the machine: its proxies, certificates and package index."""
+    options = ["--network", "host"]
+    for name, value in sorted(os.environ.items()):
+        if name.startswith(PASSED_ON):
+            options += ["--env", f"{name}={value}"]
+    if CA_FILE.exists():
+        options += ["--volume", f"{CA_FILE}:{CA_FILE}:ro"]
+        options += [word for name in ("SSL_CERT_FILE", "PIP_CERT") for word in ("--env", f"{name}={CA_FILE}")]
+    for configuration in (Path("/etc/pip.conf"), Path.home() / ".config/pip/pip.conf", Path.home() / ".pip/pip.conf"):
+        if configuration.exists():
+            options += ["--volume", f"{configuration}:/etc/pip.conf:ro"]
+    index = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "get", "global.index-url"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    ).stdout.strip()  # fmt: skip
+    if index:
+        options += ["--env", f"UV_DEFAULT_INDEX={index}"]
+    return options
+
+
+def mounted_uv():
+    """Options that put the uv of tests/setup at /mnt/uv."""
+    uv = Path(sys.executable).parent / "uv"
+    require(uv.exists(), f"{uv} is missing: run tests/setup")
+    return ["--volume", f"{uv.resolve()}:/mnt/uv:ro"]

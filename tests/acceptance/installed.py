@@ -1,0 +1,93 @@
+"""Every file of every distribution is what uv installs, but for the differences listed here."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+from engine import machine_network, mounted_uv
+from harness import Stopwatch, figure, require
+
+COMPONENT = re.compile(r"nvidia[-_]\w+[-_]cu1\d")
+RELAXED = re.compile(r"^Requires-Dist: (nvidia-|cuda-toolkit).*\n", re.MULTILINE)
+
+# INSTALLER names who installed. RECORD holds the digests of files that may differ. REQUESTED marks what the
+# user named; uv is given every name here, imgforge knows which ones the recipe names.
+BOOKKEEPING = ("INSTALLER", "RECORD", "REQUESTED")
+
+
+def equal_to_uv(work):
+    image, uv = reinstall(work)
+    require(image["distributions"] == uv["distributions"], "the distributions themselves differ")
+    figure("distributions", len(image["distributions"]))
+    moved = set(component_files(uv))
+    expected = {path: file for path, file in uv["files"].items() if path not in moved}
+    found = {path: file for path, file in image["files"].items() if not path.startswith("cuda")}
+    judge(expected, found)
+    judge_components([uv["files"][path] | {"path": path} for path in moved], image["files"])
+
+
+def reinstall(work):
+    watch = Stopwatch()
+    output = work.directory / "installed"
+    output.mkdir()
+    script = Path(__file__).parent / "in_container" / "reinstall.py"
+    options = [*machine_network(), *mounted_uv(), "--volume", f"{output}:/mnt/output"]
+    try:
+        work.engine.python(script, "/mnt/output", options=options)
+        figure("uv pip install", f"{watch.seconds():.0f} s with recording both trees")
+        return tuple(json.loads((output / name).read_text()) for name in ("image.json", "uv.json"))
+    finally:
+        shutil.rmtree(output, ignore_errors=True)
+
+
+def component_files(report):
+    """What the component wheels brought outside their dist-info: it lives in the system tree instead."""
+    tops = (f"{report['site']}/nvidia/", f"{report['site']}/cusparselt/")
+    return [path for path in report["files"] if path.startswith(tops)]
+
+
+def judge(expected, found):
+    missing = sorted(path for path in expected.keys() - found.keys() if not is_bookkeeping(path))
+    extra = sorted(path for path in found.keys() - expected.keys() if not is_bookkeeping(path))
+    require(not missing, f"{len(missing)} files of uv's are missing:\n" + "\n".join(missing[:50]))
+    require(not extra, f"{len(extra)} files uv does not install:\n" + "\n".join(extra[:50]))
+    relaxed, different = [], []
+    for path in sorted(expected.keys() & found.keys()):
+        if expected[path] == found[path] or is_bookkeeping(path):
+            continue
+        (relaxed if is_relaxed(expected[path], found[path]) else different).append(path)
+    require(not different, differences(different, expected, found))
+    figure("files", f"{len(expected)} equal in name, bytes and mode")
+    figure("relaxed metadata", [Path(path).parent.name.removesuffix(".dist-info") for path in relaxed])
+
+
+def is_bookkeeping(path):
+    return Path(path).parent.name.endswith(".dist-info") and Path(path).name in BOOKKEEPING
+
+
+def is_relaxed(expected, found):
+    """Whether only requirements on CUDA components differ."""
+    texts = [RELAXED.sub("", file.get("text") or "") for file in (expected, found)]
+    return bool(texts[0]) and texts[0] == texts[1] and expected["mode"] == found["mode"]
+
+
+def differences(paths, expected, found):
+    def short(file):
+        return file.get("link") or f"{file['mode']} {file['digest'][:12]}"
+
+    lines = [f"{path}: uv {short(expected[path])}, image {short(found[path])}" for path in paths[:50]]
+    return f"{len(paths)} files differ:\n" + "\n".join(lines)
+
+
+def judge_components(moved, files):
+    system = {(Path(path).name, file.get("digest")) for path, file in files.items() if path.startswith("cuda")}
+    lost = [
+        file["path"]
+        for file in moved
+        if Path(file["path"]).name not in ("__init__.py", "LICENSE.txt")
+        and (Path(file["path"]).name, file.get("digest")) not in system
+    ]
+    require(moved, "no component wheel brought a file: nothing was compared")
+    require(not lost, f"{len(lost)} component files are not in the system tree:\n" + "\n".join(lost[:50]))
+    figure("component files", f"{len(moved)}, all with the same bytes below /usr/local/cuda-*")
