@@ -57,7 +57,13 @@ pub struct Library {
 pub struct Flags(pub i32);
 
 impl Flags {
+    /// An i386 library that says nothing of its C library; before glibc 2.37.
+    pub const I386_ANY: Self = Self(0x0001);
+    /// An i386 library for the C library before glibc 2; before glibc 2.37.
+    pub const I386_LIBC5: Self = Self(0x0002);
     pub const I386: Self = Self(0x0003);
+    /// A 32-bit ARM library that suits both floating-point ABIs.
+    pub const ARM_UNMARKED: Self = Self(0x0003);
     pub const X86_64: Self = Self(0x0303);
     pub const X32: Self = Self(0x0803);
     pub const ARM_HARD_FLOAT: Self = Self(0x0903);
