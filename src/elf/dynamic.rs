@@ -10,6 +10,8 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
+use serde::{Deserialize, Serialize};
+
 /// What one file may make [`read`] hold at once, in bytes: the program headers, the dynamic section, the notes and the
 /// names together. The largest seen, in PyTorch's libraries, is under 100 KiB.
 pub const MOST_BYTES: u64 = 4 << 20;
@@ -72,7 +74,7 @@ impl ReadAt for [u8] {
 }
 
 /// What the loader and `ldconfig` read of an ELF file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Elf {
     pub class: Class,
     pub machine: Machine,
@@ -91,7 +93,7 @@ pub struct Elf {
 }
 
 /// The dynamic section, as far as it says which files belong together.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Dynamic {
     pub soname: Option<String>,
     /// In the file's order, which is the loader's.
@@ -105,14 +107,14 @@ pub struct Dynamic {
 }
 
 /// The size of addresses: `EI_CLASS`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Class {
     Elf32,
     Elf64,
 }
 
 /// `e_machine`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Machine {
     I386,
     Arm,
@@ -134,7 +136,7 @@ impl Machine {
 }
 
 /// `e_type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
     Relocatable,
     /// An executable at fixed addresses.

@@ -96,15 +96,15 @@ fn machine() -> Option<Ldconfig> {
     ldconfig
 }
 
-/// Runs the real `ldconfig` on a root, or on this machine, and returns the cache.
-fn run(root: Option<&Path>) -> Vec<u8> {
+/// Runs the real `ldconfig` on a root, or on this machine, and returns the cache; `format` is `new` by default.
+fn run(root: Option<&Path>, format: &str) -> Vec<u8> {
     let output = tempfile::NamedTempFile::new().unwrap();
     let mut command = Command::new("/sbin/ldconfig");
     match root {
         Some(root) => command.arg("-r").arg(root).args(["-C", "/cache"]),
         None => command.arg("-X").arg("-C").arg(output.path()),
     };
-    let result = command.output().unwrap();
+    let result = command.args(["-c", format]).output().unwrap();
     assert!(result.status.success(), "{result:?}");
     fs::read(root.map_or(output.path().to_owned(), |root| root.join("cache"))).unwrap()
 }
@@ -207,7 +207,7 @@ fn check(layout: &[(&str, Put)], expected_links: &[&str]) {
     assert_eq!(links, expected_links);
 
     let before = symlinks(root.path());
-    assert_same(&ours, &run(Some(root.path())), "before the links");
+    assert_same(&ours, &run(Some(root.path()), "new"), "before the links");
     let mut expected = before;
     expected.retain(|(path, _)| !scan.stale.contains(path));
     expected.retain(|(path, _)| !scan.links.iter().any(|link| &link.path == path));
@@ -218,7 +218,7 @@ fn check(layout: &[(&str, Put)], expected_links: &[&str]) {
     // With its own links in place ldconfig finds the same again.
     let (scan, ours) = imitate(&ldconfig, root.path());
     assert_eq!((scan.links, scan.stale), (vec![], vec![]));
-    assert_same(&ours, &run(Some(root.path())), "with the links");
+    assert_same(&ours, &run(Some(root.path()), "new"), "with the links");
 }
 
 /// Every symlink below a root and its target, in order.
@@ -247,9 +247,14 @@ const CONF: (&str, Put) = ("etc/ld.so.conf", Text("include /etc/ld.so.conf.d/*.c
 fn writes_the_cache_of_this_whole_machine() {
     let Some(ldconfig) = machine() else { return };
     let (scan, ours) = imitate(&ldconfig, Path::new("/"));
-    assert_same(&ours, &run(None), "this machine");
+    assert_same(&ours, &run(None, "new"), "this machine");
     assert!(scan.libraries.len() > 50, "{}", scan.libraries.len());
     assert_eq!(Cache::parse(&ours).unwrap().libraries, scan.libraries);
+
+    // Older releases wrote the format of 1997 in front.
+    let compatible = run(None, "compat");
+    assert!(compatible.starts_with(b"ld.so-1.7.0"));
+    assert_eq!(lines(&compatible), lines(&ours));
 }
 
 #[test]
@@ -269,7 +274,7 @@ fn writes_the_cache_of_all_libraries_in_a_root_of_their_own() {
     put(root.path(), "etc/ld.so.conf", &Text("/opt/all\n"));
     let ldconfig = machine().unwrap();
     let (scan, ours) = imitate(&ldconfig, root.path());
-    assert_same(&ours, &run(Some(root.path())), "all libraries");
+    assert_same(&ours, &run(Some(root.path()), "new"), "all libraries");
     let mut links: Vec<_> = scan.links.into_iter().map(|link| (link.path, link.target)).collect();
     links.sort();
     assert!(links.len() > 50, "{}", links.len());
