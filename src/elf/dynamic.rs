@@ -275,8 +275,17 @@ pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Elf>, Stop
     }))
 }
 
-/// The parts of a file, beside the headers and the names, that [`parse`] reads.
-pub(super) fn wanted(source: &impl Source, size: u64) -> Option<(Vec<Range<u64>>, Vec<Range<u64>>)> {
+/// Where the facts of a file are, as far as its program headers tell.
+#[derive(Default)]
+pub(super) struct Whereabouts {
+    /// What the program headers point to.
+    pub parts: Vec<Range<u64>>,
+    /// The segments that are loaded: the names are somewhere in them.
+    pub loaded: Vec<Range<u64>>,
+}
+
+/// Finds the parts of a file that [`parse`] will read; `None` when not even the program headers can be read.
+pub(super) fn whereabouts(source: &impl Source, size: u64) -> Option<Whereabouts> {
     let mut reader = Reader { source, size, budget: MOST_BYTES, missing: Vec::new() };
     let header = Header::read(&mut reader).ok()??;
     let segments = header.segments(&mut reader).ok()?;
@@ -284,7 +293,7 @@ pub(super) fn wanted(source: &impl Source, size: u64) -> Option<(Vec<Range<u64>>
     let wanted = Wanted::of(&segments, header.layout);
     let parts =
         [wanted.dynamic, wanted.interpreter, wanted.properties].into_iter().flatten().chain(wanted.notes);
-    Some((parts.collect(), loaded))
+    Some(Whereabouts { parts: parts.collect(), loaded })
 }
 
 /// Fetches parts of a file within its size and within a budget, and notes those that are not at hand.
@@ -480,8 +489,8 @@ impl Wanted {
             |kind| segments.iter().filter(move |segment| segment.kind == kind && segment.file_size > 0);
         let word = layout.word_size() as u64;
         Self {
-            dynamic: of_kind(PT_DYNAMIC).last().map(Segment::range),
-            interpreter: of_kind(PT_INTERP).last().map(Segment::range),
+            dynamic: of_kind(PT_DYNAMIC).next_back().map(Segment::range),
+            interpreter: of_kind(PT_INTERP).next_back().map(Segment::range),
             // As in glibc: properties aligned otherwise are not properties.
             properties: of_kind(PT_GNU_PROPERTY)
                 .rfind(|segment| segment.alignment == word)

@@ -16,6 +16,9 @@ const HEADER_SIZE: usize = 48;
 const ENTRY_SIZE: usize = 24;
 const LITTLE_ENDIAN: u8 = 2;
 
+/// `PATH_MAX` of Linux: a cache cannot make its reader hold more for an entry.
+const LONGEST_PATH: usize = 4096;
+
 const EXTENSION_MAGIC: u32 = 0xeaa4_2174;
 const SECTION_SIZE: usize = 16;
 const TAG_GENERATOR: u32 = 0;
@@ -57,7 +60,13 @@ pub struct Library {
 pub struct Flags(pub i32);
 
 impl Flags {
+    /// An i386 library that says nothing of its C library; before glibc 2.37.
+    pub const I386_ANY: Self = Self(0x0001);
+    /// An i386 library for the C library before glibc 2; before glibc 2.37.
+    pub const I386_LIBC5: Self = Self(0x0002);
     pub const I386: Self = Self(0x0003);
+    /// A 32-bit ARM library that suits both floating-point ABIs.
+    pub const ARM_UNMARKED: Self = Self(0x0003);
     pub const X86_64: Self = Self(0x0303);
     pub const X32: Self = Self(0x0803);
     pub const ARM_HARD_FLOAT: Self = Self(0x0903);
@@ -89,6 +98,8 @@ pub enum CacheError {
     Truncated { what: &'static str },
     #[error("the cache places {what} at {offset}, beyond its {size} bytes")]
     BeyondEnd { what: &'static str, offset: u64, size: usize },
+    #[error("{what} at {offset} of the cache does not end within {LONGEST_PATH} bytes")]
+    Unterminated { what: &'static str, offset: usize },
     #[error("the string at {offset} of the cache is not UTF-8")]
     NotUtf8 { offset: usize },
     #[error("the cache would be larger than 4 GiB")]
@@ -362,7 +373,8 @@ impl<'a> Reader<'a> {
     fn string(&self, what: &'static str, offset: usize) -> Result<String, CacheError> {
         let beyond = || CacheError::BeyondEnd { what, offset: offset as u64, size: self.0.len() };
         let rest = self.0.get(offset..).ok_or_else(beyond)?;
-        let length = rest.iter().position(|byte| *byte == 0).ok_or_else(beyond)?;
+        let end = rest.iter().take(LONGEST_PATH).position(|byte| *byte == 0);
+        let length = end.ok_or(CacheError::Unterminated { what, offset })?;
         utf8(&rest[..length], offset)
     }
 }

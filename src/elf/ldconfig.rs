@@ -51,7 +51,7 @@ impl LibcVersionError {
 pub struct Scan {
     /// In the cache's order.
     pub libraries: Vec<Library>,
-    /// The symlinks it creates, or points elsewhere, in the order of its directories and of SONAMEs backwards.
+    /// The symlinks it creates, or points elsewhere, by path.
     pub links: Vec<Link>,
     /// The dangling symlinks it removes.
     pub stale: Vec<String>,
@@ -120,6 +120,7 @@ impl Ldconfig {
             next += 1;
         }
         Cache::sort(&mut scan.libraries);
+        scan.links.sort();
         let used = scan.libraries.iter().filter_map(|library| match &library.hwcap {
             Hwcap::Glibc { name, .. } => Some(name),
             Hwcap::Any | Hwcap::Legacy(_) => None,
@@ -193,6 +194,7 @@ impl Ldconfig {
         match (self.architecture, elf.machine, elf.class) {
             (Architecture::X86_64, Machine::X86_64, Class::Elf64) => Some(Flags::X86_64),
             (Architecture::X86_64, Machine::X86_64, Class::Elf32) => Some(Flags::X32),
+            (Architecture::X86_64, Machine::I386, Class::Elf32) if self.release < 37 => Some(i386_flags(elf)),
             (Architecture::X86_64, Machine::I386, Class::Elf32) => Some(Flags::I386),
             (Architecture::X86_64, _, _) => None,
             // It looks at no machine: even a library for x86-64 is entered so.
@@ -241,6 +243,17 @@ fn is_prelink_temporary(name: &str) -> bool {
     name.ends_with(".#prelink#") || suffix_start.is_some_and(|start| start.ends_with(".#prelink#."))
 }
 
+/// The flags of an i386 library before glibc 2.37, when there was still a difference: the C library it says it is for.
+fn i386_flags(elf: &Elf) -> Flags {
+    let needed = elf.dynamic.iter().flat_map(|dynamic| &dynamic.needed);
+    let known = elf.interpreter.iter().chain(needed).find_map(|name| match name.as_str() {
+        "/lib/ld-linux.so.2" | "libc.so.6" | "libm.so.6" => Some(Flags::I386),
+        "/lib/ld-linux.so.1" | "libc.so.5" | "libm.so.5" => Some(Flags::I386_LIBC5),
+        _ => None,
+    });
+    known.unwrap_or(Flags::I386_ANY)
+}
+
 /// The flags of a 32-bit ARM library, by the floating-point ABI of version 5 of the EABI.
 ///
 /// <https://github.com/ARM-software/abi-aa/blob/main/aaelf32/aaelf32.rst>
@@ -249,7 +262,7 @@ fn arm_flags(e_flags: u32) -> Flags {
     match (eabi5, e_flags & 0x400 != 0, e_flags & 0x200 != 0) {
         (true, true, _) => Flags::ARM_HARD_FLOAT,
         (true, false, true) => Flags::ARM_SOFT_FLOAT,
-        _ => Flags(0x0003),
+        _ => Flags::ARM_UNMARKED,
     }
 }
 
@@ -327,6 +340,15 @@ impl<'a> Candidate<'a> {
         }
     }
 
+    /// The flags of the first stay, as in ldconfig; only what it knows of the C library may change.
+    fn flags_in_place_of(&self, other: &Self) -> Flags {
+        match (other.flags, self.flags) {
+            (Flags::I386_ANY, Flags::I386 | Flags::I386_LIBC5) => self.flags,
+            (Flags::I386 | Flags::I386_LIBC5, Flags::I386_ANY) => self.flags,
+            _ => other.flags,
+        }
+    }
+
     /// The symlink to create from the SONAME, unless it leads to the file already, or is a file.
     fn link(&self, directory: &str, entries: &[Entry]) -> Option<Link> {
         // A SONAME is what its file says: one that is a path could lead anywhere.
@@ -355,15 +377,113 @@ impl<'a> Found<'a> {
     fn add(&mut self, candidate: Candidate<'a>) {
         let index = self.by_soname.get(&candidate.soname).copied();
         match index.and_then(|index| self.candidates.get_mut(index)) {
-            // The flags of the first stay, as in ldconfig.
             Some(present) if candidate.is_better_than(present) => {
-                *present = Candidate { flags: present.flags, ..candidate };
+                let flags = candidate.flags_in_place_of(present);
+                *present = Candidate { flags, ..candidate };
             }
             Some(_) => {}
             None => {
                 self.by_soname.insert(candidate.soname.clone(), self.candidates.len());
                 self.candidates.push(candidate);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf::{Dynamic, Listing};
+
+    fn elf(machine: Machine, soname: &str) -> Elf {
+        let dynamic = Dynamic { soname: Some(soname.to_owned()), ..Dynamic::default() };
+        Elf {
+            class: Class::Elf64,
+            machine,
+            kind: Kind::Shared,
+            flags: 0,
+            interpreter: None,
+            dynamic: Some(dynamic),
+            abi_tag: Some(0x0003_0200),
+            isa_level: 0,
+        }
+    }
+
+    fn listing(path: &str, entries: Vec<Entry>) -> (String, Listing) {
+        (path.to_owned(), Listing { identity: path.to_owned(), entries })
+    }
+
+    fn file(directory: &str, name: &str, elf: Elf) -> Entry {
+        let node = Node::File { identity: format!("{directory}/{name}"), elf: Some(elf) };
+        Entry { name: name.to_owned(), symlink: false, node }
+    }
+
+    /// A library in `/usr/lib`, and another in a subdirectory `tls`.
+    fn root(machine: Machine, soname: &str) -> BTreeMap<String, Listing> {
+        let tls = Node::Directory { identity: "/usr/lib/tls".to_owned() };
+        let tls = Entry { name: "tls".to_owned(), symlink: false, node: tls };
+        BTreeMap::from([
+            listing("/usr/lib", vec![file("/usr/lib", "liba.so.1.0", elf(machine, soname)), tls]),
+            listing("/usr/lib/tls", vec![file("/usr/lib/tls", "libt.so", elf(machine, "libt.so"))]),
+        ])
+    }
+
+    fn scan(architecture: Architecture, version: &str, machine: Machine, soname: &str) -> Vec<String> {
+        let ldconfig = Ldconfig::new(architecture, "Debian", version).unwrap();
+        let scan = ldconfig.scan(&[], &root(machine, soname));
+        let libraries = scan.libraries.iter();
+        let libraries =
+            libraries.map(|found| format!("{} {:#x} {:#x}", found.path, found.flags.0, found.abi_tag));
+        libraries.chain(scan.links.iter().map(|link| format!("{} -> {}", link.path, link.target))).collect()
+    }
+
+    #[test]
+    fn calls_itself_as_the_package_does() {
+        for (vendor, version, expected) in [
+            (
+                "Debian",
+                "2.36-9+deb12u10",
+                "ldconfig (Debian GLIBC 2.36-9+deb12u10) stable release version 2.36",
+            ),
+            ("Debian", "2.41-12", "ldconfig (Debian GLIBC 2.41-12) stable release version 2.41"),
+            (
+                "Ubuntu",
+                "2.39-0ubuntu8.4",
+                "ldconfig (Ubuntu GLIBC 2.39-0ubuntu8.4) stable release version 2.39",
+            ),
+        ] {
+            let ldconfig = Ldconfig::new(Architecture::X86_64, vendor, version).unwrap();
+            assert_eq!(ldconfig.generator(), expected);
+        }
+        for version in ["", "2", "3.0-1", "2.x-1", "1.2.3-r4"] {
+            let error = Ldconfig::new(Architecture::X86_64, "Alpine", version).unwrap_err();
+            assert!(error.to_string().contains(&format!("`{version}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn follows_the_release_of_glibc() {
+        let of = |version| scan(Architecture::X86_64, version, Machine::X86_64, "liba.so.1");
+        let link = "/usr/lib/liba.so.1 -> liba.so.1.0";
+        let [tls, plain] = ["/usr/lib/tls/libt.so 0x303", "/usr/lib/liba.so.1 0x303"];
+        assert_eq!(of("2.35-0ubuntu3.8"), [&format!("{tls} 0x30200"), &format!("{plain} 0x30200"), link]);
+        assert_eq!(of("2.36-9+deb12u10"), [&format!("{tls} 0x0"), &format!("{plain} 0x0"), link]);
+        assert_eq!(of("2.41-12"), [&format!("{plain} 0x0"), link]);
+    }
+
+    #[test]
+    fn enters_libraries_of_its_own_machine() {
+        let of = |architecture, machine| scan(architecture, "2.41-12", machine, "liba.so.1.0");
+        assert_eq!(of(Architecture::Aarch64, Machine::Aarch64), ["/usr/lib/liba.so.1.0 0xa03 0x0"]);
+        assert_eq!(of(Architecture::X86_64, Machine::X86_64), ["/usr/lib/liba.so.1.0 0x303 0x0"]);
+        assert_eq!(of(Architecture::X86_64, Machine::Aarch64), [""; 0]);
+    }
+
+    #[test]
+    fn makes_no_link_outside_the_directory() {
+        for soname in ["../../etc/passwd", "/etc/passwd", "..", "."] {
+            let found = scan(Architecture::X86_64, "2.41-12", Machine::X86_64, soname);
+            assert_eq!(found, [format!("/usr/lib/{soname} 0x303 0x0")]);
         }
     }
 }

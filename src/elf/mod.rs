@@ -25,9 +25,9 @@
 //! | release | differences | here |
 //! |---|---|---|
 //! | before 2.33 | the format of 1997 in front of the present one; no shared strings | the present format, which every loader since 2.2 reads |
-//! | 2.33 – 2.35 | the kernel version of the ABI note is recorded | the same |
-//! | 2.36 | `tls`, `haswell` and other such directories are searched | the same |
-//! | since 2.37 | only `glibc-hwcaps` is searched | the same |
+//! | before 2.36 | the kernel version of the ABI note is recorded | the same |
+//! | before 2.37 | `tls`, `haswell` and other such directories are searched; i386 libraries without libc are marked | the same |
+//! | since 2.37 | only `glibc-hwcaps` is searched besides | the same |
 
 pub mod dynamic;
 pub mod ld_so_cache;

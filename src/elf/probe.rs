@@ -7,6 +7,7 @@
 //! parts to hand over.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::ops::Range;
 
@@ -19,7 +20,8 @@ pub const MOST_KEPT: u64 = 4 << 20;
 const HEAD: u64 = 64 << 10;
 /// The end that is always kept.
 const TAIL: u64 = 256 << 10;
-/// The beginning that is kept of each loaded segment: the names of the largest CUDA libraries lie within.
+/// The beginning that is kept of each loaded segment: the names of cuDNN's 450 MB lie within; those of LLVM, with its
+/// thousands of exported symbols, do not.
 const SEGMENT_HEAD: u64 = 1 << 20;
 
 /// Reads the facts of one file as its bytes pass.
@@ -51,7 +53,13 @@ pub struct Incomplete {
 impl Probe {
     /// Expects a file of `size` bytes.
     pub fn new(size: u64) -> Self {
-        Self { size, position: 0, elf: true, kept: Kept::default(), wanted: Vec::from([0..HEAD.min(size)]) }
+        Self {
+            size,
+            position: 0,
+            elf: true,
+            kept: Kept::default(),
+            wanted: std::iter::once(0..HEAD.min(size)).collect(),
+        }
     }
 
     /// Takes the next bytes of the file.
@@ -98,7 +106,8 @@ impl Probe {
 }
 
 impl Incomplete {
-    /// The parts of the file to hand over, in bytes from its beginning; never empty.
+    /// The parts of the file to hand over, in bytes from its beginning, in order; never empty. Names lie early: in
+    /// libraries of 100 MB, within the first 5.
     pub fn missing(&self) -> &[Range<u64>] {
         &self.missing
     }
@@ -129,14 +138,15 @@ fn outcome(kept: Kept, size: u64) -> Result<Outcome, ElfError> {
 /// What to keep of the `rest` of a file whose head is `kept`: what the program headers point to, its end, and the
 /// beginnings of its segments, in this order of importance and at most [`MOST_KEPT`].
 fn plan(kept: &Kept, rest: Range<u64>) -> Vec<Range<u64>> {
-    let (parts, segments) = dynamic::wanted(kept, rest.end).unwrap_or_default();
+    let known = dynamic::whereabouts(kept, rest.end).unwrap_or_default();
     let tail = rest.end.saturating_sub(TAIL)..rest.end;
-    let heads = segments
+    let heads = known
+        .loaded
         .into_iter()
         .map(|range| range.start..range.end.min(range.start.saturating_add(SEGMENT_HEAD)));
     let mut budget = MOST_KEPT - HEAD;
     let mut ranges = Vec::new();
-    for range in parts.into_iter().chain([tail]).chain(heads) {
+    for range in known.parts.into_iter().chain([tail]).chain(heads) {
         let range = range.start.max(rest.start)..range.end.min(rest.end);
         let length = range.end.saturating_sub(range.start);
         if length > 0 && length <= budget {
@@ -148,7 +158,8 @@ fn plan(kept: &Kept, rest: Range<u64>) -> Vec<Range<u64>> {
 }
 
 /// The same bytes as ranges in order, none touching another.
-fn merge(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+fn merge(ranges: impl IntoIterator<Item = Range<u64>>) -> Vec<Range<u64>> {
+    let mut ranges: Vec<_> = ranges.into_iter().collect();
     ranges.sort_by_key(|range| range.start);
     let mut merged: Vec<Range<u64>> = Vec::new();
     for range in ranges {
@@ -161,8 +172,16 @@ fn merge(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
 }
 
 /// Parts of a file by the offset of their first byte.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Kept(BTreeMap<u64, Vec<u8>>);
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|(start, bytes)| *start..start + bytes.len() as u64))
+            .finish()
+    }
+}
 
 impl Kept {
     /// Adds bytes that lie behind all others.
