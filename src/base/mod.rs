@@ -1,1 +1,3 @@
-//! (being written)
+//! The base: what is known of the image that a build starts from.
+
+pub mod debian;

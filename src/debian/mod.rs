@@ -1,1 +1,17 @@
-//! (being written)
+//! Debian words: versions, control files, relations, releases, indexes, packages and dpkg's database.
+//!
+//! One file per format. Everything here reads or writes text and streams that are passed in; what to
+//! do with them is decided in `base::debian`.
+//!
+//! <https://www.debian.org/doc/debian-policy/> · <https://wiki.debian.org/DebianRepository/Format>
+
+pub mod archive;
+pub mod deb822;
+pub mod dpkg;
+pub mod packages;
+pub mod relation;
+pub mod release;
+pub mod signature;
+pub mod sources;
+pub mod usrmerge;
+pub mod version;

@@ -1,5 +1,6 @@
 //! Layers: transcoding wheels, packages and generated files into layer blobs.
 
+pub mod debian;
 mod facts;
 pub mod files;
 pub mod generated;

@@ -1,0 +1,458 @@
+//! Which packages make the base: the essential ones, the wanted ones, and all that these need.
+//!
+//! A closure over Pre-Depends and Depends, without Recommends. There is no search: the newest version
+//! of every package is meant, as on a suite that is coherent, and what does not fit is reported.
+//!
+//! <https://www.debian.org/doc/debian-policy/ch-relationships.html>
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
+
+use crate::debian::packages::Package;
+use crate::debian::relation::{self, Dependency, Relation, RelationError};
+use crate::debian::version::Version;
+use crate::oci::Digest;
+
+/// What is wanted of the archive.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// `amd64`, `arm64`.
+    pub architecture: &'a str,
+    /// Package names.
+    pub packages: &'a [String],
+    /// Whether the packages marked essential belong to the base: yes for any system dpkg can manage.
+    pub essential: bool,
+}
+
+/// The chosen packages: first those that the essential ones need, then the rest, each after its own
+/// dependencies as far as these are no circle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    pub packages: Vec<Selected>,
+}
+
+/// One chosen package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selected {
+    pub name: String,
+    pub version: Version,
+    pub architecture: String,
+    /// Which of the indexes it is from.
+    pub index: usize,
+    /// Where the `.deb` is, under the archive's root.
+    pub filename: String,
+    /// The size of the `.deb`, in bytes.
+    pub size: u64,
+    /// The digest of the `.deb`.
+    pub sha256: Digest,
+    pub reason: Reason,
+    /// Whether the essential packages need it, or it is one of them.
+    pub system: bool,
+}
+
+/// Why a package is in the selection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    Essential,
+    Requested,
+    /// The first package found to need it, and the words it says so with.
+    Needed {
+        by: String,
+        dependency: String,
+    },
+}
+
+/// Why no selection fits.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectError {
+    #[error("{chain}there is no package `{name}`")]
+    Unknown { chain: Chain, name: String, near: Vec<String> },
+    #[error("{chain}no package meets `{dependency}`{}", list("; there is ", available))]
+    Unmet { chain: Chain, dependency: String, available: Vec<String> },
+    #[error("`{package}` {verb} `{other}`, and both are needed: {package_chain}{other_chain}")]
+    Conflict { package: String, verb: &'static str, other: String, package_chain: Chain, other_chain: Chain },
+    #[error("`{field}` of `{package}` cannot be read")]
+    Relation { package: String, field: &'static str, source: RelationError },
+}
+
+/// Who needs whom, from what was asked for to the package in question.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Chain(pub Vec<String>);
+
+impl std::fmt::Display for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|link| write!(f, "{link}; "))
+    }
+}
+
+fn list(intro: &str, items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        items => format!("{intro}{}", items.join(", ")),
+    }
+}
+
+impl SelectError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Unknown { near, .. } if !near.is_empty() => {
+                format!("did you mean {}?", near.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or "))
+            }
+            Self::Unknown { .. } | Self::Unmet { .. } => {
+                "it may be in another component (contrib, non-free), or in another suite such as SUITE-updates or \
+                 SUITE-security"
+                    .into()
+            }
+            Self::Conflict { .. } => "leave one of them out of the package list".into(),
+            Self::Relation { .. } => "the mirror's package index is damaged; try another mirror".into(),
+        })
+    }
+}
+
+/// Chooses packages from `indexes`, the parsed Packages files of every suite and component in use.
+pub fn select(indexes: &[Vec<Package<'_>>], request: &Request<'_>) -> Result<Selection, SelectError> {
+    let archive = Archive::new(indexes, request.architecture)?;
+    let mut closure = Closure {
+        archive: &archive,
+        chosen: BTreeMap::new(),
+        hard: VecDeque::new(),
+        choices: VecDeque::new(),
+    };
+    if request.essential {
+        for candidate in archive.essential() {
+            closure.choose(candidate, Reason::Essential)?;
+        }
+        closure.complete()?;
+        for chosen in closure.chosen.values_mut() {
+            chosen.system = true;
+        }
+    }
+    for name in request.packages {
+        let candidate = archive.newest(name).ok_or_else(|| archive.unknown(name, Chain::default()))?;
+        closure.choose(candidate, Reason::Requested)?;
+    }
+    closure.complete()?;
+    closure.check_conflicts()?;
+    closure.into_selection()
+}
+
+/// A package and the index it is in.
+#[derive(Debug, Clone, Copy)]
+struct Candidate<'a> {
+    package: &'a Package<'a>,
+    index: usize,
+}
+
+/// The packages by what they can be asked for as.
+struct Archive<'a> {
+    architecture: &'a str,
+    /// By name, newest first.
+    packages: BTreeMap<&'a str, Vec<Candidate<'a>>>,
+    /// By provided name, best first.
+    provides: BTreeMap<String, Vec<(Candidate<'a>, Option<Version>)>>,
+}
+
+impl<'a> Archive<'a> {
+    fn new(indexes: &'a [Vec<Package<'a>>], architecture: &'a str) -> Result<Self, SelectError> {
+        let mut archive = Self { architecture, packages: BTreeMap::new(), provides: BTreeMap::new() };
+        for (index, packages) in indexes.iter().enumerate() {
+            for package in
+                packages.iter().filter(|package| [architecture, "all"].contains(&package.architecture))
+            {
+                archive.packages.entry(package.name).or_default().push(Candidate { package, index });
+            }
+        }
+        for versions in archive.packages.values_mut() {
+            // Stable: of one version in several indexes, the first index serves.
+            versions.sort_by(|left, right| right.package.version.cmp(&left.package.version));
+        }
+        archive.index_provides()?;
+        Ok(archive)
+    }
+
+    /// Only the newest version of a package can provide, as only it is ever chosen for a plain name.
+    fn index_provides(&mut self) -> Result<(), SelectError> {
+        for candidate in self.packages.values().filter_map(|versions| versions.first()) {
+            for provided in read_list(candidate.package, "Provides", candidate.package.provides)? {
+                let version = provided.constraint.map(|constraint| constraint.version);
+                self.provides.entry(provided.name).or_default().push((*candidate, version));
+            }
+        }
+        for providers in self.provides.values_mut() {
+            providers
+                .sort_by_key(|(candidate, _)| (!candidate.package.essential, candidate.package.priority));
+        }
+        Ok(())
+    }
+
+    fn newest(&self, name: &str) -> Option<Candidate<'a>> {
+        self.packages.get(name)?.first().copied()
+    }
+
+    fn essential(&self) -> Vec<Candidate<'a>> {
+        let newest = self.packages.values().filter_map(|versions| versions.first().copied());
+        // A usr-merged tree is made natively: the package that says so, not the program that converts.
+        let merged = self.newest("usr-is-merged");
+        newest.filter(|candidate| candidate.package.essential).chain(merged).collect()
+    }
+
+    /// The best package for `relation`: the newest of that name, else the best provider.
+    fn candidate(&self, relation: &Relation) -> Option<Candidate<'a>> {
+        let named = self.packages.get(relation.name.as_str()).into_iter().flatten();
+        let mut named = named.filter(|candidate| relation.admits(&candidate.package.version));
+        let provided = self.provides.get(&relation.name).into_iter().flatten();
+        let mut provided = provided.filter(|(_, version)| relation.admits_provided(version.as_ref()));
+        named.next().copied().or_else(|| provided.next().map(|(candidate, _)| *candidate))
+    }
+
+    fn unknown(&self, name: &str, chain: Chain) -> SelectError {
+        let mut near: Vec<(usize, &str)> = self
+            .packages
+            .keys()
+            .map(|known| (distance(name, known), *known))
+            .filter(|(distance, _)| *distance <= 1 + name.len() / 5)
+            .collect();
+        near.sort_unstable();
+        let near = near.into_iter().take(3).map(|(_, known)| known.to_owned()).collect();
+        SelectError::Unknown { chain, name: name.to_owned(), near }
+    }
+
+    /// The versions and providers of the packages a dependency names, none of which is enough.
+    fn available(&self, dependency: &Dependency) -> Vec<String> {
+        let mut available = BTreeSet::new();
+        for relation in &dependency.alternatives {
+            let named = self.packages.get(relation.name.as_str()).into_iter().flatten();
+            available
+                .extend(named.map(|candidate| format!("{} {}", relation.name, candidate.package.version)));
+        }
+        available.into_iter().collect()
+    }
+}
+
+/// The packages chosen so far and what they still need.
+struct Closure<'a> {
+    archive: &'a Archive<'a>,
+    chosen: BTreeMap<&'a str, Chosen<'a>>,
+    /// Dependencies with one alternative, to be met before the others: they may settle them.
+    hard: VecDeque<(&'a str, Dependency)>,
+    choices: VecDeque<(&'a str, Dependency)>,
+}
+
+struct Chosen<'a> {
+    candidate: Candidate<'a>,
+    reason: Reason,
+    system: bool,
+    provides: Vec<Relation>,
+    dependencies: Vec<Dependency>,
+}
+
+impl<'a> Closure<'a> {
+    fn choose(&mut self, candidate: Candidate<'a>, reason: Reason) -> Result<(), SelectError> {
+        let package = candidate.package;
+        if self.chosen.contains_key(package.name) {
+            return Ok(());
+        }
+        let mut dependencies = read(package, "Pre-Depends", package.pre_depends)?;
+        dependencies.extend(read(package, "Depends", package.depends)?);
+        for dependency in &mut dependencies {
+            dependency.alternatives.retain(|relation| relation.applies_to(self.archive.architecture));
+        }
+        dependencies.retain(|dependency| !dependency.alternatives.is_empty());
+        for dependency in &dependencies {
+            let queue = if dependency.alternatives.len() == 1 { &mut self.hard } else { &mut self.choices };
+            queue.push_back((package.name, dependency.clone()));
+        }
+        let provides = read_list(package, "Provides", package.provides)?;
+        self.chosen.insert(package.name, Chosen { candidate, reason, system: false, provides, dependencies });
+        Ok(())
+    }
+
+    /// Chooses what is needed until nothing is.
+    fn complete(&mut self) -> Result<(), SelectError> {
+        while let Some((name, dependency)) = self.hard.pop_front().or_else(|| self.choices.pop_front()) {
+            if self.meeting(&dependency).is_some() {
+                continue;
+            }
+            let fitting =
+                dependency.alternatives.iter().find_map(|relation| self.archive.candidate(relation));
+            let candidate = fitting
+                .filter(|candidate| !self.chosen.contains_key(candidate.package.name))
+                .ok_or_else(|| self.unmet(name, &dependency))?;
+            let dependency = dependency.to_string();
+            self.choose(candidate, Reason::Needed { by: name.to_owned(), dependency })?;
+        }
+        Ok(())
+    }
+
+    /// The chosen package that meets a dependency, by its own name or as a provider.
+    fn meeting(&self, dependency: &Dependency) -> Option<&'a str> {
+        dependency.alternatives.iter().find_map(|relation| self.meeting_relation(relation).next())
+    }
+
+    fn meeting_relation(&self, relation: &Relation) -> impl Iterator<Item = &'a str> {
+        let named = self.chosen.get_key_value(relation.name.as_str());
+        let named = named.filter(|(_, chosen)| relation.admits(&chosen.candidate.package.version));
+        let providers = self.archive.provides.get(&relation.name).into_iter().flatten();
+        let provided = providers.filter_map(|(candidate, version)| {
+            let (name, chosen) = self.chosen.get_key_value(candidate.package.name)?;
+            let same = chosen.candidate.package.version == candidate.package.version;
+            (same && relation.admits_provided(version.as_ref())).then_some(*name)
+        });
+        named.map(|(name, _)| *name).into_iter().chain(provided).collect::<Vec<_>>().into_iter()
+    }
+
+    fn unmet(&self, name: &str, dependency: &Dependency) -> SelectError {
+        let mut chain = self.chain(name);
+        match &dependency.alternatives[..] {
+            [relation] if self.archive.available(dependency).is_empty() => {
+                chain.0.push(format!("`{name}` needs `{dependency}`"));
+                self.archive.unknown(&relation.name, chain)
+            }
+            _ => SelectError::Unmet {
+                chain: Chain(
+                    std::mem::take(&mut chain.0).into_iter().chain([format!("`{name}` needs it")]).collect(),
+                ),
+                dependency: dependency.to_string(),
+                available: self.archive.available(dependency),
+            },
+        }
+    }
+
+    /// Who needs `name`, from the request on.
+    fn chain(&self, name: &str) -> Chain {
+        let mut links = Vec::new();
+        let mut name = name;
+        while let Some(chosen) = self.chosen.get(name) {
+            match &chosen.reason {
+                Reason::Essential => links.push(format!("`{name}` is essential")),
+                Reason::Requested => links.push(format!("`{name}` is requested")),
+                Reason::Needed { by, dependency } => {
+                    links.push(format!("`{by}` needs `{dependency}`"));
+                    name = by;
+                    continue;
+                }
+            }
+            break;
+        }
+        links.reverse();
+        Chain(links)
+    }
+
+    fn check_conflicts(&self) -> Result<(), SelectError> {
+        for (name, chosen) in &self.chosen {
+            let package = chosen.candidate.package;
+            for (field, verb, text) in
+                [("Conflicts", "conflicts with", package.conflicts), ("Breaks", "breaks", package.breaks)]
+            {
+                for relation in read_list(package, field, text)? {
+                    if !relation.applies_to(self.archive.architecture) {
+                        continue;
+                    }
+                    if let Some(other) = self.meeting_relation(&relation).find(|other| other != name) {
+                        return Err(SelectError::Conflict {
+                            package: (*name).to_owned(),
+                            verb,
+                            other: match other == relation.name {
+                                true => relation.to_string(),
+                                false => format!("{relation} (provided by {other})"),
+                            },
+                            package_chain: self.chain(name),
+                            other_chain: self.chain(other),
+                        });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn into_selection(self) -> Result<Selection, SelectError> {
+        let order = self.order();
+        let selected = order.into_iter().filter_map(|name| self.chosen.get(name)).map(|chosen| {
+            let Candidate { package, index } = chosen.candidate;
+            Selected {
+                name: package.name.to_owned(),
+                version: package.version.clone(),
+                architecture: package.architecture.to_owned(),
+                index,
+                filename: package.filename.to_owned(),
+                size: package.size,
+                sha256: package.sha256,
+                reason: chosen.reason.clone(),
+                system: chosen.system,
+            }
+        });
+        let (system, others): (Vec<_>, Vec<_>) = selected.partition(|selected| selected.system);
+        Ok(Selection { packages: system.into_iter().chain(others).collect() })
+    }
+
+    /// Every package after what it needs, names deciding where that leaves a choice.
+    fn order(&self) -> Vec<&'a str> {
+        let mut ordered = Vec::with_capacity(self.chosen.len());
+        let mut seen = BTreeSet::new();
+        for name in self.chosen.keys() {
+            // A stack instead of recursion: a chain may be as long as the archive.
+            let mut stack = vec![(*name, false)];
+            while let Some((name, met)) = stack.pop() {
+                if met {
+                    ordered.push(name);
+                } else if seen.insert(name) {
+                    stack.push((name, true));
+                    let needed: BTreeSet<&str> = self.chosen[name]
+                        .dependencies
+                        .iter()
+                        .filter_map(|needed| self.meeting(needed))
+                        .collect();
+                    stack.extend(needed.into_iter().rev().map(|name| (name, false)));
+                }
+            }
+        }
+        ordered
+    }
+}
+
+fn read(package: &Package<'_>, field: &'static str, text: &str) -> Result<Vec<Dependency>, SelectError> {
+    relation::parse(text).map_err(|source| SelectError::Relation {
+        package: package.name.to_owned(),
+        field,
+        source,
+    })
+}
+
+fn read_list(package: &Package<'_>, field: &'static str, text: &str) -> Result<Vec<Relation>, SelectError> {
+    relation::parse_list(text).map_err(|source| SelectError::Relation {
+        package: package.name.to_owned(),
+        field,
+        source,
+    })
+}
+
+/// How many letters must be changed, added or removed to make one name of the other.
+fn distance(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in right.bytes().enumerate() {
+            let best = (diagonal + usize::from(a != b)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], best);
+        }
+    }
+    row[right.len()]
+}
+
+impl Selection {
+    /// The packages as a table of name, version and reason, for people.
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        for selected in &self.packages {
+            let reason = match &selected.reason {
+                Reason::Essential => "essential".to_owned(),
+                Reason::Requested => "requested".to_owned(),
+                Reason::Needed { by, dependency } => format!("{by} needs {dependency}"),
+            };
+            let _ = writeln!(text, "{} {} ({reason})", selected.name, selected.version);
+        }
+        text
+    }
+}

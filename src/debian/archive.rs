@@ -1,0 +1,273 @@
+//! The `.deb` file: an `ar` archive of `debian-binary`, `control.tar` and `data.tar`, read as a stream.
+//!
+//! <https://manpages.debian.org/deb.5> · <https://manpages.debian.org/ar.5>
+
+use std::collections::BTreeMap;
+use std::io::{self, BufReader, Read};
+use std::ops::Range;
+
+use crate::oci::{Entry, EntryKind};
+
+/// The largest control file, and the largest control member, in bytes. The `md5sums` of the largest
+/// packages are a few MB.
+const CONTROL_FILE_LIMIT: u64 = 16 << 20;
+const CONTROL_LIMIT: u64 = 64 << 20;
+
+const CONTROL: &str = "control.tar";
+const DATA: &str = "data.tar";
+
+/// A `.deb` whose control member was read; its files wait to be read.
+pub struct Deb<R> {
+    members: Members<R>,
+    pub control: Control,
+}
+
+/// The members of `control.tar` by name: `control`, `conffiles`, `md5sums`, `postinst`, `triggers`…
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Control {
+    pub files: BTreeMap<String, ControlFile>,
+}
+
+/// One member of `control.tar`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlFile {
+    /// Permission bits: 0o755 for a maintainer script.
+    pub mode: u32,
+    pub bytes: Vec<u8>,
+}
+
+impl Control {
+    /// A control file as text, `None` when it is absent. Bytes that are not UTF-8 are replaced.
+    pub fn text(&self, name: &str) -> Option<std::borrow::Cow<'_, str>> {
+        self.files.get(name).map(|file| String::from_utf8_lossy(&file.bytes))
+    }
+}
+
+/// Why a `.deb` cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    #[error("it is not a Debian package: {reason}")]
+    Format { reason: &'static str },
+    #[error("its format is version `{version}`, and this reads 2.0")]
+    FormatVersion { version: String },
+    #[error("it has no `{member}`")]
+    MissingMember { member: &'static str },
+    #[error("its `{member}` is compressed in a way this does not read")]
+    Compression { member: String },
+    #[error("its `{member}` cannot be read")]
+    Read { member: &'static str, source: io::Error },
+    #[error("its control file `{name}` is larger than {limit} bytes")]
+    ControlTooLarge { name: String, limit: u64 },
+    #[error("it contains `{path}`, {reason}")]
+    Entry { path: String, reason: &'static str },
+}
+
+impl ArchiveError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Compression { .. } => {
+                "packages of Debian and Ubuntu use xz, zst, gz or no compression".into()
+            }
+            _ => "the package is damaged or was not made by dpkg-deb; report it to its archive".into(),
+        })
+    }
+}
+
+impl<R: Read> Deb<R> {
+    /// Reads the beginning of a `.deb`, up to and with its control member.
+    pub fn open(reader: R) -> Result<Self, ArchiveError> {
+        let mut members = Members::open(reader)?;
+        members.seek("debian-binary")?;
+        check_format_version(&mut members)?;
+        let name = members.seek(CONTROL)?;
+        let control = read_control(decompress(&name, &mut members, CONTROL)?)?;
+        Ok(Self { members, control })
+    }
+
+    /// Calls `each` with every file system entry and its content, in the archive's order.
+    ///
+    /// Paths are checked, and without leading `./`; the root directory itself is left out. `each` may
+    /// leave the content unread.
+    pub fn entries<E: From<ArchiveError>>(
+        mut self,
+        mut each: impl FnMut(Entry, &mut dyn Read) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let failed = |source| ArchiveError::Read { member: DATA, source };
+        let name = self.members.seek(DATA)?;
+        let mut tar = tar::Archive::new(decompress(&name, &mut self.members, DATA)?);
+        for entry in tar.entries().map_err(failed)? {
+            let mut entry = entry.map_err(failed)?;
+            if let Some(described) = describe(&entry, DATA)? {
+                each(described, &mut entry)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_format_version(member: &mut impl Read) -> Result<(), ArchiveError> {
+    let failed = |source| ArchiveError::Read { member: "debian-binary", source };
+    let mut version = String::new();
+    member.take(100).read_to_string(&mut version).map_err(failed)?;
+    let version = version.lines().next().unwrap_or("");
+    match version.split_once('.') {
+        Some(("2", _)) => Ok(()),
+        _ => Err(ArchiveError::FormatVersion { version: version.to_owned() }),
+    }
+}
+
+fn read_control(stream: impl Read) -> Result<Control, ArchiveError> {
+    let failed = |source| ArchiveError::Read { member: CONTROL, source };
+    let mut tar = tar::Archive::new(stream.take(CONTROL_LIMIT));
+    let mut control = Control::default();
+    for entry in tar.entries().map_err(failed)? {
+        let mut entry = entry.map_err(failed)?;
+        let Some(Entry { path, mode, kind: EntryKind::File { size }, .. }) = describe(&entry, CONTROL)?
+        else {
+            continue;
+        };
+        if size > CONTROL_FILE_LIMIT {
+            return Err(ArchiveError::ControlTooLarge { name: path, limit: CONTROL_FILE_LIMIT });
+        }
+        if path.contains('/') {
+            return Err(ArchiveError::Entry { path, reason: "a control file in a directory" });
+        }
+        let mut bytes = Vec::with_capacity(size as usize);
+        entry.read_to_end(&mut bytes).map_err(failed)?;
+        control.files.insert(path, ControlFile { mode, bytes });
+    }
+    Ok(control)
+}
+
+/// The tar entry as a layer keeps it, or `None` for the root directory.
+fn describe<R: Read>(entry: &tar::Entry<'_, R>, member: &'static str) -> Result<Option<Entry>, ArchiveError> {
+    let failed = |source| ArchiveError::Read { member, source };
+    let raw = entry.path_bytes();
+    let path = relative(&raw)?;
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |reason| ArchiveError::Entry { path: path.clone(), reason };
+    let target = || {
+        let target = entry.link_name_bytes().ok_or_else(|| wrong("a link without a target"))?;
+        let target = String::from_utf8(target.into_owned())
+            .map_err(|_| wrong("a link to a name that is not UTF-8"))?;
+        match target.is_empty() || target.contains('\0') {
+            true => Err(wrong("a link without a target")),
+            false => Ok(target),
+        }
+    };
+    let kind = match entry.header().entry_type() {
+        tar::EntryType::Directory => EntryKind::Directory,
+        tar::EntryType::Regular | tar::EntryType::Continuous => EntryKind::File { size: entry.size() },
+        tar::EntryType::Symlink => EntryKind::Symlink { target: target()? },
+        tar::EntryType::Link => EntryKind::Hardlink { target: relative(target()?.as_bytes())? },
+        _ => return Err(wrong("which is neither file, directory nor link")),
+    };
+    let header = entry.header();
+    Ok(Some(Entry {
+        mode: header.mode().map_err(failed)? & 0o7777,
+        uid: header.uid().map_err(failed)?,
+        gid: header.gid().map_err(failed)?,
+        mtime: header.mtime().map_err(failed)?,
+        path: path.clone(),
+        kind,
+    }))
+}
+
+/// A path of an archive without leading `./` and trailing `/`; empty for the root.
+fn relative(raw: &[u8]) -> Result<String, ArchiveError> {
+    let wrong = |reason| ArchiveError::Entry { path: String::from_utf8_lossy(raw).into_owned(), reason };
+    let path = std::str::from_utf8(raw).map_err(|_| wrong("a name that is not UTF-8"))?;
+    if path.starts_with('/') {
+        return Err(wrong("an absolute path"));
+    }
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if parts.contains(&"..") || path.contains('\0') {
+        return Err(wrong("a path that leaves the package"));
+    }
+    Ok(parts.join("/"))
+}
+
+/// Decompresses a member by its extension.
+fn decompress<'r>(
+    name: &str,
+    reader: impl Read + 'r,
+    member: &'static str,
+) -> Result<Box<dyn Read + 'r>, ArchiveError> {
+    let failed = |source| ArchiveError::Read { member, source };
+    Ok(match name.split_once(".tar").map(|(_, extension)| extension) {
+        Some("") => Box::new(BufReader::new(reader)),
+        Some(".xz") => Box::new(liblzma::read::XzDecoder::new_multi_decoder(reader)),
+        Some(".zst") => Box::new(zstd::Decoder::new(reader).map_err(failed)?),
+        Some(".gz") => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(reader))),
+        _ => return Err(ArchiveError::Compression { member: name.to_owned() }),
+    })
+}
+
+/// The members of an `ar` archive in order, read without seeking.
+struct Members<R> {
+    reader: R,
+    /// What is left of the current member, in bytes.
+    rest: u64,
+    /// The byte that makes an odd member even.
+    padding: u64,
+}
+
+impl<R: Read> Members<R> {
+    const MAGIC: &[u8; 8] = b"!<arch>\n";
+
+    fn open(mut reader: R) -> Result<Self, ArchiveError> {
+        let mut magic = [0; 8];
+        match reader.read_exact(&mut magic) {
+            Ok(()) if &magic == Self::MAGIC => Ok(Self { reader, rest: 0, padding: 0 }),
+            _ => Err(ArchiveError::Format { reason: "it does not begin as an ar archive" }),
+        }
+    }
+
+    /// Goes to the member whose name begins with `wanted`, and returns its name. Members named `_…` on
+    /// the way are passed over, as deb(5) says.
+    fn seek(&mut self, wanted: &'static str) -> Result<String, ArchiveError> {
+        let mut name = self.advance(wanted)?;
+        while name.starts_with('_') {
+            name = self.advance(wanted)?;
+        }
+        match name.starts_with(wanted) {
+            true => Ok(name),
+            false => Err(ArchiveError::MissingMember { member: wanted }),
+        }
+    }
+
+    fn advance(&mut self, wanted: &'static str) -> Result<String, ArchiveError> {
+        let failed = |source| ArchiveError::Read { member: wanted, source };
+        let mut before = self.reader.by_ref().take(self.rest + self.padding);
+        io::copy(&mut before, &mut io::sink()).map_err(failed)?;
+        let mut header = [0; 60];
+        self.reader.read_exact(&mut header).map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => ArchiveError::MissingMember { member: wanted },
+            _ => failed(source),
+        })?;
+        let text = |range: Range<usize>| std::str::from_utf8(&header[range]).unwrap_or("").trim_ascii_end();
+        if &header[58..] != b"`\n" {
+            return Err(ArchiveError::Format { reason: "a member's header is damaged" });
+        }
+        let size = text(48..58).parse::<u32>();
+        self.rest = size.map_err(|_| ArchiveError::Format { reason: "a member has no size" })?.into();
+        self.padding = self.rest % 2;
+        Ok(text(0..16).trim_end_matches('/').to_owned())
+    }
+}
+
+/// Reads the current member to its end; a file that ends before is an error.
+impl<R: Read> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(usize::try_from(self.rest).unwrap_or(usize::MAX));
+        let read = self.reader.read(&mut buffer[..length])?;
+        if read == 0 && length > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.rest -= read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,229 @@
+//! The Packages index of a suite: every binary package it offers.
+//!
+//! <https://wiki.debian.org/DebianRepository/Format#A.22Packages.22_Indices>
+
+use std::io::{self, BufReader, Read};
+
+use super::deb822::{self, Deb822Error, Paragraph};
+use super::relation;
+use super::version::{Version, VersionError};
+use crate::oci::{Digest, DigestError};
+
+/// One binary package of an index. Text borrows from the index; relationships are read when they matter.
+#[derive(Debug, Clone)]
+pub struct Package<'a> {
+    pub name: &'a str,
+    pub version: Version,
+    /// `amd64`, or `all` for every architecture.
+    pub architecture: &'a str,
+    /// Whether dpkg refuses to be without it.
+    pub essential: bool,
+    pub priority: Priority,
+    /// `same`, `foreign` or `allowed`.
+    pub multi_arch: Option<&'a str>,
+    pub depends: &'a str,
+    pub pre_depends: &'a str,
+    pub provides: &'a str,
+    pub conflicts: &'a str,
+    pub breaks: &'a str,
+    /// Where the `.deb` is, under the archive's root.
+    pub filename: &'a str,
+    /// The size of the `.deb`, in bytes.
+    pub size: u64,
+    /// The digest of the `.deb`.
+    pub sha256: Digest,
+    /// What it takes once unpacked, an estimate in KiB.
+    pub installed_size: u64,
+}
+
+/// How much a system needs a package; the most needed first.
+///
+/// <https://www.debian.org/doc/debian-policy/ch-archive.html#priorities>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    Required,
+    Important,
+    Standard,
+    Optional,
+    Extra,
+}
+
+/// Why an index cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PackagesError {
+    #[error("could not decompress the package index `{name}`")]
+    Decompress { name: String, source: io::Error },
+    #[error("the package index `{name}` is larger than the {limit} bytes its Release file says")]
+    TooLarge { name: String, limit: u64 },
+    #[error("the package index cannot be read")]
+    Syntax { source: Deb822Error },
+    #[error("`{package}` has no `{field}` in the package index")]
+    Missing { package: String, field: &'static str },
+    #[error("`{field}: {text}` of `{package}` cannot be read")]
+    Field { package: String, field: &'static str, text: String },
+    #[error("the version of `{package}` cannot be read")]
+    Version { package: String, source: VersionError },
+    #[error("the digest of `{package}` cannot be read")]
+    Digest { package: String, source: DigestError },
+}
+
+impl PackagesError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some("the mirror's package index is damaged; try again, or another mirror".into())
+    }
+}
+
+/// Decompresses an index by the extension of its `name`: `.xz`, `.zst`, `.gz` or none.
+pub fn decompress<'r>(name: &str, reader: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
+    Ok(match name.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("xz") => Box::new(liblzma::read::XzDecoder::new_multi_decoder(reader)),
+        Some("zst") => Box::new(zstd::Decoder::new(reader)?),
+        Some("gz") => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(reader))),
+        _ => Box::new(reader),
+    })
+}
+
+/// Decompresses an index into text of at most `limit` bytes, the size its Release file gives it.
+pub fn read_text(name: &str, reader: impl Read, limit: u64) -> Result<String, PackagesError> {
+    let failed = |source| PackagesError::Decompress { name: name.to_owned(), source };
+    let mut text = String::new();
+    let mut stream = decompress(name, reader).map_err(failed)?.take(limit.saturating_add(1));
+    stream.read_to_string(&mut text).map_err(failed)?;
+    match text.len() as u64 > limit {
+        true => Err(PackagesError::TooLarge { name: name.to_owned(), limit }),
+        false => Ok(text),
+    }
+}
+
+/// The packages of an index, in its order.
+pub fn parse(text: &str) -> Result<Vec<Package<'_>>, PackagesError> {
+    deb822::paragraphs(text)
+        .map(|paragraph| package(&paragraph.map_err(|source| PackagesError::Syntax { source })?))
+        .collect()
+}
+
+fn package<'a>(fields: &Paragraph<'a>) -> Result<Package<'a>, PackagesError> {
+    let name = fields.get("Package").unwrap_or("");
+    let wrong = |field, text: &str| PackagesError::Field {
+        package: name.chars().take(100).collect(),
+        field,
+        text: text.chars().take(100).collect(),
+    };
+    if !relation::is_package_name(name) {
+        return Err(wrong("Package", name));
+    }
+    let required = |field: &'static str| {
+        fields.get(field).ok_or(PackagesError::Missing { package: name.to_owned(), field })
+    };
+    let number = |field: &'static str, text: &str| text.parse().map_err(|_| wrong(field, text));
+    let optional = |field: &str| fields.get(field).unwrap_or("");
+    let filename = required("Filename")?;
+    if !is_safe_location(filename) {
+        return Err(wrong("Filename", filename));
+    }
+    Ok(Package {
+        name,
+        version: required("Version")?
+            .parse()
+            .map_err(|source| PackagesError::Version { package: name.to_owned(), source })?,
+        architecture: required("Architecture")?,
+        essential: fields.get("Essential") == Some("yes"),
+        priority: Priority::parse(optional("Priority")),
+        multi_arch: fields.get("Multi-Arch"),
+        depends: optional("Depends"),
+        pre_depends: optional("Pre-Depends"),
+        provides: optional("Provides"),
+        conflicts: optional("Conflicts"),
+        breaks: optional("Breaks"),
+        filename,
+        size: number("Size", required("Size")?)?,
+        sha256: Digest::from_hex(required("SHA256")?)
+            .map_err(|source| PackagesError::Digest { package: name.to_owned(), source })?,
+        installed_size: number("Installed-Size", fields.get("Installed-Size").unwrap_or("0"))?,
+    })
+}
+
+/// Whether a path stays under the archive's root and can be part of a URL as it is.
+fn is_safe_location(path: &str) -> bool {
+    let printable = path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\\".contains(&byte));
+    printable && !path.is_empty() && path.split('/').all(|part| !part.is_empty() && part != "..")
+}
+
+impl Priority {
+    fn parse(text: &str) -> Self {
+        match text {
+            "required" => Self::Required,
+            "important" => Self::Important,
+            "standard" => Self::Standard,
+            "extra" => Self::Extra,
+            _ => Self::Optional,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn stanza(extra: &str) -> String {
+        format!(
+            "Package: libc6\nArchitecture: amd64\nVersion: 2.36-9+deb12u10\nMulti-Arch: same\nPriority: optional\n\
+             Depends: libgcc-s1, libcrypt1 (>= 1:4.4.10-10)\nSize: 2757000\nSHA256: {HEX}\nInstalled-Size: 12988\n\
+             {extra}\n"
+        )
+    }
+
+    #[test]
+    fn reads_an_index() {
+        let text =
+            stanza("Filename: pool/main/g/glibc/libc6_2.36-9+deb12u10_amd64.deb\nEssential: yes\n").repeat(2);
+        let packages = parse(&text).unwrap();
+        let [first, _] = &packages[..] else { panic!("{packages:?}") };
+        assert_eq!((first.name, first.version.upstream(), first.size), ("libc6", "2.36", 2_757_000));
+        assert_eq!((first.essential, first.multi_arch), (true, Some("same")));
+        assert_eq!((first.priority, first.pre_depends), (Priority::Optional, ""));
+    }
+
+    #[test]
+    fn a_damaged_stanza_names_its_package_and_field() {
+        let good = stanza("Filename: pool/a.deb\n");
+        for (text, message) in [
+            (stanza(""), "`libc6` has no `Filename`"),
+            (stanza("Filename: ../../etc/passwd"), "`Filename: ../../etc/passwd` of `libc6`"),
+            (stanza("Filename: /a.deb"), "`Filename: /a.deb`"),
+            (stanza("Filename: a.deb?x"), "`Filename: a.deb?x`"),
+            (good.replace("2757000", "-1"), "`Size: -1` of `libc6`"),
+            (good.replace("2.36-9", "a b"), "version of `libc6`"),
+            (good.replace(HEX, "abc"), "digest of `libc6`"),
+            (good.replace("Package: libc6", "Package: ../x"), "`Package: ../x`"),
+        ] {
+            let error = parse(&text).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn decompresses_what_mirrors_offer() {
+        let text = stanza("Filename: a.deb");
+        let mut xz = liblzma::write::XzEncoder::new(vec![], 1);
+        xz.write_all(text.as_bytes()).unwrap();
+        let mut gz = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+        gz.write_all(text.as_bytes()).unwrap();
+        for (name, bytes) in [
+            ("Packages.xz", xz.finish().unwrap()),
+            ("Packages.gz", gz.finish().unwrap()),
+            ("Packages.zst", zstd::encode_all(text.as_bytes(), 1).unwrap()),
+            ("main/binary-amd64/Packages", text.clone().into_bytes()),
+        ] {
+            assert_eq!(read_text(name, &bytes[..], text.len() as u64).unwrap(), text, "{name}");
+            let error = read_text(name, &bytes[..], 10).unwrap_err();
+            assert!(matches!(error, PackagesError::TooLarge { limit: 10, .. }), "{name}: {error}");
+        }
+        assert!(matches!(read_text("Packages.xz", &b"junk"[..], 9), Err(PackagesError::Decompress { .. })));
+    }
+}

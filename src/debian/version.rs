@@ -1,0 +1,215 @@
+//! Debian package versions: `[epoch:]upstream[-revision]`, and their order.
+//!
+//! <https://www.debian.org/doc/debian-policy/ch-controlfields.html#version>
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+/// A package version, compared as policy 5.6.12 says; it remembers its spelling.
+///
+/// Two spellings of one version are equal: `1.0`, `0:1.0` and `1.0-0`.
+#[derive(Debug, Clone)]
+pub struct Version {
+    text: String,
+    epoch: u32,
+    /// Where the upstream part begins, in bytes.
+    upstream: usize,
+    /// Where the upstream part ends, in bytes.
+    end: usize,
+}
+
+/// Text that is not a Debian version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a Debian version: {reason}")]
+pub struct VersionError {
+    text: String,
+    reason: &'static str,
+}
+
+impl VersionError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some("a version is written [epoch:]upstream[-revision], for example 1:2.36-9+deb12u4".into())
+    }
+}
+
+impl Version {
+    /// The text as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The number before `:`, 0 when there is none.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The part between epoch and revision: `3.11.2` of `3.11.2-6+deb12u6`.
+    pub fn upstream(&self) -> &str {
+        &self.text[self.upstream..self.end]
+    }
+
+    /// The part after the last `-`, empty when there is none.
+    pub fn revision(&self) -> &str {
+        self.text[self.end..].strip_prefix('-').unwrap_or("")
+    }
+}
+
+impl FromStr for Version {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, VersionError> {
+        let invalid = |reason| VersionError { text: text.to_owned(), reason };
+        let (epoch, upstream) = match text.split_once(':') {
+            Some((epoch, _)) => {
+                let digits = !epoch.is_empty() && epoch.bytes().all(|byte| byte.is_ascii_digit());
+                let value = epoch.parse().ok().filter(|_| digits);
+                (value.ok_or_else(|| invalid("the epoch is not a number"))?, epoch.len() + 1)
+            }
+            None => (0, 0),
+        };
+        let end = text.rfind('-').filter(|&end| end >= upstream).unwrap_or(text.len());
+        if upstream == end {
+            return Err(invalid("the upstream part is empty"));
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+-~:".contains(&byte)) {
+            return Err(invalid("it has a character other than letters, digits and . + - ~ :"));
+        }
+        Ok(Self { text: text.to_owned(), epoch, upstream, end })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Ord for Version {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.epoch
+            .cmp(&other.epoch)
+            .then_with(|| compare(self.upstream(), other.upstream()))
+            .then_with(|| compare(self.revision(), other.revision()))
+    }
+}
+
+impl PartialOrd for Version {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Version {}
+
+/// Compares two upstream parts or two revisions: by turns a run of non-digits and a run of digits.
+fn compare(left: &str, right: &str) -> Ordering {
+    let (mut left, mut right) = (left.as_bytes(), right.as_bytes());
+    while !left.is_empty() || !right.is_empty() {
+        let order = compare_text(take(&mut left, false), take(&mut right, false))
+            .then_with(|| compare_number(take(&mut left, true), take(&mut right, true)));
+        if order.is_ne() {
+            return order;
+        }
+    }
+    Ordering::Equal
+}
+
+/// Takes the leading run of digits, or of non-digits, off `rest`.
+fn take<'a>(rest: &mut &'a [u8], digits: bool) -> &'a [u8] {
+    let end = rest.iter().position(|byte| byte.is_ascii_digit() != digits).unwrap_or(rest.len());
+    let (run, after) = rest.split_at(end);
+    *rest = after;
+    run
+}
+
+/// `~` before the end, the end before letters, letters before everything else.
+fn compare_text(left: &[u8], right: &[u8]) -> Ordering {
+    let weight = |byte: Option<&u8>| match byte {
+        Some(b'~') => -1,
+        None => 0,
+        Some(byte) if byte.is_ascii_alphabetic() => i32::from(*byte),
+        Some(byte) => i32::from(*byte) + 256,
+    };
+    (0..left.len().max(right.len()))
+        .map(|at| weight(left.get(at)).cmp(&weight(right.get(at))))
+        .find(|order| order.is_ne())
+        .unwrap_or(Ordering::Equal)
+}
+
+/// Numbers of any length; the empty run counts as zero.
+fn compare_number(left: &[u8], right: &[u8]) -> Ordering {
+    let significant = |digits: &[u8]| digits.iter().position(|&digit| digit != b'0').unwrap_or(digits.len());
+    let (left, right) = (&left[significant(left)..], &right[significant(right)..]);
+    left.len().cmp(&right.len()).then_with(|| left.cmp(right))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(left: &str, order: Ordering, right: &str) {
+        let version = |text: &str| text.parse::<Version>().unwrap();
+        assert_eq!(version(left).cmp(&version(right)), order, "{left} {right}");
+        assert_eq!(version(right).cmp(&version(left)), order.reverse(), "{right} {left}");
+    }
+
+    #[test]
+    fn orders_as_dpkg_compare_versions_does() {
+        let ascending = [
+            "0~~",
+            "0~~a",
+            "0~",
+            "0",
+            "1.0~rc1-1",
+            "1.0-1~bpo12+1",
+            "1.0-1",
+            "1.0-1+b1",
+            "1.0-1+deb12u1",
+            "1.0-10",
+            "1.0a",
+            "1.0+dfsg",
+            "1.0.1",
+            "1.2",
+            "1.10",
+            "2-1-1",
+            "99999999999999999999999999",
+            "1:0.1",
+            "2:0",
+        ];
+        for (at, left) in ascending.iter().enumerate() {
+            for right in &ascending[at + 1..] {
+                check(left, Ordering::Less, right);
+            }
+        }
+    }
+
+    #[test]
+    fn one_version_has_several_spellings() {
+        for (left, right) in [("1.0", "0:1.0"), ("1.0", "1.0-0"), ("1.00", "1.0"), ("1.", "1.0")] {
+            check(left, Ordering::Equal, right);
+        }
+    }
+
+    #[test]
+    fn splits_epoch_upstream_and_revision() {
+        let version: Version = "1:3.11.2-6-x+deb12u6".parse().unwrap();
+        assert_eq!((version.epoch(), version.upstream(), version.revision()), (1, "3.11.2-6", "x+deb12u6"));
+        let native: Version = "12.4+deb12u5".parse().unwrap();
+        assert_eq!((native.epoch(), native.upstream(), native.revision()), (0, "12.4+deb12u5", ""));
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_version() {
+        for text in ["", ":", "a:1", "+1:1", "1:", "-1", "1 2", "1/2", "ü", "99999999999:1"] {
+            assert!(text.parse::<Version>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! Reads `.deb` files into the entries of layers, as dpkg would unpack them, without unpacking them.
+//!
+//! Contents go to a spool file on their way, so that memory holds names only; the entries can then be
+//! written in their sorted order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use crate::debian::archive::{ArchiveError, Deb};
+use crate::debian::dpkg::{self, DpkgError, Installed};
+use crate::debian::usrmerge::UsrLayout;
+use crate::debian::{deb822, relation};
+use crate::oci::{Entry, EntryKind};
+
+/// The largest configuration file whose MD5 is taken, in bytes.
+const CONFFILE_LIMIT: u64 = 64 << 20;
+
+/// A verified `.deb` on disk.
+#[derive(Debug, Clone)]
+pub struct DebFile {
+    /// The name of its package, for messages.
+    pub package: String,
+    pub path: PathBuf,
+}
+
+/// What the packages ship, each path once.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// In the order of their paths; a hard link comes after its target.
+    pub entries: Vec<UnpackedEntry>,
+    /// In the order of the files given.
+    pub packages: Vec<Installed>,
+    spool: File,
+}
+
+/// One entry, and the content of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnpackedEntry {
+    pub entry: Entry,
+    /// The package it belongs to, as an index of [`Unpacked::packages`]: of a shared directory, the first.
+    pub package: usize,
+    pub content: Content,
+}
+
+/// Where the content of an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// It has none: it is not a regular file.
+    Nothing,
+    /// In the spool, in bytes.
+    Spool { offset: u64, length: u64 },
+}
+
+/// Why packages cannot be unpacked together.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    #[error("could not open the package `{package}` at `{path}`")]
+    Open { package: String, path: PathBuf, source: io::Error },
+    #[error("the package `{package}` cannot be read")]
+    Archive { package: String, source: ArchiveError },
+    #[error("the package `{package}` cannot be read")]
+    Control { package: String, source: DpkgError },
+    #[error("could not keep `{path}` of the package `{package}`")]
+    Spool { package: String, path: String, source: io::Error },
+    #[error("`{path}` is in both `{first}` and `{second}`")]
+    Collision { path: String, first: String, second: String },
+    #[error("`{path}` of the package `{package}` leads through links in a circle, or out of the image")]
+    Link { package: String, path: String },
+    #[error("`{path}` of the package `{package}` is a hard link to `{target}`, which it does not contain")]
+    HardlinkTarget { package: String, path: String, target: String },
+}
+
+impl UnpackError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Archive { source, .. } => source.hint(),
+            Self::Control { source, .. } => source.hint(),
+            Self::Collision { .. } => Some("leave one of the two packages out of the package list".into()),
+            Self::Spool { .. } => Some("free some space where the cache is".into()),
+            Self::Open { .. } | Self::Link { .. } | Self::HardlinkTarget { .. } => None,
+        }
+    }
+}
+
+/// Reads `debs` in order; contents go to `spool`, an empty file of the caller's.
+pub fn unpack(debs: &[DebFile], layout: UsrLayout, spool: File) -> Result<Unpacked, UnpackError> {
+    let mut unpacking = Unpacking {
+        layout,
+        spool: BufWriter::with_capacity(1 << 20, spool),
+        length: 0,
+        entries: Vec::new(),
+        packages: Vec::new(),
+    };
+    for deb in debs {
+        unpacking.read(deb)?;
+    }
+    unpacking.finish()
+}
+
+impl Unpacked {
+    /// A reader of an entry's content.
+    pub fn reader(&self, content: Content) -> SpoolReader<'_> {
+        match content {
+            Content::Nothing => SpoolReader { spool: &self.spool, offset: 0, end: 0 },
+            Content::Spool { offset, length } => {
+                SpoolReader { spool: &self.spool, offset, end: offset + length }
+            }
+        }
+    }
+
+    /// The contents of the files whose paths are `wanted`; hard links are looked through.
+    pub fn contents(&self, wanted: impl Fn(&str) -> bool) -> io::Result<BTreeMap<String, Vec<u8>>> {
+        let mut contents = BTreeMap::new();
+        for UnpackedEntry { entry, content, .. } in &self.entries {
+            if wanted(&entry.path) && matches!(entry.kind, EntryKind::File { .. }) {
+                let mut bytes = Vec::new();
+                self.reader(*content).read_to_end(&mut bytes)?;
+                contents.insert(entry.path.clone(), bytes);
+            }
+        }
+        Ok(contents)
+    }
+}
+
+/// Reads a range of the spool; several may read at once.
+#[derive(Debug)]
+pub struct SpoolReader<'a> {
+    spool: &'a File,
+    offset: u64,
+    end: u64,
+}
+
+impl Read for SpoolReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX);
+        let length = buffer.len().min(left);
+        let read = self.spool.read_at(&mut buffer[..length], self.offset)?;
+        self.offset += read as u64;
+        match read == 0 && length > 0 {
+            true => Err(io::ErrorKind::UnexpectedEof.into()),
+            false => Ok(read),
+        }
+    }
+}
+
+/// The state between one package and the next.
+struct Unpacking {
+    layout: UsrLayout,
+    spool: BufWriter<File>,
+    /// Bytes in the spool.
+    length: u64,
+    entries: Vec<UnpackedEntry>,
+    packages: Vec<Installed>,
+}
+
+/// What stops the reading of one package.
+enum ReadError {
+    Archive(ArchiveError),
+    Spool { path: String, source: io::Error },
+}
+
+impl From<ArchiveError> for ReadError {
+    fn from(error: ArchiveError) -> Self {
+        Self::Archive(error)
+    }
+}
+
+impl Unpacking {
+    fn read(&mut self, file: &DebFile) -> Result<(), UnpackError> {
+        let package = || file.package.clone();
+        let reader = File::open(&file.path).map_err(|source| UnpackError::Open {
+            package: package(),
+            path: file.path.clone(),
+            source,
+        })?;
+        let mut deb = Deb::open(BufReader::with_capacity(1 << 16, reader))
+            .map_err(|source| UnpackError::Archive { package: package(), source })?;
+        let control = std::mem::take(&mut deb.control);
+        let listed: BTreeSet<String> = dpkg::conffiles(&control).into_iter().collect();
+        let index = self.packages.len();
+        let (mut paths, mut conffiles) = (Vec::new(), BTreeMap::new());
+        deb.entries(|entry, content| {
+            paths.push(entry.path.clone());
+            let is_conffile = listed.contains(&entry.path);
+            let (content, md5) = self.spool(&entry, content, is_conffile)?;
+            conffiles.extend(md5.map(|md5| (entry.path.clone(), md5)));
+            self.entries.push(UnpackedEntry { entry, package: index, content });
+            Ok(())
+        })
+        .map_err(|error| match error {
+            ReadError::Archive(source) => UnpackError::Archive { package: package(), source },
+            ReadError::Spool { path, source } => UnpackError::Spool { package: package(), path, source },
+        })?;
+        let installed = Installed::new(control, paths, conffiles)
+            .map_err(|source| UnpackError::Control { package: package(), source })?;
+        self.packages.push(installed);
+        Ok(())
+    }
+
+    /// Copies a file's content to the spool, and takes the MD5 of a configuration file.
+    fn spool(
+        &mut self,
+        entry: &Entry,
+        content: &mut dyn Read,
+        is_conffile: bool,
+    ) -> Result<(Content, Option<String>), ReadError> {
+        let EntryKind::File { size } = entry.kind else { return Ok((Content::Nothing, None)) };
+        let failed = |source| ReadError::Spool { path: entry.path.clone(), source };
+        let md5 = match is_conffile && size <= CONFFILE_LIMIT {
+            true => {
+                let mut bytes = Vec::new();
+                content.read_to_end(&mut bytes).map_err(failed)?;
+                self.spool.write_all(&bytes).map_err(failed)?;
+                Some(dpkg::md5(&bytes))
+            }
+            false => {
+                io::copy(content, &mut self.spool).map_err(failed)?;
+                None
+            }
+        };
+        let offset = self.length;
+        self.length += size;
+        Ok((Content::Spool { offset, length: size }, md5))
+    }
+
+    fn finish(self) -> Result<Unpacked, UnpackError> {
+        let Self { layout, spool, entries, packages, .. } = self;
+        let spool = spool.into_inner().map_err(|error| UnpackError::Spool {
+            package: packages.last().map(|last| last.name.clone()).unwrap_or_default(),
+            path: "the last of its files".into(),
+            source: error.into_error(),
+        })?;
+        let entries = follow_links(entries, layout, &packages)?;
+        let entries = merge(entries, &packages)?;
+        let entries = order_hardlinks(entries, &packages)?;
+        Ok(Unpacked { entries: entries.into_values().collect(), packages, spool })
+    }
+}
+
+/// Moves every entry to where it ends up when the links on its path are followed, as dpkg's writing does.
+fn follow_links(
+    mut entries: Vec<UnpackedEntry>,
+    layout: UsrLayout,
+    packages: &[Installed],
+) -> Result<Vec<UnpackedEntry>, UnpackError> {
+    let links: BTreeMap<String, String> = entries
+        .iter()
+        .filter_map(|UnpackedEntry { entry, .. }| match &entry.kind {
+            EntryKind::Symlink { target } => Some((entry.path.clone(), target.clone())),
+            _ => None,
+        })
+        .collect();
+    let link = |path: &str| layout.link(path).or_else(|| links.get(path).cloned());
+    for UnpackedEntry { entry, package, .. } in &mut entries {
+        let circle =
+            || UnpackError::Link { package: packages[*package].name.clone(), path: entry.path.clone() };
+        let mut path = follow(&entry.path, &link).ok_or_else(circle)?;
+        if entry.kind == EntryKind::Directory {
+            path = layout.place(&path);
+        }
+        if let EntryKind::Hardlink { target } = &mut entry.kind {
+            *target = follow(target, &link).ok_or_else(circle)?;
+        }
+        entry.path = path;
+    }
+    Ok(entries)
+}
+
+/// Resolves the links in the directories of `path`, within the root. `None` when they form a circle.
+fn follow(path: &str, link: &impl Fn(&str) -> Option<String>) -> Option<String> {
+    const MOST_LINKS: usize = 40;
+    let mut rest: Vec<String> = path.rsplit('/').map(str::to_owned).collect();
+    let (mut done, mut followed) = (String::new(), 0);
+    while let Some(part) = rest.pop() {
+        match part.as_str() {
+            "" | "." => continue,
+            ".." => {
+                done.truncate(done.rfind('/').unwrap_or(0));
+                continue;
+            }
+            _ => {}
+        }
+        let parent = done.len();
+        if !done.is_empty() {
+            done.push('/');
+        }
+        done.push_str(&part);
+        if let Some(target) = link(&done).filter(|_| !rest.is_empty()) {
+            followed += 1;
+            if followed > MOST_LINKS {
+                return None;
+            }
+            // The top directories of a merged /usr are links relative to the root, where they stand.
+            done.truncate(if target.starts_with('/') { 0 } else { parent });
+            rest.extend(target.rsplit('/').map(str::to_owned));
+        }
+    }
+    Some(done)
+}
+
+/// The entries by path, each path once.
+fn merge(
+    entries: Vec<UnpackedEntry>,
+    packages: &[Installed],
+) -> Result<BTreeMap<String, UnpackedEntry>, UnpackError> {
+    let mut merged: BTreeMap<String, UnpackedEntry> = BTreeMap::new();
+    for entry in entries {
+        match merged.get(&entry.entry.path) {
+            Some(before) if !supersedes(&entry, before, packages)? => {}
+            _ => drop(merged.insert(entry.entry.path.clone(), entry)),
+        }
+    }
+    for (path, entry) in &merged {
+        let ancestors = path.match_indices('/').filter_map(|(end, _)| merged.get(&path[..end]));
+        for ancestor in ancestors.filter(|ancestor| ancestor.entry.kind != EntryKind::Directory) {
+            return Err(collision(ancestor, entry, packages));
+        }
+    }
+    Ok(merged)
+}
+
+/// Whether `later` takes the place of `before`, at the same path.
+fn supersedes(
+    later: &UnpackedEntry,
+    before: &UnpackedEntry,
+    packages: &[Installed],
+) -> Result<bool, UnpackError> {
+    use EntryKind::{Directory, File, Symlink};
+    match (&before.entry.kind, &later.entry.kind) {
+        (Directory | Symlink { .. }, Directory) => Ok(false),
+        (Directory, Symlink { .. }) => Ok(true),
+        // Both spellings of a path of a merged /usr, one a link to the other.
+        (File { .. }, Symlink { .. }) if before.package == later.package => Ok(false),
+        (Symlink { .. }, File { .. }) if before.package == later.package => Ok(true),
+        _ if replaces(&packages[later.package], &packages[before.package]) => Ok(true),
+        _ if replaces(&packages[before.package], &packages[later.package]) => Ok(false),
+        _ => Err(collision(before, later, packages)),
+    }
+}
+
+fn collision(first: &UnpackedEntry, second: &UnpackedEntry, packages: &[Installed]) -> UnpackError {
+    let name = |entry: &UnpackedEntry| packages[entry.package].name.clone();
+    UnpackError::Collision { path: first.entry.path.clone(), first: name(first), second: name(second) }
+}
+
+/// Whether `package` says that it takes over files of `other`.
+///
+/// <https://www.debian.org/doc/debian-policy/ch-relationships.html#overwriting-files-in-other-packages>
+fn replaces(package: &Installed, other: &Installed) -> bool {
+    let control = package.control.text("control").unwrap_or_default();
+    let Ok(fields) = deb822::paragraph(&control) else { return false };
+    let relations = relation::parse_list(fields.get("Replaces").unwrap_or("")).unwrap_or_default();
+    let version = other.version.parse().ok();
+    relations.iter().any(|relation| {
+        relation.name == other.name && version.as_ref().is_some_and(|version| relation.admits(version))
+    })
+}
+
+/// Makes the first path of every file the file, and its other names links to it.
+fn order_hardlinks(
+    mut entries: BTreeMap<String, UnpackedEntry>,
+    packages: &[Installed],
+) -> Result<BTreeMap<String, UnpackedEntry>, UnpackError> {
+    let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, entry) in &entries {
+        if let EntryKind::Hardlink { target } = &entry.entry.kind {
+            let file = linked_file(&entries, entry, target).ok_or_else(|| UnpackError::HardlinkTarget {
+                package: packages[entry.package].name.clone(),
+                path: path.clone(),
+                target: target.clone(),
+            })?;
+            groups.entry(file.to_owned()).or_default().insert(path.clone());
+        }
+    }
+    for (file, mut names) in groups {
+        let Some(UnpackedEntry { entry, content, .. }) = entries.get(&file).cloned() else { continue };
+        names.insert(file);
+        let mut names = names.into_iter();
+        let Some(first) = names.next() else { continue };
+        let link = EntryKind::Hardlink { target: first.clone() };
+        let rest = names.map(|name| (name, link.clone(), Content::Nothing));
+        for (name, kind, content) in std::iter::once((first, entry.kind, content)).chain(rest) {
+            if let Some(member) = entries.get_mut(&name) {
+                member.entry.kind = kind;
+                member.content = content;
+            }
+        }
+    }
+    Ok(entries)
+}
+
+/// The file of the same package that a hard link leads to, maybe through another.
+fn linked_file<'a>(
+    entries: &'a BTreeMap<String, UnpackedEntry>,
+    from: &UnpackedEntry,
+    target: &str,
+) -> Option<&'a str> {
+    let mut target = target;
+    for _ in 0..=entries.len().min(1000) {
+        let (path, entry) =
+            entries.get_key_value(target).filter(|(_, entry)| entry.package == from.package)?;
+        match &entry.entry.kind {
+            EntryKind::File { .. } => return Some(path),
+            EntryKind::Hardlink { target: next } => target = next,
+            _ => return None,
+        }
+    }
+    None
+}
