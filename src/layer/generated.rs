@@ -6,8 +6,7 @@ use super::facts::{Facts, Interest};
 use super::writer::{LayerWriter, WriteError, Written};
 use crate::elf::ld_so_conf::{self, LdSoConfError};
 use crate::elf::{CacheError, Ldconfig};
-use crate::oci::{Entry, EntryKind};
-use crate::plan::Generated;
+use crate::oci::{Entry, EntryKind, Generated};
 use crate::store::Store;
 
 /// Why the loader's cache could not be made.
@@ -24,7 +23,7 @@ pub fn write(files: &[Generated], store: &Store) -> Result<Written, WriteError> 
     let mut writer = LayerWriter::new(store)?;
     for file in files {
         match file.entry.kind {
-            EntryKind::File { .. } => writer.file(&file.entry, || Ok(file.content.as_slice()))?,
+            EntryKind::File { .. } => writer.file(&file.entry, || Ok(file.bytes.as_slice()))?,
             _ => writer.entry(&file.entry)?,
         }
     }
@@ -57,11 +56,11 @@ pub fn loader_cache(
         .iter()
         .map(|link| Generated {
             entry: entry(&link.path, 0o777, EntryKind::Symlink { target: link.target.clone() }),
-            content: Vec::new(),
+            bytes: Vec::new(),
         })
         .collect();
     let kind = EntryKind::File { size: cache.len() as u64 };
-    added.push(Generated { entry: entry("etc/ld.so.cache", 0o644, kind), content: cache });
+    added.push(Generated { entry: entry("etc/ld.so.cache", 0o644, kind), bytes: cache });
     Ok(added)
 }
 
@@ -81,7 +80,7 @@ impl Facts {
         for file in files {
             facts.note(&file.entry);
             if Interest::of(&file.entry.path) == Interest::Text {
-                facts.note_text(&file.entry.path, &file.content);
+                facts.note_text(&file.entry.path, &file.bytes);
             }
         }
         facts

@@ -34,3 +34,11 @@ pub enum EntryKind {
         target: String,
     },
 }
+
+/// An entry whose content is at hand, because imgforge made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generated {
+    pub entry: Entry,
+    /// Empty for anything but a regular file.
+    pub bytes: Vec<u8>,
+}

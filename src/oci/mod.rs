@@ -8,4 +8,4 @@ pub mod image;
 pub mod tar;
 
 pub use digest::{Digest, DigestError, Hasher};
-pub use entry::{Entry, EntryKind};
+pub use entry::{Entry, EntryKind, Generated};

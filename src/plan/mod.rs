@@ -12,7 +12,7 @@ use crate::oci::Digest;
 use crate::pypa::scheme::InstallScheme;
 use crate::resolve::{Distribution, Resolution, Role};
 
-pub use system::{Generated, SystemChoices, system_files};
+pub use system::{SystemChoices, system_files};
 
 /// A wheel that unpacks to this many bytes or more gets a layer of its own, budget permitting.
 const LARGE: u64 = 64 << 20;
@@ -68,7 +68,7 @@ pub fn wheel_layers(
     resolution: &Resolution,
     wheels: &Wheels,
     scheme: &InstallScheme,
-    budget: usize,
+    limits: &Limits,
 ) -> Vec<WheelLayer> {
     let mut alone: Vec<(Rank, WheelInstall)> = Vec::new();
     let mut small = Vec::new();
@@ -78,17 +78,27 @@ pub fn wheel_layers(
         let is_component = matches!(distribution.role, Role::Component { .. });
         match is_component || *size >= LARGE {
             true => alone.push((Rank { is_package: !is_component, size: *size }, install)),
-            false => small.push(install),
+            false => small.push((*size, install)),
         }
     }
-    let groups = MAX_GROUPS.min(budget.saturating_sub(alone.len()).max(1));
+    let groups = MAX_GROUPS.min(limits.budget.saturating_sub(alone.len()).max(1));
     alone.sort_by(|(a, _), (b, _)| b.size.cmp(&a.size));
-    let room = budget.saturating_sub(groups);
-    small.extend(alone.drain(room.min(alone.len())..).map(|(_, install)| install));
+    let room = limits.budget.saturating_sub(groups);
+    small.extend(alone.drain(room.min(alone.len())..).map(|(rank, install)| (rank.size, install)));
     alone.sort_by(|(a, x), (b, y)| (a.is_package, &x.distribution).cmp(&(b.is_package, &y.distribution)));
     let layer = |wheels: Vec<WheelInstall>| WheelLayer { scheme: scheme.clone(), wheels };
     let alone = alone.into_iter().map(|(_, install)| layer(vec![install]));
-    alone.chain(grouped(small, groups).into_iter().map(layer)).collect()
+    let spare = limits.budget.saturating_sub(alone.len() + groups);
+    alone.chain(grouped(small, groups, spare, limits.max_size).into_iter().map(layer)).collect()
+}
+
+/// What a recipe says of its layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most layers of wheels.
+    pub budget: usize,
+    /// The unpacked size in bytes from which on a group takes no further wheel, as far as the budget allows.
+    pub max_size: u64,
 }
 
 struct Rank {
@@ -109,13 +119,33 @@ fn wheel_install(resolution: &Resolution, distribution: &Distribution, wheel: Di
     }
 }
 
-fn grouped(mut small: Vec<WheelInstall>, groups: usize) -> Vec<Vec<WheelInstall>> {
-    small.sort_by(|a, b| a.distribution.cmp(&b.distribution));
-    let mut layers: BTreeMap<usize, Vec<WheelInstall>> = BTreeMap::new();
-    for install in small {
+/// Groups by name; a group that grows beyond `max_size` is cut into several while there are `spare` layers.
+fn grouped(
+    mut small: Vec<(u64, WheelInstall)>,
+    groups: usize,
+    mut spare: usize,
+    max_size: u64,
+) -> Vec<Vec<WheelInstall>> {
+    small.sort_by(|(_, a), (_, b)| a.distribution.cmp(&b.distribution));
+    let mut by_group: BTreeMap<usize, Vec<(u64, WheelInstall)>> = BTreeMap::new();
+    for (size, install) in small {
         let hash = Digest::of(&install.distribution);
-        let group = usize::from(hash.bytes()[0]) % groups;
-        layers.entry(group).or_default().push(install);
+        by_group.entry(usize::from(hash.bytes()[0]) % groups).or_default().push((size, install));
     }
-    layers.into_values().collect()
+    let mut layers = Vec::new();
+    for group in by_group.into_values() {
+        let mut layer: Vec<WheelInstall> = Vec::new();
+        let mut filled = 0;
+        for (size, install) in group {
+            if filled >= max_size && spare > 0 {
+                layers.push(std::mem::take(&mut layer));
+                filled = 0;
+                spare -= 1;
+            }
+            filled += size;
+            layer.push(install);
+        }
+        layers.push(layer);
+    }
+    layers
 }

@@ -1,16 +1,8 @@
 //! The files that make the parts one system: the toolkit's links, the loader's configuration, pip's marker.
 
 use crate::cuda::Toolkit;
-use crate::oci::{Entry, EntryKind};
+use crate::oci::{Entry, EntryKind, Generated};
 use crate::resolve::{Resolution, Role};
-
-/// A file made by imgforge.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Generated {
-    pub entry: Entry,
-    /// Empty for anything but a regular file.
-    pub content: Vec<u8>,
-}
 
 /// What is decided outside the resolution.
 pub struct SystemChoices<'a> {
@@ -96,16 +88,16 @@ impl Maker {
     }
 
     fn directory(&self, path: &str) -> Generated {
-        Generated { entry: self.entry(path, 0o755, EntryKind::Directory), content: Vec::new() }
+        Generated { entry: self.entry(path, 0o755, EntryKind::Directory), bytes: Vec::new() }
     }
 
     fn link(&self, path: &str, target: &str) -> Generated {
         let kind = EntryKind::Symlink { target: target.to_owned() };
-        Generated { entry: self.entry(path, 0o777, kind), content: Vec::new() }
+        Generated { entry: self.entry(path, 0o777, kind), bytes: Vec::new() }
     }
 
     fn file(&self, path: &str, content: String) -> Generated {
         let kind = EntryKind::File { size: content.len() as u64 };
-        Generated { entry: self.entry(path, 0o644, kind), content: content.into_bytes() }
+        Generated { entry: self.entry(path, 0o644, kind), bytes: content.into_bytes() }
     }
 }

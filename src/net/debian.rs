@@ -1,0 +1,374 @@
+//! Debian archives: which mirror has a suite, and what the suite's signed release says.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use reqwest::StatusCode;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::http::{Download, Http, HttpError, redacted};
+use crate::debian::packages::{self, PackagesError};
+use crate::debian::release::{Release, ReleaseError};
+use crate::debian::signature::{self, Keyring, SignatureError};
+use crate::debian::sources::{self, SignedBy, Source, SourcesError};
+use crate::oci::Digest;
+use crate::store::{Store, StoreError};
+
+/// The variable that names the mirror of suites whose description names none.
+pub const MIRROR_VARIABLE: &str = "IMGFORGE_DEBIAN_MIRROR";
+/// The largest InRelease file of a real archive has 300 kB.
+const MAX_RELEASE: u64 = 16 << 20;
+/// The largest Packages index of a real component has 60 MB.
+const MAX_INDEX: u64 = 512 << 20;
+
+/// What the machine knows of Debian archives.
+#[derive(Debug, Clone, Default)]
+pub struct Machine {
+    /// The mirror that [`MIRROR_VARIABLE`] names.
+    pub mirror: Option<Url>,
+    /// apt's sources.
+    pub sources: Vec<Source>,
+    /// The keyrings of archives, wherever Debian and Ubuntu keep them.
+    pub keyrings: Vec<PathBuf>,
+}
+
+/// A suite to open.
+#[derive(Debug, Clone)]
+pub struct SuiteRequest<'a> {
+    pub name: &'a str,
+    /// The mirror that the description names.
+    pub mirror: Option<&'a Url>,
+    /// The keyrings that the description names; when empty, the machine's.
+    pub signed_by: Vec<PathBuf>,
+    pub components: &'a [String],
+    /// `amd64`
+    pub architecture: &'a str,
+}
+
+/// A suite whose release was verified and whose indexes are in the store.
+#[derive(Debug, Clone)]
+pub struct Suite {
+    pub name: String,
+    /// The archive's root.
+    pub mirror: Url,
+    pub release: Release,
+    /// The keyring files that were trusted.
+    pub keyrings: Vec<PathBuf>,
+    pub indexes: Vec<IndexBlob>,
+}
+
+/// A Packages index in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexBlob {
+    /// Its path in the archive, whose extension says how it is compressed.
+    pub path: String,
+    pub digest: Digest,
+}
+
+/// Why a suite could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    #[error("no mirror is known for Debian suite `{suite}`")]
+    NoMirror { suite: String },
+    #[error("none of the mirrors has suite `{suite}`: {tried}")]
+    NotFound { suite: String, tried: String },
+    #[error("`{value}` in {MIRROR_VARIABLE} is not a URL")]
+    Mirror { value: String, source: url::ParseError },
+    #[error("suite `{suite}` at `{mirror}` cannot be trusted")]
+    Untrusted { suite: String, mirror: String, source: SignatureError },
+    #[error("there is no keyring to verify suite `{suite}` with")]
+    NoKeyring { suite: String },
+    #[error("could not read keyring `{path}`")]
+    Keyring { path: PathBuf, source: io::Error },
+    #[error("the release of suite `{suite}` cannot be used")]
+    Release { suite: String, source: ReleaseError },
+    #[error("`{mirror}` calls itself `{found}` where suite `{suite}` was asked for")]
+    OtherSuite { suite: String, found: String, mirror: String },
+    #[error("suite `{suite}` has no component `{component}` for {architecture}")]
+    NoComponent { suite: String, component: String, architecture: String, offered: Vec<String> },
+    #[error("could not read apt's sources in `{path}`")]
+    Sources { path: PathBuf, source: SourcesError },
+    #[error("could not read the index `{path}`")]
+    Index { path: String, source: PackagesError },
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ArchiveError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoMirror { .. } | Self::NotFound { .. } => format!(
+                "name one: set {MIRROR_VARIABLE} to the root of an archive, or write `mirror:` into the base's description"
+            ),
+            Self::Mirror { .. } => "write it as http://HOST/debian".into(),
+            Self::Untrusted { source, .. } => return source.hint(),
+            Self::NoKeyring { .. } | Self::Keyring { .. } => {
+                "install the archive's keyring package (debian-archive-keyring), or name a keyring file in `signed-by`".into()
+            }
+            Self::Release { source, .. } => return source.hint(),
+            Self::OtherSuite { .. } => "check the suite's name and the mirror's address".into(),
+            Self::NoComponent { offered, .. } => format!("it has {}", offered.join(", ")),
+            Self::Sources { source, .. } => return source.hint(),
+            Self::Index { source, .. } => return source.hint(),
+            Self::Http(error) => return error.hint(),
+            Self::Store(error) => return error.hint(),
+        })
+    }
+}
+
+impl Machine {
+    /// Reads the environment, apt's sources and the installed keyrings of this machine.
+    pub fn read() -> Result<Self, ArchiveError> {
+        let value = std::env::var(MIRROR_VARIABLE).ok().filter(|value| !value.is_empty());
+        let mirror = value.map(|value| directory_url(&value).map_err(|source| ArchiveError::Mirror { value, source }));
+        Ok(Self { mirror: mirror.transpose()?, sources: read_sources(Path::new("/etc/apt"))?, keyrings: keyrings() })
+    }
+
+    /// The mirrors to try for `suite`, best first.
+    fn mirrors(&self, request: &SuiteRequest<'_>) -> Vec<Url> {
+        if let Some(mirror) = request.mirror {
+            return directory_url(mirror.as_str()).into_iter().collect();
+        }
+        if let Some(mirror) = &self.mirror {
+            return beside_security(mirror, request.name);
+        }
+        let named = sources::find(&self.sources, request.name).into_iter();
+        let others = self.sources.iter().filter(|source| source.enabled);
+        let mut seen = BTreeSet::new();
+        named
+            .chain(others)
+            .flat_map(|source| &source.uris)
+            .filter_map(|uri| directory_url(uri).ok())
+            .filter(|url| matches!(url.scheme(), "http" | "https") && seen.insert(url.clone()))
+            .collect()
+    }
+
+    /// The keyrings that may sign what `request` asks for.
+    fn keyrings(&self, request: &SuiteRequest<'_>) -> Vec<PathBuf> {
+        if !request.signed_by.is_empty() {
+            return request.signed_by.clone();
+        }
+        let of_sources = sources::find(&self.sources, request.name).into_iter().filter_map(|source| match &source.signed_by {
+            Some(SignedBy::Names(names)) => Some(names),
+            _ => None,
+        });
+        let named = of_sources.flatten().filter(|name| name.starts_with('/')).map(PathBuf::from);
+        let mut seen = BTreeSet::new();
+        named.chain(self.keyrings.iter().cloned()).filter(|path| path.exists() && seen.insert(path.clone())).collect()
+    }
+}
+
+/// An archive's security suites usually lie beside it: `/debian-security` beside `/debian`.
+fn beside_security(mirror: &Url, suite: &str) -> Vec<Url> {
+    let security = suite.ends_with("-security").then(|| format!("{}-security/", mirror.as_str().trim_end_matches('/')));
+    let security = security.and_then(|url| Url::parse(&url).ok());
+    security.into_iter().chain([mirror.clone()]).collect()
+}
+
+fn directory_url(text: &str) -> Result<Url, url::ParseError> {
+    Url::parse(&format!("{}/", text.trim_end_matches('/')))
+}
+
+fn read_sources(apt: &Path) -> Result<Vec<Source>, ArchiveError> {
+    let mut files = vec![apt.join("sources.list")];
+    let mut parts: Vec<PathBuf> =
+        fs::read_dir(apt.join("sources.list.d")).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    parts.sort();
+    files.extend(parts);
+    let mut found = Vec::new();
+    for path in files {
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let parsed = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("sources") => sources::parse_sources(&text),
+            Some("list") => sources::parse_list(&text),
+            _ => continue,
+        };
+        found.extend(parsed.map_err(|source| ArchiveError::Sources { path, source })?);
+    }
+    Ok(found)
+}
+
+fn keyrings() -> Vec<PathBuf> {
+    let known = ["debian-archive-keyring.gpg", "debian-archive-keyring.pgp", "ubuntu-archive-keyring.gpg"];
+    let shared = known.iter().map(|name| Path::new("/usr/share/keyrings").join(name));
+    let mut trusted: Vec<PathBuf> =
+        fs::read_dir("/etc/apt/trusted.gpg.d").into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    trusted.sort();
+    let is_keyring = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "gpg" || extension == "asc");
+    shared.chain(trusted.into_iter().filter(is_keyring)).filter(|path| path.exists()).collect()
+}
+
+/// Opens a suite: finds its mirror, verifies its release, and brings its indexes into the store.
+pub fn open_suite(
+    request: &SuiteRequest<'_>,
+    machine: &Machine,
+    http: &Http,
+    store: &Store,
+    now: u64,
+) -> Result<Suite, ArchiveError> {
+    let suite = request.name.to_owned();
+    let mirrors = machine.mirrors(request);
+    if mirrors.is_empty() {
+        return Err(ArchiveError::NoMirror { suite });
+    }
+    let paths = machine.keyrings(request);
+    let keyrings = read_keyrings(&paths, &suite)?;
+    let (mirror, inrelease) = fetch_release(&mirrors, &suite, http, store)?;
+    let signed = signature::verify(&inrelease, &keyrings, now)
+        .map_err(|source| ArchiveError::Untrusted { suite: suite.clone(), mirror: redacted(&mirror), source })?;
+    let unusable = |source| ArchiveError::Release { suite: suite.clone(), source };
+    let release = Release::parse(&signed.text).map_err(unusable)?;
+    if !http.is_offline() {
+        release.check_valid_until(now).map_err(unusable)?;
+    }
+    check_name(&release, &suite, &mirror)?;
+    let mut indexes = Vec::new();
+    for component in request.components {
+        indexes.push(fetch_index(request, component, &release, &mirror, http, store)?);
+    }
+    Ok(Suite { name: suite, mirror, release, keyrings: paths, indexes })
+}
+
+impl IndexBlob {
+    /// The index's text.
+    pub fn text(&self, store: &Store) -> Result<String, ArchiveError> {
+        let file = store.open_blob(&self.digest)?;
+        packages::read_text(&self.path, file, MAX_INDEX)
+            .map_err(|source| ArchiveError::Index { path: self.path.clone(), source })
+    }
+}
+
+fn read_keyrings(paths: &[PathBuf], suite: &str) -> Result<Vec<Keyring>, ArchiveError> {
+    if paths.is_empty() {
+        return Err(ArchiveError::NoKeyring { suite: suite.to_owned() });
+    }
+    paths
+        .iter()
+        .map(|path| {
+            let bytes = fs::read(path).map_err(|source| ArchiveError::Keyring { path: path.clone(), source })?;
+            let name = path.display().to_string();
+            Keyring::parse(&name, &bytes).map_err(|source| ArchiveError::Untrusted {
+                suite: suite.to_owned(),
+                mirror: name,
+                source,
+            })
+        })
+        .collect()
+}
+
+/// The record of a release that was fetched before, for builds without a network.
+#[derive(Serialize, Deserialize)]
+struct Fetched {
+    mirror: Url,
+    inrelease: Digest,
+}
+
+/// The InRelease file of the first mirror that has the suite. What was fetched is remembered for offline builds.
+fn fetch_release(
+    mirrors: &[Url],
+    suite: &str,
+    http: &Http,
+    store: &Store,
+) -> Result<(Url, Vec<u8>), ArchiveError> {
+    const RECORD: &str = "debian-release";
+    let key = Digest::of(format!("{suite}\n{mirrors:?}"));
+    if http.is_offline()
+        && let Some(fetched) = store.record::<Fetched>(RECORD, &key)
+    {
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut store.open_blob(&fetched.inrelease)?, &mut bytes)
+            .map_err(|source| HttpError::Write { path: store.blob_path(&fetched.inrelease), source })?;
+        return Ok((fetched.mirror, bytes));
+    }
+    for mirror in mirrors {
+        let Ok(url) = mirror.join(&format!("dists/{suite}/InRelease")) else { continue };
+        let answer = http.get(&url, &[], MAX_RELEASE)?;
+        if answer.status.is_success() {
+            let inrelease = store.put_blob(&answer.body)?;
+            store.put_record(RECORD, &key, &Fetched { mirror: mirror.clone(), inrelease })?;
+            return Ok((mirror.clone(), answer.body));
+        }
+        if answer.status != StatusCode::NOT_FOUND && mirrors.len() == 1 {
+            return Err(HttpError::Status { url: redacted(&url), status: answer.status }.into());
+        }
+    }
+    let tried = mirrors.iter().map(redacted).collect::<Vec<_>>().join(", ");
+    Err(ArchiveError::NotFound { suite: suite.to_owned(), tried })
+}
+
+/// A mirror must not serve another suite, however well signed, under this one's name.
+fn check_name(release: &Release, suite: &str, mirror: &Url) -> Result<(), ArchiveError> {
+    let plain = |name: &str| name.trim_end_matches("/updates").replace('/', "-");
+    let names = [release.suite.as_deref(), release.codename.as_deref()];
+    match names.iter().flatten().any(|name| plain(name) == plain(suite)) {
+        true => Ok(()),
+        false => Err(ArchiveError::OtherSuite {
+            suite: suite.to_owned(),
+            found: release.name().to_owned(),
+            mirror: redacted(mirror),
+        }),
+    }
+}
+
+fn fetch_index(
+    request: &SuiteRequest<'_>,
+    component: &str,
+    release: &Release,
+    mirror: &Url,
+    http: &Http,
+    store: &Store,
+) -> Result<IndexBlob, ArchiveError> {
+    let missing = || ArchiveError::NoComponent {
+        suite: request.name.to_owned(),
+        component: component.to_owned(),
+        architecture: request.architecture.to_owned(),
+        offered: release.components.clone(),
+    };
+    let (path, file) = release.packages_index(component, request.architecture).ok_or_else(missing)?;
+    let location = format!("dists/{}/{}", request.name, release.location(&path, &file));
+    let download = Download {
+        url: mirror.join(&location).map_err(|_| missing())?,
+        name: format!("{} {path}", request.name),
+        digest: file.digest,
+        size: Some(file.size),
+    };
+    http.download(store, &download, &|_| ())?;
+    Ok(IndexBlob { path, digest: file.digest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(name: &str) -> SuiteRequest<'_> {
+        SuiteRequest { name, mirror: None, signed_by: Vec::new(), components: &[], architecture: "amd64" }
+    }
+
+    fn check(machine: &Machine, suite: &str, expected: &[&str]) {
+        let mirrors: Vec<String> = machine.mirrors(&request(suite)).iter().map(Url::to_string).collect();
+        assert_eq!(mirrors, expected);
+    }
+
+    #[test]
+    fn the_environment_comes_before_apts_sources() {
+        let mirror = directory_url("http://mirror.test/debian").ok();
+        let machine = Machine { mirror, ..Machine::default() };
+        check(&machine, "trixie", &["http://mirror.test/debian/"]);
+        check(&machine, "trixie-security", &["http://mirror.test/debian-security/", "http://mirror.test/debian/"]);
+    }
+
+    #[test]
+    fn apts_source_of_the_suite_comes_first() {
+        let list = "deb http://a.test/debian bookworm main\ndeb http://b.test/security bookworm-security main\n";
+        let machine = Machine { sources: sources::parse_list(list).unwrap(), ..Machine::default() };
+        check(&machine, "bookworm-security", &["http://b.test/security/", "http://a.test/debian/"]);
+        check(&machine, "trixie", &["http://a.test/debian/", "http://b.test/security/"]);
+        check(&Machine::default(), "trixie", &[]);
+    }
+}

@@ -1,0 +1,209 @@
+//! Reads what the user wrote: the recipe, the requirements files it names, and the base's description.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use url::Url;
+use uv_normalize::PackageName;
+
+use crate::oci::Digest;
+use crate::pypa::metadata::Requirement;
+use crate::recipe::requirements::{self, RequirementsFile};
+use crate::recipe::{BaseDescription, BaseRef, Diagnostics, ImageName, Recipe};
+use crate::resolve::solve::Root;
+
+/// Everything the user wrote.
+#[derive(Debug)]
+pub struct Inputs {
+    pub recipe: Recipe,
+    /// The recipe's, else its file's.
+    pub name: String,
+    /// Where relative paths of the recipe begin.
+    pub directory: PathBuf,
+    pub base: BaseDescription,
+    /// Where relative paths of the base's description begin.
+    pub base_directory: PathBuf,
+    pub roots: Vec<Root>,
+    pub constraints: Vec<Requirement>,
+    /// The only archives that requirements files allow, by distribution.
+    pub hashes: BTreeMap<PackageName, BTreeSet<Digest>>,
+    /// The index that a requirements file names instead of the default one.
+    pub index_url: Option<Url>,
+    /// The indexes that requirements files name beside the default one.
+    pub extra_index_urls: Vec<Url>,
+}
+
+/// Why the inputs cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    #[error("could not read `{path}`")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} has problems", problems.problems().first().map_or("the input", |problem| &problem.file))]
+    Diagnostics { problems: Diagnostics },
+    #[error("`{name}` is not a name for an image")]
+    Name { name: String },
+    #[error("there is no base `{name}`: no `images/{name}.yaml` at or above `{directory}`")]
+    UnknownBase { name: String, directory: PathBuf, known: Vec<String> },
+    #[error("a base from {kind} is not built yet: `{base}`")]
+    BaseKind { kind: &'static str, base: String },
+    #[error("`{path}` includes itself")]
+    Circle { path: PathBuf },
+}
+
+impl InputError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Read { .. } => "check the path; paths in a recipe are relative to the recipe".into(),
+            Self::Diagnostics { .. } => return None,
+            Self::Name { .. } => "add `name:` to the recipe: lowercase letters, digits and separators".into(),
+            Self::UnknownBase { known, .. } => {
+                format!("write such a file, describe the base inline, or use one of: {}", known.join(", "))
+            }
+            Self::BaseKind { .. } => "describe a base of Debian packages: `suites:` and `packages:`".into(),
+            Self::Circle { .. } => "remove the line that includes the file".into(),
+        })
+    }
+}
+
+/// Descriptions of bases that come with the program, so that it needs no checkout.
+const BUILT_IN: [(&str, &str); 1] =
+    [("debian-bookworm", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/images/debian-bookworm.yaml")))];
+
+impl Inputs {
+    /// Reads the recipe at `path` and what it names.
+    pub fn read(path: &Path) -> Result<Self, InputError> {
+        let recipe = Recipe::parse(&read(path)?, &path.display().to_string()).map_err(diagnostics)?;
+        let directory = parent(path);
+        let (base, base_directory) = base_description(&recipe, &directory)?;
+        let roots = recipe.roots().map(|requirement| Root { requirement, source: "the recipe".into() }).collect();
+        let mut inputs = Self {
+            name: image_name(&recipe, path)?,
+            roots,
+            constraints: Vec::new(),
+            hashes: BTreeMap::new(),
+            index_url: None,
+            extra_index_urls: Vec::new(),
+            base,
+            base_directory,
+            directory,
+            recipe,
+        };
+        let files: Vec<PathBuf> =
+            inputs.recipe.requirements.iter().map(|file| inputs.directory.join(&file.value)).collect();
+        for file in files {
+            inputs.read_requirements(&file, &mut Vec::new())?;
+        }
+        let files: Vec<PathBuf> =
+            inputs.recipe.constraints.iter().map(|file| inputs.directory.join(&file.value)).collect();
+        for file in files {
+            inputs.read_constraints(&file, &mut Vec::new())?;
+        }
+        Ok(inputs)
+    }
+
+    fn read_requirements(&mut self, path: &Path, above: &mut Vec<PathBuf>) -> Result<(), InputError> {
+        let file = self.read_file(path, above)?;
+        for requirement in file.requirements {
+            self.note_hashes(&requirement.requirement.name, requirement.hashes);
+            self.roots.push(Root {
+                requirement: requirement.requirement.value,
+                source: path.display().to_string(),
+            });
+        }
+        let directory = parent(path);
+        above.push(path.to_owned());
+        for include in &file.includes {
+            self.read_requirements(&directory.join(&include.value), above)?;
+        }
+        for constraints in &file.constraints {
+            self.read_constraints(&directory.join(&constraints.value), above)?;
+        }
+        above.pop();
+        self.index_url = file.index_url.map(|url| url.value).or(self.index_url.take());
+        self.extra_index_urls.extend(file.extra_index_urls.into_iter().map(|url| url.value));
+        Ok(())
+    }
+
+    fn read_constraints(&mut self, path: &Path, above: &mut Vec<PathBuf>) -> Result<(), InputError> {
+        let file = self.read_file(path, above)?;
+        for requirement in file.requirements {
+            self.note_hashes(&requirement.requirement.name, requirement.hashes);
+            self.constraints.push(requirement.requirement.value);
+        }
+        above.push(path.to_owned());
+        for include in file.includes.iter().chain(&file.constraints) {
+            self.read_constraints(&parent(path).join(&include.value), above)?;
+        }
+        above.pop();
+        Ok(())
+    }
+
+    fn read_file(&self, path: &Path, above: &[PathBuf]) -> Result<RequirementsFile, InputError> {
+        if above.iter().any(|including| including == path) {
+            return Err(InputError::Circle { path: path.to_owned() });
+        }
+        requirements::parse(&read(path)?, &path.display().to_string()).map_err(diagnostics)
+    }
+
+    fn note_hashes(&mut self, name: &PackageName, hashes: Vec<Digest>) {
+        if !hashes.is_empty() {
+            self.hashes.entry(name.clone()).or_default().extend(hashes);
+        }
+    }
+}
+
+fn base_description(recipe: &Recipe, directory: &Path) -> Result<(BaseDescription, PathBuf), InputError> {
+    let name = match &recipe.base.value {
+        BaseRef::Inline(description) => return Ok((description.clone(), directory.to_owned())),
+        BaseRef::Image(image) => {
+            return Err(InputError::BaseKind { kind: "an image", base: image.clone() });
+        }
+        BaseRef::Named(name) => name,
+    };
+    let file = format!("images/{name}.yaml");
+    let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    if let Some(path) = absolute.ancestors().map(|above| above.join(&file)).find(|path| path.is_file()) {
+        let origin = path.display().to_string();
+        let description = BaseDescription::parse(&read(&path)?, &origin).map_err(diagnostics)?;
+        return Ok((description, parent(&path)));
+    }
+    match BUILT_IN.iter().find(|(known, _)| known == name) {
+        Some((_, text)) => {
+            let description = BaseDescription::parse(text, &file).map_err(diagnostics)?;
+            Ok((description, directory.to_owned()))
+        }
+        None => Err(InputError::UnknownBase {
+            name: name.clone(),
+            directory: directory.to_owned(),
+            known: BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        }),
+    }
+}
+
+/// The recipe's name, else its file's without the extension.
+fn image_name(recipe: &Recipe, path: &Path) -> Result<String, InputError> {
+    if let Some(name) = &recipe.name {
+        return Ok(name.as_str().to_owned());
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+    let name = ImageName::new(&stem).ok_or(InputError::Name { name: stem })?;
+    Ok(name.as_str().to_owned())
+}
+
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn read(path: &Path) -> Result<String, InputError> {
+    fs::read_to_string(path).map_err(|source| InputError::Read { path: path.to_owned(), source })
+}
+
+fn diagnostics(problems: Diagnostics) -> InputError {
+    InputError::Diagnostics { problems }
+}

@@ -1,0 +1,33 @@
+//! What a build tells while it runs.
+
+use std::fmt;
+
+/// Shows what is going on.
+pub trait Progress: Sync {
+    /// A stage of the build begins.
+    fn stage(&self, text: &str);
+
+    /// A task begins; it ends when the meter is dropped. `size` is in bytes.
+    fn start(&self, task: Task, name: &str, size: Option<u64>) -> Box<dyn Meter>;
+}
+
+/// Counts a task's bytes.
+pub trait Meter: Send + Sync {
+    fn add(&self, bytes: u64);
+}
+
+/// What takes time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    Download,
+    WriteLayer,
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Download => "downloading",
+            Self::WriteLayer => "writing",
+        })
+    }
+}
