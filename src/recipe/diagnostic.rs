@@ -131,7 +131,7 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// One problem in `source`.
+    /// One problem in `source`, whose spans parsing the same text gave.
     pub fn one(source: &Arc<Source>, problem: Problem) -> Self {
         let mut problems = Problems::default();
         problems.push(problem);
