@@ -7,7 +7,7 @@ use url::Url;
 
 use super::decode::{Complaint, Decode, Fields, parsed, refuse_duplicates, word};
 use super::diagnostic::{Diagnostics, Problem, Problems, quote};
-use super::image::HostPath;
+use super::image::{HostPath, paths};
 use super::parse_document;
 use super::reference::{check_image, check_reference, is_bare_name};
 use super::source::{Source, Spanned};
@@ -71,8 +71,7 @@ impl BaseDescription {
 
 impl Decode for BaseDescription {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        const WHAT: &str = "the description of a base";
-        let mut fields = Fields::open(node, WHAT, problems)?;
+        let mut fields = Fields::open(node, "the description of a base", problems)?;
         let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| fields.has(kind)).collect();
         let description = match kinds[..] {
             ["suite"] | ["suites"] => Debian::read(&mut fields, problems).map(Self::Debian),
@@ -80,17 +79,22 @@ impl Decode for BaseDescription {
             ["layout"] => read_path(&mut fields, "layout", problems).map(|path| Self::Layout { path }),
             ["archive"] => read_path(&mut fields, "archive", problems).map(|path| Self::Archive { path }),
             _ => {
-                let problem =
-                    Problem::error(fields.span(), format!("{WHAT} does not say of which kind it is"));
-                problems.push(problem.help(
-                    "give one of `suites` (Debian packages), `image` (a registry), `layout` and `archive` (a path)",
-                ));
+                problems.push(not_one_kind(&fields, &kinds));
                 return None;
             }
         };
         fields.finish(problems);
         description
     }
+}
+
+fn not_one_kind(fields: &Fields<'_>, kinds: &[&str]) -> Problem {
+    let message = match kinds {
+        [] => "the base does not say of which kind it is".to_owned(),
+        _ => format!("the base is of more than one kind: it has `{}`", kinds.join("` and `")),
+    };
+    let help = "give one of `suites` (Debian packages), `image` (a registry), `layout`, `archive` (a path)";
+    Problem::error(fields.span(), message).help(help)
 }
 
 fn read_registry(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<BaseDescription> {
@@ -150,7 +154,7 @@ impl Debian {
         let components: Option<Vec<Word>> = fields.get("components", problems);
         let architecture = fields.get("architecture", problems);
         let mirror = fields.get("mirror", problems);
-        let signed_by: Option<Vec<Spanned<String>>> = fields.get("signed-by", problems);
+        let signed_by = paths(fields, "signed-by", problems);
         let packages = fields.require("packages", "list what to install: `packages: [python3]`", problems);
         let essential = fields.get("essential", problems);
 
@@ -170,7 +174,7 @@ impl Debian {
             components: components.unwrap_or_else(|| vec!["main".to_owned()]),
             architecture: architecture.unwrap_or_default(),
             mirror,
-            signed_by: signed_by.unwrap_or_default(),
+            signed_by,
             packages,
             essential: essential.unwrap_or(true),
         })

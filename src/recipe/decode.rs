@@ -55,19 +55,13 @@ impl Complaint {
         problem
     }
 
-    /// The complaint about `text`, narrowed where the source holds `text` byte for byte from `start` on.
-    pub(super) fn at_text(mut self, span: Span, text: &str) -> Problem {
-        let written = span.end - span.start;
-        // A plain scalar is its text; a quoted one has a quote on either side and, mostly, no escapes.
-        let start = match written.checked_sub(text.len()) {
-            Some(0) => Some(span.start),
-            Some(2) => Some(span.start + 1),
-            _ => None,
-        };
-        let narrowed = start.zip(self.within.take()).map(|(start, within)| Span {
-            start: start + within.start.min(text.len()),
-            end: start + within.end.clamp(within.start.min(text.len()), text.len()),
-        });
+    /// The complaint about a text written at `span`, narrowed to the wrong bytes when `locate` finds them.
+    pub(super) fn narrowed(
+        mut self,
+        span: Span,
+        locate: impl FnOnce(Range<usize>) -> Option<Span>,
+    ) -> Problem {
+        let narrowed = self.within.take().and_then(locate);
         self.at(narrowed.unwrap_or(span))
     }
 }
@@ -94,7 +88,7 @@ pub(super) fn parsed<T>(
     match parse(text) {
         Ok(value) => Some(value),
         Err(complaint) => {
-            problems.push(complaint.at_text(node.span, text));
+            problems.push(complaint.narrowed(node.span, |within| node.verbatim(within)));
             None
         }
     }
@@ -110,7 +104,11 @@ pub(super) fn word<T: Copy>(
     parsed(node, what, problems, |text| {
         words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
             let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            Complaint::new(format!("{} is not {what}", quote(text))).help(did_you_mean(text, &known))
+            let help = match closest(text, &known) {
+                Some(close) => format!("did you mean `{close}`?"),
+                None => format!("write one of {}", listed(&known)),
+            };
+            Complaint::new(format!("{} is not {what}", quote(text))).help(help)
         })
     })
 }
@@ -138,13 +136,6 @@ pub(super) fn refuse_duplicates<T, K: Ord>(
     }
 }
 
-fn did_you_mean(given: &str, known: &[&str]) -> String {
-    match closest(given, known) {
-        Some(close) => format!("did you mean `{close}`?"),
-        None => format!("write one of {}", listed(known)),
-    }
-}
-
 fn listed(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
@@ -163,7 +154,8 @@ impl<'n> Fields<'n> {
         match &node.value {
             Value::Mapping(entries) => Some(Self { what, span: node.span, entries, known: Vec::new() }),
             _ => {
-                problems.push(unexpected(node, what).help("write `key: value` lines"));
+                let message = format!("{what} is a mapping, not {}", node.kind());
+                problems.push(Problem::error(node.span, message).help("write `key: value` lines"));
                 None
             }
         }
@@ -192,8 +184,9 @@ impl<'n> Fields<'n> {
         problems: &mut Problems,
     ) -> Option<T> {
         if !self.has(key) {
-            let start = self.key_span(key).unwrap_or(self.span);
-            let problem = Problem::error(start, format!("{} needs the key `{key}`", self.what));
+            let start = Span { start: self.span.start, end: self.span.start };
+            let span = self.key_span(key).unwrap_or(start);
+            let problem = Problem::error(span, format!("{} needs the key `{key}`", self.what));
             problems.push(problem.help(help));
         }
         self.get(key, problems)
@@ -203,7 +196,11 @@ impl<'n> Fields<'n> {
     pub(super) fn finish(self, problems: &mut Problems) {
         for (key, _) in self.entries.iter().filter(|(key, _)| !self.known.contains(&key.as_str())) {
             let message = format!("unknown key {} in {}", quote(key), self.what);
-            problems.push(Problem::error(key.span, message).help(did_you_mean(key, &self.known)));
+            let help = match closest(key, &self.known) {
+                Some(close) => format!("did you mean `{close}`?"),
+                None => format!("the keys here are {}", listed(&self.known)),
+            };
+            problems.push(Problem::error(key.span, message).help(help));
         }
     }
 
@@ -241,9 +238,11 @@ impl<T: Decode> Decode for Spanned<T> {
 impl<T: Decode> Decode for Vec<T> {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         let Value::Sequence(items) = &node.value else {
-            let problem = unexpected(node, "a list");
-            let help = "write a list: `[one, two]`, or a `- ` before each entry";
-            problems.push(problem.help(help));
+            let help = match &node.value {
+                Value::Scalar(text) => format!("write a list: `[{text:?}]`, or `- ` before each entry"),
+                _ => "write a list: `- ` before each entry".to_owned(),
+            };
+            problems.push(unexpected(node, "a list").help(help));
             return None;
         };
         Some(items.iter().filter_map(|item| T::decode(item, problems)).collect())

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
 use super::source::{Source, Span};
@@ -60,22 +60,22 @@ impl Problem {
     }
 
     fn locate(self, source: &Source) -> Diagnostic {
-        let label = |span, text| {
+        let label = |span, text: String| {
             let span = source.first_line(span);
             let (line, column) = source.position(span.start);
-            Label { span, line, column, text }
+            Label { span, line, column, text: printable(&text) }
         };
         let primary = label(self.span, self.label.unwrap_or_default());
         Diagnostic {
             severity: self.severity,
-            message: self.message,
-            file: source.origin().to_owned(),
+            message: printable(&self.message),
+            file: printable(source.origin()),
             span: primary.span,
             line: primary.line,
             column: primary.column,
             label: Some(primary.text).filter(|text| !text.is_empty()),
             related: self.related.map(|(span, text)| label(span, text)),
-            help: self.help,
+            help: self.help.as_deref().map(printable),
         }
     }
 }
@@ -94,7 +94,7 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// One sentence without a full stop.
     pub message: String,
-    /// The file's name as the user gave it.
+    /// The file's name as the user gave it, control characters escaped as in every text here.
     pub file: String,
     /// The bytes meant, within one line.
     pub span: Span,
@@ -131,7 +131,7 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// One problem in `source`.
+    /// One problem in `source`, whose spans parsing the same text gave.
     pub fn one(source: &Arc<Source>, problem: Problem) -> Self {
         let mut problems = Problems::default();
         problems.push(problem);
@@ -170,11 +170,12 @@ impl Diagnostics {
         let places = || std::iter::once(problem.span).chain(problem.related.iter().map(|other| other.span));
         let window = self.window(places());
         let range = |span: Span| span.start - window.start..span.end - window.start;
-        let related = problem.related.iter().map(|other| {
-            AnnotationKind::Context.span(range(other.span)).label(normalize_untrusted_str(&other.text))
-        });
+        let related = problem
+            .related
+            .iter()
+            .map(|other| AnnotationKind::Context.span(range(other.span)).label(&other.text));
         let primary = AnnotationKind::Primary.span(range(problem.span)).label(problem.label.as_deref());
-        let snippet = Snippet::source(&self.source.text()[window.start..window.end])
+        let snippet = Snippet::source(without_c1(&self.source.text()[window.start..window.end]))
             .line_start(self.source.position(window.start).0)
             .path(&problem.file)
             .annotation(primary)
@@ -185,7 +186,7 @@ impl Diagnostics {
         };
         let group = level.primary_title(&problem.message).element(snippet);
         match &problem.help {
-            Some(help) => group.element(Level::HELP.message(normalize_untrusted_str(help))),
+            Some(help) => group.element(Level::HELP.message(help)),
             None => group,
         }
     }
@@ -195,17 +196,15 @@ impl Diagnostics {
         let text = self.source.text();
         let first = places.clone().map(|span| span.start).min().unwrap_or(0);
         let last = places.map(|span| span.end).max().unwrap_or(text.len());
-        Span {
-            start: text[..first].rfind('\n').map_or(0, |newline| newline + 1),
-            end: text[last..].find('\n').map_or(text.len(), |newline| last + newline),
-        }
+        let line_end = text[last..].find(['\r', '\n']).map_or(text.len(), |end| last + end);
+        Span { start: text[..first].rfind('\n').map_or(0, |newline| newline + 1), end: line_end }
     }
 }
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.problems.len() + self.omitted;
-        write!(f, "`{}` has {}", self.source.origin(), problems_counted(count))
+        write!(f, "`{}` has {}", printable(self.source.origin()), problems_counted(count))
     }
 }
 
@@ -263,17 +262,32 @@ impl Problems {
     }
 }
 
-/// User text in a message: between backticks, on one line, without control characters, not too long.
+/// User text in a message: between backticks, on one line, not too long.
 pub(super) fn quote(text: &str) -> String {
     const LONGEST: usize = 60;
-    let mut shown: String = text.chars().take(LONGEST).flat_map(escape).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        shown.push('…');
+    if text.is_empty() {
+        return "an empty text".to_owned();
     }
-    format!("`{shown}`")
+    let shown: String = text.chars().take(LONGEST).collect();
+    let more = if text.chars().nth(LONGEST).is_some() { "…" } else { "" };
+    format!("`{}{more}`", printable(&shown))
 }
 
-fn escape(c: char) -> impl Iterator<Item = char> {
-    let escaped = if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    escaped.chars().collect::<Vec<_>>().into_iter()
+/// `text` with its control characters escaped: none may reach the terminal, nor end the line.
+fn printable(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+        if c.is_control() {
+            shown.extend(c.escape_default())
+        } else {
+            shown.push(c)
+        }
+        shown
+    })
+}
+
+/// Lines of source with every control character beyond ASCII replaced by one of the same length.
+///
+/// Such characters drive terminals too; those within ASCII the renderer replaces itself.
+fn without_c1(lines: &str) -> String {
+    lines.replace(|c: char| c.is_control() && !c.is_ascii(), "¿")
 }

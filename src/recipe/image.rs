@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::decode::{Complaint, Decode, Fields, entries, parsed, text, unexpected, word};
+use super::decode::{Complaint, Decode, Fields, entries, parsed, refuse_duplicates, text, unexpected, word};
 use super::diagnostic::{Problem, Problems, quote};
 use super::reference::is_path_component;
 use super::size::ByteSize;
@@ -130,6 +130,19 @@ impl Decode for HostPath {
             given.then(|| Self(text.to_owned())).ok_or_else(|| Complaint::new("the path is empty"))
         })
     }
+}
+
+/// The paths listed under `key`, each once.
+pub(super) fn paths(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    problems: &mut Problems,
+) -> Vec<Spanned<String>> {
+    let paths: Option<Vec<Spanned<HostPath>>> = fields.get(key, problems);
+    let text = |path: Spanned<HostPath>| Spanned { value: path.value.0, span: path.span };
+    let paths: Vec<Spanned<String>> = paths.unwrap_or_default().into_iter().map(text).collect();
+    refuse_duplicates(&paths, problems, String::clone, String::clone);
+    paths
 }
 
 struct Mode(u32);

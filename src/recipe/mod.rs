@@ -38,14 +38,14 @@ pub use size::ByteSize;
 pub use source::{Source, Span, Spanned};
 pub use timestamp::Timestamp;
 
-use decode::{Fields, refuse_duplicates};
+use decode::Fields;
 use diagnostic::Problems;
 use image::Annotations;
 use packages::Frameworks;
 use yaml::Node;
 
 /// A whole recipe. Serialised, it is the same for the same meaning: keys sorted, places left out.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Recipe {
     /// The name of the image; without it, that of the recipe's file.
     pub name: Option<ImageName>,
@@ -107,8 +107,8 @@ impl Recipe {
         let python = fields.get("python", problems);
         let frameworks: Option<Frameworks> = fields.get("frameworks", problems);
         let packages: Option<Vec<Spanned<Requirement>>> = fields.get("packages", problems);
-        let requirements: Option<Vec<Spanned<String>>> = fields.get("requirements", problems);
-        let constraints: Option<Vec<Spanned<String>>> = fields.get("constraints", problems);
+        let requirements = image::paths(&mut fields, "requirements", problems);
+        let constraints = image::paths(&mut fields, "constraints", problems);
         let indexes: Option<Vec<Index>> = fields.get("indexes", problems);
         let exclude_newer = fields.get("exclude-newer", problems);
         let cuda = fields.get("cuda", problems);
@@ -124,11 +124,6 @@ impl Recipe {
         let frameworks = frameworks.unwrap_or_default().0;
         let packages = packages.unwrap_or_default();
         packages::refuse_overlap(&frameworks, &packages, problems);
-        let requirements = requirements.unwrap_or_default();
-        let constraints = constraints.unwrap_or_default();
-        for paths in [&requirements, &constraints] {
-            refuse_duplicates(paths, problems, String::clone, String::clone);
-        }
         Some(Self {
             name,
             base: base?,
@@ -150,7 +145,8 @@ impl Recipe {
 }
 
 fn nothing_to_install(span: Span) -> Problem {
-    Problem::error(span, "the recipe asks for nothing to install")
+    let start = Span { start: span.start, end: span.start };
+    Problem::error(start, "the recipe asks for nothing to install")
         .help("add `frameworks:` (torch: \"2.6.0\") or `packages:` ([numpy])")
 }
 
@@ -160,6 +156,7 @@ fn parse_document<T>(
     decode: impl FnOnce(&Node, &mut Problems) -> Option<T>,
 ) -> Result<T, Diagnostics> {
     let mut problems = Problems::default();
-    let value = yaml::read(source, &mut problems).and_then(|root| decode(&root, &mut problems));
+    let root = yaml::read(source, &mut problems);
+    let value = root.and_then(|root| decode(&root, &mut problems));
     problems.finish(value, source)
 }

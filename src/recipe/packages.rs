@@ -90,7 +90,7 @@ impl Decode for Frameworks {
             let (name, extras) = match parse_framework_key(key) {
                 Ok(parsed) => parsed,
                 Err(complaint) => {
-                    problems.push(complaint.at_text(key.span, key));
+                    problems.push(complaint.at(key.span));
                     continue;
                 }
             };
@@ -172,11 +172,8 @@ impl Decode for Url {
 /// Reads the URL of an index or a mirror.
 pub(super) fn parse_url(text: &str) -> Result<Url, Complaint> {
     let complaint = || Complaint::new(format!("{} is not a URL", quote(text)));
-    let url = Url::parse(text).map_err(|error| complaint().help(format!("{error}")))?;
-    match url.scheme() {
-        "http" | "https" if url.has_host() => Ok(url),
-        _ => Err(complaint().help("start it with `https://` or `http://`")),
-    }
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.ok_or_else(|| complaint().help("write `https://` or `http://`, the host, and the path"))
 }
 
 /// Where each CUDA component comes from.

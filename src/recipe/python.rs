@@ -117,15 +117,14 @@ pub(super) fn parse_framework_version(text: &str) -> Result<VersionSpecifiers, C
 
 /// Reads a requirement that an index can answer.
 pub(super) fn parse_requirement(text: &str) -> Result<Requirement, Complaint> {
-    if let Some(complaint) = not_from_an_index(text) {
-        return Err(complaint);
-    }
     // Parsed with plain URLs: the other kind would expand the environment's variables.
-    let requirement = Requirement::<Url>::from_str(text).map_err(|error| from_pep508(&error, text))?;
+    let requirement = Requirement::<Url>::from_str(text)
+        .map_err(|error| not_from_an_index(text).unwrap_or_else(|| from_pep508(&error, text)))?;
     let version_or_url = match requirement.version_or_url {
-        None => None,
+        Some(VersionOrUrl::Url(_)) => return Err(direct_reference(text, &requirement.name)),
         Some(VersionOrUrl::VersionSpecifier(specifiers)) => Some(VersionOrUrl::VersionSpecifier(specifiers)),
-        Some(VersionOrUrl::Url(_)) => return Err(direct_reference(text, requirement.name.as_str())),
+        None if is_archive(text) => return Err(unindexed(text, "a file")),
+        None => None,
     };
     Ok(Requirement {
         name: requirement.name,
@@ -138,25 +137,26 @@ pub(super) fn parse_requirement(text: &str) -> Result<Requirement, Complaint> {
 
 /// What pip would take from somewhere other than an index, by its name.
 fn not_from_an_index(text: &str) -> Option<Complaint> {
-    let start = text.trim_start();
-    let what = if ["git+", "hg+", "svn+", "bzr+"].iter().any(|vcs| start.starts_with(vcs)) {
-        "a version control URL"
-    } else if start
-        .split_once("://")
-        .is_some_and(|(scheme, _)| scheme.bytes().all(|b| b.is_ascii_alphabetic()))
-    {
-        "a URL"
-    } else if start.starts_with(['.', '/', '~']) || start.ends_with(".whl") || start.ends_with(".tar.gz") {
-        "a path"
-    } else {
-        return None;
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme.trim_start());
+    let what = match scheme {
+        Some(scheme) if ["git+", "hg+", "svn+", "bzr+"].iter().any(|vcs| scheme.starts_with(vcs)) => {
+            "a version control URL"
+        }
+        Some(scheme) if scheme.bytes().all(|byte| byte.is_ascii_alphabetic()) => "a URL",
+        _ if text.trim_start().starts_with(['.', '/', '~']) || is_archive(text) => "a path",
+        _ => return None,
     };
     Some(unindexed(text, what))
 }
 
-fn direct_reference(text: &str, name: &str) -> Complaint {
+/// Whether `text` is the name of a distribution's file; PEP 508 takes it for a project's name.
+fn is_archive(text: &str) -> bool {
+    [".whl", ".tar.gz", ".zip"].iter().any(|suffix| text.trim_end().ends_with(suffix))
+}
+
+fn direct_reference(text: &str, name: &PackageName) -> Complaint {
     let complaint = Complaint::new(format!("{} names a URL", quote(text)));
-    complaint.help(format!("wheels come from indexes: write `{name}` and list an index under `indexes`"))
+    complaint.help(format!("wheels come from indexes: write `{name}`, and list its index under `indexes`"))
 }
 
 fn unindexed(text: &str, what: &str) -> Complaint {
@@ -171,8 +171,11 @@ fn from_pep508(error: &Pep508Error<Url>, text: &str) -> Complaint {
         }
         Pep508ErrorSource::UrlError(error) => error.to_string(),
     };
-    Complaint::new(format!("{} is not a requirement", quote(text)))
+    let complaint = Complaint::new(format!("{} is not a requirement", quote(text)))
         .within(error.start..error.start.saturating_add(error.len.max(1)))
-        .label(reason.lines().next().unwrap_or_default())
-        .help("write it as pip takes it: `numpy`, `transformers>=4.40`, `jax[cuda12]==0.5.3` (PEP 508)")
+        .label(reason.lines().next().unwrap_or_default());
+    if text.starts_with(['<', '>', '=', '!', '~']) {
+        return complaint.help("quote a requirement that holds a comma: [\"numpy>=1.26,<3\"]");
+    }
+    complaint.help("write it as pip takes it: `numpy`, `transformers>=4.40`, `jax[cuda12]==0.5.3` (PEP 508)")
 }

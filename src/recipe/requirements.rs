@@ -17,7 +17,7 @@ use super::source::{Source, Span, Spanned};
 use crate::oci::Digest;
 
 /// What a requirements file says.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct RequirementsFile {
     pub requirements: Vec<HashedRequirement>,
     /// `-r`: paths of further requirements files, relative to this one.
@@ -134,6 +134,13 @@ impl Line {
         Span { start: self.source_offset(range.start), end: self.source_offset(last) + 1 }
     }
 
+    /// The span of the bytes `within` the text at `at`.
+    fn within(&self, at: &Range<usize>, within: Range<usize>) -> Option<Span> {
+        let start = at.start + within.start.min(at.len());
+        let end = at.start + within.end.min(at.len());
+        Some(self.span(&(start..end.max(start))))
+    }
+
     fn parsed<T>(
         &self,
         at: Range<usize>,
@@ -144,7 +151,8 @@ impl Line {
         match parse(text) {
             Ok(value) => Some(Spanned { value, span }),
             Err(complaint) => {
-                problems.push(complaint.at_text(span, text));
+                let locate = |within: Range<usize>| self.within(&at, within);
+                problems.push(complaint.narrowed(span, locate));
                 None
             }
         }
@@ -209,9 +217,14 @@ fn pair_options(text: &str, tokens: &[Range<usize>]) -> Vec<Given> {
 
 /// The ranges of `text` between white space.
 fn tokens(text: &str) -> Vec<Range<usize>> {
-    let start = text.as_ptr().addr();
-    let range = |token: &str| token.as_ptr().addr() - start..token.as_ptr().addr() - start + token.len();
-    text.split_whitespace().map(range).collect()
+    let mut at = 0;
+    let piece_range = |piece: &str| {
+        let start = at;
+        at += piece.len();
+        start..start + piece.trim_end().len()
+    };
+    let pieces = text.split_inclusive(char::is_whitespace).map(piece_range);
+    pieces.filter(|range| !range.is_empty()).collect()
 }
 
 /// Joins lines that end in a backslash, as pip does: a comment line ends what came before it.

@@ -12,8 +12,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// Takes `text`, without a leading byte order mark; every [`Span`] counts from there.
-    pub(super) fn new(text: &str, origin: &str) -> Self {
+    /// Takes `text`, without a leading byte order mark; every [`Span`] counts from behind it.
+    pub fn new(text: &str, origin: &str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         Self { origin: origin.to_owned(), text: text.to_owned() }
     }

@@ -4,6 +4,7 @@
 //! the decoder to say, from the type it wants. <https://yaml.org/spec/1.2.2/>
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
@@ -23,6 +24,8 @@ const LARGEST_TREE: usize = 8 << 20;
 pub(super) struct Node {
     pub(super) span: Span,
     pub(super) value: Value,
+    /// Where a scalar's text starts, when the source holds it byte for byte.
+    verbatim: Option<usize>,
 }
 
 /// What a [`Node`] holds.
@@ -37,6 +40,17 @@ pub(super) enum Value {
 }
 
 impl Node {
+    fn new(span: Span, value: Value) -> Self {
+        Self { span, value, verbatim: None }
+    }
+
+    /// Where the bytes `within` a scalar's text are written, when they are as they are read.
+    pub(super) fn verbatim(&self, within: Range<usize>) -> Option<Span> {
+        let (Value::Scalar(text), Some(start)) = (&self.value, self.verbatim) else { return None };
+        let from = within.start.min(text.len());
+        Some(Span { start: start + from, end: start + within.end.clamp(from, text.len()) })
+    }
+
     /// What the node is, as a noun with its article.
     pub(super) fn kind(&self) -> &'static str {
         match self.value {
@@ -118,11 +132,12 @@ impl<'a> Reader<'a> {
         let mut root = None;
         loop {
             match self.next()? {
+                (Event::StreamEnd, _) if root.is_none() => return Err(empty()),
                 (Event::StreamEnd, _) => return Ok(root),
                 (Event::DocumentStart(_), span) if root.is_some() => return Err(second_document(span)),
                 (Event::DocumentStart(_), _) => {
                     let first = self.next()?;
-                    root = Some(self.node(first, 0)?);
+                    root = Some(self.node(first, 0)?).filter(|root| !matches!(root.value, Value::Null));
                 }
                 _ => {}
             }
@@ -142,8 +157,7 @@ impl<'a> Reader<'a> {
 
     fn node(&mut self, (event, span): (Event<'a>, Span), depth: usize) -> Result<Node, Fatal> {
         if depth > DEEPEST {
-            let message = format!("lists and mappings are nested more than {DEEPEST} deep");
-            return Err(Problem::error(span, message).into());
+            return Err(too_deep(span));
         }
         let (anchor, node) = match event {
             Event::Alias(anchor) => return self.alias(anchor, span),
@@ -181,8 +195,13 @@ impl<'a> Reader<'a> {
         let is_null = style == ScalarStyle::Plain
             && tag.is_none_or(|tag| tag.suffix == "null")
             && matches!(text, "" | "~" | "null" | "Null" | "NULL");
-        let value = if is_null { Value::Null } else { Value::Scalar(text.to_owned()) };
-        Ok(Node { span, value })
+        if is_null {
+            return Ok(Node::new(span, Value::Null));
+        }
+        // A plain scalar starts where its node does, a quoted one behind the quote.
+        let written = |at: &usize| self.source.text().get(*at..).is_some_and(|rest| rest.starts_with(text));
+        let verbatim = [span.start, span.start + 1].into_iter().find(written);
+        Ok(Node { span, value: Value::Scalar(text.to_owned()), verbatim })
     }
 
     fn sequence(&mut self, start: Span, depth: usize) -> Result<Node, Fatal> {
@@ -191,7 +210,7 @@ impl<'a> Reader<'a> {
             match self.next()? {
                 (Event::SequenceEnd, end) => {
                     let last = items.last().map(|node: &Node| node.span);
-                    return Ok(Node { span: enclosing(start, last, end), value: Value::Sequence(items) });
+                    return Ok(Node::new(enclosing(start, last, end), Value::Sequence(items)));
                 }
                 item => items.push(self.node(item, depth + 1)?),
             }
@@ -205,7 +224,7 @@ impl<'a> Reader<'a> {
             let key = match self.next()? {
                 (Event::MappingEnd, end) => {
                     let last = entries.last().map(|(_, node)| node.span);
-                    return Ok(Node { span: enclosing(start, last, end), value: Value::Mapping(entries) });
+                    return Ok(Node::new(enclosing(start, last, end), Value::Mapping(entries)));
                 }
                 key => self.node(key, depth + 1)?,
             };
@@ -253,13 +272,14 @@ impl<'a> Reader<'a> {
         if self.spent <= LARGEST_TREE {
             return Ok(());
         }
-        let message = format!("the file holds more than {LARGEST_TREE} bytes of values, aliases repeated");
+        let message =
+            format!("the file is too large: with every alias it takes more than {LARGEST_TREE} bytes");
         Err(Problem::error(span, message).into())
     }
 
     /// Tags of YAML's own schema say nothing a decoder needs; others would change what a value means.
     fn check_tag(&mut self, tag: Option<&Tag>, span: Span) {
-        if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema() && tag.suffix != "") {
+        if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema() && !tag.suffix.is_empty()) {
             let message = format!("the tag {} means nothing here", quote(&tag.to_string()));
             self.problems.push(Problem::error(span, message).help("remove it, or quote the value"));
         }
@@ -276,12 +296,14 @@ impl<'a> Reader<'a> {
 
     fn syntax_error(&self, error: &ScanError) -> Fatal {
         let at = self.byte(error.marker().index());
-        let message = format!("this is not YAML: {}", error.info());
-        let problem = Problem::error(Span { start: at, end: at }, message);
-        match syntax_help(self.line_of(at)) {
-            Some(help) => problem.help(help).into(),
-            None => problem.into(),
+        let span = Span { start: at, end: at };
+        // The parser's own limit, which it meets first where it must read ahead.
+        if error.info().contains("recursion limit") {
+            return too_deep(span);
         }
+        let message = format!("this is not YAML: {}", error.info());
+        let problem = Problem::error(span, message);
+        problem.help(syntax_help(error.info(), self.line_of(at))).into()
     }
 
     fn line_of(&self, at: usize) -> &str {
@@ -292,18 +314,28 @@ impl<'a> Reader<'a> {
 }
 
 /// What people stumble over when they write versions and requirements in YAML.
-fn syntax_help(line: &str) -> Option<&'static str> {
-    let value = line.split_once(": ").map_or(line, |(_, value)| value).trim_start();
+fn syntax_help(reason: &str, line: &str) -> &'static str {
+    let value = line.split_once(": ").map_or(line, |(_, value)| value);
     let value = value.trim_start_matches(['-', ' ', '{', '[']);
-    if line.starts_with('\t') || line.trim_start_matches(' ').starts_with('\t') {
-        Some("indent with spaces, not tabs")
+    if reason.contains("tab") {
+        "indent with spaces, not tabs"
     } else if value.starts_with(['>', '<', '=', '~', '!', '*', '@', '&', '%', '`']) {
-        Some("quote a value that starts with a special character: \">=2.5,<2.7\", \"*\"")
-    } else if line.contains('[') {
-        Some("quote an entry that holds brackets or commas: [\"jax[cuda12]\", \"numpy>=1,<3\"]")
+        "quote a value that starts with a special character: \">=2.5,<2.7\", \"*\""
+    } else if value.contains('[') {
+        "quote an entry that holds brackets or commas: [\"jax[cuda12]\", \"numpy>=1,<3\"]"
+    } else if value.contains(": ") {
+        "quote a value that holds a colon and a space"
     } else {
-        None
+        "look at the indentation and the quotes, here and in the lines before"
     }
+}
+
+fn too_deep(span: Span) -> Fatal {
+    Problem::error(span, format!("lists and mappings are nested more than {DEEPEST} deep")).into()
+}
+
+fn empty() -> Fatal {
+    Problem::error(Span::default(), "the file is empty").into()
 }
 
 fn second_document(span: Span) -> Fatal {
