@@ -197,7 +197,7 @@ fn print(text: &str) -> Result<()> {
 fn print_error(error: &anyhow::Error, color: bool) {
     let diagnostics = error.chain().find_map(|cause| cause.downcast_ref::<Diagnostics>());
     let text = match diagnostics {
-        Some(diagnostics) => diagnostics.render(if color { Color::Always } else { Color::Never }),
+        Some(diagnostics) => diagnostics.render(if color { Color::Ansi } else { Color::Plain }),
         None => {
             let (red, reset) = if color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
             let hint = hint::of(error).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();

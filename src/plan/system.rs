@@ -10,6 +10,8 @@ pub struct SystemChoices<'a> {
     pub mtime: u64,
     /// The path of the interpreter's EXTERNALLY-MANAGED marker where it is to be whited out.
     pub externally_managed: Option<&'a str>,
+    /// The working directory, relative to the root: made so that a container can start in it.
+    pub workdir: Option<&'a str>,
 }
 
 /// The loader's directories that the image adds to its base's, with the file that names them.
@@ -27,6 +29,9 @@ pub fn system_files(resolution: &Resolution, choices: &SystemChoices<'_>) -> Vec
     }
     if let Some((directory, name)) = choices.externally_managed.and_then(|path| path.rsplit_once('/')) {
         files.push(make.file(&format!("{directory}/.wh.{name}"), String::new()));
+    }
+    if let Some(workdir) = choices.workdir.filter(|path| !path.is_empty()) {
+        files.push(make.directory(workdir));
     }
     files.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
     files

@@ -66,6 +66,11 @@ impl Demand {
         })
     }
 
+    /// Whether it is why nothing older than `version` serves.
+    pub fn decides(&self, version: &Version) -> bool {
+        self.serves.iter().any(|specifier| specifier.version() == version)
+    }
+
     /// Whether it asks for exactly `version`.
     pub fn pins(&self, version: &Version) -> bool {
         self.asked.iter().any(|specifier| is_pin(specifier) && specifier.version() == version)

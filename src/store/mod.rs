@@ -146,9 +146,30 @@ impl Store {
         write().map_err(StoreError::new("write", &path))
     }
 
+    /// What the store's blobs take.
+    pub fn usage(&self) -> Result<Usage, StoreError> {
+        let path = self.root.join("blobs/sha256");
+        let list = || {
+            let mut usage = Usage { blobs: 0, bytes: 0 };
+            for entry in fs::read_dir(&path)? {
+                usage.blobs += 1;
+                usage.bytes += entry?.metadata()?.len();
+            }
+            Ok(usage)
+        };
+        list().map_err(StoreError::new("list", &path))
+    }
+
     fn record_path(&self, kind: &str, key: &Digest) -> PathBuf {
         self.root.join("records").join(kind).join(key.hex())
     }
+}
+
+/// What a store's blobs take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    pub blobs: u64,
+    pub bytes: u64,
 }
 
 /// A blob being written: hashed on its way, visible only once finished.

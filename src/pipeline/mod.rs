@@ -1,0 +1,546 @@
+//! The pipeline: a recipe becomes an image.
+#![allow(clippy::disallowed_methods, reason = "this is where the stages meet the machine")]
+
+mod base;
+mod inputs;
+mod progress;
+mod work;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use uv_normalize::PackageName;
+use uv_pep440::Version;
+
+use crate::base::{BaseInventory, InventoryError};
+use crate::cuda::Component;
+use crate::destination::{self, Destination};
+use crate::elf::{Architecture, Ldconfig};
+use crate::image::{self, Image, ImageLayer, Settings};
+use crate::layer::files::{Copy, Files};
+use crate::layer::{Facts, Written, generated, wheels};
+use crate::net::config;
+use crate::net::http::{Download, Http};
+use crate::net::index::PackageIndex;
+use crate::oci::Digest;
+use crate::oci::image::RuntimeConfig;
+use crate::plan::{self, Limits, SystemChoices, WheelLayer, Wheels};
+use crate::pypa::target::{Machine, Target};
+use crate::recipe::{BaseDescription, ConfigChanges, ExternallyManaged, Policy};
+use crate::resolve::solve::Catalog;
+use crate::resolve::{self, Distribution, Request, Resolution, Role};
+use crate::store::Store;
+use base::Base;
+use inputs::Inputs;
+use work::{Fetch, Job};
+
+pub use base::BaseLayer;
+pub use inputs::InputError;
+pub use progress::{Meter, Progress, Task};
+
+/// Part of every layer's key: raised when the same inputs shall give other bytes.
+const LAYER_FORMAT: u32 = 1;
+
+/// What the process gives a build.
+#[derive(Debug)]
+pub struct Environment {
+    pub store: Store,
+    /// Whether only the store is asked.
+    pub offline: bool,
+    /// How many layers are written at once. It has no influence on their bytes.
+    pub threads: usize,
+    /// <https://reproducible-builds.org/specs/source-date-epoch/>
+    pub source_date_epoch: Option<u64>,
+}
+
+/// What to build.
+#[derive(Debug)]
+pub struct BuildOrder<'a> {
+    pub recipe: &'a Path,
+    /// Where to publish; the default destination when empty.
+    pub destinations: &'a [Destination],
+    pub environment: Environment,
+}
+
+/// Everything that was decided before anything is written.
+pub struct Planned {
+    pub name: String,
+    pub base: BaseInventory,
+    pub resolution: Resolution,
+    pub layers: Vec<WheelLayer>,
+    /// The unpacked size of each distribution in bytes.
+    pub sizes: BTreeMap<PackageName, u64>,
+    /// What each framework would have brought as its own CUDA, in bytes unpacked.
+    pub private: PrivateCuda,
+    /// When the newest of the inputs was made, in Unix seconds.
+    pub created: u64,
+    opened: Base,
+    inputs: Inputs,
+    http: Arc<Http>,
+}
+
+/// The CUDA that pip would have installed for each framework by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PrivateCuda {
+    /// By framework: the unpacked size in bytes of the components that it asks for.
+    pub by_framework: BTreeMap<String, u64>,
+}
+
+/// What a build made.
+pub struct Built {
+    pub planned: Planned,
+    pub image: Image,
+    /// Where it was published.
+    pub destinations: Vec<Destination>,
+}
+
+/// Builds what `order` asks for and publishes it.
+pub fn build(order: &BuildOrder<'_>, progress: &dyn Progress) -> Result<Built> {
+    let environment = &order.environment;
+    let planned = plan(order.recipe, environment, progress)?;
+    let layers = write_layers(&planned, environment, progress)?;
+    let image = image::assemble(layers, &settings(&planned))?;
+    let destinations = match order.destinations {
+        [] => vec![default_destination(&planned.name)],
+        destinations => destinations.to_vec(),
+    };
+    for destination in &destinations {
+        progress.stage(&format!("publishing {destination}"));
+        destination::publish(&image, destination, &planned.name, &environment.store)?;
+    }
+    Ok(Built { planned, image, destinations })
+}
+
+/// Decides everything about the recipe at `path`; fetches indexes and metadata, and writes no layer.
+pub fn plan(path: &Path, environment: &Environment, progress: &dyn Progress) -> Result<Planned> {
+    let inputs = Inputs::read(path)?;
+    refuse_what_is_not_built(&inputs)?;
+    let store = &environment.store;
+    let machine = config::Machine::here();
+    let http = Arc::new(Http::new(http_settings(environment.offline, machine.netrc()))?);
+
+    progress.stage("choosing the base's packages");
+    let base = open_base(&inputs, &http, store)?;
+    let target = target(&base.inventory)?;
+
+    progress.stage("resolving distributions and components");
+    let catalog = catalog(&inputs, &machine, &http, store)?;
+    let request = request(&inputs, &target);
+    let resolution = resolve::resolve(&request, &catalog)?;
+    check_hashes(&inputs, &resolution)?;
+    let outlines = Outlines::read(&resolution, &catalog)?;
+
+    let limits = limits(&inputs);
+    let layers = plan::wheel_layers(&resolution, &outlines.wheels, &base.inventory.scheme, &limits);
+    Ok(Planned {
+        name: inputs.name.clone(),
+        base: base.inventory.clone(),
+        created: created(environment, &base, &resolution),
+        sizes: outlines.wheels.into_iter().map(|(name, (_, size))| (name, size)).collect(),
+        private: outlines.private,
+        layers,
+        resolution,
+        opened: base,
+        inputs,
+        http,
+    })
+}
+
+/// An input that asks for something a later version will do.
+#[derive(Debug, thiserror::Error)]
+pub enum NotBuilt {
+    #[error("CUDA policy `{policy}` is not built yet; `shared` is")]
+    Policy { policy: String },
+    #[error("a base from {kind} is not built yet; Debian packages are")]
+    Base { kind: &'static str },
+    #[error("`{component}` under `cuda.components` is not a CUDA component")]
+    Component { component: String },
+}
+
+impl NotBuilt {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Policy { .. } => "leave `cuda:` out of the recipe, or write `policy: shared`".into(),
+            Self::Base { .. } => "describe the base by `suites:` and `packages:`".into(),
+            Self::Component { .. } => format!("components are {}", Component::names().collect::<Vec<_>>().join(", ")),
+        })
+    }
+}
+
+fn refuse_what_is_not_built(inputs: &Inputs) -> Result<(), NotBuilt> {
+    let cuda = &inputs.recipe.cuda;
+    if let Some(component) = cuda.components.keys().find(|name| Component::named(name).is_none()) {
+        return Err(NotBuilt::Component { component: component.clone() });
+    }
+    let policies = cuda.components.values().map(|policy| policy.value).chain([cuda.policy]);
+    match policies.into_iter().find(|policy| *policy != Policy::Shared) {
+        Some(policy) => Err(NotBuilt::Policy { policy: format!("{policy:?}").to_lowercase() }),
+        None => Ok(()),
+    }
+}
+
+fn http_settings(offline: bool, netrc: Option<String>) -> crate::net::http::Settings {
+    crate::net::http::Settings { offline, netrc, ..Default::default() }
+}
+
+fn open_base(inputs: &Inputs, http: &Http, store: &Store) -> Result<Base> {
+    let debian = match &inputs.base {
+        BaseDescription::Debian(debian) => debian,
+        BaseDescription::Registry { .. } => return Err(NotBuilt::Base { kind: "a registry" }.into()),
+        BaseDescription::Layout { .. } => return Err(NotBuilt::Base { kind: "an OCI layout" }.into()),
+        BaseDescription::Archive { .. } => return Err(NotBuilt::Base { kind: "an archive" }.into()),
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
+    let base = base::open(debian, &inputs.base_directory, http, store, now)?;
+    let asked = &inputs.recipe.python.version;
+    match asked {
+        Some(asked) if !base.inventory.python.parse().is_ok_and(|version| asked.admits(&version)) => {
+            let found = base.inventory.python.clone();
+            Err(InventoryError::OtherPython { found, asked: asked.value.to_string() }.into())
+        }
+        _ => Ok(base),
+    }
+}
+
+fn target(base: &BaseInventory) -> Result<Target> {
+    let machine = if base.architecture == "arm64" { Machine::Aarch64 } else { Machine::X86_64 };
+    Ok(Target::new(&base.python, machine, base.glibc)?)
+}
+
+fn catalog(
+    inputs: &Inputs,
+    machine: &config::Machine<'_>,
+    http: &Arc<Http>,
+    store: &Store,
+) -> Result<PackageIndex> {
+    let mut indexes: Vec<config::Index> = inputs
+        .recipe
+        .indexes
+        .iter()
+        .map(|index| config::Index {
+            packages: Some(index.packages.clone()).filter(|packages| !packages.is_empty()),
+            ..config::Index::new(index.url.value.clone())
+        })
+        .collect();
+    indexes.extend(inputs.extra_index_urls.iter().cloned().map(config::Index::new));
+    match &inputs.index_url {
+        Some(url) => indexes.push(config::Index::new(url.clone())),
+        None => indexes.extend(config::indexes(machine)?),
+    }
+    Ok(PackageIndex::new(Arc::clone(http), store.clone(), indexes))
+}
+
+fn request<'a>(inputs: &Inputs, target: &'a Target) -> Request<'a> {
+    Request {
+        target,
+        roots: inputs.roots.clone(),
+        frameworks: inputs.recipe.frameworks.keys().cloned().collect(),
+        constraints: inputs.constraints.clone(),
+        exclude_newer: inputs.recipe.exclude_newer.map(|time| time.unix_seconds()),
+    }
+}
+
+/// A wheel that a requirements file does not allow.
+#[derive(Debug, thiserror::Error)]
+#[error("`{wheel}` has none of the hashes that the requirements files give for `{name}`")]
+pub struct HashNotAllowed {
+    wheel: String,
+    name: PackageName,
+}
+
+impl HashNotAllowed {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some("add its hash with `--hash=sha256:…`, or pin the version whose hashes are there".into())
+    }
+}
+
+fn check_hashes(inputs: &Inputs, resolution: &Resolution) -> Result<(), HashNotAllowed> {
+    for distribution in &resolution.distributions {
+        let Some(allowed) = inputs.hashes.get(&distribution.name) else { continue };
+        if !distribution.wheel.sha256.is_some_and(|digest| allowed.contains(&digest)) {
+            let wheel = distribution.wheel.filename.to_string();
+            return Err(HashNotAllowed { wheel, name: distribution.name.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// What is in the wheels, as far as plans and reports need it.
+struct Outlines {
+    wheels: Wheels,
+    private: PrivateCuda,
+}
+
+/// A wheel that an index lists without a hash.
+#[derive(Debug, thiserror::Error)]
+#[error("the package index gives no sha256 hash for `{wheel}`")]
+pub struct NoHash {
+    wheel: String,
+}
+
+impl NoHash {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some("use an index that lists hashes: imgforge installs nothing that it cannot verify".into())
+    }
+}
+
+impl Outlines {
+    fn read(resolution: &Resolution, catalog: &dyn Catalog) -> Result<Self> {
+        let mut wheels = Wheels::new();
+        for distribution in &resolution.distributions {
+            let wheel = &distribution.wheel;
+            let digest = wheel.sha256.ok_or_else(|| NoHash { wheel: wheel.filename.to_string() })?;
+            let size = catalog.outline(wheel)?.entries.iter().map(|entry| entry.size).sum();
+            wheels.insert(distribution.name.clone(), (digest, size));
+        }
+        let private = private_cuda(resolution, &wheels, catalog)?;
+        Ok(Self { wheels, private })
+    }
+}
+
+/// What every framework's own components would weigh: at the version it pins, or else at the one that is served.
+fn private_cuda(resolution: &Resolution, wheels: &Wheels, catalog: &dyn Catalog) -> Result<PrivateCuda> {
+    let mut by_framework = BTreeMap::new();
+    for distribution in &resolution.distributions {
+        let Role::Package { private } = &distribution.role else { continue };
+        let mut sum = 0;
+        for component in private {
+            let served = wheels.get(&component.distribution).map(|(_, size)| *size);
+            let own = match &component.pinned {
+                Some(version) => pinned_size(resolution, &component.distribution, version, catalog)?,
+                None => None,
+            };
+            sum += own.or(served).unwrap_or_default();
+        }
+        if sum > 0 {
+            by_framework.insert(format!("{} {}", distribution.name, distribution.version), sum);
+        }
+    }
+    Ok(PrivateCuda { by_framework })
+}
+
+/// The unpacked size of the wheel with the platform of the one that is served, at another version.
+fn pinned_size(
+    resolution: &Resolution,
+    name: &PackageName,
+    version: &Version,
+    catalog: &dyn Catalog,
+) -> Result<Option<u64>> {
+    let Some(served) = resolution.distributions.iter().find(|distribution| distribution.name == *name) else {
+        return Ok(None);
+    };
+    if served.version == *version {
+        return Ok(None);
+    }
+    let machine = served.wheel.filename.platform_tags().iter().find_map(|tag| machine_of(&tag.to_string()));
+    let project = catalog.project(name)?;
+    let same_platform = project.files.iter().find(|file| {
+        let tags = file.filename.platform_tags();
+        file.filename.version == *version && tags.iter().any(|tag| machine_of(&tag.to_string()) == machine)
+    });
+    match same_platform {
+        Some(file) => Ok(Some(catalog.outline(file)?.entries.iter().map(|entry| entry.size).sum())),
+        None => Ok(None),
+    }
+}
+
+fn machine_of(platform_tag: &str) -> Option<&'static str> {
+    let linux = platform_tag.contains("linux");
+    ["x86_64", "aarch64"].into_iter().find(|machine| linux && platform_tag.ends_with(machine))
+}
+
+/// Beside wheels, an image has a layer of system files, and one of the recipe's own where there are any.
+fn limits(inputs: &Inputs) -> Limits {
+    let layers = &inputs.recipe.layers;
+    let others = 1 + usize::from(!inputs.recipe.files.is_empty());
+    Limits {
+        budget: usize::from(layers.budget).saturating_sub(others).max(1),
+        max_size: layers.max_size.bytes(),
+    }
+}
+
+/// `SOURCE_DATE_EPOCH`, else when the newest of the inputs was published.
+fn created(environment: &Environment, base: &Base, resolution: &Resolution) -> u64 {
+    let uploads = resolution.distributions.iter().filter_map(|distribution| distribution.wheel.upload_time);
+    let uploaded = uploads.filter_map(|time| u64::try_from(time).ok()).max().unwrap_or_default();
+    environment.source_date_epoch.unwrap_or_else(|| uploaded.max(base.published))
+}
+
+fn write_layers(
+    planned: &Planned,
+    environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<Vec<ImageLayer>> {
+    let store = &environment.store;
+    progress.stage("writing layers");
+    let mut stack = Stack::default();
+    for layer in planned.opened.write(&planned.http, store, progress)? {
+        stack.push(layer.title, layer.written);
+    }
+    for (layer, written) in planned.layers.iter().zip(write_wheels(planned, environment, progress)?) {
+        stack.push(layer.title(), written);
+    }
+    if let Some(written) = write_files(planned, store)? {
+        stack.push("files of the recipe".into(), written);
+    }
+    let written = write_system(planned, &stack.facts, store)?;
+    stack.push("system files".into(), written);
+    Ok(stack.layers)
+}
+
+/// Layers, bottom first, and what the loader finds in them.
+#[derive(Default)]
+struct Stack {
+    layers: Vec<ImageLayer>,
+    facts: Facts,
+}
+
+impl Stack {
+    fn push(&mut self, title: String, written: Written) {
+        self.layers.push(ImageLayer {
+            title,
+            digest: written.digest,
+            size: written.size,
+            diff_id: written.diff_id,
+            unpacked: written.unpacked,
+        });
+        self.facts.stack(written.facts);
+    }
+}
+
+fn write_wheels(
+    planned: &Planned,
+    environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<Vec<Written>> {
+    let store = &environment.store;
+    let by_name: BTreeMap<&str, &Distribution> =
+        planned.resolution.distributions.iter().map(|distribution| (distribution.name.as_ref(), distribution)).collect();
+    let mut jobs = Vec::new();
+    for layer in &planned.layers {
+        let key = Digest::of(serde_json::to_vec(&(LAYER_FORMAT, layer))?);
+        let present = remembered(store, &key);
+        let fetches = match present {
+            Some(_) => Vec::new(),
+            None => layer.wheels.iter().filter_map(|wheel| fetch(by_name.get(wheel.distribution.as_str())?)).collect(),
+        };
+        jobs.push(Job { fetches, work: (layer, key, present) });
+    }
+    work::staged(jobs, environment.threads, &planned.http, store, progress, |(layer, key, present)| {
+        if let Some(written) = present {
+            return Ok(written.clone());
+        }
+        let _meter = progress.start(Task::WriteLayer, &layer.title(), None);
+        let written = wheels::write(layer, store)?;
+        store.put_record(LAYER_RECORD, key, &written)?;
+        Ok(written)
+    })
+}
+
+const LAYER_RECORD: &str = "layer";
+
+/// A layer that was written before and is still whole.
+fn remembered(store: &Store, key: &Digest) -> Option<Written> {
+    store.record::<Written>(LAYER_RECORD, key).filter(|written| store.blob_size(&written.digest) == Some(written.size))
+}
+
+fn fetch(distribution: &Distribution) -> Option<Fetch> {
+    let wheel = &distribution.wheel;
+    let download = Download {
+        url: wheel.url.clone(),
+        name: wheel.filename.to_string(),
+        digest: wheel.sha256?,
+        size: wheel.size,
+    };
+    Some(Fetch { download })
+}
+
+/// The layer of `key`, written by `write` unless it was before.
+fn once(store: &Store, key: &Digest, write: impl FnOnce() -> Result<Written>) -> Result<Written> {
+    if let Some(written) = remembered(store, key) {
+        return Ok(written);
+    }
+    let written = write()?;
+    store.put_record(LAYER_RECORD, key, &written)?;
+    Ok(written)
+}
+
+fn write_files(planned: &Planned, store: &Store) -> Result<Option<Written>> {
+    let inputs = &planned.inputs;
+    let copies: Vec<Copy> = inputs
+        .recipe
+        .files
+        .iter()
+        .map(|file| Copy {
+            from: inputs.directory.join(&file.from.value),
+            to: file.to.relative().to_owned(),
+            mode: file.mode,
+        })
+        .collect();
+    let files = Files::collect(&copies, planned.created)?;
+    match files.is_empty() {
+        true => Ok(None),
+        false => once(store, &files.key()?, || Ok(files.write(store)?)).map(Some),
+    }
+}
+
+/// The top layer: what makes the parts one system, and the loader's cache over all of them.
+fn write_system(planned: &Planned, below: &Facts, store: &Store) -> Result<Written> {
+    let base = &planned.base;
+    let keep = planned.inputs.recipe.python.externally_managed == ExternallyManaged::Keep;
+    let workdir = planned.inputs.recipe.config.workdir.as_ref().map(|path| path.relative());
+    let choices = SystemChoices {
+        mtime: planned.created,
+        externally_managed: (!keep).then_some(base.externally_managed.as_str()),
+        workdir,
+    };
+    let files = plan::system_files(&planned.resolution, &choices);
+    let architecture = if base.architecture == "arm64" { Architecture::Aarch64 } else { Architecture::X86_64 };
+    let ldconfig = Ldconfig::new(architecture, &base.vendor, base.libc_bin.as_str())?;
+    let cache = generated::loader_cache(below, &files, &ldconfig, planned.created)?;
+    let files = generated::merged(files, cache);
+    let key = Digest::of(format!("{LAYER_FORMAT} {files:?}"));
+    once(store, &key, || Ok(generated::write(&files, store)?))
+}
+
+fn settings(planned: &Planned) -> Settings {
+    Settings {
+        architecture: planned.base.architecture.clone(),
+        created: planned.created,
+        config: runtime_config(&planned.inputs.recipe.config, &planned.resolution),
+        annotations: planned.inputs.recipe.annotations.clone(),
+    }
+}
+
+/// What a container starts with: the toolkit's variables where there is a toolkit, then the recipe's.
+fn runtime_config(changes: &ConfigChanges, resolution: &Resolution) -> RuntimeConfig {
+    const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let mut env = BTreeMap::from([("LANG", "C.UTF-8".to_owned()), ("PATH", PATH.to_owned())]);
+    if let Some(toolkit) = &resolution.toolkit {
+        env.insert("PATH", format!("/usr/local/cuda/bin:{PATH}"));
+        env.insert("CUDA_HOME", "/usr/local/cuda".into());
+        env.insert("CUDA_VERSION", toolkit.to_string());
+        env.insert("LD_LIBRARY_PATH", "/usr/local/nvidia/lib:/usr/local/nvidia/lib64".into());
+        env.insert("NVIDIA_DRIVER_CAPABILITIES", "compute,utility".into());
+        env.insert("NVIDIA_VISIBLE_DEVICES", "all".into());
+    }
+    env.extend(changes.env.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    RuntimeConfig {
+        user: changes.user.clone().unwrap_or_default(),
+        env: env.into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
+        entrypoint: changes.entrypoint.clone().unwrap_or_default(),
+        cmd: changes.cmd.clone().unwrap_or_else(|| vec!["python3".into()]),
+        working_dir: changes.workdir.as_ref().map(|path| path.as_str().to_owned()).unwrap_or_default(),
+        labels: changes.labels.clone(),
+    }
+}
+
+fn default_destination(name: &str) -> Destination {
+    Destination::OciLayout { directory: Path::new("out").join(name), tag: None }
+}
