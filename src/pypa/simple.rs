@@ -413,7 +413,7 @@ fn character(name: &str) -> Option<char> {
 }
 
 /// Decodes `%2B` and the like; what is not an escape stays as it is.
-fn percent_decode(text: &str) -> String {
+pub(crate) fn percent_decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;

@@ -91,6 +91,16 @@ pub trait Bytes: ReaderAt {
     fn need(&self, range: Range<u64>) -> Result<(), WheelError>;
 }
 
+impl<R: Bytes> Bytes for &R {
+    fn len(&self) -> io::Result<u64> {
+        (**self).len()
+    }
+
+    fn need(&self, range: Range<u64>) -> Result<(), WheelError> {
+        (**self).need(range)
+    }
+}
+
 /// A local file, all of which is at hand.
 pub struct Local(pub File);
 

@@ -134,12 +134,37 @@ impl Store {
 
     /// Keeps `record`, made from `key`, for the next build.
     pub fn put_record<T: Serialize>(&self, kind: &str, key: &Digest, record: &T) -> Result<(), StoreError> {
+        self.write_record(kind, key, serde_json::to_vec(record).map_err(io::Error::from))
+    }
+
+    /// A record that was kept with a body of bytes.
+    pub fn record_with_body<T: DeserializeOwned>(&self, kind: &str, key: &Digest) -> Option<(T, Vec<u8>)> {
+        let mut bytes = fs::read(self.record_path(kind, key)).ok()?;
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let record = serde_json::from_slice(&bytes[..end]).ok()?;
+        bytes.drain(..=end);
+        Some((record, bytes))
+    }
+
+    /// Keeps `record` and the bytes it is about. Records are JSON on one line: the body follows that line.
+    pub fn put_record_with_body<T: Serialize>(
+        &self,
+        kind: &str,
+        key: &Digest,
+        record: &T,
+        body: &[u8],
+    ) -> Result<(), StoreError> {
+        let json = serde_json::to_vec(record).map_err(io::Error::from);
+        self.write_record(kind, key, json.map(|json| [&json, &b"\n"[..], body].concat()))
+    }
+
+    fn write_record(&self, kind: &str, key: &Digest, bytes: io::Result<Vec<u8>>) -> Result<(), StoreError> {
         let path = self.record_path(kind, key);
         let directory = self.root.join("records").join(kind);
         let write = || {
             fs::create_dir_all(&directory)?;
             let mut file = NamedTempFile::with_prefix_in("record-", self.root.join("tmp"))?;
-            file.write_all(&serde_json::to_vec(record)?)?;
+            file.write_all(&bytes?)?;
             file.persist(&path).map_err(|error| error.error)?;
             Ok(())
         };

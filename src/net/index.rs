@@ -1,0 +1,503 @@
+//! Package indexes: project pages and wheel metadata, many at once, kept in the store.
+
+use std::collections::{BTreeMap, HashSet};
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use reqwest::StatusCode;
+use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OnceCell, Semaphore};
+use url::Url;
+use uv_normalize::{ExtraName, PackageName};
+
+use super::config::Index;
+use super::http::{Answer, Download, Http, HttpError, Part, Span, redacted};
+use crate::oci::Digest;
+use crate::pypa::metadata::{self, CoreMetadata, MetadataError};
+use crate::pypa::simple::{self, CoreMetadataFile, DistFile, PageError, Project};
+use crate::pypa::wheel::{Bytes, Local, Outline, Sparse, TAIL, Wheel, WheelError};
+use crate::resolve::solve::{Catalog, CatalogError, Scout, Want};
+use crate::store::{Store, StoreError};
+
+/// The most requests in flight.
+const CONCURRENCY: usize = 48;
+/// A page larger than this is no project's.
+const MAX_PAGE: u64 = 256 << 20;
+/// A METADATA file larger than this is no wheel's.
+const MAX_METADATA: u64 = 64 << 20;
+/// How much of a wheel's end is fetched first: a part of its size, within bounds. It should hold the central
+/// directory and the metadata, which usually stand last.
+const FIRST_PART: (u64, std::ops::Range<u64>) = (40, TAIL..1 << 20);
+
+/// The kinds of records in the store.
+mod kind {
+    pub const PAGE: &str = "simple-page";
+    pub const METADATA: &str = "core-metadata";
+    pub const OUTLINE: &str = "wheel-outline";
+}
+
+/// Why an index could not be asked. What the solver sees is a [`CatalogError`] with one of these as its source.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error(transparent)]
+    Page(#[from] PageError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("`{url}` answered {status}")]
+    Status { url: String, status: StatusCode },
+    #[error("the page `{url}` is not in the cache, and this is an offline build")]
+    PageNotCached { url: String },
+    #[error("the metadata of `{wheel}` is not in the cache, and this is an offline build")]
+    MetadataNotCached { wheel: String },
+    #[error("the metadata at `{url}` has the wrong hash: expected {expected}, got {got}")]
+    Hash { url: String, expected: Digest, got: Digest },
+    #[error("the metadata at `{url}` is not UTF-8")]
+    NotText { url: String },
+    #[error("could not read the wheel `{wheel}`")]
+    Wheel { wheel: String, source: WheelError },
+    #[error("could not open the wheel `{wheel}`")]
+    Open { wheel: String, source: std::io::Error },
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    #[error("`{wheel}` has the metadata of {name} {version}")]
+    Foreign { wheel: String, name: String, version: String },
+}
+
+impl IndexError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Http(error) => error.hint(),
+            Self::Page(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Metadata(error) => error.hint(),
+            Self::Wheel { source, .. } => source.hint(),
+            Self::Status { status, .. } if matches!(status.as_u16(), 401 | 403 | 407) => {
+                Some("give credentials in the index URL or in ~/.netrc".into())
+            }
+            Self::Status { .. } => Some("check the index URL".into()),
+            Self::PageNotCached { .. } | Self::MetadataNotCached { .. } => {
+                Some("run once without `--offline`, with the same requirements".into())
+            }
+            Self::Hash { .. } => Some("the index and the file disagree; try again later or use another index".into()),
+            Self::NotText { .. } | Self::Open { .. } | Self::Foreign { .. } => None,
+        }
+    }
+
+    /// Whether the wheel itself is at fault, so that another version may do.
+    fn is_wheels_fault(&self) -> bool {
+        matches!(self, Self::Metadata(_) | Self::NotText { .. } | Self::Wheel { .. } | Self::Foreign { .. })
+    }
+}
+
+/// The package indexes of a build, as the solver's [`Catalog`].
+pub struct PackageIndex {
+    inner: Arc<Inner>,
+}
+
+type Slot<T> = Arc<OnceCell<Result<Arc<T>, CatalogError>>>;
+type Slots<K, T> = Mutex<BTreeMap<K, Slot<T>>>;
+
+struct Inner {
+    http: Arc<Http>,
+    store: Store,
+    indexes: Vec<Index>,
+    requests: Semaphore,
+    projects: Slots<PackageName, Project>,
+    metadata: Slots<Digest, CoreMetadata>,
+    outlines: Slots<Digest, Outline>,
+    explored: Mutex<HashSet<(PackageName, Vec<ExtraName>, Digest)>>,
+    /// Set when nobody will ask any more, so that what is fetched ahead stops.
+    stopped: AtomicBool,
+}
+
+/// What was learned about a page. The body follows the record in the store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct PageRecord {
+    /// Whether the index has the project.
+    found: bool,
+    /// Where the body came from, to which its links are relative.
+    base: Option<Url>,
+    content_type: Option<String>,
+    etag: Option<String>,
+    last_modified: Option<String>,
+    /// Seconds since the Unix epoch, up to which the page need not be asked for again.
+    fresh_until: i64,
+}
+
+impl PackageIndex {
+    /// The catalog of `indexes`: the first that has a project is its only source, and an index that is limited to
+    /// some projects is the only source of these. An offline `http` leaves what `store` knows.
+    pub fn new(http: Arc<Http>, store: Store, indexes: Vec<Index>) -> Self {
+        for index in &indexes {
+            http.remember(&index.url);
+        }
+        let inner = Inner {
+            http,
+            store,
+            indexes,
+            requests: Semaphore::new(CONCURRENCY),
+            projects: Mutex::default(),
+            metadata: Mutex::default(),
+            outlines: Mutex::default(),
+            explored: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+}
+
+impl Drop for PackageIndex {
+    fn drop(&mut self) {
+        self.inner.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Catalog for PackageIndex {
+    fn project(&self, name: &PackageName) -> Result<Arc<Project>, CatalogError> {
+        self.inner.http.block_on(self.inner.project(name))
+    }
+
+    fn metadata(&self, wheel: &DistFile) -> Result<Arc<CoreMetadata>, CatalogError> {
+        self.inner.http.block_on(self.inner.metadata(wheel))
+    }
+
+    fn outline(&self, wheel: &DistFile) -> Result<Arc<Outline>, CatalogError> {
+        self.inner.http.block_on(self.inner.outline(wheel))
+    }
+
+    fn prefetch(&self, wants: Vec<Want>, scout: &Arc<dyn Scout>) {
+        for want in wants {
+            self.inner.explore(want, scout);
+        }
+    }
+
+    fn prefetch_metadata(&self, wheels: Vec<DistFile>) {
+        for wheel in wheels {
+            let inner = self.inner.clone();
+            self.inner.http.spawn(async move {
+                if !inner.stopped.load(Ordering::Relaxed) {
+                    // Who asks for it is told what went wrong.
+                    let _ = inner.metadata(&wheel).await;
+                }
+            });
+        }
+    }
+}
+
+impl Inner {
+    async fn project(&self, name: &PackageName) -> Result<Arc<Project>, CatalogError> {
+        let slot = slot(&self.projects, name);
+        slot.get_or_init(|| async { self.find_project(name).await.map(Arc::new) }).await.clone()
+    }
+
+    async fn metadata(&self, wheel: &DistFile) -> Result<Arc<CoreMetadata>, CatalogError> {
+        let slot = slot(&self.metadata, &key(wheel));
+        let learn = || async { self.learn_metadata(wheel).await.map(Arc::new).map_err(|error| about(wheel, error)) };
+        slot.get_or_init(learn).await.clone()
+    }
+
+    async fn outline(&self, wheel: &DistFile) -> Result<Arc<Outline>, CatalogError> {
+        let slot = slot(&self.outlines, &key(wheel));
+        let learn = || async { self.learn_outline(wheel).await.map(Arc::new).map_err(|error| about(wheel, error)) };
+        slot.get_or_init(learn).await.clone()
+    }
+
+    /// Fetches ahead what `want` leads to.
+    fn explore(self: &Arc<Self>, want: Want, scout: &Arc<dyn Scout>) {
+        let versions = Digest::of(want.versions.to_string());
+        let mut explored = self.explored.lock().unwrap_or_else(PoisonError::into_inner);
+        if !explored.insert((want.name.clone(), want.extras.clone(), versions)) {
+            return;
+        }
+        drop(explored);
+        let (inner, scout) = (self.clone(), scout.clone());
+        let step: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+            if inner.stopped.load(Ordering::Relaxed) {
+                return;
+            }
+            let Ok(project) = inner.project(&want.name).await else { return };
+            let Some(wheel) = scout.wheel(&want, &project) else { return };
+            let Ok(metadata) = inner.metadata(&wheel).await else { return };
+            for next in scout.wants(&want, &metadata) {
+                inner.explore(next, &scout);
+            }
+        });
+        self.http.spawn(step);
+    }
+
+    /// Asks the indexes in their order.
+    async fn find_project(&self, name: &PackageName) -> Result<Project, CatalogError> {
+        let is_limited_to = |index: &&Index| index.packages.as_ref().is_some_and(|packages| packages.contains(name));
+        let indexes: Vec<_> = match self.indexes.iter().find(is_limited_to) {
+            Some(only) => vec![only],
+            None => self.indexes.iter().filter(|index| index.packages.is_none()).collect(),
+        };
+        for index in &indexes {
+            match self.page(index, name).await {
+                Ok(Some(project)) => return Ok(project),
+                Ok(None) => {}
+                Err(error) => {
+                    let hint = error.hint();
+                    return Err(CatalogError::Failed { subject: name.to_string(), hint, source: Arc::new(error) });
+                }
+            }
+        }
+        let searched = indexes.into_iter().map(Index::shown).collect();
+        Err(CatalogError::NotFound { name: name.clone(), searched })
+    }
+
+    /// The page of a project in one index; `None` when the index does not have it.
+    async fn page(&self, index: &Index, name: &PackageName) -> Result<Option<Project>, IndexError> {
+        let url = index.page(name);
+        let key = Digest::of(redacted(&url));
+        let cached = self.cached_page(&key);
+        if self.http.is_offline() {
+            let (record, body) = cached.ok_or_else(|| IndexError::PageNotCached { url: redacted(&url) })?;
+            return Ok(record.project(name, &url, &body)?);
+        }
+        if let Some((record, body)) = &cached
+            && now() < record.fresh_until
+            && let Ok(project) = record.project(name, &url, body)
+        {
+            return Ok(project);
+        }
+        let conditions = cached.as_ref().map(|(record, _)| record.conditions()).unwrap_or_default();
+        let mut headers = vec![(ACCEPT, simple::ACCEPT)];
+        headers.extend(conditions.iter().map(|(name, value)| (name.clone(), value.as_str())));
+        let answer = {
+            let _permit = self.requests.acquire().await;
+            self.http.get_async(&url, &headers, MAX_PAGE).await?
+        };
+        let (record, body) = match (answer.status, cached) {
+            (StatusCode::NOT_MODIFIED, Some((record, body))) => (record.renewed(&answer.headers), body),
+            (status, _) if status.is_success() || self.is_absent(status, index) => PageRecord::of(answer),
+            (status, _) => return Err(IndexError::Status { url: redacted(&url), status }),
+        };
+        let project = record.project(name, &url, &body)?;
+        self.store.put_record_with_body(kind::PAGE, &key, &record, &body)?;
+        Ok(project)
+    }
+
+    /// Whether `status` means that `index` does not have a project. Some extra indexes forbid what they do not have.
+    fn is_absent(&self, status: StatusCode, index: &Index) -> bool {
+        let is_extra = self.indexes.last() != Some(index);
+        matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) || (status == StatusCode::FORBIDDEN && is_extra)
+    }
+
+    fn cached_page(&self, key: &Digest) -> Option<(PageRecord, Vec<u8>)> {
+        self.store.record_with_body(kind::PAGE, key)
+    }
+
+    async fn learn_metadata(&self, wheel: &DistFile) -> Result<CoreMetadata, IndexError> {
+        let key = key(wheel);
+        if let Some(metadata) = self.store.record(kind::METADATA, &key) {
+            return Ok(metadata);
+        }
+        let text = match self.stored_wheel(wheel)? {
+            Some(local) => self.read(wheel, &key, local)?,
+            None if self.http.is_offline() => {
+                return Err(IndexError::MetadataNotCached { wheel: wheel.filename.to_string() });
+            }
+            None => match wheel.core_metadata {
+                CoreMetadataFile::Absent => self.remote_text(wheel, &key).await?,
+                CoreMetadataFile::Present => self.served_text(wheel, None).await?,
+                CoreMetadataFile::Hashed(digest) => self.served_text(wheel, Some(digest)).await?,
+            },
+        };
+        let metadata = metadata::parse(&text)?;
+        if (&metadata.name, &metadata.version) != (&wheel.filename.name, &wheel.filename.version) {
+            let (name, version) = (metadata.name.to_string(), metadata.version.to_string());
+            return Err(IndexError::Foreign { wheel: wheel.filename.to_string(), name, version });
+        }
+        self.store.put_record(kind::METADATA, &key, &metadata)?;
+        Ok(metadata)
+    }
+
+    async fn learn_outline(&self, wheel: &DistFile) -> Result<Outline, IndexError> {
+        let key = key(wheel);
+        if let Some(outline) = self.store.record(kind::OUTLINE, &key) {
+            return Ok(outline);
+        }
+        match self.stored_wheel(wheel)? {
+            Some(local) => drop(self.read(wheel, &key, local)?),
+            None if self.http.is_offline() => {
+                return Err(IndexError::MetadataNotCached { wheel: wheel.filename.to_string() });
+            }
+            None => drop(self.remote_text(wheel, &key).await?),
+        }
+        let gone = || IndexError::MetadataNotCached { wheel: wheel.filename.to_string() };
+        self.store.record(kind::OUTLINE, &key).ok_or_else(gone)
+    }
+
+    /// The wheel in the store, when it was downloaded before.
+    fn stored_wheel(&self, wheel: &DistFile) -> Result<Option<Local>, IndexError> {
+        match wheel.sha256.filter(|digest| self.store.blob_size(digest).is_some()) {
+            Some(digest) => Ok(Some(Local(self.store.open_blob(&digest)?))),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads the outline, which is kept, and the text of METADATA.
+    fn read<R: Bytes>(&self, wheel: &DistFile, key: &Digest, reader: R) -> Result<String, IndexError> {
+        let (text, outline) = read_wheel(wheel, reader)
+            .map_err(|source| IndexError::Wheel { wheel: wheel.filename.to_string(), source })?;
+        self.store.put_record(kind::OUTLINE, key, &outline)?;
+        Ok(text)
+    }
+
+    /// The METADATA file that the index serves beside the wheel.
+    async fn served_text(&self, wheel: &DistFile, expected: Option<Digest>) -> Result<String, IndexError> {
+        let url = wheel.metadata_url();
+        let answer = {
+            let _permit = self.requests.acquire().await;
+            self.http.get_async(&url, &[], MAX_METADATA).await?
+        };
+        if !answer.status.is_success() {
+            return Err(IndexError::Status { url: redacted(&url), status: answer.status });
+        }
+        let got = Digest::of(&answer.body);
+        match expected {
+            Some(expected) if expected != got => Err(IndexError::Hash { url: redacted(&url), expected, got }),
+            _ => String::from_utf8(answer.body).map_err(|_| IndexError::NotText { url: redacted(&url) }),
+        }
+    }
+
+    /// Reads METADATA out of the remote wheel, part by part.
+    async fn remote_text(&self, wheel: &DistFile, key: &Digest) -> Result<String, IndexError> {
+        let _permit = self.requests.acquire().await;
+        let (share, bounds) = FIRST_PART;
+        let first = match wheel.size {
+            Some(size) => {
+                let part = (size / share).clamp(bounds.start, bounds.end);
+                Span::Range(size.saturating_sub(part)..size)
+            }
+            None => Span::Suffix(bounds.start * 2),
+        };
+        let mut span = first;
+        let mut sparse: Option<Sparse> = None;
+        loop {
+            let Part::Bytes { offset, bytes, total } = self.http.part(&wheel.url, &span).await? else {
+                return self.whole_text(wheel, key).await;
+            };
+            let reader = sparse.get_or_insert_with(|| Sparse::new(total));
+            reader.add(offset, bytes);
+            match self.read(wheel, key, &*reader) {
+                Err(IndexError::Wheel { source: WheelError::Missing { range }, .. }) => span = Span::Range(range),
+                result => return result,
+            }
+        }
+    }
+
+    /// Downloads the wheel, from a server that does not serve parts.
+    async fn whole_text(&self, wheel: &DistFile, key: &Digest) -> Result<String, IndexError> {
+        let digest = match wheel.sha256 {
+            Some(digest) => {
+                let (url, name) = (wheel.url.clone(), wheel.filename.to_string());
+                let file = Download { url, name, digest, size: wheel.size };
+                self.http.download_async(&self.store, &file, &|_| {}).await?;
+                digest
+            }
+            None => self.http.download_unverified_async(&self.store, &wheel.url, &|_| {}).await?.0,
+        };
+        self.read(wheel, key, Local(self.store.open_blob(&digest)?))
+    }
+}
+
+impl PageRecord {
+    fn of(answer: Answer) -> (Self, Vec<u8>) {
+        let header = |name: HeaderName| Some(answer.headers.get(name)?.to_str().ok()?.to_owned());
+        let found = answer.status.is_success();
+        let record = Self {
+            found,
+            content_type: header(CONTENT_TYPE),
+            etag: header(ETAG),
+            last_modified: header(LAST_MODIFIED),
+            fresh_until: fresh_until(&answer.headers),
+            base: Some(without_login(answer.url)),
+        };
+        (record, if found { answer.body } else { Vec::new() })
+    }
+
+    fn renewed(mut self, headers: &HeaderMap) -> Self {
+        self.fresh_until = fresh_until(headers);
+        self
+    }
+
+    /// The headers that ask whether the page changed.
+    fn conditions(&self) -> Vec<(HeaderName, String)> {
+        let etag = self.etag.iter().map(|etag| (IF_NONE_MATCH, etag.clone()));
+        let modified = self.last_modified.iter().map(|time| (IF_MODIFIED_SINCE, time.clone()));
+        etag.chain(modified).collect()
+    }
+
+    fn project(&self, name: &PackageName, url: &Url, body: &[u8]) -> Result<Option<Project>, PageError> {
+        if !self.found {
+            return Ok(None);
+        }
+        let base = self.base.as_ref().unwrap_or(url);
+        let is_json = self.content_type.as_deref().is_some_and(|content_type| content_type.contains("json"));
+        match is_json {
+            true => simple::parse_json(name, base, body).map(Some),
+            false => simple::parse_html(name, base, &String::from_utf8_lossy(body)).map(Some),
+        }
+    }
+}
+
+/// The text of METADATA and the outline.
+fn read_wheel<R: Bytes>(file: &DistFile, reader: R) -> Result<(String, Outline), WheelError> {
+    let wheel = Wheel::open(reader)?;
+    let metadata = format!("{}/METADATA", wheel.outline().dist_info(&file.filename)?);
+    Ok((wheel.text(&metadata)?, wheel.into_outline()))
+}
+
+
+fn slot<K: Ord + Clone, T>(slots: &Slots<K, T>, key: &K) -> Slot<T> {
+    let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+    slots.entry(key.clone()).or_default().clone()
+}
+
+/// What the records about a wheel are keyed by: its hash, or its URL when the index tells none.
+fn key(wheel: &DistFile) -> Digest {
+    wheel.sha256.unwrap_or_else(|| Digest::of(redacted(&wheel.url)))
+}
+
+fn about(wheel: &DistFile, error: IndexError) -> CatalogError {
+    let (subject, hint) = (wheel.filename.to_string(), error.hint());
+    let fault = error.is_wheels_fault();
+    let source: Arc<dyn Error + Send + Sync> = Arc::new(error);
+    match fault {
+        true => CatalogError::BadMetadata { wheel: subject, source },
+        false => CatalogError::Failed { subject, hint, source },
+    }
+}
+
+fn without_login(mut url: Url) -> Url {
+    // These fail for URLs that cannot have credentials.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url
+}
+
+/// The moment up to which `Cache-Control: max-age` says that an answer stays true, in seconds since the Unix epoch.
+fn fresh_until(headers: &HeaderMap) -> i64 {
+    let control = headers.get(CACHE_CONTROL).and_then(|control| control.to_str().ok()).unwrap_or_default();
+    let directives = || control.split(',').map(str::trim);
+    if directives().any(|directive| matches!(directive, "no-cache" | "no-store")) {
+        return 0;
+    }
+    let age = directives().find_map(|directive| directive.strip_prefix("max-age=")?.parse::<i64>().ok());
+    age.map_or(0, |age| now().saturating_add(age))
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
