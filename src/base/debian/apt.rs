@@ -11,10 +11,10 @@ pub(super) fn write(tree: &mut Tree<'_>, list: &[Source], archive: &str) {
     if tree.package("apt").is_none() {
         return;
     }
-    // apt itself makes what is missing, but only as root; and it downloads as its own user.
+    // apt, as root, gives these to the user it downloads as; where it cannot, it warns.
     let user = user_id(tree, "_apt");
     for directory in ["var/lib/apt/lists/partial", "var/cache/apt/archives/partial"] {
-        tree.directory_of(directory, 0o700, user, ROOT);
+        tree.private_directory(directory, user);
     }
     if !list.is_empty() {
         let list: Vec<Source> =

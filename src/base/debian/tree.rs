@@ -104,13 +104,14 @@ impl<'a> Tree<'a> {
 
     /// Makes a directory unless one is there.
     pub fn directory(&mut self, path: &str, mode: u32, gid: u64) {
-        self.directory_of(path, mode, ROOT, gid);
+        if !self.has(path) {
+            self.add(path, mode, (ROOT, gid), EntryKind::Directory, Vec::new());
+        }
     }
 
-    pub fn directory_of(&mut self, path: &str, mode: u32, uid: u64, gid: u64) {
-        if !self.has(path) {
-            self.add(path, mode, (uid, gid), EntryKind::Directory, Vec::new());
-        }
+    /// Makes a directory that only the user `uid` may enter, or gives it to that user.
+    pub fn private_directory(&mut self, path: &str, uid: u64) {
+        self.add(path, 0o700, (uid, ROOT), EntryKind::Directory, Vec::new());
     }
 
     /// Makes a file of root's, in place of what is there.
@@ -166,8 +167,10 @@ pub(super) mod example {
     }
 
     impl Example {
+        /// A directory and those it is in.
         pub fn directory(mut self, path: &str) -> Self {
-            self.entries.push(entry(path, 0o755, EntryKind::Directory));
+            let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+            self.entries.extend(ends.map(|end| entry(&path[..end], 0o755, EntryKind::Directory)));
             self
         }
 
