@@ -74,6 +74,38 @@ fn source(fields: &Paragraph<'_>) -> Source {
     }
 }
 
+/// The sources as the text of a `.sources` file.
+pub fn write(sources: &[Source]) -> String {
+    let paragraphs: Vec<String> = sources.iter().map(paragraph).collect();
+    paragraphs.join("\n")
+}
+
+fn paragraph(source: &Source) -> String {
+    let signed_by = match &source.signed_by {
+        None => String::new(),
+        Some(SignedBy::Names(names)) => names.join(" "),
+        Some(SignedBy::Key(key)) => {
+            let lines =
+                key.lines().map(|line| if line.is_empty() { "\n .".into() } else { format!("\n {line}") });
+            lines.collect()
+        }
+    };
+    let fields = [
+        ("Types", "deb".to_owned()),
+        ("Enabled", if source.enabled { String::new() } else { "no".into() }),
+        ("URIs", source.uris.join(" ")),
+        ("Suites", source.suites.join(" ")),
+        ("Components", source.components.join(" ")),
+        ("Architectures", source.architectures.join(" ")),
+        ("Signed-By", signed_by),
+        ("Trusted", if source.trusted { "yes".into() } else { String::new() }),
+    ];
+    let present = fields.iter().filter(|(_, value)| !value.is_empty());
+    let separated =
+        |value: &str| if value.starts_with('\n') { value.to_owned() } else { format!(" {value}") };
+    present.map(|(name, value)| format!("{name}:{}\n", separated(value))).collect()
+}
+
 /// A key in a field: its lines are indented, and ` .` is an empty one.
 fn embedded_key(value: &str) -> String {
     let lines = value.lines().map(str::trim_ascii).skip_while(|line| line.is_empty());
@@ -167,6 +199,14 @@ mod tests {
         );
         assert_eq!(parse_sources(&modern).unwrap(), [expected()]);
         assert_eq!(parse_list(&classic).unwrap(), [expected()]);
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let key = SignedBy::Key("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAA\n".into());
+        let other = Source { enabled: false, trusted: true, signed_by: Some(key), ..expected() };
+        let sources = [expected(), other];
+        assert_eq!(parse_sources(&write(&sources)).unwrap(), sources);
     }
 
     #[test]

@@ -39,6 +39,39 @@ impl UsrLayout {
     }
 }
 
+/// Resolves the links in the directories of `path`, within the root; `link` tells where the link at a path
+/// leads. The last part of the path is not followed. `None` when the links form a circle.
+pub fn follow(path: &str, link: &impl Fn(&str) -> Option<String>) -> Option<String> {
+    const MOST_LINKS: usize = 40;
+    let mut rest: Vec<String> = path.rsplit('/').map(str::to_owned).collect();
+    let (mut done, mut followed) = (String::new(), 0);
+    while let Some(part) = rest.pop() {
+        match part.as_str() {
+            "" | "." => continue,
+            ".." => {
+                done.truncate(done.rfind('/').unwrap_or(0));
+                continue;
+            }
+            _ => {}
+        }
+        let parent = done.len();
+        if !done.is_empty() {
+            done.push('/');
+        }
+        done.push_str(&part);
+        if let Some(target) = link(&done).filter(|_| !rest.is_empty()) {
+            followed += 1;
+            if followed > MOST_LINKS {
+                return None;
+            }
+            // The top directories of a merged /usr are links relative to the root, where they stand.
+            done.truncate(if target.starts_with('/') { 0 } else { parent });
+            rest.extend(target.rsplit('/').map(str::to_owned));
+        }
+    }
+    Some(done)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use crate::debian::archive::{ArchiveError, Deb};
 use crate::debian::dpkg::{self, DpkgError, Installed};
-use crate::debian::usrmerge::UsrLayout;
+use crate::debian::usrmerge::{UsrLayout, follow};
 use crate::debian::{deb822, relation};
 use crate::oci::{Entry, EntryKind};
 
@@ -112,7 +112,12 @@ impl Unpacked {
         }
     }
 
-    /// The contents of the files whose paths are `wanted`; hard links are looked through.
+    /// The entries by path.
+    pub fn tree(&self) -> BTreeMap<&str, &Entry> {
+        self.entries.iter().map(|unpacked| (unpacked.entry.path.as_str(), &unpacked.entry)).collect()
+    }
+
+    /// The contents of the files whose paths are `wanted`.
     pub fn contents(&self, wanted: impl Fn(&str) -> bool) -> io::Result<BTreeMap<String, Vec<u8>>> {
         let mut contents = BTreeMap::new();
         for UnpackedEntry { entry, content, .. } in &self.entries {
@@ -210,18 +215,18 @@ impl Unpacking {
     ) -> Result<(Content, Option<String>), ReadError> {
         let EntryKind::File { size } = entry.kind else { return Ok((Content::Nothing, None)) };
         let failed = |source| ReadError::Spool { path: entry.path.clone(), source };
-        let md5 = match is_conffile && size <= CONFFILE_LIMIT {
+        let (length, md5) = match is_conffile && size <= CONFFILE_LIMIT {
             true => {
                 let mut bytes = Vec::new();
                 content.read_to_end(&mut bytes).map_err(failed)?;
                 self.spool.write_all(&bytes).map_err(failed)?;
-                Some(dpkg::md5(&bytes))
+                (bytes.len() as u64, Some(dpkg::md5(&bytes)))
             }
-            false => {
-                io::copy(content, &mut self.spool).map_err(failed)?;
-                None
-            }
+            false => (io::copy(content, &mut self.spool).map_err(failed)?, None),
         };
+        if length != size {
+            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+        }
         let offset = self.length;
         self.length += size;
         Ok((Content::Spool { offset, length: size }, md5))
@@ -268,38 +273,6 @@ fn follow_links(
         entry.path = path;
     }
     Ok(entries)
-}
-
-/// Resolves the links in the directories of `path`, within the root. `None` when they form a circle.
-fn follow(path: &str, link: &impl Fn(&str) -> Option<String>) -> Option<String> {
-    const MOST_LINKS: usize = 40;
-    let mut rest: Vec<String> = path.rsplit('/').map(str::to_owned).collect();
-    let (mut done, mut followed) = (String::new(), 0);
-    while let Some(part) = rest.pop() {
-        match part.as_str() {
-            "" | "." => continue,
-            ".." => {
-                done.truncate(done.rfind('/').unwrap_or(0));
-                continue;
-            }
-            _ => {}
-        }
-        let parent = done.len();
-        if !done.is_empty() {
-            done.push('/');
-        }
-        done.push_str(&part);
-        if let Some(target) = link(&done).filter(|_| !rest.is_empty()) {
-            followed += 1;
-            if followed > MOST_LINKS {
-                return None;
-            }
-            // The top directories of a merged /usr are links relative to the root, where they stand.
-            done.truncate(if target.starts_with('/') { 0 } else { parent });
-            rest.extend(target.rsplit('/').map(str::to_owned));
-        }
-    }
-    Some(done)
 }
 
 /// The entries by path, each path once.

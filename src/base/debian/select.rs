@@ -243,7 +243,6 @@ struct Chosen<'a> {
     candidate: Candidate<'a>,
     reason: Reason,
     system: bool,
-    provides: Vec<Relation>,
     dependencies: Vec<Dependency>,
 }
 
@@ -263,8 +262,7 @@ impl<'a> Closure<'a> {
             let queue = if dependency.alternatives.len() == 1 { &mut self.hard } else { &mut self.choices };
             queue.push_back((package.name, dependency.clone()));
         }
-        let provides = read_list(package, "Provides", package.provides)?;
-        self.chosen.insert(package.name, Chosen { candidate, reason, system: false, provides, dependencies });
+        self.chosen.insert(package.name, Chosen { candidate, reason, system: false, dependencies });
         Ok(())
     }
 

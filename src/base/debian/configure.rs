@@ -1,0 +1,94 @@
+//! What the maintainer scripts of a base would do, done natively.
+//!
+//! Each step looks for the package or the file it is about, and does nothing without it, so that a
+//! small base, another suite and Ubuntu need no case of their own.
+
+use std::collections::BTreeMap;
+
+use super::tree::Tree;
+use super::{accounts, alternatives, apt, certificates, database, files, pam};
+use crate::debian::dpkg::{DpkgError, Installed};
+use crate::debian::sources::Source;
+use crate::debian::usrmerge::UsrLayout;
+use crate::oci::Entry;
+
+/// What the decisions are made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// Every package of the base.
+    pub packages: &'a [Installed],
+    /// Every entry the packages ship, by path.
+    pub entries: &'a BTreeMap<&'a str, &'a Entry>,
+    /// The contents of the entries that [`is_wanted`].
+    pub files: &'a BTreeMap<String, Vec<u8>>,
+    pub layout: UsrLayout,
+    /// The time of everything generated, in Unix seconds.
+    pub mtime: u64,
+    /// Where apt in the image gets packages from; empty leaves it without sources.
+    pub sources: &'a [Source],
+    /// What the archive is called: `debian`, `ubuntu`.
+    pub archive: &'a str,
+}
+
+/// A generated entry and the content of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generated {
+    pub entry: Entry,
+    pub bytes: Vec<u8>,
+}
+
+/// Why a base cannot be configured.
+#[derive(Debug, thiserror::Error)]
+#[error("the status of the package `{package}` cannot be written")]
+pub struct ConfigureError {
+    pub(super) package: String,
+    pub(super) source: DpkgError,
+}
+
+impl ConfigureError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        self.source.hint()
+    }
+}
+
+/// Whether [`configure`] needs the content of the file at `path`.
+pub fn is_wanted(path: &str) -> bool {
+    const DIRECTORIES: [&str; 9] = [
+        "usr/share/base-files/",
+        "usr/share/base-passwd/",
+        "usr/share/ca-certificates/",
+        "usr/share/debianutils/",
+        "usr/share/libc-bin/",
+        "usr/share/pam/",
+        "usr/share/pam-configs/",
+        "usr/share/readline/",
+        "etc/shells",
+    ];
+    DIRECTORIES.iter().any(|directory| path.starts_with(directory))
+}
+
+/// Everything the maintainer scripts would have made, sorted by path, to be written above the packages.
+pub fn configure(input: &Input<'_>) -> Result<Vec<Generated>, ConfigureError> {
+    let mut tree = Tree::new(input);
+    merge_usr(&mut tree, input);
+    accounts::write(&mut tree, input.mtime);
+    files::write(&mut tree);
+    alternatives::write(&mut tree, input.packages);
+    pam::write(&mut tree);
+    certificates::write(&mut tree);
+    apt::write(&mut tree, input.sources, input.archive);
+    database::write(&mut tree, input.packages)?;
+    Ok(tree.into_generated())
+}
+
+/// The links of a merged `/usr` that stand in for directories some package uses and none ships as links.
+fn merge_usr(tree: &mut Tree<'_>, input: &Input<'_>) {
+    for path in input.packages.iter().flat_map(|package| &package.paths) {
+        let top = path.split('/').next().unwrap_or_default();
+        match input.layout.link(top) {
+            Some(target) if !input.entries.contains_key(top) => tree.symlink(top, &target),
+            _ => {}
+        }
+    }
+}

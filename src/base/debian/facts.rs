@@ -1,0 +1,63 @@
+//! What a base is, known from its package list before anything is unpacked.
+
+use super::select::Selection;
+use crate::debian::release::Release;
+
+/// What resolution needs to know of a Debian base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseFacts {
+    /// Debian's name of the architecture: `amd64`.
+    pub architecture: String,
+    /// `debian`, `ubuntu`.
+    pub os: String,
+    /// `bookworm`, `jammy`.
+    pub codename: Option<String>,
+    /// The release's number: `12.11`, `22.04`.
+    pub os_version: Option<String>,
+    /// The C library's version: `2.36`.
+    pub glibc: Option<String>,
+    /// The default Python, when the base has one.
+    pub python: Option<Python>,
+}
+
+/// The interpreter that `python3` is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Python {
+    /// `3.11`
+    pub short: String,
+    /// `3.11.2`
+    pub full: String,
+}
+
+impl BaseFacts {
+    /// Reads the facts off a selection from `release`.
+    pub fn of(selection: &Selection, release: &Release, architecture: &str) -> Self {
+        let upstream = |name: &str| {
+            let package = selection.packages.iter().find(|package| package.name == name)?;
+            Some(package.version.upstream().to_owned())
+        };
+        Self {
+            architecture: architecture.to_owned(),
+            os: release.origin.as_deref().unwrap_or("debian").to_ascii_lowercase(),
+            codename: release.codename.clone(),
+            os_version: release.version.clone(),
+            glibc: upstream("libc6").map(|version| numeric_prefix(&version).to_owned()),
+            python: default_python(&upstream),
+        }
+    }
+}
+
+/// `python3` (or its minimal part) says which Python is the default; that Python's package has the full version.
+fn default_python(upstream: &impl Fn(&str) -> Option<String>) -> Option<Python> {
+    let default = ["python3", "python3-minimal"].into_iter().find_map(upstream)?;
+    let short: Vec<&str> = numeric_prefix(&default).split('.').take(2).collect();
+    let short = short.join(".");
+    let full = upstream(&format!("python{short}-minimal"))?;
+    Some(Python { short, full: numeric_prefix(&full).to_owned() })
+}
+
+/// The leading numbers and dots of a version: `3.13.5` of `3.13.5~rc1`.
+fn numeric_prefix(version: &str) -> &str {
+    let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
+    version[..end].trim_end_matches('.')
+}
