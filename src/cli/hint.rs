@@ -52,9 +52,25 @@ pub(super) fn of(error: &AnyError) -> Option<String> {
             };
         }
         first_of!(
-            ArchiveError, CatalogError, ComponentError, ConfigError, ConfigureError, HashNotAllowed, HttpError, IndexError,
-            InputError, InventoryError, NoHash, NotBuilt, PackagesError, PublishError, ResolveError, SelectError,
-            SolveError, StoreError, UnpackError
+            ArchiveError,
+            CatalogError,
+            ComponentError,
+            ConfigError,
+            ConfigureError,
+            HashNotAllowed,
+            HttpError,
+            IndexError,
+            InputError,
+            InventoryError,
+            NoHash,
+            NotBuilt,
+            PackagesError,
+            PublishError,
+            ResolveError,
+            SelectError,
+            SolveError,
+            StoreError,
+            UnpackError
         );
         cause.downcast_ref::<Advised>().map(|error| error.hint.clone()).or_else(|| of_io(cause))
     })

@@ -1,5 +1,8 @@
 //! The command line: what is asked for, how it went, and how the process ends.
-#![allow(clippy::disallowed_methods, reason = "the command line meets the environment and the files it names")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the command line meets the environment and the files it names"
+)]
 
 mod hint;
 mod progress;
@@ -96,7 +99,9 @@ pub fn run() -> ExitCode {
     let color = match arguments.color {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
-        ColorChoice::Auto => std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && io::stderr().is_terminal(),
+        ColorChoice::Auto => {
+            std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && io::stderr().is_terminal()
+        }
     };
     match execute(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -163,13 +168,17 @@ fn cache_directory() -> Result<PathBuf> {
     set("IMGFORGE_CACHE_DIR")
         .or_else(|| set("XDG_CACHE_HOME").map(|path| path.join("imgforge")))
         .or_else(|| std::env::home_dir().map(|path| path.join(".cache/imgforge")))
-        .ok_or_else(|| hint::advised("there is no home directory to keep the store in", "set IMGFORGE_CACHE_DIR"))
+        .ok_or_else(|| {
+            hint::advised("there is no home directory to keep the store in", "set IMGFORGE_CACHE_DIR")
+        })
 }
 
 /// `IMGFORGE_THREADS`, else as many as there are cores.
 fn threads() -> usize {
     let asked = std::env::var("IMGFORGE_THREADS").ok().and_then(|value| value.parse().ok());
-    asked.filter(|threads| *threads > 0).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into))
+    asked
+        .filter(|threads| *threads > 0)
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into))
 }
 
 /// <https://reproducible-builds.org/specs/source-date-epoch/>

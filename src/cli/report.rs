@@ -17,13 +17,21 @@ pub(super) fn bytes(count: u64) -> String {
 /// The table that ends a build.
 pub(super) fn built(out: &mut impl Write, built: &Built) -> io::Result<()> {
     components(out, &built.planned)?;
-    let rows = built.image.layers.iter().map(|layer| {
-        vec![layer.title.clone(), bytes(layer.size), bytes(layer.unpacked)]
-    });
+    let rows = built
+        .image
+        .layers
+        .iter()
+        .map(|layer| vec![layer.title.clone(), bytes(layer.size), bytes(layer.unpacked)]);
     table(out, &["LAYER", "COMPRESSED", "UNPACKED"], rows.collect())?;
     let compressed: u64 = built.image.layers.iter().map(|layer| layer.size).sum();
     let unpacked: u64 = built.image.layers.iter().map(|layer| layer.unpacked).sum();
-    writeln!(out, "{} layers, {}, {} unpacked", built.image.layers.len(), bytes(compressed), bytes(unpacked))?;
+    writeln!(
+        out,
+        "{} layers, {}, {} unpacked",
+        built.image.layers.len(),
+        bytes(compressed),
+        bytes(unpacked)
+    )?;
     comparison(out, &built.planned)?;
     for destination in &built.destinations {
         writeln!(out, "published {destination}")?;

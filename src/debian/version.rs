@@ -6,10 +6,13 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A package version, compared as policy 5.6.12 says; it remembers its spelling.
 ///
 /// Two spellings of one version are equal: `1.0`, `0:1.0` and `1.0-0`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Version {
     text: String,
     epoch: u32,
@@ -31,6 +34,20 @@ impl VersionError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         Some("a version is written [epoch:]upstream[-revision], for example 1:2.36-9+deb12u4".into())
+    }
+}
+
+impl TryFrom<String> for Version {
+    type Error = VersionError;
+
+    fn try_from(text: String) -> Result<Self, VersionError> {
+        text.parse()
+    }
+}
+
+impl From<Version> for String {
+    fn from(version: Version) -> Self {
+        version.text
     }
 }
 

@@ -74,7 +74,8 @@ impl Files {
             _ => 0o777,
         };
         if !to.is_empty() {
-            let entry = Entry { path: to.to_owned(), mode: permissions, uid: 0, gid: 0, mtime, kind: kind.clone() };
+            let entry =
+                Entry { path: to.to_owned(), mode: permissions, uid: 0, gid: 0, mtime, kind: kind.clone() };
             self.entries.insert(to.to_owned(), (entry, from.to_owned()));
         }
         if kind == EntryKind::Directory {

@@ -410,14 +410,8 @@ mod tests {
         writer.entry(&entry("dir", EntryKind::Directory)).unwrap();
         for (path, content) in contents {
             let (deflated, expected) = deflate(content);
-            let mut seen = Vec::new();
-            writer
-                .splice(&file(path, content), deflated.as_slice(), expected, |bytes| {
-                    seen.extend_from_slice(bytes)
-                })
-                .unwrap();
-            assert_eq!(seen, content);
-            writer.file(&file(&format!("{path}-plain"), content), content).unwrap();
+            writer.splice(&file(path, content), || Ok(deflated.as_slice()), expected).unwrap();
+            writer.file(&file(&format!("{path}-plain"), content), || Ok(content)).unwrap();
         }
         let written = writer.finish().unwrap();
 

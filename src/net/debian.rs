@@ -126,8 +126,13 @@ impl Machine {
     /// Reads the environment, apt's sources and the installed keyrings of this machine.
     pub fn read() -> Result<Self, ArchiveError> {
         let value = std::env::var(MIRROR_VARIABLE).ok().filter(|value| !value.is_empty());
-        let mirror = value.map(|value| directory_url(&value).map_err(|source| ArchiveError::Mirror { value, source }));
-        Ok(Self { mirror: mirror.transpose()?, sources: read_sources(Path::new("/etc/apt"))?, keyrings: keyrings() })
+        let mirror =
+            value.map(|value| directory_url(&value).map_err(|source| ArchiveError::Mirror { value, source }));
+        Ok(Self {
+            mirror: mirror.transpose()?,
+            sources: read_sources(Path::new("/etc/apt"))?,
+            keyrings: keyrings(),
+        })
     }
 
     /// The mirrors to try for `suite`, best first.
@@ -154,19 +159,25 @@ impl Machine {
         if !request.signed_by.is_empty() {
             return request.signed_by.clone();
         }
-        let of_sources = sources::find(&self.sources, request.name).into_iter().filter_map(|source| match &source.signed_by {
-            Some(SignedBy::Names(names)) => Some(names),
-            _ => None,
+        let of_sources = sources::find(&self.sources, request.name).into_iter().filter_map(|source| {
+            match &source.signed_by {
+                Some(SignedBy::Names(names)) => Some(names),
+                _ => None,
+            }
         });
         let named = of_sources.flatten().filter(|name| name.starts_with('/')).map(PathBuf::from);
         let mut seen = BTreeSet::new();
-        named.chain(self.keyrings.iter().cloned()).filter(|path| path.exists() && seen.insert(path.clone())).collect()
+        named
+            .chain(self.keyrings.iter().cloned())
+            .filter(|path| path.exists() && seen.insert(path.clone()))
+            .collect()
     }
 }
 
 /// An archive's security suites usually lie beside it: `/debian-security` beside `/debian`.
 fn beside_security(mirror: &Url, suite: &str) -> Vec<Url> {
-    let security = suite.ends_with("-security").then(|| format!("{}-security/", mirror.as_str().trim_end_matches('/')));
+    let security =
+        suite.ends_with("-security").then(|| format!("{}-security/", mirror.as_str().trim_end_matches('/')));
     let security = security.and_then(|url| Url::parse(&url).ok());
     security.into_iter().chain([mirror.clone()]).collect()
 }
@@ -177,8 +188,12 @@ fn directory_url(text: &str) -> Result<Url, url::ParseError> {
 
 fn read_sources(apt: &Path) -> Result<Vec<Source>, ArchiveError> {
     let mut files = vec![apt.join("sources.list")];
-    let mut parts: Vec<PathBuf> =
-        fs::read_dir(apt.join("sources.list.d")).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut parts: Vec<PathBuf> = fs::read_dir(apt.join("sources.list.d"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     parts.sort();
     files.extend(parts);
     let mut found = Vec::new();
@@ -197,10 +212,15 @@ fn read_sources(apt: &Path) -> Result<Vec<Source>, ArchiveError> {
 fn keyrings() -> Vec<PathBuf> {
     let known = ["debian-archive-keyring.gpg", "debian-archive-keyring.pgp", "ubuntu-archive-keyring.gpg"];
     let shared = known.iter().map(|name| Path::new("/usr/share/keyrings").join(name));
-    let mut trusted: Vec<PathBuf> =
-        fs::read_dir("/etc/apt/trusted.gpg.d").into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut trusted: Vec<PathBuf> = fs::read_dir("/etc/apt/trusted.gpg.d")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     trusted.sort();
-    let is_keyring = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "gpg" || extension == "asc");
+    let is_keyring =
+        |path: &PathBuf| path.extension().is_some_and(|extension| extension == "gpg" || extension == "asc");
     shared.chain(trusted.into_iter().filter(is_keyring)).filter(|path| path.exists()).collect()
 }
 
@@ -220,8 +240,11 @@ pub fn open_suite(
     let paths = machine.keyrings(request);
     let keyrings = read_keyrings(&paths, &suite)?;
     let (mirror, inrelease) = fetch_release(&mirrors, &suite, http, store)?;
-    let signed = signature::verify(&inrelease, &keyrings, now)
-        .map_err(|source| ArchiveError::Untrusted { suite: suite.clone(), mirror: redacted(&mirror), source })?;
+    let signed = signature::verify(&inrelease, &keyrings, now).map_err(|source| ArchiveError::Untrusted {
+        suite: suite.clone(),
+        mirror: redacted(&mirror),
+        source,
+    })?;
     let unusable = |source| ArchiveError::Release { suite: suite.clone(), source };
     let release = Release::parse(&signed.text).map_err(unusable)?;
     if !http.is_offline() {
@@ -251,7 +274,8 @@ fn read_keyrings(paths: &[PathBuf], suite: &str) -> Result<Vec<Keyring>, Archive
     paths
         .iter()
         .map(|path| {
-            let bytes = fs::read(path).map_err(|source| ArchiveError::Keyring { path: path.clone(), source })?;
+            let bytes =
+                fs::read(path).map_err(|source| ArchiveError::Keyring { path: path.clone(), source })?;
             let name = path.display().to_string();
             Keyring::parse(&name, &bytes).map_err(|source| ArchiveError::Untrusted {
                 suite: suite.to_owned(),
@@ -360,12 +384,17 @@ mod tests {
         let mirror = directory_url("http://mirror.test/debian").ok();
         let machine = Machine { mirror, ..Machine::default() };
         check(&machine, "trixie", &["http://mirror.test/debian/"]);
-        check(&machine, "trixie-security", &["http://mirror.test/debian-security/", "http://mirror.test/debian/"]);
+        check(
+            &machine,
+            "trixie-security",
+            &["http://mirror.test/debian-security/", "http://mirror.test/debian/"],
+        );
     }
 
     #[test]
     fn apts_source_of_the_suite_comes_first() {
-        let list = "deb http://a.test/debian bookworm main\ndeb http://b.test/security bookworm-security main\n";
+        let list =
+            "deb http://a.test/debian bookworm main\ndeb http://b.test/security bookworm-security main\n";
         let machine = Machine { sources: sources::parse_list(list).unwrap(), ..Machine::default() };
         check(&machine, "bookworm-security", &["http://b.test/security/", "http://a.test/debian/"]);
         check(&machine, "trixie", &["http://a.test/debian/", "http://b.test/security/"]);

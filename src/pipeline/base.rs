@@ -57,7 +57,8 @@ pub fn open(
     now: u64,
 ) -> Result<Base> {
     let machine = Machine::read()?;
-    let signed_by: Vec<PathBuf> = description.signed_by.iter().map(|path| directory.join(&path.value)).collect();
+    let signed_by: Vec<PathBuf> =
+        description.signed_by.iter().map(|path| directory.join(&path.value)).collect();
     let architecture = description.architecture.as_str();
     let mut suites = Vec::new();
     for suite in &description.suites {
@@ -159,9 +160,9 @@ impl Base {
         const RECORD: &str = "debian-base";
         let sources: Vec<String> = self.sources.iter().map(|source| format!("{source:?}")).collect();
         let key = key(&(FORMAT, &self.selection, sources, self.published))?;
-        let present = store.record::<Vec<BaseLayer>>(RECORD, &key).filter(|layers| {
-            layers.iter().all(|layer| store.blob_size(&layer.written.digest).is_some())
-        });
+        let present = store
+            .record::<Vec<BaseLayer>>(RECORD, &key)
+            .filter(|layers| layers.iter().all(|layer| store.blob_size(&layer.written.digest).is_some()));
         if let Some(layers) = present {
             return Ok(layers);
         }
@@ -209,7 +210,9 @@ impl Base {
             for entry in unpacked.entries.iter().filter(|entry| of_group(entry.package)) {
                 empty = false;
                 match entry.entry.kind {
-                    EntryKind::File { .. } => writer.file(&entry.entry, || Ok(unpacked.reader(entry.content)))?,
+                    EntryKind::File { .. } => {
+                        writer.file(&entry.entry, || Ok(unpacked.reader(entry.content)))?
+                    }
                     _ => writer.entry(&entry.entry)?,
                 }
             }

@@ -78,7 +78,8 @@ impl Inputs {
         let recipe = Recipe::parse(&read(path)?, &path.display().to_string()).map_err(diagnostics)?;
         let directory = parent(path);
         let (base, base_directory) = base_description(&recipe, &directory)?;
-        let roots = recipe.roots().map(|requirement| Root { requirement, source: "the recipe".into() }).collect();
+        let roots =
+            recipe.roots().map(|requirement| Root { requirement, source: "the recipe".into() }).collect();
         let mut inputs = Self {
             name: image_name(&recipe, path)?,
             roots,

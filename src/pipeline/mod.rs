@@ -166,7 +166,9 @@ impl NotBuilt {
         Some(match self {
             Self::Policy { .. } => "leave `cuda:` out of the recipe, or write `policy: shared`".into(),
             Self::Base { .. } => "describe the base by `suites:` and `packages:`".into(),
-            Self::Component { .. } => format!("components are {}", Component::names().collect::<Vec<_>>().join(", ")),
+            Self::Component { .. } => {
+                format!("components are {}", Component::names().collect::<Vec<_>>().join(", "))
+            }
         })
     }
 }
@@ -420,15 +422,23 @@ fn write_wheels(
     progress: &dyn Progress,
 ) -> Result<Vec<Written>> {
     let store = &environment.store;
-    let by_name: BTreeMap<&str, &Distribution> =
-        planned.resolution.distributions.iter().map(|distribution| (distribution.name.as_ref(), distribution)).collect();
+    let by_name: BTreeMap<&str, &Distribution> = planned
+        .resolution
+        .distributions
+        .iter()
+        .map(|distribution| (distribution.name.as_ref(), distribution))
+        .collect();
     let mut jobs = Vec::new();
     for layer in &planned.layers {
         let key = Digest::of(serde_json::to_vec(&(LAYER_FORMAT, layer))?);
         let present = remembered(store, &key);
         let fetches = match present {
             Some(_) => Vec::new(),
-            None => layer.wheels.iter().filter_map(|wheel| fetch(by_name.get(wheel.distribution.as_str())?)).collect(),
+            None => layer
+                .wheels
+                .iter()
+                .filter_map(|wheel| fetch(by_name.get(wheel.distribution.as_str())?))
+                .collect(),
         };
         jobs.push(Job { fetches, work: (layer, key, present) });
     }
@@ -447,7 +457,9 @@ const LAYER_RECORD: &str = "layer";
 
 /// A layer that was written before and is still whole.
 fn remembered(store: &Store, key: &Digest) -> Option<Written> {
-    store.record::<Written>(LAYER_RECORD, key).filter(|written| store.blob_size(&written.digest) == Some(written.size))
+    store
+        .record::<Written>(LAYER_RECORD, key)
+        .filter(|written| store.blob_size(&written.digest) == Some(written.size))
 }
 
 fn fetch(distribution: &Distribution) -> Option<Fetch> {
@@ -501,7 +513,8 @@ fn write_system(planned: &Planned, below: &Facts, store: &Store) -> Result<Writt
         workdir,
     };
     let files = plan::system_files(&planned.resolution, &choices);
-    let architecture = if base.architecture == "arm64" { Architecture::Aarch64 } else { Architecture::X86_64 };
+    let architecture =
+        if base.architecture == "arm64" { Architecture::Aarch64 } else { Architecture::X86_64 };
     let ldconfig = Ldconfig::new(architecture, &base.vendor, base.libc_bin.as_str())?;
     let cache = generated::loader_cache(below, &files, &ldconfig, planned.created)?;
     let files = generated::merged(files, cache);

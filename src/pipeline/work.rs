@@ -102,7 +102,9 @@ pub fn staged<T: Send + Sync, R: Send>(
     });
     match error.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(problem) => Err(problem),
-        None => Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()),
+        None => {
+            Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect())
+        }
     }
 }
 
@@ -131,7 +133,9 @@ pub fn run<T: Send, R: Send>(
     });
     match error.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(problem) => Err(problem),
-        None => Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()),
+        None => {
+            Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect())
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::{accounts, alternatives, apt, certificates, database, files, pam};
 use crate::debian::dpkg::{DpkgError, Installed};
 use crate::debian::sources::Source;
 use crate::debian::usrmerge::UsrLayout;
-use crate::oci::Entry;
+use crate::oci::{Entry, Generated};
 
 /// What the decisions are made from.
 #[derive(Debug, Clone, Copy)]
@@ -28,13 +28,6 @@ pub struct Input<'a> {
     pub sources: &'a [Source],
     /// What the archive is called: `debian`, `ubuntu`.
     pub archive: &'a str,
-}
-
-/// A generated entry and the content of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Generated {
-    pub entry: Entry,
-    pub bytes: Vec<u8>,
 }
 
 /// Why a base cannot be configured.

@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 use crate::debian::packages::Package;
 use crate::debian::relation::{self, Dependency, Relation, RelationError};
 use crate::debian::version::Version;
@@ -26,13 +28,13 @@ pub struct Request<'a> {
 
 /// The chosen packages: first those that the essential ones need, then the rest, each after its own
 /// dependencies as far as these are no circle.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
     pub packages: Vec<Selected>,
 }
 
 /// One chosen package.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selected {
     pub name: String,
     pub version: Version,
@@ -51,7 +53,7 @@ pub struct Selected {
 }
 
 /// Why a package is in the selection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     Essential,
     Requested,

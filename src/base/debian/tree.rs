@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use crate::debian::dpkg::Installed;
 use crate::debian::script;
 use crate::debian::usrmerge;
-use crate::oci::{Entry, EntryKind};
+use crate::oci::{Entry, EntryKind, Generated};
 
-use super::configure::{Generated, Input};
+use super::configure::Input;
 
 /// The user and group that own the system.
 pub(super) const ROOT: u64 = 0;
