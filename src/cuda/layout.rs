@@ -53,6 +53,10 @@ impl Toolkit {
     /// Wheels keep their files below `nvidia/<name>` or `<name>`, in directories named as the toolkit's. The Python
     /// packages around them have no place in a toolkit: `None`.
     pub fn place(&self, distribution: &str, wheel_path: &str) -> Option<String> {
+        let name = wheel_path.rsplit('/').next().unwrap_or(wheel_path);
+        if ["__init__.py", "__init__.pyi", "py.typed"].contains(&name) {
+            return None;
+        }
         let root = self.root();
         let mut parts = wheel_path.split('/');
         let mut above = 0;
@@ -66,7 +70,7 @@ impl Toolkit {
                     return Some(format!("{root}/targets/{}/include/{}", self.machine.target(), rest()));
                 }
                 "bin" | "nvvm" if above > 0 => return Some(format!("{root}/{part}/{}", rest())),
-                _ if part.ends_with(".py") || part.ends_with(".pyi") || part == "py.typed" => return None,
+                _ if part.ends_with(".py") => return None,
                 _ => above += 1,
             }
         }
@@ -96,5 +100,7 @@ mod tests {
         check("nvidia/cublas/LICENSE", Some("share/doc/nvidia-demo-cu12/nvidia/cublas/LICENSE"));
         check("nvidia/cublas/__init__.py", None);
         check("nvidia/__init__.py", None);
+        check("nvidia/cublas/lib/__init__.py", None);
+        check("nvidia/cublas/include/__init__.py", None);
     }
 }

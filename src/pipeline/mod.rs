@@ -42,7 +42,7 @@ pub use inputs::InputError;
 pub use progress::{Meter, Progress, Task};
 
 /// Part of every layer's key: raised when the same inputs shall give other bytes.
-const LAYER_FORMAT: u32 = 1;
+const LAYER_FORMAT: u32 = 2;
 
 /// What the process gives a build.
 #[derive(Debug)]

@@ -1,0 +1,3 @@
+//! The integration tests: one crate, a file per promise.
+
+mod architecture;
