@@ -78,7 +78,7 @@ pub enum ArchiveError {
     #[error("`{value}` in {MIRROR_VARIABLE} is not a URL")]
     Mirror { value: String, source: url::ParseError },
     #[error("suite `{suite}` at `{mirror}` cannot be trusted")]
-    Untrusted { suite: String, mirror: String, source: SignatureError },
+    Untrusted { suite: String, mirror: String, source: Box<SignatureError> },
     #[error("there is no keyring to verify suite `{suite}` with")]
     NoKeyring { suite: String },
     #[error("could not read keyring `{path}`")]
@@ -92,7 +92,7 @@ pub enum ArchiveError {
     #[error("could not read apt's sources in `{path}`")]
     Sources { path: PathBuf, source: SourcesError },
     #[error("could not read the index `{path}`")]
-    Index { path: String, source: PackagesError },
+    Index { path: String, source: Box<PackagesError> },
     #[error(transparent)]
     Http(#[from] HttpError),
     #[error(transparent)]
@@ -243,7 +243,7 @@ pub fn open_suite(
     let signed = signature::verify(&inrelease, &keyrings, now).map_err(|source| ArchiveError::Untrusted {
         suite: suite.clone(),
         mirror: redacted(&mirror),
-        source,
+        source: source.into(),
     })?;
     let unusable = |source| ArchiveError::Release { suite: suite.clone(), source };
     let release = Release::parse(&signed.text).map_err(unusable)?;
@@ -263,7 +263,7 @@ impl IndexBlob {
     pub fn text(&self, store: &Store) -> Result<String, ArchiveError> {
         let file = store.open_blob(&self.digest)?;
         packages::read_text(&self.path, file, MAX_INDEX)
-            .map_err(|source| ArchiveError::Index { path: self.path.clone(), source })
+            .map_err(|source| ArchiveError::Index { path: self.path.clone(), source: source.into() })
     }
 }
 
@@ -280,7 +280,7 @@ fn read_keyrings(paths: &[PathBuf], suite: &str) -> Result<Vec<Keyring>, Archive
             Keyring::parse(&name, &bytes).map_err(|source| ArchiveError::Untrusted {
                 suite: suite.to_owned(),
                 mirror: name,
-                source,
+                source: source.into(),
             })
         })
         .collect()
