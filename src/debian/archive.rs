@@ -102,6 +102,7 @@ impl<R: Read> Deb<R> {
                 each(described, &mut entry)?;
             }
         }
+        finish(tar, DATA)?;
         Ok(())
     }
 }
@@ -137,7 +138,14 @@ fn read_control(stream: impl Read) -> Result<Control, ArchiveError> {
         entry.read_to_end(&mut bytes).map_err(failed)?;
         control.files.insert(path, ControlFile { mode, bytes });
     }
+    finish(tar, CONTROL)?;
     Ok(control)
+}
+
+/// Reads what follows the last entry, so that a stream cut off there, or with a wrong checksum, is noticed.
+fn finish(tar: tar::Archive<impl Read>, member: &'static str) -> Result<(), ArchiveError> {
+    let copied = io::copy(&mut tar.into_inner(), &mut io::sink());
+    copied.map(drop).map_err(|source| ArchiveError::Read { member, source })
 }
 
 /// The tar entry as a layer keeps it, or `None` for the root directory.
@@ -269,5 +277,214 @@ impl<R: Read> Read for Members<R> {
         }
         self.rest -= read as u64;
         Ok(read)
+    }
+}
+
+/// Packages as dpkg-deb writes them, for tests.
+#[cfg(test)]
+pub(crate) mod example {
+    use std::io::Write;
+
+    /// A `.deb` being written.
+    pub struct DebBuilder {
+        control: tar::Builder<Vec<u8>>,
+        data: tar::Builder<Vec<u8>>,
+        /// `xz`, `zst`, `gz`, or empty.
+        pub compression: &'static str,
+    }
+
+    impl DebBuilder {
+        pub fn new(name: &str, fields: &str) -> Self {
+            let text = format!(
+                "Package: {name}\nVersion: 1.0-1\nArchitecture: amd64\n{fields}Description: {name}\n"
+            );
+            let new = || tar::Builder::new(Vec::new());
+            Self { control: new(), data: new(), compression: "xz" }.control("control", &text)
+        }
+
+        pub fn control(mut self, name: &str, text: &str) -> Self {
+            append(&mut self.control, &format!("./{name}"), "", tar::EntryType::Regular, text.as_bytes());
+            self
+        }
+
+        pub fn file(self, path: &str, text: &str) -> Self {
+            self.raw(path, "", tar::EntryType::Regular, text.as_bytes())
+        }
+
+        pub fn directory(self, path: &str) -> Self {
+            self.raw(path, "", tar::EntryType::Directory, b"")
+        }
+
+        pub fn symlink(self, path: &str, target: &str) -> Self {
+            self.raw(path, target, tar::EntryType::Symlink, b"")
+        }
+
+        pub fn hardlink(self, path: &str, target: &str) -> Self {
+            self.raw(path, target, tar::EntryType::Link, b"")
+        }
+
+        pub fn raw(mut self, path: &str, target: &str, kind: tar::EntryType, bytes: &[u8]) -> Self {
+            append(&mut self.data, path, target, kind, bytes);
+            self
+        }
+
+        pub fn build(self) -> Vec<u8> {
+            let extension = if self.compression.is_empty() { "" } else { "." };
+            let name = |member: &str| format!("{member}{extension}{}", self.compression);
+            let members = [("control.tar", self.control), ("data.tar", self.data)].map(|(member, tar)| {
+                (name(member), compress(self.compression, tar.into_inner().expect("memory")))
+            });
+            let mut deb = b"!<arch>\n".to_vec();
+            member(&mut deb, "debian-binary", b"2.0\n");
+            members.iter().for_each(|(name, bytes)| member(&mut deb, name, bytes));
+            deb
+        }
+    }
+
+    /// Writes a header by hand: the builder of the library refuses hostile paths.
+    fn append(tar: &mut tar::Builder<Vec<u8>>, path: &str, target: &str, kind: tar::EntryType, bytes: &[u8]) {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(if kind == tar::EntryType::Directory { 0o755 } else { 0o644 });
+        header.set_size(bytes.len() as u64);
+        header.set_mtime(1_700_000_000);
+        header.set_uid(0);
+        header.set_gid(0);
+        let gnu = header.as_gnu_mut().expect("it was made as one");
+        gnu.name[..path.len()].copy_from_slice(path.as_bytes());
+        gnu.linkname[..target.len()].copy_from_slice(target.as_bytes());
+        header.set_cksum();
+        tar.append(&header, bytes).expect("memory");
+    }
+
+    fn compress(compression: &str, bytes: Vec<u8>) -> Vec<u8> {
+        match compression {
+            "xz" => {
+                let mut writer = liblzma::write::XzEncoder::new(Vec::new(), 1);
+                writer.write_all(&bytes).and_then(|()| writer.finish()).expect("memory")
+            }
+            "gz" => {
+                let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                writer.write_all(&bytes).and_then(|()| writer.finish()).expect("memory")
+            }
+            "zst" => zstd::encode_all(&bytes[..], 1).expect("memory"),
+            _ => bytes,
+        }
+    }
+
+    pub fn member(deb: &mut Vec<u8>, name: &str, bytes: &[u8]) {
+        let header = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, "100644", bytes.len());
+        deb.extend(header.as_bytes());
+        deb.extend(bytes);
+        deb.extend(vec![b'\n'; bytes.len() % 2]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::example::{DebBuilder, member};
+    use super::*;
+
+    /// The control files and the entries of a package: `path kind content`.
+    fn read(deb: &[u8]) -> Result<(Vec<String>, Vec<String>), ArchiveError> {
+        let deb = Deb::open(deb)?;
+        let control = deb.control.files.keys().cloned().collect();
+        let mut entries = Vec::new();
+        deb.entries(|entry, content| {
+            let mut text = String::new();
+            content
+                .read_to_string(&mut text)
+                .map_err(|source| ArchiveError::Read { member: DATA, source })?;
+            entries.push(match entry.kind {
+                EntryKind::Directory => format!("{}/", entry.path),
+                EntryKind::File { size } => format!("{} {:o} {size} {text}", entry.path, entry.mode),
+                EntryKind::Symlink { target } => format!("{} -> {target}", entry.path),
+                EntryKind::Hardlink { target } => format!("{} = {target}", entry.path),
+            });
+            Ok::<(), ArchiveError>(())
+        })?;
+        Ok((control, entries))
+    }
+
+    fn sample(compression: &'static str) -> Vec<u8> {
+        let mut builder = DebBuilder::new("demo", "")
+            .control("postinst", "#! /bin/sh\n")
+            .directory("./")
+            .directory("./usr/")
+            .file("./usr/a", "text")
+            .symlink("./usr/b", "a")
+            .hardlink("./usr/c", "./usr/a");
+        builder.compression = compression;
+        builder.build()
+    }
+
+    #[test]
+    fn reads_every_compression_dpkg_deb_writes() {
+        for compression in ["xz", "zst", "gz", ""] {
+            let (control, entries) = read(&sample(compression)).unwrap();
+            assert_eq!(control, ["control", "postinst"]);
+            assert_eq!(entries, ["usr/", "usr/a 644 4 text", "usr/b -> a", "usr/c = usr/a"], "{compression}");
+        }
+    }
+
+    #[test]
+    fn paths_stay_inside_the_package() {
+        use tar::EntryType::{Block, Char, Fifo, Link, Regular, Symlink};
+        let hostile: [(&str, &str, tar::EntryType, &str); 8] = [
+            ("../etc/passwd", "", Regular, "leaves the package"),
+            ("./usr/../../etc/passwd", "", Regular, "leaves the package"),
+            ("/etc/passwd", "", Regular, "an absolute path"),
+            ("./a", "../../etc/passwd", Link, "leaves the package"),
+            ("./a", "", Symlink, "a link without a target"),
+            ("./dev/sda", "", Block, "neither file, directory nor link"),
+            ("./dev/tty", "", Char, "neither file, directory nor link"),
+            ("./run/x", "", Fifo, "neither file, directory nor link"),
+        ];
+        for (path, target, kind, message) in hostile {
+            let deb = DebBuilder::new("demo", "").raw(path, target, kind, b"").build();
+            let error = read(&deb).unwrap_err().to_string();
+            assert!(error.contains(message), "{path}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_truncated_package_is_an_error_wherever_it_ends() {
+        let whole = sample("xz");
+        for length in (0..whole.len() - 1).step_by(7) {
+            assert!(read(&whole[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_package_of_another_shape_is_refused_by_name() {
+        let deb = |members: &[(&str, &[u8])]| {
+            let mut deb = b"!<arch>\n".to_vec();
+            members.iter().for_each(|(name, bytes)| member(&mut deb, name, bytes));
+            deb
+        };
+        for (deb, message) in [
+            (b"PK\x03\x04".to_vec(), "does not begin as an ar archive"),
+            (deb(&[]), "no `debian-binary`"),
+            (deb(&[("debian-binary", b"3.0\n")]), "version `3.0`"),
+            (deb(&[("debian-binary", b"2.0\n"), ("data.tar.xz", b"")]), "no `control.tar`"),
+            (
+                deb(&[("debian-binary", b"2.0\n"), ("control.tar.bz2", b"")]),
+                "`control.tar.bz2` is compressed",
+            ),
+            (
+                deb(&[("debian-binary", b"2.0\n"), ("control.tar.lzma", b"")]),
+                "`control.tar.lzma` is compressed",
+            ),
+        ] {
+            let error = read(&deb).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_control_file_cannot_fill_the_memory() {
+        let large = "x".repeat(CONTROL_FILE_LIMIT as usize + 1);
+        let error = read(&DebBuilder::new("demo", "").control("md5sums", &large).build()).unwrap_err();
+        assert!(matches!(error, ArchiveError::ControlTooLarge { .. }), "{error}");
     }
 }

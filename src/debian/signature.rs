@@ -250,3 +250,92 @@ fn signer(signature: &Signature) -> String {
     let id = || signature.issuer_key_id().first().map(|id| format!("{id}").to_uppercase());
     fingerprint.or_else(id).unwrap_or_else(|| "without a name".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys made for these tests: A signs with its primary key and one subkey, its other signing subkeys
+    /// are expired and revoked; C is revoked; D is an RSA key.
+    const KEYRING: &[u8] = include_bytes!("testdata/keyring.asc");
+    const JUNE_2025: u64 = 1_748_736_000;
+    const DAY: u64 = 86_400;
+
+    fn check(inrelease: &str, now: u64) -> Result<Signed, SignatureError> {
+        verify(inrelease.as_bytes(), &[Keyring::parse("test.asc", KEYRING).unwrap()], now)
+    }
+
+    #[test]
+    fn a_signature_of_a_trusted_key_yields_only_the_signed_text() {
+        for inrelease in [
+            include_str!("testdata/primary.asc"),
+            include_str!("testdata/subkey.asc"),
+            include_str!("testdata/both.asc"),
+            include_str!("testdata/short.asc"),
+        ] {
+            let signed = check(inrelease, JUNE_2025).unwrap();
+            assert!(signed.text.starts_with("Origin: Test\nSuite: stable\nCodename: demo\n- dashed line\n"));
+            assert!(!signed.text.contains("PGP"));
+            assert_eq!(signed.created, JUNE_2025);
+            assert!(signed.fingerprint.ends_with("62A233B52ADE437C"));
+        }
+    }
+
+    #[test]
+    fn every_bad_signature_is_refused_with_its_reason() {
+        for (inrelease, reason) in [
+            (include_str!("testdata/stranger.asc"), "0023010BAC67A06B is by a key in no trusted keyring"),
+            (include_str!("testdata/expired.asc"), "D78E50BC941818EF is by a key that had expired"),
+            (include_str!("testdata/revoked.asc"), "AE1DD93572DB1FE6 is by a revoked subkey"),
+            (include_str!("testdata/revoked-primary.asc"), "8043E62B74956310 is by a revoked key"),
+            (include_str!("testdata/sha1.asc"), "6C52E6A50327FFC4 uses a hash that can be forged"),
+        ] {
+            let error = check(inrelease, JUNE_2025).unwrap_err();
+            assert!(error.to_string().contains(reason), "{error}");
+            assert!(error.hint().unwrap().contains("test.asc"));
+        }
+        let error = check(include_str!("testdata/short.asc"), JUNE_2025 + 31 * DAY).unwrap_err();
+        assert!(error.to_string().contains("has expired"), "{error}");
+    }
+
+    #[test]
+    fn a_changed_text_does_not_verify() {
+        let good = include_str!("testdata/primary.asc");
+        for (from, to) in
+            [("Suite: stable", "Suite: stablf"), ("SHA256:\n", "SHA256:\n 00 1 a\n"), ("Origin", " Origin")]
+        {
+            let error = check(&good.replace(from, to), JUNE_2025).unwrap_err();
+            assert!(error.to_string().contains("does not verify"), "{from}: {error}");
+        }
+    }
+
+    #[test]
+    fn text_outside_the_signature_is_refused() {
+        let good = include_str!("testdata/primary.asc");
+        for text in
+            [format!("Suite: evil\n{good}"), format!("{good}Suite: evil\n"), good.replace("Hash:", "Suite:")]
+        {
+            assert!(matches!(check(&text, JUNE_2025), Err(SignatureError::NotSigned { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_signed_is_refused() {
+        for text in ["", "Origin: Test\n", "<html></html>", "-----BEGIN PGP SIGNED MESSAGE-----\n"] {
+            assert!(matches!(check(text, 0), Err(SignatureError::NotSigned { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn keyrings_are_binary_or_armored() {
+        let binary = Keyring::parse("a.gpg", include_bytes!("testdata/keyring.gpg")).unwrap();
+        let twice = [KEYRING, KEYRING].concat();
+        assert_eq!(binary.keys.len(), 1);
+        assert_eq!(Keyring::parse("a.asc", KEYRING).unwrap().keys.len(), 3);
+        assert_eq!(Keyring::parse("a.asc", &twice).unwrap().keys.len(), 6);
+        for bytes in [&b""[..], b"junk", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n", &KEYRING[..200]] {
+            let error = Keyring::parse("broken.gpg", bytes).unwrap_err();
+            assert!(error.to_string().contains("`broken.gpg`"), "{error}");
+        }
+    }
+}

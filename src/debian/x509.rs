@@ -149,3 +149,35 @@ fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     encoded.extend(content);
     encoded
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ISRG_ROOT_X2: &[u8] = include_bytes!("testdata/ISRG_Root_X2.crt");
+
+    #[test]
+    fn hashes_a_subject_as_openssl_does() {
+        assert_eq!(subject_hash(ISRG_ROOT_X2).as_deref(), Some("0b9bc432"));
+    }
+
+    #[test]
+    fn the_case_and_the_spaces_of_a_name_do_not_matter() {
+        let name = |text: &[u8], tag| {
+            let attribute = [der(0x06, &[0x55, 0x04, 0x03]), der(tag, text)].concat();
+            canonical_name(&der(SET, &der(SEQUENCE, &attribute))).unwrap()
+        };
+        assert_eq!(name(b"  Test \t CA ", UTF8_STRING), name(b"test ca", 0x13));
+        assert_eq!(name(b"\0T\0E\0S\0T\0 \0C\0A", 0x1e), name(b"test ca", 0x13));
+        assert_ne!(name(b"test", UTF8_STRING), name(b"test", 0x03));
+    }
+
+    #[test]
+    fn only_one_whole_certificate_has_a_hash() {
+        let text = String::from_utf8_lossy(ISRG_ROOT_X2);
+        let damaged = text.replace("MII", "MIJ");
+        for pem in ["", "-----BEGIN CERTIFICATE-----", &text.repeat(2), &text[..300], &damaged] {
+            assert_eq!(subject_hash(pem.as_bytes()), None, "{pem}");
+        }
+    }
+}

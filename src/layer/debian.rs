@@ -2,6 +2,7 @@
 //!
 //! Contents go to a spool file on their way, so that memory holds names only; the entries can then be
 //! written in their sorted order.
+#![allow(clippy::disallowed_methods, reason = "packages are read from, and spooled to, the file system")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -289,8 +290,9 @@ fn merge(
     }
     for (path, entry) in &merged {
         let ancestors = path.match_indices('/').filter_map(|(end, _)| merged.get(&path[..end]));
-        for ancestor in ancestors.filter(|ancestor| ancestor.entry.kind != EntryKind::Directory) {
-            return Err(collision(ancestor, entry, packages));
+        let mut obstacles = ancestors.filter(|ancestor| ancestor.entry.kind != EntryKind::Directory);
+        if let Some(obstacle) = obstacles.next() {
+            return Err(collision(obstacle, entry, packages));
         }
     }
     Ok(merged)
@@ -383,4 +385,153 @@ fn linked_file<'a>(
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::debian::archive::example::DebBuilder;
+
+    /// Unpacks packages in order; the entries as `path kind content [package]`.
+    fn run(layout: UsrLayout, debs: Vec<(&str, DebBuilder)>) -> Result<Vec<String>, UnpackError> {
+        let directory = tempfile::tempdir().unwrap();
+        let unpacked = unpack(&write(directory.path(), debs), layout, tempfile::tempfile().unwrap())?;
+        Ok(unpacked.entries.iter().map(|entry| describe(&unpacked, entry)).collect())
+    }
+
+    fn write(directory: &Path, debs: Vec<(&str, DebBuilder)>) -> Vec<DebFile> {
+        let write = |(name, deb): (&str, DebBuilder)| {
+            let path = directory.join(name);
+            std::fs::write(&path, deb.build()).unwrap();
+            DebFile { package: name.to_owned(), path }
+        };
+        debs.into_iter().map(write).collect()
+    }
+
+    fn describe(unpacked: &Unpacked, UnpackedEntry { entry, package, content }: &UnpackedEntry) -> String {
+        let mut text = String::new();
+        unpacked.reader(*content).read_to_string(&mut text).unwrap();
+        let package = &unpacked.packages[*package].name;
+        match &entry.kind {
+            EntryKind::Directory => format!("{}/ [{package}]", entry.path),
+            EntryKind::File { .. } => format!("{} {text} [{package}]", entry.path),
+            EntryKind::Symlink { target } => format!("{} -> {target} [{package}]", entry.path),
+            EntryKind::Hardlink { target } => format!("{} = {target} [{package}]", entry.path),
+        }
+    }
+
+    fn deb(name: &str) -> DebBuilder {
+        DebBuilder::new(name, "")
+    }
+
+    #[test]
+    fn a_merged_usr_has_every_program_in_one_place() {
+        let a = || {
+            deb("a")
+                .directory("./bin/")
+                .file("./bin/x", "x")
+                .hardlink("./bin/a", "./bin/x")
+                .file("./usr/bin/y", "y")
+        };
+        let merged = ["usr/bin/ [a]", "usr/bin/a x [a]", "usr/bin/x = usr/bin/a [a]", "usr/bin/y y [a]"];
+        assert_eq!(run(UsrLayout::Merged, vec![("a", a())]).unwrap(), merged);
+        let separate = ["bin/ [a]", "bin/a x [a]", "bin/x = bin/a [a]", "usr/bin/y y [a]"];
+        assert_eq!(run(UsrLayout::Separate, vec![("a", a())]).unwrap(), separate);
+    }
+
+    #[test]
+    fn the_links_that_merge_may_be_shipped() {
+        let base = deb("base-files").symlink("./bin", "usr/bin").directory("./usr/").directory("./usr/bin/");
+        let old = deb("old").directory("./bin/").file("./bin/sh", "sh");
+        let expected = [
+            "bin -> usr/bin [base-files]",
+            "usr/ [base-files]",
+            "usr/bin/ [base-files]",
+            "usr/bin/sh sh [old]",
+        ];
+        assert_eq!(run(UsrLayout::Merged, vec![("base-files", base), ("old", old)]).unwrap(), expected);
+    }
+
+    #[test]
+    fn files_go_where_the_links_of_other_packages_lead() {
+        let a = deb("a").directory("./var/").symlink("./var/run", "/run").directory("./run/");
+        let b = deb("b").directory("./var/run/").directory("./var/run/b/").file("./var/run/b/pid", "1");
+        let expected = ["run/ [a]", "run/b/ [b]", "run/b/pid 1 [b]", "var/ [a]", "var/run -> /run [a]"];
+        assert_eq!(run(UsrLayout::Merged, vec![("a", a), ("b", b)]).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_shared_file_needs_replaces() {
+        let a = || deb("a").file("./etc/x", "a");
+        let b = |fields| DebBuilder::new("b", fields).file("./etc/x", "b");
+        let error = run(UsrLayout::Merged, vec![("a", a()), ("b", b(""))]).unwrap_err();
+        assert_eq!(error.to_string(), "`etc/x` is in both `a` and `b`");
+        for fields in ["Replaces: a (<< 1.0)\n", "Replaces: c\n"] {
+            assert!(run(UsrLayout::Merged, vec![("a", a()), ("b", b(fields))]).is_err(), "{fields}");
+        }
+        for order in [["a", "b"], ["b", "a"]] {
+            let debs = order.map(|name| (name, if name == "a" { a() } else { b("Replaces: a (<< 2), c\n") }));
+            assert_eq!(run(UsrLayout::Merged, debs.into()).unwrap(), ["etc/x b [b]"]);
+        }
+    }
+
+    #[test]
+    fn hostile_packages_are_refused() {
+        let circle = deb("a").symlink("./a", "b").symlink("./b", "a").file("./a/x", "");
+        let through_file = deb("a").file("./a", "").file("./a/x", "");
+        let dangling = deb("a").hardlink("./a", "./missing");
+        let itself = deb("a").hardlink("./a", "./a");
+        let to_directory = deb("a").directory("./d/").hardlink("./a", "./d");
+        for (deb, message) in [
+            (circle, "`a/x` of the package `a` leads through links in a circle"),
+            (through_file, "`a` is in both `a` and `a`"),
+            (dangling, "hard link to `missing`, which it does not contain"),
+            (itself, "hard link to `a`"),
+            (to_directory, "hard link to `d`"),
+        ] {
+            let error = run(UsrLayout::Merged, vec![("a", deb)]).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+        let outside = deb("a").symlink("./up", "../../..").file("./up/x", "x");
+        let expected = ["up -> ../../.. [a]", "x x [a]"];
+        assert_eq!(
+            run(UsrLayout::Merged, vec![("a", outside)]).unwrap(),
+            expected,
+            "the root is the end of the way up"
+        );
+    }
+
+    #[test]
+    fn a_damaged_package_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut files = write(directory.path(), vec![("broken", deb("broken").file("./x", "x"))]);
+        let bytes = std::fs::read(&files[0].path).unwrap();
+        std::fs::write(&files[0].path, &bytes[..bytes.len() - 20]).unwrap();
+        let failed = |files: &[DebFile]| {
+            unpack(files, UsrLayout::Merged, tempfile::tempfile().unwrap()).unwrap_err().to_string()
+        };
+        assert!(failed(&files).contains("`broken`"));
+        files[0].path.push("missing");
+        assert!(failed(&files).contains("could not open the package `broken`"));
+    }
+
+    #[test]
+    fn dpkg_learns_the_shipped_paths_and_the_conffiles() {
+        let directory = tempfile::tempdir().unwrap();
+        let deb = deb("a")
+            .control("conffiles", "/etc/a.conf\n")
+            .directory("./lib/")
+            .file("./lib/x", "x")
+            .file("./etc/a.conf", "");
+        let files = write(directory.path(), vec![("a", deb)]);
+        let unpacked = unpack(&files, UsrLayout::Merged, tempfile::tempfile().unwrap()).unwrap();
+        let [package] = &unpacked.packages[..] else { panic!("{:?}", unpacked.packages) };
+        assert_eq!(package.list(), "/.\n/lib\n/lib/x\n/etc/a.conf\n");
+        let status = package.status().unwrap();
+        assert!(status.contains("Conffiles:\n /etc/a.conf d41d8cd98f00b204e9800998ecf8427e\n"), "{status}");
+        let contents = unpacked.contents(|path| path.starts_with("usr/")).unwrap();
+        assert_eq!(contents, BTreeMap::from([("usr/lib/x".to_owned(), b"x".to_vec())]));
+    }
 }

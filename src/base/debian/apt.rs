@@ -2,7 +2,7 @@
 //!
 //! <https://manpages.debian.org/sources.list.5>
 
-use super::tree::{ROOT, Tree};
+use super::tree::Tree;
 use crate::debian::sources::{self, SignedBy, Source};
 
 const KEYRINGS: &str = "/usr/share/keyrings";
@@ -12,7 +12,7 @@ pub(super) fn write(tree: &mut Tree<'_>, list: &[Source], archive: &str) {
         return;
     }
     // apt, as root, gives these to the user it downloads as; where it cannot, it warns.
-    let user = user_id(tree, "_apt");
+    let user = tree.account_id("etc/passwd", "_apt");
     for directory in ["var/lib/apt/lists/partial", "var/cache/apt/archives/partial"] {
         tree.private_directory(directory, user);
     }
@@ -21,15 +21,6 @@ pub(super) fn write(tree: &mut Tree<'_>, list: &[Source], archive: &str) {
             list.iter().map(|source| with_keyring(tree, source.clone(), archive)).collect();
         tree.file(&format!("etc/apt/sources.list.d/{archive}.sources"), 0o644, sources::write(&list));
     }
-}
-
-fn user_id(tree: &Tree<'_>, name: &str) -> u64 {
-    let users = tree.text("etc/passwd").unwrap_or_default();
-    let ids = users.lines().filter_map(|line| match line.split(':').collect::<Vec<_>>()[..] {
-        [user, _, id, ..] if user == name => id.parse().ok(),
-        _ => None,
-    });
-    ids.last().unwrap_or(ROOT)
 }
 
 /// The source with keyrings of the image: one that only this machine has would make apt refuse it.

@@ -61,3 +61,56 @@ fn numeric_prefix(version: &str) -> &str {
     let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
     version[..end].trim_end_matches('.')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::layers::{Group, groups};
+    use super::super::select::{Reason, Selected};
+    use super::*;
+    use crate::oci::Digest;
+
+    fn selection(packages: &[(&str, &str)]) -> Selection {
+        let selected = |(name, version): &(&str, &str)| Selected {
+            name: (*name).to_owned(),
+            version: version.parse().expect("the example is a version"),
+            architecture: "amd64".into(),
+            index: 0,
+            filename: String::new(),
+            size: 0,
+            sha256: Digest::of(b""),
+            reason: Reason::Requested,
+            system: *name == "libc6",
+        };
+        Selection { packages: packages.iter().map(selected).collect() }
+    }
+
+    fn facts(packages: &[(&str, &str)]) -> BaseFacts {
+        let text = "Origin: Debian\nCodename: bookworm\nVersion: 12.11\nDate: Thu, 01 Jan 1970 00:00:00 UTC\nSHA256:\n";
+        BaseFacts::of(&selection(packages), &Release::parse(text).expect("the example is a release"), "amd64")
+    }
+
+    #[test]
+    fn the_package_list_tells_the_c_library_and_the_python() {
+        let facts = facts(&[
+            ("libc6", "2.36-9+deb12u10"),
+            ("python3", "3.11.2-1+b1"),
+            ("python3.11-minimal", "3.11.2-6+deb12u8"),
+            ("python3.12-minimal", "3.12.1~rc1-1"),
+        ]);
+        let python = Python { short: "3.11".into(), full: "3.11.2".into() };
+        assert_eq!((facts.glibc.as_deref(), facts.python), (Some("2.36"), Some(python)));
+        assert_eq!((facts.os.as_str(), facts.os_version.as_deref()), ("debian", Some("12.11")));
+    }
+
+    #[test]
+    fn a_base_may_be_without_python() {
+        assert_eq!(facts(&[("libc6", "2.41-12"), ("python3.13-minimal", "3.13.5-2")]).python, None);
+        assert_eq!(numeric_prefix("3.13.0~rc1"), "3.13.0");
+    }
+
+    #[test]
+    fn what_the_system_needs_is_one_layer() {
+        let selection = selection(&[("libc6", "2"), ("python3", "3")]);
+        assert_eq!(groups(&selection), [Group::System, Group::Packages]);
+    }
+}

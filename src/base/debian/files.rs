@@ -11,20 +11,11 @@ pub(super) fn write(tree: &mut Tree<'_>) {
     shells(tree);
     time_zone(tree);
     python(tree);
+    written_by_scripts(tree);
     if tree.has_directory("etc") {
         // Empty: the first boot, or nobody, gives the machine an id.
         tree.file("etc/machine-id", 0o444, "");
     }
-}
-
-/// The id of a group every Debian system has, by its name.
-fn gid(tree: &Tree<'_>, name: &str) -> u64 {
-    let groups = tree.text("etc/group").unwrap_or_default();
-    let ids = groups.lines().filter_map(|line| match line.split(':').collect::<Vec<_>>()[..] {
-        [group, _, id, ..] if group == name => id.parse().ok(),
-        _ => None,
-    });
-    ids.last().unwrap_or(ROOT)
 }
 
 /// base-files' postinst is a list of calls of its own functions; these are read, so that each release
@@ -41,13 +32,14 @@ fn base_files(tree: &mut Tree<'_>) {
         match words[..] {
             ["install_from_default", from, to] => tree.copy(&format!("usr/share/base-files/{from}"), to),
             ["install_directory", path, mode, group] => {
-                let (mode, gid) = (octal(mode), gid(tree, group));
+                let (mode, gid) = (octal(mode), tree.account_id("etc/group", group));
                 tree.directory(path, mode, gid);
             }
             ["install_local_dir", path] => tree.directory(path, 0o755, ROOT),
             ["migrate_directory", path, target] => tree.symlink(path, target),
             ["ensure_file_owner_mode", path, owner, mode] => {
-                let gid = gid(tree, owner.split_once(':').map_or("root", |(_, group)| group));
+                let gid =
+                    tree.account_id("etc/group", owner.split_once(':').map_or("root", |(_, group)| group));
                 tree.file_of(path, octal(mode), gid, "");
             }
             ["ln", "-sf", target, path] => tree.symlink(path, target),
@@ -65,10 +57,9 @@ fn octal(mode: &str) -> u32 {
 fn defaults(tree: &mut Tree<'_>) {
     for package in ["libc-bin", "readline-common"] {
         for command in tree.postinst_commands(package) {
-            if let [name, from, to] = &command[..] {
-                if name == "install_from_default" {
-                    tree.copy(from, to);
-                }
+            match &command[..] {
+                [name, from, to] if name == "install_from_default" => tree.copy(from, to),
+                _ => {}
             }
         }
     }
@@ -108,9 +99,10 @@ fn shells(tree: &mut Tree<'_>) {
     }
     let mut state = String::new();
     for shell in shells {
-        state.push_str(&format!("{shell}\n"));
-        if !list.lines().any(|line| line == shell) {
-            list.push_str(&format!("{shell}\n"));
+        for text in [&mut list, &mut state] {
+            if !text.lines().any(|line| line == shell) {
+                text.push_str(&format!("{shell}\n"));
+            }
         }
     }
     tree.file("etc/shells", 0o644, list);
@@ -135,24 +127,32 @@ fn time_zone(tree: &mut Tree<'_>) {
     if tree.has(UTC) && !tree.has("etc/localtime") {
         tree.symlink("etc/localtime", UTC);
         // Debian 13 no longer writes the name beside the link.
-        if postinst.contains("etc/timezone") {
+        let writes = |line: &str| line.contains("> ") && line.contains("etc/timezone");
+        if postinst.lines().any(writes) {
             tree.file("etc/timezone", 0o644, "Etc/UTC\n");
         }
     }
 }
 
-/// Where pip installs, and the configuration Debian's Python tools expect.
+/// Where pip installs when it does so for every user.
 fn python(tree: &mut Tree<'_>) {
-    const CONFIG: &str = "/etc/python3/debian_config";
     for minor in 0..100 {
         if tree.has(&format!("usr/bin/python3.{minor}")) {
             tree.directory(&format!("usr/local/lib/python3.{minor}"), 0o755, ROOT);
             tree.directory(&format!("usr/local/lib/python3.{minor}/dist-packages"), 0o755, ROOT);
         }
     }
-    let postinst = tree.control("python3", "postinst").unwrap_or_default();
-    if let Some(config) = script::heredoc(&postinst, CONFIG).filter(|_| !tree.has(CONFIG)) {
-        tree.file(CONFIG, 0o644, config);
+}
+
+/// Files whose text is in the script that writes them.
+fn written_by_scripts(tree: &mut Tree<'_>) {
+    const FILES: [(&str, &str); 3] =
+        [("netbase", "/etc/hosts"), ("netbase", "/etc/networks"), ("python3", "/etc/python3/debian_config")];
+    for (package, path) in FILES {
+        let postinst = tree.control(package, "postinst").unwrap_or_default();
+        if let Some(text) = script::heredoc(&postinst, path).filter(|_| !tree.has(path)) {
+            tree.file(path, 0o644, text);
+        }
     }
 }
 
@@ -209,22 +209,23 @@ mod tests {
         };
         let link = "etc/localtime -> /usr/share/zoneinfo/Etc/UTC";
         assert_eq!(run("echo $TIMEZONE > $DPKG_ROOT/etc/timezone"), [link, "etc/timezone 644 0:0 Etc/UTC\n"]);
-        assert_eq!(run("true"), [link]);
+        assert_eq!(run("rm -f $DPKG_ROOT/etc/timezone"), [link]);
     }
 
     #[test]
     fn python_gets_its_local_directories() {
-        let postinst = "cat > /etc/python3/debian_config <<-EOF\n\t[DEFAULT]\n\tEOF\n";
-        let example = Example::default()
-            .package("python3", &[("postinst", postinst)])
-            .directory("etc/python3")
-            .directory("usr/local/lib")
-            .file("usr/bin/python3.11", "");
-        let expected = [
-            "etc/python3/debian_config 644 0:0 [DEFAULT]\n",
-            "usr/local/lib/python3.11/ 755 0:0",
-            "usr/local/lib/python3.11/dist-packages/ 755 0:0",
-        ];
+        let example = Example::default().directory("usr/local/lib").file("usr/bin/python3.11", "");
+        let expected =
+            ["usr/local/lib/python3.11/ 755 0:0", "usr/local/lib/python3.11/dist-packages/ 755 0:0"];
         assert_eq!(example.run(python), expected);
+    }
+
+    #[test]
+    fn a_file_gets_the_text_its_script_holds_unless_it_is_there() {
+        let postinst =
+            "cat > /etc/hosts <<-EOF\n\t127.0.0.1\tlocalhost\n\tEOF\ncat > /etc/networks <<EOF\nx\nEOF\n";
+        let example =
+            Example::default().package("netbase", &[("postinst", postinst)]).file("etc/networks", "mine");
+        assert_eq!(example.run(written_by_scripts)[1..], ["etc/hosts 644 0:0 127.0.0.1\tlocalhost\n"]);
     }
 }

@@ -15,6 +15,10 @@ use crate::debian::relation::{self, Dependency, Relation, RelationError};
 use crate::debian::version::Version;
 use crate::oci::Digest;
 
+/// The program that makes a tree usr-merged. A base is made so from the start, and takes the alternative
+/// that only says it is.
+const USR_CONVERTER: &str = "usrmerge";
+
 /// What is wanted of the archive.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
@@ -67,11 +71,11 @@ pub enum Reason {
 /// Why no selection fits.
 #[derive(Debug, thiserror::Error)]
 pub enum SelectError {
-    #[error("{chain}there is no package `{name}`")]
+    #[error("there is no package `{name}`{chain}")]
     Unknown { chain: Chain, name: String, near: Vec<String> },
-    #[error("{chain}no package meets `{dependency}`{}", list("; there is ", available))]
+    #[error("no package meets `{dependency}`{chain}{}", list("; there is ", available))]
     Unmet { chain: Chain, dependency: String, available: Vec<String> },
-    #[error("`{package}` {verb} `{other}`, and both are needed: {package_chain}{other_chain}")]
+    #[error("`{package}` {verb} `{other}`, and both are needed{package_chain}{other_chain}")]
     Conflict { package: String, verb: &'static str, other: String, package_chain: Chain, other_chain: Chain },
     #[error("`{field}` of `{package}` cannot be read")]
     Relation { package: String, field: &'static str, source: RelationError },
@@ -83,7 +87,10 @@ pub struct Chain(pub Vec<String>);
 
 impl std::fmt::Display for Chain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|link| write!(f, "{link}; "))
+        match &self.0[..] {
+            [] => Ok(()),
+            links => write!(f, " ({})", links.join("; ")),
+        }
     }
 }
 
@@ -194,9 +201,7 @@ impl<'a> Archive<'a> {
 
     fn essential(&self) -> Vec<Candidate<'a>> {
         let newest = self.packages.values().filter_map(|versions| versions.first().copied());
-        // A usr-merged tree is made natively: the package that says so, not the program that converts.
-        let merged = self.newest("usr-is-merged");
-        newest.filter(|candidate| candidate.package.essential).chain(merged).collect()
+        newest.filter(|candidate| candidate.package.essential).collect()
     }
 
     /// The best package for `relation`: the newest of that name, else the best provider.
@@ -258,6 +263,7 @@ impl<'a> Closure<'a> {
         dependencies.extend(read(package, "Depends", package.depends)?);
         for dependency in &mut dependencies {
             dependency.alternatives.retain(|relation| relation.applies_to(self.archive.architecture));
+            dependency.alternatives.sort_by_key(|relation| relation.name == USR_CONVERTER);
         }
         dependencies.retain(|dependency| !dependency.alternatives.is_empty());
         for dependency in &dependencies {
@@ -304,18 +310,11 @@ impl<'a> Closure<'a> {
 
     fn unmet(&self, name: &str, dependency: &Dependency) -> SelectError {
         let mut chain = self.chain(name);
+        chain.0.push(format!("`{name}` needs `{dependency}`"));
+        let available = self.archive.available(dependency);
         match &dependency.alternatives[..] {
-            [relation] if self.archive.available(dependency).is_empty() => {
-                chain.0.push(format!("`{name}` needs `{dependency}`"));
-                self.archive.unknown(&relation.name, chain)
-            }
-            _ => SelectError::Unmet {
-                chain: Chain(
-                    std::mem::take(&mut chain.0).into_iter().chain([format!("`{name}` needs it")]).collect(),
-                ),
-                dependency: dependency.to_string(),
-                available: self.archive.available(dependency),
-            },
+            [relation] if available.is_empty() => self.archive.unknown(&relation.name, chain),
+            _ => SelectError::Unmet { chain, dependency: dependency.to_string(), available },
         }
     }
 
@@ -454,5 +453,162 @@ impl Selection {
             let _ = writeln!(text, "{} {} ({reason})", selected.name, selected.version);
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debian::packages;
+
+    /// An index of `name version [field: value; …]` lines.
+    fn index(packages: &str) -> String {
+        let mut text = String::new();
+        for line in packages.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let mut words = line.splitn(3, ' ');
+            let (name, version) = (words.next().unwrap(), words.next().unwrap());
+            let fields = words.next().unwrap_or("").replace("; ", "\n");
+            let digest = Digest::of(name).hex();
+            let architecture = if fields.contains("Architecture:") { "" } else { "Architecture: amd64\n" };
+            let _ = write!(
+                text,
+                "Package: {name}\nVersion: {version}\n{architecture}Filename: pool/{name}.deb\nSize: 1\nSHA256: {digest}\n{fields}\n\n"
+            );
+        }
+        text
+    }
+
+    fn run(indexes: &[&str], wanted: &[&str]) -> Result<Selection, SelectError> {
+        let texts: Vec<String> = indexes.iter().map(|packages| index(packages)).collect();
+        let parsed: Vec<_> = texts.iter().map(|text| packages::parse(text).unwrap()).collect();
+        let packages: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+        select(&parsed, &Request { architecture: "amd64", packages: &packages, essential: true })
+    }
+
+    fn check(packages: &str, wanted: &[&str], expected: &str) {
+        let selection = run(&[packages], wanted).unwrap();
+        let names: Vec<&str> = selection.packages.iter().map(|package| package.name.as_str()).collect();
+        assert_eq!(names.join(" "), expected);
+    }
+
+    fn fails(packages: &str, wanted: &[&str], message: &str) -> SelectError {
+        let error = run(&[packages], wanted).unwrap_err();
+        assert_eq!(error.to_string(), message);
+        error
+    }
+
+    #[test]
+    fn essential_packages_come_first_each_after_what_it_needs() {
+        check(
+            "bash 5 Essential: yes; Pre-Depends: libc
+             libc 2
+             a 1 Depends: b, libc
+             b 1
+             unrelated 1",
+            &["a"],
+            "libc bash b a",
+        );
+    }
+
+    #[test]
+    fn the_first_alternative_is_taken_unless_another_is_there() {
+        let packages = "x 1 Depends: m | n
+                        y 1 Depends: n
+                        m 1
+                        n 1";
+        check(packages, &["x"], "m x");
+        check(packages, &["x", "y"], "n x y");
+    }
+
+    #[test]
+    fn a_merged_base_needs_no_converter() {
+        check(
+            "init 1 Essential: yes; Depends: usrmerge | usr-is-merged
+             usrmerge 1 Depends: perl
+             perl 1
+             usr-is-merged 1",
+            &[],
+            "usr-is-merged init",
+        );
+    }
+
+    #[test]
+    fn a_virtual_package_is_provided_by_the_most_needed() {
+        let packages = "base 1 Pre-Depends: awk
+                        gawk 1 Provides: awk; Priority: optional
+                        mawk 1 Provides: awk; Priority: required
+                        v 1 Depends: api (>= 2)
+                        old 1 Provides: api (= 1); Priority: required
+                        new 1 Provides: api (= 2)
+                        none 1 Provides: api; Priority: required";
+        check(packages, &["base"], "mawk base");
+        check(packages, &["base", "gawk"], "gawk base");
+        check(packages, &["v"], "new v");
+    }
+
+    #[test]
+    fn the_newest_version_of_all_suites_serves() {
+        let main = "a 1.0-1 Depends: b (>= 1)
+                    b 1
+                    c 1 Architecture: i386";
+        let security = "a 1.0-1+deb12u1 Depends: b (= 1)";
+        let selection = run(&[main, security], &["a"]).unwrap();
+        let a = selection.packages.iter().find(|package| package.name == "a").unwrap();
+        assert_eq!((a.version.as_str(), a.index, &a.reason), ("1.0-1+deb12u1", 1, &Reason::Requested));
+        assert!(run(&[main], &["c"]).is_err(), "another architecture's package");
+    }
+
+    #[test]
+    fn circles_are_broken_the_same_way_every_time() {
+        let packages = "libc6 1 Depends: libgcc
+                        libgcc 1 Depends: libc6
+                        z 1 Depends: libgcc
+                        a 1 Depends: libc6";
+        check(packages, &["z", "a"], "libgcc libc6 a z");
+    }
+
+    #[test]
+    fn an_unknown_package_is_named_with_its_neighbours() {
+        let error = fails("python3 1\npython3-pip 1", &["pyhton3"], "there is no package `pyhton3`");
+        assert_eq!(error.hint().unwrap(), "did you mean `python3`?");
+        fails(
+            "a 1 Depends: b\nb 1 Depends: missing",
+            &["a"],
+            "there is no package `missing` (`a` is requested; `a` needs `b`; `b` needs `missing`)",
+        );
+    }
+
+    #[test]
+    fn an_unmet_version_tells_who_needs_it_and_what_there_is() {
+        fails(
+            "a 1 Depends: b (>= 2) | c\nb 1.5",
+            &["a"],
+            "no package meets `b (>= 2) | c` (`a` is requested; `a` needs `b (>= 2) | c`); there is b 1.5",
+        );
+        fails(
+            "a 1 Depends: b\nc 1 Depends: b (>> 2)\nb 2",
+            &["a", "c"],
+            "no package meets `b (>> 2)` (`c` is requested; `c` needs `b (>> 2)`); there is b 2",
+        );
+    }
+
+    #[test]
+    fn conflicts_are_reported_with_both_reasons() {
+        fails(
+            "a 1 Depends: c\nb 1 Breaks: c (<< 2)\nc 1",
+            &["a", "b"],
+            "`b` breaks `c (<< 2)`, and both are needed (`b` is requested) (`a` is requested; `a` needs `c`)",
+        );
+        fails(
+            "a 1 Conflicts: mta; Provides: mta\nb 1 Provides: mta",
+            &["a", "b"],
+            "`a` conflicts with `mta (provided by b)`, and both are needed (`a` is requested) (`b` is requested)",
+        );
+        check("a 1 Conflicts: mta; Provides: mta", &["a"], "a");
+    }
+
+    #[test]
+    fn a_damaged_relationship_names_its_package() {
+        fails("a 1 Depends: b (>= )", &["a"], "`Depends` of `a` cannot be read");
     }
 }

@@ -95,6 +95,14 @@ impl<'a> Tree<'a> {
         self.bytes(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 
+    /// The id of a user in `etc/passwd`, or of a group in `etc/group`; root's when it is not there.
+    pub fn account_id(&self, file: &str, name: &str) -> u64 {
+        let accounts = self.text(file).unwrap_or_default();
+        let id =
+            accounts.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.split(':').nth(1));
+        id.and_then(|id| id.parse().ok()).unwrap_or(ROOT)
+    }
+
     /// The paths of the wanted files below `directory`, in order, relative to the root.
     pub fn wanted_below(&self, directory: &str) -> Vec<&'a str> {
         let prefix = format!("{directory}/");
