@@ -47,7 +47,6 @@ impl Index {
 pub struct ConfigError {
     origin: String,
     value: String,
-    source: url::ParseError,
 }
 
 impl ConfigError {
@@ -91,7 +90,8 @@ impl Machine<'_> {
 pub fn indexes(machine: &Machine<'_>) -> Result<Vec<Index>, ConfigError> {
     let pip = pip_options(machine);
     let first = |variables: &[&str], option: &str| {
-        let variable = variables.iter().find_map(|name| Some((format!("the variable {name}"), machine.variable(name)?)));
+        let variable =
+            variables.iter().find_map(|name| Some((format!("the variable {name}"), machine.variable(name)?)));
         variable.or_else(|| pip.get(option).cloned())
     };
     let default = match first(&["PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"], "index-url") {
@@ -99,7 +99,9 @@ pub fn indexes(machine: &Machine<'_>) -> Result<Vec<Index>, ConfigError> {
         None => Url::clone(&PYPI_URL),
     };
     let mut indexes = Vec::new();
-    if let Some((origin, value)) = first(&["PIP_EXTRA_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"], "extra-index-url") {
+    if let Some((origin, value)) =
+        first(&["PIP_EXTRA_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"], "extra-index-url")
+    {
         for url in value.split_whitespace() {
             indexes.push(Index::new(parse(&origin, url)?));
         }
@@ -112,9 +114,10 @@ pub fn indexes(machine: &Machine<'_>) -> Result<Vec<Index>, ConfigError> {
 fn parse(origin: &str, value: &str) -> Result<Url, ConfigError> {
     let value = value.trim();
     let named = value.split_once('=').filter(|(name, _)| !name.contains(':')).map(|(_, url)| url);
-    Url::parse(named.unwrap_or(value)).map_err(|source| {
+    let url = Url::parse(named.unwrap_or(value)).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.ok_or_else(|| {
         let value = value.rsplit('@').next().unwrap_or_default().to_owned();
-        ConfigError { origin: origin.to_owned(), value, source }
+        ConfigError { origin: origin.to_owned(), value }
     })
 }
 
@@ -144,7 +147,9 @@ fn pip_files(machine: &Machine<'_>) -> Vec<PathBuf> {
     let home = machine.variable("HOME").map(PathBuf::from);
     let mut files = Vec::new();
     let directories = machine.variable("XDG_CONFIG_DIRS").unwrap_or_else(|| "/etc/xdg".into());
-    files.extend(directories.split(':').filter(|dir| !dir.is_empty()).map(|dir| Path::new(dir).join("pip/pip.conf")));
+    files.extend(
+        directories.split(':').filter(|dir| !dir.is_empty()).map(|dir| Path::new(dir).join("pip/pip.conf")),
+    );
     files.push("/etc/pip.conf".into());
     files.extend(home.as_ref().map(|home| home.join(".pip/pip.conf")));
     let config = machine.variable("XDG_CONFIG_HOME").map(PathBuf::from);
@@ -194,7 +199,8 @@ mod tests {
             variable: &|name| find(variables, name),
             file: &|path| find(files, path.to_str().unwrap_or_default()),
         };
-        let urls: Vec<_> = indexes(&machine).unwrap().into_iter().map(|index| index.url.to_string()).collect();
+        let urls: Vec<_> =
+            indexes(&machine).unwrap().into_iter().map(|index| index.url.to_string()).collect();
         assert_eq!(urls, expected);
     }
 
@@ -214,8 +220,14 @@ mod tests {
     #[test]
     fn reads_pip_configuration_in_its_order() {
         let global = ("/etc/pip.conf", "# comment\n[global]\nindex-url = http://global/\n");
-        let user = ("/home/u/.config/pip/pip.conf", "[global]\nindex_url: http://user/\nextra-index-url =\n    http://b/\n    http://c/\n");
-        let legacy = ("/home/u/.pip/pip.conf", "[install]\nindex-url=http://install/\n[download]\nindex-url=http://x/");
+        let user = (
+            "/home/u/.config/pip/pip.conf",
+            "[global]\nindex_url: http://user/\nextra-index-url =\n    http://b/\n    http://c/\n",
+        );
+        let legacy = (
+            "/home/u/.pip/pip.conf",
+            "[install]\nindex-url=http://install/\n[download]\nindex-url=http://x/",
+        );
         let home = ("HOME", "/home/u");
         check(&[], &[global], &["http://global/"]);
         check(&[home], &[global, user], &["http://b/", "http://c/", "http://user/"]);
@@ -227,7 +239,11 @@ mod tests {
         );
         check(&[home, ("PIP_INDEX_URL", "http://env/")], &[global], &["http://env/"]);
         check(&[("PIP_CONFIG_FILE", "/dev/null")], &[global], &[&PYPI_URL.to_string()]);
-        check(&[("PIP_CONFIG_FILE", "/my.conf")], &[global, ("/my.conf", "[global]\nindex-url=http://my/")], &["http://my/"]);
+        check(
+            &[("PIP_CONFIG_FILE", "/my.conf")],
+            &[global, ("/my.conf", "[global]\nindex-url=http://my/")],
+            &["http://my/"],
+        );
     }
 
     #[test]
@@ -237,7 +253,10 @@ mod tests {
             file: &|_| None,
         };
         let error = indexes(&machine).unwrap_err();
-        assert_eq!(error.to_string(), "the variable PIP_INDEX_URL names the package index `host`, which is not a URL");
+        assert_eq!(
+            error.to_string(),
+            "the variable PIP_INDEX_URL names the package index `host`, which is not a URL"
+        );
     }
 
     #[test]

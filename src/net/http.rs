@@ -96,7 +96,8 @@ impl HttpError {
             }
             Self::Status { status, .. } if *status == StatusCode::NOT_FOUND => "check the URL".into(),
             Self::Request { .. } | Self::Stalled { .. } | Self::Status { .. } => {
-                "check the network, and HTTPS_PROXY and SSL_CERT_FILE if you need them; a download is resumed".into()
+                "check the network, and HTTPS_PROXY and SSL_CERT_FILE if you need them; a download is resumed"
+                    .into()
             }
             Self::Hash { .. } | Self::Size { .. } => {
                 "nothing of it was kept; if it happens again, the index and the file disagree".into()
@@ -229,7 +230,12 @@ impl Http {
         }
     }
 
-    async fn try_get(&self, url: &Url, headers: &[(HeaderName, &str)], limit: u64) -> Result<Answer, Failure> {
+    async fn try_get(
+        &self,
+        url: &Url,
+        headers: &[(HeaderName, &str)],
+        limit: u64,
+    ) -> Result<Answer, Failure> {
         let mut request = self.request(url)?;
         for (name, value) in headers {
             request = request.header(name, *value);
@@ -269,7 +275,9 @@ impl Http {
             }
             status => return Err(HttpError::Status { url: redacted(url), status }.into()),
         }
-        let Some((offset, end, total)) = content_range(response.headers()) else { return Ok(Part::Unsupported) };
+        let Some((offset, end, total)) = content_range(response.headers()) else {
+            return Ok(Part::Unsupported);
+        };
         let bytes = self.body(url, response, wanted).await?;
         let expected = match span {
             Span::Range(range) => range.start..range.end.min(total),
@@ -355,7 +363,8 @@ impl Http {
             }
             let opened = path.to_owned();
             let locked = tokio::task::spawn_blocking(move || lock(&opened)).await.map_err(io::Error::other);
-            let handle = locked.flatten().map_err(|source| HttpError::Write { path: path.to_owned(), source })?;
+            let handle =
+                locked.flatten().map_err(|source| HttpError::Write { path: path.to_owned(), source })?;
             if let Some(handle) = handle {
                 return Ok(Some(handle));
             }
@@ -413,7 +422,8 @@ impl Http {
             partial.restart().map_err(write)?;
         }
         let response = successful(url, response)?;
-        partial.etag = response.headers().get(ETAG).filter(|etag| !etag.as_bytes().starts_with(b"W/")).cloned();
+        partial.etag =
+            response.headers().get(ETAG).filter(|etag| !etag.as_bytes().starts_with(b"W/")).cloned();
         self.receive(url, response, |chunk| {
             progress(chunk.len() as u64);
             partial.append(chunk).map_err(write)?;
@@ -443,7 +453,9 @@ impl Http {
     async fn send(&self, url: &Url, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|error| self.failure(url, error))?;
         let status = response.status();
-        if matches!(status.as_u16(), 408 | 429) || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED) {
+        if matches!(status.as_u16(), 408 | 429)
+            || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
+        {
             let after = retry_after(response.headers());
             return Err(Failure::passing(HttpError::Status { url: redacted(url), status }, after));
         }
@@ -538,9 +550,11 @@ fn is_certificate(error: &reqwest::Error) -> bool {
 
 /// The start, end and total of `Content-Range: bytes 0-9/100`.
 fn content_range(headers: &HeaderMap) -> Option<(u64, u64, u64)> {
-    let (range, total) = headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
+    let (range, total) =
+        headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
     let (start, last) = range.split_once('-')?;
-    let (start, last, total): (u64, u64, u64) = (start.parse().ok()?, last.parse().ok()?, total.parse().ok()?);
+    let (start, last, total): (u64, u64, u64) =
+        (start.parse().ok()?, last.parse().ok()?, total.parse().ok()?);
     (start <= last && last < total).then_some((start, last + 1, total))
 }
 
@@ -674,7 +688,10 @@ impl Credentials {
     /// <https://www.gnu.org/software/inetutils/manual/html_node/The-_002enetrc-file.html>
     fn from_netrc(text: &str) -> Self {
         let mut credentials = Self::default();
-        let mut words = text.lines().map(|line| line.split('#').next().unwrap_or_default()).flat_map(str::split_whitespace);
+        let mut words = text
+            .lines()
+            .map(|line| line.split('#').next().unwrap_or_default())
+            .flat_map(str::split_whitespace);
         let (mut host, mut login) = (None::<Option<String>>, Login { user: String::new(), password: None });
         let mut keep = |host: Option<Option<String>>, login: &mut Login| {
             let login = std::mem::replace(login, Login { user: String::new(), password: None });
@@ -720,5 +737,6 @@ impl Credentials {
 fn login_in(url: &Url) -> Option<Login> {
     let decode = |text: &str| crate::pypa::simple::percent_decode(text);
     let password = url.password().map(decode);
-    (!url.username().is_empty() || password.is_some()).then(|| Login { user: decode(url.username()), password })
+    (!url.username().is_empty() || password.is_some())
+        .then(|| Login { user: decode(url.username()), password })
 }

@@ -9,7 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use reqwest::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OnceCell, Semaphore};
 use url::Url;
@@ -86,7 +89,9 @@ impl IndexError {
             Self::PageNotCached { .. } | Self::MetadataNotCached { .. } => {
                 Some("run once without `--offline`, with the same requirements".into())
             }
-            Self::Hash { .. } => Some("the index and the file disagree; try again later or use another index".into()),
+            Self::Hash { .. } => {
+                Some("the index and the file disagree; try again later or use another index".into())
+            }
             Self::NotText { .. } | Self::Open { .. } | Self::Foreign { .. } => None,
         }
     }
@@ -200,13 +205,15 @@ impl Inner {
 
     async fn metadata(&self, wheel: &DistFile) -> Result<Arc<CoreMetadata>, CatalogError> {
         let slot = slot(&self.metadata, &key(wheel));
-        let learn = || async { self.learn_metadata(wheel).await.map(Arc::new).map_err(|error| about(wheel, error)) };
+        let learn =
+            || async { self.learn_metadata(wheel).await.map(Arc::new).map_err(|error| about(wheel, error)) };
         slot.get_or_init(learn).await.clone()
     }
 
     async fn outline(&self, wheel: &DistFile) -> Result<Arc<Outline>, CatalogError> {
         let slot = slot(&self.outlines, &key(wheel));
-        let learn = || async { self.learn_outline(wheel).await.map(Arc::new).map_err(|error| about(wheel, error)) };
+        let learn =
+            || async { self.learn_outline(wheel).await.map(Arc::new).map_err(|error| about(wheel, error)) };
         slot.get_or_init(learn).await.clone()
     }
 
@@ -235,7 +242,8 @@ impl Inner {
 
     /// Asks the indexes in their order.
     async fn find_project(&self, name: &PackageName) -> Result<Project, CatalogError> {
-        let is_limited_to = |index: &&Index| index.packages.as_ref().is_some_and(|packages| packages.contains(name));
+        let is_limited_to =
+            |index: &&Index| index.packages.as_ref().is_some_and(|packages| packages.contains(name));
         let indexes: Vec<_> = match self.indexes.iter().find(is_limited_to) {
             Some(only) => vec![only],
             None => self.indexes.iter().filter(|index| index.packages.is_none()).collect(),
@@ -246,7 +254,11 @@ impl Inner {
                 Ok(None) => {}
                 Err(error) => {
                     let hint = error.hint();
-                    return Err(CatalogError::Failed { subject: name.to_string(), hint, source: Arc::new(error) });
+                    return Err(CatalogError::Failed {
+                        subject: name.to_string(),
+                        hint,
+                        source: Arc::new(error),
+                    });
                 }
             }
         }
@@ -289,7 +301,8 @@ impl Inner {
     /// Whether `status` means that `index` does not have a project. Some extra indexes forbid what they do not have.
     fn is_absent(&self, status: StatusCode, index: &Index) -> bool {
         let is_extra = self.indexes.last() != Some(index);
-        matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) || (status == StatusCode::FORBIDDEN && is_extra)
+        matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
+            || (status == StatusCode::FORBIDDEN && is_extra)
     }
 
     fn cached_page(&self, key: &Digest) -> Option<(PageRecord, Vec<u8>)> {
@@ -390,7 +403,9 @@ impl Inner {
             let reader = sparse.get_or_insert_with(|| Sparse::new(total));
             reader.add(offset, bytes);
             match self.read(wheel, key, &*reader) {
-                Err(IndexError::Wheel { source: WheelError::Missing { range }, .. }) => span = Span::Range(range),
+                Err(IndexError::Wheel { source: WheelError::Missing { range }, .. }) => {
+                    span = Span::Range(range)
+                }
                 result => return result,
             }
         }
@@ -457,7 +472,6 @@ fn read_wheel<R: Bytes>(file: &DistFile, reader: R) -> Result<(String, Outline),
     let metadata = format!("{}/METADATA", wheel.outline().dist_info(&file.filename)?);
     Ok((wheel.text(&metadata)?, wheel.into_outline()))
 }
-
 
 fn slot<K: Ord + Clone, T>(slots: &Slots<K, T>, key: &K) -> Slot<T> {
     let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
