@@ -161,33 +161,36 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// The projects nobody can agree on: required by several, or not to be had as required.
     fn contested(&self) -> Vec<&'a PackageName> {
-        let mut contested = Vec::new();
+        let mut names = Vec::new();
         for name in &self.facts.order {
-            let required = self.facts.dependents(name).count();
-            if (required > 1 || self.is_unusable(name)) && !contested.contains(&name) {
-                contested.push(name);
+            if !names.contains(&name) {
+                names.push(name);
             }
         }
-        contested
+        let is_contested =
+            |name: &&PackageName| self.facts.dependents(name).count() > 1 || self.is_unusable(name);
+        let contested: Vec<_> = names.iter().copied().filter(is_contested).collect();
+        if contested.is_empty() { names } else { contested }
     }
 
     /// Whether something is wrong with `name` itself.
     fn is_unusable(&self, name: &PackageName) -> bool {
         let mut reasons = self.facts.unusable.get(name).into_iter().flatten();
-        reasons.any(|(_, reason)| *reason != Reason::Refused) || self.unmet(name).next().is_some()
+        let wrong = reasons.any(|(_, reason)| *reason != Reason::Refused);
+        wrong || !self.unmet(name).is_empty() || !self.is_usable(name, &self.common(name))
+    }
+
+    /// Whether a version of `name` in `versions` may be chosen, or nobody knows.
+    fn is_usable(&self, name: &PackageName, versions: &Ranges<Version>) -> bool {
+        let known = self.known.get(name).and_then(Option::as_ref);
+        known.is_none_or(|known| known.candidates.versions().any(|version| versions.contains(version)))
     }
 
     /// The versions of `name` that something requires although none of them may be chosen.
-    fn unmet(&self, name: &'a PackageName) -> impl Iterator<Item = &'a Ranges<Version>> {
-        let known = self.known.get(name).and_then(Option::as_ref);
-        let usable = move |range: &Ranges<Version>| {
-            known.is_some_and(|known| known.candidates.versions().any(|version| range.contains(version)))
-        };
-        let required = self.facts.requires.iter().filter(move |((required, _), _)| required == name);
-        required
-            .flat_map(|(_, edges)| edges)
-            .map(|(_, to)| to)
-            .filter(move |to| known.is_some() && !usable(to))
+    fn unmet(&self, name: &PackageName) -> Ranges<Version> {
+        let required = self.facts.requires.iter().filter(|((required, _), _)| required == name);
+        let ranges = required.flat_map(|(_, edges)| edges).map(|(_, to)| to);
+        ranges.filter(|to| !self.is_usable(name, to)).fold(Ranges::empty(), |unmet, to| unmet.union(to))
     }
 
     /// Why nobody can agree on `name`.
@@ -294,7 +297,7 @@ impl<'a> Writer<'a> {
                 }
             }
         }
-        let unmet = self.unmet(name).fold(Ranges::empty(), |unmet, versions| unmet.union(versions));
+        let unmet = self.unmet(name);
         let everyone = if chains == 2 { "both" } else { "all" };
         if !unmet.is_empty() {
             conclusions.push(match self.inside(name, &unmet).is_empty() {
@@ -384,10 +387,8 @@ impl<'a> Writer<'a> {
                 "check the spelling of `{name}`, or add the index that has it under `indexes:`"
             ));
         }
-        let refused = self
-            .contested()
-            .into_iter()
-            .find(|name| self.unmet(name).any(|versions| !self.inside(name, versions).is_empty()));
+        let refused =
+            self.contested().into_iter().find(|name| !self.inside(name, &self.unmet(name)).is_empty());
         if let Some(name) = refused {
             let newest = self.newest(name);
             return Some(match newest.is_empty() {
