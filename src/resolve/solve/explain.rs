@@ -240,10 +240,8 @@ impl<'a> Writer<'a> {
     /// What `dependent` requires of `name`; with `from_root`, also who asked for `dependent`.
     fn edge_clause(&self, dependent: &Package, name: &PackageName, from_root: bool) -> Option<String> {
         let edges = self.facts.requires.get(&(name.clone(), dependent.clone()))?;
-        let union = |pick: fn(&(Ranges<Version>, Ranges<Version>)) -> &Ranges<Version>| {
-            edges.iter().fold(Ranges::empty(), |union, edge| union.union(pick(edge)))
-        };
-        let (from, to) = (union(|edge| &edge.0), union(|edge| &edge.1));
+        let from = edges.iter().fold(Ranges::empty(), |from, (versions, _)| from.union(versions));
+        let to = allowed(edges);
         let subject = self.subject(dependent, &from);
         let origin = if from_root { self.origin(dependent) } else { String::new() };
         let bounded = self.question.constraints.iter().any(|constraint| constraint.name == *name);
@@ -321,9 +319,7 @@ impl<'a> Writer<'a> {
     /// The versions of `name` that all who require it allow.
     fn common(&self, name: &PackageName) -> Ranges<Version> {
         let required = self.facts.requires.iter().filter(|((required, _), _)| required == name);
-        required.fold(Ranges::full(), |common, (_, edges)| {
-            common.intersection(&edges.iter().fold(Ranges::empty(), |union, (_, to)| union.union(to)))
-        })
+        required.fold(Ranges::full(), |common, (_, edges)| common.intersection(&allowed(edges)))
     }
 
     /// The existing versions of `name` in `versions`, oldest first.
@@ -406,6 +402,15 @@ impl<'a> Writer<'a> {
             .map(|root| format!("`{}`", root.requirement))
             .collect();
         (!asked.is_empty()).then(|| format!("relax or drop one of {}", asked.join(", ")))
+    }
+}
+
+/// What one dependent allows: all requirements of one version hold together, those of several versions are choices.
+fn allowed(edges: &[(Ranges<Version>, Ranges<Version>)]) -> Ranges<Version> {
+    let is_one = edges.iter().all(|(from, _)| Some(from) == edges.first().map(|(first, _)| first));
+    match is_one {
+        true => edges.iter().fold(Ranges::full(), |allowed, (_, to)| allowed.intersection(to)),
+        false => edges.iter().fold(Ranges::empty(), |allowed, (_, to)| allowed.union(to)),
     }
 }
 
