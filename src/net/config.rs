@@ -47,7 +47,6 @@ impl Index {
 pub struct ConfigError {
     origin: String,
     value: String,
-    source: url::ParseError,
 }
 
 impl ConfigError {
@@ -115,9 +114,10 @@ pub fn indexes(machine: &Machine<'_>) -> Result<Vec<Index>, ConfigError> {
 fn parse(origin: &str, value: &str) -> Result<Url, ConfigError> {
     let value = value.trim();
     let named = value.split_once('=').filter(|(name, _)| !name.contains(':')).map(|(_, url)| url);
-    Url::parse(named.unwrap_or(value)).map_err(|source| {
+    let url = Url::parse(named.unwrap_or(value)).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.ok_or_else(|| {
         let value = value.rsplit('@').next().unwrap_or_default().to_owned();
-        ConfigError { origin: origin.to_owned(), value, source }
+        ConfigError { origin: origin.to_owned(), value }
     })
 }
 

@@ -199,7 +199,8 @@ mod tests {
         check("Name: a\n", "the metadata has no field `Version`");
         check(
             "Name: a\nVersion: 1\nVersion: x y\n",
-            "the metadata says `Version: x y`: after parsing `x`, found ` y`, which is not part of a valid version",
+            "the metadata says `Version: x y`: expected version to start with a number, but no leading ASCII digits \
+             were found",
         );
         assert!(matches!(
             parse("Name: a\nVersion: 1\nRequires-Dist: !\n"),

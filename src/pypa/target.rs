@@ -182,13 +182,18 @@ impl Target {
         }
     }
 
+    /// Whether `wheel` is for this operating system, C library and machine, or for any, whatever else it needs.
+    pub fn is_platform_of(&self, wheel: &WheelFilename) -> bool {
+        wheel.platform_tags().iter().any(|tag| *tag == PlatformTag::Any || self.glibc_of(tag).is_some())
+    }
+
     fn misfit(&self, wheel: &WheelFilename) -> Misfit {
         let fits_language =
             |language: &LanguageTag, abi: &AbiTag| self.tags.is_compatible_abi(*language, *abi);
         let abis = wheel.abi_tags();
         let languages = wheel.python_tags();
-        if !languages.iter().any(|language| fits_language(language, &AbiTag::None) || self.has_abi3(language))
-        {
+        let stable = |language| abis.contains(&AbiTag::Abi3) && fits_language(language, &AbiTag::Abi3);
+        if !languages.iter().any(|language| fits_language(language, &AbiTag::None) || stable(language)) {
             let target = self.tags.python_tag().map_or_else(String::new, |tag| tag.to_string());
             return Misfit::Python { wheel: names(languages), target };
         }
@@ -200,11 +205,6 @@ impl Target {
             Some(needs) if needs > self.glibc => Misfit::Glibc { wheel: needs, target: self.glibc },
             _ => Misfit::Platform { wheel: names(wheel.platform_tags()), machine: self.machine },
         }
-    }
-
-    fn has_abi3(&self, language: &LanguageTag) -> bool {
-        self.tags.is_compatible_abi(*language, AbiTag::Abi3)
-            || self.tags.abi_tag().is_some_and(|abi| self.tags.is_compatible_abi(*language, abi))
     }
 
     /// The glibc that `tag` asks for, when it is for this machine.
@@ -245,6 +245,7 @@ mod tests {
         check("a-1-cp38-abi3-manylinux2014_x86_64.whl", "fits");
         check("a-1-cp312-cp312-manylinux_2_28_x86_64.whl", "is for cp312, not cp311");
         check("a-1-cp312-abi3-manylinux_2_28_x86_64.whl", "is for cp312, not cp311");
+        check("a-1-cp35-cp35m-manylinux1_x86_64.whl", "is for cp35, not cp311");
         check("a-1-py2-none-any.whl", "is for py2, not cp311");
         check("a-1-cp311-cp311t-manylinux_2_28_x86_64.whl", "has the ABI cp311t, not cp311");
         check("a-1-cp311-cp311-manylinux_2_39_x86_64.whl", "needs glibc 2.39, the image has 2.36");

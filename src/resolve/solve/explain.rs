@@ -3,6 +3,7 @@
 //! PubGrub's proof names every version it tried. Here the facts of the proof are gathered by who requires whom,
 //! and each project that nobody can agree on gets one sentence with the chains that lead to it.
 
+use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -22,8 +23,8 @@ use crate::pypa::target::Misfit;
 /// PubGrub's proof that there is no solution.
 pub(super) type Tree = DerivationTree<Package, Ranges<Version>, Reason>;
 
-/// At most so many wheels are listed for one project.
-const WHEELS: usize = 8;
+/// At most so many wheels are listed of a project, and of a single version.
+const WHEELS: (usize, usize) = (10, 40);
 /// At most so many sentences are written.
 const SENTENCES: usize = 6;
 
@@ -49,7 +50,7 @@ pub(super) fn explain(
     facts.gather(tree);
     let mut writer =
         Writer { question, rules, known, facts: &facts, told: BTreeSet::new(), lists: Vec::new() };
-    let mut sentences: Vec<_> = facts.contested().into_iter().map(|name| writer.sentence(name)).collect();
+    let mut sentences: Vec<_> = writer.contested().into_iter().map(|name| writer.sentence(name)).collect();
     let left_out = sentences.len().saturating_sub(SENTENCES);
     sentences.truncate(SENTENCES);
     if left_out > 0 {
@@ -66,7 +67,6 @@ struct Facts {
     /// Who requires which project, and the versions of both: several when versions of the one differ in what they
     /// require of the other.
     requires: BTreeMap<(PackageName, Package), Vec<(Ranges<Version>, Ranges<Version>)>>,
-    missing: BTreeMap<PackageName, Ranges<Version>>,
     unusable: BTreeMap<PackageName, Vec<(Ranges<Version>, Reason)>>,
     /// In the order of the proof, the deepest first.
     order: Vec<PackageName>,
@@ -92,12 +92,7 @@ impl Facts {
     fn add(&mut self, external: &External<Package, Ranges<Version>, Reason>) {
         match external {
             External::NotRoot(..) => {}
-            External::NoVersions(package, versions) => {
-                let Some(name) = package.name() else { return };
-                let missing = self.missing.entry(name.clone()).or_insert_with(Ranges::empty);
-                *missing = missing.union(versions);
-                self.order.push(name.clone());
-            }
+            External::NoVersions(package, _) => self.order.extend(package.name().cloned()),
             External::Custom(package, versions, reason) => {
                 let Some(name) = package.name() else { return };
                 let unusable = self.unusable.entry(name.clone()).or_default();
@@ -126,29 +121,6 @@ impl Facts {
     /// Who requires `name`.
     fn dependents<'a>(&'a self, name: &'a PackageName) -> impl Iterator<Item = &'a Package> + 'a {
         self.requires.keys().filter(move |(required, _)| required == name).map(|(_, dependent)| dependent)
-    }
-
-    /// The projects nobody can agree on: required by several, or not to be had as required.
-    fn contested(&self) -> Vec<&PackageName> {
-        let mut contested = Vec::new();
-        for name in &self.order {
-            let required = self.dependents(name).count();
-            let unusable = self.unusable.contains_key(name);
-            let missing = self.missing.contains_key(name) && self.is_missing_as_required(name);
-            if (required > 1 || unusable || missing) && !contested.contains(&name) {
-                contested.push(name);
-            }
-        }
-        contested
-    }
-
-    /// Whether something requires versions of `name` of which none exists, apart from those another sentence is about.
-    fn is_missing_as_required(&self, name: &PackageName) -> bool {
-        let Some(missing) = self.missing.get(name) else { return false };
-        self.requires
-            .iter()
-            .filter(|((required, _), _)| required == name)
-            .any(|(_, edges)| edges.iter().any(|(_, to)| to.subset_of(missing)))
     }
 
     /// The requirements that lead from the user to `package`, first to last.
@@ -186,40 +158,74 @@ struct Writer<'a> {
     lists: Vec<String>,
 }
 
-impl Writer<'_> {
-    /// Why nobody can agree on `name`.
-    fn sentence(&mut self, name: &PackageName) -> String {
-        let mut clauses = Vec::new();
-        let facts = self.facts;
-        for dependent in facts.dependents(name) {
-            for (dependent, name) in facts.chain(dependent) {
-                self.clause(dependent, name, &mut clauses);
+impl<'a> Writer<'a> {
+    /// The projects nobody can agree on: required by several, or not to be had as required.
+    fn contested(&self) -> Vec<&'a PackageName> {
+        let mut names = Vec::new();
+        for name in &self.facts.order {
+            if !names.contains(&name) {
+                names.push(name);
             }
-            self.clause(dependent, name, &mut clauses);
         }
-        let conclusion = self.conclusion(name);
-        match clauses.is_empty() {
-            true => capitalized(&format!("{conclusion}.")),
-            false => format!("Because {}, {conclusion}.", clauses.join(", and ")),
+        let is_contested =
+            |name: &&PackageName| self.facts.dependents(name).count() > 1 || self.is_unusable(name);
+        let contested: Vec<_> = names.iter().copied().filter(is_contested).collect();
+        if contested.is_empty() { names } else { contested }
+    }
+
+    /// Whether something is wrong with `name` itself.
+    fn is_unusable(&self, name: &PackageName) -> bool {
+        let mut reasons = self.facts.unusable.get(name).into_iter().flatten();
+        let wrong = reasons.any(|(_, reason)| *reason != Reason::Refused);
+        wrong || !self.unmet(name).is_empty() || !self.is_usable(name, &self.common(name))
+    }
+
+    /// Whether a version of `name` in `versions` may be chosen, or nobody knows.
+    fn is_usable(&self, name: &PackageName, versions: &Ranges<Version>) -> bool {
+        let known = self.known.get(name).and_then(Option::as_ref);
+        known.is_none_or(|known| known.candidates.versions().any(|version| versions.contains(version)))
+    }
+
+    /// The versions of `name` that something requires although none of them may be chosen.
+    fn unmet(&self, name: &PackageName) -> Ranges<Version> {
+        let required = self.facts.requires.iter().filter(|((required, _), _)| required == name);
+        let ranges = required.flat_map(|(_, edges)| edges).map(|(_, to)| to);
+        ranges.filter(|to| !self.is_usable(name, to)).fold(Ranges::empty(), |unmet, to| unmet.union(to))
+    }
+
+    /// Why nobody can agree on `name`.
+    fn sentence(&mut self, name: &'a PackageName) -> String {
+        let facts = self.facts;
+        let mut chains = Vec::new();
+        for dependent in facts.dependents(name) {
+            let mut links = facts.chain(dependent);
+            links.push((dependent, name));
+            chains.push(self.chain(&links));
+        }
+        chains.retain(|chain| !chain.is_empty());
+        let conclusion = self.conclusion(name, chains.len());
+        match chains.as_slice() {
+            [] => capitalized(&format!("{conclusion}.")),
+            [only] => capitalized(&format!("{only}, but {conclusion}.")),
+            several => format!("Because {}, {conclusion}.", several.join(", while ")),
         }
     }
 
-    /// What `dependent` requires of `name`. Only the last of a chain to a contested project is worth repeating.
-    fn clause(&mut self, dependent: &Package, name: &PackageName, clauses: &mut Vec<String>) {
-        let direct_root = *dependent == Package::Root;
-        let told = !self.told.insert((dependent.clone(), name.clone()));
-        if direct_root {
-            let clause = self.root_clause(name);
-            if !clauses.contains(&clause) && !told {
-                clauses.push(clause);
+    /// The requirements `links`, of which only the last is worth repeating from an earlier sentence.
+    fn chain(&mut self, links: &[(&Package, &PackageName)]) -> String {
+        let mut clauses = Vec::new();
+        for (index, (dependent, name)) in links.iter().enumerate() {
+            let is_new = self.told.insert(((*dependent).clone(), (*name).clone()));
+            let is_last = index + 1 == links.len();
+            if **dependent == Package::Root {
+                // Otherwise the next clause says where its subject comes from.
+                clauses.extend(is_last.then(|| self.root_clause(name)));
+            } else if is_new || is_last {
+                let from_root = index == 1;
+                clauses.extend(self.edge_clause(dependent, name, from_root));
             }
-            return;
         }
-        let Some(edges) = self.facts.requires.get(&(name.clone(), dependent.clone())) else { return };
-        let clause = self.edge_clause(dependent, name, edges);
-        if !clauses.contains(&clause) {
-            clauses.push(clause);
-        }
+        clauses.join(", and ")
     }
 
     fn root_clause(&self, name: &PackageName) -> String {
@@ -228,23 +234,31 @@ impl Writer<'_> {
             roots.map(|root| format!("{} asks for {}", root.source, root.requirement)).collect();
         let bounds = self.question.constraints.iter().filter(|constraint| constraint.name == *name);
         let bounds = bounds.map(|constraint| format!("the constraints allow only {constraint}"));
-        asked.into_iter().chain(bounds).collect::<Vec<_>>().join(", and ")
+        asked.into_iter().chain(bounds).collect::<Vec<_>>().join(" and ")
     }
 
-    fn edge_clause(
-        &self,
-        dependent: &Package,
-        name: &PackageName,
-        edges: &[(Ranges<Version>, Ranges<Version>)],
-    ) -> String {
-        let union = |pick: fn(&(Ranges<Version>, Ranges<Version>)) -> &Ranges<Version>| {
-            edges.iter().fold(Ranges::empty(), |union, edge| union.union(pick(edge)))
-        };
-        let (from, to) = (union(|edge| &edge.0), union(|edge| &edge.1));
+    /// What `dependent` requires of `name`; with `from_root`, also who asked for `dependent`.
+    fn edge_clause(&self, dependent: &Package, name: &PackageName, from_root: bool) -> Option<String> {
+        let edges = self.facts.requires.get(&(name.clone(), dependent.clone()))?;
+        let from = edges.iter().fold(Ranges::empty(), |from, (versions, _)| from.union(versions));
+        let to = allowed(edges);
         let subject = self.subject(dependent, &from);
-        let bounds = self.question.constraints.iter().any(|constraint| constraint.name == *name);
-        let allowed = if bounds { " within the constraints" } else { "" };
-        format!("{subject} depends on {}{allowed}", self.object(name, &to))
+        let origin = if from_root { self.origin(dependent) } else { String::new() };
+        let bounded = self.question.constraints.iter().any(|constraint| constraint.name == *name);
+        let bounds = if bounded { " within the constraints" } else { "" };
+        let versions = if edges.len() > 1 { self.bounds(name, &to) } else { specifiers(&to) };
+        Some(format!("{subject}{origin} depends on {name}{versions}{bounds}"))
+    }
+
+    /// Where the user asked for `package`: ` (from the recipe)`.
+    fn origin(&self, package: &Package) -> String {
+        let asked = |root: &&super::Root| Some(&root.requirement.name) == package.name();
+        let sources: BTreeSet<_> =
+            self.question.roots.iter().filter(asked).map(|root| format!("from {}", root.source)).collect();
+        match sources.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", sources.into_iter().collect::<Vec<_>>().join(", ")),
+        }
     }
 
     /// `torch 2.6.0`, `every version of torch`, `torch>=2,<3`.
@@ -259,10 +273,6 @@ impl Writer<'_> {
         }
     }
 
-    fn object(&self, name: &PackageName, versions: &Ranges<Version>) -> String {
-        format!("{name}{}", specifiers(versions))
-    }
-
     fn bounds(&self, name: &PackageName, versions: &Ranges<Version>) -> String {
         specifiers(&versions.simplify(self.existing(name).iter()))
     }
@@ -271,73 +281,94 @@ impl Writer<'_> {
         self.known.get(name).and_then(Option::as_ref).map_or_else(Vec::new, |known| versions(&known.project))
     }
 
-    fn conclusion(&mut self, name: &PackageName) -> String {
-        let facts = self.facts;
+    fn conclusion(&mut self, name: &'a PackageName, chains: usize) -> String {
         let mut conclusions = Vec::new();
-        for (versions, reason) in facts.unusable.get(name).into_iter().flatten() {
-            conclusions.push(match reason {
-                Reason::Unknown => format!("`{name}` is in no package index"),
-                Reason::Refused => {
-                    self.list_wheels(name, versions);
-                    format!("no wheel of {} may be chosen", self.refused(name, versions))
+        for (versions, reason) in self.facts.unusable.get(name).into_iter().flatten() {
+            match reason {
+                Reason::Refused => {}
+                Reason::Unknown => conclusions.push(format!("`{name}` is in no package index")),
+                reason => {
+                    conclusions.push(format!(
+                        "{} {reason}",
+                        self.subject(&Package::Project(name.clone()), versions)
+                    ));
                 }
-                reason => format!("{} {reason}", self.subject(&Package::Project(name.clone()), versions)),
+            }
+        }
+        let unmet = self.unmet(name);
+        let everyone = if chains == 2 { "both" } else { "all" };
+        if !unmet.is_empty() {
+            conclusions.push(match self.inside(name, &unmet).is_empty() {
+                true => format!("there is no such version{}", self.newest(name)),
+                false => format!("no wheel of {} may be chosen", self.list_wheels(name, &unmet)),
+            });
+        } else if conclusions.is_empty() {
+            let common = self.common(name);
+            conclusions.push(match self.inside(name, &common).is_empty() {
+                true if chains < 2 => format!("there is no such version{}", self.newest(name)),
+                true => format!("no version of {name} suits {everyone}"),
+                false => format!(
+                    "of what suits {everyone}, {}, no wheel may be chosen",
+                    self.list_wheels(name, &common)
+                ),
             });
         }
-        if facts.is_missing_as_required(name) {
-            conclusions.push(format!("there is no such version of {name}{}", self.newest(name)));
-        }
-        match conclusions.is_empty() {
-            true => format!("no version of {name} suits all of them"),
-            false => conclusions.join(", and "),
-        }
+        conclusions.join(", and ")
     }
 
-    fn refused(&self, name: &PackageName, versions: &Ranges<Version>) -> String {
-        let existing = self.existing(name);
-        let inside: Vec<_> = existing.iter().filter(|version| versions.contains(version)).collect();
-        match inside.as_slice() {
-            [only] => format!("{name} {only}"),
-            all if all.len() == existing.len() => format!("{name}"),
-            _ => format!("{name}{}", self.bounds(name, versions)),
-        }
+    /// The versions of `name` that all who require it allow.
+    fn common(&self, name: &PackageName) -> Ranges<Version> {
+        let required = self.facts.requires.iter().filter(|((required, _), _)| required == name);
+        required.fold(Ranges::full(), |common, (_, edges)| common.intersection(&allowed(edges)))
+    }
+
+    /// The existing versions of `name` in `versions`, oldest first.
+    fn inside(&self, name: &PackageName, versions: &Ranges<Version>) -> Vec<Version> {
+        self.existing(name).into_iter().filter(|version| versions.contains(version)).collect()
     }
 
     fn newest(&self, name: &PackageName) -> String {
         let Some(Some(known)) = self.known.get(name) else { return String::new() };
-        let newest: Vec<_> = known.candidates.versions().rev().take(3).map(Version::to_string).collect();
+        let versions = || known.candidates.versions().rev();
+        let only_early = versions().all(Version::any_prerelease);
+        let newest = versions().filter(|version| only_early || !version.any_prerelease()).take(3);
+        let newest: Vec<_> = newest.map(Version::to_string).collect();
         match newest.is_empty() {
             true => String::new(),
             false => format!(" (the newest that may be chosen: {})", newest.join(", ")),
         }
     }
 
-    /// Lists the files of `name` in `versions` and why each may not be chosen, the most relevant first.
-    fn list_wheels(&mut self, name: &PackageName, versions: &Ranges<Version>) {
-        let Some(Some(known)) = self.known.get(name) else { return };
+    /// Lists the files of `name` in `versions` and why each may not be chosen, the most relevant first. Returns what
+    /// a sentence calls them.
+    fn list_wheels(&mut self, name: &PackageName, versions: &Ranges<Version>) -> String {
+        let (title, limit) = match self.inside(name, versions).as_slice() {
+            [only] => (format!("{name} {only}"), WHEELS.1),
+            _ => (format!("{name}{}", self.bounds(name, versions)), WHEELS.0),
+        };
+        let Some(Some(known)) = self.known.get(name) else { return title };
         let mut lines = Vec::new();
         for file in known.project.files.iter().filter(|file| versions.contains(&file.filename.version)) {
             let Err(refusal) = self.rules.judge(file) else { continue };
             let version = file.filename.version.clone();
-            lines.push((
-                std::cmp::Reverse(version),
-                distance(&refusal),
-                format!("  {} {}", file.filename, told(&refusal)),
-            ));
+            let elsewhere = !self.rules.target().is_platform_of(&file.filename);
+            let line = format!("  {} {}", file.filename, told(&refusal));
+            lines.push((Reverse(version), elsewhere, distance(&refusal), line));
         }
         for other in &known.project.others {
             let Some(version) = other_version(other, name).filter(|version| versions.contains(version))
             else {
                 continue;
             };
-            lines.push((std::cmp::Reverse(version), u8::MAX, format!("  {other} is not a wheel")));
+            lines.push((Reverse(version), false, u8::MAX, format!("  {other} is not a wheel")));
         }
         lines.sort();
-        let more = lines.len().saturating_sub(WHEELS);
-        self.lists.extend(lines.into_iter().take(WHEELS).map(|(_, _, line)| line));
+        let more = lines.len().saturating_sub(limit);
+        self.lists.extend(lines.into_iter().take(limit).map(|(_, _, _, line)| line));
         if more > 0 {
             self.lists.push(format!("  and {more} more files of {name}"));
         }
+        title
     }
 
     fn hint(&self) -> Option<String> {
@@ -352,13 +383,15 @@ impl Writer<'_> {
                 "check the spelling of `{name}`, or add the index that has it under `indexes:`"
             ));
         }
-        if let Some((name, _)) = reasons().find(|(_, reason)| **reason == Reason::Refused) {
-            let versions = self.newest(name);
-            return Some(match versions.is_empty() {
+        let refused =
+            self.contested().into_iter().find(|name| !self.inside(name, &self.unmet(name)).is_empty());
+        if let Some(name) = refused {
+            let newest = self.newest(name);
+            return Some(match newest.is_empty() {
                 true => {
                     format!("`{name}` has no wheel for this target at all: another base or Python may fit")
                 }
-                false => format!("allow another version of `{name}`{versions}"),
+                false => format!("allow another version of `{name}`{newest}"),
             });
         }
         let asked: Vec<_> = self
@@ -372,9 +405,21 @@ impl Writer<'_> {
     }
 }
 
+/// What one dependent allows: all requirements of one version hold together, those of several versions are choices.
+fn allowed(edges: &[(Ranges<Version>, Ranges<Version>)]) -> Ranges<Version> {
+    let is_one = edges.iter().all(|(from, _)| Some(from) == edges.first().map(|(first, _)| first));
+    match is_one {
+        true => edges.iter().fold(Ranges::full(), |allowed, (_, to)| allowed.intersection(to)),
+        false => edges.iter().fold(Ranges::empty(), |allowed, (_, to)| allowed.union(to)),
+    }
+}
+
+/// Starts a sentence; a name keeps its case.
 fn capitalized(sentence: &str) -> String {
-    let mut characters = sentence.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+    match ["the ", "every ", "there ", "no "].iter().any(|word| sentence.starts_with(word)) {
+        true => sentence[..1].to_uppercase() + &sentence[1..],
+        false => sentence.to_owned(),
+    }
 }
 
 /// How far a file is from being chosen.
@@ -401,7 +446,8 @@ fn told(refusal: &Refusal) -> String {
 
 /// `versions` as version specifiers: `>=1,<2`; alternatives are joined with `or`.
 fn specifiers(versions: &Ranges<Version>) -> String {
-    let plain = |version: &Version| version.clone().with_min(None).with_max(None).to_string();
+    // An open local part is written as a bare plus.
+    let plain = |version: &Version| version.to_string().trim_end_matches('+').to_owned();
     let segments: Vec<_> = strip_local_version_sentinels(versions)
         .iter()
         .map(|(lower, upper)| match (lower, upper) {

@@ -1,1 +1,287 @@
+//! The solver against small catalogs in memory. That it agrees with uv on real ones is tested in `tests/it`.
 
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use url::Url;
+use uv_distribution_filename::WheelFilename;
+use uv_normalize::PackageName;
+
+use super::*;
+use crate::pypa::metadata;
+use crate::pypa::simple::CoreMetadataFile;
+use crate::pypa::target::Machine;
+
+/// Files by name, each `WHEEL [FLAG…] : REQUIREMENT, …`, where a flag is `yanked`, `py>=3.12` or `@SECONDS`.
+struct Shelf {
+    projects: BTreeMap<PackageName, Arc<Project>>,
+    metadata: BTreeMap<String, Arc<CoreMetadata>>,
+}
+
+impl Shelf {
+    fn new(lines: &str) -> Self {
+        let mut shelf = Self { projects: BTreeMap::new(), metadata: BTreeMap::new() };
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            shelf.add(line);
+        }
+        shelf
+    }
+
+    fn add(&mut self, line: &str) {
+        let (file, requires) = line.split_once(" : ").unwrap_or((line, ""));
+        let mut words = file.split_whitespace();
+        let first = words.next().unwrap();
+        if let Some((name, _)) = first.strip_suffix(".tar.gz").and_then(|stem| stem.rsplit_once('-')) {
+            self.project(name).others.push(first.to_owned());
+            return;
+        }
+        let name =
+            if first.matches('-').count() > 1 { first.to_owned() } else { format!("{first}-py3-none-any") };
+        let filename = WheelFilename::from_str(&format!("{name}.whl")).unwrap();
+        let mut wheel = DistFile {
+            url: Url::parse(&format!("http://localhost/{name}.whl")).unwrap(),
+            filename: filename.clone(),
+            sha256: None,
+            size: None,
+            upload_time: None,
+            requires_python: None,
+            yanked: None,
+            core_metadata: CoreMetadataFile::Absent,
+        };
+        for flag in words {
+            match flag {
+                "yanked" => wheel.yanked = Some("broken".into()),
+                _ if flag.starts_with("py") => wheel.requires_python = Some(flag[2..].parse().unwrap()),
+                _ => wheel.upload_time = flag.strip_prefix('@').map(|seconds| seconds.parse().unwrap()),
+            }
+        }
+        let requires: String = requires
+            .split(" & ")
+            .filter(|text| !text.is_empty())
+            .map(|text| format!("Requires-Dist: {text}\n"))
+            .collect();
+        let text = format!("Name: {}\nVersion: {}\n{requires}", filename.name, filename.version);
+        self.metadata.insert(filename.to_string(), Arc::new(metadata::parse(&text).unwrap()));
+        self.project(filename.name.as_str()).files.push(wheel);
+    }
+
+    fn project(&mut self, name: &str) -> &mut Project {
+        let name = PackageName::from_str(name).unwrap();
+        let empty = || Arc::new(Project { name: name.clone(), files: Vec::new(), others: Vec::new() });
+        Arc::make_mut(self.projects.entry(name.clone()).or_insert_with(empty))
+    }
+}
+
+impl Catalog for Shelf {
+    fn project(&self, name: &PackageName) -> Result<Arc<Project>, CatalogError> {
+        let missing = || CatalogError::NotFound { name: name.clone(), searched: vec!["the shelf".into()] };
+        self.projects.get(name).cloned().ok_or_else(missing)
+    }
+
+    fn metadata(&self, wheel: &DistFile) -> Result<Arc<CoreMetadata>, CatalogError> {
+        Ok(self.metadata[&wheel.filename.to_string()].clone())
+    }
+
+    fn outline(&self, _: &DistFile) -> Result<Arc<Outline>, CatalogError> {
+        Ok(Arc::new(Outline { entries: Vec::new() }))
+    }
+
+    fn prefetch(&self, _: Vec<Want>, _: &Arc<dyn Scout>) {}
+
+    fn prefetch_metadata(&self, _: Vec<DistFile>) {}
+}
+
+/// Solves `roots` (separated by ` & `; ` | ` starts constraints) with what is on the shelf.
+fn answer(shelf: &str, roots: &str, exclude_newer: Option<i64>) -> Result<Solution, SolveError> {
+    let target = Target::new("3.11.2", Machine::X86_64, (2, 36)).unwrap();
+    let (roots, constraints) = roots.split_once(" | ").unwrap_or((roots, ""));
+    let requirements = |text: &str| -> Vec<Requirement> {
+        text.split(" & ").filter(|text| !text.is_empty()).map(|text| text.parse().unwrap()).collect()
+    };
+    let root = |requirement| Root { requirement, source: "the recipe".into() };
+    let question = Question {
+        target: &target,
+        roots: requirements(roots).into_iter().map(root).collect(),
+        constraints: requirements(constraints),
+        exclude_newer,
+        set_aside: Arc::new(|name| name.as_str().starts_with("nvidia-")),
+    };
+    solve(&question, &Shelf::new(shelf))
+}
+
+fn told(answer: Result<Solution, SolveError>) -> String {
+    match answer {
+        Ok(solution) => {
+            let chosen = solution.distributions.values();
+            chosen.map(|chosen| format!("{} {}", chosen.name, chosen.version)).collect::<Vec<_>>().join(", ")
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+#[track_caller]
+fn check(shelf: &str, roots: &str, expected: &str) {
+    assert_eq!(told(answer(shelf, roots, None)), expected);
+}
+
+#[test]
+fn takes_the_newest_version_that_everything_allows() {
+    let shelf = "a-1.0 : b<2\na-2.0 : b<3\nb-1.0\nb-2.0\nb-3.0";
+    check(shelf, "a", "a 2.0, b 2.0");
+    check(shelf, "a & b==1.0", "a 2.0, b 1.0");
+    check(shelf, "a<2", "a 1.0, b 1.0");
+    check(shelf, "a | b<2 & unused>1", "a 2.0, b 1.0");
+}
+
+#[test]
+fn goes_back_when_the_newest_version_leads_nowhere() {
+    check("a-1.0 : c<2\na-2.0 : c>=2\nb-1.0 : c<2\nc-1.0\nc-2.0", "b & a", "a 1.0, b 1.0, c 1.0");
+    check("a-1.0 : gone\na-0.9", "a", "a 0.9");
+}
+
+#[test]
+fn evaluates_markers_for_the_target() {
+    let requires = "b; python_version<'3.11' & c; sys_platform=='linux' & d; platform_machine=='aarch64'";
+    check(&format!("a-1.0 : {requires}\nb-1.0\nc-1.0\nd-1.0"), "a", "a 1.0, c 1.0");
+    check("a-1.0", "a; sys_platform=='win32'", "");
+}
+
+#[test]
+fn adds_what_extras_require() {
+    let shelf = "a-1.0 : b; extra=='x' & c; extra=='y' & a[x]; extra=='all' & a[y]; extra=='all'\nb-1.0\nc-1.0\n\
+        d-1.0 : a[x]<2\na-2.0 : b; extra=='x'";
+    check(shelf, "a==1.0", "a 1.0");
+    check(shelf, "a[x]==1.0", "a 1.0, b 1.0");
+    check(shelf, "a[all]==1.0", "a 1.0, b 1.0, c 1.0");
+    check(shelf, "a & d", "a 1.0, b 1.0, d 1.0");
+    let solution = answer(shelf, "a[all]==1.0", None).unwrap();
+    let chosen = &solution.distributions[&PackageName::from_str("a").unwrap()];
+    assert_eq!(chosen.extras.iter().map(ToString::to_string).collect::<Vec<_>>(), ["all", "x", "y"]);
+    assert_eq!(chosen.requires.iter().map(ToString::to_string).collect::<Vec<_>>(), ["b", "c"]);
+}
+
+#[test]
+fn takes_pre_releases_only_when_there_is_nothing_else() {
+    check("a-1.0\na-2.0rc1", "a", "a 1.0");
+    check("a-1.0\na-2.0rc1", "a>=2.0rc1", "a 2.0rc1");
+    check("a-2.0rc1\na-2.0.dev3", "a", "a 2.0rc1");
+}
+
+#[test]
+fn takes_yanked_files_only_when_pinned() {
+    check("a-1.0\na-2.0 yanked", "a", "a 1.0");
+    check("a-1.0\na-2.0 yanked", "a==2.0", "a 2.0");
+    check("a-1.0\na-2.0 yanked", "a | a===2.0", "a 2.0");
+    check(
+        "a-2.0 yanked",
+        "a",
+        "The recipe asks for a, but no wheel of a 2.0 may be chosen.\n  a-2.0-py3-none-any.whl was yanked: broken",
+    );
+}
+
+#[test]
+fn reads_a_pin_without_a_local_part_as_any_local_part() {
+    check("torch-2.9.1+cu128\nvision-1.0 : torch==2.9.1", "vision", "torch 2.9.1+cu128, vision 1.0");
+}
+
+#[test]
+fn takes_the_wheel_that_fits_best() {
+    let shelf = "a-1.0-py3-none-any\na-1.0-cp311-cp311-manylinux_2_17_x86_64\na-1.0-1-cp311-cp311-manylinux_2_17_x86_64\n\
+        a-1.0-cp311-cp311-manylinux_2_39_x86_64\na-2.0-cp312-cp312-manylinux_2_17_x86_64\na-3.0 py>=3.12\na-4.0.tar.gz";
+    let solution = answer(shelf, "a", None).unwrap();
+    let chosen = &solution.distributions[&PackageName::from_str("a").unwrap()];
+    assert_eq!(chosen.wheel.filename.to_string(), "a-1.0-1-cp311-cp311-manylinux_2_17_x86_64.whl");
+}
+
+#[test]
+fn considers_nothing_uploaded_later_or_at_an_unknown_time() {
+    let shelf = "a-1.0 @10\na-2.0 @20\na-3.0";
+    assert_eq!(told(answer(shelf, "a", Some(20))), "a 1.0");
+    assert_eq!(told(answer(shelf, "a", Some(21))), "a 2.0");
+    assert_eq!(told(answer(shelf, "a", None)), "a 3.0");
+}
+
+#[test]
+fn collects_what_was_set_aside() {
+    let shelf = "torch-2.6.0 : nvidia-cublas-cu12==12.4.5.8; sys_platform=='linux' & nvidia-nccl-cu12; extra=='x' & b\n\
+        b-1.0 : nvidia-cublas-cu12==12.5";
+    let solution = answer(shelf, "torch", None).unwrap();
+    let aside = |name: &str| {
+        let chosen = &solution.distributions[&PackageName::from_str(name).unwrap()];
+        chosen.set_aside.iter().map(|requirement| requirement.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(solution.distributions.len(), 2);
+    assert_eq!(
+        (aside("torch"), aside("b")),
+        (vec!["nvidia-cublas-cu12".to_owned()], vec!["nvidia-cublas-cu12".to_owned()])
+    );
+}
+
+#[test]
+fn tells_who_requires_what_when_nothing_suits() {
+    check(
+        "torch-2.6.0 : triton==3.2.0\nfoo-1.0 : bar\nbar-1.0 : triton<3\nbar-2.0 : triton<3\ntriton-2.0\ntriton-3.2.0",
+        "torch==2.6.0 & foo",
+        "Because foo 1.0 (from the recipe) depends on bar, and every version of bar depends on triton<3, while \
+         torch 2.6.0 (from the recipe) depends on triton==3.2.0, no version of triton suits both.",
+    );
+    check(
+        "a-1.0\na-2.0",
+        "a>1 & a<2",
+        "The recipe asks for a>1 and the recipe asks for a<2, but there is no such version (the newest that may be \
+         chosen: 2.0, 1.0).",
+    );
+}
+
+#[test]
+fn tells_what_does_not_exist() {
+    check("a-1.0", "b", "The recipe asks for b, but `b` is in no package index.");
+    check(
+        "a-1.0\na-1.1\na-2.0rc1",
+        "a==3",
+        "The recipe asks for a==3, but there is no such version (the newest that may be chosen: 1.1, 1.0).",
+    );
+    check(
+        "a-1.0 : b>=2\nb-1.0",
+        "a",
+        "a 1.0 (from the recipe) depends on b>=2, but there is no such version (the newest that may be chosen: 1.0).",
+    );
+}
+
+#[test]
+fn lists_each_wheel_and_why_it_does_not_fit() {
+    check(
+        "a-1.0-cp312-cp312-manylinux_2_17_x86_64\na-1.0-cp311-cp311-win_amd64\n\
+         a-1.0-cp311-cp311-manylinux_2_39_x86_64\na-1.0.tar.gz\na-0.9 py<3.8",
+        "a",
+        "The recipe asks for a, but no wheel of a may be chosen.\n  \
+         a-1.0-cp311-cp311-manylinux_2_39_x86_64.whl needs glibc 2.39, the image has 2.36\n  \
+         a-1.0-cp312-cp312-manylinux_2_17_x86_64.whl is for cp312, not cp311\n  \
+         a-1.0.tar.gz is not a wheel\n  \
+         a-1.0-cp311-cp311-win_amd64.whl is for win_amd64, not Linux with glibc on x86_64\n  \
+         a-0.9-py3-none-any.whl needs Python <3.8, the image has 3.11.2",
+    );
+}
+
+#[test]
+fn gives_hints_that_can_be_followed() {
+    let hint = |shelf: &str, roots: &str| answer(shelf, roots, None).unwrap_err().hint().unwrap();
+    assert_eq!(hint("", "b"), "check the spelling of `b`, or add the index that has it under `indexes:`");
+    assert_eq!(
+        hint("a-2.0 yanked\na-1.0", "a>1"),
+        "allow another version of `a` (the newest that may be chosen: 1.0)"
+    );
+    assert_eq!(
+        hint("a-1.0-cp312-cp312-win_amd64", "a"),
+        "`a` has no wheel for this target at all: another base or Python may fit"
+    );
+    assert_eq!(hint("a-1.0 : b<1\nb-1.0\nb-0.1", "a & b==1"), "relax or drop one of `a`, `b==1`");
+}
+
+#[test]
+fn refuses_requirements_by_url() {
+    let error = answer("", "a @ http://localhost/a-1.0-py3-none-any.whl", None).unwrap_err();
+    assert!(matches!(error, SolveError::Url { .. }), "{error}");
+    check("a-1.0 : b @ http://localhost/b.whl\na-0.9", "a", "a 0.9");
+}
