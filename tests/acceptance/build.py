@@ -38,9 +38,9 @@ def build(destination, *options, environment=None):
 def blobs(store):
     """Every blob of the store, and what changes when one is written again."""
     directory = store / "blobs" / "sha256"
-    listing = {blob.name: (blob.stat().st_size, blob.stat().st_mtime_ns, blob.stat().st_ino) for blob in directory.iterdir()}
-    require(listing, f"no blobs in {directory}: is it the store's directory?")
-    return listing
+    statuses = {blob.name: blob.stat() for blob in directory.iterdir()}
+    require(statuses, f"no blobs in {directory}: is it the store's directory?")
+    return {name: (status.st_size, status.st_mtime_ns, status.st_ino) for name, status in statuses.items()}
 
 
 def first_build(work):

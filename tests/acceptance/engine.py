@@ -10,9 +10,14 @@ from pathlib import Path
 
 from harness import Failure, Stopwatch, figure, require, run
 
-# Debian's, not whichever client or engine the user has installed beside them.
-DAEMON = "/usr/sbin/dockerd"
-CLIENT = "/usr/bin/docker"
+
+def packaged(program):
+    """The distribution's program, not another of its name that the user has put before it on PATH."""
+    return shutil.which(program, path="/usr/sbin:/usr/bin") or program
+
+
+DAEMON = packaged("dockerd")
+CLIENT = packaged("docker")
 
 CA_FILE = Path("/etc/ssl/certs/ca-certificates.crt")
 PASSED_ON = ("PIP_", "UV_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
@@ -21,7 +26,7 @@ PASSED_ON = ("PIP_", "UV_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY
 class Engine:
     def __init__(self, directory):
         require(os.geteuid() == 0, "a Docker engine can be started by root only")
-        require(Path(DAEMON).exists() and Path(CLIENT).exists(), "docker.io is not installed: run tests/setup as root")
+        require(shutil.which(DAEMON) and shutil.which(CLIENT), "docker.io is not installed: run tests/setup as root")
         self.directory = directory
         self.host = f"unix://{directory}/docker.sock"
         self.image = None

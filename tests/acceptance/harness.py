@@ -26,9 +26,7 @@ def run(*command, timeout=1800, **options):
     """Runs `command` without input and returns its standard output; its failure is a `Failure` with all it said."""
     command = [str(word) for word in command]
     options = {"stdin": subprocess.DEVNULL} | options
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout, check=False, **options
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, **options)
     require(done.returncode == 0, f"`{' '.join(command)}` exited with {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
 

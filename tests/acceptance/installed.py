@@ -15,6 +15,9 @@ RELAXED = re.compile(r"^Requires-Dist: (nvidia-|cuda-toolkit).*\n", re.MULTILINE
 # user named; uv is given every name here, imgforge knows which ones the recipe names.
 BOOKKEEPING = ("INSTALLER", "RECORD", "REQUESTED")
 
+# Debian's base-files links /usr/local/man to share/man; no distribution brings it.
+FROM_THE_BASE = ("man",)
+
 
 def equal_to_uv(work):
     image, uv = reinstall(work)
@@ -22,9 +25,13 @@ def equal_to_uv(work):
     figure("distributions", len(image["distributions"]))
     moved = set(component_files(uv))
     expected = {path: file for path, file in uv["files"].items() if path not in moved}
-    found = {path: file for path, file in image["files"].items() if not path.startswith("cuda")}
+    found = {path: file for path, file in image["files"].items() if not is_of_the_system(path)}
     judge(expected, found)
     judge_components([uv["files"][path] | {"path": path} for path in moved], image["files"])
+
+
+def is_of_the_system(path):
+    return path in FROM_THE_BASE or path.startswith("cuda")
 
 
 def reinstall(work):
@@ -52,13 +59,12 @@ def judge(expected, found):
     extra = sorted(path for path in found.keys() - expected.keys() if not is_bookkeeping(path))
     require(not missing, f"{len(missing)} files of uv's are missing:\n" + "\n".join(missing[:50]))
     require(not extra, f"{len(extra)} files uv does not install:\n" + "\n".join(extra[:50]))
-    relaxed, different = [], []
-    for path in sorted(expected.keys() & found.keys()):
-        if expected[path] == found[path] or is_bookkeeping(path):
-            continue
-        (relaxed if is_relaxed(expected[path], found[path]) else different).append(path)
+    compared = sorted(path for path in expected.keys() & found.keys() if not is_bookkeeping(path))
+    unequal = [path for path in compared if expected[path] != found[path]]
+    relaxed = [path for path in unequal if is_relaxed(expected[path], found[path])]
+    different = [path for path in unequal if path not in relaxed]
     require(not different, differences(different, expected, found))
-    figure("files", f"{len(expected)} equal in name, bytes and mode")
+    figure("files", f"{len(compared) - len(relaxed)} equal in name, bytes and mode")
     figure("relaxed metadata", [Path(path).parent.name.removesuffix(".dist-info") for path in relaxed])
 
 
@@ -82,12 +88,17 @@ def differences(paths, expected, found):
 
 def judge_components(moved, files):
     system = {(Path(path).name, file.get("digest")) for path, file in files.items() if path.startswith("cuda")}
-    lost = [
-        file["path"]
-        for file in moved
-        if Path(file["path"]).name not in ("__init__.py", "LICENSE.txt")
-        and (Path(file["path"]).name, file.get("digest")) not in system
-    ]
+    anywhere = {file.get("digest") for file in files.values()}
+
+    def is_kept(file):
+        name = Path(file["path"]).name
+        if name == "__init__.py":
+            return True
+        if name.upper().startswith("LICENSE"):
+            return file["digest"] in anywhere
+        return (name, file["digest"]) in system
+
+    lost = [file["path"] for file in moved if not is_kept(file)]
     require(moved, "no component wheel brought a file: nothing was compared")
     require(not lost, f"{len(lost)} component files are not in the system tree:\n" + "\n".join(lost[:50]))
     figure("component files", f"{len(moved)}, all with the same bytes below /usr/local/cuda-*")

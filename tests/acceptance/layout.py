@@ -60,8 +60,6 @@ def validate(document, schema):
         contents = read(SCHEMAS / uri.rsplit("/", 1)[-1])
         return referencing.Resource.from_contents(contents, referencing.jsonschema.DRAFT4)
 
-    validator = jsonschema.Draft4Validator(
-        read(SCHEMAS / schema), registry=referencing.Registry(retrieve=by_file_name)
-    )
+    validator = jsonschema.Draft4Validator(read(SCHEMAS / schema), registry=referencing.Registry(retrieve=by_file_name))
     errors = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
     require(not errors, f"{schema} is violated:\n" + "\n".join(errors))

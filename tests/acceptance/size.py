@@ -58,7 +58,7 @@ def own_cuda(framework):
     urls = {name: x86_64(found)["url"] for name, found in wheels.items() if name.startswith("nvidia-")}
     require(urls, f"{framework} asks for no nvidia wheel")
     with ThreadPoolExecutor(8) as pool:
-        return dict(zip(urls, pool.map(unpacked_size, urls.values())))
+        return dict(zip(urls, pool.map(unpacked_size, urls.values()), strict=True))
 
 
 def exclude_newer():

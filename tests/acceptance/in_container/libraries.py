@@ -54,8 +54,9 @@ def soname(path):
         )  # DT_NEEDED repeats, what is asked for below does not
         if 14 not in entries:
             return os.path.basename(path)
-        (strings,) = [offset + entries[5] - at for _, _, offset, at, _, length in loaded if at <= entries[5] < at + length]
-        start = strings + entries[14]
+        # Dynamic entries hold memory addresses; the segment with the strings says where they are in the file.
+        (strings,) = [offset - at for _, _, offset, at, _, length in loaded if at <= entries[5] < at + length]
+        start = strings + entries[5] + entries[14]
         return data[start : data.find(b"\0", start)].decode()
 
 

@@ -67,10 +67,8 @@ def empty():
 def main():
     wanted = record("image.json")["distributions"]
     empty()
-    subprocess.run(
-        ["/mnt/uv", "pip", "install", "--system", "--no-deps", "--no-cache", "--only-binary", ":all:", "--quiet", *wanted],
-        check=True,
-    )
+    install = ["/mnt/uv", "pip", "install", "--system", "--no-deps", "--no-cache", "--only-binary", ":all:", "--quiet"]
+    subprocess.run([*install, *wanted], check=True)
     record("uv.json")
 
 
