@@ -3,9 +3,12 @@
 //! <https://www.rfc-editor.org/rfc/rfc9580.html#name-cleartext-signature-framewo> ·
 //! <https://wiki.debian.org/DebianRepository/Format#A.22Release.22_files>
 
+use std::io::Read;
+
+use pgp::armor::Dearmor;
 use pgp::composed::{CleartextSignedMessage, Deserializable, SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{Signature, SignatureType, SubpacketData};
+use pgp::packet::{Packet, PacketParser, Signature, SignatureType, SubpacketData};
 use pgp::types::{KeyDetails, Tag};
 
 const ARMOR: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
@@ -72,20 +75,29 @@ impl Keyring {
         match std::str::from_utf8(bytes).ok().filter(|text| text.contains(ARMOR)) {
             Some(text) => {
                 for block in text.split(ARMOR).skip(1) {
-                    let armored = format!("{ARMOR}{block}");
-                    let (block, _) = SignedPublicKey::from_armor_many(armored.as_bytes()).map_err(failed)?;
-                    keys.extend(block.filter_map(Result::ok));
+                    let mut binary = Vec::new();
+                    Dearmor::new(format!("{ARMOR}{block}").as_bytes())
+                        .read_to_end(&mut binary)
+                        .map_err(|source| failed(source.into()))?;
+                    keys.extend(read_keys(&binary));
                 }
             }
-            None => {
-                keys.extend(SignedPublicKey::from_bytes_many(bytes).map_err(failed)?.filter_map(Result::ok))
-            }
+            None => keys.extend(read_keys(bytes)),
         }
         match keys.is_empty() {
             true => Err(SignatureError::NoKeys { keyring: name.to_owned() }),
             false => Ok(Self { name: name.to_owned(), keys }),
         }
     }
+}
+
+/// The keys of a binary keyring. GnuPG's own notes of trust stand between the packets of a key in some
+/// keyrings (Ubuntu's): they are left out, for the key would seem to end there.
+fn read_keys(bytes: &[u8]) -> Vec<SignedPublicKey> {
+    let packets = PacketParser::new(bytes).filter(|packet| {
+        !matches!(packet, Err(_) | Ok(Packet::Trust(_) | Packet::Marker(_) | Packet::Padding(_)))
+    });
+    SignedPublicKey::from_packets(packets.peekable()).filter_map(Result::ok).collect()
 }
 
 /// Checks that a key of `keyrings` signed `inrelease`, and returns only what it signed.
@@ -329,8 +341,10 @@ mod tests {
     #[test]
     fn keyrings_are_binary_or_armored() {
         let binary = Keyring::parse("a.gpg", include_bytes!("testdata/keyring.gpg")).unwrap();
+        let annotated = Keyring::parse("a.gpg", include_bytes!("testdata/keyring-trust.gpg")).unwrap();
         let twice = [KEYRING, KEYRING].concat();
         assert_eq!(binary.keys.len(), 1);
+        assert_eq!(annotated.keys, binary.keys);
         assert_eq!(Keyring::parse("a.asc", KEYRING).unwrap().keys.len(), 3);
         assert_eq!(Keyring::parse("a.asc", &twice).unwrap().keys.len(), 6);
         for bytes in [&b""[..], b"junk", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n", &KEYRING[..200]] {

@@ -126,9 +126,9 @@ fn time_zone(tree: &mut Tree<'_>) {
     let Some(postinst) = tree.control("tzdata", "postinst") else { return };
     if tree.has(UTC) && !tree.has("etc/localtime") {
         tree.symlink("etc/localtime", UTC);
-        // Debian 13 no longer writes the name beside the link.
-        let writes = |line: &str| line.contains("> ") && line.contains("etc/timezone");
-        if postinst.lines().any(writes) {
+        // Debian 13 only keeps up the name beside the link where it finds one.
+        let names: Vec<&str> = postinst.lines().filter(|line| line.contains("etc/timezone")).collect();
+        if names.iter().any(|line| line.contains("> ")) && !names.iter().any(|line| line.contains("-f ")) {
             tree.file("etc/timezone", 0o644, "Etc/UTC\n");
         }
     }
@@ -209,7 +209,10 @@ mod tests {
         };
         let link = "etc/localtime -> /usr/share/zoneinfo/Etc/UTC";
         assert_eq!(run("echo $TIMEZONE > $DPKG_ROOT/etc/timezone"), [link, "etc/timezone 644 0:0 Etc/UTC\n"]);
-        assert_eq!(run("rm -f $DPKG_ROOT/etc/timezone"), [link]);
+        assert_eq!(
+            run("if test -f \"$DPKG_ROOT/etc/timezone\"; then\necho $TIMEZONE > $DPKG_ROOT/etc/timezone"),
+            [link]
+        );
     }
 
     #[test]
