@@ -8,13 +8,12 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
 use serde::Serialize;
-use tempfile::NamedTempFile;
 
 use super::{PublishError, layout};
 use crate::image::Image;
 use crate::oci::image::Index;
 use crate::oci::{Digest, Entry, EntryKind, tar};
-use crate::store::Store;
+use crate::store::{Store, UnnamedFile};
 
 /// One image of docker's `manifest.json`.
 #[derive(Serialize)]
@@ -38,12 +37,12 @@ pub(super) fn publish(
         _ => Path::new("."),
     };
     std::fs::create_dir_all(directory).map_err(PublishError::write(directory))?;
-    let temporary = NamedTempFile::new_in(directory).map_err(PublishError::write(directory))?;
+    let temporary = UnnamedFile::new_in(directory).map_err(PublishError::write(directory))?;
     let mut archive = Archive { writer: BufWriter::with_capacity(1 << 20, temporary) };
     write(&mut archive, image, name, tag, store).map_err(PublishError::write(file))?;
     let temporary =
         archive.writer.into_inner().map_err(|error| error.into_error()).map_err(PublishError::write(file))?;
-    layout::persist(temporary, file).map_err(PublishError::write(file))
+    temporary.persist(file).map_err(PublishError::write(file))
 }
 
 fn write(archive: &mut Archive, image: &Image, name: &str, tag: &str, store: &Store) -> io::Result<()> {
@@ -73,7 +72,7 @@ fn blob(digest: &Digest) -> String {
 }
 
 struct Archive {
-    writer: BufWriter<NamedTempFile>,
+    writer: BufWriter<UnnamedFile>,
 }
 
 impl Archive {

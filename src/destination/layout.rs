@@ -6,13 +6,11 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-use tempfile::NamedTempFile;
-
 use super::PublishError;
 use crate::image::Image;
 use crate::oci::Digest;
 use crate::oci::image::{Index, REF_NAME};
-use crate::store::Store;
+use crate::store::{Store, UnnamedFile};
 
 pub(super) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -63,9 +61,9 @@ fn place(source: &Path, blobs: &Path, digest: &Digest, size: u64) -> Result<(), 
         return Ok(());
     }
     let copy = || {
-        let mut file = NamedTempFile::new_in(blobs)?;
+        let mut file = UnnamedFile::new_in(blobs)?;
         io::copy(&mut File::open(source)?, &mut file)?;
-        persist(file, &target)
+        file.persist(&target)
     };
     copy().map_err(PublishError::write(&target))
 }
@@ -76,19 +74,11 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
         return Ok(());
     }
     let write = || {
-        let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+        let mut file = UnnamedFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
         file.write_all(bytes)?;
-        persist(file, path)
+        file.persist(path)
     };
     write().map_err(PublishError::write(path))
-}
-
-/// Gives a finished temporary file its name, readable by everyone as files usually are.
-pub(super) fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    file.as_file().sync_data()?;
-    file.persist(path).map(drop).map_err(|error| error.error)
 }
 
 /// Removes the blobs that no image of the index names. A layout with a manifest that cannot be read is left as it is.

@@ -82,7 +82,7 @@ pub fn wheel_layers(
         }
     }
     let groups = MAX_GROUPS.min(limits.budget.saturating_sub(alone.len()).max(1));
-    alone.sort_by(|(a, _), (b, _)| b.size.cmp(&a.size));
+    alone.sort_by_key(|(rank, _)| std::cmp::Reverse(rank.size));
     let room = limits.budget.saturating_sub(groups);
     small.extend(alone.drain(room.min(alone.len())..).map(|(rank, install)| (rank.size, install)));
     alone.sort_by(|(a, x), (b, y)| (a.is_package, &x.distribution).cmp(&(b.is_package, &y.distribution)));

@@ -60,7 +60,7 @@ fn script(line: &str) -> Option<Script> {
 fn name_pip_after_the_interpreter(scripts: &mut Vec<Script>, (major, minor): (u8, u8)) {
     scripts.retain(|script| {
         let version = script.name.strip_prefix("pip3.");
-        !version.is_some_and(|minor| minor.parse::<u8>().is_ok())
+        version.is_none_or(|minor| minor.parse::<u8>().is_err())
     });
     if let Some(pip) = scripts.iter().find(|script| script.name == "pip3").cloned() {
         scripts.push(Script { name: format!("pip{major}.{minor}"), ..pip });

@@ -3,12 +3,14 @@
 //! ```text
 //! blobs/sha256/<hex>       verified when written; an OCI layout's own form
 //! records/<kind>/<hex>     JSON, keyed by the digest of what it was made from
-//! tmp/                     files being written; nothing in it is ever read as a blob
+//! tmp/                     downloads that were interrupted, waiting to be resumed
 //! ```
 //!
-//! A file appears under `blobs` or `records` by one rename of a finished file, so that `kill -9` and
+//! A file has no name before it is whole (see [`UnnamedFile`]), so that `kill -9` and
 //! builds at the same time leave nothing half-written visible.
 #![allow(clippy::disallowed_methods, reason = "the store is where blobs meet the file system")]
+
+mod unnamed;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -16,9 +18,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tempfile::NamedTempFile;
 
 use crate::oci::{Digest, Hasher};
+
+pub use unnamed::UnnamedFile;
 
 /// A directory of blobs and records.
 #[derive(Debug, Clone)]
@@ -89,7 +92,7 @@ impl Store {
     /// Starts a blob whose digest is not known yet.
     pub fn new_blob(&self) -> Result<BlobWriter, StoreError> {
         let path = self.root.join("tmp");
-        let file = NamedTempFile::with_prefix_in("blob-", &path).map_err(StoreError::new("write", path))?;
+        let file = UnnamedFile::new_in(&path).map_err(StoreError::new("write", path))?;
         Ok(BlobWriter {
             store: self.clone(),
             file: BufWriter::with_capacity(1 << 20, file),
@@ -163,10 +166,9 @@ impl Store {
         let directory = self.root.join("records").join(kind);
         let write = || {
             fs::create_dir_all(&directory)?;
-            let mut file = NamedTempFile::with_prefix_in("record-", self.root.join("tmp"))?;
+            let mut file = UnnamedFile::new_in(&directory)?;
             file.write_all(&bytes?)?;
-            file.persist(&path).map_err(|error| error.error)?;
-            Ok(())
+            file.persist(&path)
         };
         write().map_err(StoreError::new("write", &path))
     }
@@ -200,7 +202,7 @@ pub struct Usage {
 /// A blob being written: hashed on its way, visible only once finished.
 pub struct BlobWriter {
     store: Store,
-    file: BufWriter<NamedTempFile>,
+    file: BufWriter<UnnamedFile>,
     hasher: Hasher,
     size: u64,
 }
@@ -210,13 +212,8 @@ impl BlobWriter {
     pub fn finish(self) -> Result<(Digest, u64), StoreError> {
         let digest = self.hasher.finish();
         let path = self.store.blob_path(&digest);
-        let file = self
-            .file
-            .into_inner()
-            .map_err(|error| error.into_error())
-            .map_err(StoreError::new("write", &path))?;
-        file.as_file().sync_data().map_err(StoreError::new("write", &path))?;
-        file.persist(&path).map_err(|error| error.error).map_err(StoreError::new("write", &path))?;
+        let file = self.file.into_inner().map_err(|error| error.into_error());
+        file.and_then(|file| file.sync()?.persist(&path)).map_err(StoreError::new("write", &path))?;
         Ok((digest, self.size))
     }
 }
