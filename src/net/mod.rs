@@ -8,3 +8,5 @@
 pub mod config;
 pub mod http;
 pub mod index;
+#[cfg(test)]
+mod loopback;
