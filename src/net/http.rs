@@ -68,8 +68,8 @@ pub enum HttpError {
     Offline { url: String },
     #[error("could not fetch `{url}`")]
     Request { url: String, source: reqwest::Error },
-    #[error("nothing came from `{url}` for {seconds} seconds")]
-    Stalled { url: String, seconds: u64 },
+    #[error("nothing came from `{url}` for {silence:?}")]
+    Stalled { url: String, silence: Duration },
     #[error("`{url}` answered {status}")]
     Status { url: String, status: StatusCode },
     #[error("`{url}` sent more than {limit} bytes")]
@@ -493,7 +493,7 @@ impl Http {
         let error = error.without_url();
         let passing = !error.is_builder() && !error.is_redirect() && !is_certificate(&error);
         let error = match error.is_timeout() && !error.is_connect() {
-            true => HttpError::Stalled { url: redacted(url), seconds: self.settings.stall.as_secs() },
+            true => HttpError::Stalled { url: redacted(url), silence: self.settings.stall },
             false => HttpError::Request { url: redacted(url), source: error },
         };
         match passing {
@@ -739,4 +739,183 @@ fn login_in(url: &Url) -> Option<Login> {
     let password = url.password().map(decode);
     (!url.username().is_empty() || password.is_some())
         .then(|| Login { user: decode(url.username()), password })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::net::loopback::{Server, Told};
+
+    const CONTENT: &[u8] = &[7; 100_000];
+
+    fn http() -> Http {
+        Http::new(Settings {
+            retries: 3,
+            backoff: Duration::from_millis(1),
+            stall: Duration::from_millis(300),
+            ..Settings::default()
+        })
+        .unwrap()
+    }
+
+    fn store() -> (TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        (directory, store)
+    }
+
+    fn wanted(server: &Server) -> Download {
+        let url = server.url.join("file.whl").unwrap();
+        Download {
+            url,
+            name: "file.whl".into(),
+            digest: Digest::of(CONTENT),
+            size: Some(CONTENT.len() as u64),
+        }
+    }
+
+    fn partials(store: &Store) -> usize {
+        std::fs::read_dir(store.root().join("tmp")).unwrap().count()
+    }
+
+    #[test]
+    fn resumes_a_download_that_breaks() {
+        let first = AtomicUsize::new(0);
+        let server = Server::start(move |asked| {
+            let told = Told::part(asked, CONTENT).with("etag", "\"one\"");
+            match first.fetch_add(1, Ordering::SeqCst) {
+                0 => told.broken_after(30_000, Duration::ZERO),
+                1 => told.broken_after(20_000, Duration::from_secs(2)),
+                _ => told,
+            }
+        });
+        let (_directory, store) = store();
+        let arrived = AtomicU64::new(0);
+        let count = |bytes| {
+            arrived.fetch_add(bytes, Ordering::SeqCst);
+        };
+        http().download(&store, &wanted(&server), &count).unwrap();
+        assert_eq!(std::fs::read(store.blob_path(&Digest::of(CONTENT))).unwrap(), CONTENT);
+        assert_eq!(arrived.load(Ordering::SeqCst), CONTENT.len() as u64);
+        let ranges: Vec<_> =
+            server.log().iter().map(|asked| asked.header("range").map(str::to_owned)).collect();
+        assert_eq!(ranges, [None, Some("bytes=30000-".into()), Some("bytes=50000-".into())]);
+        assert_eq!(server.log()[1].header("if-range"), Some("\"one\""));
+        assert_eq!(partials(&store), 0);
+    }
+
+    #[test]
+    fn resumes_what_an_earlier_build_left() {
+        let server = Server::start(|asked| Told::part(asked, CONTENT));
+        let (_directory, store) = store();
+        std::fs::write(store.partial_path(&Digest::of(CONTENT)), &CONTENT[..60_000]).unwrap();
+        http().download(&store, &wanted(&server), &|_| {}).unwrap();
+        assert_eq!(server.log()[0].header("range"), Some("bytes=60000-"));
+        assert_eq!(store.blob_size(&Digest::of(CONTENT)), Some(100_000));
+    }
+
+    #[test]
+    fn starts_again_when_what_was_left_is_of_another_file() {
+        let server = Server::start(|asked| Told::part(asked, CONTENT));
+        let (_directory, store) = store();
+        std::fs::write(store.partial_path(&Digest::of(CONTENT)), [8; 60_000]).unwrap();
+        http().download(&store, &wanted(&server), &|_| {}).unwrap();
+        assert_eq!(store.blob_size(&Digest::of(CONTENT)), Some(100_000));
+        assert_eq!(server.log().len(), 2);
+    }
+
+    #[test]
+    fn keeps_nothing_of_a_file_with_the_wrong_hash_or_size() {
+        let server = Server::start(|_| Told::new(200, [8; 100_000]));
+        let (_directory, store) = store();
+        let check = |file: Download, expected: &str| {
+            let error = http().download(&store, &file, &|_| {}).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+            assert_eq!((partials(&store), store.blob_size(&file.digest)), (0, None));
+        };
+        let (expected, got) = (Digest::of(CONTENT), Digest::of([8; 100_000]));
+        check(wanted(&server), &format!("`file.whl` has the wrong hash: expected {expected}, got {got}"));
+        let short = Download { size: Some(200_000), ..wanted(&server) };
+        check(short, "`file.whl` has the wrong size: expected 200000 bytes, got 100000");
+    }
+
+    #[test]
+    fn two_builds_download_a_file_once() {
+        let server = Server::start(|asked| {
+            std::thread::sleep(Duration::from_millis(100));
+            Told::part(asked, CONTENT)
+        });
+        let (_directory, store) = store();
+        let (one, two) = (http(), http());
+        std::thread::scope(|scope| {
+            for http in [&one, &two] {
+                scope.spawn(|| http.download(&store, &wanted(&server), &|_| {}).unwrap());
+            }
+        });
+        assert_eq!(server.log().len(), 1);
+        assert_eq!(store.blob_size(&Digest::of(CONTENT)), Some(100_000));
+    }
+
+    #[test]
+    fn tries_again_when_the_reason_may_pass() {
+        let attempts = AtomicUsize::new(0);
+        let server = Server::start(move |_| match attempts.fetch_add(1, Ordering::SeqCst) {
+            0 => Told::new(503, ""),
+            1 => Told::new(429, "").with("retry-after", "0"),
+            _ => Told::new(200, "fine"),
+        });
+        let answer = http().get(&server.url, &[], 100).unwrap();
+        assert_eq!((answer.body.as_slice(), server.log().len()), (&b"fine"[..], 3));
+    }
+
+    #[test]
+    fn gives_up_on_what_does_not_pass() {
+        let silent = Server::start(|_| Told::new(200, "x").broken_after(0, Duration::from_secs(60)));
+        let busy = Server::start(|_| Told::new(500, ""));
+        let large = Server::start(|_| Told::new(200, "0123456789"));
+        let check = |server: &Server, expected: &str, attempts: usize| {
+            let error = http().get(&server.url, &[], 9).unwrap_err();
+            assert_eq!(error.to_string().replace(server.url.as_str(), "URL"), expected);
+            assert_eq!(server.log().len(), attempts);
+        };
+        check(&silent, "nothing came from `URL` for 300ms", 4);
+        check(&busy, "`URL` answered 500 Internal Server Error", 4);
+        check(&large, "`URL` sent more than 9 bytes", 1);
+    }
+
+    #[test]
+    fn uses_credentials_and_never_shows_them() {
+        let server = Server::start(|_| Told::new(500, ""));
+        let host = server.url.host_str().unwrap();
+        let netrc =
+            format!("machine other login x password y\nmachine {host} login user password s3cret # note\n");
+        let settings = Settings { netrc: Some(netrc), retries: 0, ..Settings::default() };
+        let http = Http::new(settings).unwrap();
+        http.get(&server.url, &[], 9).unwrap_err();
+        let mut url = server.url.clone();
+        url.set_username("me").unwrap();
+        url.set_password(Some("p%40ss")).unwrap();
+        let error = http.get(&url.join("?token=t0ken").unwrap(), &[], 9).unwrap_err();
+        http.remember(&url);
+        http.get(&server.url, &[], 9).unwrap_err();
+        let logins: Vec<_> =
+            server.log().iter().map(|asked| asked.header("authorization").unwrap().to_owned()).collect();
+        assert_eq!(logins, ["Basic dXNlcjpzM2NyZXQ=", "Basic bWU6cEBzcw==", "Basic bWU6cEBzcw=="]);
+        let told = format!("{error} {error:?}");
+        assert!(!told.contains("ss") && !told.contains("t0ken"), "{told}");
+    }
+
+    #[test]
+    fn asks_nothing_offline() {
+        let server = Server::start(|_| Told::new(200, ""));
+        let http = Http::new(Settings { offline: true, ..Settings::default() }).unwrap();
+        let (_directory, store) = store();
+        assert!(matches!(http.get(&server.url, &[], 9), Err(HttpError::Offline { .. })));
+        assert!(matches!(http.download(&store, &wanted(&server), &|_| {}), Err(HttpError::Offline { .. })));
+        assert!(server.log().is_empty());
+    }
 }

@@ -515,3 +515,179 @@ fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+    use std::time::Duration;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::net::http::Settings;
+    use crate::net::loopback::{Asked, Server, Told};
+    use crate::pypa::wheel::sample;
+
+    /// An index with the wheel of `demo` 1.0. `part` answers requests for the wheel.
+    fn index_of(
+        wheel: Vec<u8>,
+        file: &str,
+        part: impl Fn(&Asked, &[u8]) -> Told + Send + Sync + 'static,
+    ) -> Server {
+        let file = file.replace("HASH", &Digest::of(&wheel).hex()).replace("SIZE", &wheel.len().to_string());
+        Server::start(move |asked| match asked.path.as_str() {
+            "/simple/demo/" if asked.header("if-none-match") == Some("\"v1\"") => Told::new(304, ""),
+            "/simple/demo/" => Told::new(200, format!(r#"{{"files": [{file}]}}"#))
+                .with("content-type", "application/vnd.pypi.simple.v1+json")
+                .with("etag", "\"v1\""),
+            "/simple/demo/demo-1.0-py3-none-any.whl" => part(asked, &wheel),
+            _ => Told::new(404, ""),
+        })
+    }
+
+    const FILE: &str = r#"{"filename": "demo-1.0-py3-none-any.whl", "url": "demo-1.0-py3-none-any.whl",
+        "hashes": {"sha256": "HASH"}, "size": SIZE}"#;
+
+    fn limited(url: &Url, packages: Option<&[&str]>) -> Index {
+        let names =
+            |packages: &[&str]| packages.iter().map(|name| PackageName::from_str(name).unwrap()).collect();
+        Index { url: url.join("simple").unwrap(), packages: packages.map(names) }
+    }
+
+    fn open(directory: &TempDir, offline: bool, indexes: Vec<Index>) -> PackageIndex {
+        let backoff = Duration::from_millis(1);
+        let http = Http::new(Settings { offline, retries: 1, backoff, ..Settings::default() }).unwrap();
+        PackageIndex::new(Arc::new(http), Store::open(directory.path()).unwrap(), indexes)
+    }
+
+    fn demo() -> PackageName {
+        PackageName::from_str("demo").unwrap()
+    }
+
+    fn check_metadata(
+        file: &str,
+        part: impl Fn(&Asked, &[u8]) -> Told + Send + Sync + 'static,
+        requests: usize,
+    ) {
+        let server = index_of(sample::wheel("1.0", "Requires-Dist: numpy>=1", 300_000), file, part);
+        let directory = tempfile::tempdir().unwrap();
+        let online = open(&directory, false, vec![limited(&server.url, None)]);
+        let wheel = online.project(&demo()).unwrap().files[0].clone();
+        let metadata = online.metadata(&wheel).unwrap();
+        assert_eq!(metadata.requires_dist[0].to_string(), "numpy>=1");
+        assert_eq!(online.outline(&wheel).unwrap().entries[0].path, "demo/__init__.py");
+        assert_eq!(server.log().len(), requests);
+        let offline = open(&directory, true, vec![limited(&server.url, None)]);
+        let wheel = offline.project(&demo()).unwrap().files[0].clone();
+        assert_eq!(offline.metadata(&wheel).unwrap(), metadata);
+        assert_eq!(offline.outline(&wheel).unwrap(), online.outline(&wheel).unwrap());
+        assert_eq!(server.log().len(), requests);
+    }
+
+    #[test]
+    fn reads_metadata_from_the_end_of_a_wheel_and_keeps_it() {
+        check_metadata(FILE, Told::part, 2);
+    }
+
+    #[test]
+    fn downloads_the_wheel_from_a_server_without_parts() {
+        check_metadata(FILE, |_, wheel| Told::new(200, wheel), 3);
+        check_metadata(&FILE.replace("sha256", "md5"), |_, wheel| Told::new(200, wheel), 3);
+    }
+
+    #[test]
+    fn trusts_no_metadata_file_with_the_wrong_hash() {
+        let file = FILE.replace(
+            r#""size""#,
+            &format!(r#""core-metadata": {{"sha256": "{}"}}, "size""#, Digest::of("other").hex()),
+        );
+        let server = Server::start(move |asked| match asked.path.as_str() {
+            "/simple/demo/" => Told::new(200, format!(r#"{{"files": [{}]}}"#, file.replace("SIZE", "1")))
+                .with("content-type", "application/json"),
+            _ => Told::new(200, "Name: demo\nVersion: 1.0\n"),
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let index = open(&directory, false, vec![limited(&server.url, None)]);
+        let wheel = index.project(&demo()).unwrap().files[0].clone();
+        let error = index.metadata(&wheel).unwrap_err();
+        let source = error.source().unwrap().to_string();
+        assert!(
+            source.contains("has the wrong hash: expected") && source.contains(".whl.metadata"),
+            "{source}"
+        );
+        assert_eq!(server.log().last().unwrap().path, "/simple/demo/demo-1.0-py3-none-any.whl.metadata");
+    }
+
+    #[test]
+    fn asks_whether_a_page_changed() {
+        let server = index_of(Vec::new(), FILE, Told::part);
+        let directory = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let index = open(&directory, false, vec![limited(&server.url, None)]);
+            assert_eq!(index.project(&demo()).unwrap().files.len(), 1);
+            assert_eq!(index.project(&demo()).unwrap().files.len(), 1);
+        }
+        let conditions: Vec<_> =
+            server.log().iter().map(|asked| asked.header("if-none-match").map(str::to_owned)).collect();
+        assert_eq!(conditions, [None, Some("\"v1\"".into())]);
+    }
+
+    #[test]
+    fn takes_a_project_from_the_first_index_that_has_it() {
+        let has = |file: &str| index_of(Vec::new(), &FILE.replace("demo-1.0-py3", file), Told::part);
+        let (first, second, empty) =
+            (has("demo-1.0-py3"), has("demo-2.0-py3"), Server::start(|_| Told::new(404, "")));
+        let check = |indexes: Vec<Index>, expected: &str| {
+            let directory = tempfile::tempdir().unwrap();
+            let told = match open(&directory, false, indexes).project(&demo()) {
+                Ok(project) => project.files[0].filename.version.to_string(),
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(told, expected);
+        };
+        check(vec![limited(&empty.url, None), limited(&second.url, None), limited(&first.url, None)], "2.0");
+        check(vec![limited(&second.url, Some(&["other"])), limited(&first.url, None)], "1.0");
+        check(vec![limited(&first.url, None), limited(&second.url, Some(&["demo"]))], "2.0");
+        check(
+            vec![limited(&empty.url, Some(&["demo"])), limited(&first.url, None)],
+            "`demo` is in no package index",
+        );
+    }
+
+    #[test]
+    fn says_what_is_missing_offline() {
+        let directory = tempfile::tempdir().unwrap();
+        let index =
+            open(&directory, true, vec![limited(&Url::parse("http://u:pw@localhost:1/").unwrap(), None)]);
+        let error = index.project(&demo()).unwrap_err();
+        assert_eq!(error.to_string(), "could not learn about `demo`");
+        let source = error.source().unwrap().to_string();
+        assert_eq!(
+            source,
+            "the page `http://localhost:1/simple/demo/` is not in the cache, and this is an offline build"
+        );
+        assert_eq!(error.hint().unwrap(), "run once without `--offline`, with the same requirements");
+    }
+
+    #[test]
+    fn says_which_index_cannot_be_reached() {
+        let directory = tempfile::tempdir().unwrap();
+        let index = open(&directory, false, vec![limited(&Url::parse("http://localhost:1/").unwrap(), None)]);
+        let error = index.project(&demo()).unwrap_err();
+        assert_eq!(error.source().unwrap().to_string(), "could not fetch `http://localhost:1/simple/demo/`");
+    }
+
+    #[test]
+    fn refuses_a_wheel_with_the_metadata_of_another() {
+        let server = index_of(sample::wheel("2.0", "", 0), FILE, Told::part);
+        let directory = tempfile::tempdir().unwrap();
+        let index = open(&directory, false, vec![limited(&server.url, None)]);
+        let wheel = index.project(&demo()).unwrap().files[0].clone();
+        let error = index.metadata(&wheel).unwrap_err();
+        assert!(matches!(error, CatalogError::BadMetadata { .. }));
+        assert_eq!(
+            error.source().unwrap().to_string(),
+            "`demo-1.0-py3-none-any.whl` has the metadata of demo 2.0"
+        );
+    }
+}

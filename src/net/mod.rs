@@ -10,3 +10,5 @@ pub mod config;
 pub mod debian;
 pub mod http;
 pub mod index;
+#[cfg(test)]
+mod loopback;

@@ -320,3 +320,157 @@ fn read_directory<R: Bytes>(
     }
     Ok((Outline { entries }, places))
 }
+
+/// Wheels for tests.
+#[cfg(test)]
+pub(crate) mod sample {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::DeflateEncoder;
+    use rawzip::{CompressionMethod, ZipArchiveWriter};
+
+    /// A zip archive of `files`, the small ones stored and the others deflated.
+    pub fn zip(files: &[(&str, &str)]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut archive = ZipArchiveWriter::new(&mut bytes);
+        for (path, content) in files {
+            let method =
+                if content.len() < 20 { CompressionMethod::STORE } else { CompressionMethod::DEFLATE };
+            let (mut entry, config) = archive.new_file(path).compression_method(method).start().unwrap();
+            let descriptor = if method == CompressionMethod::STORE {
+                let mut writer = config.wrap(&mut entry);
+                writer.write_all(content.as_bytes()).unwrap();
+                writer.finish().unwrap().1
+            } else {
+                let mut writer = config.wrap(DeflateEncoder::new(&mut entry, Compression::default()));
+                writer.write_all(content.as_bytes()).unwrap();
+                let (encoder, descriptor) = writer.finish().unwrap();
+                encoder.finish().unwrap();
+                descriptor
+            };
+            entry.finish(descriptor).unwrap();
+        }
+        archive.finish().unwrap();
+        bytes
+    }
+
+    /// Letters that hardly compress.
+    pub fn noise(length: usize) -> String {
+        let mut state = 1u64;
+        let next = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b' ' + 1 + (state >> 33) as u8 % 90)
+        };
+        (0..length).map(next).collect()
+    }
+
+    /// A wheel of the project `demo` with `padding` bytes that do not compress before its metadata.
+    pub fn wheel(version: &str, requires: &str, padding: usize) -> Vec<u8> {
+        let noise = noise(padding);
+        let metadata =
+            format!("Metadata-Version: 2.1\nName: Demo\nVersion: {version}\n{requires}\nA description.\n");
+        zip(&[
+            ("demo/__init__.py", "x = 1\n"),
+            ("demo/data.bin", &noise),
+            (&format!("demo-{version}.dist-info/METADATA"), &metadata),
+            (&format!("demo-{version}.dist-info/RECORD"), ""),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filename() -> WheelFilename {
+        WheelFilename::from_str("demo-1.0-py3-none-any.whl").unwrap()
+    }
+
+    fn read<R: Bytes>(reader: R) -> Result<(String, Outline), WheelError> {
+        let wheel = Wheel::open(reader)?;
+        let path = format!("{}/METADATA", wheel.outline().dist_info(&filename())?);
+        Ok((wheel.text(&path)?, wheel.into_outline()))
+    }
+
+    /// Reads `bytes` part by part; also returns how many parts that took.
+    fn read_sparsely(bytes: &[u8]) -> (Result<(String, Outline), WheelError>, usize) {
+        let mut sparse = Sparse::new(bytes.len() as u64);
+        for parts in 0..10 {
+            match read(&sparse) {
+                Err(WheelError::Missing { range }) => {
+                    let part = &bytes[range.start as usize..range.end as usize];
+                    sparse.add(range.start, part.to_vec());
+                }
+                result => return (result, parts),
+            }
+        }
+        panic!("asks for the same parts again and again");
+    }
+
+    fn read_locally(bytes: &[u8]) -> Result<(String, Outline), WheelError> {
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, bytes).unwrap();
+        read(Local(file))
+    }
+
+    #[test]
+    fn reads_the_same_from_parts_and_from_a_file() {
+        let bytes = sample::wheel("1.0", "Requires-Dist: numpy", 500_000);
+        let (sparse, parts) = read_sparsely(&bytes);
+        let (text, outline) = sparse.unwrap();
+        assert!(text.contains("Requires-Dist: numpy"));
+        assert_eq!(outline.entries[1].size, 500_000);
+        assert!(outline.entries[1].compressed_size < 500_000);
+        assert_eq!((text, outline), read_locally(&bytes).unwrap());
+        assert_eq!(parts, 1);
+    }
+
+    #[test]
+    fn asks_for_the_metadata_when_it_stands_elsewhere() {
+        let far = sample::noise(200_000);
+        let metadata = format!("Name: demo\nVersion: 1.0\n\n{far}");
+        let bytes = sample::zip(&[("demo-1.0.dist-info/METADATA", &metadata), ("z", &far)]);
+        let (result, parts) = read_sparsely(&bytes);
+        assert_eq!(result.unwrap().0, metadata);
+        assert_eq!(parts, 2);
+    }
+
+    #[test]
+    fn refuses_broken_wheels() {
+        let sound = sample::wheel("1.0", "", 0);
+        let check = |bytes: &[u8], expected: &str| {
+            assert_eq!(read_locally(bytes).unwrap_err().to_string(), expected);
+            assert_eq!(read_sparsely(bytes).0.unwrap_err().to_string(), expected);
+        };
+        check(b"", "it is not a sound zip archive");
+        check(&sound[..sound.len() - 30], "it is not a sound zip archive");
+        check(&sample::zip(&[("x", "")]), "it has no directory `*.dist-info` for `demo`");
+        check(
+            &sample::zip(&[("other-1.0.dist-info/METADATA", "")]),
+            "it has no directory `*.dist-info` for `demo`",
+        );
+        check(
+            &sample::zip(&[("demo-1.0.dist-info/WHEEL", "")]),
+            "it has no file `demo-1.0.dist-info/METADATA`",
+        );
+        let mut corrupt = sound.clone();
+        let at = corrupt.windows(8).position(|window| window == b"METADATA").unwrap() + 20;
+        corrupt[at] ^= 0x55;
+        check(&corrupt, "its `demo-1.0.dist-info/METADATA` is corrupt");
+    }
+
+    #[test]
+    fn joins_parts_that_touch_or_overlap() {
+        let mut sparse = Sparse::new(10);
+        sparse.add(6, vec![6, 7]);
+        sparse.add(0, vec![0, 1, 2]);
+        assert!(matches!(sparse.need(0..8), Err(WheelError::Missing { range }) if range == (3..8)));
+        sparse.add(2, vec![2, 3, 4, 5, 6]);
+        sparse.need(0..8).unwrap();
+        let mut bytes = [9; 8];
+        sparse.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(bytes, [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert!(sparse.read_exact_at(&mut bytes, 4).is_err());
+    }
+}

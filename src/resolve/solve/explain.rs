@@ -61,12 +61,15 @@ pub(super) fn explain(
     Explanation { text: sentences.join("\n"), hint }
 }
 
+/// Versions that require something, and the versions they require of it.
+type Edge = (Ranges<Version>, Ranges<Version>);
+
 /// The leaves of a proof.
 #[derive(Default)]
 struct Facts {
     /// Who requires which project, and the versions of both: several when versions of the one differ in what they
     /// require of the other.
-    requires: BTreeMap<(PackageName, Package), Vec<(Ranges<Version>, Ranges<Version>)>>,
+    requires: BTreeMap<(PackageName, Package), Vec<Edge>>,
     unusable: BTreeMap<PackageName, Vec<(Ranges<Version>, Reason)>>,
     /// In the order of the proof, the deepest first.
     order: Vec<PackageName>,
@@ -406,7 +409,7 @@ impl<'a> Writer<'a> {
 }
 
 /// What one dependent allows: all requirements of one version hold together, those of several versions are choices.
-fn allowed(edges: &[(Ranges<Version>, Ranges<Version>)]) -> Ranges<Version> {
+fn allowed(edges: &[Edge]) -> Ranges<Version> {
     let is_one = edges.iter().all(|(from, _)| Some(from) == edges.first().map(|(first, _)| first));
     match is_one {
         true => edges.iter().fold(Ranges::full(), |allowed, (_, to)| allowed.intersection(to)),

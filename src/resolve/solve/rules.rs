@@ -200,7 +200,7 @@ impl Candidates {
             .map(|(version, index)| (version, *index))
     }
 
-    /// The wheels of the next `count` versions below `version` in `range`.
+    /// The wheels of the next `count` versions below `version` in `range`, pre-releases or not as `version` is.
     pub fn below<'a>(
         &'a self,
         version: &'a Version,
@@ -210,7 +210,9 @@ impl Candidates {
         self.versions
             .range(..version.clone())
             .rev()
-            .filter(|(version, _)| !version.any_prerelease() && range.contains(version))
+            .filter(move |(other, _)| {
+                other.any_prerelease() == version.any_prerelease() && range.contains(other)
+            })
             .take(count)
             .map(|(_, index)| *index)
     }

@@ -20,8 +20,9 @@ use super::{Catalog, CatalogError, Chosen, Package, Question, Scout, Solution, S
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::simple::Project;
 
-/// After so many tried versions of a project, the metadata of its next ones is fetched ahead.
-const TRIES: [usize; 4] = [4, 10, 20, 50];
+/// From so many tried versions of a project on, the metadata of the next ones is fetched ahead: twice as many as were
+/// tried, up to a limit, and again when half of them were tried.
+const TRIES: std::ops::RangeInclusive<usize> = 4..=32;
 
 /// Why a package or version cannot be chosen, beyond what other packages require.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +98,8 @@ struct Search<'a> {
     backward: Vec<Id<Package>>,
     known: BTreeMap<PackageName, Option<Arc<Known>>>,
     added: BTreeSet<(Package, Version)>,
-    tried: BTreeMap<PackageName, usize>,
+    /// How many versions of a project were tried, and at how many more are fetched ahead.
+    tried: BTreeMap<PackageName, (usize, usize)>,
 }
 
 /// Runs the search to its end.
@@ -207,7 +209,8 @@ impl Search<'_> {
             return Ok(Err(refused.then_some(Reason::Refused)));
         };
         let version = version.clone();
-        if matches!(package, Package::Project(_)) {
+        if matches!(package, Package::Project(_)) && !self.added.contains(&(package.clone(), version.clone()))
+        {
             self.note_try(name, &known, &version, range);
         }
         Ok(Ok(version))
@@ -224,12 +227,14 @@ impl Search<'_> {
         }
     }
 
-    /// Fetches ahead when a project is tried again and again.
+    /// Fetches ahead when version after version of a project is tried.
     fn note_try(&mut self, name: &PackageName, known: &Known, version: &Version, range: &Ranges<Version>) {
-        let tried = self.tried.entry(name.clone()).or_default();
+        let (tried, mark) = self.tried.entry(name.clone()).or_insert((0, *TRIES.start()));
         *tried += 1;
-        if TRIES.contains(tried) {
-            let next = known.candidates.below(version, range, *tried * 2);
+        if *tried == *mark {
+            let step = (*mark).min(*TRIES.end());
+            *mark += step;
+            let next = known.candidates.below(version, range, step * 2);
             self.catalog.prefetch_metadata(next.map(|index| known.project.files[index].clone()).collect());
         }
     }

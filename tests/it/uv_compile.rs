@@ -1,0 +1,97 @@
+//! The solver chooses what `uv pip compile` chooses, on the machine's own package index.
+//!
+//! Needs uv on the PATH and the index; without uv the test says so and passes over.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use imgforge::net::config;
+use imgforge::net::http::{Http, Settings};
+use imgforge::net::index::PackageIndex;
+use imgforge::pypa::simple::unix_seconds;
+use imgforge::pypa::target::{Machine, Target};
+use imgforge::resolve::solve::{Question, Root, solve};
+use imgforge::store::Store;
+
+/// Requirements, separated by ` & `, the Python and the moment they are resolved for.
+const CASES: &[(&str, &str, &str)] = &[
+    ("flask", "3.11.2", "2025-06-01T00:00:00Z"),
+    ("pandas & scikit-learn & matplotlib", "3.11.2", "2025-06-01T00:00:00Z"),
+    ("pandas & scikit-learn & matplotlib", "3.12.4", "2024-06-01T00:00:00Z"),
+    ("jupyterlab", "3.11.2", "2025-06-01T00:00:00Z"),
+    ("fastapi[standard] & sqlalchemy<2 & httpx", "3.11.2", "2025-06-01T00:00:00Z"),
+    ("tensorflow==2.18.0", "3.11.2", "2025-06-01T00:00:00Z"),
+    ("transformers & tokenizers<0.20", "3.11.2", "2025-06-01T00:00:00Z"),
+    ("torch==2.6.0 & jax==0.5.3 & tensorflow==2.18.0 & transformers>=4.40", "3.11.2", "2025-06-01T00:00:00Z"),
+    ("boto3 & botocore<1.34 & urllib3", "3.11.2", "2025-06-01T00:00:00Z"),
+    ("apache-airflow[amazon,google] & pandas<2.2", "3.11.2", "2025-06-01T00:00:00Z"),
+    ("dask[complete] & distributed", "3.10.14", "2025-01-15T12:00:00Z"),
+    ("spacy<3.8 & numpy>=2", "3.11.2", "2025-06-01T00:00:00Z"),
+    ("pytest-asyncio>=0.23.0a0", "3.11.2", "2025-06-01T00:00:00Z"),
+    ("notebook==7.0.0 & ipython<8.20", "3.11.2", "2025-06-01T00:00:00Z"),
+];
+
+#[test]
+fn chooses_what_uv_chooses() {
+    if Command::new("uv").arg("--version").output().is_err() {
+        eprintln!("skipped: uv is not installed");
+        return;
+    }
+    let machine = config::Machine::here();
+    let indexes = config::indexes(&machine).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    for (requirements, python, moment) in CASES {
+        let ours = ours(requirements, python, moment, &indexes, &Store::open(directory.path()).unwrap());
+        let theirs = theirs(requirements, python, moment, indexes.last().unwrap().url.as_str());
+        assert_eq!(ours, theirs, "{requirements} on Python {python} at {moment}");
+    }
+}
+
+fn ours(
+    requirements: &str,
+    python: &str,
+    moment: &str,
+    indexes: &[config::Index],
+    store: &Store,
+) -> BTreeSet<String> {
+    let settings = Settings { netrc: config::Machine::here().netrc(), ..Settings::default() };
+    let catalog = PackageIndex::new(Arc::new(Http::new(settings).unwrap()), store.clone(), indexes.to_vec());
+    let target = Target::new(python, Machine::X86_64, (2, 36)).unwrap();
+    let root = |text: &str| Root { requirement: text.parse().unwrap(), source: "the recipe".into() };
+    let question = Question {
+        target: &target,
+        roots: requirements.split(" & ").map(root).collect(),
+        constraints: Vec::new(),
+        exclude_newer: unix_seconds(moment),
+        set_aside: Arc::new(|_| false),
+    };
+    let solution = solve(&question, &catalog).unwrap();
+    solution.distributions.values().map(|chosen| format!("{}=={}", chosen.name, chosen.version)).collect()
+}
+
+fn theirs(requirements: &str, python: &str, moment: &str, index: &str) -> BTreeSet<String> {
+    let mut uv = Command::new("uv")
+        .args([
+            "pip",
+            "compile",
+            "-",
+            "--quiet",
+            "--no-config",
+            "--no-header",
+            "--no-annotate",
+            "--strip-extras",
+        ])
+        .args(["--only-binary", ":all:", "--python-platform", "x86_64-manylinux_2_36"])
+        .args(["--python-version", python, "--exclude-newer", moment, "--default-index", index])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    uv.stdin.take().unwrap().write_all(requirements.replace(" & ", "\n").as_bytes()).unwrap();
+    let output = uv.wait_with_output().unwrap();
+    assert!(output.status.success(), "uv finds no solution for {requirements}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines.lines().map(|line| line.split(" ;").next().unwrap_or_default().trim().to_owned()).collect()
+}
