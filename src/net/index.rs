@@ -1,6 +1,6 @@
 //! Package indexes: project pages and wheel metadata, many at once, kept in the store.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
@@ -118,7 +118,7 @@ struct Inner {
     projects: Slots<PackageName, Project>,
     metadata: Slots<Digest, CoreMetadata>,
     outlines: Slots<Digest, Outline>,
-    explored: Mutex<HashSet<(PackageName, Vec<ExtraName>, Digest)>>,
+    explored: Mutex<BTreeSet<(PackageName, Vec<ExtraName>, Digest)>>,
     /// Set when nobody will ask any more, so that what is fetched ahead stops.
     stopped: AtomicBool,
 }

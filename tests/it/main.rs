@@ -2,3 +2,4 @@
 #![allow(clippy::disallowed_methods, reason = "tests run programs and read what they wrote")]
 
 mod architecture;
+mod uv_compile;
