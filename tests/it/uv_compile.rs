@@ -1,9 +1,10 @@
 //! The solver chooses what `uv pip compile` chooses, on the machine's own package index.
 //!
-//! Needs uv on the PATH and the index; without uv the test says so and passes over.
+//! Needs the index and uv, which tests/setup brings; without uv the test says so and passes over.
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -35,7 +36,7 @@ const CASES: &[(&str, &str, &str)] = &[
 
 #[test]
 fn chooses_what_uv_chooses() {
-    if Command::new("uv").arg("--version").output().is_err() {
+    if Command::new(uv()).arg("--version").output().is_err() {
         eprintln!("skipped: uv is not installed");
         return;
     }
@@ -47,6 +48,12 @@ fn chooses_what_uv_chooses() {
         let theirs = theirs(requirements, python, moment, indexes.last().unwrap().url.as_str());
         assert_eq!(ours, theirs, "{requirements} on Python {python} at {moment}");
     }
+}
+
+/// The uv of tests/setup, else the one on the PATH.
+fn uv() -> PathBuf {
+    let provided = std::env::var_os("IMGFORGE_TEST_TOOLS").map(|tools| PathBuf::from(tools).join("uv"));
+    provided.filter(|uv| uv.exists()).unwrap_or_else(|| PathBuf::from("uv"))
 }
 
 fn ours(
@@ -72,7 +79,7 @@ fn ours(
 }
 
 fn theirs(requirements: &str, python: &str, moment: &str, index: &str) -> BTreeSet<String> {
-    let mut uv = Command::new("uv")
+    let mut uv = Command::new(uv())
         .args([
             "pip",
             "compile",
