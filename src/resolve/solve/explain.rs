@@ -267,13 +267,21 @@ impl<'a> Writer<'a> {
     /// `torch 2.6.0`, `every version of torch`, `torch>=2,<3`.
     fn subject(&self, package: &Package, versions: &Ranges<Version>) -> String {
         let Some(name) = package.name() else { return package.to_string() };
-        let existing = self.existing(name);
-        let inside: Vec<_> = existing.iter().filter(|version| versions.contains(version)).collect();
+        let usable = self.usable(name);
+        let inside: Vec<_> = usable.iter().filter(|version| versions.contains(version)).collect();
         match inside.as_slice() {
             [only] => format!("{package} {only}"),
-            all if all.len() == existing.len() => format!("every version of {package}"),
-            _ => format!("{package}{}", self.bounds(name, versions)),
+            all if all.len() == usable.len() => format!("every version of {package}"),
+            _ => {
+                format!("{package}{}", specifiers(&versions.narrow_versions(&usable).simplify(usable.iter())))
+            }
         }
+    }
+
+    /// The versions of `name` that may be chosen: nothing else requires anything.
+    fn usable(&self, name: &PackageName) -> Vec<Version> {
+        let known = self.known.get(name).and_then(Option::as_ref);
+        known.map_or_else(Vec::new, |known| known.candidates.versions().cloned().collect())
     }
 
     fn bounds(&self, name: &PackageName, versions: &Ranges<Version>) -> String {

@@ -346,9 +346,21 @@ impl Search<'_> {
         for (package, versions) in &dependencies {
             self.order.discover(package, versions);
         }
-        let only = Ranges::singleton(version.clone());
-        if let Some(conflict) = self.state.add_package_version_dependencies(id, version, only, dependencies) {
+        let alike = self.alike(&self.state.package_store[id], &version);
+        if let Some(conflict) = self.state.add_package_version_dependencies(id, version, alike, dependencies)
+        {
             self.count_conflict(id, id, conflict);
+        }
+    }
+
+    /// `version` and the room around it up to the next versions, so that what is learned about one version after
+    /// another joins to a range.
+    fn alike(&self, package: &Package, version: &Version) -> Ranges<Version> {
+        let only = Ranges::singleton(version.clone());
+        let known = package.name().and_then(|name| self.known.get(name)?.as_ref());
+        match known {
+            Some(known) => only.widen_versions(&known.candidates.versions().collect::<Vec<_>>()),
+            None => only,
         }
     }
 

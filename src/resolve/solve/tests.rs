@@ -227,6 +227,17 @@ fn tells_who_requires_what_when_nothing_suits() {
          torch 2.6.0 (from the recipe) depends on triton==3.2.0, no version of triton suits both.",
     );
     check(
+        "b-1.0 yanked\nb-2.0 : c<2\nb-3.0 yanked\nc-1.0\nc-2.0",
+        "b & c>=2",
+        "Because the recipe asks for c>=2, while b 2.0 (from the recipe) depends on c<2, no version of c suits both.",
+    );
+    check(
+        "b-1.0\nb-2.0 : c<2\nb-3.0 : c<1\nc-1.0\nc-2.0\nc-0.1",
+        "b>1 & c>=2",
+        "Because the recipe asks for c>=2, while b>=2.0 (from the recipe) depends on c<2, no version of \
+         c suits both.",
+    );
+    check(
         "a-1.0\na-2.0",
         "a>1 & a<2",
         "The recipe asks for a>1 and the recipe asks for a<2, but there is no such version (the newest that may be \
