@@ -60,7 +60,10 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
 
 fn components(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
     let Some(toolkit) = &planned.resolution.toolkit else {
-        return writeln!(out, "no distribution needs CUDA\n");
+        return match planned.resolution.has_cuda() {
+            true => writeln!(out, "CUDA comes with wheels, as pip installs them\n"),
+            false => writeln!(out, "no distribution needs CUDA\n"),
+        };
     };
     writeln!(out, "CUDA {toolkit} at /{}\n", toolkit.root())?;
     let rows = planned.resolution.distributions.iter().filter_map(|distribution| match &distribution.role {

@@ -8,7 +8,7 @@ use crate::cuda::Toolkit;
 use crate::oci::{Entry, EntryKind};
 use crate::plan::{WheelInstall, WheelLayer};
 use crate::pypa::install::{self, Choices, Content, InstallError, InstalledFile, Place, WheelContents};
-use crate::pypa::metadata::rewrite_requirements;
+use crate::pypa::metadata::{self, MetadataError, rewrite_requirements};
 use crate::pypa::scheme::InstallScheme;
 use crate::store::{Store, StoreError};
 
@@ -22,6 +22,10 @@ pub enum WheelLayerError {
     Wheel { wheel: String, source: WheelError },
     #[error("could not install wheel `{wheel}`")]
     Install { wheel: String, source: InstallError },
+    #[error("could not read the metadata of wheel `{wheel}`")]
+    Metadata { wheel: String, source: MetadataError },
+    #[error("the metadata in wheel `{wheel}` is not what the package index gave for it")]
+    OtherMetadata { wheel: String },
     #[error("could not transcode wheel `{wheel}`")]
     Write { wheel: String, source: WriteError },
     #[error(transparent)]
@@ -66,6 +70,11 @@ fn decide<'a>(
     let unreadable = |source| WheelLayerError::Wheel { wheel: name(), source };
     let file = WheelFile::open(&store.blob_path(&install.wheel)).map_err(unreadable)?;
     let contents = file.contents().map_err(unreadable)?;
+    let metadata = metadata::parse(&contents.metadata)
+        .map_err(|source| WheelLayerError::Metadata { wheel: name(), source })?;
+    if metadata.digest() != install.metadata {
+        return Err(WheelLayerError::OtherMetadata { wheel: name() });
+    }
     let files = installed_files(layer, install, &contents)
         .map_err(|source| WheelLayerError::Install { wheel: name(), source })?;
     Ok((Installed { install, file }, files))

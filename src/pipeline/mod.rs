@@ -31,7 +31,7 @@ use crate::plan::{self, Limits, SystemChoices, WheelLayer, Wheels};
 use crate::pypa::target::{Machine, Target};
 use crate::recipe::{BaseDescription, ConfigChanges, ExternallyManaged, Policy};
 use crate::resolve::solve::Catalog;
-use crate::resolve::{self, Distribution, Request, Resolution, Role};
+use crate::resolve::{self, Components, Distribution, Request, Resolution, Role};
 use crate::store::Store;
 use base::Base;
 use inputs::Inputs;
@@ -152,8 +152,10 @@ pub fn plan(path: &Path, environment: &Environment, progress: &dyn Progress) -> 
 /// An input that asks for something a later version will do.
 #[derive(Debug, thiserror::Error)]
 pub enum NotBuilt {
-    #[error("CUDA policy `{policy}` is not built yet; `shared` is")]
-    Policy { policy: String },
+    #[error("CUDA policy `base` is not built yet; `shared` and `pip` are")]
+    BasePolicy,
+    #[error("policies of single CUDA components are not built yet")]
+    Exceptions,
     #[error("a base from {kind} is not built yet; Debian packages are")]
     Base { kind: &'static str },
     #[error("`{component}` under `cuda.components` is not a CUDA component")]
@@ -164,7 +166,8 @@ impl NotBuilt {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Policy { .. } => "leave `cuda:` out of the recipe, or write `policy: shared`".into(),
+            Self::BasePolicy => "leave `cuda:` out of the recipe, or write `policy: shared`".into(),
+            Self::Exceptions => "leave `components:` out of the recipe's `cuda:`".into(),
             Self::Base { .. } => "describe the base by `suites:` and `packages:`".into(),
             Self::Component { .. } => {
                 format!("components are {}", Component::names().collect::<Vec<_>>().join(", "))
@@ -178,10 +181,11 @@ fn refuse_what_is_not_built(inputs: &Inputs) -> Result<(), NotBuilt> {
     if let Some(component) = cuda.components.keys().find(|name| Component::named(name).is_none()) {
         return Err(NotBuilt::Component { component: component.clone() });
     }
-    let policies = cuda.components.values().map(|policy| policy.value).chain([cuda.policy]);
-    match policies.into_iter().find(|policy| *policy != Policy::Shared) {
-        Some(policy) => Err(NotBuilt::Policy { policy: format!("{policy:?}").to_lowercase() }),
-        None => Ok(()),
+    let exceptions = cuda.components.values().any(|policy| policy.value != cuda.policy);
+    match cuda.policy {
+        Policy::Shared | Policy::Pip if !exceptions => Ok(()),
+        Policy::Base => Err(NotBuilt::BasePolicy),
+        Policy::Shared | Policy::Pip => Err(NotBuilt::Exceptions),
     }
 }
 
@@ -240,6 +244,10 @@ fn request<'a>(inputs: &Inputs, target: &'a Target) -> Request<'a> {
     Request {
         target,
         roots: inputs.roots.clone(),
+        components: match inputs.recipe.cuda.policy {
+            Policy::Pip => Components::Pip,
+            Policy::Shared | Policy::Base => Components::Shared,
+        },
         frameworks: inputs.recipe.frameworks.keys().cloned().collect(),
         constraints: inputs.constraints.clone(),
         exclude_newer: inputs.recipe.exclude_newer.map(|time| time.unix_seconds()),
@@ -539,6 +547,8 @@ fn runtime_config(changes: &ConfigChanges, resolution: &Resolution) -> RuntimeCo
         env.insert("PATH", format!("/usr/local/cuda/bin:{PATH}"));
         env.insert("CUDA_HOME", "/usr/local/cuda".into());
         env.insert("CUDA_VERSION", toolkit.to_string());
+    }
+    if resolution.has_cuda() {
         env.insert("LD_LIBRARY_PATH", "/usr/local/nvidia/lib:/usr/local/nvidia/lib64".into());
         env.insert("NVIDIA_DRIVER_CAPABILITIES", "compute,utility".into());
         env.insert("NVIDIA_VISIBLE_DEVICES", "all".into());

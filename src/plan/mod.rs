@@ -36,6 +36,8 @@ pub struct WheelInstall {
     pub filename: String,
     /// The digest of the wheel.
     pub wheel: Digest,
+    /// The digest of its core metadata: what the plan was made from, which the wheel must hold.
+    pub metadata: Digest,
     /// Whether the recipe names the distribution.
     pub requested: bool,
     /// Requirements of the metadata to rewrite, and what takes their place.
@@ -113,6 +115,7 @@ fn wheel_install(resolution: &Resolution, distribution: &Distribution, wheel: Di
         version: distribution.version.to_string(),
         filename: distribution.wheel.filename.to_string(),
         wheel,
+        metadata: distribution.metadata.digest(),
         requested: distribution.requested,
         relaxed: distribution.relaxed.clone(),
         toolkit: resolution.toolkit.clone().filter(|_| is_component),

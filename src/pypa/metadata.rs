@@ -10,6 +10,8 @@ use uv_pep440::{Version, VersionSpecifiers};
 use uv_pep508::VerbatimUrl;
 use uv_pypi_types::{LenientRequirement, LenientVersionSpecifiers};
 
+use crate::oci::Digest;
+
 /// A dependency specifier, as in a `Requires-Dist` field or a line of a recipe.
 ///
 /// <https://packaging.python.org/en/latest/specifications/dependency-specifiers/>
@@ -24,6 +26,13 @@ pub struct CoreMetadata {
     pub requires_dist: Vec<Requirement>,
     pub requires_python: Option<VersionSpecifiers>,
     pub provides_extra: Vec<ExtraName>,
+}
+
+impl CoreMetadata {
+    /// A digest that is the same for the same fields.
+    pub fn digest(&self) -> Digest {
+        Digest::of(format!("{self:?}"))
+    }
 }
 
 /// Why a text is not core metadata.

@@ -17,7 +17,7 @@ use crate::cuda::{Component, ComponentWheel, Toolkit, cuda_extras};
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::simple::DistFile;
 use crate::pypa::target::{Machine, Target};
-use components::{ComponentChoice, ComponentError, Components, Demanded, Offer};
+use components::{ComponentChoice, ComponentError, Demanded, Offer};
 use demand::{Demand, Demander};
 use solve::{Catalog, Chosen, Question, Root, Solution, SolveError};
 
@@ -26,11 +26,22 @@ pub struct Request<'a> {
     pub target: &'a Target,
     /// What the recipe asks for.
     pub roots: Vec<Root>,
+    /// Where components come from.
+    pub components: Components,
     /// The names under the recipe's `frameworks`, which get their CUDA extra.
     pub frameworks: BTreeSet<PackageName>,
     pub constraints: Vec<Requirement>,
     /// Nothing uploaded at or after this moment, in Unix seconds, is considered.
     pub exclude_newer: Option<i64>,
+}
+
+/// Where components come from, as far as it is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Components {
+    /// Each is served once, in a toolkit's tree.
+    Shared,
+    /// They are distributions like all others, at the versions that are pinned.
+    Pip,
 }
 
 /// Every decision about what is installed.
@@ -48,6 +59,8 @@ pub struct Distribution {
     pub name: PackageName,
     pub version: Version,
     pub wheel: DistFile,
+    /// What the decisions about it were made from.
+    pub metadata: Arc<CoreMetadata>,
     /// Whether the recipe names it.
     pub requested: bool,
     /// Requirements of its metadata to rewrite, and what takes their place.
@@ -83,6 +96,13 @@ pub enum ResolveError {
     Components(#[from] ComponentError),
 }
 
+impl Resolution {
+    /// Whether anything of CUDA is in the image.
+    pub fn has_cuda(&self) -> bool {
+        self.distributions.iter().any(|distribution| ComponentWheel::of(distribution.name.as_ref()).is_some())
+    }
+}
+
 impl ResolveError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
@@ -112,13 +132,16 @@ fn question<'a>(request: &'a Request<'a>, roots: &[Root]) -> Question<'a> {
         roots: roots.to_vec(),
         constraints: request.constraints.clone(),
         exclude_newer: request.exclude_newer,
-        set_aside: Arc::new(|name: &PackageName| ComponentWheel::of(name.as_ref()).is_some()),
+        set_aside: match request.components {
+            Components::Shared => Arc::new(|name| ComponentWheel::of(name.as_ref()).is_some()),
+            Components::Pip => Arc::new(|_| false),
+        },
     }
 }
 
 /// The roots with the CUDA extra of each framework that has one: the extra of the CUDA major that the others use.
 fn with_cuda_extras(request: &Request<'_>, plain: &Solution) -> Vec<Root> {
-    let mut majors: BTreeSet<u32> = demanded(plain).iter().filter_map(|(_, r)| major_of(r)).collect();
+    let mut majors = majors(plain);
     let mut chosen: BTreeMap<PackageName, &'static str> = BTreeMap::new();
     let mut undecided = Vec::new();
     for name in &request.frameworks {
@@ -166,6 +189,21 @@ fn with_extra(root: &Root, extra: Option<&&'static str>) -> Root {
     root
 }
 
+/// The CUDA majors that a solution's distributions are for.
+fn majors(solution: &Solution) -> BTreeSet<u32> {
+    let demanded = demanded(solution);
+    let demanded = demanded.iter().filter_map(|(_, requirement)| major_of(requirement));
+    let installed = solution.distributions.values().filter_map(|chosen| {
+        match ComponentWheel::of(chosen.name.as_ref())? {
+            ComponentWheel::Carries { major, .. } => major,
+            ComponentWheel::Metapackage => {
+                chosen.version.release().first().and_then(|major| u32::try_from(*major).ok())
+            }
+        }
+    });
+    demanded.chain(installed).collect()
+}
+
 /// The CUDA major that a requirement on a component is for, as far as its name or pin says.
 fn major_of(requirement: &Requirement) -> Option<u32> {
     match ComponentWheel::of(requirement.name.as_ref())? {
@@ -190,7 +228,7 @@ fn demanded(solution: &Solution) -> Vec<Demanded> {
         .collect()
 }
 
-fn assemble(request: &Request<'_>, solution: Solution, components: Components) -> Resolution {
+fn assemble(request: &Request<'_>, solution: Solution, components: components::Components) -> Resolution {
     let requested: BTreeSet<&PackageName> = request.roots.iter().map(|root| &root.requirement.name).collect();
     let packages = solution.distributions.into_values().map(package);
     let components_and_metapackages = components.choices.into_iter().map(component);
@@ -217,6 +255,7 @@ fn package(chosen: Chosen) -> Distribution {
         .collect();
     Distribution {
         relaxed: relaxed(&chosen.metadata),
+        metadata: chosen.metadata,
         name: chosen.name,
         version: chosen.version,
         wheel: chosen.wheel,
@@ -229,6 +268,7 @@ fn component(choice: ComponentChoice) -> Distribution {
     let demands = choice.demands;
     Distribution {
         relaxed: relaxed(&choice.metadata),
+        metadata: choice.metadata,
         name: choice.distribution,
         version: choice.version,
         wheel: choice.wheel,
