@@ -91,5 +91,10 @@ fn of_io(cause: &(dyn Error + 'static)) -> Option<String> {
 
 /// Whether the recipe is at fault, or what it names.
 pub(super) fn is_users_recipe(error: &AnyError) -> bool {
-    error.chain().any(|cause| cause.is::<InputError>() || cause.is::<NotBuilt>() || cause.is::<FilesError>())
+    error.chain().any(|cause| {
+        cause.is::<InputError>()
+            || cause.is::<NotBuilt>()
+            || cause.is::<InventoryError>()
+            || cause.is::<FilesError>()
+    })
 }

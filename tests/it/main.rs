@@ -2,5 +2,10 @@
 #![allow(clippy::disallowed_methods, reason = "tests meet files, the network and processes")]
 
 mod architecture;
+mod bad_archives;
+mod bad_indexes;
+mod bad_places;
+mod bad_recipes;
+mod bad_wheels;
 mod build;
 mod support;

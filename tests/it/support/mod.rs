@@ -36,7 +36,7 @@ pub struct Outcome {
 }
 
 impl World {
-    /// A world with a base and no Python project.
+    /// A world with a base and one project, `wholesome`.
     pub fn new() -> Self {
         let mut world = Self {
             directory: TempDir::new().unwrap(),
@@ -46,6 +46,7 @@ impl World {
         };
         world.write("archive.asc", world.archive.keyring());
         world.serve_archive();
+        world.publish(Wheel::new("wholesome", "1.0").file("wholesome.py", "X = 1\n"));
         world
     }
 
@@ -157,13 +158,12 @@ impl World {
         self.check_good_build();
     }
 
-    /// Builds something simple.
+    /// Builds something simple from an archive that is sound again.
     #[track_caller]
     pub fn check_good_build(&mut self) {
         self.archive = Archive::small();
         self.serve_archive();
         self.write("archive.asc", self.archive.keyring());
-        self.publish(Wheel::new("wholesome", "1.0").file("wholesome.py", "X = 1\n"));
         self.recipe("packages: [wholesome]\n");
         self.build().check_success();
         self.sound_blobs();
