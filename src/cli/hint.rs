@@ -11,6 +11,8 @@ use crate::base::debian::select::SelectError;
 use crate::debian::packages::PackagesError;
 use crate::destination::PublishError;
 use crate::layer::debian::UnpackError;
+use crate::layer::files::FilesError;
+use crate::layer::wheels::WheelLayerError;
 use crate::net::config::ConfigError;
 use crate::net::debian::ArchiveError;
 use crate::net::http::HttpError;
@@ -57,6 +59,7 @@ pub(super) fn of(error: &AnyError) -> Option<String> {
             ComponentError,
             ConfigError,
             ConfigureError,
+            FilesError,
             HashNotAllowed,
             HttpError,
             IndexError,
@@ -70,7 +73,8 @@ pub(super) fn of(error: &AnyError) -> Option<String> {
             SelectError,
             SolveError,
             StoreError,
-            UnpackError
+            UnpackError,
+            WheelLayerError
         );
         cause.downcast_ref::<Advised>().map(|error| error.hint.clone()).or_else(|| of_io(cause))
     })
@@ -87,5 +91,10 @@ fn of_io(cause: &(dyn Error + 'static)) -> Option<String> {
 
 /// Whether the recipe is at fault, or what it names.
 pub(super) fn is_users_recipe(error: &AnyError) -> bool {
-    error.chain().any(|cause| cause.is::<InputError>() || cause.is::<NotBuilt>())
+    error.chain().any(|cause| {
+        cause.is::<InputError>()
+            || cause.is::<NotBuilt>()
+            || cause.is::<InventoryError>()
+            || cause.is::<FilesError>()
+    })
 }

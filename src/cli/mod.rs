@@ -16,7 +16,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::destination::Destination;
-use crate::pipeline::{self, BuildOrder, Environment};
+use crate::pipeline::{self, BuildOrder, Environment, InputError};
 use crate::recipe::{Color, Diagnostics};
 use crate::store::Store;
 
@@ -204,7 +204,7 @@ fn print(text: &str) -> Result<()> {
 }
 
 fn print_error(error: &anyhow::Error, color: bool) {
-    let diagnostics = error.chain().find_map(|cause| cause.downcast_ref::<Diagnostics>());
+    let diagnostics = error.chain().find_map(diagnostics);
     let text = match diagnostics {
         Some(diagnostics) => diagnostics.render(if color { Color::Ansi } else { Color::Plain }),
         None => {
@@ -214,4 +214,12 @@ fn print_error(error: &anyhow::Error, color: bool) {
         }
     };
     eprintln!("{}", text.trim_end());
+}
+
+/// The problems at their places, where that is what an error is about.
+fn diagnostics<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a Diagnostics> {
+    match cause.downcast_ref() {
+        Some(InputError::Diagnostics { problems }) => Some(problems),
+        _ => None,
+    }
 }

@@ -36,7 +36,7 @@ impl PublishError {
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space, or write to another place with -o".into())
             }
-            Self::Write { .. } => None,
+            Self::Write { .. } => Some("check the path given with -o, or write to another one".into()),
             Self::NotALayout { .. } => {
                 Some("choose another directory with -o oci:DIR, or remove this one".into())
             }

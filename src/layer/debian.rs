@@ -82,7 +82,11 @@ impl UnpackError {
             Self::Control { source, .. } => source.hint(),
             Self::Collision { .. } => Some("leave one of the two packages out of the package list".into()),
             Self::Spool { .. } => Some("free some space where the cache is".into()),
-            Self::Open { .. } | Self::Link { .. } | Self::HardlinkTarget { .. } => None,
+            Self::Link { .. } | Self::HardlinkTarget { .. } => Some(
+                "the package is damaged: leave it out of the package list, or report it to its archive"
+                    .into(),
+            ),
+            Self::Open { .. } => None,
         }
     }
 }

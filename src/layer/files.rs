@@ -32,6 +32,16 @@ pub enum FilesError {
     Kind { path: PathBuf },
 }
 
+impl FilesError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Read { .. } => "check `files:`; paths in a recipe are relative to the recipe".into(),
+            Self::Name { .. } | Self::Kind { .. } => "rename it, or leave it out of `files:`".into(),
+        })
+    }
+}
+
 /// What was found on disk, by path in the image.
 #[derive(Debug)]
 pub struct Files {

@@ -34,6 +34,21 @@ pub enum WheelLayerError {
     Store(#[from] StoreError),
 }
 
+impl WheelLayerError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Wheel { source: WheelError::Read(_), .. }
+            | Self::Write { source: WriteError::Write(_) | WriteError::Store(_), .. }
+            | Self::Finish(_) => None,
+            Self::Wheel { .. } | Self::Install { .. } | Self::Write { .. } => Some(
+                "the wheel is broken: exclude this version with a constraint such as `NAME!=VERSION`".into(),
+            ),
+            Self::Store(error) => error.hint(),
+        }
+    }
+}
+
 /// A wheel and what becomes of it.
 struct Installed<'a> {
     install: &'a WheelInstall,

@@ -56,6 +56,9 @@ impl InputError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
+                "write it as UTF-8 text".into()
+            }
             Self::Read { .. } => "check the path; paths in a recipe are relative to the recipe".into(),
             Self::Diagnostics { .. } => return None,
             Self::Name { .. } => "add `name:` to the recipe: lowercase letters, digits and separators".into(),

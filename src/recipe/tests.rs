@@ -49,9 +49,9 @@ fn check_requirements(text: &str, expected: &str) {
 
 #[test]
 fn empty_files_are_said_to_be_empty() {
-    check("", "1:1 [] the file is empty");
-    check("# nothing\n", "1:1 [] the file is empty");
-    check("---\n", "1:1 [] the file is empty");
+    check("", "1:1 [] the file is empty = write `key: value` lines");
+    check("# nothing\n", "1:1 [] the file is empty = write `key: value` lines");
+    check("---\n", "1:1 [] the file is empty = write `key: value` lines");
 }
 
 #[test]
@@ -481,7 +481,7 @@ fn counts_columns_in_characters_and_lines_by_any_ending() {
 
 #[test]
 fn checks_base_descriptions() {
-    check_base("", "1:1 [] the file is empty");
+    check_base("", "1:1 [] the file is empty = write `key: value` lines");
     check_base(
         "{}",
         "1:1 [{}] the base does not say of which kind it is = give one of `suites` (Debian packages), `image` (a registry), `layout`, `archive` (a path)",

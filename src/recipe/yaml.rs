@@ -335,7 +335,7 @@ fn too_deep(span: Span) -> Fatal {
 }
 
 fn empty() -> Fatal {
-    Problem::error(Span::default(), "the file is empty").into()
+    Problem::error(Span::default(), "the file is empty").help("write `key: value` lines").into()
 }
 
 fn second_document(span: Span) -> Fatal {

@@ -50,7 +50,9 @@ impl StoreError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Some("free some space, or point IMGFORGE_CACHE_DIR at a file system with more of it".into())
             }
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::NotADirectory => {
                 Some("point IMGFORGE_CACHE_DIR at a directory you may write to".into())
             }
             _ => None,

@@ -1,5 +1,12 @@
 //! The integration tests: one crate, a file per promise.
-#![allow(clippy::disallowed_methods, reason = "tests run programs and read what they wrote")]
+#![allow(clippy::disallowed_methods, reason = "tests meet files, the network and processes")]
 
 mod architecture;
+mod bad_archives;
+mod bad_indexes;
+mod bad_places;
+mod bad_recipes;
+mod bad_wheels;
+mod build;
+mod support;
 mod uv_compile;

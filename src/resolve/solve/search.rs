@@ -264,7 +264,7 @@ impl Search<'_> {
         let Some(index) = known.candidates.wheel(version) else { return Ok(Err(Reason::Refused)) };
         match self.catalog.metadata(&known.project.files[index]) {
             Ok(metadata) => Ok(Ok(metadata)),
-            Err(CatalogError::BadMetadata { source, .. }) => Ok(Err(Reason::Metadata(source.to_string()))),
+            Err(CatalogError::BadMetadata { source, .. }) => Ok(Err(Reason::Metadata(with_causes(&*source)))),
             Err(error) => Err(error.into()),
         }
     }
@@ -448,3 +448,9 @@ impl Search<'_> {
 }
 
 type Dependency = (Package, Ranges<Version>);
+
+/// An error and the causes behind it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,174 @@
+//! A store or destination that cannot be written, or is full, is named, and stays sound.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::support::wheel::Wheel;
+use crate::support::{World, run, sound_blobs};
+
+/// A world with a wheel of so many bytes that do not compress.
+fn with_wheel_of(bytes: usize) -> World {
+    let mut world = World::new();
+    let mut state = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    });
+    world.publish(Wheel::new("demo", "1.0").file("demo/data.bin", noise.take(bytes).collect::<Vec<u8>>()));
+    world.recipe("packages: [demo]\n");
+    world
+}
+
+/// A file system in memory, unmounted when dropped.
+struct Tmpfs {
+    path: PathBuf,
+}
+
+impl Tmpfs {
+    /// `None`, with the reason on stderr, where this may not mount.
+    fn mount(path: PathBuf, size: &str) -> Option<Self> {
+        fs::create_dir(&path).unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "imgforge-test"])
+            .arg(&path)
+            .output();
+        match mount {
+            Ok(output) if output.status.success() => Some(Self { path }),
+            Ok(output) => {
+                let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                eprintln!("skipped: a full disk needs a small tmpfs, and mounting one failed: {reason}");
+                None
+            }
+            Err(error) => {
+                eprintln!("skipped: a full disk needs a small tmpfs, and there is no `mount`: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Tmpfs {
+    /// Makes room.
+    fn resize(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        let resized = Command::new("mount").args(["-o", &options]).arg(&self.path).status();
+        assert!(resized.unwrap().success(), "could not resize {}", self.path.display());
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(&self.path).status();
+        assert!(unmounted.unwrap().success(), "could not unmount {}", self.path.display());
+    }
+}
+
+#[test]
+fn a_full_disk_during_a_download_leaves_the_store_sound() {
+    let world = with_wheel_of(2 << 20);
+    let Some(tmpfs) = Tmpfs::mount(world.store(), "1m") else { return };
+    let outcome = world.build();
+    world.check_failure(
+        &outcome,
+        1,
+        &["No space left on device", "hint: free some space, or point IMGFORGE_CACHE_DIR"],
+    );
+    let stopped = outcome.stderr.lines().rfind(|line| line.contains("ing ")).unwrap_or_default().to_owned();
+    assert!(stopped.starts_with("downloading demo"), "{stopped}");
+    tmpfs.resize("16m");
+    world.build().check_success();
+    world.sound_blobs();
+}
+
+#[test]
+fn a_full_disk_during_a_layer_leaves_the_store_sound() {
+    let world = with_wheel_of(2 << 20);
+    let Some(tmpfs) = Tmpfs::mount(world.store(), "3m") else { return };
+    let outcome = world.build();
+    world.check_failure(
+        &outcome,
+        1,
+        &["No space left on device", "hint: free some space, or point IMGFORGE_CACHE_DIR"],
+    );
+    let stopped = outcome.stderr.lines().rfind(|line| line.contains("ing ")).unwrap_or_default().to_owned();
+    assert!(stopped.starts_with("writing demo"), "{stopped}");
+    tmpfs.resize("16m");
+    world.build().check_success();
+    world.sound_blobs();
+}
+
+#[test]
+fn a_full_destination_is_named_and_keeps_nothing() {
+    let world = with_wheel_of(2 << 20);
+    let Some(_tmpfs) = Tmpfs::mount(world.path("small"), "1m") else { return };
+    let said = ["No space left on device", "hint: free some space, or write to another place with -o"];
+    for destination in ["oci-archive:small/image.tar", "oci:small/image"] {
+        let outcome = world.run(&["build", "recipe.yaml", "-o", destination]);
+        world.check_failure(&outcome, 1, &said);
+    }
+    assert!(!world.path("small/image.tar").exists());
+    assert!(!world.path("small/image/index.json").exists());
+    sound_blobs(&world.path("small/image"));
+    world.build().check_success();
+}
+
+#[test]
+fn a_destination_below_a_file_is_named() {
+    let mut world = with_wheel_of(10);
+    world.write("file", "");
+    for (destination, path) in [("oci:file/image", "file/image"), ("oci-archive:file/image.tar", "`file`")] {
+        let outcome = world.run(&["build", "recipe.yaml", "-o", destination]);
+        world.check_failure(&outcome, 1, &["could not write", path, "hint: "]);
+    }
+    assert_eq!(fs::read(world.path("file")).unwrap(), b"");
+    world.check_good_build();
+}
+
+#[test]
+fn a_directory_that_is_something_else_is_left_alone() {
+    let world = with_wheel_of(10);
+    fs::create_dir(world.path("mine")).unwrap();
+    world.write("mine/thesis.txt", "important");
+    let outcome = world.run(&["build", "recipe.yaml", "-o", "oci:mine"]);
+    world.check_failure(&outcome, 1, &["`mine` is there and is not an OCI layout", "hint: choose another"]);
+    let outcome = world.run(&["build", "recipe.yaml", "-o", "oci-archive:mine"]);
+    world.check_failure(&outcome, 1, &["could not write `mine`", "hint: "]);
+    assert_eq!(fs::read_dir(world.path("mine")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_store_below_a_file_is_named() {
+    let world = with_wheel_of(10);
+    world.write("file", "");
+    let mut command = world.command(&["build", "recipe.yaml"]);
+    let outcome = run(command.env("IMGFORGE_CACHE_DIR", world.path("file/store")));
+    outcome.check_failure(1, &["could not create", "file/store", "in the store", "hint: "]);
+}
+
+#[test]
+fn a_damaged_layer_in_the_store_is_written_again() {
+    let world = with_wheel_of(1000);
+    let first = world.build().check_success();
+    let blobs = world.store().join("blobs/sha256");
+    for blob in fs::read_dir(&blobs).unwrap() {
+        let path = blob.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    }
+    let mut command = world.command(&["build", "recipe.yaml", "-o", "oci:again"]);
+    let outcome = run(&mut command);
+    eprintln!("{outcome}");
+    match outcome.code {
+        0 => assert_eq!(outcome.check_success(), first),
+        _ => outcome.check_failure(1, &["hint: "]),
+    }
+}
+
+#[test]
+fn a_time_that_is_none_is_named() {
+    let world = with_wheel_of(10);
+    let mut command = world.command(&["build", "recipe.yaml"]);
+    let outcome = run(command.env("SOURCE_DATE_EPOCH", "yesterday"));
+    outcome.check_failure(1, &["SOURCE_DATE_EPOCH is `yesterday`", "hint: "]);
+}

@@ -1,0 +1,180 @@
+//! A recipe that is wrong is told everything that is wrong with it, at its place, before anything is fetched.
+
+use crate::support::World;
+
+/// A base that is described well, for recipes that are wrong elsewhere.
+const BASE: &str = "base: {suites: [bookworm], packages: [python3]}\n";
+
+/// Planning and building with this recipe fails, and says all of `said`.
+#[track_caller]
+fn check(recipe: impl AsRef<[u8]>, said: &[&str]) {
+    let world = World::new();
+    world.write("recipe.yaml", recipe);
+    for command in ["plan", "build"] {
+        let outcome = world.run(&[command, "recipe.yaml"]);
+        world.check_failure(&outcome, 2, said);
+    }
+    assert_eq!(world.server.take_requests(), Vec::<String>::new());
+    assert!(!world.path("out").exists());
+}
+
+#[track_caller]
+fn check_with_base(lines: &str, said: &[&str]) {
+    check(format!("{BASE}{lines}"), said);
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_what_was_meant() {
+    check_with_base(
+        "framworks: {torch: 2.6.0}\n",
+        &["recipe.yaml:2:1", "framworks: {torch: 2.6.0}", "did you mean `frameworks`?"],
+    );
+}
+
+#[test]
+fn a_wrong_type_is_shown_with_the_right_one() {
+    check_with_base("packages: {numpy: 2}\n", &["recipe.yaml:2:11", "list"]);
+    check_with_base("frameworks: [torch]\n", &["recipe.yaml:2:13", "mapping"]);
+}
+
+#[test]
+fn a_wrong_version_or_requirement_is_shown() {
+    check_with_base("frameworks: {torch: 2..6}\n", &["recipe.yaml:2:21", "2..6"]);
+    check_with_base("packages: [numpy=2]\n", &["recipe.yaml:2:", "numpy=2"]);
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_shown_with_the_first() {
+    check_with_base("packages: [a]\npackages: [b]\n", &["recipe.yaml:3:1", "packages", "first"]);
+}
+
+#[test]
+fn a_recipe_that_is_not_yaml_is_shown_where_it_stops_being_so() {
+    check_with_base("packages: [a\nframeworks: ]: {\n", &["recipe.yaml:"]);
+    check("", &["the file is empty"]);
+}
+
+#[test]
+fn every_problem_is_told_at_once() {
+    check_with_base(
+        "framworks: {}\npackages: {}\ncuda: {policy: shaerd}\nfrmae: 1\n",
+        &["recipe.yaml:2:1", "recipe.yaml:3:", "recipe.yaml:4:", "recipe.yaml:5:1"],
+    );
+}
+
+#[test]
+fn files_that_are_missing_are_named() {
+    let world = World::new();
+    let outcome = world.run(&["build", "nothing.yaml"]);
+    world.check_failure(
+        &outcome,
+        2,
+        &["could not read `nothing.yaml`", "No such file", "hint: check the path"],
+    );
+    check_with_base("requirements: [gone.txt]\n", &["gone.txt`", "No such file", "hint: "]);
+    check_with_base(
+        "packages: [wholesome]\nconstraints: [gone.txt]\n",
+        &["gone.txt`", "No such file", "hint: "],
+    );
+}
+
+#[test]
+fn a_missing_file_to_copy_is_named() {
+    let world = World::new();
+    world.recipe("packages: [wholesome]\nfiles: [{from: gone, to: /content}]\n");
+    let outcome = world.build();
+    world.check_failure(&outcome, 2, &["could not read", "gone`", "hint: check `files:`"]);
+}
+
+#[test]
+fn a_recipe_that_is_not_utf_8_is_said_to_be_so() {
+    check(
+        b"name: \xff\xfe\n",
+        &["could not read `recipe.yaml`", "valid UTF-8", "hint: write it as UTF-8 text"],
+    );
+}
+
+#[test]
+fn a_directory_is_no_recipe() {
+    let world = World::new();
+    let outcome = world.run(&["build", "."]);
+    world.check_failure(&outcome, 2, &["could not read `.`", "hint: "]);
+}
+
+#[test]
+fn problems_in_requirements_files_are_shown_at_their_place() {
+    let world = World::new();
+    world.write("requirements.txt", "numpy\nwhat is this?\n");
+    world.recipe("requirements: [requirements.txt]\n");
+    let outcome = world.build();
+    world.check_failure(&outcome, 2, &["requirements.txt:2:", "what is this?"]);
+
+    world.write("requirements.txt", "-r requirements.txt\n");
+    let outcome = world.build();
+    world.check_failure(&outcome, 2, &["requirements.txt` includes itself", "hint: "]);
+}
+
+#[test]
+fn an_unknown_base_is_answered_with_the_known_ones() {
+    check(
+        "base: debian-bookwrm\npackages: [wholesome]\n",
+        &["there is no base `debian-bookwrm`", "hint: ", "debian-bookworm"],
+    );
+}
+
+#[test]
+fn a_base_of_a_kind_that_is_not_built_yet_says_so() {
+    check("base: ubuntu:24.04\npackages: [wholesome]\n", &["`ubuntu:24.04`", "not built yet", "hint: "]);
+    check(
+        "base: {layout: some/where}\npackages: [wholesome]\n",
+        &["an OCI layout", "not built yet", "hint: "],
+    );
+}
+
+#[test]
+fn a_description_in_images_is_shown_with_its_problems() {
+    let world = World::new();
+    std::fs::create_dir(world.path("images")).unwrap();
+    world.write("images/mine.yaml", "suites: [bookworm]\npackges: [python3]\n");
+    world.write("recipe.yaml", "base: mine\npackages: [wholesome]\n");
+    let outcome = world.build();
+    world.check_failure(&outcome, 2, &["images/mine.yaml:2:1", "did you mean `packages`?"]);
+}
+
+#[test]
+fn policies_that_are_not_built_yet_say_so() {
+    check_with_base(
+        "packages: [wholesome]\ncuda: {policy: pip}\n",
+        &["CUDA policy `pip` is not built yet", "hint: "],
+    );
+    check_with_base(
+        "packages: [wholesome]\ncuda: {components: {cublsa: shared}}\n",
+        &["`cublsa`", "not a CUDA component", "hint: "],
+    );
+}
+
+#[test]
+fn another_python_than_the_bases_is_refused() {
+    let world = World::new();
+    world.recipe("packages: [wholesome]\npython: \"3.12\"\n");
+    let outcome = world.build();
+    world.check_failure(&outcome, 2, &["the base has Python 3.11.2; the recipe asks for", "3.12", "hint: "]);
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    let world = World::new();
+    world.recipe("packages: [wholesome]\n");
+    for (arguments, said) in [
+        (&["build"][..], "<RECIPE>"),
+        (&["biuld", "recipe.yaml"], "'build'"),
+        (&["build", "recipe.yaml", "--ofline"], "'--offline'"),
+        (&["build", "recipe.yaml", "-o", "nonsense"], "write oci:DIR[:TAG] or oci-archive:FILE[:TAG]"),
+        (&["build", "recipe.yaml", "-o", "oci:"], "write oci:DIR[:TAG]"),
+        (&["build", "recipe.yaml", "-o", "docker://host/x"], "`docker:` is not built yet"),
+        (&["build", "recipe.yaml", "-o", "oci:image:-x"], "is not a tag"),
+    ] {
+        let outcome = world.run(arguments);
+        world.check_failure(&outcome, 2, &[said]);
+    }
+}

@@ -1,0 +1,211 @@
+//! A wheel that is broken, or means harm, stops the build and leaves nothing of itself.
+
+use crate::support::World;
+use crate::support::server::Manner;
+use crate::support::wheel::{Built, Wheel};
+use crate::support::zip::Member;
+
+/// A wheel large enough to be damaged in the middle.
+fn demo() -> Wheel {
+    let content: Vec<u8> =
+        (0..200_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    Wheel::new("demo", "1.0").file("demo/__init__.py", "").file("demo/data.bin", content)
+}
+
+/// A build fails over a project `demo` with only this wheel.
+#[track_caller]
+fn check(wheel: Wheel, said: &[&str]) {
+    let mut world = World::new();
+    world.publish(wheel);
+    world.recipe("packages: [demo]\n");
+    world.check_bad(said);
+}
+
+/// A build fails over a member that this wheel contains.
+#[track_caller]
+fn check_member(member: Member, said: &[&str]) {
+    check(Wheel::new("demo", "1.0").file("demo.py", "").member(member), said);
+}
+
+/// A build fails when the server treats downloads like this.
+#[track_caller]
+fn check_served(manner: Manner, said: &[&str]) {
+    let mut world = World::new();
+    let wheel = world.publish(demo());
+    world.server.behave(&format!("/files/{}", wheel.filename), manner);
+    world.recipe("packages: [demo]\n");
+    world.check_bad(said);
+}
+
+const WHEEL: &str = "`demo-1.0-py3-none-any.whl`";
+
+#[test]
+fn a_wheel_with_another_hash_is_not_kept() {
+    let mut world = World::new();
+    let wheel = demo().build();
+    let mut changed = wheel.bytes.clone();
+    changed[400_000] ^= 1;
+    world.publish_file("demo", &Built { bytes: changed, ..wheel.clone() }, |file| {
+        file["hashes"]["sha256"] = imgforge::oci::Digest::of(&wheel.bytes).hex().into();
+    });
+    world.recipe("packages: [demo]\n");
+    world.check_bad(&[WHEEL, "has the wrong hash: expected sha256:", "nothing of it was kept"]);
+    let partial = std::fs::read_dir(world.store().join("tmp")).unwrap().count();
+    assert_eq!(partial, 0, "something waits in the store's tmp");
+}
+
+#[test]
+fn a_wheel_that_the_server_cuts_short_is_not_kept() {
+    check_served(Manner::Short(300_000), &[WHEEL, "has the wrong size: expected", "got 300000"]);
+}
+
+#[test]
+fn a_wheel_that_is_half_there_is_not_a_wheel() {
+    let mut world = World::new();
+    let whole = demo().build();
+    let bytes = whole.bytes[..whole.bytes.len() / 2].to_vec();
+    world.publish_file("demo", &Built { bytes, ..whole }, |_| {});
+    world.recipe("packages: [demo]\n");
+    world.check_bad(&["demo-1.0-py3-none-any.whl", "it is not a sound zip archive"]);
+}
+
+#[test]
+fn an_index_that_gives_no_hash_is_not_trusted() {
+    let mut world = World::new();
+    world.publish_listed(demo(), |file| file["hashes"] = serde_json::json!({}));
+    world.recipe("packages: [demo]\n");
+    world.check_bad(&["the package index gives no sha256 hash for", "demo-1.0-py3-none-any.whl"]);
+}
+
+#[test]
+fn members_cannot_leave_the_directory_they_are_unpacked_into() {
+    for name in ["../evil.py", "demo/../../evil.py", "/etc/evil", "demo\\evil.py", "./demo/../x"] {
+        let shown = format!("`{name}`");
+        check_member(Member::file(name, b"evil\n"), &[WHEEL, &shown, "leaves the directory", "hint: "]);
+    }
+}
+
+#[test]
+fn data_cannot_leave_its_scheme() {
+    let wheel = Wheel::new("demo", "1.0").file("demo-1.0.data/data/../../../etc/evil", "evil\n");
+    check(wheel, &[WHEEL, "leaves the directory"]);
+    let wheel = Wheel::new("demo", "1.0").file("demo-1.0.data/nowhere/x", "");
+    check(wheel, &[WHEEL, "`.data/nowhere`", "hint: "]);
+    let wheel = Wheel::new("demo", "1.0").entry_points("[console_scripts]\n../../evil = a:b\n");
+    check(wheel, &[WHEEL, "entry_points.txt names no script in `../../evil = a:b`", "hint: "]);
+}
+
+#[test]
+fn a_symbolic_link_is_refused() {
+    let link = Member { mode: 0o120_777, ..Member::stored("demo/link", b"/etc/passwd") };
+    check_member(link, &[WHEEL, "`demo/link`", "is a symbolic link", "hint: "]);
+}
+
+#[test]
+fn a_member_with_another_crc_is_refused() {
+    let wrong = Member { crc32: 7, ..Member::file("demo/wrong.py", b"wrong\n") };
+    check_member(wrong.clone(), &[WHEEL, "demo/wrong.py` is damaged: its CRC-32", "hint: "]);
+    let wrong = Member { crc32: 7, ..Member::stored("demo/wrong.py", b"wrong\n") };
+    check_member(wrong, &[WHEEL, "demo/wrong.py`", "hint: "]);
+}
+
+#[test]
+fn a_member_that_lies_about_its_size_is_refused() {
+    let honest = Member::file("demo/liar.py", b"twelve bytes");
+    for size in [0, 11, 13, 1 << 20] {
+        check_member(Member { size, ..honest.clone() }, &[WHEEL, "demo/liar.py`", "hint: "]);
+    }
+    let honest = Member::stored("demo/liar.py", b"twelve bytes");
+    for size in [0, 11, 13] {
+        check_member(Member { size, ..honest.clone() }, &[WHEEL, "demo/liar.py`", "hint: "]);
+    }
+}
+
+#[test]
+fn two_members_of_one_name_are_refused() {
+    check_member(Member::file("demo.py", b"again\n"), &[WHEEL, "`demo.py` is there twice", "hint: "]);
+}
+
+#[test]
+fn gigabytes_of_zeros_are_a_zip_bomb() {
+    let mut wheel = Wheel::new("demo", "1.0");
+    for part in 0..4 {
+        wheel = wheel.member(Member::zeros(&format!("demo/{part}"), 2000));
+    }
+    check(wheel, &[WHEEL, "it inflates from", "as only a zip bomb does", "hint: "]);
+}
+
+#[test]
+fn a_zip_bomb_that_hides_its_size_is_stopped_early() {
+    let bomb = Member { size: 10, ..Member::zeros("demo/small", 2000) };
+    check_member(bomb, &[WHEEL, "demo/small`", "hint: "]);
+}
+
+#[test]
+fn a_zip_bomb_in_the_metadata_is_stopped_early() {
+    let bomb = Member { size: 10, ..Member::zeros("demo-1.0.dist-info/entry_points.txt", 2000) };
+    check_member(bomb, &[WHEEL, "entry_points.txt`", "hint: "]);
+}
+
+#[test]
+fn members_that_share_their_bytes_are_a_zip_bomb() {
+    let kernel = Member::zeros("demo/kernel", 200);
+    let around = Member { compressed_size: Some(kernel.stored_size()), ..Member::stored("demo/around", b"") };
+    let around = Member { size: kernel.stored_size(), ..around };
+    let wheel = Wheel::new("demo", "1.0").member(around).member(kernel);
+    check(wheel, &[WHEEL, "`demo/kernel`", "shares its bytes with another member", "hint: "]);
+}
+
+#[test]
+fn metadata_of_another_project_is_refused() {
+    check(
+        Wheel::new("demo", "1.0").metadata_name("other"),
+        &["demo-1.0-py3-none-any.whl", "has the metadata of other 1.0"],
+    );
+}
+
+#[test]
+fn a_file_that_two_wheels_install_is_refused_or_the_same_every_time() {
+    let mut world = World::new();
+    world.publish(Wheel::new("one", "1").file("same.py", "one\n"));
+    world.publish(Wheel::new("two", "1").file("same.py", "two\n"));
+    world.recipe("packages: [one, two]\n");
+    let first = world.build().check_success();
+    world.recipe("packages: [two, one]\n");
+    assert_eq!(world.build().check_success(), first);
+}
+
+#[test]
+fn an_interrupted_download_is_resumed() {
+    let mut world = World::new();
+    let wheel = world.publish(demo());
+    let path = format!("/files/{}", wheel.filename);
+    world.server.behave(&path, Manner::Cut(300_000));
+    world.recipe("packages: [demo]\n");
+    world.build().check_success();
+    let requests = world.server.take_requests();
+    assert!(requests.contains(&format!("GET {path} bytes=300000-")), "{requests:#?}");
+    world.sound_blobs();
+}
+
+#[test]
+fn a_stalled_download_is_resumed() {
+    let mut world = World::new();
+    let wheel = world.publish(demo());
+    let path = format!("/files/{}", wheel.filename);
+    world.server.behave(&path, Manner::StallOnce(300_000));
+    world.recipe("packages: [demo]\n");
+    world.build().check_success();
+    let requests = world.server.take_requests();
+    assert!(requests.contains(&format!("GET {path} bytes=300000-")), "{requests:#?}");
+    world.sound_blobs();
+}
+
+#[test]
+fn a_server_without_ranges_does() {
+    let mut world = World::new();
+    let wheel = world.publish(demo());
+    world.server.behave(&format!("/files/{}", wheel.filename), Manner::NoRanges);
+    world.recipe("packages: [demo]\n");
+    world.build().check_success();
+}

@@ -1,0 +1,205 @@
+//! An HTTP server on loopback that can misbehave.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// What is served at a path, and how.
+#[derive(Debug, Clone)]
+pub struct Resource {
+    bytes: Arc<Vec<u8>>,
+    media_type: &'static str,
+    manner: Manner,
+}
+
+/// How the server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Whole, or the range that is asked for.
+    Ranges,
+    /// Whole, whatever is asked for.
+    NoRanges,
+    /// With this status; a client that asks may try again at once.
+    Status(u16),
+    /// A request for the whole gets so many bytes, and a connection closed too early.
+    Cut(usize),
+    /// The first request for the whole gets so many bytes, and then silence.
+    StallOnce(usize),
+    /// A request for the whole gets so many bytes, as if there were no more.
+    Short(usize),
+}
+
+/// A request that came, in words: `GET /simple/demo/`, with ` bytes=0-9` when it asked for a range.
+pub type Request = String;
+
+impl Resource {
+    pub fn file(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { bytes: Arc::new(bytes.into()), media_type: "application/octet-stream", manner: Manner::Ranges }
+    }
+
+    pub fn json(value: &serde_json::Value) -> Self {
+        let media_type = "application/vnd.pypi.simple.v1+json";
+        Self { media_type, ..Self::file(value.to_string()) }
+    }
+
+    pub fn html(text: &str) -> Self {
+        Self { media_type: "text/html", ..Self::file(text) }
+    }
+
+    pub fn status(status: u16) -> Self {
+        Self { manner: Manner::Status(status), ..Self::file(Vec::new()) }
+    }
+}
+
+/// A running server. It stops when dropped.
+pub struct Server {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    resources: Mutex<BTreeMap<String, Resource>>,
+    requests: Mutex<Vec<Request>>,
+    stopped: AtomicBool,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if shared.stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                let state = Arc::clone(&shared);
+                // A client that hangs up is a client's choice.
+                thread::spawn(move || drop(state.answer(stream)));
+            }
+        });
+        Self { address, state }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn set(&self, path: &str, resource: Resource) {
+        self.state.resources.lock().unwrap().insert(path.to_owned(), resource);
+    }
+
+    /// Answers the next requests for `path` in another manner.
+    pub fn behave(&self, path: &str, manner: Manner) {
+        self.state.resources.lock().unwrap().get_mut(path).unwrap().manner = manner;
+    }
+
+    /// What was asked for since the last call.
+    pub fn take_requests(&self) -> Vec<Request> {
+        std::mem::take(&mut self.state.requests.lock().unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.state.stopped.store(true, Ordering::Relaxed);
+        // Wakes the thread that accepts.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+impl State {
+    fn answer(&self, mut stream: TcpStream) -> io::Result<()> {
+        let (path, range) = read_request(&stream)?;
+        let shown = range.as_ref().map(|range| format!(" {range}")).unwrap_or_default();
+        self.requests.lock().unwrap().push(format!("GET {path}{shown}"));
+        let Some(resource) = self.take(&path, range.is_none()) else {
+            return respond(&mut stream, 404, "text/plain", "", b"", 0);
+        };
+        let bytes = &resource.bytes[..];
+        let range = range.filter(|_| resource.manner != Manner::NoRanges);
+        match (resource.manner, range) {
+            (Manner::Status(status), _) => {
+                respond(&mut stream, status, "text/plain", "Retry-After: 0\r\n", b"", 0)
+            }
+            (_, Some(range)) => match parse_range(&range, bytes.len()) {
+                Some(part) => {
+                    let header =
+                        format!("Content-Range: bytes {}-{}/{}\r\n", part.start, part.end - 1, bytes.len());
+                    let part = &bytes[part];
+                    respond(&mut stream, 206, resource.media_type, &header, part, part.len())
+                }
+                None => respond(&mut stream, 416, "text/plain", "", b"", 0),
+            },
+            (Manner::Cut(at), None) => {
+                respond(&mut stream, 200, resource.media_type, "", &bytes[..at], bytes.len())
+            }
+            (Manner::StallOnce(at), None) => {
+                respond(&mut stream, 200, resource.media_type, "", &bytes[..at], bytes.len())?;
+                // Until the client gives up.
+                stream.read(&mut [0]).map(drop)
+            }
+            (Manner::Short(at), None) => respond(&mut stream, 200, resource.media_type, "", &bytes[..at], at),
+            _ => respond(&mut stream, 200, resource.media_type, "", bytes, bytes.len()),
+        }
+    }
+
+    fn take(&self, path: &str, whole: bool) -> Option<Resource> {
+        let mut resources = self.resources.lock().unwrap();
+        let resource = resources.get_mut(path)?;
+        let taken = resource.clone();
+        if whole && matches!(taken.manner, Manner::StallOnce(_)) {
+            resource.manner = Manner::Ranges;
+        }
+        Some(taken)
+    }
+}
+
+/// The path and the value of the `Range` header.
+fn read_request(stream: &TcpStream) -> io::Result<(String, Option<String>)> {
+    let mut lines = BufReader::new(stream).lines();
+    let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
+    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+    let mut range = None;
+    for line in lines {
+        let line = line?;
+        match line.split_once(": ") {
+            Some((name, value)) if name.eq_ignore_ascii_case("range") => range = Some(value.to_owned()),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    Ok((path, range))
+}
+
+fn parse_range(text: &str, total: usize) -> Option<Range<usize>> {
+    let (start, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let range = match (start, last) {
+        ("", suffix) => total.saturating_sub(suffix.parse().ok()?)..total,
+        (start, "") => start.parse().ok()?..total,
+        (start, last) => start.parse().ok()?..last.parse::<usize>().ok()?.saturating_add(1).min(total),
+    };
+    (range.start < range.end).then_some(range)
+}
+
+fn respond(
+    stream: &mut TcpStream,
+    status: u16,
+    media_type: &str,
+    headers: &str,
+    body: &[u8],
+    length: usize,
+) -> io::Result<()> {
+    write!(
+        stream,
+        "HTTP/1.1 {status} -\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n"
+    )?;
+    stream.write_all(body)?;
+    stream.flush()
+}
