@@ -38,6 +38,10 @@ impl WheelLayerError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Metadata { source, .. } => source.hint(),
+            Self::OtherMetadata { .. } => {
+                Some("run again; if it stays so, the index or a proxy before it alters what it serves".into())
+            }
             Self::Wheel { source: WheelError::Read(_), .. }
             | Self::Write { source: WriteError::Write(_) | WriteError::Store(_), .. }
             | Self::Finish(_) => None,

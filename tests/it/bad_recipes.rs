@@ -144,8 +144,12 @@ fn a_description_in_images_is_shown_with_its_problems() {
 #[test]
 fn policies_that_are_not_built_yet_say_so() {
     check_with_base(
-        "packages: [wholesome]\ncuda: {policy: pip}\n",
-        &["CUDA policy `pip` is not built yet", "hint: "],
+        "packages: [wholesome]\ncuda: {policy: base}\n",
+        &["CUDA policy `base` is not built yet", "hint: "],
+    );
+    check_with_base(
+        "packages: [wholesome]\ncuda: {components: {nccl: pip}}\n",
+        &["policies of single CUDA components are not built yet", "hint: "],
     );
     check_with_base(
         "packages: [wholesome]\ncuda: {components: {cublsa: shared}}\n",

@@ -171,7 +171,7 @@ impl Package {
         for (name, content) in
             [("debian-binary", &b"2.0\n"[..]), ("control.tar", &control), ("data.tar.gz", &data)]
         {
-            write!(deb, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, content.len()).unwrap();
+            writeln!(deb, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, 100_644, content.len()).unwrap();
             deb.extend(content);
             if content.len() % 2 == 1 {
                 deb.push(b'\n');

@@ -45,7 +45,7 @@ impl Member {
 
     /// So many mebibytes of zeros, in a thousandth of the space.
     pub fn zeros(name: &str, mebibytes: u32) -> Self {
-        const MEBIBYTE: [u8; 1 << 20] = [0; 1 << 20];
+        static MEBIBYTE: [u8; 1 << 20] = [0; 1 << 20];
         let block = |flush: bool| {
             let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
             encoder.write_all(&MEBIBYTE).unwrap();
