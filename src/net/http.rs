@@ -149,6 +149,13 @@ pub struct Download {
     pub size: Option<u64>,
 }
 
+impl Download {
+    /// Whether nothing of it need be downloaded.
+    pub fn is_in(&self, store: &Store) -> bool {
+        store.has_blob(&self.digest, self.size)
+    }
+}
+
 /// Called with the number of bytes that arrived since the last call.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
@@ -355,7 +362,7 @@ impl Http {
     /// Locks the partial file, waiting for whoever is downloading it; `None` when the blob is there.
     async fn claim(&self, store: &Store, file: &Download, path: &Path) -> Result<Option<File>, HttpError> {
         loop {
-            if store.blob_size(&file.digest).is_some() {
+            if file.is_in(store) {
                 return Ok(None);
             }
             if self.settings.offline {

@@ -459,7 +459,7 @@ const LAYER_RECORD: &str = "layer";
 fn remembered(store: &Store, key: &Digest) -> Option<Written> {
     store
         .record::<Written>(LAYER_RECORD, key)
-        .filter(|written| store.blob_size(&written.digest) == Some(written.size))
+        .filter(|written| store.has_blob(&written.digest, Some(written.size)))
 }
 
 fn fetch(distribution: &Distribution) -> Option<Fetch> {
