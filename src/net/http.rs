@@ -102,6 +102,9 @@ impl HttpError {
             Self::Hash { .. } | Self::Size { .. } => {
                 "nothing of it was kept; if it happens again, the index and the file disagree".into()
             }
+            Self::TooLarge { .. } | Self::WrongRange { .. } => {
+                "something other than the server may have answered: check the URL and the proxy".into()
+            }
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "free some space, or point IMGFORGE_CACHE_DIR at a file system with more of it".into()
             }
