@@ -115,7 +115,8 @@ pub fn indexes(machine: &Machine<'_>) -> Result<Vec<Index>, ConfigError> {
 fn parse(origin: &str, value: &str) -> Result<Url, ConfigError> {
     let value = value.trim();
     let named = value.split_once('=').filter(|(name, _)| !name.contains(':')).map(|(_, url)| url);
-    Url::parse(named.unwrap_or(value)).map_err(|source| {
+    let with_host = |url: Url| if url.has_host() { Ok(url) } else { Err(url::ParseError::EmptyHost) };
+    Url::parse(named.unwrap_or(value)).and_then(with_host).map_err(|source| {
         let value = value.rsplit('@').next().unwrap_or_default().to_owned();
         ConfigError { origin: origin.to_owned(), value, source }
     })

@@ -32,11 +32,16 @@ fn an_index_that_nobody_serves_is_named() {
 }
 
 #[test]
-fn an_index_that_is_not_a_url_is_named() {
+fn an_index_that_is_not_a_url_is_named_without_its_password() {
     let world = World::new();
     world.recipe("packages: [demo]\n");
-    let outcome = run(world.command(&["build", "recipe.yaml"]).env("PIP_INDEX_URL", "nowhere"));
-    world.check_failure(&outcome, 1, &["PIP_INDEX_URL", "`nowhere`", "not a URL", "hint: "]);
+    for (value, shown) in
+        [("nowhere", "`nowhere`"), ("host:8080/simple", "`host:8080/simple`"), ("me:secret@host", "`host`")]
+    {
+        let outcome = run(world.command(&["build", "recipe.yaml"]).env("PIP_INDEX_URL", value));
+        world.check_failure(&outcome, 1, &["PIP_INDEX_URL", shown, "not a URL", "hint: "]);
+        assert!(!outcome.stderr.contains("secret"), "{outcome}");
+    }
 }
 
 #[test]
