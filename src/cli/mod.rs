@@ -157,7 +157,7 @@ fn environment(offline: bool) -> Result<Environment> {
     Ok(Environment {
         store: Store::open(cache_directory()?)?,
         offline,
-        threads: threads(),
+        threads: threads()?,
         source_date_epoch: source_date_epoch()?,
     })
 }
@@ -174,11 +174,13 @@ fn cache_directory() -> Result<PathBuf> {
 }
 
 /// `IMGFORGE_THREADS`, else as many as there are cores.
-fn threads() -> usize {
-    let asked = std::env::var("IMGFORGE_THREADS").ok().and_then(|value| value.parse().ok());
-    asked
-        .filter(|threads| *threads > 0)
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into))
+fn threads() -> Result<usize> {
+    let Some(value) = std::env::var("IMGFORGE_THREADS").ok().filter(|value| !value.is_empty()) else {
+        return Ok(std::thread::available_parallelism().map_or(1, Into::into));
+    };
+    value.parse().ok().filter(|threads| *threads > 0).ok_or_else(|| {
+        hint::advised(&format!("IMGFORGE_THREADS is `{value}`"), "give it a number of threads, or unset it")
+    })
 }
 
 /// <https://reproducible-builds.org/specs/source-date-epoch/>

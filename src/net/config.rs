@@ -114,7 +114,9 @@ pub fn indexes(machine: &Machine<'_>) -> Result<Vec<Index>, ConfigError> {
 fn parse(origin: &str, value: &str) -> Result<Url, ConfigError> {
     let value = value.trim();
     let named = value.split_once('=').filter(|(name, _)| !name.contains(':')).map(|(_, url)| url);
-    let url = Url::parse(named.unwrap_or(value)).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url = Url::parse(named.unwrap_or(value))
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     url.ok_or_else(|| {
         let value = value.rsplit('@').next().unwrap_or_default().to_owned();
         ConfigError { origin: origin.to_owned(), value }

@@ -102,6 +102,9 @@ impl HttpError {
             Self::Hash { .. } | Self::Size { .. } => {
                 "nothing of it was kept; if it happens again, the index and the file disagree".into()
             }
+            Self::TooLarge { .. } | Self::WrongRange { .. } => {
+                "something other than the server may have answered: check the URL and the proxy".into()
+            }
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "free some space, or point IMGFORGE_CACHE_DIR at a file system with more of it".into()
             }
@@ -147,6 +150,13 @@ pub struct Download {
     pub digest: Digest,
     /// In bytes.
     pub size: Option<u64>,
+}
+
+impl Download {
+    /// Whether nothing of it need be downloaded.
+    pub fn is_in(&self, store: &Store) -> bool {
+        store.has_blob(&self.digest, self.size)
+    }
 }
 
 /// Called with the number of bytes that arrived since the last call.
@@ -355,7 +365,7 @@ impl Http {
     /// Locks the partial file, waiting for whoever is downloading it; `None` when the blob is there.
     async fn claim(&self, store: &Store, file: &Download, path: &Path) -> Result<Option<File>, HttpError> {
         loop {
-            if store.blob_size(&file.digest).is_some() {
+            if file.is_in(store) {
                 return Ok(None);
             }
             if self.settings.offline {

@@ -352,7 +352,7 @@ impl Inner {
 
     /// The wheel in the store, when it was downloaded before.
     fn stored_wheel(&self, wheel: &DistFile) -> Result<Option<Local>, IndexError> {
-        match wheel.sha256.filter(|digest| self.store.blob_size(digest).is_some()) {
+        match wheel.sha256.filter(|digest| self.store.has_blob(digest, wheel.size)) {
             Some(digest) => Ok(Some(Local(self.store.open_blob(&digest)?))),
             None => Ok(None),
         }

@@ -160,9 +160,9 @@ impl Base {
         const RECORD: &str = "debian-base";
         let sources: Vec<String> = self.sources.iter().map(|source| format!("{source:?}")).collect();
         let key = key(&(FORMAT, &self.selection, sources, self.published))?;
-        let present = store
-            .record::<Vec<BaseLayer>>(RECORD, &key)
-            .filter(|layers| layers.iter().all(|layer| store.blob_size(&layer.written.digest).is_some()));
+        let is_whole = |layer: &BaseLayer| store.has_blob(&layer.written.digest, Some(layer.written.size));
+        let present =
+            store.record::<Vec<BaseLayer>>(RECORD, &key).filter(|layers| layers.iter().all(is_whole));
         if let Some(layers) = present {
             return Ok(layers);
         }

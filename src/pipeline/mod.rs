@@ -388,6 +388,7 @@ fn write_layers(
     progress: &dyn Progress,
 ) -> Result<Vec<ImageLayer>> {
     let store = &environment.store;
+    let files = recipe_files(planned)?;
     progress.stage("writing layers");
     let mut stack = Stack::default();
     for layer in planned.opened.write(&planned.http, store, progress)? {
@@ -396,7 +397,8 @@ fn write_layers(
     for (layer, written) in planned.layers.iter().zip(write_wheels(planned, environment, progress)?) {
         stack.push(layer.title(), written);
     }
-    if let Some(written) = write_files(planned, store)? {
+    if !files.is_empty() {
+        let written = once(store, &files.key()?, || Ok(files.write(store)?))?;
         stack.push("files of the recipe".into(), written);
     }
     let written = write_system(planned, &stack.facts, store)?;
@@ -467,7 +469,7 @@ const LAYER_RECORD: &str = "layer";
 fn remembered(store: &Store, key: &Digest) -> Option<Written> {
     store
         .record::<Written>(LAYER_RECORD, key)
-        .filter(|written| store.blob_size(&written.digest) == Some(written.size))
+        .filter(|written| store.has_blob(&written.digest, Some(written.size)))
 }
 
 fn fetch(distribution: &Distribution) -> Option<Fetch> {
@@ -491,23 +493,15 @@ fn once(store: &Store, key: &Digest, write: impl FnOnce() -> Result<Written>) ->
     Ok(written)
 }
 
-fn write_files(planned: &Planned, store: &Store) -> Result<Option<Written>> {
+/// The recipe's own files, listed before anything is downloaded, so that a missing one is known at once.
+fn recipe_files(planned: &Planned) -> Result<Files> {
     let inputs = &planned.inputs;
-    let copies: Vec<Copy> = inputs
-        .recipe
-        .files
-        .iter()
-        .map(|file| Copy {
-            from: inputs.directory.join(&file.from.value),
-            to: file.to.relative().to_owned(),
-            mode: file.mode,
-        })
-        .collect();
-    let files = Files::collect(&copies, planned.created)?;
-    match files.is_empty() {
-        true => Ok(None),
-        false => once(store, &files.key()?, || Ok(files.write(store)?)).map(Some),
-    }
+    let copies = inputs.recipe.files.iter().map(|file| Copy {
+        from: inputs.directory.join(&file.from.value),
+        to: file.to.relative().to_owned(),
+        mode: file.mode,
+    });
+    Ok(Files::collect(&copies.collect::<Vec<_>>(), planned.created)?)
 }
 
 /// The top layer: what makes the parts one system, and the loader's cache over all of them.

@@ -26,8 +26,7 @@ pub fn fetch_all(
     store: &Store,
     progress: &dyn Progress,
 ) -> Result<()> {
-    let missing: Vec<&Fetch> =
-        wanted.iter().filter(|fetch| store.blob_size(&fetch.download.digest).is_none()).collect();
+    let missing: Vec<&Fetch> = wanted.iter().filter(|fetch| !fetch.download.is_in(store)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -55,7 +54,7 @@ pub fn staged<T: Send + Sync, R: Send>(
 ) -> Result<Vec<R>> {
     let fetch = |fetches: &[Fetch]| -> Result<()> {
         for Fetch { download } in fetches {
-            if store.blob_size(&download.digest).is_none() {
+            if !download.is_in(store) {
                 let meter = progress.start(Task::Download, &download.name, download.size);
                 http.download(store, download, &|bytes| meter.add(bytes))?;
             }

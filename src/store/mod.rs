@@ -85,6 +85,11 @@ impl Store {
         fs::metadata(self.blob_path(digest)).ok().map(|metadata| metadata.len())
     }
 
+    /// Whether the store has the blob `digest`, whole as far as its size tells: `None` for a size nobody knows.
+    pub fn has_blob(&self, digest: &Digest, size: Option<u64>) -> bool {
+        self.blob_size(digest).is_some_and(|present| size.is_none_or(|size| size == present))
+    }
+
     /// Opens a blob for reading.
     pub fn open_blob(&self, digest: &Digest) -> Result<File, StoreError> {
         let path = self.blob_path(digest);
@@ -106,7 +111,7 @@ impl Store {
     /// Stores bytes that are at hand.
     pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
-        if self.blob_size(&digest).is_none() {
+        if !self.has_blob(&digest, Some(bytes.len() as u64)) {
             let mut blob = self.new_blob()?;
             blob.write_all(bytes).map_err(StoreError::new("write", self.blob_path(&digest)))?;
             blob.finish()?;

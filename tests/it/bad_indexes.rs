@@ -1,7 +1,10 @@
 //! An index that cannot be asked, or has nothing that fits, is named with the reason.
 
+use std::io::Write;
 use std::net::TcpListener;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::json;
 
 use crate::support::server::Resource;
@@ -29,11 +32,16 @@ fn an_index_that_nobody_serves_is_named() {
 }
 
 #[test]
-fn an_index_that_is_not_a_url_is_named() {
+fn an_index_that_is_not_a_url_is_named_without_its_password() {
     let world = World::new();
     world.recipe("packages: [demo]\n");
-    let outcome = run(world.command(&["build", "recipe.yaml"]).env("PIP_INDEX_URL", "nowhere"));
-    world.check_failure(&outcome, 1, &["PIP_INDEX_URL", "`nowhere`", "not a URL", "hint: "]);
+    for (value, shown) in
+        [("nowhere", "`nowhere`"), ("host:8080/simple", "`host:8080/simple`"), ("me:secret@host", "`host`")]
+    {
+        let outcome = run(world.command(&["build", "recipe.yaml"]).env("PIP_INDEX_URL", value));
+        world.check_failure(&outcome, 1, &["PIP_INDEX_URL", shown, "not a URL", "hint: "]);
+        assert!(!outcome.stderr.contains("secret"), "{outcome}");
+    }
 }
 
 #[test]
@@ -57,6 +65,15 @@ fn a_page_that_is_none_is_named() {
     let mut world = World::new();
     world.server.set("/simple/demo/", Resource::json(&json!({"hello": 1})));
     check(&mut world, "demo", &["the page of `demo` is not the JSON", "hint: is the index URL that of"]);
+}
+
+#[test]
+fn a_page_without_end_is_not_kept_in_memory() {
+    let mut world = World::new();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    (0..300).for_each(|_| gzip.write_all(&[b' '; 1 << 20]).unwrap());
+    world.server.set("/simple/demo/", Resource::gzip(gzip.finish().unwrap()));
+    check(&mut world, "demo", &["/simple/demo/` sent more than 268435456 bytes", "hint: "]);
 }
 
 #[test]

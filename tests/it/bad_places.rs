@@ -147,22 +147,21 @@ fn a_store_below_a_file_is_named() {
 }
 
 #[test]
-fn a_damaged_layer_in_the_store_is_written_again() {
+fn files_of_the_store_that_lost_their_end_are_made_again() {
     let world = with_wheel_of(1000);
     let first = world.build().check_success();
-    let blobs = world.store().join("blobs/sha256");
-    for blob in fs::read_dir(&blobs).unwrap() {
-        let path = blob.unwrap().path();
+    let blobs = world.sound_blobs();
+    for name in &blobs {
+        // Not in place: the layout has the same files.
+        let path = world.store().join("blobs/sha256").join(name);
         let bytes = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     }
-    let mut command = world.command(&["build", "recipe.yaml", "-o", "oci:again"]);
-    let outcome = run(&mut command);
-    eprintln!("{outcome}");
-    match outcome.code {
-        0 => assert_eq!(outcome.check_success(), first),
-        _ => outcome.check_failure(1, &["hint: "]),
-    }
+    let again = world.run(&["build", "recipe.yaml", "-o", "oci:again"]);
+    assert_eq!(again.check_success(), first);
+    assert_eq!(world.sound_blobs(), blobs);
+    sound_blobs(&world.path("again"));
 }
 
 #[test]

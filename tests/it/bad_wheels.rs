@@ -1,5 +1,8 @@
 //! A wheel that is broken, or means harm, stops the build and leaves nothing of itself.
 
+use std::process::Stdio;
+use std::time::Duration;
+
 use crate::support::World;
 use crate::support::server::Manner;
 use crate::support::wheel::{Built, Wheel};
@@ -182,6 +185,33 @@ fn an_interrupted_download_is_resumed() {
     let path = format!("/files/{}", wheel.filename);
     world.server.behave(&path, Manner::Cut(300_000));
     world.recipe("packages: [demo]\n");
+    world.build().check_success();
+    let requests = world.server.take_requests();
+    assert!(requests.contains(&format!("GET {path} bytes=300000-")), "{requests:#?}");
+    world.sound_blobs();
+}
+
+#[test]
+fn a_build_that_is_killed_leaves_a_download_to_resume() {
+    let mut world = World::new();
+    let wheel = world.publish(demo());
+    let path = format!("/files/{}", wheel.filename);
+    world.server.behave(&path, Manner::StallOnce(300_000));
+    world.recipe("packages: [demo]\n");
+    let mut build = world.command(&["build", "recipe.yaml", "-o", "oci:image"]);
+    let mut build = build.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let digest = imgforge::oci::Digest::of(&wheel.bytes);
+    let partial = world.store().join("tmp").join(format!("partial-{}", digest.hex()));
+    while std::fs::metadata(&partial).map_or(0, |partial| partial.len()) < 300_000 {
+        assert!(build.try_wait().unwrap().is_none(), "the build ended by itself");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    build.kill().unwrap();
+    build.wait().unwrap();
+    assert!(!world.sound_blobs().contains(&digest.hex()));
+    assert!(!world.path("image").exists());
+
+    world.server.take_requests();
     world.build().check_success();
     let requests = world.server.take_requests();
     assert!(requests.contains(&format!("GET {path} bytes=300000-")), "{requests:#?}");

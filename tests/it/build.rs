@@ -1,6 +1,7 @@
 //! A build does what its recipe says, the same every time.
 
 use std::fs;
+use std::process::Stdio;
 
 use serde_json::json;
 
@@ -110,6 +111,23 @@ fn threads_and_an_empty_store_do_not_change_the_digest() {
         command.env("IMGFORGE_THREADS", threads).env("IMGFORGE_CACHE_DIR", world.path(threads));
         assert_eq!(run(&mut command).check_success(), first, "{threads} threads");
     }
+}
+
+#[test]
+fn two_builds_at_once_share_a_store() {
+    let world = two_wheels();
+    let start = |image: &str| {
+        let mut command = world.command(&["build", "recipe.yaml", "-o", image]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let builds = ["oci:a", "oci:b", "oci:c"].map(start);
+    let digests = builds.map(|build| {
+        let output = build.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    });
+    assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
+    world.sound_blobs();
 }
 
 #[test]

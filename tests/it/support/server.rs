@@ -50,6 +50,11 @@ impl Resource {
         Self { media_type: "text/html", ..Self::file(text) }
     }
 
+    /// What a client inflates before it reads it.
+    pub fn gzip(bytes: Vec<u8>) -> Self {
+        Self { media_type: "text/html\r\nContent-Encoding: gzip", ..Self::file(bytes) }
+    }
+
     pub fn status(status: u16) -> Self {
         Self { manner: Manner::Status(status), ..Self::file(Vec::new()) }
     }
