@@ -67,7 +67,7 @@ fn components(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
     };
     writeln!(out, "CUDA {toolkit} at /{}\n", toolkit.root())?;
     let rows = planned.resolution.distributions.iter().filter_map(|distribution| match &distribution.role {
-        Role::Component { component, demands } => Some(vec![
+        Role::Component { component, demands, .. } => Some(vec![
             component.to_string(),
             distribution.version.to_string(),
             format!("wheel {}", distribution.name),
@@ -96,7 +96,7 @@ fn comparison(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
         .distributions
         .iter()
         .filter(|distribution| matches!(distribution.role, Role::Component { .. }))
-        .filter_map(|distribution| planned.sizes.get(&distribution.name))
+        .filter_map(|distribution| planned.sizes.get(&distribution.wheel.filename.to_string()))
         .sum();
     let sum: u64 = private.values().sum();
     let parts: Vec<String> = private.iter().map(|(name, size)| format!("{name} {}", bytes(*size))).collect();
@@ -110,7 +110,7 @@ fn comparison(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
 }
 
 fn size(planned: &Planned, distribution: &Distribution) -> String {
-    planned.sizes.get(&distribution.name).map(|size| bytes(*size)).unwrap_or_default()
+    planned.sizes.get(&distribution.wheel.filename.to_string()).map(|size| bytes(*size)).unwrap_or_default()
 }
 
 /// The plan as JSON.
@@ -142,7 +142,7 @@ pub(super) fn plan_json(out: &mut impl Write, planned: &Planned) -> io::Result<(
 fn distribution(planned: &Planned, distribution: &Distribution) -> Value {
     let (role, component, demands) = match &distribution.role {
         Role::Package { .. } => ("package", None, None),
-        Role::Component { component, demands } => ("component", Some(component), Some(demands)),
+        Role::Component { component, demands, .. } => ("component", Some(component), Some(demands)),
         Role::Metapackage { demands } => ("metapackage", None, Some(demands)),
     };
     json!({
@@ -150,7 +150,7 @@ fn distribution(planned: &Planned, distribution: &Distribution) -> Value {
         "version": distribution.version,
         "wheel": distribution.wheel.filename.to_string(),
         "sha256": distribution.wheel.sha256.map(|digest| digest.hex()),
-        "unpacked_bytes": planned.sizes.get(&distribution.name),
+        "unpacked_bytes": planned.sizes.get(&distribution.wheel.filename.to_string()),
         "requested": distribution.requested,
         "relaxed": distribution.relaxed,
         "role": role,

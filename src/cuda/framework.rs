@@ -18,3 +18,9 @@ pub fn cuda_extras(distribution: &str) -> &'static [CudaExtra] {
         _ => &[],
     }
 }
+
+/// Whether a CUDA extra asks for this distribution although frameworks run without it, and it has no wheels of its own:
+/// `tensorflow[and-cuda]` up to 2.16 asks for TensorRT, whose project is a source archive that downloads another.
+pub fn is_dispensable(distribution: &str) -> bool {
+    matches!(distribution, "tensorrt" | "tensorrt-bindings" | "tensorrt-libs")
+}

@@ -7,5 +7,5 @@ mod framework;
 mod layout;
 
 pub use component::{Component, ComponentWheel};
-pub use framework::{CudaExtra, cuda_extras};
+pub use framework::{CudaExtra, cuda_extras, is_dispensable};
 pub use layout::{Machine, Toolkit};

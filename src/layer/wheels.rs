@@ -6,8 +6,10 @@ use super::wheel::{WheelError, WheelFile};
 use super::writer::{LayerWriter, WriteError, Written};
 use crate::cuda::Toolkit;
 use crate::oci::{Entry, EntryKind};
-use crate::plan::{WheelInstall, WheelLayer};
-use crate::pypa::install::{self, Choices, Content, InstallError, InstalledFile, Place, WheelContents};
+use crate::plan::{self, WheelInstall, WheelLayer};
+use crate::pypa::install::{
+    self, Bookkeeping, Choices, Content, InstallError, InstalledFile, Place, WheelContents,
+};
 use crate::pypa::metadata::{self, MetadataError, rewrite_requirements};
 use crate::pypa::scheme::InstallScheme;
 use crate::store::{Store, StoreError};
@@ -104,13 +106,17 @@ fn installed_files(
     install: &WheelInstall,
     contents: &WheelContents,
 ) -> Result<Vec<InstalledFile>, InstallError> {
-    let relocate = |path: &str| match &install.toolkit {
-        Some(toolkit) => component_place(toolkit, &install.distribution, path),
-        None => Place::SitePackages,
+    let relocate = |path: &str| match &install.place {
+        plan::Place::Toolkit(toolkit) => component_place(toolkit, &install.distribution, path),
+        plan::Place::ToolkitLibraries(toolkit) => library_place(toolkit, &install.distribution, path),
+        plan::Place::SitePackages => Place::SitePackages,
     };
     let choices = Choices {
         scheme: &layer.scheme,
-        requested: install.requested,
+        bookkeeping: match install.place {
+            plan::Place::ToolkitLibraries(_) => Bookkeeping::Nothing,
+            _ => Bookkeeping::DistInfo { requested: install.requested },
+        },
         metadata: (!install.relaxed.is_empty()).then(|| {
             rewrite_requirements(&contents.metadata, |requirement| {
                 install.relaxed.get(&requirement.to_string()).cloned()
@@ -133,6 +139,15 @@ fn component_place(toolkit: &Toolkit, distribution: &str, wheel_path: &str) -> P
             Place::Linked { link: format!("{directory}{stem}.so"), path }
         }
         _ => Place::At(path),
+    }
+}
+
+/// Where a component's library goes beside those of another SONAME; headers and links are the other's.
+fn library_place(toolkit: &Toolkit, distribution: &str, wheel_path: &str) -> Place {
+    match component_place(toolkit, distribution, wheel_path) {
+        Place::Linked { path, .. } => Place::At(path),
+        Place::At(path) if path.contains(".so.") => Place::At(path),
+        _ => Place::Dropped,
     }
 }
 

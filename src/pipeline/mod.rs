@@ -71,8 +71,8 @@ pub struct Planned {
     pub base: BaseInventory,
     pub resolution: Resolution,
     pub layers: Vec<WheelLayer>,
-    /// The unpacked size of each distribution in bytes.
-    pub sizes: BTreeMap<PackageName, u64>,
+    /// The unpacked size of each wheel in bytes, by file name.
+    pub sizes: BTreeMap<String, u64>,
     /// What each framework would have brought as its own CUDA, in bytes unpacked.
     pub private: PrivateCuda,
     /// When the newest of the inputs was made, in Unix seconds.
@@ -307,7 +307,7 @@ impl Outlines {
             let wheel = &distribution.wheel;
             let digest = wheel.sha256.ok_or_else(|| NoHash { wheel: wheel.filename.to_string() })?;
             let size = catalog.outline(wheel)?.entries.iter().map(|entry| entry.size).sum();
-            wheels.insert(distribution.name.clone(), (digest, size));
+            wheels.insert(wheel.filename.to_string(), (digest, size));
         }
         let private = private_cuda(resolution, &wheels, catalog)?;
         Ok(Self { wheels, private })
@@ -321,7 +321,9 @@ fn private_cuda(resolution: &Resolution, wheels: &Wheels, catalog: &dyn Catalog)
         let Role::Package { private } = &distribution.role else { continue };
         let mut sum = 0;
         for component in private {
-            let served = wheels.get(&component.distribution).map(|(_, size)| *size);
+            let served = served(resolution, &component.distribution)
+                .and_then(|served| wheels.get(&served.wheel.filename.to_string()))
+                .map(|(_, size)| *size);
             let own = match &component.pinned {
                 Some(version) => pinned_size(resolution, &component.distribution, version, catalog)?,
                 None => None,
@@ -335,6 +337,11 @@ fn private_cuda(resolution: &Resolution, wheels: &Wheels, catalog: &dyn Catalog)
     Ok(PrivateCuda { by_framework })
 }
 
+/// The distribution of this name; of several SONAMEs side by side, the newest.
+fn served<'a>(resolution: &'a Resolution, name: &PackageName) -> Option<&'a Distribution> {
+    resolution.distributions.iter().rfind(|distribution| distribution.name == *name)
+}
+
 /// The unpacked size of the wheel with the platform of the one that is served, at another version.
 fn pinned_size(
     resolution: &Resolution,
@@ -342,7 +349,7 @@ fn pinned_size(
     version: &Version,
     catalog: &dyn Catalog,
 ) -> Result<Option<u64>> {
-    let Some(served) = resolution.distributions.iter().find(|distribution| distribution.name == *name) else {
+    let Some(served) = served(resolution, name) else {
         return Ok(None);
     };
     if served.version == *version {
@@ -432,11 +439,11 @@ fn write_wheels(
     progress: &dyn Progress,
 ) -> Result<Vec<Written>> {
     let store = &environment.store;
-    let by_name: BTreeMap<&str, &Distribution> = planned
+    let by_file: BTreeMap<String, &Distribution> = planned
         .resolution
         .distributions
         .iter()
-        .map(|distribution| (distribution.name.as_ref(), distribution))
+        .map(|distribution| (distribution.wheel.filename.to_string(), distribution))
         .collect();
     let mut jobs = Vec::new();
     for layer in &planned.layers {
@@ -444,11 +451,7 @@ fn write_wheels(
         let present = remembered(store, &key);
         let fetches = match present {
             Some(_) => Vec::new(),
-            None => layer
-                .wheels
-                .iter()
-                .filter_map(|wheel| fetch(by_name.get(wheel.distribution.as_str())?))
-                .collect(),
+            None => layer.wheels.iter().filter_map(|wheel| fetch(by_file.get(&wheel.filename)?)).collect(),
         };
         jobs.push(Job { fetches, work: (layer, key, present) });
     }

@@ -5,12 +5,11 @@ mod system;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use uv_normalize::PackageName;
 
 use crate::cuda::Toolkit;
 use crate::oci::Digest;
 use crate::pypa::scheme::InstallScheme;
-use crate::resolve::{Distribution, Resolution, Role};
+use crate::resolve::{ComponentPlace, Distribution, Resolution, Role};
 
 pub use system::{SystemChoices, system_files};
 
@@ -42,8 +41,18 @@ pub struct WheelInstall {
     pub requested: bool,
     /// Requirements of the metadata to rewrite, and what takes their place.
     pub relaxed: BTreeMap<String, String>,
-    /// The toolkit whose tree takes the files of a component's wheel.
-    pub toolkit: Option<Toolkit>,
+    pub place: Place,
+}
+
+/// Where a wheel's files go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    /// Where its install scheme says.
+    SitePackages,
+    /// A component's: into the toolkit's tree.
+    Toolkit(Toolkit),
+    /// A component's libraries, and nothing else of it, into the toolkit's tree.
+    ToolkitLibraries(Toolkit),
 }
 
 impl WheelLayer {
@@ -60,8 +69,8 @@ impl WheelLayer {
     }
 }
 
-/// What the wheels of a resolution are, once they were looked at: digest and unpacked size in bytes.
-pub type Wheels = BTreeMap<PackageName, (Digest, u64)>;
+/// What the wheels of a resolution are, once they were looked at, by file name: digest and unpacked size in bytes.
+pub type Wheels = BTreeMap<String, (Digest, u64)>;
 
 /// The layers of a resolution's wheels, at most `budget`: components first, then large wheels, then groups of small ones.
 ///
@@ -75,7 +84,7 @@ pub fn wheel_layers(
     let mut alone: Vec<(Rank, WheelInstall)> = Vec::new();
     let mut small = Vec::new();
     for distribution in &resolution.distributions {
-        let Some((digest, size)) = wheels.get(&distribution.name) else { continue };
+        let Some((digest, size)) = wheels.get(&distribution.wheel.filename.to_string()) else { continue };
         let install = wheel_install(resolution, distribution, *digest);
         let is_component = matches!(distribution.role, Role::Component { .. });
         match is_component || *size >= LARGE {
@@ -87,7 +96,7 @@ pub fn wheel_layers(
     alone.sort_by_key(|(rank, _)| std::cmp::Reverse(rank.size));
     let room = limits.budget.saturating_sub(groups);
     small.extend(alone.drain(room.min(alone.len())..).map(|(rank, install)| (rank.size, install)));
-    alone.sort_by(|(a, x), (b, y)| (a.is_package, &x.distribution).cmp(&(b.is_package, &y.distribution)));
+    alone.sort_by(|(a, x), (b, y)| (a.is_package, &x.filename).cmp(&(b.is_package, &y.filename)));
     let layer = |wheels: Vec<WheelInstall>| WheelLayer { scheme: scheme.clone(), wheels };
     let alone = alone.into_iter().map(|(_, install)| layer(vec![install]));
     let spare = limits.budget.saturating_sub(alone.len() + groups);
@@ -109,7 +118,15 @@ struct Rank {
 }
 
 fn wheel_install(resolution: &Resolution, distribution: &Distribution, wheel: Digest) -> WheelInstall {
-    let is_component = matches!(distribution.role, Role::Component { .. });
+    let place = match (&distribution.role, &resolution.toolkit) {
+        (Role::Component { place: ComponentPlace::Whole, .. }, Some(toolkit)) => {
+            Place::Toolkit(toolkit.clone())
+        }
+        (Role::Component { place: ComponentPlace::LibrariesBeside, .. }, Some(toolkit)) => {
+            Place::ToolkitLibraries(toolkit.clone())
+        }
+        _ => Place::SitePackages,
+    };
     WheelInstall {
         distribution: distribution.name.to_string(),
         version: distribution.version.to_string(),
@@ -118,7 +135,7 @@ fn wheel_install(resolution: &Resolution, distribution: &Distribution, wheel: Di
         metadata: distribution.metadata.digest(),
         requested: distribution.requested,
         relaxed: distribution.relaxed.clone(),
-        toolkit: resolution.toolkit.clone().filter(|_| is_component),
+        place,
     }
 }
 
@@ -129,7 +146,7 @@ fn grouped(
     mut spare: usize,
     max_size: u64,
 ) -> Vec<Vec<WheelInstall>> {
-    small.sort_by(|(_, a), (_, b)| a.distribution.cmp(&b.distribution));
+    small.sort_by(|(_, a), (_, b)| a.filename.cmp(&b.filename));
     let mut by_group: BTreeMap<usize, Vec<(u64, WheelInstall)>> = BTreeMap::new();
     for (size, install) in small {
         let hash = Digest::of(&install.distribution);

@@ -43,12 +43,20 @@ pub struct Member {
 /// What the plan decided about one wheel's installation.
 pub struct Choices<'a> {
     pub scheme: &'a InstallScheme,
-    /// The recipe names it, so that `REQUESTED` is written.
-    pub requested: bool,
+    pub bookkeeping: Bookkeeping,
     /// The `METADATA` to write where it differs from the wheel's.
     pub metadata: Option<String>,
     /// Where a member outside `.dist-info` and `.data` goes.
     pub relocate: &'a dyn Fn(&str) -> Place,
+}
+
+/// What an installer writes of an installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bookkeeping {
+    /// The `.dist-info` directory, with `REQUESTED` where the user named the distribution.
+    DistInfo { requested: bool },
+    /// Nothing: the files are not a distribution's.
+    Nothing,
 }
 
 /// Where a member of the wheel's root goes.
@@ -114,11 +122,14 @@ pub fn install(wheel: &WheelContents, choices: &Choices<'_>) -> Result<Vec<Insta
         installation.add_bytes(format!("{}/{}", scheme.scripts, script.name), 0o755, content);
     }
     let dist_info = format!("{site_packages}/{}", wheel.dist_info);
-    installation.add_bytes(format!("{dist_info}/INSTALLER"), 0o644, INSTALLER.to_vec());
-    if choices.requested {
-        installation.add_bytes(format!("{dist_info}/REQUESTED"), 0o644, Vec::new());
+    if let Bookkeeping::DistInfo { requested } = choices.bookkeeping {
+        installation.add_bytes(format!("{dist_info}/INSTALLER"), 0o644, INSTALLER.to_vec());
+        if requested {
+            installation.add_bytes(format!("{dist_info}/REQUESTED"), 0o644, Vec::new());
+        }
+        installation.add_record(format!("{dist_info}/RECORD"));
     }
-    installation.finish(&format!("{dist_info}/RECORD"))
+    installation.finish()
 }
 
 /// The `.dist-info` directory among a wheel's paths; `None` when there is not exactly one.
@@ -149,6 +160,9 @@ fn place_member(
         row.map(|row| (*row).clone()).ok_or_else(|| InstallError::Unlisted { path: member.path.clone() })
     };
     let (top, rest) = member.path.split_once('/').unwrap_or(("", &member.path));
+    if top == wheel.dist_info && choices.bookkeeping == Bookkeeping::Nothing {
+        return Ok(());
+    }
     if top == wheel.dist_info {
         let path = format!("{}/{}", installation.site_packages, member.path);
         match (rest, &choices.metadata) {
@@ -224,10 +238,13 @@ impl Installation<'_> {
         self.files.push(InstalledFile { path, mode: 0o777, content: Content::Link(target) });
     }
 
-    fn finish(mut self, record: &str) -> Result<Vec<InstalledFile>, InstallError> {
-        self.rows.push(Row::bare(relative(self.site_packages, record)));
-        let content = Content::Bytes(record::write(self.rows).into_bytes());
-        self.files.push(InstalledFile { path: record.to_owned(), mode: 0o644, content });
+    fn add_record(&mut self, path: String) {
+        self.rows.push(Row::bare(relative(self.site_packages, &path)));
+        let content = Content::Bytes(record::write(std::mem::take(&mut self.rows)).into_bytes());
+        self.files.push(InstalledFile { path, mode: 0o644, content });
+    }
+
+    fn finish(mut self) -> Result<Vec<InstalledFile>, InstallError> {
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         match self.files.windows(2).find(|pair| pair[0].path == pair[1].path) {
             Some(pair) => Err(InstallError::Twice { path: pair[0].path.clone() }),
@@ -283,7 +300,7 @@ mod tests {
     }
 
     fn choices<'a>(scheme: &'a InstallScheme, relocate: &'a dyn Fn(&str) -> Place) -> Choices<'a> {
-        Choices { scheme, requested: true, metadata: None, relocate }
+        Choices { scheme, bookkeeping: Bookkeeping::DistInfo { requested: true }, metadata: None, relocate }
     }
 
     fn check(

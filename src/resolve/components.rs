@@ -112,7 +112,7 @@ fn choose_round(
     offer.catalog.prefetch(by_name.keys().map(any).collect(), &(Arc::new(PagesOnly) as Arc<dyn Scout>));
     let mut selected = Vec::new();
     for (name, demands) in by_name {
-        selected.push(select(name, &demands, offer)?);
+        selected.extend(select(name, &demands, offer)?);
     }
     offer.catalog.prefetch_metadata(selected.iter().map(|selected| selected.wheel.clone()).collect());
     selected.into_iter().map(|selected| selected.with_metadata(offer)).collect()
@@ -156,31 +156,78 @@ impl Selected {
     }
 }
 
+/// The version that serves all demands, or else one for each SONAME that is demanded.
 fn select(
     distribution: PackageName,
     demanded: &[&Demanded],
     offer: &Offer<'_>,
-) -> Result<Selected, ComponentError> {
+) -> Result<Vec<Selected>, ComponentError> {
     let mut demands: Vec<Demand> =
         demanded.iter().map(|(by, requirement)| Demand::new(by.clone(), requirement)).collect();
     demands.sort_by(|a, b| a.by.cmp(&b.by));
     demands.dedup();
     let offered = offered(&distribution, &demands, offer)?;
-    let mut serving =
-        offered.iter().filter(|(version, _)| demands.iter().all(|d| d.serves.contains(version)));
-    let chosen = match demands.iter().any(Demand::has_floor) {
-        true => serving.next(),
-        false => serving.next_back(),
-    };
-    let Some((version, wheel)) = chosen else {
+    let unsatisfiable = |demands: &[Demand]| {
         let shown = |list: Vec<String>| list.join(", ");
-        return Err(ComponentError::Unsatisfiable {
+        ComponentError::Unsatisfiable {
+            distribution: distribution.clone(),
             demands: shown(demands.iter().map(Demand::to_string).collect()),
             offered: shown(offered.keys().map(Version::to_string).collect()),
-            distribution,
-        });
+        }
     };
-    Ok(Selected { version: version.clone(), wheel: wheel.clone(), distribution, demands })
+    let groups = match serving(&demands, &offered) {
+        Some(_) => vec![demands],
+        None => by_soname(&demands, &offered).ok_or_else(|| unsatisfiable(&demands))?,
+    };
+    let select = |demands: Vec<Demand>| {
+        let (version, wheel) = serving(&demands, &offered).ok_or_else(|| unsatisfiable(&demands))?;
+        Ok(Selected {
+            version: version.clone(),
+            wheel: wheel.clone(),
+            distribution: distribution.clone(),
+            demands,
+        })
+    };
+    groups.into_iter().map(select).collect()
+}
+
+/// The lowest version that meets all demands; the newest, when none of them has a floor.
+fn serving<'a>(
+    demands: &[Demand],
+    offered: &'a BTreeMap<Version, DistFile>,
+) -> Option<(&'a Version, &'a DistFile)> {
+    let mut serving =
+        offered.iter().filter(|(version, _)| demands.iter().all(|d| d.serves.contains(version)));
+    match demands.iter().any(Demand::has_floor) {
+        true => serving.next(),
+        false => serving.next_back(),
+    }
+}
+
+/// The demands by the SONAME that serves them: one that several could serve goes to the newest that others need anyway.
+fn by_soname(demands: &[Demand], offered: &BTreeMap<Version, DistFile>) -> Option<Vec<Vec<Demand>>> {
+    let sonames = |demand: &Demand| -> BTreeSet<u64> {
+        offered.keys().filter(|version| demand.serves.contains(version)).filter_map(soname).collect()
+    };
+    let mut groups: BTreeMap<u64, Vec<Demand>> = BTreeMap::new();
+    for demand in demands {
+        if let [only] = sonames(demand).into_iter().collect::<Vec<_>>()[..] {
+            groups.entry(only).or_default().push(demand.clone());
+        }
+    }
+    for demand in demands {
+        let possible = sonames(demand);
+        if possible.len() != 1 {
+            let newest = possible.into_iter().rev().find(|soname| groups.contains_key(soname))?;
+            groups.entry(newest).or_default().push(demand.clone());
+        }
+    }
+    Some(groups.into_values().collect())
+}
+
+/// NVIDIA raises the first number of a component's version with its SONAME.
+fn soname(version: &Version) -> Option<u64> {
+    version.release().first().copied()
 }
 
 /// The versions that have a fitting wheel, each with its best one.

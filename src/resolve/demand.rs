@@ -14,6 +14,8 @@ use crate::pypa::metadata::Requirement;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Demander {
+    /// The recipe itself, or a requirements file.
+    User,
     /// A distribution, by its metadata.
     Distribution { name: PackageName, version: Version },
     /// The toolkit: what it contains is not older than itself.
@@ -25,6 +27,7 @@ pub enum Demander {
 impl fmt::Display for Demander {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::User => f.write_str("the recipe"),
             Self::Distribution { name, version } => write!(f, "{name} {version}"),
             Self::Toolkit { major, minor } => write!(f, "CUDA {major}.{minor}"),
             Self::Layout => f.write_str("the layout"),
@@ -86,16 +89,23 @@ impl fmt::Display for Demand {
     }
 }
 
-/// What takes the place of a pin on a component in installed metadata: the same requirement, its pins relaxed. `None`
-/// for a requirement that has none, or is on something else.
-pub fn relaxed(requirement: &Requirement) -> Option<String> {
+/// What takes the place of a requirement on a component in installed metadata, where `visible` is the version that
+/// pip sees: its pins relaxed, and its ceilings too where its own SONAME is served beside the one that pip sees. `None`
+/// for a requirement that is true as it is, or is on something else.
+pub fn relaxed(requirement: &Requirement, visible: Option<&Version>) -> Option<String> {
     ComponentWheel::of(requirement.name.as_ref())?;
     let asked = specifiers(requirement);
-    if !asked.iter().any(is_pin) {
+    let within = within_soname(&asked);
+    let is_beside = visible.is_some_and(|version| !within.contains(version));
+    if !is_beside && !asked.iter().any(is_pin) {
         return None;
     }
+    let is_ceiling = |specifier: &VersionSpecifier| {
+        matches!(specifier.operator(), Operator::LessThan | Operator::LessThanEqual | Operator::TildeEqual)
+    };
+    let kept = within.iter().filter(|specifier| !(is_beside && is_ceiling(specifier))).cloned().collect();
     let mut relaxed = requirement.clone();
-    relaxed.version_or_url = Some(VersionOrUrl::VersionSpecifier(within_soname(&asked)));
+    relaxed.version_or_url = Some(VersionOrUrl::VersionSpecifier(kept));
     Some(relaxed.to_string())
 }
 
@@ -134,7 +144,19 @@ mod tests {
 
     fn check(requirement: &str, expected: Option<&str>) {
         let requirement: Requirement = requirement.parse().unwrap();
-        assert_eq!(relaxed(&requirement).as_deref(), expected);
+        assert_eq!(relaxed(&requirement, None).as_deref(), expected);
+    }
+
+    #[test]
+    fn a_ceiling_goes_where_pip_sees_the_other_soname() {
+        let visible = "9.1.0.70".parse().ok();
+        let relaxed = |text: &str| relaxed(&text.parse().unwrap(), visible.as_ref());
+        assert_eq!(relaxed("nvidia-cudnn-cu12==8.9.7.29").as_deref(), Some("nvidia-cudnn-cu12>=8.9.7.29"));
+        assert_eq!(
+            relaxed("nvidia-cudnn-cu12>=8.9.2.26,<9.0").as_deref(),
+            Some("nvidia-cudnn-cu12>=8.9.2.26")
+        );
+        assert_eq!(relaxed("nvidia-cudnn-cu12>=9.0,<10"), None);
     }
 
     #[test]

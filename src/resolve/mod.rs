@@ -6,6 +6,8 @@
 pub mod components;
 pub mod demand;
 pub mod solve;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use std::sync::Arc;
 use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::Version;
 
-use crate::cuda::{Component, ComponentWheel, Toolkit, cuda_extras};
+use crate::cuda::{Component, ComponentWheel, Toolkit, cuda_extras, is_dispensable};
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::simple::DistFile;
 use crate::pypa::target::{Machine, Target};
@@ -74,9 +76,18 @@ pub enum Role {
     /// It is installed into site-packages; `private` are the components that it asks for by itself.
     Package { private: Vec<PrivateComponent> },
     /// It carries a component, which is laid out in the toolkit's tree.
-    Component { component: Component, demands: Vec<Demand> },
+    Component { component: Component, demands: Vec<Demand>, place: ComponentPlace },
     /// It carries pins on components and nothing else.
     Metapackage { demands: Vec<Demand> },
+}
+
+/// How much of a component's wheel is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ComponentPlace {
+    /// All of it, and pip sees it.
+    Whole,
+    /// Its libraries alone, beside another SONAME of the component, which is the one that pip sees.
+    LibrariesBeside,
 }
 
 /// A component wheel that a framework would have brought for itself.
@@ -122,7 +133,9 @@ pub fn resolve(request: &Request<'_>, catalog: &dyn Catalog) -> Result<Resolutio
         false => solve::solve(&question(request, &roots), catalog)?,
     };
     let offer = Offer { target: request.target, exclude_newer: request.exclude_newer, catalog };
-    let components = components::choose(&demanded(&solution), &offer)?;
+    let mut demanded = demanded(&solution);
+    demanded.extend(demanded_by_user(request));
+    let components = components::choose(&demanded, &offer)?;
     Ok(assemble(request, solution, components))
 }
 
@@ -133,7 +146,14 @@ fn question<'a>(request: &'a Request<'a>, roots: &[Root]) -> Question<'a> {
         constraints: request.constraints.clone(),
         exclude_newer: request.exclude_newer,
         set_aside: match request.components {
-            Components::Shared => Arc::new(|name| ComponentWheel::of(name.as_ref()).is_some()),
+            Components::Shared => {
+                let named: BTreeSet<PackageName> =
+                    roots.iter().map(|root| root.requirement.name.clone()).collect();
+                Arc::new(move |name| {
+                    let is_component = ComponentWheel::of(name.as_ref()).is_some();
+                    is_component || (is_dispensable(name.as_ref()) && !named.contains(name))
+                })
+            }
             Components::Pip => Arc::new(|_| false),
         },
     }
@@ -223,20 +243,42 @@ fn demanded(solution: &Solution) -> Vec<Demanded> {
         .values()
         .flat_map(|chosen| {
             let by = Demander::Distribution { name: chosen.name.clone(), version: chosen.version.clone() };
-            chosen.set_aside.iter().map(move |requirement| (by.clone(), requirement.clone()))
+            let components = chosen
+                .set_aside
+                .iter()
+                .filter(|requirement| ComponentWheel::of(requirement.name.as_ref()).is_some());
+            components.map(move |requirement| (by.clone(), requirement.clone()))
         })
         .collect()
 }
 
+/// What the recipe itself requires of components, which the solver set aside as all others'.
+fn demanded_by_user(request: &Request<'_>) -> Vec<Demanded> {
+    let requirements = request.roots.iter().map(|root| &root.requirement);
+    let active =
+        requirements.filter(|requirement| requirement.evaluate_markers(request.target.markers(), &[]));
+    let components = active.filter(|requirement| ComponentWheel::of(requirement.name.as_ref()).is_some());
+    match request.components {
+        Components::Shared => components.map(|requirement| (Demander::User, requirement.clone())).collect(),
+        Components::Pip => Vec::new(),
+    }
+}
+
 fn assemble(request: &Request<'_>, solution: Solution, components: components::Components) -> Resolution {
     let requested: BTreeSet<&PackageName> = request.roots.iter().map(|root| &root.requirement.name).collect();
-    let packages = solution.distributions.into_values().map(package);
-    let components_and_metapackages = components.choices.into_iter().map(component);
+    let mut visible: BTreeMap<PackageName, Version> = BTreeMap::new();
+    for choice in &components.choices {
+        let newest = visible.entry(choice.distribution.clone()).or_insert_with(|| choice.version.clone());
+        *newest = choice.version.clone().max(newest.clone());
+    }
+    let packages = solution.distributions.into_values().map(|chosen| package(chosen, &visible));
+    let components_and_metapackages =
+        components.choices.into_iter().map(|choice| component(choice, &visible));
     let mut distributions: Vec<Distribution> = packages.chain(components_and_metapackages).collect();
     for distribution in &mut distributions {
         distribution.requested = requested.contains(&distribution.name);
     }
-    distributions.sort_by(|a, b| a.name.cmp(&b.name));
+    distributions.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
     let machine = match request.target.machine() {
         Machine::X86_64 => crate::cuda::Machine::X86_64,
         Machine::Aarch64 => crate::cuda::Machine::Aarch64,
@@ -244,17 +286,18 @@ fn assemble(request: &Request<'_>, solution: Solution, components: components::C
     Resolution { distributions, toolkit: components.toolkit.map(|version| Toolkit { version, machine }) }
 }
 
-fn package(chosen: Chosen) -> Distribution {
+fn package(chosen: Chosen, visible: &BTreeMap<PackageName, Version>) -> Distribution {
     let private = chosen
         .set_aside
         .iter()
+        .filter(|requirement| ComponentWheel::of(requirement.name.as_ref()).is_some())
         .map(|requirement| PrivateComponent {
             distribution: requirement.name.clone(),
             pinned: pinned(requirement),
         })
         .collect();
     Distribution {
-        relaxed: relaxed(&chosen.metadata),
+        relaxed: relaxed(&chosen.metadata, visible),
         metadata: chosen.metadata,
         name: chosen.name,
         version: chosen.version,
@@ -264,17 +307,21 @@ fn package(chosen: Chosen) -> Distribution {
     }
 }
 
-fn component(choice: ComponentChoice) -> Distribution {
+fn component(choice: ComponentChoice, visible: &BTreeMap<PackageName, Version>) -> Distribution {
     let demands = choice.demands;
+    let place = match visible.get(&choice.distribution) == Some(&choice.version) {
+        true => ComponentPlace::Whole,
+        false => ComponentPlace::LibrariesBeside,
+    };
     Distribution {
-        relaxed: relaxed(&choice.metadata),
+        relaxed: relaxed(&choice.metadata, visible),
         metadata: choice.metadata,
         name: choice.distribution,
         version: choice.version,
         wheel: choice.wheel,
         requested: false,
         role: match choice.component {
-            Some(component) => Role::Component { component, demands },
+            Some(component) => Role::Component { component, demands, place },
             None => Role::Metapackage { demands },
         },
     }
@@ -286,10 +333,13 @@ fn pinned(requirement: &Requirement) -> Option<Version> {
     demand.pins(&version).then_some(version)
 }
 
-fn relaxed(metadata: &Arc<CoreMetadata>) -> BTreeMap<String, String> {
+fn relaxed(metadata: &CoreMetadata, visible: &BTreeMap<PackageName, Version>) -> BTreeMap<String, String> {
     metadata
         .requires_dist
         .iter()
-        .filter_map(|requirement| Some((requirement.to_string(), demand::relaxed(requirement)?)))
+        .filter_map(|requirement| {
+            let relaxed = demand::relaxed(requirement, visible.get(&requirement.name))?;
+            Some((requirement.to_string(), relaxed))
+        })
         .collect()
 }

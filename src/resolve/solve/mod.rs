@@ -16,7 +16,7 @@ mod order;
 mod rules;
 mod search;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;

@@ -14,13 +14,13 @@ use crate::pypa::simple::CoreMetadataFile;
 use crate::pypa::target::Machine;
 
 /// Files by name, each `WHEEL [FLAG…] : REQUIREMENT, …`, where a flag is `yanked`, `py>=3.12` or `@SECONDS`.
-struct Shelf {
+pub(in crate::resolve) struct Shelf {
     projects: BTreeMap<PackageName, Arc<Project>>,
     metadata: BTreeMap<String, Arc<CoreMetadata>>,
 }
 
 impl Shelf {
-    fn new(lines: &str) -> Self {
+    pub(in crate::resolve) fn new(lines: &str) -> Self {
         let mut shelf = Self { projects: BTreeMap::new(), metadata: BTreeMap::new() };
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
             shelf.add(line);
@@ -61,7 +61,9 @@ impl Shelf {
             .filter(|text| !text.is_empty())
             .map(|text| format!("Requires-Dist: {text}\n"))
             .collect();
-        let text = format!("Name: {}\nVersion: {}\n{requires}", filename.name, filename.version);
+        let extras = requires.split("extra=='").skip(1).filter_map(|rest| rest.split('\'').next());
+        let extras: String = extras.map(|extra| format!("Provides-Extra: {extra}\n")).collect();
+        let text = format!("Name: {}\nVersion: {}\n{requires}{extras}", filename.name, filename.version);
         self.metadata.insert(filename.to_string(), Arc::new(metadata::parse(&text).unwrap()));
         self.project(filename.name.as_str()).files.push(wheel);
     }
