@@ -115,7 +115,7 @@ impl Files {
 
     /// Writes the layer.
     pub fn write(&self, store: &Store) -> Result<Written, WriteError> {
-        let mut writer = LayerWriter::new(store)?;
+        let mut writer = LayerWriter::new(store, &|_| ())?;
         for (entry, path) in self.entries.values() {
             match entry.kind {
                 EntryKind::File { .. } => writer.file(entry, || File::open(path))?,

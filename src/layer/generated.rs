@@ -20,7 +20,7 @@ pub enum LoaderCacheError {
 
 /// Writes `files`, sorted by path, into a layer.
 pub fn write(files: &[Generated], store: &Store) -> Result<Written, WriteError> {
-    let mut writer = LayerWriter::new(store)?;
+    let mut writer = LayerWriter::new(store, &|_| ())?;
     for file in files {
         match file.entry.kind {
             EntryKind::File { .. } => writer.file(&file.entry, || Ok(file.bytes.as_slice()))?,

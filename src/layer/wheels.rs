@@ -61,8 +61,12 @@ struct Installed<'a> {
     file: WheelFile,
 }
 
-/// Writes `layer` from wheels in `store`.
-pub fn write(layer: &WheelLayer, store: &Store) -> Result<Written, WheelLayerError> {
+/// Writes `layer` from wheels in `store`; `progress` is told of the uncompressed bytes as they are written.
+pub fn write(
+    layer: &WheelLayer,
+    store: &Store,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Written, WheelLayerError> {
     let mut wheels = Vec::new();
     let mut files: BTreeMap<String, (usize, InstalledFile)> = BTreeMap::new();
     for install in &layer.wheels {
@@ -71,7 +75,7 @@ pub fn write(layer: &WheelLayer, store: &Store) -> Result<Written, WheelLayerErr
         wheels.push(wheel);
     }
     let directories = directories(files.keys(), &layer.scheme);
-    let mut writer = LayerWriter::new(store)?;
+    let mut writer = LayerWriter::new(store, progress)?;
     let mut directories = directories.iter().peekable();
     for (path, (wheel, file)) in &files {
         while let Some(directory) = directories.next_if(|directory| *directory < path) {
@@ -152,7 +156,7 @@ fn library_place(toolkit: &Toolkit, distribution: &str, wheel_path: &str) -> Pla
 }
 
 fn write_file(
-    writer: &mut LayerWriter,
+    writer: &mut LayerWriter<'_>,
     wheel: &Installed<'_>,
     file: &InstalledFile,
 ) -> Result<(), WheelLayerError> {
@@ -171,7 +175,7 @@ fn write_file(
 }
 
 fn write_member(
-    writer: &mut LayerWriter,
+    writer: &mut LayerWriter<'_>,
     wheel: &Installed<'_>,
     file: &InstalledFile,
     index: usize,

@@ -69,7 +69,8 @@ pub enum WriteError {
 }
 
 /// A layer being written. Entries come sorted by the caller.
-pub struct LayerWriter {
+pub struct LayerWriter<'a> {
+    progress: &'a (dyn Fn(u64) + Sync),
     blob: BlobWriter,
     diff_id: Hasher,
     unpacked: u64,
@@ -79,11 +80,13 @@ pub struct LayerWriter {
     compressor: Compressor,
 }
 
-impl LayerWriter {
-    /// Starts a layer in `store`.
-    pub fn new(store: &Store) -> Result<Self, StoreError> {
+impl<'a> LayerWriter<'a> {
+    /// Starts a layer in `store`; `progress` is told how many bytes of the uncompressed tar were written since the
+    /// last time.
+    pub fn new(store: &Store, progress: &'a (dyn Fn(u64) + Sync)) -> Result<Self, StoreError> {
         let level = CompressionLvl::new(LEVEL).unwrap_or_default();
         Ok(Self {
+            progress,
             blob: store.new_blob()?,
             diff_id: Hasher::default(),
             unpacked: 0,
@@ -158,9 +161,10 @@ impl LayerWriter {
             }
             remaining -= count as u64;
             self.write(&buffer[..count])?;
-            let diff_id = &mut self.diff_id;
+            let (diff_id, progress) = (&mut self.diff_id, self.progress);
             let see = |bytes: &[u8]| {
                 diff_id.update(bytes);
+                progress(bytes.len() as u64);
                 watcher.update(bytes);
             };
             inflater.feed(&buffer[..count], expected.size, see).map_err(broken)?;
@@ -204,6 +208,7 @@ impl LayerWriter {
     /// Takes tar bytes that are not compressed yet.
     fn gather(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         self.diff_id.update(bytes);
+        (self.progress)(bytes.len() as u64);
         let mut bytes = bytes;
         while self.pending.len() + bytes.len() >= MEMBER {
             let (now, later) = bytes.split_at(MEMBER - self.pending.len());
@@ -406,7 +411,7 @@ mod tests {
         let (_directory, store) = store();
         let large: Vec<u8> = (0..3_000_000u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
         let contents: [(&str, &[u8]); 4] = [("a", b""), ("b", b"hello"), ("c", &large), ("d", b"end")];
-        let mut writer = LayerWriter::new(&store).unwrap();
+        let mut writer = LayerWriter::new(&store, &|_| ()).unwrap();
         writer.entry(&entry("dir", EntryKind::Directory)).unwrap();
         for (path, content) in contents {
             let (deflated, expected) = deflate(content);
@@ -440,7 +445,7 @@ mod tests {
 
     fn refused(deflated: &[u8], expected: Expected) -> String {
         let (_directory, store) = store();
-        let mut writer = LayerWriter::new(&store).unwrap();
+        let mut writer = LayerWriter::new(&store, &|_| ()).unwrap();
         let entry = entry("lib.so", EntryKind::File { size: expected.size });
         writer.splice(&entry, || Ok(deflated), expected).unwrap_err().to_string()
     }

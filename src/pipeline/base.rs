@@ -21,7 +21,7 @@ use crate::layer::debian::{self as debs, DebFile, Unpacked};
 use crate::layer::{LayerWriter, Written, generated};
 use crate::net::debian::{Machine, Suite, SuiteRequest, open_suite};
 use crate::net::http::{Download, Http};
-use crate::oci::{Digest, EntryKind};
+use crate::oci::{Digest, Entry, EntryKind};
 use crate::pypa::scheme::InstallScheme;
 use crate::recipe::Debian;
 use crate::store::Store;
@@ -167,9 +167,12 @@ impl Base {
             return Ok(layers);
         }
         let debs = self.fetch(http, store, progress)?;
-        let _meter = progress.start(Task::WriteLayer, "the base", None);
+        progress.stage("unpacking the base's packages");
         let unpacked = debs::unpack(&debs, self.layout, store.scratch()?)?;
-        let layers = self.write_layers(&unpacked, store)?;
+        progress.stage("writing layers");
+        let size = unpacked.entries.iter().map(|entry| size(&entry.entry)).sum();
+        let meter = progress.start(Task::WriteLayer, "the base", Some(size));
+        let layers = self.write_layers(&unpacked, store, &|bytes| meter.add(bytes))?;
         store.put_record(RECORD, &key, &layers)?;
         Ok(layers)
     }
@@ -200,12 +203,17 @@ impl Base {
         self.suites.iter().flat_map(|suite| suite.indexes.iter().map(move |_| suite)).nth(index)
     }
 
-    fn write_layers(&self, unpacked: &Unpacked, store: &Store) -> Result<Vec<BaseLayer>> {
+    fn write_layers(
+        &self,
+        unpacked: &Unpacked,
+        store: &Store,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<BaseLayer>> {
         let groups = groups(&self.selection);
         let mut layers = Vec::new();
         for group in [Group::System, Group::Packages] {
             let of_group = |package: usize| groups.get(package) == Some(&group);
-            let mut writer = LayerWriter::new(store)?;
+            let mut writer = LayerWriter::new(store, progress)?;
             let mut empty = true;
             for entry in unpacked.entries.iter().filter(|entry| of_group(entry.package)) {
                 empty = false;
@@ -237,6 +245,14 @@ impl Base {
         let written = generated::write(&made, store)?;
         layers.push(BaseLayer { title: format!("{} configuration", self.archive), written });
         Ok(layers)
+    }
+}
+
+/// The size of a file's content in bytes.
+fn size(entry: &Entry) -> u64 {
+    match entry.kind {
+        EntryKind::File { size } => size,
+        _ => 0,
     }
 }
 

@@ -459,8 +459,9 @@ fn write_wheels(
         if let Some(written) = present {
             return Ok(written.clone());
         }
-        let _meter = progress.start(Task::WriteLayer, &layer.title(), None);
-        let written = wheels::write(layer, store)?;
+        let size = layer.wheels.iter().filter_map(|wheel| planned.sizes.get(&wheel.filename)).sum();
+        let meter = progress.start(Task::WriteLayer, &layer.title(), Some(size));
+        let written = wheels::write(layer, store, &|bytes| meter.add(bytes))?;
         store.put_record(LAYER_RECORD, key, &written)?;
         Ok(written)
     })
