@@ -1,29 +1,10 @@
 //! The base: what is known of the image that a build starts from.
 
 pub mod debian;
+pub mod facts;
+mod inventory;
 
-use crate::debian::version::Version;
-use crate::pypa::scheme::InstallScheme;
-
-/// What the later stages need to know of a base.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseInventory {
-    /// `amd64` or `arm64`: Debian's and OCI's word alike.
-    pub architecture: String,
-    /// `Debian` or `Ubuntu`, as its C library calls itself.
-    pub vendor: String,
-    /// `(2, 36)` for glibc 2.36.
-    pub glibc: (u16, u16),
-    /// The version of the package with `ldconfig`.
-    pub libc_bin: Version,
-    /// The interpreter's full version: `3.11.2`.
-    pub python: String,
-    pub scheme: InstallScheme,
-    /// The path of the marker that keeps pip from installing, relative to the root.
-    ///
-    /// <https://packaging.python.org/en/latest/specifications/externally-managed-environments/>
-    pub externally_managed: String,
-}
+pub use inventory::{BaseInventory, CudaCopy, CudaLibrary, Found, InstalledDistribution, VersionSource};
 
 /// Why a base cannot be built upon.
 #[derive(Debug, thiserror::Error)]

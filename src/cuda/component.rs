@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// One CUDA library family: `cublas`, `cudnn`, `nccl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -62,6 +63,32 @@ const COMPONENTS: &[Row] = &[
     toolkit("nvvm", "nvidia-nvvm"),
 ];
 
+/// The libraries of each component, by their names without `.so` and what follows. Those before the bar are what
+/// serves: a copy without one of them is no copy. A name that ends in `*` stands for all that begin with it.
+const LIBRARIES: &[(&str, &str)] = &[
+    ("cublas", "libcublas libcublasLt | libnvblas"),
+    ("cuda-cupti", "libcupti | libnvperf_host libnvperf_target libcheckpoint libpcsamplingutil"),
+    ("cuda-nvrtc", "libnvrtc libnvrtc-builtins | libnvrtc.alt libnvrtc-builtins.alt"),
+    ("cuda-runtime", "libcudart"),
+    ("cudnn", "libcudnn | libcudnn_*"),
+    ("cudss", "libcudss | libcudss_*"),
+    ("cufft", "libcufft | libcufftw"),
+    ("cufile", "libcufile | libcufile_rdma"),
+    ("curand", "libcurand"),
+    ("cusolver", "libcusolver | libcusolverMg"),
+    ("cusparse", "libcusparse"),
+    ("cusparselt", "libcusparseLt"),
+    ("cutensor", "libcutensor | libcutensorMg"),
+    ("nccl", "libnccl | libnccl-*"),
+    ("npp", "libnppc libnpps | libnppi*"),
+    ("nvfatbin", "libnvfatbin"),
+    ("nvjitlink", "libnvJitLink"),
+    ("nvjpeg", "libnvjpeg"),
+    ("nvshmem", "libnvshmem_host | libnvshmem* nvshmem_*"),
+    ("nvtx", "| libnvToolsExt libnvtx3interop"),
+    ("nvvm", "libnvvm"),
+];
+
 /// The metapackage that pins one toolkit's components behind extras.
 const TOOLKIT_METAPACKAGE: &str = "cuda-toolkit";
 
@@ -104,6 +131,25 @@ impl Component {
         COMPONENTS.iter().map(|row| row.name)
     }
 
+    /// The component that a library of this SONAME or file name belongs to: `libcublasLt.so.12`.
+    pub fn of_library(soname: &str) -> Option<Self> {
+        let stem = library_stem(soname)?;
+        let has = |names: &str| {
+            names.split_whitespace().any(|name| match name.strip_suffix('*') {
+                Some(start) => stem.starts_with(start),
+                None => stem == name,
+            })
+        };
+        let (name, _) = LIBRARIES.iter().find(|(_, names)| has(names))?;
+        Self::named(name)
+    }
+
+    /// The names without `.so` of the libraries without which a copy of the component does not serve.
+    pub fn essential_libraries(self) -> impl Iterator<Item = &'static str> {
+        let names = LIBRARIES.iter().find(|(name, _)| *name == self.name).map_or("", |(_, names)| names);
+        names.split('|').next().unwrap_or_default().split_whitespace()
+    }
+
     /// Whether `X.Y` of its version is that of the CUDA toolkit it belongs to.
     pub fn is_numbered_as_toolkit(self) -> bool {
         COMPONENTS.iter().any(|row| row.name == self.name && row.numbered_as_toolkit)
@@ -115,15 +161,45 @@ impl Component {
     }
 }
 
+impl<'de> Deserialize<'de> for Component {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::named(&name).ok_or_else(|| D::Error::custom(format!("`{name}` is not a CUDA component")))
+    }
+}
+
 impl fmt::Display for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
     }
 }
 
+/// `libcublas` of `libcublas.so.12`; `None` for what is not named as a shared library is.
+pub fn library_stem(soname: &str) -> Option<&str> {
+    let (stem, version) = soname.split_once(".so")?;
+    (version.is_empty() || version.starts_with('.')).then_some(stem)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_library_is_known_by_its_soname() {
+        let found = |soname: &str| Component::of_library(soname).map(Component::name);
+        assert_eq!(found("libcublasLt.so.12"), Some("cublas"));
+        assert_eq!(found("libcudnn_ops_infer.so.8.9.6"), Some("cudnn"));
+        assert_eq!(found("libnvrtc-builtins.so.12.2"), Some("cuda-nvrtc"));
+        assert_eq!(found("libnvshmem_host.so.3"), Some("nvshmem"));
+        assert_eq!(found("nvshmem_bootstrap_uid.so.3"), Some("nvshmem"));
+        assert_eq!(found("libnvToolsExt.so.1"), Some("nvtx"));
+        for other in ["libc.so.6", "libcuda.so.1", "libcublas_static.a", "libcudnn.social"] {
+            assert_eq!(found(other), None, "{other}");
+        }
+        let essential: Vec<&str> = Component::named("cublas").unwrap().essential_libraries().collect();
+        assert_eq!(essential, ["libcublas", "libcublasLt"]);
+        assert_eq!(Component::named("nvtx").unwrap().essential_libraries().count(), 0);
+    }
 
     fn check(distribution: &str, expected: Option<(&str, Option<u32>)>) {
         let found = ComponentWheel::of(distribution).map(|wheel| match wheel {

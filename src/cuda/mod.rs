@@ -6,6 +6,6 @@ mod component;
 mod framework;
 mod layout;
 
-pub use component::{Component, ComponentWheel};
+pub use component::{Component, ComponentWheel, library_stem};
 pub use framework::{CudaExtra, cuda_extras, is_dispensable};
 pub use layout::{Machine, Toolkit};

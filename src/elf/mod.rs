@@ -35,12 +35,14 @@ pub mod ld_so_conf;
 pub mod ldconfig;
 pub mod probe;
 mod root;
+mod symbols;
 
 pub use dynamic::{Class, Dynamic, Elf, ElfError, Kind, Machine, ReadAt};
 pub use ld_so_cache::{Cache, CacheError, Flags, Hwcap, Library};
 pub use ldconfig::{Architecture, Ldconfig, Link, Scan};
 pub use probe::{Incomplete, Outcome, Probe};
 pub use root::{Entry, Listing, Node, Root};
+pub use symbols::Symbols;
 
 #[cfg(test)]
 mod tests;

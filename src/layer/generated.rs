@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::facts::{Facts, Interest};
 use super::writer::{LayerWriter, WriteError, Written};
+use crate::base::facts::Facts;
 use crate::elf::ld_so_conf::{self, LdSoConfError};
 use crate::elf::{CacheError, Ldconfig};
 use crate::oci::{Entry, EntryKind, Generated};
@@ -71,18 +71,4 @@ pub fn merged(files: Vec<Generated>, more: Vec<Generated>) -> Vec<Generated> {
         files.into_iter().filter(|file| !replaced.contains(&file.entry.path)).chain(more).collect();
     all.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
     all
-}
-
-impl Facts {
-    /// The facts of generated files; libraries are not among them.
-    fn of(files: &[Generated]) -> Self {
-        let mut facts = Self::default();
-        for file in files {
-            facts.note(&file.entry);
-            if Interest::of(&file.entry.path) == Interest::Text {
-                facts.note_text(&file.entry.path, &file.bytes);
-            }
-        }
-        facts
-    }
 }

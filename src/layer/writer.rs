@@ -12,8 +12,7 @@ use flate2::read::DeflateDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 use libdeflater::{CompressionLvl, Compressor};
 
-use super::facts::{Facts, Interest};
-use crate::elf::{Elf, Outcome, Probe};
+use crate::base::facts::{Facts, Watcher};
 use crate::oci::{Digest, Entry, EntryKind, Hasher, tar};
 use crate::store::{BlobWriter, Store, StoreError};
 
@@ -243,70 +242,6 @@ fn file_size(entry: &Entry) -> u64 {
     match entry.kind {
         EntryKind::File { size } => size,
         _ => 0,
-    }
-}
-
-/// Learns a file's [`Facts`] as its content passes.
-enum Watcher {
-    Indifferent,
-    Library { path: String, probe: Probe },
-    Text { path: String, text: Vec<u8> },
-}
-
-/// The loader's configuration is never larger, in bytes; what is, is not read by imgforge as configuration.
-const MAX_CONFIGURATION: u64 = 1 << 20;
-
-impl Watcher {
-    fn new(path: &str, size: u64) -> Self {
-        match Interest::of(path) {
-            Interest::Library => Self::Library { path: path.to_owned(), probe: Probe::new(size) },
-            Interest::Text if size <= MAX_CONFIGURATION => {
-                Self::Text { path: path.to_owned(), text: Vec::new() }
-            }
-            Interest::Text | Interest::None => Self::Indifferent,
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Indifferent => {}
-            Self::Library { probe, .. } => probe.update(bytes),
-            Self::Text { text, .. } => text.extend_from_slice(bytes),
-        }
-    }
-
-    /// Notes what was learned; `reopen` gives the content again for what had passed unseen.
-    fn finish<R: Read>(self, facts: &mut Facts, reopen: impl Fn() -> io::Result<R>) -> io::Result<()> {
-        match self {
-            Self::Indifferent => {}
-            Self::Text { path, text } => facts.note_text(&path, &text),
-            Self::Library { path, probe } => facts.note_library(&path, library(probe, reopen)?),
-        }
-        Ok(())
-    }
-}
-
-/// What the headers of a library say; `None` for what is not ELF, or not well formed.
-fn library<R: Read>(probe: Probe, reopen: impl Fn() -> io::Result<R>) -> io::Result<Option<Elf>> {
-    let mut outcome = probe.finish();
-    loop {
-        match outcome {
-            Ok(Outcome::Elf(elf)) => return Ok(Some(elf)),
-            Ok(Outcome::NotElf) | Err(_) => return Ok(None),
-            Ok(Outcome::Incomplete(mut incomplete)) => {
-                let mut content = reopen()?;
-                let mut position = 0;
-                for range in incomplete.missing().to_vec() {
-                    position +=
-                        io::copy(&mut content.by_ref().take(range.start - position), &mut io::sink())?;
-                    let mut bytes = Vec::new();
-                    position +=
-                        content.by_ref().take(range.end - range.start).read_to_end(&mut bytes)? as u64;
-                    incomplete.supply(range.start, bytes);
-                }
-                outcome = incomplete.finish();
-            }
-        }
     }
 }
 

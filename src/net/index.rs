@@ -24,7 +24,7 @@ use crate::oci::Digest;
 use crate::pypa::metadata::{self, CoreMetadata, MetadataError};
 use crate::pypa::simple::{self, CoreMetadataFile, DistFile, PageError, Project};
 use crate::pypa::wheel::{Bytes, Local, Outline, Sparse, TAIL, Wheel, WheelError};
-use crate::resolve::solve::{Catalog, CatalogError, Scout, Want};
+use crate::resolve::solve::{Catalog, CatalogError, Scout, Want, WheelLibrary};
 use crate::store::{Store, StoreError};
 
 /// The most requests in flight.
@@ -176,6 +176,10 @@ impl Catalog for PackageIndex {
 
     fn outline(&self, wheel: &DistFile) -> Result<Arc<Outline>, CatalogError> {
         self.inner.http.block_on(self.inner.outline(wheel))
+    }
+
+    fn libraries(&self, _: &DistFile) -> Result<Arc<Vec<WheelLibrary>>, CatalogError> {
+        Ok(Arc::default())
     }
 
     fn prefetch(&self, wants: Vec<Want>, scout: &Arc<dyn Scout>) {

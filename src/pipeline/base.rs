@@ -126,6 +126,10 @@ fn inventory(
         externally_managed: format!("usr/lib/python{}/EXTERNALLY-MANAGED", python.short),
         python: python.full,
         scheme: InstallScheme::debian(version),
+        distributions: Vec::new(),
+        cuda: Vec::new(),
+        default_toolkit: None,
+        library_path: Vec::new(),
     })
 }
 

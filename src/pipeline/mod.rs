@@ -15,13 +15,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use uv_normalize::PackageName;
 
+use crate::base::facts::Facts;
 use crate::base::{BaseInventory, InventoryError};
 use crate::cuda::Component;
 use crate::destination::{self, Destination};
 use crate::elf::{Architecture, Ldconfig};
 use crate::image::{self, Image, ImageLayer, Settings};
 use crate::layer::files::{Copy, Files};
-use crate::layer::{Facts, Written, generated, wheels};
+use crate::layer::{Written, generated, wheels};
 use crate::net::config;
 use crate::net::http::{Download, Http};
 use crate::net::index::PackageIndex;

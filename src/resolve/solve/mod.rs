@@ -27,6 +27,7 @@ use pubgrub::Ranges;
 use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::Version;
 
+use crate::elf::Symbols;
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::simple::{DistFile, Project};
 use crate::pypa::target::Target;
@@ -46,12 +47,26 @@ pub trait Catalog {
     /// The files in a wheel.
     fn outline(&self, wheel: &DistFile) -> Result<Arc<Outline>, CatalogError>;
 
+    /// The shared libraries in a wheel, with their symbols.
+    fn libraries(&self, wheel: &DistFile) -> Result<Arc<Vec<WheelLibrary>>, CatalogError>;
+
     /// Hints that `wants` will be asked for: their projects, the metadata of the wheels that `scout` guesses from
     /// them, and what that metadata wants in turn.
     fn prefetch(&self, wants: Vec<Want>, scout: &Arc<dyn Scout>);
 
     /// Hints that the metadata of `wheels` may be asked for.
     fn prefetch_metadata(&self, wheels: Vec<DistFile>);
+}
+
+/// A shared library in a wheel.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct WheelLibrary {
+    /// Its path in the wheel.
+    pub path: String,
+    /// Its SONAME; the name of the file where it has none.
+    pub soname: String,
+    pub needed: Vec<String>,
+    pub symbols: Symbols,
 }
 
 /// A requirement that the solver will come to.

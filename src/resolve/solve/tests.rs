@@ -89,6 +89,10 @@ impl Catalog for Shelf {
         Ok(Arc::new(Outline { entries: Vec::new() }))
     }
 
+    fn libraries(&self, _: &DistFile) -> Result<Arc<Vec<WheelLibrary>>, CatalogError> {
+        Ok(Arc::default())
+    }
+
     fn prefetch(&self, _: Vec<Want>, _: &Arc<dyn Scout>) {}
 
     fn prefetch_metadata(&self, _: Vec<DistFile>) {}

@@ -1,12 +1,13 @@
-//! What the loader will want to know of a layer, learned while the layer is written.
+//! What later stages want to know of a layer, learned while the layer is written or read.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 
 use serde::{Deserialize, Serialize};
 
 use crate::elf::ldconfig::is_library_name;
-use crate::elf::{self, Elf, Listing, Node, Root};
-use crate::oci::{Entry, EntryKind};
+use crate::elf::{self, Elf, Listing, Node, Outcome, Probe, Root};
+use crate::oci::{Entry, EntryKind, Generated};
 
 /// The prefix of a file that removes another of a lower layer.
 ///
@@ -34,7 +35,7 @@ enum Fact {
 
 /// How much of a file's content is needed for its [`Facts`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Interest {
+pub enum Interest {
     None,
     /// The headers of an ELF file.
     Library,
@@ -43,7 +44,7 @@ pub(super) enum Interest {
 }
 
 impl Interest {
-    pub(super) fn of(path: &str) -> Self {
+    pub fn of(path: &str) -> Self {
         let name = path.rsplit('/').next().unwrap_or(path);
         if path == "etc/ld.so.conf" || path.starts_with("etc/ld.so.conf.d/") {
             Self::Text
@@ -63,8 +64,20 @@ fn is_searched(path: &str) -> bool {
 }
 
 impl Facts {
+    /// The facts of generated files; libraries are not among them.
+    pub fn of(files: &[Generated]) -> Self {
+        let mut facts = Self::default();
+        for file in files {
+            facts.note(&file.entry);
+            if Interest::of(&file.entry.path) == Interest::Text {
+                facts.note_text(&file.entry.path, &file.bytes);
+            }
+        }
+        facts
+    }
+
     /// Notes an entry that has no content.
-    pub(super) fn note(&mut self, entry: &Entry) {
+    pub fn note(&mut self, entry: &Entry) {
         let name = entry.path.rsplit('/').next().unwrap_or(&entry.path);
         match &entry.kind {
             EntryKind::Symlink { target } if is_searched(&entry.path) => {
@@ -81,11 +94,11 @@ impl Facts {
         }
     }
 
-    pub(super) fn note_library(&mut self, path: &str, elf: Option<Elf>) {
+    pub fn note_library(&mut self, path: &str, elf: Option<Elf>) {
         self.nodes.insert(path.to_owned(), Fact::File(elf.map(Box::new)));
     }
 
-    pub(super) fn note_text(&mut self, path: &str, text: &[u8]) {
+    pub fn note_text(&mut self, path: &str, text: &[u8]) {
         self.texts.insert(path.to_owned(), String::from_utf8_lossy(text).into_owned());
     }
 
@@ -185,6 +198,71 @@ impl Root for Facts {
     fn text(&self, path: &str) -> Option<Vec<u8>> {
         let resolved = self.resolve(path)?;
         self.texts.get(&resolved).map(|text| text.clone().into_bytes())
+    }
+}
+
+/// Learns a file's [`Facts`] as its content passes.
+#[derive(Debug)]
+pub enum Watcher {
+    Indifferent,
+    Library { path: String, probe: Probe },
+    Text { path: String, text: Vec<u8> },
+}
+
+/// The loader's configuration is never larger, in bytes; what is, is not read by imgforge as configuration.
+const MAX_CONFIGURATION: u64 = 1 << 20;
+
+impl Watcher {
+    pub fn new(path: &str, size: u64) -> Self {
+        match Interest::of(path) {
+            Interest::Library => Self::Library { path: path.to_owned(), probe: Probe::new(size) },
+            Interest::Text if size <= MAX_CONFIGURATION => {
+                Self::Text { path: path.to_owned(), text: Vec::new() }
+            }
+            Interest::Text | Interest::None => Self::Indifferent,
+        }
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Indifferent => {}
+            Self::Library { probe, .. } => probe.update(bytes),
+            Self::Text { text, .. } => text.extend_from_slice(bytes),
+        }
+    }
+
+    /// Notes what was learned; `reopen` gives the content again for what had passed unseen.
+    pub fn finish<R: Read>(self, facts: &mut Facts, reopen: impl Fn() -> io::Result<R>) -> io::Result<()> {
+        match self {
+            Self::Indifferent => {}
+            Self::Text { path, text } => facts.note_text(&path, &text),
+            Self::Library { path, probe } => facts.note_library(&path, library(probe, reopen)?),
+        }
+        Ok(())
+    }
+}
+
+/// What the headers of a library say; `None` for what is not ELF, or not well formed.
+fn library<R: Read>(probe: Probe, reopen: impl Fn() -> io::Result<R>) -> io::Result<Option<Elf>> {
+    let mut outcome = probe.finish();
+    loop {
+        match outcome {
+            Ok(Outcome::Elf(elf)) => return Ok(Some(elf)),
+            Ok(Outcome::NotElf) | Err(_) => return Ok(None),
+            Ok(Outcome::Incomplete(mut incomplete)) => {
+                let mut content = reopen()?;
+                let mut position = 0;
+                for range in incomplete.missing().to_vec() {
+                    position +=
+                        io::copy(&mut content.by_ref().take(range.start - position), &mut io::sink())?;
+                    let mut bytes = Vec::new();
+                    position +=
+                        content.by_ref().take(range.end - range.start).read_to_end(&mut bytes)? as u64;
+                    incomplete.supply(range.start, bytes);
+                }
+                outcome = incomplete.finish();
+            }
+        }
     }
 }
 

@@ -1,0 +1,125 @@
+//! What is known of a base: enough to decide, without its layers, what is installed on it.
+
+use serde::{Deserialize, Serialize};
+use uv_normalize::PackageName;
+use uv_pep440::Version;
+
+use crate::cuda::Component;
+use crate::debian::version::Version as DebianVersion;
+use crate::elf::Symbols;
+use crate::pypa::scheme::InstallScheme;
+
+/// What the later stages need to know of a base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseInventory {
+    /// `amd64` or `arm64`: Debian's and OCI's word alike.
+    pub architecture: String,
+    /// `Debian` or `Ubuntu`, as its C library calls itself.
+    pub vendor: String,
+    /// `(2, 36)` for glibc 2.36.
+    pub glibc: (u16, u16),
+    /// The version of the package with `ldconfig`.
+    pub libc_bin: DebianVersion,
+    /// The interpreter's full version: `3.11.2`.
+    pub python: String,
+    pub scheme: InstallScheme,
+    /// The path of the marker that keeps pip from installing, relative to the root.
+    ///
+    /// <https://packaging.python.org/en/latest/specifications/externally-managed-environments/>
+    pub externally_managed: String,
+    /// What is installed already where the interpreter finds it, sorted by name.
+    pub distributions: Vec<InstalledDistribution>,
+    /// Every copy of a CUDA component, sorted.
+    pub cuda: Vec<CudaCopy>,
+    /// Which toolkit's directory `/usr/local/cuda` leads to, relative to the root: `usr/local/cuda-12.2`.
+    pub default_toolkit: Option<String>,
+    /// The directories of `LD_LIBRARY_PATH` in the base's config, as written.
+    pub library_path: Vec<String>,
+}
+
+/// A distribution that the base has.
+///
+/// <https://packaging.python.org/en/latest/specifications/recording-installed-packages/>
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstalledDistribution {
+    pub name: PackageName,
+    pub version: Version,
+    /// Its `.dist-info` or `.egg-info`, relative to the root.
+    pub directory: String,
+    /// `Requires-Dist`, as written.
+    pub requires_dist: Vec<String>,
+    /// `Provides-Extra`, as written.
+    pub provides_extra: Vec<String>,
+    /// The paths that RECORD lists, relative to the root; empty when it has none.
+    pub files: Vec<String>,
+    /// Whether a package manager of the system put it there, which pip must not undo.
+    pub of_system: bool,
+}
+
+/// One copy of a CUDA component in a base: its libraries and programs in one place, for one CUDA major.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CudaCopy {
+    pub component: Component,
+    /// The CUDA major version that it is for; `None` where nothing tells.
+    pub cuda_major: Option<u32>,
+    /// As far as anything tells: `8.9.6` where the name of a file is all there is, `12.2` where only a directory is.
+    pub version: Option<Version>,
+    pub version_from: VersionSource,
+    /// Where its libraries lie, relative to the root and without symlinks; for what has none, its toolkit's directory.
+    pub directory: String,
+    /// The toolkit's directory that it is part of: `usr/local/cuda-12.2`.
+    pub toolkit: Option<String>,
+    /// Sorted by SONAME.
+    pub libraries: Vec<CudaLibrary>,
+    /// What else it brings that frameworks look for, relative to the toolkit's directory, sorted: `bin/ptxas`,
+    /// `nvvm/libdevice/libdevice.10.bc`.
+    pub programs: Vec<String>,
+    /// The wheel's distribution that it belongs to, when pip installed it.
+    pub distribution: Option<PackageName>,
+}
+
+/// A library of a [`CudaCopy`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CudaLibrary {
+    /// Its SONAME; the name of the file where it has none.
+    pub soname: String,
+    /// The file itself, relative to the root and without symlinks.
+    pub path: String,
+    /// In bytes.
+    pub size: u64,
+    pub found: Found,
+    pub needed: Vec<String>,
+    pub symbols: Symbols,
+}
+
+/// By which way the loader finds a library under its SONAME, in a process that brings no search path of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Found {
+    /// In a directory of the config's `LD_LIBRARY_PATH`.
+    LibraryPath,
+    /// By the cache that `ldconfig` makes of the base's configuration.
+    Cache,
+    /// In site-packages, where frameworks' own search paths lead.
+    SitePackages,
+    /// By none: another copy comes before it, or its directory is searched by nobody.
+    Nowhere,
+}
+
+/// What told a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VersionSource {
+    DebianPackage,
+    Distribution,
+    CondaPackage,
+    /// `version.json` of the toolkit.
+    VersionJson,
+    /// A `#define` of a header: `cudnn_version.h`.
+    Header,
+    FileName,
+    /// The name of the toolkit's directory.
+    Directory,
+    /// Nothing did.
+    Unknown,
+}
