@@ -54,6 +54,15 @@ pub struct InstalledDistribution {
     pub files: Vec<String>,
     /// Whether a package manager of the system put it there, which pip must not undo.
     pub of_system: bool,
+    /// Of one that requires CUDA components, which may have to be rewritten.
+    pub texts: Option<InstalledTexts>,
+}
+
+/// Files of an installed distribution, as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstalledTexts {
+    pub metadata: String,
+    pub record: String,
 }
 
 /// One copy of a CUDA component in a base: its libraries and programs in one place, for one CUDA major.

@@ -4,7 +4,9 @@ pub mod debian;
 pub mod facts;
 mod inventory;
 
-pub use inventory::{BaseInventory, CudaCopy, CudaLibrary, Found, InstalledDistribution, VersionSource};
+pub use inventory::{
+    BaseInventory, CudaCopy, CudaLibrary, Found, InstalledDistribution, InstalledTexts, VersionSource,
+};
 
 /// Why a base cannot be built upon.
 #[derive(Debug, thiserror::Error)]

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
+use crate::cuda::DriverFit;
 use crate::pipeline::{Built, Planned};
 use crate::resolve::demand::Demand;
-use crate::resolve::{Distribution, Role};
+use crate::resolve::{Distribution, Role, Service, ServiceSource};
 
 /// A size for people.
 pub(super) fn bytes(count: u64) -> String {
@@ -59,31 +60,90 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
 }
 
 fn components(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
-    let Some(toolkit) = &planned.resolution.toolkit else {
-        return match planned.resolution.has_cuda() {
-            true => writeln!(out, "CUDA comes with wheels, as pip installs them\n"),
-            false => writeln!(out, "no distribution needs CUDA\n"),
-        };
-    };
-    writeln!(out, "CUDA {toolkit} at /{}\n", toolkit.root())?;
-    let rows = planned.resolution.distributions.iter().filter_map(|distribution| match &distribution.role {
-        Role::Component { component, demands, .. } => Some(vec![
-            component.to_string(),
-            distribution.version.to_string(),
-            format!("wheel {}", distribution.name),
-            size(planned, distribution),
-            because(distribution, demands),
-        ]),
-        _ => None,
+    let resolution = &planned.resolution;
+    if !resolution.has_cuda() {
+        return writeln!(out, "no distribution needs CUDA\n");
+    }
+    for ((major, minor), fit) in &resolution.toolkits {
+        let tree = resolution.trees.iter().find(|tree| tree.toolkit.version == (*major, *minor));
+        let at = tree.map(|tree| format!(" at /{}", tree.toolkit.root())).unwrap_or_default();
+        writeln!(out, "CUDA {major}.{minor}{at}{}", driver(fit.as_ref()))?;
+    }
+    writeln!(out)?;
+    let rows = resolution.services.iter().map(|service| {
+        vec![
+            service.component.to_string(),
+            service.version.to_string(),
+            from(service),
+            service_size(planned, service).map(bytes).unwrap_or_default(),
+            because(service),
+        ]
     });
-    table(out, &["COMPONENT", "VERSION", "FROM", "UNPACKED", "BECAUSE OF"], rows.collect())
+    table(out, &["COMPONENT", "VERSION", "FROM", "UNPACKED", "BECAUSE OF"], rows.collect())?;
+    let rejected = resolution.services.iter().flat_map(|service| {
+        service.rejected.iter().map(move |copy| {
+            vec![
+                service.component.to_string(),
+                copy.version.as_ref().map(ToString::to_string).unwrap_or_default(),
+                copy.path.clone(),
+                bytes(copy.bytes),
+                copy.reason.to_string(),
+            ]
+        })
+    });
+    let rejected: Vec<Vec<String>> = rejected.collect();
+    if !rejected.is_empty() {
+        table(out, &["OF THE BASE, NOT USED", "VERSION", "AT", "WASTED", "BECAUSE"], rejected)?;
+    }
+    let removed = &resolution.removed;
+    if !removed.is_empty() {
+        let names: Vec<String> =
+            removed.iter().map(|gone| format!("{} {}", gone.name, gone.version)).collect();
+        writeln!(out, "hidden of the base: {}\n", names.join(", "))?;
+    }
+    Ok(())
+}
+
+/// What the oldest driver to serve makes of a toolkit.
+fn driver(fit: Option<&DriverFit>) -> String {
+    match fit {
+        Some(DriverFit::WithoutPtx { released_with: Some(driver) }) => {
+            format!("; drivers before {driver} run it, but not what is compiled to PTX in the container")
+        }
+        Some(DriverFit::WithoutPtx { released_with: None }) => {
+            "; the driver may not run what is compiled to PTX in the container".to_owned()
+        }
+        Some(DriverFit::Runs | DriverFit::TooOld { .. }) | None => String::new(),
+    }
+}
+
+fn from(service: &Service) -> String {
+    match &service.source {
+        ServiceSource::Base { copy, .. } => format!("base /{}", copy.directory),
+        ServiceSource::Wheel => format!("wheel {}", service.distribution),
+        ServiceSource::Pip => format!("pip {}", service.distribution),
+    }
 }
 
 /// The demands, the one that decides first.
-fn because(distribution: &Distribution, demands: &[Demand]) -> String {
-    let mut shown: Vec<&Demand> = demands.iter().collect();
-    shown.sort_by_key(|demand| !demand.decides(&distribution.version));
+fn because(service: &Service) -> String {
+    let mut shown: Vec<&Demand> = service.demands.iter().collect();
+    shown.sort_by_key(|demand| !demand.decides(&service.version));
     shown.into_iter().map(Demand::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The unpacked size in bytes of what serves.
+fn service_size(planned: &Planned, service: &Service) -> Option<u64> {
+    match &service.source {
+        ServiceSource::Base { copy, .. } => Some(copy.libraries.iter().map(|library| library.size).sum()),
+        ServiceSource::Wheel | ServiceSource::Pip => {
+            let is_of = |distribution: &&Distribution| {
+                distribution.name == service.distribution && distribution.version == service.version
+            };
+            let distribution = planned.resolution.distributions.iter().find(is_of)?;
+            planned.sizes.get(&distribution.wheel.filename.to_string()).copied()
+        }
+    }
 }
 
 fn comparison(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
@@ -123,10 +183,19 @@ pub(super) fn plan_json(out: &mut impl Write, planned: &Planned) -> io::Result<(
             "python": planned.base.python,
             "glibc": format!("{}.{}", planned.base.glibc.0, planned.base.glibc.1),
         },
-        "toolkit": resolution.toolkit.as_ref().map(|toolkit| json!({
-            "version": toolkit.to_string(),
-            "path": format!("/{}", toolkit.root()),
-        })),
+        "toolkits": resolution.toolkits.iter().map(|((major, minor), fit)| json!({
+            "version": format!("{major}.{minor}"),
+            "driver": fit,
+        })).collect::<Vec<_>>(),
+        "trees": resolution.trees.iter().map(|tree| json!({
+            "version": tree.toolkit.to_string(),
+            "path": format!("/{}", tree.toolkit.root()),
+            "of_base": tree.exists,
+            "found_by": tree.found,
+        })).collect::<Vec<_>>(),
+        "components": resolution.services.iter().map(|it| service(planned, it)).collect::<Vec<_>>(),
+        "kept": resolution.kept,
+        "removed": resolution.removed,
         "distributions": resolution.distributions.iter().map(|d| distribution(planned, d)).collect::<Vec<_>>(),
         "layers": planned.layers.iter().map(|layer| json!({
             "title": layer.title(),
@@ -139,11 +208,51 @@ pub(super) fn plan_json(out: &mut impl Write, planned: &Planned) -> io::Result<(
     writeln!(out)
 }
 
+fn service(planned: &Planned, service: &Service) -> Value {
+    let path = |directory: &String| format!("/{directory}");
+    let source = match &service.source {
+        ServiceSource::Base { copy, linked_in, pip } => json!({
+            "kind": "base",
+            "path": path(&copy.directory),
+            "version_from": copy.version_from,
+            "linked_in": linked_in.as_ref().map(path),
+            "pip_sees": pip,
+            "libraries": copy.libraries.iter().map(|library| json!({
+                "soname": library.soname,
+                "path": path(&library.path),
+                "found": library.found,
+            })).collect::<Vec<_>>(),
+        }),
+        ServiceSource::Wheel => json!({"kind": "wheel", "distribution": service.distribution}),
+        ServiceSource::Pip => json!({"kind": "pip", "distribution": service.distribution}),
+    };
+    let size = service_size(planned, service);
+    let saved = matches!(service.source, ServiceSource::Base { .. }).then_some(size).flatten();
+    json!({
+        "component": service.component,
+        "cuda_major": service.cuda_major,
+        "distribution": service.distribution,
+        "version": service.version,
+        "source": source,
+        "demands": service.demands,
+        "rejected": service.rejected.iter().map(|copy| json!({
+            "path": copy.path,
+            "version": copy.version,
+            "bytes": copy.bytes,
+            "reason": copy.reason,
+            "explanation": copy.reason.to_string(),
+        })).collect::<Vec<_>>(),
+        "unpacked_bytes": size,
+        "saved_bytes": saved.unwrap_or_default(),
+        "wasted_bytes": service.rejected.iter().map(|copy| copy.bytes).sum::<u64>(),
+    })
+}
+
 fn distribution(planned: &Planned, distribution: &Distribution) -> Value {
-    let (role, component, demands) = match &distribution.role {
-        Role::Package { .. } => ("package", None, None),
-        Role::Component { component, demands, .. } => ("component", Some(component), Some(demands)),
-        Role::Metapackage { demands } => ("metapackage", None, Some(demands)),
+    let (role, component) = match &distribution.role {
+        Role::Package { .. } => ("package", None),
+        Role::Component { component, .. } => ("component", Some(component)),
+        Role::Metapackage => ("metapackage", None),
     };
     json!({
         "name": distribution.name,
@@ -155,7 +264,6 @@ fn distribution(planned: &Planned, distribution: &Distribution) -> Value {
         "relaxed": distribution.relaxed,
         "role": role,
         "component": component,
-        "demands": demands,
     })
 }
 

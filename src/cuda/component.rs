@@ -89,6 +89,11 @@ const LIBRARIES: &[(&str, &str)] = &[
     ("nvvm", "libnvvm"),
 ];
 
+/// The first CUDA major whose toolkit's wheels have no suffix.
+const FIRST_UNSUFFIXED: u32 = 13;
+/// Components whose wheels keep the suffix, as they are released apart from the toolkit.
+const ALWAYS_SUFFIXED: [&str; 6] = ["cudnn", "cudss", "cusparselt", "cutensor", "nccl", "nvshmem"];
+
 /// The metapackage that pins one toolkit's components behind extras.
 const TOOLKIT_METAPACKAGE: &str = "cuda-toolkit";
 
@@ -150,6 +155,24 @@ impl Component {
         names.split('|').next().unwrap_or_default().split_whitespace()
     }
 
+    /// What else must be there for a copy to serve, relative to its toolkit's directory.
+    pub fn essential_programs(self) -> impl Iterator<Item = &'static str> {
+        let names: &[&str] = match self.name {
+            "cuda-nvcc" => &["bin/ptxas", "nvvm/libdevice/libdevice.10.bc"],
+            _ => &[],
+        };
+        names.iter().copied()
+    }
+
+    /// The name of the wheel that carries it for a CUDA major: `nvidia-cublas-cu12`, `nvidia-cublas`, `nvidia-cudnn-cu13`.
+    pub fn distribution(self, cuda_major: u32) -> String {
+        let wheel = COMPONENTS.iter().find(|row| row.name == self.name).map_or(self.name, |row| row.wheel);
+        match cuda_major >= FIRST_UNSUFFIXED && !ALWAYS_SUFFIXED.contains(&self.name) {
+            true => wheel.to_owned(),
+            false => format!("{wheel}-cu{cuda_major}"),
+        }
+    }
+
     /// Whether `X.Y` of its version is that of the CUDA toolkit it belongs to.
     pub fn is_numbered_as_toolkit(self) -> bool {
         COMPONENTS.iter().any(|row| row.name == self.name && row.numbered_as_toolkit)
@@ -196,6 +219,11 @@ mod tests {
         for other in ["libc.so.6", "libcuda.so.1", "libcublas_static.a", "libcudnn.social"] {
             assert_eq!(found(other), None, "{other}");
         }
+        let wheel = |name: &str, major| Component::named(name).unwrap().distribution(major);
+        assert_eq!(wheel("cublas", 12), "nvidia-cublas-cu12");
+        assert_eq!(wheel("cublas", 13), "nvidia-cublas");
+        assert_eq!(wheel("cudnn", 13), "nvidia-cudnn-cu13");
+        assert_eq!(wheel("cutensor", 11), "cutensor-cu11");
         let essential: Vec<&str> = Component::named("cublas").unwrap().essential_libraries().collect();
         assert_eq!(essential, ["libcublas", "libcublasLt"]);
         assert_eq!(Component::named("nvtx").unwrap().essential_libraries().count(), 0);

@@ -3,9 +3,11 @@
 //! Names only: versions and needs are read from metadata and ELF, because tables of them rot.
 
 mod component;
+mod driver;
 mod framework;
 mod layout;
 
 pub use component::{Component, ComponentWheel, library_stem};
+pub use driver::{Driver, DriverFit};
 pub use framework::{CudaExtra, cuda_extras, is_dispensable};
 pub use layout::{Machine, Toolkit};

@@ -199,6 +199,8 @@ impl Catalog for PackageIndex {
             });
         }
     }
+
+    fn prefetch_libraries(&self, _: Vec<DistFile>) {}
 }
 
 impl Inner {

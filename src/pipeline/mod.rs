@@ -17,7 +17,6 @@ use uv_normalize::PackageName;
 
 use crate::base::facts::Facts;
 use crate::base::{BaseInventory, InventoryError};
-use crate::cuda::Component;
 use crate::destination::{self, Destination};
 use crate::elf::{Architecture, Ldconfig};
 use crate::image::{self, Image, ImageLayer, Settings};
@@ -30,8 +29,8 @@ use crate::oci::Digest;
 use crate::oci::image::RuntimeConfig;
 use crate::plan::{self, Limits, SystemChoices, WheelLayer};
 use crate::pypa::target::{Machine, Target};
-use crate::recipe::{BaseDescription, ConfigChanges, ExternallyManaged, Policy};
-use crate::resolve::{self, Components, Distribution, Request, Resolution};
+use crate::recipe::{BaseDescription, Constrain, ExternallyManaged};
+use crate::resolve::{self, Distribution, Policies, Preferences, Request, Resolution};
 use crate::store::Store;
 use base::Base;
 use inputs::Inputs;
@@ -40,7 +39,7 @@ use work::{Fetch, Job};
 
 pub use base::BaseLayer;
 pub use inputs::InputError;
-pub use outlines::{NoHash, PrivateCuda};
+pub use outlines::{NoHash, NotListed, PrivateCuda};
 pub use progress::{Meter, Progress, Task};
 
 /// Part of every layer's key: raised when the same inputs shall give other bytes.
@@ -82,6 +81,7 @@ pub struct Planned {
     opened: Base,
     inputs: Inputs,
     http: Arc<Http>,
+    catalog: PackageIndex,
 }
 
 /// What a build made.
@@ -112,7 +112,6 @@ pub fn build(order: &BuildOrder<'_>, progress: &dyn Progress) -> Result<Built> {
 /// Decides everything about the recipe at `path`; fetches indexes and metadata, and writes no layer.
 pub fn plan(path: &Path, environment: &Environment, progress: &dyn Progress) -> Result<Planned> {
     let inputs = Inputs::read(path)?;
-    refuse_what_is_not_built(&inputs)?;
     let store = &environment.store;
     let machine = config::Machine::here();
     let http = Arc::new(Http::new(http_settings(environment.offline, machine.netrc()))?);
@@ -123,7 +122,7 @@ pub fn plan(path: &Path, environment: &Environment, progress: &dyn Progress) -> 
 
     progress.stage("resolving distributions and components");
     let catalog = catalog(&inputs, &machine, &http, store)?;
-    let request = request(&inputs, &target);
+    let request = request(&inputs, &base.inventory, &target);
     let resolution = resolve::resolve(&request, &catalog)?;
     check_hashes(&inputs, &resolution)?;
     let outlines = Outlines::read(&resolution, &catalog)?;
@@ -141,46 +140,23 @@ pub fn plan(path: &Path, environment: &Environment, progress: &dyn Progress) -> 
         opened: base,
         inputs,
         http,
+        catalog,
     })
 }
 
 /// An input that asks for something a later version will do.
 #[derive(Debug, thiserror::Error)]
 pub enum NotBuilt {
-    #[error("CUDA policy `base` is not built yet; `shared` and `pip` are")]
-    BasePolicy,
-    #[error("policies of single CUDA components are not built yet")]
-    Exceptions,
     #[error("a base from {kind} is not built yet; Debian packages are")]
     Base { kind: &'static str },
-    #[error("`{component}` under `cuda.components` is not a CUDA component")]
-    Component { component: String },
 }
 
 impl NotBuilt {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::BasePolicy => "leave `cuda:` out of the recipe, or write `policy: shared`".into(),
-            Self::Exceptions => "leave `components:` out of the recipe's `cuda:`".into(),
             Self::Base { .. } => "describe the base by `suites:` and `packages:`".into(),
-            Self::Component { .. } => {
-                format!("components are {}", Component::names().collect::<Vec<_>>().join(", "))
-            }
         })
-    }
-}
-
-fn refuse_what_is_not_built(inputs: &Inputs) -> Result<(), NotBuilt> {
-    let cuda = &inputs.recipe.cuda;
-    if let Some(component) = cuda.components.keys().find(|name| Component::named(name).is_none()) {
-        return Err(NotBuilt::Component { component: component.clone() });
-    }
-    let exceptions = cuda.components.values().any(|policy| policy.value != cuda.policy);
-    match cuda.policy {
-        Policy::Shared | Policy::Pip if !exceptions => Ok(()),
-        Policy::Base => Err(NotBuilt::BasePolicy),
-        Policy::Shared | Policy::Pip => Err(NotBuilt::Exceptions),
     }
 }
 
@@ -235,17 +211,25 @@ fn catalog(
     Ok(PackageIndex::new(Arc::clone(http), store.clone(), indexes))
 }
 
-fn request<'a>(inputs: &Inputs, target: &'a Target) -> Request<'a> {
+fn request<'a>(inputs: &Inputs, base: &'a BaseInventory, target: &'a Target) -> Request<'a> {
+    let cuda = &inputs.recipe.cuda;
     Request {
         target,
+        base,
         roots: inputs.roots.clone(),
-        components: match inputs.recipe.cuda.policy {
-            Policy::Pip => Components::Pip,
-            Policy::Shared | Policy::Base => Components::Shared,
+        policies: Policies {
+            default: cuda.policy,
+            exceptions: cuda
+                .components
+                .iter()
+                .map(|(component, policy)| (*component, policy.value))
+                .collect(),
         },
         frameworks: inputs.recipe.frameworks.keys().cloned().collect(),
         constraints: inputs.constraints.clone(),
         exclude_newer: inputs.recipe.exclude_newer.map(|time| time.unix_seconds()),
+        preferences: Preferences::new(),
+        driver: cuda.driver.as_ref().map(|driver| driver.value.clone()),
     }
 }
 
@@ -354,7 +338,10 @@ fn write_wheels(
         let present = remembered(store, &key);
         let fetches = match present {
             Some(_) => Vec::new(),
-            None => layer.wheels.iter().filter_map(|wheel| fetch(by_file.get(&wheel.filename)?)).collect(),
+            None => {
+                let wheels = layer.wheels.iter().filter_map(|wheel| by_file.get(&wheel.filename));
+                wheels.map(|distribution| fetch(distribution, &planned.catalog)).collect::<Result<_>>()?
+            }
         };
         jobs.push(Job { fetches, work: (layer, key, present) });
     }
@@ -379,15 +366,11 @@ fn remembered(store: &Store, key: &Digest) -> Option<Written> {
         .filter(|written| store.has_blob(&written.digest, Some(written.size)))
 }
 
-fn fetch(distribution: &Distribution) -> Option<Fetch> {
-    let wheel = &distribution.wheel;
-    let download = Download {
-        url: wheel.url.clone(),
-        name: wheel.filename.to_string(),
-        digest: wheel.sha256?,
-        size: wheel.size,
-    };
-    Some(Fetch { download })
+fn fetch(distribution: &Distribution, catalog: &PackageIndex) -> Result<Fetch> {
+    let wheel = outlines::listed(distribution, catalog)?;
+    let name = wheel.filename.to_string();
+    let digest = wheel.sha256.ok_or_else(|| NoHash::of(&name))?;
+    Ok(Fetch { download: Download { url: wheel.url, name, digest, size: wheel.size } })
 }
 
 /// The layer of `key`, written by `write` unless it was before.
@@ -416,10 +399,13 @@ fn write_system(planned: &Planned, below: &Facts, store: &Store) -> Result<Writt
     let base = &planned.base;
     let keep = planned.inputs.recipe.python.externally_managed == ExternallyManaged::Keep;
     let workdir = planned.inputs.recipe.config.workdir.as_ref().map(|path| path.relative());
+    let constraints = constraints(planned);
     let choices = SystemChoices {
         mtime: planned.created,
-        externally_managed: (!keep).then_some(base.externally_managed.as_str()),
+        base,
+        remove_marker: !keep && !base.externally_managed.is_empty(),
         workdir,
+        constraints: constraints.as_ref(),
     };
     let files = plan::system_files(&planned.resolution, &choices);
     let architecture =
@@ -431,30 +417,29 @@ fn write_system(planned: &Planned, below: &Facts, store: &Store) -> Result<Writt
     once(store, &key, || Ok(generated::write(&files, store)?))
 }
 
+/// What a later `pip install` in the image must not replace.
+fn constraints(planned: &Planned) -> Option<BTreeMap<String, String>> {
+    let recipe = &planned.inputs.recipe;
+    let pins = plan::pins(&planned.resolution, |name| recipe.frameworks.contains_key(name));
+    (recipe.python.constrain == Constrain::Frameworks && !pins.is_empty()).then_some(pins)
+}
+
 fn settings(planned: &Planned) -> Settings {
     Settings {
         architecture: planned.base.architecture.clone(),
         created: planned.created,
-        config: runtime_config(&planned.inputs.recipe.config, &planned.resolution),
+        config: runtime_config(planned),
         annotations: planned.inputs.recipe.annotations.clone(),
     }
 }
 
-/// What a container starts with: the toolkit's variables where there is a toolkit, then the recipe's.
-fn runtime_config(changes: &ConfigChanges, resolution: &Resolution) -> RuntimeConfig {
-    const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    let mut env = BTreeMap::from([("LANG", "C.UTF-8".to_owned()), ("PATH", PATH.to_owned())]);
-    if let Some(toolkit) = &resolution.toolkit {
-        env.insert("PATH", format!("/usr/local/cuda/bin:{PATH}"));
-        env.insert("CUDA_HOME", "/usr/local/cuda".into());
-        env.insert("CUDA_VERSION", toolkit.to_string());
-    }
-    if resolution.has_cuda() {
-        env.insert("LD_LIBRARY_PATH", "/usr/local/nvidia/lib:/usr/local/nvidia/lib64".into());
-        env.insert("NVIDIA_DRIVER_CAPABILITIES", "compute,utility".into());
-        env.insert("NVIDIA_VISIBLE_DEVICES", "all".into());
-    }
-    env.extend(changes.env.iter().map(|(name, value)| (name.as_str(), value.clone())));
+/// What a container starts with: the base's, then what CUDA needs, then the recipe's.
+fn runtime_config(planned: &Planned) -> RuntimeConfig {
+    let changes = &planned.inputs.recipe.config;
+    let of_base = BTreeMap::from([("LANG".to_owned(), "C.UTF-8".to_owned())]);
+    let constrained = constraints(planned).is_some();
+    let mut env = plan::environment(&of_base, &planned.base, &planned.resolution, constrained);
+    env.extend(changes.env.clone());
     RuntimeConfig {
         user: changes.user.clone().unwrap_or_default(),
         env: env.into_iter().map(|(name, value)| format!("{name}={value}")).collect(),

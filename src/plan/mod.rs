@@ -1,5 +1,9 @@
 //! Decides the layers to write, as data.
 
+mod environment;
+mod generate;
+mod pip;
+mod removal;
 mod system;
 
 use std::collections::BTreeMap;
@@ -11,7 +15,10 @@ use crate::oci::Digest;
 use crate::pypa::scheme::InstallScheme;
 use crate::resolve::{ComponentPlace, Distribution, Resolution, Role};
 
-pub use system::{SystemChoices, system_files};
+pub use environment::environment;
+pub use pip::{CONSTRAINTS, pins};
+pub use removal::removals;
+pub use system::{LOADER_CONFIGURATION, SystemChoices, system_files};
 
 /// A wheel that unpacks to this many bytes or more gets a layer of its own, budget permitting.
 const LARGE: u64 = 64 << 20;
@@ -85,7 +92,7 @@ pub fn wheel_layers(
     let mut small = Vec::new();
     for distribution in &resolution.distributions {
         let Some((digest, size)) = wheels.get(&distribution.wheel.filename.to_string()) else { continue };
-        let install = wheel_install(resolution, distribution, *digest);
+        let install = wheel_install(distribution, *digest);
         let is_component = matches!(distribution.role, Role::Component { .. });
         match is_component || *size >= LARGE {
             true => alone.push((Rank { is_package: !is_component, size: *size }, install)),
@@ -117,22 +124,20 @@ struct Rank {
     size: u64,
 }
 
-fn wheel_install(resolution: &Resolution, distribution: &Distribution, wheel: Digest) -> WheelInstall {
-    let place = match (&distribution.role, &resolution.toolkit) {
-        (Role::Component { place: ComponentPlace::Whole, .. }, Some(toolkit)) => {
-            Place::Toolkit(toolkit.clone())
-        }
-        (Role::Component { place: ComponentPlace::LibrariesBeside, .. }, Some(toolkit)) => {
+fn wheel_install(distribution: &Distribution, wheel: Digest) -> WheelInstall {
+    let place = match &distribution.role {
+        Role::Component { place: ComponentPlace::Whole, toolkit, .. } => Place::Toolkit(toolkit.clone()),
+        Role::Component { place: ComponentPlace::LibrariesBeside, toolkit, .. } => {
             Place::ToolkitLibraries(toolkit.clone())
         }
-        _ => Place::SitePackages,
+        Role::Package { .. } | Role::Metapackage => Place::SitePackages,
     };
     WheelInstall {
         distribution: distribution.name.to_string(),
         version: distribution.version.to_string(),
         filename: distribution.wheel.filename.to_string(),
         wheel,
-        metadata: distribution.metadata.digest(),
+        metadata: distribution.metadata,
         requested: distribution.requested,
         relaxed: distribution.relaxed.clone(),
         place,

@@ -1,21 +1,32 @@
-//! The files that make the parts one system: the toolkit's links, the loader's configuration, pip's marker.
+//! The files that make the parts one system: the toolkits' links, the loader's configuration, what pip sees of what the
+//! base serves, and pip's marker.
 
+use std::collections::BTreeMap;
+
+use super::generate::Maker;
+use super::{pip, removal};
+use crate::base::{BaseInventory, CudaCopy};
 use crate::cuda::Toolkit;
-use crate::oci::{Entry, EntryKind, Generated};
-use crate::resolve::{Resolution, Role};
+use crate::oci::Generated;
+use crate::pypa::scheme::relative;
+use crate::resolve::{FoundBy, Resolution, ServiceSource, Tree};
 
 /// What is decided outside the resolution.
 pub struct SystemChoices<'a> {
     /// Seconds since the Unix epoch: the modification time of the files.
     pub mtime: u64,
-    /// The path of the interpreter's EXTERNALLY-MANAGED marker where it is to be whited out.
-    pub externally_managed: Option<&'a str>,
+    pub base: &'a BaseInventory,
+    /// Whether the interpreter's EXTERNALLY-MANAGED marker is to be whited out.
+    pub remove_marker: bool,
     /// The working directory, relative to the root: made so that a container can start in it.
     pub workdir: Option<&'a str>,
+    /// What a later `pip install` must not replace; `None` when the recipe wants no constraint.
+    pub constraints: Option<&'a BTreeMap<String, String>>,
 }
 
-/// The loader's directories that the image adds to its base's, with the file that names them.
-pub const LOADER_CONFIGURATION: &str = "etc/ld.so.conf.d/000_cuda.conf";
+/// The loader's directories that the image adds to its base's, with the file that names them: sorted before NVIDIA's
+/// own, so that what the image adds is found first.
+pub const LOADER_CONFIGURATION: &str = "etc/ld.so.conf.d/000-imgforge.conf";
 /// Where NVIDIA's device plugins mount the driver's libraries.
 const DRIVER_CONFIGURATION: &str = "etc/ld.so.conf.d/nvidia.conf";
 const DRIVER_DIRECTORIES: &str = "/usr/local/nvidia/lib\n/usr/local/nvidia/lib64\n";
@@ -24,23 +35,58 @@ const DRIVER_DIRECTORIES: &str = "/usr/local/nvidia/lib\n/usr/local/nvidia/lib64
 pub fn system_files(resolution: &Resolution, choices: &SystemChoices<'_>) -> Vec<Generated> {
     let make = Maker { mtime: choices.mtime };
     let mut files = Vec::new();
-    if let Some(toolkit) = &resolution.toolkit {
-        files.extend(toolkit_files(&make, toolkit, resolution));
+    for tree in &resolution.trees {
+        files.extend(tree_files(&make, tree, resolution, choices.base));
     }
-    if let Some((directory, name)) = choices.externally_managed.and_then(|path| path.rsplit_once('/')) {
-        files.push(make.file(&format!("{directory}/.wh.{name}"), String::new()));
+    if resolution.has_cuda() {
+        files.push(make.file(DRIVER_CONFIGURATION, DRIVER_DIRECTORIES.to_owned()));
+    }
+    files.extend(loader_configuration(&make, &resolution.trees));
+    files.extend(links(&make, resolution));
+    files.extend(pip::stubs(&make, resolution, &choices.base.scheme));
+    files.extend(pip::rewritten(&make, resolution, choices.base));
+    files.extend(choices.constraints.map(|pins| pip::constraints(&make, pins)));
+    if choices.remove_marker {
+        files.push(removal::whiteout(&make, &choices.base.externally_managed));
     }
     if let Some(workdir) = choices.workdir.filter(|path| !path.is_empty()) {
         files.push(make.directory(workdir));
     }
     files.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
+    files.dedup_by(|a, b| a.entry.path == b.entry.path);
     files
 }
 
-fn toolkit_files(make: &Maker, toolkit: &Toolkit, resolution: &Resolution) -> Vec<Generated> {
+fn loader_configuration(make: &Maker, trees: &[Tree]) -> Option<Generated> {
+    let searched = trees.iter().filter(|tree| tree.found == FoundBy::Loader);
+    let lines: String = searched.map(|tree| format!("/{}\n", tree.toolkit.library_directory())).collect();
+    (!lines.is_empty()).then(|| make.file(LOADER_CONFIGURATION, lines))
+}
+
+/// What makes a directory a toolkit; of one that the base has, only what leads to it.
+fn tree_files(make: &Maker, tree: &Tree, resolution: &Resolution, base: &BaseInventory) -> Vec<Generated> {
+    let toolkit = &tree.toolkit;
+    let root = toolkit.root();
+    let name = format!("cuda-{toolkit}");
+    let mut files = match tree.exists {
+        true => Vec::new(),
+        false => new_toolkit(make, toolkit, resolution),
+    };
+    if tree.found == FoundBy::Loader && base.default_toolkit.as_ref() != Some(&root) {
+        files.push(make.link("usr/local/cuda", &name));
+    }
+    if !tree.exists {
+        files.push(make.link(&format!("usr/local/cuda-{}", toolkit.version.0), &name));
+    }
+    if tree.found == FoundBy::Frameworks {
+        files.extend(framework_links(make, toolkit, &base.scheme.platlib));
+    }
+    files
+}
+
+fn new_toolkit(make: &Maker, toolkit: &Toolkit, resolution: &Resolution) -> Vec<Generated> {
     let root = toolkit.root();
     let target = toolkit.machine.target();
-    let version = format!("cuda-{toolkit}");
     vec![
         make.directory(&root),
         make.directory(&format!("{root}/bin")),
@@ -51,11 +97,42 @@ fn toolkit_files(make: &Maker, toolkit: &Toolkit, resolution: &Resolution) -> Ve
         make.link(&format!("{root}/include"), &format!("targets/{target}/include")),
         make.link(&format!("{root}/lib64"), &format!("targets/{target}/lib")),
         make.file(&format!("{root}/version.json"), version_json(toolkit, resolution)),
-        make.link("usr/local/cuda", &version),
-        make.link(&format!("usr/local/cuda-{}", toolkit.version.0), &version),
-        make.file(LOADER_CONFIGURATION, format!("/{}\n", toolkit.library_directory())),
-        make.file(DRIVER_CONFIGURATION, DRIVER_DIRECTORIES.to_owned()),
     ]
+}
+
+/// `nvidia/cu13` of site-packages as CUDA 13's wheels have it, leading into the toolkit: where frameworks look before
+/// they ask the loader.
+fn framework_links(make: &Maker, toolkit: &Toolkit, site_packages: &str) -> Vec<Generated> {
+    let above = format!("{site_packages}/nvidia");
+    let directory = format!("{above}/cu{}", toolkit.version.0);
+    let library = toolkit.library_directory();
+    let include = format!("{}/targets/{}/include", toolkit.root(), toolkit.machine.target());
+    let parts = [
+        ("lib", library),
+        ("include", include),
+        ("bin", format!("{}/bin", toolkit.root())),
+        ("nvvm", format!("{}/nvvm", toolkit.root())),
+    ];
+    let links =
+        parts.map(|(name, target)| make.link(&format!("{directory}/{name}"), &relative(&directory, &target)));
+    [make.directory(&above), make.directory(&directory)].into_iter().chain(links).collect()
+}
+
+/// Links to the base's copies that no loader finds where they are.
+fn links(make: &Maker, resolution: &Resolution) -> Vec<Generated> {
+    let linked = resolution.services.iter().filter_map(|service| match &service.source {
+        ServiceSource::Base { copy, linked_in: Some(directory), .. } => Some((copy, directory)),
+        _ => None,
+    });
+    let link = |(copy, directory): (&CudaCopy, &String)| -> Vec<Generated> {
+        let libraries = copy.libraries.iter();
+        libraries
+            .map(|library| {
+                make.link(&format!("{directory}/{}", library.soname), &relative(directory, &library.path))
+            })
+            .collect()
+    };
+    linked.flat_map(link).collect()
 }
 
 /// `version.json` as NVIDIA's packages have it: the toolkit's version and each component's.
@@ -64,16 +141,14 @@ fn version_json(toolkit: &Toolkit, resolution: &Resolution) -> String {
     let mut add = |key: &str, name: &str, version: &str| {
         versions.insert(key.to_owned(), serde_json::json!({ "name": name, "version": version }));
     };
-    for distribution in &resolution.distributions {
-        if let Role::Component { component, .. } = &distribution.role {
-            let key = component.name().replace('-', "_");
-            let version = distribution.version.to_string();
-            if component.is_runtime() {
-                add("cuda", "CUDA SDK", &version);
-                add("cuda_cudart", "CUDA Runtime (cudart)", &version);
-            } else {
-                add(&key, component.name(), &version);
-            }
+    for service in resolution.services.iter().filter(|service| service.cuda_major == toolkit.version.0) {
+        let key = service.component.name().replace('-', "_");
+        let version = service.version.to_string();
+        if service.component.is_runtime() {
+            add("cuda", "CUDA SDK", &version);
+            add("cuda_cudart", "CUDA Runtime (cudart)", &version);
+        } else {
+            add(&key, service.component.name(), &version);
         }
     }
     if !versions.contains_key("cuda") {
@@ -81,28 +156,4 @@ fn version_json(toolkit: &Toolkit, resolution: &Resolution) -> String {
             .insert("cuda".into(), serde_json::json!({ "name": "CUDA SDK", "version": toolkit.to_string() }));
     }
     format!("{:#}\n", serde_json::Value::Object(versions))
-}
-
-struct Maker {
-    mtime: u64,
-}
-
-impl Maker {
-    fn entry(&self, path: &str, mode: u32, kind: EntryKind) -> Entry {
-        Entry { path: path.to_owned(), mode, uid: 0, gid: 0, mtime: self.mtime, kind }
-    }
-
-    fn directory(&self, path: &str) -> Generated {
-        Generated { entry: self.entry(path, 0o755, EntryKind::Directory), bytes: Vec::new() }
-    }
-
-    fn link(&self, path: &str, target: &str) -> Generated {
-        let kind = EntryKind::Symlink { target: target.to_owned() };
-        Generated { entry: self.entry(path, 0o777, kind), bytes: Vec::new() }
-    }
-
-    fn file(&self, path: &str, content: String) -> Generated {
-        let kind = EntryKind::File { size: content.len() as u64 };
-        Generated { entry: self.entry(path, 0o644, kind), bytes: content.into_bytes() }
-    }
 }

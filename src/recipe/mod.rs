@@ -32,7 +32,7 @@ use uv_pep508::Requirement;
 pub use base::{Architecture, BaseDescription, BaseRef, Debian, Suite};
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Label, Problem, Severity};
 pub use image::{Compression, ConfigChanges, ContainerPath, FileCopy, ImageName, Layers};
-pub use packages::{Cuda, ExternallyManaged, Framework, Index, Policy, Python};
+pub use packages::{Constrain, Cuda, ExternallyManaged, Framework, Index, Policy, Python};
 pub use python::PythonVersion;
 pub use size::ByteSize;
 pub use source::{Source, Span, Spanned};

@@ -12,7 +12,9 @@ use super::decode::{Complaint, Decode, Fields, entries, parsed, unexpected, word
 use super::diagnostic::{Problem, Problems, quote};
 use super::python::{PythonVersion, parse_framework_key, parse_framework_version};
 use super::source::{Span, Spanned};
+use super::suggest::closest;
 use super::yaml::{Node, Value};
+use crate::cuda::{Component, Driver};
 
 /// What the recipe says about the base's Python.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -20,6 +22,7 @@ pub struct Python {
     /// The version the base must have; without it, any.
     pub version: Option<Spanned<PythonVersion>>,
     pub externally_managed: ExternallyManaged,
+    pub constrain: Constrain,
 }
 
 impl Decode for Python {
@@ -31,8 +34,13 @@ impl Decode for Python {
         let mut fields = Fields::open(node, "`python`", problems)?;
         let version = fields.get("version", problems);
         let externally_managed = fields.get("externally-managed", problems);
+        let constrain = fields.get("constrain", problems);
         fields.finish(problems);
-        Some(Self { version, externally_managed: externally_managed.unwrap_or_default() })
+        Some(Self {
+            version,
+            externally_managed: externally_managed.unwrap_or_default(),
+            constrain: constrain.unwrap_or_default(),
+        })
     }
 }
 
@@ -51,6 +59,23 @@ pub enum ExternallyManaged {
 impl Decode for ExternallyManaged {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         word(node, "`keep` or `remove`", &[("keep", Self::Keep), ("remove", Self::Remove)], problems)
+    }
+}
+
+/// What `pip install` in a container of the image may not replace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Constrain {
+    /// The frameworks and the components: a constraints file, which `PIP_CONSTRAINT` and `UV_CONSTRAINT` name.
+    #[default]
+    Frameworks,
+    Nothing,
+}
+
+impl Decode for Constrain {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let words = [("frameworks", Self::Frameworks), ("nothing", Self::Nothing)];
+        word(node, "`frameworks` or `nothing`", &words, problems)
     }
 }
 
@@ -180,34 +205,62 @@ pub(super) fn parse_url(text: &str) -> Result<Url, Complaint> {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Cuda {
     pub policy: Policy,
-    /// Exceptions, by component as the user names it; each span is the name's.
-    pub components: BTreeMap<String, Spanned<Policy>>,
+    /// The oldest driver that the image is to run on.
+    pub driver: Option<Spanned<Driver>>,
+    /// Exceptions; each span is the name's.
+    pub components: BTreeMap<Component, Spanned<Policy>>,
 }
 
 impl Decode for Cuda {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::open(node, "`cuda`", problems)?;
         let policy = fields.get("policy", problems);
+        let driver = fields.get("driver", problems);
         let components: Option<Components> = fields.get("components", problems);
         fields.finish(problems);
-        Some(Self { policy: policy.unwrap_or_default(), components: components.unwrap_or_default().0 })
+        let components = components.unwrap_or_default().0;
+        Some(Self { policy: policy.unwrap_or_default(), driver, components })
     }
 }
 
 #[derive(Default)]
-struct Components(BTreeMap<String, Spanned<Policy>>);
+struct Components(BTreeMap<Component, Spanned<Policy>>);
 
 impl Decode for Components {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut components = BTreeMap::new();
         for (name, policy) in entries(node, "a mapping of components to policies", problems)? {
+            let Some(component) = Component::named(name) else {
+                problems.push(unknown_component(name));
+                continue;
+            };
             if matches!(policy.value, Value::Null) {
                 problems.push(unexpected(policy, "a policy").help(Policy::HELP));
-            } else if let Some(value) = Policy::decode(policy, problems) {
-                components.insert(name.value.clone(), Spanned { value, span: name.span });
+            } else if let Some(value) = word(policy, "a policy of one component", &Policy::WORDS, problems) {
+                components.insert(component, Spanned { value, span: name.span });
             }
         }
         Some(Self(components))
+    }
+}
+
+fn unknown_component(name: &Spanned<String>) -> Problem {
+    let names: Vec<&str> = Component::names().collect();
+    let help = match closest(name, &names) {
+        Some(close) => format!("did you mean `{close}`?"),
+        None => format!("components are {}", names.join(", ")),
+    };
+    Problem::error(name.span, format!("{} is not a CUDA component", quote(name))).help(help)
+}
+
+impl Decode for Driver {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a version of the driver", problems, |text| {
+            text.parse().map_err(|_| {
+                Complaint::new(format!("{} is not a version of NVIDIA's driver", quote(text)))
+                    .help("write it as `nvidia-smi` shows it: `\"550.54.15\"`, or its branch: `\"550\"`")
+            })
+        })
     }
 }
 
@@ -222,15 +275,19 @@ pub enum Policy {
     Base,
     /// As pip would install it.
     Pip,
+    /// Not at all: frameworks run on the CPU. Only for a whole recipe.
+    Cpu,
 }
 
 impl Policy {
     const HELP: &str = "write `shared`, `base` or `pip`";
+    const WORDS: [(&'static str, Self); 3] =
+        [("shared", Self::Shared), ("base", Self::Base), ("pip", Self::Pip)];
 }
 
 impl Decode for Policy {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let words = [("shared", Self::Shared), ("base", Self::Base), ("pip", Self::Pip)];
+        let words: Vec<_> = Self::WORDS.into_iter().chain([("cpu", Self::Cpu)]).collect();
         word(node, "a policy", &words, problems)
     }
 }

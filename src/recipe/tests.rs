@@ -92,12 +92,12 @@ fn suggests_the_key_that_was_meant() {
     );
     check_with("config: {envs: {}}", "1:10 [envs] unknown key `envs` in `config` = did you mean `env`?");
     check_with(
-        "cuda: {driver: 550}",
-        "1:8 [driver] unknown key `driver` in `cuda` = the keys here are `policy`, `components`",
+        "cuda: {toolkit: 12}",
+        "1:8 [toolkit] unknown key `toolkit` in `cuda` = the keys here are `policy`, `driver`, `components`",
     );
     check_with(
         "python: {bytecode: true}",
-        "1:10 [bytecode] unknown key `bytecode` in `python` = the keys here are `version`, `externally-managed`",
+        "1:10 [bytecode] unknown key `bytecode` in `python` = the keys here are `version`, `externally-managed`, `constrain`",
     );
 }
 
@@ -327,11 +327,22 @@ fn checks_policies() {
     check_with(
         "cuda: {policy: none, components: {nccl: pipp, cudnn: }}",
         concat!(
-            "1:16 [none] `none` is not a policy = write one of `shared`, `base`, `pip`",
+            "1:16 [none] `none` is not a policy = write one of `shared`, `base`, `pip`, `cpu`",
             "\n",
-            "1:41 [pipp] `pipp` is not a policy = did you mean `pip`?",
+            "1:41 [pipp] `pipp` is not a policy of one component = did you mean `pip`?",
             "\n",
             "1:52 [] expected a policy, found nothing = write `shared`, `base` or `pip`"
+        ),
+    );
+    check_with(
+        "cuda: {components: {ncl: pip, cudnn: cpu}, driver: new}",
+        concat!(
+            "1:21 [ncl] `ncl` is not a CUDA component = did you mean `nccl`?",
+            "\n",
+            "1:38 [cpu] `cpu` is not a policy of one component = write one of `shared`, `base`, `pip`",
+            "\n",
+            "1:52 [new] `new` is not a version of NVIDIA's driver = write it as `nvidia-smi` shows it: `\"550.54.15\"`, ",
+            "or its branch: `\"550\"`"
         ),
     );
 }
@@ -631,7 +642,7 @@ fn reads_every_key_and_keeps_numbers_as_written() {
     let expected = serde_json::json!({
         "name": "colab-like",
         "base": {"named": "debian-bookworm"},
-        "python": {"version": "3.10", "externally_managed": "remove"},
+        "python": {"version": "3.10", "constrain": "frameworks", "externally_managed": "remove"},
         "frameworks": {
             "jax": {"extras": ["cuda12"], "specifiers": ">=0.5,<0.6"},
             "tensorflow": {"extras": [], "specifiers": ""},
@@ -645,7 +656,7 @@ fn reads_every_key_and_keeps_numbers_as_written() {
             {"url": "https://host.example/torch", "name": "torch", "packages": ["torch", "torch-vision"]},
         ],
         "exclude_newer": "2025-06-02T00:00:00Z",
-        "cuda": {"policy": "shared", "components": {"nccl": "pip"}},
+        "cuda": {"policy": "shared", "driver": null, "components": {"nccl": "pip"}},
         "files": [{"from": "notebooks", "to": "/content", "mode": 0o755}],
         "config": {
             "env": {"MODE": "0755", "EMPTY": ""},

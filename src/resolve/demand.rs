@@ -16,8 +16,10 @@ use crate::pypa::metadata::Requirement;
 pub enum Demander {
     /// The recipe itself, or a requirements file.
     User,
-    /// A distribution, by its metadata.
-    Distribution { name: PackageName, version: Version },
+    /// A distribution, by its metadata; `through` are the distributions by which the recipe comes to it.
+    Distribution { name: PackageName, version: Version, through: Vec<PackageName> },
+    /// A library, which links to the component, or needs a symbol that what would serve otherwise lacks.
+    Library { distribution: PackageName, version: Version, library: String, symbol: Option<String> },
     /// The toolkit: what it contains is not older than itself.
     Toolkit { major: u64, minor: u64 },
     /// The layout: a toolkit's directory is named after the version of its runtime.
@@ -28,7 +30,23 @@ impl fmt::Display for Demander {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User => f.write_str("the recipe"),
-            Self::Distribution { name, version } => write!(f, "{name} {version}"),
+            Self::Distribution { name, version, through } => {
+                write!(f, "{name} {version}")?;
+                match through.as_slice() {
+                    [] => Ok(()),
+                    names => write!(
+                        f,
+                        " through {}",
+                        names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(" → ")
+                    ),
+                }
+            }
+            Self::Library { distribution, version, library, symbol: Some(symbol) } => {
+                write!(f, "`{symbol}` in {library} of {distribution} {version}")
+            }
+            Self::Library { distribution, version, library, symbol: None } => {
+                write!(f, "{library} of {distribution} {version}")
+            }
             Self::Toolkit { major, minor } => write!(f, "CUDA {major}.{minor}"),
             Self::Layout => f.write_str("the layout"),
         }
@@ -43,7 +61,8 @@ pub struct Demand {
     pub asked: VersionSpecifiers,
     /// The extras it asks for, of a metapackage.
     pub extras: Vec<ExtraName>,
-    /// The versions that serve: a pin read as a floor within its SONAME.
+    /// The versions that serve: a pin read as a floor, and a floor as one within its SONAME. What the recipe itself asks
+    /// for is taken as it is written.
     pub serves: VersionSpecifiers,
 }
 
@@ -51,12 +70,21 @@ impl Demand {
     /// The demand that `requirement` makes.
     pub fn new(by: Demander, requirement: &Requirement) -> Self {
         let asked = specifiers(requirement);
-        Self { by, serves: within_soname(&asked), asked, extras: requirement.extras.to_vec() }
+        let serves = match by {
+            Demander::User => asked.clone(),
+            _ => within_soname(&asked),
+        };
+        Self { by, serves, asked, extras: requirement.extras.to_vec() }
     }
 
     /// Whether it asks for a version or newer.
     pub fn has_floor(&self) -> bool {
-        self.serves.iter().any(|specifier| {
+        self.floors().next().is_some()
+    }
+
+    /// The parts of what serves that ask for a version or newer.
+    pub fn floors(&self) -> impl Iterator<Item = &VersionSpecifier> {
+        self.serves.iter().filter(|specifier| {
             matches!(
                 specifier.operator(),
                 Operator::GreaterThan
@@ -90,20 +118,35 @@ impl fmt::Display for Demand {
 }
 
 /// What takes the place of a requirement on a component in installed metadata, where `visible` is the version that
-/// pip sees: its pins relaxed, and its ceilings too where its own SONAME is served beside the one that pip sees. `None`
-/// for a requirement that is true as it is, or is on something else.
+/// pip sees: its pins relaxed, and its ceilings too where its own SONAME is served beside the one that pip sees. Where
+/// less is known of the visible version than a floor names, the floor is what is known. `None` for a requirement that is
+/// true as it is, or is on something else.
 pub fn relaxed(requirement: &Requirement, visible: Option<&Version>) -> Option<String> {
     ComponentWheel::of(requirement.name.as_ref())?;
     let asked = specifiers(requirement);
     let within = within_soname(&asked);
-    let is_beside = visible.is_some_and(|version| !within.contains(version));
-    if !is_beside && !asked.iter().any(is_pin) {
+    let generation = |version: &Version| version.release().first().copied();
+    let is_beside = visible.is_some_and(|version| {
+        !within.contains(version)
+            && !within
+                .iter()
+                .any(|floor| generation(floor.version()) == generation(version) && !is_ceiling(floor))
+    });
+    let is_short = !is_beside && visible.is_some_and(|version| !within.contains(version));
+    if !is_beside && !is_short && !asked.iter().any(is_pin) {
         return None;
     }
-    let is_ceiling = |specifier: &VersionSpecifier| {
-        matches!(specifier.operator(), Operator::LessThan | Operator::LessThanEqual | Operator::TildeEqual)
+    let shorten = |specifier: &VersionSpecifier| match visible {
+        Some(version) if is_short && !specifier.contains(version) => {
+            VersionSpecifier::greater_than_equal_version(version.clone())
+        }
+        _ => specifier.clone(),
     };
-    let kept = within.iter().filter(|specifier| !(is_beside && is_ceiling(specifier))).cloned().collect();
+    let kept: VersionSpecifiers =
+        within.iter().filter(|specifier| !(is_beside && is_ceiling(specifier))).map(shorten).collect();
+    if kept == asked {
+        return None;
+    }
     let mut relaxed = requirement.clone();
     relaxed.version_or_url = Some(VersionOrUrl::VersionSpecifier(kept));
     Some(relaxed.to_string())
@@ -120,22 +163,31 @@ fn is_pin(specifier: &VersionSpecifier) -> bool {
     matches!(specifier.operator(), Operator::Equal | Operator::EqualStar | Operator::ExactEqual)
 }
 
-/// `==12.4.5.8` as `>=12.4.5.8, <13`: NVIDIA raises the first number of a version with the SONAME.
+/// `==12.4.5.8` and `>=12.4.5.8` as `>=12.4.5.8, <13`: NVIDIA raises the first number of a version with the SONAME, and
+/// what links to one cannot use another. An own ceiling stays as it is.
 fn within_soname(asked: &VersionSpecifiers) -> VersionSpecifiers {
+    let has_ceiling = asked.iter().any(is_ceiling);
     asked
         .iter()
-        .flat_map(|specifier| match is_pin(specifier) {
-            true => {
-                let floor = specifier.version().clone();
-                let next = Version::new([floor.release().first().copied().unwrap_or(0) + 1]);
-                vec![
-                    VersionSpecifier::greater_than_equal_version(floor),
-                    VersionSpecifier::less_than_version(next),
-                ]
+        .flat_map(|specifier| {
+            let floor = specifier.version().clone();
+            let next = Version::new([floor.release().first().copied().unwrap_or(0) + 1]);
+            let ceiling = VersionSpecifier::less_than_version(next);
+            match specifier.operator() {
+                _ if is_pin(specifier) => {
+                    vec![VersionSpecifier::greater_than_equal_version(floor), ceiling]
+                }
+                Operator::GreaterThan | Operator::GreaterThanEqual if !has_ceiling => {
+                    vec![specifier.clone(), ceiling]
+                }
+                _ => vec![specifier.clone()],
             }
-            false => vec![specifier.clone()],
         })
         .collect()
+}
+
+fn is_ceiling(specifier: &VersionSpecifier) -> bool {
+    matches!(specifier.operator(), Operator::LessThan | Operator::LessThanEqual | Operator::TildeEqual)
 }
 
 #[cfg(test)]
@@ -168,6 +220,23 @@ mod tests {
             Some("nvidia-nccl-cu12>=2.21.5,<3 ; platform_machine == 'x86_64'"),
         );
         check("cuda-toolkit[cublas,cudart]==13.0.2", Some("cuda-toolkit[cublas,cudart]>=13.0.2,<14"));
+    }
+
+    #[test]
+    fn a_floor_is_no_higher_than_what_is_known_of_the_visible_version() {
+        let visible = "8.9.6".parse().ok();
+        let relaxed = |text: &str| relaxed(&text.parse().unwrap(), visible.as_ref());
+        assert_eq!(relaxed("nvidia-cudnn-cu12==8.9.6.50").as_deref(), Some("nvidia-cudnn-cu12>=8.9.6,<9"));
+        assert_eq!(relaxed("nvidia-cudnn-cu12>=8.9.2,<9"), None);
+    }
+
+    #[test]
+    fn a_floor_serves_within_its_soname() {
+        let serves = |by: Demander, text: &str| Demand::new(by, &text.parse().unwrap()).serves.to_string();
+        assert_eq!(serves(Demander::Layout, "nvidia-cudnn-cu12>=8.9.7.29"), ">=8.9.7.29, <9");
+        assert_eq!(serves(Demander::Layout, "nvidia-cudnn-cu12>=8.9.7.29,<10"), ">=8.9.7.29, <10");
+        assert_eq!(serves(Demander::User, "nvidia-cudnn-cu12>=8.9.7.29"), ">=8.9.7.29");
+        assert_eq!(serves(Demander::User, "nvidia-cudnn-cu12==8.9.7.29"), "==8.9.7.29");
     }
 
     #[test]

@@ -1,10 +1,13 @@
-//! Resolution: which distributions are installed, which component serves whom, and why.
+//! Resolution: which distributions are installed, who serves which component, and why.
 //!
 //! Requirements on CUDA components never enter the solver: frameworks pin them at versions that exclude each other. They
-//! are set aside as demands, and met together afterwards.
+//! are set aside as demands, and met together afterwards, by the base's copies or by wheels. Components that are left to
+//! pip are distributions like all others.
 
+mod assemble;
 pub mod components;
 pub mod demand;
+mod installed;
 pub mod solve;
 #[cfg(test)]
 mod tests;
@@ -12,47 +15,85 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::Serialize;
+use uv_distribution_filename::WheelFilename;
 use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::Version;
+use uv_pep508::MarkerTree;
 
-use crate::cuda::{Component, ComponentWheel, Toolkit, cuda_extras, is_dispensable};
-use crate::pypa::metadata::{CoreMetadata, Requirement};
+use crate::base::{BaseInventory, CudaCopy};
+use crate::cuda::{Component, ComponentWheel, Driver, DriverFit, Toolkit, cuda_extras, is_dispensable};
+use crate::oci::Digest;
+use crate::pypa::metadata::Requirement;
 use crate::pypa::simple::DistFile;
-use crate::pypa::target::{Machine, Target};
-use components::{ComponentChoice, ComponentError, Demanded, Offer};
+use crate::pypa::target::Target;
+use crate::recipe::Policy;
+use components::{ComponentError, Demanded, Offer, Rejected, processes};
 use demand::{Demand, Demander};
+use installed::WithInstalled;
 use solve::{Catalog, Chosen, Question, Root, Solution, SolveError};
 
 /// What is to be resolved.
 pub struct Request<'a> {
     pub target: &'a Target,
+    /// What is installed on.
+    pub base: &'a BaseInventory,
     /// What the recipe asks for.
     pub roots: Vec<Root>,
     /// Where components come from.
-    pub components: Components,
+    pub policies: Policies,
     /// The names under the recipe's `frameworks`, which get their CUDA extra.
     pub frameworks: BTreeSet<PackageName>,
     pub constraints: Vec<Requirement>,
     /// Nothing uploaded at or after this moment, in Unix seconds, is considered.
     pub exclude_newer: Option<i64>,
+    /// The versions of an earlier resolution: each is kept while everything allows it.
+    pub preferences: Preferences,
+    /// The oldest driver that the image is to run on.
+    pub driver: Option<Driver>,
 }
 
-/// Where components come from, as far as it is built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Components {
-    /// Each is served once, in a toolkit's tree.
-    Shared,
-    /// They are distributions like all others, at the versions that are pinned.
-    Pip,
+/// Versions by distribution; of a component with two SONAMEs there are two.
+pub type Preferences = BTreeMap<PackageName, BTreeSet<Version>>;
+
+/// Where each component comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policies {
+    pub default: Policy,
+    pub exceptions: BTreeMap<Component, Policy>,
+}
+
+impl Policies {
+    pub fn of(&self, component: Component) -> Policy {
+        self.exceptions.get(&component).copied().unwrap_or(self.default)
+    }
+
+    /// Whether requirements on the distribution of this name are met apart from the solver.
+    fn sets_aside(&self, name: &PackageName) -> bool {
+        match ComponentWheel::of(name.as_ref()) {
+            Some(ComponentWheel::Carries { component, .. }) => self.of(component) != Policy::Pip,
+            Some(ComponentWheel::Metapackage) => self.default != Policy::Pip,
+            None => false,
+        }
+    }
 }
 
 /// Every decision about what is installed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Resolution {
-    /// Sorted by name; components are among them.
+    /// What is installed from wheels, sorted by name; components are among them.
     pub distributions: Vec<Distribution>,
-    /// `None` when nothing demands CUDA.
-    pub toolkit: Option<Toolkit>,
+    /// Who serves each component, sorted by component.
+    pub services: Vec<Service>,
+    /// What the base has and the resolution uses, sorted by name.
+    pub kept: Vec<Kept>,
+    /// What the base has and the image hides, sorted by name.
+    pub removed: Vec<Removed>,
+    /// The toolkits' trees that the image adds to or makes, the loader's first.
+    pub trees: Vec<Tree>,
+    /// The versions of the toolkits, `(12, 5)` for CUDA 12.5, and how the oldest driver to serve runs them, where the
+    /// recipe names one.
+    pub toolkits: BTreeMap<(u32, u32), Option<DriverFit>>,
 }
 
 /// A distribution to install.
@@ -60,9 +101,9 @@ pub struct Resolution {
 pub struct Distribution {
     pub name: PackageName,
     pub version: Version,
-    pub wheel: DistFile,
-    /// What the decisions about it were made from.
-    pub metadata: Arc<CoreMetadata>,
+    pub wheel: ChosenWheel,
+    /// The digest of the core metadata that the decisions about it were made from.
+    pub metadata: Digest,
     /// Whether the recipe names it.
     pub requested: bool,
     /// Requirements of its metadata to rewrite, and what takes their place.
@@ -70,19 +111,38 @@ pub struct Distribution {
     pub role: Role,
 }
 
+/// Which wheel a distribution is installed from, wherever it is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChosenWheel {
+    pub filename: WheelFilename,
+    pub sha256: Option<Digest>,
+    /// In bytes.
+    pub size: Option<u64>,
+    /// Seconds since the Unix epoch, when an index said it.
+    pub upload_time: Option<i64>,
+}
+
+impl From<DistFile> for ChosenWheel {
+    fn from(file: DistFile) -> Self {
+        let DistFile { filename, sha256, size, upload_time, .. } = file;
+        Self { filename, sha256, size, upload_time }
+    }
+}
+
 /// What a distribution is to CUDA.
 #[derive(Debug, Clone)]
 pub enum Role {
     /// It is installed into site-packages; `private` are the components that it asks for by itself.
     Package { private: Vec<PrivateComponent> },
-    /// It carries a component, which is laid out in the toolkit's tree.
-    Component { component: Component, demands: Vec<Demand>, place: ComponentPlace },
+    /// It carries a component, which is laid out in a toolkit's tree.
+    Component { component: Component, toolkit: Toolkit, place: ComponentPlace },
     /// It carries pins on components and nothing else.
-    Metapackage { demands: Vec<Demand> },
+    Metapackage,
 }
 
 /// How much of a component's wheel is laid out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ComponentPlace {
     /// All of it, and pip sees it.
     Whole,
@@ -98,6 +158,88 @@ pub struct PrivateComponent {
     pub pinned: Option<Version>,
 }
 
+/// Who serves one component under one SONAME, and why.
+#[derive(Debug, Clone)]
+pub struct Service {
+    pub component: Component,
+    pub cuda_major: u32,
+    /// The name under which pip sees it: `nvidia-cublas-cu12`.
+    pub distribution: PackageName,
+    /// As far as it is known.
+    pub version: Version,
+    pub source: ServiceSource,
+    /// Sorted by who makes them.
+    pub demands: Vec<Demand>,
+    /// The base's copies that do not serve here.
+    pub rejected: Vec<Rejected>,
+}
+
+/// Where a component comes from.
+#[derive(Debug, Clone)]
+pub enum ServiceSource {
+    /// A copy that the base has.
+    Base {
+        copy: CudaCopy,
+        /// The directory of a tree in which it gets links, because no loader finds it where it is.
+        linked_in: Option<String>,
+        pip: PipSees,
+    },
+    /// A distribution among [`Resolution::distributions`], laid out in a toolkit's tree.
+    Wheel,
+    /// A distribution among [`Resolution::distributions`], or the base's, in site-packages.
+    Pip,
+}
+
+/// What tells pip of a component that the base serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PipSees {
+    /// A distribution that imgforge makes up.
+    MadeUp,
+    /// The distribution that brought it.
+    Own,
+    /// A newer SONAME of the component, which stands beside it.
+    Another,
+}
+
+/// A distribution of the base that is used as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    pub name: PackageName,
+    pub version: Version,
+    /// Whether the recipe names it.
+    pub requested: bool,
+    /// Requirements of its metadata to rewrite, and what takes their place.
+    pub relaxed: BTreeMap<String, String>,
+}
+
+/// A distribution of the base whose files the image hides, as pip does that uninstalls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Removed {
+    pub name: PackageName,
+    pub version: Version,
+}
+
+/// A toolkit's tree that the image adds to or makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    pub toolkit: Toolkit,
+    /// Whether the base has its directory.
+    pub exists: bool,
+    pub found: FoundBy,
+}
+
+/// Who finds the libraries of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FoundBy {
+    /// Everybody: the loader's cache has it.
+    Loader,
+    /// The frameworks that look into `nvidia/cuNN` of site-packages, which leads to it: another major's libraries, some
+    /// of the same SONAMEs, are in the cache.
+    Frameworks,
+}
+
 /// Why a recipe cannot be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
@@ -105,12 +247,21 @@ pub enum ResolveError {
     Solve(#[from] SolveError),
     #[error(transparent)]
     Components(#[from] ComponentError),
+    #[error("the policy `cpu` installs no CUDA, and {}", needs.join(", "))]
+    NeedsCuda { needs: Vec<String> },
+    #[error("driver {driver} does not run CUDA {}.{}: {oldest} is the oldest that does", toolkit.0, toolkit.1)]
+    Driver { driver: Driver, oldest: Driver, toolkit: (u32, u32) },
 }
 
 impl Resolution {
     /// Whether anything of CUDA is in the image.
     pub fn has_cuda(&self) -> bool {
-        self.distributions.iter().any(|distribution| ComponentWheel::of(distribution.name.as_ref()).is_some())
+        !self.services.is_empty()
+    }
+
+    /// The tree whose libraries the loader's cache has.
+    pub fn loader_tree(&self) -> Option<&Tree> {
+        self.trees.iter().find(|tree| tree.found == FoundBy::Loader)
     }
 }
 
@@ -120,42 +271,135 @@ impl ResolveError {
         match self {
             Self::Solve(error) => error.hint(),
             Self::Components(error) => error.hint(),
+            Self::NeedsCuda { .. } => Some(
+                "name an index that has wheels for the CPU, as `indexes: [{url: …, packages: [torch]}]`, or choose \
+                 another policy"
+                    .into(),
+            ),
+            Self::Driver { .. } => Some(
+                "choose framework versions that are built for an older CUDA, or name a newer driver under \
+                 `cuda.driver`"
+                    .into(),
+            ),
         }
     }
 }
 
 /// Resolves `request` with what `catalog` offers.
 pub fn resolve(request: &Request<'_>, catalog: &dyn Catalog) -> Result<Resolution, ResolveError> {
-    let plain = solve::solve(&question(request, &request.roots), catalog)?;
-    let roots = with_cuda_extras(request, &plain);
-    let solution = match roots == request.roots {
-        true => plain,
-        false => solve::solve(&question(request, &roots), catalog)?,
+    let catalog = WithInstalled::new(catalog, &request.base.distributions);
+    let preferences = preferences(request, &catalog);
+    let plain = solve::solve(&question(request, &request.roots, &preferences), &catalog)?;
+    let mut roots = match request.policies.default {
+        Policy::Cpu => request.roots.clone(),
+        _ => with_cuda_extras(request, &plain),
     };
-    let offer = Offer { target: request.target, exclude_newer: request.exclude_newer, catalog };
-    let mut demanded = demanded(&solution);
-    demanded.extend(demanded_by_user(request));
-    let components = components::choose(&demanded, &offer)?;
-    Ok(assemble(request, solution, components))
+    let mut solution = match roots == request.roots {
+        true => plain,
+        false => solve::solve(&question(request, &roots, &preferences), &catalog)?,
+    };
+    loop {
+        let mut demanded = demanded(&solution);
+        demanded.extend(demanded_by_user(request));
+        if request.policies.default == Policy::Cpu && !demanded.is_empty() {
+            return Err(needs_cuda(&demanded));
+        }
+        processes(&solution, major_of)?;
+        let components = components::choose(&demanded, &offer(request, &catalog, &preferences, &solution))?;
+        let left: Vec<Root> = components.left_to_pip.iter().map(root).collect();
+        let more: Vec<Root> = left.into_iter().filter(|root| !roots.contains(root)).collect();
+        if more.is_empty() {
+            let mut resolution = assemble::assemble(request, solution, components);
+            resolution.toolkits = driver_fits(request.driver.as_ref(), resolution.toolkits)?;
+            return Ok(resolution);
+        }
+        roots.extend(more);
+        solution = solve::solve(&question(request, &roots, &preferences), &catalog)?;
+    }
 }
 
-fn question<'a>(request: &'a Request<'a>, roots: &[Root]) -> Question<'a> {
+/// Holds the toolkits against the oldest driver to serve.
+fn driver_fits(
+    driver: Option<&Driver>,
+    toolkits: BTreeMap<(u32, u32), Option<DriverFit>>,
+) -> Result<BTreeMap<(u32, u32), Option<DriverFit>>, ResolveError> {
+    let Some(driver) = driver else { return Ok(toolkits) };
+    let fit = |toolkit: (u32, u32)| match driver.fit(toolkit) {
+        DriverFit::TooOld { oldest } => Err(ResolveError::Driver { driver: driver.clone(), oldest, toolkit }),
+        fit => Ok((toolkit, Some(fit))),
+    };
+    toolkits.into_keys().map(fit).collect()
+}
+
+/// The versions of a lock, and else those that the base has.
+fn preferences(request: &Request<'_>, catalog: &WithInstalled<'_>) -> Preferences {
+    let installed = catalog.versions().into_iter().map(|(name, version)| (name, BTreeSet::from([version])));
+    let mut preferences: Preferences = installed.collect();
+    preferences.extend(request.preferences.clone());
+    preferences
+}
+
+fn offer<'a>(
+    request: &'a Request<'_>,
+    catalog: &'a dyn Catalog,
+    preferences: &'a Preferences,
+    solution: &Solution,
+) -> Offer<'a> {
+    let runtimes = solution.distributions.values().filter(|chosen| {
+        let carries = ComponentWheel::of(chosen.name.as_ref());
+        matches!(carries, Some(ComponentWheel::Carries { component, .. }) if component.is_runtime())
+    });
+    Offer {
+        of_pip: runtimes.filter_map(|chosen| two_numbers(&chosen.version)).map(|it| (it.0, it)).collect(),
+        target: request.target,
+        exclude_newer: request.exclude_newer,
+        catalog,
+        copies: &request.base.cuda,
+        default_toolkit: request.base.default_toolkit.as_ref(),
+        policies: &request.policies,
+        preferences,
+    }
+}
+
+fn question<'a>(request: &'a Request<'a>, roots: &[Root], preferences: &Preferences) -> Question<'a> {
+    let named: BTreeSet<PackageName> = roots.iter().map(|root| root.requirement.name.clone()).collect();
+    let policies = request.policies.clone();
     Question {
         target: request.target,
         roots: roots.to_vec(),
         constraints: request.constraints.clone(),
         exclude_newer: request.exclude_newer,
-        set_aside: match request.components {
-            Components::Shared => {
-                let named: BTreeSet<PackageName> =
-                    roots.iter().map(|root| root.requirement.name.clone()).collect();
-                Arc::new(move |name| {
-                    let is_component = ComponentWheel::of(name.as_ref()).is_some();
-                    is_component || (is_dispensable(name.as_ref()) && !named.contains(name))
-                })
-            }
-            Components::Pip => Arc::new(|_| false),
-        },
+        preferences: preferences
+            .iter()
+            .filter_map(|(name, versions)| Some((name.clone(), versions.last()?.clone())))
+            .collect(),
+        set_aside: Arc::new(move |name| {
+            let is_dispensable = || is_dispensable(name.as_ref()) && !named.contains(name);
+            policies.sets_aside(name) || (policies.default != Policy::Pip && is_dispensable())
+        }),
+    }
+}
+
+/// `(12, 5)` of `12.5.82`.
+fn two_numbers(version: &Version) -> Option<(u32, u32)> {
+    let number = |index: usize| version.release().get(index).and_then(|number| u32::try_from(*number).ok());
+    Some((number(0)?, number(1)?))
+}
+
+/// What a component that is served requires of one that is left to pip.
+fn root((by, requirement): &Demanded) -> Root {
+    // Its marker was found to hold, by extras that a root does not have.
+    let requirement = Requirement { marker: MarkerTree::TRUE, ..requirement.clone() };
+    Root { requirement, source: by.to_string() }
+}
+
+fn needs_cuda(demanded: &[Demanded]) -> ResolveError {
+    let mut by: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (demander, requirement) in demanded {
+        by.entry(demander.to_string()).or_default().push(requirement.name.to_string());
+    }
+    ResolveError::NeedsCuda {
+        needs: by.into_iter().map(|(by, names)| format!("{by} needs {}", names.join(", "))).collect(),
     }
 }
 
@@ -224,32 +468,64 @@ fn majors(solution: &Solution) -> BTreeSet<u32> {
     demanded.chain(installed).collect()
 }
 
-/// The CUDA major that a requirement on a component is for, as far as its name or pin says.
+/// The CUDA major that a requirement on a component is for.
 fn major_of(requirement: &Requirement) -> Option<u32> {
+    let demand = Demand::new(Demander::Layout, requirement);
     match ComponentWheel::of(requirement.name.as_ref())? {
         ComponentWheel::Carries { major: Some(major), .. } => Some(major),
-        ComponentWheel::Metapackage => {
-            let demand = Demand::new(Demander::Layout, requirement);
-            let floor = demand.serves.iter().next()?.version().release().first().copied()?;
-            u32::try_from(floor).ok()
+        ComponentWheel::Carries { component, major: None } => {
+            Some(components::unsuffixed(component, &[demand]))
         }
-        ComponentWheel::Carries { .. } => None,
+        ComponentWheel::Metapackage => {
+            u32::try_from(demand.serves.iter().next()?.version().release().first().copied()?).ok()
+        }
     }
 }
 
 fn demanded(solution: &Solution) -> Vec<Demanded> {
-    solution
-        .distributions
-        .values()
-        .flat_map(|chosen| {
-            let by = Demander::Distribution { name: chosen.name.clone(), version: chosen.version.clone() };
-            let components = chosen
-                .set_aside
-                .iter()
-                .filter(|requirement| ComponentWheel::of(requirement.name.as_ref()).is_some());
-            components.map(move |requirement| (by.clone(), requirement.clone()))
-        })
-        .collect()
+    let parents = parents(solution);
+    let of_components = |chosen: &Chosen| {
+        let by = Demander::Distribution {
+            name: chosen.name.clone(),
+            version: chosen.version.clone(),
+            through: through(&chosen.name, &parents),
+        };
+        let requirements = chosen.set_aside.clone().into_iter();
+        requirements
+            .filter(|requirement| ComponentWheel::of(requirement.name.as_ref()).is_some())
+            .map(move |requirement| (by.clone(), requirement))
+    };
+    solution.distributions.values().flat_map(of_components).collect()
+}
+
+/// Through which distribution each is reached first, from those that nothing else requires; those are not in it.
+fn parents(solution: &Solution) -> BTreeMap<&PackageName, &PackageName> {
+    let required: BTreeSet<&PackageName> =
+        solution.distributions.values().flat_map(|chosen| &chosen.requires).collect();
+    let mut level: Vec<&PackageName> =
+        solution.distributions.keys().filter(|name| !required.contains(name)).collect();
+    let mut seen: BTreeSet<&PackageName> = level.iter().copied().collect();
+    let mut parents = BTreeMap::new();
+    while !level.is_empty() {
+        let mut next = Vec::new();
+        for parent in level {
+            let Some(chosen) = solution.distributions.get(parent) else { continue };
+            for child in chosen.requires.iter().filter(|child| seen.insert(child)) {
+                parents.insert(child, parent);
+                next.push(child);
+            }
+        }
+        level = next;
+    }
+    parents
+}
+
+/// The distributions that lead to `name`, from the one that nothing requires.
+fn through(name: &PackageName, parents: &BTreeMap<&PackageName, &PackageName>) -> Vec<PackageName> {
+    let above = std::iter::successors(parents.get(name), |name| parents.get(*name));
+    let mut chain: Vec<PackageName> = above.map(|name| (*name).clone()).collect();
+    chain.reverse();
+    chain
 }
 
 /// What the recipe itself requires of components, which the solver set aside as all others'.
@@ -257,89 +533,9 @@ fn demanded_by_user(request: &Request<'_>) -> Vec<Demanded> {
     let requirements = request.roots.iter().map(|root| &root.requirement);
     let active =
         requirements.filter(|requirement| requirement.evaluate_markers(request.target.markers(), &[]));
-    let components = active.filter(|requirement| ComponentWheel::of(requirement.name.as_ref()).is_some());
-    match request.components {
-        Components::Shared => components.map(|requirement| (Demander::User, requirement.clone())).collect(),
-        Components::Pip => Vec::new(),
-    }
-}
-
-fn assemble(request: &Request<'_>, solution: Solution, components: components::Components) -> Resolution {
-    let requested: BTreeSet<&PackageName> = request.roots.iter().map(|root| &root.requirement.name).collect();
-    let mut visible: BTreeMap<PackageName, Version> = BTreeMap::new();
-    for choice in &components.choices {
-        let newest = visible.entry(choice.distribution.clone()).or_insert_with(|| choice.version.clone());
-        *newest = choice.version.clone().max(newest.clone());
-    }
-    let packages = solution.distributions.into_values().map(|chosen| package(chosen, &visible));
-    let components_and_metapackages =
-        components.choices.into_iter().map(|choice| component(choice, &visible));
-    let mut distributions: Vec<Distribution> = packages.chain(components_and_metapackages).collect();
-    for distribution in &mut distributions {
-        distribution.requested = requested.contains(&distribution.name);
-    }
-    distributions.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
-    let machine = match request.target.machine() {
-        Machine::X86_64 => crate::cuda::Machine::X86_64,
-        Machine::Aarch64 => crate::cuda::Machine::Aarch64,
-    };
-    Resolution { distributions, toolkit: components.toolkit.map(|version| Toolkit { version, machine }) }
-}
-
-fn package(chosen: Chosen, visible: &BTreeMap<PackageName, Version>) -> Distribution {
-    let private = chosen
-        .set_aside
-        .iter()
-        .filter(|requirement| ComponentWheel::of(requirement.name.as_ref()).is_some())
-        .map(|requirement| PrivateComponent {
-            distribution: requirement.name.clone(),
-            pinned: pinned(requirement),
-        })
-        .collect();
-    Distribution {
-        relaxed: relaxed(&chosen.metadata, visible),
-        metadata: chosen.metadata,
-        name: chosen.name,
-        version: chosen.version,
-        wheel: chosen.wheel,
-        requested: false,
-        role: Role::Package { private },
-    }
-}
-
-fn component(choice: ComponentChoice, visible: &BTreeMap<PackageName, Version>) -> Distribution {
-    let demands = choice.demands;
-    let place = match visible.get(&choice.distribution) == Some(&choice.version) {
-        true => ComponentPlace::Whole,
-        false => ComponentPlace::LibrariesBeside,
-    };
-    Distribution {
-        relaxed: relaxed(&choice.metadata, visible),
-        metadata: choice.metadata,
-        name: choice.distribution,
-        version: choice.version,
-        wheel: choice.wheel,
-        requested: false,
-        role: match choice.component {
-            Some(component) => Role::Component { component, demands, place },
-            None => Role::Metapackage { demands },
-        },
-    }
-}
-
-fn pinned(requirement: &Requirement) -> Option<Version> {
-    let demand = Demand::new(Demander::Layout, requirement);
-    let version = demand.asked.iter().next()?.version().clone();
-    demand.pins(&version).then_some(version)
-}
-
-fn relaxed(metadata: &CoreMetadata, visible: &BTreeMap<PackageName, Version>) -> BTreeMap<String, String> {
-    metadata
-        .requires_dist
-        .iter()
-        .filter_map(|requirement| {
-            let relaxed = demand::relaxed(requirement, visible.get(&requirement.name))?;
-            Some((requirement.to_string(), relaxed))
-        })
-        .collect()
+    let components = active.filter(|requirement| {
+        ComponentWheel::of(requirement.name.as_ref()).is_some()
+            && request.policies.sets_aside(&requirement.name)
+    });
+    components.map(|requirement| (Demander::User, requirement.clone())).collect()
 }

@@ -2,11 +2,15 @@
 
 use super::solve::tests::Shelf;
 use super::*;
+use crate::base::{CudaLibrary, Found, InstalledDistribution, VersionSource};
+use crate::pypa::target::Machine;
 
 const TORCH: &str = "
     torch-2.6.0 : nvidia-cublas-cu12==12.4.5.8 & nvidia-cuda-runtime-cu12==12.4.127 & nvidia-cudnn-cu12==9.1.0.70
     torch-2.3.1 : nvidia-cuda-runtime-cu12==12.1.105 & nvidia-cudnn-cu12==8.9.2.26
     torch-2.11.0 : cuda-toolkit[cublas]==13.0.2
+    bridge-1.0 : torch-two & nvidia-cublas>=13.1
+    torch_two-1.0 : torch==2.3.1
 ";
 const TENSORFLOW: &str = "
     tensorflow-2.18.0 : nvidia-cublas-cu12==12.5.3.2; extra=='and-cuda' & nvidia-cuda-runtime-cu12==12.5.82; extra=='and-cuda'
@@ -41,13 +45,26 @@ const WHEELS: &str = "
     nvidia_cuda_runtime-13.1.80
 ";
 
-fn resolved(frameworks: &str, components: Components) -> Result<Resolution, ResolveError> {
+fn resolved(frameworks: &str, policy: Policy) -> Result<Resolution, ResolveError> {
+    on_base("", frameworks, policy)
+}
+
+/// Resolves on a base whose copies of components are `copies`, one a line, as [`copy`] reads them.
+fn on_base(copies: &str, frameworks: &str, policy: Policy) -> Result<Resolution, ResolveError> {
+    resolve_with(copies, frameworks, Policies { default: policy, ..Policies::default() })
+}
+
+fn resolve_with(copies: &str, frameworks: &str, policies: Policies) -> Result<Resolution, ResolveError> {
+    let base = base(copies);
     let shelf = Shelf::new(&[TORCH, TENSORFLOW, JAX, WHEELS].concat());
     let target = Target::new("3.11.2", Machine::X86_64, (2, 36)).unwrap();
     let requirements: Vec<Requirement> = frameworks.split(" & ").map(|text| text.parse().unwrap()).collect();
     let request = Request {
         target: &target,
-        components,
+        base: &base,
+        policies,
+        preferences: Preferences::new(),
+        driver: None,
         frameworks: requirements.iter().map(|requirement| requirement.name.clone()).collect(),
         roots: requirements
             .into_iter()
@@ -59,26 +76,115 @@ fn resolved(frameworks: &str, components: Components) -> Result<Resolution, Reso
     resolve(&request, &shelf)
 }
 
-/// The toolkit and each component's version; `+` before libraries that stand beside another SONAME.
+/// A base of Debian with Python 3.11 and `copies`.
+fn base(copies: &str) -> BaseInventory {
+    let copies: Vec<CudaCopy> =
+        copies.lines().map(str::trim).filter(|line| !line.is_empty()).map(copy).collect();
+    BaseInventory {
+        architecture: "amd64".into(),
+        vendor: "Debian".into(),
+        glibc: (2, 36),
+        libc_bin: "2.36-9".parse().unwrap(),
+        python: "3.11.2".into(),
+        scheme: crate::pypa::scheme::InstallScheme::debian((3, 11)),
+        externally_managed: String::new(),
+        distributions: copies.iter().filter_map(installed).collect(),
+        default_toolkit: copies.iter().find_map(|copy| copy.toolkit.clone()),
+        library_path: Vec::new(),
+        cuda: copies,
+    }
+}
+
+fn installed(copy: &CudaCopy) -> Option<InstalledDistribution> {
+    Some(InstalledDistribution {
+        name: copy.distribution.clone()?,
+        version: copy.version.clone()?,
+        directory: String::new(),
+        requires_dist: Vec::new(),
+        provides_extra: Vec::new(),
+        files: Vec::new(),
+        of_system: false,
+        texts: None,
+    })
+}
+
+/// A copy: `COMPONENT VERSION cuMAJOR DIRECTORY [hidden] [pip] [file] [: LIBRARY; …]`, whole unless libraries are given;
+/// `file` when only the name of a file told its version.
+fn copy(line: &str) -> CudaCopy {
+    let (head, libraries) = line.split_once(" : ").unwrap_or((line, ""));
+    let words: Vec<&str> = head.split_whitespace().collect();
+    let component = Component::named(words[0]).unwrap();
+    let version: Version = words[1].parse().unwrap();
+    let major: u32 = words[2][2..].parse().unwrap();
+    let is = |flag: &str| words[4..].contains(&flag);
+    let found = match (is("hidden"), is("pip")) {
+        (true, _) => Found::Nowhere,
+        (_, true) => Found::SitePackages,
+        _ => Found::Cache,
+    };
+    let generation = version.release()[0];
+    let whole = component.essential_libraries().map(|name| format!("{name}.so.{generation}"));
+    let given: Vec<String> =
+        libraries.split("; ").filter(|text| !text.is_empty()).map(str::to_owned).collect();
+    let libraries = if given.is_empty() { whole.collect() } else { given };
+    let library = |text: &String| {
+        let library = super::solve::tests::library(text);
+        CudaLibrary {
+            path: format!("{}/{}.{version}", words[3], library.soname),
+            soname: library.soname,
+            size: 100,
+            found,
+            needed: library.needed,
+            symbols: library.symbols,
+        }
+    };
+    CudaCopy {
+        component,
+        cuda_major: Some(major),
+        version_from: if is("file") { VersionSource::FileName } else { VersionSource::DebianPackage },
+        directory: words[3].to_owned(),
+        toolkit: words[3].split_once("/targets").map(|(root, _)| root.to_owned()),
+        libraries: libraries.iter().map(library).collect(),
+        programs: component.essential_programs().map(str::to_owned).collect(),
+        distribution: is("pip").then(|| component.distribution(major).parse().unwrap()),
+        version: Some(version),
+    }
+}
+
+/// The toolkits whose trees are made, and who serves each component: a wheel, unless `base` or `pip` is said; `+` before
+/// libraries that stand beside another SONAME.
 fn told(result: Result<Resolution, ResolveError>) -> String {
     let resolution = match result {
         Ok(resolution) => resolution,
         Err(error) => return error.to_string(),
     };
-    let toolkit = resolution.toolkit.map(|toolkit| format!("CUDA {toolkit}"));
-    let components = resolution.distributions.iter().filter_map(|distribution| match distribution.role {
-        Role::Component { component, place: ComponentPlace::Whole, .. } => {
-            Some(format!("{component} {}", distribution.version))
-        }
-        Role::Component { component, .. } => Some(format!("+{component} {}", distribution.version)),
-        _ => None,
+    let trees = resolution.trees.iter().map(|tree| match tree.found {
+        FoundBy::Loader => format!("CUDA {}", tree.toolkit),
+        FoundBy::Frameworks => format!("beside CUDA {}", tree.toolkit),
     });
-    toolkit.into_iter().chain(components).collect::<Vec<_>>().join(", ")
+    let is_beside = |service: &Service| {
+        resolution.distributions.iter().any(|distribution| {
+            distribution.name == service.distribution
+                && distribution.version == service.version
+                && matches!(distribution.role, Role::Component { place: ComponentPlace::LibrariesBeside, .. })
+        })
+    };
+    let services = resolution.services.iter().map(|service| {
+        let from = match &service.source {
+            ServiceSource::Base { linked_in: Some(_), .. } => "linked ",
+            ServiceSource::Base { .. } => "base ",
+            ServiceSource::Wheel if is_beside(service) => "+",
+            ServiceSource::Wheel => "",
+            ServiceSource::Pip => "pip ",
+        };
+        format!("{from}{} {}", service.component, service.version)
+    });
+    trees.chain(services).collect::<Vec<_>>().join(", ")
 }
 
 #[track_caller]
 fn check(frameworks: &str, expected: &str) {
-    assert_eq!(told(resolved(frameworks, Components::Shared)), expected);
+    assert_eq!(told(resolved(frameworks, Policy::Shared)), expected);
 }
 
 #[test]
@@ -130,26 +236,38 @@ fn two_sonames_stand_side_by_side() {
 #[test]
 fn what_frameworks_run_without_is_not_installed() {
     check("tensorflow==2.15.0", "CUDA 12.2, cuda-runtime 12.2.140");
-    let explicit = told(resolved("tensorflow==2.15.0 & tensorrt", Components::Shared));
+    let explicit = told(resolved("tensorflow==2.15.0 & tensorrt", Policy::Shared));
     assert!(explicit.contains("tensorrt"), "{explicit}");
 }
 
 #[test]
-fn two_majors_are_refused_with_who_needs_them() {
-    let refused = told(resolved("torch==2.11.0 & tensorflow==2.18.0", Components::Shared));
-    assert!(refused.contains("CUDA 12 and CUDA 13"), "{refused}");
-    assert!(refused.contains("tensorflow 2.18.0") && refused.contains("torch 2.11.0"), "{refused}");
+fn cuda_13_stands_beside_another_major() {
+    check(
+        "torch==2.11.0 & tensorflow==2.18.0",
+        "CUDA 12.5, beside CUDA 13.0, cublas 12.5.3.2, cublas 13.1.0.3, cuda-nvrtc 12.5.82, cuda-runtime 12.5.82, \
+         cuda-runtime 13.0.96",
+    );
+}
+
+#[test]
+fn two_majors_in_one_process_are_refused_with_who_needs_them() {
+    let refused = told(resolved("bridge==1.0", Policy::Shared));
+    assert_eq!(
+        refused,
+        "CUDA 12 and CUDA 13 are both needed in one process: bridge 1.0 needs torch-two → torch → \
+         nvidia-cuda-runtime-cu12==12.1.105, and nvidia-cublas>=13.1"
+    );
 }
 
 #[test]
 fn a_demand_that_nothing_meets_is_refused_with_all_the_demands() {
-    let refused = told(resolved("torch==2.6.0 & nvidia-cudnn-cu12>=10", Components::Shared));
+    let refused = told(resolved("torch==2.6.0 & nvidia-cudnn-cu12>=10", Policy::Shared));
     assert!(refused.contains("nvidia-cudnn-cu12"), "{refused}");
 }
 
 #[test]
 fn metadata_is_relaxed_where_it_pins() {
-    let resolution = resolved("torch==2.6.0 & jax==0.4.26", Components::Shared).unwrap();
+    let resolution = resolved("torch==2.6.0 & jax==0.4.26", Policy::Shared).unwrap();
     let relaxed = |name: &str| -> Vec<String> {
         let distribution = resolution.distributions.iter().find(|d| d.name.as_ref() == name).unwrap();
         distribution.relaxed.values().cloned().collect()
@@ -167,7 +285,200 @@ fn metadata_is_relaxed_where_it_pins() {
 
 #[test]
 fn under_pip_the_pins_exclude_each_other() {
-    let refused = told(resolved("torch==2.6.0 & tensorflow==2.18.0", Components::Pip));
+    let refused = told(resolved("torch==2.6.0 & tensorflow==2.18.0", Policy::Pip));
     assert!(refused.contains("nvidia-c") && refused.contains("torch 2.6.0"), "{refused}");
-    assert_eq!(told(resolved("torch==2.6.0", Components::Pip)), "");
+    assert_eq!(
+        told(resolved("torch==2.6.0", Policy::Pip)),
+        "pip cublas 12.4.5.8, pip cuda-runtime 12.4.127, pip cudnn 9.1.0.70"
+    );
+}
+
+const APT_12_4: &str = "
+    cublas 12.4.5.8 cu12 usr/local/cuda-12.4/targets/x86_64-linux/lib
+    cuda-runtime 12.4.127 cu12 usr/local/cuda-12.4/targets/x86_64-linux/lib
+";
+
+#[test]
+fn the_base_serves_what_meets_every_demand() {
+    let on =
+        |more: &str, frameworks: &str| told(on_base(&[APT_12_4, more].concat(), frameworks, Policy::Shared));
+    assert_eq!(
+        on("cudnn 9.1.0.70 cu12 usr/lib/x86_64-linux-gnu", "torch==2.6.0"),
+        "base cublas 12.4.5.8, base cuda-runtime 12.4.127, base cudnn 9.1.0.70"
+    );
+    assert_eq!(
+        on("", "torch==2.6.0"),
+        "CUDA 12.4, base cublas 12.4.5.8, base cuda-runtime 12.4.127, cudnn 9.1.0.70"
+    );
+    assert_eq!(
+        on("cudnn 9.0.0.312 cu12 usr/lib/x86_64-linux-gnu", "torch==2.6.0"),
+        "CUDA 12.4, base cublas 12.4.5.8, base cuda-runtime 12.4.127, cudnn 9.1.0.70"
+    );
+}
+
+#[test]
+fn as_much_of_a_version_as_is_known_counts() {
+    let on = |copy: &str| told(on_base(&[APT_12_4, copy].concat(), "torch==2.6.0", Policy::Base));
+    assert!(on("cudnn 9.1.0 cu12 usr/lib/x86_64-linux-gnu file").contains("base cudnn 9.1.0"));
+    assert!(on("cudnn 9.1.0 cu12 usr/lib/x86_64-linux-gnu").contains("the base does not serve cudnn"));
+    assert!(on("cudnn 9.0.9 cu12 usr/lib/x86_64-linux-gnu file").contains("the base does not serve cudnn"));
+}
+
+#[test]
+fn a_copy_that_does_not_serve_is_named_with_its_reason() {
+    let reasons = |copy: &str| {
+        let resolution = on_base(&[APT_12_4, copy].concat(), "torch==2.6.0", Policy::Shared).unwrap();
+        let rejected = resolution.services.iter().flat_map(|service| &service.rejected);
+        rejected.map(|copy| format!("{}: {}", copy.path, copy.reason)).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(
+        reasons("cudnn 9.0.0.312 cu12 usr/lib"),
+        "/usr/lib: torch 2.6.0 (==9.1.0.70) asks for another version"
+    );
+    assert_eq!(reasons("cudnn 9.1.0.70 cu13 usr/lib"), "/usr/lib: it is for CUDA 13");
+    assert_eq!(reasons("cublas 12.9.1.4 cu12 opt : libcublas.so.12"), "/opt: it lacks libcublasLt");
+    assert_eq!(reasons("cublas 12.9.1.4 cu12 opt"), "/opt: another copy serves");
+}
+
+#[test]
+fn a_copy_that_no_loader_finds_is_linked_into_the_tree() {
+    let copies = "
+        cublas 12.4.5.8 cu12 opt/conda/lib hidden
+        cuda-runtime 12.4.127 cu12 opt/conda/lib hidden
+        cudnn 9.1.0.70 cu12 usr/lib/x86_64-linux-gnu
+    ";
+    assert_eq!(
+        told(on_base(copies, "torch==2.6.0", Policy::Base)),
+        "CUDA 12.4, linked cublas 12.4.5.8, linked cuda-runtime 12.4.127, base cudnn 9.1.0.70"
+    );
+}
+
+#[test]
+fn a_stray_wheel_of_the_base_is_hidden_where_the_system_serves() {
+    let copies = [APT_12_4, "cublas 12.9.1.4 cu12 site/nvidia/cublas/lib pip"].concat();
+    let resolution = on_base(&copies, "torch==2.6.0", Policy::Shared).unwrap();
+    let removed: Vec<&str> = resolution.removed.iter().map(|removed| removed.name.as_ref()).collect();
+    assert_eq!(removed, ["nvidia-cublas-cu12"]);
+    let only = "
+        cublas 12.4.5.8 cu12 site/nvidia/cublas/lib pip
+        cuda-runtime 12.4.127 cu12 site/nvidia/cuda_runtime/lib pip
+        cudnn 9.1.0.70 cu12 site/nvidia/cudnn/lib pip
+    ";
+    let resolution = on_base(only, "torch==2.6.0", Policy::Shared).unwrap();
+    assert!(resolution.removed.is_empty());
+    assert_eq!(told(Ok(resolution)), "base cublas 12.4.5.8, base cuda-runtime 12.4.127, base cudnn 9.1.0.70");
+}
+
+#[test]
+fn what_the_base_lacks_is_refused_under_its_policy_with_who_needs_it() {
+    assert_eq!(
+        told(on_base(APT_12_4, "torch_two & torch==2.3.1", Policy::Base)),
+        "the base does not serve cudnn, which is needed by torch 2.3.1 through torch-two (==8.9.2.26)"
+    );
+}
+
+#[test]
+fn an_exception_is_stronger_than_the_policy() {
+    let with = |default: Policy, exceptions: &[(&str, Policy)], frameworks: &str| {
+        let exceptions = exceptions.iter().map(|(name, policy)| (Component::named(name).unwrap(), *policy));
+        let policies = Policies { default, exceptions: exceptions.collect() };
+        told(resolve_with(APT_12_4, frameworks, policies))
+    };
+    assert_eq!(
+        with(Policy::Shared, &[("cudnn", Policy::Pip)], "torch==2.6.0"),
+        "base cublas 12.4.5.8, base cuda-runtime 12.4.127, pip cudnn 9.1.0.70"
+    );
+    assert_eq!(
+        with(Policy::Base, &[("cudnn", Policy::Shared)], "torch==2.6.0"),
+        "CUDA 12.4, base cublas 12.4.5.8, base cuda-runtime 12.4.127, cudnn 9.1.0.70"
+    );
+    assert_eq!(
+        with(Policy::Pip, &[("cudnn", Policy::Shared)], "torch==2.3.1"),
+        "CUDA 12.4, pip cuda-runtime 12.1.105, cudnn 8.9.2.26"
+    );
+    let only_cudnn = Policies {
+        default: Policy::Pip,
+        exceptions: BTreeMap::from([(Component::named("cudnn").unwrap(), Policy::Shared)]),
+    };
+    assert_eq!(
+        told(resolve_with("", "torch==2.3.1", only_cudnn)),
+        "CUDA 12.1, pip cuda-runtime 12.1.105, cudnn 8.9.2.26"
+    );
+    assert_eq!(
+        with(Policy::Shared, &[("cublas", Policy::Pip)], "torch==2.11.0"),
+        "CUDA 13.0, pip cublas 13.1.0.3, cuda-runtime 13.0.96"
+    );
+}
+
+#[test]
+fn nothing_of_cuda_is_installed_for_the_cpu() {
+    assert_eq!(told(resolved("tensorflow==2.18.0 & jax==0.5.3", Policy::Cpu)), "");
+    assert_eq!(
+        told(resolved("torch==2.3.1", Policy::Cpu)),
+        "the policy `cpu` installs no CUDA, and torch 2.3.1 needs nvidia-cuda-runtime-cu12, nvidia-cudnn-cu12"
+    );
+}
+
+const SPARSE: &str = "
+    solver-1.0 : nvidia-cusparse-cu12>=12.1 & nvidia-nvjitlink-cu12
+    old_solver-1.0 : nvidia-nvjitlink-cu12<12.4
+    nvidia_cusparse_cu12-12.3.1.170
+    lib nvidia_cusparse_cu12-12.3.1.170 libcusparse.so.12 libnvJitLink.so.12?__Create_12_4
+    nvidia_nvjitlink_cu12-12.1.105
+    lib nvidia_nvjitlink_cu12-12.1.105 libnvJitLink.so.12 +__Create_12_1
+    nvidia_nvjitlink_cu12-12.4.127
+    lib nvidia_nvjitlink_cu12-12.4.127 libnvJitLink.so.12 +__Create_12_1 +__Create_12_4
+    nvidia_nvjitlink_cu12-12.9.86
+    lib nvidia_nvjitlink_cu12-12.9.86 libnvJitLink.so.12 +__Create_12_1 +__Create_12_4 +__Create_12_9
+    nvidia_cuda_runtime_cu12-12.1.105
+";
+
+fn companions(copies: &str, frameworks: &str) -> String {
+    let base = base(copies);
+    let target = Target::new("3.11.2", Machine::X86_64, (2, 36)).unwrap();
+    let root = |text: &str| Root { requirement: text.parse().unwrap(), source: "the recipe".into() };
+    let request = Request {
+        target: &target,
+        base: &base,
+        policies: Policies::default(),
+        preferences: Preferences::new(),
+        driver: None,
+        frameworks: BTreeSet::new(),
+        roots: frameworks.split(" & ").map(root).collect(),
+        constraints: Vec::new(),
+        exclude_newer: None,
+    };
+    told(resolve(&request, &Shelf::new(SPARSE)))
+}
+
+#[test]
+fn a_library_gets_the_symbols_that_it_needs_of_its_companion() {
+    assert_eq!(
+        companions("", "solver & nvidia-cuda-runtime-cu12==12.1.105"),
+        "CUDA 12.1, cuda-runtime 12.1.105, cusparse 12.3.1.170, nvjitlink 12.4.127"
+    );
+    assert_eq!(
+        companions(
+            "nvjitlink 12.2.140 cu12 usr/lib : libnvJitLink.so.12 +__Create_12_1\n\
+             cuda-runtime 12.1.105 cu12 usr/local/cuda-12.1/targets/x86_64-linux/lib",
+            "solver"
+        ),
+        "CUDA 12.1, cusparse 12.3.1.170, nvjitlink 12.4.127"
+    );
+}
+
+#[test]
+fn a_copy_whose_companion_cannot_be_had_does_not_serve() {
+    let copies = "
+        cuda-runtime 12.1.105 cu12 usr/local/cuda-12.1/targets/x86_64-linux/lib
+        cusparse 12.5.10.65 cu12 usr/lib : libcusparse.so.12 libnvJitLink.so.12?__Create_12_9
+        nvjitlink 12.4.99 cu12 usr/lib : libnvJitLink.so.12 +__Create_12_4
+    ";
+    assert_eq!(
+        companions(copies, "solver & nvidia-nvjitlink-cu12<12.9"),
+        "CUDA 12.1, cusparse 12.3.1.170, base nvjitlink 12.4.99"
+    );
+    assert_eq!(companions(copies, "solver"), "CUDA 12.1, base cusparse 12.5.10.65, nvjitlink 12.9.86");
+    let refused = companions(copies, "solver & old_solver");
+    assert!(refused.contains("no version of `nvidia-"), "{refused}");
 }

@@ -142,18 +142,10 @@ fn a_description_in_images_is_shown_with_its_problems() {
 }
 
 #[test]
-fn policies_that_are_not_built_yet_say_so() {
-    check_with_base(
-        "packages: [wholesome]\ncuda: {policy: base}\n",
-        &["CUDA policy `base` is not built yet", "hint: "],
-    );
-    check_with_base(
-        "packages: [wholesome]\ncuda: {components: {nccl: pip}}\n",
-        &["policies of single CUDA components are not built yet", "hint: "],
-    );
+fn a_component_that_nobody_knows_is_shown_at_its_place() {
     check_with_base(
         "packages: [wholesome]\ncuda: {components: {cublsa: shared}}\n",
-        &["`cublsa`", "not a CUDA component", "hint: "],
+        &["`cublsa`", "not a CUDA component", "help: did you mean `cublas`?"],
     );
 }
 

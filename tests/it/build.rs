@@ -301,5 +301,5 @@ fn a_plan_says_who_decides_and_writes_no_layer() {
 
     let plan = world.run(&["plan", "recipe.yaml", "--json"]);
     let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
-    assert_eq!(plan["toolkit"]["path"], "/usr/local/cuda-12.5");
+    assert_eq!(plan["trees"][0]["path"], "/usr/local/cuda-12.5");
 }

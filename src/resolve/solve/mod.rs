@@ -56,6 +56,9 @@ pub trait Catalog {
 
     /// Hints that the metadata of `wheels` may be asked for.
     fn prefetch_metadata(&self, wheels: Vec<DistFile>);
+
+    /// Hints that the libraries of `wheels` may be asked for.
+    fn prefetch_libraries(&self, wheels: Vec<DistFile>);
 }
 
 /// A shared library in a wheel.
@@ -129,6 +132,8 @@ pub struct Question<'a> {
     /// Files uploaded at or after this moment, in seconds since the Unix epoch, are not considered. Neither are
     /// files of which the index does not say when they were uploaded.
     pub exclude_newer: Option<i64>,
+    /// Versions to try first, such as those of a lock; they may be yanked, and pre-releases.
+    pub preferences: BTreeMap<PackageName, Version>,
     /// Projects that do not enter the solution: what requires them is told by [`Chosen::set_aside`].
     pub set_aside: SetAside,
 }

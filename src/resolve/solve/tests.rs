@@ -13,15 +13,18 @@ use crate::pypa::metadata;
 use crate::pypa::simple::CoreMetadataFile;
 use crate::pypa::target::Machine;
 
-/// Files by name, each `WHEEL [FLAG…] : REQUIREMENT, …`, where a flag is `yanked`, `py>=3.12` or `@SECONDS`.
+/// Files by name, each `WHEEL [FLAG…] : REQUIREMENT, …`, where a flag is `yanked`, `py>=3.12` or `@SECONDS`; and libraries
+/// in them, each `lib WHEEL LIBRARY`, as [`library`] reads it.
 pub(in crate::resolve) struct Shelf {
+    libraries: BTreeMap<String, Vec<WheelLibrary>>,
     projects: BTreeMap<PackageName, Arc<Project>>,
     metadata: BTreeMap<String, Arc<CoreMetadata>>,
 }
 
 impl Shelf {
     pub(in crate::resolve) fn new(lines: &str) -> Self {
-        let mut shelf = Self { projects: BTreeMap::new(), metadata: BTreeMap::new() };
+        let mut shelf =
+            Self { projects: BTreeMap::new(), metadata: BTreeMap::new(), libraries: BTreeMap::new() };
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
             shelf.add(line);
         }
@@ -29,6 +32,11 @@ impl Shelf {
     }
 
     fn add(&mut self, line: &str) {
+        if let Some((wheel, text)) = line.strip_prefix("lib ").and_then(|rest| rest.split_once(' ')) {
+            let wheel = format!("{wheel}-py3-none-any.whl");
+            self.libraries.entry(wheel).or_default().push(library(text));
+            return;
+        }
         let (file, requires) = line.split_once(" : ").unwrap_or((line, ""));
         let mut words = file.split_whitespace();
         let first = words.next().unwrap();
@@ -75,6 +83,23 @@ impl Shelf {
     }
 }
 
+/// A library: `SONAME [+DEFINED…] [SONAME?UNDEFINED…]`; it is linked to what it has undefined symbols of.
+pub(in crate::resolve) fn library(text: &str) -> WheelLibrary {
+    let mut words = text.split_whitespace();
+    let soname = words.next().unwrap().to_owned();
+    let mut symbols = Symbols::default();
+    for word in words {
+        match word.split_once('?') {
+            Some((of, symbol)) => {
+                symbols.undefined.entry(of.to_owned()).or_default().insert(symbol.to_owned());
+            }
+            None => drop(symbols.defined.insert(word.trim_start_matches('+').to_owned())),
+        }
+    }
+    let needed = symbols.undefined.keys().cloned().collect();
+    WheelLibrary { path: format!("lib/{soname}"), soname, needed, symbols }
+}
+
 impl Catalog for Shelf {
     fn project(&self, name: &PackageName) -> Result<Arc<Project>, CatalogError> {
         let missing = || CatalogError::NotFound { name: name.clone(), searched: vec!["the shelf".into()] };
@@ -89,17 +114,29 @@ impl Catalog for Shelf {
         Ok(Arc::new(Outline { entries: Vec::new() }))
     }
 
-    fn libraries(&self, _: &DistFile) -> Result<Arc<Vec<WheelLibrary>>, CatalogError> {
-        Ok(Arc::default())
+    fn libraries(&self, wheel: &DistFile) -> Result<Arc<Vec<WheelLibrary>>, CatalogError> {
+        Ok(Arc::new(self.libraries.get(&wheel.filename.to_string()).cloned().unwrap_or_default()))
     }
 
     fn prefetch(&self, _: Vec<Want>, _: &Arc<dyn Scout>) {}
 
     fn prefetch_metadata(&self, _: Vec<DistFile>) {}
+
+    fn prefetch_libraries(&self, _: Vec<DistFile>) {}
 }
 
 /// Solves `roots` (separated by ` & `; ` | ` starts constraints) with what is on the shelf.
 fn answer(shelf: &str, roots: &str, exclude_newer: Option<i64>) -> Result<Solution, SolveError> {
+    preferring("", shelf, roots, exclude_newer)
+}
+
+/// As [`answer`], with `preferences` such as `a 1.0, b 2.0`.
+fn preferring(
+    preferences: &str,
+    shelf: &str,
+    roots: &str,
+    exclude_newer: Option<i64>,
+) -> Result<Solution, SolveError> {
     let target = Target::new("3.11.2", Machine::X86_64, (2, 36)).unwrap();
     let (roots, constraints) = roots.split_once(" | ").unwrap_or((roots, ""));
     let requirements = |text: &str| -> Vec<Requirement> {
@@ -111,6 +148,11 @@ fn answer(shelf: &str, roots: &str, exclude_newer: Option<i64>) -> Result<Soluti
         roots: requirements(roots).into_iter().map(root).collect(),
         constraints: requirements(constraints),
         exclude_newer,
+        preferences: preferences
+            .split(", ")
+            .filter_map(|text| text.split_once(' '))
+            .map(|(name, version)| (name.parse().unwrap(), version.parse().unwrap()))
+            .collect(),
         set_aside: Arc::new(|name| name.as_str().starts_with("nvidia-")),
     };
     solve(&question, &Shelf::new(shelf))
@@ -184,6 +226,25 @@ fn takes_yanked_files_only_when_pinned() {
         "a",
         "The recipe asks for a, but no wheel of a 2.0 may be chosen.\n  a-2.0-py3-none-any.whl was yanked: broken",
     );
+}
+
+#[test]
+fn takes_preferred_versions_wherever_everything_allows_them() {
+    let check = |preferences: &str, shelf: &str, roots: &str, expected: &str| {
+        assert_eq!(told(preferring(preferences, shelf, roots, Some(50))), expected);
+    };
+    let shelf = "a-1.0 @1 : b<3\na-2.0 @2 : b<3\nb-1.0 @1\nb-2.0 @2\nb-3.0 @3";
+    check("a 1.0, b 1.0", shelf, "a", "a 1.0, b 1.0");
+    check("b 1.0", shelf, "a", "a 2.0, b 1.0");
+    check("a 1.0, b 3.0", shelf, "a", "a 1.0, b 2.0");
+    check("a 1.0, b 1.0", shelf, "a>1", "a 2.0, b 1.0");
+    check("a 7.0, gone 1.0", shelf, "a", "a 2.0, b 2.0");
+    let shelf = "a-1.0 @1 yanked\na-2.0 @2\na-3.0rc1 @3\na-4.0 @99";
+    check("a 1.0", shelf, "a", "a 1.0");
+    check("a 3.0rc1", shelf, "a", "a 3.0rc1");
+    check("a 4.0", shelf, "a", "a 2.0");
+    let shelf = "a-1.0 @1 : c<2\na-2.0 @2 : c>=2\nb-1.0 @1 : c>=2\nc-1.0 @1\nc-2.0 @2";
+    check("a 1.0, c 1.0", shelf, "a & b", "a 2.0, b 1.0, c 2.0");
 }
 
 #[test]

@@ -1,0 +1,96 @@
+//! The environment that a container starts with.
+
+use std::collections::BTreeMap;
+
+use super::pip::CONSTRAINTS;
+use crate::base::{BaseInventory, Found};
+use crate::resolve::{Resolution, Tree};
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DRIVER_DIRECTORIES: &str = "/usr/local/nvidia/lib:/usr/local/nvidia/lib64";
+
+/// The base's variables with what CUDA and pip's constraints need.
+pub fn environment(
+    of_base: &BTreeMap<String, String>,
+    base: &BaseInventory,
+    resolution: &Resolution,
+    constrained: bool,
+) -> BTreeMap<String, String> {
+    let mut env = of_base.clone();
+    default(&mut env, "PATH", PATH);
+    if resolution.has_cuda() {
+        default(&mut env, "NVIDIA_DRIVER_CAPABILITIES", "compute,utility");
+        default(&mut env, "NVIDIA_VISIBLE_DEVICES", "all");
+        default(&mut env, "LD_LIBRARY_PATH", DRIVER_DIRECTORIES);
+    }
+    if let Some(tree) = resolution.loader_tree() {
+        lead_to(&mut env, tree, base);
+    }
+    if constrained {
+        for variable in ["PIP_CONSTRAINT", "UV_CONSTRAINT"] {
+            append(&mut env, variable, &format!("/{CONSTRAINTS}"), ' ');
+        }
+    }
+    env
+}
+
+/// Makes `/usr/local/cuda`, which leads to `tree`, the toolkit that programs find.
+fn lead_to(env: &mut BTreeMap<String, String>, tree: &Tree, base: &BaseInventory) {
+    prepend(env, "PATH", "/usr/local/cuda/bin");
+    if base.default_toolkit.as_ref() == Some(&tree.toolkit.root()) {
+        default(env, "CUDA_HOME", "/usr/local/cuda");
+        default(env, "CUDA_VERSION", &tree.toolkit.to_string());
+    } else {
+        env.insert("CUDA_HOME".into(), "/usr/local/cuda".into());
+        env.insert("CUDA_VERSION".into(), tree.toolkit.to_string());
+        if let Some(toolkit) = &base.default_toolkit {
+            append(env, "PATH", &format!("/{toolkit}/bin"), ':');
+        }
+    }
+    let by_library_path = |copy: &crate::base::CudaCopy| {
+        copy.libraries.iter().any(|library| library.found == Found::LibraryPath)
+    };
+    if base.cuda.iter().any(by_library_path) {
+        prepend(env, "LD_LIBRARY_PATH", &format!("/{}", tree.toolkit.library_directory()));
+    }
+}
+
+fn default(env: &mut BTreeMap<String, String>, name: &str, value: &str) {
+    env.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+}
+
+/// Puts `directory` before the others of a search path, unless it is one of them already.
+fn prepend(env: &mut BTreeMap<String, String>, name: &str, directory: &str) {
+    let present = env.get(name).map_or("", String::as_str);
+    let others: Vec<&str> = present.split(':').filter(|other| !other.is_empty()).collect();
+    if others.first() != Some(&directory) {
+        let kept = others.into_iter().filter(|other| *other != directory);
+        let value = std::iter::once(directory).chain(kept).collect::<Vec<_>>().join(":");
+        env.insert(name.to_owned(), value);
+    }
+}
+
+fn append(env: &mut BTreeMap<String, String>, name: &str, word: &str, separator: char) {
+    let present = env.get(name).map_or("", String::as_str);
+    if !present.split(separator).any(|other| other == word) {
+        let gap = if present.is_empty() { String::new() } else { format!("{present}{separator}") };
+        env.insert(name.to_owned(), format!("{gap}{word}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_path_names_a_directory_once() {
+        let mut env = BTreeMap::from([("PATH".to_owned(), "/bin:/usr/local/cuda/bin".to_owned())]);
+        prepend(&mut env, "PATH", "/usr/local/cuda/bin");
+        append(&mut env, "PATH", "/opt/bin", ':');
+        append(&mut env, "PATH", "/opt/bin", ':');
+        assert_eq!(env["PATH"], "/usr/local/cuda/bin:/bin:/opt/bin");
+        append(&mut env, "PIP_CONSTRAINT", "/a.txt", ' ');
+        append(&mut env, "PIP_CONSTRAINT", "/b.txt", ' ');
+        assert_eq!(env["PIP_CONSTRAINT"], "/a.txt /b.txt");
+    }
+}

@@ -1,0 +1,280 @@
+//! Puts a solution and the choice of components together: what is installed, kept, hidden, linked and relaxed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uv_normalize::PackageName;
+use uv_pep440::Version;
+
+use super::components::{Choice, Components, Rejected, Supply, majors};
+use super::demand::{self, Demand, Demander};
+use super::installed::is_installed;
+use super::solve::{Chosen, Solution};
+use super::{
+    ComponentPlace, Distribution, FoundBy, Kept, PipSees, PrivateComponent, Removed, Request, Resolution,
+    Role, Service, ServiceSource, Tree, two_numbers,
+};
+use crate::base::{BaseInventory, CudaCopy, Found};
+use crate::cuda::{Component, ComponentWheel, DriverFit, Toolkit};
+use crate::pypa::metadata::{CoreMetadata, Requirement};
+use crate::pypa::target::{Machine, Target};
+
+pub(super) fn assemble(request: &Request<'_>, solution: Solution, components: Components) -> Resolution {
+    let requested: BTreeSet<&PackageName> = request.roots.iter().map(|root| &root.requirement.name).collect();
+    let visible = visible(&solution, &components);
+    let trees = trees(&components, request);
+    let removed = removed(&solution, &components, request.base);
+    let mut services = services(&components, &visible, &trees);
+    services.extend(pip_services(&solution, request.target));
+    services.sort_by(|a, b| {
+        (a.component, a.cuda_major, &a.version).cmp(&(b.component, b.cuda_major, &b.version))
+    });
+    let toolkits = toolkits(&components, &services);
+    let (installed, chosen): (Vec<Chosen>, Vec<Chosen>) =
+        solution.distributions.into_values().partition(|chosen| is_installed(&chosen.wheel));
+    let kept = installed.into_iter().map(|chosen| Kept {
+        requested: requested.contains(&chosen.name),
+        relaxed: relaxed(&chosen.metadata, &visible),
+        name: chosen.name,
+        version: chosen.version,
+    });
+    let packages = chosen.into_iter().map(|chosen| package(chosen, &visible));
+    let wheels = components.choices.into_iter().filter_map(|choice| component(choice, &visible, &trees));
+    let mut distributions: Vec<Distribution> = packages.chain(wheels).collect();
+    for distribution in &mut distributions {
+        distribution.requested = requested.contains(&distribution.name);
+    }
+    distributions.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
+    Resolution { distributions, services, kept: kept.collect(), removed, trees, toolkits }
+}
+
+/// The versions of the toolkits, also of those that pip installs.
+fn toolkits(components: &Components, services: &[Service]) -> BTreeMap<(u32, u32), Option<DriverFit>> {
+    let of_pip = services.iter().filter(|service| matches!(service.source, ServiceSource::Pip));
+    let runtimes = of_pip.filter(|service| service.component.is_runtime());
+    let of_pip = runtimes.filter_map(|service| two_numbers(&service.version));
+    let versions = of_pip.chain(components.toolkits.values().copied());
+    versions.map(|version| (version, None)).collect()
+}
+
+/// The version that pip sees of each component's distribution: of several SONAMEs, the newest.
+fn visible(solution: &Solution, components: &Components) -> BTreeMap<PackageName, Version> {
+    let of_pip = solution.distributions.values().filter(|chosen| is_component(&chosen.name));
+    let mut visible: BTreeMap<PackageName, Version> =
+        of_pip.map(|chosen| (chosen.name.clone(), chosen.version.clone())).collect();
+    for choice in &components.choices {
+        let newest = visible.entry(choice.distribution.clone()).or_insert_with(|| choice.version.clone());
+        *newest = choice.version.clone().max(newest.clone());
+    }
+    visible
+}
+
+fn is_component(name: &PackageName) -> bool {
+    ComponentWheel::of(name.as_ref()).is_some()
+}
+
+/// The trees that something is laid out or linked in, or that must come first in a search.
+fn trees(components: &Components, request: &Request<'_>) -> Vec<Tree> {
+    let machine = match request.target.machine() {
+        Machine::X86_64 => crate::cuda::Machine::X86_64,
+        Machine::Aarch64 => crate::cuda::Machine::Aarch64,
+    };
+    let first = components.toolkits.keys().next().copied();
+    let tree = |(major, version): (&u32, &(u32, u32))| {
+        let toolkit = Toolkit { version: *version, machine };
+        let beside = first != Some(*major) && *major >= majors::FIRST_SEPARABLE;
+        let of_major = components.choices.iter().filter(|choice| choice.cuda_major == *major);
+        let needs_tree = |choice: &Choice| match &choice.supply {
+            Supply::Wheel { .. } => choice.component.is_some(),
+            Supply::Base(copy) => is_nowhere(copy),
+        };
+        let needed = beside || of_major.clone().any(needs_tree);
+        let root = toolkit.root();
+        let exists = request.base.default_toolkit.as_ref() == Some(&root)
+            || request.base.cuda.iter().any(|copy| copy.toolkit.as_ref() == Some(&root));
+        let found = if beside { FoundBy::Frameworks } else { FoundBy::Loader };
+        needed.then_some(Tree { toolkit, exists, found })
+    };
+    let mut trees: Vec<Tree> = components.toolkits.iter().filter_map(tree).collect();
+    trees.sort_by_key(|tree| (tree.found == FoundBy::Frameworks, std::cmp::Reverse(tree.toolkit.version)));
+    trees
+}
+
+/// Whether the loader does not find a copy of the base where it is.
+fn is_nowhere(copy: &CudaCopy) -> bool {
+    copy.libraries.iter().any(|library| library.found == Found::Nowhere)
+}
+
+fn tree_of<'a>(choice: &Choice, trees: &'a [Tree]) -> Option<&'a Tree> {
+    trees.iter().find(|tree| tree.toolkit.version.0 == choice.cuda_major)
+}
+
+/// What the base has that is replaced by another version, or whose copy of a component would stand before the one that
+/// serves.
+fn removed(solution: &Solution, components: &Components, base: &BaseInventory) -> Vec<Removed> {
+    let serves = |name: &PackageName| {
+        components.choices.iter().any(|choice| match &choice.supply {
+            Supply::Base(copy) => copy.distribution.as_ref() == Some(name),
+            Supply::Wheel { .. } => false,
+        })
+    };
+    let replaced = |name: &PackageName| {
+        let chosen = solution.distributions.get(name).is_some_and(|chosen| !is_installed(&chosen.wheel));
+        chosen || (components.choices.iter().any(|choice| choice.distribution == *name) && !serves(name))
+    };
+    let gone =
+        base.distributions.iter().filter(|installed| !installed.of_system && replaced(&installed.name));
+    gone.map(|installed| Removed { name: installed.name.clone(), version: installed.version.clone() })
+        .collect()
+}
+
+/// Whether a rejected copy of a component serves another SONAME, or another CUDA major.
+fn serves_elsewhere(components: &Components, component: Option<Component>, copy: &Rejected) -> bool {
+    components.choices.iter().any(|choice| match &choice.supply {
+        Supply::Base(serving) => {
+            choice.component == component
+                && serving.version == copy.version
+                && format!("/{}", serving.directory) == copy.path
+        }
+        Supply::Wheel { .. } => false,
+    })
+}
+
+fn services(
+    components: &Components,
+    visible: &BTreeMap<PackageName, Version>,
+    trees: &[Tree],
+) -> Vec<Service> {
+    let service = |choice: &Choice| {
+        let source = match &choice.supply {
+            Supply::Wheel { .. } => ServiceSource::Wheel,
+            Supply::Base(copy) => ServiceSource::Base {
+                linked_in: linked_in(choice, copy, trees),
+                pip: match &copy.distribution {
+                    _ if visible.get(&choice.distribution) != Some(&choice.version) => PipSees::Another,
+                    Some(_) => PipSees::Own,
+                    None => PipSees::MadeUp,
+                },
+                copy: copy.clone(),
+            },
+        };
+        Some(Service {
+            component: choice.component?,
+            cuda_major: choice.cuda_major,
+            distribution: choice.distribution.clone(),
+            version: choice.version.clone(),
+            source,
+            demands: choice.demands.clone(),
+            rejected: choice
+                .rejected
+                .iter()
+                .filter(|copy| !serves_elsewhere(components, choice.component, copy))
+                .cloned()
+                .collect(),
+        })
+    };
+    components.choices.iter().filter_map(service).collect()
+}
+
+/// The directory in which a copy gets links, when nobody finds it where it is.
+fn linked_in(choice: &Choice, copy: &CudaCopy, trees: &[Tree]) -> Option<String> {
+    let tree = tree_of(choice, trees)?;
+    let directory = tree.toolkit.library_directory();
+    let hidden = is_nowhere(copy) || (tree.found == FoundBy::Frameworks && !copy.libraries.is_empty());
+    (hidden && copy.directory != directory).then_some(directory)
+}
+
+/// The components that are distributions like all others.
+fn pip_services(solution: &Solution, target: &Target) -> Vec<Service> {
+    let service = |chosen: &Chosen| {
+        let ComponentWheel::Carries { component, major } = ComponentWheel::of(chosen.name.as_ref())? else {
+            return None;
+        };
+        let own_major = || chosen.version.release().first().and_then(|major| u32::try_from(*major).ok());
+        Some(Service {
+            component,
+            cuda_major: major.or_else(own_major).unwrap_or_default(),
+            distribution: chosen.name.clone(),
+            version: chosen.version.clone(),
+            source: ServiceSource::Pip,
+            demands: demands_on(&chosen.name, solution, target),
+            rejected: Vec::new(),
+        })
+    };
+    solution.distributions.values().filter_map(service).collect()
+}
+
+fn demands_on(name: &PackageName, solution: &Solution, target: &Target) -> Vec<Demand> {
+    let demands = solution.distributions.values().flat_map(|chosen| {
+        let extras: Vec<_> = chosen.extras.iter().cloned().collect();
+        let by = Demander::Distribution {
+            name: chosen.name.clone(),
+            version: chosen.version.clone(),
+            through: Vec::new(),
+        };
+        let requirements = chosen.metadata.requires_dist.iter().filter(move |requirement| {
+            requirement.name == *name && requirement.evaluate_markers(target.markers(), &extras)
+        });
+        requirements.map(move |requirement| Demand::new(by.clone(), requirement))
+    });
+    let mut demands: Vec<Demand> = demands.collect();
+    demands.sort_by(|a, b| a.by.cmp(&b.by));
+    demands
+}
+
+fn package(chosen: Chosen, visible: &BTreeMap<PackageName, Version>) -> Distribution {
+    let components = chosen.set_aside.iter().filter(|requirement| is_component(&requirement.name));
+    let private = components
+        .map(|requirement| PrivateComponent {
+            distribution: requirement.name.clone(),
+            pinned: pinned(requirement),
+        })
+        .collect();
+    Distribution {
+        relaxed: relaxed(&chosen.metadata, visible),
+        metadata: chosen.metadata.digest(),
+        name: chosen.name,
+        version: chosen.version,
+        wheel: chosen.wheel.into(),
+        requested: false,
+        role: Role::Package { private },
+    }
+}
+
+fn component(
+    choice: Choice,
+    visible: &BTreeMap<PackageName, Version>,
+    trees: &[Tree],
+) -> Option<Distribution> {
+    let tree = tree_of(&choice, trees);
+    let Supply::Wheel { wheel, metadata } = choice.supply else { return None };
+    let place = match visible.get(&choice.distribution) == Some(&choice.version) {
+        true => ComponentPlace::Whole,
+        false => ComponentPlace::LibrariesBeside,
+    };
+    Some(Distribution {
+        relaxed: relaxed(&metadata, visible),
+        metadata: metadata.digest(),
+        name: choice.distribution,
+        version: choice.version,
+        wheel: wheel.into(),
+        requested: false,
+        role: match choice.component {
+            Some(component) => Role::Component { component, toolkit: tree?.toolkit.clone(), place },
+            None => Role::Metapackage,
+        },
+    })
+}
+
+fn pinned(requirement: &Requirement) -> Option<Version> {
+    let demand = Demand::new(Demander::Layout, requirement);
+    let version = demand.asked.iter().next()?.version().clone();
+    demand.pins(&version).then_some(version)
+}
+
+fn relaxed(metadata: &CoreMetadata, visible: &BTreeMap<PackageName, Version>) -> BTreeMap<String, String> {
+    let relaxed = metadata.requires_dist.iter().filter_map(|requirement| {
+        let relaxed = demand::relaxed(requirement, visible.get(&requirement.name))?;
+        Some((requirement.to_string(), relaxed))
+    });
+    relaxed.collect()
+}

@@ -1,0 +1,119 @@
+//! What a base has installed, offered to the solver beside what indexes have.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use url::Url;
+use uv_distribution_filename::WheelFilename;
+use uv_normalize::PackageName;
+use uv_pep440::Version;
+
+use super::solve::{Catalog, CatalogError, Scout, Want, WheelLibrary};
+use crate::base::InstalledDistribution;
+use crate::pypa::metadata::{self, CoreMetadata};
+use crate::pypa::simple::{CoreMetadataFile, DistFile, Project};
+use crate::pypa::wheel::Outline;
+
+/// The scheme of the URLs of what is installed already.
+const SCHEME: &str = "installed";
+
+/// Whether a file stands for a distribution that the base has.
+pub fn is_installed(file: &DistFile) -> bool {
+    file.url.scheme() == SCHEME
+}
+
+/// A catalog in which the versions that a base has stand among those of the indexes.
+pub struct WithInstalled<'a> {
+    inner: &'a dyn Catalog,
+    installed: BTreeMap<PackageName, (DistFile, Arc<CoreMetadata>)>,
+}
+
+impl<'a> WithInstalled<'a> {
+    pub fn new(inner: &'a dyn Catalog, distributions: &[InstalledDistribution]) -> Self {
+        let entries = distributions.iter().filter_map(|distribution| {
+            Some((distribution.name.clone(), (file(distribution)?, Arc::new(core_metadata(distribution)?))))
+        });
+        Self { inner, installed: entries.collect() }
+    }
+
+    /// The versions that the base has.
+    pub fn versions(&self) -> BTreeMap<PackageName, Version> {
+        self.installed.iter().map(|(name, (file, _))| (name.clone(), file.filename.version.clone())).collect()
+    }
+}
+
+/// A wheel that fits every target, in place of what is installed.
+fn file(distribution: &InstalledDistribution) -> Option<DistFile> {
+    let name = distribution.name.as_dist_info_name().into_owned();
+    let filename =
+        WheelFilename::from_str(&format!("{name}-{}-py3-none-any.whl", distribution.version)).ok()?;
+    Some(DistFile {
+        url: Url::parse(&format!("{SCHEME}:///{}", distribution.directory)).ok()?,
+        filename,
+        sha256: None,
+        size: None,
+        upload_time: Some(i64::MIN),
+        requires_python: None,
+        yanked: None,
+        core_metadata: CoreMetadataFile::Absent,
+    })
+}
+
+/// Requirements that cannot be read are left out: what is installed is there, whatever it says.
+fn core_metadata(distribution: &InstalledDistribution) -> Option<CoreMetadata> {
+    let mut text =
+        format!("Metadata-Version: 2.1\nName: {}\nVersion: {}\n", distribution.name, distribution.version);
+    for extra in &distribution.provides_extra {
+        text.push_str(&format!("Provides-Extra: {extra}\n"));
+    }
+    for requirement in &distribution.requires_dist {
+        text.push_str(&format!("Requires-Dist: {requirement}\n"));
+    }
+    let bare =
+        || format!("Metadata-Version: 2.1\nName: {}\nVersion: {}\n", distribution.name, distribution.version);
+    metadata::parse(&text).or_else(|_| metadata::parse(&bare())).ok()
+}
+
+impl Catalog for WithInstalled<'_> {
+    fn project(&self, name: &PackageName) -> Result<Arc<Project>, CatalogError> {
+        let Some((file, _)) = self.installed.get(name) else { return self.inner.project(name) };
+        let mut project = match self.inner.project(name) {
+            Ok(project) => (*project).clone(),
+            Err(CatalogError::NotFound { .. }) => {
+                Project { name: name.clone(), files: Vec::new(), others: Vec::new() }
+            }
+            Err(error) => return Err(error),
+        };
+        project.files.retain(|other| other.filename.version != file.filename.version);
+        project.files.push(file.clone());
+        Ok(Arc::new(project))
+    }
+
+    fn metadata(&self, wheel: &DistFile) -> Result<Arc<CoreMetadata>, CatalogError> {
+        match self.installed.get(&wheel.filename.name).filter(|_| is_installed(wheel)) {
+            Some((_, metadata)) => Ok(metadata.clone()),
+            None => self.inner.metadata(wheel),
+        }
+    }
+
+    fn outline(&self, wheel: &DistFile) -> Result<Arc<Outline>, CatalogError> {
+        self.inner.outline(wheel)
+    }
+
+    fn libraries(&self, wheel: &DistFile) -> Result<Arc<Vec<WheelLibrary>>, CatalogError> {
+        self.inner.libraries(wheel)
+    }
+
+    fn prefetch(&self, wants: Vec<Want>, scout: &Arc<dyn Scout>) {
+        self.inner.prefetch(wants, scout);
+    }
+
+    fn prefetch_metadata(&self, wheels: Vec<DistFile>) {
+        self.inner.prefetch_metadata(wheels.into_iter().filter(|wheel| !is_installed(wheel)).collect());
+    }
+
+    fn prefetch_libraries(&self, wheels: Vec<DistFile>) {
+        self.inner.prefetch_libraries(wheels);
+    }
+}
