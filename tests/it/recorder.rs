@@ -15,6 +15,7 @@ use imgforge::pypa::wheel::Outline;
 use imgforge::resolve::Components;
 use imgforge::resolve::solve::{Catalog, CatalogError, Scout, Want, WheelLibrary};
 use imgforge::store::Store;
+use uv_distribution_filename::DistFilename;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
@@ -160,13 +161,20 @@ impl Recorder {
             Some((name, metadata))
         });
         let metadata = metadata.collect();
-        let has: BTreeSet<&Version> = files.iter().map(|file| &file.filename.version).collect();
-        let old = project.files.iter().filter(|file| is_old(file));
-        let lacking: BTreeSet<&Version> =
-            old.map(|file| &file.filename.version).filter(|v| !has.contains(v)).collect();
-        let others = lacking.into_iter().map(|version| without(&project.name, version)).collect();
+        let others = lacking(project, &files).iter().map(|version| without(&project.name, version)).collect();
         RecordedProject { project: Project { name: project.name.clone(), files, others }, metadata }
     }
+}
+
+/// The versions that none of `files` is of, and that were not uploaded as wheels too late.
+fn lacking(project: &Project, files: &[DistFile]) -> BTreeSet<Version> {
+    let (old, new): (Vec<_>, Vec<_>) = project.files.iter().partition(|file| is_old(file));
+    let version = |file: &DistFile| file.filename.version.clone();
+    let has: BTreeSet<Version> = files.iter().chain(new).map(version).collect();
+    let sources = project.others.iter().filter_map(|name| {
+        DistFilename::try_from_filename(name, &project.name).map(DistFilename::into_version)
+    });
+    old.into_iter().map(version).chain(sources).filter(|version| !has.contains(version)).collect()
 }
 
 fn is_old(file: &DistFile) -> bool {
@@ -210,4 +218,16 @@ fn neighbours(project: &Project, asked: &BTreeSet<String>) -> Vec<DistFile> {
         }
     }
     wheels.into_values().collect()
+}
+
+#[test]
+fn the_record_is_read_as_it_was_written() {
+    for entry in fs::read_dir(directory()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        if let Some(recorded) = RecordedProject::parse(&name, &text) {
+            assert_eq!(recorded.text(), text, "{name}");
+        }
+    }
 }
