@@ -8,5 +8,7 @@ mod bad_places;
 mod bad_recipes;
 mod bad_wheels;
 mod build;
+mod conflicts;
+mod recorder;
 mod support;
 mod uv_compile;

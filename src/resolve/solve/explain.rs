@@ -16,7 +16,7 @@ use uv_pep440::{Version, strip_local_version_sentinels};
 
 use super::rules::{Refusal, Rules};
 use super::search::{Known, Reason};
-use super::{Explanation, Package, Question};
+use super::{Conflict, Explanation, Package, Question, Required, Requirer};
 use crate::pypa::simple::Project;
 use crate::pypa::target::Misfit;
 
@@ -50,7 +50,9 @@ pub(super) fn explain(
     facts.gather(tree);
     let mut writer =
         Writer { question, rules, known, facts: &facts, told: BTreeSet::new(), lists: Vec::new() };
-    let mut sentences: Vec<_> = writer.contested().into_iter().map(|name| writer.sentence(name)).collect();
+    let contested = writer.contested();
+    let conflicts = contested.iter().filter_map(|name| writer.conflict(name)).collect();
+    let mut sentences: Vec<_> = contested.into_iter().map(|name| writer.sentence(name)).collect();
     let left_out = sentences.len().saturating_sub(SENTENCES);
     sentences.truncate(SENTENCES);
     if left_out > 0 {
@@ -58,7 +60,7 @@ pub(super) fn explain(
     }
     sentences.append(&mut writer.lists);
     let hint = writer.hint();
-    Explanation { text: sentences.join("\n"), hint }
+    Explanation { text: sentences.join("\n"), conflicts, hint }
 }
 
 /// Versions that require something, and the versions they require of it.
@@ -194,6 +196,25 @@ impl<'a> Writer<'a> {
         let required = self.facts.requires.iter().filter(|((required, _), _)| required == name);
         let ranges = required.flat_map(|(_, edges)| edges).map(|(_, to)| to);
         ranges.filter(|to| !self.is_usable(name, to)).fold(Ranges::empty(), |unmet, to| unmet.union(to))
+    }
+
+    /// Who requires what of `name`, if no version of it suits them all.
+    fn conflict(&self, name: &PackageName) -> Option<Conflict> {
+        let common = self.common(name);
+        if !common.is_empty() && self.is_usable(name, &common) {
+            return None;
+        }
+        let required = self.facts.requires.iter().filter(|((required, _), _)| required == name);
+        let requirements = required.map(|((_, dependent), edges)| {
+            let versions = edges.iter().fold(Ranges::empty(), |versions, (from, _)| versions.union(from));
+            let by = match dependent.clone() {
+                Package::Root => Requirer::User,
+                Package::Project(name) => Requirer::Distribution { name, extra: None, versions },
+                Package::Extra(name, extra) => Requirer::Distribution { name, extra: Some(extra), versions },
+            };
+            Required { by, allowed: allowed(edges) }
+        });
+        Some(Conflict { project: name.clone(), requirements: requirements.collect() })
     }
 
     /// Why nobody can agree on `name`.

@@ -195,11 +195,40 @@ impl SolveError {
     }
 }
 
-/// Sentences that lead from the user's requirements to a contradiction.
+/// What leads from the user's requirements to a contradiction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
+    /// It in sentences.
     pub text: String,
+    /// The projects that nobody can agree on, in the order of the sentences: several when versions of one distribution
+    /// fail by different projects, none when something required does not exist or cannot be used.
+    pub conflicts: Vec<Conflict>,
     pub hint: Option<String>,
+}
+
+/// A project of which no version that may be chosen suits all who require it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    pub project: PackageName,
+    pub requirements: Vec<Required>,
+}
+
+/// What one of those who require a project allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Required {
+    pub by: Requirer,
+    /// The versions of the project, within the user's constraints.
+    pub allowed: Ranges<Version>,
+}
+
+/// Who requires a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Requirer {
+    /// The recipe, or a requirements file.
+    User,
+    /// The versions of a distribution that may be chosen in this place; with `extra`, only for who wants that extra.
+    /// Versions that do not exist may lie between.
+    Distribution { name: PackageName, extra: Option<ExtraName>, versions: Ranges<Version> },
 }
 
 /// Solves `question` with what `catalog` knows.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use url::Url;
 use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
+use uv_pep440::strip_local_version_sentinels;
 
 use super::*;
 use crate::pypa::metadata;
@@ -310,6 +311,39 @@ fn tells_who_requires_what_when_nothing_suits() {
         "The recipe asks for a>1 and the recipe asks for a<2, but there is no such version (the newest that may be \
          chosen: 2.0, 1.0).",
     );
+}
+
+#[test]
+fn names_what_excludes_each_other() {
+    let conflicts = |shelf: &str, roots: &str| -> Vec<String> {
+        let Err(SolveError::NoSolution { explanation }) = answer(shelf, roots, None) else {
+            panic!("{roots} has a solution")
+        };
+        let required = |required: &Required| {
+            let allowed = strip_local_version_sentinels(&required.allowed);
+            match &required.by {
+                Requirer::User => format!("the user {allowed}"),
+                Requirer::Distribution { name, extra: None, .. } => format!("{name} {allowed}"),
+                Requirer::Distribution { name, extra: Some(extra), .. } => {
+                    format!("{name}[{extra}] {allowed}")
+                }
+            }
+        };
+        let conflict = |conflict: &Conflict| {
+            let requirements: Vec<_> = conflict.requirements.iter().map(required).collect();
+            format!("{}: {}", conflict.project, requirements.join(" & "))
+        };
+        explanation.conflicts.iter().map(conflict).collect()
+    };
+    assert_eq!(
+        conflicts("a-1.0 : c<2\nb-1.0 : c>=2,<3; extra=='x'\nc-1.0\nc-2.0", "a & b[x]"),
+        ["c: a <2 & b[x] >=2, <3"]
+    );
+    assert_eq!(conflicts("a-1.0 : b<2\nb-1.0\nb-2.0", "a & b>=2"), ["b: the user >=2 & a <2"]);
+    assert_eq!(conflicts("a-1.0", "a>=2"), ["a: the user >=2"]);
+    let several = "a-1.0 : b==1\na-2.0 : c==1\nb-1.0\nb-2.0\nc-1.0\nc-2.0";
+    assert_eq!(conflicts(several, "a & b==2 & c==2"), ["c: the user 2 & a 1", "b: the user 2 & a 1"]);
+    assert!(conflicts("", "a").is_empty());
 }
 
 #[test]

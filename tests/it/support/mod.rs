@@ -1,7 +1,11 @@
 //! A small world on loopback: a package index, a Debian archive, a store and a recipe, all of the test's making.
 
+pub mod consistency;
+pub mod culprit;
 pub mod debian;
 pub mod image;
+pub mod record;
+pub mod resolution;
 pub mod server;
 pub mod wheel;
 pub mod zip;
