@@ -8,7 +8,8 @@ use imgforge::pypa::metadata::Requirement;
 use imgforge::pypa::simple::unix_seconds;
 use imgforge::pypa::target::{Machine, Target};
 use imgforge::resolve::solve::{Conflict, Required, Requirer, SolveError};
-use imgforge::resolve::{Components, ResolveError};
+use imgforge::recipe::Policy;
+use imgforge::resolve::ResolveError;
 use pubgrub::Ranges;
 use uv_pep440::VersionSpecifiers;
 
@@ -83,12 +84,8 @@ combinations! {
     torch_2_10_0_tensorflow_2_20_0_jax_0_8_0:
         "3.12.12" "torch==2.10.0 & tensorflow[and-cuda]==2.20.0 & jax[cuda12]==0.8.0"
         agrees();
-    // lead: two majors
-    #[ignore = "two CUDA majors are being built"]
     torch_2_15_0_tensorflow_2_21_0_jax: "3.12.12" "torch==2.15.0 & tensorflow[and-cuda]==2.21.0 & jax[cuda13]"
         agrees_on_two_majors();
-    // lead: two majors
-    #[ignore = "two CUDA majors are being built"]
     torch_2_11_0_tensorflow_2_21_0_jax: "3.12.12" "torch==2.11.0 & tensorflow[and-cuda]==2.21.0 & jax[cuda13]"
         agrees_on_two_majors();
     tensorflow_2_18_0_jax_0_6_0: "3.11.11" "tensorflow[and-cuda]==2.18.0 & jax[cuda12]==0.6.0"
@@ -108,22 +105,22 @@ pub fn target(python: &str) -> Target {
 /// Shared, the combination has a consistent set; as pip would have it, `conflict` is in the way.
 #[track_caller]
 fn excludes_itself(combination: &Combination, name: &str, conflict: &str) {
-    check_refusal(combination, Components::Pip, conflict);
-    check_choice(combination, Components::Shared, name);
+    check_refusal(combination, Policy::Pip, conflict);
+    check_choice(combination, Policy::Shared, name);
 }
 
 /// The combination has a consistent set under either policy.
 #[track_caller]
 fn agrees(combination: &Combination, name: &str) {
-    check_choice(combination, Components::Pip, &format!("{name}_pip"));
-    check_choice(combination, Components::Shared, name);
+    check_choice(combination, Policy::Pip, &format!("{name}_pip"));
+    check_choice(combination, Policy::Shared, name);
 }
 
 /// As [`agrees`], and both CUDA majors are served, as pip would install both.
 #[track_caller]
 fn agrees_on_two_majors(combination: &Combination, name: &str) {
-    check_choice(combination, Components::Pip, &format!("{name}_pip"));
-    let resolved = check_choice(combination, Components::Shared, name);
+    check_choice(combination, Policy::Pip, &format!("{name}_pip"));
+    let resolved = check_choice(combination, Policy::Shared, name);
     let majors: Vec<&str> =
         resolved.toolkits.iter().filter_map(|version| version.split('.').next()).collect();
     assert_eq!(majors, ["12", "13"]);
@@ -132,12 +129,12 @@ fn agrees_on_two_majors(combination: &Combination, name: &str) {
 /// `conflict`, which is not about CUDA, is in the way under either policy.
 #[track_caller]
 fn excludes_itself_whatever_cuda_does(combination: &Combination, _: &str, conflict: &str) {
-    check_refusal(combination, Components::Pip, conflict);
-    check_refusal(combination, Components::Shared, conflict);
+    check_refusal(combination, Policy::Pip, conflict);
+    check_refusal(combination, Policy::Shared, conflict);
 }
 
 #[track_caller]
-fn check_choice(combination: &Combination, policy: Components, name: &str) -> Resolved {
+fn check_choice(combination: &Combination, policy: Policy, name: &str) -> Resolved {
     let (record, target) = (Record::default(), target(combination.python));
     let resolved = resolution::resolve(combination.frameworks, &target, moment(), policy, &record);
     let resolved = resolved.unwrap_or_else(|error| panic!("{}: {error}", combination.frameworks));
@@ -157,7 +154,7 @@ fn check_choice(combination: &Combination, policy: Components, name: &str) -> Re
 }
 
 #[track_caller]
-fn check_refusal(combination: &Combination, policy: Components, expected: &str) {
+fn check_refusal(combination: &Combination, policy: Policy, expected: &str) {
     let (record, target) = (Record::default(), target(combination.python));
     let refused = resolution::resolve(combination.frameworks, &target, moment(), policy, &record).err();
     let Some(ResolveError::Solve(SolveError::NoSolution { explanation })) = refused else {
@@ -196,7 +193,7 @@ fn listed(resolved: &Resolved) -> String {
 fn a_framework_gets_its_cuda_extra_by_itself() {
     let (record, target) = (Record::default(), target("3.11.11"));
     let resolved = |frameworks| {
-        listed(&resolution::resolve(frameworks, &target, moment(), Components::Shared, &record).unwrap())
+        listed(&resolution::resolve(frameworks, &target, moment(), Policy::Shared, &record).unwrap())
     };
     assert_eq!(
         resolved("torch==2.6.0 & tensorflow==2.18.0 & jax==0.5.2"),
@@ -209,7 +206,7 @@ fn a_framework_gets_its_cuda_extra_by_itself() {
 fn check_judge(spoil: impl FnOnce(&mut Vec<Installed>), expected: &[&str]) {
     let frameworks = "torch==2.6.0 & tensorflow[and-cuda]==2.18.0 & jax[cuda12]==0.5.2";
     let (record, target) = (Record::default(), target("3.11.11"));
-    let policy = Components::Shared;
+    let policy = Policy::Shared;
     let mut resolved = resolution::resolve(frameworks, &target, moment(), policy, &record).unwrap();
     let roots = resolution::requirements(frameworks);
     let judge = Judge { record: &record, target: &target, roots: &roots, exclude_newer: moment(), policy };

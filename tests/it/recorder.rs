@@ -12,7 +12,7 @@ use imgforge::pypa::metadata::CoreMetadata;
 use imgforge::pypa::simple::{DistFile, Project};
 use imgforge::pypa::target::Target;
 use imgforge::pypa::wheel::Outline;
-use imgforge::resolve::Components;
+use imgforge::recipe::Policy;
 use imgforge::resolve::solve::{Catalog, CatalogError, Scout, Want, WheelLibrary};
 use imgforge::store::Store;
 use uv_distribution_filename::DistFilename;
@@ -37,7 +37,7 @@ fn records_what_the_conflicts_ask_for() {
     let index = PackageIndex::new(Arc::new(Http::new(settings).unwrap()), store, indexes);
     let recorder = Recorder { index, projects: Mutex::default(), metadata: Mutex::default() };
     for combination in COMBINATIONS {
-        for policy in [Components::Shared, Components::Pip] {
+        for policy in [Policy::Shared, Policy::Pip] {
             let target = target(combination.python);
             let answer = resolution::resolve(combination.frameworks, &target, moment(), policy, &recorder);
             let answer = answer.map_or_else(|error| error.to_string(), |_| "resolved".into());
@@ -87,6 +87,10 @@ impl Catalog for Recorder {
 
     fn prefetch_metadata(&self, wheels: Vec<DistFile>) {
         self.index.prefetch_metadata(wheels);
+    }
+
+    fn prefetch_libraries(&self, wheels: Vec<DistFile>) {
+        self.index.prefetch_libraries(wheels);
     }
 }
 

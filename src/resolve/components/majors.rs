@@ -60,7 +60,7 @@ pub fn processes(
                 majors: (lower, upper),
                 chains: [first, second],
             };
-            return Err(ComponentError::OneProcess { process });
+            return Err(ComponentError::OneProcess { process: Box::new(process) });
         }
     }
     Ok(())

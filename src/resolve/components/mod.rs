@@ -80,7 +80,7 @@ pub enum ComponentError {
     #[error("the base does not serve {}", missing.iter().map(Missing::to_string).collect::<Vec<_>>().join("; "))]
     NotInBase { missing: Vec<Missing> },
     #[error("CUDA {} and CUDA {} are both needed in one process: {process}", process.majors.0, process.majors.1)]
-    OneProcess { process: Process },
+    OneProcess { process: Box<Process> },
     #[error(
         "CUDA {} and CUDA {} are both demanded, and both have {}: the loader cannot tell them apart: {demands}",
         majors.0, majors.1, shared.join(", ")

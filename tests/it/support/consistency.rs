@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use imgforge::cuda::{ComponentWheel, is_dispensable};
 use imgforge::pypa::metadata::Requirement;
 use imgforge::pypa::target::Target;
-use imgforge::resolve::Components;
+use imgforge::recipe::Policy;
 use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::{Operator, Version, VersionSpecifier, VersionSpecifiers};
 use uv_pep508::VersionOrUrl;
@@ -20,7 +20,7 @@ pub struct Judge<'a> {
     pub roots: &'a [Requirement],
     /// Nothing uploaded at or after this moment may be installed.
     pub exclude_newer: i64,
-    pub policy: Components,
+    pub policy: Policy,
 }
 
 type Extras = BTreeMap<PackageName, BTreeSet<ExtraName>>;
@@ -102,7 +102,7 @@ impl Judge<'_> {
 
     /// Whether nothing that is installed meets what `by` requires.
     fn unmet(&self, by: &str, requirement: &Requirement, resolved: &Resolved) -> Option<String> {
-        let shared = self.policy == Components::Shared;
+        let shared = self.policy == Policy::Shared;
         let mut candidates = resolved.installed.iter().filter(|i| i.name == requirement.name).peekable();
         if shared && candidates.peek().is_none() && is_dispensable(requirement.name.as_str()) {
             return None;

@@ -111,6 +111,8 @@ impl Catalog for Record {
     fn prefetch(&self, _: Vec<Want>, _: &Arc<dyn Scout>) {}
 
     fn prefetch_metadata(&self, _: Vec<DistFile>) {}
+
+    fn prefetch_libraries(&self, _: Vec<DistFile>) {}
 }
 
 impl RecordedProject {

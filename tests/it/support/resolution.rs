@@ -7,8 +7,11 @@ use imgforge::pypa::metadata::{CoreMetadata, Requirement};
 use imgforge::pypa::simple::DistFile;
 use imgforge::pypa::target::Target;
 use imgforge::resolve::solve::{Catalog, Root};
+use imgforge::base::BaseInventory;
+use imgforge::pypa::scheme::InstallScheme;
+use imgforge::recipe::Policy;
 use imgforge::resolve::{
-    self, ComponentPlace, Components, Distribution, Request, Resolution, ResolveError, Role,
+    self, ComponentPlace, Distribution, Policies, Preferences, Request, Resolution, ResolveError, Role,
 };
 use uv_normalize::PackageName;
 use uv_pep440::Version;
@@ -49,13 +52,17 @@ pub fn resolve(
     frameworks: &str,
     target: &Target,
     exclude_newer: i64,
-    components: Components,
+    policy: Policy,
     catalog: &dyn Catalog,
 ) -> Result<Resolved, ResolveError> {
     let requirements = requirements(frameworks);
+    let base = bare_base(target);
     let request = Request {
         target,
-        components,
+        base: &base,
+        policies: Policies { default: policy, ..Policies::default() },
+        preferences: Preferences::new(),
+        driver: None,
         frameworks: requirements.iter().map(|requirement| requirement.name.clone()).collect(),
         roots: requirements
             .into_iter()
@@ -64,7 +71,7 @@ pub fn resolve(
         constraints: Vec::new(),
         exclude_newer: Some(exclude_newer),
     };
-    resolve::resolve(&request, catalog).map(resolved)
+    resolve::resolve(&request, catalog).map(|resolution| resolved(resolution, catalog))
 }
 
 /// The requirements of a recipe, separated by ` & `.
@@ -72,26 +79,52 @@ pub fn requirements(frameworks: &str) -> Vec<Requirement> {
     frameworks.split(" & ").map(|text| text.parse().unwrap()).collect()
 }
 
-fn resolved(resolution: Resolution) -> Resolved {
-    Resolved {
-        toolkits: resolution.toolkit.iter().map(ToString::to_string).collect(),
-        installed: resolution.distributions.into_iter().map(installed).collect(),
+/// A base with an interpreter and nothing else.
+fn bare_base(target: &Target) -> BaseInventory {
+    BaseInventory {
+        architecture: "amd64".into(),
+        vendor: "Debian".into(),
+        glibc: target.glibc(),
+        libc_bin: "2.36-9".parse().unwrap(),
+        python: target.python().to_string(),
+        scheme: InstallScheme::debian(target.python_minor()),
+        externally_managed: String::new(),
+        distributions: Vec::new(),
+        cuda: Vec::new(),
+        default_toolkit: None,
+        library_path: Vec::new(),
     }
 }
 
-fn installed(distribution: Distribution) -> Installed {
+fn resolved(resolution: Resolution, catalog: &dyn Catalog) -> Resolved {
+    Resolved {
+        toolkits: resolution.toolkits.keys().map(|(major, minor)| format!("{major}.{minor}")).collect(),
+        installed: resolution
+            .distributions
+            .into_iter()
+            .map(|distribution| installed(distribution, catalog))
+            .collect(),
+    }
+}
+
+fn installed(distribution: Distribution, catalog: &dyn Catalog) -> Installed {
+    let project = catalog.project(&distribution.name).unwrap();
+    let same = |file: &&DistFile| file.filename == distribution.wheel.filename;
+    let wheel = project.files.iter().find(same).unwrap().clone();
+    let metadata = catalog.metadata(&wheel).unwrap();
+    assert_eq!(metadata.digest(), distribution.metadata);
     Installed {
         part: match distribution.role {
             Role::Package { .. } => Part::Package,
             Role::Component { component, place, .. } => {
                 Part::Component { name: component.name(), visible: place == ComponentPlace::Whole }
             }
-            Role::Metapackage { .. } => Part::Metapackage,
+            Role::Metapackage => Part::Metapackage,
         },
         name: distribution.name,
         version: distribution.version,
-        wheel: distribution.wheel,
-        metadata: distribution.metadata,
+        wheel,
+        metadata,
         relaxed: distribution.relaxed,
     }
 }
