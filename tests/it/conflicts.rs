@@ -7,9 +7,9 @@
 use imgforge::pypa::metadata::Requirement;
 use imgforge::pypa::simple::unix_seconds;
 use imgforge::pypa::target::{Machine, Target};
-use imgforge::resolve::solve::{Conflict, Required, Requirer, SolveError};
 use imgforge::recipe::Policy;
 use imgforge::resolve::ResolveError;
+use imgforge::resolve::solve::{Conflict, Required, Requirer, SolveError};
 use pubgrub::Ranges;
 use uv_pep440::VersionSpecifiers;
 

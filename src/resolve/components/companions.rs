@@ -13,7 +13,7 @@ use crate::resolve::demand::Demander;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-/// A library that lacks symbols of the library that would be loaded for it.
+/// A library that does not find what it needs of another component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Companion {
     needy: PackageName,
@@ -21,28 +21,31 @@ pub(super) struct Companion {
     needy_version: Version,
     /// The SONAME of the library with the need.
     library: String,
-    /// One of the symbols.
-    symbol: String,
     provider: PackageName,
     pub provider_component: Component,
-    provider_identity: Identity,
-    provider_version: Version,
-    /// The SONAME of the library that lacks the symbol.
+    /// The SONAME of the library that it is linked to.
     provider_library: String,
+    /// What lacks a symbol; `None` when nothing was chosen to provide the library.
+    lacks: Option<Lacks>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Lacks {
+    symbol: String,
+    identity: Identity,
+    version: Version,
 }
 
 /// What the libraries of a choice need that it does not have.
 pub(super) struct Needs {
     pub lacking: Vec<Companion>,
-    /// Components that a library links to and nobody demanded.
-    pub absent: Vec<Demanded>,
     /// The SONAMEs of each CUDA major.
     pub sonames: BTreeMap<u32, BTreeSet<String>>,
 }
 
 impl Companion {
     pub fn provider_is_base(&self) -> bool {
-        matches!(self.provider_identity, Identity::Base(_))
+        self.lacks.as_ref().is_some_and(|lacks| matches!(lacks.identity, Identity::Base(_)))
     }
 
     /// Whether both are about the same need.
@@ -57,23 +60,26 @@ impl Companion {
             .any(|choice| choice.distribution == self.needy && identity(choice) == self.needy_identity)
     }
 
-    /// The demand for something newer than what lacks the symbol.
+    /// The demand for something newer than what lacks the symbol, or for anything where there is nothing.
     pub fn demanded(&self) -> Demanded {
         let by = Demander::Library {
             distribution: self.needy.clone(),
             version: self.needy_version.clone(),
             library: self.library.clone(),
-            symbol: Some(self.symbol.clone()),
+            symbol: self.lacks.as_ref().map(|lacks| lacks.symbol.clone()),
         };
-        let newer = VersionSpecifier::greater_than_version(self.provider_version.clone());
+        let newer =
+            self.lacks.iter().map(|lacks| VersionSpecifier::greater_than_version(lacks.version.clone()));
         (by, requirement(&self.provider, newer))
     }
 
     /// Bans what lacks the symbol, for as long as the needy library is not banned itself.
     pub fn ban_provider(&self, bans: &mut Bans) {
         let because_of = Some((self.needy.clone(), self.needy_identity.clone()));
-        let ban = Ban { explanation: self.explanation(), because_of };
-        bans.entry(self.provider.clone()).or_default().insert(self.provider_identity.clone(), ban);
+        if let Some(lacks) = &self.lacks {
+            let ban = Ban { explanation: self.explanation(), because_of };
+            bans.entry(self.provider.clone()).or_default().insert(lacks.identity.clone(), ban);
+        }
     }
 
     /// Bans the needy library, for good.
@@ -87,16 +93,14 @@ impl Companion {
     }
 
     fn explanation(&self) -> String {
-        format!(
-            "{} of {} {} needs `{}`, which {} of {} {} lacks",
-            self.library,
-            self.needy,
-            self.needy_version,
-            self.symbol,
-            self.provider_library,
-            self.provider,
-            self.provider_version
-        )
+        let needy = format!("{} of {} {}", self.library, self.needy, self.needy_version);
+        match &self.lacks {
+            Some(Lacks { symbol, version, .. }) => format!(
+                "{needy} needs `{symbol}`, which {} of {} {version} lacks",
+                self.provider_library, self.provider
+            ),
+            None => format!("{needy} needs {}, which nothing serves", self.provider_library),
+        }
     }
 }
 
@@ -115,57 +119,59 @@ pub(super) fn needs(choices: &[Choice], offer: &Offer<'_>) -> Result<Needs, Comp
     for member in &members {
         providers.insert((member.choice.cuda_major, &member.soname), member);
     }
-    let mut needs = Needs { lacking: Vec::new(), absent: Vec::new(), sonames: BTreeMap::new() };
-    let mut absent = BTreeSet::new();
+    let mut needs = Needs { lacking: Vec::new(), sonames: BTreeMap::new() };
     for member in &members {
         let major = member.choice.cuda_major;
         needs.sonames.entry(major).or_default().insert(member.soname.clone());
         for (soname, symbols) in &member.symbols.undefined {
             let Some(provider) = providers.get(&(major, soname.as_str())) else { continue };
-            if let Some(symbol) = symbols.iter().find(|symbol| !provider.symbols.defined.contains(*symbol)) {
-                needs.lacking.extend(companion(member, provider, symbol));
-            }
+            let lacking = symbols.iter().find(|symbol| !provider.symbols.defined.contains(*symbol));
+            needs.lacking.extend(lacking.and_then(|symbol| lacking_of(member, provider, symbol)));
         }
         for soname in &member.needed {
-            let component = Component::of_library(soname);
-            if let Some(component) = component.filter(|_| !providers.contains_key(&(major, soname.as_str())))
-                && !choices
-                    .iter()
-                    .any(|other| other.component == Some(component) && other.cuda_major == major)
-                && absent.insert((component, major))
-            {
-                needs.absent.extend(absent_demand(member, component));
-            }
+            let served = |component: &Component| {
+                choices.iter().any(|other| other.component == Some(*component) && other.cuda_major == major)
+            };
+            let absent = Component::of_library(soname).filter(|component| !served(component));
+            needs.lacking.extend(absent.and_then(|component| absent_of(member, soname, component)));
         }
     }
     Ok(needs)
 }
 
-fn companion(member: &Member<'_>, provider: &Member<'_>, symbol: &str) -> Option<Companion> {
-    Some(Companion {
+fn lacking_of(member: &Member<'_>, provider: &Member<'_>, symbol: &str) -> Option<Companion> {
+    let lacks = Lacks {
+        symbol: symbol.to_owned(),
+        identity: identity(provider.choice),
+        version: provider.choice.version.clone(),
+    };
+    let (of, component) = (provider.choice.distribution.clone(), provider.choice.component?);
+    Some(companion(member, of, component, &provider.soname, Some(lacks)))
+        .filter(|companion| companion.needy != companion.provider)
+}
+
+fn absent_of(member: &Member<'_>, soname: &str, component: Component) -> Option<Companion> {
+    let provider = component.distribution(member.choice.cuda_major).parse().ok()?;
+    Some(companion(member, provider, component, soname, None))
+}
+
+fn companion(
+    member: &Member<'_>,
+    provider: PackageName,
+    provider_component: Component,
+    provider_library: &str,
+    lacks: Option<Lacks>,
+) -> Companion {
+    Companion {
         needy: member.choice.distribution.clone(),
         needy_identity: identity(member.choice),
         needy_version: member.choice.version.clone(),
         library: member.soname.clone(),
-        symbol: symbol.to_owned(),
-        provider: provider.choice.distribution.clone(),
-        provider_component: provider.choice.component?,
-        provider_identity: identity(provider.choice),
-        provider_version: provider.choice.version.clone(),
-        provider_library: provider.soname.clone(),
-    })
-    .filter(|companion| companion.needy != companion.provider)
-}
-
-fn absent_demand(member: &Member<'_>, component: Component) -> Option<Demanded> {
-    let by = Demander::Library {
-        distribution: member.choice.distribution.clone(),
-        version: member.choice.version.clone(),
-        library: member.soname.clone(),
-        symbol: None,
-    };
-    let requirement = component.distribution(member.choice.cuda_major).parse().ok()?;
-    Some((by, requirement))
+        provider,
+        provider_component,
+        provider_library: provider_library.to_owned(),
+        lacks,
+    }
 }
 
 fn identity(choice: &Choice) -> Identity {

@@ -14,6 +14,8 @@
 mod candidate;
 mod companions;
 pub(crate) mod majors;
+#[cfg(test)]
+mod properties;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -210,7 +212,6 @@ pub fn choose(demanded: &[Demanded], offer: &Offer<'_>) -> Result<Components, Co
         raised.retain(|old| old.is_of(&choices) && !needs.lacking.iter().any(|new| new.is_as(old)));
         raised.extend(needs.lacking);
         next.extend(raised.iter().map(Companion::demanded));
-        next.extend(needs.absent);
         let (next, left_to_pip): (Vec<_>, Vec<_>) =
             next.into_iter().partition(|(_, requirement)| offer.policies.sets_aside(&requirement.name));
         if next == derived {
@@ -343,12 +344,12 @@ fn select(
     demands.sort_by(|a, b| a.by.cmp(&b.by));
     demands.dedup();
     let pool = Pool::new(&distribution, &demands, bans, offer)?;
-    let groups = match pool.serving(&demands) {
-        Some(_) => vec![demands.clone()],
+    let groups = match pool.serving(&demands, None) {
+        Some(_) => vec![(None, demands.clone())],
         None => pool.by_soname(&demands).ok_or_else(|| pool.refusal(&demands))?,
     };
-    let select = |demands: Vec<Demand>| {
-        let candidate = pool.serving(&demands).ok_or_else(|| pool.refusal(&demands))?;
+    let select = |(generation, demands): (Option<u64>, Vec<Demand>)| {
+        let candidate = pool.serving(&demands, generation).ok_or_else(|| pool.refusal(&demands))?;
         Ok(Selected {
             rejected: pool.rejected(Some(candidate), &demands),
             candidate: candidate.clone(),
@@ -411,11 +412,12 @@ impl<'a> Pool<'a> {
         })
     }
 
-    /// Who serves all of `demands`: a copy of the base, the preferred wheel, or else that of the lowest version; of the
-    /// newest, when no demand has a floor.
-    fn serving(&self, demands: &[Demand]) -> Option<&Candidate> {
+    /// Who serves all of `demands`, under one SONAME where it is given: a copy of the base, the preferred wheel, or else
+    /// that of the lowest version; of the newest, when no demand has a floor.
+    fn serving(&self, demands: &[Demand], generation: Option<u64>) -> Option<&Candidate> {
         let serves = |candidate: &&Candidate| {
-            !self.bans.contains_key(&candidate.identity())
+            generation.is_none_or(|generation| soname(&candidate.version()) == Some(generation))
+                && !self.bans.contains_key(&candidate.identity())
                 && demands.iter().all(|demand| candidate.meets(demand))
         };
         let mut serving = self.candidates.iter().filter(serves);
@@ -431,27 +433,32 @@ impl<'a> Pool<'a> {
         })
     }
 
-    /// The demands by the SONAME that serves them: one that several could serve goes to the newest that others need
-    /// anyway.
-    fn by_soname(&self, demands: &[Demand]) -> Option<Vec<Vec<Demand>>> {
+    /// The demands by the SONAME that serves them. One that several could serve goes to the newest that others need
+    /// anyway and that can take it, else to the newest that can.
+    fn by_soname(&self, demands: &[Demand]) -> Option<Vec<(Option<u64>, Vec<Demand>)>> {
         let sonames = |demand: &Demand| -> BTreeSet<u64> {
             let meeting = self.candidates.iter().filter(|candidate| candidate.meets(demand));
             meeting.filter_map(|candidate| soname(&candidate.version())).collect()
         };
         let mut groups: BTreeMap<u64, Vec<Demand>> = BTreeMap::new();
+        let mut undecided = Vec::new();
         for demand in demands {
-            if let [only] = sonames(demand).into_iter().collect::<Vec<_>>()[..] {
-                groups.entry(only).or_default().push(demand.clone());
+            match sonames(demand).into_iter().collect::<Vec<_>>()[..] {
+                [only] => groups.entry(only).or_default().push(demand.clone()),
+                _ => undecided.push(demand),
             }
         }
-        for demand in demands {
-            let possible = sonames(demand);
-            if possible.len() != 1 {
-                let newest = possible.into_iter().rev().find(|soname| groups.contains_key(soname))?;
-                groups.entry(newest).or_default().push(demand.clone());
-            }
+        for demand in undecided {
+            let takes = |soname: &u64| {
+                let mut group = groups.get(soname).cloned().unwrap_or_default();
+                group.push(demand.clone());
+                self.serving(&group, Some(*soname)).is_some()
+            };
+            let possible: Vec<u64> = sonames(demand).into_iter().rev().filter(takes).collect();
+            let needed = possible.iter().find(|soname| groups.contains_key(soname));
+            groups.entry(*needed.or(possible.first())?).or_default().push(demand.clone());
         }
-        Some(groups.into_values().collect())
+        Some(groups.into_iter().map(|(soname, group)| (Some(soname), group)).collect())
     }
 
     fn refusal(&self, demands: &[Demand]) -> ComponentError {
@@ -605,14 +612,19 @@ fn runtime_requirement(major: u32) -> Option<Requirement> {
 }
 
 fn at_least(distribution: &PackageName, floor: &Version) -> Requirement {
-    requirement(distribution, VersionSpecifier::greater_than_equal_version(floor.clone()))
+    requirement(distribution, [VersionSpecifier::greater_than_equal_version(floor.clone())])
 }
 
-fn requirement(distribution: &PackageName, specifier: VersionSpecifier) -> Requirement {
+fn requirement(
+    distribution: &PackageName,
+    specifiers: impl IntoIterator<Item = VersionSpecifier>,
+) -> Requirement {
+    let specifiers: VersionSpecifiers = specifiers.into_iter().collect();
+    let specifiers = Some(specifiers).filter(|specifiers| !specifiers.is_empty());
     Requirement {
         name: distribution.clone(),
         extras: Box::default(),
-        version_or_url: Some(uv_pep508::VersionOrUrl::VersionSpecifier(VersionSpecifiers::from(specifier))),
+        version_or_url: specifiers.map(uv_pep508::VersionOrUrl::VersionSpecifier),
         marker: uv_pep508::MarkerTree::TRUE,
         origin: None,
     }

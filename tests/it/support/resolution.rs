@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use imgforge::base::BaseInventory;
 use imgforge::pypa::metadata::{CoreMetadata, Requirement};
+use imgforge::pypa::scheme::InstallScheme;
 use imgforge::pypa::simple::DistFile;
 use imgforge::pypa::target::Target;
-use imgforge::resolve::solve::{Catalog, Root};
-use imgforge::base::BaseInventory;
-use imgforge::pypa::scheme::InstallScheme;
 use imgforge::recipe::Policy;
+use imgforge::resolve::solve::{Catalog, Root};
 use imgforge::resolve::{
     self, ComponentPlace, Distribution, Policies, Preferences, Request, Resolution, ResolveError, Role,
 };
