@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uv_pep440::VersionSpecifier;
 
 use super::candidate::Identity;
-use super::{Ban, Bans, Choice, ComponentError, Demanded, Offer, Supply, requirement};
+use super::{Ban, Bans, Choice, ComponentError, Demanded, Needy, Offer, Supply, requirement};
 use crate::cuda::Component;
 use crate::elf::Symbols;
 use crate::resolve::demand::Demander;
@@ -22,7 +22,6 @@ pub(super) struct Companion {
     /// The SONAME of the library with the need.
     library: String,
     provider: PackageName,
-    pub provider_component: Component,
     /// The SONAME of the library that it is linked to.
     provider_library: String,
     /// What lacks a symbol; `None` when nothing was chosen to provide the library.
@@ -75,24 +74,19 @@ impl Companion {
 
     /// Bans what lacks the symbol, for as long as the needy library is not banned itself.
     pub fn ban_provider(&self, bans: &mut Bans) {
-        let because_of = Some((self.needy.clone(), self.needy_identity.clone()));
+        let because_of = Some(self.needy());
         if let Some(lacks) = &self.lacks {
             let ban = Ban { explanation: self.explanation(), because_of };
             bans.entry(self.provider.clone()).or_default().insert(lacks.identity.clone(), ban);
         }
     }
 
-    /// Bans the needy library, for good.
-    pub fn ban_needy(&self, bans: &mut Bans) {
-        let needy = Some((self.needy.clone(), self.needy_identity.clone()));
-        for banned in bans.values_mut() {
-            banned.retain(|_, ban| ban.because_of != needy);
-        }
-        let ban = Ban { explanation: self.explanation(), because_of: None };
-        bans.entry(self.needy.clone()).or_default().insert(self.needy_identity.clone(), ban);
+    /// The candidate with the need.
+    pub fn needy(&self) -> Needy {
+        (self.needy.clone(), self.needy_identity.clone())
     }
 
-    fn explanation(&self) -> String {
+    pub fn explanation(&self) -> String {
         let needy = format!("{} of {} {}", self.library, self.needy, self.needy_version);
         match &self.lacks {
             Some(Lacks { symbol, version, .. }) => format!(
@@ -102,6 +96,15 @@ impl Companion {
             None => format!("{needy} needs {}, which nothing serves", self.provider_library),
         }
     }
+}
+
+/// Bans a candidate for good, and lifts the bans that it led to.
+pub(super) fn ban_needy(bans: &mut Bans, needy: Needy, explanation: String) {
+    for banned in bans.values_mut() {
+        banned.retain(|_, ban| ban.because_of.as_ref() != Some(&needy));
+    }
+    let (distribution, identity) = needy;
+    bans.entry(distribution).or_default().insert(identity, Ban { explanation, because_of: None });
 }
 
 /// A library of a choice.
@@ -145,20 +148,18 @@ fn lacking_of(member: &Member<'_>, provider: &Member<'_>, symbol: &str) -> Optio
         identity: identity(provider.choice),
         version: provider.choice.version.clone(),
     };
-    let (of, component) = (provider.choice.distribution.clone(), provider.choice.component?);
-    Some(companion(member, of, component, &provider.soname, Some(lacks)))
-        .filter(|companion| companion.needy != companion.provider)
+    let companion = companion(member, provider.choice.distribution.clone(), &provider.soname, Some(lacks));
+    (companion.needy != companion.provider).then_some(companion)
 }
 
 fn absent_of(member: &Member<'_>, soname: &str, component: Component) -> Option<Companion> {
     let provider = component.distribution(member.choice.cuda_major).parse().ok()?;
-    Some(companion(member, provider, component, soname, None))
+    Some(companion(member, provider, soname, None))
 }
 
 fn companion(
     member: &Member<'_>,
     provider: PackageName,
-    provider_component: Component,
     provider_library: &str,
     lacks: Option<Lacks>,
 ) -> Companion {
@@ -168,7 +169,6 @@ fn companion(
         needy_version: member.choice.version.clone(),
         library: member.soname.clone(),
         provider,
-        provider_component,
         provider_library: provider_library.to_owned(),
         lacks,
     }

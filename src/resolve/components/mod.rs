@@ -173,8 +173,11 @@ type Bans = BTreeMap<PackageName, BTreeMap<Identity, Ban>>;
 struct Ban {
     explanation: String,
     /// The candidate with whose ban this one ends.
-    because_of: Option<(PackageName, Identity)>,
+    because_of: Option<Needy>,
 }
+
+/// A candidate of a distribution, whose library needs something.
+type Needy = (PackageName, Identity);
 
 /// Chooses who serves every component that `demanded`, and what is chosen, ask for.
 pub fn choose(demanded: &[Demanded], offer: &Offer<'_>) -> Result<Components, ComponentError> {
@@ -187,9 +190,9 @@ pub fn choose(demanded: &[Demanded], offer: &Offer<'_>) -> Result<Components, Co
     for _ in 0..MAX_ROUNDS {
         let choices = match choose_round(demanded, &derived, &bans, offer) {
             Ok(choices) => choices,
-            Err(error) => match culprit(&error, &raised) {
-                Some(companion) => {
-                    companion.ban_needy(&mut bans);
+            Err(error) => match culprit(&error, &raised, &bans) {
+                Some((needy, explanation)) => {
+                    companions::ban_needy(&mut bans, needy, explanation);
                     derived.clear();
                     raised.clear();
                     continue;
@@ -201,10 +204,7 @@ pub fn choose(demanded: &[Demanded], offer: &Offer<'_>) -> Result<Components, Co
         next.extend(demands_of_toolkits(&choices, offer));
         let needs = companions::needs(&choices, offer)?;
         if let Some(companion) = needs.lacking.first().filter(|companion| companion.provider_is_base()) {
-            match offer.policies.of(companion.provider_component) {
-                Policy::Base => companion.ban_needy(&mut bans),
-                _ => companion.ban_provider(&mut bans),
-            }
+            companion.ban_provider(&mut bans);
             derived.clear();
             raised.clear();
             continue;
@@ -237,16 +237,27 @@ fn demanders(demanded: &[Demanded]) -> String {
 /// dozens of versions.
 const MAX_ROUNDS: usize = 200;
 
-/// The companion whose need made a demand that cannot be met.
-fn culprit<'a>(error: &ComponentError, raised: &'a [Companion]) -> Option<&'a Companion> {
-    let blamed = |demands: &[Demand]| {
-        raised.iter().rev().find(|companion| demands.iter().any(|demand| demand.by == companion.demanded().0))
+/// The candidate whose need leads to a refusal, and the need: it made a demand that cannot be met, or led to the ban of
+/// what would serve.
+fn culprit(error: &ComponentError, raised: &[Companion], bans: &Bans) -> Option<(Needy, String)> {
+    let refused: Vec<(&PackageName, &[Demand])> = match error {
+        ComponentError::Unsatisfiable { distribution, demands, .. } => vec![(distribution, demands)],
+        ComponentError::NotInBase { missing } => {
+            missing.iter().map(|missing| (&missing.distribution, missing.demands.as_slice())).collect()
+        }
+        _ => Vec::new(),
     };
-    match error {
-        ComponentError::Unsatisfiable { demands, .. } => blamed(demands),
-        ComponentError::NotInBase { missing } => missing.iter().find_map(|missing| blamed(&missing.demands)),
-        _ => None,
-    }
+    refused.into_iter().find_map(|(distribution, demands)| {
+        let blamed = raised.iter().rev().find(|companion| {
+            let (by, requirement) = companion.demanded();
+            requirement.name == *distribution && demands.iter().any(|demand| demand.by == by)
+        });
+        let banned = || {
+            let bans = bans.get(distribution)?.values();
+            bans.filter_map(|ban| Some((ban.because_of.clone()?, ban.explanation.clone()))).next()
+        };
+        blamed.map(|companion| (companion.needy(), companion.explanation())).or_else(banned)
+    })
 }
 
 fn choose_round(
