@@ -24,6 +24,11 @@ const TAIL: u64 = 256 << 10;
 /// thousands of exported symbols, do not.
 const SEGMENT_HEAD: u64 = 1 << 20;
 
+/// The most a [`Probe`] keeps of one file that cannot be read again, in bytes.
+pub const MOST_KEPT_ONCE: u64 = 24 << 20;
+/// The beginning that is kept then: LLVM's names lie within.
+const SEGMENT_HEAD_ONCE: u64 = 16 << 20;
+
 /// Reads the facts of one file as its bytes pass.
 #[derive(Debug)]
 pub struct Probe {
@@ -32,6 +37,14 @@ pub struct Probe {
     elf: bool,
     kept: Kept,
     wanted: Vec<Range<u64>>,
+    budget: Budget,
+}
+
+/// How much may be kept, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    most: u64,
+    segment_head: u64,
 }
 
 /// What a [`Probe`] knows when the file has passed.
@@ -51,14 +64,24 @@ pub struct Incomplete {
 }
 
 impl Probe {
-    /// Expects a file of `size` bytes.
+    /// Expects a file of `size` bytes, which can be read again should too much of it pass unseen.
     pub fn new(size: u64) -> Self {
+        Self::within(Budget { most: MOST_KEPT, segment_head: SEGMENT_HEAD }, size)
+    }
+
+    /// Expects a file of `size` bytes, which cannot be read again: keeps up to [`MOST_KEPT_ONCE`].
+    pub fn once(size: u64) -> Self {
+        Self::within(Budget { most: MOST_KEPT_ONCE, segment_head: SEGMENT_HEAD_ONCE }, size)
+    }
+
+    fn within(budget: Budget, size: u64) -> Self {
         Self {
             size,
             position: 0,
             elf: true,
             kept: Kept::default(),
             wanted: std::iter::once(0..HEAD.min(size)).collect(),
+            budget,
         }
     }
 
@@ -97,7 +120,7 @@ impl Probe {
     fn look_at_head(&mut self) {
         self.elf = self.kept.may_begin_elf();
         if self.elf && self.position >= HEAD.min(self.size) {
-            self.wanted = plan(&self.kept, self.position..self.size);
+            self.wanted = plan(&self.kept, self.position..self.size, self.budget);
         }
         if !self.elf {
             self.kept = Kept::default();
@@ -136,15 +159,15 @@ fn outcome(kept: Kept, size: u64) -> Result<Outcome, ElfError> {
 }
 
 /// What to keep of the `rest` of a file whose head is `kept`: what the program headers point to, its end, and the
-/// beginnings of its segments, in this order of importance and at most [`MOST_KEPT`].
-fn plan(kept: &Kept, rest: Range<u64>) -> Vec<Range<u64>> {
+/// beginnings of its segments, in this order of importance and within the budget.
+fn plan(kept: &Kept, rest: Range<u64>, Budget { most, segment_head }: Budget) -> Vec<Range<u64>> {
     let known = dynamic::whereabouts(kept, rest.end).unwrap_or_default();
     let tail = rest.end.saturating_sub(TAIL)..rest.end;
     let heads = known
         .loaded
         .into_iter()
-        .map(|range| range.start..range.end.min(range.start.saturating_add(SEGMENT_HEAD)));
-    let mut budget = MOST_KEPT - HEAD;
+        .map(|range| range.start..range.end.min(range.start.saturating_add(segment_head)));
+    let mut budget = most - HEAD;
     let mut ranges = Vec::new();
     for range in known.parts.into_iter().chain([tail]).chain(heads) {
         let range = range.start.max(rest.start)..range.end.min(rest.end);
