@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::elf::{self, Elf, Listing, Node, Root, Symbols};
 use crate::oci::{Entry, EntryKind, Generated};
 
-pub use interest::{Form, Interest};
+pub(super) use condense::CondaPackage;
+pub use interest::{Form, Interest, VersionText};
 pub use watch::Watcher;
 
 /// Raise when the facts of a layer are learned or written otherwise than before: records of them are made again.
@@ -73,7 +74,7 @@ pub struct FileFact {
     pub version: Option<String>,
     /// The path of the layer's first entry for this file, where this one is a hard link to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    first: Option<String>,
+    pub(super) first: Option<String>,
 }
 
 fn is_empty(symbols: &Symbols) -> bool {
@@ -322,4 +323,4 @@ impl Root for Facts {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
