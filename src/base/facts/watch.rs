@@ -17,31 +17,37 @@ pub struct Watcher {
 #[derive(Debug)]
 enum Watched {
     Nothing,
-    File { probe: Probe, version: Option<VersionSearch>, cuda: bool },
+    Library { probe: Probe, version: Option<VersionSearch> },
+    CudaLibrary { probe: Probe<(Elf, Symbols)> },
     Text { form: Form, text: Vec<u8> },
 }
 
 impl Watcher {
     /// Watches a file of `size` bytes for what an inventory needs. Its content passes once: nothing is read again.
     pub fn new(path: &str, size: u64) -> Self {
-        Self::with(Interest::of(path), path, size, Probe::once)
+        let library = |version| Watched::Library { probe: Probe::new(size).once(), version };
+        let watched = match Interest::of(path) {
+            Interest::Library => library(None),
+            Interest::CudaLibrary => Watched::CudaLibrary { probe: Probe::with_symbols(size).once() },
+            Interest::Versioned(text) => library(Some(VersionSearch::new(text))),
+            Interest::Text(form) => Watched::text(form, size),
+            Interest::None => Watched::Nothing,
+        };
+        Self::of(path, size, watched)
     }
 
     /// Watches a file of `size` bytes for what the loader's cache needs, and keeps little: what is missing at the end
     /// is read again.
     pub fn for_loader(path: &str, size: u64) -> Self {
-        Self::with(Interest::of_loader(path), path, size, Probe::new)
+        let watched = match Interest::of_loader(path) {
+            Interest::Library => Watched::Library { probe: Probe::new(size), version: None },
+            Interest::Text(form) => Watched::text(form, size),
+            Interest::CudaLibrary | Interest::Versioned(_) | Interest::None => Watched::Nothing,
+        };
+        Self::of(path, size, watched)
     }
 
-    fn with(interest: Interest, path: &str, size: u64, probe: impl Fn(u64) -> Probe) -> Self {
-        let file = |version, cuda| Watched::File { probe: probe(size), version, cuda };
-        let watched = match interest {
-            Interest::Library => file(None, false),
-            Interest::CudaLibrary => file(None, true),
-            Interest::Versioned(text) => file(Some(VersionSearch::new(text)), false),
-            Interest::Text(form) if size <= form.limit() => Watched::Text { form, text: Vec::new() },
-            Interest::Text(_) | Interest::None => Watched::Nothing,
-        };
+    fn of(path: &str, size: u64, watched: Watched) -> Self {
         // A path that does not matter is not copied: most do not.
         let path = if matches!(watched, Watched::Nothing) { String::new() } else { path.to_owned() };
         Self { path, size, watched }
@@ -51,7 +57,8 @@ impl Watcher {
         match &mut self.watched {
             Watched::Nothing => {}
             Watched::Text { text, .. } => text.extend_from_slice(bytes),
-            Watched::File { probe, version, .. } => {
+            Watched::CudaLibrary { probe } => probe.update(bytes),
+            Watched::Library { probe, version } => {
                 probe.update(bytes);
                 if let Some(version) = version {
                     version.update(bytes);
@@ -62,63 +69,62 @@ impl Watcher {
 
     /// Notes what was learned; `reopen` gives the content again for what had passed unseen.
     pub fn finish<R: Read>(self, facts: &mut Facts, reopen: impl Fn() -> io::Result<R>) -> io::Result<()> {
-        self.note(facts, |incomplete| elf(incomplete, reopen))
-    }
-
-    /// Notes what was learned of content that cannot be had again. A library of which too much had passed unseen, whose
-    /// names lie behind the first 16 MB of it, counts as not well formed.
-    pub fn finish_once(self, facts: &mut Facts) {
-        let seen = |outcome| match outcome {
-            Outcome::Elf(elf) => Some(elf),
-            Outcome::NotElf | Outcome::Incomplete(_) => None,
-        };
-        // Nothing is read, so nothing fails.
-        self.note(facts, |outcome| Ok(seen(outcome))).ok();
-    }
-
-    fn note(
-        self,
-        facts: &mut Facts,
-        complete: impl FnOnce(Outcome) -> io::Result<Option<Elf>>,
-    ) -> io::Result<()> {
-        match self.watched {
+        let Self { path, size, watched } = self;
+        match watched {
             Watched::Nothing => {}
-            Watched::Text { form, text } => facts.note_text(&self.path, form, &text),
-            Watched::File { probe, version, cuda } => {
-                let outcome = probe.finish().unwrap_or(Outcome::NotElf);
-                let elf = complete(outcome)?;
-                let file = FileFact {
-                    size: self.size,
-                    symbols: if cuda { symbols() } else { Symbols::default() },
-                    version: version.and_then(|search| search.found),
-                    elf,
-                    first: None,
-                };
-                facts.note_file(&self.path, file);
+            Watched::Text { form, text } => facts.note_text(&path, form, &text),
+            Watched::Library { probe, version } => {
+                let elf = complete(probe, reopen)?;
+                let version = version.and_then(|search| search.found);
+                facts.note_file(&path, FileFact { size, elf, version, ..FileFact::default() });
+            }
+            Watched::CudaLibrary { probe } => {
+                let (elf, symbols) = complete(probe, reopen)?.unzip();
+                let symbols = symbols.unwrap_or_default();
+                facts.note_file(&path, FileFact { size, elf, symbols, ..FileFact::default() });
             }
         }
         Ok(())
     }
+
+    /// Notes what was learned of content that cannot be had again. A library of which too much had passed unseen, with
+    /// its names behind the first 16 MB, counts as not well formed.
+    pub fn finish_once(self, facts: &mut Facts) {
+        // Where nothing is given again, nothing fails.
+        self.finish(facts, || Ok(io::empty())).ok();
+    }
+}
+
+impl Watched {
+    fn text(form: Form, size: u64) -> Self {
+        if size <= form.limit() { Self::Text { form, text: Vec::new() } } else { Self::Nothing }
+    }
 }
 
 /// What the headers of a library say; `None` for what is not ELF, or not well formed.
-fn elf<R: Read>(mut outcome: Outcome, reopen: impl Fn() -> io::Result<R>) -> io::Result<Option<Elf>> {
+fn complete<T, R: Read>(probe: Probe<T>, reopen: impl Fn() -> io::Result<R>) -> io::Result<Option<T>> {
+    let mut outcome = probe.finish();
     loop {
         match outcome {
-            Outcome::Elf(elf) => return Ok(Some(elf)),
-            Outcome::NotElf => return Ok(None),
-            Outcome::Incomplete(mut incomplete) => {
+            Ok(Outcome::Elf(facts)) => return Ok(Some(facts)),
+            Ok(Outcome::NotElf) | Err(_) => return Ok(None),
+            Ok(Outcome::Incomplete(mut incomplete)) => {
                 let mut content = reopen()?;
                 let mut position = 0;
                 for range in incomplete.missing().to_vec() {
                     position +=
                         io::copy(&mut content.by_ref().take(range.start - position), &mut io::sink())?;
                     let mut bytes = Vec::new();
-                    position +=
-                        content.by_ref().take(range.end - range.start).read_to_end(&mut bytes)? as u64;
+                    let length =
+                        content.by_ref().take(range.end.saturating_sub(position)).read_to_end(&mut bytes)?
+                            as u64;
+                    if position + length < range.end {
+                        return Ok(None);
+                    }
+                    position += length;
                     incomplete.supply(range.start, bytes);
                 }
-                outcome = incomplete.finish().unwrap_or(Outcome::NotElf);
+                outcome = incomplete.finish();
             }
         }
     }
@@ -214,11 +220,6 @@ fn occurrences(bytes: &[u8], marker: &[u8]) -> impl Iterator<Item = usize> {
             }
         }
     })
-}
-
-/// The dynamic symbols of a library of CUDA's.
-fn symbols() -> Symbols {
-    Symbols::default()
 }
 
 #[cfg(test)]
