@@ -3,6 +3,7 @@
 pub mod debian;
 pub mod facts;
 mod inventory;
+mod record;
 pub mod scan;
 
 use crate::elf::ld_so_conf::LdSoConfError;
@@ -35,6 +36,8 @@ pub enum InventoryError {
     LibcVersion(#[from] LibcVersionError),
     #[error("the configuration of the base's loader cannot be followed")]
     LoaderConfiguration(#[from] LdSoConfError),
+    #[error("the recorded inventory of the base cannot be read")]
+    Recorded(#[source] serde_json::Error),
 }
 
 impl InventoryError {
@@ -54,6 +57,7 @@ impl InventoryError {
             Self::UnknownArchitecture { .. } => "choose a base for amd64 or arm64".into(),
             Self::NoLibc => "add `libc6` and `libc-bin` to the base's packages".into(),
             Self::Musl { .. } | Self::NotDebian { .. } => "use a base image of Debian or Ubuntu".into(),
+            Self::Recorded(_) => "record it again: `imgforge inspect IMAGE --record FILE`".into(),
             Self::LibcVersion(source) => return source.hint(),
             Self::LoaderConfiguration(source) => return source.hint(),
         })

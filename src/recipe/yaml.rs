@@ -12,8 +12,8 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
 use super::diagnostic::{Problem, Problems, quote};
 use super::source::{Source, Span, Spanned};
 
-/// The longest text read, in bytes.
-const LONGEST_TEXT: usize = 1 << 20;
+/// The longest text that a person writes, in bytes.
+pub(super) const LONGEST_TEXT: usize = 1 << 20;
 /// A recipe nests five deep.
 const DEEPEST: usize = 32;
 /// What the tree may cost with every alias expanded, in bytes as counted by [`Node::cost`].
@@ -82,10 +82,10 @@ impl Node {
     }
 }
 
-/// Reads the only document of `source`; what does not stop the reading goes to `problems`.
-pub(super) fn read(source: &Source, problems: &mut Problems) -> Option<Node> {
-    if source.text().len() > LONGEST_TEXT {
-        let message = format!("the file is longer than {LONGEST_TEXT} bytes");
+/// Reads the only document of `source`, of at most `longest` bytes; what does not stop the reading goes to `problems`.
+pub(super) fn read(source: &Source, longest: usize, problems: &mut Problems) -> Option<Node> {
+    if source.text().len() > longest {
+        let message = format!("the file is longer than {longest} bytes");
         problems.push(Problem::error(Span::default(), message));
         return None;
     }
