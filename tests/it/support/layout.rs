@@ -204,9 +204,13 @@ impl Layout {
     }
 
     /// Puts a layer on top, packed as told.
-    pub fn packed(mut self, tar: &[u8], packing: Packing) -> Self {
-        let blob = packing.pack(tar);
-        push(&mut self.manifest["layers"], descriptor(packing.media_type(), &blob));
+    pub fn packed(self, tar: &[u8], packing: Packing) -> Self {
+        self.blob(packing.media_type(), tar, packing.pack(tar))
+    }
+
+    /// Puts a blob on top that may be anything.
+    pub fn blob(mut self, media_type: &str, tar: &[u8], blob: Vec<u8>) -> Self {
+        push(&mut self.manifest["layers"], descriptor(media_type, &blob));
         push(&mut self.config["rootfs"]["diff_ids"], json!(Digest::of(tar)));
         push(&mut self.config["history"], json!({"created": "2024-01-02T03:04:05Z", "created_by": "a test"}));
         self.layers.push((tar.to_vec(), blob));
