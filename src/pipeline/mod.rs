@@ -27,10 +27,10 @@ use crate::net::config;
 use crate::net::http::{Download, Http};
 use crate::net::index::PackageIndex;
 use crate::oci::Digest;
-use crate::oci::image::RuntimeConfig;
+use crate::oci::image::{LAYER_GZIP, RuntimeConfig};
 use crate::plan::{self, Limits, SystemChoices, WheelLayer};
 use crate::pypa::target::{Machine, Target};
-use crate::recipe::{BaseDescription, ConfigChanges, ExternallyManaged, Policy};
+use crate::recipe::{BaseDescription, ExternallyManaged, Policy};
 use crate::resolve::{self, Components, Distribution, Request, Resolution};
 use crate::store::Store;
 use base::Base;
@@ -97,7 +97,7 @@ pub fn build(order: &BuildOrder<'_>, progress: &dyn Progress) -> Result<Built> {
     let environment = &order.environment;
     let planned = plan(order.recipe, environment, progress)?;
     let layers = write_layers(&planned, environment, progress)?;
-    let image = image::assemble(layers, &settings(&planned))?;
+    let image = image::assemble(None, layers, &settings(&planned, &|_| runtime_config(&planned)))?;
     let destinations = match order.destinations {
         [] => vec![default_destination(&planned.name)],
         destinations => destinations.to_vec(),
@@ -327,6 +327,7 @@ impl Stack {
     fn push(&mut self, title: String, written: Written) {
         self.layers.push(ImageLayer {
             title,
+            media_type: LAYER_GZIP.into(),
             digest: written.digest,
             size: written.size,
             diff_id: written.diff_id,
@@ -431,18 +432,19 @@ fn write_system(planned: &Planned, below: &Facts, store: &Store) -> Result<Writt
     once(store, &key, || Ok(generated::write(&files, store)?))
 }
 
-fn settings(planned: &Planned) -> Settings {
+fn settings<'a>(planned: &Planned, config: &'a dyn Fn(RuntimeConfig) -> RuntimeConfig) -> Settings<'a> {
     Settings {
         architecture: planned.base.architecture.clone(),
         created: planned.created,
-        config: runtime_config(&planned.inputs.recipe.config, &planned.resolution),
+        config,
         annotations: planned.inputs.recipe.annotations.clone(),
     }
 }
 
 /// What a container starts with: the toolkit's variables where there is a toolkit, then the recipe's.
-fn runtime_config(changes: &ConfigChanges, resolution: &Resolution) -> RuntimeConfig {
+fn runtime_config(planned: &Planned) -> RuntimeConfig {
     const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let (changes, resolution) = (&planned.inputs.recipe.config, &planned.resolution);
     let mut env = BTreeMap::from([("LANG", "C.UTF-8".to_owned()), ("PATH", PATH.to_owned())]);
     if let Some(toolkit) = &resolution.toolkit {
         env.insert("PATH", format!("/usr/local/cuda/bin:{PATH}"));

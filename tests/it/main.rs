@@ -3,10 +3,12 @@
 
 mod architecture;
 mod bad_archives;
+mod bad_images;
 mod bad_indexes;
 mod bad_places;
 mod bad_recipes;
 mod bad_wheels;
 mod build;
+mod images;
 mod support;
 mod uv_compile;

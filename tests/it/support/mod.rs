@@ -2,6 +2,7 @@
 
 pub mod debian;
 pub mod image;
+pub mod layout;
 pub mod server;
 pub mod wheel;
 pub mod zip;
