@@ -51,7 +51,9 @@ impl InventoryError {
             },
             Self::SeveralPythons { found } => {
                 let first = found.first().map_or("3.11", String::as_str);
-                format!("say which is meant: write `python: \"{first}\"` in the recipe")
+                format!(
+                    "say which is meant: write `python: \"{first}\"` in the recipe, or give `--python {first}`"
+                )
             }
             Self::OtherMachine { .. } => "choose an image whose config and files are for one machine".into(),
             Self::UnknownArchitecture { .. } => "choose a base for amd64 or arm64".into(),

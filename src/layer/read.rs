@@ -249,10 +249,7 @@ impl Look {
 
     fn end(&mut self) {
         let Some(watcher) = self.watcher.take() else { return };
-        let passed = || Err::<io::Empty, _>(io::ErrorKind::Unsupported.into());
-        if watcher.finish(&mut self.facts, passed).is_err() {
-            self.facts.note_library(&self.entry.path, None);
-        }
+        watcher.finish_once(&mut self.facts);
     }
 
     fn finish(self) -> Result<Content, ReadError> {

@@ -3,6 +3,7 @@
 
 mod base;
 mod inputs;
+mod inspect;
 mod outlines;
 mod progress;
 mod work;
@@ -40,6 +41,7 @@ use work::{Fetch, Job};
 
 pub use base::BaseLayer;
 pub use inputs::InputError;
+pub use inspect::{describe, inspect};
 pub use outlines::{NoHash, PrivateCuda};
 pub use progress::{Meter, Progress, Task};
 

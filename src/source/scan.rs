@@ -6,11 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::{SourceError, SourceImage, SourceLayer};
+use crate::base::facts::FACTS_FORMAT;
 use crate::layer::read::{self, Content};
 use crate::oci::Digest;
 use crate::store::Store;
 
-/// Part of every record's key: raised when more, or something else, shall be learned of a layer.
+/// Part of every record's key, as the format of [`Facts`](crate::base::facts::Facts) is: raised when something else
+/// shall be learned of a layer.
 const FORMAT: u32 = 1;
 const RECORD: &str = "layer-content";
 
@@ -100,5 +102,5 @@ fn checked(image: &SourceImage, layer: &SourceLayer, content: &Content) -> Resul
 }
 
 fn key(layer: &SourceLayer) -> Digest {
-    Digest::of(format!("{FORMAT} {}", layer.descriptor.digest))
+    Digest::of(format!("{FORMAT}.{FACTS_FORMAT} {}", layer.descriptor.digest))
 }

@@ -366,7 +366,8 @@ fn a_base_that_cannot_be_used_says_why() {
     check(
         &format!("{PYTHON}usr/bin/python3.12 says 3.12.3\n"),
         None,
-        "the base has several Pythons: 3.11, 3.12; say which is meant: write `python: \"3.11\"` in the recipe",
+        "the base has several Pythons: 3.11, 3.12; say which is meant: write `python: \"3.11\"` in the recipe, or \
+         give `--python 3.11`",
     );
     check(
         PYTHON,
