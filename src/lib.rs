@@ -15,7 +15,8 @@
 //!   told in one place by [`pipeline`];
 //! * words, one file per specification or format, importing nothing of the crate: [`oci`],
 //!   [`pypa`], [`cuda`], [`elf`], [`debian`];
-//! * outside, the only code that does IO beside `layer` and `destination`: [`store`], [`net`].
+//! * outside, the only code that does IO beside `layer` and `destination`: [`store`], [`net`], and [`source`], which
+//!   opens images that others made.
 //!
 //! Invariants every module keeps:
 //!
@@ -43,4 +44,5 @@ pub mod plan;
 pub mod pypa;
 pub mod recipe;
 pub mod resolve;
+pub mod source;
 pub mod store;

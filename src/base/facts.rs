@@ -1,66 +1,84 @@
 //! What later stages want to know of a layer, learned while the layer is written or read.
+//!
+//! A layer passes once, and what matters of it is little: [`Interest`] says what, [`Watcher`] learns it from the bytes
+//! that pass, [`Facts`] hold it, and stacking the facts of layers gives those of the image they make.
 
-use std::collections::BTreeMap;
-use std::io::{self, Read};
+mod condense;
+mod interest;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
-use crate::elf::ldconfig::is_library_name;
-use crate::elf::{self, Elf, Listing, Node, Outcome, Probe, Root};
+use crate::elf::{self, Elf, Listing, Node, Root, Symbols};
 use crate::oci::{Entry, EntryKind, Generated};
+
+pub(super) use condense::CondaPackage;
+pub use interest::{Form, Interest, VersionText};
+pub use watch::Watcher;
+
+/// Raise when the facts of a layer are learned or written otherwise than before: records of them are made again.
+pub const FACTS_FORMAT: u32 = 1;
 
 /// The prefix of a file that removes another of a lower layer.
 ///
 /// <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
 const WHITEOUT: &str = ".wh.";
 
-/// The part of a layer's, or of a whole image's, file system that decides what the loader finds.
+/// The file that hides all that lower layers have in its directory.
 ///
-/// Paths are relative to the root. Directories are there when something is in them.
+/// <https://github.com/opencontainers/image-spec/blob/main/layer.md#opaque-whiteout>
+const OPAQUE: &str = ".wh..wh..opq";
+
+/// The part of a layer's, or of a whole image's, file system that decides what is installed and what the loader finds.
+///
+/// Paths are relative to the root. Directories are there when the layer says so or something is in them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     nodes: BTreeMap<String, Fact>,
-    /// The loader's configuration files.
-    texts: BTreeMap<String, String>,
+    /// What the layer takes from those below: the path and all that is under it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    removed: BTreeSet<String>,
+    /// The directories of which the layer hides what those below have in them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    opaque: BTreeSet<String>,
 }
 
+/// What is known of one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-enum Fact {
+#[serde(rename_all = "lowercase")]
+pub(super) enum Fact {
+    Directory,
     Symlink(String),
-    Hardlink(String),
-    /// A library, with what its headers say; `None` for what is named like one and is not.
-    File(Option<Box<Elf>>),
-    Removed,
+    File(Box<FileFact>),
+    Text(String),
+    /// A file, or whatever else is no directory, of which nothing matters but that it is there.
+    Other,
 }
 
-/// How much of a file's content is needed for its [`Facts`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interest {
-    None,
-    /// The headers of an ELF file.
-    Library,
-    /// All of it: it configures the loader.
-    Text,
+/// What is known of a library or a program.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFact {
+    /// In bytes.
+    pub size: u64,
+    /// `None` for what is not ELF, or not well formed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elf: Option<Elf>,
+    /// Of CUDA's libraries only.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub symbols: Symbols,
+    /// What the file calls its version: `3.11.2`; of the C library, its whole banner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The path of the layer's first entry for this file, where this one is a hard link to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) first: Option<String>,
 }
 
-impl Interest {
-    pub fn of(path: &str) -> Self {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        if path == "etc/ld.so.conf" || path.starts_with("etc/ld.so.conf.d/") {
-            Self::Text
-        } else if is_searched(path) && is_library_name(name) {
-            Self::Library
-        } else {
-            Self::None
-        }
-    }
-}
-
-/// Whether a loader might be configured to search here. Packages' own directories are found by other means.
-fn is_searched(path: &str) -> bool {
-    let private = ["/site-packages/", "/dist-packages/"].iter().any(|part| path.contains(part));
-    let data = ["usr/share/", "var/", "usr/include/"].iter().any(|start| path.starts_with(start));
-    !private && !data
+fn is_empty(symbols: &Symbols) -> bool {
+    symbols.defined.is_empty() && symbols.undefined.is_empty()
 }
 
 impl Facts {
@@ -69,98 +87,207 @@ impl Facts {
         let mut facts = Self::default();
         for file in files {
             facts.note(&file.entry);
-            if Interest::of(&file.entry.path) == Interest::Text {
-                facts.note_text(&file.entry.path, &file.bytes);
+            if let Interest::Text(form) = Interest::of_loader(&file.entry.path) {
+                facts.note_text(&file.entry.path, form, &file.bytes);
             }
         }
         facts
     }
 
-    /// Notes an entry that has no content.
+    /// The facts of an image of these layers, bottom first.
+    pub fn stacked(layers: impl IntoIterator<Item = Self>) -> Self {
+        let mut image = Self::default();
+        layers.into_iter().for_each(|layer| image.stack(layer));
+        image
+    }
+
+    /// Notes an entry of a layer. Of a file whose content matters, more is noted when it has passed: [`Watcher`].
     pub fn note(&mut self, entry: &Entry) {
-        let name = entry.path.rsplit('/').next().unwrap_or(&entry.path);
+        let path = &entry.path;
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
         match &entry.kind {
-            EntryKind::Symlink { target } if is_searched(&entry.path) => {
-                self.nodes.insert(entry.path.clone(), Fact::Symlink(target.clone()));
+            EntryKind::Directory => self.note_directory(path),
+            EntryKind::Symlink { target } if interest::may_lead_somewhere(path) => {
+                self.nodes.insert(path.clone(), Fact::Symlink(target.clone()));
             }
-            EntryKind::Hardlink { target } if Interest::of(&entry.path) == Interest::Library => {
-                self.nodes.insert(entry.path.clone(), Fact::Hardlink(target.clone()));
-            }
+            EntryKind::Hardlink { target } => self.note_hardlink(path, target),
+            EntryKind::File { .. } if name == OPAQUE => drop(self.opaque.insert(directory.to_owned())),
             EntryKind::File { .. } if name.starts_with(WHITEOUT) => {
-                let removed = entry.path.replacen(WHITEOUT, "", 1);
-                self.nodes.insert(removed, Fact::Removed);
+                self.removed.insert(join(directory, &name[WHITEOUT.len()..]));
             }
-            _ => {}
+            EntryKind::Symlink { .. } | EntryKind::File { .. } => self.note_other(path),
         }
     }
 
-    pub fn note_library(&mut self, path: &str, elf: Option<Elf>) {
-        self.nodes.insert(path.to_owned(), Fact::File(elf.map(Box::new)));
+    pub(super) fn note_file(&mut self, path: &str, file: FileFact) {
+        self.nodes.insert(path.to_owned(), Fact::File(Box::new(file)));
     }
 
-    pub fn note_text(&mut self, path: &str, text: &[u8]) {
-        self.texts.insert(path.to_owned(), String::from_utf8_lossy(text).into_owned());
+    pub(super) fn note_text(&mut self, path: &str, form: Form, text: &[u8]) {
+        self.nodes.insert(path.to_owned(), Fact::Text(condense::condense(form, text)));
+    }
+
+    fn note_directory(&mut self, path: &str) {
+        if interest::may_lead_somewhere(path) {
+            self.nodes.insert(path.to_owned(), Fact::Directory);
+        }
+    }
+
+    fn note_other(&mut self, path: &str) {
+        if interest::may_hide(path) {
+            self.nodes.insert(path.to_owned(), Fact::Other);
+        }
+    }
+
+    /// A hard link shares what is known of its file, which came before it in the same layer; what happens to the file's
+    /// other names in upper layers does not touch it.
+    fn note_hardlink(&mut self, path: &str, target: &str) {
+        match self.nodes.get(target) {
+            Some(Fact::File(file)) => {
+                let first = file.first.clone().unwrap_or_else(|| target.to_owned());
+                let link = FileFact { first: Some(first), ..FileFact::clone(file) };
+                self.note_file(path, link);
+            }
+            Some(Fact::Text(text)) => {
+                let text = Fact::Text(text.clone());
+                self.nodes.insert(path.to_owned(), text);
+            }
+            _ => self.note_other(path),
+        }
     }
 
     /// Puts the layer that `above` describes on top.
+    ///
+    /// As runtimes unpack it: whatever is no directory replaces all that was at its path, a directory only what is none;
+    /// and a path whose parent is a symlink of a lower layer leads where the symlink does.
     pub fn stack(&mut self, above: Self) {
+        above.opaque.iter().for_each(|directory| self.cut_below(directory));
+        above.removed.iter().for_each(|path| self.cut(path));
+        let mut parent: Option<(String, String)> = None;
         for (path, fact) in above.nodes {
-            match fact {
-                Fact::Removed => {
-                    self.nodes.remove(&path);
-                    self.texts.remove(&path);
-                }
-                fact => drop(self.nodes.insert(path, fact)),
+            let (directory, name) = path.rsplit_once('/').unwrap_or(("", &path));
+            if parent.as_ref().is_none_or(|(written, _)| written != directory) {
+                let real = self.resolve(directory).unwrap_or_else(|| directory.to_owned());
+                parent = Some((directory.to_owned(), real));
+            }
+            let path = join(parent.as_ref().map_or(directory, |(_, real)| real), name);
+            if fact != Fact::Directory {
+                self.cut_below(&path);
+                self.nodes.insert(path, fact);
+            } else if !self.is_directory(&path) {
+                self.nodes.insert(path, fact);
             }
         }
-        self.texts.extend(above.texts);
+    }
+
+    fn cut(&mut self, path: &str) {
+        self.nodes.remove(path);
+        self.cut_below(path);
+    }
+
+    fn cut_below(&mut self, directory: &str) {
+        let below: Vec<String> = self.below(directory).map(|(path, _)| path.to_owned()).collect();
+        for path in below {
+            self.nodes.remove(&path);
+        }
+    }
+
+    /// Everything known, sorted by path.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (&str, &Fact)> {
+        self.nodes.iter().map(|(path, fact)| (path.as_str(), fact))
+    }
+
+    /// Everything known under a directory without symlinks in its path, sorted.
+    pub(super) fn below<'a>(
+        &'a self,
+        directory: &str,
+    ) -> impl Iterator<Item = (&'a str, &'a Fact)> + use<'a> {
+        let inside = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+        let range = self.nodes.range::<String, _>((Bound::Included(&inside), Bound::Unbounded));
+        range.take_while(move |(path, _)| path.starts_with(&inside)).map(|(path, fact)| (path.as_str(), fact))
+    }
+
+    /// Every library and program, sorted by path.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&str, &FileFact)> {
+        self.nodes().filter_map(|(path, fact)| match fact {
+            Fact::File(file) => Some((path, file.as_ref())),
+            _ => None,
+        })
+    }
+
+    /// Every text, sorted by path.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.nodes().filter_map(|(path, fact)| match fact {
+            Fact::Text(text) => Some((path, text.as_str())),
+            _ => None,
+        })
+    }
+
+    /// The library or program that `path` leads to, and where it is.
+    pub(super) fn file(&self, path: &str) -> Option<(String, &FileFact)> {
+        let real = self.resolve(path)?;
+        match self.nodes.get(&real)? {
+            Fact::File(file) => Some((real, file)),
+            _ => None,
+        }
+    }
+
+    /// The text that `path` leads to.
+    pub(super) fn read(&self, path: &str) -> Option<&str> {
+        match self.nodes.get(&self.resolve(path)?)? {
+            Fact::Text(text) => Some(text),
+            _ => None,
+        }
     }
 
     /// The path with every symlink followed, without a leading slash; `None` for a loop.
-    fn resolve(&self, path: &str) -> Option<String> {
+    pub(super) fn resolve(&self, path: &str) -> Option<String> {
         const MAX_LINKS: usize = 40;
         let mut links = 0;
         let mut todo: Vec<String> = components(path).rev().collect();
-        let mut done: Vec<String> = Vec::new();
+        let mut done = String::new();
         while let Some(part) = todo.pop() {
+            let above = done.len();
             if part == ".." {
-                done.pop();
+                done.truncate(done.rfind('/').unwrap_or_default());
                 continue;
             }
-            done.push(part);
-            let here = done.join("/");
-            match self.nodes.get(&here) {
-                Some(Fact::Symlink(target)) => {
-                    links += 1;
-                    if links > MAX_LINKS {
-                        return None;
-                    }
-                    match target.starts_with('/') {
-                        true => done.clear(),
-                        false => drop(done.pop()),
-                    }
-                    todo.extend(components(target).rev());
+            if !done.is_empty() {
+                done.push('/');
+            }
+            done.push_str(&part);
+            if let Some(Fact::Symlink(target)) = self.nodes.get(&done) {
+                links += 1;
+                if links > MAX_LINKS {
+                    return None;
                 }
-                Some(Fact::Hardlink(target)) => done = components(target).collect(),
-                _ => {}
+                done.truncate(if target.starts_with('/') { 0 } else { above });
+                todo.extend(components(target).rev());
             }
         }
-        Some(done.join("/"))
+        Some(done)
     }
 
     fn node(&self, path: &str) -> Node {
         let Some(resolved) = self.resolve(path) else { return Node::Dangling };
         match self.nodes.get(&resolved) {
-            Some(Fact::File(elf)) => Node::File { identity: resolved, elf: elf.as_deref().cloned() },
+            Some(Fact::File(file)) => {
+                Node::File { identity: file.first.clone().unwrap_or(resolved), elf: file.elf.clone() }
+            }
+            Some(Fact::Text(_) | Fact::Other) => Node::File { identity: resolved, elf: None },
             _ if self.is_directory(&resolved) => Node::Directory { identity: resolved },
             _ => Node::Dangling,
         }
     }
 
-    fn is_directory(&self, path: &str) -> bool {
-        let inside = format!("{path}/");
-        self.nodes.range(inside.clone()..).next().is_some_and(|(next, _)| next.starts_with(&inside))
+    pub(super) fn is_directory(&self, path: &str) -> bool {
+        self.nodes.get(path) == Some(&Fact::Directory) || self.below(path).next().is_some()
     }
+}
+
+/// The path of `name` in a directory that may be the root.
+pub(super) fn join(directory: &str, name: &str) -> String {
+    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
 }
 
 fn components(path: &str) -> impl DoubleEndedIterator<Item = String> {
@@ -170,151 +297,30 @@ fn components(path: &str) -> impl DoubleEndedIterator<Item = String> {
 impl Root for Facts {
     fn directory(&self, path: &str) -> Option<Listing> {
         let identity = self.resolve(path)?;
-        let inside = if identity.is_empty() { String::new() } else { format!("{identity}/") };
-        let mut entries: BTreeMap<&str, bool> = BTreeMap::new();
-        let below = self.nodes.range(inside.clone()..).take_while(|(path, _)| path.starts_with(&inside));
-        for (path, fact) in below {
-            match path[inside.len()..].split_once('/') {
-                Some((directory, _)) => drop(entries.entry(directory).or_insert(false)),
-                None => drop(entries.insert(&path[inside.len()..], matches!(fact, Fact::Symlink(_)))),
-            }
+        if !self.is_directory(&identity) {
+            return None;
         }
-        for (path, _) in self.texts.range(inside.clone()..).take_while(|(path, _)| path.starts_with(&inside))
-        {
-            let name = path[inside.len()..].split('/').next().unwrap_or_default();
-            entries.entry(name).or_insert(false);
+        let start = if identity.is_empty() { 0 } else { identity.len() + 1 };
+        let mut entries: BTreeMap<&str, bool> = BTreeMap::new();
+        for (path, fact) in self.below(&identity) {
+            match path[start..].split_once('/') {
+                Some((directory, _)) => drop(entries.entry(directory).or_insert(false)),
+                None => drop(entries.insert(&path[start..], matches!(fact, Fact::Symlink(_)))),
+            }
         }
         let entry = |(name, symlink): (&str, bool)| elf::Entry {
             name: name.to_owned(),
             symlink,
-            node: match self.texts.contains_key(&format!("{inside}{name}")) {
-                true => Node::File { identity: format!("{inside}{name}"), elf: None },
-                false => self.node(&format!("{inside}{name}")),
-            },
+            node: self.node(&join(&identity, name)),
         };
-        (!entries.is_empty()).then(|| Listing { identity, entries: entries.into_iter().map(entry).collect() })
+        let entries = entries.into_iter().map(entry).collect();
+        Some(Listing { identity, entries })
     }
 
     fn text(&self, path: &str) -> Option<Vec<u8>> {
-        let resolved = self.resolve(path)?;
-        self.texts.get(&resolved).map(|text| text.clone().into_bytes())
-    }
-}
-
-/// Learns a file's [`Facts`] as its content passes.
-#[derive(Debug)]
-pub enum Watcher {
-    Indifferent,
-    Library { path: String, probe: Probe },
-    Text { path: String, text: Vec<u8> },
-}
-
-/// The loader's configuration is never larger, in bytes; what is, is not read by imgforge as configuration.
-const MAX_CONFIGURATION: u64 = 1 << 20;
-
-impl Watcher {
-    pub fn new(path: &str, size: u64) -> Self {
-        match Interest::of(path) {
-            Interest::Library => Self::Library { path: path.to_owned(), probe: Probe::new(size) },
-            Interest::Text if size <= MAX_CONFIGURATION => {
-                Self::Text { path: path.to_owned(), text: Vec::new() }
-            }
-            Interest::Text | Interest::None => Self::Indifferent,
-        }
-    }
-
-    pub fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Indifferent => {}
-            Self::Library { probe, .. } => probe.update(bytes),
-            Self::Text { text, .. } => text.extend_from_slice(bytes),
-        }
-    }
-
-    /// Notes what was learned; `reopen` gives the content again for what had passed unseen.
-    pub fn finish<R: Read>(self, facts: &mut Facts, reopen: impl Fn() -> io::Result<R>) -> io::Result<()> {
-        match self {
-            Self::Indifferent => {}
-            Self::Text { path, text } => facts.note_text(&path, &text),
-            Self::Library { path, probe } => facts.note_library(&path, library(probe, reopen)?),
-        }
-        Ok(())
-    }
-}
-
-/// What the headers of a library say; `None` for what is not ELF, or not well formed.
-fn library<R: Read>(probe: Probe, reopen: impl Fn() -> io::Result<R>) -> io::Result<Option<Elf>> {
-    let mut outcome = probe.finish();
-    loop {
-        match outcome {
-            Ok(Outcome::Elf(elf)) => return Ok(Some(elf)),
-            Ok(Outcome::NotElf) | Err(_) => return Ok(None),
-            Ok(Outcome::Incomplete(mut incomplete)) => {
-                let mut content = reopen()?;
-                let mut position = 0;
-                for range in incomplete.missing().to_vec() {
-                    position +=
-                        io::copy(&mut content.by_ref().take(range.start - position), &mut io::sink())?;
-                    let mut bytes = Vec::new();
-                    position +=
-                        content.by_ref().take(range.end - range.start).read_to_end(&mut bytes)? as u64;
-                    incomplete.supply(range.start, bytes);
-                }
-                outcome = incomplete.finish();
-            }
-        }
+        self.read(path).map(|text| text.as_bytes().to_vec())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn facts(nodes: &[(&str, Fact)]) -> Facts {
-        Facts {
-            nodes: nodes.iter().map(|(path, fact)| ((*path).to_owned(), fact.clone())).collect(),
-            texts: BTreeMap::from([("etc/ld.so.conf".to_owned(), "/usr/lib\n".to_owned())]),
-        }
-    }
-
-    fn link(target: &str) -> Fact {
-        Fact::Symlink(target.into())
-    }
-
-    #[test]
-    fn directories_are_seen_through_symlinks() {
-        let facts = facts(&[
-            ("lib", link("usr/lib")),
-            ("usr/lib/libz.so.1", link("libz.so.1.2")),
-            ("usr/lib/libz.so.1.2", Fact::File(None)),
-            ("usr/lib/loop.so", link("loop.so")),
-        ]);
-        let listing = facts.directory("/lib").unwrap();
-        assert_eq!(listing.identity, "usr/lib");
-        let shown: Vec<(&str, bool, &Node)> =
-            listing.entries.iter().map(|e| (e.name.as_str(), e.symlink, &e.node)).collect();
-        let file = Node::File { identity: "usr/lib/libz.so.1.2".into(), elf: None };
-        assert_eq!(
-            shown,
-            [("libz.so.1", true, &file), ("libz.so.1.2", false, &file), ("loop.so", true, &Node::Dangling)]
-        );
-        assert_eq!(facts.text("/etc/ld.so.conf").unwrap(), b"/usr/lib\n");
-        assert!(facts.directory("/nowhere").is_none());
-    }
-
-    #[test]
-    fn an_upper_layer_adds_and_removes() {
-        let mut lower =
-            facts(&[("usr/lib/liba.so", Fact::File(None)), ("usr/lib/libb.so", Fact::File(None))]);
-        lower.stack(Facts {
-            nodes: BTreeMap::from([
-                ("usr/lib/liba.so".to_owned(), Fact::Removed),
-                ("usr/lib/libc.so".to_owned(), Fact::File(None)),
-            ]),
-            texts: BTreeMap::new(),
-        });
-        let names: Vec<String> =
-            lower.directory("/usr/lib").unwrap().entries.into_iter().map(|entry| entry.name).collect();
-        assert_eq!(names, ["libb.so", "libc.so"]);
-    }
-}
+pub(super) mod tests;

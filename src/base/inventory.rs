@@ -126,6 +126,8 @@ pub enum VersionSource {
     VersionJson,
     /// A `#define` of a header: `cudnn_version.h`.
     Header,
+    /// A program says it itself: `ptxas`.
+    Program,
     FileName,
     /// The name of the toolkit's directory.
     Directory,

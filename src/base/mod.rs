@@ -3,6 +3,11 @@
 pub mod debian;
 pub mod facts;
 mod inventory;
+mod record;
+pub mod scan;
+
+use crate::elf::ld_so_conf::LdSoConfError;
+use crate::elf::ldconfig::LibcVersionError;
 
 pub use inventory::{
     BaseInventory, CudaCopy, CudaLibrary, Found, InstalledDistribution, InstalledTexts, VersionSource,
@@ -15,19 +20,50 @@ pub enum InventoryError {
     NoPython,
     #[error("the base has Python {found}; the recipe asks for {asked}")]
     OtherPython { found: String, asked: String },
+    #[error("the base has several Pythons: {}", found.join(", "))]
+    SeveralPythons { found: Vec<String> },
+    #[error("`{interpreter}` is for {found}, and the image says it is for {architecture}")]
+    OtherMachine { interpreter: String, found: String, architecture: String },
+    #[error("the base is for `{architecture}`, for which no CUDA is made")]
+    UnknownArchitecture { architecture: String },
     #[error("the base has no GNU C library")]
     NoLibc,
+    #[error(
+        "the base, {system}, has musl as its C library, for which there are no wheels of CUDA frameworks"
+    )]
+    Musl { system: String },
+    #[error("the base is {system}, whose `ldconfig` imgforge does not know")]
+    NotDebian { system: String },
+    #[error("the version of the base's C library cannot be used")]
+    LibcVersion(#[from] LibcVersionError),
+    #[error("the configuration of the base's loader cannot be followed")]
+    LoaderConfiguration(#[from] LdSoConfError),
+    #[error("the recorded inventory of the base cannot be read")]
+    Recorded(#[source] serde_json::Error),
 }
 
 impl InventoryError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoPython => "add `python3` to the base's packages".into(),
-            Self::OtherPython { found, .. } => {
-                format!("write `python: \"{found}\"`, or choose a base that has the other version")
+            Self::NoPython => "choose a base with Python, or add `python3` to the base's packages".into(),
+            Self::OtherPython { found, .. } => match found.split_once(" and ") {
+                Some(_) => format!("write `python:` with one of {found}, or choose another base"),
+                None => format!("write `python: \"{found}\"`, or choose a base that has the other version"),
+            },
+            Self::SeveralPythons { found } => {
+                let first = found.first().map_or("3.11", String::as_str);
+                format!(
+                    "say which is meant: write `python: \"{first}\"` in the recipe, or give `--python {first}`"
+                )
             }
+            Self::OtherMachine { .. } => "choose an image whose config and files are for one machine".into(),
+            Self::UnknownArchitecture { .. } => "choose a base for amd64 or arm64".into(),
             Self::NoLibc => "add `libc6` and `libc-bin` to the base's packages".into(),
+            Self::Musl { .. } | Self::NotDebian { .. } => "use a base image of Debian or Ubuntu".into(),
+            Self::Recorded(_) => "record it again: `imgforge inspect IMAGE --record FILE`".into(),
+            Self::LibcVersion(source) => return source.hint(),
+            Self::LoaderConfiguration(source) => return source.hint(),
         })
     }
 }

@@ -21,6 +21,7 @@ use crate::pipeline::{HashNotAllowed, InputError, NoHash, NotBuilt, NotListed};
 use crate::resolve::ResolveError;
 use crate::resolve::components::ComponentError;
 use crate::resolve::solve::{CatalogError, SolveError};
+use crate::source::{PlaceError, SourceError};
 use crate::store::StoreError;
 
 /// An error of the command line itself, with its hint.
@@ -71,8 +72,10 @@ pub(super) fn of(error: &AnyError) -> Option<String> {
             PackagesError,
             PublishError,
             ResolveError,
+            PlaceError,
             SelectError,
             SolveError,
+            SourceError,
             StoreError,
             UnpackError,
             WheelLayerError

@@ -9,15 +9,17 @@ mod progress;
 mod report;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::base::BaseInventory;
 use crate::destination::Destination;
 use crate::pipeline::{self, BuildOrder, Environment, InputError};
 use crate::recipe::{Color, Diagnostics};
+use crate::source::{Place, PlaceError};
 use crate::store::Store;
 
 /// Builds OCI images in which every framework shares one system CUDA.
@@ -78,6 +80,21 @@ enum Command {
         #[arg(long)]
         offline: bool,
     },
+    /// Show what is installed in an image: Python, distributions, and every copy of CUDA.
+    Inspect {
+        /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:TAG]`.
+        #[arg(value_parser = place)]
+        image: Place,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Which Python is meant, where the image has several: 3.11.
+        #[arg(long, value_name = "VERSION")]
+        python: Option<String>,
+        /// Write what was found into the description of a base, so that a plan need not look into the image.
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
+    },
     /// Look at the store.
     Cache {
         #[command(subcommand)]
@@ -134,6 +151,19 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
             print(&String::from_utf8_lossy(&text))
         }
+        Command::Inspect { image, json, python, record } => {
+            let inventory = pipeline::inspect(image, python.as_deref(), &environment(true)?, &progress)?;
+            progress.finish();
+            if let Some(file) = record {
+                record_inventory(file, image, &inventory)?;
+            }
+            let mut text = Vec::new();
+            match json {
+                true => writeln!(text, "{}", serde_json::to_string_pretty(&inventory)?)?,
+                false => report::inventory(&mut text, &inventory)?,
+            }
+            print(&String::from_utf8_lossy(&text))
+        }
         Command::Cache { command: CacheCommand::Info } => {
             let store = environment(true)?.store;
             let usage = store.usage()?;
@@ -150,6 +180,25 @@ fn execute(arguments: &Arguments) -> Result<()> {
             print(&String::from_utf8_lossy(&script))
         }
     }
+}
+
+/// The place of an image on the command line, or why the text is none.
+fn place(text: &str) -> Result<Place, String> {
+    text.parse().map_err(|error: PlaceError| {
+        let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+        format!("{error}{hint}")
+    })
+}
+
+/// Writes or updates the description of a base.
+fn record_inventory(file: &Path, image: &Place, inventory: &BaseInventory) -> Result<()> {
+    let written = match std::fs::read_to_string(file) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error).with_context(|| format!("could not read `{}`", file.display())),
+    };
+    let text = pipeline::describe(file, written.as_deref(), image, inventory);
+    std::fs::write(file, text).with_context(|| format!("could not write `{}`", file.display()))
 }
 
 /// What the pipeline takes from the process: the only place below `main` that asks for it.

@@ -1,11 +1,13 @@
 //! Tables: what was decided, and what was made.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use crate::cuda::DriverFit;
+use crate::base::{BaseInventory, CudaCopy, Found, VersionSource};
 use crate::pipeline::{Built, Planned};
 use crate::resolve::demand::Demand;
 use crate::resolve::{Distribution, Role, Service, ServiceSource};
@@ -265,6 +267,66 @@ fn distribution(planned: &Planned, distribution: &Distribution) -> Value {
         "role": role,
         "component": component,
     })
+}
+
+/// What is installed in an image.
+pub(super) fn inventory(out: &mut impl Write, inventory: &BaseInventory) -> io::Result<()> {
+    let (major, minor) = inventory.glibc;
+    writeln!(out, "{}, glibc {major}.{minor}, {}", inventory.vendor, inventory.architecture)?;
+    let scheme = &inventory.scheme;
+    writeln!(out, "Python {} at {}, packages in /{}", inventory.python, scheme.interpreter, scheme.purelib)?;
+    if !inventory.library_path.is_empty() {
+        writeln!(out, "LD_LIBRARY_PATH {}", inventory.library_path.join(":"))?;
+    }
+    if let Some(toolkit) = &inventory.default_toolkit {
+        writeln!(out, "/usr/local/cuda is /{toolkit}")?;
+    }
+    writeln!(out)?;
+    let rows: Vec<Vec<String>> = inventory.cuda.iter().map(copy).collect();
+    if rows.is_empty() {
+        writeln!(out, "no CUDA\n")?;
+    } else {
+        table(out, &["COMPONENT", "CUDA", "VERSION", "TOLD BY", "SIZE", "FOUND", "WHERE"], rows)?;
+    }
+    let rows = inventory.distributions.iter().map(|installed| {
+        let owner = if installed.of_system { "the system's" } else { "pip's" };
+        vec![installed.name.to_string(), installed.version.to_string(), owner.to_owned()]
+    });
+    table(out, &["DISTRIBUTION", "VERSION", "WHOSE"], rows.collect())
+}
+
+fn copy(copy: &CudaCopy) -> Vec<String> {
+    let told_by = match copy.version_from {
+        VersionSource::DebianPackage => "package".to_owned(),
+        VersionSource::Distribution => {
+            copy.distribution.as_ref().map_or("wheel".to_owned(), |name| format!("wheel {name}"))
+        }
+        VersionSource::CondaPackage => "conda".to_owned(),
+        VersionSource::VersionJson => "version.json".to_owned(),
+        VersionSource::Header => "header".to_owned(),
+        VersionSource::Program => "program".to_owned(),
+        VersionSource::FileName => "file name".to_owned(),
+        VersionSource::Directory => "directory".to_owned(),
+        VersionSource::Unknown => String::new(),
+    };
+    let ways: BTreeSet<Found> = copy.libraries.iter().map(|library| library.found).collect();
+    let way = |found| match found {
+        Found::LibraryPath => "LD_LIBRARY_PATH",
+        Found::Cache => "ld.so.cache",
+        Found::SitePackages => "frameworks",
+        Found::Nowhere => "nowhere",
+    };
+    let programs = copy.programs.iter().map(String::as_str);
+    let found: Vec<&str> = ways.into_iter().map(way).chain(programs).collect();
+    vec![
+        copy.component.to_string(),
+        copy.cuda_major.map(|major| major.to_string()).unwrap_or_default(),
+        copy.version.as_ref().map(ToString::to_string).unwrap_or_default(),
+        told_by,
+        bytes(copy.libraries.iter().map(|library| library.size).sum()),
+        found.join(" "),
+        format!("/{}", copy.directory),
+    ]
 }
 
 /// Columns as wide as their widest cell, the last one ragged; an empty line after.

@@ -27,10 +27,10 @@ const PT_INTERP: u32 = 3;
 const PT_NOTE: u32 = 4;
 const PT_GNU_PROPERTY: u32 = 0x6474_e553;
 
-const DT_NULL: u64 = 0;
+pub(super) const DT_NULL: u64 = 0;
 const DT_NEEDED: u64 = 1;
-const DT_STRTAB: u64 = 5;
-const DT_STRSZ: u64 = 10;
+pub(super) const DT_STRTAB: u64 = 5;
+pub(super) const DT_STRSZ: u64 = 10;
 const DT_SONAME: u64 = 14;
 const DT_RPATH: u64 = 15;
 const DT_RUNPATH: u64 = 29;
@@ -173,6 +173,10 @@ pub enum ElfError {
     TooLarge { what: &'static str, limit: u64 },
     #[error("its string table is at address {address:#x}, which no segment of the file holds")]
     Unmapped { address: u64 },
+    #[error("{table} is at address {address:#x}, which no segment of the file holds")]
+    UnmappedTable { table: &'static str, address: u64 },
+    #[error("its hash table counts from symbol {first}, but names symbol {index}")]
+    Hash { first: u32, index: u32 },
     #[error("the name at {offset} of its string table does not end within the table")]
     Unterminated { offset: u64 },
     #[error("{name:?} is not UTF-8")]
@@ -194,9 +198,17 @@ impl ElfError {
 
 /// Reads a file; `None` when it is not ELF.
 pub fn read(file: &(impl ReadAt + ?Sized)) -> Result<Option<Elf>, ElfError> {
+    read_with(file, parse)
+}
+
+/// Reads what `parse` understands of a file that is all at hand.
+pub(super) fn read_with<'a, R: ReadAt + ?Sized, T>(
+    file: &'a R,
+    parse: impl FnOnce(&Seekable<'a, R>, u64) -> Result<Option<T>, Stop>,
+) -> Result<Option<T>, ElfError> {
     let size = file.size().map_err(|source| ElfError::Read { what: "the size", source })?;
     match parse(&Seekable(file), size) {
-        Ok(elf) => Ok(elf),
+        Ok(facts) => Ok(facts),
         Err(Stop::Invalid(error)) => Err(error),
         // Only a file that shrinks while it is read has less than its size says.
         Err(Stop::Missing(_)) => {
@@ -211,7 +223,7 @@ pub(super) trait Source {
     fn fetch(&self, range: Range<u64>) -> io::Result<Option<Vec<u8>>>;
 }
 
-struct Seekable<'a, R: ?Sized>(&'a R);
+pub(super) struct Seekable<'a, R: ?Sized>(&'a R);
 
 impl<R: ReadAt + ?Sized> Source for Seekable<'_, R> {
     fn fetch(&self, range: Range<u64>) -> io::Result<Option<Vec<u8>>> {
@@ -244,7 +256,7 @@ impl From<ElfError> for Stop {
 
 /// Reads what `source` has of a file of `size` bytes; `None` when it is not ELF.
 pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Elf>, Stop> {
-    let mut reader = Reader { source, size, budget: MOST_BYTES, missing: Vec::new() };
+    let mut reader = Reader::new(source, size, MOST_BYTES);
     let Some(header) = Header::read(&mut reader)? else { return Ok(None) };
     let segments = header.segments(&mut reader)?;
     let wanted = Wanted::of(&segments, header.layout);
@@ -286,7 +298,7 @@ pub(super) struct Whereabouts {
 
 /// Finds the parts of a file that [`parse`] will read; `None` when not even the program headers can be read.
 pub(super) fn whereabouts(source: &impl Source, size: u64) -> Option<Whereabouts> {
-    let mut reader = Reader { source, size, budget: MOST_BYTES, missing: Vec::new() };
+    let mut reader = Reader::new(source, size, MOST_BYTES);
     let header = Header::read(&mut reader).ok()??;
     let segments = header.segments(&mut reader).ok()?;
     let loaded = segments.iter().filter(|segment| segment.kind == PT_LOAD).map(Segment::range).collect();
@@ -297,22 +309,28 @@ pub(super) fn whereabouts(source: &impl Source, size: u64) -> Option<Whereabouts
 }
 
 /// Fetches parts of a file within its size and within a budget, and notes those that are not at hand.
-struct Reader<'a, S> {
+pub(super) struct Reader<'a, S> {
     source: &'a S,
     size: u64,
+    limit: u64,
     budget: u64,
     missing: Vec<Range<u64>>,
 }
 
-impl<S: Source> Reader<'_, S> {
+impl<'a, S: Source> Reader<'a, S> {
+    /// Reads at most `limit` bytes of a file of `size` bytes.
+    pub(super) fn new(source: &'a S, size: u64, limit: u64) -> Self {
+        Self { source, size, limit, budget: limit, missing: Vec::new() }
+    }
+
     /// The bytes of `range`; empty, and noted as missing, when they are not at hand.
-    fn bytes(&mut self, what: &'static str, range: Range<u64>) -> Result<Vec<u8>, ElfError> {
+    pub(super) fn bytes(&mut self, what: &'static str, range: Range<u64>) -> Result<Vec<u8>, ElfError> {
         let length = range.end.saturating_sub(range.start);
         if range.end > self.size {
             return Err(ElfError::BeyondEnd { what, offset: range.start, length, size: self.size });
         }
         self.budget =
-            self.budget.checked_sub(length).ok_or(ElfError::TooLarge { what, limit: MOST_BYTES })?;
+            self.budget.checked_sub(length).ok_or(ElfError::TooLarge { what, limit: self.limit })?;
         let bytes = self.source.fetch(range.clone()).map_err(|source| ElfError::Read { what, source })?;
         Ok(bytes.unwrap_or_else(|| {
             self.missing.push(range);
@@ -320,8 +338,13 @@ impl<S: Source> Reader<'_, S> {
         }))
     }
 
+    /// The size of the whole file in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Stops when anything asked for so far is missing.
-    fn complete(&mut self) -> Result<(), Stop> {
+    pub(super) fn complete(&mut self) -> Result<(), Stop> {
         if self.missing.is_empty() { Ok(()) } else { Err(Stop::Missing(std::mem::take(&mut self.missing))) }
     }
 
@@ -348,7 +371,7 @@ impl<S: Source> Reader<'_, S> {
 
 /// How numbers are written: `EI_CLASS` and `EI_DATA`.
 #[derive(Clone, Copy)]
-struct Layout {
+pub(super) struct Layout {
     class: Class,
     big_endian: bool,
 }
@@ -368,12 +391,12 @@ impl Layout {
     }
 
     /// One of two values, the first for 32-bit files.
-    fn pick<T>(self, elf32: T, elf64: T) -> T {
+    pub(super) fn pick<T>(self, elf32: T, elf64: T) -> T {
         if self.class == Class::Elf32 { elf32 } else { elf64 }
     }
 
     /// The bytes of a word: an address, offset or size.
-    fn word_size(self) -> usize {
+    pub(super) fn word_size(self) -> usize {
         self.pick(4, 8)
     }
 
@@ -384,22 +407,22 @@ impl Layout {
         if self.big_endian { bytes.iter().fold(0, append) } else { bytes.iter().rev().fold(0, append) }
     }
 
-    fn u16(self, bytes: &[u8], at: usize) -> u16 {
+    pub(super) fn u16(self, bytes: &[u8], at: usize) -> u16 {
         self.number(bytes, at, 2) as u16
     }
 
-    fn u32(self, bytes: &[u8], at: usize) -> u32 {
+    pub(super) fn u32(self, bytes: &[u8], at: usize) -> u32 {
         self.number(bytes, at, 4) as u32
     }
 
-    fn word(self, bytes: &[u8], at: usize) -> u64 {
+    pub(super) fn word(self, bytes: &[u8], at: usize) -> u64 {
         self.number(bytes, at, self.word_size())
     }
 }
 
 /// The ELF header.
-struct Header {
-    layout: Layout,
+pub(super) struct Header {
+    pub(super) layout: Layout,
     kind: u16,
     machine: u16,
     flags: u32,
@@ -409,7 +432,7 @@ struct Header {
 }
 
 impl Header {
-    fn read(reader: &mut Reader<impl Source>) -> Result<Option<Self>, Stop> {
+    pub(super) fn read(reader: &mut Reader<impl Source>) -> Result<Option<Self>, Stop> {
         let bytes = reader.bytes("its ELF header", 0..reader.size.min(LONGEST_HEADER))?;
         reader.complete()?;
         if !bytes.starts_with(MAGIC) {
@@ -433,7 +456,7 @@ impl Header {
         }))
     }
 
-    fn segments(&self, reader: &mut Reader<impl Source>) -> Result<Vec<Segment>, Stop> {
+    pub(super) fn segments(&self, reader: &mut Reader<impl Source>) -> Result<Vec<Segment>, Stop> {
         if self.program_header_count == 0 {
             return Ok(Vec::new());
         }
@@ -450,7 +473,7 @@ impl Header {
 }
 
 /// One program header.
-struct Segment {
+pub(super) struct Segment {
     kind: u32,
     offset: u64,
     address: u64,
@@ -557,8 +580,13 @@ impl Section {
     }
 }
 
+/// The dynamic section's range of the file.
+pub(super) fn dynamic_section(segments: &[Segment], layout: Layout) -> Option<Range<u64>> {
+    Wanted::of(segments, layout).dynamic
+}
+
 /// The offset in the file of what is loaded at `address`.
-fn offset_of(address: u64, segments: &[Segment]) -> Option<u64> {
+pub(super) fn offset_of(address: u64, segments: &[Segment]) -> Option<u64> {
     segments
         .iter()
         .filter(|segment| segment.kind == PT_LOAD)
@@ -619,11 +647,11 @@ fn isa_level(notes: &[u8], layout: Layout) -> u32 {
     0
 }
 
-fn until_nul(bytes: &[u8]) -> &[u8] {
+pub(super) fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-fn utf8(name: &[u8]) -> Result<String, ElfError> {
+pub(super) fn utf8(name: &[u8]) -> Result<String, ElfError> {
     String::from_utf8(name.to_vec())
         .map_err(|_| ElfError::NotUtf8 { name: String::from_utf8_lossy(name).into_owned() })
 }

@@ -3,6 +3,7 @@
 //! * [`dynamic`]: class, machine, SONAME, NEEDED, RPATH and RUNPATH of one file, read as the loader does, through
 //!   the program headers (never the section headers, which `strip` may remove).
 //! * [`probe`]: the same facts from a stream that cannot seek: a library inflated once, on its way into a layer.
+//! * [`symbols`]: the dynamic symbols: what a library offers, and what it expects of which other.
 //! * [`ld_so_conf`]: `/etc/ld.so.conf` and its includes, as the list of directories it names.
 //! * [`ldconfig`]: what `ldconfig` finds in those directories: the entries of its cache and the links it creates.
 //! * [`ld_so_cache`]: the bytes of `/etc/ld.so.cache`, written and read.
@@ -35,7 +36,7 @@ pub mod ld_so_conf;
 pub mod ldconfig;
 pub mod probe;
 mod root;
-mod symbols;
+pub mod symbols;
 
 pub use dynamic::{Class, Dynamic, Elf, ElfError, Kind, Machine, ReadAt};
 pub use ld_so_cache::{Cache, CacheError, Flags, Hwcap, Library};

@@ -5,6 +5,8 @@
 //! what the names are nearly always in: the beginning of the file and of each loaded segment, its end (where
 //! `patchelf` moves things), and what the program headers point to. Should that not suffice, [`Incomplete`] says which
 //! parts to hand over.
+//!
+//! Asked for, the same probe also tells the [`Symbols`]: in CUDA's libraries their tables lie in the same places.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +14,7 @@ use std::io;
 use std::ops::Range;
 
 use super::dynamic::{self, Elf, ElfError, Source, Stop};
+use super::symbols::{self, Symbols};
 
 /// The most a [`Probe`] keeps of one file before it says what else it needs, in bytes.
 pub const MOST_KEPT: u64 = 4 << 20;
@@ -24,41 +27,80 @@ const TAIL: u64 = 256 << 10;
 /// thousands of exported symbols, do not.
 const SEGMENT_HEAD: u64 = 1 << 20;
 
+/// The most a [`Probe`] keeps of one file that cannot be read again, in bytes.
+pub const MOST_KEPT_ONCE: u64 = 24 << 20;
+/// The beginning that is kept then: LLVM's names lie within.
+const SEGMENT_HEAD_ONCE: u64 = 16 << 20;
+
+/// Reads the facts `T` of what is kept of a file of so many bytes; `None` when it is not ELF.
+type Parse<T> = fn(&Kept, u64) -> Result<Option<T>, Stop>;
+
 /// Reads the facts of one file as its bytes pass.
 #[derive(Debug)]
-pub struct Probe {
+pub struct Probe<T = Elf> {
+    parse: Parse<T>,
     size: u64,
     position: u64,
     elf: bool,
     kept: Kept,
     wanted: Vec<Range<u64>>,
+    budget: Budget,
+}
+
+/// How much may be kept, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    most: u64,
+    segment_head: u64,
 }
 
 /// What a [`Probe`] knows when the file has passed.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum Outcome<T = Elf> {
     NotElf,
-    Elf(Elf),
-    Incomplete(Incomplete),
+    Elf(T),
+    Incomplete(Incomplete<T>),
 }
 
 /// An ELF file of which more must be seen.
 #[derive(Debug)]
-pub struct Incomplete {
+pub struct Incomplete<T = Elf> {
+    parse: Parse<T>,
     size: u64,
     kept: Kept,
     missing: Vec<Range<u64>>,
 }
 
 impl Probe {
-    /// Expects a file of `size` bytes.
+    /// Expects a file of `size` bytes, which can be read again should too much of it pass unseen.
     pub fn new(size: u64) -> Self {
+        Self::expecting(size, dynamic::parse)
+    }
+}
+
+impl Probe<(Elf, Symbols)> {
+    /// Expects a file of `size` bytes, whose symbols are wanted too.
+    pub fn with_symbols(size: u64) -> Self {
+        Self::expecting(size, with_symbols)
+    }
+}
+
+impl<T> Probe<T> {
+    /// The same for a file that cannot be read again: keeps up to [`MOST_KEPT_ONCE`]. To be said before any byte
+    /// passes.
+    pub fn once(self) -> Self {
+        Self { budget: Budget { most: MOST_KEPT_ONCE, segment_head: SEGMENT_HEAD_ONCE }, ..self }
+    }
+
+    fn expecting(size: u64, parse: Parse<T>) -> Self {
         Self {
+            parse,
             size,
             position: 0,
             elf: true,
             kept: Kept::default(),
             wanted: std::iter::once(0..HEAD.min(size)).collect(),
+            budget: Budget { most: MOST_KEPT, segment_head: SEGMENT_HEAD },
         }
     }
 
@@ -78,8 +120,8 @@ impl Probe {
     }
 
     /// The facts, or what is missing for them.
-    pub fn finish(self) -> Result<Outcome, ElfError> {
-        if self.elf { outcome(self.kept, self.size) } else { Ok(Outcome::NotElf) }
+    pub fn finish(self) -> Result<Outcome<T>, ElfError> {
+        if self.elf { outcome(self.parse, self.kept, self.size) } else { Ok(Outcome::NotElf) }
     }
 
     fn keep_wanted(&mut self, chunk: &[u8]) {
@@ -97,7 +139,7 @@ impl Probe {
     fn look_at_head(&mut self) {
         self.elf = self.kept.may_begin_elf();
         if self.elf && self.position >= HEAD.min(self.size) {
-            self.wanted = plan(&self.kept, self.position..self.size);
+            self.wanted = plan(&self.kept, self.position..self.size, self.budget);
         }
         if !self.elf {
             self.kept = Kept::default();
@@ -105,7 +147,14 @@ impl Probe {
     }
 }
 
-impl Incomplete {
+impl Incomplete<(Elf, Symbols)> {
+    /// A file of `size` bytes of which nothing has been seen, whose symbols are wanted too.
+    pub fn with_symbols(size: u64) -> Self {
+        Self { parse: with_symbols, size, kept: Kept::default(), missing: vec![0..HEAD.min(size)] }
+    }
+}
+
+impl<T> Incomplete<T> {
     /// The parts of the file to hand over, in bytes from its beginning, in order; never empty. Names lie early: in
     /// libraries of 100 MB, within the first 5.
     pub fn missing(&self) -> &[Range<u64>] {
@@ -119,32 +168,44 @@ impl Incomplete {
 
     /// The facts, or what is still missing for them: first the program headers may be, then the dynamic section, then
     /// names. Each round is bounded, and a part once supplied is not asked for again.
-    pub fn finish(self) -> Result<Outcome, ElfError> {
-        outcome(self.kept, self.size)
+    pub fn finish(self) -> Result<Outcome<T>, ElfError> {
+        outcome(self.parse, self.kept, self.size)
     }
 }
 
-fn outcome(kept: Kept, size: u64) -> Result<Outcome, ElfError> {
-    match dynamic::parse(&kept, size) {
+fn outcome<T>(parse: Parse<T>, kept: Kept, size: u64) -> Result<Outcome<T>, ElfError> {
+    match parse(&kept, size) {
         Ok(None) => Ok(Outcome::NotElf),
-        Ok(Some(elf)) => Ok(Outcome::Elf(elf)),
+        Ok(Some(facts)) => Ok(Outcome::Elf(facts)),
         Err(Stop::Invalid(error)) => Err(error),
         Err(Stop::Missing(ranges)) => {
-            Ok(Outcome::Incomplete(Incomplete { size, kept, missing: merge(ranges) }))
+            let missing = merge(ranges);
+            Ok(Outcome::Incomplete(Incomplete { parse, size, kept, missing }))
         }
     }
 }
 
+/// The facts of [`dynamic`] together with the symbols. Both say at once what they miss, so that it is fetched at once.
+fn with_symbols(source: &Kept, size: u64) -> Result<Option<(Elf, Symbols)>, Stop> {
+    match (dynamic::parse(source, size), symbols::parse(source, size)) {
+        (Err(Stop::Missing(mut names)), Err(Stop::Missing(tables))) => {
+            names.extend(tables);
+            Err(Stop::Missing(names))
+        }
+        (elf, symbols) => Ok(elf?.zip(symbols?)),
+    }
+}
+
 /// What to keep of the `rest` of a file whose head is `kept`: what the program headers point to, its end, and the
-/// beginnings of its segments, in this order of importance and at most [`MOST_KEPT`].
-fn plan(kept: &Kept, rest: Range<u64>) -> Vec<Range<u64>> {
+/// beginnings of its segments, in this order of importance and within the budget.
+fn plan(kept: &Kept, rest: Range<u64>, Budget { most, segment_head }: Budget) -> Vec<Range<u64>> {
     let known = dynamic::whereabouts(kept, rest.end).unwrap_or_default();
     let tail = rest.end.saturating_sub(TAIL)..rest.end;
     let heads = known
         .loaded
         .into_iter()
-        .map(|range| range.start..range.end.min(range.start.saturating_add(SEGMENT_HEAD)));
-    let mut budget = MOST_KEPT - HEAD;
+        .map(|range| range.start..range.end.min(range.start.saturating_add(segment_head)));
+    let mut budget = most - HEAD;
     let mut ranges = Vec::new();
     for range in known.parts.into_iter().chain([tail]).chain(heads) {
         let range = range.start.max(rest.start)..range.end.min(rest.end);
@@ -262,7 +323,7 @@ mod tests {
     fn says_which_parts_it_missed_and_takes_them_later() {
         let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let expected = dynamic::read(&bytes[..]).unwrap();
-        let mut outcome = outcome(Kept::default(), bytes.len() as u64).unwrap();
+        let mut outcome = outcome(dynamic::parse, Kept::default(), bytes.len() as u64).unwrap();
         let mut rounds = 0;
         loop {
             match outcome {

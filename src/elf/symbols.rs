@@ -1,8 +1,47 @@
 //! The dynamic symbols of a library: what it offers, and what it expects of others.
+//!
+//! As the loader does, everything is found through the dynamic section. That section does not say how many symbols
+//! there are: the hash table does, which holds every defined symbol, and defined symbols stand last.
+//!
+//! * <https://gabi.xinuos.com/elf/05-symtab.html>, and for the hash table 08-dynamic.html
+//! * GNU's hash table: <https://sourceware.org/legacy-ml/binutils/2006-10/msg00377.html>
+//! * version needs: <https://refspecs.linuxfoundation.org/LSB_5.0.0/LSB-Core-generic/LSB-Core-generic/symversion.html>
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+
+use super::dynamic::{
+    self, DT_NULL, DT_STRSZ, DT_STRTAB, ElfError, Header, Layout, ReadAt, Reader, Segment, Source, Stop,
+};
+
+/// What the tables of one file may take together, in bytes. cuBLASLt's take 30 KiB, those of LLVM 5 MiB.
+pub const MOST_SYMBOL_BYTES: u64 = 32 << 20;
+/// The longest name; C++ has made names of 20 KiB.
+const LONGEST_NAME: usize = 64 << 10;
+/// A version is told by 15 bits.
+const MOST_VERSIONS: usize = 1 << 15;
+/// How much of a table is read at once whose length nothing tells, in bytes.
+const STEP: u64 = 4 << 10;
+
+const DT_HASH: u64 = 4;
+const DT_SYMTAB: u64 = 6;
+const DT_GNU_HASH: u64 = 0x6fff_fef5;
+const DT_VERSYM: u64 = 0x6fff_fff0;
+const DT_VERNEED: u64 = 0x6fff_fffe;
+const DT_VERNEEDNUM: u64 = 0x6fff_ffff;
+
+const SHN_UNDEF: u16 = 0;
+const STB_GLOBAL: u8 = 1;
+const STB_WEAK: u8 = 2;
+const STB_GNU_UNIQUE: u8 = 10;
+const STT_SECTION: u8 = 3;
+const STT_FILE: u8 = 4;
+/// `STV_INTERNAL` and `STV_HIDDEN`.
+const NOT_VISIBLE: [u8; 2] = [1, 2];
+/// The bit of a `DT_VERSYM` entry that is not part of the version's number.
+const VERSYM_HIDDEN: u16 = 0x8000;
 
 /// The dynamic symbols of one file, as far as versions tell whose they are.
 ///
@@ -14,4 +53,528 @@ pub struct Symbols {
     pub defined: BTreeSet<String>,
     /// The undefined symbols that are not weak, by the SONAME of the file that the version needs (`vn_file`) name.
     pub undefined: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Symbols {
+    /// Reads a file; `None` when it is not ELF. A file without a dynamic section or a hash table has no symbols.
+    pub fn read(file: &(impl ReadAt + ?Sized)) -> Result<Option<Self>, ElfError> {
+        dynamic::read_with(file, parse)
+    }
+}
+
+/// Reads the symbols of what `source` has of a file of `size` bytes; `None` when it is not ELF.
+pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Symbols>, Stop> {
+    let mut reader = Reader::new(source, size, MOST_SYMBOL_BYTES);
+    let Some(header) = Header::read(&mut reader)? else { return Ok(None) };
+    let layout = header.layout;
+    let segments = header.segments(&mut reader)?;
+    let Some(section) = dynamic::dynamic_section(&segments, layout) else {
+        return Ok(Some(Symbols::default()));
+    };
+    let section = reader.bytes("its dynamic section", section)?;
+    reader.complete()?;
+    let tables = Tables::of(&section, layout);
+    let file = File { layout, segments: &segments };
+    match tables.read(&file, &mut reader)? {
+        Some(tables) => Ok(Some(tables.symbols(layout)?)),
+        None => Ok(Some(Symbols::default())),
+    }
+}
+
+/// What addresses are looked up in.
+struct File<'a> {
+    layout: Layout,
+    segments: &'a [Segment],
+}
+
+impl File<'_> {
+    fn offset(&self, table: &'static str, address: u64) -> Result<u64, ElfError> {
+        dynamic::offset_of(address, self.segments).ok_or(ElfError::UnmappedTable { table, address })
+    }
+}
+
+/// The addresses of the tables.
+#[derive(Default)]
+struct Tables {
+    symbols: Option<u64>,
+    strings: Option<u64>,
+    strings_size: Option<u64>,
+    hash: Option<u64>,
+    gnu_hash: Option<u64>,
+    versions: Option<u64>,
+    needs: Option<u64>,
+    needs_count: u64,
+}
+
+impl Tables {
+    fn of(section: &[u8], layout: Layout) -> Self {
+        let mut tables = Self::default();
+        for entry in section.chunks_exact(2 * layout.word_size()) {
+            let value = layout.word(entry, layout.word_size());
+            match layout.word(entry, 0) {
+                DT_NULL => break,
+                DT_SYMTAB => tables.symbols = Some(value),
+                DT_STRTAB => tables.strings = Some(value),
+                DT_STRSZ => tables.strings_size = Some(value),
+                DT_HASH => tables.hash = Some(value),
+                DT_GNU_HASH => tables.gnu_hash = Some(value),
+                DT_VERSYM => tables.versions = Some(value),
+                DT_VERNEED => tables.needs = Some(value),
+                DT_VERNEEDNUM => tables.needs_count = value,
+                _ => {}
+            }
+        }
+        tables
+    }
+
+    /// The bytes of the tables; `None` without symbols, names or a hash table.
+    fn read(&self, file: &File<'_>, reader: &mut Reader<impl Source>) -> Result<Option<Read>, Stop> {
+        let (Some(symbols), Some(strings), Some(strings_size)) =
+            (self.symbols, self.strings, self.strings_size)
+        else {
+            return Ok(None);
+        };
+        let Some(count) = self.count(file, reader)? else { return Ok(None) };
+        let symbols = file.offset("its symbol table", symbols)?;
+        let strings = file.offset("its string table", strings)?;
+        let versions = self.versions.map(|address| file.offset("its version table", address)).transpose()?;
+
+        let symbols =
+            reader.bytes("its symbols", span(symbols, u64::from(count) * entry_size(file.layout)))?;
+        let strings = reader.bytes("its names", span(strings, strings_size))?;
+        let versions = match versions {
+            Some(start) => reader.bytes("its symbols' versions", span(start, u64::from(count) * 2))?,
+            None => Vec::new(),
+        };
+        let needs = self.needs(file, reader)?;
+        reader.complete()?;
+        Ok(Some(Read { symbols, strings, versions, needs }))
+    }
+
+    /// The number of symbols.
+    fn count(&self, file: &File<'_>, reader: &mut Reader<impl Source>) -> Result<Option<u32>, Stop> {
+        if let Some(address) = self.hash {
+            let start = file.offset("its hash table", address)?;
+            let head = reader.bytes("its hash table", span(start, 8))?;
+            reader.complete()?;
+            return Ok(Some(file.layout.u32(&head, 4)));
+        }
+        match self.gnu_hash {
+            Some(address) => {
+                let start = file.offset("its hash table", address)?;
+                match gnu_count(start, file.layout, reader)? {
+                    Count::Known(count) => Ok(Some(count)),
+                    Count::NothingDefined => Ok(self.room(file.layout)),
+                }
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// How many symbols fit in front of the table that follows theirs: for the rare file that defines nothing, where
+    /// GNU's hash table does not count what is undefined. Linkers leave no more than padding between the two.
+    fn room(&self, layout: Layout) -> Option<u32> {
+        let symbols = self.symbols?;
+        let next = [self.strings, self.versions, self.needs, self.gnu_hash]
+            .into_iter()
+            .flatten()
+            .filter(|address| *address > symbols)
+            .min()?;
+        u32::try_from((next - symbols) / entry_size(layout)).ok()
+    }
+
+    /// The SONAMEs that the versions of undefined symbols belong to, as offsets of names.
+    fn needs(&self, file: &File<'_>, reader: &mut Reader<impl Source>) -> Result<BTreeMap<u16, u32>, Stop> {
+        let Some(address) = self.needs else { return Ok(BTreeMap::new()) };
+        let layout = file.layout;
+        let mut table = Growing::new("its version needs", file.offset("its version needs", address)?);
+        let mut owners = BTreeMap::new();
+        let (mut at, mut steps) = (0, 0);
+        for _ in 0..self.needs_count {
+            let need = table.record(at, reader)?;
+            let (soname, first, next) = (layout.u32(need, 4), layout.u32(need, 8), layout.u32(need, 12));
+            let versions = layout.u16(need, 2);
+            let mut version_at = at.saturating_add(first.into());
+            for _ in 0..versions {
+                steps += 1;
+                if steps > MOST_VERSIONS {
+                    let limit = MOST_VERSIONS as u64 * RECORD;
+                    return Err(ElfError::TooLarge { what: "its version needs", limit }.into());
+                }
+                let version = table.record(version_at, reader)?;
+                owners.insert(layout.u16(version, 6) & !VERSYM_HIDDEN, soname);
+                let next = layout.u32(version, 12);
+                version_at = version_at.saturating_add(next.into());
+                if next == 0 {
+                    break;
+                }
+            }
+            at = at.saturating_add(next.into());
+            steps += 1;
+            if next == 0 || steps > MOST_VERSIONS {
+                break;
+            }
+        }
+        Ok(owners)
+    }
+}
+
+/// What GNU's hash table says about the number of symbols.
+enum Count {
+    Known(u32),
+    NothingDefined,
+}
+
+/// Walks the chain of the last bucket, whose end is the last symbol.
+fn gnu_count(start: u64, layout: Layout, reader: &mut Reader<impl Source>) -> Result<Count, Stop> {
+    let what = "its hash table";
+    let head = reader.bytes(what, span(start, 16))?;
+    reader.complete()?;
+    let [buckets, first, words] = [0, 4, 8].map(|at| layout.u32(&head, at));
+    let bloom = u64::from(words) * layout.word_size() as u64;
+    let buckets_start = start.saturating_add(16).saturating_add(bloom);
+    let heads = reader.bytes(what, span(buckets_start, u64::from(buckets) * 4))?;
+    reader.complete()?;
+    let last = heads.chunks_exact(4).map(|bucket| layout.u32(bucket, 0)).max().unwrap_or_default();
+    if last == 0 {
+        return Ok(Count::NothingDefined);
+    }
+    let Some(skipped) = last.checked_sub(first) else {
+        return Err(ElfError::Hash { first, index: last }.into());
+    };
+    let mut index = last;
+    let mut at = buckets_start.saturating_add(heads.len() as u64).saturating_add(u64::from(skipped) * 4);
+    loop {
+        // What lies beyond the file's end is an error of the reader, as is what exceeds its budget.
+        let whole = reader.size().saturating_sub(at).clamp(4, STEP) / 4 * 4;
+        let chain = reader.bytes(what, span(at, whole))?;
+        reader.complete()?;
+        for hash in chain.chunks_exact(4) {
+            index = index.saturating_add(1);
+            if layout.u32(hash, 0) & 1 == 1 {
+                return Ok(Count::Known(index));
+            }
+        }
+        at = at.saturating_add(whole);
+    }
+}
+
+/// The bytes of a record of version needs.
+const RECORD: u64 = 16;
+
+/// A table whose length nothing tells, read as far as it is looked at.
+struct Growing {
+    what: &'static str,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Growing {
+    fn new(what: &'static str, start: u64) -> Self {
+        Self { what, start, bytes: Vec::new() }
+    }
+
+    /// The record at `at` from the beginning of the table.
+    fn record(&mut self, at: u64, reader: &mut Reader<impl Source>) -> Result<&[u8], Stop> {
+        let end = at.saturating_add(RECORD);
+        let have = self.bytes.len() as u64;
+        if end > have {
+            let start = self.start.saturating_add(have);
+            let least = self.start.saturating_add(end);
+            let range = start..start.saturating_add(STEP).min(reader.size()).max(least);
+            self.bytes.extend(reader.bytes(self.what, range)?);
+            reader.complete()?;
+        }
+        Ok(self.bytes.get(at as usize..end as usize).unwrap_or_default())
+    }
+}
+
+/// The tables of symbols as they are in the file.
+struct Read {
+    symbols: Vec<u8>,
+    strings: Vec<u8>,
+    /// A number of 16 bits for each symbol; empty when nothing has versions.
+    versions: Vec<u8>,
+    /// The offset of the SONAME's name, by the number of the version.
+    needs: BTreeMap<u16, u32>,
+}
+
+impl Read {
+    fn symbols(&self, layout: Layout) -> Result<Symbols, ElfError> {
+        let mut symbols = Symbols::default();
+        let mut names = Names { table: &self.strings, budget: MOST_SYMBOL_BYTES };
+        for (index, entry) in self.symbols.chunks_exact(entry_size(layout) as usize).enumerate() {
+            let symbol = Symbol::new(entry, layout);
+            if symbol.is_offered() {
+                symbols.defined.insert(names.at(symbol.name)?);
+            } else if symbol.is_required() {
+                let version = layout.u16(&self.versions, 2 * index) & !VERSYM_HIDDEN;
+                if let Some(soname) = self.needs.get(&version) {
+                    let required = symbols.undefined.entry(names.at(*soname)?).or_default();
+                    required.insert(names.at(symbol.name)?);
+                }
+            }
+        }
+        Ok(symbols)
+    }
+}
+
+/// The names of a string table. Many symbols may share the bytes of one name, so that what they take is counted.
+struct Names<'a> {
+    table: &'a [u8],
+    /// How many more bytes names may take.
+    budget: u64,
+}
+
+impl Names<'_> {
+    fn at(&mut self, offset: u32) -> Result<String, ElfError> {
+        let rest = self.table.get(offset as usize..).unwrap_or_default();
+        let rest = &rest[..rest.len().min(LONGEST_NAME)];
+        if !rest.contains(&0) {
+            return Err(ElfError::Unterminated { offset: offset.into() });
+        }
+        let name = dynamic::until_nul(rest);
+        let too_large = ElfError::TooLarge { what: "its names", limit: MOST_SYMBOL_BYTES };
+        self.budget = self.budget.checked_sub(name.len() as u64).ok_or(too_large)?;
+        dynamic::utf8(name)
+    }
+}
+
+/// One entry of the symbol table.
+struct Symbol {
+    name: u32,
+    binding: u8,
+    kind: u8,
+    visibility: u8,
+    section: u16,
+}
+
+impl Symbol {
+    fn new(entry: &[u8], layout: Layout) -> Self {
+        let [info, other] =
+            layout.pick([12, 13], [4, 5]).map(|at| entry.get(at).copied().unwrap_or_default());
+        Self {
+            name: layout.u32(entry, 0),
+            binding: info >> 4,
+            kind: info & 0xf,
+            visibility: other & 3,
+            section: layout.u16(entry, layout.pick(14, 6)),
+        }
+    }
+
+    fn is_offered(&self) -> bool {
+        self.section != SHN_UNDEF
+            && matches!(self.binding, STB_GLOBAL | STB_WEAK | STB_GNU_UNIQUE)
+            && !matches!(self.kind, STT_SECTION | STT_FILE)
+            && !NOT_VISIBLE.contains(&self.visibility)
+    }
+
+    fn is_required(&self) -> bool {
+        self.section == SHN_UNDEF && self.binding == STB_GLOBAL
+    }
+}
+
+fn entry_size(layout: Layout) -> u64 {
+    layout.pick(16, 24)
+}
+
+fn span(start: u64, length: u64) -> Range<u64> {
+    start..start.saturating_add(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+
+    use super::*;
+    use crate::elf::{Elf, Outcome, Probe};
+
+    const LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu";
+
+    /// This machine's libraries, when there is a `readelf` to compare with.
+    fn libraries() -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(LIBRARIES) else { return Vec::new() };
+        if Command::new("readelf").arg("-v").output().is_err() {
+            eprintln!("skipped: no readelf");
+            return Vec::new();
+        }
+        let is_library =
+            |path: &Path| path.is_file() && !path.is_symlink() && path.to_string_lossy().contains(".so");
+        let mut paths: Vec<_> =
+            entries.map(|entry| entry.unwrap().path()).filter(|path| is_library(path)).collect();
+        paths.sort();
+        paths
+    }
+
+    fn library(name: &str) -> Option<Vec<u8>> {
+        let paths = libraries();
+        let path = paths.iter().find(|path| path.file_name().unwrap().to_string_lossy().starts_with(name))?;
+        Some(std::fs::read(path).unwrap())
+    }
+
+    fn read(bytes: &[u8]) -> Result<Option<Symbols>, ElfError> {
+        Symbols::read(bytes)
+    }
+
+    fn readelf(options: &str, path: &Path) -> String {
+        let output = Command::new("readelf").args(["-W", options]).arg(path).output().unwrap();
+        // Its word for a unique symbol, where the file does not say that it is for GNU.
+        String::from_utf8_lossy(&output.stdout).replace("<OS specific>: 10", "UNIQUE")
+    }
+
+    /// What `readelf` shows of a file, brought into our shape.
+    fn shown(path: &Path) -> Symbols {
+        let versions = readelf("-V", path);
+        let needs = versions.split("Version needs section").nth(1).unwrap_or_default();
+        let (mut owners, mut file) = (BTreeMap::new(), "");
+        for words in needs.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()) {
+            let after = |label: &str| words.iter().skip_while(|word| **word != label).nth(1).copied();
+            file = after("File:").unwrap_or(file);
+            if after("Name:").is_some() {
+                owners.insert(after("Version:").unwrap(), file);
+            }
+        }
+        let mut symbols = Symbols::default();
+        for line in readelf("--dyn-syms", path).lines() {
+            let words: Vec<_> = line.split_whitespace().filter(|word| !word.starts_with('[')).collect();
+            let [_, _, _, kind, binding, visibility, section, name, version @ ..] = &*words else { continue };
+            if *section == "UND" && *binding == "GLOBAL" {
+                let number = version.first().map(|version| version.trim_matches(['(', ')']));
+                let Some(owner) = number.and_then(|number| owners.get(number)) else { continue };
+                let name = name.split('@').next().unwrap().to_owned();
+                symbols.undefined.entry((*owner).to_owned()).or_default().insert(name);
+            } else if matches!(*binding, "GLOBAL" | "WEAK" | "UNIQUE")
+                && *section != "UND"
+                && !matches!(*kind, "SECTION" | "FILE")
+                && matches!(*visibility, "DEFAULT" | "PROTECTED")
+            {
+                symbols.defined.insert(name.split('@').next().unwrap().to_owned());
+            }
+        }
+        symbols
+    }
+
+    #[test]
+    fn reads_of_every_library_what_readelf_shows() {
+        let (mut seen, mut owners) = (0, 0);
+        for path in libraries() {
+            let bytes = std::fs::read(&path).unwrap();
+            let symbols = read(&bytes).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+            let Some(symbols) = symbols else { continue };
+            assert_eq!(symbols, shown(&path), "{path:?}");
+            seen += 1;
+            owners += symbols.undefined.len();
+        }
+        assert!(seen == 0 || (seen > 50 && owners > seen), "{seen} libraries, {owners} owners");
+    }
+
+    #[test]
+    fn tells_whose_an_undefined_symbol_is() {
+        let Some(bytes) = library("libz.so.1.") else { return };
+        let symbols = read(&bytes).unwrap().unwrap();
+        assert!(symbols.defined.contains("inflate"));
+        assert!(symbols.undefined["libc.so.6"].contains("malloc"));
+        assert!(!symbols.undefined.values().any(|names| names.contains("__cxa_finalize")), "it is weak");
+    }
+
+    #[test]
+    fn sees_in_a_stream_what_a_seekable_file_shows() {
+        let (mut seen, mut rounds) = (0, 0);
+        for path in libraries() {
+            let bytes = std::fs::read(&path).unwrap();
+            let mut probe = Probe::with_symbols(bytes.len() as u64);
+            bytes.chunks(32 << 10).for_each(|chunk| probe.update(chunk));
+            let (told, more) = supply(probe.finish().unwrap(), &bytes);
+            let expected = read(&bytes).unwrap().zip(crate::elf::dynamic::read(&*bytes).unwrap());
+            assert_eq!(told.map(|(elf, symbols)| (symbols, elf)), expected, "{path:?}");
+            seen += 1;
+            rounds += more;
+        }
+        assert!(rounds * 10 <= seen, "{rounds} more rounds for {seen} libraries");
+    }
+
+    /// Hands over what is missing until nothing is, and counts how often.
+    fn supply(mut outcome: Outcome<(Elf, Symbols)>, bytes: &[u8]) -> (Option<(Elf, Symbols)>, usize) {
+        for rounds in 0..20 {
+            let mut incomplete = match outcome {
+                Outcome::Incomplete(incomplete) => incomplete,
+                Outcome::Elf(facts) => return (Some(facts), rounds),
+                Outcome::NotElf => return (None, rounds),
+            };
+            for range in incomplete.missing().to_vec() {
+                incomplete.supply(range.start, bytes[range.start as usize..range.end as usize].to_vec());
+            }
+            outcome = incomplete.finish().unwrap();
+        }
+        panic!("asks for parts again and again")
+    }
+
+    #[test]
+    fn survives_every_kind_of_damage() {
+        let Some(bytes) = library("libz.so.1.") else { return };
+        let mut state = 1_u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let tables = bytes.len().min(16 << 10);
+        for _ in 0..2_000 {
+            let mut damaged = bytes.clone();
+            for _ in 0..=random(8) {
+                let at = random(tables);
+                damaged[at] = [0, 1, 0x7f, 0x80, 0xff, random(256) as u8][random(6)];
+            }
+            if random(4) == 0 {
+                damaged.truncate(random(bytes.len()));
+            }
+            // Whether it reads depends on the bytes; that it returns, in bounded memory, is the promise.
+            let _ = read(&damaged);
+        }
+    }
+
+    fn number(bytes: &[u8], at: usize) -> u64 {
+        u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
+    }
+
+    /// Where the value of a dynamic entry of a 64-bit library is.
+    fn value(bytes: &[u8], tag: u64) -> usize {
+        let segment = (0..usize::from(bytes[56])).map(|index| 64 + 56 * index).find(|at| bytes[*at] == 2);
+        let start = number(bytes, segment.unwrap() + 8) as usize;
+        (start..).step_by(16).find(|at| number(bytes, *at) == tag).unwrap() + 8
+    }
+
+    fn patch(bytes: &mut [u8], tag: u64, new: u64) {
+        let at = value(bytes, tag);
+        bytes[at..at + 8].copy_from_slice(&new.to_le_bytes());
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_damaged_tables() {
+        let Some(whole) = library("libz.so.1.") else { return };
+        let check = |change: &dyn Fn(&mut [u8]), expected: &str| {
+            let mut bytes = whole.clone();
+            change(&mut bytes);
+            let error = read(&bytes).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert!(error.hint().is_some(), "{error}");
+        };
+        let address = |tag| number(&whole, value(&whole, tag)) as usize;
+        let (hash, needs) = (address(DT_GNU_HASH), address(DT_VERNEED));
+        check(&|bytes| patch(bytes, DT_SYMTAB, 1 << 40), "its symbol table is at address 0x10000000000");
+        check(&|bytes| patch(bytes, DT_STRSZ, 1 << 40), "its names is");
+        check(&|bytes| patch(bytes, DT_STRSZ, 1), "does not end within the table");
+        check(&|bytes| bytes[hash..hash + 4].fill(0xff), "its hash table is");
+        check(&|bytes| bytes[hash + 4..hash + 8].fill(0xff), "its hash table counts from symbol 4294967295");
+        check(&|bytes| bytes[needs + 8..needs + 12].fill(0xff), "its version needs is");
+        // Needs that lead into each other end somewhere, whether or not that makes sense.
+        let cyclic = |bytes: &mut [u8]| {
+            patch(bytes, DT_VERNEEDNUM, u64::MAX);
+            bytes[needs + 2..needs + 4].fill(0xff);
+            bytes[needs + 12..needs + 16].copy_from_slice(&1_u32.to_le_bytes());
+        };
+        let mut bytes = whole.clone();
+        cyclic(&mut bytes);
+        let _ = read(&bytes);
+    }
 }

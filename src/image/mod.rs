@@ -1,20 +1,26 @@
 //! Assembles an image from layers: its config, manifest and digest. A decision: nothing is written here.
 
+mod base;
+
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::oci::Digest;
 use crate::oci::image::{
-    CONFIG, Descriptor, History, ImageConfig, LAYER_GZIP, MANIFEST, Manifest, Platform, RootFs,
-    RuntimeConfig, rfc3339,
+    CONFIG, Descriptor, History, ImageConfig, MANIFEST, Manifest, Platform, RootFs, RuntimeConfig, rfc3339,
 };
+
+pub use base::{BaseImage, BaseLayer};
 
 /// A finished layer, with the words its history entry says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ImageLayer {
     /// What is in it, for people: `torch 2.6.0`.
     pub title: String,
+    pub media_type: String,
     pub digest: Digest,
     /// The compressed blob's size in bytes.
     pub size: u64,
@@ -24,14 +30,25 @@ pub struct ImageLayer {
 }
 
 /// What an image is made of beside its layers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+#[derive(Clone)]
+pub struct Settings<'a> {
     /// `amd64` or `arm64`.
     pub architecture: String,
     /// Seconds since the Unix epoch.
     pub created: u64,
-    pub config: RuntimeConfig,
+    /// Makes what a container starts with of what the base says; without a base, of nothing.
+    pub config: &'a dyn Fn(RuntimeConfig) -> RuntimeConfig,
     pub annotations: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Settings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("architecture", &self.architecture)
+            .field("created", &self.created)
+            .field("annotations", &self.annotations)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An image: the documents that describe it, as bytes, and the layers they name.
@@ -42,6 +59,7 @@ pub struct Image {
     pub manifest_bytes: Vec<u8>,
     pub config: Descriptor,
     pub config_bytes: Vec<u8>,
+    /// The base's among them; bottom first.
     pub layers: Vec<ImageLayer>,
 }
 
@@ -53,27 +71,26 @@ pub struct AssembleError {
     source: serde_json::Error,
 }
 
-/// Puts `layers`, bottom first, under a config and a manifest.
-pub fn assemble(layers: Vec<ImageLayer>, settings: &Settings) -> Result<Image, AssembleError> {
-    let created = rfc3339(settings.created);
-    let config = ImageConfig {
-        created: created.clone(),
-        architecture: settings.architecture.clone(),
-        os: "linux".into(),
-        config: settings.config.clone(),
-        rootfs: RootFs {
-            kind: "layers".into(),
-            diff_ids: layers.iter().map(|layer| layer.diff_id).collect(),
-        },
-        history: layers.iter().map(|layer| history(layer, &created)).collect(),
+/// Puts `layers`, bottom first, on top of `base`, under a config and a manifest.
+///
+/// The base's layers keep their descriptors, and its config what imgforge does not know of it.
+pub fn assemble(
+    base: Option<&BaseImage>,
+    layers: Vec<ImageLayer>,
+    settings: &Settings<'_>,
+) -> Result<Image, AssembleError> {
+    let config_bytes = match base {
+        Some(base) => json(&base::extend_config(base, &layers, settings)?, "config")?,
+        None => json(&new_config(&layers, settings), "config")?,
     };
-    let config_bytes = json(&config, "config")?;
+    let below = base.map(|base| base.layers.as_slice()).unwrap_or_default();
     let config = Descriptor::new(CONFIG, Digest::of(&config_bytes), config_bytes.len() as u64);
+    let own = layers.iter().map(|layer| Descriptor::new(&layer.media_type, layer.digest, layer.size));
     let manifest = Manifest {
         schema_version: 2,
         media_type: MANIFEST.into(),
         config: config.clone(),
-        layers: layers.iter().map(|layer| Descriptor::new(LAYER_GZIP, layer.digest, layer.size)).collect(),
+        layers: below.iter().map(|layer| layer.descriptor.clone()).chain(own).collect(),
         annotations: settings.annotations.clone(),
     };
     let manifest_bytes = json(&manifest, "manifest")?;
@@ -82,7 +99,34 @@ pub fn assemble(layers: Vec<ImageLayer>, settings: &Settings) -> Result<Image, A
         platform: Some(platform),
         ..Descriptor::new(MANIFEST, Digest::of(&manifest_bytes), manifest_bytes.len() as u64)
     };
+    let layers = below.iter().map(of_base).chain(layers).collect();
     Ok(Image { manifest, manifest_bytes, config, config_bytes, layers })
+}
+
+fn new_config(layers: &[ImageLayer], settings: &Settings<'_>) -> ImageConfig {
+    let created = rfc3339(settings.created);
+    ImageConfig {
+        created: created.clone(),
+        architecture: settings.architecture.clone(),
+        os: "linux".into(),
+        config: (settings.config)(RuntimeConfig::default()),
+        rootfs: RootFs {
+            kind: "layers".into(),
+            diff_ids: layers.iter().map(|layer| layer.diff_id).collect(),
+        },
+        history: layers.iter().map(|layer| history(layer, &created)).collect(),
+    }
+}
+
+fn of_base(layer: &BaseLayer) -> ImageLayer {
+    ImageLayer {
+        title: "the base".into(),
+        media_type: layer.descriptor.media_type.clone(),
+        digest: layer.descriptor.digest,
+        size: layer.descriptor.size,
+        diff_id: layer.diff_id,
+        unpacked: layer.unpacked,
+    }
 }
 
 fn history(layer: &ImageLayer, created: &str) -> History {
@@ -95,4 +139,8 @@ fn history(layer: &ImageLayer, created: &str) -> History {
 
 fn json<T: Serialize>(document: &T, name: &'static str) -> Result<Vec<u8>, AssembleError> {
     serde_json::to_vec(document).map_err(|source| AssembleError { document: name, source })
+}
+
+fn to_value<T: Serialize>(document: &T, name: &'static str) -> Result<Value, AssembleError> {
+    serde_json::to_value(document).map_err(|source| AssembleError { document: name, source })
 }

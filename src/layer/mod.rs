@@ -1,8 +1,9 @@
-//! Layers: transcoding wheels, packages and generated files into layer blobs.
+//! Layers: transcoding wheels, packages and generated files into layer blobs; reading those that others made.
 
 pub mod debian;
 pub mod files;
 pub mod generated;
+pub mod read;
 mod wheel;
 pub mod wheels;
 mod writer;

@@ -111,7 +111,7 @@ impl<'a> LayerWriter<'a> {
         let unreadable = |source| WriteError::Read { path: entry.path.clone(), source };
         self.facts.note(entry);
         self.gather(&tar::header(entry))?;
-        let mut watcher = Watcher::new(&entry.path, expected);
+        let mut watcher = Watcher::for_loader(&entry.path, expected);
         let mut content = open().map_err(unreadable)?;
         let mut buffer = vec![0; BUFFER];
         let mut actual = 0;
@@ -147,7 +147,7 @@ impl<'a> LayerWriter<'a> {
         self.flush_member()?;
         self.write(&GZIP_HEADER)?;
 
-        let mut watcher = Watcher::new(&entry.path, expected.size);
+        let mut watcher = Watcher::for_loader(&entry.path, expected.size);
         let mut inflater = Inflater::new();
         let mut deflated = open().map_err(unreadable)?;
         let mut buffer = vec![0; BUFFER];

@@ -13,7 +13,9 @@ use super::Digest;
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
 /// The annotation of an index entry that holds its tag.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -50,6 +52,7 @@ pub struct Platform {
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     pub schema_version: u32,
+    #[serde(default = "manifest_media_type")]
     pub media_type: String,
     pub config: Descriptor,
     pub layers: Vec<Descriptor>,
@@ -65,6 +68,10 @@ pub struct Index {
     #[serde(default = "index_media_type")]
     pub media_type: String,
     pub manifests: Vec<Descriptor>,
+}
+
+fn manifest_media_type() -> String {
+    MANIFEST.to_owned()
 }
 
 fn index_media_type() -> String {

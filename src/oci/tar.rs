@@ -3,6 +3,8 @@
 //!
 //! <https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13_06>
 
+pub mod read;
+
 use super::{Entry, EntryKind};
 
 /// A tar is made of blocks of this many bytes.

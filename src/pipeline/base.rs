@@ -27,7 +27,7 @@ use crate::recipe::Debian;
 use crate::store::Store;
 
 /// Part of every key of what is made here: raised when the same packages shall give other bytes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A base whose packages are chosen, before any is fetched.
 pub struct Base {

@@ -3,6 +3,7 @@
 
 mod base;
 mod inputs;
+mod inspect;
 mod outlines;
 mod progress;
 mod work;
@@ -26,7 +27,7 @@ use crate::net::config;
 use crate::net::http::{Download, Http};
 use crate::net::index::PackageIndex;
 use crate::oci::Digest;
-use crate::oci::image::RuntimeConfig;
+use crate::oci::image::{LAYER_GZIP, RuntimeConfig};
 use crate::plan::{self, Limits, SystemChoices, WheelLayer};
 use crate::pypa::target::{Machine, Target};
 use crate::recipe::{BaseDescription, Constrain, ExternallyManaged};
@@ -39,11 +40,12 @@ use work::{Fetch, Job};
 
 pub use base::BaseLayer;
 pub use inputs::InputError;
+pub use inspect::{describe, inspect};
 pub use outlines::{NoHash, NotListed, PrivateCuda};
 pub use progress::{Meter, Progress, Task};
 
 /// Part of every layer's key: raised when the same inputs shall give other bytes.
-const LAYER_FORMAT: u32 = 2;
+const LAYER_FORMAT: u32 = 3;
 
 /// What the process gives a build.
 #[derive(Debug)]
@@ -97,7 +99,7 @@ pub fn build(order: &BuildOrder<'_>, progress: &dyn Progress) -> Result<Built> {
     let environment = &order.environment;
     let planned = plan(order.recipe, environment, progress)?;
     let layers = write_layers(&planned, environment, progress)?;
-    let image = image::assemble(layers, &settings(&planned))?;
+    let image = image::assemble(None, layers, &settings(&planned, &|_| runtime_config(&planned)))?;
     let destinations = match order.destinations {
         [] => vec![default_destination(&planned.name)],
         destinations => destinations.to_vec(),
@@ -311,6 +313,7 @@ impl Stack {
     fn push(&mut self, title: String, written: Written) {
         self.layers.push(ImageLayer {
             title,
+            media_type: LAYER_GZIP.into(),
             digest: written.digest,
             size: written.size,
             diff_id: written.diff_id,
@@ -424,11 +427,11 @@ fn constraints(planned: &Planned) -> Option<BTreeMap<String, String>> {
     (recipe.python.constrain == Constrain::Frameworks && !pins.is_empty()).then_some(pins)
 }
 
-fn settings(planned: &Planned) -> Settings {
+fn settings<'a>(planned: &Planned, config: &'a dyn Fn(RuntimeConfig) -> RuntimeConfig) -> Settings<'a> {
     Settings {
         architecture: planned.base.architecture.clone(),
         created: planned.created,
-        config: runtime_config(planned),
+        config,
         annotations: planned.inputs.recipe.annotations.clone(),
     }
 }

@@ -20,6 +20,7 @@ pub trait Meter: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
     Download,
+    ReadLayers,
     WriteLayer,
 }
 
@@ -27,6 +28,7 @@ impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Download => "downloading",
+            Self::ReadLayers => "reading",
             Self::WriteLayer => "writing",
         })
     }

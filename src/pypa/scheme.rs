@@ -36,6 +36,21 @@ impl InstallScheme {
             version: (major, minor),
         }
     }
+
+    /// The scheme `posix_prefix` below `prefix`, as Python's own installation, conda and virtual environments use it;
+    /// `interpreter` is an absolute path.
+    pub fn prefix(prefix: &str, (major, minor): (u8, u8), interpreter: &str) -> Self {
+        let packages = format!("{prefix}/lib/python{major}.{minor}/site-packages");
+        Self {
+            purelib: packages.clone(),
+            platlib: packages,
+            scripts: format!("{prefix}/bin"),
+            include: format!("{prefix}/include/python{major}.{minor}"),
+            data: prefix.to_owned(),
+            interpreter: interpreter.to_owned(),
+            version: (major, minor),
+        }
+    }
 }
 
 /// `to`, seen from the directory `from`, both relative to the image's root: `../../../bin/f2py`.

@@ -1,5 +1,6 @@
 //! What to build on: the recipe's `base`, and the descriptions in `images/`.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -51,12 +52,51 @@ pub enum BaseDescription {
         /// Without the digest when that is given apart.
         reference: String,
         digest: Option<Digest>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        inventory: Option<RecordedInventory>,
     },
-    /// `layout:`, the path of an OCI image layout, relative to the file that says so.
-    Layout { path: String },
-    /// `archive:`, the path of an oci-archive or docker-archive, relative to the file that says so.
-    Archive { path: String },
+    /// `layout:`, an OCI image layout.
+    Layout {
+        /// Relative to the file that says so.
+        path: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        inventory: Option<RecordedInventory>,
+    },
+    /// `archive:`, an oci-archive or docker-archive.
+    Archive {
+        /// Relative to the file that says so.
+        path: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        inventory: Option<RecordedInventory>,
+    },
 }
+
+/// `inventory:`, what was found in the image, so that nothing need be pulled to plan: JSON, as
+/// `imgforge inspect --record` writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RecordedInventory(String);
+
+impl RecordedInventory {
+    /// The JSON text.
+    pub fn json(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Decode for RecordedInventory {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "an inventory", problems, |text| {
+            let json = serde_json::from_str::<serde::de::IgnoredAny>(text);
+            json.map(|_| Self(text.to_owned())).map_err(|error| {
+                Complaint::new(format!("the inventory is not JSON: {error}"))
+                    .help("record it again: `imgforge inspect IMAGE --record FILE`")
+            })
+        })
+    }
+}
+
+/// The longest description, in bytes: with the inventory of an image of some frameworks it takes a few MB.
+const LONGEST_DESCRIPTION: usize = 32 << 20;
 
 /// The keys that decide what kind of base a description is.
 const KINDS: [&str; 5] = ["suite", "suites", "image", "layout", "archive"];
@@ -65,7 +105,36 @@ impl BaseDescription {
     /// Reads a file of `images/`; `origin` is its name for messages.
     pub fn parse(text: &str, origin: &str) -> Result<Self, Diagnostics> {
         let source = Arc::new(Source::new(text, origin));
-        parse_document(&source, Self::decode)
+        parse_document(&source, LONGEST_DESCRIPTION, Self::decode)
+    }
+
+    /// What was recorded of the image.
+    pub fn inventory(&self) -> Option<&RecordedInventory> {
+        match self {
+            Self::Debian(_) => None,
+            Self::Registry { inventory, .. }
+            | Self::Layout { inventory, .. }
+            | Self::Archive { inventory, .. } => inventory.as_ref(),
+        }
+    }
+
+    /// The text of a description with `json` as its inventory: instead of the one it had, or at its end.
+    pub fn record(text: &str, json: &str) -> String {
+        let mut recorded = String::new();
+        let mut in_inventory = false;
+        for line in text.lines() {
+            let continues = line.is_empty() || line.starts_with([' ', '\t']);
+            in_inventory = line.starts_with("inventory:") || (in_inventory && continues);
+            if !in_inventory {
+                recorded += line;
+                recorded.push('\n');
+            }
+        }
+        recorded += "inventory: |\n";
+        for line in json.lines() {
+            let _ = writeln!(recorded, "  {line}");
+        }
+        recorded
     }
 }
 
@@ -76,8 +145,16 @@ impl Decode for BaseDescription {
         let description = match kinds[..] {
             ["suite"] | ["suites"] => Debian::read(&mut fields, problems).map(Self::Debian),
             ["image"] => read_registry(&mut fields, problems),
-            ["layout"] => read_path(&mut fields, "layout", problems).map(|path| Self::Layout { path }),
-            ["archive"] => read_path(&mut fields, "archive", problems).map(|path| Self::Archive { path }),
+            ["layout"] => {
+                let path = read_path(&mut fields, "layout", problems);
+                let inventory = fields.get("inventory", problems);
+                path.map(|path| Self::Layout { path, inventory })
+            }
+            ["archive"] => {
+                let path = read_path(&mut fields, "archive", problems);
+                let inventory = fields.get("inventory", problems);
+                path.map(|path| Self::Archive { path, inventory })
+            }
             _ => {
                 problems.push(not_one_kind(&fields, &kinds));
                 return None;
@@ -100,7 +177,8 @@ fn not_one_kind(fields: &Fields<'_>, kinds: &[&str]) -> Problem {
 fn read_registry(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<BaseDescription> {
     let reference: Option<Reference> = fields.get("image", problems);
     let digest = fields.get("digest", problems);
-    Some(BaseDescription::Registry { reference: reference?.0, digest })
+    let inventory = fields.get("inventory", problems);
+    Some(BaseDescription::Registry { reference: reference?.0, digest, inventory })
 }
 
 fn read_path(fields: &mut Fields<'_>, key: &'static str, problems: &mut Problems) -> Option<String> {

@@ -79,7 +79,7 @@ impl Recipe {
     /// Reads a recipe; `origin` is the file's name for messages. Every problem is reported at once.
     pub fn parse(text: &str, origin: &str) -> Result<Self, Diagnostics> {
         let source = Arc::new(Source::new(text, origin));
-        parse_document(&source, |root, problems| Self::decode(root, &source, problems))
+        parse_document(&source, yaml::LONGEST_TEXT, |root, problems| Self::decode(root, &source, problems))
     }
 
     /// What the recipe asks to install: the frameworks in the order of their names, then the packages.
@@ -150,13 +150,14 @@ fn nothing_to_install(span: Span) -> Problem {
         .help("add `frameworks:` (torch: \"2.6.0\") or `packages:` ([numpy])")
 }
 
-/// Reads the only document of `source` and gives it to `decode`.
+/// Reads the only document of `source`, of at most `longest` bytes, and gives it to `decode`.
 fn parse_document<T>(
     source: &Arc<Source>,
+    longest: usize,
     decode: impl FnOnce(&Node, &mut Problems) -> Option<T>,
 ) -> Result<T, Diagnostics> {
     let mut problems = Problems::default();
-    let root = yaml::read(source, &mut problems);
+    let root = yaml::read(source, longest, &mut problems);
     let value = root.and_then(|root| decode(&root, &mut problems));
     problems.finish(value, source)
 }

@@ -1070,3 +1070,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_description_carries_what_was_recorded_of_its_image() {
+    let check = |text: &str, json: &str| {
+        let recorded = BaseDescription::record(text, json);
+        let read = BaseDescription::parse(&recorded, "x").unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(read.inventory().map(|inventory| inventory.json().trim_end()), Some(json.trim_end()));
+        assert!(recorded.starts_with("# Ubuntu\nimage: ubuntu:24.04\n"), "{recorded}");
+        recorded
+    };
+    let json = "{\n\"python\": \"3.11.2\",\n\"distributions\": [\n{},\n{}\n]\n}\n";
+    let first = check("# Ubuntu\nimage: ubuntu:24.04\n", json);
+    let second = check(&first, "{}");
+    assert_eq!(second.matches("inventory:").count(), 1);
+    assert_eq!(check(&second, json), first);
+    assert!(check(&format!("{first}\n# the end\n"), "{}").contains("# the end\n"));
+    let problems = BaseDescription::parse("image: a:b\ninventory: not JSON\n", "x").unwrap_err();
+    assert!(problems.render(Color::Plain).contains("the inventory is not JSON"));
+}

@@ -12,11 +12,11 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
 use super::diagnostic::{Problem, Problems, quote};
 use super::source::{Source, Span, Spanned};
 
-/// The longest text read, in bytes.
-const LONGEST_TEXT: usize = 1 << 20;
+/// The longest text that a person writes, in bytes.
+pub(super) const LONGEST_TEXT: usize = 1 << 20;
 /// A recipe nests five deep.
 const DEEPEST: usize = 32;
-/// What the tree may cost with every alias expanded, in bytes as counted by [`Node::cost`].
+/// What the tree of what a person writes may cost with every alias expanded, in bytes as counted by [`Node::cost`].
 const LARGEST_TREE: usize = 8 << 20;
 
 /// One YAML node.
@@ -82,10 +82,10 @@ impl Node {
     }
 }
 
-/// Reads the only document of `source`; what does not stop the reading goes to `problems`.
-pub(super) fn read(source: &Source, problems: &mut Problems) -> Option<Node> {
-    if source.text().len() > LONGEST_TEXT {
-        let message = format!("the file is longer than {LONGEST_TEXT} bytes");
+/// Reads the only document of `source`, of at most `longest` bytes; what does not stop the reading goes to `problems`.
+pub(super) fn read(source: &Source, longest: usize, problems: &mut Problems) -> Option<Node> {
+    if source.text().len() > longest {
+        let message = format!("the file is longer than {longest} bytes");
         problems.push(Problem::error(Span::default(), message));
         return None;
     }
@@ -269,11 +269,12 @@ impl<'a> Reader<'a> {
 
     fn spend(&mut self, cost: usize, span: Span) -> Result<(), Fatal> {
         self.spent = self.spent.saturating_add(cost);
-        if self.spent <= LARGEST_TREE {
+        // A text that may be longer holds one long scalar.
+        let most = LARGEST_TREE.max(2 * self.source.text().len());
+        if self.spent <= most {
             return Ok(());
         }
-        let message =
-            format!("the file is too large: with every alias it takes more than {LARGEST_TREE} bytes");
+        let message = format!("the file is too large: with every alias it takes more than {most} bytes");
         Err(Problem::error(span, message).into())
     }
 

@@ -130,6 +130,19 @@ impl Store {
         fs::rename(path, &target).map_err(StoreError::new("write", target))
     }
 
+    /// Whether the open file `file` can be linked into the store, as far as file systems go.
+    pub fn shares_file_system(&self, file: &File) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let here = fs::metadata(self.root.join("blobs/sha256"));
+        here.is_ok_and(|here| file.metadata().is_ok_and(|there| there.dev() == here.dev()))
+    }
+
+    /// Makes the open file `file`, whose content was just verified to be `digest`, the blob `digest` too; gives whether
+    /// the file system allows that. The file keeps its own name.
+    pub fn link_blob(&self, file: &File, digest: &Digest) -> bool {
+        unnamed::link(file, &self.blob_path(digest)).is_ok()
+    }
+
     /// A scratch file that disappears with its handle.
     pub fn scratch(&self) -> Result<File, StoreError> {
         let path = self.root.join("tmp");
@@ -215,6 +228,11 @@ pub struct BlobWriter {
 }
 
 impl BlobWriter {
+    /// The digest of what was written so far.
+    pub fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
     /// Makes the blob visible under its digest.
     pub fn finish(self) -> Result<(Digest, u64), StoreError> {
         let digest = self.hasher.finish();

@@ -66,7 +66,8 @@ impl Write for UnnamedFile {
     }
 }
 
-fn link(file: &File, path: &Path) -> io::Result<()> {
+/// Gives an open file one more name, in place of whatever has it.
+pub(super) fn link(file: &File, path: &Path) -> io::Result<()> {
     let descriptor = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let link_at = |path: &Path| rustix::fs::linkat(CWD, &descriptor, CWD, path, AtFlags::SYMLINK_FOLLOW);
     match link_at(path) {

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod bad_archives;
+mod bad_images;
 mod bad_indexes;
 mod bad_places;
 mod bad_recipes;
@@ -10,5 +11,6 @@ mod bad_wheels;
 mod build;
 mod conflicts;
 mod recorder;
+mod images;
 mod support;
 mod uv_compile;

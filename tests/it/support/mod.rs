@@ -6,6 +6,7 @@ pub mod debian;
 pub mod image;
 pub mod record;
 pub mod resolution;
+pub mod layout;
 pub mod server;
 pub mod wheel;
 pub mod zip;

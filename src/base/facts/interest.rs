@@ -1,0 +1,230 @@
+//! Which paths of a layer matter, and how much of each.
+
+use crate::cuda::Component;
+use crate::elf::ldconfig::is_library_name;
+
+/// How much of a file's content is needed for its [`Facts`](super::Facts).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    None,
+    /// The headers of an ELF file.
+    Library,
+    /// The headers of an ELF file and its dynamic symbols: CUDA's minor versions differ by those alone.
+    CudaLibrary,
+    /// The headers of an ELF file and the version that is written in it.
+    Versioned(VersionText),
+    /// The text, reduced to what matters.
+    Text(Form),
+}
+
+/// How a program or library writes its version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionText {
+    /// `3.11.2` between NULs, for Python 3.11; of which minor version the file's name does not say when it is `None`.
+    Python { minor: Option<u8> },
+    /// `Cuda compilation tools, release 12.2, V12.2.140`
+    Cuda,
+    /// `GNU C Library (Debian GLIBC 2.36-9+deb12u14) stable release version 2.36.`
+    GnuLibc,
+}
+
+/// What a text is, which decides what is kept of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// All of it.
+    Whole,
+    /// dpkg's `status`, or one package's paragraph of it.
+    DpkgStatus,
+    /// The paths of a package, one a line.
+    DpkgList,
+    /// A distribution's core metadata.
+    Metadata,
+    /// A distribution's `RECORD`.
+    Record,
+    /// What conda knows of a package, in JSON.
+    CondaMeta,
+    /// A header of C, for the versions it defines.
+    Defines,
+}
+
+impl Form {
+    /// The largest text that is read, in bytes; what is larger is none that imgforge knows.
+    pub(super) fn limit(self) -> u64 {
+        match self {
+            Self::Whole | Self::Defines => 1 << 20,
+            Self::DpkgList | Self::Metadata => 8 << 20,
+            Self::DpkgStatus | Self::Record | Self::CondaMeta => 32 << 20,
+        }
+    }
+}
+
+impl Interest {
+    /// What an inventory needs of the file at `path`.
+    pub fn of(path: &str) -> Self {
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        match Self::of_loader(path) {
+            Self::None => {}
+            Self::Library if is_cuda_library(name) => return Self::CudaLibrary,
+            Self::Library if name == "libc.so.6" || name.starts_with("libc-2.") => {
+                return Self::Versioned(VersionText::GnuLibc);
+            }
+            Self::Library if name.starts_with("libpython3.") => {
+                return Self::Versioned(VersionText::Python { minor: minor_after(name, "libpython3.") });
+            }
+            other => return other,
+        }
+        if is_cuda_library(name) {
+            return Self::CudaLibrary;
+        }
+        let parent = directory.rsplit('/').next().unwrap_or(directory);
+        if let Some(form) = text(directory, parent, name) {
+            return Self::Text(form);
+        }
+        match (parent, name) {
+            ("bin", "python" | "python3") => Self::Versioned(VersionText::Python { minor: None }),
+            ("bin", name) if name.starts_with("python3.") => match minor_after(name, "python3.") {
+                Some(minor) => Self::Versioned(VersionText::Python { minor: Some(minor) }),
+                None => Self::None,
+            },
+            ("bin", "ptxas" | "nvcc" | "nvlink" | "cicc") => Self::Versioned(VersionText::Cuda),
+            ("libdevice", "libdevice.10.bc") => Self::Library,
+            _ => Self::None,
+        }
+    }
+
+    /// What the loader's cache needs of the file at `path`; an inventory needs as much and more.
+    pub fn of_loader(path: &str) -> Self {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        if path == "etc/ld.so.conf" || path.starts_with("etc/ld.so.conf.d/") {
+            Self::Text(Form::Whole)
+        } else if is_searched(path) && is_library_name(name) {
+            Self::Library
+        } else {
+            Self::None
+        }
+    }
+}
+
+/// Texts that say what is installed.
+fn text(directory: &str, parent: &str, name: &str) -> Option<Form> {
+    let of_distribution = |suffix| parent.ends_with(suffix) && directory.contains("-packages/");
+    Some(match (parent, name) {
+        ("etc" | "lib", "os-release") if matches!(directory, "etc" | "usr/lib") => Form::Whole,
+        ("dpkg", "status") if directory == "var/lib/dpkg" => Form::DpkgStatus,
+        ("status.d", _) if directory == "var/lib/dpkg/status.d" && !name.ends_with(".md5sums") => {
+            Form::DpkgStatus
+        }
+        ("info", _) if directory == "var/lib/dpkg/info" && name.ends_with(".list") => Form::DpkgList,
+        ("conda-meta", _) if name.ends_with(".json") => Form::CondaMeta,
+        (_, "METADATA") if of_distribution(".dist-info") => Form::Metadata,
+        (_, "RECORD") if of_distribution(".dist-info") => Form::Record,
+        (_, "INSTALLER") if of_distribution(".dist-info") => Form::Whole,
+        (_, "PKG-INFO") if of_distribution(".egg-info") => Form::Metadata,
+        ("site-packages" | "dist-packages", _) if name.ends_with(".egg-info") => Form::Metadata,
+        (_, "version.json") if parent.starts_with("cuda") => Form::Whole,
+        (_, "pyvenv.cfg" | "EXTERNALLY-MANAGED") => Form::Whole,
+        (_, "nccl.h") => Form::Defines,
+        _ if name.starts_with("cudnn_version") && name.ends_with(".h") => Form::Defines,
+        _ => return None,
+    })
+}
+
+/// Whether dpkg's list of a package need keep this path: the inventory asks whose it is.
+pub(super) fn has_an_owner_worth_knowing(path: &str) -> bool {
+    match Interest::of(path) {
+        Interest::CudaLibrary | Interest::Versioned(VersionText::Cuda | VersionText::Python { .. }) => true,
+        Interest::Library => path.ends_with("/libdevice.10.bc"),
+        Interest::Text(form) => form == Form::Defines,
+        Interest::Versioned(VersionText::GnuLibc) | Interest::None => false,
+    }
+}
+
+fn is_cuda_library(name: &str) -> bool {
+    Component::of_library(name).is_some()
+}
+
+/// The number that a name begins with after `prefix`, as far as a `.` or its end: 11 of `libpython3.11.so.1.0`.
+fn minor_after(name: &str, prefix: &str) -> Option<u8> {
+    name.strip_prefix(prefix)?.split('.').next()?.parse().ok()
+}
+
+/// Whether a loader might be configured to search here. Packages' own directories are found by other means.
+fn is_searched(path: &str) -> bool {
+    let data = ["usr/share/", "var/", "usr/include/"].iter().any(|start| path.starts_with(start));
+    !is_private(path) && !data
+}
+
+/// Whether the path is in a directory of Python's packages.
+fn is_private(path: &str) -> bool {
+    ["/site-packages/", "/dist-packages/"].iter().any(|part| path.contains(part))
+}
+
+/// Whether a symlink or a directory at this path can lead to what matters.
+pub(super) fn may_lead_somewhere(path: &str) -> bool {
+    is_searched(path) || (is_private(path) && path.contains("-packages/nvidia"))
+}
+
+/// Whether a file of no interest at this path may stand where a lower layer has what matters: a directory of it, or a
+/// symlink. Names with the extension of a file are no directories.
+pub(super) fn may_hide(path: &str) -> bool {
+    const EXTENSIONS: &[&str] = &[
+        "a", "bat", "c", "cc", "cfg", "cmake", "conf", "cpp", "css", "csv", "cu", "cuh", "dat", "gif", "go",
+        "gz", "h", "hpp", "html", "ini", "js", "json", "map", "md", "mo", "npy", "npz", "o", "pc", "pem",
+        "pl", "pm", "png", "po", "ps1", "pxd", "py", "pyc", "pyi", "pyx", "rs", "rst", "sh", "so", "svg",
+        "tcl", "tmpl", "toml", "ts", "txt", "typed", "xml", "yaml", "yml", "zip",
+    ];
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let is_file = name.rsplit_once('.').is_some_and(|(_, extension)| EXTENSIONS.contains(&extension));
+    !is_file && may_lead_somewhere(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_says_what_matters_of_the_file() {
+        let python = |minor| Interest::Versioned(VersionText::Python { minor });
+        let cuda = Interest::Versioned(VersionText::Cuda);
+        let packages = "usr/local/lib/python3.11/site-packages";
+        for (path, expected) in [
+            ("etc/ld.so.conf.d/cuda.conf", Interest::Text(Form::Whole)),
+            ("usr/lib/os-release", Interest::Text(Form::Whole)),
+            ("var/lib/dpkg/status", Interest::Text(Form::DpkgStatus)),
+            ("var/lib/dpkg/status.d/base", Interest::Text(Form::DpkgStatus)),
+            ("var/lib/dpkg/status.d/base.md5sums", Interest::None),
+            ("var/lib/dpkg/info/libc6:amd64.list", Interest::Text(Form::DpkgList)),
+            ("opt/conda/conda-meta/cudnn-9.1-0.json", Interest::Text(Form::CondaMeta)),
+            (&format!("{packages}/torch-2.6.0.dist-info/METADATA"), Interest::Text(Form::Metadata)),
+            (&format!("{packages}/torch-2.6.0.dist-info/RECORD"), Interest::Text(Form::Record)),
+            ("usr/lib/python3/dist-packages/six.egg-info", Interest::Text(Form::Metadata)),
+            ("usr/local/cuda-12.2/version.json", Interest::Text(Form::Whole)),
+            ("usr/include/x86_64-linux-gnu/cudnn_version_v9.h", Interest::Text(Form::Defines)),
+            ("usr/lib/x86_64-linux-gnu/libz.so.1.2.13", Interest::Library),
+            ("usr/lib/x86_64-linux-gnu/libcudnn.so.8.9.6", Interest::CudaLibrary),
+            (&format!("{packages}/nvidia/cublas/lib/libcublas.so.12"), Interest::CudaLibrary),
+            (&format!("{packages}/nvidia/nvshmem/lib/nvshmem_bootstrap_uid.so.3"), Interest::CudaLibrary),
+            (&format!("{packages}/numpy/core/_multiarray.so"), Interest::None),
+            (&format!("{packages}/numpy.libs/libopenblas.so"), Interest::None),
+            ("lib/x86_64-linux-gnu/libc.so.6", Interest::Versioned(VersionText::GnuLibc)),
+            ("usr/bin/python3.11", python(Some(11))),
+            ("usr/bin/python3.11-config", Interest::None),
+            ("opt/venv/bin/python3", python(None)),
+            ("usr/local/lib/libpython3.12.so.1.0", python(Some(12))),
+            ("usr/local/cuda-12.2/bin/ptxas", cuda),
+            (&format!("{packages}/nvidia/cu13/nvvm/bin/cicc"), cuda),
+            ("usr/local/cuda-12.2/nvvm/libdevice/libdevice.10.bc", Interest::Library),
+            ("usr/bin/env", Interest::None),
+        ] {
+            assert_eq!(Interest::of(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn files_that_could_stand_in_for_a_directory_are_noted() {
+        assert!(may_hide("usr/local/cuda"));
+        assert!(may_hide("usr/lib/python3.11"));
+        assert!(!may_hide("usr/lib/python3.11/os.py"));
+        assert!(!may_hide("usr/share/zoneinfo/UTC"));
+    }
+}

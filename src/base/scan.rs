@@ -1,0 +1,100 @@
+//! From what is known of an image's files to what is installed in it.
+
+mod cuda;
+mod installed;
+mod libc;
+mod loader;
+mod packages;
+mod place;
+mod python;
+mod traces;
+
+use std::collections::BTreeMap;
+
+use self::cuda::Owners;
+use self::libc::Libc;
+use self::loader::Loader;
+use self::packages::{Conda, Dpkg};
+use super::facts::Facts;
+use super::{BaseInventory, InventoryError};
+use crate::elf::{Architecture, Ldconfig, Machine};
+
+/// What an image's config says that decides what is found in it.
+///
+/// <https://github.com/opencontainers/image-spec/blob/main/config.md>
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageConfigFacts {
+    /// `amd64` or `arm64`.
+    pub architecture: String,
+    /// `config.Env`, by name.
+    pub env: BTreeMap<String, String>,
+}
+
+impl ImageConfigFacts {
+    /// Reads `config.Env`: `NAME=VALUE` each.
+    pub fn new<'a>(architecture: &str, env: impl IntoIterator<Item = &'a str>) -> Self {
+        let pairs = env.into_iter().filter_map(|entry| entry.split_once('='));
+        Self {
+            architecture: architecture.to_owned(),
+            env: pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        }
+    }
+
+    /// The value of a variable that is set to something.
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.env.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+/// Says what is installed in the image of these facts, its layers stacked. `python` is the version that the recipe asks
+/// for: `3.11`.
+pub fn scan(
+    facts: &Facts,
+    config: &ImageConfigFacts,
+    python: Option<&str>,
+) -> Result<BaseInventory, InventoryError> {
+    let (machine, architecture) = machine(config)?;
+    let dpkg = Dpkg::read(facts);
+    let libc = Libc::read(facts, &dpkg)?;
+    let python = python::choose(facts, &dpkg, config, python)?;
+    let conda = Conda::read(facts);
+    let distributions = installed::distributions(facts, &python.packages);
+    let known: Vec<_> =
+        distributions.iter().cloned().chain(installed::elsewhere(facts, &python.packages)).collect();
+
+    let library_path: Vec<String> = config
+        .variable("LD_LIBRARY_PATH")
+        .map(|path| path.split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect())
+        .unwrap_or_default();
+    let ldconfig = Ldconfig::new(architecture, &libc.vendor, libc.libc_bin.as_str())?;
+    let loader = Loader::new(facts, &ldconfig, machine, &library_path)?;
+    let owners = Owners { dpkg: &dpkg, conda: &conda, distributions: &known };
+    Ok(BaseInventory {
+        architecture: config.architecture.clone(),
+        cuda: cuda::copies(facts, &owners, &loader),
+        vendor: libc.vendor,
+        glibc: libc.version,
+        libc_bin: libc.libc_bin,
+        python: python.version,
+        scheme: python.scheme,
+        externally_managed: python.externally_managed,
+        distributions: distributions.into_iter().map(|installed| installed.distribution).collect(),
+        default_toolkit: default_toolkit(facts),
+        library_path,
+    })
+}
+
+fn machine(config: &ImageConfigFacts) -> Result<(Machine, Architecture), InventoryError> {
+    match config.architecture.as_str() {
+        "amd64" => Ok((Machine::X86_64, Architecture::X86_64)),
+        "arm64" => Ok((Machine::Aarch64, Architecture::Aarch64)),
+        other => Err(InventoryError::UnknownArchitecture { architecture: other.to_owned() }),
+    }
+}
+
+fn default_toolkit(facts: &Facts) -> Option<String> {
+    facts.resolve("usr/local/cuda").filter(|real| facts.is_directory(real))
+}
+
+#[cfg(test)]
+mod tests;

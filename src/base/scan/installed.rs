@@ -1,0 +1,111 @@
+//! The distributions that an interpreter finds.
+
+use std::collections::BTreeMap;
+
+use crate::base::InstalledDistribution;
+use crate::base::facts::{Facts, join};
+use crate::pypa::record::Row;
+use crate::pypa::{metadata, record};
+
+/// An installed distribution and the rows of its `RECORD`, by real path.
+#[derive(Debug, Clone)]
+pub(super) struct Installed {
+    pub distribution: InstalledDistribution,
+    /// The size in bytes by path, where the record has it.
+    pub sizes: BTreeMap<String, Option<u64>>,
+}
+
+/// What is installed in the directories of `sys.path`, sorted by name; of one name, the first is found.
+///
+/// <https://packaging.python.org/en/latest/specifications/recording-installed-packages/>
+pub(super) fn distributions(facts: &Facts, directories: &[String]) -> Vec<Installed> {
+    let mut found = BTreeMap::new();
+    for directory in directories {
+        for installed in in_directory(facts, directory) {
+            found.entry(installed.distribution.name.clone()).or_insert(installed);
+        }
+    }
+    found.into_values().collect()
+}
+
+/// What is installed in every other directory of packages of the base, which no chosen interpreter looks into but whose
+/// CUDA libraries are there all the same.
+pub(super) fn elsewhere(facts: &Facts, directories: &[String]) -> Vec<Installed> {
+    let mut others: Vec<String> = Vec::new();
+    for (path, _) in facts.texts() {
+        let Some((info, "METADATA")) = path.rsplit_once('/') else { continue };
+        let Some((directory, _)) = info.rsplit_once('/') else { continue };
+        let known = directories.iter().chain(&others).any(|known| known == directory);
+        if !known && info.ends_with(".dist-info") {
+            others.push(directory.to_owned());
+        }
+    }
+    others.iter().flat_map(|directory| in_directory(facts, directory)).collect()
+}
+
+fn in_directory(facts: &Facts, directory: &str) -> Vec<Installed> {
+    let Some(real) = facts.resolve(directory) else { return Vec::new() };
+    let inside = real.len() + 1;
+    let texts = facts.below(&real).filter_map(|(path, _)| {
+        let depth = path[inside..].matches('/').count();
+        let info = match path.rsplit_once('/')? {
+            (info, "METADATA") if info.ends_with(".dist-info") && depth == 1 => info,
+            (info, "PKG-INFO") if info.ends_with(".egg-info") && depth == 1 => info,
+            _ if path.ends_with(".egg-info") && depth == 0 => path,
+            _ => return None,
+        };
+        Some((info, facts.read(path)?))
+    });
+    // What has no name or version is installed as far as no one can tell.
+    texts.filter_map(|(info, text)| read(facts, &real, info, text)).collect()
+}
+
+fn read(facts: &Facts, directory: &str, info: &str, text: &str) -> Option<Installed> {
+    let fields = |name: &str| -> Vec<String> {
+        let lines = text.lines().filter_map(|line| line.split_once(':'));
+        lines
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim().to_owned())
+            .collect()
+    };
+    // Their requirements are kept as written: one that is malformed is for whoever asks what it says.
+    let named = format!("Name: {}\nVersion: {}\n", fields("Name").first()?, fields("Version").first()?);
+    let known = metadata::parse(&named).ok()?;
+    let rows =
+        facts.read(&join(info, "RECORD")).and_then(|text| record::parse(text).ok()).unwrap_or_default();
+    let sizes: BTreeMap<String, Option<u64>> =
+        rows.iter().map(|Row { path, size, .. }| (beside(directory, path), size.parse().ok())).collect();
+    let installer = facts.read(&join(info, "INSTALLER")).map(str::trim).unwrap_or_default();
+    let of_system = is_of_debian(directory) || ["conda", "debian", "dpkg", "rpm"].contains(&installer);
+    Some(Installed {
+        distribution: InstalledDistribution {
+            name: known.name,
+            version: known.version,
+            directory: info.to_owned(),
+            requires_dist: fields("Requires-Dist"),
+            provides_extra: fields("Provides-Extra"),
+            files: sizes.keys().cloned().collect(),
+            of_system,
+        },
+        sizes,
+    })
+}
+
+/// Whether only Debian's packages put things here.
+fn is_of_debian(directory: &str) -> bool {
+    directory.starts_with("usr/lib/python3") && directory.ends_with("/dist-packages")
+}
+
+/// The path of a row, which is relative to the directory of packages or absolute.
+fn beside(directory: &str, path: &str) -> String {
+    let mut parts: Vec<&str> =
+        if path.starts_with('/') { Vec::new() } else { directory.split('/').collect() };
+    for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    parts.join("/")
+}

@@ -1,0 +1,91 @@
+//! What package managers know: versions of packages, and whose a file is.
+
+use std::collections::BTreeMap;
+
+use crate::base::facts::{CondaPackage, Facts, join};
+use crate::debian::deb822;
+use crate::debian::version::Version as DebianVersion;
+
+/// The packages that dpkg has installed.
+///
+/// <https://manpages.debian.org/dpkg.1#FILES>
+#[derive(Debug, Default)]
+pub(super) struct Dpkg {
+    versions: BTreeMap<String, DebianVersion>,
+    /// The package by the real path of its file; of the files whose owner matters.
+    owners: BTreeMap<String, String>,
+}
+
+/// One package that dpkg has installed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DebianPackage<'a> {
+    pub name: &'a str,
+    pub version: &'a DebianVersion,
+}
+
+impl Dpkg {
+    pub(super) fn read(facts: &Facts) -> Self {
+        let mut dpkg = Self::default();
+        for (path, text) in facts.texts() {
+            if path == "var/lib/dpkg/status" || path.starts_with("var/lib/dpkg/status.d/") {
+                dpkg.versions.extend(installed(text));
+            }
+        }
+        for (path, text) in facts.texts() {
+            let Some(list) = path.strip_prefix("var/lib/dpkg/info/") else { continue };
+            let name = list.trim_end_matches(".list").split(':').next().unwrap_or_default();
+            for real in text.lines().filter_map(|line| facts.resolve(line)) {
+                dpkg.owners.insert(real, name.to_owned());
+            }
+        }
+        dpkg
+    }
+
+    pub(super) fn version(&self, package: &str) -> Option<&DebianVersion> {
+        self.versions.get(package)
+    }
+
+    /// Whose the file at this real path is.
+    pub(super) fn owner(&self, path: &str) -> Option<DebianPackage<'_>> {
+        let (name, version) = self.versions.get_key_value(self.owners.get(path)?)?;
+        Some(DebianPackage { name, version })
+    }
+}
+
+/// The packages of a `status` whose files are in place. A paragraph without a status is an image's without dpkg, which
+/// has what it names.
+fn installed(status: &str) -> impl Iterator<Item = (String, DebianVersion)> {
+    deb822::paragraphs(status).map_while(Result::ok).filter_map(|paragraph| {
+        let in_place = |status: &str| status.ends_with(" installed");
+        let version = paragraph.get("Version")?.parse().ok()?;
+        let name = paragraph.get("Package")?.to_owned();
+        paragraph.get("Status").is_none_or(in_place).then_some((name, version))
+    })
+}
+
+/// The packages that conda has installed, in all prefixes.
+#[derive(Debug, Default)]
+pub(super) struct Conda {
+    packages: Vec<CondaPackage>,
+    /// The package's place in the list by the real path of its file.
+    owners: BTreeMap<String, usize>,
+}
+
+impl Conda {
+    pub(super) fn read(facts: &Facts) -> Self {
+        let mut conda = Self::default();
+        for (path, text) in facts.texts() {
+            let Some((directory, _)) = path.rsplit_once('/') else { continue };
+            let Some(prefix) = directory.strip_suffix("/conda-meta") else { continue };
+            let Ok(package) = serde_json::from_str::<CondaPackage>(text) else { continue };
+            let files = package.files.iter().filter_map(|file| facts.resolve(&join(prefix, file)));
+            conda.owners.extend(files.map(|file| (file, conda.packages.len())));
+            conda.packages.push(package);
+        }
+        conda
+    }
+
+    pub(super) fn owner(&self, path: &str) -> Option<&CondaPackage> {
+        self.packages.get(*self.owners.get(path)?)
+    }
+}

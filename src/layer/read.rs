@@ -1,0 +1,316 @@
+//! Reads the layer of an image that others made: once, as a stream, for its digests and its [`Facts`].
+//!
+//! Inflating and hashing is nearly all of the work. One thread reads the blob, hashes and inflates it; another hashes
+//! the tar and looks into it. Between them go a few buffers, so that memory does not grow with the layer.
+
+use std::io::{self, BufReader, Read};
+use std::panic;
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::thread;
+
+use flate2::bufread::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
+
+use crate::base::facts::{Facts, Interest, Watcher};
+use crate::oci::tar::read::{Event, Member, MemberKind, Reader, TarError};
+use crate::oci::{Digest, Entry, EntryKind, Hasher};
+
+/// What passes between the threads at once, in bytes.
+const CHUNK: usize = 256 << 10;
+/// How many chunks may wait.
+const DEPTH: usize = 4;
+
+/// How a layer's tar is compressed, as its first bytes tell; container engines look at those too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    /// Of any number of members.
+    Gzip,
+    /// Of any number of frames.
+    Zstd,
+}
+
+impl Compression {
+    /// How many bytes tell.
+    pub const MAGIC: usize = 4;
+
+    /// What begins with `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        match bytes {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            // A frame to skip comes first in zstd:chunked layers.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+}
+
+/// A blob that was read to its end.
+#[derive(Debug)]
+pub struct Passed {
+    /// The digest of the blob's bytes.
+    pub digest: Digest,
+    /// Their count.
+    pub size: u64,
+    /// What the layer holds; an error says nothing that matters when the digest is not the expected one.
+    pub content: Result<Content, ReadError>,
+}
+
+/// What was learned of a layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// The digest of the uncompressed tar.
+    pub diff_id: Digest,
+    /// The sum of the sizes of its files in bytes.
+    pub unpacked: u64,
+    pub facts: Facts,
+}
+
+/// Why a blob is no layer that can be built upon.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("it cannot be decompressed")]
+    Compression(#[source] io::Error),
+    #[error("it is not a sound tar")]
+    Tar(#[from] TarError),
+    #[error("it contains `{path}`, {reason}")]
+    Member { path: String, reason: &'static str },
+}
+
+/// Reads a layer's blob to its end; `progress` is told how many of its bytes were read since the last time.
+///
+/// Errors of `blob` itself are returned; what is wrong with its bytes is in [`Passed::content`].
+pub fn read(blob: impl Read + Send, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Passed> {
+    let mut blob = Blob { blob, progress, hasher: Hasher::default(), size: 0, failure: None };
+    let (full, chunks) = mpsc::sync_channel(DEPTH);
+    let (emptied, empty) = mpsc::channel();
+    let (inflated, seen) = thread::scope(|scope| {
+        let inflating = scope.spawn(|| inflate(&mut blob, full, empty));
+        let seen = look(chunks, emptied);
+        (inflating.join().unwrap_or_else(|panic| panic::resume_unwind(panic)), seen)
+    });
+    io::copy(&mut blob, &mut io::sink())?;
+    match blob.failure {
+        Some(failure) => Err(failure),
+        None => Ok(Passed {
+            digest: blob.hasher.finish(),
+            size: blob.size,
+            content: inflated.map_err(ReadError::Compression).and(seen),
+        }),
+    }
+}
+
+/// Hashes what is read of a blob, and remembers a failure that a decompressor would hide.
+struct Blob<'a, R> {
+    blob: R,
+    progress: &'a (dyn Fn(u64) + Sync),
+    hasher: Hasher,
+    size: u64,
+    failure: Option<io::Error>,
+}
+
+impl<R: Read> Read for Blob<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.failure.is_some() {
+            return Ok(0);
+        }
+        match self.blob.read(buffer) {
+            Ok(count) => {
+                self.hasher.update(&buffer[..count]);
+                self.size += count as u64;
+                (self.progress)(count as u64);
+                Ok(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                self.failure = Some(error);
+                Ok(0)
+            }
+        }
+    }
+}
+
+/// Sends the tar in chunks, until it ends or nobody wants more.
+fn inflate(
+    blob: &mut (impl Read + Send),
+    full: SyncSender<Vec<u8>>,
+    empty: Receiver<Vec<u8>>,
+) -> io::Result<()> {
+    let mut magic = Vec::with_capacity(Compression::MAGIC);
+    blob.by_ref().take(Compression::MAGIC as u64).read_to_end(&mut magic)?;
+    let compression = Compression::of(&magic);
+    let mut blob = BufReader::with_capacity(CHUNK, magic.chain(blob));
+    let mut tar: Box<dyn Read + '_> = match compression {
+        Compression::None => Box::new(blob),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(&mut blob)),
+        Compression::Zstd => Box::new(zstd::Decoder::with_buffer(&mut blob)?),
+    };
+    loop {
+        let mut chunk = empty.try_recv().unwrap_or_default();
+        chunk.resize(CHUNK, 0);
+        let mut filled = 0;
+        while filled < CHUNK {
+            match tar.read(&mut chunk[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        chunk.truncate(filled);
+        if filled == 0 || full.send(chunk).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn look(chunks: Receiver<Vec<u8>>, emptied: Sender<Vec<u8>>) -> Result<Content, ReadError> {
+    let mut look = Look::new();
+    for chunk in chunks {
+        look.see(&chunk)?;
+        // Without a taker the last chunks are dropped.
+        emptied.send(chunk).unwrap_or_default();
+    }
+    look.finish()
+}
+
+/// A layer's tar being looked into.
+struct Look {
+    tar: Reader,
+    diff_id: Hasher,
+    unpacked: u64,
+    facts: Facts,
+    /// The last member that was noted; its texts are used again for the next one.
+    entry: Entry,
+    /// Who watches the content that passes.
+    watcher: Option<Watcher>,
+}
+
+impl Look {
+    fn new() -> Self {
+        Self {
+            tar: Reader::default(),
+            diff_id: Hasher::default(),
+            unpacked: 0,
+            facts: Facts::default(),
+            entry: Entry {
+                path: String::new(),
+                mode: 0,
+                uid: 0,
+                gid: 0,
+                mtime: 0,
+                kind: EntryKind::Directory,
+            },
+            watcher: None,
+        }
+    }
+
+    fn see(&mut self, mut bytes: &[u8]) -> Result<(), ReadError> {
+        self.diff_id.update(bytes);
+        while let Some(event) = self.tar.next(&mut bytes)? {
+            match event {
+                Event::Begin => self.watcher = self.begin()?,
+                Event::Content(content) => {
+                    self.watcher.iter_mut().for_each(|watcher| watcher.update(content));
+                }
+                Event::End => self.end(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the member that begins; gives who watches its content, when somebody does.
+    fn begin(&mut self) -> Result<Option<Watcher>, ReadError> {
+        let member = self.tar.member();
+        let entry = &mut self.entry;
+        if !relative(&member.path, &mut entry.path).map_err(|reason| refused(member, reason))? {
+            return Ok(None);
+        }
+        let Some(kind) = kind(member)? else { return Ok(None) };
+        entry.kind = kind;
+        entry.mode = member.mode;
+        entry.uid = member.uid;
+        entry.gid = member.gid;
+        entry.mtime = member.mtime;
+        self.facts.note(entry);
+        let EntryKind::File { size } = entry.kind else { return Ok(None) };
+        self.unpacked = self.unpacked.saturating_add(size);
+        if member.kind == MemberKind::Other || Interest::of(&entry.path) == Interest::None {
+            return Ok(None);
+        }
+        match member.kind {
+            MemberKind::SparseFile => {
+                Err(refused(member, "a sparse file, which would have to be looked into"))
+            }
+            _ => Ok(Some(Watcher::new(&entry.path, size))),
+        }
+    }
+
+    fn end(&mut self) {
+        let Some(watcher) = self.watcher.take() else { return };
+        watcher.finish_once(&mut self.facts);
+    }
+
+    fn finish(self) -> Result<Content, ReadError> {
+        self.tar.finish()?;
+        Ok(Content { diff_id: self.diff_id.finish(), unpacked: self.unpacked, facts: self.facts })
+    }
+}
+
+fn refused(member: &Member, reason: &'static str) -> ReadError {
+    ReadError::Member { path: String::from_utf8_lossy(&member.path).into_owned(), reason }
+}
+
+/// What a layer's entry is; `None` for a link to a name that is not UTF-8.
+fn kind(member: &Member) -> Result<Option<EntryKind>, ReadError> {
+    Ok(Some(match member.kind {
+        MemberKind::File | MemberKind::SparseFile => EntryKind::File { size: member.size },
+        MemberKind::Directory => EntryKind::Directory,
+        // Whatever has its name below is gone.
+        MemberKind::Other => EntryKind::File { size: 0 },
+        MemberKind::Symlink => match str::from_utf8(&member.link) {
+            Ok(target) => EntryKind::Symlink { target: target.to_owned() },
+            Err(_) => return Ok(None),
+        },
+        MemberKind::Hardlink => {
+            let mut target = String::new();
+            match relative(&member.link, &mut target) {
+                Ok(true) => EntryKind::Hardlink { target },
+                Ok(false) => return Ok(None),
+                Err(_) => return Err(refused(member, "a hard link that leaves the layer")),
+            }
+        }
+    }))
+}
+
+/// Writes into `path` what `raw` names within the root, to which absolute paths are relative too. Gives whether there
+/// is something to note: not for the root itself, nor for names that are not UTF-8, which nobody looks for.
+fn relative(raw: &[u8], path: &mut String) -> Result<bool, &'static str> {
+    path.clear();
+    let mut depth = 0usize;
+    let mut is_text = true;
+    for part in raw.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                depth = depth.checked_sub(1).ok_or("a path that leaves the layer")?;
+                path.truncate(path.rfind('/').unwrap_or(0));
+            }
+            part if part.contains(&0) => return Err("a path with a NUL in it"),
+            part => {
+                depth += 1;
+                let separator = if path.is_empty() { "" } else { "/" };
+                path.push_str(separator);
+                match str::from_utf8(part) {
+                    Ok(part) => path.push_str(part),
+                    Err(_) => {
+                        is_text = false;
+                        path.push(char::REPLACEMENT_CHARACTER);
+                    }
+                }
+            }
+        }
+    }
+    Ok(is_text && depth > 0)
+}

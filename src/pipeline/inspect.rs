@@ -1,0 +1,58 @@
+//! What is installed in an image, and the description of a base that says so.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::{Environment, Progress, Task};
+use crate::base::BaseInventory;
+use crate::base::facts::Facts;
+use crate::base::scan::{self, ImageConfigFacts};
+use crate::pypa::scheme::relative;
+use crate::recipe::BaseDescription;
+use crate::source::{self, Place};
+
+/// Reads the layers of the image at `place` that were never read before, and says what is installed in it; `python` is
+/// the version meant, such as `3.11`, where there are several.
+pub fn inspect(
+    place: &Place,
+    python: Option<&str>,
+    environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<BaseInventory> {
+    let image = source::open(place, None)?;
+    progress.stage("reading layers");
+    let size = image.layers.iter().map(|layer| layer.descriptor.size).sum();
+    let meter = progress.start(Task::ReadLayers, &image.place, Some(size));
+    let contents = source::scan(&image, &environment.store, environment.threads, &|bytes| meter.add(bytes))?;
+    let facts = Facts::stacked(contents.into_iter().map(|content| content.facts));
+    let config = ImageConfigFacts::new(&image.architecture, image.env.iter().map(String::as_str));
+    Ok(scan::scan(&facts, &config, python)?)
+}
+
+/// The text of the description in `file` with this inventory; `text` is what it had, where it is there already.
+pub fn describe(file: &Path, text: Option<&str>, place: &Place, inventory: &BaseInventory) -> String {
+    let json = inventory.to_record();
+    match text {
+        Some(text) => BaseDescription::record(text, &json),
+        None => BaseDescription::record(&format!("{}\n", kind(file, place)), &json),
+    }
+}
+
+/// `layout: ../out/base`: the place, seen from the directory of the description.
+fn kind(file: &Path, place: &Place) -> String {
+    let (kind, path, tag) = match place {
+        Place::OciLayout { directory, tag } => ("layout", directory, tag),
+        Place::OciArchive { file, tag } | Place::DockerArchive { file, tag } => ("archive", file, tag),
+    };
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let text = |path: PathBuf| path.to_string_lossy().trim_matches('/').to_owned();
+    let directory = absolute(file).parent().map(Path::to_owned).unwrap_or_default();
+    let seen = if path.is_absolute() {
+        path.to_string_lossy().into_owned()
+    } else {
+        relative(&text(directory), &text(absolute(path)))
+    };
+    let tag = tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+    format!("{kind}: {}", serde_json::Value::from(format!("{seen}{tag}")))
+}

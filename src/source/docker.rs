@@ -1,0 +1,138 @@
+//! What `docker save` writes: a tar with a `manifest.json` that names the config and the layers by path.
+//!
+//! Its layers have no descriptors. A layer that is a plain tar is the blob whose digest is its diff_id; others are
+//! hashed once to learn theirs, unless they lie in a layout, whose names are digests.
+//!
+//! <https://github.com/moby/docker-image-spec/blob/main/v1.2.md#combined-image-json--filesystem-changeset-format>
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::archive::Archive;
+use super::documents::{self, parse};
+use super::{SourceError, SourceImage};
+use crate::layer::read::Compression;
+use crate::oci::image::{CONFIG, Descriptor, LAYER, LAYER_GZIP, LAYER_ZSTD, MANIFEST, Manifest};
+use crate::oci::{Digest, Hasher};
+
+const MANIFEST_FILE: &str = "manifest.json";
+
+/// One image of `manifest.json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Saved {
+    config: String,
+    #[serde(default)]
+    repo_tags: Vec<String>,
+    #[serde(default)]
+    layers: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    rootfs: RootFs,
+}
+
+#[derive(Deserialize)]
+struct RootFs {
+    #[serde(default)]
+    diff_ids: Vec<Digest>,
+}
+
+/// Opens the image in the archive `file`.
+pub(super) fn open(
+    file: &Path,
+    tag: Option<&str>,
+    architecture: Option<&str>,
+    place: &str,
+) -> Result<SourceImage, SourceError> {
+    let archive = Archive::open(file)?;
+    let bytes = archive.document(MANIFEST_FILE, place)?.ok_or_else(|| SourceError::OtherArchive {
+        path: file.to_owned(),
+        missing: MANIFEST_FILE,
+        transport: "docker-archive",
+    })?;
+    let saved = choose(parse(&bytes, "`manifest.json`", place)?, tag, place)?;
+    let missing = |path: &str| SourceError::MissingFile { image: place.to_owned(), path: path.to_owned() };
+    let config = archive.document(&saved.config, place)?.ok_or_else(|| missing(&saved.config))?;
+    check_name(&saved.config, &config, place)?;
+    let diff_ids = parse::<Config>(&config, "the config", place)?.rootfs.diff_ids;
+    if diff_ids.len() != saved.layers.len() {
+        let (layers, diff_ids) = (saved.layers.len(), diff_ids.len());
+        return Err(SourceError::LayerCount { image: place.to_owned(), layers, diff_ids });
+    }
+
+    let mut layers = Vec::new();
+    let mut blobs = BTreeMap::new();
+    for (path, diff_id) in saved.layers.iter().zip(&diff_ids) {
+        let range = archive.range(path).ok_or_else(|| missing(path))?;
+        let open = || archive.reader(range.clone());
+        let (media_type, digest) = describe(path, diff_id, open).map_err(SourceError::read(file))?;
+        layers.push(Descriptor::new(media_type, digest, range.end - range.start));
+        blobs.insert(digest, range);
+    }
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: MANIFEST.into(),
+        config: Descriptor::new(CONFIG, Digest::of(&config), config.len() as u64),
+        layers,
+        annotations: BTreeMap::new(),
+    };
+    documents::assemble(manifest, config, Arc::new(archive.parts(blobs)), architecture, place)
+}
+
+/// The image that has the tag, or the only one.
+fn choose(saved: Vec<Saved>, tag: Option<&str>, place: &str) -> Result<Saved, SourceError> {
+    let image = place.to_owned();
+    let tag_of = |name: &str| name.rsplit_once(':').map(|(_, tag)| tag.to_owned());
+    let present: Vec<String> =
+        saved.iter().flat_map(|it| &it.repo_tags).filter_map(|name| tag_of(name)).collect();
+    let has =
+        |saved: &Saved, tag: &str| saved.repo_tags.iter().any(|name| tag_of(name).as_deref() == Some(tag));
+    let fits = |saved: &Saved| tag.is_none_or(|tag| has(saved, tag));
+    let mut fitting: Vec<Saved> = saved.into_iter().filter(fits).collect();
+    match (fitting.len(), tag) {
+        (1, _) => Ok(fitting.remove(0)),
+        (0, Some(tag)) => Err(SourceError::NoTag { image, tag: tag.to_owned(), present }),
+        (0, None) => Err(SourceError::Empty { image }),
+        _ => Err(SourceError::ManyTags { image, present }),
+    }
+}
+
+/// The config's name is its digest, which is the image's id.
+fn check_name(path: &str, config: &[u8], place: &str) -> Result<(), SourceError> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let actual = Digest::of(config);
+    match Digest::from_hex(name.trim_end_matches(".json")) {
+        Ok(expected) if expected != actual => {
+            Err(SourceError::Digest { image: place.to_owned(), expected, actual })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The media type and the digest of the layer at `path`.
+fn describe<R: Read>(
+    path: &str,
+    diff_id: &Digest,
+    open: impl Fn() -> R,
+) -> io::Result<(&'static str, Digest)> {
+    let mut magic = Vec::new();
+    open().take(Compression::MAGIC as u64).read_to_end(&mut magic)?;
+    let media_type = match Compression::of(&magic) {
+        Compression::None => return Ok((LAYER, *diff_id)),
+        Compression::Gzip => LAYER_GZIP,
+        Compression::Zstd => LAYER_ZSTD,
+    };
+    let named = path.strip_prefix("blobs/sha256/").and_then(|hex| Digest::from_hex(hex).ok());
+    if let Some(digest) = named {
+        return Ok((media_type, digest));
+    }
+    let mut hasher = Hasher::default();
+    io::copy(&mut open(), &mut hasher)?;
+    Ok((media_type, hasher.finish()))
+}

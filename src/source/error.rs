@@ -1,0 +1,141 @@
+//! Why an image cannot be read.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::layer::read::ReadError;
+use crate::oci::Digest;
+use crate::oci::tar::read::TarError;
+use crate::store::StoreError;
+
+/// Why an image cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("could not read `{path}`")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("`{path}` is not an OCI layout: it has no `{missing}`")]
+    NotALayout { path: PathBuf, missing: &'static str },
+    #[error("`{path}` is not an image archive")]
+    NotAnArchive { path: PathBuf, source: TarError },
+    #[error("`{path}` is compressed")]
+    CompressedArchive { path: PathBuf },
+    #[error("`{path}` has no `{missing}`, so it is no archive of the kind `{transport}:`")]
+    OtherArchive { path: PathBuf, missing: &'static str, transport: &'static str },
+    #[error("{document} of `{image}` is not what the specification says")]
+    Document { image: String, document: String, source: serde_json::Error },
+    #[error("{document} of `{image}` has more than {limit} bytes")]
+    DocumentSize { image: String, document: String, limit: u64 },
+    #[error("`{image}` names something by the digest `{digest}`; only sha256 is supported")]
+    Algorithm { image: String, digest: String },
+    #[error("`{image}` has no image")]
+    Empty { image: String },
+    #[error("`{image}` has no image with the tag `{tag}`")]
+    NoTag { image: String, tag: String, present: Vec<String> },
+    #[error("`{image}` has several images")]
+    ManyTags { image: String, present: Vec<String> },
+    #[error("`{image}` has no image for linux/{wanted}")]
+    NoPlatform { image: String, wanted: String, present: Vec<String> },
+    #[error("`{image}` is an image for {found}, not for linux/{wanted}")]
+    Architecture { image: String, found: String, wanted: String },
+    #[error("`{image}` nests its indexes too deeply")]
+    Nested { image: String },
+    #[error("`{image}` has {what} of the unknown media type `{media_type}`")]
+    MediaType { image: String, what: &'static str, media_type: String },
+    #[error("`{image}` has a layer that may not be distributed with it: its media type is `{media_type}`")]
+    Foreign { image: String, media_type: String },
+    #[error("`{image}` has an encrypted layer: its media type is `{media_type}`")]
+    Encrypted { image: String, media_type: String },
+    #[error("`{image}` has {layers} layers, and its config tells of {diff_ids}")]
+    LayerCount { image: String, layers: usize, diff_ids: usize },
+    #[error("`{image}` lacks the blob {digest}")]
+    MissingBlob { image: String, digest: Digest },
+    #[error("`{image}` lacks the file `{path}` that its manifest names")]
+    MissingFile { image: String, path: String },
+    #[error("could not read the blob {digest} of `{image}`")]
+    Blob { image: String, digest: Digest, source: io::Error },
+    #[error("the blob {digest} of `{image}` should have {expected} bytes, and has {}", sized(*.actual, *.expected))]
+    Size { image: String, digest: Digest, expected: u64, actual: u64 },
+    #[error("the blob {expected} of `{image}` is damaged: its digest is {actual}")]
+    Digest { image: String, expected: Digest, actual: Digest },
+    #[error("the layer {digest} of `{image}` has the diff_id {actual}, and the config says {expected}")]
+    DiffId { image: String, digest: Digest, expected: Digest, actual: Digest },
+    #[error("the layer {digest} of `{image}` cannot be read")]
+    Layer { image: String, digest: Digest, source: ReadError },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A blob is read no further than one byte beyond its end.
+fn sized(actual: u64, expected: u64) -> String {
+    if actual == expected.saturating_add(1) { "more".to_owned() } else { actual.to_string() }
+}
+
+impl SourceError {
+    pub(super) fn read(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Read { path, source }
+    }
+
+    pub(super) fn blob(image: &str, digest: &Digest, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::MissingBlob { image: image.to_owned(), digest: *digest },
+            _ => Self::Blob { image: image.to_owned(), digest: *digest, source },
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        const AGAIN: &str = "the image is damaged; copy or save it again";
+        Some(match self {
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "check the path; a relative one begins at the working directory".into()
+            }
+            Self::Read { .. } => "check that the file can be read".into(),
+            Self::NotALayout { .. } => {
+                "name the directory that holds `oci-layout`; write oci-archive: or docker-archive: before a file".into()
+            }
+            Self::NotAnArchive { .. } => {
+                "archives are what `docker save`, `podman save` and `skopeo copy` write; write oci: before a directory"
+                    .into()
+            }
+            Self::CompressedArchive { .. } => {
+                "decompress it first (gunzip, unzstd): layers are then read in place, without another copy".into()
+            }
+            Self::OtherArchive { transport: "oci-archive", .. } => {
+                "write docker-archive: before what `docker save` wrote".into()
+            }
+            Self::OtherArchive { .. } => "write oci-archive: before an OCI layout in a tar".into(),
+            Self::Algorithm { .. } => "copy the image with a tool that writes sha256 digests, such as skopeo".into(),
+            Self::NoTag { present, .. } | Self::ManyTags { present, .. } if !present.is_empty() => {
+                format!("write the tag behind the path; there is {}", present.join(", "))
+            }
+            Self::NoTag { .. } => "leave the tag out: the images there have none".into(),
+            Self::ManyTags { .. } => "none of them has a tag; copy the one you mean to a place of its own".into(),
+            Self::NoPlatform { present, .. } if !present.is_empty() => {
+                format!("it has images for {}", present.join(", "))
+            }
+            Self::Empty { .. } | Self::NoPlatform { .. } => "choose another image".into(),
+            Self::Architecture { wanted, .. } => format!("choose an image for linux/{wanted}"),
+            Self::MediaType { what: "a layer", .. } => {
+                "layers may be tar, tar+gzip or tar+zstd; convert the image, for example with skopeo".into()
+            }
+            Self::MediaType { .. } => "choose an image of a container; this is something else".into(),
+            Self::Foreign { .. } => "choose a base all of whose layers may be copied".into(),
+            Self::Encrypted { .. } => "decrypt the image first, for example with skopeo".into(),
+            Self::Layer { source: ReadError::Member { .. }, .. } => {
+                "no engine would unpack that file as its author meant it; build the image again without it".into()
+            }
+            Self::Nested { .. } | Self::Document { .. } | Self::DocumentSize { .. } | Self::LayerCount { .. } => {
+                "the image was not written by the book; save it again, with another tool".into()
+            }
+            Self::MissingBlob { .. }
+            | Self::MissingFile { .. }
+            | Self::Blob { .. }
+            | Self::Size { .. }
+            | Self::Digest { .. }
+            | Self::DiffId { .. }
+            | Self::Layer { .. } => AGAIN.into(),
+            Self::Store(error) => return error.hint(),
+        })
+    }
+}

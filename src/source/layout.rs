@@ -1,0 +1,61 @@
+//! An OCI image layout: a directory of blobs and an index.
+//!
+//! <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::documents::{Root, open_documents};
+use super::{Blobs, SourceError, SourceImage};
+use crate::oci::image::Descriptor;
+
+/// The index of a layout, and the file that says that it is one.
+pub(super) const INDEX_FILE: &str = "index.json";
+const LAYOUT_FILE: &str = "oci-layout";
+
+#[derive(Debug)]
+struct Layout {
+    directory: PathBuf,
+}
+
+/// Opens the image in the layout at `directory`.
+pub(super) fn open(
+    directory: &Path,
+    tag: Option<&str>,
+    architecture: Option<&str>,
+    place: &str,
+) -> Result<SourceImage, SourceError> {
+    let metadata = fs::metadata(directory).map_err(SourceError::read(directory))?;
+    let not_a_layout = |missing| SourceError::NotALayout { path: directory.to_owned(), missing };
+    for file in [LAYOUT_FILE, INDEX_FILE] {
+        if !metadata.is_dir() || !directory.join(file).is_file() {
+            return Err(not_a_layout(file));
+        }
+    }
+    let index = directory.join(INDEX_FILE);
+    let bytes = fs::read(&index).map_err(SourceError::read(&index))?;
+    let root = Root::Index { bytes, tag: tag.map(str::to_owned) };
+    open_documents(root, Arc::new(Layout { directory: directory.to_owned() }), architecture, place)
+}
+
+impl Layout {
+    fn path(&self, blob: &Descriptor) -> PathBuf {
+        self.directory.join("blobs/sha256").join(blob.digest.hex())
+    }
+}
+
+impl Blobs for Layout {
+    fn open(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(File::open(self.path(blob))?))
+    }
+
+    fn size(&self, blob: &Descriptor) -> io::Result<Option<u64>> {
+        fs::metadata(self.path(blob)).map(|metadata| Some(metadata.len()))
+    }
+
+    fn file(&self, blob: &Descriptor) -> Option<PathBuf> {
+        Some(self.path(blob))
+    }
+}

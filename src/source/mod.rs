@@ -1,0 +1,175 @@
+//! Sources: where an image that others made is, and what is read of it.
+//!
+//! A place of any kind gives documents and blobs (see [`Blobs`]); everything else is the same for all of them. Nothing
+//! read is used before it was held against its digest, but for a layer's facts that were recorded when it was.
+#![allow(clippy::disallowed_methods, reason = "sources are files")]
+
+mod archive;
+mod docker;
+mod documents;
+mod error;
+mod layout;
+mod place;
+mod scan;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::image::{BaseImage, BaseLayer};
+use crate::layer::read::Content;
+use crate::oci::image::{Descriptor, Manifest};
+use crate::oci::{Digest, Hasher};
+use crate::store::Store;
+
+pub use documents::{Root, open_documents};
+pub use error::SourceError;
+pub use place::{Place, PlaceError};
+pub use scan::scan;
+
+/// Where the blobs of an image are.
+pub trait Blobs: fmt::Debug + Send + Sync {
+    /// Opens a blob as a stream of its bytes, which nobody has verified yet. An error of kind
+    /// [`io::ErrorKind::NotFound`] says that there is no such blob.
+    fn open(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send>>;
+
+    /// The size of a blob in bytes, where that is told without reading it.
+    fn size(&self, blob: &Descriptor) -> io::Result<Option<u64>>;
+
+    /// The file that is the blob, where a file is.
+    fn file(&self, _blob: &Descriptor) -> Option<PathBuf> {
+        None
+    }
+}
+
+/// An image of which the documents were read, and whose layers can be.
+#[derive(Debug, Clone)]
+pub struct SourceImage {
+    /// Where it is, as the user would write it.
+    pub place: String,
+    /// The manifest; for a docker-archive without one, what it would be.
+    pub manifest: Manifest,
+    /// The manifest's digest, where the source has a manifest.
+    pub digest: Option<Digest>,
+    /// The config's bytes, as they are.
+    pub config: Vec<u8>,
+    /// `amd64` or `arm64`, as Go writes it.
+    pub architecture: String,
+    /// The config's environment: `NAME=value`.
+    pub env: Vec<String>,
+    /// Bottom first.
+    pub layers: Vec<SourceLayer>,
+    blobs: Arc<dyn Blobs>,
+}
+
+/// A layer of a [`SourceImage`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceLayer {
+    /// With the media type of OCI, whatever the source's is.
+    pub descriptor: Descriptor,
+    /// <https://github.com/opencontainers/image-spec/blob/main/config.md>
+    pub diff_id: Digest,
+}
+
+/// Opens the image at `place`; of an image for several platforms the one of Linux on `architecture`, or on this machine's.
+///
+/// Only documents are read. That every layer is there, with the size it should have, is checked as far as the source
+/// tells without reading them. An image that turns out to be of another architecture than the one asked for is
+/// [refused](SourceError::Architecture).
+pub fn open(place: &Place, architecture: Option<&str>) -> Result<SourceImage, SourceError> {
+    match place {
+        Place::OciLayout { directory, tag } => {
+            layout::open(directory, tag.as_deref(), architecture, &place.to_string())
+        }
+        Place::OciArchive { file, tag } => {
+            archive::open(file, tag.as_deref(), architecture, &place.to_string())
+        }
+        Place::DockerArchive { file, tag } => {
+            docker::open(file, tag.as_deref(), architecture, &place.to_string())
+        }
+    }
+}
+
+impl SourceImage {
+    /// The image as [`crate::image::assemble`] builds upon it; `contents` are its layers', as [`scan`] gives them.
+    pub fn base(&self, contents: &[Content]) -> BaseImage {
+        let layers = self.layers.iter().zip(contents);
+        BaseImage {
+            config: self.config.clone(),
+            layers: layers
+                .map(|(layer, content)| BaseLayer {
+                    descriptor: layer.descriptor.clone(),
+                    diff_id: layer.diff_id,
+                    unpacked: content.unpacked,
+                })
+                .collect(),
+        }
+    }
+
+    /// Brings the layers' blobs into `store`, from where images are published; those that are there already stay. A file
+    /// of the store's file system is linked rather than copied. Each is verified on its way.
+    ///
+    /// `progress` is told how many bytes of blobs were read since the last time.
+    pub fn fetch_into(&self, store: &Store, progress: &(dyn Fn(u64) + Sync)) -> Result<(), SourceError> {
+        self.layers.iter().try_for_each(|layer| self.fetch(&layer.descriptor, store, progress))
+    }
+
+    fn fetch(
+        &self,
+        blob: &Descriptor,
+        store: &Store,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), SourceError> {
+        if store.has_blob(&blob.digest, Some(blob.size)) {
+            return Ok(());
+        }
+        let unreadable = |source| SourceError::blob(&self.place, &blob.digest, source);
+        if let Some(path) = self.blobs.file(blob) {
+            let mut file = File::open(path).map_err(unreadable)?;
+            if store.shares_file_system(&file) {
+                let mut hasher = Hasher::default();
+                let size = copy(&mut file, &mut hasher, progress).map_err(unreadable)?;
+                self.check(blob, hasher.finish(), size)?;
+                if store.link_blob(&file, &blob.digest) {
+                    return Ok(());
+                }
+            }
+        }
+        let mut writer = store.new_blob()?;
+        let size = copy(&mut self.open_blob(blob)?, &mut writer, progress).map_err(unreadable)?;
+        self.check(blob, writer.digest(), size)?;
+        writer.finish()?;
+        Ok(())
+    }
+
+    /// The blob's bytes: one more than it should have at most.
+    fn open_blob(&self, blob: &Descriptor) -> Result<impl Read + Send + use<>, SourceError> {
+        let bytes = self.blobs.open(blob);
+        let bytes = bytes.map_err(|source| SourceError::blob(&self.place, &blob.digest, source))?;
+        Ok(bytes.take(blob.size.saturating_add(1)))
+    }
+
+    /// Holds what was read against what the manifest says.
+    fn check(&self, blob: &Descriptor, digest: Digest, size: u64) -> Result<(), SourceError> {
+        documents::check(&self.place, blob, digest, size)
+    }
+}
+
+fn copy(from: &mut impl Read, to: &mut impl io::Write, progress: &(dyn Fn(u64) + Sync)) -> io::Result<u64> {
+    let mut buffer = vec![0; 256 << 10];
+    let mut size = 0;
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(size),
+            Ok(count) => {
+                to.write_all(&buffer[..count])?;
+                progress(count as u64);
+                size += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

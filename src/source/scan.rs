@@ -1,0 +1,106 @@
+//! Reads the layers of an image, each once and then never again.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use super::{SourceError, SourceImage, SourceLayer};
+use crate::base::facts::FACTS_FORMAT;
+use crate::layer::read::{self, Content};
+use crate::oci::Digest;
+use crate::store::Store;
+
+/// Part of every record's key, as the format of [`Facts`](crate::base::facts::Facts) is: raised when something else
+/// shall be learned of a layer.
+const FORMAT: u32 = 1;
+const RECORD: &str = "layer-content";
+
+/// What the layers of `image` hold, bottom first.
+///
+/// A layer that was never seen is read, as many at once as `threads` says, and verified; what is learned is kept in
+/// `store`, the layer is not. `progress` is told how many bytes of blobs were read since the last time.
+pub fn scan(
+    image: &SourceImage,
+    store: &Store,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Vec<Content>, SourceError> {
+    let mut known = BTreeMap::new();
+    let mut unknown: BTreeMap<Digest, &SourceLayer> = BTreeMap::new();
+    for layer in &image.layers {
+        match store.record(RECORD, &key(layer)) {
+            Some(content) => drop(known.insert(layer.descriptor.digest, content)),
+            None => drop(unknown.insert(layer.descriptor.digest, layer)),
+        }
+    }
+    let mut unknown: Vec<&SourceLayer> = unknown.into_values().collect();
+    // The largest first, so that the last one to be read is small.
+    unknown.sort_by_key(|layer| std::cmp::Reverse(layer.descriptor.size));
+    known.extend(read_all(image, &unknown, store, threads, progress)?);
+    image.layers.iter().map(|layer| checked(image, layer, &known[&layer.descriptor.digest])).collect()
+}
+
+fn read_all(
+    image: &SourceImage,
+    layers: &[&SourceLayer],
+    store: &Store,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<BTreeMap<Digest, Content>, SourceError> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(BTreeMap::new());
+    let work = || {
+        while let Some(layer) = layers.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let content = read_layer(image, layer, store, progress);
+            if content.is_err() {
+                next.store(layers.len(), Ordering::Relaxed);
+            }
+            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            results.insert(layer.descriptor.digest, content);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, layers.len().max(1)) {
+            scope.spawn(work);
+        }
+    });
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.into_iter().map(|(digest, content)| Ok((digest, content?))).collect()
+}
+
+fn read_layer(
+    image: &SourceImage,
+    layer: &SourceLayer,
+    store: &Store,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Content, SourceError> {
+    let blob = &layer.descriptor;
+    let passed = read::read(image.open_blob(blob)?, progress);
+    let passed = passed.map_err(|source| SourceError::blob(&image.place, &blob.digest, source))?;
+    image.check(blob, passed.digest, passed.size)?;
+    let content = passed.content.map_err(|source| SourceError::Layer {
+        image: image.place.clone(),
+        digest: blob.digest,
+        source,
+    })?;
+    store.put_record(RECORD, &key(layer), &content)?;
+    Ok(content)
+}
+
+/// The content of a layer that is what the config says.
+fn checked(image: &SourceImage, layer: &SourceLayer, content: &Content) -> Result<Content, SourceError> {
+    if content.diff_id == layer.diff_id {
+        return Ok(content.clone());
+    }
+    Err(SourceError::DiffId {
+        image: image.place.clone(),
+        digest: layer.descriptor.digest,
+        expected: layer.diff_id,
+        actual: content.diff_id,
+    })
+}
+
+fn key(layer: &SourceLayer) -> Digest {
+    Digest::of(format!("{FORMAT}.{FACTS_FORMAT} {}", layer.descriptor.digest))
+}

@@ -1,0 +1,253 @@
+//! Images that others made are read where they are, whatever wrote them.
+
+use std::fs;
+use std::path::Path;
+
+use imgforge::elf::Root;
+use imgforge::layer::read::Content;
+use imgforge::oci::image::LAYER;
+use imgforge::source::{self, Place, SourceError, SourceImage};
+use imgforge::store::Store;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::support::layout::{Layout, Packing, Tar, descriptor, gzip};
+use super::support::sound_blobs;
+
+const CONF: &str = "etc/ld.so.conf";
+
+fn open(place: &str) -> Result<SourceImage, SourceError> {
+    source::open(&place.parse::<Place>().unwrap(), None)
+}
+
+fn open_for(place: &str, architecture: &str) -> Result<SourceImage, SourceError> {
+    source::open(&place.parse::<Place>().unwrap(), Some(architecture))
+}
+
+fn scan(image: &SourceImage, store: &Store) -> Vec<Content> {
+    source::scan(image, store, 2, &|_| ()).unwrap()
+}
+
+/// The loader's configuration in the top layer, by which the tests tell images apart.
+#[track_caller]
+fn conf(image: &SourceImage) -> String {
+    let directory = TempDir::new().unwrap();
+    let contents = scan(image, &Store::open(directory.path()).unwrap());
+    let text = contents.last().unwrap().facts.text(CONF).expect("a configuration in the top layer");
+    String::from_utf8(text).unwrap()
+}
+
+fn tar(text: &str) -> Tar {
+    Tar::new().directory("etc").file(CONF, text)
+}
+
+fn layout(text: &str) -> Layout {
+    Layout::new().layer(Tar::new().file("below", "1")).layer(tar(text))
+}
+
+fn write(write: impl FnOnce(&Path)) -> (TempDir, String) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("image");
+    write(&path);
+    let path = path.to_str().unwrap().to_owned();
+    (directory, path)
+}
+
+#[test]
+fn an_image_is_the_same_in_every_form_it_is_kept() {
+    let image = layout("/opt/lib\n").layer(Tar::new().file("below", "1")).layer(tar("/srv/lib\n"));
+    for (transport, write_form) in [
+        ("oci", (|image: &Layout, path: &Path| image.write(path)) as fn(&Layout, &Path)),
+        ("oci-archive", |image, path| image.write_oci_archive(path)),
+        ("docker-archive", |image, path| drop(image.write_docker_archive(path))),
+        ("docker-archive", |image, path| image.write_new_docker_archive(path)),
+    ] {
+        let (_directory, path) = write(|path| write_form(&image, path));
+        for tag in ["", ":latest"] {
+            let opened = open(&format!("{transport}:{path}{tag}")).unwrap();
+            assert_eq!(conf(&opened), "/srv/lib\n");
+            assert_eq!(opened.layers.len(), 4);
+            assert_eq!(opened.env, ["PATH=/usr/local/bin:/usr/bin:/bin"]);
+            assert_eq!(serde_json::from_slice::<Value>(&opened.config).unwrap(), image.config);
+        }
+    }
+}
+
+#[test]
+fn layers_are_read_however_they_are_packed() {
+    let large: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
+    let tar = tar("/opt/lib\n").file("large", large).finish();
+    for packing in [Packing::Plain, Packing::Gzip, Packing::GzipMembers, Packing::Zstd, Packing::ZstdFrames] {
+        let (_directory, path) = write(|path| Layout::new().packed(&tar, packing).write(path));
+        let image = open(&format!("oci:{path}")).unwrap();
+        assert_eq!(conf(&image), "/opt/lib\n", "{packing:?}");
+    }
+}
+
+#[test]
+fn documents_may_be_dockers_or_leave_out_what_is_optional() {
+    let docker = layout("/opt/lib\n").with(|image| {
+        image.manifest["mediaType"] = "application/vnd.docker.distribution.manifest.v2+json".into();
+        image.manifest["config"]["mediaType"] = "application/vnd.docker.container.image.v1+json".into();
+        for layer in image.manifest["layers"].as_array_mut().unwrap() {
+            layer["mediaType"] = "application/vnd.docker.image.rootfs.diff.tar.gzip".into();
+        }
+    });
+    let (_directory, path) = write(|path| docker.write(path));
+    let image = open(&format!("oci:{path}")).unwrap();
+    assert_eq!(image.layers[0].descriptor.media_type, "application/vnd.oci.image.layer.v1.tar+gzip");
+    assert_eq!(conf(&image), "/opt/lib\n");
+
+    let nulls = layout("/opt/lib\n").with(|image| {
+        image.manifest["annotations"] = Value::Null;
+        image.config["config"]["Env"] = Value::Null;
+        image.index["manifests"] = json!([]);
+    });
+    let (_directory, path) = write(|path| nulls.write(path));
+    assert_eq!(open(&format!("oci:{path}")).unwrap().env, [""; 0]);
+}
+
+/// A layout in which `latest` is an index with an image for each of two architectures, and attestations.
+fn platforms() -> (TempDir, String) {
+    write(|path| {
+        let of = |architecture: &str| {
+            let image = layout(&format!("/{architecture}\n"));
+            let image = image.with(|image| image.config["architecture"] = architecture.into());
+            image.write(path);
+            let index: Value = serde_json::from_slice(&fs::read(path.join("index.json")).unwrap()).unwrap();
+            let mut descriptor = index["manifests"][0].clone();
+            descriptor["annotations"] = json!(null);
+            descriptor["platform"] = json!({"architecture": architecture, "os": "linux"});
+            descriptor
+        };
+        let attestation = |descriptor: &Value| {
+            let mut descriptor = descriptor.clone();
+            descriptor["platform"] = json!({"architecture": "unknown", "os": "unknown"});
+            descriptor["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
+            descriptor
+        };
+        let (amd64, arm64) = (of("amd64"), of("arm64"));
+        let manifests = json!([attestation(&amd64), amd64, arm64, attestation(&arm64)]);
+        let media_type = "application/vnd.oci.image.index.v1+json";
+        let nested = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests}).to_string();
+        let mut outer = descriptor(media_type, nested.as_bytes());
+        outer["annotations"] = json!({"org.opencontainers.image.ref.name": "latest"});
+        let digest = outer["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
+        fs::write(path.join("blobs/sha256").join(digest), &nested).unwrap();
+        let index = json!({"schemaVersion": 2, "manifests": [outer]});
+        fs::write(path.join("index.json"), index.to_string()).unwrap();
+    })
+}
+
+#[test]
+fn the_platform_asked_for_is_chosen_through_indexes() {
+    let (_directory, path) = platforms();
+    for architecture in ["amd64", "arm64"] {
+        let image = open_for(&format!("oci:{path}"), architecture).unwrap();
+        assert_eq!(image.architecture, architecture);
+        assert_eq!(conf(&image), format!("/{architecture}\n"));
+    }
+    let error = open_for(&format!("oci:{path}"), "riscv64").unwrap_err();
+    assert!(error.to_string().contains("has no image for linux/riscv64"), "{error}");
+    assert_eq!(error.hint().unwrap(), "it has images for linux/amd64, linux/arm64");
+}
+
+#[test]
+fn several_images_need_the_tag() {
+    let (_directory, path) = write(|path| {
+        layout("/other\n").write(path);
+        let index: Value = serde_json::from_slice(&fs::read(path.join("index.json")).unwrap()).unwrap();
+        let mut other = index["manifests"][0].clone();
+        other["annotations"] = json!({"org.opencontainers.image.ref.name": "other"});
+        layout("/latest\n").with(|image| image.index["manifests"] = json!([other])).write(path);
+    });
+    assert_eq!(conf(&open(&format!("oci:{path}:latest")).unwrap()), "/latest\n");
+    assert_eq!(conf(&open(&format!("oci:{path}:other")).unwrap()), "/other\n");
+    let error = open(&format!("oci:{path}")).unwrap_err();
+    assert!(error.to_string().ends_with("has several images"), "{error}");
+    assert_eq!(error.hint().unwrap(), "write the tag behind the path; there is other, latest");
+    let error = open(&format!("oci:{path}:third")).unwrap_err();
+    assert!(error.to_string().contains("no image with the tag `third`"), "{error}");
+}
+
+#[test]
+fn odd_archives_that_engines_unpack_are_read() {
+    let long = format!("{}name", "directory/".repeat(30));
+    let device = |tar: Tar| tar.entry(b'3', b"dev/null", b"", b"").entry(b'6', b"run/pipe", b"", b"");
+    for (name, tar) in [
+        ("an absolute path", Tar::new().file("/etc/ld.so.conf", "/found\n").finish()),
+        ("a path with dots", Tar::new().file("./x/.././etc//ld.so.conf", "/found\n").finish()),
+        ("a name that is not UTF-8", tar("/found\n").entry(b'0', b"etc/\xff\xfe", b"", b"x").finish()),
+        ("a link to such a name", tar("/found\n").entry(b'2', b"etc/link", b"\xff", b"").finish()),
+        ("devices", device(tar("/found\n")).finish()),
+        ("whiteouts", tar("/found\n").whiteout("below").whiteout("etc/hosts").opaque("opt").finish()),
+        ("a file twice", tar("/before\n").file(CONF, "/found\n").finish()),
+        ("bytes after the end", tar("/found\n").raw(&[0; 1024]).raw(b"garbage").unfinished()),
+        ("no end", tar("/found\n").unfinished()),
+        (
+            "GNU long names",
+            Tar::new().file(&long, "").symlink("etc/x", &long).file(CONF, "/found\n").finish(),
+        ),
+        ("a PAX path", Tar::new().pax(&[("path", CONF)]).file("short", "/found\n").finish()),
+        (
+            "a PAX header for all",
+            Tar::new().entry(b'g', b"pax", b"", b"nonsense").file(CONF, "/found\n").finish(),
+        ),
+        (
+            "a sparse file that nobody looks into",
+            tar("/found\n").entry(b'S', b"var/log/lastlog", b"", b"x").finish(),
+        ),
+    ] {
+        let (_directory, path) = write(|path| Layout::new().packed(&tar, Packing::Gzip).write(path));
+        assert_eq!(conf(&open(&format!("oci:{path}")).unwrap()), "/found\n", "{name}");
+    }
+}
+
+#[test]
+fn what_was_learned_of_a_layer_needs_no_layer_again() {
+    let (_directory, path) = write(|path| layout("/opt/lib\n").write(path));
+    let image = open(&format!("oci:{path}")).unwrap();
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let contents = scan(&image, &store);
+    assert!(sound_blobs(directory.path()).is_empty(), "a scan copies no layer");
+    for layer in &image.layers {
+        fs::remove_file(Path::new(&path).join("blobs/sha256").join(layer.descriptor.digest.hex())).unwrap();
+    }
+    assert_eq!(scan(&image, &store), contents);
+}
+
+#[test]
+fn layers_come_into_the_store_when_they_are_published() {
+    let docker = |path: &Path| drop(layout("/opt/lib\n").write_docker_archive(path));
+    for (transport, media_type, write_form) in [
+        (
+            "oci",
+            "application/vnd.oci.image.layer.v1.tar+gzip",
+            &(|path: &Path| layout("").write(path)) as &dyn Fn(&Path),
+        ),
+        ("docker-archive", LAYER, &docker),
+    ] {
+        let (_directory, path) = write(write_form);
+        let image = open(&format!("{transport}:{path}")).unwrap();
+        let directory = TempDir::new().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        image.fetch_into(&store, &|_| ()).unwrap();
+        image.fetch_into(&store, &|_| ()).unwrap();
+        let layers: Vec<String> = image.layers.iter().map(|layer| layer.descriptor.digest.hex()).collect();
+        assert_eq!(sound_blobs(directory.path()), layers.into_iter().collect());
+        assert!(image.layers.iter().all(|layer| layer.descriptor.media_type == media_type));
+    }
+}
+
+#[test]
+fn a_docker_archive_may_have_compressed_layers() {
+    let layer = tar("/opt/lib\n").finish();
+    let config = Layout::new().packed(&layer, Packing::Gzip).config.to_string();
+    let manifest =
+        json!([{"Config": "config.json", "RepoTags": null, "Layers": ["layer.tar.gz"]}]).to_string();
+    let archive = Tar::new().file("config.json", config).file("layer.tar.gz", gzip(&layer));
+    let (_directory, path) =
+        write(|path| fs::write(path, archive.file("manifest.json", manifest).finish()).unwrap());
+    assert_eq!(conf(&open(&format!("docker-archive:{path}")).unwrap()), "/opt/lib\n");
+}
