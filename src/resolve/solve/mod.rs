@@ -56,6 +56,9 @@ pub trait Catalog {
 
     /// Hints that the metadata of `wheels` may be asked for.
     fn prefetch_metadata(&self, wheels: Vec<DistFile>);
+
+    /// Hints that the libraries of `wheels` may be asked for.
+    fn prefetch_libraries(&self, wheels: Vec<DistFile>);
 }
 
 /// A shared library in a wheel.

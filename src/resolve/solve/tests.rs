@@ -96,6 +96,8 @@ impl Catalog for Shelf {
     fn prefetch(&self, _: Vec<Want>, _: &Arc<dyn Scout>) {}
 
     fn prefetch_metadata(&self, _: Vec<DistFile>) {}
+
+    fn prefetch_libraries(&self, _: Vec<DistFile>) {}
 }
 
 /// Solves `roots` (separated by ` & `; ` | ` starts constraints) with what is on the shelf.
