@@ -831,4 +831,79 @@ mod tests {
             "`demo-1.0-py3-none-any.whl` has the metadata of demo 2.0"
         );
     }
+
+    /// A wheel of `demo` with one of this machine's libraries, and what it is.
+    fn wheel_with_library() -> Option<(Vec<u8>, WheelLibrary)> {
+        let Ok(library) = std::fs::read("/usr/lib/x86_64-linux-gnu/libcrypto.so.3") else {
+            eprintln!("skipped: this machine has no libcrypto.so.3");
+            return None;
+        };
+        let noise = sample::noise(200_000);
+        let wheel = sample::zip_of_bytes(&[
+            ("demo/lib/libcrypto.so.3", &library),
+            ("demo/lib/libscript.so", b"INPUT(libcrypto.so.3) and nothing that is ELF"),
+            ("demo/data.bin", noise.as_bytes()),
+            ("demo-1.0.dist-info/METADATA", b"Metadata-Version: 2.1\nName: Demo\nVersion: 1.0\n"),
+        ]);
+        let elf = crate::elf::dynamic::read(&*library).unwrap().unwrap();
+        let symbols = crate::elf::Symbols::read(&*library).unwrap().unwrap();
+        let (path, soname) = ("demo/lib/libcrypto.so.3".to_owned(), "libcrypto.so.3".to_owned());
+        Some((wheel, WheelLibrary { path, soname, needed: elf.dynamic.unwrap().needed, symbols }))
+    }
+
+    /// How many bytes of the wheel were asked for.
+    fn asked_for(server: &Server) -> usize {
+        let ranges = server.log().into_iter().filter_map(|asked| asked.range());
+        ranges.map(|(start, end)| end.unwrap() + 1 - start).sum()
+    }
+
+    #[test]
+    fn reads_libraries_from_parts_of_a_wheel_and_keeps_them() {
+        let Some((wheel, expected)) = wheel_with_library() else { return };
+        let size = wheel.len();
+        let server = index_of(wheel, FILE, Told::part);
+        let directory = tempfile::tempdir().unwrap();
+        let online = open(&directory, false, vec![limited(&server.url, None)]);
+        let wheel = online.project(&demo()).unwrap().files[0].clone();
+        online.prefetch_libraries(vec![wheel.clone()]);
+        assert_eq!(*online.libraries(&wheel).unwrap(), [expected.clone()]);
+        assert!(asked_for(&server) * 3 < size * 2, "{} of {size} bytes", asked_for(&server));
+        let requests = server.log().len();
+        let offline = open(&directory, true, vec![limited(&server.url, None)]);
+        let wheel = offline.project(&demo()).unwrap().files[0].clone();
+        assert_eq!(*offline.libraries(&wheel).unwrap(), [expected]);
+        assert_eq!(server.log().len(), requests);
+    }
+
+    #[test]
+    fn reads_libraries_of_a_wheel_that_it_downloads_or_has() {
+        let Some((bytes, expected)) = wheel_with_library() else { return };
+        let server = index_of(bytes.clone(), FILE, |_, wheel| Told::new(200, wheel));
+        let directory = tempfile::tempdir().unwrap();
+        let index = open(&directory, false, vec![limited(&server.url, None)]);
+        let wheel = index.project(&demo()).unwrap().files[0].clone();
+        assert_eq!(*index.libraries(&wheel).unwrap(), [expected.clone()]);
+
+        let server = index_of(bytes.clone(), FILE, |_, _| Told::new(500, ""));
+        let directory = tempfile::tempdir().unwrap();
+        let index = open(&directory, false, vec![limited(&server.url, None)]);
+        let wheel = index.project(&demo()).unwrap().files[0].clone();
+        Store::open(directory.path()).unwrap().put_blob(&bytes).unwrap();
+        assert_eq!(*index.libraries(&wheel).unwrap(), [expected]);
+    }
+
+    #[test]
+    fn says_that_libraries_are_missing_offline() {
+        let server = index_of(sample::wheel("1.0", "", 0), FILE, Told::part);
+        let directory = tempfile::tempdir().unwrap();
+        open(&directory, false, vec![limited(&server.url, None)]).project(&demo()).unwrap();
+        let index = open(&directory, true, vec![limited(&server.url, None)]);
+        let wheel = index.project(&demo()).unwrap().files[0].clone();
+        let error = index.libraries(&wheel).unwrap_err();
+        assert_eq!(
+            error.source().unwrap().to_string(),
+            "the libraries of `demo-1.0-py3-none-any.whl` are not in the cache, and this is an offline build"
+        );
+        assert_eq!(error.hint().unwrap(), "run once without `--offline`, with the same requirements");
+    }
 }
