@@ -130,7 +130,8 @@ impl<T> Probe<T> {
 impl Incomplete<(Elf, Symbols)> {
     /// A file of `size` bytes of which nothing has been seen, whose symbols are wanted too.
     pub fn with_symbols(size: u64) -> Self {
-        Self { parse: with_symbols, size, kept: Kept::default(), missing: vec![0..HEAD.min(size)] }
+        let missing = std::iter::once(0..HEAD.min(size)).collect();
+        Self { parse: with_symbols, size, kept: Kept::default(), missing }
     }
 }
 

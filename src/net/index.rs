@@ -866,7 +866,7 @@ mod tests {
         let online = open(&directory, false, vec![limited(&server.url, None)]);
         let wheel = online.project(&demo()).unwrap().files[0].clone();
         online.prefetch_libraries(vec![wheel.clone()]);
-        assert_eq!(*online.libraries(&wheel).unwrap(), [expected.clone()]);
+        assert_eq!(online.libraries(&wheel).unwrap()[..], *std::slice::from_ref(&expected));
         assert!(asked_for(&server) * 3 < size * 2, "{} of {size} bytes", asked_for(&server));
         let requests = server.log().len();
         let offline = open(&directory, true, vec![limited(&server.url, None)]);
@@ -882,7 +882,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let index = open(&directory, false, vec![limited(&server.url, None)]);
         let wheel = index.project(&demo()).unwrap().files[0].clone();
-        assert_eq!(*index.libraries(&wheel).unwrap(), [expected.clone()]);
+        assert_eq!(index.libraries(&wheel).unwrap()[..], *std::slice::from_ref(&expected));
 
         let server = index_of(bytes.clone(), FILE, |_, _| Told::new(500, ""));
         let directory = tempfile::tempdir().unwrap();

@@ -242,8 +242,10 @@ mod tests {
         Some(std::fs::read(path?).unwrap())
     }
 
+    type Told = Result<Option<(Elf, Symbols)>, WheelError>;
+
     /// Reads the library at `path` of a remote wheel; also tells how many bytes were fetched in how many parts.
-    fn read_sparsely(wheel: &[u8], path: &str) -> (Result<Option<(Elf, Symbols)>, WheelError>, u64, usize) {
+    fn read_sparsely(wheel: &[u8], path: &str) -> (Told, u64, usize) {
         let mut sparse = Sparse::new(wheel.len() as u64);
         let mut fetched = 0;
         for parts in 0..50 {
