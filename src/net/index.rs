@@ -31,7 +31,7 @@ use crate::store::{Store, StoreError};
 
 /// The most requests in flight.
 const CONCURRENCY: usize = 48;
-/// The most libraries that are read at once. One may take 128 MB, though it rarely takes one.
+/// The most libraries that are read at once. One may take 64 MB, though it rarely takes one.
 const LIBRARIES_AT_ONCE: usize = 4;
 /// A page larger than this is no project's.
 const MAX_PAGE: u64 = 256 << 20;
@@ -603,14 +603,13 @@ fn local_libraries(file: &DistFile, local: Local) -> Result<Vec<WheelLibrary>, I
 
 /// The library at `path`; `None` when it is not one that the loader links.
 fn wheel_library<R: Bytes>(wheel: &Wheel<R>, path: &str) -> Result<Option<WheelLibrary>, WheelError> {
-    let Some((elf, symbols)) = library::read(wheel, path)? else { return Ok(None) };
-    let Some(dynamic) = elf.dynamic else { return Ok(None) };
+    let Some(library) = library::read(wheel, path)? else { return Ok(None) };
     let name = path.rsplit('/').next().unwrap_or(path);
     Ok(Some(WheelLibrary {
         path: path.to_owned(),
-        soname: dynamic.soname.unwrap_or_else(|| name.to_owned()),
-        needed: dynamic.needed,
-        symbols,
+        soname: library.soname.unwrap_or_else(|| name.to_owned()),
+        needed: library.needed,
+        symbols: library.symbols,
     }))
 }
 

@@ -12,12 +12,14 @@ use rawzip::CompressionMethod;
 use super::deflate::{Tail, UNKNOWN};
 use super::wheel::{Bytes, Member, Outline, Wheel, WheelError};
 use crate::cuda;
-use crate::elf::{Elf, Incomplete, Outcome, Symbols};
+use crate::elf::{Elf, Incomplete, Linkage, Outcome, Symbols};
 
 /// How much of a member's beginning is read first, in bytes as stored; and of its end.
 const FIRST: u64 = 128 << 10;
-/// How much of either is read at most. The deepest library seen is cuBLASLt.
-const MOST: u64 = 64 << 20;
+/// How far from either end of a stream, in bytes as stored, the dynamic section is worth to be read.
+const DEEP: u64 = 8 << 20;
+/// How much of either end is read at most, should the distance turn out to be longer.
+const MOST: u64 = 32 << 20;
 /// How much is inflated at once, in bytes.
 const STEP: usize = 64 << 10;
 /// More rounds than a library needs, whose parts are found one after the other.
@@ -29,25 +31,43 @@ pub fn paths(outline: &Outline) -> impl Iterator<Item = &str> {
     paths.filter(|path| path.rsplit('/').next().and_then(cuda::library_stem).is_some())
 }
 
-/// Reads the library at `path`; `None` when it is not ELF.
+/// What a library says about itself and others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Library {
+    pub soname: Option<String>,
+    /// In the loader's order, unless the dynamic section is too deep within the file to be read: then sorted.
+    pub needed: Vec<String>,
+    pub symbols: Symbols,
+}
+
+/// Reads the library at `path`; `None` when it is not ELF, or nothing that the loader links.
 ///
 /// Of a wheel that is not all at hand it says with [`WheelError::Missing`] what to fetch, and with
 /// [`WheelError::TooDeep`] that fetching it in parts is not worth while.
-pub fn read<R: Bytes>(wheel: &Wheel<R>, path: &str) -> Result<Option<(Elf, Symbols)>, WheelError> {
+pub fn read<R: Bytes>(wheel: &Wheel<R>, path: &str) -> Result<Option<Library>, WheelError> {
     let member = wheel.member(path, FIRST)?;
-    let unsound = |source| WheelError::Library { path: path.to_owned(), source };
-    let mut incomplete = Incomplete::with_symbols(member.size);
-    for _ in 0..MOST_ROUNDS {
-        for part in member.parts(incomplete.missing())? {
-            incomplete.supply(part.range.start, part.bytes);
-        }
-        match incomplete.finish().map_err(unsound)? {
-            Outcome::NotElf => return Ok(None),
-            Outcome::Elf(facts) => return Ok(Some(facts)),
-            Outcome::Incomplete(more) => incomplete = more,
-        }
+    match member.learn(Incomplete::with_symbols(member.size)) {
+        Ok(facts) => Ok(facts.and_then(Library::of_facts)),
+        Err(WheelError::TooDeep { .. }) => match member.learn(Incomplete::from_sections(member.size))? {
+            Some(linkage) => Ok(Some(Library::of_linkage(linkage, path))),
+            None => Err(WheelError::TooDeep { path: path.to_owned() }),
+        },
+        Err(error) => Err(error),
     }
-    Err(member.corrupt())
+}
+
+impl Library {
+    fn of_facts((elf, symbols): (Elf, Symbols)) -> Option<Self> {
+        let dynamic = elf.dynamic?;
+        Some(Self { soname: dynamic.soname, needed: dynamic.needed, symbols })
+    }
+
+    fn of_linkage(linkage: Linkage, path: &str) -> Self {
+        let mut needed = linkage.needed;
+        // Without versions nothing tells its SONAME from those it needs, but that no library needs itself.
+        let soname = linkage.soname.or_else(|| needed.take(path.rsplit('/').next()?));
+        Self { soname, needed: needed.into_iter().collect(), symbols: linkage.symbols }
+    }
 }
 
 /// A part of a member, unpacked.
@@ -84,6 +104,35 @@ impl Part {
 }
 
 impl<R: Bytes> Member<'_, R> {
+    /// Hands over what is missing until nothing is; `None` when it is not ELF.
+    fn learn<T>(&self, mut incomplete: Incomplete<T>) -> Result<Option<T>, WheelError> {
+        let unsound = |source| WheelError::Library { path: self.path.clone(), source };
+        for _ in 0..MOST_ROUNDS {
+            self.within_reach(incomplete.missing())?;
+            for part in self.parts(incomplete.missing())? {
+                incomplete.supply(part.range.start, part.bytes);
+            }
+            match incomplete.finish().map_err(unsound)? {
+                Outcome::NotElf => return Ok(None),
+                Outcome::Elf(facts) => return Ok(Some(facts)),
+                Outcome::Incomplete(more) => incomplete = more,
+            }
+        }
+        Err(self.corrupt())
+    }
+
+    /// Refuses what is not at hand and probably far from both ends of the stream.
+    fn within_reach(&self, ranges: &[Range<u64>]) -> Result<(), WheelError> {
+        let depth = |range: &Range<u64>| range.end.min(self.size.saturating_sub(range.start));
+        let deepest = ranges.iter().map(depth).max().unwrap_or_default();
+        let stored = u128::from(deepest) * u128::from(self.stored_size()) / u128::from(self.size.max(1));
+        let is_far = self.method == CompressionMethod::DEFLATE && stored > u128::from(DEEP);
+        match is_far && self.reader.need(self.data.clone()).is_err() {
+            true => Err(WheelError::TooDeep { path: self.path.clone() }),
+            false => Ok(()),
+        }
+    }
+
     /// The parts of the member at `ranges`, in order, each from the side to which it is nearer.
     fn parts(&self, ranges: &[Range<u64>]) -> Result<Vec<Part>, WheelError> {
         match self.method {
@@ -242,7 +291,7 @@ mod tests {
         Some(std::fs::read(path?).unwrap())
     }
 
-    type Told = Result<Option<(Elf, Symbols)>, WheelError>;
+    type Told = Result<Option<Library>, WheelError>;
 
     /// Reads the library at `path` of a remote wheel; also tells how many bytes were fetched in how many parts.
     fn read_sparsely(wheel: &[u8], path: &str) -> (Told, u64, usize) {
@@ -271,7 +320,8 @@ mod tests {
     #[track_caller]
     fn check(name: &str, most: u64) {
         let Some(bytes) = library(name) else { return };
-        let expected = dynamic::read(&*bytes).unwrap().zip(Symbols::read(&*bytes).unwrap());
+        let facts = dynamic::read(&*bytes).unwrap().zip(Symbols::read(&*bytes).unwrap());
+        let expected = facts.and_then(Library::of_facts);
         let wheel = wheel_with(&bytes);
         let (found, fetched, parts) = read_sparsely(&wheel, "demo/lib/libdemo.so.1");
         assert_eq!(found.unwrap(), expected);
@@ -283,6 +333,35 @@ mod tests {
         check("libz.so.1.", 250_000);
         check("libcrypto.so.3", 1_100_000);
         check("libstdc++.so.6.0", 800_000);
+    }
+
+    #[test]
+    fn asks_the_section_headers_for_what_is_too_deep() {
+        let Some(mut bytes) = library("libz.so.1.") else { return };
+        let expected = Symbols::read(&*bytes).unwrap().unwrap();
+        // The section headers, which stand last, stay last; in between there is noise, with a dynamic section in it.
+        let number =
+            |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+        let headers = bytes.split_off(number(&bytes, 40));
+        let segment =
+            (0..usize::from(bytes[56])).map(|index| 64 + 56 * index).find(|at| bytes[*at] == 2).unwrap();
+        let (start, size) = (number(&bytes, segment + 8), number(&bytes, segment + 32));
+        let dynamic = bytes[start..start + size].to_vec();
+        let noise = sample::noise(12 << 20);
+        bytes.extend(noise.bytes());
+        let deep = bytes.len() as u64;
+        bytes[segment + 8..segment + 16].copy_from_slice(&deep.to_le_bytes());
+        bytes.extend(dynamic);
+        bytes.extend(noise.bytes().rev());
+        let last = bytes.len() as u64;
+        bytes[40..48].copy_from_slice(&last.to_le_bytes());
+        bytes.extend(headers);
+        let wheel = wheel_with(&bytes);
+        let (found, fetched, _) = read_sparsely(&wheel, "demo/lib/libdemo.so.1");
+        let found = found.unwrap().unwrap();
+        assert_eq!(found.needed, ["libc.so.6"]);
+        assert_eq!((found.soname.as_deref(), found.symbols), (Some("libz.so.1"), expected));
+        assert!(fetched < 1 << 20, "{fetched}");
     }
 
     #[test]
