@@ -429,6 +429,9 @@ pub(super) struct Header {
     program_headers: u64,
     program_header_size: u16,
     program_header_count: u16,
+    sections: u64,
+    section_size: u16,
+    section_count: u16,
 }
 
 impl Header {
@@ -453,6 +456,9 @@ impl Header {
             program_headers: layout.word(&bytes, layout.pick(28, 32)),
             program_header_size: layout.u16(&bytes, layout.pick(42, 54)),
             program_header_count: layout.u16(&bytes, layout.pick(44, 56)),
+            sections: layout.word(&bytes, layout.pick(32, 40)),
+            section_size: layout.u16(&bytes, layout.pick(46, 58)),
+            section_count: layout.u16(&bytes, layout.pick(48, 60)),
         }))
     }
 
@@ -469,6 +475,21 @@ impl Header {
         let table = reader.bytes("its program headers", range)?;
         reader.complete()?;
         Ok(table.chunks_exact(expected.into()).map(|bytes| Segment::new(bytes, self.layout)).collect())
+    }
+}
+
+impl Header {
+    /// The bytes of each section header; none when there is no table of them.
+    pub(super) fn sections(&self, reader: &mut Reader<impl Source>) -> Result<Vec<Vec<u8>>, Stop> {
+        let expected = self.layout.pick(40, 64);
+        if self.sections == 0 || self.section_size != expected {
+            return Ok(Vec::new());
+        }
+        let length = u64::from(self.section_count) * u64::from(expected);
+        let table =
+            reader.bytes("its section headers", self.sections..self.sections.saturating_add(length))?;
+        reader.complete()?;
+        Ok(table.chunks_exact(expected.into()).map(<[u8]>::to_vec).collect())
     }
 }
 

@@ -43,7 +43,7 @@ pub use ld_so_cache::{Cache, CacheError, Flags, Hwcap, Library};
 pub use ldconfig::{Architecture, Ldconfig, Link, Scan};
 pub use probe::{Incomplete, Outcome, Probe};
 pub use root::{Entry, Listing, Node, Root};
-pub use symbols::Symbols;
+pub use symbols::{Linkage, Symbols};
 
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use std::io;
 use std::ops::Range;
 
 use super::dynamic::{self, Elf, ElfError, Source, Stop};
-use super::symbols::{self, Symbols};
+use super::symbols::{self, Linkage, Symbols};
 
 /// The most a [`Probe`] keeps of one file before it says what else it needs, in bytes.
 pub const MOST_KEPT: u64 = 4 << 20;
@@ -150,7 +150,17 @@ impl<T> Probe<T> {
 impl Incomplete<(Elf, Symbols)> {
     /// A file of `size` bytes of which nothing has been seen, whose symbols are wanted too.
     pub fn with_symbols(size: u64) -> Self {
-        Self { parse: with_symbols, size, kept: Kept::default(), missing: vec![0..HEAD.min(size)] }
+        let missing = std::iter::once(0..HEAD.min(size)).collect();
+        Self { parse: with_symbols, size, kept: Kept::default(), missing }
+    }
+}
+
+impl Incomplete<Linkage> {
+    /// The same of which the section headers are asked: for a file whose dynamic section is hard to reach, while both
+    /// ends of the file are not.
+    pub fn from_sections(size: u64) -> Self {
+        let missing = std::iter::once(0..HEAD.min(size)).collect();
+        Self { parse: symbols::parse_sections, size, kept: Kept::default(), missing }
     }
 }
 

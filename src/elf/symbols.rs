@@ -1,6 +1,6 @@
 //! The dynamic symbols of a library: what it offers, and what it expects of others.
 //!
-//! As the loader does, everything is found through the dynamic section. That section does not say how many symbols
+//! As the loader does, [`Symbols::read`] finds everything through the dynamic section. That section does not say how many symbols
 //! there are: the hash table does, which holds every defined symbol, and defined symbols stand last.
 //!
 //! * <https://gabi.xinuos.com/elf/05-symtab.html>, and for the hash table 08-dynamic.html
@@ -62,6 +62,16 @@ impl Symbols {
     }
 }
 
+/// What a library says about itself and others where its dynamic section cannot be reached: see
+/// [`super::Incomplete::from_sections`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Linkage {
+    pub soname: Option<String>,
+    /// The SONAMEs it needs, not in the loader's order.
+    pub needed: BTreeSet<String>,
+    pub symbols: Symbols,
+}
+
 /// Reads the symbols of what `source` has of a file of `size` bytes; `None` when it is not ELF.
 pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Symbols>, Stop> {
     let mut reader = Reader::new(source, size, MOST_SYMBOL_BYTES);
@@ -78,6 +88,105 @@ pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Symbols>, 
     match tables.read(&file, &mut reader)? {
         Some(tables) => Ok(Some(tables.symbols(layout)?)),
         None => Ok(Some(Symbols::default())),
+    }
+}
+
+const SHT_DYNSYM: u32 = 11;
+const SHT_GNU_VERDEF: u32 = 0x6fff_fffd;
+const SHT_GNU_VERNEED: u32 = 0x6fff_fffe;
+const SHT_GNU_VERSYM: u32 = 0x6fff_ffff;
+
+/// Reads through the section headers what [`parse`] reads through the dynamic section; `None` when it is not ELF, or
+/// has no section headers.
+///
+/// The names that only the dynamic section refers to are those in the string table that no symbol and no version has:
+/// the SONAME, what is needed, and search paths. Which of them is the SONAME, its version definitions say; a library
+/// that defines no versions has `None`.
+pub(super) fn parse_sections(source: &impl Source, size: u64) -> Result<Option<Linkage>, Stop> {
+    let mut reader = Reader::new(source, size, MOST_SYMBOL_BYTES);
+    let Some(header) = Header::read(&mut reader)? else { return Ok(None) };
+    let layout = header.layout;
+    let sections: Vec<_> =
+        header.sections(&mut reader)?.iter().map(|bytes| SectionHeader::new(bytes, layout)).collect();
+    let of_kind = |kind| sections.iter().find(|section| section.kind == kind);
+    let Some(symbols) = of_kind(SHT_DYNSYM) else { return Ok(None) };
+    let Some(strings) = sections.get(symbols.link as usize) else { return Ok(None) };
+    let mut bytes = |what, section: Option<&SectionHeader>| match section {
+        Some(section) => reader.bytes(what, span(section.offset, section.size)),
+        None => Ok(Vec::new()),
+    };
+    let symbols = bytes("its symbols", Some(symbols))?;
+    let strings = bytes("its names", Some(strings))?;
+    let versions = bytes("its symbols' versions", of_kind(SHT_GNU_VERSYM))?;
+    let definitions = bytes("its version definitions", of_kind(SHT_GNU_VERDEF))?;
+    let needs = bytes("its version needs", of_kind(SHT_GNU_VERNEED))?;
+    reader.complete()?;
+
+    let (needs, needed_versions) = section_needs(&needs, layout);
+    let defined_versions = section_definitions(&definitions, layout);
+    let sonames: BTreeSet<u32> = needs.values().copied().collect();
+    let read = Read { symbols, strings, versions, needs };
+    let own = defined_versions.first().map(|name| read.name(*name)).transpose()?;
+    let mut others: BTreeSet<u32> = defined_versions.into_iter().chain(needed_versions).collect();
+    others.extend(read.symbols.chunks_exact(entry_size(layout) as usize).map(|entry| layout.u32(entry, 0)));
+    let mut needed: BTreeSet<String> =
+        sonames.iter().map(|name| read.name(*name)).collect::<Result<_, _>>()?;
+    needed
+        .extend(read.names_without(&others).filter(|name| Some(*name) != own.as_deref()).map(str::to_owned));
+    Ok(Some(Linkage { soname: own, needed, symbols: read.symbols(layout)? }))
+}
+
+/// The SONAMEs by the numbers of versions, and the names of the versions, as offsets of names.
+fn section_needs(bytes: &[u8], layout: Layout) -> (BTreeMap<u16, u32>, Vec<u32>) {
+    let (mut owners, mut names) = (BTreeMap::new(), Vec::new());
+    for (at, need) in linked(bytes, 0, 12, layout) {
+        let (first, soname) = (layout.u32(need, 8), layout.u32(need, 4));
+        for (_, version) in linked(bytes, at.saturating_add(first as usize), 12, layout)
+            .take(layout.u16(need, 2).into())
+            .take(MOST_VERSIONS.saturating_sub(names.len()))
+        {
+            owners.insert(layout.u16(version, 6) & !VERSYM_HIDDEN, soname);
+            names.push(layout.u32(version, 8));
+        }
+    }
+    (owners, names)
+}
+
+/// The names of the versions that are defined, as offsets of names; first that of the library itself.
+fn section_definitions(bytes: &[u8], layout: Layout) -> Vec<u32> {
+    let definitions = linked(bytes, 0, 16, layout).take(MOST_VERSIONS);
+    let name = |(at, definition): (usize, &[u8])| {
+        let name = at.saturating_add(layout.u32(definition, 12) as usize);
+        layout.u32(bytes.get(name..).unwrap_or_default(), 0)
+    };
+    definitions.map(name).collect()
+}
+
+/// The records from `at` on, with their places, each of which tells at `next` how far it is to the next.
+fn linked(bytes: &[u8], at: usize, next: usize, layout: Layout) -> impl Iterator<Item = (usize, &[u8])> {
+    let record = move |at: usize| Some((at, bytes.get(at..at.checked_add(next + 4)?)?));
+    std::iter::successors(record(at), move |(at, bytes)| match layout.u32(bytes, next) {
+        0 => None,
+        distance => record(at.checked_add(distance as usize)?),
+    })
+}
+
+/// One section header.
+struct SectionHeader {
+    kind: u32,
+    offset: u64,
+    size: u64,
+    link: u32,
+}
+
+impl SectionHeader {
+    fn new(bytes: &[u8], layout: Layout) -> Self {
+        Self {
+            kind: layout.u32(bytes, 4),
+            offset: layout.word(bytes, layout.pick(16, 24)),
+            size: layout.word(bytes, layout.pick(20, 32)),
+            link: layout.u32(bytes, layout.pick(24, 40)),
+        }
     }
 }
 
@@ -317,6 +426,24 @@ impl Read {
         }
         Ok(symbols)
     }
+
+    fn name(&self, offset: u32) -> Result<String, ElfError> {
+        Names { table: &self.strings, budget: MOST_SYMBOL_BYTES }.at(offset)
+    }
+
+    /// The names in the table that look like those of libraries, and do not begin where one of `others` does.
+    fn names_without<'a>(&'a self, others: &'a BTreeSet<u32>) -> impl Iterator<Item = &'a str> {
+        let mut at = 0;
+        let names = self.strings.split(|byte| *byte == 0).map(move |name| {
+            let start = at;
+            at += name.len() + 1;
+            (start, name)
+        });
+        names
+            .filter(|(start, _)| !u32::try_from(*start).is_ok_and(|start| others.contains(&start)))
+            .filter_map(|(_, name)| std::str::from_utf8(name).ok())
+            .filter(|name| name.contains(".so") && !name.contains(['/', ' ']))
+    }
 }
 
 /// The names of a string table. Many symbols may share the bytes of one name, so that what they take is counted.
@@ -467,6 +594,26 @@ mod tests {
             owners += symbols.undefined.len();
         }
         assert!(seen == 0 || (seen > 50 && owners > seen), "{seen} libraries, {owners} owners");
+    }
+
+    #[test]
+    fn reads_the_same_through_section_headers() {
+        let mut same = 0;
+        for path in libraries() {
+            let bytes = std::fs::read(&path).unwrap();
+            let Some(linkage) = dynamic::read_with(&*bytes, parse_sections).unwrap() else { continue };
+            let dynamic = crate::elf::dynamic::read(&*bytes).unwrap().unwrap().dynamic.unwrap();
+            assert_eq!(Some(linkage.symbols), read(&bytes).unwrap(), "{path:?}");
+            let mut needed: BTreeSet<_> = dynamic.needed.into_iter().collect();
+            match linkage.soname {
+                Some(soname) => assert_eq!(Some(soname), dynamic.soname, "{path:?}"),
+                None => needed.extend(dynamic.soname),
+            }
+            // A library that is needed and names a symbol shares its name with it.
+            assert_eq!(linkage.needed, needed, "{path:?}");
+            same += 1;
+        }
+        assert!(same == 0 || same > 50, "{same} libraries");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use futures_util::future::try_join_all;
 use reqwest::StatusCode;
 use reqwest::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -21,6 +22,7 @@ use uv_normalize::{ExtraName, PackageName};
 use super::config::Index;
 use super::http::{Answer, Download, Http, HttpError, Part, Span, redacted};
 use crate::oci::Digest;
+use crate::pypa::library;
 use crate::pypa::metadata::{self, CoreMetadata, MetadataError};
 use crate::pypa::simple::{self, CoreMetadataFile, DistFile, PageError, Project};
 use crate::pypa::wheel::{Bytes, Local, Outline, Sparse, TAIL, Wheel, WheelError};
@@ -29,6 +31,8 @@ use crate::store::{Store, StoreError};
 
 /// The most requests in flight.
 const CONCURRENCY: usize = 48;
+/// The most libraries that are read at once. One may take 64 MB, though it rarely takes one.
+const LIBRARIES_AT_ONCE: usize = 4;
 /// A page larger than this is no project's.
 const MAX_PAGE: u64 = 256 << 20;
 /// A METADATA file larger than this is no wheel's.
@@ -42,6 +46,7 @@ mod kind {
     pub const PAGE: &str = "simple-page";
     pub const METADATA: &str = "core-metadata";
     pub const OUTLINE: &str = "wheel-outline";
+    pub const LIBRARIES: &str = "wheel-libraries";
 }
 
 /// Why an index could not be asked. What the solver sees is a [`CatalogError`] with one of these as its source.
@@ -59,6 +64,8 @@ pub enum IndexError {
     PageNotCached { url: String },
     #[error("the metadata of `{wheel}` is not in the cache, and this is an offline build")]
     MetadataNotCached { wheel: String },
+    #[error("the libraries of `{wheel}` are not in the cache, and this is an offline build")]
+    LibrariesNotCached { wheel: String },
     #[error("the metadata at `{url}` has the wrong hash: expected {expected}, got {got}")]
     Hash { url: String, expected: Digest, got: Digest },
     #[error("the metadata at `{url}` is not UTF-8")]
@@ -86,7 +93,7 @@ impl IndexError {
                 Some("give credentials in the index URL or in ~/.netrc".into())
             }
             Self::Status { .. } => Some("check the index URL".into()),
-            Self::PageNotCached { .. } | Self::MetadataNotCached { .. } => {
+            Self::PageNotCached { .. } | Self::MetadataNotCached { .. } | Self::LibrariesNotCached { .. } => {
                 Some("run once without `--offline`, with the same requirements".into())
             }
             Self::Hash { .. } => {
@@ -115,9 +122,11 @@ struct Inner {
     store: Store,
     indexes: Vec<Index>,
     requests: Semaphore,
+    reading: Semaphore,
     projects: Slots<PackageName, Project>,
     metadata: Slots<Digest, CoreMetadata>,
     outlines: Slots<Digest, Outline>,
+    libraries: Slots<Digest, Vec<WheelLibrary>>,
     explored: Mutex<BTreeSet<(PackageName, Vec<ExtraName>, Digest)>>,
     /// Set when nobody will ask any more, so that what is fetched ahead stops.
     stopped: AtomicBool,
@@ -149,9 +158,11 @@ impl PackageIndex {
             store,
             indexes,
             requests: Semaphore::new(CONCURRENCY),
+            reading: Semaphore::new(LIBRARIES_AT_ONCE),
             projects: Mutex::default(),
             metadata: Mutex::default(),
             outlines: Mutex::default(),
+            libraries: Mutex::default(),
             explored: Mutex::default(),
             stopped: AtomicBool::new(false),
         };
@@ -178,8 +189,8 @@ impl Catalog for PackageIndex {
         self.inner.http.block_on(self.inner.outline(wheel))
     }
 
-    fn libraries(&self, _: &DistFile) -> Result<Arc<Vec<WheelLibrary>>, CatalogError> {
-        Ok(Arc::default())
+    fn libraries(&self, wheel: &DistFile) -> Result<Arc<Vec<WheelLibrary>>, CatalogError> {
+        self.inner.http.block_on(self.inner.libraries(wheel))
     }
 
     fn prefetch(&self, wants: Vec<Want>, scout: &Arc<dyn Scout>) {
@@ -200,7 +211,17 @@ impl Catalog for PackageIndex {
         }
     }
 
-    fn prefetch_libraries(&self, _: Vec<DistFile>) {}
+    fn prefetch_libraries(&self, wheels: Vec<DistFile>) {
+        for wheel in wheels {
+            let inner = self.inner.clone();
+            self.inner.http.spawn(async move {
+                if !inner.stopped.load(Ordering::Relaxed) {
+                    // Who asks for them is told what went wrong.
+                    let _ = inner.libraries(&wheel).await;
+                }
+            });
+        }
+    }
 }
 
 impl Inner {
@@ -220,6 +241,13 @@ impl Inner {
         let slot = slot(&self.outlines, &key(wheel));
         let learn =
             || async { self.learn_outline(wheel).await.map(Arc::new).map_err(|error| about(wheel, error)) };
+        slot.get_or_init(learn).await.clone()
+    }
+
+    async fn libraries(&self, wheel: &DistFile) -> Result<Arc<Vec<WheelLibrary>>, CatalogError> {
+        let slot = slot(&self.libraries, &key(wheel));
+        let learn =
+            || async { self.learn_libraries(wheel).await.map(Arc::new).map_err(|error| about(wheel, error)) };
         slot.get_or_init(learn).await.clone()
     }
 
@@ -356,6 +384,46 @@ impl Inner {
         self.store.record(kind::OUTLINE, &key).ok_or_else(gone)
     }
 
+    async fn learn_libraries(&self, wheel: &DistFile) -> Result<Vec<WheelLibrary>, IndexError> {
+        let key = key(wheel);
+        if let Some(libraries) = self.store.record(kind::LIBRARIES, &key) {
+            return Ok(libraries);
+        }
+        let libraries = match self.stored_wheel(wheel)? {
+            Some(local) => local_libraries(wheel, local)?,
+            None if self.http.is_offline() => {
+                return Err(IndexError::LibrariesNotCached { wheel: wheel.filename.to_string() });
+            }
+            None => match self.remote_libraries(wheel).await {
+                Err(IndexError::Wheel { source: WheelError::TooDeep { .. }, .. }) => {
+                    local_libraries(wheel, self.whole(wheel).await?)?
+                }
+                libraries => libraries?,
+            },
+        };
+        self.store.put_record(kind::LIBRARIES, &key, &libraries)?;
+        Ok(libraries)
+    }
+
+    /// Reads the libraries out of the remote wheel, part by part, all at once.
+    async fn remote_libraries(&self, wheel: &DistFile) -> Result<Vec<WheelLibrary>, IndexError> {
+        let mut directory = None;
+        let outline = match self.in_parts(wheel, &mut directory, |wheel| Ok(wheel.into_outline())).await? {
+            Learnt::Is(outline) => outline,
+            Learnt::NoParts => return local_libraries(wheel, self.whole(wheel).await?),
+        };
+        let read = library::paths(&outline).map(async |path| {
+            let _permit = self.reading.acquire().await;
+            let mut parts = directory.clone();
+            self.in_parts(wheel, &mut parts, |wheel| wheel_library(&wheel, path)).await
+        });
+        let read: Option<Vec<_>> = try_join_all(read).await?.into_iter().map(Learnt::is).collect();
+        match read {
+            Some(libraries) => Ok(libraries.into_iter().flatten().collect()),
+            None => local_libraries(wheel, self.whole(wheel).await?),
+        }
+    }
+
     /// The wheel in the store, when it was downloaded before.
     fn stored_wheel(&self, wheel: &DistFile) -> Result<Option<Local>, IndexError> {
         match wheel.sha256.filter(|digest| self.store.has_blob(digest, wheel.size)) {
@@ -366,7 +434,8 @@ impl Inner {
 
     /// Reads the outline, which is kept, and the text of METADATA.
     fn read<R: Bytes>(&self, wheel: &DistFile, key: &Digest, reader: R) -> Result<String, IndexError> {
-        let (text, outline) = read_wheel(wheel, reader)
+        let (text, outline) = Wheel::open(reader)
+            .and_then(|opened| text_and_outline(wheel, opened))
             .map_err(|source| IndexError::Wheel { wheel: wheel.filename.to_string(), source })?;
         self.store.put_record(kind::OUTLINE, key, &outline)?;
         Ok(text)
@@ -391,34 +460,48 @@ impl Inner {
 
     /// Reads METADATA out of the remote wheel, part by part.
     async fn remote_text(&self, wheel: &DistFile, key: &Digest) -> Result<String, IndexError> {
-        let _permit = self.requests.acquire().await;
-        let (share, bounds) = FIRST_PART;
-        let first = match wheel.size {
-            Some(size) => {
-                let part = (size / share).clamp(bounds.start, bounds.end);
-                Span::Range(size.saturating_sub(part)..size)
+        let read = |opened: Wheel<&Sparse>| text_and_outline(wheel, opened);
+        match self.in_parts(wheel, &mut None, read).await? {
+            Learnt::Is((text, outline)) => {
+                self.store.put_record(kind::OUTLINE, key, &outline)?;
+                Ok(text)
             }
-            None => Span::Suffix(bounds.start * 2),
-        };
-        let mut span = first;
-        let mut sparse: Option<Sparse> = None;
+            Learnt::NoParts => self.read(wheel, key, self.whole(wheel).await?),
+        }
+    }
+
+    /// Lets `read` look into the remote wheel, and fetches the parts that it misses into `parts`.
+    async fn in_parts<T>(
+        &self,
+        wheel: &DistFile,
+        parts: &mut Option<Sparse>,
+        read: impl Fn(Wheel<&Sparse>) -> Result<T, WheelError>,
+    ) -> Result<Learnt<T>, IndexError> {
+        let mut span = first_part(wheel);
         loop {
-            let Part::Bytes { offset, bytes, total } = self.http.part(&wheel.url, &span).await? else {
-                return self.whole_text(wheel, key).await;
-            };
-            let reader = sparse.get_or_insert_with(|| Sparse::new(total));
-            reader.add(offset, bytes);
-            match self.read(wheel, key, &*reader) {
-                Err(IndexError::Wheel { source: WheelError::Missing { range }, .. }) => {
-                    span = Span::Range(range)
+            if let Some(parts) = &*parts {
+                // Inflating takes a while: other requests go on.
+                match tokio::task::block_in_place(|| Wheel::open(parts).and_then(&read)) {
+                    Ok(learnt) => return Ok(Learnt::Is(learnt)),
+                    Err(WheelError::Missing { range }) => span = Span::Range(range),
+                    Err(source) => {
+                        return Err(IndexError::Wheel { wheel: wheel.filename.to_string(), source });
+                    }
                 }
-                result => return result,
+            }
+            let _permit = self.requests.acquire().await;
+            match self.http.part(&wheel.url, &span).await? {
+                Part::Bytes { offset, bytes, total } => {
+                    parts.get_or_insert_with(|| Sparse::new(total)).add(offset, bytes);
+                }
+                Part::Unsupported => return Ok(Learnt::NoParts),
             }
         }
     }
 
     /// Downloads the wheel, from a server that does not serve parts.
-    async fn whole_text(&self, wheel: &DistFile, key: &Digest) -> Result<String, IndexError> {
+    async fn whole(&self, wheel: &DistFile) -> Result<Local, IndexError> {
+        let _permit = self.requests.acquire().await;
         let digest = match wheel.sha256 {
             Some(digest) => {
                 let (url, name) = (wheel.url.clone(), wheel.filename.to_string());
@@ -428,7 +511,35 @@ impl Inner {
             }
             None => self.http.download_unverified_async(&self.store, &wheel.url, &|_| {}).await?.0,
         };
-        self.read(wheel, key, Local(self.store.open_blob(&digest)?))
+        Ok(Local(self.store.open_blob(&digest)?))
+    }
+}
+
+/// What was read in parts.
+enum Learnt<T> {
+    Is(T),
+    /// The server does not serve them.
+    NoParts,
+}
+
+impl<T> Learnt<T> {
+    fn is(self) -> Option<T> {
+        match self {
+            Self::Is(learnt) => Some(learnt),
+            Self::NoParts => None,
+        }
+    }
+}
+
+/// The part of a wheel that is fetched first.
+fn first_part(wheel: &DistFile) -> Span {
+    let (share, bounds) = FIRST_PART;
+    match wheel.size {
+        Some(size) => {
+            let part = (size / share).clamp(bounds.start, bounds.end);
+            Span::Range(size.saturating_sub(part)..size)
+        }
+        None => Span::Suffix(bounds.start * 2),
     }
 }
 
@@ -473,10 +584,33 @@ impl PageRecord {
 }
 
 /// The text of METADATA and the outline.
-fn read_wheel<R: Bytes>(file: &DistFile, reader: R) -> Result<(String, Outline), WheelError> {
-    let wheel = Wheel::open(reader)?;
+fn text_and_outline<R: Bytes>(file: &DistFile, wheel: Wheel<R>) -> Result<(String, Outline), WheelError> {
     let metadata = format!("{}/METADATA", wheel.outline().dist_info(&file.filename)?);
     Ok((wheel.text(&metadata)?, wheel.into_outline()))
+}
+
+/// The libraries of a wheel that is all at hand.
+fn local_libraries(file: &DistFile, local: Local) -> Result<Vec<WheelLibrary>, IndexError> {
+    let read = || -> Result<Vec<_>, WheelError> {
+        let wheel = Wheel::open(&local)?;
+        let outline = wheel.outline().clone();
+        let libraries = library::paths(&outline).filter_map(|path| wheel_library(&wheel, path).transpose());
+        libraries.collect()
+    };
+    let broken = |source| IndexError::Wheel { wheel: file.filename.to_string(), source };
+    tokio::task::block_in_place(read).map_err(broken)
+}
+
+/// The library at `path`; `None` when it is not one that the loader links.
+fn wheel_library<R: Bytes>(wheel: &Wheel<R>, path: &str) -> Result<Option<WheelLibrary>, WheelError> {
+    let Some(library) = library::read(wheel, path)? else { return Ok(None) };
+    let name = path.rsplit('/').next().unwrap_or(path);
+    Ok(Some(WheelLibrary {
+        path: path.to_owned(),
+        soname: library.soname.unwrap_or_else(|| name.to_owned()),
+        needed: library.needed,
+        symbols: library.symbols,
+    }))
 }
 
 fn slot<K: Ord + Clone, T>(slots: &Slots<K, T>, key: &K) -> Slot<T> {
@@ -695,5 +829,80 @@ mod tests {
             error.source().unwrap().to_string(),
             "`demo-1.0-py3-none-any.whl` has the metadata of demo 2.0"
         );
+    }
+
+    /// A wheel of `demo` with one of this machine's libraries, and what it is.
+    fn wheel_with_library() -> Option<(Vec<u8>, WheelLibrary)> {
+        let Ok(library) = std::fs::read("/usr/lib/x86_64-linux-gnu/libcrypto.so.3") else {
+            eprintln!("skipped: this machine has no libcrypto.so.3");
+            return None;
+        };
+        let noise = sample::noise(200_000);
+        let wheel = sample::zip_of_bytes(&[
+            ("demo/lib/libcrypto.so.3", &library),
+            ("demo/lib/libscript.so", b"INPUT(libcrypto.so.3) and nothing that is ELF"),
+            ("demo/data.bin", noise.as_bytes()),
+            ("demo-1.0.dist-info/METADATA", b"Metadata-Version: 2.1\nName: Demo\nVersion: 1.0\n"),
+        ]);
+        let elf = crate::elf::dynamic::read(&*library).unwrap().unwrap();
+        let symbols = crate::elf::Symbols::read(&*library).unwrap().unwrap();
+        let (path, soname) = ("demo/lib/libcrypto.so.3".to_owned(), "libcrypto.so.3".to_owned());
+        Some((wheel, WheelLibrary { path, soname, needed: elf.dynamic.unwrap().needed, symbols }))
+    }
+
+    /// How many bytes of the wheel were asked for.
+    fn asked_for(server: &Server) -> usize {
+        let ranges = server.log().into_iter().filter_map(|asked| asked.range());
+        ranges.map(|(start, end)| end.unwrap() + 1 - start).sum()
+    }
+
+    #[test]
+    fn reads_libraries_from_parts_of_a_wheel_and_keeps_them() {
+        let Some((wheel, expected)) = wheel_with_library() else { return };
+        let size = wheel.len();
+        let server = index_of(wheel, FILE, Told::part);
+        let directory = tempfile::tempdir().unwrap();
+        let online = open(&directory, false, vec![limited(&server.url, None)]);
+        let wheel = online.project(&demo()).unwrap().files[0].clone();
+        online.prefetch_libraries(vec![wheel.clone()]);
+        assert_eq!(online.libraries(&wheel).unwrap()[..], *std::slice::from_ref(&expected));
+        assert!(asked_for(&server) * 3 < size * 2, "{} of {size} bytes", asked_for(&server));
+        let requests = server.log().len();
+        let offline = open(&directory, true, vec![limited(&server.url, None)]);
+        let wheel = offline.project(&demo()).unwrap().files[0].clone();
+        assert_eq!(*offline.libraries(&wheel).unwrap(), [expected]);
+        assert_eq!(server.log().len(), requests);
+    }
+
+    #[test]
+    fn reads_libraries_of_a_wheel_that_it_downloads_or_has() {
+        let Some((bytes, expected)) = wheel_with_library() else { return };
+        let server = index_of(bytes.clone(), FILE, |_, wheel| Told::new(200, wheel));
+        let directory = tempfile::tempdir().unwrap();
+        let index = open(&directory, false, vec![limited(&server.url, None)]);
+        let wheel = index.project(&demo()).unwrap().files[0].clone();
+        assert_eq!(index.libraries(&wheel).unwrap()[..], *std::slice::from_ref(&expected));
+
+        let server = index_of(bytes.clone(), FILE, |_, _| Told::new(500, ""));
+        let directory = tempfile::tempdir().unwrap();
+        let index = open(&directory, false, vec![limited(&server.url, None)]);
+        let wheel = index.project(&demo()).unwrap().files[0].clone();
+        Store::open(directory.path()).unwrap().put_blob(&bytes).unwrap();
+        assert_eq!(*index.libraries(&wheel).unwrap(), [expected]);
+    }
+
+    #[test]
+    fn says_that_libraries_are_missing_offline() {
+        let server = index_of(sample::wheel("1.0", "", 0), FILE, Told::part);
+        let directory = tempfile::tempdir().unwrap();
+        open(&directory, false, vec![limited(&server.url, None)]).project(&demo()).unwrap();
+        let index = open(&directory, true, vec![limited(&server.url, None)]);
+        let wheel = index.project(&demo()).unwrap().files[0].clone();
+        let error = index.libraries(&wheel).unwrap_err();
+        assert_eq!(
+            error.source().unwrap().to_string(),
+            "the libraries of `demo-1.0-py3-none-any.whl` are not in the cache, and this is an offline build"
+        );
+        assert_eq!(error.hint().unwrap(), "run once without `--offline`, with the same requirements");
     }
 }

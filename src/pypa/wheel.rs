@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
 
+use crate::elf::ElfError;
+
 /// The most bytes that an archive's end of central directory record and its comment take.
 pub const TAIL: u64 = 66 * 1024;
 /// A central directory larger than this is no wheel's.
@@ -64,13 +66,17 @@ pub enum WheelError {
     Corrupt { path: String },
     #[error("its `{path}` is not UTF-8")]
     NotText { path: String },
+    #[error("its `{path}` is not a sound library")]
+    Library { path: String, source: ElfError },
+    #[error("what describes `{path}` is too deep within it to be read in part")]
+    TooDeep { path: String },
 }
 
 impl WheelError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing { .. } | Self::Read(_) => None,
+            Self::Missing { .. } | Self::Read(_) | Self::TooDeep { .. } => None,
             _ => Some(
                 "the wheel is broken: exclude this version with a constraint such as `NAME!=VERSION`".into(),
             ),
@@ -211,6 +217,22 @@ struct Place {
     crc32: u32,
 }
 
+/// A file of a wheel, to be read in part.
+pub(super) struct Member<'a, R> {
+    pub reader: &'a R,
+    pub path: String,
+    pub method: CompressionMethod,
+    /// Where it is in the archive, as stored.
+    pub data: Range<u64>,
+    /// In bytes, unpacked.
+    pub size: u64,
+}
+
+/// The most that a local header takes. It repeats the path, and its extra fields may differ from the directory's.
+fn local_header(path: &str) -> u64 {
+    30 + path.len() as u64 + 1024
+}
+
 impl<R: Bytes> Wheel<R> {
     /// Reads the central directory.
     pub fn open(reader: R) -> Result<Self, WheelError> {
@@ -239,20 +261,37 @@ impl<R: Bytes> Wheel<R> {
         self.outline
     }
 
-    /// The text of the file `path`, such as [`dist_info`] and `/METADATA`.
-    pub fn text(&self, path: &str) -> Result<String, WheelError> {
+    /// Where the file `path` is in the archive. Needs its first `likely` bytes as stored, which are going to be read.
+    pub(super) fn member(&self, path: &str, likely: u64) -> Result<Member<'_, R>, WheelError> {
+        let (entry, place) = self.find(path)?;
+        let part = local_header(path).saturating_add(likely.min(entry.compressed_size));
+        self.archive.get_ref().need(place.header_offset..place.header_offset.saturating_add(part))?;
+        let (start, end) =
+            self.archive.get_entry(place.entry).map_err(WheelError::Zip)?.compressed_data_range();
+        Ok(Member {
+            reader: self.archive.get_ref(),
+            path: path.to_owned(),
+            method: place.method,
+            data: start..end.max(start),
+            size: entry.size,
+        })
+    }
+
+    fn find(&self, path: &str) -> Result<(&Entry, &Place), WheelError> {
         let missing = || WheelError::NoMember { path: path.to_owned() };
         let index = self.outline.entries.iter().position(|entry| entry.path == path).ok_or_else(missing)?;
-        let (entry, place) = (&self.outline.entries[index], &self.places[index]);
+        Ok((&self.outline.entries[index], &self.places[index]))
+    }
+
+    /// The text of the file `path`, such as [`dist_info`] and `/METADATA`.
+    pub fn text(&self, path: &str) -> Result<String, WheelError> {
+        let (entry, place) = self.find(path)?;
         let largest = entry.size.max(entry.compressed_size);
         if largest > MAX_TEXT {
             return Err(WheelError::TooLarge { what: format!("`{path}`"), size: largest, limit: MAX_TEXT });
         }
-        // The local header repeats the path, and its extra fields may differ from the directory's.
-        let slack = 30 + path.len() as u64 + 1024;
-        self.archive
-            .get_ref()
-            .need(place.header_offset..place.header_offset + slack + entry.compressed_size)?;
+        let part = local_header(path).saturating_add(entry.compressed_size);
+        self.archive.get_ref().need(place.header_offset..place.header_offset.saturating_add(part))?;
         let bytes = self.inflate(entry, place)?;
         String::from_utf8(bytes).map_err(|_| WheelError::NotText { path: path.to_owned() })
     }
@@ -332,6 +371,12 @@ pub(crate) mod sample {
 
     /// A zip archive of `files`, the small ones stored and the others deflated.
     pub fn zip(files: &[(&str, &str)]) -> Vec<u8> {
+        let files: Vec<_> = files.iter().map(|(path, content)| (*path, content.as_bytes())).collect();
+        zip_of_bytes(&files)
+    }
+
+    /// The same of files that are not text.
+    pub fn zip_of_bytes(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut archive = ZipArchiveWriter::new(&mut bytes);
         for (path, content) in files {
@@ -340,11 +385,11 @@ pub(crate) mod sample {
             let (mut entry, config) = archive.new_file(path).compression_method(method).start().unwrap();
             let descriptor = if method == CompressionMethod::STORE {
                 let mut writer = config.wrap(&mut entry);
-                writer.write_all(content.as_bytes()).unwrap();
+                writer.write_all(content).unwrap();
                 writer.finish().unwrap().1
             } else {
                 let mut writer = config.wrap(DeflateEncoder::new(&mut entry, Compression::default()));
-                writer.write_all(content.as_bytes()).unwrap();
+                writer.write_all(content).unwrap();
                 let (encoder, descriptor) = writer.finish().unwrap();
                 encoder.finish().unwrap();
                 descriptor
