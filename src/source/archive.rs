@@ -8,15 +8,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::documents::{Root, open_documents};
+use super::documents::{Root, check_document_size, open_documents};
 use super::layout::INDEX_FILE;
 use super::{Blobs, SourceError, SourceImage};
 use crate::oci::Digest;
 use crate::oci::image::Descriptor;
 use crate::oci::tar::read::{Event, Member, MemberKind, Reader, TarError};
-
-/// The largest file of an archive that is read as a whole, in bytes.
-const MAX_DOCUMENT: u64 = 8 << 20;
 
 /// Opens the image in the archive `file`.
 pub(super) fn open(
@@ -85,10 +82,7 @@ impl Archive {
     /// The bytes of the file `path`, when there is one.
     pub fn document(&self, path: &str, place: &str) -> Result<Option<Vec<u8>>, SourceError> {
         let Some(range) = self.range(path) else { return Ok(None) };
-        if range.end - range.start > MAX_DOCUMENT {
-            let (image, document) = (place.to_owned(), format!("`{path}`"));
-            return Err(SourceError::DocumentSize { image, document, limit: MAX_DOCUMENT });
-        }
+        check_document_size(place, &format!("`{path}`"), range.end - range.start)?;
         let mut bytes = Vec::new();
         self.reader(range).read_to_end(&mut bytes).map_err(SourceError::read(path))?;
         Ok(Some(bytes))

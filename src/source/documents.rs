@@ -99,6 +99,15 @@ pub(super) fn check_size(place: &str, blob: &Descriptor, actual: u64) -> Result<
     Err(SourceError::Size { image: place.to_owned(), digest: blob.digest, expected: blob.size, actual })
 }
 
+/// Refuses a document too large to be read as a whole.
+pub(super) fn check_document_size(place: &str, document: &str, size: u64) -> Result<(), SourceError> {
+    if size <= MAX_DOCUMENT {
+        return Ok(());
+    }
+    let (image, document) = (place.to_owned(), document.to_owned());
+    Err(SourceError::DocumentSize { image, document, limit: MAX_DOCUMENT })
+}
+
 struct Documents<'a> {
     place: &'a str,
     blobs: &'a dyn Blobs,
@@ -128,10 +137,7 @@ struct RootFs {
 impl Documents<'_> {
     fn read(&self, blob: &Descriptor, document: &str) -> Result<Vec<u8>, SourceError> {
         let failed = |source| SourceError::blob(self.place, &blob.digest, source);
-        if blob.size > MAX_DOCUMENT {
-            let (image, document) = (self.place.to_owned(), document.to_owned());
-            return Err(SourceError::DocumentSize { image, document, limit: MAX_DOCUMENT });
-        }
+        check_document_size(self.place, document, blob.size)?;
         let mut bytes = Vec::new();
         self.blobs.open(blob).map_err(failed)?.take(blob.size + 1).read_to_end(&mut bytes).map_err(failed)?;
         check(self.place, blob, Digest::of(&bytes), bytes.len() as u64)?;

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::documents::{Root, open_documents};
+use super::documents::{Root, check_document_size, open_documents};
 use super::{Blobs, SourceError, SourceImage};
 use crate::oci::image::Descriptor;
 
@@ -35,6 +35,8 @@ pub(super) fn open(
         }
     }
     let index = directory.join(INDEX_FILE);
+    let size = fs::metadata(&index).map_err(SourceError::read(&index))?.len();
+    check_document_size(place, "the index", size)?;
     let bytes = fs::read(&index).map_err(SourceError::read(&index))?;
     let root = Root::Index { bytes, tag: tag.map(str::to_owned) };
     open_documents(root, Arc::new(Layout { directory: directory.to_owned() }), architecture, place)

@@ -111,6 +111,11 @@ fn documents_that_are_not_json_or_not_what_they_should_be_are_named() {
     };
     check("oci", index("{"), &["the index of", "EOF"]);
     check("oci", index("7"), &["the index of", "invalid type"]);
+    let large = |path: &Path| {
+        image().write(path);
+        fs::write(path.join("index.json"), " ".repeat(9 << 20)).unwrap();
+    };
+    check("oci", large, &["the index of", "has more than 8388608 bytes"]);
     check("oci", index(r#"{"schemaVersion": 2, "manifests": []}"#), &["has no image"]);
     check_layout(
         image().with(|image| image.config = json!({"os": "linux"})),

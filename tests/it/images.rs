@@ -1,12 +1,17 @@
 //! Images that others made are read where they are, whatever wrote them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
+use imgforge::destination::{Destination, publish};
 use imgforge::elf::Root;
+use imgforge::image::{ImageLayer, Settings, assemble};
 use imgforge::layer::read::Content;
-use imgforge::oci::image::LAYER;
-use imgforge::source::{self, Place, SourceError, SourceImage};
+use imgforge::oci::Digest;
+use imgforge::oci::image::{LAYER, LAYER_GZIP, RuntimeConfig};
+use imgforge::source::{self, Place, SourceError, SourceImage, SourceLayer};
 use imgforge::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -237,6 +242,91 @@ fn layers_come_into_the_store_when_they_are_published() {
         let layers: Vec<String> = image.layers.iter().map(|layer| layer.descriptor.digest.hex()).collect();
         assert_eq!(sound_blobs(directory.path()), layers.into_iter().collect());
         assert!(image.layers.iter().all(|layer| layer.descriptor.media_type == media_type));
+    }
+}
+
+#[test]
+fn an_image_built_upon_another_is_published_with_its_layers_as_they_are() {
+    let below = Tar::new().file("below", "1").finish();
+    let base = Layout::new()
+        .packed(&below, Packing::Zstd)
+        .packed(&tar("/base\n").finish(), Packing::Plain)
+        .packed(&Tar::new().file("above", "2").finish(), Packing::GzipMembers)
+        .with(|image| image.config["config"]["StopSignal"] = "SIGINT".into());
+    let (directory, path) = write(|path| base.write(path));
+    let opened = open(&format!("oci:{path}")).unwrap();
+    let store = Store::open(directory.path().join("store")).unwrap();
+    let contents = scan(&opened, &store);
+    opened.fetch_into(&store, &|_| ()).unwrap();
+
+    let top = tar("/top\n").finish();
+    let blob = gzip(&top);
+    let layer = ImageLayer {
+        title: "the top".into(),
+        media_type: LAYER_GZIP.into(),
+        digest: store.put_blob(&blob).unwrap(),
+        size: blob.len() as u64,
+        diff_id: Digest::of(&top),
+        unpacked: 5,
+    };
+    let settings = Settings {
+        architecture: "amd64".into(),
+        created: 0,
+        config: &|config| RuntimeConfig { user: "nobody".into(), ..config },
+        annotations: BTreeMap::new(),
+    };
+    let image = assemble(Some(&opened.base(&contents)), vec![layer], &settings).unwrap();
+    assert_eq!(image.layers.iter().map(|layer| layer.unpacked).collect::<Vec<_>>(), [1, 6, 1, 5]);
+    for transport in ["oci", "oci-archive"] {
+        let place = format!("{transport}:{}", directory.path().join(format!("built-{transport}")).display());
+        publish(&image, &place.parse::<Destination>().unwrap(), "built", &store).unwrap();
+        let built = open(&place).unwrap();
+        assert_eq!(built.digest, Some(image.manifest.digest));
+        assert_eq!(conf(&built), "/top\n");
+        let layers = |image: &SourceImage| -> Vec<SourceLayer> { image.layers[..3].to_vec() };
+        assert_eq!(layers(&built), layers(&opened));
+        let config: Value = serde_json::from_slice(&built.config).unwrap();
+        assert_eq!(config["config"]["StopSignal"], "SIGINT");
+        assert_eq!(config["config"]["User"], "nobody");
+        assert_eq!(config["config"]["Cmd"], json!(["sh"]));
+        let Some(copied) = skopeo(&place, directory.path(), "dir", &[]) else { continue };
+        assert!(Path::new(copied.split_once(':').unwrap().1).join("manifest.json").exists());
+    }
+}
+
+/// Copies an image with skopeo to a place of its own in `directory`; `None` where there is no skopeo.
+fn skopeo(place: &str, directory: &Path, transport: &str, options: &[&str]) -> Option<String> {
+    let name = format!("skopeo-{}-{transport}{}", place.split(':').next().unwrap(), options.concat());
+    let copied = format!("{transport}:{}", directory.join(name).display());
+    let run = Command::new("skopeo")
+        .args(["copy", "--insecure-policy", "-q"])
+        .args(options)
+        .args([place, &copied])
+        .output();
+    let Ok(output) = run else {
+        eprintln!("skipped: there is no skopeo");
+        return None;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(copied)
+}
+
+#[test]
+fn what_skopeo_writes_is_read() {
+    let (directory, path) = write(|path| layout("/opt/lib\n").write(path));
+    let place = format!("oci:{path}");
+    for (transport, options) in [
+        ("oci", &["--dest-compress-format", "zstd"][..]),
+        ("oci", &["--format", "v2s2"]),
+        ("oci-archive", &[]),
+        ("docker-archive", &[]),
+    ] {
+        let Some(copied) = skopeo(&place, directory.path(), transport, options) else { return };
+        let image = open(&copied).unwrap();
+        assert_eq!(conf(&image), "/opt/lib\n", "{transport} {options:?}");
+        let diff_ids =
+            |image: &SourceImage| image.layers.iter().map(|layer| layer.diff_id).collect::<Vec<_>>();
+        assert_eq!(diff_ids(&image), diff_ids(&open(&place).unwrap()));
     }
 }
 

@@ -494,3 +494,186 @@ fn record(bytes: &[u8]) -> Option<Record<'_>> {
     let equals = pair.iter().position(|byte| *byte == b'=')?;
     Some(((&pair[..equals], &pair[equals + 1..]), rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{END, header, padding};
+    use super::*;
+    use crate::oci::{Entry, EntryKind};
+
+    /// Reads `archive` in pieces of `chunk` bytes: each member with its content.
+    fn read(archive: &[u8], chunk: usize) -> Result<Vec<(Member, Vec<u8>)>, TarError> {
+        let mut reader = Reader::default();
+        let mut members = Vec::new();
+        for mut piece in archive.chunks(chunk) {
+            while let Some(event) = reader.next(&mut piece)? {
+                match event {
+                    Event::Begin => members.push((reader.member().clone(), Vec::new())),
+                    Event::Content(bytes) => members.last_mut().unwrap().1.extend(bytes),
+                    Event::End => {}
+                }
+            }
+        }
+        reader.finish().map(|()| members)
+    }
+
+    fn entry(path: &str, kind: EntryKind) -> Entry {
+        Entry { path: path.into(), mode: 0o644, uid: 3_000_000, gid: 7, mtime: 315_532_800, kind }
+    }
+
+    fn archive(files: &[(Entry, Vec<u8>)]) -> Vec<u8> {
+        let mut archive = Vec::new();
+        for (entry, content) in files {
+            archive.extend(header(entry));
+            archive.extend(content);
+            archive.resize(archive.len() + padding(content.len() as u64), 0);
+        }
+        archive.extend(END);
+        archive
+    }
+
+    fn path() -> impl Strategy<Value = String> {
+        prop_oneof!["[a-z]{1,9}", "([a-zé]{1,40}/){3,8}[a-z]{1,9}"]
+    }
+
+    fn file() -> impl Strategy<Value = (Entry, Vec<u8>)> {
+        let content = proptest::collection::vec(any::<u8>(), 0..1500);
+        (path(), path(), content, 0..4).prop_map(|(path, target, content, kind)| match kind {
+            0 => (entry(&path, EntryKind::Symlink { target }), Vec::new()),
+            1 => (entry(&path, EntryKind::Hardlink { target }), Vec::new()),
+            2 => (entry(&path, EntryKind::Directory), Vec::new()),
+            _ => (entry(&path, EntryKind::File { size: content.len() as u64 }), content),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read_in_pieces_of_any_size(
+            files in proptest::collection::vec(file(), 0..6),
+            chunk in 1usize..2000,
+        ) {
+            let read = read(&archive(&files), chunk).unwrap();
+            prop_assert_eq!(read.len(), files.len());
+            for ((member, content), (entry, expected)) in read.iter().zip(&files) {
+                let (kind, link, end) = match &entry.kind {
+                    EntryKind::File { .. } => (MemberKind::File, "", ""),
+                    EntryKind::Directory => (MemberKind::Directory, "", "/"),
+                    EntryKind::Symlink { target } => (MemberKind::Symlink, target.as_str(), ""),
+                    EntryKind::Hardlink { target } => (MemberKind::Hardlink, target.as_str(), ""),
+                };
+                let read = Member {
+                    path: format!("{}{end}", entry.path).into_bytes(),
+                    kind,
+                    link: link.into(),
+                    size: expected.len() as u64,
+                    mode: entry.mode,
+                    uid: entry.uid,
+                    gid: entry.gid,
+                    mtime: entry.mtime,
+                };
+                prop_assert_eq!(member, &read);
+                prop_assert_eq!(content, expected);
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(
+            files in proptest::collection::vec(file(), 1..3),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..20),
+            repair in any::<bool>(),
+            chunk in 1usize..2000,
+        ) {
+            let mut archive = archive(&files);
+            for (at, byte) in changes {
+                let at = at.index(archive.len());
+                archive[at] = byte;
+                if repair {
+                    seal(&mut archive[at / HEADER * HEADER..][..HEADER]);
+                }
+            }
+            prop_assert_eq!(read(&archive, chunk).is_ok(), read(&archive, 1 << 20).is_ok());
+        }
+    }
+
+    /// Makes the checksum right.
+    fn seal(block: &mut [u8]) {
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    }
+
+    /// A block with the fields put at their places.
+    fn block(fields: &[(usize, &[u8])]) -> Vec<u8> {
+        let mut block = vec![0; HEADER];
+        for (at, bytes) in fields {
+            block[*at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        seal(&mut block);
+        block
+    }
+
+    #[test]
+    fn numbers_are_octal_or_binary() {
+        for (field, expected) in [
+            (&b"0000644\0"[..], Some(0o644)),
+            (b"   644 \0", Some(0o644)),
+            (b"\0\0\0\0", Some(0)),
+            (b"\x80\0\0\0\0\0\0\0\0\x01\0\0", Some(65536)),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe", Some(-2)),
+            (b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", None),
+            (b"9", None),
+        ] {
+            assert_eq!(number(field), expected, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn old_headers_are_read() {
+        let ustar =
+            block(&[(0, b"name"), (124, b"0"), (156, b"0"), (257, b"ustar\x0000"), (345, b"long/way")]);
+        let star = block(&[(0, b"name"), (156, b"0"), (257, b"ustar\x0000"), (345, b"way"), (508, b"tar\0")]);
+        let v7 = block(&[(0, b"dir/"), (156, b"\0")]);
+        let gnu = block(&[(0, b"name"), (156, b"0"), (257, b"ustar  \0"), (345, b"0000")]);
+        let read = read(&[ustar, star, v7, gnu].concat(), 512).unwrap();
+        let shown: Vec<(&[u8], MemberKind)> =
+            read.iter().map(|(member, _)| (member.path.as_slice(), member.kind)).collect();
+        let file = MemberKind::File;
+        assert_eq!(
+            shown,
+            [
+                (&b"long/way/name"[..], file),
+                (b"way/name", file),
+                (b"dir/", MemberKind::Directory),
+                (b"name", file)
+            ]
+        );
+    }
+
+    #[test]
+    fn sparse_files_are_stepped_over_with_their_maps() {
+        let sparse = [(0, &b"sparse"[..]), (124, b"5"), (156, b"S"), (482, b"\x01"), (483, b"7777777\0")];
+        let mut more = vec![0; HEADER];
+        more[504] = 1;
+        let last = vec![0; HEADER];
+        let mut content = b"12345".to_vec();
+        content.resize(HEADER, 0);
+        let next = block(&[(0, b"next"), (156, b"0")]);
+        let archive = [block(&sparse), more, last, content, next].concat();
+        for chunk in [1, 512, 4096] {
+            let read = read(&archive, chunk).unwrap();
+            assert_eq!((read[0].0.kind, read[0].0.size), (MemberKind::SparseFile, 0o7777777));
+            assert_eq!(read[0].1, b"12345");
+            assert_eq!(read[1].0.path, b"next");
+        }
+    }
+
+    #[test]
+    fn members_that_have_no_content_have_none_whatever_their_size_says() {
+        let link = block(&[(0, b"link"), (124, b"5000"), (156, b"1"), (157, b"target")]);
+        let next = block(&[(0, b"next"), (156, b"0")]);
+        let read = read(&[link, next].concat(), 512).unwrap();
+        assert_eq!((read[0].0.size, read[1].0.path.as_slice()), (0, &b"next"[..]));
+    }
+}
