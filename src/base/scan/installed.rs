@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::InstalledDistribution;
+use crate::base::{InstalledDistribution, InstalledTexts};
 use crate::base::facts::{Facts, join};
+use crate::cuda::ComponentWheel;
 use crate::pypa::record::Row;
 use crate::pypa::{metadata, record};
 
@@ -86,9 +87,22 @@ fn read(facts: &Facts, directory: &str, info: &str, text: &str) -> Option<Instal
             provides_extra: fields("Provides-Extra"),
             files: sizes.keys().cloned().collect(),
             of_system,
+            texts: texts(facts, info, text),
         },
         sizes,
     })
+}
+
+/// The files of a distribution that requires CUDA components.
+fn texts(facts: &Facts, info: &str, metadata: &str) -> Option<InstalledTexts> {
+    let requirements = metadata.lines().filter_map(|line| line.strip_prefix("Requires-Dist:"));
+    let names = requirements.filter_map(|requirement| {
+        requirement.trim().split(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))).next()
+    });
+    let normalized = |name: &str| name.to_ascii_lowercase().replace(['_', '.'], "-");
+    let asks = names.map(normalized).any(|name| ComponentWheel::of(&name).is_some());
+    let record = facts.read(&join(info, "RECORD")).filter(|_| asks)?;
+    Some(InstalledTexts { metadata: metadata.to_owned(), record: record.to_owned() })
 }
 
 /// Whether only Debian's packages put things here.
