@@ -17,7 +17,7 @@ use crate::net::config::ConfigError;
 use crate::net::debian::ArchiveError;
 use crate::net::http::HttpError;
 use crate::net::index::IndexError;
-use crate::pipeline::{HashNotAllowed, InputError, NoHash, NotBuilt, NotListed};
+use crate::pipeline::{HashNotAllowed, InputError, NoHash, NotBuilt, NotListed, OtherInventory};
 use crate::resolve::ResolveError;
 use crate::resolve::components::ComponentError;
 use crate::resolve::solve::{CatalogError, SolveError};
@@ -69,6 +69,7 @@ pub(super) fn of(error: &AnyError) -> Option<String> {
             NoHash,
             NotBuilt,
             NotListed,
+            OtherInventory,
             PackagesError,
             PublishError,
             ResolveError,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::writer::{LayerWriter, WriteError, Written};
 use crate::base::facts::Facts;
 use crate::elf::ld_so_conf::{self, LdSoConfError};
-use crate::elf::{CacheError, Ldconfig};
+use crate::elf::{CacheError, Ldconfig, Root};
 use crate::oci::{Entry, EntryKind, Generated};
 use crate::store::Store;
 
@@ -62,6 +62,27 @@ pub fn loader_cache(
     let kind = EntryKind::File { size: cache.len() as u64 };
     added.push(Generated { entry: entry("etc/ld.so.cache", 0o644, kind), bytes: cache });
     Ok(added)
+}
+
+/// An `/etc/ld.so.conf` that includes what `files` add to `/etc/ld.so.conf.d`, where the one that `below` has does not:
+/// where the loader would not search `directory`, which they name.
+pub fn loader_configuration(
+    below: &Facts,
+    files: &[Generated],
+    directory: &str,
+    mtime: u64,
+) -> Result<Option<Generated>, LdSoConfError> {
+    const PATH: &str = "/etc/ld.so.conf";
+    let mut facts = below.clone();
+    facts.stack(Facts::of(files));
+    if ld_so_conf::directories(PATH, &facts)?.iter().any(|searched| searched == directory) {
+        return Ok(None);
+    }
+    let before = facts.text(PATH).unwrap_or_default();
+    let bytes = [b"include /etc/ld.so.conf.d/*.conf\n", before.as_slice()].concat();
+    let kind = EntryKind::File { size: bytes.len() as u64 };
+    let entry = Entry { path: PATH[1..].to_owned(), mode: 0o644, uid: 0, gid: 0, mtime, kind };
+    Ok(Some(Generated { entry, bytes }))
 }
 
 /// `files` and `more`, sorted by path, each path once: `more` wins.

@@ -4,10 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{Environment, Progress, Task};
+use super::{Environment, Progress, opened};
 use crate::base::BaseInventory;
-use crate::base::facts::Facts;
-use crate::base::scan::{self, ImageConfigFacts};
 use crate::pypa::scheme::relative;
 use crate::recipe::BaseDescription;
 use crate::source::{self, Place};
@@ -21,13 +19,8 @@ pub fn inspect(
     progress: &dyn Progress,
 ) -> Result<BaseInventory> {
     let image = source::open(place, None)?;
-    progress.stage("reading layers");
-    let size = image.layers.iter().map(|layer| layer.descriptor.size).sum();
-    let meter = progress.start(Task::ReadLayers, &image.place, Some(size));
-    let contents = source::scan(&image, &environment.store, environment.threads, &|bytes| meter.add(bytes))?;
-    let facts = Facts::stacked(contents.into_iter().map(|content| content.facts));
-    let config = ImageConfigFacts::new(&image.architecture, image.env.iter().map(String::as_str));
-    Ok(scan::scan(&facts, &config, python)?)
+    let contents = opened::scan(&image, environment, progress)?;
+    Ok(opened::inventory(&image, &contents, python)?)
 }
 
 /// The text of the description in `file` with this inventory; `text` is what it had, where it is there already.

@@ -4,6 +4,7 @@
 mod base;
 mod inputs;
 mod inspect;
+mod opened;
 mod outlines;
 mod progress;
 mod work;
@@ -20,7 +21,7 @@ use crate::base::facts::Facts;
 use crate::base::{BaseInventory, InventoryError};
 use crate::destination::{self, Destination};
 use crate::elf::{Architecture, Ldconfig};
-use crate::image::{self, Image, ImageLayer, Settings};
+use crate::image::{self, BaseImage, Image, ImageLayer, Settings};
 use crate::layer::files::{Copy, Files};
 use crate::layer::{Written, generated, wheels};
 use crate::net::config;
@@ -30,17 +31,18 @@ use crate::oci::Digest;
 use crate::oci::image::{LAYER_GZIP, RuntimeConfig};
 use crate::plan::{self, Limits, SystemChoices, WheelLayer};
 use crate::pypa::target::{Machine, Target};
-use crate::recipe::{BaseDescription, Constrain, ExternallyManaged};
+use crate::recipe::{Constrain, ExternallyManaged};
 use crate::resolve::{self, Distribution, Policies, Preferences, Request, Resolution};
 use crate::store::Store;
-use base::Base;
 use inputs::Inputs;
+use opened::{Below, Opened};
 use outlines::Outlines;
 use work::{Fetch, Job};
 
 pub use base::BaseLayer;
 pub use inputs::InputError;
 pub use inspect::{describe, inspect};
+pub use opened::OtherInventory;
 pub use outlines::{NoHash, NotListed, PrivateCuda};
 pub use progress::{Meter, Progress, Task};
 
@@ -80,7 +82,7 @@ pub struct Planned {
     pub private: PrivateCuda,
     /// When the newest of the inputs was made, in Unix seconds.
     pub created: u64,
-    opened: Base,
+    opened: Opened,
     inputs: Inputs,
     http: Arc<Http>,
     catalog: PackageIndex,
@@ -98,8 +100,8 @@ pub struct Built {
 pub fn build(order: &BuildOrder<'_>, progress: &dyn Progress) -> Result<Built> {
     let environment = &order.environment;
     let planned = plan(order.recipe, environment, progress)?;
-    let layers = write_layers(&planned, environment, progress)?;
-    let image = image::assemble(None, layers, &settings(&planned, &|_| runtime_config(&planned)))?;
+    let (below, layers) = write_layers(&planned, environment, progress)?;
+    let image = image::assemble(below.as_ref(), layers, &settings(&planned, &|of_base| runtime_config(&planned, of_base)))?;
     let destinations = match order.destinations {
         [] => vec![default_destination(&planned.name)],
         destinations => destinations.to_vec(),
@@ -118,28 +120,31 @@ pub fn plan(path: &Path, environment: &Environment, progress: &dyn Progress) -> 
     let machine = config::Machine::here();
     let http = Arc::new(Http::new(http_settings(environment.offline, machine.netrc()))?);
 
-    progress.stage("choosing the base's packages");
-    let base = open_base(&inputs, &http, store)?;
-    let target = target(&base.inventory)?;
+    let python = inputs.recipe.python.version.as_ref().map(|version| version.value.to_string());
+    let opened =
+        opened::open(&inputs.base, &inputs.base_directory, python.as_deref(), &http, environment, progress)?;
+    let base = opened.inventory().clone();
+    check_python(&inputs, &base)?;
+    let target = target(&base)?;
 
     progress.stage("resolving distributions and components");
     let catalog = catalog(&inputs, &machine, &http, store)?;
-    let request = request(&inputs, &base.inventory, &target);
+    let request = request(&inputs, &base, &target);
     let resolution = resolve::resolve(&request, &catalog)?;
     check_hashes(&inputs, &resolution)?;
     let outlines = Outlines::read(&resolution, &catalog)?;
 
-    let limits = limits(&inputs);
-    let layers = plan::wheel_layers(&resolution, &outlines.wheels, &base.inventory.scheme, &limits);
+    let limits = limits(&inputs, &opened);
+    let layers = plan::wheel_layers(&resolution, &outlines.wheels, &base.scheme, &limits);
     Ok(Planned {
         name: inputs.name.clone(),
-        base: base.inventory.clone(),
-        created: created(environment, &base, &resolution),
+        created: created(environment, &opened, &resolution),
+        base,
         sizes: outlines.wheels.into_iter().map(|(name, (_, size))| (name, size)).collect(),
         private: outlines.private,
         layers,
         resolution,
-        opened: base,
+        opened,
         inputs,
         http,
         catalog,
@@ -166,22 +171,18 @@ fn http_settings(offline: bool, netrc: Option<String>) -> crate::net::http::Sett
     crate::net::http::Settings { offline, netrc, ..Default::default() }
 }
 
-fn open_base(inputs: &Inputs, http: &Http, store: &Store) -> Result<Base> {
-    let debian = match &inputs.base {
-        BaseDescription::Debian(debian) => debian,
-        BaseDescription::Registry { .. } => return Err(NotBuilt::Base { kind: "a registry" }.into()),
-        BaseDescription::Layout { .. } => return Err(NotBuilt::Base { kind: "an OCI layout" }.into()),
-        BaseDescription::Archive { .. } => return Err(NotBuilt::Base { kind: "an archive" }.into()),
-    };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
-    let base = base::open(debian, &inputs.base_directory, http, store, now)?;
-    let asked = &inputs.recipe.python.version;
-    match asked {
-        Some(asked) if !base.inventory.python.parse().is_ok_and(|version| asked.admits(&version)) => {
-            let found = base.inventory.python.clone();
-            Err(InventoryError::OtherPython { found, asked: asked.value.to_string() }.into())
+/// Now, in Unix seconds: what says whether a release is still valid.
+fn now() -> Result<u64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    Ok(since.as_secs())
+}
+
+fn check_python(inputs: &Inputs, base: &BaseInventory) -> Result<(), InventoryError> {
+    match &inputs.recipe.python.version {
+        Some(asked) if !base.python.parse().is_ok_and(|version| asked.admits(&version)) => {
+            Err(InventoryError::OtherPython { found: base.python.clone(), asked: asked.value.to_string() })
         }
-        _ => Ok(base),
+        _ => Ok(()),
     }
 }
 
@@ -261,34 +262,38 @@ fn check_hashes(inputs: &Inputs, resolution: &Resolution) -> Result<(), HashNotA
     Ok(())
 }
 
-/// Beside wheels, an image has a layer of system files, and one of the recipe's own where there are any.
-fn limits(inputs: &Inputs) -> Limits {
+/// Beside wheels, an image has a layer of system files, and others where there is something in them: the recipe's own
+/// files, and what the base has and the image hides. No image has more layers than docker takes.
+fn limits(inputs: &Inputs, opened: &Opened) -> Limits {
+    const MOST: usize = 125;
     let layers = &inputs.recipe.layers;
-    let others = 1 + usize::from(!inputs.recipe.files.is_empty());
-    Limits {
-        budget: usize::from(layers.budget).saturating_sub(others).max(1),
-        max_size: layers.max_size.bytes(),
-    }
+    let others = 2 + usize::from(!inputs.recipe.files.is_empty());
+    let budget = usize::from(layers.budget).min(MOST.saturating_sub(opened.layers()));
+    Limits { budget: budget.saturating_sub(others).max(1), max_size: layers.max_size.bytes() }
 }
 
 /// `SOURCE_DATE_EPOCH`, else when the newest of the inputs was published.
-fn created(environment: &Environment, base: &Base, resolution: &Resolution) -> u64 {
+fn created(environment: &Environment, opened: &Opened, resolution: &Resolution) -> u64 {
     let uploads = resolution.distributions.iter().filter_map(|distribution| distribution.wheel.upload_time);
     let uploaded = uploads.filter_map(|time| u64::try_from(time).ok()).max().unwrap_or_default();
-    environment.source_date_epoch.unwrap_or_else(|| uploaded.max(base.published))
+    environment.source_date_epoch.unwrap_or_else(|| uploaded.max(opened.published()))
 }
 
 fn write_layers(
     planned: &Planned,
     environment: &Environment,
     progress: &dyn Progress,
-) -> Result<Vec<ImageLayer>> {
+) -> Result<(Option<BaseImage>, Vec<ImageLayer>)> {
     let store = &environment.store;
     let files = recipe_files(planned)?;
     progress.stage("writing layers");
-    let mut stack = Stack::default();
-    for layer in planned.opened.write(&planned.http, store, progress)? {
-        stack.push(layer.title, layer.written);
+    let Below { image, layers, facts } = planned.opened.write(&planned.http, environment, progress)?;
+    let mut stack = Stack { layers, facts };
+    let removals = plan::removals(&planned.resolution, &planned.base, planned.created);
+    if !removals.is_empty() {
+        let key = Digest::of(format!("{LAYER_FORMAT} {removals:?}"));
+        let written = once(store, &key, || Ok(generated::write(&removals, store)?))?;
+        stack.push("what is hidden of the base".into(), written);
     }
     for (layer, written) in planned.layers.iter().zip(write_wheels(planned, environment, progress)?) {
         stack.push(layer.title(), written);
@@ -299,11 +304,10 @@ fn write_layers(
     }
     let written = write_system(planned, &stack.facts, store)?;
     stack.push("system files".into(), written);
-    Ok(stack.layers)
+    Ok((image, stack.layers))
 }
 
 /// Layers, bottom first, and what the loader finds in them.
-#[derive(Default)]
 struct Stack {
     layers: Vec<ImageLayer>,
     facts: Facts,
@@ -410,7 +414,12 @@ fn write_system(planned: &Planned, below: &Facts, store: &Store) -> Result<Writt
         workdir,
         constraints: constraints.as_ref(),
     };
-    let files = plan::system_files(&planned.resolution, &choices);
+    let mut files = plan::system_files(&planned.resolution, &choices);
+    if let Some(tree) = planned.resolution.loader_tree() {
+        let directory = format!("/{}", tree.toolkit.library_directory());
+        files.extend(generated::loader_configuration(below, &files, &directory, planned.created)?);
+        files.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
+    }
     let architecture =
         if base.architecture == "arm64" { Architecture::Aarch64 } else { Architecture::X86_64 };
     let ldconfig = Ldconfig::new(architecture, &base.vendor, base.libc_bin.as_str())?;
@@ -436,20 +445,29 @@ fn settings<'a>(planned: &Planned, config: &'a dyn Fn(RuntimeConfig) -> RuntimeC
     }
 }
 
-/// What a container starts with: the base's, then what CUDA needs, then the recipe's.
-fn runtime_config(planned: &Planned) -> RuntimeConfig {
+/// What a container starts with: the base's, then what CUDA needs, then the recipe's. A new entrypoint comes without the
+/// base's arguments, as docker has it.
+fn runtime_config(planned: &Planned, of_base: RuntimeConfig) -> RuntimeConfig {
     let changes = &planned.inputs.recipe.config;
-    let of_base = BTreeMap::from([("LANG".to_owned(), "C.UTF-8".to_owned())]);
     let constrained = constraints(planned).is_some();
-    let mut env = plan::environment(&of_base, &planned.base, &planned.resolution, constrained);
+    let mut env =
+        plan::environment(&planned.opened.environment(), &planned.base, &planned.resolution, constrained);
     env.extend(changes.env.clone());
+    let cmd = match (&planned.opened, &changes.entrypoint) {
+        (_, Some(_)) => Vec::new(),
+        (Opened::Debian(_), None) => vec!["python3".to_owned()],
+        (Opened::Image(_), None) => of_base.cmd,
+    };
     RuntimeConfig {
-        user: changes.user.clone().unwrap_or_default(),
+        user: changes.user.clone().unwrap_or(of_base.user),
         env: env.into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
-        entrypoint: changes.entrypoint.clone().unwrap_or_default(),
-        cmd: changes.cmd.clone().unwrap_or_else(|| vec!["python3".into()]),
-        working_dir: changes.workdir.as_ref().map(|path| path.as_str().to_owned()).unwrap_or_default(),
-        labels: changes.labels.clone(),
+        entrypoint: changes.entrypoint.clone().unwrap_or(of_base.entrypoint),
+        cmd: changes.cmd.clone().unwrap_or(cmd),
+        working_dir: changes
+            .workdir
+            .as_ref()
+            .map_or(of_base.working_dir, |path| path.as_str().to_owned()),
+        labels: of_base.labels.into_iter().chain(changes.labels.clone()).collect(),
     }
 }
 

@@ -1,0 +1,228 @@
+//! Opens what a recipe builds on, of whatever kind, and brings its layers into the store.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::base::{self, Base};
+use super::progress::{Progress, Task};
+use super::{Environment, NotBuilt};
+use crate::base::facts::Facts;
+use crate::base::scan::{self, ImageConfigFacts};
+use crate::base::{BaseInventory, InventoryError};
+use crate::image::{BaseImage, ImageLayer};
+use crate::layer::read::Content;
+use crate::net::http::Http;
+use crate::oci::image::LAYER_GZIP;
+use crate::pypa::simple::unix_seconds;
+use crate::recipe::{BaseDescription, RecordedInventory};
+use crate::source::{self, Place, SourceImage};
+use crate::store::Store;
+
+/// What is built upon, before any layer of it is written.
+pub enum Opened {
+    /// Made of Debian packages.
+    Debian(Base),
+    /// An image that others made.
+    Image(OpenedImage),
+}
+
+/// An image that is built upon.
+pub struct OpenedImage {
+    pub inventory: BaseInventory,
+    source: SourceImage,
+    /// Of its layers, unless the inventory was recorded and they have not been read.
+    contents: Option<Vec<Content>>,
+    python: Option<String>,
+}
+
+/// What lies below the layers that a build adds.
+pub struct Below {
+    /// The image that is built upon, where there is one.
+    pub image: Option<BaseImage>,
+    /// Layers that imgforge makes of packages.
+    pub layers: Vec<ImageLayer>,
+    pub facts: Facts,
+}
+
+/// A recorded inventory that is not, or no more, that of the image.
+#[derive(Debug, thiserror::Error)]
+#[error("the inventory that was recorded of `{place}` is not what the image has")]
+pub struct OtherInventory {
+    place: String,
+}
+
+impl OtherInventory {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(format!("record it again: `imgforge inspect {} --record FILE`", self.place))
+    }
+}
+
+/// Opens what `description` describes; `directory` is where its relative paths begin. Of packages nothing but releases and
+/// indexes is fetched; an image's layers are read unless they were before, or what they hold was recorded.
+pub fn open(
+    description: &BaseDescription,
+    directory: &Path,
+    python: Option<&str>,
+    http: &Http,
+    environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<Opened> {
+    let store = &environment.store;
+    let place = match description {
+        BaseDescription::Debian(debian) => {
+            progress.stage("choosing the base's packages");
+            return Ok(Opened::Debian(base::open(debian, directory, http, store, super::now()?)?));
+        }
+        BaseDescription::Registry { .. } => return Err(NotBuilt::Base { kind: "a registry" }.into()),
+        BaseDescription::Layout { path, .. } => place("oci", directory, path)?,
+        BaseDescription::Archive { path, .. } => archive(directory, path)?,
+    };
+    let source = source::open(&place, None)?;
+    if let Some(recorded) = description.inventory() {
+        let inventory = recorded_inventory(recorded)?;
+        let python = python.map(str::to_owned);
+        return Ok(Opened::Image(OpenedImage { inventory, source, contents: None, python }));
+    }
+    let contents = scan(&source, environment, progress)?;
+    let inventory = inventory(&source, &contents, python)?;
+    let python = python.map(str::to_owned);
+    Ok(Opened::Image(OpenedImage { inventory, source, contents: Some(contents), python }))
+}
+
+/// The place that a path and perhaps a tag name, seen from `directory`.
+fn place(transport: &str, directory: &Path, path: &str) -> Result<Place> {
+    let joined: PathBuf = directory.join(path);
+    Ok(format!("{transport}:{}", joined.display()).parse()?)
+}
+
+/// What is in an archive, judged by the documents that it has.
+fn archive(directory: &Path, path: &str) -> Result<Place> {
+    let oci = place("oci-archive", directory, path)?;
+    match source::open(&oci, None) {
+        Err(source::SourceError::OtherArchive { .. }) => place("docker-archive", directory, path),
+        _ => Ok(oci),
+    }
+}
+
+fn recorded_inventory(recorded: &RecordedInventory) -> Result<BaseInventory, InventoryError> {
+    BaseInventory::from_record(recorded.json())
+}
+
+/// What the layers of an image hold, bottom first.
+pub fn scan(source: &SourceImage, environment: &Environment, progress: &dyn Progress) -> Result<Vec<Content>> {
+    progress.stage("reading the base's layers");
+    let size = source.layers.iter().map(|layer| layer.descriptor.size).sum();
+    let meter = progress.start(Task::ReadLayers, &source.place, Some(size));
+    Ok(source::scan(source, &environment.store, environment.threads, &|bytes| meter.add(bytes))?)
+}
+
+/// What is installed in an image; `python` is the version meant where there are several.
+pub fn inventory(
+    source: &SourceImage,
+    contents: &[Content],
+    python: Option<&str>,
+) -> Result<BaseInventory, InventoryError> {
+    let config = ImageConfigFacts::new(&source.architecture, source.env.iter().map(String::as_str));
+    scan::scan(&stacked(contents), &config, python)
+}
+
+fn stacked(contents: &[Content]) -> Facts {
+    Facts::stacked(contents.iter().map(|content| content.facts.clone()))
+}
+
+impl Opened {
+    pub fn inventory(&self) -> &BaseInventory {
+        match self {
+            Self::Debian(base) => &base.inventory,
+            Self::Image(image) => &image.inventory,
+        }
+    }
+
+    /// When it was made, or the newest of its parts was published, in Unix seconds.
+    pub fn published(&self) -> u64 {
+        match self {
+            Self::Debian(base) => base.published,
+            Self::Image(image) => image.created(),
+        }
+    }
+
+    /// How many layers it has.
+    pub fn layers(&self) -> usize {
+        match self {
+            Self::Debian(_) => 0,
+            Self::Image(image) => image.source.layers.len(),
+        }
+    }
+
+    /// The variables that its containers start with.
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        match self {
+            Self::Debian(_) => BTreeMap::from([("LANG".to_owned(), "C.UTF-8".to_owned())]),
+            Self::Image(image) => {
+                let pairs = image.source.env.iter().filter_map(|entry| entry.split_once('='));
+                pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+            }
+        }
+    }
+
+    /// Brings into the store what it lacks of the layers.
+    pub fn write(&self, http: &Http, environment: &Environment, progress: &dyn Progress) -> Result<Below> {
+        match self {
+            Self::Debian(base) => debian_layers(base, http, &environment.store, progress),
+            Self::Image(image) => image.fetch(environment, progress),
+        }
+    }
+}
+
+fn debian_layers(base: &Base, http: &Http, store: &Store, progress: &dyn Progress) -> Result<Below> {
+    let mut below = Below { image: None, layers: Vec::new(), facts: Facts::default() };
+    for layer in base.write(http, store, progress)? {
+        below.layers.push(ImageLayer {
+            title: layer.title,
+            media_type: LAYER_GZIP.into(),
+            digest: layer.written.digest,
+            size: layer.written.size,
+            diff_id: layer.written.diff_id,
+            unpacked: layer.written.unpacked,
+        });
+        below.facts.stack(layer.written.facts);
+    }
+    Ok(below)
+}
+
+impl OpenedImage {
+    fn fetch(&self, environment: &Environment, progress: &dyn Progress) -> Result<Below> {
+        let contents = match &self.contents {
+            Some(contents) => contents.clone(),
+            None => self.scan_as_recorded(environment, progress)?,
+        };
+        let size = self.source.layers.iter().map(|layer| layer.descriptor.size).sum();
+        let meter = progress.start(Task::ReadLayers, &self.source.place, Some(size));
+        self.source.fetch_into(&environment.store, &|bytes| meter.add(bytes))?;
+        Ok(Below {
+            image: Some(self.source.base(&contents)),
+            layers: Vec::new(),
+            facts: stacked(&contents),
+        })
+    }
+
+    /// Reads the layers that a recorded inventory spared so far, and holds them against it.
+    fn scan_as_recorded(&self, environment: &Environment, progress: &dyn Progress) -> Result<Vec<Content>> {
+        let contents = scan(&self.source, environment, progress)?;
+        match inventory(&self.source, &contents, self.python.as_deref())? == self.inventory {
+            true => Ok(contents),
+            false => Err(OtherInventory { place: self.source.place.clone() }.into()),
+        }
+    }
+
+    /// When its config says that it was created, in Unix seconds; 0 when it does not.
+    fn created(&self) -> u64 {
+        let config: Option<Value> = serde_json::from_slice(&self.source.config).ok();
+        let created = config.as_ref().and_then(|config| config.get("created")).and_then(Value::as_str);
+        created.and_then(unix_seconds).and_then(|time| u64::try_from(time).ok()).unwrap_or_default()
+    }
+}
