@@ -65,7 +65,9 @@ impl InputError {
             Self::UnknownBase { known, .. } => {
                 format!("write such a file, describe the base inline, or use one of: {}", known.join(", "))
             }
-            Self::BaseKind { .. } => "describe a base of Debian packages: `suites:` and `packages:`".into(),
+            Self::BaseKind { base, .. } => {
+                format!("copy it with `skopeo copy {base} oci:base`, and write `base: oci:base`")
+            }
             Self::Circle { .. } => "remove the line that includes the file".into(),
         })
     }
@@ -162,9 +164,7 @@ impl Inputs {
 fn base_description(recipe: &Recipe, directory: &Path) -> Result<(BaseDescription, PathBuf), InputError> {
     let name = match &recipe.base.value {
         BaseRef::Inline(description) => return Ok((description.clone(), directory.to_owned())),
-        BaseRef::Image(image) => {
-            return Err(InputError::BaseKind { kind: "an image", base: image.clone() });
-        }
+        BaseRef::Image(image) => return Ok((image_description(image)?, directory.to_owned())),
         BaseRef::Named(name) => name,
     };
     let file = format!("images/{name}.yaml");
@@ -184,6 +184,24 @@ fn base_description(recipe: &Recipe, directory: &Path) -> Result<(BaseDescriptio
             directory: directory.to_owned(),
             known: BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect(),
         }),
+    }
+}
+
+/// The description of a base that is named by its place alone.
+fn image_description(image: &str) -> Result<BaseDescription, InputError> {
+    match image.split_once(':') {
+        Some(("oci", path)) => Ok(BaseDescription::Layout { path: path.to_owned(), inventory: None }),
+        Some(("oci-archive" | "docker-archive", path)) => {
+            Ok(BaseDescription::Archive { path: path.to_owned(), inventory: None })
+        }
+        Some(("docker-daemon", _)) => Err(InputError::BaseKind { kind: "a daemon", base: image.to_owned() }),
+        Some(("containers-storage", _)) => {
+            Err(InputError::BaseKind { kind: "a local storage", base: image.to_owned() })
+        }
+        _ => {
+            let reference = image.strip_prefix("docker://").unwrap_or(image).to_owned();
+            Ok(BaseDescription::Registry { reference, digest: None, inventory: None })
+        }
     }
 }
 

@@ -154,7 +154,7 @@ pub fn plan(path: &Path, environment: &Environment, progress: &dyn Progress) -> 
 /// An input that asks for something a later version will do.
 #[derive(Debug, thiserror::Error)]
 pub enum NotBuilt {
-    #[error("a base from {kind} is not built yet; Debian packages are")]
+    #[error("a base from {kind} is not built yet; layouts, archives and Debian packages are")]
     Base { kind: &'static str },
 }
 
@@ -162,7 +162,9 @@ impl NotBuilt {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Base { .. } => "describe the base by `suites:` and `packages:`".into(),
+            Self::Base { .. } => {
+                "copy it with `skopeo copy docker://NAME oci:base`, and write `base: oci:base`".into()
+            }
         })
     }
 }

@@ -123,11 +123,11 @@ fn an_unknown_base_is_answered_with_the_known_ones() {
 }
 
 #[test]
-fn a_base_of_a_kind_that_is_not_built_yet_says_so() {
+fn a_base_that_is_not_there_or_cannot_be_reached_yet_says_so() {
     check("base: ubuntu:24.04\npackages: [wholesome]\n", &["`ubuntu:24.04`", "not built yet", "hint: "]);
     check(
         "base: {layout: some/where}\npackages: [wholesome]\n",
-        &["an OCI layout", "not built yet", "hint: "],
+        &["some/where", "hint: "],
     );
 }
 
