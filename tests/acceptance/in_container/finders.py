@@ -49,7 +49,7 @@ def pathfinder():
 
 def cupy():
     import cupy
-    from cupy_backends.cuda.libs import nvrtc
+    from cupy_backends.cuda.libs import nccl, nvrtc
 
     include = f"{cupy.cuda.get_cuda_path()}/include"
     program = nvrtc.createProgram(KERNEL, "f.cu", (), ())
@@ -59,7 +59,7 @@ def cupy():
         "include": include,
         "nvrtc": nvrtc.getVersion(),
         "ptx": len(nvrtc.getPTX(program)),
-        "nccl": cupy.cuda.nccl.get_version(),
+        "nccl": nccl.get_version(),
     }
 
 
