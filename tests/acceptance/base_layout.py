@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from bases import Link, Member, Text
+from stand_ins import Link, Member, Text
 from harness import Stopwatch, figure, gigabytes, require, run
 
 MODIFIED = 1_700_000_000

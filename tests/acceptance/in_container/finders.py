@@ -23,16 +23,19 @@ import sys
 import tempfile
 import traceback
 
-CUDA = re.compile(
-    r"lib(cublas(Lt)?|cudart|cudnn\w*|cufftw?|cufile|cupti|curand|cusolver(Mg)?|cusparse(Lt)?|nccl|npp\w+|nvblas"
-    r"|nvJitLink|nvToolsExt|nvjpeg|nvperf_\w+|nvrtc(-builtins)?|nvshmem\w*|nvvm)\.so"
-)
+from mapped import CUDA, mapped_cuda
+
 PATHFINDER_LIBRARIES = (
     "cublas", "cublasLt", "cudart", "cufft", "curand", "cusolver", "cusparse", "nvJitLink", "nvrtc", "nvvm",
 )  # fmt: skip
 PATHFINDER_HEADERS = ("cudart", "nvrtc", "cublas")
-# What libraries import to find files: RAPIDS and faster-whisper `.lib`, JAX `cuda_nvcc`, xgboost `nccl`.
-MODULES = ("nvidia.cublas", "nvidia.cublas.lib", "nvidia.cudnn.lib", "nvidia.cuda_nvcc", "nvidia.nccl.lib")
+# What libraries import, and the file they then look for: JAX's plugin, faster-whisper, JAX, xgboost.
+MODULES = {
+    "nvidia.cublas": "lib/libcublas.so.12",
+    "nvidia.cudnn.lib": "libcudnn.so.9",
+    "nvidia.cuda_nvcc": "bin/ptxas",
+    "nvidia.nccl.lib": "libnccl.so.2",
+}
 KERNEL = '#include <cuda_fp16.h>\nextern "C" __global__ void f(__half *x) { x[0] = __float2half(1.f); }'
 
 
@@ -117,7 +120,11 @@ def onnxruntime():
 def nvidia_modules():
     import importlib
 
-    return {name: list(importlib.import_module(name).__path__) for name in MODULES}
+    found = {}
+    for name, file in MODULES.items():
+        path = os.path.join(list(importlib.import_module(name).__path__)[0], file)
+        found[name] = os.path.realpath(path, strict=True)
+    return found
 
 
 FINDERS = (
@@ -135,10 +142,8 @@ def captured(function):
     return said.getvalue()
 
 
-def mapped_cuda():
-    with open("/proc/self/maps", encoding="utf-8") as maps:
-        paths = {line.split(maxsplit=5)[5].strip() for line in maps if "/" in line}
-    return sorted(path for path in paths if CUDA.match(os.path.basename(path)))
+def mapped_paths():
+    return [library["path"] for library in mapped_cuda()]
 
 
 def apart(finder):
@@ -147,9 +152,9 @@ def apart(finder):
         child = os.fork()
         if child == 0:
             try:
-                outcome = {"found": finder(), "mapped": mapped_cuda()}
+                outcome = {"found": finder(), "mapped": mapped_paths()}
             except BaseException:
-                outcome = {"error": traceback.format_exc().strip().splitlines()[-1], "mapped": mapped_cuda()}
+                outcome = {"error": traceback.format_exc().strip().splitlines()[-1], "mapped": mapped_paths()}
             json.dump(outcome, report)
             report.flush()
             os._exit(0)
