@@ -324,7 +324,7 @@ def finders(work):
             "base": "debian-bookworm",
             "frameworks": {"torch": "2.6.0", "jax": "0.5.3", "tensorflow": "2.18.0"},
             "packages": [
-                "cuda-bindings<13", "cuda-pathfinder>=1.9", "cupy-cuda12x>=14", "numba-cuda", "onnxruntime-gpu==1.22.0",
+                "cuda-bindings<13", "cuda-pathfinder>=1.8", "cupy-cuda12x>=14", "numba-cuda", "onnxruntime-gpu==1.22.0",
                 "pip",
             ],
             "exclude-newer": "2026-11-01",
