@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from harness import Stopwatch, figure, gigabytes, require, run
 
 RECIPE = "recipes/colab-like.yaml"
-BINARY = ["cargo", "run", "--release", "--quiet", "--"]
+BINARY = shlex.split(os.environ.get("IMGFORGE_BINARY", "cargo run --release --quiet --"))
 
 
 @dataclass

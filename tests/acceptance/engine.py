@@ -86,12 +86,11 @@ class Engine:
         figure("loaded", f"{self.image} into Docker {version} in {watch.seconds():.0f} s")
 
     def python(self, script, *arguments, options=("--network", "none")):
-        """Runs the text of `script` by the image's own python3."""
-        with open(script, "rb") as text:
-            return self.docker(
-                "run", "--rm", "--interactive", *options, "--entrypoint", "python3", self.image, "-", *arguments,
-                stdin=text,
-            )  # fmt: skip
+        """Runs `script` by the image's own python3; it may import what lies beside it."""
+        return self.docker(
+            "run", "--rm", *options, "--volume", f"{script.parent}:/mnt/scripts:ro", "--entrypoint", "python3",
+            self.image, "-B", f"/mnt/scripts/{script.name}", *arguments,
+        )  # fmt: skip
 
     def command(self, *words, options=("--network", "none")):
         """Runs a command in the image; what it says on both outputs."""
