@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
-use crate::cuda::DriverFit;
 use crate::base::{BaseInventory, CudaCopy, Found, VersionSource};
+use crate::cuda::DriverFit;
 use crate::pipeline::{Built, Planned};
 use crate::resolve::demand::Demand;
 use crate::resolve::{Distribution, Role, Service, ServiceSource};

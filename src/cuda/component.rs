@@ -164,6 +164,15 @@ impl Component {
         names.iter().copied()
     }
 
+    /// How many numbers of a version its SONAMEs follow: one, as NVIDIA raises the first number with the SONAME; two for
+    /// CUDA 11's CUPTI, whose SONAMEs are `libcupti.so.11.7`, `libcupti.so.11.8`.
+    pub fn numbers_in_soname(self, first_number: u64) -> usize {
+        match (self.name, first_number) {
+            ("cuda-cupti", 11) => 2,
+            _ => 1,
+        }
+    }
+
     /// The name of the wheel that carries it for a CUDA major: `nvidia-cublas-cu12`, `nvidia-cublas`, `nvidia-cudnn-cu13`.
     pub fn distribution(self, cuda_major: u32) -> String {
         let wheel = COMPONENTS.iter().find(|row| row.name == self.name).map_or(self.name, |row| row.wheel);

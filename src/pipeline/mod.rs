@@ -101,7 +101,11 @@ pub fn build(order: &BuildOrder<'_>, progress: &dyn Progress) -> Result<Built> {
     let environment = &order.environment;
     let planned = plan(order.recipe, environment, progress)?;
     let (below, layers) = write_layers(&planned, environment, progress)?;
-    let image = image::assemble(below.as_ref(), layers, &settings(&planned, &|of_base| runtime_config(&planned, of_base)))?;
+    let image = image::assemble(
+        below.as_ref(),
+        layers,
+        &settings(&planned, &|of_base| runtime_config(&planned, of_base)),
+    )?;
     let destinations = match order.destinations {
         [] => vec![default_destination(&planned.name)],
         destinations => destinations.to_vec(),
@@ -465,10 +469,7 @@ fn runtime_config(planned: &Planned, of_base: RuntimeConfig) -> RuntimeConfig {
         env: env.into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
         entrypoint: changes.entrypoint.clone().unwrap_or(of_base.entrypoint),
         cmd: changes.cmd.clone().unwrap_or(cmd),
-        working_dir: changes
-            .workdir
-            .as_ref()
-            .map_or(of_base.working_dir, |path| path.as_str().to_owned()),
+        working_dir: changes.workdir.as_ref().map_or(of_base.working_dir, |path| path.as_str().to_owned()),
         labels: of_base.labels.into_iter().chain(changes.labels.clone()).collect(),
     }
 }

@@ -113,7 +113,11 @@ fn recorded_inventory(recorded: &RecordedInventory) -> Result<BaseInventory, Inv
 }
 
 /// What the layers of an image hold, bottom first.
-pub fn scan(source: &SourceImage, environment: &Environment, progress: &dyn Progress) -> Result<Vec<Content>> {
+pub fn scan(
+    source: &SourceImage,
+    environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<Vec<Content>> {
     progress.stage("reading the base's layers");
     let size = source.layers.iter().map(|layer| layer.descriptor.size).sum();
     let meter = progress.start(Task::ReadLayers, &source.place, Some(size));
@@ -203,11 +207,7 @@ impl OpenedImage {
         let size = self.source.layers.iter().map(|layer| layer.descriptor.size).sum();
         let meter = progress.start(Task::ReadLayers, &self.source.place, Some(size));
         self.source.fetch_into(&environment.store, &|bytes| meter.add(bytes))?;
-        Ok(Below {
-            image: Some(self.source.base(&contents)),
-            layers: Vec::new(),
-            facts: stacked(&contents),
-        })
+        Ok(Below { image: Some(self.source.base(&contents)), layers: Vec::new(), facts: stacked(&contents) })
     }
 
     /// Reads the layers that a recorded inventory spared so far, and holds them against it.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use super::generate::Maker;
 use crate::base::{BaseInventory, CudaCopy, InstalledDistribution};
 use crate::oci::Generated;
+use crate::resolve::demand::soname;
 use crate::resolve::{Resolution, Service, ServiceSource};
 
 /// The whiteouts of what the resolution removes, sorted by path: distributions that are replaced, and libraries in a
@@ -65,11 +66,11 @@ fn shadowed<'a>(
 ) -> impl Iterator<Item = String> + 'a {
     let trees = resolution.trees.iter().filter(|tree| tree.toolkit.version.0 == service.cuda_major);
     let directories: Vec<String> = trees.map(|tree| tree.toolkit.library_directory()).collect();
-    let generation = |version: &uv_pep440::Version| version.release().first().copied();
     let is_same = move |copy: &&CudaCopy| {
         matches!(service.source, ServiceSource::Wheel)
             && copy.component == service.component
-            && copy.version.as_ref().and_then(generation) == generation(&service.version)
+            && copy.version.as_ref().map(|version| soname(copy.component, version))
+                == Some(soname(service.component, &service.version))
             && directories.contains(&copy.directory)
     };
     base.cuda

@@ -7,7 +7,7 @@ use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::{Operator, Version, VersionSpecifier, VersionSpecifiers};
 use uv_pep508::VersionOrUrl;
 
-use crate::cuda::ComponentWheel;
+use crate::cuda::{Component, ComponentWheel};
 use crate::pypa::metadata::Requirement;
 
 /// Who makes a demand.
@@ -72,7 +72,7 @@ impl Demand {
         let asked = specifiers(requirement);
         let serves = match by {
             Demander::User => asked.clone(),
-            _ => within_soname(&asked),
+            _ => within_soname(requirement, &asked),
         };
         Self { by, serves, asked, extras: requirement.extras.to_vec() }
     }
@@ -124,8 +124,8 @@ impl fmt::Display for Demand {
 pub fn relaxed(requirement: &Requirement, visible: Option<&Version>) -> Option<String> {
     ComponentWheel::of(requirement.name.as_ref())?;
     let asked = specifiers(requirement);
-    let within = within_soname(&asked);
-    let generation = |version: &Version| version.release().first().copied();
+    let within = within_soname(requirement, &asked);
+    let generation = |version: &Version| soname_numbers(requirement, version);
     let is_beside = visible.is_some_and(|version| {
         !within.contains(version)
             && !within
@@ -163,16 +163,19 @@ fn is_pin(specifier: &VersionSpecifier) -> bool {
     matches!(specifier.operator(), Operator::Equal | Operator::EqualStar | Operator::ExactEqual)
 }
 
-/// `==12.4.5.8` and `>=12.4.5.8` as `>=12.4.5.8, <13`: NVIDIA raises the first number of a version with the SONAME, and
-/// what links to one cannot use another. An own ceiling stays as it is.
-fn within_soname(asked: &VersionSpecifiers) -> VersionSpecifiers {
+/// `==12.4.5.8` and `>=12.4.5.8` as `>=12.4.5.8, <13`: what links to one SONAME cannot use another. An own ceiling stays as
+/// it is.
+fn within_soname(requirement: &Requirement, asked: &VersionSpecifiers) -> VersionSpecifiers {
     let has_ceiling = asked.iter().any(is_ceiling);
     asked
         .iter()
         .flat_map(|specifier| {
             let floor = specifier.version().clone();
-            let next = Version::new([floor.release().first().copied().unwrap_or(0) + 1]);
-            let ceiling = VersionSpecifier::less_than_version(next);
+            let mut next = soname_numbers(requirement, &floor);
+            if let Some(last) = next.last_mut() {
+                *last += 1;
+            }
+            let ceiling = VersionSpecifier::less_than_version(Version::new(next));
             match specifier.operator() {
                 _ if is_pin(specifier) => {
                     vec![VersionSpecifier::greater_than_equal_version(floor), ceiling]
@@ -184,6 +187,22 @@ fn within_soname(asked: &VersionSpecifiers) -> VersionSpecifiers {
             }
         })
         .collect()
+}
+
+/// The numbers of a version that tell the SONAME.
+fn soname_numbers(requirement: &Requirement, version: &Version) -> Vec<u64> {
+    let numbers = match ComponentWheel::of(requirement.name.as_ref()) {
+        Some(ComponentWheel::Carries { component, .. }) => soname(component, version),
+        _ => version.release().iter().take(1).copied().collect(),
+    };
+    if numbers.is_empty() { vec![0] } else { numbers }
+}
+
+/// The numbers of a component's version that tell its SONAME.
+pub fn soname(component: Component, version: &Version) -> Vec<u64> {
+    let release = version.release();
+    let count = component.numbers_in_soname(release.first().copied().unwrap_or_default());
+    release.iter().take(count).copied().collect()
 }
 
 fn is_ceiling(specifier: &VersionSpecifier) -> bool {
@@ -237,6 +256,13 @@ mod tests {
         assert_eq!(serves(Demander::Layout, "nvidia-cudnn-cu12>=8.9.7.29,<10"), ">=8.9.7.29, <10");
         assert_eq!(serves(Demander::User, "nvidia-cudnn-cu12>=8.9.7.29"), ">=8.9.7.29");
         assert_eq!(serves(Demander::User, "nvidia-cudnn-cu12==8.9.7.29"), "==8.9.7.29");
+    }
+
+    #[test]
+    fn cuda_11s_cupti_has_a_soname_for_each_minor() {
+        check("nvidia-cuda-cupti-cu11==11.7.101", Some("nvidia-cuda-cupti-cu11>=11.7.101,<11.8"));
+        check("nvidia-cuda-cupti-cu12==12.1.105", Some("nvidia-cuda-cupti-cu12>=12.1.105,<13"));
+        check("nvidia-cuda-runtime-cu11==11.7.99", Some("nvidia-cuda-runtime-cu11>=11.7.99,<12"));
     }
 
     #[test]

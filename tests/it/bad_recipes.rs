@@ -124,11 +124,12 @@ fn an_unknown_base_is_answered_with_the_known_ones() {
 
 #[test]
 fn a_base_that_is_not_there_or_cannot_be_reached_yet_says_so() {
-    check("base: ubuntu:24.04\npackages: [wholesome]\n", &["`ubuntu:24.04`", "not built yet", "hint: "]);
-    check(
-        "base: {layout: some/where}\npackages: [wholesome]\n",
-        &["some/where", "hint: "],
-    );
+    check("base: ubuntu:24.04\npackages: [wholesome]\n", &["a registry", "not built yet", "hint: "]);
+    for base in ["{layout: some/where}", "oci:some/where", "{archive: some/where}"] {
+        let world = World::new();
+        world.write("recipe.yaml", format!("base: {base}\npackages: [wholesome]\n"));
+        world.check_failure(&world.build(), 1, &["some/where", "hint: "]);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod bad_recipes;
 mod bad_wheels;
 mod build;
 mod conflicts;
-mod recorder;
 mod images;
+mod recorder;
 mod support;
 mod uv_compile;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{InstalledDistribution, InstalledTexts};
 use crate::base::facts::{Facts, join};
+use crate::base::{InstalledDistribution, InstalledTexts};
 use crate::cuda::ComponentWheel;
 use crate::pypa::record::Row;
 use crate::pypa::{metadata, record};

@@ -24,7 +24,7 @@ use pubgrub::Ranges;
 use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::{Version, VersionSpecifier, VersionSpecifiers};
 
-use super::demand::{Demand, Demander};
+use super::demand::{Demand, Demander, soname};
 use super::solve::{Catalog, CatalogError, Scout, Want};
 use super::{Policies, Preferences, two_numbers};
 use crate::base::CudaCopy;
@@ -359,8 +359,8 @@ fn select(
         Some(_) => vec![(None, demands.clone())],
         None => pool.by_soname(&demands).ok_or_else(|| pool.refusal(&demands))?,
     };
-    let select = |(generation, demands): (Option<u64>, Vec<Demand>)| {
-        let candidate = pool.serving(&demands, generation).ok_or_else(|| pool.refusal(&demands))?;
+    let select = |(soname, demands): (Option<Vec<u64>>, Vec<Demand>)| {
+        let candidate = pool.serving(&demands, soname.as_ref()).ok_or_else(|| pool.refusal(&demands))?;
         Ok(Selected {
             rejected: pool.rejected(Some(candidate), &demands),
             candidate: candidate.clone(),
@@ -425,9 +425,9 @@ impl<'a> Pool<'a> {
 
     /// Who serves all of `demands`, under one SONAME where it is given: a copy of the base, the preferred wheel, or else
     /// that of the lowest version; of the newest, when no demand has a floor.
-    fn serving(&self, demands: &[Demand], generation: Option<u64>) -> Option<&Candidate> {
+    fn serving(&self, demands: &[Demand], soname: Option<&Vec<u64>>) -> Option<&Candidate> {
         let serves = |candidate: &&Candidate| {
-            generation.is_none_or(|generation| soname(&candidate.version()) == Some(generation))
+            soname.is_none_or(|soname| self.soname(candidate) == *soname)
                 && !self.bans.contains_key(&candidate.identity())
                 && demands.iter().all(|demand| candidate.meets(demand))
         };
@@ -446,30 +446,40 @@ impl<'a> Pool<'a> {
 
     /// The demands by the SONAME that serves them. One that several could serve goes to the newest that others need
     /// anyway and that can take it, else to the newest that can.
-    fn by_soname(&self, demands: &[Demand]) -> Option<Vec<(Option<u64>, Vec<Demand>)>> {
-        let sonames = |demand: &Demand| -> BTreeSet<u64> {
+    fn by_soname(&self, demands: &[Demand]) -> Option<Vec<(Option<Vec<u64>>, Vec<Demand>)>> {
+        let sonames = |demand: &Demand| -> BTreeSet<Vec<u64>> {
             let meeting = self.candidates.iter().filter(|candidate| candidate.meets(demand));
-            meeting.filter_map(|candidate| soname(&candidate.version())).collect()
+            meeting.map(|candidate| self.soname(candidate)).collect()
         };
-        let mut groups: BTreeMap<u64, Vec<Demand>> = BTreeMap::new();
+        let mut groups: BTreeMap<Vec<u64>, Vec<Demand>> = BTreeMap::new();
         let mut undecided = Vec::new();
         for demand in demands {
-            match sonames(demand).into_iter().collect::<Vec<_>>()[..] {
-                [only] => groups.entry(only).or_default().push(demand.clone()),
+            let possible = sonames(demand);
+            match (possible.len(), possible.first()) {
+                (1, Some(only)) => groups.entry(only.clone()).or_default().push(demand.clone()),
                 _ => undecided.push(demand),
             }
         }
         for demand in undecided {
-            let takes = |soname: &u64| {
+            let takes = |soname: &Vec<u64>| {
                 let mut group = groups.get(soname).cloned().unwrap_or_default();
                 group.push(demand.clone());
-                self.serving(&group, Some(*soname)).is_some()
+                self.serving(&group, Some(soname)).is_some()
             };
-            let possible: Vec<u64> = sonames(demand).into_iter().rev().filter(takes).collect();
-            let needed = possible.iter().find(|soname| groups.contains_key(soname));
-            groups.entry(*needed.or(possible.first())?).or_default().push(demand.clone());
+            let possible: Vec<Vec<u64>> = sonames(demand).into_iter().rev().filter(takes).collect();
+            let needed = possible.iter().find(|soname| groups.contains_key(*soname));
+            groups.entry(needed.or(possible.first())?.clone()).or_default().push(demand.clone());
         }
         Some(groups.into_iter().map(|(soname, group)| (Some(soname), group)).collect())
+    }
+
+    /// The numbers of a candidate's version that tell its SONAME.
+    fn soname(&self, candidate: &Candidate) -> Vec<u64> {
+        let version = candidate.version();
+        match self.component {
+            Some(component) => soname(component, &version),
+            None => version.release().iter().take(1).copied().collect(),
+        }
     }
 
     fn refusal(&self, demands: &[Demand]) -> ComponentError {
@@ -525,11 +535,6 @@ pub(super) fn unsuffixed(component: Component, demands: &[Demand]) -> u32 {
         Some(major) if component.is_numbered_as_toolkit() => major.max(FIRST),
         _ => FIRST,
     }
-}
-
-/// NVIDIA raises the first number of a component's version with its SONAME.
-fn soname(version: &Version) -> Option<u64> {
-    version.release().first().copied()
 }
 
 /// What the chosen wheels require of each other.

@@ -209,6 +209,10 @@ fn servable(instance: &Instance, component: usize) -> Vec<Served> {
     served
 }
 
+fn generation(served: &Served) -> Option<u64> {
+    served.candidate.version().release().first().copied()
+}
+
 /// Whether `served` keeps every promise: each demand is met, each SONAME is served once, nothing is needless, and every
 /// library has the symbols that it needs.
 fn holds(instance: &Instance, served: &[Served]) -> bool {
@@ -220,10 +224,9 @@ fn holds(instance: &Instance, served: &[Served]) -> bool {
         .collect();
     let of = |component: usize| served.iter().filter(move |one| one.component == component);
     let met = demands.iter().all(|(component, demand)| of(*component).any(|one| one.candidate.meets(demand)));
-    let once = served.iter().all(|one| {
-        let soname = soname(&one.candidate.version());
-        of(one.component).filter(|other| super::soname(&other.candidate.version()) == soname).count() == 1
-    });
+    let once = served
+        .iter()
+        .all(|one| of(one.component).filter(|other| generation(other) == generation(one)).count() == 1);
     let linked = of(1).any(|sparse| sparse.level > 0);
     let needed = served.iter().all(|one| {
         let demanded = demands
@@ -245,7 +248,7 @@ fn all_ways(instance: &Instance) -> Vec<Vec<Served>> {
         choices.extend(servable.iter().map(|one| vec![one.clone()]));
         for (index, first) in servable.iter().enumerate() {
             for second in &servable[index + 1..] {
-                if soname(&first.candidate.version()) != soname(&second.candidate.version()) {
+                if generation(first) != generation(second) {
                     choices.push(vec![first.clone(), second.clone()]);
                 }
             }
