@@ -24,9 +24,9 @@ use crate::store::Store;
 /// What is built upon, before any layer of it is written.
 pub enum Opened {
     /// Made of Debian packages.
-    Debian(Base),
+    Debian(Box<Base>),
     /// An image that others made.
-    Image(OpenedImage),
+    Image(Box<OpenedImage>),
 }
 
 /// An image that is built upon.
@@ -75,7 +75,7 @@ pub fn open(
     let place = match description {
         BaseDescription::Debian(debian) => {
             progress.stage("choosing the base's packages");
-            return Ok(Opened::Debian(base::open(debian, directory, http, store, super::now()?)?));
+            return Ok(Opened::Debian(Box::new(base::open(debian, directory, http, store, super::now()?)?)));
         }
         BaseDescription::Registry { .. } => return Err(NotBuilt::Base { kind: "a registry" }.into()),
         BaseDescription::Layout { path, .. } => place("oci", directory, path)?,
@@ -85,12 +85,12 @@ pub fn open(
     if let Some(recorded) = description.inventory() {
         let inventory = recorded_inventory(recorded)?;
         let python = python.map(str::to_owned);
-        return Ok(Opened::Image(OpenedImage { inventory, source, contents: None, python }));
+        return Ok(Opened::Image(Box::new(OpenedImage { inventory, source, contents: None, python })));
     }
     let contents = scan(&source, environment, progress)?;
     let inventory = inventory(&source, &contents, python)?;
     let python = python.map(str::to_owned);
-    Ok(Opened::Image(OpenedImage { inventory, source, contents: Some(contents), python }))
+    Ok(Opened::Image(Box::new(OpenedImage { inventory, source, contents: Some(contents), python })))
 }
 
 /// The place that a path and perhaps a tag name, seen from `directory`.

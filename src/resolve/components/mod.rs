@@ -359,7 +359,7 @@ fn select(
         Some(_) => vec![(None, demands.clone())],
         None => pool.by_soname(&demands).ok_or_else(|| pool.refusal(&demands))?,
     };
-    let select = |(soname, demands): (Option<Vec<u64>>, Vec<Demand>)| {
+    let select = |(soname, demands): Group| {
         let candidate = pool.serving(&demands, soname.as_ref()).ok_or_else(|| pool.refusal(&demands))?;
         Ok(Selected {
             rejected: pool.rejected(Some(candidate), &demands),
@@ -372,6 +372,9 @@ fn select(
     };
     groups.into_iter().map(select).collect()
 }
+
+/// Demands that one candidate is to meet, and the numbers that tell its SONAME where there are several.
+type Group = (Option<Vec<u64>>, Vec<Demand>);
 
 /// What could serve the demands on one distribution.
 struct Pool<'a> {
@@ -446,7 +449,7 @@ impl<'a> Pool<'a> {
 
     /// The demands by the SONAME that serves them. One that several could serve goes to the newest that others need
     /// anyway and that can take it, else to the newest that can.
-    fn by_soname(&self, demands: &[Demand]) -> Option<Vec<(Option<Vec<u64>>, Vec<Demand>)>> {
+    fn by_soname(&self, demands: &[Demand]) -> Option<Vec<Group>> {
         let sonames = |demand: &Demand| -> BTreeSet<Vec<u64>> {
             let meeting = self.candidates.iter().filter(|candidate| candidate.meets(demand));
             meeting.map(|candidate| self.soname(candidate)).collect()
