@@ -206,6 +206,14 @@ impl fmt::Display for Component {
     }
 }
 
+/// Whether a Debian package of this name may carry a component: one of NVIDIA's, `cuda-cudart-12-2`, or one that is named
+/// after its library as Debian does, `libcublaslt11`.
+pub fn is_debian_package(name: &str) -> bool {
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || ".-".contains(c));
+    let libraries = LIBRARIES.iter().flat_map(|(_, names)| names.split_whitespace());
+    name.starts_with("cuda-") || libraries.into_iter().any(|library| library.eq_ignore_ascii_case(stem))
+}
+
 /// `libcublas` of `libcublas.so.12`; `None` for what is not named as a shared library is.
 pub fn library_stem(soname: &str) -> Option<&str> {
     let (stem, version) = soname.split_once(".so")?;
@@ -257,6 +265,16 @@ mod tests {
         check("torch", None);
         check("cuda-bindings", None);
         check("cupy-cuda12x", None);
+    }
+
+    #[test]
+    fn a_debian_package_is_known_by_its_name() {
+        for name in ["libcublaslt11", "libcupti11.8", "libnccl2", "libcublas-12-2", "cuda-cudart-12-2", "libcudnn8"] {
+            assert!(is_debian_package(name), "{name}");
+        }
+        for name in ["libc6", "libcurl4", "python3", "libcudart"] {
+            assert_eq!(is_debian_package(name), name == "libcudart", "{name}");
+        }
     }
 
     #[test]

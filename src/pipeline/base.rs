@@ -14,6 +14,7 @@ use crate::base::debian::facts::BaseFacts;
 use crate::base::debian::layers::{Group, groups};
 use crate::base::debian::select::{self, Selection};
 use crate::base::{BaseInventory, InventoryError};
+use crate::cuda::is_debian_package;
 use crate::debian::packages;
 use crate::debian::sources::{SignedBy, Source};
 use crate::debian::usrmerge::UsrLayout;
@@ -159,6 +160,11 @@ fn without_credentials(url: &Url) -> Url {
 }
 
 impl Base {
+    /// Whether a package may carry components of CUDA.
+    pub fn may_have_cuda(&self) -> bool {
+        self.selection.packages.iter().any(|package| is_debian_package(&package.name))
+    }
+
     /// Fetches the packages that the store lacks, and writes the layers that it lacks.
     pub fn write(&self, http: &Http, store: &Store, progress: &dyn Progress) -> Result<Vec<BaseLayer>> {
         const RECORD: &str = "debian-base";

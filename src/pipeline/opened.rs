@@ -13,7 +13,7 @@ use crate::base::facts::Facts;
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
 use crate::image::{BaseImage, ImageLayer};
-use crate::layer::read::Content;
+use crate::layer::read::{self, Content};
 use crate::net::http::Http;
 use crate::oci::image::LAYER_GZIP;
 use crate::pypa::simple::unix_seconds;
@@ -75,7 +75,9 @@ pub fn open(
     let place = match description {
         BaseDescription::Debian(debian) => {
             progress.stage("choosing the base's packages");
-            return Ok(Opened::Debian(Box::new(base::open(debian, directory, http, store, super::now()?)?)));
+            let mut base = base::open(debian, directory, http, store, super::now()?)?;
+            look_for_cuda(&mut base, http, store, progress)?;
+            return Ok(Opened::Debian(Box::new(base)));
         }
         BaseDescription::Registry { .. } => return Err(NotBuilt::Base { kind: "a registry" }.into()),
         BaseDescription::Layout { path, .. } => place("oci", directory, path)?,
@@ -91,6 +93,24 @@ pub fn open(
     let inventory = inventory(&source, &contents, python)?;
     let python = python.map(str::to_owned);
     Ok(Opened::Image(Box::new(OpenedImage { inventory, source, contents: Some(contents), python })))
+}
+
+/// Writes the layers of a base whose packages may carry CUDA, and reads them as those of any image: only libraries tell
+/// what they are.
+fn look_for_cuda(base: &mut Base, http: &Http, store: &Store, progress: &dyn Progress) -> Result<()> {
+    if !base.may_have_cuda() {
+        return Ok(());
+    }
+    let mut facts = Facts::default();
+    for layer in base.write(http, store, progress)? {
+        let passed = read::read(store.open_blob(&layer.written.digest)?, &|_| ())?;
+        facts.stack(passed.content?.facts);
+    }
+    let config = ImageConfigFacts::new(&base.inventory.architecture, []);
+    let found = scan::scan(&facts, &config, None)?;
+    base.inventory.cuda = found.cuda;
+    base.inventory.default_toolkit = found.default_toolkit;
+    Ok(())
 }
 
 /// The place that a path and perhaps a tag name, seen from `directory`.

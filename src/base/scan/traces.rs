@@ -166,10 +166,19 @@ fn library_word(component: Component) -> &'static str {
     }
 }
 
-/// `12.2.5.6` of `12.2.5.6-1`, `2.19.3` of `2.19.3-1+cuda12.2`, `11.11.3.6` of `11.11.3.6~11.8.0-5~deb12u1`.
+/// `12.2.5.6` of `12.2.5.6-1`, `2.19.3` of `2.19.3-1+cuda12.2`; of Debian's own, `11.11.3.6` of `11.11.3.6~11.8.0-5`, and
+/// `10.9.0.58` of `11.1.1+~10.9.0.58~11.8.0-5`, whose first number only keeps the version from falling.
 fn of_debian(version: &DebianVersion) -> Option<Version> {
-    let upstream = version.upstream();
-    Version::from_str(upstream.split(['~', '+']).next().unwrap_or(upstream)).ok()
+    let own = match toolkit_of_debian(version) {
+        Some((own, _)) => own.rsplit('~').next().unwrap_or(own),
+        None => version.upstream(),
+    };
+    Version::from_str(own.split('+').next().unwrap_or(own)).ok()
+}
+
+/// What Debian's own packages of CUDA have before and after the last `~`: the library's version and the toolkit's.
+fn toolkit_of_debian(version: &DebianVersion) -> Option<(&str, &str)> {
+    version.upstream().rsplit_once('~')
 }
 
 /// 12 of `libcublas-12-2`, `libcudnn9-cuda-12`, and a version such as `2.19.3-1+cuda12.2` or Debian's own
@@ -185,7 +194,7 @@ fn major_of_debian(name: &str, version: &DebianVersion) -> Option<u32> {
     };
     of_name
         .or_else(|| number(version.as_str().split_once("+cuda")?.1))
-        .or_else(|| number(version.upstream().split_once('~')?.1))
+        .or_else(|| number(toolkit_of_debian(version)?.1))
 }
 
 /// The versions by component of a toolkit's `version.json`.
@@ -196,4 +205,23 @@ fn version_json(facts: &Facts, toolkit: &str) -> Option<BTreeMap<String, String>
         Some((name.clone(), value.get("version")?.as_str()?.to_owned()))
     };
     Some(entries.filter_map(version).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_versions_of_packages() {
+        let check = |name: &str, version: &str, expected: (&str, u32)| {
+            let version: DebianVersion = version.parse().unwrap();
+            assert_eq!(of_debian(&version).map(|version| version.to_string()).as_deref(), Some(expected.0));
+            assert_eq!(major_of_debian(name, &version), Some(expected.1));
+        };
+        check("libcublas-12-2", "12.2.5.6-1", ("12.2.5.6", 12));
+        check("libnccl2", "2.19.3-1+cuda12.2", ("2.19.3", 12));
+        check("libcudnn9-cuda-12", "9.2.1.18-1", ("9.2.1.18", 12));
+        check("libcublas11", "11.11.3.6~11.8.0-5~deb12u1", ("11.11.3.6", 11));
+        check("libcufft10", "11.1.1+~10.9.0.58~11.8.0-5~deb12u1", ("10.9.0.58", 11));
+    }
 }

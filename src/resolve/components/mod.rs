@@ -614,9 +614,11 @@ fn demands_of_toolkits(choices: &[Choice], offer: &Offer<'_>) -> Vec<Demanded> {
         };
         let by = Demander::Toolkit { major: u64::from(major), minor: u64::from(minor) };
         let floor = Version::new([u64::from(major), u64::from(minor)]);
-        let parts = of_major().filter(|choice| {
-            choice.component.is_some_and(Component::is_numbered_as_toolkit) && !choice.is_runtime()
-        });
+        let follows = |component: Component| {
+            component.is_numbered_as_toolkit() && component.numbers_in_soname(major.into()) == 1
+        };
+        let parts =
+            of_major().filter(|choice| choice.component.is_some_and(follows) && !choice.is_runtime());
         demands.extend(parts.map(|choice| (by.clone(), at_least(&choice.distribution, &floor))));
         let by_layout = |choice: &&Choice| choice.demands.iter().any(|demand| demand.by == Demander::Layout);
         if of_major().any(|choice| choice.is_runtime() && by_layout(&choice)) {
