@@ -580,7 +580,7 @@ fn majors_of(choices: &[Choice]) -> BTreeSet<u32> {
 }
 
 /// The version of the toolkit of a CUDA major: that of the runtime that is served, or else of the base's toolkit that
-/// other parts come from, or else of the runtime that pip installs.
+/// other parts come from, or else of the runtime that pip installs, or else of the newest part that is numbered so.
 fn toolkit(choices: &[Choice], major: u32, offer: &Offer<'_>) -> Option<(u32, u32)> {
     let of_major = || choices.iter().filter(move |choice| choice.cuda_major == major);
     let runtime =
@@ -593,7 +593,11 @@ fn toolkit(choices: &[Choice], major: u32, offer: &Offer<'_>) -> Option<(u32, u3
         let default = offer.default_toolkit.and_then(|path| toolkit_version(path));
         directories.chain(default).find(|version| version.0 == major)
     };
-    runtime.or_else(of_base).or_else(|| offer.of_pip.get(&major).copied())
+    let of_part = || {
+        let parts = of_major().filter(|choice| choice.component.is_some_and(Component::is_numbered_as_toolkit));
+        parts.filter_map(|choice| two_numbers(&choice.version)).max()
+    };
+    runtime.or_else(of_base).or_else(|| offer.of_pip.get(&major).copied()).or_else(of_part)
 }
 
 /// `(12, 2)` of `usr/local/cuda-12.2`.
