@@ -610,24 +610,23 @@ fn toolkit_version(directory: &str) -> Option<(u32, u32)> {
 /// What each toolkit demands of its parts: a version that names its directory, and parts that are not older than it.
 fn demands_of_toolkits(choices: &[Choice], offer: &Offer<'_>) -> Vec<Demanded> {
     let mut demands = Vec::new();
+    let by_others = |choice: &&Choice| choice.demands.iter().any(|demand| demand.by != Demander::Layout);
+    let demanded: Vec<Choice> = choices.iter().filter(by_others).cloned().collect();
     for major in majors_of(choices) {
-        let of_major = || choices.iter().filter(|choice| choice.cuda_major == major);
-        let Some((_, minor)) = toolkit(choices, major, offer) else {
-            demands.extend(runtime_requirement(major).map(|requirement| (Demander::Layout, requirement)));
-            continue;
-        };
-        let by = Demander::Toolkit { major: u64::from(major), minor: u64::from(minor) };
-        let floor = Version::new([u64::from(major), u64::from(minor)]);
-        let follows = |component: Component| {
-            component.is_numbered_as_toolkit() && component.numbers_in_soname(major.into()) == 1
-        };
-        let parts =
-            of_major().filter(|choice| choice.component.is_some_and(follows) && !choice.is_runtime());
-        demands.extend(parts.map(|choice| (by.clone(), at_least(&choice.distribution, &floor))));
-        let by_layout = |choice: &&Choice| choice.demands.iter().any(|demand| demand.by == Demander::Layout);
-        if of_major().any(|choice| choice.is_runtime() && by_layout(&choice)) {
+        if toolkit(&demanded, major, offer).is_none() {
             demands.extend(runtime_requirement(major).map(|requirement| (Demander::Layout, requirement)));
         }
+        let Some((_, minor)) = toolkit(choices, major, offer) else { continue };
+        let by = Demander::Toolkit { major: u64::from(major), minor: u64::from(minor) };
+        let floor = Version::new([u64::from(major), u64::from(minor)]);
+        let follows = |choice: &&Choice| {
+            let follows = |component: Component| {
+                component.is_numbered_as_toolkit() && component.numbers_in_soname(major.into()) == 1
+            };
+            choice.cuda_major == major && choice.component.is_some_and(follows) && !choice.is_runtime()
+        };
+        let parts = choices.iter().filter(follows);
+        demands.extend(parts.map(|choice| (by.clone(), at_least(&choice.distribution, &floor))));
     }
     demands
 }
