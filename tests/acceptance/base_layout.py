@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import struct
 import tarfile
 import tempfile
@@ -13,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 from stand_ins import Link, Member, Text
-from harness import Stopwatch, figure, gigabytes, require, run
+from harness import Stopwatch, figure, gigabytes, run
 
 MODIFIED = 1_700_000_000
 # The root's layers are compressed; these are not, which is as valid.
@@ -114,7 +113,10 @@ def loader_and_package_databases(base, root, tars):
     # A package that two toolkits share is there in its last version.
     packages = {package.name: package for package in base.packages}
     files[STATUS] = Text(status.rstrip("\n") + "\n\n" + "\n".join(map(stanza, packages.values())))
-    return files | {f"var/lib/dpkg/info/{name}.list": Text(listing(one)) for name, one in packages.items()}
+    for name, package in packages.items():
+        files[f"var/lib/dpkg/info/{name}.list"] = Text(listing(package))
+        files[f"var/lib/dpkg/info/{name}.md5sums"] = Text("")
+    return files
 
 
 def stanza(package):

@@ -48,8 +48,8 @@ class Experiment:
     packages: list = field(default_factory=list)
     imports: tuple = ()
     loads: tuple = ()  # by ctypes, after the imports
-    from_wheels: frozenset = frozenset()  # components; every other one must come from the base
-    shadowed: frozenset = frozenset()  # of these, what the base has a copy of that nobody uses
+    from_wheels: set = field(default_factory=set)  # components; every other one must come from the base
+    shadowed: set = field(default_factory=set)  # of these, what the base has a copy of that nobody uses
     judge: Callable = nothing  # of the container's report
     dry_run: bool = False
 
@@ -61,7 +61,6 @@ class Experiment:
 class Decision:
     component: str
     version: str
-    soname: str
     kind: str  # base, wheel or pip
     place: str  # a path in the base, or the distribution
     wasted: int  # bytes of the base's copy that nobody uses
@@ -72,11 +71,10 @@ def decisions(plan):
     return [
         Decision(
             component=one["component"],
-            version=str(one["version"]),
-            soname=one.get("soname") or "",
+            version=one["version"],
             kind=one["source"]["kind"],
-            place=one["source"].get("path") or one["source"].get("distribution") or "",
-            wasted=one.get("wasted_bytes") or 0,
+            place=one["source"].get("path") or one["source"]["distribution"],
+            wasted=one["wasted_bytes"],
         )
         for one in plan["components"]
     ]
@@ -84,9 +82,9 @@ def decisions(plan):
 
 def judge_plan(experiment, decided):
     from_wheels = {one.component for one in decided if one.kind == "wheel"}
-    from_base = {one.component for one in decided if one.kind == "base"}
-    figure("from the base", " ".join(sorted(from_base)) or "nothing")
-    figure("from wheels", " ".join(sorted(f"{one.component} {one.version}" for one in decided if one.kind == "wheel")))
+    for kind in ("base", "wheel", "pip"):
+        told = [f"{one.component} {one.version} ({one.place})" for one in decided if one.kind == kind]
+        figure(f"from {kind}", "; ".join(told) or "nothing")
     require(decided, "the plan decides on no component")
     require(from_wheels == experiment.from_wheels, f"from wheels: {from_wheels}, not {set(experiment.from_wheels)}")
     wasted = {one.component: one.wasted for one in decided if one.wasted}
@@ -228,11 +226,6 @@ def jax_finds_all(seen):
     require(versions and not missing, f"JAX finds no version: {missing}")
 
 
-def nothing_of_11(seen):
-    old = [one["path"] for one in seen.report["mapped"] if component_of(one["soname"]) == "cudnn"]
-    require(old, "torch maps no cuDNN")
-
-
 TORCH = {"frameworks": {"torch": "2.2.1"}, "packages": ["numpy<2"], "imports": ("torch",)}
 NEW_TORCH = {
     "frameworks": {"torch": "2.10.0"},
@@ -279,7 +272,7 @@ EXPERIMENTS = {
     # Debian's own CUDA 11.8. CUPTI's SONAME has the minor version, so torch's is another.
     "debian": Experiment(
         stand_ins.debian_11_8, frameworks={"torch": "2.0.1"}, packages=["numpy<2"], imports=("torch",),
-        from_wheels={"cuda-cupti", "cudnn", "nccl"}, judge=nothing_of_11,
+        from_wheels={"cuda-cupti", "cudnn", "nccl"}, judge=cudnn_is(8500),
     ),
     # The wheels that torch pins are installed in the base: none is added.
     "site-packages": Experiment(stand_ins.site_packages, **TORCH, judge=cudnn_is(8902)),
@@ -290,7 +283,10 @@ EXPERIMENTS = {
 
 # --- Colab's day ---
 
-COLAB_IMPORTS = ("torch", "torchvision", "torchaudio", "tensorflow", "jax", "cupy", "xgboost", "lightgbm", "transformers")
+COLAB_IMPORTS = (
+    "torch", "torchvision", "torchaudio", "tensorflow", "jax", "cupy", "xgboost", "lightgbm", "transformers", "cudf",
+    "cv2", "keras_hub", "numba.cuda", "spacy", "tensorflow_probability",
+)  # fmt: skip
 
 
 def colab_day(work):

@@ -1,8 +1,8 @@
-"""Stand-in bases as OCI layouts: a Debian root with Python and pip, and real CUDA libraries laid out as bases have them.
+"""Stand-in bases: a Debian root with Python and pip, and real CUDA libraries laid out as bases have them.
 
-imgforge makes the Debian root. NVIDIA's libraries come from its wheels, downloaded once; here they lie where its
-Debian packages put them: under their full file names, with links, headers, loader configuration and dpkg's database,
-and with the environment of the nvidia/cuda images. ldconfig itself makes the loader's cache.
+imgforge makes the Debian root; base_layout writes the rest over it. NVIDIA's libraries come from its wheels, downloaded
+once; here they lie where its Debian packages put them: under their full file names, with links, headers, loader
+configuration and dpkg's database, and with the environment of the nvidia/cuda images.
 
 `docker load` takes a base too: `tar -C LAYOUT -c . | docker load`.
 """
@@ -262,7 +262,7 @@ def compiler_file(directory, rest, member):
 
 
 def configuration_packages(toolkit, devel):
-    """What makes a tree of files a toolkit: links, the loader's configuration, and with `devel` the list of versions."""
+    """What makes a tree of files a toolkit: links, the loader's configuration, with `devel` the list of versions."""
     root, runtime = toolkit.root, toolkit.components["cuda-runtime"]
     files = {f"{root}/lib64": Link(f"{TARGET}/lib")}
     if devel:
@@ -336,6 +336,9 @@ def system_libraries(path, version):
     return libraries, development
 
 
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
 def image_environment(toolkit, devel):
     """The environment of nvidia/cuda:*-runtime or *-devel."""
     versions = toolkit.components
@@ -349,7 +352,7 @@ def image_environment(toolkit, devel):
         "NV_CUDA_CUDART_VERSION": f"{versions['cuda-runtime']}-1",
         "NV_LIBCUBLAS_VERSION": f"{versions['cublas']}-1",
         "NV_LIBCUSPARSE_VERSION": f"{versions['cusparse']}-1",
-        "PATH": "/usr/local/nvidia/bin:/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": f"/usr/local/nvidia/bin:/usr/local/cuda/bin:{SYSTEM_PATH}",
     }
     return environment | ({"LIBRARY_PATH": "/usr/local/cuda/lib64/stubs"} if devel else {})
 
