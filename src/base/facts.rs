@@ -17,10 +17,10 @@ use crate::oci::{Entry, EntryKind, Generated};
 
 pub(super) use condense::CondaPackage;
 pub use interest::{Form, Interest, VersionText};
-pub use watch::Watcher;
+pub use watch::{Unfinished, Watcher};
 
 /// Raise when the facts of a layer are learned or written otherwise than before: records of them are made again.
-pub const FACTS_FORMAT: u32 = 1;
+pub const FACTS_FORMAT: u32 = 4;
 
 /// The prefix of a file that removes another of a lower layer.
 ///

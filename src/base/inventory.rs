@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use crate::cuda::Component;
+use crate::cuda::{Component, library_stem};
 use crate::debian::version::Version as DebianVersion;
 use crate::elf::Symbols;
 use crate::pypa::scheme::InstallScheme;
@@ -85,6 +85,24 @@ pub struct CudaCopy {
     pub programs: Vec<String>,
     /// The wheel's distribution that it belongs to, when pip installed it.
     pub distribution: Option<PackageName>,
+}
+
+impl CudaCopy {
+    /// Whether no loader finds it where it is: one of the libraries that others link to or ask for by SONAME. The parts
+    /// that it loads by itself, and the compiler's own library, are found by other means.
+    pub fn is_hidden(&self) -> bool {
+        self.asked_for().any(|library| library.found == Found::Nowhere)
+    }
+
+    /// Its libraries that others ask the loader for.
+    pub fn asked_for(&self) -> impl Iterator<Item = &CudaLibrary> {
+        let essential: Vec<&str> = self.component.essential_libraries().collect();
+        let of_compiler = self.directory.contains("/nvvm/");
+        self.libraries.iter().filter(move |library| {
+            let is_essential = library_stem(&library.soname).is_some_and(|stem| essential.contains(&stem));
+            (essential.is_empty() && !of_compiler) || is_essential
+        })
+    }
 }
 
 /// A library of a [`CudaCopy`].

@@ -86,7 +86,7 @@ const LIBRARIES: &[(&str, &str)] = &[
     ("nvjpeg", "libnvjpeg"),
     ("nvshmem", "libnvshmem_host | libnvshmem* nvshmem_*"),
     ("nvtx", "| libnvToolsExt libnvtx3interop"),
-    ("nvvm", "libnvvm"),
+    ("nvvm", "| libnvvm"),
 ];
 
 /// The first CUDA major whose toolkit's wheels have no suffix.
@@ -269,7 +269,9 @@ mod tests {
 
     #[test]
     fn a_debian_package_is_known_by_its_name() {
-        for name in ["libcublaslt11", "libcupti11.8", "libnccl2", "libcublas-12-2", "cuda-cudart-12-2", "libcudnn8"] {
+        for name in
+            ["libcublaslt11", "libcupti11.8", "libnccl2", "libcublas-12-2", "cuda-cudart-12-2", "libcudnn8"]
+        {
             assert!(is_debian_package(name), "{name}");
         }
         for name in ["libc6", "libcurl4", "python3", "libcudart"] {

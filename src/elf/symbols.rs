@@ -25,6 +25,8 @@ const MOST_VERSIONS: usize = 1 << 15;
 /// How much of a table is read at once whose length nothing tells, in bytes.
 const STEP: u64 = 4 << 10;
 
+/// The numbers below stand for symbols without a version: local ones, and global ones.
+const FIRST_VERSION: u16 = 2;
 const DT_HASH: u64 = 4;
 const DT_SYMTAB: u64 = 6;
 const DT_GNU_HASH: u64 = 0x6fff_fef5;
@@ -49,7 +51,8 @@ const VERSYM_HIDDEN: u16 = 0x8000;
 /// the `libcusparse.so.12` of CUDA 12.4 needs it. Version nodes carry the SONAME of the library that defines them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Symbols {
-    /// The defined symbols, global or weak, sorted.
+    /// The defined symbols with a version, global or weak, sorted: others ask for no version, and nobody can tell whose they
+    /// are.
     pub defined: BTreeSet<String>,
     /// The undefined symbols that are not weak, by the SONAME of the file that the version needs (`vn_file`) name.
     pub undefined: BTreeMap<String, BTreeSet<String>>,
@@ -414,10 +417,12 @@ impl Read {
         let mut names = Names { table: &self.strings, budget: MOST_SYMBOL_BYTES };
         for (index, entry) in self.symbols.chunks_exact(entry_size(layout) as usize).enumerate() {
             let symbol = Symbol::new(entry, layout);
+            let version = layout.u16(&self.versions, 2 * index) & !VERSYM_HIDDEN;
             if symbol.is_offered() {
-                symbols.defined.insert(names.at(symbol.name)?);
+                if version >= FIRST_VERSION {
+                    symbols.defined.insert(names.at(symbol.name)?);
+                }
             } else if symbol.is_required() {
-                let version = layout.u16(&self.versions, 2 * index) & !VERSYM_HIDDEN;
                 if let Some(soname) = self.needs.get(&version) {
                     let required = symbols.undefined.entry(names.at(*soname)?).or_default();
                     required.insert(names.at(symbol.name)?);
@@ -575,6 +580,8 @@ mod tests {
                 && *section != "UND"
                 && !matches!(*kind, "SECTION" | "FILE")
                 && matches!(*visibility, "DEFAULT" | "PROTECTED")
+                && (name.contains('@') || *section == "ABS")
+            // The latter are the versions themselves.
             {
                 symbols.defined.insert(name.split('@').next().unwrap().to_owned());
             }
@@ -620,7 +627,8 @@ mod tests {
     fn tells_whose_an_undefined_symbol_is() {
         let Some(bytes) = library("libz.so.1.") else { return };
         let symbols = read(&bytes).unwrap().unwrap();
-        assert!(symbols.defined.contains("inflate"));
+        assert!(symbols.defined.contains("inflateReset2"));
+        assert!(!symbols.defined.contains("inflate"), "it has no version");
         assert!(symbols.undefined["libc.so.6"].contains("malloc"));
         assert!(!symbols.undefined.values().any(|names| names.contains("__cxa_finalize")), "it is weak");
     }

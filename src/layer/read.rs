@@ -11,7 +11,7 @@ use std::thread;
 use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
-use crate::base::facts::{Facts, Interest, Watcher};
+use crate::base::facts::{Facts, Interest, Unfinished, Watcher};
 use crate::oci::tar::read::{Event, Member, MemberKind, Reader, TarError};
 use crate::oci::{Digest, Entry, EntryKind, Hasher};
 
@@ -55,6 +55,8 @@ pub struct Passed {
     pub size: u64,
     /// What the layer holds; an error says nothing that matters when the digest is not the expected one.
     pub content: Result<Content, ReadError>,
+    /// Libraries of which too much passed unseen: see [`read_again`].
+    pub unfinished: Vec<Unfinished>,
 }
 
 /// What was learned of a layer.
@@ -83,22 +85,52 @@ pub enum ReadError {
 /// Errors of `blob` itself are returned; what is wrong with its bytes is in [`Passed::content`].
 pub fn read(blob: impl Read + Send, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Passed> {
     let mut blob = Blob { blob, progress, hasher: Hasher::default(), size: 0, failure: None };
-    let (full, chunks) = mpsc::sync_channel(DEPTH);
-    let (emptied, empty) = mpsc::channel();
-    let (inflated, seen) = thread::scope(|scope| {
-        let inflating = scope.spawn(|| inflate(&mut blob, full, empty));
-        let seen = look(chunks, emptied);
-        (inflating.join().unwrap_or_else(|panic| panic::resume_unwind(panic)), seen)
+    let (inflated, seen) = pass(&mut blob, |chunks, emptied| {
+        let mut look = Look::new();
+        each(chunks, emptied, |chunk| look.see(chunk))?;
+        look.finish()
     });
     io::copy(&mut blob, &mut io::sink())?;
-    match blob.failure {
-        Some(failure) => Err(failure),
-        None => Ok(Passed {
-            digest: blob.hasher.finish(),
-            size: blob.size,
-            content: inflated.map_err(ReadError::Compression).and(seen),
-        }),
+    if let Some(failure) = blob.failure {
+        return Err(failure);
     }
+    let (content, unfinished) = match inflated.map_err(ReadError::Compression).and(seen) {
+        Ok((content, unfinished)) => (Ok(content), unfinished),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    Ok(Passed { digest: blob.hasher.finish(), size: blob.size, content, unfinished })
+}
+
+/// Reads a layer once more for the libraries of which too much had passed unseen, and notes in `facts` what is told by
+/// then; gives those that miss something still. The blob was verified before: what is read again is held against its size
+/// alone.
+pub fn read_again(
+    blob: impl Read + Send,
+    unfinished: Vec<Unfinished>,
+    facts: &mut Facts,
+) -> Result<Vec<Unfinished>, ReadError> {
+    let mut blob = Blob { blob, progress: &|_| (), hasher: Hasher::default(), size: 0, failure: None };
+    let (inflated, seen) = pass(&mut blob, |chunks, emptied| {
+        let mut again = Again { tar: Reader::default(), unfinished, path: String::new(), current: None };
+        each(chunks, emptied, |chunk| again.see(chunk))?;
+        Ok(again.unfinished)
+    });
+    let unfinished = inflated.map_err(ReadError::Compression).and(seen)?;
+    Ok(unfinished.into_iter().filter_map(|library| library.finish(facts)).collect())
+}
+
+/// Inflates `blob` on a thread, and gives its tar in chunks to `see`.
+fn pass<T>(
+    blob: &mut Blob<'_, impl Read + Send>,
+    see: impl FnOnce(Receiver<Vec<u8>>, Sender<Vec<u8>>) -> T,
+) -> (io::Result<()>, T) {
+    let (full, chunks) = mpsc::sync_channel(DEPTH);
+    let (emptied, empty) = mpsc::channel();
+    thread::scope(|scope| {
+        let inflating = scope.spawn(|| inflate(blob, full, empty));
+        let seen = see(chunks, emptied);
+        (inflating.join().unwrap_or_else(|panic| panic::resume_unwind(panic)), seen)
+    })
 }
 
 /// Hashes what is read of a blob, and remembers a failure that a decompressor would hide.
@@ -165,14 +197,51 @@ fn inflate(
     }
 }
 
-fn look(chunks: Receiver<Vec<u8>>, emptied: Sender<Vec<u8>>) -> Result<Content, ReadError> {
-    let mut look = Look::new();
+fn each(
+    chunks: Receiver<Vec<u8>>,
+    emptied: Sender<Vec<u8>>,
+    mut see: impl FnMut(&[u8]) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
     for chunk in chunks {
-        look.see(&chunk)?;
+        see(&chunk)?;
         // Without a taker the last chunks are dropped.
         emptied.send(chunk).unwrap_or_default();
     }
-    look.finish()
+    Ok(())
+}
+
+/// A layer's tar of which a few files pass once more.
+struct Again {
+    tar: Reader,
+    unfinished: Vec<Unfinished>,
+    /// The member that passes; its text is used again for the next one.
+    path: String,
+    /// Which of the unfinished it is, and how many of its bytes have passed.
+    current: Option<(usize, u64)>,
+}
+
+impl Again {
+    fn see(&mut self, mut bytes: &[u8]) -> Result<(), ReadError> {
+        while let Some(event) = self.tar.next(&mut bytes)? {
+            match event {
+                Event::Begin => {
+                    let member = self.tar.member();
+                    let known = relative(&member.path, &mut self.path).unwrap_or_default();
+                    let is_this = |library: &Unfinished| library.file() == (&*self.path, member.size);
+                    let index = self.unfinished.iter().position(is_this);
+                    self.current = index.filter(|_| known).map(|index| (index, 0));
+                }
+                Event::Content(content) => {
+                    if let Some((index, position)) = &mut self.current {
+                        self.unfinished[*index].update(*position, content);
+                        *position += content.len() as u64;
+                    }
+                }
+                Event::End => self.current = None,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A layer's tar being looked into.
@@ -185,6 +254,7 @@ struct Look {
     entry: Entry,
     /// Who watches the content that passes.
     watcher: Option<Watcher>,
+    unfinished: Vec<Unfinished>,
 }
 
 impl Look {
@@ -203,6 +273,7 @@ impl Look {
                 kind: EntryKind::Directory,
             },
             watcher: None,
+            unfinished: Vec::new(),
         }
     }
 
@@ -249,12 +320,13 @@ impl Look {
 
     fn end(&mut self) {
         let Some(watcher) = self.watcher.take() else { return };
-        watcher.finish_once(&mut self.facts);
+        self.unfinished.extend(watcher.finish_once(&mut self.facts));
     }
 
-    fn finish(self) -> Result<Content, ReadError> {
+    fn finish(self) -> Result<(Content, Vec<Unfinished>), ReadError> {
         self.tar.finish()?;
-        Ok(Content { diff_id: self.diff_id.finish(), unpacked: self.unpacked, facts: self.facts })
+        let content = Content { diff_id: self.diff_id.finish(), unpacked: self.unpacked, facts: self.facts };
+        Ok((content, self.unfinished))
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     ComponentPlace, Distribution, FoundBy, Kept, PipSees, PrivateComponent, Removed, Request, Resolution,
     Role, Service, ServiceSource, Tree, two_numbers,
 };
-use crate::base::{BaseInventory, CudaCopy, Found};
+use crate::base::{BaseInventory, CudaCopy};
 use crate::cuda::{Component, ComponentWheel, DriverFit, Toolkit};
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::target::{Machine, Target};
@@ -85,7 +85,7 @@ fn trees(components: &Components, request: &Request<'_>) -> Vec<Tree> {
         let of_major = components.choices.iter().filter(|choice| choice.cuda_major == *major);
         let needs_tree = |choice: &Choice| match &choice.supply {
             Supply::Wheel { .. } => choice.component.is_some(),
-            Supply::Base(copy) => is_nowhere(copy),
+            Supply::Base(copy) => copy.is_hidden(),
         };
         let needed = beside || of_major.clone().any(needs_tree);
         let root = toolkit.root();
@@ -97,11 +97,6 @@ fn trees(components: &Components, request: &Request<'_>) -> Vec<Tree> {
     let mut trees: Vec<Tree> = components.toolkits.iter().filter_map(tree).collect();
     trees.sort_by_key(|tree| (tree.found == FoundBy::Frameworks, std::cmp::Reverse(tree.toolkit.version)));
     trees
-}
-
-/// Whether the loader does not find a copy of the base where it is.
-fn is_nowhere(copy: &CudaCopy) -> bool {
-    copy.libraries.iter().any(|library| library.found == Found::Nowhere)
 }
 
 fn tree_of<'a>(choice: &Choice, trees: &'a [Tree]) -> Option<&'a Tree> {
@@ -179,7 +174,7 @@ fn services(
 fn linked_in(choice: &Choice, copy: &CudaCopy, trees: &[Tree]) -> Option<String> {
     let tree = tree_of(choice, trees)?;
     let directory = tree.toolkit.library_directory();
-    let hidden = is_nowhere(copy) || (tree.found == FoundBy::Frameworks && !copy.libraries.is_empty());
+    let hidden = copy.is_hidden() || (tree.found == FoundBy::Frameworks && !copy.libraries.is_empty());
     (hidden && copy.directory != directory).then_some(directory)
 }
 

@@ -15,6 +15,12 @@ use crate::store::Store;
 /// shall be learned of a layer.
 const FORMAT: u32 = 1;
 const RECORD: &str = "layer-content";
+/// How many layers are read at once at most: each has a thread that inflates beside its own, and keeps up to 40 MB of the
+/// library that passes.
+const MOST_AT_ONCE: usize = 3;
+/// How often a layer passes again for libraries whose names lie where nobody expects them: the dynamic section leads to
+/// tables, and they to names.
+const MOST_PASSES: usize = 4;
 
 /// What the layers of `image` hold, bottom first.
 ///
@@ -61,7 +67,7 @@ fn read_all(
         }
     };
     thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, layers.len().max(1)) {
+        for _ in 0..threads.clamp(1, layers.len().clamp(1, MOST_AT_ONCE)) {
             scope.spawn(work);
         }
     });
@@ -79,11 +85,17 @@ fn read_layer(
     let passed = read::read(image.open_blob(blob)?, progress);
     let passed = passed.map_err(|source| SourceError::blob(&image.place, &blob.digest, source))?;
     image.check(blob, passed.digest, passed.size)?;
-    let content = passed.content.map_err(|source| SourceError::Layer {
-        image: image.place.clone(),
-        digest: blob.digest,
-        source,
-    })?;
+    let unsound = |source| SourceError::Layer { image: image.place.clone(), digest: blob.digest, source };
+    let mut content = passed.content.map_err(unsound)?;
+    let mut unfinished = passed.unfinished;
+    for _ in 0..MOST_PASSES {
+        if unfinished.is_empty() {
+            break;
+        }
+        unfinished =
+            read::read_again(image.open_blob(blob)?, unfinished, &mut content.facts).map_err(unsound)?;
+    }
+    unfinished.into_iter().for_each(|library| library.give_up(&mut content.facts));
     store.put_record(RECORD, &key(layer), &content)?;
     Ok(content)
 }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::interest::{Form, Interest, VersionText};
 use super::{Facts, FileFact};
-use crate::elf::{Elf, Outcome, Probe, Symbols};
+use crate::elf::{Elf, Incomplete, Outcome, Probe, Symbols};
 
 /// Learns a file's [`Facts`] as its content passes.
 #[derive(Debug)]
@@ -23,7 +23,8 @@ enum Watched {
 }
 
 impl Watcher {
-    /// Watches a file of `size` bytes for what an inventory needs. Its content passes once: nothing is read again.
+    /// Watches a file of `size` bytes for what an inventory needs. Its content is part of a stream: nothing of it alone is
+    /// read again.
     pub fn new(path: &str, size: u64) -> Self {
         let library = |version| Watched::Library { probe: Probe::new(size).once(), version };
         let watched = match Interest::of(path) {
@@ -87,11 +88,130 @@ impl Watcher {
         Ok(())
     }
 
-    /// Notes what was learned of content that cannot be had again. A library of which too much had passed unseen, with
-    /// its names behind the first 16 MB, counts as not well formed.
-    pub fn finish_once(self, facts: &mut Facts) {
-        // Where nothing is given again, nothing fails.
-        self.finish(facts, || Ok(io::empty())).ok();
+    /// Notes what was learned of content that passes as part of a stream; gives what cannot be told before the stream
+    /// passes once more.
+    pub fn finish_once(self, facts: &mut Facts) -> Option<Unfinished> {
+        let Self { path, size, watched } = self;
+        match watched {
+            Watched::Nothing => None,
+            Watched::Text { form, text } => {
+                facts.note_text(&path, form, &text);
+                None
+            }
+            Watched::Library { probe, version } => {
+                let version = version.and_then(|search| search.found);
+                Unfinished::note(facts, path, size, Known::Library { outcome: probe.finish().ok(), version })
+            }
+            Watched::CudaLibrary { probe } => {
+                Unfinished::note(facts, path, size, Known::CudaLibrary { outcome: probe.finish().ok() })
+            }
+        }
+    }
+}
+
+/// A library of a stream of which too much passed unseen: its names lie behind what a watcher keeps, as where `patchelf`
+/// moved many of them.
+#[derive(Debug)]
+pub struct Unfinished {
+    path: String,
+    size: u64,
+    library: Missed,
+    /// What was handed over since it was last asked, by the offset of its first byte.
+    supplied: Vec<(u64, Vec<u8>)>,
+}
+
+/// How much is kept behind what is missed, in bytes: the names of cuSPARSELt take 26 MB.
+const BEHIND: u64 = 32 << 20;
+
+#[derive(Debug)]
+enum Missed {
+    Library { incomplete: Incomplete<Elf>, version: Option<String> },
+    CudaLibrary { incomplete: Incomplete<(Elf, Symbols)> },
+}
+
+/// What is known of a library that passed; no outcome for one that is not well formed.
+enum Known {
+    Library { outcome: Option<Outcome<Elf>>, version: Option<String> },
+    CudaLibrary { outcome: Option<Outcome<(Elf, Symbols)>> },
+}
+
+impl Unfinished {
+    /// Notes what is known of a library, unless more of it must be seen.
+    fn note(facts: &mut Facts, path: String, size: u64, known: Known) -> Option<Self> {
+        let fact = match known {
+            Known::Library { outcome: Some(Outcome::Incomplete(incomplete)), version } => {
+                let library = Missed::Library { incomplete, version };
+                return Some(Self { path, size, library, supplied: Vec::new() });
+            }
+            Known::CudaLibrary { outcome: Some(Outcome::Incomplete(incomplete)) } => {
+                let library = Missed::CudaLibrary { incomplete };
+                return Some(Self { path, size, library, supplied: Vec::new() });
+            }
+            Known::Library { outcome, version } => {
+                let elf = match outcome {
+                    Some(Outcome::Elf(elf)) => Some(elf),
+                    _ => None,
+                };
+                FileFact { size, elf, version, ..FileFact::default() }
+            }
+            Known::CudaLibrary { outcome } => {
+                let (elf, symbols) = match outcome {
+                    Some(Outcome::Elf((elf, symbols))) => (Some(elf), symbols),
+                    _ => (None, Symbols::default()),
+                };
+                FileFact { size, elf, symbols, ..FileFact::default() }
+            }
+        };
+        facts.note_file(&path, fact);
+        None
+    }
+
+    /// The path and the size in bytes of the file that must pass once more.
+    pub fn file(&self) -> (&str, u64) {
+        (&self.path, self.size)
+    }
+
+    /// Takes a part of the file that begins at `offset`, and keeps what is missed of it, with what lies behind: a table
+    /// leads to the next one there. Parts come in order.
+    pub fn update(&mut self, offset: u64, bytes: &[u8]) {
+        let missing = match &self.library {
+            Missed::Library { incomplete, .. } => incomplete.missing(),
+            Missed::CudaLibrary { incomplete } => incomplete.missing(),
+        };
+        let end = offset + bytes.len() as u64;
+        let mut kept_to = offset;
+        for range in missing {
+            let (from, to) = (range.start.max(kept_to), range.end.saturating_add(BEHIND).min(end));
+            if from < to {
+                let part = &bytes[(from - offset) as usize..(to - offset) as usize];
+                match self.supplied.last_mut().filter(|(start, kept)| start + kept.len() as u64 == from) {
+                    Some((_, kept)) => kept.extend_from_slice(part),
+                    None => self.supplied.push((from, part.to_vec())),
+                }
+                kept_to = to;
+            }
+        }
+    }
+
+    /// Notes what is known now; gives itself back while something is still missing.
+    pub fn finish(self, facts: &mut Facts) -> Option<Self> {
+        let Self { path, size, library, supplied } = self;
+        let known = match library {
+            Missed::Library { mut incomplete, version } => {
+                supplied.into_iter().for_each(|(offset, bytes)| incomplete.supply(offset, bytes));
+                Known::Library { outcome: incomplete.finish().ok(), version }
+            }
+            Missed::CudaLibrary { mut incomplete } => {
+                supplied.into_iter().for_each(|(offset, bytes)| incomplete.supply(offset, bytes));
+                Known::CudaLibrary { outcome: incomplete.finish().ok() }
+            }
+        };
+        Self::note(facts, path, size, known)
+    }
+
+    /// Notes that the file is there, and nothing of its content.
+    pub fn give_up(self, facts: &mut Facts) {
+        facts.note_file(&self.path, FileFact { size: self.size, ..FileFact::default() });
     }
 }
 

@@ -145,7 +145,7 @@ fn missing(copy: &CudaCopy) -> Vec<String> {
 
 /// How a copy is reached, best first: as it is by the loader, then by frameworks' own search paths, then by links.
 fn reach(copy: &CudaCopy) -> u8 {
-    let found = copy.libraries.iter().map(|library| library.found).max();
+    let found = copy.asked_for().map(|library| library.found).max();
     match found {
         None | Some(Found::LibraryPath | Found::Cache) => 0,
         Some(Found::Nowhere) => 1,

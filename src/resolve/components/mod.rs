@@ -594,7 +594,8 @@ fn toolkit(choices: &[Choice], major: u32, offer: &Offer<'_>) -> Option<(u32, u3
         directories.chain(default).find(|version| version.0 == major)
     };
     let of_part = || {
-        let parts = of_major().filter(|choice| choice.component.is_some_and(Component::is_numbered_as_toolkit));
+        let parts =
+            of_major().filter(|choice| choice.component.is_some_and(Component::is_numbered_as_toolkit));
         parts.filter_map(|choice| two_numbers(&choice.version)).max()
     };
     runtime.or_else(of_base).or_else(|| offer.of_pip.get(&major).copied()).or_else(of_part)
