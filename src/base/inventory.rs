@@ -125,7 +125,7 @@ pub struct CudaLibrary {
 pub enum Found {
     /// In a directory of the config's `LD_LIBRARY_PATH`.
     LibraryPath,
-    /// By the cache that `ldconfig` makes of the base's configuration.
+    /// By the cache that `ldconfig` makes of the base's configuration, or in a directory that is always searched.
     Cache,
     /// In site-packages, where frameworks' own search paths lead.
     SitePackages,

@@ -182,6 +182,21 @@ impl Component {
         }
     }
 
+    /// The directory of its wheel's files for a CUDA major, below `nvidia` of site-packages: `cuda_nvrtc`, `cudnn`, `cu13`.
+    /// `None` for wheels that have none there.
+    pub fn wheel_directory(self, cuda_major: u32) -> Option<String> {
+        let name = self.distribution(cuda_major);
+        match name.strip_suffix(&format!("-cu{cuda_major}")) {
+            Some(stem) => stem.strip_prefix("nvidia-").map(|folder| folder.replace('-', "_")),
+            None => Some(format!("cu{cuda_major}")),
+        }
+    }
+
+    /// Whether it has libraries.
+    pub fn has_libraries(self) -> bool {
+        LIBRARIES.iter().any(|(name, _)| *name == self.name)
+    }
+
     /// Whether `X.Y` of its version is that of the CUDA toolkit it belongs to.
     pub fn is_numbered_as_toolkit(self) -> bool {
         COMPONENTS.iter().any(|row| row.name == self.name && row.numbered_as_toolkit)
@@ -241,6 +256,11 @@ mod tests {
         assert_eq!(wheel("cublas", 13), "nvidia-cublas");
         assert_eq!(wheel("cudnn", 13), "nvidia-cudnn-cu13");
         assert_eq!(wheel("cutensor", 11), "cutensor-cu11");
+        let folder = |name: &str, major| Component::named(name).unwrap().wheel_directory(major);
+        assert_eq!(folder("cuda-nvrtc", 12).as_deref(), Some("cuda_nvrtc"));
+        assert_eq!(folder("cublas", 13).as_deref(), Some("cu13"));
+        assert_eq!(folder("cudnn", 13).as_deref(), Some("cudnn"));
+        assert_eq!(folder("cutensor", 12), None);
         let essential: Vec<&str> = Component::named("cublas").unwrap().essential_libraries().collect();
         assert_eq!(essential, ["libcublas", "libcublasLt"]);
         assert_eq!(Component::named("nvtx").unwrap().essential_libraries().count(), 0);

@@ -2,6 +2,7 @@
 
 mod environment;
 mod generate;
+mod namespace;
 mod pip;
 mod removal;
 mod system;

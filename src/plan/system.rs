@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::generate::Maker;
-use super::{pip, removal};
+use super::{namespace, pip, removal};
 use crate::base::{BaseInventory, CudaCopy};
 use crate::cuda::Toolkit;
 use crate::oci::Generated;
@@ -43,6 +43,7 @@ pub fn system_files(resolution: &Resolution, choices: &SystemChoices<'_>) -> Vec
     }
     files.extend(loader_configuration(&make, &resolution.trees));
     files.extend(links(&make, resolution));
+    files.extend(namespace::links(&make, resolution, &choices.base.scheme.platlib));
     files.extend(pip::stubs(&make, resolution, &choices.base.scheme));
     files.extend(pip::rewritten(&make, resolution, choices.base));
     files.extend(choices.constraints.map(|pins| pip::constraints(&make, pins)));
@@ -78,9 +79,6 @@ fn tree_files(make: &Maker, tree: &Tree, resolution: &Resolution, base: &BaseInv
     if !tree.exists {
         files.push(make.link(&format!("usr/local/cuda-{}", toolkit.version.0), &name));
     }
-    if tree.found == FoundBy::Frameworks {
-        files.extend(framework_links(make, toolkit, &base.scheme.platlib));
-    }
     files
 }
 
@@ -98,24 +96,6 @@ fn new_toolkit(make: &Maker, toolkit: &Toolkit, resolution: &Resolution) -> Vec<
         make.link(&format!("{root}/lib64"), &format!("targets/{target}/lib")),
         make.file(&format!("{root}/version.json"), version_json(toolkit, resolution)),
     ]
-}
-
-/// `nvidia/cu13` of site-packages as CUDA 13's wheels have it, leading into the toolkit: where frameworks look before
-/// they ask the loader.
-fn framework_links(make: &Maker, toolkit: &Toolkit, site_packages: &str) -> Vec<Generated> {
-    let above = format!("{site_packages}/nvidia");
-    let directory = format!("{above}/cu{}", toolkit.version.0);
-    let library = toolkit.library_directory();
-    let include = format!("{}/targets/{}/include", toolkit.root(), toolkit.machine.target());
-    let parts = [
-        ("lib", library),
-        ("include", include),
-        ("bin", format!("{}/bin", toolkit.root())),
-        ("nvvm", format!("{}/nvvm", toolkit.root())),
-    ];
-    let links =
-        parts.map(|(name, target)| make.link(&format!("{directory}/{name}"), &relative(&directory, &target)));
-    [make.directory(&above), make.directory(&directory)].into_iter().chain(links).collect()
 }
 
 /// Links to the base's copies that no loader finds where they are.

@@ -262,9 +262,14 @@ fn frameworks_share_one_cuda_in_the_system_tree() {
     assert_eq!(image.file(&format!("{lib}/libcublas.so")).target.as_deref(), Some("libcublas.so.12"));
     assert_eq!(image.text("usr/local/cuda-12.5/targets/x86_64-linux/include/cublas.h"), "// cublas\n");
     assert_eq!(image.file("usr/local/cuda").kind, tar::EntryType::Symlink);
+    let below_nvidia =
+        image.files.iter().filter(|(path, _)| path.starts_with(&format!("{PACKAGES}/nvidia/")));
     let private: Vec<_> =
-        image.files.keys().filter(|path| path.starts_with(&format!("{PACKAGES}/nvidia/"))).collect();
+        below_nvidia.filter(|(_, file)| file.kind == tar::EntryType::Regular).map(|(path, _)| path).collect();
     assert!(private.is_empty(), "{private:?}");
+    let link = image.file(&format!("{PACKAGES}/nvidia/cublas/lib"));
+    let target = format!("../../../../../{}", lib.strip_prefix("usr/local/").unwrap());
+    assert_eq!(link.target, Some(target));
     let environment = image.config["config"]["Env"].to_string();
     assert!(environment.contains("CUDA_HOME=/usr/local/cuda"), "{environment}");
 }

@@ -14,6 +14,8 @@ pub(super) struct Loader<'a> {
     facts: &'a Facts,
     machine: Machine,
     library_path: &'a [String],
+    /// The directories that the loader searches where the cache has nothing.
+    system: [&'static str; 4],
     /// The file for each SONAME of the cache that `ldconfig` makes, without symlinks.
     cache: BTreeMap<String, String>,
 }
@@ -40,16 +42,21 @@ impl<'a> Loader<'a> {
                 cache.entry(library.soname.clone()).or_insert(real);
             }
         }
-        Ok(Self { facts, machine, library_path, cache })
+        Ok(Self { facts, machine, library_path, system: ldconfig.system_directories(), cache })
+    }
+
+    /// The file that a directory has under a SONAME, without symlinks.
+    fn found_in(&self, directory: &str, soname: &str) -> Option<String> {
+        let (real, file) = self.facts.file(&format!("{directory}/{soname}"))?;
+        is_for(self.machine, file.elf.as_ref()).then_some(real)
     }
 
     /// By which way the file at the real path `path` is found under its SONAME.
     pub(super) fn finds(&self, soname: &str, path: &str) -> Found {
-        let of_library_path = self.library_path.iter().find_map(|directory| {
-            let (real, file) = self.facts.file(&format!("{directory}/{soname}"))?;
-            is_for(self.machine, file.elf.as_ref()).then_some(real)
-        });
-        let of_cache = self.cache.get(soname);
+        let mut directories = self.library_path.iter();
+        let of_library_path = directories.find_map(|directory| self.found_in(directory, soname));
+        let of_default = || self.system.iter().find_map(|directory| self.found_in(directory, soname));
+        let of_cache = self.cache.get(soname).cloned().or_else(of_default);
         match of_library_path {
             Some(real) if real == path => Found::LibraryPath,
             None if of_cache.is_some_and(|real| real == path) => Found::Cache,
