@@ -422,11 +422,11 @@ impl Read {
                 if version >= FIRST_VERSION {
                     symbols.defined.insert(names.at(symbol.name)?);
                 }
-            } else if symbol.is_required() {
-                if let Some(soname) = self.needs.get(&version) {
-                    let required = symbols.undefined.entry(names.at(*soname)?).or_default();
-                    required.insert(names.at(symbol.name)?);
-                }
+            } else if symbol.is_required()
+                && let Some(soname) = self.needs.get(&version)
+            {
+                let required = symbols.undefined.entry(names.at(*soname)?).or_default();
+                required.insert(names.at(symbol.name)?);
             }
         }
         Ok(symbols)
