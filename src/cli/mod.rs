@@ -14,9 +14,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use uv_normalize::PackageName;
 
 use crate::destination::Destination;
-use crate::pipeline::{self, BuildOrder, Environment, InputError};
+use crate::pipeline::{self, BuildOrder, Environment, InputError, LockOrder, Locking, Upgrade};
 use crate::recipe::{Color, Diagnostics};
 use crate::store::Store;
 
@@ -63,6 +64,9 @@ enum Command {
         /// Where to publish the image; may be given several times [default: oci:out/NAME].
         #[arg(long, short, value_name = "DEST")]
         output: Vec<Destination>,
+        /// Build what the recipe's lock says; fail when there is none, or it is out of date.
+        #[arg(long)]
+        locked: bool,
         /// Use only what the store has; download nothing.
         #[arg(long)]
         offline: bool,
@@ -74,6 +78,27 @@ enum Command {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        /// Show what the recipe's lock says; fail when there is none, or it is out of date.
+        #[arg(long)]
+        locked: bool,
+        /// Use only what the store has; download nothing.
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Write everything that is decided about a recipe to the .lock beside it, keeping what still fits.
+    Lock {
+        /// The recipe, a YAML file.
+        recipe: PathBuf,
+        /// Keep nothing, or everything but NAME; may be given several times.
+        #[arg(
+            long,
+            value_name = "NAME",
+            num_args = 0..=1,
+            require_equals = true,
+            default_missing_value = EVERYTHING,
+            value_parser = upgradable
+        )]
+        upgrade: Vec<Upgradable>,
         /// Use only what the store has; download nothing.
         #[arg(long)]
         offline: bool,
@@ -85,6 +110,26 @@ enum Command {
     },
     /// Print a completion script for a shell.
     Completions { shell: clap_complete::Shell },
+}
+
+/// What one `--upgrade` names.
+#[derive(Debug, Clone)]
+enum Upgradable {
+    Everything,
+    Distribution(PackageName),
+}
+
+/// What `--upgrade` means without a name: no distribution's name is this.
+const EVERYTHING: &str = "*";
+
+fn upgradable(text: &str) -> Result<Upgradable, String> {
+    match text {
+        EVERYTHING => Ok(Upgradable::Everything),
+        name => name
+            .parse()
+            .map(Upgradable::Distribution)
+            .map_err(|_| "it is not a distribution's name".to_owned()),
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -115,8 +160,9 @@ pub fn run() -> ExitCode {
 fn execute(arguments: &Arguments) -> Result<()> {
     let progress = progress::Terminal::new(arguments.quiet, arguments.progress);
     match &arguments.command {
-        Command::Build { recipe, output, offline } => {
-            let order = BuildOrder { recipe, destinations: output, environment: environment(*offline)? };
+        Command::Build { recipe, output, locked, offline } => {
+            let (locking, environment) = (locking(*locked), environment(*offline)?);
+            let order = BuildOrder { recipe, destinations: output, locking, environment };
             let built = pipeline::build(&order, &progress)?;
             progress.finish();
             if !arguments.quiet {
@@ -124,8 +170,8 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
             print(&format!("{}\n", built.image.manifest.digest))
         }
-        Command::Plan { recipe, json, offline } => {
-            let planned = pipeline::plan(recipe, &environment(*offline)?, &progress)?;
+        Command::Plan { recipe, json, locked, offline } => {
+            let planned = pipeline::plan(recipe, locking(*locked), &environment(*offline)?, &progress)?;
             progress.finish();
             let mut text = Vec::new();
             match json {
@@ -133,6 +179,15 @@ fn execute(arguments: &Arguments) -> Result<()> {
                 false => report::plan(&mut text, &planned)?,
             }
             print(&String::from_utf8_lossy(&text))
+        }
+        Command::Lock { recipe, upgrade, offline } => {
+            let order = LockOrder { recipe, upgrade: asked(upgrade), environment: environment(*offline)? };
+            let locked = pipeline::lock(&order, &progress)?;
+            progress.finish();
+            match arguments.quiet {
+                true => Ok(()),
+                false => Ok(report::locked(&mut io::stderr().lock(), &locked)?),
+            }
         }
         Command::Cache { command: CacheCommand::Info } => {
             let store = environment(true)?.store;
@@ -150,6 +205,22 @@ fn execute(arguments: &Arguments) -> Result<()> {
             print(&String::from_utf8_lossy(&script))
         }
     }
+}
+
+fn locking(locked: bool) -> Locking {
+    match locked {
+        true => Locking::Required,
+        false => Locking::Preferred,
+    }
+}
+
+/// What all `--upgrade`s together name.
+fn asked(upgrades: &[Upgradable]) -> Upgrade {
+    let names = upgrades.iter().map(|upgrade| match upgrade {
+        Upgradable::Everything => None,
+        Upgradable::Distribution(name) => Some(name.clone()),
+    });
+    names.collect::<Option<_>>().map_or(Upgrade::Everything, Upgrade::Only)
 }
 
 /// What the pipeline takes from the process: the only place below `main` that asks for it.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
-use crate::pipeline::{Built, Planned};
+use crate::pipeline::{Built, Locked, Planned};
 use crate::resolve::demand::Demand;
 use crate::resolve::{Distribution, Role};
 
@@ -37,6 +37,18 @@ pub(super) fn built(out: &mut impl Write, built: &Built) -> io::Result<()> {
         writeln!(out, "published {destination}")?;
     }
     Ok(())
+}
+
+/// What moved in a lock.
+pub(super) fn locked(out: &mut impl Write, locked: &Locked) -> io::Result<()> {
+    for change in &locked.changes {
+        writeln!(out, "{change}")?;
+    }
+    let (path, count) = (locked.path.display(), locked.lock.distributions.len());
+    match locked.written {
+        true => writeln!(out, "wrote {path}: {count} distributions and their base"),
+        false => writeln!(out, "{path} is up to date"),
+    }
 }
 
 /// What would be built and why.

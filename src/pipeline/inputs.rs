@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 use uv_normalize::PackageName;
 
+use crate::lock::{Meaning, Said};
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
 use crate::recipe::requirements::{self, RequirementsFile};
@@ -25,6 +26,7 @@ pub struct Inputs {
     pub base: BaseDescription,
     /// Where relative paths of the base's description begin.
     pub base_directory: PathBuf,
+    /// The recipe's own requirements, then those of requirements files.
     pub roots: Vec<Root>,
     pub constraints: Vec<Requirement>,
     /// The only archives that requirements files allow, by distribution.
@@ -106,6 +108,20 @@ impl Inputs {
             inputs.read_constraints(&file, &mut Vec::new())?;
         }
         Ok(inputs)
+    }
+
+    /// What all of it means for what a lock holds.
+    pub fn meaning(&self) -> Result<Meaning, serde_json::Error> {
+        let of_recipe = self.recipe.roots().count();
+        let indexes: Vec<&Url> = self.index_url.iter().chain(&self.extra_index_urls).collect();
+        Meaning::of(&Said {
+            recipe: &self.recipe,
+            base: &self.base,
+            requirements: self.roots.get(of_recipe..).unwrap_or_default(),
+            constraints: &self.constraints,
+            hashes: &self.hashes,
+            indexes: &indexes,
+        })
     }
 
     fn read_requirements(&mut self, path: &Path, above: &mut Vec<PathBuf>) -> Result<(), InputError> {

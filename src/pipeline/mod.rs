@@ -3,12 +3,14 @@
 
 mod base;
 mod inputs;
+mod listed;
+mod locking;
 mod outlines;
 mod progress;
 mod work;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,6 +25,7 @@ use crate::elf::{Architecture, Ldconfig};
 use crate::image::{self, Image, ImageLayer, Settings};
 use crate::layer::files::{Copy, Files};
 use crate::layer::{Written, generated, wheels};
+use crate::lock::{self, Change, Decided, Lock, LockedBase, Meaning};
 use crate::net::config;
 use crate::net::http::{Download, Http};
 use crate::net::index::PackageIndex;
@@ -30,16 +33,19 @@ use crate::oci::Digest;
 use crate::oci::image::RuntimeConfig;
 use crate::plan::{self, Limits, SystemChoices, WheelLayer};
 use crate::pypa::target::{Machine, Target};
-use crate::recipe::{BaseDescription, ConfigChanges, ExternallyManaged, Policy};
-use crate::resolve::{self, Components, Distribution, Request, Resolution};
+use crate::recipe::{BaseDescription, ConfigChanges, Debian, ExternallyManaged, Policy, Timestamp};
+use crate::resolve::{self, Components, Preferences, Request, Resolution};
 use crate::store::Store;
 use base::Base;
 use inputs::Inputs;
+use locking::{Held, Prior};
 use outlines::Outlines;
 use work::{Fetch, Job};
 
 pub use base::BaseLayer;
 pub use inputs::InputError;
+pub use listed::ListedError;
+pub use locking::{LockFileError, Locking, Upgrade};
 pub use outlines::{NoHash, PrivateCuda};
 pub use progress::{Meter, Progress, Task};
 
@@ -64,7 +70,26 @@ pub struct BuildOrder<'a> {
     pub recipe: &'a Path,
     /// Where to publish; the default destination when empty.
     pub destinations: &'a [Destination],
+    pub locking: Locking,
     pub environment: Environment,
+}
+
+/// What to lock.
+#[derive(Debug)]
+pub struct LockOrder<'a> {
+    pub recipe: &'a Path,
+    pub upgrade: Upgrade,
+    pub environment: Environment,
+}
+
+/// A lock that is beside its recipe now.
+pub struct Locked {
+    pub path: PathBuf,
+    pub lock: Lock,
+    /// Whether the file is another than before.
+    pub written: bool,
+    /// What moved since the lock before, if there was one.
+    pub changes: Vec<Change>,
 }
 
 /// Everything that was decided before anything is written.
@@ -77,11 +102,12 @@ pub struct Planned {
     pub sizes: BTreeMap<String, u64>,
     /// What each framework would have brought as its own CUDA, in bytes unpacked.
     pub private: PrivateCuda,
-    /// When the newest of the inputs was made, in Unix seconds.
+    /// When the newest of the inputs was made, in Unix seconds; `SOURCE_DATE_EPOCH` where that is set.
     pub created: u64,
     opened: Base,
     inputs: Inputs,
     http: Arc<Http>,
+    catalog: PackageIndex,
 }
 
 /// What a build made.
@@ -95,7 +121,7 @@ pub struct Built {
 /// Builds what `order` asks for and publishes it.
 pub fn build(order: &BuildOrder<'_>, progress: &dyn Progress) -> Result<Built> {
     let environment = &order.environment;
-    let planned = plan(order.recipe, environment, progress)?;
+    let planned = plan(order.recipe, order.locking, environment, progress)?;
     let layers = write_layers(&planned, environment, progress)?;
     let image = image::assemble(layers, &settings(&planned))?;
     let destinations = match order.destinations {
@@ -109,39 +135,172 @@ pub fn build(order: &BuildOrder<'_>, progress: &dyn Progress) -> Result<Built> {
     Ok(Built { planned, image, destinations })
 }
 
-/// Decides everything about the recipe at `path`; fetches indexes and metadata, and writes no layer.
-pub fn plan(path: &Path, environment: &Environment, progress: &dyn Progress) -> Result<Planned> {
+/// Decides everything about the recipe at `path`, or recalls it from the lock beside it; writes no layer.
+///
+/// Deciding fetches indexes and metadata. A lock that agrees with the recipe makes that needless; one that does not is an
+/// error if it is required.
+pub fn plan(
+    path: &Path,
+    locking: Locking,
+    environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<Planned> {
     let inputs = Inputs::read(path)?;
     refuse_what_is_not_built(&inputs)?;
+    let meaning = inputs.meaning()?;
+    let stale = |keys| LockFileError::Stale { path: locking::path(path), recipe: path.to_owned(), keys };
+    match (Held::read(path, &meaning)?, locking) {
+        (Held::Agrees(lock), _) => recall(inputs, &lock, environment),
+        (Held::Differs(_, keys), Locking::Required) => Err(stale(keys).into()),
+        (Held::Nothing, Locking::Required) => {
+            Err(LockFileError::Missing { path: locking::path(path), recipe: path.to_owned() }.into())
+        }
+        (Held::Differs(lock, keys), Locking::Preferred) => {
+            let stale = stale(keys);
+            let hint = stale.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            progress.warn(&format!("{stale}{hint}"));
+            let prior = Prior::of(&lock, &meaning, &Upgrade::Only(BTreeSet::new()));
+            Ok(decide(inputs, prior, environment, progress)?.planned)
+        }
+        (Held::Nothing, Locking::Preferred) => {
+            Ok(decide(inputs, Prior::default(), environment, progress)?.planned)
+        }
+    }
+}
+
+/// Decides what the lock beside a recipe leaves open or `upgrade` gives up, and writes the lock.
+pub fn lock(order: &LockOrder<'_>, progress: &dyn Progress) -> Result<Locked> {
+    let inputs = Inputs::read(order.recipe)?;
+    refuse_what_is_not_built(&inputs)?;
+    let meaning = inputs.meaning()?;
+    let held = match Held::read(order.recipe, &meaning) {
+        // Nothing of it is kept.
+        Err(LockFileError::Unusable { .. }) if order.upgrade == Upgrade::Everything => Held::Nothing,
+        held => held?,
+    };
+    locking::check_names(&order.upgrade, &inputs, held.lock())?;
+    let before = match held {
+        Held::Agrees(lock) if order.upgrade == Upgrade::Only(BTreeSet::new()) => {
+            return Ok(Locked {
+                path: locking::path(order.recipe),
+                lock,
+                written: false,
+                changes: Vec::new(),
+            });
+        }
+        Held::Agrees(lock) | Held::Differs(lock, _) => Some(lock),
+        Held::Nothing => None,
+    };
+    let prior = before.as_ref().map(|lock| Prior::of(lock, &meaning, &order.upgrade));
+    let decision = decide(inputs, prior.unwrap_or_default(), &order.environment, progress)?;
+    let lock = decision.lock(meaning)?;
+    let changes = before.map(|before| lock::changes(&before, &lock)).unwrap_or_default();
+    let path = locking::path(order.recipe);
+    Ok(Locked { written: locking::write(&path, &lock)?, path, lock, changes })
+}
+
+/// A plan that was made anew.
+struct Decision {
+    planned: Planned,
+    /// When the newest of the inputs was published, in Unix seconds.
+    published: u64,
+}
+
+impl Decision {
+    /// The lock of all of it, for a recipe that means `meaning`.
+    fn lock(&self, meaning: Meaning) -> Result<Lock> {
+        let planned = &self.planned;
+        let decided = Decided {
+            created: Timestamp::from_unix_seconds(self.published),
+            recipe: meaning,
+            private_cuda: planned.private.by_framework.clone(),
+            base: LockedBase::Debian(planned.opened.decided.clone()),
+        };
+        Ok(Lock::new(decided, &planned.resolution, &planned.sizes)?)
+    }
+}
+
+/// Decides everything about `inputs`, trying first what `prior` has.
+fn decide(
+    inputs: Inputs,
+    prior: Prior,
+    environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<Decision> {
     let store = &environment.store;
-    let machine = config::Machine::here();
-    let http = Arc::new(Http::new(http_settings(environment.offline, machine.netrc()))?);
+    let (http, catalog) = connect(&inputs, environment)?;
 
     progress.stage("choosing the base's packages");
-    let base = open_base(&inputs, &http, store)?;
+    let base = match &prior.base {
+        Some(decided) => base::recall(debian(&inputs)?, decided, &http)?,
+        None => open_base(&inputs, &http, store)?,
+    };
+    check_python(&inputs, &base)?;
     let target = target(&base.inventory)?;
 
     progress.stage("resolving distributions and components");
-    let catalog = catalog(&inputs, &machine, &http, store)?;
-    let request = request(&inputs, &target);
+    let request = request(&inputs, &target, prior.preferences);
     let resolution = resolve::resolve(&request, &catalog)?;
     check_hashes(&inputs, &resolution)?;
-    let outlines = Outlines::read(&resolution, &catalog)?;
+    let Outlines { wheels, private } = Outlines::read(&resolution, &catalog)?;
 
     let limits = limits(&inputs);
-    let layers = plan::wheel_layers(&resolution, &outlines.wheels, &base.inventory.scheme, &limits);
-    Ok(Planned {
+    let layers = plan::wheel_layers(&resolution, &wheels, &base.inventory.scheme, &limits);
+    let published = published(&base, &resolution);
+    let planned = Planned {
         name: inputs.name.clone(),
         base: base.inventory.clone(),
-        created: created(environment, &base, &resolution),
-        sizes: outlines.wheels.into_iter().map(|(name, (_, size))| (name, size)).collect(),
-        private: outlines.private,
+        created: environment.source_date_epoch.unwrap_or(published),
+        sizes: sizes(wheels),
+        private,
         layers,
         resolution,
         opened: base,
         inputs,
         http,
+        catalog,
+    };
+    Ok(Decision { planned, published })
+}
+
+/// What was decided about `inputs` when `lock` was made; asks nobody.
+fn recall(inputs: Inputs, lock: &Lock, environment: &Environment) -> Result<Planned> {
+    let (http, catalog) = connect(&inputs, environment)?;
+    let base = match &lock.base {
+        LockedBase::Debian(decided) => base::recall(debian(&inputs)?, decided, &http)?,
+        LockedBase::Image(_) => return Err(NotBuilt::Base { kind: "an image" }.into()),
+    };
+    check_python(&inputs, &base)?;
+    let resolution = lock.resolution(machine(&base.inventory));
+    let wheels = lock.wheels();
+    let layers = plan::wheel_layers(&resolution, &wheels, &base.inventory.scheme, &limits(&inputs));
+    let published = u64::try_from(lock.created.unix_seconds()).unwrap_or_default();
+    Ok(Planned {
+        name: inputs.name.clone(),
+        base: base.inventory.clone(),
+        created: environment.source_date_epoch.unwrap_or(published),
+        sizes: sizes(wheels),
+        private: PrivateCuda { by_framework: lock.private_cuda.clone() },
+        layers,
+        resolution,
+        opened: base,
+        inputs,
+        http,
+        catalog,
     })
+}
+
+/// The network, and the package indexes in it; nothing is asked yet.
+fn connect(inputs: &Inputs, environment: &Environment) -> Result<(Arc<Http>, PackageIndex)> {
+    let machine = config::Machine::here();
+    let http = Arc::new(Http::new(http_settings(environment.offline, machine.netrc()))?);
+    let catalog = catalog(inputs, &machine, &http, &environment.store)?;
+    Ok((http, catalog))
+}
+
+/// The unpacked size of each wheel in bytes, by file name.
+fn sizes(wheels: plan::Wheels) -> BTreeMap<String, u64> {
+    wheels.into_iter().map(|(name, (_, size))| (name, size)).collect()
 }
 
 /// An input that asks for something a later version will do.
@@ -188,22 +347,35 @@ fn http_settings(offline: bool, netrc: Option<String>) -> crate::net::http::Sett
     crate::net::http::Settings { offline, netrc, ..Default::default() }
 }
 
+fn debian(inputs: &Inputs) -> Result<&Debian, NotBuilt> {
+    match &inputs.base {
+        BaseDescription::Debian(debian) => Ok(debian),
+        BaseDescription::Registry { .. } => Err(NotBuilt::Base { kind: "a registry" }),
+        BaseDescription::Layout { .. } => Err(NotBuilt::Base { kind: "an OCI layout" }),
+        BaseDescription::Archive { .. } => Err(NotBuilt::Base { kind: "an archive" }),
+    }
+}
+
 fn open_base(inputs: &Inputs, http: &Http, store: &Store) -> Result<Base> {
-    let debian = match &inputs.base {
-        BaseDescription::Debian(debian) => debian,
-        BaseDescription::Registry { .. } => return Err(NotBuilt::Base { kind: "a registry" }.into()),
-        BaseDescription::Layout { .. } => return Err(NotBuilt::Base { kind: "an OCI layout" }.into()),
-        BaseDescription::Archive { .. } => return Err(NotBuilt::Base { kind: "an archive" }.into()),
-    };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
-    let base = base::open(debian, &inputs.base_directory, http, store, now)?;
-    let asked = &inputs.recipe.python.version;
-    match asked {
+    base::open(debian(inputs)?, &inputs.base_directory, http, store, now)
+}
+
+fn check_python(inputs: &Inputs, base: &Base) -> Result<(), InventoryError> {
+    match &inputs.recipe.python.version {
         Some(asked) if !base.inventory.python.parse().is_ok_and(|version| asked.admits(&version)) => {
             let found = base.inventory.python.clone();
-            Err(InventoryError::OtherPython { found, asked: asked.value.to_string() }.into())
+            Err(InventoryError::OtherPython { found, asked: asked.value.to_string() })
         }
-        _ => Ok(base),
+        _ => Ok(()),
+    }
+}
+
+/// The base's architecture, as toolkits call it.
+fn machine(base: &BaseInventory) -> crate::cuda::Machine {
+    match base.architecture.as_str() {
+        "arm64" => crate::cuda::Machine::Aarch64,
+        _ => crate::cuda::Machine::X86_64,
     }
 }
 
@@ -235,7 +407,7 @@ fn catalog(
     Ok(PackageIndex::new(Arc::clone(http), store.clone(), indexes))
 }
 
-fn request<'a>(inputs: &Inputs, target: &'a Target) -> Request<'a> {
+fn request<'a>(inputs: &Inputs, target: &'a Target, preferences: Preferences) -> Request<'a> {
     Request {
         target,
         roots: inputs.roots.clone(),
@@ -246,6 +418,7 @@ fn request<'a>(inputs: &Inputs, target: &'a Target) -> Request<'a> {
         frameworks: inputs.recipe.frameworks.keys().cloned().collect(),
         constraints: inputs.constraints.clone(),
         exclude_newer: inputs.recipe.exclude_newer.map(|time| time.unix_seconds()),
+        preferences,
     }
 }
 
@@ -285,11 +458,11 @@ fn limits(inputs: &Inputs) -> Limits {
     }
 }
 
-/// `SOURCE_DATE_EPOCH`, else when the newest of the inputs was published.
-fn created(environment: &Environment, base: &Base, resolution: &Resolution) -> u64 {
+/// When the newest of the inputs was published, in Unix seconds.
+fn published(base: &Base, resolution: &Resolution) -> u64 {
     let uploads = resolution.distributions.iter().filter_map(|distribution| distribution.wheel.upload_time);
     let uploaded = uploads.filter_map(|time| u64::try_from(time).ok()).max().unwrap_or_default();
-    environment.source_date_epoch.unwrap_or_else(|| uploaded.max(base.published))
+    uploaded.max(base.decided.published())
 }
 
 fn write_layers(
@@ -342,22 +515,19 @@ fn write_wheels(
     progress: &dyn Progress,
 ) -> Result<Vec<Written>> {
     let store = &environment.store;
-    let by_file: BTreeMap<String, &Distribution> = planned
-        .resolution
-        .distributions
-        .iter()
-        .map(|distribution| (distribution.wheel.filename.to_string(), distribution))
-        .collect();
-    let mut jobs = Vec::new();
+    let mut layers = Vec::new();
     for layer in &planned.layers {
         let key = Digest::of(serde_json::to_vec(&(LAYER_FORMAT, layer))?);
         let present = remembered(store, &key);
-        let fetches = match present {
-            Some(_) => Vec::new(),
-            None => layer.wheels.iter().filter_map(|wheel| fetch(by_file.get(&wheel.filename)?)).collect(),
-        };
-        jobs.push(Job { fetches, work: (layer, key, present) });
+        layers.push((layer, key, present));
     }
+    let missing = layers.iter().filter(|(_, _, present)| present.is_none()).map(|(layer, ..)| *layer);
+    let mut fetches = fetches(planned, missing, store)?;
+    let jobs = layers.into_iter().map(|work| {
+        let of_layer = work.0.wheels.iter().filter_map(|wheel| fetches.remove(&wheel.filename));
+        Job { fetches: of_layer.collect(), work }
+    });
+    let jobs = jobs.collect();
     work::staged(jobs, environment.threads, &planned.http, store, progress, |(layer, key, present)| {
         if let Some(written) = present {
             return Ok(written.clone());
@@ -379,15 +549,27 @@ fn remembered(store: &Store, key: &Digest) -> Option<Written> {
         .filter(|written| store.has_blob(&written.digest, Some(written.size)))
 }
 
-fn fetch(distribution: &Distribution) -> Option<Fetch> {
-    let wheel = &distribution.wheel;
-    let download = Download {
-        url: wheel.url.clone(),
-        name: wheel.filename.to_string(),
-        digest: wheel.sha256?,
-        size: wheel.size,
-    };
-    Some(Fetch { download })
+/// What is to be downloaded for `layers`, by file name: the indexes are asked for the wheels that the store lacks.
+fn fetches<'a>(
+    planned: &Planned,
+    layers: impl Iterator<Item = &'a WheelLayer>,
+    store: &Store,
+) -> Result<BTreeMap<String, Fetch>> {
+    let wheels: BTreeSet<&str> =
+        layers.flat_map(|layer| &layer.wheels).map(|wheel| &*wheel.filename).collect();
+    let distributions = planned.resolution.distributions.iter();
+    let missing = distributions.filter_map(|distribution| {
+        let wheel = &distribution.wheel;
+        let (name, digest) = (wheel.filename.to_string(), wheel.sha256?);
+        let is_missing = wheels.contains(&*name) && !store.has_blob(&digest, wheel.size);
+        is_missing.then_some((name, digest, distribution))
+    });
+    let fetches = work::run(missing.collect(), work::DOWNLOADS, |(name, digest, distribution)| {
+        let url = listed::listed(distribution, &planned.catalog)?.url;
+        let download = Download { url, name: name.clone(), digest, size: distribution.wheel.size };
+        Ok((name, Fetch { download }))
+    })?;
+    Ok(fetches.into_iter().collect())
 }
 
 /// The layer of `key`, written by `write` unless it was before.

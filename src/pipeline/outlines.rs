@@ -6,6 +6,7 @@ use anyhow::Result;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
+use super::listed::listed;
 use crate::plan::Wheels;
 use crate::resolve::solve::Catalog;
 use crate::resolve::{Distribution, Resolution, Role};
@@ -43,7 +44,8 @@ impl Outlines {
         for distribution in &resolution.distributions {
             let wheel = &distribution.wheel;
             let digest = wheel.sha256.ok_or_else(|| NoHash { wheel: wheel.filename.to_string() })?;
-            let size = catalog.outline(wheel)?.entries.iter().map(|entry| entry.size).sum();
+            let file = listed(distribution, catalog)?;
+            let size = catalog.outline(&file)?.entries.iter().map(|entry| entry.size).sum();
             wheels.insert(wheel.filename.to_string(), (digest, size));
         }
         let private = private_cuda(resolution, &wheels, catalog)?;

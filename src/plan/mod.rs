@@ -132,7 +132,7 @@ fn wheel_install(resolution: &Resolution, distribution: &Distribution, wheel: Di
         version: distribution.version.to_string(),
         filename: distribution.wheel.filename.to_string(),
         wheel,
-        metadata: distribution.metadata.digest(),
+        metadata: distribution.metadata,
         requested: distribution.requested,
         relaxed: distribution.relaxed.clone(),
         place,

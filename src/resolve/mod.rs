@@ -12,10 +12,12 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use uv_distribution_filename::WheelFilename;
 use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::Version;
 
 use crate::cuda::{Component, ComponentWheel, Toolkit, cuda_extras, is_dispensable};
+use crate::oci::Digest;
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::simple::DistFile;
 use crate::pypa::target::{Machine, Target};
@@ -35,7 +37,12 @@ pub struct Request<'a> {
     pub constraints: Vec<Requirement>,
     /// Nothing uploaded at or after this moment, in Unix seconds, is considered.
     pub exclude_newer: Option<i64>,
+    /// The versions of an earlier resolution: each is kept while everything allows it.
+    pub preferences: Preferences,
 }
+
+/// Versions by distribution; of a component with two SONAMEs there are two.
+pub type Preferences = BTreeMap<PackageName, BTreeSet<Version>>;
 
 /// Where components come from, as far as it is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,14 +67,32 @@ pub struct Resolution {
 pub struct Distribution {
     pub name: PackageName,
     pub version: Version,
-    pub wheel: DistFile,
-    /// What the decisions about it were made from.
-    pub metadata: Arc<CoreMetadata>,
+    pub wheel: ChosenWheel,
+    /// The digest of the core metadata that the decisions about it were made from.
+    pub metadata: Digest,
     /// Whether the recipe names it.
     pub requested: bool,
     /// Requirements of its metadata to rewrite, and what takes their place.
     pub relaxed: BTreeMap<String, String>,
     pub role: Role,
+}
+
+/// Which wheel a distribution is installed from, wherever it is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChosenWheel {
+    pub filename: WheelFilename,
+    pub sha256: Option<Digest>,
+    /// In bytes.
+    pub size: Option<u64>,
+    /// Seconds since the Unix epoch, when an index said it.
+    pub upload_time: Option<i64>,
+}
+
+impl From<DistFile> for ChosenWheel {
+    fn from(file: DistFile) -> Self {
+        let DistFile { filename, sha256, size, upload_time, .. } = file;
+        Self { filename, sha256, size, upload_time }
+    }
 }
 
 /// What a distribution is to CUDA.
@@ -145,6 +170,11 @@ fn question<'a>(request: &'a Request<'a>, roots: &[Root]) -> Question<'a> {
         roots: roots.to_vec(),
         constraints: request.constraints.clone(),
         exclude_newer: request.exclude_newer,
+        preferences: request
+            .preferences
+            .iter()
+            .filter_map(|(name, versions)| Some((name.clone(), versions.last()?.clone())))
+            .collect(),
         set_aside: match request.components {
             Components::Shared => {
                 let named: BTreeSet<PackageName> =
@@ -298,10 +328,10 @@ fn package(chosen: Chosen, visible: &BTreeMap<PackageName, Version>) -> Distribu
         .collect();
     Distribution {
         relaxed: relaxed(&chosen.metadata, visible),
-        metadata: chosen.metadata,
+        metadata: chosen.metadata.digest(),
         name: chosen.name,
         version: chosen.version,
-        wheel: chosen.wheel,
+        wheel: chosen.wheel.into(),
         requested: false,
         role: Role::Package { private },
     }
@@ -315,10 +345,10 @@ fn component(choice: ComponentChoice, visible: &BTreeMap<PackageName, Version>) 
     };
     Distribution {
         relaxed: relaxed(&choice.metadata, visible),
-        metadata: choice.metadata,
+        metadata: choice.metadata.digest(),
         name: choice.distribution,
         version: choice.version,
-        wheel: choice.wheel,
+        wheel: choice.wheel.into(),
         requested: false,
         role: match choice.component {
             Some(component) => Role::Component { component, demands, place },

@@ -55,6 +55,7 @@ fn resolved(frameworks: &str, components: Components) -> Result<Resolution, Reso
             .collect(),
         constraints: Vec::new(),
         exclude_newer: None,
+        preferences: Preferences::new(),
     };
     resolve(&request, &shelf)
 }

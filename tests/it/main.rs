@@ -8,5 +8,6 @@ mod bad_places;
 mod bad_recipes;
 mod bad_wheels;
 mod build;
+mod lock;
 mod support;
 mod uv_compile;

@@ -72,6 +72,7 @@ fn ours(
         roots: requirements.split(" & ").map(root).collect(),
         constraints: Vec::new(),
         exclude_newer: unix_seconds(moment),
+        preferences: std::collections::BTreeMap::new(),
         set_aside: Arc::new(|_| false),
     };
     let solution = solve(&question, &catalog).unwrap();

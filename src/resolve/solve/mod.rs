@@ -129,6 +129,8 @@ pub struct Question<'a> {
     /// Files uploaded at or after this moment, in seconds since the Unix epoch, are not considered. Neither are
     /// files of which the index does not say when they were uploaded.
     pub exclude_newer: Option<i64>,
+    /// Versions to try first, such as those of a lock; they may be yanked, and pre-releases.
+    pub preferences: BTreeMap<PackageName, Version>,
     /// Projects that do not enter the solution: what requires them is told by [`Chosen::set_aside`].
     pub set_aside: SetAside,
 }

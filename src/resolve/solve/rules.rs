@@ -21,6 +21,7 @@ pub(super) struct Rules {
     constraints: BTreeMap<PackageName, Vec<Requirement>>,
     /// Versions that the user pinned, which may be yanked.
     pinned: BTreeMap<PackageName, BTreeSet<Version>>,
+    preferences: BTreeMap<PackageName, Version>,
 }
 
 /// Why a wheel may not be chosen.
@@ -36,6 +37,8 @@ pub(super) enum Refusal {
 #[derive(Debug)]
 pub(super) struct Candidates {
     versions: BTreeMap<Version, usize>,
+    /// One of the versions, which goes before all others.
+    preferred: Option<Version>,
 }
 
 /// A requirement that applies, in the solver's terms.
@@ -63,6 +66,7 @@ impl Rules {
             set_aside: question.set_aside.clone(),
             constraints,
             pinned,
+            preferences: question.preferences.clone(),
         }
     }
 
@@ -84,7 +88,11 @@ impl Rules {
                 versions.insert(file.filename.version.clone(), (index, fit));
             }
         }
-        Candidates { versions: versions.into_iter().map(|(version, (index, _))| (version, index)).collect() }
+        let preferred = self.preferences.get(&project.name).filter(|version| versions.contains_key(version));
+        Candidates {
+            preferred: preferred.cloned(),
+            versions: versions.into_iter().map(|(version, (index, _))| (version, index)).collect(),
+        }
     }
 
     /// Whether `file` may be chosen, and how well it fits.
@@ -97,7 +105,7 @@ impl Rules {
             }
         }
         if let Some(reason) = &file.yanked
-            && !self.is_pinned(&file.filename.name, &file.filename.version)
+            && !self.is_meant(&file.filename.name, &file.filename.version)
         {
             return Err(Refusal::Yanked(reason.clone()));
         }
@@ -114,8 +122,10 @@ impl Rules {
         &self.target
     }
 
-    fn is_pinned(&self, name: &PackageName, version: &Version) -> bool {
-        self.pinned.get(name).is_some_and(|versions| versions.contains(version))
+    /// Whether exactly this version is pinned or preferred.
+    fn is_meant(&self, name: &PackageName, version: &Version) -> bool {
+        let pinned = self.pinned.get(name).is_some_and(|versions| versions.contains(version));
+        pinned || self.preferences.get(name) == Some(version)
     }
 
     /// The requirements of `requirements` that apply on the target and are set aside or not, as `set_aside` says.
@@ -190,12 +200,18 @@ impl Scout for Rules {
 }
 
 impl Candidates {
-    /// The newest version in `range`; a pre-release only when there is nothing else.
+    /// The preferred version if it is in `range`, else the newest there; a pre-release only when there is nothing else.
     pub fn best(&self, range: &Ranges<Version>) -> Option<(&Version, usize)> {
         let newest = |wanted: fn(&Version) -> bool| {
             self.versions.iter().rev().find(|(version, _)| wanted(version) && range.contains(version))
         };
-        newest(|version| !version.any_prerelease())
+        let preferred = self
+            .preferred
+            .as_ref()
+            .filter(|version| range.contains(version))
+            .and_then(|version| self.versions.get_key_value(version));
+        preferred
+            .or_else(|| newest(|version| !version.any_prerelease()))
             .or_else(|| newest(Version::any_prerelease))
             .map(|(version, index)| (version, *index))
     }

@@ -100,6 +100,16 @@ impl Catalog for Shelf {
 
 /// Solves `roots` (separated by ` & `; ` | ` starts constraints) with what is on the shelf.
 fn answer(shelf: &str, roots: &str, exclude_newer: Option<i64>) -> Result<Solution, SolveError> {
+    preferring("", shelf, roots, exclude_newer)
+}
+
+/// As [`answer`], with `preferences` such as `a 1.0, b 2.0`.
+fn preferring(
+    preferences: &str,
+    shelf: &str,
+    roots: &str,
+    exclude_newer: Option<i64>,
+) -> Result<Solution, SolveError> {
     let target = Target::new("3.11.2", Machine::X86_64, (2, 36)).unwrap();
     let (roots, constraints) = roots.split_once(" | ").unwrap_or((roots, ""));
     let requirements = |text: &str| -> Vec<Requirement> {
@@ -111,6 +121,11 @@ fn answer(shelf: &str, roots: &str, exclude_newer: Option<i64>) -> Result<Soluti
         roots: requirements(roots).into_iter().map(root).collect(),
         constraints: requirements(constraints),
         exclude_newer,
+        preferences: preferences
+            .split(", ")
+            .filter_map(|text| text.split_once(' '))
+            .map(|(name, version)| (name.parse().unwrap(), version.parse().unwrap()))
+            .collect(),
         set_aside: Arc::new(|name| name.as_str().starts_with("nvidia-")),
     };
     solve(&question, &Shelf::new(shelf))
@@ -184,6 +199,25 @@ fn takes_yanked_files_only_when_pinned() {
         "a",
         "The recipe asks for a, but no wheel of a 2.0 may be chosen.\n  a-2.0-py3-none-any.whl was yanked: broken",
     );
+}
+
+#[test]
+fn takes_preferred_versions_wherever_everything_allows_them() {
+    let check = |preferences: &str, shelf: &str, roots: &str, expected: &str| {
+        assert_eq!(told(preferring(preferences, shelf, roots, Some(50))), expected);
+    };
+    let shelf = "a-1.0 @1 : b<3\na-2.0 @2 : b<3\nb-1.0 @1\nb-2.0 @2\nb-3.0 @3";
+    check("a 1.0, b 1.0", shelf, "a", "a 1.0, b 1.0");
+    check("b 1.0", shelf, "a", "a 2.0, b 1.0");
+    check("a 1.0, b 3.0", shelf, "a", "a 1.0, b 2.0");
+    check("a 1.0, b 1.0", shelf, "a>1", "a 2.0, b 1.0");
+    check("a 7.0, gone 1.0", shelf, "a", "a 2.0, b 2.0");
+    let shelf = "a-1.0 @1 yanked\na-2.0 @2\na-3.0rc1 @3\na-4.0 @99";
+    check("a 1.0", shelf, "a", "a 1.0");
+    check("a 3.0rc1", shelf, "a", "a 3.0rc1");
+    check("a 4.0", shelf, "a", "a 2.0");
+    let shelf = "a-1.0 @1 : c<2\na-2.0 @2 : c>=2\nb-1.0 @1 : c>=2\nc-1.0 @1\nc-2.0 @2";
+    check("a 1.0, c 1.0", shelf, "a & b", "a 2.0, b 1.0, c 2.0");
 }
 
 #[test]

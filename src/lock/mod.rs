@@ -1,0 +1,140 @@
+//! The lock: everything that a recipe's resolution decided, with hashes, as a text that is kept beside the recipe.
+//!
+//! ```text
+//! Resolution + base ─ Lock ─► text ─ Lock::parse ─► Lock ─► Resolution + base, with no index asked
+//! ```
+//!
+//! A lock names what it was made from ([`Meaning`]), so that it can be told from one of another recipe. It names no
+//! package index: a wheel that the store lacks is found again by its file's name and digest. What a recipe says of the
+//! image itself (`config`, `files`, `layers`, …) decides nothing that is locked, and changes freely.
+
+mod base;
+mod changes;
+mod meaning;
+mod resolution;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uv_normalize::PackageName;
+
+use crate::recipe::Timestamp;
+use crate::resolve::Preferences;
+
+pub use base::{DebianBase, ImageBase, LockedBase, LockedPackage, LockedSuite};
+pub use changes::{Change, changes};
+pub use meaning::{Meaning, Said};
+pub use resolution::{LockedDistribution, ToolkitVersion};
+
+/// The version of the format. Another one is refused.
+const VERSION: u32 = 1;
+
+/// What stands before the data.
+const HEADER: &str = "# Written by `imgforge lock`: what the recipe beside it was resolved to. Commit it, and do not edit it.\n";
+
+/// Everything decided about a recipe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Lock {
+    version: u32,
+    /// When the newest of what is locked was published: the image's time.
+    pub created: Timestamp,
+    /// The versions of the CUDA toolkits in the image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub toolkits: Vec<ToolkitVersion>,
+    /// What it was made from.
+    pub recipe: Meaning,
+    /// By framework: what the CUDA that it would have brought for itself weighs, in bytes unpacked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub private_cuda: BTreeMap<String, u64>,
+    pub base: LockedBase,
+    /// Sorted by name and version.
+    #[serde(default, rename = "distribution", skip_serializing_if = "Vec::is_empty")]
+    pub distributions: Vec<LockedDistribution>,
+}
+
+/// Why a text is not a lock.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LockError {
+    #[error("line {line} of the lock cannot be read: {reason}")]
+    Syntax { line: usize, reason: String },
+    #[error("the lock is of version {version}, which this imgforge does not know")]
+    Version { version: u32 },
+    #[error("the lock cannot be written: {reason}")]
+    Unwritable { reason: String },
+}
+
+impl LockError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Syntax { .. } => {
+                Some("restore the file as it was committed, or remove it and run `imgforge lock`".into())
+            }
+            Self::Version { .. } => {
+                Some("use a newer imgforge, or remove the file and run `imgforge lock`".into())
+            }
+            Self::Unwritable { .. } => None,
+        }
+    }
+}
+
+/// The parts of a [`Lock`], apart from its distributions and toolkits, which are a resolution's.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    pub created: Timestamp,
+    pub recipe: Meaning,
+    pub private_cuda: BTreeMap<String, u64>,
+    pub base: LockedBase,
+}
+
+impl Lock {
+    /// Reads the text of a lock.
+    pub fn parse(text: &str) -> Result<Self, LockError> {
+        let syntax = |error: toml::de::Error| LockError::Syntax {
+            line: error.span().map_or(1, |span| line_of(text, span.start)),
+            reason: error.message().lines().collect::<Vec<_>>().join("; "),
+        };
+        match toml::from_str::<Self>(text) {
+            Ok(lock) if lock.version == VERSION => Ok(lock),
+            Ok(lock) => Err(LockError::Version { version: lock.version }),
+            // A later format is told by its version, whatever else is new in it.
+            Err(error) => match toml::from_str::<Head>(text) {
+                Ok(Head { version }) if version != VERSION => Err(LockError::Version { version }),
+                _ => Err(syntax(error)),
+            },
+        }
+    }
+
+    /// The text of the lock: the same for the same lock.
+    pub fn to_text(&self) -> Result<String, LockError> {
+        let unwritable = |error: toml::ser::Error| LockError::Unwritable { reason: error.to_string() };
+        Ok(HEADER.to_owned() + &toml::to_string_pretty(self).map_err(unwritable)?)
+    }
+
+    /// The versions of everything locked.
+    pub fn preferences(&self) -> Preferences {
+        let mut preferences = Preferences::new();
+        for distribution in &self.distributions {
+            let versions = preferences.entry(distribution.name().clone()).or_default();
+            versions.insert(distribution.version().clone());
+        }
+        preferences
+    }
+
+    /// Whether a distribution of this name is locked.
+    pub fn has(&self, name: &PackageName) -> bool {
+        self.distributions.iter().any(|distribution| distribution.name() == name)
+    }
+}
+
+/// What every version of the format begins with.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+}
+
+/// The line that the byte at `offset` is on, counted from 1.
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
