@@ -91,18 +91,21 @@ pub struct Decided {
 impl Lock {
     /// Reads the text of a lock.
     pub fn parse(text: &str) -> Result<Self, LockError> {
-        let syntax = |error: toml::de::Error| LockError::Syntax {
-            line: error.span().map_or(1, |span| line_of(text, span.start)),
-            reason: error.message().lines().collect::<Vec<_>>().join("; "),
-        };
-        match toml::from_str::<Self>(text) {
-            Ok(lock) if lock.version == VERSION => Ok(lock),
-            Ok(lock) => Err(LockError::Version { version: lock.version }),
+        let syntax = |offset, reason| LockError::Syntax { line: line_of(text, offset), reason };
+        let lock: Self = toml::from_str(text).map_err(|error| match toml::from_str(text) {
             // A later format is told by its version, whatever else is new in it.
-            Err(error) => match toml::from_str::<Head>(text) {
-                Ok(Head { version }) if version != VERSION => Err(LockError::Version { version }),
-                _ => Err(syntax(error)),
-            },
+            Ok(Head { version }) if version != VERSION => LockError::Version { version },
+            _ => syntax(
+                error.span().map_or(0, |span| span.start),
+                error.message().lines().collect::<Vec<_>>().join("; "),
+            ),
+        })?;
+        if lock.version != VERSION {
+            return Err(LockError::Version { version: lock.version });
+        }
+        match lock.distributions.iter().find_map(LockedDistribution::contradiction) {
+            Some((offset, reason)) => Err(syntax(offset, reason)),
+            None => Ok(lock),
         }
     }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::Spanned;
 use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
@@ -20,17 +21,13 @@ use crate::resolve::{ChosenWheel, ComponentPlace, Distribution, PrivateComponent
 
 /// A distribution that is installed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Fields", into = "Fields")]
-pub struct LockedDistribution(Fields);
-
-/// The fields of a [`LockedDistribution`], before they were held against each other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Fields {
+pub struct LockedDistribution {
     name: PackageName,
     version: Version,
     role: LockedRole,
-    wheel: WheelFilename,
+    /// Where it stands in the text is what an error about the distribution points at.
+    wheel: Spanned<WheelFilename>,
     /// The digest of the wheel.
     digest: Digest,
     /// The size of the wheel in bytes, where the index tells it.
@@ -119,8 +116,10 @@ impl Lock {
 
     /// The digest and the unpacked size in bytes of each wheel, by file name.
     pub fn wheels(&self) -> BTreeMap<String, (Digest, u64)> {
-        let fields = self.distributions.iter().map(|distribution| &distribution.0);
-        fields.map(|fields| (fields.wheel.to_string(), (fields.digest, fields.unpacked))).collect()
+        let wheel = |locked: &LockedDistribution| {
+            (locked.wheel.get_ref().to_string(), (locked.digest, locked.unpacked))
+        };
+        self.distributions.iter().map(wheel).collect()
     }
 }
 
@@ -145,11 +144,11 @@ impl LockedDistribution {
                 ..any(&distribution.name)
             },
         };
-        Self(Fields {
+        Self {
             name: distribution.name.clone(),
             version: distribution.version.clone(),
             role,
-            wheel: distribution.wheel.filename.clone(),
+            wheel: Spanned::new(0..0, distribution.wheel.filename.clone()),
             digest,
             size: distribution.wheel.size,
             unpacked,
@@ -158,37 +157,40 @@ impl LockedDistribution {
             private: private.iter().map(pinned).collect(),
             demands: demands.iter().map(demand).collect(),
             relaxed: distribution.relaxed.clone(),
-        })
-    }
-
-    fn distribution(&self) -> Distribution {
-        let fields = &self.0;
-        Distribution {
-            name: fields.name.clone(),
-            version: fields.version.clone(),
-            wheel: ChosenWheel {
-                filename: fields.wheel.clone(),
-                sha256: Some(fields.digest),
-                size: fields.size,
-                upload_time: None,
-            },
-            metadata: fields.metadata,
-            requested: fields.requested,
-            relaxed: fields.relaxed.clone(),
-            role: fields.role(),
         }
     }
 
-    pub fn name(&self) -> &PackageName {
-        &self.0.name
+    fn distribution(&self) -> Distribution {
+        Distribution {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            wheel: ChosenWheel {
+                filename: self.wheel.get_ref().clone(),
+                sha256: Some(self.digest),
+                size: self.size,
+                upload_time: None,
+            },
+            metadata: self.metadata,
+            requested: self.requested,
+            relaxed: self.relaxed.clone(),
+            role: self.role(),
+        }
     }
 
-    pub fn version(&self) -> &Version {
-        &self.0.version
+    /// What its fields say of each other that cannot be true, and where in the text.
+    pub(super) fn contradiction(&self) -> Option<(usize, String)> {
+        let wheel = self.wheel.get_ref();
+        let at = |text| Some((self.wheel.span().start, text));
+        let is_component = matches!(self.role, LockedRole::Component | LockedRole::Libraries);
+        if (&self.name, &self.version) != (&wheel.name, &wheel.version) {
+            return at(format!("`{wheel}` is no wheel of {} {}", self.name, self.version));
+        }
+        if is_component && self.component().is_none() {
+            return at(format!("`{}` carries no component of CUDA", self.name));
+        }
+        None
     }
-}
 
-impl Fields {
     fn role(&self) -> Role {
         let demands =
             || self.demands.iter().map(|demand| Demand::new(demand.by.clone(), &demand.requirement));
@@ -207,27 +209,13 @@ impl Fields {
             ComponentWheel::Metapackage => None,
         }
     }
-}
 
-impl TryFrom<Fields> for LockedDistribution {
-    type Error = String;
-
-    fn try_from(fields: Fields) -> Result<Self, String> {
-        let Fields { name, version, wheel, .. } = &fields;
-        if (name, version) != (&wheel.name, &wheel.version) {
-            return Err(format!("`{wheel}` is no wheel of {name} {version}"));
-        }
-        let is_component = matches!(fields.role, LockedRole::Component | LockedRole::Libraries);
-        if is_component && fields.component().is_none() {
-            return Err(format!("`{name}` carries no component of CUDA"));
-        }
-        Ok(Self(fields))
+    pub fn name(&self) -> &PackageName {
+        &self.name
     }
-}
 
-impl From<LockedDistribution> for Fields {
-    fn from(distribution: LockedDistribution) -> Self {
-        distribution.0
+    pub fn version(&self) -> &Version {
+        &self.version
     }
 }
 

@@ -235,10 +235,10 @@ fn a_damaged_lock_is_one_error_at_its_line() {
     let sound = text(&world);
     let line_with = |text: &str, part: &str| 1 + text.lines().position(|line| line.contains(part)).unwrap();
     let damage: [(&str, &str, &str); 7] = [
-        ("version = \"2.5\"", "version = \"2.5", "name = \"helper\""),
+        ("version = \"2.5\"", "version = \"2.5", "version = \"2.5"),
         ("[[distribution]]\nname = \"helper\"", "<<<<<<< ours\nname = \"helper\"", "<<<<<<<"),
         ("[[distribution]]\nname = \"helper\"", "[[distribution]]\nnaame = \"helper\"", "naame"),
-        ("name = \"helper\"\nversion = \"2.5\"", "name = \"helper\"\nversion = \"2.5.1\"", "2.5.1"),
+        ("name = \"helper\"\nversion = \"2.5\"", "name = \"helper\"\nversion = \"2.5.1\"", "helper-2.5-py3"),
         ("role = \"package\"", "role = \"passenger\"", "passenger"),
         ("because = \"essential\"", "because = \"so\"", "\"so\""),
         ("digest = \"sha256:", "digest = \"sha256:zz", "sha256:zz"),
@@ -251,9 +251,7 @@ fn a_damaged_lock_is_one_error_at_its_line() {
             let outcome = world.run(command);
             world.check_failure(&outcome, 2, &["`recipe.lock`", "restore the file"]);
             let line = line_with(&damaged, at);
-            let near = [line.saturating_sub(2), line - 1, line, line + 1];
-            let said = near.iter().any(|line| outcome.stderr.contains(&format!("line {line} of the lock")));
-            assert!(said, "line {line}: {outcome}");
+            assert!(outcome.stderr.contains(&format!("line {line} of the lock")), "line {line}: {outcome}");
         }
     }
     world.write("recipe.lock", sound.replacen("version = 1\n", "version = 2\nnews = true\n", 1));
@@ -267,6 +265,7 @@ fn an_index_that_serves_something_else_is_refused() {
     let mut world = world();
     lock(&world, &[]);
     let empty = |world: &World| {
+        drop(fs::remove_dir_all(world.path("empty")));
         let mut command = world.command(&LOCKED);
         command.env("IMGFORGE_CACHE_DIR", world.path("empty"));
         run(&mut command)
@@ -336,9 +335,9 @@ fn a_locked_plan_gives_the_same_reasons() {
     for line in [
         "toolkits = [\"12.4\"]",
         "role = \"libraries\"",
-        "    \"jax 0.4.26 needs nvidia-cudnn-cu12>=8.9.2.26,<9.0\",",
+        "demands = [\"jax 0.4.26 needs nvidia-cudnn-cu12>=8.9.2.26,<9.0\"]",
         "    \"the recipe needs nvidia-cublas-cu12\",",
-        "    \"the layout needs nvidia-cuda-runtime-cu12\",",
+        "demands = [\"the layout needs nvidia-cuda-runtime-cu12\"]",
         "    \"nvidia-cudnn-cu12==9.1.0.70\",",
     ] {
         assert!(locked.lines().any(|other| other == line), "{line}\n{locked}");
