@@ -109,9 +109,10 @@ impl DebianBase {
         newest.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or_default()
     }
 
-    /// The suite that the index of this number belongs to.
-    pub fn suite_of(&self, index: usize) -> Option<&LockedSuite> {
-        self.suites.iter().flat_map(|suite| suite.components.iter().map(move |_| suite)).nth(index)
+    /// Which of the suites the index of this number belongs to.
+    pub fn suite_of(&self, index: usize) -> Option<usize> {
+        let suites = self.suites.iter().enumerate();
+        suites.flat_map(|(at, suite)| suite.components.iter().map(move |_| at)).nth(index)
     }
 }
 

@@ -12,6 +12,8 @@ mod base;
 mod changes;
 mod meaning;
 mod resolution;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -20,7 +20,7 @@ use crate::debian::usrmerge::UsrLayout;
 use crate::layer::debian::{self as debs, DebFile, Unpacked};
 use crate::layer::{LayerWriter, Written, generated};
 use crate::lock::{DebianBase, LockedSuite};
-use crate::net::debian::{Machine, Suite, SuiteRequest, open_suite};
+use crate::net::debian::{Machine, Suite, SuiteRequest, mirror_instead, open_suite};
 use crate::net::http::{Download, Http};
 use crate::oci::{Digest, Entry, EntryKind};
 use crate::pypa::scheme::InstallScheme;
@@ -35,6 +35,8 @@ pub struct Base {
     pub inventory: BaseInventory,
     /// Everything that was decided about it.
     pub decided: DebianBase,
+    /// Where the packages of each suite are downloaded from.
+    mirrors: Vec<Url>,
     selection: Selection,
     sources: Vec<Source>,
     layout: UsrLayout,
@@ -74,15 +76,25 @@ pub fn open(
         suites.push(suite);
     }
     let selection = selection(description, &suites, store)?;
+    let mirrors = suites.iter().map(|suite| suite.mirror.clone()).collect();
     let suites = suites.into_iter().map(|suite| locked_suite(suite, description)).collect();
-    Base::new(DebianBase::new(architecture, suites, selection))
+    Base::new(DebianBase::new(architecture, suites, selection), mirrors)
 }
 
 /// The base of `description` as it was `decided` before; nothing is fetched.
 pub fn recall(description: &Debian, decided: &DebianBase, http: &Http) -> Result<Base> {
-    let of_suites = description.suites.iter().filter_map(|suite| suite.mirror.as_ref());
-    of_suites.chain(&description.mirror).for_each(|mirror| http.remember(mirror));
-    Base::new(decided.clone())
+    let mut mirrors = Vec::new();
+    for (at, suite) in decided.suites.iter().enumerate() {
+        let described = description.suites.get(at).and_then(|suite| suite.mirror.as_ref());
+        mirrors.push(match described.or(description.mirror.as_ref()) {
+            Some(mirror) => {
+                http.remember(mirror);
+                suite.mirror.clone()
+            }
+            None => mirror_instead(&suite.name)?.unwrap_or_else(|| suite.mirror.clone()),
+        });
+    }
+    Base::new(decided.clone(), mirrors)
 }
 
 /// The selection is a function of the indexes' bytes and the description, and is remembered as one.
@@ -169,7 +181,7 @@ fn without_credentials(url: &Url) -> Url {
 }
 
 impl Base {
-    fn new(decided: DebianBase) -> Result<Self> {
+    fn new(decided: DebianBase, mirrors: Vec<Url>) -> Result<Self> {
         let selection = decided.selection();
         let first = decided.suites.first().context("the base has no suite")?;
         let facts = BaseFacts::of(&selection, first.origin.as_deref(), &decided.architecture);
@@ -181,6 +193,7 @@ impl Base {
             archive: first.origin.as_deref().unwrap_or("debian").to_ascii_lowercase(),
             selection,
             decided,
+            mirrors,
         })
     }
 
@@ -209,10 +222,12 @@ impl Base {
     fn fetch(&self, http: &Http, store: &Store, progress: &dyn Progress) -> Result<Vec<DebFile>> {
         let mut wanted = Vec::new();
         for package in &self.selection.packages {
-            let suite = self.decided.suite_of(package.index).context("a package is in no suite")?;
+            let suite = self.decided.suite_of(package.index);
+            let mirror =
+                suite.and_then(|suite| self.mirrors.get(suite)).context("a package is in no suite")?;
             wanted.push(Fetch {
                 download: Download {
-                    url: suite.mirror.join(&package.filename)?,
+                    url: mirror.join(&package.filename)?,
                     name: package.name.clone(),
                     digest: package.sha256,
                     size: Some(package.size),

@@ -105,9 +105,12 @@ impl Held {
     }
 }
 
-/// `NAME.lock` beside `NAME.yaml`.
+/// `NAME.lock` beside `NAME.yaml`; never the recipe itself.
 pub(super) fn path(recipe: &Path) -> PathBuf {
-    recipe.with_extension("lock")
+    match recipe.extension() {
+        Some(extension) if extension == "lock" => recipe.with_added_extension("lock"),
+        _ => recipe.with_extension("lock"),
+    }
 }
 
 /// Writes `lock` at `path`; whether that is not what was there.

@@ -346,3 +346,23 @@ fn a_locked_plan_gives_the_same_reasons() {
     assert_eq!(told(&["--locked", "--json"]).stdout, json);
     assert_eq!(world.run(&LOCKED).check_success(), unlocked);
 }
+
+#[test]
+fn packages_of_the_base_may_come_from_another_mirror() {
+    let world = world();
+    let recipe = fs::read_to_string(world.recipe(RECIPE)).unwrap();
+    let mirror = |name: &str| format!("{}/{name}", world.server.url());
+    world.write("recipe.yaml", recipe.replace(&format!("  mirror: {}\n", mirror("debian")), ""));
+    let with_mirror = |name: &str, arguments: &[&str], store: &str| {
+        let mut command = world.command(arguments);
+        command.env("IMGFORGE_DEBIAN_MIRROR", mirror(name)).env("IMGFORGE_CACHE_DIR", world.path(store));
+        run(&mut command)
+    };
+    assert_eq!(with_mirror("debian", &["lock", "recipe.yaml"], "store").code, 0);
+    let first = with_mirror("debian", &LOCKED, "store").check_success();
+    for (path, bytes) in world.archive.files() {
+        world.server.set(&format!("/elsewhere/{path}"), Resource::file(bytes));
+        world.server.set(&format!("/debian/{path}"), Resource::status(404));
+    }
+    assert_eq!(with_mirror("elsewhere", &LOCKED, "empty").check_success(), first);
+}
