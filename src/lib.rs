@@ -11,7 +11,7 @@
 //!
 //! The modules, in the order of the pipeline:
 //!
-//! * stages: [`recipe`], [`base`], [`resolve`], [`plan`], [`layer`], [`image`], [`destination`],
+//! * stages: [`recipe`], [`base`], [`resolve`], [`lock`], [`plan`], [`layer`], [`image`], [`destination`],
 //!   told in one place by [`pipeline`];
 //! * words, one file per specification or format, importing nothing of the crate: [`oci`],
 //!   [`pypa`], [`cuda`], [`elf`], [`debian`];
@@ -20,12 +20,13 @@
 //!
 //! Invariants every module keeps:
 //!
-//! * The same recipe, base and index state give the same bytes, with any number of threads.
+//! * The same recipe, base and index state give the same bytes, with any number of threads; with a lock, the index
+//!   state has no say.
 //! * A [`oci::Digest`] is made only by hashing or parsing; a blob opened from the store was verified.
 //! * No layer, wheel or package is ever held in memory.
 //! * Nothing downloaded is trusted before its hash is checked; archive paths cannot leave their root.
 //! * Nothing from the image is executed on the host.
-//! * Decisions (`recipe`, `base`, `resolve`, `plan`, `image`) do no IO, and carry their reasons as data.
+//! * Decisions (`recipe`, `base`, `resolve`, `lock`, `plan`, `image`) do no IO, and carry their reasons as data.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests hold decisions against the machine"))]
 
@@ -37,6 +38,7 @@ pub mod destination;
 pub mod elf;
 pub mod image;
 pub mod layer;
+pub mod lock;
 pub mod net;
 pub mod oci;
 pub mod pipeline;

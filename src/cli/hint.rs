@@ -13,11 +13,14 @@ use crate::destination::PublishError;
 use crate::layer::debian::UnpackError;
 use crate::layer::files::FilesError;
 use crate::layer::wheels::WheelLayerError;
+use crate::lock::LockError;
 use crate::net::config::ConfigError;
 use crate::net::debian::ArchiveError;
 use crate::net::http::HttpError;
 use crate::net::index::IndexError;
-use crate::pipeline::{HashNotAllowed, InputError, NoHash, NotBuilt, NotListed, OtherInventory};
+use crate::pipeline::{
+    HashNotAllowed, InputError, ListedError, LockFileError, NoHash, NotBuilt, OtherInventory,
+};
 use crate::resolve::ResolveError;
 use crate::resolve::components::ComponentError;
 use crate::resolve::solve::{CatalogError, SolveError};
@@ -66,9 +69,11 @@ pub(super) fn of(error: &AnyError) -> Option<String> {
             IndexError,
             InputError,
             InventoryError,
+            ListedError,
+            LockError,
+            LockFileError,
             NoHash,
             NotBuilt,
-            NotListed,
             OtherInventory,
             PackagesError,
             PublishError,
@@ -98,6 +103,7 @@ fn of_io(cause: &(dyn Error + 'static)) -> Option<String> {
 pub(super) fn is_users_recipe(error: &AnyError) -> bool {
     error.chain().any(|cause| {
         cause.is::<InputError>()
+            || cause.is::<LockFileError>()
             || cause.is::<NotBuilt>()
             || cause.is::<InventoryError>()
             || cause.is::<FilesError>()

@@ -14,10 +14,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use uv_normalize::PackageName;
 
 use crate::base::BaseInventory;
 use crate::destination::Destination;
-use crate::pipeline::{self, BuildOrder, Environment, InputError};
+use crate::pipeline::{self, BuildOrder, Environment, InputError, LockOrder, Locking, Upgrade};
 use crate::recipe::{Color, Diagnostics};
 use crate::source::{Place, PlaceError};
 use crate::store::Store;
@@ -65,6 +66,9 @@ enum Command {
         /// Where to publish the image; may be given several times [default: oci:out/NAME].
         #[arg(long, short, value_name = "DEST")]
         output: Vec<Destination>,
+        /// Build what the recipe's lock says; fail when there is none, or it is out of date.
+        #[arg(long)]
+        locked: bool,
         /// Use only what the store has; download nothing.
         #[arg(long)]
         offline: bool,
@@ -76,6 +80,27 @@ enum Command {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        /// Show what the recipe's lock says; fail when there is none, or it is out of date.
+        #[arg(long)]
+        locked: bool,
+        /// Use only what the store has; download nothing.
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Write everything that is decided about a recipe to the .lock beside it, keeping what still fits.
+    Lock {
+        /// The recipe, a YAML file.
+        recipe: PathBuf,
+        /// Keep nothing, or everything but NAME; may be given several times.
+        #[arg(
+            long,
+            value_name = "NAME",
+            num_args = 0..=1,
+            require_equals = true,
+            default_missing_value = EVERYTHING,
+            value_parser = upgradable
+        )]
+        upgrade: Vec<Upgradable>,
         /// Use only what the store has; download nothing.
         #[arg(long)]
         offline: bool,
@@ -102,6 +127,26 @@ enum Command {
     },
     /// Print a completion script for a shell.
     Completions { shell: clap_complete::Shell },
+}
+
+/// What one `--upgrade` names.
+#[derive(Debug, Clone)]
+enum Upgradable {
+    Everything,
+    Distribution(PackageName),
+}
+
+/// What `--upgrade` means without a name: no distribution's name is this.
+const EVERYTHING: &str = "*";
+
+fn upgradable(text: &str) -> Result<Upgradable, String> {
+    match text {
+        EVERYTHING => Ok(Upgradable::Everything),
+        name => name
+            .parse()
+            .map(Upgradable::Distribution)
+            .map_err(|_| "it is not a distribution's name".to_owned()),
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -132,8 +177,9 @@ pub fn run() -> ExitCode {
 fn execute(arguments: &Arguments) -> Result<()> {
     let progress = progress::Terminal::new(arguments.quiet, arguments.progress);
     match &arguments.command {
-        Command::Build { recipe, output, offline } => {
-            let order = BuildOrder { recipe, destinations: output, environment: environment(*offline)? };
+        Command::Build { recipe, output, locked, offline } => {
+            let (locking, environment) = (locking(*locked), environment(*offline)?);
+            let order = BuildOrder { recipe, destinations: output, locking, environment };
             let built = pipeline::build(&order, &progress)?;
             progress.finish();
             if !arguments.quiet {
@@ -141,8 +187,8 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
             print(&format!("{}\n", built.image.manifest.digest))
         }
-        Command::Plan { recipe, json, offline } => {
-            let planned = pipeline::plan(recipe, &environment(*offline)?, &progress)?;
+        Command::Plan { recipe, json, locked, offline } => {
+            let planned = pipeline::plan(recipe, locking(*locked), &environment(*offline)?, &progress)?;
             progress.finish();
             let mut text = Vec::new();
             match json {
@@ -163,6 +209,15 @@ fn execute(arguments: &Arguments) -> Result<()> {
                 false => report::inventory(&mut text, &inventory)?,
             }
             print(&String::from_utf8_lossy(&text))
+        }
+        Command::Lock { recipe, upgrade, offline } => {
+            let order = LockOrder { recipe, upgrade: asked(upgrade), environment: environment(*offline)? };
+            let locked = pipeline::lock(&order, &progress)?;
+            progress.finish();
+            match arguments.quiet {
+                true => Ok(()),
+                false => Ok(report::locked(&mut io::stderr().lock(), &locked)?),
+            }
         }
         Command::Cache { command: CacheCommand::Info } => {
             let store = environment(true)?.store;
@@ -199,6 +254,22 @@ fn record_inventory(file: &Path, image: &Place, inventory: &BaseInventory) -> Re
     };
     let text = pipeline::describe(file, written.as_deref(), image, inventory);
     std::fs::write(file, text).with_context(|| format!("could not write `{}`", file.display()))
+}
+
+fn locking(locked: bool) -> Locking {
+    match locked {
+        true => Locking::Required,
+        false => Locking::Preferred,
+    }
+}
+
+/// What all `--upgrade`s together name.
+fn asked(upgrades: &[Upgradable]) -> Upgrade {
+    let names = upgrades.iter().map(|upgrade| match upgrade {
+        Upgradable::Everything => None,
+        Upgradable::Distribution(name) => Some(name.clone()),
+    });
+    names.collect::<Option<_>>().map_or(Upgrade::Everything, Upgrade::Only)
 }
 
 /// What the pipeline takes from the process: the only place below `main` that asks for it.

@@ -61,6 +61,15 @@ impl Progress for Terminal {
         }
     }
 
+    fn warn(&self, text: &str) {
+        match &self.style {
+            Style::Quiet => {}
+            Style::Plain => eprintln!("warning: {text}"),
+            Style::Json => eprintln!("{}", serde_json::json!({ "event": "warning", "text": text })),
+            Style::Bars { bars, .. } => bars.suspend(|| eprintln!("warning: {text}")),
+        }
+    }
+
     fn start(&self, task: Task, name: &str, size: Option<u64>) -> Box<dyn Meter> {
         match &self.style {
             Style::Quiet => Box::new(Silent),

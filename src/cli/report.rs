@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::base::{BaseInventory, CudaCopy, Found, VersionSource};
 use crate::cuda::DriverFit;
-use crate::pipeline::{Built, Planned};
+use crate::pipeline::{Built, Locked, Planned};
 use crate::resolve::demand::Demand;
 use crate::resolve::{Distribution, Role, Service, ServiceSource};
 
@@ -40,6 +40,18 @@ pub(super) fn built(out: &mut impl Write, built: &Built) -> io::Result<()> {
         writeln!(out, "published {destination}")?;
     }
     Ok(())
+}
+
+/// What moved in a lock.
+pub(super) fn locked(out: &mut impl Write, locked: &Locked) -> io::Result<()> {
+    for change in &locked.changes {
+        writeln!(out, "{change}")?;
+    }
+    let (path, count) = (locked.path.display(), locked.lock.distributions.len());
+    match locked.written {
+        true => writeln!(out, "wrote {path}: {count} distributions and their base"),
+        false => writeln!(out, "{path} is up to date"),
+    }
 }
 
 /// What would be built and why.

@@ -125,11 +125,8 @@ impl ArchiveError {
 impl Machine {
     /// Reads the environment, apt's sources and the installed keyrings of this machine.
     pub fn read() -> Result<Self, ArchiveError> {
-        let value = std::env::var(MIRROR_VARIABLE).ok().filter(|value| !value.is_empty());
-        let mirror =
-            value.map(|value| directory_url(&value).map_err(|source| ArchiveError::Mirror { value, source }));
         Ok(Self {
-            mirror: mirror.transpose()?,
+            mirror: environments_mirror()?,
             sources: read_sources(Path::new("/etc/apt"))?,
             keyrings: keyrings(),
         })
@@ -172,6 +169,19 @@ impl Machine {
             .filter(|path| path.exists() && seen.insert(path.clone()))
             .collect()
     }
+}
+
+/// Where the environment says that the packages of `suite` are, whatever mirror they were chosen from.
+pub fn mirror_instead(suite: &str) -> Result<Option<Url>, ArchiveError> {
+    let mirror = environments_mirror()?;
+    Ok(mirror.and_then(|mirror| beside_security(&mirror, suite).into_iter().next()))
+}
+
+fn environments_mirror() -> Result<Option<Url>, ArchiveError> {
+    let value = std::env::var(MIRROR_VARIABLE).ok().filter(|value| !value.is_empty());
+    let mirror =
+        value.map(|value| directory_url(&value).map_err(|source| ArchiveError::Mirror { value, source }));
+    mirror.transpose()
 }
 
 /// An archive's security suites usually lie beside it: `/debian-security` beside `/debian`.

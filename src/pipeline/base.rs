@@ -20,11 +20,12 @@ use crate::debian::sources::{SignedBy, Source};
 use crate::debian::usrmerge::UsrLayout;
 use crate::layer::debian::{self as debs, DebFile, Unpacked};
 use crate::layer::{LayerWriter, Written, generated};
-use crate::net::debian::{Machine, Suite, SuiteRequest, open_suite};
+use crate::lock::{DebianBase, LockedSuite};
+use crate::net::debian::{Machine, Suite, SuiteRequest, mirror_instead, open_suite};
 use crate::net::http::{Download, Http};
 use crate::oci::{Digest, Entry, EntryKind};
 use crate::pypa::scheme::InstallScheme;
-use crate::recipe::Debian;
+use crate::recipe::{Debian, Timestamp};
 use crate::store::Store;
 
 /// Part of every key of what is made here: raised when the same packages shall give other bytes.
@@ -33,9 +34,10 @@ const FORMAT: u32 = 2;
 /// A base whose packages are chosen, before any is fetched.
 pub struct Base {
     pub inventory: BaseInventory,
-    /// When the newest of its suites was published, in Unix seconds.
-    pub published: u64,
-    suites: Vec<Suite>,
+    /// Everything that was decided about it.
+    pub decided: DebianBase,
+    /// Where the packages of each suite are downloaded from.
+    mirrors: Vec<Url>,
     selection: Selection,
     sources: Vec<Source>,
     layout: UsrLayout,
@@ -70,21 +72,30 @@ pub fn open(
             components: &description.components,
             architecture,
         };
-        suites.push(open_suite(&request, &machine, http, store, now)?);
+        let suite = open_suite(&request, &machine, http, store, now)?;
+        http.remember(&suite.mirror);
+        suites.push(suite);
     }
     let selection = selection(description, &suites, store)?;
-    let release = &suites.first().context("the base has no suite")?.release;
-    let facts = BaseFacts::of(&selection, release, architecture);
-    let libc_bin = selection.packages.iter().find(|package| package.name == "libc-bin");
-    Ok(Base {
-        inventory: inventory(facts, libc_bin.map(|package| package.version.clone()))?,
-        published: suites.iter().map(|suite| suite.release.date).max().unwrap_or_default(),
-        sources: suites.iter().map(|suite| source(suite, description)).collect(),
-        layout: UsrLayout::of_codename(release.codename.as_deref().unwrap_or_default()),
-        archive: release.origin.as_deref().unwrap_or("debian").to_ascii_lowercase(),
-        suites,
-        selection,
-    })
+    let mirrors = suites.iter().map(|suite| suite.mirror.clone()).collect();
+    let suites = suites.into_iter().map(|suite| locked_suite(suite, description)).collect();
+    Base::new(DebianBase::new(architecture, suites, selection), mirrors)
+}
+
+/// The base of `description` as it was `decided` before; nothing is fetched.
+pub fn recall(description: &Debian, decided: &DebianBase, http: &Http) -> Result<Base> {
+    let mut mirrors = Vec::new();
+    for (at, suite) in decided.suites.iter().enumerate() {
+        let described = description.suites.get(at).and_then(|suite| suite.mirror.as_ref());
+        mirrors.push(match described.or(description.mirror.as_ref()) {
+            Some(mirror) => {
+                http.remember(mirror);
+                suite.mirror.clone()
+            }
+            None => mirror_instead(&suite.name)?.unwrap_or_else(|| suite.mirror.clone()),
+        });
+    }
+    Base::new(decided.clone(), mirrors)
 }
 
 /// The selection is a function of the indexes' bytes and the description, and is remembered as one.
@@ -139,15 +150,26 @@ fn two_numbers(version: &str) -> Option<(u16, u16)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// Where apt in the image finds the suite again.
-fn source(suite: &Suite, description: &Debian) -> Source {
-    let keyrings = suite.keyrings.iter().filter(|path| path.starts_with("/usr/share/keyrings"));
-    let keyring = keyrings.map(|path| path.display().to_string()).next();
-    Source {
-        uris: vec![without_credentials(&suite.mirror).into()],
-        suites: vec![suite.name.clone()],
+fn locked_suite(suite: Suite, description: &Debian) -> LockedSuite {
+    let mut keyrings = suite.keyrings.iter().filter(|path| path.starts_with("/usr/share/keyrings"));
+    LockedSuite {
+        mirror: without_credentials(&suite.mirror),
         components: description.components.clone(),
-        signed_by: keyring.map(|keyring| SignedBy::Names(vec![keyring])),
+        keyring: keyrings.next().map(|path| path.display().to_string()),
+        origin: suite.release.origin,
+        codename: suite.release.codename,
+        published: Timestamp::from_unix_seconds(suite.release.date),
+        name: suite.name,
+    }
+}
+
+/// Where apt in the image finds the suite again.
+fn source(suite: &LockedSuite) -> Source {
+    Source {
+        uris: vec![suite.mirror.to_string()],
+        suites: vec![suite.name.clone()],
+        components: suite.components.clone(),
+        signed_by: suite.keyring.clone().map(|keyring| SignedBy::Names(vec![keyring])),
         enabled: true,
         ..Source::default()
     }
@@ -160,6 +182,22 @@ fn without_credentials(url: &Url) -> Url {
 }
 
 impl Base {
+    fn new(decided: DebianBase, mirrors: Vec<Url>) -> Result<Self> {
+        let selection = decided.selection();
+        let first = decided.suites.first().context("the base has no suite")?;
+        let facts = BaseFacts::of(&selection, first.origin.as_deref(), &decided.architecture);
+        let libc_bin = selection.packages.iter().find(|package| package.name == "libc-bin");
+        Ok(Self {
+            inventory: inventory(facts, libc_bin.map(|package| package.version.clone()))?,
+            sources: decided.suites.iter().map(source).collect(),
+            layout: UsrLayout::of_codename(first.codename.as_deref().unwrap_or_default()),
+            archive: first.origin.as_deref().unwrap_or("debian").to_ascii_lowercase(),
+            selection,
+            decided,
+            mirrors,
+        })
+    }
+
     /// Whether a package may carry components of CUDA.
     pub fn may_have_cuda(&self) -> bool {
         self.selection.packages.iter().any(|package| is_debian_package(&package.name))
@@ -169,7 +207,7 @@ impl Base {
     pub fn write(&self, http: &Http, store: &Store, progress: &dyn Progress) -> Result<Vec<BaseLayer>> {
         const RECORD: &str = "debian-base";
         let sources: Vec<String> = self.sources.iter().map(|source| format!("{source:?}")).collect();
-        let key = key(&(FORMAT, &self.selection, sources, self.published))?;
+        let key = key(&(FORMAT, &self.selection, sources, self.decided.published()))?;
         let is_whole = |layer: &BaseLayer| store.has_blob(&layer.written.digest, Some(layer.written.size));
         let present =
             store.record::<Vec<BaseLayer>>(RECORD, &key).filter(|layers| layers.iter().all(is_whole));
@@ -190,10 +228,12 @@ impl Base {
     fn fetch(&self, http: &Http, store: &Store, progress: &dyn Progress) -> Result<Vec<DebFile>> {
         let mut wanted = Vec::new();
         for package in &self.selection.packages {
-            let suite = self.suite_of(package.index).context("a package is in no suite")?;
+            let suite = self.decided.suite_of(package.index);
+            let mirror =
+                suite.and_then(|suite| self.mirrors.get(suite)).context("a package is in no suite")?;
             wanted.push(Fetch {
                 download: Download {
-                    url: suite.mirror.join(&package.filename)?,
+                    url: mirror.join(&package.filename)?,
                     name: package.name.clone(),
                     digest: package.sha256,
                     size: Some(package.size),
@@ -206,11 +246,6 @@ impl Base {
             path: store.blob_path(&package.sha256),
         };
         Ok(self.selection.packages.iter().map(deb).collect())
-    }
-
-    /// The suite that the index of this number, counted over all suites, belongs to.
-    fn suite_of(&self, index: usize) -> Option<&Suite> {
-        self.suites.iter().flat_map(|suite| suite.indexes.iter().map(move |_| suite)).nth(index)
     }
 
     fn write_layers(
@@ -247,7 +282,7 @@ impl Base {
             entries: &entries,
             files: &files,
             layout: self.layout,
-            mtime: self.published,
+            mtime: self.decided.published(),
             sources: &self.sources,
             archive: &self.archive,
         };

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 use uv_normalize::PackageName;
 
+use crate::lock::{Meaning, Said};
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
 use crate::recipe::requirements::{self, RequirementsFile};
@@ -25,6 +26,7 @@ pub struct Inputs {
     pub base: BaseDescription,
     /// Where relative paths of the base's description begin.
     pub base_directory: PathBuf,
+    /// The recipe's own requirements, then those of requirements files.
     pub roots: Vec<Root>,
     pub constraints: Vec<Requirement>,
     /// The only archives that requirements files allow, by distribution.
@@ -77,7 +79,25 @@ impl InputError {
 const BUILT_IN: [(&str, &str); 1] =
     [("debian-bookworm", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/images/debian-bookworm.yaml")))];
 
+/// A base's description, and what decides how it is read.
+pub struct Described<'a> {
+    pub description: &'a BaseDescription,
+    /// Where its relative paths begin.
+    pub directory: &'a Path,
+    /// The version of Python that is meant, where the recipe says so: `3.11`.
+    pub python: Option<String>,
+}
+
 impl Inputs {
+    /// The base that the recipe names.
+    pub fn described(&self) -> Described<'_> {
+        Described {
+            description: &self.base,
+            directory: &self.base_directory,
+            python: self.recipe.python.version.as_ref().map(|version| version.value.to_string()),
+        }
+    }
+
     /// Reads the recipe at `path` and what it names.
     pub fn read(path: &Path) -> Result<Self, InputError> {
         let recipe = Recipe::parse(&read(path)?, &path.display().to_string()).map_err(diagnostics)?;
@@ -108,6 +128,20 @@ impl Inputs {
             inputs.read_constraints(&file, &mut Vec::new())?;
         }
         Ok(inputs)
+    }
+
+    /// What all of it means for what a lock holds.
+    pub fn meaning(&self) -> Result<Meaning, serde_json::Error> {
+        let of_recipe = self.recipe.roots().count();
+        let indexes: Vec<&Url> = self.index_url.iter().chain(&self.extra_index_urls).collect();
+        Meaning::of(&Said {
+            recipe: &self.recipe,
+            base: &self.base,
+            requirements: self.roots.get(of_recipe..).unwrap_or_default(),
+            constraints: &self.constraints,
+            hashes: &self.hashes,
+            indexes: &indexes,
+        })
     }
 
     fn read_requirements(&mut self, path: &Path, above: &mut Vec<PathBuf>) -> Result<(), InputError> {

@@ -4,13 +4,15 @@
 mod base;
 mod inputs;
 mod inspect;
+mod listed;
+mod locking;
 mod opened;
 mod outlines;
 mod progress;
 mod work;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,6 +26,7 @@ use crate::elf::{Architecture, Ldconfig};
 use crate::image::{self, BaseImage, Image, ImageLayer, Settings};
 use crate::layer::files::{Copy, Files};
 use crate::layer::{Written, generated, wheels};
+use crate::lock::{self, Change, Decided, Lock, Meaning};
 use crate::net::config;
 use crate::net::http::{Download, Http};
 use crate::net::index::PackageIndex;
@@ -31,10 +34,11 @@ use crate::oci::Digest;
 use crate::oci::image::{LAYER_GZIP, RuntimeConfig};
 use crate::plan::{self, Limits, SystemChoices, WheelLayer};
 use crate::pypa::target::{Machine, Target};
-use crate::recipe::{Constrain, ExternallyManaged};
-use crate::resolve::{self, Distribution, Policies, Preferences, Request, Resolution};
+use crate::recipe::{Constrain, ExternallyManaged, Timestamp};
+use crate::resolve::{self, Policies, Preferences, Request, Resolution};
 use crate::store::Store;
 use inputs::Inputs;
+use locking::{Held, Prior};
 use opened::{Below, Opened};
 use outlines::Outlines;
 use work::{Fetch, Job};
@@ -42,8 +46,10 @@ use work::{Fetch, Job};
 pub use base::BaseLayer;
 pub use inputs::InputError;
 pub use inspect::{describe, inspect};
+pub use listed::ListedError;
+pub use locking::{LockFileError, Locking, Upgrade};
 pub use opened::OtherInventory;
-pub use outlines::{NoHash, NotListed, PrivateCuda};
+pub use outlines::{NoHash, PrivateCuda};
 pub use progress::{Meter, Progress, Task};
 
 /// Part of every layer's key: raised when the same inputs shall give other bytes.
@@ -67,7 +73,26 @@ pub struct BuildOrder<'a> {
     pub recipe: &'a Path,
     /// Where to publish; the default destination when empty.
     pub destinations: &'a [Destination],
+    pub locking: Locking,
     pub environment: Environment,
+}
+
+/// What to lock.
+#[derive(Debug)]
+pub struct LockOrder<'a> {
+    pub recipe: &'a Path,
+    pub upgrade: Upgrade,
+    pub environment: Environment,
+}
+
+/// A lock that is beside its recipe now.
+pub struct Locked {
+    pub path: PathBuf,
+    pub lock: Lock,
+    /// Whether the file is another than before.
+    pub written: bool,
+    /// What moved since the lock before, if there was one.
+    pub changes: Vec<Change>,
 }
 
 /// Everything that was decided before anything is written.
@@ -80,7 +105,7 @@ pub struct Planned {
     pub sizes: BTreeMap<String, u64>,
     /// What each framework would have brought as its own CUDA, in bytes unpacked.
     pub private: PrivateCuda,
-    /// When the newest of the inputs was made, in Unix seconds.
+    /// When the newest of the inputs was made, in Unix seconds; `SOURCE_DATE_EPOCH` where that is set.
     pub created: u64,
     opened: Opened,
     inputs: Inputs,
@@ -99,7 +124,7 @@ pub struct Built {
 /// Builds what `order` asks for and publishes it.
 pub fn build(order: &BuildOrder<'_>, progress: &dyn Progress) -> Result<Built> {
     let environment = &order.environment;
-    let planned = plan(order.recipe, environment, progress)?;
+    let planned = plan(order.recipe, order.locking, environment, progress)?;
     let (below, layers) = write_layers(&planned, environment, progress)?;
     let image = image::assemble(
         below.as_ref(),
@@ -117,35 +142,158 @@ pub fn build(order: &BuildOrder<'_>, progress: &dyn Progress) -> Result<Built> {
     Ok(Built { planned, image, destinations })
 }
 
-/// Decides everything about the recipe at `path`; fetches indexes and metadata, and writes no layer.
-pub fn plan(path: &Path, environment: &Environment, progress: &dyn Progress) -> Result<Planned> {
+/// Decides everything about the recipe at `path`, or recalls it from the lock beside it; writes no layer.
+///
+/// Deciding fetches indexes and metadata. A lock that agrees with the recipe makes that needless; one that does not is an
+/// error if it is required.
+pub fn plan(
+    path: &Path,
+    locking: Locking,
+    environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<Planned> {
     let inputs = Inputs::read(path)?;
-    let store = &environment.store;
-    let machine = config::Machine::here();
-    let http = Arc::new(Http::new(http_settings(environment.offline, machine.netrc()))?);
+    let meaning = inputs.meaning()?;
+    let stale = |keys| LockFileError::Stale { path: locking::path(path), recipe: path.to_owned(), keys };
+    match (Held::read(path, &meaning)?, locking) {
+        (Held::Agrees(lock), _) => recall(inputs, &lock, path, environment, progress),
+        (Held::Differs(_, keys), Locking::Required) => Err(stale(keys).into()),
+        (Held::Nothing, Locking::Required) => {
+            Err(LockFileError::Missing { path: locking::path(path), recipe: path.to_owned() }.into())
+        }
+        (Held::Differs(lock, keys), Locking::Preferred) => {
+            let stale = stale(keys);
+            let hint = stale.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            progress.warn(&format!("{stale}{hint}"));
+            let prior = Prior::of(&lock, &meaning, &Upgrade::Only(BTreeSet::new()));
+            Ok(decide(inputs, prior, environment, progress)?.planned)
+        }
+        (Held::Nothing, Locking::Preferred) => {
+            Ok(decide(inputs, Prior::default(), environment, progress)?.planned)
+        }
+    }
+}
 
-    let python = inputs.recipe.python.version.as_ref().map(|version| version.value.to_string());
-    let opened =
-        opened::open(&inputs.base, &inputs.base_directory, python.as_deref(), &http, environment, progress)?;
-    let base = opened.inventory().clone();
-    check_python(&inputs, &base)?;
-    let target = target(&base)?;
+/// Decides what the lock beside a recipe leaves open or `upgrade` gives up, and writes the lock.
+pub fn lock(order: &LockOrder<'_>, progress: &dyn Progress) -> Result<Locked> {
+    let inputs = Inputs::read(order.recipe)?;
+    let meaning = inputs.meaning()?;
+    let held = match Held::read(order.recipe, &meaning) {
+        // Nothing of it is kept.
+        Err(LockFileError::Unusable { .. }) if order.upgrade == Upgrade::Everything => Held::Nothing,
+        held => held?,
+    };
+    locking::check_names(&order.upgrade, &inputs, held.lock())?;
+    let before = match held {
+        Held::Agrees(lock) if order.upgrade == Upgrade::Only(BTreeSet::new()) => {
+            return Ok(Locked {
+                path: locking::path(order.recipe),
+                lock,
+                written: false,
+                changes: Vec::new(),
+            });
+        }
+        Held::Agrees(lock) | Held::Differs(lock, _) => Some(lock),
+        Held::Nothing => None,
+    };
+    let prior = before.as_ref().map(|lock| Prior::of(lock, &meaning, &order.upgrade));
+    let decision = decide(inputs, prior.unwrap_or_default(), &order.environment, progress)?;
+    let lock = decision.lock(meaning)?;
+    let changes = before.map(|before| lock::changes(&before, &lock)).unwrap_or_default();
+    let path = locking::path(order.recipe);
+    Ok(Locked { written: locking::write(&path, &lock)?, path, lock, changes })
+}
+
+/// A plan that was made anew.
+struct Decision {
+    planned: Planned,
+    /// When the newest of the inputs was published, in Unix seconds.
+    published: u64,
+}
+
+impl Decision {
+    /// The lock of all of it, for a recipe that means `meaning`.
+    fn lock(&self, meaning: Meaning) -> Result<Lock> {
+        let planned = &self.planned;
+        let decided = Decided {
+            created: Timestamp::from_unix_seconds(self.published),
+            recipe: meaning,
+            private_cuda: planned.private.by_framework.clone(),
+            base: planned.opened.locked(),
+        };
+        Ok(Lock::new(decided, &planned.resolution, &planned.sizes)?)
+    }
+}
+
+/// Decides everything about `inputs`, trying first what `prior` has.
+fn decide(
+    inputs: Inputs,
+    prior: Prior,
+    environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<Decision> {
+    let (http, catalog) = connect(&inputs, environment)?;
+
+    let base = opened::open(&inputs.described(), prior.base.as_ref(), &http, environment, progress)?;
+    let inventory = base.inventory().clone();
+    check_python(&inputs, &inventory)?;
+    let target = target(&inventory)?;
 
     progress.stage("resolving distributions and components");
-    let catalog = catalog(&inputs, &machine, &http, store)?;
-    let request = request(&inputs, &base, &target);
+    let request = request(&inputs, &inventory, &target, prior.preferences);
     let resolution = resolve::resolve(&request, &catalog)?;
     check_hashes(&inputs, &resolution)?;
-    let outlines = Outlines::read(&resolution, &catalog)?;
+    let Outlines { wheels, private } = Outlines::read(&resolution, &catalog)?;
 
-    let limits = limits(&inputs, &opened);
-    let layers = plan::wheel_layers(&resolution, &outlines.wheels, &base.scheme, &limits);
+    let layers = plan::wheel_layers(&resolution, &wheels, &inventory.scheme, &limits(&inputs, &base));
+    let published = published(&base, &resolution);
+    let planned = Planned {
+        name: inputs.name.clone(),
+        base: inventory,
+        created: environment.source_date_epoch.unwrap_or(published),
+        sizes: sizes(wheels),
+        private,
+        layers,
+        resolution,
+        opened: base,
+        inputs,
+        http,
+        catalog,
+    };
+    Ok(Decision { planned, published })
+}
+
+/// What was decided about `inputs` when `lock` was made; asks nobody.
+fn recall(
+    inputs: Inputs,
+    lock: &Lock,
+    recipe: &Path,
+    environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<Planned> {
+    let (http, catalog) = connect(&inputs, environment)?;
+    let opened = opened::open(&inputs.described(), Some(&lock.base), &http, environment, progress)?;
+    let base = opened.inventory().clone();
+    let stale = || LockFileError::Stale {
+        path: locking::path(recipe),
+        recipe: recipe.to_owned(),
+        keys: vec!["base".into()],
+    };
+    if opened.locked() != lock.base {
+        return Err(stale().into());
+    }
+    check_python(&inputs, &base)?;
+    let driver = inputs.recipe.cuda.driver.as_ref().map(|driver| &driver.value);
+    let resolution = lock.resolution(&base, driver)?.ok_or_else(stale)?;
+    let wheels = lock.wheels();
+    let layers = plan::wheel_layers(&resolution, &wheels, &base.scheme, &limits(&inputs, &opened));
+    let published = u64::try_from(lock.created.unix_seconds()).unwrap_or_default();
     Ok(Planned {
         name: inputs.name.clone(),
-        created: created(environment, &opened, &resolution),
         base,
-        sizes: outlines.wheels.into_iter().map(|(name, (_, size))| (name, size)).collect(),
-        private: outlines.private,
+        created: environment.source_date_epoch.unwrap_or(published),
+        sizes: sizes(wheels),
+        private: PrivateCuda { by_framework: lock.private_cuda.clone() },
         layers,
         resolution,
         opened,
@@ -153,6 +301,19 @@ pub fn plan(path: &Path, environment: &Environment, progress: &dyn Progress) -> 
         http,
         catalog,
     })
+}
+
+/// The network, and the package indexes in it; nothing is asked yet.
+fn connect(inputs: &Inputs, environment: &Environment) -> Result<(Arc<Http>, PackageIndex)> {
+    let machine = config::Machine::here();
+    let http = Arc::new(Http::new(http_settings(environment.offline, machine.netrc()))?);
+    let catalog = catalog(inputs, &machine, &http, &environment.store)?;
+    Ok((http, catalog))
+}
+
+/// The unpacked size of each wheel in bytes, by file name.
+fn sizes(wheels: plan::Wheels) -> BTreeMap<String, u64> {
+    wheels.into_iter().map(|(name, (_, size))| (name, size)).collect()
 }
 
 /// An input that asks for something a later version will do.
@@ -220,7 +381,12 @@ fn catalog(
     Ok(PackageIndex::new(Arc::clone(http), store.clone(), indexes))
 }
 
-fn request<'a>(inputs: &Inputs, base: &'a BaseInventory, target: &'a Target) -> Request<'a> {
+fn request<'a>(
+    inputs: &Inputs,
+    base: &'a BaseInventory,
+    target: &'a Target,
+    preferences: Preferences,
+) -> Request<'a> {
     let cuda = &inputs.recipe.cuda;
     Request {
         target,
@@ -237,7 +403,7 @@ fn request<'a>(inputs: &Inputs, base: &'a BaseInventory, target: &'a Target) -> 
         frameworks: inputs.recipe.frameworks.keys().cloned().collect(),
         constraints: inputs.constraints.clone(),
         exclude_newer: inputs.recipe.exclude_newer.map(|time| time.unix_seconds()),
-        preferences: Preferences::new(),
+        preferences,
         driver: cuda.driver.as_ref().map(|driver| driver.value.clone()),
     }
 }
@@ -278,11 +444,11 @@ fn limits(inputs: &Inputs, opened: &Opened) -> Limits {
     Limits { budget: budget.saturating_sub(others).max(1), max_size: layers.max_size.bytes() }
 }
 
-/// `SOURCE_DATE_EPOCH`, else when the newest of the inputs was published.
-fn created(environment: &Environment, opened: &Opened, resolution: &Resolution) -> u64 {
+/// When the newest of the inputs was published, in Unix seconds.
+fn published(base: &Opened, resolution: &Resolution) -> u64 {
     let uploads = resolution.distributions.iter().filter_map(|distribution| distribution.wheel.upload_time);
     let uploaded = uploads.filter_map(|time| u64::try_from(time).ok()).max().unwrap_or_default();
-    environment.source_date_epoch.unwrap_or_else(|| uploaded.max(opened.published()))
+    uploaded.max(base.published())
 }
 
 fn write_layers(
@@ -339,25 +505,19 @@ fn write_wheels(
     progress: &dyn Progress,
 ) -> Result<Vec<Written>> {
     let store = &environment.store;
-    let by_file: BTreeMap<String, &Distribution> = planned
-        .resolution
-        .distributions
-        .iter()
-        .map(|distribution| (distribution.wheel.filename.to_string(), distribution))
-        .collect();
-    let mut jobs = Vec::new();
+    let mut layers = Vec::new();
     for layer in &planned.layers {
         let key = Digest::of(serde_json::to_vec(&(LAYER_FORMAT, layer))?);
         let present = remembered(store, &key);
-        let fetches = match present {
-            Some(_) => Vec::new(),
-            None => {
-                let wheels = layer.wheels.iter().filter_map(|wheel| by_file.get(&wheel.filename));
-                wheels.map(|distribution| fetch(distribution, &planned.catalog)).collect::<Result<_>>()?
-            }
-        };
-        jobs.push(Job { fetches, work: (layer, key, present) });
+        layers.push((layer, key, present));
     }
+    let missing = layers.iter().filter(|(_, _, present)| present.is_none()).map(|(layer, ..)| *layer);
+    let mut fetches = fetches(planned, missing, store)?;
+    let jobs = layers.into_iter().map(|work| {
+        let of_layer = work.0.wheels.iter().filter_map(|wheel| fetches.remove(&wheel.filename));
+        Job { fetches: of_layer.collect(), work }
+    });
+    let jobs = jobs.collect();
     work::staged(jobs, environment.threads, &planned.http, store, progress, |(layer, key, present)| {
         if let Some(written) = present {
             return Ok(written.clone());
@@ -379,11 +539,27 @@ fn remembered(store: &Store, key: &Digest) -> Option<Written> {
         .filter(|written| store.has_blob(&written.digest, Some(written.size)))
 }
 
-fn fetch(distribution: &Distribution, catalog: &PackageIndex) -> Result<Fetch> {
-    let wheel = outlines::listed(distribution, catalog)?;
-    let name = wheel.filename.to_string();
-    let digest = wheel.sha256.ok_or_else(|| NoHash::of(&name))?;
-    Ok(Fetch { download: Download { url: wheel.url, name, digest, size: wheel.size } })
+/// What is to be downloaded for `layers`, by file name: the indexes are asked for the wheels that the store lacks.
+fn fetches<'a>(
+    planned: &Planned,
+    layers: impl Iterator<Item = &'a WheelLayer>,
+    store: &Store,
+) -> Result<BTreeMap<String, Fetch>> {
+    let wheels: BTreeSet<&str> =
+        layers.flat_map(|layer| &layer.wheels).map(|wheel| &*wheel.filename).collect();
+    let distributions = planned.resolution.distributions.iter();
+    let missing = distributions.filter_map(|distribution| {
+        let wheel = &distribution.wheel;
+        let (name, digest) = (wheel.filename.to_string(), wheel.sha256?);
+        let is_missing = wheels.contains(&*name) && !store.has_blob(&digest, wheel.size);
+        is_missing.then_some((name, digest, distribution))
+    });
+    let fetches = work::run(missing.collect(), work::DOWNLOADS, |(name, digest, distribution)| {
+        let url = listed::listed(distribution, &planned.catalog)?.url;
+        let download = Download { url, name: name.clone(), digest, size: distribution.wheel.size };
+        Ok((name, Fetch { download }))
+    })?;
+    Ok(fetches.into_iter().collect())
 }
 
 /// The layer of `key`, written by `write` unless it was before.

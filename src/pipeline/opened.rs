@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::base::{self, Base};
+use super::inputs::Described;
 use super::progress::{Progress, Task};
 use super::{Environment, NotBuilt};
 use crate::base::facts::Facts;
@@ -14,10 +15,12 @@ use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
 use crate::image::{BaseImage, ImageLayer};
 use crate::layer::read::{self, Content};
+use crate::lock::{ImageBase, LockedBase};
 use crate::net::http::Http;
+use crate::oci::Digest;
 use crate::oci::image::LAYER_GZIP;
 use crate::pypa::simple::unix_seconds;
-use crate::recipe::{BaseDescription, RecordedInventory};
+use crate::recipe::{BaseDescription, Debian, RecordedInventory};
 use crate::source::{self, Place, SourceImage};
 use crate::store::Store;
 
@@ -61,38 +64,50 @@ impl OtherInventory {
     }
 }
 
-/// Opens what `description` describes; `directory` is where its relative paths begin. Of packages nothing but releases and
-/// indexes is fetched; an image's layers are read unless they were before, or what they hold was recorded.
+/// Opens what is `described`. Of packages nothing but releases and indexes is fetched, and not even these when they are
+/// `locked`; an image's layers are read unless they were before, or what they hold was recorded.
 pub fn open(
-    description: &BaseDescription,
-    directory: &Path,
-    python: Option<&str>,
+    described: &Described<'_>,
+    locked: Option<&LockedBase>,
     http: &Http,
     environment: &Environment,
     progress: &dyn Progress,
 ) -> Result<Opened> {
-    let store = &environment.store;
+    let Described { description, directory, python } = described;
     let place = match description {
         BaseDescription::Debian(debian) => {
-            progress.stage("choosing the base's packages");
-            let mut base = base::open(debian, directory, http, store, super::now()?)?;
-            look_for_cuda(&mut base, http, store, progress)?;
-            return Ok(Opened::Debian(Box::new(base)));
+            return open_packages(debian, directory, locked, http, &environment.store, progress);
         }
         BaseDescription::Registry { .. } => return Err(NotBuilt::Base { kind: "a registry" }.into()),
         BaseDescription::Layout { path, .. } => place("oci", directory, path)?,
         BaseDescription::Archive { path, .. } => archive(directory, path)?,
     };
     let source = source::open(&place, None)?;
-    if let Some(recorded) = description.inventory() {
-        let inventory = recorded_inventory(recorded)?;
-        let python = python.map(str::to_owned);
-        return Ok(Opened::Image(Box::new(OpenedImage { inventory, source, contents: None, python })));
-    }
-    let contents = scan(&source, environment, progress)?;
-    let inventory = inventory(&source, &contents, python)?;
-    let python = python.map(str::to_owned);
-    Ok(Opened::Image(Box::new(OpenedImage { inventory, source, contents: Some(contents), python })))
+    let (inventory, contents) = match description.inventory() {
+        Some(recorded) => (recorded_inventory(recorded)?, None),
+        None => {
+            let contents = scan(&source, environment, progress)?;
+            (inventory(&source, &contents, python.as_deref())?, Some(contents))
+        }
+    };
+    Ok(Opened::Image(Box::new(OpenedImage { inventory, source, contents, python: python.clone() })))
+}
+
+fn open_packages(
+    debian: &Debian,
+    directory: &Path,
+    locked: Option<&LockedBase>,
+    http: &Http,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Opened> {
+    progress.stage("choosing the base's packages");
+    let mut base = match locked {
+        Some(LockedBase::Debian(decided)) => base::recall(debian, decided, http)?,
+        Some(LockedBase::Image(_)) | None => base::open(debian, directory, http, store, super::now()?)?,
+    };
+    look_for_cuda(&mut base, http, store, progress)?;
+    Ok(Opened::Debian(Box::new(base)))
 }
 
 /// Writes the layers of a base whose packages may carry CUDA, and reads them as those of any image: only libraries tell
@@ -169,8 +184,19 @@ impl Opened {
     /// When it was made, or the newest of its parts was published, in Unix seconds.
     pub fn published(&self) -> u64 {
         match self {
-            Self::Debian(base) => base.published,
+            Self::Debian(base) => base.decided.published(),
             Self::Image(image) => image.created(),
+        }
+    }
+
+    /// What a lock keeps of it.
+    pub fn locked(&self) -> LockedBase {
+        match self {
+            Self::Debian(base) => LockedBase::Debian(base.decided.clone()),
+            Self::Image(image) => LockedBase::Image(ImageBase {
+                manifest: image.source.digest.unwrap_or_else(|| Digest::of(&image.source.config)),
+                inventory: Digest::of(image.inventory.to_record()),
+            }),
         }
     }
 

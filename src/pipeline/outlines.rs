@@ -6,8 +6,8 @@ use anyhow::Result;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
+use super::listed::listed;
 use crate::plan::Wheels;
-use crate::pypa::simple::DistFile;
 use crate::resolve::solve::Catalog;
 use crate::resolve::{Distribution, Resolution, Role};
 
@@ -32,10 +32,6 @@ pub struct NoHash {
 }
 
 impl NoHash {
-    pub(super) fn of(wheel: &str) -> Self {
-        Self { wheel: wheel.to_owned() }
-    }
-
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         Some("use an index that lists hashes: imgforge installs nothing that it cannot verify".into())
@@ -46,37 +42,15 @@ impl Outlines {
     pub fn read(resolution: &Resolution, catalog: &dyn Catalog) -> Result<Self> {
         let mut wheels = Wheels::new();
         for distribution in &resolution.distributions {
-            let wheel = listed(distribution, catalog)?;
-            let digest = wheel.sha256.ok_or_else(|| NoHash::of(&wheel.filename.to_string()))?;
-            let size = catalog.outline(&wheel)?.entries.iter().map(|entry| entry.size).sum();
+            let wheel = &distribution.wheel;
+            let digest = wheel.sha256.ok_or_else(|| NoHash { wheel: wheel.filename.to_string() })?;
+            let file = listed(distribution, catalog)?;
+            let size = catalog.outline(&file)?.entries.iter().map(|entry| entry.size).sum();
             wheels.insert(wheel.filename.to_string(), (digest, size));
         }
         let private = private_cuda(resolution, &wheels, catalog)?;
         Ok(Self { wheels, private })
     }
-}
-
-/// A wheel that an index listed when it was chosen, and does not list any more.
-#[derive(Debug, thiserror::Error)]
-#[error("the package index does not list `{wheel}` as it was chosen")]
-pub struct NotListed {
-    wheel: String,
-}
-
-impl NotListed {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some("run `imgforge lock --upgrade=NAME` to choose another version, or ask for it by name".into())
-    }
-}
-
-/// The wheel of a distribution as an index lists it.
-pub(super) fn listed(distribution: &Distribution, catalog: &dyn Catalog) -> Result<DistFile> {
-    let wheel = &distribution.wheel;
-    let project = catalog.project(&distribution.name)?;
-    let same = |file: &&DistFile| file.filename == wheel.filename && file.sha256 == wheel.sha256;
-    let listed = project.files.iter().find(same).cloned();
-    Ok(listed.ok_or_else(|| NotListed { wheel: wheel.filename.to_string() })?)
 }
 
 /// What every framework's own components would weigh: at the version it pins, or else at the one that is served.

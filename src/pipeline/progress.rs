@@ -7,6 +7,9 @@ pub trait Progress: Sync {
     /// A stage of the build begins.
     fn stage(&self, text: &str);
 
+    /// Something that the user should know of, and that stops nothing.
+    fn warn(&self, text: &str);
+
     /// A task begins; it ends when the meter is dropped. `size` is in bytes.
     fn start(&self, task: Task, name: &str, size: Option<u64>) -> Box<dyn Meter>;
 }

@@ -11,7 +11,7 @@ use crate::net::http::{Download, Http};
 use crate::store::Store;
 
 /// How many files are downloaded at once: enough to fill a line, few enough to be polite.
-const DOWNLOADS: usize = 6;
+pub const DOWNLOADS: usize = 6;
 
 /// A file to bring into the store.
 pub struct Fetch {

@@ -29,9 +29,14 @@ pub struct CoreMetadata {
 }
 
 impl CoreMetadata {
-    /// A digest that is the same for the same fields.
+    /// A digest that is the same for the same fields; locks keep it for years.
     pub fn digest(&self) -> Digest {
-        Digest::of(format!("{self:?}"))
+        let mut text = format!("{} {}\n", self.name, self.version);
+        let requires = self.requires_dist.iter().map(|requirement| format!("requires {requirement}\n"));
+        let python = self.requires_python.iter().map(|python| format!("python {python}\n"));
+        let extras = self.provides_extra.iter().map(|extra| format!("extra {extra}\n"));
+        text.extend(requires.chain(python).chain(extras));
+        Digest::of(text)
     }
 }
 

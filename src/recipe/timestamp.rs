@@ -2,13 +2,16 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::decode::{Complaint, Decode, parsed};
 use super::diagnostic::{Problems, quote};
 use super::yaml::Node;
 
 const DAY: i64 = 24 * 60 * 60;
+/// 9999-12-31T23:59:59Z
+const LAST: i64 = 253_402_300_799;
 
 /// An instant between the years 1970 and 9999, in whole seconds.
 ///
@@ -19,6 +22,11 @@ const DAY: i64 = 24 * 60 * 60;
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// The instant so many seconds after 1970-01-01T00:00:00Z, or else the last second of 9999.
+    pub fn from_unix_seconds(seconds: u64) -> Self {
+        Self(i64::try_from(seconds).map_or(LAST, |seconds| seconds.min(LAST)))
+    }
+
     /// Seconds since 1970-01-01T00:00:00Z, leap seconds not counted.
     pub fn unix_seconds(self) -> i64 {
         self.0
@@ -46,6 +54,13 @@ impl fmt::Display for Timestamp {
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_instant(&text).map(Self).ok_or_else(|| D::Error::custom(format!("`{text}` is not a date")))
     }
 }
 

@@ -10,12 +10,12 @@ pub mod demand;
 mod installed;
 pub mod solve;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uv_distribution_filename::WheelFilename;
 use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::Version;
@@ -191,7 +191,7 @@ pub enum ServiceSource {
 }
 
 /// What tells pip of a component that the base serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PipSees {
     /// A distribution that imgforge makes up.
@@ -203,7 +203,7 @@ pub enum PipSees {
 }
 
 /// A distribution of the base that is used as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     pub name: PackageName,
     pub version: Version,
@@ -214,7 +214,7 @@ pub struct Kept {
 }
 
 /// A distribution of the base whose files the image hides, as pip does that uninstalls.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
     pub name: PackageName,
     pub version: Version,
@@ -230,7 +230,7 @@ pub struct Tree {
 }
 
 /// Who finds the libraries of a tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FoundBy {
     /// Everybody: the loader's cache has it.
@@ -319,7 +319,7 @@ pub fn resolve(request: &Request<'_>, catalog: &dyn Catalog) -> Result<Resolutio
 }
 
 /// Holds the toolkits against the oldest driver to serve.
-fn driver_fits(
+pub fn driver_fits(
     driver: Option<&Driver>,
     toolkits: BTreeMap<(u32, u32), Option<DriverFit>>,
 ) -> Result<BTreeMap<(u32, u32), Option<DriverFit>>, ResolveError> {

@@ -77,7 +77,7 @@ fn resolve_with(copies: &str, frameworks: &str, policies: Policies) -> Result<Re
 }
 
 /// A base of Debian with Python 3.11 and `copies`.
-fn base(copies: &str) -> BaseInventory {
+pub(crate) fn base(copies: &str) -> BaseInventory {
     let copies: Vec<CudaCopy> =
         copies.lines().map(str::trim).filter(|line| !line.is_empty()).map(copy).collect();
     BaseInventory {

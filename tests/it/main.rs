@@ -11,6 +11,7 @@ mod bad_wheels;
 mod build;
 mod conflicts;
 mod images;
+mod lock;
 mod recorder;
 mod support;
 mod uv_compile;

@@ -105,6 +105,13 @@ impl Server {
         self.state.resources.lock().unwrap().get_mut(path).unwrap().manner = manner;
     }
 
+    /// Answers nobody any more.
+    pub fn stop(&self) {
+        self.state.stopped.store(true, Ordering::Relaxed);
+        // Wakes the thread that accepts, which then gives up the port.
+        drop(TcpStream::connect(self.address));
+    }
+
     /// What was asked for since the last call.
     pub fn take_requests(&self) -> Vec<Request> {
         std::mem::take(&mut self.state.requests.lock().unwrap())
@@ -113,9 +120,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.state.stopped.store(true, Ordering::Relaxed);
-        // Wakes the thread that accepts.
-        drop(TcpStream::connect(self.address));
+        self.stop();
     }
 }
 

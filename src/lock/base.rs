@@ -1,0 +1,162 @@
+//! A base in a lock: everything decided about it, and nothing that can be derived from that.
+
+use std::fmt;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use url::Url;
+
+use crate::base::debian::select::{Reason, Selected, Selection};
+use crate::debian::version::Version;
+use crate::oci::Digest;
+use crate::recipe::Timestamp;
+
+/// The base that a recipe was locked with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockedBase {
+    Debian(DebianBase),
+    Image(ImageBase),
+}
+
+/// A base that is an image: it is the same while these are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ImageBase {
+    /// The digest of its manifest.
+    pub manifest: Digest,
+    /// The digest of its inventory, from which everything about CUDA was decided.
+    pub inventory: Digest,
+}
+
+/// A base made of Debian packages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DebianBase {
+    /// `amd64`, `arm64`.
+    pub architecture: String,
+    /// In the order of the description.
+    #[serde(rename = "suite")]
+    pub suites: Vec<LockedSuite>,
+    /// In the order in which they are unpacked.
+    #[serde(rename = "package")]
+    pub packages: Vec<LockedPackage>,
+}
+
+/// A suite that packages were taken from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedSuite {
+    pub name: String,
+    /// The archive's root, without credentials: where the image's apt finds the suite again.
+    pub mirror: Url,
+    pub components: Vec<String>,
+    /// The keyring in the image that signs the suite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyring: Option<String>,
+    /// Who publishes it: `Debian`, `Ubuntu`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// `bookworm`, `jammy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codename: Option<String>,
+    /// When its release was published.
+    pub published: Timestamp,
+}
+
+/// A package of a base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedPackage {
+    pub name: String,
+    pub version: Version,
+    pub architecture: String,
+    /// Where the `.deb` is, under the archive's root.
+    pub filename: String,
+    /// The size of the `.deb`, in bytes.
+    pub size: u64,
+    /// The digest of the `.deb`.
+    pub digest: Digest,
+    /// Which index it is from, counted over the components of all suites.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub index: usize,
+    /// Whether the essential packages need it, or it is one of them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub system: bool,
+    #[serde(serialize_with = "write_reason", deserialize_with = "read_reason")]
+    pub because: Reason,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl DebianBase {
+    /// The packages of `selection`, from `suites`.
+    pub fn new(architecture: &str, suites: Vec<LockedSuite>, selection: Selection) -> Self {
+        let packages = selection.packages.into_iter().map(LockedPackage::from).collect();
+        Self { architecture: architecture.to_owned(), suites, packages }
+    }
+
+    /// The selection that was locked.
+    pub fn selection(&self) -> Selection {
+        Selection { packages: self.packages.iter().cloned().map(Selected::from).collect() }
+    }
+
+    /// When the newest of the suites was published, in Unix seconds.
+    pub fn published(&self) -> u64 {
+        let newest = self.suites.iter().map(|suite| suite.published.unix_seconds()).max();
+        newest.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or_default()
+    }
+
+    /// Which of the suites the index of this number belongs to.
+    pub fn suite_of(&self, index: usize) -> Option<usize> {
+        let suites = self.suites.iter().enumerate();
+        suites.flat_map(|(at, suite)| suite.components.iter().map(move |_| at)).nth(index)
+    }
+}
+
+impl From<Selected> for LockedPackage {
+    fn from(selected: Selected) -> Self {
+        let Selected { name, version, architecture, index, filename, size, sha256, reason, system } =
+            selected;
+        Self { name, version, architecture, filename, size, digest: sha256, index, system, because: reason }
+    }
+}
+
+impl From<LockedPackage> for Selected {
+    fn from(package: LockedPackage) -> Self {
+        let LockedPackage { name, version, architecture, filename, size, digest, index, system, because } =
+            package;
+        Self { name, version, architecture, index, filename, size, sha256: digest, reason: because, system }
+    }
+}
+
+/// A reason in words: `essential`, `requested`, `python3 needs libc6 (>= 2.36)`.
+struct Words<'a>(&'a Reason);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Reason::Essential => f.write_str("essential"),
+            Reason::Requested => f.write_str("requested"),
+            Reason::Needed { by, dependency } => write!(f, "{by} needs {dependency}"),
+        }
+    }
+}
+
+fn write_reason<S: Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Words(reason))
+}
+
+fn read_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Reason, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match (text.as_str(), text.split_once(" needs ")) {
+        ("essential", _) => Ok(Reason::Essential),
+        ("requested", _) => Ok(Reason::Requested),
+        (_, Some((by, dependency))) => {
+            Ok(Reason::Needed { by: by.to_owned(), dependency: dependency.to_owned() })
+        }
+        _ => Err(D::Error::custom(format!("`{text}` is no reason for a package"))),
+    }
+}

@@ -1,0 +1,72 @@
+//! What moved between two locks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::{Lock, LockedBase};
+
+/// Something that is locked at other versions than before.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    /// What it is: a distribution's name, `base`, or a package of the base.
+    pub name: String,
+    /// Its versions before; empty when it is new.
+    pub before: Vec<String>,
+    /// Its versions now; empty when it is gone.
+    pub after: Vec<String>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, after) = (self.before.join(" and "), self.after.join(" and "));
+        match (self.before.is_empty(), self.after.is_empty()) {
+            (true, _) => write!(f, "added {} {after}", self.name),
+            (_, true) => write!(f, "removed {} {before}", self.name),
+            _ => write!(f, "moved {} {before} to {after}", self.name),
+        }
+    }
+}
+
+/// What moved from `before` to `after`: the base's packages first, then the distributions.
+pub fn changes(before: &Lock, after: &Lock) -> Vec<Change> {
+    let mut changes = moved(base_versions(&before.base), base_versions(&after.base));
+    changes.extend(moved(distribution_versions(before), distribution_versions(after)));
+    changes
+}
+
+type Versions = BTreeMap<String, Vec<String>>;
+
+fn distribution_versions(lock: &Lock) -> Versions {
+    let mut versions = Versions::new();
+    for distribution in &lock.distributions {
+        let name = distribution.name().to_string();
+        versions.entry(name).or_default().push(distribution.version().to_string());
+    }
+    versions
+}
+
+fn base_versions(base: &LockedBase) -> Versions {
+    match base {
+        LockedBase::Debian(debian) => {
+            let packages = debian.packages.iter();
+            packages
+                .map(|package| (package.name.clone(), vec![package.version.as_str().to_owned()]))
+                .collect()
+        }
+        LockedBase::Image(image) => [("base".to_owned(), vec![image.manifest.to_string()])].into(),
+    }
+}
+
+fn moved(before: Versions, after: Versions) -> Vec<Change> {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let versions = |versions: &Versions, name: &String| versions.get(name).cloned().unwrap_or_default();
+    names
+        .into_iter()
+        .map(|name| Change {
+            name: name.clone(),
+            before: versions(&before, name),
+            after: versions(&after, name),
+        })
+        .filter(|change| change.before != change.after)
+        .collect()
+}

@@ -1,0 +1,113 @@
+//! What a lock was made from: a digest of the meaning of each key that has a say in what is decided.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use url::Url;
+use uv_normalize::PackageName;
+
+use crate::oci::Digest;
+use crate::pypa::metadata::Requirement;
+use crate::recipe::{BaseDescription, Recipe};
+use crate::resolve::solve::Root;
+
+/// By key of the recipe, the digest of what it means; a key that says nothing is left out.
+///
+/// For `base`, `requirements` and `constraints` that is what the files they name say. How something is written, and the
+/// credentials in a URL, mean nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Meaning(BTreeMap<String, Digest>);
+
+/// What a recipe and the files it names say.
+#[derive(Debug, Clone, Copy)]
+pub struct Said<'a> {
+    pub recipe: &'a Recipe,
+    pub base: &'a BaseDescription,
+    /// What the requirements files ask for.
+    pub requirements: &'a [Root],
+    /// What the constraints files, of the recipe and of its requirements files, allow.
+    pub constraints: &'a [Requirement],
+    /// The only archives that those files allow.
+    pub hashes: &'a BTreeMap<PackageName, BTreeSet<Digest>>,
+    /// The indexes that requirements files name.
+    pub indexes: &'a [&'a Url],
+}
+
+impl Meaning {
+    /// What `said` means for the decisions.
+    pub fn of(said: &Said<'_>) -> Result<Self, serde_json::Error> {
+        let Said { recipe, base, requirements, constraints, hashes, indexes } = said;
+        let texts = |requirements: &mut dyn Iterator<Item = &Requirement>| -> Vec<String> {
+            requirements.map(Requirement::to_string).collect()
+        };
+        let requirements = texts(&mut requirements.iter().map(|root| &root.requirement));
+        let of_files = json!({ "requirements": requirements, "hashes": hashes, "indexes": indexes });
+        let python = recipe.python.version.as_ref().map(|version| version.value.to_string());
+        let indexes: Vec<Value> =
+            recipe.indexes.iter().map(|index| json!([index.url.value, index.packages])).collect();
+        let keys = [
+            ("base", serde_json::to_value(base)?),
+            ("python", json!(python)),
+            ("frameworks", serde_json::to_value(&recipe.frameworks)?),
+            ("packages", serde_json::to_value(&recipe.packages)?),
+            ("requirements", without_empty(of_files)),
+            ("constraints", json!(texts(&mut constraints.iter()))),
+            ("indexes", json!(indexes)),
+            ("exclude-newer", json!(recipe.exclude_newer)),
+            ("cuda", serde_json::to_value(&recipe.cuda)?),
+        ];
+        let told = keys.into_iter().filter(|(_, value)| !is_empty(value));
+        let digest = |value: Value| Digest::of(without_credentials(value).to_string());
+        Ok(Self(told.map(|(key, value)| (key.to_owned(), digest(value))).collect()))
+    }
+
+    /// The keys of the recipe that mean something else in `other`.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let keys: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();
+        keys.into_iter().filter(|key| self.0.get(*key) != other.0.get(*key)).cloned().collect()
+    }
+
+    /// Whether `key` means the same in `other`.
+    pub fn agrees_on(&self, key: &str, other: &Self) -> bool {
+        self.0.get(key) == other.0.get(key)
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
+fn without_empty(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => fields.into_iter().filter(|(_, value)| !is_empty(value)).collect(),
+        value => value,
+    }
+}
+
+/// A rotated password is no change, and a digest of one has no place in a file that is shared.
+fn without_credentials(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(match Url::parse(&text) {
+            Ok(mut url)
+                if url.has_authority() && (!url.username().is_empty() || url.password().is_some()) =>
+            {
+                // Only URLs without a host refuse, and those have no credentials.
+                url.set_username("").and_then(|()| url.set_password(None)).ok();
+                url.into()
+            }
+            _ => text,
+        }),
+        Value::Array(items) => items.into_iter().map(without_credentials).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(key, value)| (key, without_credentials(value))).collect()
+        }
+        value => value,
+    }
+}

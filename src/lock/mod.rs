@@ -1,0 +1,157 @@
+//! The lock: everything that a recipe's resolution decided, with hashes, as a text that is kept beside the recipe.
+//!
+//! ```text
+//! Resolution + base ─ Lock ─► text ─ Lock::parse ─► Lock ─► Resolution + base, with no index asked
+//! ```
+//!
+//! A lock names what it was made from ([`Meaning`]), so that it can be told from one of another recipe. It names no
+//! package index: a wheel that the store lacks is found again by its file's name and digest. What a recipe says of the
+//! image itself (`config`, `files`, `layers`, …) decides nothing that is locked, and changes freely.
+
+mod base;
+mod changes;
+mod meaning;
+mod resolution;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uv_normalize::PackageName;
+
+use crate::recipe::Timestamp;
+use crate::resolve::{Kept, Preferences, Removed};
+
+pub use base::{DebianBase, ImageBase, LockedBase, LockedPackage, LockedSuite};
+pub use changes::{Change, changes};
+pub use meaning::{Meaning, Said};
+pub use resolution::{LockedComponent, LockedDistribution, LockedTree, ToolkitVersion};
+
+/// The version of the format. Another one is refused.
+const VERSION: u32 = 1;
+
+/// What stands before the data.
+const HEADER: &str = "# Written by `imgforge lock`: what the recipe beside it was resolved to. Commit it, and do not edit it.\n";
+
+/// Everything decided about a recipe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Lock {
+    version: u32,
+    /// When the newest of what is locked was published: the image's time.
+    pub created: Timestamp,
+    /// The versions of the CUDA toolkits in the image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub toolkits: Vec<ToolkitVersion>,
+    /// What it was made from.
+    pub recipe: Meaning,
+    /// By framework: what the CUDA that it would have brought for itself weighs, in bytes unpacked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub private_cuda: BTreeMap<String, u64>,
+    pub base: LockedBase,
+    /// The toolkits' trees that the image adds to or makes.
+    #[serde(default, rename = "tree", skip_serializing_if = "Vec::is_empty")]
+    pub trees: Vec<LockedTree>,
+    /// Who serves each component.
+    #[serde(default, rename = "component", skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<LockedComponent>,
+    /// What the base has and the resolution uses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
+    /// What the base has and the image hides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<Removed>,
+    /// Sorted by name and version.
+    #[serde(default, rename = "distribution", skip_serializing_if = "Vec::is_empty")]
+    pub distributions: Vec<LockedDistribution>,
+}
+
+/// Why a text is not a lock.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LockError {
+    #[error("line {line} of the lock cannot be read: {reason}")]
+    Syntax { line: usize, reason: String },
+    #[error("the lock is of version {version}, which this imgforge does not know")]
+    Version { version: u32 },
+    #[error("the lock cannot be written: {reason}")]
+    Unwritable { reason: String },
+}
+
+impl LockError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Syntax { .. } => {
+                Some("restore the file as it was committed, or remove it and run `imgforge lock`".into())
+            }
+            Self::Version { .. } => {
+                Some("use a newer imgforge, or remove the file and run `imgforge lock`".into())
+            }
+            Self::Unwritable { .. } => None,
+        }
+    }
+}
+
+/// The parts of a [`Lock`], apart from its distributions and toolkits, which are a resolution's.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    pub created: Timestamp,
+    pub recipe: Meaning,
+    pub private_cuda: BTreeMap<String, u64>,
+    pub base: LockedBase,
+}
+
+impl Lock {
+    /// Reads the text of a lock.
+    pub fn parse(text: &str) -> Result<Self, LockError> {
+        let syntax = |offset, reason| LockError::Syntax { line: line_of(text, offset), reason };
+        let lock: Self = toml::from_str(text).map_err(|error| match toml::from_str(text) {
+            // A later format is told by its version, whatever else is new in it.
+            Ok(Head { version }) if version != VERSION => LockError::Version { version },
+            _ => syntax(
+                error.span().map_or(0, |span| span.start),
+                error.message().lines().collect::<Vec<_>>().join("; "),
+            ),
+        })?;
+        if lock.version != VERSION {
+            return Err(LockError::Version { version: lock.version });
+        }
+        match lock.distributions.iter().find_map(LockedDistribution::contradiction) {
+            Some((offset, reason)) => Err(syntax(offset, reason)),
+            None => Ok(lock),
+        }
+    }
+
+    /// The text of the lock: the same for the same lock.
+    pub fn to_text(&self) -> Result<String, LockError> {
+        let unwritable = |error: toml::ser::Error| LockError::Unwritable { reason: error.to_string() };
+        Ok(HEADER.to_owned() + &toml::to_string_pretty(self).map_err(unwritable)?)
+    }
+
+    /// The versions of everything locked.
+    pub fn preferences(&self) -> Preferences {
+        let mut preferences = Preferences::new();
+        for distribution in &self.distributions {
+            let versions = preferences.entry(distribution.name().clone()).or_default();
+            versions.insert(distribution.version().clone());
+        }
+        preferences
+    }
+
+    /// Whether a distribution of this name is locked.
+    pub fn has(&self, name: &PackageName) -> bool {
+        self.distributions.iter().any(|distribution| distribution.name() == name)
+    }
+}
+
+/// What every version of the format begins with.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+}
+
+/// The line that the byte at `offset` is on, counted from 1.
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}

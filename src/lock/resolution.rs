@@ -1,0 +1,508 @@
+//! A resolution in a lock. The only place that knows both shapes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::Spanned;
+use uv_distribution_filename::WheelFilename;
+use uv_normalize::PackageName;
+use uv_pep440::Version;
+use uv_pep508::{MarkerTree, VersionOrUrl};
+
+use super::{Decided, Lock, LockError, VERSION};
+use crate::base::{BaseInventory, CudaCopy};
+use crate::cuda::{Component, ComponentWheel, Driver, Machine, Toolkit};
+use crate::oci::Digest;
+use crate::pypa::metadata::Requirement;
+use crate::resolve::demand::{Demand, Demander};
+use crate::resolve::{
+    ChosenWheel, ComponentPlace, Distribution, FoundBy, PipSees, PrivateComponent, Resolution, ResolveError,
+    Role, Service, ServiceSource, Tree, driver_fits,
+};
+
+/// A distribution that is installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedDistribution {
+    name: PackageName,
+    version: Version,
+    role: LockedRole,
+    /// Where it stands in the text is what an error about the distribution points at.
+    wheel: Spanned<WheelFilename>,
+    /// The digest of the wheel.
+    digest: Digest,
+    /// The size of the wheel in bytes, where the index tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    /// The size of its files in bytes.
+    unpacked: u64,
+    /// The digest of its core metadata.
+    metadata: Digest,
+    /// Whether the recipe names it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    requested: bool,
+    /// The components that it asks for by itself: `NAME`, or `NAME==VERSION` where it pins them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    private: Vec<Requirement>,
+    /// The toolkit in whose tree it is laid out: `12.5`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    toolkit: Option<ToolkitVersion>,
+    /// Requirements of its metadata that are rewritten, and what takes their place.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    relaxed: BTreeMap<String, String>,
+}
+
+/// Who serves a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedComponent {
+    component: Component,
+    /// The CUDA major that it is for.
+    cuda: u32,
+    /// The name under which pip sees it.
+    distribution: PackageName,
+    version: Version,
+    from: LockedSource,
+    /// Where the base's copy is, relative to the root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    /// Where the base's copy gets links.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    linked_in: Option<String>,
+    /// What tells pip of the base's copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pip_sees: Option<PipSees>,
+    /// Who needs it: `torch 2.6.0 needs nvidia-cudnn-cu12==9.1.0.70`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    demands: Vec<LockedDemand>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum LockedSource {
+    Base,
+    Wheel,
+    Pip,
+}
+
+/// A toolkit's tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedTree {
+    toolkit: ToolkitVersion,
+    /// Whether the base has its directory.
+    of_base: bool,
+    found_by: FoundBy,
+}
+
+/// What a distribution is to CUDA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum LockedRole {
+    Package,
+    /// A component, all of it.
+    Component,
+    /// A component's libraries alone, beside another SONAME of it.
+    Libraries,
+    Metapackage,
+}
+
+/// The version of a toolkit in an image: `12.5`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToolkitVersion(u32, u32);
+
+/// A demand in words that can be read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct LockedDemand {
+    by: Demander,
+    requirement: Requirement,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl Lock {
+    /// The lock of `resolution`, where `sizes` tells the unpacked size in bytes of each wheel, by file name.
+    pub fn new(
+        decided: Decided,
+        resolution: &Resolution,
+        sizes: &BTreeMap<String, u64>,
+    ) -> Result<Self, LockError> {
+        let Decided { created, recipe, private_cuda, base } = decided;
+        let locked = resolution.distributions.iter().map(|distribution| {
+            let wheel = distribution.wheel.filename.to_string();
+            let known = distribution.wheel.sha256.zip(sizes.get(&wheel));
+            let (digest, unpacked) = known.ok_or_else(|| LockError::Unwritable {
+                reason: format!("nothing is known of the wheel `{wheel}`"),
+            })?;
+            Ok(LockedDistribution::of(distribution, digest, *unpacked))
+        });
+        Ok(Self {
+            version: VERSION,
+            created,
+            toolkits: resolution
+                .toolkits
+                .keys()
+                .map(|(major, minor)| ToolkitVersion(*major, *minor))
+                .collect(),
+            recipe,
+            private_cuda,
+            base,
+            trees: resolution.trees.iter().map(LockedTree::of).collect(),
+            components: resolution.services.iter().map(LockedComponent::of).collect(),
+            kept: resolution.kept.clone(),
+            removed: resolution.removed.clone(),
+            distributions: locked.collect::<Result<_, LockError>>()?,
+        })
+    }
+
+    /// The resolution that was locked, on a base that has what it was locked with, for images that are to run on
+    /// `driver`. `None` for a base that lacks a copy of a component that serves.
+    pub fn resolution(
+        &self,
+        base: &BaseInventory,
+        driver: Option<&Driver>,
+    ) -> Result<Option<Resolution>, ResolveError> {
+        let machine = match base.architecture.as_str() {
+            "arm64" => Machine::Aarch64,
+            _ => Machine::X86_64,
+        };
+        let services: Option<Vec<Service>> =
+            self.components.iter().map(|component| component.service(base)).collect();
+        let Some(services) = services else { return Ok(None) };
+        let toolkits = self.toolkits.iter().map(|version| ((version.0, version.1), None)).collect();
+        Ok(Some(Resolution {
+            distributions: self.distributions.iter().map(|locked| locked.distribution(machine)).collect(),
+            services,
+            kept: self.kept.clone(),
+            removed: self.removed.clone(),
+            trees: self.trees.iter().map(|tree| tree.tree(machine)).collect(),
+            toolkits: driver_fits(driver, toolkits)?,
+        }))
+    }
+
+    /// The digest and the unpacked size in bytes of each wheel, by file name.
+    pub fn wheels(&self) -> BTreeMap<String, (Digest, u64)> {
+        let wheel = |locked: &LockedDistribution| {
+            (locked.wheel.get_ref().to_string(), (locked.digest, locked.unpacked))
+        };
+        self.distributions.iter().map(wheel).collect()
+    }
+}
+
+impl LockedDistribution {
+    fn of(distribution: &Distribution, digest: Digest, unpacked: u64) -> Self {
+        let (role, private, toolkit) = match &distribution.role {
+            Role::Package { private } => (LockedRole::Package, &private[..], None),
+            Role::Component { toolkit, place: ComponentPlace::Whole, .. } => {
+                (LockedRole::Component, &[][..], Some(toolkit))
+            }
+            Role::Component { toolkit, place: ComponentPlace::LibrariesBeside, .. } => {
+                (LockedRole::Libraries, &[][..], Some(toolkit))
+            }
+            Role::Metapackage => (LockedRole::Metapackage, &[][..], None),
+        };
+        Self {
+            name: distribution.name.clone(),
+            version: distribution.version.clone(),
+            role,
+            wheel: Spanned::new(0..0, distribution.wheel.filename.clone()),
+            digest,
+            size: distribution.wheel.size,
+            unpacked,
+            metadata: distribution.metadata,
+            requested: distribution.requested,
+            private: private.iter().map(pinned).collect(),
+            toolkit: toolkit.map(ToolkitVersion::of),
+            relaxed: distribution.relaxed.clone(),
+        }
+    }
+
+    fn distribution(&self, machine: Machine) -> Distribution {
+        Distribution {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            wheel: ChosenWheel {
+                filename: self.wheel.get_ref().clone(),
+                sha256: Some(self.digest),
+                size: self.size,
+                upload_time: None,
+            },
+            metadata: self.metadata,
+            requested: self.requested,
+            relaxed: self.relaxed.clone(),
+            role: self.role(machine),
+        }
+    }
+
+    /// What its fields say of each other that cannot be true, and where in the text.
+    pub(super) fn contradiction(&self) -> Option<(usize, String)> {
+        let wheel = self.wheel.get_ref();
+        let at = |text| Some((self.wheel.span().start, text));
+        let is_component = matches!(self.role, LockedRole::Component | LockedRole::Libraries);
+        if (&self.name, &self.version) != (&wheel.name, &wheel.version) {
+            return at(format!("`{wheel}` is no wheel of {} {}", self.name, self.version));
+        }
+        if is_component && self.component().is_none() {
+            return at(format!("`{}` carries no component of CUDA", self.name));
+        }
+        if is_component && self.toolkit.is_none() {
+            return at(format!("nothing says in which toolkit's tree `{}` is laid out", self.name));
+        }
+        None
+    }
+
+    fn role(&self, machine: Machine) -> Role {
+        let place = match self.role {
+            LockedRole::Component => Some(ComponentPlace::Whole),
+            LockedRole::Libraries => Some(ComponentPlace::LibrariesBeside),
+            LockedRole::Metapackage => return Role::Metapackage,
+            LockedRole::Package => None,
+        };
+        match (place, self.component(), self.toolkit) {
+            (Some(place), Some(component), Some(toolkit)) => {
+                Role::Component { component, toolkit: toolkit.on(machine), place }
+            }
+            _ => Role::Package { private: self.private.iter().map(private).collect() },
+        }
+    }
+
+    fn component(&self) -> Option<Component> {
+        match ComponentWheel::of(self.name.as_ref())? {
+            ComponentWheel::Carries { component, .. } => Some(component),
+            ComponentWheel::Metapackage => None,
+        }
+    }
+
+    pub fn name(&self) -> &PackageName {
+        &self.name
+    }
+
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+}
+
+impl LockedComponent {
+    fn of(service: &Service) -> Self {
+        let (from, path, linked_in, pip_sees) = match &service.source {
+            ServiceSource::Base { copy, linked_in, pip } => {
+                (LockedSource::Base, Some(copy.directory.clone()), linked_in.clone(), Some(*pip))
+            }
+            ServiceSource::Wheel => (LockedSource::Wheel, None, None, None),
+            ServiceSource::Pip => (LockedSource::Pip, None, None, None),
+        };
+        let demand = |demand: &Demand| LockedDemand {
+            by: demand.by.clone(),
+            requirement: Requirement {
+                extras: demand.extras.clone().into_boxed_slice(),
+                version_or_url: (!demand.asked.is_empty())
+                    .then(|| VersionOrUrl::VersionSpecifier(demand.asked.clone())),
+                ..any(&service.distribution)
+            },
+        };
+        Self {
+            component: service.component,
+            cuda: service.cuda_major,
+            distribution: service.distribution.clone(),
+            version: service.version.clone(),
+            from,
+            path,
+            linked_in,
+            pip_sees,
+            demands: service.demands.iter().map(demand).collect(),
+        }
+    }
+
+    /// Who serves, with the copy that `base` has where it is the base; `None` when it does not have it.
+    fn service(&self, base: &BaseInventory) -> Option<Service> {
+        let is_this = |copy: &&CudaCopy| {
+            copy.component == self.component
+                && Some(&copy.directory) == self.path.as_ref()
+                && copy.version.as_ref() == Some(&self.version)
+        };
+        let demands = self.demands.iter();
+        Some(Service {
+            component: self.component,
+            cuda_major: self.cuda,
+            distribution: self.distribution.clone(),
+            version: self.version.clone(),
+            source: match self.from {
+                LockedSource::Base => ServiceSource::Base {
+                    copy: base.cuda.iter().find(is_this)?.clone(),
+                    linked_in: self.linked_in.clone(),
+                    pip: self.pip_sees?,
+                },
+                LockedSource::Wheel => ServiceSource::Wheel,
+                LockedSource::Pip => ServiceSource::Pip,
+            },
+            demands: demands.map(|demand| Demand::new(demand.by.clone(), &demand.requirement)).collect(),
+            rejected: Vec::new(),
+        })
+    }
+}
+
+impl LockedTree {
+    fn of(tree: &Tree) -> Self {
+        Self { toolkit: ToolkitVersion::of(&tree.toolkit), of_base: tree.exists, found_by: tree.found }
+    }
+
+    fn tree(&self, machine: Machine) -> Tree {
+        Tree { toolkit: self.toolkit.on(machine), exists: self.of_base, found: self.found_by }
+    }
+}
+
+/// A requirement on any version.
+fn any(name: &PackageName) -> Requirement {
+    Requirement {
+        name: name.clone(),
+        extras: Box::default(),
+        version_or_url: None,
+        marker: MarkerTree::TRUE,
+        origin: None,
+    }
+}
+
+fn pinned(component: &PrivateComponent) -> Requirement {
+    let pin = |version: &Version| uv_pep440::VersionSpecifier::equals_version(version.clone());
+    let specifiers = component.pinned.as_ref().map(|version| pin(version).into());
+    Requirement {
+        version_or_url: specifiers.map(VersionOrUrl::VersionSpecifier),
+        ..any(&component.distribution)
+    }
+}
+
+fn private(requirement: &Requirement) -> PrivateComponent {
+    let pinned = match &requirement.version_or_url {
+        Some(VersionOrUrl::VersionSpecifier(specifiers)) => specifiers.iter().next(),
+        _ => None,
+    };
+    PrivateComponent {
+        distribution: requirement.name.clone(),
+        pinned: pinned.map(|specifier| specifier.version().clone()),
+    }
+}
+
+impl ToolkitVersion {
+    fn of(toolkit: &Toolkit) -> Self {
+        Self(toolkit.version.0, toolkit.version.1)
+    }
+
+    fn on(self, machine: Machine) -> Toolkit {
+        Toolkit { version: (self.0, self.1), machine }
+    }
+}
+
+impl fmt::Display for ToolkitVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+impl FromStr for ToolkitVersion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = || {
+            let (major, minor) = text.split_once('.')?;
+            Some(Self(major.parse().ok()?, minor.parse().ok()?))
+        };
+        numbers().ok_or_else(|| format!("`{text}` is no version of a toolkit"))
+    }
+}
+
+impl fmt::Display for LockedDemand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} needs {}", self.by, self.requirement)
+    }
+}
+
+impl FromStr for LockedDemand {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let demand = || {
+            let (by, requirement) = text.split_once(" needs ")?;
+            Some(Self { by: demander(by)?, requirement: requirement.parse().ok()? })
+        };
+        demand().ok_or_else(|| format!("`{text}` is no demand on a component"))
+    }
+}
+
+/// The demander that calls itself so.
+fn demander(text: &str) -> Option<Demander> {
+    if let Some((symbol, rest)) = text.strip_prefix('`').and_then(|rest| rest.split_once("` in ")) {
+        return library(rest, Some(symbol.to_owned()));
+    }
+    if text.contains(" of ") {
+        return library(text, None);
+    }
+    match text.split_once(' ')? {
+        ("the", "recipe") => Some(Demander::User),
+        ("the", "layout") => Some(Demander::Layout),
+        ("CUDA", version) => {
+            let ToolkitVersion(major, minor) = version.parse().ok()?;
+            Some(Demander::Toolkit { major: major.into(), minor: minor.into() })
+        }
+        (name, rest) => {
+            let (version, through) = rest.split_once(" through ").unwrap_or((rest, ""));
+            let through = through.split(" → ").filter(|name| !name.is_empty()).map(str::parse);
+            Some(Demander::Distribution {
+                name: name.parse().ok()?,
+                version: version.parse().ok()?,
+                through: through.collect::<Result<_, _>>().ok()?,
+            })
+        }
+    }
+}
+
+/// `libcusparse.so.12 of nvidia-cusparse-cu12 12.5.1.3`
+fn library(text: &str, symbol: Option<String>) -> Option<Demander> {
+    let (library, distribution) = text.split_once(" of ")?;
+    let (name, version) = distribution.split_once(' ')?;
+    Some(Demander::Library {
+        distribution: name.parse().ok()?,
+        version: version.parse().ok()?,
+        library: library.to_owned(),
+        symbol,
+    })
+}
+
+/// Parses a text while the deserializer still knows where it stands.
+struct Text<T>(PhantomData<T>);
+
+impl<T: FromStr<Err = String>> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+/// Gives types that are written as their text the same form in a lock.
+macro_rules! as_text {
+    ($($type:ty),*) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(Text(PhantomData))
+            }
+        }
+    )*};
+}
+
+as_text!(ToolkitVersion, LockedDemand);

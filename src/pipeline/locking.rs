@@ -1,0 +1,166 @@
+//! The lock beside a recipe: where it is, whether it agrees, and what a new one keeps of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use uv_normalize::PackageName;
+
+use super::inputs::Inputs;
+use crate::lock::{Lock, LockError, LockedBase, Meaning};
+use crate::resolve::Preferences;
+use crate::store::UnnamedFile;
+
+/// What a build makes of the lock beside its recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locking {
+    /// It decides when it agrees with the recipe, and otherwise its versions are tried first.
+    Preferred,
+    /// It decides, or nothing is built.
+    Required,
+}
+
+/// What a new lock does not keep of the one before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Upgrade {
+    Everything,
+    /// These distributions; nothing when empty.
+    Only(BTreeSet<PackageName>),
+}
+
+/// Why the lock beside a recipe cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LockFileError {
+    #[error("there is no lock `{path}`")]
+    Missing { path: PathBuf, recipe: PathBuf },
+    #[error("the lock `{path}` is out of date: the recipe's {} changed", listed(keys))]
+    Stale { path: PathBuf, recipe: PathBuf, keys: Vec<String> },
+    #[error("could not use the lock `{path}`")]
+    Unusable { path: PathBuf, source: LockError },
+    #[error("could not read the lock `{path}`")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("could not write the lock `{path}`")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("`{name}` cannot be upgraded: neither the recipe nor its lock has it")]
+    Unknown { name: PackageName },
+}
+
+impl LockFileError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { recipe, .. } => {
+                Some(format!("make it with `imgforge lock {}`", recipe.display()))
+            }
+            Self::Stale { recipe, .. } => {
+                Some(format!("bring it up to date with `imgforge lock {}`", recipe.display()))
+            }
+            Self::Unusable { source, .. } => source.hint(),
+            Self::Read { .. } => Some("restore the file, or remove it and run `imgforge lock`".into()),
+            Self::Write { .. } => {
+                Some("the lock is written beside the recipe: is its directory writable?".into())
+            }
+            Self::Unknown { .. } => {
+                Some("check the spelling; `imgforge plan` lists what is installed".into())
+            }
+        }
+    }
+}
+
+fn listed(keys: &[String]) -> String {
+    keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The lock beside a recipe, as it was found.
+pub(super) enum Held {
+    Nothing,
+    Agrees(Lock),
+    /// The lock of another recipe, which differs in these keys.
+    Differs(Lock, Vec<String>),
+}
+
+impl Held {
+    /// Reads the lock beside `recipe`, and holds it against what the recipe means now.
+    pub(super) fn read(recipe: &Path, meaning: &Meaning) -> Result<Self, LockFileError> {
+        let path = path(recipe);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Nothing),
+            Err(source) => return Err(LockFileError::Read { path, source }),
+        };
+        let lock = Lock::parse(&text).map_err(|source| LockFileError::Unusable { path, source })?;
+        let keys = lock.recipe.differences(meaning);
+        Ok(match keys.is_empty() {
+            true => Self::Agrees(lock),
+            false => Self::Differs(lock, keys),
+        })
+    }
+
+    pub(super) fn lock(&self) -> Option<&Lock> {
+        match self {
+            Self::Nothing => None,
+            Self::Agrees(lock) | Self::Differs(lock, _) => Some(lock),
+        }
+    }
+}
+
+/// `NAME.lock` beside `NAME.yaml`; never the recipe itself.
+pub(super) fn path(recipe: &Path) -> PathBuf {
+    match recipe.extension() {
+        Some(extension) if extension == "lock" => recipe.with_added_extension("lock"),
+        _ => recipe.with_extension("lock"),
+    }
+}
+
+/// Writes `lock` at `path`; whether that is not what was there.
+pub(super) fn write(path: &Path, lock: &Lock) -> Result<bool, LockFileError> {
+    let text = lock.to_text().map_err(|source| LockFileError::Unusable { path: path.to_owned(), source })?;
+    if fs::read(path).is_ok_and(|present| present == text.as_bytes()) {
+        return Ok(false);
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let write = || {
+        let mut file = UnnamedFile::new_in(directory.unwrap_or(Path::new(".")))?;
+        file.write_all(text.as_bytes())?;
+        file.persist(path)
+    };
+    write().map_err(|source| LockFileError::Write { path: path.to_owned(), source })?;
+    Ok(true)
+}
+
+/// What is kept of an earlier lock while everything allows it.
+#[derive(Debug, Default)]
+pub(super) struct Prior {
+    pub preferences: Preferences,
+    /// The base, when the recipe describes it as before.
+    pub base: Option<LockedBase>,
+}
+
+impl Prior {
+    /// What `upgrade` leaves of `lock` for a recipe that means `meaning`.
+    pub(super) fn of(lock: &Lock, meaning: &Meaning, upgrade: &Upgrade) -> Self {
+        let Upgrade::Only(names) = upgrade else { return Self::default() };
+        let mut preferences = lock.preferences();
+        preferences.retain(|name, _| !names.contains(name));
+        let base = lock.recipe.agrees_on("base", meaning).then(|| lock.base.clone());
+        Self { preferences, base }
+    }
+}
+
+/// Refuses to upgrade what neither the recipe nor the lock names.
+pub(super) fn check_names(
+    upgrade: &Upgrade,
+    inputs: &Inputs,
+    lock: Option<&Lock>,
+) -> Result<(), LockFileError> {
+    let Upgrade::Only(names) = upgrade else { return Ok(()) };
+    let is_known = |name: &&PackageName| {
+        lock.is_some_and(|lock| lock.has(name))
+            || inputs.roots.iter().any(|root| root.requirement.name == **name)
+    };
+    match names.iter().find(|name| !is_known(name)) {
+        Some(name) => Err(LockFileError::Unknown { name: name.clone() }),
+        None => Ok(()),
+    }
+}
