@@ -10,6 +10,7 @@ mod bad_recipes;
 mod bad_wheels;
 mod build;
 mod conflicts;
+mod image_bases;
 mod images;
 mod lock;
 mod recorder;

@@ -3,6 +3,7 @@
 pub mod consistency;
 pub mod culprit;
 pub mod debian;
+pub mod elf;
 pub mod image;
 pub mod layout;
 pub mod record;

@@ -1,0 +1,183 @@
+//! A recipe builds on an image that others made: what it has serves where it meets the demands.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::World;
+use crate::support::elf::library;
+use crate::support::image::Image;
+use crate::support::layout::{Layout, Tar};
+use crate::support::wheel::Wheel;
+
+const LIB: &str = "usr/local/cuda-12.4/targets/x86_64-linux/lib";
+const SYSTEM: &str = "usr/lib/x86_64-linux-gnu";
+const PACKAGES: &str = "usr/local/lib/python3.11/dist-packages";
+
+/// Debian 12 with Python 3.11, and a CUDA 12.4 of cuBLAS and the runtime as NVIDIA's packages lay it.
+fn base() -> Layout {
+    let status = "Package: libc-bin\nStatus: install ok installed\nVersion: 2.36-9+deb12u10\n\n\
+                  Package: libc6\nStatus: install ok installed\nVersion: 2.36-9+deb12u10\n\n\
+                  Package: libcublas-12-4\nStatus: install ok installed\nVersion: 12.4.5.8-1\n\n\
+                  Package: cuda-cudart-12-4\nStatus: install ok installed\nVersion: 12.4.127-1\n\n";
+    let system = Tar::new()
+        .file("etc/os-release", "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n")
+        .file("etc/ld.so.conf", "include /etc/ld.so.conf.d/*.conf\n")
+        .file("usr/bin/python3.11", library("python", b"\x003.11.2\x00"))
+        .symlink("usr/bin/python3", "python3.11")
+        .file("usr/lib/python3.11/os.py", "")
+        .file(&format!("{SYSTEM}/libc.so.6"), library("libc.so.6", b""))
+        .file("var/lib/dpkg/status", status)
+        .file("usr/lib/python3.11/EXTERNALLY-MANAGED", "");
+    let cuda = Tar::new()
+        .file("etc/ld.so.conf.d/000_cuda.conf", format!("/{LIB}\n"))
+        .symlink("usr/local/cuda", "cuda-12.4")
+        .file(&format!("{LIB}/libcublas.so.12.4.5.8"), library("libcublas.so.12", b""))
+        .symlink(&format!("{LIB}/libcublas.so.12"), "libcublas.so.12.4.5.8")
+        .file(&format!("{LIB}/libcublasLt.so.12.4.5.8"), library("libcublasLt.so.12", b""))
+        .symlink(&format!("{LIB}/libcublasLt.so.12"), "libcublasLt.so.12.4.5.8")
+        .file(&format!("{LIB}/libcudart.so.12.4.127"), library("libcudart.so.12", b""))
+        .symlink(&format!("{LIB}/libcudart.so.12"), "libcudart.so.12.4.127")
+        .file(
+            "var/lib/dpkg/info/libcublas-12-4.list",
+            format!("/{LIB}/libcublas.so.12.4.5.8\n/{LIB}/libcublasLt.so.12.4.5.8\n"),
+        )
+        .file("var/lib/dpkg/info/cuda-cudart-12-4.list", format!("/{LIB}/libcudart.so.12.4.127\n"));
+    Layout::new().layer(system).layer(cuda).with(|layout| {
+        layout.config["config"]["User"] = json!("me");
+        layout.config["config"]["StopSignal"] = json!("SIGINT");
+    })
+}
+
+/// The base in a world whose torch needs cuBLAS, the runtime and cuDNN.
+fn world(base: &Layout) -> World {
+    let mut world = World::new();
+    base.write(&world.path("base"));
+    for (name, version, file) in [
+        ("nvidia-cublas-cu12", "12.4.5.8", "nvidia/cublas/lib/libcublas.so.12"),
+        ("nvidia-cuda-runtime-cu12", "12.4.127", "nvidia/cuda_runtime/lib/libcudart.so.12"),
+        ("nvidia-cudnn-cu12", "9.1.0.70", "nvidia/cudnn/lib/libcudnn.so.9"),
+    ] {
+        world.publish(Wheel::new(name, version).tag("py3-none-manylinux2014_x86_64").file(file, version));
+    }
+    world.publish(
+        Wheel::new("torch", "2.6.0")
+            .requires("nvidia-cublas-cu12==12.4.5.8")
+            .requires("nvidia-cuda-runtime-cu12==12.4.127")
+            .requires("nvidia-cudnn-cu12==9.1.0.70")
+            .file("torch/__init__.py", "import ctypes\n"),
+    );
+    world.write("recipe.yaml", "name: demo\nbase: oci:base\nframeworks: {torch: 2.6.0}\n");
+    world
+}
+
+#[test]
+fn what_the_base_has_serves_and_the_rest_comes_from_wheels() {
+    let world = world(&base());
+    world.build().check_success();
+    let image = Image::read(&world.path("image"));
+    assert_eq!(image.text(&format!("{LIB}/libcudnn.so.9")), "9.1.0.70");
+    assert_eq!(
+        image.file(&format!("{LIB}/libcublas.so.12")).target.as_deref(),
+        Some("libcublas.so.12.4.5.8")
+    );
+    assert_eq!(image.file("usr/local/cuda").target.as_deref(), Some("cuda-12.4"));
+    let stub = format!("{PACKAGES}/nvidia_cublas_cu12-12.4.5.8.dist-info");
+    image.check_record(&stub);
+    assert!(
+        image.text(&format!("{stub}/METADATA")).contains("Name: nvidia-cublas-cu12\nVersion: 12.4.5.8\n")
+    );
+    let metadata = image.text(&format!("{PACKAGES}/torch-2.6.0.dist-info/METADATA"));
+    assert!(metadata.contains("nvidia-cublas-cu12>=12.4.5.8,<13"), "{metadata}");
+    let link = image.file(&format!("{PACKAGES}/nvidia/cublas/lib/libcublas.so.12"));
+    assert!(
+        link.target.as_ref().unwrap().ends_with("/cuda-12.4/targets/x86_64-linux/lib/libcublas.so.12.4.5.8")
+    );
+    let constraints = image.text("etc/imgforge/constraints.txt");
+    for pin in ["torch==2.6.0", "nvidia-cublas-cu12==12.4.5.8", "nvidia-cudnn-cu12==9.1.0.70"] {
+        assert!(constraints.lines().any(|line| line == pin), "{constraints}");
+    }
+}
+
+#[test]
+fn the_base_keeps_its_layers_and_what_its_config_says() {
+    let world = world(&base());
+    world.build().check_success();
+    let image = Image::read(&world.path("image"));
+    let config = &image.config["config"];
+    assert_eq!(config["User"], "me");
+    assert_eq!(config["StopSignal"], "SIGINT");
+    assert_eq!(config["Cmd"], json!(["sh"]));
+    let environment = config["Env"].to_string();
+    assert!(environment.contains("PIP_CONSTRAINT=/etc/imgforge/constraints.txt"), "{environment}");
+    assert!(environment.contains("PATH=/usr/local/cuda/bin:/usr/local/bin:/usr/bin:/bin"), "{environment}");
+    let of_base = base().config["rootfs"]["diff_ids"].as_array().unwrap().clone();
+    assert_eq!(image.config["rootfs"]["diff_ids"].as_array().unwrap()[..of_base.len()], of_base);
+}
+
+#[test]
+fn a_copy_that_is_too_old_is_hidden_where_the_wheel_is_laid_out() {
+    let mut world = world(&base());
+    world.publish(
+        Wheel::new("nvidia-cublas-cu12", "12.9.1.4")
+            .tag("py3-none-manylinux2014_x86_64")
+            .file("nvidia/cublas/lib/libcublas.so.12", "newer"),
+    );
+    world.write(
+        "recipe.yaml",
+        "name: demo\nbase: oci:base\nframeworks: {torch: 2.6.0}\npackages: [nvidia-cublas-cu12>=12.9]\n",
+    );
+    world.build().check_success();
+    let image = Image::read(&world.path("image"));
+    assert_eq!(image.text(&format!("{LIB}/libcublas.so.12")), "newer");
+    assert!(!image.files.contains_key(&format!("{LIB}/libcublas.so.12.4.5.8")));
+    let plan = world.run(&["plan", "recipe.yaml"]);
+    assert!(plan.stdout.contains("OF THE BASE, NOT USED"), "{plan}");
+}
+
+#[test]
+fn the_policy_base_refuses_what_is_missing_with_who_needs_it() {
+    let world = world(&base());
+    world.write(
+        "recipe.yaml",
+        "name: demo\nbase: oci:base\nframeworks: {torch: 2.6.0}\ncuda: {policy: base}\n",
+    );
+    let outcome = world.build();
+    world.check_failure(
+        &outcome,
+        1,
+        &["the base does not serve cudnn", "torch 2.6.0 (==9.1.0.70)", "hint: "],
+    );
+}
+
+#[test]
+fn a_recorded_inventory_spares_a_plan_the_layers() {
+    let world = world(&base());
+    fs::create_dir(world.path("images")).unwrap();
+    let recorded = world.run(&["inspect", "oci:base", "--record", "images/cuda.yaml"]);
+    assert_eq!(recorded.code, 0, "{recorded}");
+    world.write("recipe.yaml", "name: demo\nbase: cuda\nframeworks: {torch: 2.6.0}\n");
+    let plan = world.run(&["plan", "recipe.yaml"]);
+    assert!(plan.stdout.contains(&format!("base /{LIB}")), "{plan}");
+    world.build().check_success();
+
+    let more = base().layer(Tar::new().file(&format!("{SYSTEM}/libnccl.so.2"), library("libnccl.so.2", b"")));
+    fs::remove_dir_all(world.path("base")).unwrap();
+    more.write(&world.path("base"));
+    let outcome = world.build();
+    world.check_failure(&outcome, 1, &["the inventory that was recorded", "hint: record it again"]);
+}
+
+#[test]
+fn a_lock_holds_what_was_decided_over_an_image() {
+    let world = world(&base());
+    let unlocked = world.build().check_success();
+    assert_eq!(world.run(&["lock", "recipe.yaml"]).code, 0);
+    let locked = world.run(&["build", "recipe.yaml", "--locked", "--offline", "-o", "oci:locked"]);
+    assert_eq!(locked.check_success(), unlocked);
+
+    fs::remove_dir_all(world.path("base")).unwrap();
+    base().layer(Tar::new().file("etc/more", "")).write(&world.path("base"));
+    let outcome = world.run(&["build", "recipe.yaml", "--locked"]);
+    world.check_failure(&outcome, 2, &["recipe.lock` is out of date", "`base`", "hint: "]);
+}
