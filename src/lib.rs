@@ -32,6 +32,7 @@
 
 pub mod base;
 pub mod cli;
+pub mod compare;
 pub mod cuda;
 pub mod debian;
 pub mod destination;

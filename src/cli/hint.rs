@@ -19,7 +19,7 @@ use crate::net::debian::ArchiveError;
 use crate::net::http::HttpError;
 use crate::net::index::IndexError;
 use crate::pipeline::{
-    HashNotAllowed, InputError, ListedError, LockFileError, NoHash, NotBuilt, OtherInventory,
+    HashNotAllowed, InputError, ListedError, LockFileError, NoHash, NotAPlan, NotBuilt, OtherInventory,
 };
 use crate::resolve::ResolveError;
 use crate::resolve::components::ComponentError;
@@ -73,6 +73,7 @@ pub(super) fn of(error: &AnyError) -> Option<String> {
             LockError,
             LockFileError,
             NoHash,
+            NotAPlan,
             NotBuilt,
             OtherInventory,
             PackagesError,
@@ -104,6 +105,7 @@ pub(super) fn is_users_recipe(error: &AnyError) -> bool {
     error.chain().any(|cause| {
         cause.is::<InputError>()
             || cause.is::<LockFileError>()
+            || cause.is::<NotAPlan>()
             || cause.is::<NotBuilt>()
             || cause.is::<InventoryError>()
             || cause.is::<FilesError>()

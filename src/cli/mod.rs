@@ -18,7 +18,7 @@ use uv_normalize::PackageName;
 
 use crate::base::BaseInventory;
 use crate::destination::Destination;
-use crate::pipeline::{self, BuildOrder, Environment, InputError, LockOrder, Locking, Upgrade};
+use crate::pipeline::{self, BuildOrder, Environment, InputError, LockOrder, Locking, Side, Upgrade};
 use crate::recipe::{Color, Diagnostics};
 use crate::source::{Place, PlaceError};
 use crate::store::Store;
@@ -120,6 +120,19 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         record: Option<PathBuf>,
     },
+    /// Show what changed between two images or plans.
+    Diff {
+        /// An image (oci:DIR, oci-archive:FILE, docker-archive:FILE), a recipe, or the JSON of a plan.
+        before: String,
+        /// The same.
+        after: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Use only what the store has; download nothing.
+        #[arg(long)]
+        offline: bool,
+    },
     /// Look at the store.
     Cache {
         #[command(subcommand)]
@@ -218,6 +231,17 @@ fn execute(arguments: &Arguments) -> Result<()> {
                 true => Ok(()),
                 false => Ok(report::locked(&mut io::stderr().lock(), &locked)?),
             }
+        }
+        Command::Diff { before, after, json, offline } => {
+            let sides = [Side::of(before), Side::of(after)];
+            let difference = pipeline::compare(&sides[0], &sides[1], &environment(*offline)?, &progress)?;
+            progress.finish();
+            let mut text = Vec::new();
+            match json {
+                true => writeln!(text, "{}", serde_json::to_string_pretty(&difference)?)?,
+                false => report::difference(&mut text, &difference)?,
+            }
+            print(&String::from_utf8_lossy(&text))
         }
         Command::Cache { command: CacheCommand::Info } => {
             let store = environment(true)?.store;

@@ -7,8 +7,9 @@ use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use crate::base::{BaseInventory, CudaCopy, Found, VersionSource};
+use crate::compare::{Change, Difference};
 use crate::cuda::DriverFit;
-use crate::pipeline::{Built, Locked, Planned};
+use crate::pipeline::{self, Built, Locked, Planned};
 use crate::resolve::demand::Demand;
 use crate::resolve::{Distribution, Role, Service, ServiceSource};
 
@@ -215,6 +216,7 @@ pub(super) fn plan_json(out: &mut impl Write, planned: &Planned) -> io::Result<(
             "title": layer.title(),
             "distributions": layer.wheels.iter().map(|wheel| &wheel.distribution).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
+        "summary": pipeline::summary_of(planned),
         "private_cuda_bytes": planned.private.by_framework,
         "created": planned.created,
     });
@@ -339,6 +341,35 @@ fn copy(copy: &CudaCopy) -> Vec<String> {
         found.join(" "),
         format!("/{}", copy.directory),
     ]
+}
+
+/// What changed between two images or plans.
+pub(super) fn difference(out: &mut impl Write, difference: &Difference) -> io::Result<()> {
+    if difference.is_empty() {
+        return writeln!(out, "nothing changed");
+    }
+    if let Some(Change { before: Some(before), after: Some(after), .. }) = &difference.python {
+        writeln!(out, "Python {before} → {after}\n")?;
+    }
+    for (head, changes) in
+        [("COMPONENT", &difference.components), ("DISTRIBUTION", &difference.distributions)]
+    {
+        let cell = |side: &Option<String>| side.clone().unwrap_or_else(|| "-".to_owned());
+        let rows =
+            changes.iter().map(|change| vec![change.name.clone(), cell(&change.before), cell(&change.after)]);
+        if !changes.is_empty() {
+            table(out, &[head, "BEFORE", "AFTER"], rows.collect())?;
+        }
+    }
+    for growth in &difference.bytes {
+        let (sign, by) = match growth.after.checked_sub(growth.before) {
+            Some(more) => ("+", more),
+            None => ("-", growth.before - growth.after),
+        };
+        let (before, after) = (bytes(growth.before), bytes(growth.after));
+        writeln!(out, "{}: {before} → {after} ({sign}{})", growth.name, bytes(by))?;
+    }
+    Ok(())
 }
 
 /// Columns as wide as their widest cell, the last one ragged; an empty line after.

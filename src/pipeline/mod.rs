@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is where the stages meet the machine")]
 
 mod base;
+mod comparison;
 mod inputs;
 mod inspect;
 mod listed;
@@ -44,6 +45,7 @@ use outlines::Outlines;
 use work::{Fetch, Job};
 
 pub use base::BaseLayer;
+pub use comparison::{NotAPlan, Side, compare, summary_of};
 pub use inputs::InputError;
 pub use inspect::{describe, inspect};
 pub use listed::ListedError;

@@ -181,3 +181,50 @@ fn a_lock_holds_what_was_decided_over_an_image() {
     let outcome = world.run(&["build", "recipe.yaml", "--locked"]);
     world.check_failure(&outcome, 2, &["recipe.lock` is out of date", "`base`", "hint: "]);
 }
+
+#[test]
+fn a_difference_is_told_between_images_plans_and_recipes() {
+    let world = world(&base());
+    world.build().check_success();
+    let told = |before: &str, after: &str| {
+        let outcome = world.run(&["diff", before, after]);
+        assert_eq!(outcome.code, 0, "{outcome}");
+        outcome.stdout
+    };
+    assert_eq!(told("oci:base", "oci:base"), "nothing changed\n");
+    let added = told("oci:base", "oci:image");
+    let row =
+        |name: &str| added.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{added}"));
+    assert!(row("torch ").ends_with("-       2.6.0"), "{added}");
+    assert!(row("unpacked layers: ").contains("(+"), "{added}");
+
+    let plan = world.run(&["plan", "recipe.yaml", "--json"]).stdout;
+    world.write("plan.json", plan);
+    assert_eq!(told("recipe.yaml", "plan.json"), "nothing changed\n");
+    world.write("other.yaml", "base: oci:base\npackages: [wholesome]\n");
+    let other = told("plan.json", "other.yaml");
+    assert!(other.contains("wholesome") && other.contains("cudnn 9 for CUDA 12"), "{other}");
+
+    world.write("broken.json", "{}");
+    let outcome = world.run(&["diff", "broken.json", "recipe.yaml"]);
+    world.check_failure(&outcome, 2, &["`broken.json` is not a plan", "hint: "]);
+}
+
+#[test]
+fn an_image_of_our_own_is_seen_through() {
+    let world = world(&base());
+    world.build().check_success();
+    let outcome = world.run(&["inspect", "oci:image", "--json"]);
+    assert_eq!(outcome.code, 0, "{outcome}");
+    let inventory: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let names: Vec<&str> = inventory["distributions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["nvidia-cublas-cu12", "nvidia-cuda-runtime-cu12", "nvidia-cudnn-cu12", "torch"]);
+    let cublas =
+        inventory["cuda"].as_array().unwrap().iter().find(|copy| copy["component"] == "cublas").unwrap();
+    assert_eq!((&cublas["version"], &cublas["directory"]), (&json!("12.4.5.8"), &json!(LIB)));
+}

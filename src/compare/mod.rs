@@ -1,0 +1,176 @@
+//! What changed between two images, or two plans: in distributions, in components of CUDA, and in bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{BaseInventory, CudaCopy};
+use crate::resolve::demand::soname;
+use crate::resolve::{Resolution, Service, ServiceSource};
+
+/// What one side has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The interpreter's version.
+    pub python: String,
+    /// Versions by name.
+    pub distributions: BTreeMap<String, String>,
+    /// Version and source of each component, by its name with the numbers of its SONAME: `cudnn 9 for CUDA 12`.
+    pub components: BTreeMap<String, String>,
+    /// Sizes in bytes, by what they are of: `compressed layers`, `unpacked layers`, `unpacked wheels`.
+    pub bytes: BTreeMap<String, u64>,
+}
+
+/// What is another on the second side.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    pub python: Option<Change>,
+    pub components: Vec<Change>,
+    pub distributions: Vec<Change>,
+    /// Of what both sides tell the size.
+    pub bytes: Vec<Growth>,
+}
+
+/// A name with what it stands for on each side; `None` where it is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    pub name: String,
+    pub before: Option<String>,
+    pub after: Option<String>,
+}
+
+/// A size on each side, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Growth {
+    pub name: String,
+    pub before: u64,
+    pub after: u64,
+}
+
+impl Difference {
+    /// Whether both sides have the same, as far as either tells.
+    pub fn is_empty(&self) -> bool {
+        let sizes = self.bytes.iter().all(|growth| growth.before == growth.after);
+        self.python.is_none() && self.components.is_empty() && self.distributions.is_empty() && sizes
+    }
+}
+
+/// What changed from `before` to `after`.
+pub fn compare(before: &Summary, after: &Summary) -> Difference {
+    let python = Change {
+        name: "Python".into(),
+        before: Some(before.python.clone()),
+        after: Some(after.python.clone()),
+    };
+    let growth = |(name, size): (&String, &u64)| {
+        Some(Growth { name: name.clone(), before: *size, after: *after.bytes.get(name)? })
+    };
+    Difference {
+        python: (python.before != python.after).then_some(python),
+        components: changes(&before.components, &after.components),
+        distributions: changes(&before.distributions, &after.distributions),
+        bytes: before.bytes.iter().filter_map(growth).collect(),
+    }
+}
+
+fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<Change> {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let change = |name: &String| Change {
+        name: name.clone(),
+        before: before.get(name).cloned(),
+        after: after.get(name).cloned(),
+    };
+    names.into_iter().map(change).filter(|change| change.before != change.after).collect()
+}
+
+impl Summary {
+    /// What an image has.
+    pub fn of_image(inventory: &BaseInventory) -> Self {
+        let distributions = inventory.distributions.iter();
+        Self {
+            python: inventory.python.clone(),
+            distributions: distributions.map(|it| (it.name.to_string(), it.version.to_string())).collect(),
+            components: inventory.cuda.iter().map(of_copy).collect(),
+            bytes: BTreeMap::new(),
+        }
+    }
+
+    /// What a plan installs on its base.
+    pub fn of_plan(base: &BaseInventory, resolution: &Resolution) -> Self {
+        let mut summary = Self::of_image(base);
+        summary.components.extend(resolution.services.iter().map(of_service));
+        for removed in &resolution.removed {
+            summary.distributions.remove(&removed.name.to_string());
+        }
+        let installed = resolution.distributions.iter();
+        summary.distributions.extend(installed.map(|it| (it.name.to_string(), it.version.to_string())));
+        let served = resolution.services.iter();
+        summary.distributions.extend(served.map(|it| (it.distribution.to_string(), it.version.to_string())));
+        summary
+    }
+}
+
+fn of_copy(copy: &CudaCopy) -> (String, String) {
+    let version = copy.version.as_ref();
+    let numbers = version.map(|version| soname(copy.component, version)).unwrap_or_default();
+    let name = name(copy.component.name(), &numbers, copy.cuda_major.unwrap_or_default());
+    let version = version.map_or("of unknown version".into(), ToString::to_string);
+    (name, format!("{version} at /{}", copy.directory))
+}
+
+fn of_service(service: &Service) -> (String, String) {
+    let numbers = soname(service.component, &service.version);
+    let from = match &service.source {
+        ServiceSource::Base { copy, .. } => format!("at /{}", copy.directory),
+        ServiceSource::Wheel => format!("from wheel {}", service.distribution),
+        ServiceSource::Pip => format!("by pip from {}", service.distribution),
+    };
+    let name = name(service.component.name(), &numbers, service.cuda_major);
+    (name, format!("{} {from}", service.version))
+}
+
+fn name(component: &str, soname: &[u64], cuda_major: u32) -> String {
+    let numbers = soname.iter().map(u64::to_string).collect::<Vec<_>>().join(".");
+    format!("{component} {numbers} for CUDA {cuda_major}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(distributions: &str, size: u64) -> Summary {
+        let pairs = distributions.split(", ").filter_map(|pair| pair.split_once(' '));
+        Summary {
+            python: "3.11.2".into(),
+            distributions: pairs.map(|(name, version)| (name.to_owned(), version.to_owned())).collect(),
+            components: BTreeMap::new(),
+            bytes: BTreeMap::from([("unpacked layers".to_owned(), size)]),
+        }
+    }
+
+    #[test]
+    fn says_what_came_went_and_moved() {
+        let difference = compare(&summary("a 1, b 1, c 1", 10), &summary("a 1, b 2, d 1", 30));
+        let told = |change: &Change| {
+            let version = |side: &Option<String>| side.clone().unwrap_or_else(|| "-".into());
+            format!("{} {} {}", change.name, version(&change.before), version(&change.after))
+        };
+        let told: Vec<String> = difference.distributions.iter().map(told).collect();
+        assert_eq!(told, ["b 1 2", "c 1 -", "d - 1"]);
+        assert_eq!((difference.bytes[0].before, difference.bytes[0].after), (10, 30));
+        assert!(!difference.is_empty());
+    }
+
+    #[test]
+    fn the_same_is_no_difference() {
+        assert!(compare(&summary("a 1", 10), &summary("a 1", 10)).is_empty());
+    }
+
+    #[test]
+    fn a_plan_stands_for_the_image_it_would_make() {
+        let lib = "usr/local/cuda-12.4/targets/x86_64-linux/lib";
+        let base = crate::resolve::tests::base(&format!("cublas 12.4.5.8 cu12 {lib}"));
+        let summary = Summary::of_plan(&base, &Resolution::default());
+        assert_eq!(summary.components["cublas 12 for CUDA 12"], format!("12.4.5.8 at /{lib}"));
+    }
+}

@@ -1,0 +1,94 @@
+//! Reads the two sides of a comparison, whatever they are.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::{Environment, Locking, Progress, opened, plan};
+use crate::compare::{self, Difference, Summary};
+use crate::source::{self, Place};
+
+/// One side of a comparison.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Side {
+    Image(Place),
+    /// What `imgforge plan --json` printed.
+    Plan(PathBuf),
+    Recipe(PathBuf),
+}
+
+impl Side {
+    /// The side that `text` names: the place of an image, a file of JSON, or a recipe.
+    pub fn of(text: &str) -> Self {
+        match text.parse() {
+            Ok(place) => Self::Image(place),
+            Err(_) if Path::new(text).extension().is_some_and(|extension| extension == "json") => {
+                Self::Plan(text.into())
+            }
+            Err(_) => Self::Recipe(text.into()),
+        }
+    }
+}
+
+/// What changed from one side to the other.
+pub fn compare(
+    before: &Side,
+    after: &Side,
+    environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<Difference> {
+    let before = summary(before, environment, progress)?;
+    Ok(compare::compare(&before, &summary(after, environment, progress)?))
+}
+
+fn summary(side: &Side, environment: &Environment, progress: &dyn Progress) -> Result<Summary> {
+    match side {
+        Side::Image(place) => of_image(place, environment, progress),
+        Side::Plan(path) => of_json(path),
+        Side::Recipe(path) => Ok(summary_of(&plan(path, Locking::Preferred, environment, progress)?)),
+    }
+}
+
+fn of_image(place: &Place, environment: &Environment, progress: &dyn Progress) -> Result<Summary> {
+    let image = source::open(place, None)?;
+    let contents = opened::scan(&image, environment, progress)?;
+    let mut summary = Summary::of_image(&opened::inventory(&image, &contents, None)?);
+    let compressed = image.layers.iter().map(|layer| layer.descriptor.size).sum();
+    summary.bytes.insert("compressed layers".into(), compressed);
+    summary.bytes.insert("unpacked layers".into(), contents.iter().map(|content| content.unpacked).sum());
+    Ok(summary)
+}
+
+/// What matters here of a plan that was printed as JSON.
+#[derive(serde::Deserialize)]
+struct Printed {
+    summary: Summary,
+}
+
+/// A file that is no such plan.
+#[derive(Debug, thiserror::Error)]
+#[error("`{path}` is not a plan that imgforge printed")]
+pub struct NotAPlan {
+    path: PathBuf,
+}
+
+impl NotAPlan {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some("write it with `imgforge plan RECIPE --json > FILE`".into())
+    }
+}
+
+fn of_json(path: &Path) -> Result<Summary> {
+    let bytes = std::fs::read(path).with_context(|| format!("could not read `{}`", path.display()))?;
+    let not_a_plan = || NotAPlan { path: path.to_owned() };
+    let plan: Printed = serde_json::from_slice(&bytes).map_err(|_| not_a_plan())?;
+    Ok(plan.summary)
+}
+
+/// What a plan's JSON holds for a later comparison.
+pub fn summary_of(planned: &super::Planned) -> Summary {
+    let mut summary = Summary::of_plan(&planned.base, &planned.resolution);
+    summary.bytes.insert("unpacked wheels".into(), planned.sizes.values().sum());
+    summary
+}
