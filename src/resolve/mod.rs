@@ -22,7 +22,9 @@ use uv_pep440::Version;
 use uv_pep508::MarkerTree;
 
 use crate::base::{BaseInventory, CudaCopy};
-use crate::cuda::{Component, ComponentWheel, Driver, DriverFit, Toolkit, cuda_extras, is_dispensable};
+use crate::cuda::{
+    Component, ComponentWheel, CudaExtra, Driver, DriverFit, Toolkit, cuda_extras, is_dispensable,
+};
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
 use crate::pypa::simple::DistFile;
@@ -403,7 +405,8 @@ fn needs_cuda(demanded: &[Demanded]) -> ResolveError {
     }
 }
 
-/// The roots with the CUDA extra of each framework that has one: the extra of the CUDA major that the others use.
+/// The roots with the CUDA extra of each framework that has one: the extra of the CUDA major that the others use, or else
+/// that the base has.
 fn with_cuda_extras(request: &Request<'_>, plain: &Solution) -> Vec<Root> {
     let mut majors = majors(plain);
     let mut chosen: BTreeMap<PackageName, &'static str> = BTreeMap::new();
@@ -435,7 +438,10 @@ fn with_cuda_extras(request: &Request<'_>, plain: &Solution) -> Vec<Root> {
         }
     }
     for (name, offered) in undecided {
-        let fitting = offered.iter().find(|option| majors.contains(&option.major)).or(offered.first());
+        let of_base =
+            |option: &&&CudaExtra| request.base.cuda.iter().any(|copy| copy.cuda_major == Some(option.major));
+        let of_others = offered.iter().find(|option| majors.contains(&option.major));
+        let fitting = of_others.or_else(|| offered.iter().find(of_base)).or(offered.first());
         if let Some(option) = fitting {
             chosen.insert(name.clone(), option.extra);
         }

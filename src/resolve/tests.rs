@@ -212,6 +212,11 @@ fn a_framework_gets_the_extra_of_the_others_cuda() {
 }
 
 #[test]
+fn a_framework_alone_gets_the_extra_of_the_bases_cuda() {
+    assert_eq!(told(on_base(APT_12_4, "jax==0.8.0", Policy::Shared)), "base cuda-runtime 12.4.127");
+}
+
+#[test]
 fn a_toolkit_is_named_after_its_runtime_whoever_needs_it() {
     check("jax==0.4.26", "CUDA 12.9, cuda-runtime 12.9.79, cudnn 8.9.2.26");
 }
