@@ -83,6 +83,8 @@ pub struct CudaCopy {
     /// What else it brings that frameworks look for, relative to the toolkit's directory, sorted: `bin/ptxas`,
     /// `nvvm/libdevice/libdevice.10.bc`.
     pub programs: Vec<String>,
+    /// The size of its libraries and programs in bytes.
+    pub bytes: u64,
     /// The wheel's distribution that it belongs to, when pip installed it.
     pub distribution: Option<PackageName>,
 }

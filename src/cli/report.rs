@@ -150,7 +150,7 @@ fn because(service: &Service) -> String {
 /// The unpacked size in bytes of what serves.
 fn service_size(planned: &Planned, service: &Service) -> Option<u64> {
     match &service.source {
-        ServiceSource::Base { copy, .. } => Some(copy.libraries.iter().map(|library| library.size).sum()),
+        ServiceSource::Base { copy, .. } => Some(copy.bytes),
         ServiceSource::Wheel | ServiceSource::Pip => {
             let is_of = |distribution: &&Distribution| {
                 distribution.name == service.distribution && distribution.version == service.version
@@ -337,7 +337,7 @@ fn copy(copy: &CudaCopy) -> Vec<String> {
         copy.cuda_major.map(|major| major.to_string()).unwrap_or_default(),
         copy.version.as_ref().map(ToString::to_string).unwrap_or_default(),
         told_by,
-        bytes(copy.libraries.iter().map(|library| library.size).sum()),
+        bytes(copy.bytes),
         found.join(" "),
         format!("/{}", copy.directory),
     ]

@@ -146,6 +146,7 @@ fn copy(line: &str) -> CudaCopy {
         toolkit: words[3].split_once("/targets").map(|(root, _)| root.to_owned()),
         libraries: libraries.iter().map(library).collect(),
         programs: component.essential_programs().map(str::to_owned).collect(),
+        bytes: 100,
         distribution: is("pip").then(|| component.distribution(major).parse().unwrap()),
         version: Some(version),
     }

@@ -293,7 +293,7 @@ def colab_day(work):
     """Colab had its apt CUDA, and 15 of its libraries again in site-packages. Here one of each is left."""
     base = stand_ins.colab_2025()
     layout = work.base("colab-2025-03-12", base)
-    recipe = work.directory / "bases" / COLAB.name
+    recipe = work.directory / COLAB.name
     text, bases_found = re.subn("^base: .*$", f"base: {{layout: {layout}}}", COLAB.read_text(), flags=re.MULTILINE)
     require(bases_found == 1, f"{COLAB} does not have its base on one line")
     recipe.write_text(text)

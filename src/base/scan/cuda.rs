@@ -82,8 +82,11 @@ pub(super) fn copies(facts: &Facts, owners: &Owners<'_>, loader: &Loader<'_>) ->
             programs: &group.programs,
         };
         let (version, version_from) = traces.version(facts);
+        let library_bytes = libraries.iter().map(|library| library.size);
+        let program_bytes = group.programs.iter().map(|(_, file)| file.size);
         CudaCopy {
             component: key.component,
+            bytes: library_bytes.chain(program_bytes).sum(),
             cuda_major: traces.cuda_major(facts).or(only_major),
             version,
             version_from,

@@ -99,15 +99,10 @@ impl Rejected {
         Self {
             path: format!("/{}", copy.directory),
             version: copy.version.clone(),
-            bytes: bytes(copy),
+            bytes: copy.bytes,
             reason,
         }
     }
-}
-
-/// The sum of the sizes of a copy's libraries in bytes.
-pub(super) fn bytes(copy: &CudaCopy) -> u64 {
-    copy.libraries.iter().map(|library| library.size).sum()
 }
 
 /// The base's copies of `component` for CUDA `major` that are whole, best first, and why the others are not.

@@ -163,6 +163,7 @@ impl Instance {
                 toolkit: None,
                 libraries: whole.then_some(library).into_iter().collect(),
                 programs: Vec::new(),
+                bytes: 1,
                 distribution: None,
             }
         };
