@@ -445,9 +445,6 @@ fn an_inventory_is_read_as_it_was_recorded() {
     let inventory = inventory(&[DEBIAN, PYTHON, APT], &["LD_LIBRARY_PATH=/usr/local/nvidia/lib"]).unwrap();
     let record = inventory.to_record();
     assert_eq!(BaseInventory::from_record(&record).unwrap(), inventory);
-    assert_eq!(
-        record.lines().filter(|line| line.starts_with("{\"component\"")).count(),
-        inventory.cuda.len()
-    );
+    assert_eq!(record.lines().filter(|line| line.contains("\"component\":")).count(), inventory.cuda.len());
     assert!(BaseInventory::from_record("{}").is_err());
 }
