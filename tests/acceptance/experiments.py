@@ -151,12 +151,15 @@ def component_of(soname):
 def judge_mapped(report, base, experiment):
     """Each SONAME is mapped once, and from the base exactly when it was to come from there."""
     files = {}
+    paths = {library["path"] for library in report["mapped"]}
     for library in report["mapped"]:
         files.setdefault(library["soname"], set()).add(tuple(library["file"]))
     twice = sorted(soname for soname, seen in files.items() if len(seen) > 1)
     require(not twice, f"mapped more than once: {twice}")
     require(files, "no CUDA library is mapped")
     owned = {f"/{path}" for path in base_members(base)}
+    # Debian's packages have their libraries here, and nothing that is laid out from a wheel lies here.
+    owned |= {path for path in paths if base.debian and path.startswith("/usr/lib/")}
     wrong = [
         library["path"]
         for library in report["mapped"]
@@ -276,8 +279,11 @@ EXPERIMENTS = {
     ),
     # The wheels that torch pins are installed in the base: none is added.
     "site-packages": Experiment(stand_ins.site_packages, **TORCH, judge=cudnn_is(8902)),
-    # The loader does not look into a conda prefix.
-    "conda": Experiment(stand_ins.conda, **TORCH, from_wheels=TORCH_2_2, judge=cudnn_is(8902)),
+    # The loader does not look into a conda prefix: what it has is linked into the toolkit's tree.
+    "conda": Experiment(
+        stand_ins.conda, **TORCH, from_wheels=TORCH_2_2 - {"cublas", "cuda-runtime", "cusparse", "nvjitlink"},
+        judge=cudnn_is(8902),
+    ),
 }  # fmt: skip
 
 

@@ -52,9 +52,12 @@ def pathfinder():
 
 def cupy():
     import cupy
+    from cuda import pathfinder
     from cupy_backends.cuda.libs import nccl, nvrtc
 
-    include = f"{cupy.cuda.get_cuda_path()}/include"
+    # Where wheels have NVRTC there is no toolkit's directory for cupy, and it asks cuda-pathfinder for headers.
+    path = cupy.cuda.get_cuda_path()
+    include = f"{path}/include" if path else pathfinder.find_nvidia_header_directory("cudart")
     program = nvrtc.createProgram(KERNEL, "f.cu", (), ())
     nvrtc.compileProgram(program, ("--gpu-architecture=compute_80", f"-I{include}"))
     return {
