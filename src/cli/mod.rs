@@ -123,9 +123,11 @@ enum Command {
     /// Show what changed between two images or plans.
     Diff {
         /// An image (oci:DIR, oci-archive:FILE, docker-archive:FILE), a recipe, or the JSON of a plan.
-        before: String,
+        #[arg(value_parser = side)]
+        before: Side,
         /// The same.
-        after: String,
+        #[arg(value_parser = side)]
+        after: Side,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -233,8 +235,7 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
         }
         Command::Diff { before, after, json, offline } => {
-            let sides = [Side::of(before), Side::of(after)];
-            let difference = pipeline::compare(&sides[0], &sides[1], &environment(*offline)?, &progress)?;
+            let difference = pipeline::compare(before, after, &environment(*offline)?, &progress)?;
             progress.finish();
             let mut text = Vec::new();
             match json {
@@ -263,10 +264,17 @@ fn execute(arguments: &Arguments) -> Result<()> {
 
 /// The place of an image on the command line, or why the text is none.
 fn place(text: &str) -> Result<Place, String> {
-    text.parse().map_err(|error: PlaceError| {
-        let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("{error}{hint}")
-    })
+    text.parse().map_err(|error| no_place(&error))
+}
+
+/// A side of a comparison, or why the text is none.
+fn side(text: &str) -> Result<Side, String> {
+    Side::of(text).map_err(|error| no_place(&error))
+}
+
+fn no_place(error: &PlaceError) -> String {
+    let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+    format!("{error}{hint}")
 }
 
 /// Writes or updates the description of a base.

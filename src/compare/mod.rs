@@ -15,10 +15,19 @@ pub struct Summary {
     pub python: String,
     /// Versions by name.
     pub distributions: BTreeMap<String, String>,
-    /// Version and source of each component, by its name with the numbers of its SONAME: `cudnn 9 for CUDA 12`.
-    pub components: BTreeMap<String, String>,
+    /// Each component, by its name with the numbers of its SONAME: `cudnn 9 for CUDA 12`.
+    pub components: BTreeMap<String, Served>,
     /// Sizes in bytes, by what they are of: `compressed layers`, `unpacked layers`, `unpacked wheels`.
     pub bytes: BTreeMap<String, u64>,
+}
+
+/// A component as one side has it. The same version is the same, wherever it comes from: an image does not tell what
+/// its plan did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    pub version: String,
+    /// `at /usr/local/cuda-12.4/…`, `from wheel nvidia-cudnn-cu12`.
+    pub from: String,
 }
 
 /// What is another on the second side.
@@ -67,20 +76,32 @@ pub fn compare(before: &Summary, after: &Summary) -> Difference {
     };
     Difference {
         python: (python.before != python.after).then_some(python),
-        components: changes(&before.components, &after.components),
-        distributions: changes(&before.distributions, &after.distributions),
+        components: changes(
+            &before.components,
+            &after.components,
+            |served| &served.version,
+            |served| format!("{} {}", served.version, served.from),
+        ),
+        distributions: changes(&before.distributions, &after.distributions, |version| version, String::clone),
         bytes: before.bytes.iter().filter_map(growth).collect(),
     }
 }
 
-fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<Change> {
+/// The names whose `key`s differ, with what is shown of both sides.
+fn changes<T>(
+    before: &BTreeMap<String, T>,
+    after: &BTreeMap<String, T>,
+    key: impl Fn(&T) -> &String,
+    shown: impl Fn(&T) -> String,
+) -> Vec<Change> {
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differs = |name: &&String| before.get(*name).map(&key) != after.get(*name).map(&key);
     let change = |name: &String| Change {
         name: name.clone(),
-        before: before.get(name).cloned(),
-        after: after.get(name).cloned(),
+        before: before.get(name).map(&shown),
+        after: after.get(name).map(&shown),
     };
-    names.into_iter().map(change).filter(|change| change.before != change.after).collect()
+    names.into_iter().filter(differs).map(change).collect()
 }
 
 impl Summary {
@@ -110,15 +131,15 @@ impl Summary {
     }
 }
 
-fn of_copy(copy: &CudaCopy) -> (String, String) {
+fn of_copy(copy: &CudaCopy) -> (String, Served) {
     let version = copy.version.as_ref();
     let numbers = version.map(|version| soname(copy.component, version)).unwrap_or_default();
     let name = name(copy.component.name(), &numbers, copy.cuda_major.unwrap_or_default());
-    let version = version.map_or("of unknown version".into(), ToString::to_string);
-    (name, format!("{version} at /{}", copy.directory))
+    let version = version.map_or("unknown".into(), ToString::to_string);
+    (name, Served { version, from: format!("at /{}", copy.directory) })
 }
 
-fn of_service(service: &Service) -> (String, String) {
+fn of_service(service: &Service) -> (String, Served) {
     let numbers = soname(service.component, &service.version);
     let from = match &service.source {
         ServiceSource::Base { copy, .. } => format!("at /{}", copy.directory),
@@ -126,7 +147,7 @@ fn of_service(service: &Service) -> (String, String) {
         ServiceSource::Pip => format!("by pip from {}", service.distribution),
     };
     let name = name(service.component.name(), &numbers, service.cuda_major);
-    (name, format!("{} {from}", service.version))
+    (name, Served { version: service.version.to_string(), from })
 }
 
 fn name(component: &str, soname: &[u64], cuda_major: u32) -> String {
@@ -171,6 +192,7 @@ mod tests {
         let lib = "usr/local/cuda-12.4/targets/x86_64-linux/lib";
         let base = crate::resolve::tests::base(&format!("cublas 12.4.5.8 cu12 {lib}"));
         let summary = Summary::of_plan(&base, &Resolution::default());
-        assert_eq!(summary.components["cublas 12 for CUDA 12"], format!("12.4.5.8 at /{lib}"));
+        let cublas = &summary.components["cublas 12 for CUDA 12"];
+        assert_eq!((cublas.version.as_str(), cublas.from.clone()), ("12.4.5.8", format!("at /{lib}")));
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::{Environment, Locking, Progress, opened, plan};
 use crate::compare::{self, Difference, Summary};
-use crate::source::{self, Place};
+use crate::source::{self, Place, PlaceError};
 
 /// One side of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,13 +19,13 @@ pub enum Side {
 
 impl Side {
     /// The side that `text` names: the place of an image, a file of JSON, or a recipe.
-    pub fn of(text: &str) -> Self {
-        match text.parse() {
-            Ok(place) => Self::Image(place),
-            Err(_) if Path::new(text).extension().is_some_and(|extension| extension == "json") => {
-                Self::Plan(text.into())
-            }
-            Err(_) => Self::Recipe(text.into()),
+    pub fn of(text: &str) -> Result<Self, PlaceError> {
+        let place = text.parse();
+        match std::fs::read(text) {
+            _ if place.is_ok() => place.map(Self::Image),
+            Ok(bytes) if bytes.trim_ascii_start().starts_with(b"{") => Ok(Self::Plan(text.into())),
+            Err(_) if text.contains(':') => place.map(Self::Image),
+            _ => Ok(Self::Recipe(text.into())),
         }
     }
 }

@@ -201,6 +201,8 @@ fn a_difference_is_told_between_images_plans_and_recipes() {
     let plan = world.run(&["plan", "recipe.yaml", "--json"]).stdout;
     world.write("plan.json", plan);
     assert_eq!(told("recipe.yaml", "plan.json"), "nothing changed\n");
+    let built = told("recipe.yaml", "oci:image");
+    assert!(!built.contains("cublas"), "{built}");
     world.write("other.yaml", "base: oci:base\npackages: [wholesome]\n");
     let other = told("plan.json", "other.yaml");
     assert!(other.contains("wholesome") && other.contains("cudnn 9 for CUDA 12"), "{other}");
@@ -208,6 +210,8 @@ fn a_difference_is_told_between_images_plans_and_recipes() {
     world.write("broken.json", "{}");
     let outcome = world.run(&["diff", "broken.json", "recipe.yaml"]);
     world.check_failure(&outcome, 2, &["`broken.json` is not a plan", "hint: "]);
+    let outcome = world.run(&["diff", "docker://nowhere", "recipe.yaml"]);
+    world.check_failure(&outcome, 2, &["`docker://nowhere` is not the place of an image"]);
 }
 
 #[test]
