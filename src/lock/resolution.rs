@@ -323,6 +323,7 @@ impl LockedComponent {
     fn service(&self, base: &BaseInventory) -> Option<Service> {
         let is_this = |copy: &&CudaCopy| {
             copy.component == self.component
+                && copy.cuda_major == Some(self.cuda)
                 && Some(&copy.directory) == self.path.as_ref()
                 && copy.version.as_ref() == Some(&self.version)
         };
@@ -427,7 +428,7 @@ impl FromStr for LockedDemand {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let demand = || {
-            let (by, requirement) = text.split_once(" needs ")?;
+            let (by, requirement) = text.rsplit_once(" needs ")?;
             Some(Self { by: demander(by)?, requirement: requirement.parse().ok()? })
         };
         demand().ok_or_else(|| format!("`{text}` is no demand on a component"))
@@ -463,7 +464,7 @@ fn demander(text: &str) -> Option<Demander> {
 
 /// `libcusparse.so.12 of nvidia-cusparse-cu12 12.5.1.3`
 fn library(text: &str, symbol: Option<String>) -> Option<Demander> {
-    let (library, distribution) = text.split_once(" of ")?;
+    let (library, distribution) = text.rsplit_once(" of ")?;
     let (name, version) = distribution.split_once(' ')?;
     Some(Demander::Library {
         distribution: name.parse().ok()?,

@@ -36,6 +36,8 @@ pub enum LockFileError {
     Missing { path: PathBuf, recipe: PathBuf },
     #[error("the lock `{path}` is out of date: the recipe's {} changed", listed(keys))]
     Stale { path: PathBuf, recipe: PathBuf, keys: Vec<String> },
+    #[error("the lock `{path}` is out of date: the image that the recipe builds on is another now")]
+    OtherBase { path: PathBuf, recipe: PathBuf },
     #[error("could not use the lock `{path}`")]
     Unusable { path: PathBuf, source: LockError },
     #[error("could not read the lock `{path}`")]
@@ -53,7 +55,7 @@ impl LockFileError {
             Self::Missing { recipe, .. } => {
                 Some(format!("make it with `imgforge lock {}`", recipe.display()))
             }
-            Self::Stale { recipe, .. } => {
+            Self::Stale { recipe, .. } | Self::OtherBase { recipe, .. } => {
                 Some(format!("bring it up to date with `imgforge lock {}`", recipe.display()))
             }
             Self::Unusable { source, .. } => source.hint(),

@@ -158,7 +158,14 @@ pub fn plan(
     let meaning = inputs.meaning()?;
     let stale = |keys| LockFileError::Stale { path: locking::path(path), recipe: path.to_owned(), keys };
     match (Held::read(path, &meaning)?, locking) {
-        (Held::Agrees(lock), _) => recall(inputs, &lock, path, environment, progress),
+        (Held::Agrees(lock), locking) => match recall(inputs, &lock, path, environment, progress) {
+            Err(error) if locking == Locking::Preferred && is_of_another_base(&error) => {
+                progress.warn(&format!("{error:#}"));
+                let prior = Prior::of(&lock, &meaning, &Upgrade::Only(BTreeSet::new()));
+                Ok(decide(Inputs::read(path)?, prior, environment, progress)?.planned)
+            }
+            recalled => recalled,
+        },
         (Held::Differs(_, keys), Locking::Required) => Err(stale(keys).into()),
         (Held::Nothing, Locking::Required) => {
             Err(LockFileError::Missing { path: locking::path(path), recipe: path.to_owned() }.into())
@@ -188,12 +195,15 @@ pub fn lock(order: &LockOrder<'_>, progress: &dyn Progress) -> Result<Locked> {
     locking::check_names(&order.upgrade, &inputs, held.lock())?;
     let before = match held {
         Held::Agrees(lock) if order.upgrade == Upgrade::Only(BTreeSet::new()) => {
-            return Ok(Locked {
-                path: locking::path(order.recipe),
-                lock,
-                written: false,
-                changes: Vec::new(),
-            });
+            let again = Inputs::read(order.recipe)?;
+            match recall(again, &lock, order.recipe, &order.environment, progress) {
+                Ok(_) => {
+                    let path = locking::path(order.recipe);
+                    return Ok(Locked { path, lock, written: false, changes: Vec::new() });
+                }
+                Err(error) if is_of_another_base(&error) => Some(lock),
+                Err(error) => return Err(error),
+            }
         }
         Held::Agrees(lock) | Held::Differs(lock, _) => Some(lock),
         Held::Nothing => None,
@@ -204,6 +214,11 @@ pub fn lock(order: &LockOrder<'_>, progress: &dyn Progress) -> Result<Locked> {
     let changes = before.map(|before| lock::changes(&before, &lock)).unwrap_or_default();
     let path = locking::path(order.recipe);
     Ok(Locked { written: locking::write(&path, &lock)?, path, lock, changes })
+}
+
+/// Whether a lock could not be recalled because the base is another than it was locked with.
+fn is_of_another_base(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(LockFileError::OtherBase { .. }))
 }
 
 /// A plan that was made anew.
@@ -276,11 +291,7 @@ fn recall(
     let (http, catalog) = connect(&inputs, environment)?;
     let opened = opened::open(&inputs.described(), Some(&lock.base), &http, environment, progress)?;
     let base = opened.inventory().clone();
-    let stale = || LockFileError::Stale {
-        path: locking::path(recipe),
-        recipe: recipe.to_owned(),
-        keys: vec!["base".into()],
-    };
+    let stale = || LockFileError::OtherBase { path: locking::path(recipe), recipe: recipe.to_owned() };
     if opened.locked() != lock.base {
         return Err(stale().into());
     }

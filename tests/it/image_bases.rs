@@ -179,7 +179,14 @@ fn a_lock_holds_what_was_decided_over_an_image() {
     fs::remove_dir_all(world.path("base")).unwrap();
     base().layer(Tar::new().file("etc/more", "")).write(&world.path("base"));
     let outcome = world.run(&["build", "recipe.yaml", "--locked"]);
-    world.check_failure(&outcome, 2, &["recipe.lock` is out of date", "`base`", "hint: "]);
+    world.check_failure(&outcome, 2, &["recipe.lock` is out of date", "builds on is another", "hint: "]);
+
+    let before = world.build();
+    assert!(before.stderr.contains("is out of date"), "{before}");
+    assert_ne!(before.check_success(), unlocked);
+    assert_eq!(world.run(&["lock", "recipe.yaml"]).code, 0);
+    let again = world.run(&["build", "recipe.yaml", "--locked", "-o", "oci:again"]);
+    assert_eq!(again.check_success(), before.check_success());
 }
 
 #[test]
