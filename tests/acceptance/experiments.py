@@ -345,3 +345,21 @@ def finders(work):
     require(all(path.startswith(root) for path in modules.values()), f"not below {root}: {modules}")
     unresolved = {name: path for name, path in report["onnxruntime"]["found"]["resolved"].items() if root not in path}
     require(not unresolved, f"onnxruntime's CUDA provider would load {unresolved}")
+
+
+# --- two CUDA majors in one image ---
+
+
+def two_majors(work):
+    """torch is built for CUDA 13, TensorFlow for CUDA 12: each process maps one of them, although both have cuDNN 9."""
+    frameworks = {"torch": "2.11.0", "tensorflow": "2.20.0"}
+    recipe = work.recipe("two-majors", {"base": "debian-bookworm", "frameworks": frameworks, "packages": ["pip"]})
+    shared = ("libcudnn.so.9", "libcusparse.so.12", "libcurand.so.10", "libnccl.so.2", "libcublas.so.12")
+    with work.loaded(recipe) as engine:
+        for framework, loads, root in (("torch", (), "/usr/local/cuda-13."), ("tensorflow", shared, "/usr/local/cuda-12.")):
+            options = json.dumps({"imports": [framework], "loads": loads})
+            mapped = last_json(engine.python(IN_CONTAINER / "imports.py", options))["mapped"]
+            elsewhere = [one["path"] for one in mapped if not one["path"].startswith(root)]
+            require(mapped and not elsewhere, f"{framework} maps {elsewhere or 'no CUDA'}, not only what is below {root}*")
+            figure(framework, f"maps {len(mapped)} CUDA libraries, all below {root}*")
+        figure("pip check", engine.command("pip", "check").strip())
