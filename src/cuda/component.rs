@@ -90,7 +90,7 @@ const LIBRARIES: &[(&str, &str)] = &[
 ];
 
 /// The first CUDA major whose toolkit's wheels have no suffix.
-const FIRST_UNSUFFIXED: u32 = 13;
+pub const FIRST_UNSUFFIXED: u32 = 13;
 /// Components whose wheels keep the suffix, as they are released apart from the toolkit.
 const ALWAYS_SUFFIXED: [&str; 6] = ["cudnn", "cudss", "cusparselt", "cutensor", "nccl", "nvshmem"];
 

@@ -7,7 +7,7 @@ mod driver;
 mod framework;
 mod layout;
 
-pub use component::{Component, ComponentWheel, is_debian_package, library_stem};
+pub use component::{Component, ComponentWheel, FIRST_UNSUFFIXED, is_debian_package, library_stem};
 pub use driver::{Driver, DriverFit};
 pub use framework::{CudaExtra, cuda_extras, is_dispensable};
 pub use layout::{Machine, Toolkit};

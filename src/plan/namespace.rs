@@ -34,7 +34,7 @@ pub(super) fn links(make: &Maker, resolution: &Resolution, site_packages: &str) 
 fn of_service(make: &Maker, service: &Service, resolution: &Resolution, nvidia: &str) -> Vec<Generated> {
     let Some(folder) = service.component.wheel_directory(service.cuda_major) else { return Vec::new() };
     let directory = format!("{nvidia}/{folder}");
-    let tree = resolution.trees.iter().find(|tree| tree.toolkit.version.0 == service.cuda_major);
+    let tree = resolution.tree_of(service.cuda_major);
     let is_shared = folder == format!("cu{}", service.cuda_major);
     match &service.source {
         // The directory that all share leads to the tree, where there is one; the loader finds the rest.

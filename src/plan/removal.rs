@@ -64,14 +64,13 @@ fn shadowed<'a>(
     resolution: &'a Resolution,
     base: &'a BaseInventory,
 ) -> impl Iterator<Item = String> + 'a {
-    let trees = resolution.trees.iter().filter(|tree| tree.toolkit.version.0 == service.cuda_major);
-    let directories: Vec<String> = trees.map(|tree| tree.toolkit.library_directory()).collect();
+    let directory = resolution.tree_of(service.cuda_major).map(|tree| tree.toolkit.library_directory());
     let is_same = move |copy: &&CudaCopy| {
         matches!(service.source, ServiceSource::Wheel)
             && copy.component == service.component
             && copy.version.as_ref().map(|version| soname(copy.component, version))
                 == Some(soname(service.component, &service.version))
-            && directories.contains(&copy.directory)
+            && directory.as_ref() == Some(&copy.directory)
     };
     base.cuda
         .iter()

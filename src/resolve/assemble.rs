@@ -11,7 +11,7 @@ use super::installed::is_installed;
 use super::solve::{Chosen, Solution};
 use super::{
     ComponentPlace, Distribution, FoundBy, Kept, PipSees, PrivateComponent, Removed, Request, Resolution,
-    Role, Service, ServiceSource, Tree, two_numbers,
+    Role, Service, ServiceSource, Tree, tree_of, two_numbers,
 };
 use crate::base::{BaseInventory, CudaCopy};
 use crate::cuda::{Component, ComponentWheel, DriverFit, Toolkit};
@@ -99,10 +99,6 @@ fn trees(components: &Components, request: &Request<'_>) -> Vec<Tree> {
     trees
 }
 
-fn tree_of<'a>(choice: &Choice, trees: &'a [Tree]) -> Option<&'a Tree> {
-    trees.iter().find(|tree| tree.toolkit.version.0 == choice.cuda_major)
-}
-
 /// What the base has that is replaced by another version, or whose copy of a component would stand before the one that
 /// serves.
 fn removed(solution: &Solution, components: &Components, base: &BaseInventory) -> Vec<Removed> {
@@ -172,7 +168,7 @@ fn services(
 
 /// The directory in which a copy gets links, when nobody finds it where it is.
 fn linked_in(choice: &Choice, copy: &CudaCopy, trees: &[Tree]) -> Option<String> {
-    let tree = tree_of(choice, trees)?;
+    let tree = tree_of(trees, choice.cuda_major)?;
     let directory = tree.toolkit.library_directory();
     let hidden = copy.is_hidden() || (tree.found == FoundBy::Frameworks && !copy.libraries.is_empty());
     (hidden && copy.directory != directory).then_some(directory)
@@ -240,7 +236,7 @@ fn component(
     visible: &BTreeMap<PackageName, Version>,
     trees: &[Tree],
 ) -> Option<Distribution> {
-    let tree = tree_of(&choice, trees);
+    let tree = tree_of(trees, choice.cuda_major);
     let Supply::Wheel { wheel, metadata } = choice.supply else { return None };
     let place = match visible.get(&choice.distribution) == Some(&choice.version) {
         true => ComponentPlace::Whole,

@@ -265,6 +265,16 @@ impl Resolution {
     pub fn loader_tree(&self) -> Option<&Tree> {
         self.trees.iter().find(|tree| tree.found == FoundBy::Loader)
     }
+
+    /// The tree of a CUDA major.
+    pub fn tree_of(&self, cuda_major: u32) -> Option<&Tree> {
+        tree_of(&self.trees, cuda_major)
+    }
+}
+
+/// The tree of a CUDA major: no two trees share one.
+fn tree_of(trees: &[Tree], cuda_major: u32) -> Option<&Tree> {
+    trees.iter().find(|tree| tree.toolkit.version.0 == cuda_major)
 }
 
 impl ResolveError {

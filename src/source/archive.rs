@@ -23,11 +23,7 @@ pub(super) fn open(
     place: &str,
 ) -> Result<SourceImage, SourceError> {
     let archive = Archive::open(file)?;
-    let bytes = archive.document(INDEX_FILE, place)?.ok_or_else(|| SourceError::OtherArchive {
-        path: file.to_owned(),
-        missing: INDEX_FILE,
-        transport: "oci-archive",
-    })?;
+    let bytes = archive.entry_document(INDEX_FILE, "oci-archive", file, place)?;
     let root = Root::Index { bytes, tag: tag.map(str::to_owned) };
     open_documents(root, Arc::new(archive.blobs()), architecture, place)
 }
@@ -86,6 +82,22 @@ impl Archive {
         let mut bytes = Vec::new();
         self.reader(range).read_to_end(&mut bytes).map_err(SourceError::read(path))?;
         Ok(Some(bytes))
+    }
+
+    /// The bytes of the file that every archive of `transport` is read from first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Archive::document`], and [`SourceError::OtherArchive`] where the archive at `path` has no such file.
+    pub fn entry_document(
+        &self,
+        name: &'static str,
+        transport: &'static str,
+        path: &Path,
+        place: &str,
+    ) -> Result<Vec<u8>, SourceError> {
+        let other = || SourceError::OtherArchive { path: path.to_owned(), missing: name, transport };
+        self.document(name, place)?.ok_or_else(other)
     }
 
     pub fn reader(&self, range: Range<u64>) -> impl Read + Send + use<> {

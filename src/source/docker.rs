@@ -51,11 +51,7 @@ pub(super) fn open(
     place: &str,
 ) -> Result<SourceImage, SourceError> {
     let archive = Archive::open(file)?;
-    let bytes = archive.document(MANIFEST_FILE, place)?.ok_or_else(|| SourceError::OtherArchive {
-        path: file.to_owned(),
-        missing: MANIFEST_FILE,
-        transport: "docker-archive",
-    })?;
+    let bytes = archive.entry_document(MANIFEST_FILE, "docker-archive", file, place)?;
     let saved = choose(parse(&bytes, "`manifest.json`", place)?, tag, place)?;
     let missing = |path: &str| SourceError::MissingFile { image: place.to_owned(), path: path.to_owned() };
     let config = archive.document(&saved.config, place)?.ok_or_else(|| missing(&saved.config))?;

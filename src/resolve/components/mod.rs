@@ -28,7 +28,7 @@ use super::demand::{Demand, Demander, soname};
 use super::solve::{Catalog, CatalogError, Scout, Want};
 use super::{Policies, Preferences, two_numbers};
 use crate::base::CudaCopy;
-use crate::cuda::{Component, ComponentWheel};
+use crate::cuda::{Component, ComponentWheel, FIRST_UNSUFFIXED};
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::simple::{DistFile, Project};
 use crate::pypa::target::Target;
@@ -218,7 +218,7 @@ pub fn choose(demanded: &[Demanded], offer: &Offer<'_>) -> Result<Components, Co
             majors::separable(&needs.sonames, || demanders(demanded))?;
             let toolkits = majors_of(&choices)
                 .into_iter()
-                .map(|major| (major, toolkit(&choices, major, offer).unwrap_or((major, 0))))
+                .map(|major| (major, toolkit(choices.iter(), major, offer).unwrap_or((major, 0))))
                 .collect();
             return Ok(Components { choices, toolkits, left_to_pip });
         }
@@ -531,12 +531,11 @@ impl<'a> Pool<'a> {
 /// The CUDA major of an un-suffixed wheel: as its versions are the toolkit's, or else that of the first toolkit whose
 /// wheels have no suffix.
 pub(super) fn unsuffixed(component: Component, demands: &[Demand]) -> u32 {
-    const FIRST: u32 = 13;
     let floors = demands.iter().flat_map(Demand::floors);
     let newest = floors.filter_map(|specifier| specifier.version().release().first().copied()).max();
     match newest.and_then(|major| u32::try_from(major).ok()) {
-        Some(major) if component.is_numbered_as_toolkit() => major.max(FIRST),
-        _ => FIRST,
+        Some(major) if component.is_numbered_as_toolkit() => major.max(FIRST_UNSUFFIXED),
+        _ => FIRST_UNSUFFIXED,
     }
 }
 
@@ -581,8 +580,12 @@ fn majors_of(choices: &[Choice]) -> BTreeSet<u32> {
 
 /// The version of the toolkit of a CUDA major: that of the runtime that is served, or else of the base's toolkit that
 /// other parts come from, or else of the runtime that pip installs, or else of the newest part that is numbered so.
-fn toolkit(choices: &[Choice], major: u32, offer: &Offer<'_>) -> Option<(u32, u32)> {
-    let of_major = || choices.iter().filter(move |choice| choice.cuda_major == major);
+fn toolkit<'a>(
+    choices: impl Iterator<Item = &'a Choice> + Clone,
+    major: u32,
+    offer: &Offer<'_>,
+) -> Option<(u32, u32)> {
+    let of_major = || choices.clone().filter(move |choice| choice.cuda_major == major);
     let runtime =
         of_major().find(|choice| choice.is_runtime()).and_then(|choice| two_numbers(&choice.version));
     let of_base = || {
@@ -612,12 +615,12 @@ fn toolkit_version(directory: &str) -> Option<(u32, u32)> {
 fn demands_of_toolkits(choices: &[Choice], offer: &Offer<'_>) -> Vec<Demanded> {
     let mut demands = Vec::new();
     let by_others = |choice: &&Choice| choice.demands.iter().any(|demand| demand.by != Demander::Layout);
-    let demanded: Vec<Choice> = choices.iter().filter(by_others).cloned().collect();
+    let demanded = choices.iter().filter(by_others);
     for major in majors_of(choices) {
-        if toolkit(&demanded, major, offer).is_none() {
+        if toolkit(demanded.clone(), major, offer).is_none() {
             demands.extend(runtime_requirement(major).map(|requirement| (Demander::Layout, requirement)));
         }
-        let Some((_, minor)) = toolkit(choices, major, offer) else { continue };
+        let Some((_, minor)) = toolkit(choices.iter(), major, offer) else { continue };
         let by = Demander::Toolkit { major: u64::from(major), minor: u64::from(minor) };
         let floor = Version::new([u64::from(major), u64::from(minor)]);
         let follows = |choice: &&Choice| {
