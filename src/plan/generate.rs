@@ -1,6 +1,8 @@
 //! Makes entries of generated files.
 
+use crate::base::CudaCopy;
 use crate::oci::{Entry, EntryKind, Generated};
+use crate::pypa::scheme::relative;
 
 pub(super) struct Maker {
     pub mtime: u64,
@@ -18,6 +20,13 @@ impl Maker {
     pub fn link(&self, path: &str, target: &str) -> Generated {
         let kind = EntryKind::Symlink { target: target.to_owned() };
         Generated { entry: self.entry(path, 0o777, kind), bytes: Vec::new() }
+    }
+
+    /// Links in `directory` to the libraries of a copy of the base, by their SONAMEs.
+    pub fn library_links(&self, copy: &CudaCopy, directory: &str) -> impl Iterator<Item = Generated> {
+        copy.libraries.iter().map(move |library| {
+            self.link(&format!("{directory}/{}", library.soname), &relative(directory, &library.path))
+        })
     }
 
     pub fn file(&self, path: &str, content: String) -> Generated {

@@ -86,11 +86,7 @@ fn of_copy(make: &Maker, service: &Service, copy: &CudaCopy, directory: &str) ->
     if !copy.libraries.is_empty() {
         files.push(make.directory(&library));
     }
-    files.extend(
-        copy.libraries
-            .iter()
-            .map(|file| make.link(&format!("{library}/{}", file.soname), &relative(&library, &file.path))),
-    );
+    files.extend(make.library_links(copy, &library));
     let has_programs = service.component.essential_programs().next().is_some();
     if let Some(toolkit) = copy.toolkit.as_ref().filter(|_| has_programs) {
         for part in ["bin", "nvvm"] {

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 
 use super::generate::Maker;
 use super::{namespace, pip, removal};
-use crate::base::{BaseInventory, CudaCopy};
+use crate::base::BaseInventory;
 use crate::cuda::Toolkit;
 use crate::oci::Generated;
-use crate::pypa::scheme::relative;
 use crate::resolve::{FoundBy, Resolution, ServiceSource, Tree};
 
 /// What is decided outside the resolution.
@@ -101,18 +100,12 @@ fn new_toolkit(make: &Maker, toolkit: &Toolkit, resolution: &Resolution) -> Vec<
 /// Links to the base's copies that no loader finds where they are.
 fn links(make: &Maker, resolution: &Resolution) -> Vec<Generated> {
     let linked = resolution.services.iter().filter_map(|service| match &service.source {
-        ServiceSource::Base { copy, linked_in: Some(directory), .. } => Some((copy, directory)),
+        ServiceSource::Base { copy, linked_in: Some(directory), .. } => {
+            Some(make.library_links(copy, directory))
+        }
         _ => None,
     });
-    let link = |(copy, directory): (&CudaCopy, &String)| -> Vec<Generated> {
-        let libraries = copy.libraries.iter();
-        libraries
-            .map(|library| {
-                make.link(&format!("{directory}/{}", library.soname), &relative(directory, &library.path))
-            })
-            .collect()
-    };
-    linked.flat_map(link).collect()
+    linked.flatten().collect()
 }
 
 /// `version.json` as NVIDIA's packages have it: the toolkit's version and each component's.
