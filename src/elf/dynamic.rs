@@ -5,6 +5,7 @@
 //!
 //! <https://gabi.xinuos.com/elf/08-dynamic.html>
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -220,13 +221,13 @@ pub(super) fn read_with<'a, R: ReadAt + ?Sized, T>(
 /// Where [`parse`] takes bytes from.
 pub(super) trait Source {
     /// All bytes of `range`, or `None` when some of them are not at hand.
-    fn fetch(&self, range: Range<u64>) -> io::Result<Option<Vec<u8>>>;
+    fn fetch(&self, range: Range<u64>) -> io::Result<Option<Cow<'_, [u8]>>>;
 }
 
 pub(super) struct Seekable<'a, R: ?Sized>(&'a R);
 
 impl<R: ReadAt + ?Sized> Source for Seekable<'_, R> {
-    fn fetch(&self, range: Range<u64>) -> io::Result<Option<Vec<u8>>> {
+    fn fetch(&self, range: Range<u64>) -> io::Result<Option<Cow<'_, [u8]>>> {
         let mut bytes = vec![0; (range.end - range.start) as usize];
         let mut filled = 0;
         while filled < bytes.len() {
@@ -237,7 +238,7 @@ impl<R: ReadAt + ?Sized> Source for Seekable<'_, R> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Some(bytes))
+        Ok(Some(Cow::Owned(bytes)))
     }
 }
 
@@ -290,7 +291,9 @@ pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Elf>, Stop
 /// Where the facts of a file are, as far as its program headers tell.
 #[derive(Default)]
 pub(super) struct Whereabouts {
-    /// What the program headers point to.
+    /// The dynamic section.
+    pub dynamic: Option<Range<u64>>,
+    /// What else the program headers point to.
     pub parts: Vec<Range<u64>>,
     /// The segments that are loaded: the names are somewhere in them.
     pub loaded: Vec<Range<u64>>,
@@ -303,9 +306,8 @@ pub(super) fn whereabouts(source: &impl Source, size: u64) -> Option<Whereabouts
     let segments = header.segments(&mut reader).ok()?;
     let loaded = segments.iter().filter(|segment| segment.kind == PT_LOAD).map(Segment::range).collect();
     let wanted = Wanted::of(&segments, header.layout);
-    let parts =
-        [wanted.dynamic, wanted.interpreter, wanted.properties].into_iter().flatten().chain(wanted.notes);
-    Some(Whereabouts { parts: parts.collect(), loaded })
+    let parts = [wanted.interpreter, wanted.properties].into_iter().flatten().chain(wanted.notes);
+    Some(Whereabouts { dynamic: wanted.dynamic, parts: parts.collect(), loaded })
 }
 
 /// Fetches parts of a file within its size and within a budget, and notes those that are not at hand.
@@ -324,7 +326,7 @@ impl<'a, S: Source> Reader<'a, S> {
     }
 
     /// The bytes of `range`; empty, and noted as missing, when they are not at hand.
-    pub(super) fn bytes(&mut self, what: &'static str, range: Range<u64>) -> Result<Vec<u8>, ElfError> {
+    pub(super) fn bytes(&mut self, what: &'static str, range: Range<u64>) -> Result<Cow<'a, [u8]>, ElfError> {
         let length = range.end.saturating_sub(range.start);
         if range.end > self.size {
             return Err(ElfError::BeyondEnd { what, offset: range.start, length, size: self.size });
@@ -334,7 +336,7 @@ impl<'a, S: Source> Reader<'a, S> {
         let bytes = self.source.fetch(range.clone()).map_err(|source| ElfError::Read { what, source })?;
         Ok(bytes.unwrap_or_else(|| {
             self.missing.push(range);
-            Vec::new()
+            Cow::Borrowed(&[])
         }))
     }
 

@@ -7,6 +7,7 @@
 //! * GNU's hash table: <https://sourceware.org/legacy-ml/binutils/2006-10/msg00377.html>
 //! * version needs: <https://refspecs.linuxfoundation.org/LSB_5.0.0/LSB-Core-generic/LSB-Core-generic/symversion.html>
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -116,7 +117,7 @@ pub(super) fn parse_sections(source: &impl Source, size: u64) -> Result<Option<L
     let Some(strings) = sections.get(symbols.link as usize) else { return Ok(None) };
     let mut bytes = |what, section: Option<&SectionHeader>| match section {
         Some(section) => reader.bytes(what, span(section.offset, section.size)),
-        None => Ok(Vec::new()),
+        None => Ok(Cow::Borrowed(&[][..])),
     };
     let symbols = bytes("its symbols", Some(symbols))?;
     let strings = bytes("its names", Some(strings))?;
@@ -240,7 +241,11 @@ impl Tables {
     }
 
     /// The bytes of the tables; `None` without symbols, names or a hash table.
-    fn read(&self, file: &File<'_>, reader: &mut Reader<impl Source>) -> Result<Option<Read>, Stop> {
+    fn read<'a>(
+        &self,
+        file: &File<'_>,
+        reader: &mut Reader<'a, impl Source>,
+    ) -> Result<Option<Read<'a>>, Stop> {
         let (Some(symbols), Some(strings), Some(strings_size)) =
             (self.symbols, self.strings, self.strings_size)
         else {
@@ -256,7 +261,7 @@ impl Tables {
         let strings = reader.bytes("its names", span(strings, strings_size))?;
         let versions = match versions {
             Some(start) => reader.bytes("its symbols' versions", span(start, u64::from(count) * 2))?,
-            None => Vec::new(),
+            None => Cow::Borrowed(&[][..]),
         };
         let needs = self.needs(file, reader)?;
         reader.complete()?;
@@ -394,7 +399,7 @@ impl Growing {
             let start = self.start.saturating_add(have);
             let least = self.start.saturating_add(end);
             let range = start..start.saturating_add(STEP).min(reader.size()).max(least);
-            self.bytes.extend(reader.bytes(self.what, range)?);
+            self.bytes.extend_from_slice(&reader.bytes(self.what, range)?);
             reader.complete()?;
         }
         Ok(self.bytes.get(at as usize..end as usize).unwrap_or_default())
@@ -402,16 +407,16 @@ impl Growing {
 }
 
 /// The tables of symbols as they are in the file.
-struct Read {
-    symbols: Vec<u8>,
-    strings: Vec<u8>,
+struct Read<'a> {
+    symbols: Cow<'a, [u8]>,
+    strings: Cow<'a, [u8]>,
     /// A number of 16 bits for each symbol; empty when nothing has versions.
-    versions: Vec<u8>,
+    versions: Cow<'a, [u8]>,
     /// The offset of the SONAME's name, by the number of the version.
     needs: BTreeMap<u16, u32>,
 }
 
-impl Read {
+impl Read<'_> {
     fn symbols(&self, layout: Layout) -> Result<Symbols, ElfError> {
         let mut symbols = Symbols::default();
         let mut names = Names { table: &self.strings, budget: MOST_SYMBOL_BYTES };
@@ -437,7 +442,7 @@ impl Read {
     }
 
     /// The names in the table that look like those of libraries, and do not begin where one of `others` does.
-    fn names_without<'a>(&'a self, others: &'a BTreeSet<u32>) -> impl Iterator<Item = &'a str> {
+    fn names_without<'b>(&'b self, others: &'b BTreeSet<u32>) -> impl Iterator<Item = &'b str> {
         let mut at = 0;
         let names = self.strings.split(|byte| *byte == 0).map(move |name| {
             let start = at;

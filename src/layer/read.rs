@@ -3,7 +3,9 @@
 //! Inflating and hashing is nearly all of the work. One thread reads the blob, hashes and inflates it; another hashes
 //! the tar and looks into it. Between them go a few buffers, so that memory does not grow with the layer.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufReader, Read};
+use std::ops::ControlFlow;
 use std::panic;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
@@ -87,7 +89,7 @@ pub fn read(blob: impl Read + Send, progress: &(dyn Fn(u64) + Sync)) -> io::Resu
     let mut blob = Blob { blob, progress, hasher: Hasher::default(), size: 0, failure: None };
     let (inflated, seen) = pass(&mut blob, |chunks, emptied| {
         let mut look = Look::new();
-        each(chunks, emptied, |chunk| look.see(chunk))?;
+        each(chunks, emptied, |chunk| look.see(chunk).map(ControlFlow::Continue))?;
         look.finish()
     });
     io::copy(&mut blob, &mut io::sink())?;
@@ -111,7 +113,9 @@ pub fn read_again(
 ) -> Result<Vec<Unfinished>, ReadError> {
     let mut blob = Blob { blob, progress: &|_| (), hasher: Hasher::default(), size: 0, failure: None };
     let (inflated, seen) = pass(&mut blob, |chunks, emptied| {
-        let mut again = Again { tar: Reader::default(), unfinished, path: String::new(), current: None };
+        let waiting = (0..unfinished.len()).collect();
+        let mut again =
+            Again { tar: Reader::default(), unfinished, waiting, path: String::new(), current: None };
         each(chunks, emptied, |chunk| again.see(chunk))?;
         Ok(again.unfinished)
     });
@@ -200,10 +204,12 @@ fn inflate(
 fn each(
     chunks: Receiver<Vec<u8>>,
     emptied: Sender<Vec<u8>>,
-    mut see: impl FnMut(&[u8]) -> Result<(), ReadError>,
+    mut see: impl FnMut(&[u8]) -> Result<ControlFlow<()>, ReadError>,
 ) -> Result<(), ReadError> {
     for chunk in chunks {
-        see(&chunk)?;
+        if see(&chunk)?.is_break() {
+            break;
+        }
         // Without a taker the last chunks are dropped.
         emptied.send(chunk).unwrap_or_default();
     }
@@ -214,6 +220,8 @@ fn each(
 struct Again {
     tar: Reader,
     unfinished: Vec<Unfinished>,
+    /// Which of the unfinished have not passed yet; a path that the layer has twice waits twice.
+    waiting: BTreeSet<usize>,
     /// The member that passes; its text is used again for the next one.
     path: String,
     /// Which of the unfinished it is, and how many of its bytes have passed.
@@ -221,26 +229,42 @@ struct Again {
 }
 
 impl Again {
-    fn see(&mut self, mut bytes: &[u8]) -> Result<(), ReadError> {
+    /// Breaks off once nothing of the rest matters.
+    fn see(&mut self, mut bytes: &[u8]) -> Result<ControlFlow<()>, ReadError> {
         while let Some(event) = self.tar.next(&mut bytes)? {
             match event {
                 Event::Begin => {
                     let member = self.tar.member();
                     let known = relative(&member.path, &mut self.path).unwrap_or_default();
-                    let is_this = |library: &Unfinished| library.file() == (&*self.path, member.size);
-                    let index = self.unfinished.iter().position(is_this);
+                    let is_this =
+                        |index: &&usize| self.unfinished[**index].file() == (&*self.path, member.size);
+                    let index = self.waiting.iter().find(is_this).copied();
                     self.current = index.filter(|_| known).map(|index| (index, 0));
                 }
                 Event::Content(content) => {
                     if let Some((index, position)) = &mut self.current {
-                        self.unfinished[*index].update(*position, content);
+                        let library = &mut self.unfinished[*index];
+                        library.update(*position, content);
                         *position += content.len() as u64;
+                        if library.wants_nothing_from(*position) {
+                            self.pass();
+                        }
                     }
                 }
-                Event::End => self.current = None,
+                Event::End => self.pass(),
+            }
+            if self.waiting.is_empty() {
+                return Ok(ControlFlow::Break(()));
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Has no more use for the member that passes.
+    fn pass(&mut self) {
+        if let Some((index, _)) = self.current.take() {
+            self.waiting.remove(&index);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Learns a file's facts as its content passes.
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 use super::interest::{Form, Interest, VersionText};
 use super::{Facts, FileFact};
@@ -129,6 +130,13 @@ enum Missed {
     CudaLibrary { incomplete: Incomplete<(Elf, Symbols)> },
 }
 
+fn missing(library: &Missed) -> &[Range<u64>] {
+    match library {
+        Missed::Library { incomplete, .. } => incomplete.missing(),
+        Missed::CudaLibrary { incomplete } => incomplete.missing(),
+    }
+}
+
 /// What is known of a library that passed; no outcome for one that is not well formed.
 enum Known {
     Library { outcome: Option<Outcome<Elf>>, version: Option<String> },
@@ -174,13 +182,9 @@ impl Unfinished {
     /// Takes a part of the file that begins at `offset`, and keeps what is missed of it, with what lies behind: a table
     /// leads to the next one there. Parts come in order.
     pub fn update(&mut self, offset: u64, bytes: &[u8]) {
-        let missing = match &self.library {
-            Missed::Library { incomplete, .. } => incomplete.missing(),
-            Missed::CudaLibrary { incomplete } => incomplete.missing(),
-        };
         let end = offset + bytes.len() as u64;
         let mut kept_to = offset;
-        for range in missing {
+        for range in missing(&self.library) {
             let (from, to) = (range.start.max(kept_to), range.end.saturating_add(BEHIND).min(end));
             if from < to {
                 let part = &bytes[(from - offset) as usize..(to - offset) as usize];
@@ -191,6 +195,11 @@ impl Unfinished {
                 kept_to = to;
             }
         }
+    }
+
+    /// Whether nothing of the file is kept from `offset` on.
+    pub fn wants_nothing_from(&self, offset: u64) -> bool {
+        missing(&self.library).last().is_none_or(|range| range.end.saturating_add(BEHIND) <= offset)
     }
 
     /// Notes what is known now; gives itself back while something is still missing.
