@@ -1,50 +1,32 @@
 //! What later stages want to know of a layer, learned while the layer is written or read.
 //!
-//! A layer passes once, and what matters of it is little: [`Interest`] says what, [`Watcher`] learns it from the bytes
+//! A layer passes once, and what matters of it is little: [`Interest`] says what, [`Watcher`](super::learn::Watcher) learns it from the bytes
 //! that pass, [`Facts`] hold it, and stacking the facts of layers gives those of the image they make.
 
 mod condense;
 mod interest;
-mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::elf::{self, Elf, Listing, Node, Root, Symbols};
 use crate::oci::{Entry, EntryKind, Generated};
 
+pub(super) use super::layered::join;
+use super::layered::{LayerNode, Layered};
 pub(super) use condense::CondaPackage;
 pub use interest::{Form, Interest, VersionText};
-pub use watch::{Unfinished, Watcher};
 
 /// Raise when the facts of a layer are learned or written otherwise than before: records of them are made again.
-pub const FACTS_FORMAT: u32 = 4;
-
-/// The prefix of a file that removes another of a lower layer.
-///
-/// <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
-const WHITEOUT: &str = ".wh.";
-
-/// The file that hides all that lower layers have in its directory.
-///
-/// <https://github.com/opencontainers/image-spec/blob/main/layer.md#opaque-whiteout>
-const OPAQUE: &str = ".wh..wh..opq";
+pub const FACTS_FORMAT: u32 = 5;
 
 /// The part of a layer's, or of a whole image's, file system that decides what is installed and what the loader finds.
 ///
 /// Paths are relative to the root. Directories are there when the layer says so or something is in them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
-    nodes: BTreeMap<String, Fact>,
-    /// What the layer takes from those below: the path and all that is under it.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    removed: BTreeSet<String>,
-    /// The directories of which the layer hides what those below have in them.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    opaque: BTreeSet<String>,
-}
+#[serde(transparent)]
+pub struct Facts(Layered<Fact>);
 
 /// What is known of one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +38,19 @@ pub(super) enum Fact {
     Text(String),
     /// A file, or whatever else is no directory, of which nothing matters but that it is there.
     Other,
+}
+
+impl LayerNode for Fact {
+    fn is_directory(&self) -> bool {
+        matches!(self, Self::Directory)
+    }
+
+    fn link(&self) -> Option<&str> {
+        match self {
+            Self::Symlink(target) => Some(target),
+            _ => None,
+        }
+    }
 }
 
 /// What is known of a library or a program.
@@ -94,6 +89,16 @@ impl Facts {
         facts
     }
 
+    /// Those that the loader's cache is made of.
+    pub fn of_loader(&self) -> Self {
+        let mut facts = self.clone();
+        facts.0.retain(|path, fact| match fact {
+            Fact::File(_) | Fact::Text(_) => Interest::of_loader(path) != Interest::None,
+            Fact::Directory | Fact::Symlink(_) | Fact::Other => true,
+        });
+        facts
+    }
+
     /// The facts of an image of these layers, bottom first.
     pub fn stacked(layers: impl IntoIterator<Item = Self>) -> Self {
         let mut image = Self::default();
@@ -101,48 +106,46 @@ impl Facts {
         image
     }
 
-    /// Notes an entry of a layer. Of a file whose content matters, more is noted when it has passed: [`Watcher`].
+    /// Notes an entry of a layer. Of a file whose content matters, more is noted when it has passed: [`Watcher`](super::learn::Watcher).
     pub fn note(&mut self, entry: &Entry) {
         let path = &entry.path;
-        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if self.0.note_whiteout(entry) {
+            return;
+        }
         match &entry.kind {
             EntryKind::Directory => self.note_directory(path),
             EntryKind::Symlink { target } if interest::may_lead_somewhere(path) => {
-                self.nodes.insert(path.clone(), Fact::Symlink(target.clone()));
+                self.0.insert(path.clone(), Fact::Symlink(target.clone()));
             }
             EntryKind::Hardlink { target } => self.note_hardlink(path, target),
-            EntryKind::File { .. } if name == OPAQUE => drop(self.opaque.insert(directory.to_owned())),
-            EntryKind::File { .. } if name.starts_with(WHITEOUT) => {
-                self.removed.insert(join(directory, &name[WHITEOUT.len()..]));
-            }
             EntryKind::Symlink { .. } | EntryKind::File { .. } => self.note_other(path),
         }
     }
 
     pub(super) fn note_file(&mut self, path: &str, file: FileFact) {
-        self.nodes.insert(path.to_owned(), Fact::File(Box::new(file)));
+        self.0.insert(path.to_owned(), Fact::File(Box::new(file)));
     }
 
     pub(super) fn note_text(&mut self, path: &str, form: Form, text: &[u8]) {
-        self.nodes.insert(path.to_owned(), Fact::Text(condense::condense(form, text)));
+        self.0.insert(path.to_owned(), Fact::Text(condense::condense(form, text)));
     }
 
     fn note_directory(&mut self, path: &str) {
         if interest::may_lead_somewhere(path) {
-            self.nodes.insert(path.to_owned(), Fact::Directory);
+            self.0.insert(path.to_owned(), Fact::Directory);
         }
     }
 
     fn note_other(&mut self, path: &str) {
         if interest::may_hide(path) {
-            self.nodes.insert(path.to_owned(), Fact::Other);
+            self.0.insert(path.to_owned(), Fact::Other);
         }
     }
 
     /// A hard link shares what is known of its file, which came before it in the same layer; what happens to the file's
     /// other names in upper layers does not touch it.
     fn note_hardlink(&mut self, path: &str, target: &str) {
-        match self.nodes.get(target) {
+        match self.0.get(target) {
             Some(Fact::File(file)) => {
                 let first = file.first.clone().unwrap_or_else(|| target.to_owned());
                 let link = FileFact { first: Some(first), ..FileFact::clone(file) };
@@ -150,51 +153,20 @@ impl Facts {
             }
             Some(Fact::Text(text)) => {
                 let text = Fact::Text(text.clone());
-                self.nodes.insert(path.to_owned(), text);
+                self.0.insert(path.to_owned(), text);
             }
             _ => self.note_other(path),
         }
     }
 
     /// Puts the layer that `above` describes on top.
-    ///
-    /// As runtimes unpack it: whatever is no directory replaces all that was at its path, a directory only what is none;
-    /// and a path whose parent is a symlink of a lower layer leads where the symlink does.
     pub fn stack(&mut self, above: Self) {
-        above.opaque.iter().for_each(|directory| self.cut_below(directory));
-        above.removed.iter().for_each(|path| self.cut(path));
-        let mut parent: Option<(String, String)> = None;
-        for (path, fact) in above.nodes {
-            let (directory, name) = path.rsplit_once('/').unwrap_or(("", &path));
-            if parent.as_ref().is_none_or(|(written, _)| written != directory) {
-                let real = self.resolve(directory).unwrap_or_else(|| directory.to_owned());
-                parent = Some((directory.to_owned(), real));
-            }
-            let path = join(parent.as_ref().map_or(directory, |(_, real)| real), name);
-            if fact != Fact::Directory {
-                self.cut_below(&path);
-                self.nodes.insert(path, fact);
-            } else if !self.is_directory(&path) {
-                self.nodes.insert(path, fact);
-            }
-        }
-    }
-
-    fn cut(&mut self, path: &str) {
-        self.nodes.remove(path);
-        self.cut_below(path);
-    }
-
-    fn cut_below(&mut self, directory: &str) {
-        let below: Vec<String> = self.below(directory).map(|(path, _)| path.to_owned()).collect();
-        for path in below {
-            self.nodes.remove(&path);
-        }
+        self.0.stack(above.0);
     }
 
     /// Everything known, sorted by path.
     pub(super) fn nodes(&self) -> impl Iterator<Item = (&str, &Fact)> {
-        self.nodes.iter().map(|(path, fact)| (path.as_str(), fact))
+        self.0.nodes()
     }
 
     /// Everything known under a directory without symlinks in its path, sorted.
@@ -202,9 +174,7 @@ impl Facts {
         &'a self,
         directory: &str,
     ) -> impl Iterator<Item = (&'a str, &'a Fact)> + use<'a> {
-        let inside = if directory.is_empty() { String::new() } else { format!("{directory}/") };
-        let range = self.nodes.range::<String, _>((Bound::Included(&inside), Bound::Unbounded));
-        range.take_while(move |(path, _)| path.starts_with(&inside)).map(|(path, fact)| (path.as_str(), fact))
+        self.0.below(directory)
     }
 
     /// Every library and program, sorted by path.
@@ -226,7 +196,7 @@ impl Facts {
     /// The library or program that `path` leads to, and where it is.
     pub(super) fn file(&self, path: &str) -> Option<(String, &FileFact)> {
         let real = self.resolve(path)?;
-        match self.nodes.get(&real)? {
+        match self.0.get(&real)? {
             Fact::File(file) => Some((real, file)),
             _ => None,
         }
@@ -234,7 +204,7 @@ impl Facts {
 
     /// The text that `path` leads to.
     pub(super) fn read(&self, path: &str) -> Option<&str> {
-        match self.nodes.get(&self.resolve(path)?)? {
+        match self.0.get(&self.resolve(path)?)? {
             Fact::Text(text) => Some(text),
             _ => None,
         }
@@ -242,35 +212,12 @@ impl Facts {
 
     /// The path with every symlink followed, without a leading slash; `None` for a loop.
     pub(super) fn resolve(&self, path: &str) -> Option<String> {
-        const MAX_LINKS: usize = 40;
-        let mut links = 0;
-        let mut todo: Vec<String> = components(path).rev().collect();
-        let mut done = String::new();
-        while let Some(part) = todo.pop() {
-            let above = done.len();
-            if part == ".." {
-                done.truncate(done.rfind('/').unwrap_or_default());
-                continue;
-            }
-            if !done.is_empty() {
-                done.push('/');
-            }
-            done.push_str(&part);
-            if let Some(Fact::Symlink(target)) = self.nodes.get(&done) {
-                links += 1;
-                if links > MAX_LINKS {
-                    return None;
-                }
-                done.truncate(if target.starts_with('/') { 0 } else { above });
-                todo.extend(components(target).rev());
-            }
-        }
-        Some(done)
+        self.0.resolve(path)
     }
 
     fn node(&self, path: &str) -> Node {
         let Some(resolved) = self.resolve(path) else { return Node::Dangling };
-        match self.nodes.get(&resolved) {
+        match self.0.get(&resolved) {
             Some(Fact::File(file)) => {
                 Node::File { identity: file.first.clone().unwrap_or(resolved), elf: file.elf.clone() }
             }
@@ -281,17 +228,8 @@ impl Facts {
     }
 
     pub(super) fn is_directory(&self, path: &str) -> bool {
-        self.nodes.get(path) == Some(&Fact::Directory) || self.below(path).next().is_some()
+        self.0.is_directory(path)
     }
-}
-
-/// The path of `name` in a directory that may be the root.
-pub(super) fn join(directory: &str, name: &str) -> String {
-    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
-}
-
-fn components(path: &str) -> impl DoubleEndedIterator<Item = String> {
-    path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned)
 }
 
 impl Root for Facts {

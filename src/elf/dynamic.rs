@@ -291,9 +291,7 @@ pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Elf>, Stop
 /// Where the facts of a file are, as far as its program headers tell.
 #[derive(Default)]
 pub(super) struct Whereabouts {
-    /// The dynamic section.
-    pub dynamic: Option<Range<u64>>,
-    /// What else the program headers point to.
+    /// What the program headers point to.
     pub parts: Vec<Range<u64>>,
     /// The segments that are loaded: the names are somewhere in them.
     pub loaded: Vec<Range<u64>>,
@@ -306,8 +304,9 @@ pub(super) fn whereabouts(source: &impl Source, size: u64) -> Option<Whereabouts
     let segments = header.segments(&mut reader).ok()?;
     let loaded = segments.iter().filter(|segment| segment.kind == PT_LOAD).map(Segment::range).collect();
     let wanted = Wanted::of(&segments, header.layout);
-    let parts = [wanted.interpreter, wanted.properties].into_iter().flatten().chain(wanted.notes);
-    Some(Whereabouts { dynamic: wanted.dynamic, parts: parts.collect(), loaded })
+    let parts =
+        [wanted.dynamic, wanted.interpreter, wanted.properties].into_iter().flatten().chain(wanted.notes);
+    Some(Whereabouts { parts: parts.collect(), loaded })
 }
 
 /// Fetches parts of a file within its size and within a budget, and notes those that are not at hand.

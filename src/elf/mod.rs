@@ -4,6 +4,7 @@
 //!   the program headers (never the section headers, which `strip` may remove).
 //! * [`probe`]: the same facts from a stream that cannot seek: a library inflated once, on its way into a layer.
 //! * [`symbols`]: the dynamic symbols: what a library offers, and what it expects of which other.
+//! * [`object`]: all of that with symbol versions, as the loader needs it to link a file.
 //! * [`ld_so_conf`]: `/etc/ld.so.conf` and its includes, as the list of directories it names.
 //! * [`ldconfig`]: what `ldconfig` finds in those directories: the entries of its cache and the links it creates.
 //! * [`ld_so_cache`]: the bytes of `/etc/ld.so.cache`, written and read.
@@ -34,6 +35,7 @@ pub mod dynamic;
 pub mod ld_so_cache;
 pub mod ld_so_conf;
 pub mod ldconfig;
+pub mod object;
 pub mod probe;
 mod root;
 pub mod symbols;
@@ -41,6 +43,7 @@ pub mod symbols;
 pub use dynamic::{Class, Dynamic, Elf, ElfError, Kind, Machine, ReadAt};
 pub use ld_so_cache::{Cache, CacheError, Flags, Hwcap, Library};
 pub use ldconfig::{Architecture, Ldconfig, Link, Scan};
+pub use object::{Linked, Object, VersionNeed, symbol_hash};
 pub use probe::{Incomplete, Outcome, Probe};
 pub use root::{Entry, Listing, Node, Root};
 pub use symbols::{Linkage, Symbols};

@@ -15,6 +15,7 @@ use std::io;
 use std::ops::Range;
 
 use super::dynamic::{self, Elf, ElfError, Source, Stop};
+use super::object::{self, Linked};
 use super::symbols::{self, Linkage, Symbols};
 
 /// The most a [`Probe`] keeps of one file before it says what else it needs, in bytes.
@@ -49,11 +50,18 @@ pub struct Probe<T = Elf> {
     budget: Budget,
 }
 
-/// How much may be kept, in bytes.
+/// How much may be kept of one file, in bytes.
 #[derive(Debug, Clone, Copy)]
-struct Budget {
+pub struct Budget {
     most: u64,
     segment_head: u64,
+}
+
+impl Budget {
+    /// For a file that can be read again without much ado.
+    pub const SMALL: Self = Self { most: MOST_KEPT, segment_head: SEGMENT_HEAD };
+    /// For a file that passes as part of a stream.
+    pub const LARGE: Self = Self { most: MOST_KEPT_ONCE, segment_head: SEGMENT_HEAD_ONCE };
 }
 
 /// What a [`Probe`] knows when the file has passed.
@@ -87,11 +95,27 @@ impl Probe<(Elf, Symbols)> {
     }
 }
 
+impl Probe<Linked> {
+    /// Expects a file of `size` bytes, of which everything is wanted that the loader links.
+    pub fn linking(size: u64) -> Self {
+        Self::expecting(size, object::parse_linked)
+    }
+
+    /// The same, with [`Symbols`].
+    pub fn linking_with_symbols(size: u64) -> Self {
+        Self::expecting(size, object::parse_linked_with_symbols)
+    }
+}
+
 impl<T> Probe<T> {
-    /// The same for a file that cannot be read again: keeps up to [`MOST_KEPT_ONCE`]. To be said before any byte
-    /// passes.
-    pub fn once(self) -> Self {
-        Self { budget: Budget { most: MOST_KEPT_ONCE, segment_head: SEGMENT_HEAD_ONCE }, ..self }
+    /// The same with another budget. To be said before any byte passes.
+    pub fn keeping(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// Whether what has passed so far begins as ELF does.
+    pub fn is_elf(&self) -> bool {
+        self.elf
     }
 
     fn expecting(size: u64, parse: Parse<T>) -> Self {
@@ -102,7 +126,7 @@ impl<T> Probe<T> {
             elf: true,
             kept: Kept::default(),
             wanted: std::iter::once(0..HEAD.min(size)).collect(),
-            budget: Budget { most: MOST_KEPT, segment_head: SEGMENT_HEAD },
+            budget: Budget::SMALL,
         }
     }
 
@@ -209,24 +233,22 @@ fn with_symbols(source: &Kept, size: u64) -> Result<Option<(Elf, Symbols)>, Stop
 }
 
 /// What to keep of the `rest` of a file whose head is `kept`: all of it where the budget allows that, or else what the
-/// program headers point to, its end, and the beginnings of its segments, in this order of importance. First of the
-/// segments is that of the dynamic section, into which `patchelf` puts what it moves.
+/// program headers point to, its end, and the beginnings of its segments, in this order of importance. Small segments
+/// come first: `patchelf` puts what it moves into segments of their own.
 fn plan(kept: &Kept, rest: Range<u64>, Budget { most, segment_head }: Budget) -> Vec<Range<u64>> {
     let mut budget = most - HEAD;
     if rest.end - rest.start <= budget {
         return merge([rest]);
     }
     let mut known = dynamic::whereabouts(kept, rest.end).unwrap_or_default();
-    let holds_dynamic =
-        |range: &Range<u64>| known.dynamic.as_ref().is_some_and(|dynamic| range.contains(&dynamic.start));
-    known.loaded.sort_by_key(|range| !holds_dynamic(range));
+    known.loaded.sort_by_key(|range| range.end - range.start);
     let tail = rest.end.saturating_sub(TAIL)..rest.end;
     let heads = known
         .loaded
         .into_iter()
         .map(|range| range.start..range.end.min(range.start.saturating_add(segment_head)));
     let mut ranges = Vec::new();
-    for range in known.parts.into_iter().chain(known.dynamic).chain([tail]).chain(heads) {
+    for range in known.parts.into_iter().chain([tail]).chain(heads) {
         let start = range.start.max(rest.start);
         let length = range.end.min(rest.end).saturating_sub(start).min(budget);
         if length > 0 {

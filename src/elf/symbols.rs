@@ -20,7 +20,7 @@ use super::dynamic::{
 /// What the tables of one file may take together, in bytes. cuBLASLt's take 30 KiB, those of LLVM 5 MiB.
 pub const MOST_SYMBOL_BYTES: u64 = 32 << 20;
 /// The longest name; C++ has made names of 20 KiB.
-const LONGEST_NAME: usize = 64 << 10;
+pub(super) const LONGEST_NAME: usize = 64 << 10;
 /// A version is told by 15 bits.
 const MOST_VERSIONS: usize = 1 << 15;
 /// How much of a table is read at once whose length nothing tells, in bytes.
@@ -32,6 +32,8 @@ const DT_HASH: u64 = 4;
 const DT_SYMTAB: u64 = 6;
 const DT_GNU_HASH: u64 = 0x6fff_fef5;
 const DT_VERSYM: u64 = 0x6fff_fff0;
+const DT_VERDEF: u64 = 0x6fff_fffc;
+const DT_VERDEFNUM: u64 = 0x6fff_fffd;
 const DT_VERNEED: u64 = 0x6fff_fffe;
 const DT_VERNEEDNUM: u64 = 0x6fff_ffff;
 
@@ -126,10 +128,11 @@ pub(super) fn parse_sections(source: &impl Source, size: u64) -> Result<Option<L
     let needs = bytes("its version needs", of_kind(SHT_GNU_VERNEED))?;
     reader.complete()?;
 
-    let (needs, needed_versions) = section_needs(&needs, layout);
+    let needs = section_needs(&needs, layout);
     let defined_versions = section_definitions(&definitions, layout);
-    let sonames: BTreeSet<u32> = needs.values().copied().collect();
-    let read = Read { symbols, strings, versions, needs };
+    let sonames: BTreeSet<u32> = needs.iter().map(|need| need.soname).collect();
+    let needed_versions: Vec<u32> = needs.iter().map(|need| need.name).collect();
+    let read = Read { symbols, strings, versions, needs, definitions: Vec::new() };
     let own = defined_versions.first().map(|name| read.name(*name)).transpose()?;
     let mut others: BTreeSet<u32> = defined_versions.into_iter().chain(needed_versions).collect();
     others.extend(read.symbols.chunks_exact(entry_size(layout) as usize).map(|entry| layout.u32(entry, 0)));
@@ -140,20 +143,24 @@ pub(super) fn parse_sections(source: &impl Source, size: u64) -> Result<Option<L
     Ok(Some(Linkage { soname: own, needed, symbols: read.symbols(layout)? }))
 }
 
-/// The SONAMEs by the numbers of versions, and the names of the versions, as offsets of names.
-fn section_needs(bytes: &[u8], layout: Layout) -> (BTreeMap<u16, u32>, Vec<u32>) {
-    let (mut owners, mut names) = (BTreeMap::new(), Vec::new());
+/// The versions of undefined symbols.
+fn section_needs(bytes: &[u8], layout: Layout) -> Vec<Need> {
+    let mut needs = Vec::new();
     for (at, need) in linked(bytes, 0, 12, layout) {
         let (first, soname) = (layout.u32(need, 8), layout.u32(need, 4));
         for (_, version) in linked(bytes, at.saturating_add(first as usize), 12, layout)
             .take(layout.u16(need, 2).into())
-            .take(MOST_VERSIONS.saturating_sub(names.len()))
+            .take(MOST_VERSIONS.saturating_sub(needs.len()))
         {
-            owners.insert(layout.u16(version, 6) & !VERSYM_HIDDEN, soname);
-            names.push(layout.u32(version, 8));
+            needs.push(Need {
+                number: layout.u16(version, 6) & !VERSYM_HIDDEN,
+                soname,
+                name: layout.u32(version, 8),
+                weak: layout.u16(version, 4) & VER_FLG_WEAK != 0,
+            });
         }
     }
-    (owners, names)
+    needs
 }
 
 /// The names of the versions that are defined, as offsets of names; first that of the library itself.
@@ -195,9 +202,9 @@ impl SectionHeader {
 }
 
 /// What addresses are looked up in.
-struct File<'a> {
-    layout: Layout,
-    segments: &'a [Segment],
+pub(super) struct File<'a> {
+    pub layout: Layout,
+    pub segments: &'a [Segment],
 }
 
 impl File<'_> {
@@ -208,7 +215,7 @@ impl File<'_> {
 
 /// The addresses of the tables.
 #[derive(Default)]
-struct Tables {
+pub(super) struct Tables {
     symbols: Option<u64>,
     strings: Option<u64>,
     strings_size: Option<u64>,
@@ -217,10 +224,12 @@ struct Tables {
     versions: Option<u64>,
     needs: Option<u64>,
     needs_count: u64,
+    definitions: Option<u64>,
+    definitions_count: u64,
 }
 
 impl Tables {
-    fn of(section: &[u8], layout: Layout) -> Self {
+    pub fn of(section: &[u8], layout: Layout) -> Self {
         let mut tables = Self::default();
         for entry in section.chunks_exact(2 * layout.word_size()) {
             let value = layout.word(entry, layout.word_size());
@@ -234,6 +243,8 @@ impl Tables {
                 DT_VERSYM => tables.versions = Some(value),
                 DT_VERNEED => tables.needs = Some(value),
                 DT_VERNEEDNUM => tables.needs_count = value,
+                DT_VERDEF => tables.definitions = Some(value),
+                DT_VERDEFNUM => tables.definitions_count = value,
                 _ => {}
             }
         }
@@ -241,7 +252,7 @@ impl Tables {
     }
 
     /// The bytes of the tables; `None` without symbols, names or a hash table.
-    fn read<'a>(
+    pub fn read<'a>(
         &self,
         file: &File<'_>,
         reader: &mut Reader<'a, impl Source>,
@@ -264,8 +275,9 @@ impl Tables {
             None => Cow::Borrowed(&[][..]),
         };
         let needs = self.needs(file, reader)?;
+        let definitions = self.definitions(file, reader)?;
         reader.complete()?;
-        Ok(Some(Read { symbols, strings, versions, needs }))
+        Ok(Some(Read { symbols, strings, versions, needs, definitions }))
     }
 
     /// The number of symbols.
@@ -300,15 +312,15 @@ impl Tables {
         u32::try_from((next - symbols) / entry_size(layout)).ok()
     }
 
-    /// The SONAMEs that the versions of undefined symbols belong to, as offsets of names.
-    fn needs(&self, file: &File<'_>, reader: &mut Reader<impl Source>) -> Result<BTreeMap<u16, u32>, Stop> {
-        let Some(address) = self.needs else { return Ok(BTreeMap::new()) };
+    /// The versions of undefined symbols.
+    fn needs(&self, file: &File<'_>, reader: &mut Reader<impl Source>) -> Result<Vec<Need>, Stop> {
+        let Some(address) = self.needs else { return Ok(Vec::new()) };
         let layout = file.layout;
         let mut table = Growing::new("its version needs", file.offset("its version needs", address)?);
-        let mut owners = BTreeMap::new();
+        let mut needs = Vec::new();
         let (mut at, mut steps) = (0, 0);
         for _ in 0..self.needs_count {
-            let need = table.record(at, reader)?;
+            let need = table.record(at, RECORD, reader)?;
             let (soname, first, next) = (layout.u32(need, 4), layout.u32(need, 8), layout.u32(need, 12));
             let versions = layout.u16(need, 2);
             let mut version_at = at.saturating_add(first.into());
@@ -318,8 +330,13 @@ impl Tables {
                     let limit = MOST_VERSIONS as u64 * RECORD;
                     return Err(ElfError::TooLarge { what: "its version needs", limit }.into());
                 }
-                let version = table.record(version_at, reader)?;
-                owners.insert(layout.u16(version, 6) & !VERSYM_HIDDEN, soname);
+                let version = table.record(version_at, RECORD, reader)?;
+                needs.push(Need {
+                    number: layout.u16(version, 6) & !VERSYM_HIDDEN,
+                    soname,
+                    name: layout.u32(version, 8),
+                    weak: layout.u16(version, 4) & VER_FLG_WEAK != 0,
+                });
                 let next = layout.u32(version, 12);
                 version_at = version_at.saturating_add(next.into());
                 if next == 0 {
@@ -332,8 +349,42 @@ impl Tables {
                 break;
             }
         }
-        Ok(owners)
+        Ok(needs)
     }
+
+    /// The names of the versions that are defined, as offsets of names; not that of the file itself, nor those that it
+    /// only inherits.
+    fn definitions(&self, file: &File<'_>, reader: &mut Reader<impl Source>) -> Result<Vec<u32>, Stop> {
+        let Some(address) = self.definitions else { return Ok(Vec::new()) };
+        let layout = file.layout;
+        let what = "its version definitions";
+        let mut table = Growing::new(what, file.offset(what, address)?);
+        let mut names = Vec::new();
+        let mut at = 0;
+        for _ in 0..self.definitions_count.min(MOST_VERSIONS as u64) {
+            let definition = table.record(at, DEFINITION, reader)?;
+            let flags = layout.u16(definition, 2);
+            let (first, next) = (layout.u32(definition, 12), layout.u32(definition, 16));
+            let name = layout.u32(table.record(at.saturating_add(first.into()), NAME, reader)?, 0);
+            if flags & VER_FLG_BASE == 0 {
+                names.push(name);
+            }
+            at = at.saturating_add(next.into());
+            if next == 0 {
+                break;
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// A version that undefined symbols have; names are offsets.
+#[derive(Clone, Copy)]
+pub(super) struct Need {
+    pub number: u16,
+    pub soname: u32,
+    pub name: u32,
+    pub weak: bool,
 }
 
 /// What GNU's hash table says about the number of symbols.
@@ -378,6 +429,11 @@ fn gnu_count(start: u64, layout: Layout, reader: &mut Reader<impl Source>) -> Re
 
 /// The bytes of a record of version needs.
 const RECORD: u64 = 16;
+/// The bytes of a version definition, and of the name behind it.
+const DEFINITION: u64 = 20;
+const NAME: u64 = 8;
+const VER_FLG_BASE: u16 = 1;
+const VER_FLG_WEAK: u16 = 2;
 
 /// A table whose length nothing tells, read as far as it is looked at.
 struct Growing {
@@ -391,9 +447,9 @@ impl Growing {
         Self { what, start, bytes: Vec::new() }
     }
 
-    /// The record at `at` from the beginning of the table.
-    fn record(&mut self, at: u64, reader: &mut Reader<impl Source>) -> Result<&[u8], Stop> {
-        let end = at.saturating_add(RECORD);
+    /// The record of `length` bytes at `at` from the beginning of the table.
+    fn record(&mut self, at: u64, length: u64, reader: &mut Reader<impl Source>) -> Result<&[u8], Stop> {
+        let end = at.saturating_add(length);
         let have = self.bytes.len() as u64;
         if end > have {
             let start = self.start.saturating_add(have);
@@ -407,18 +463,20 @@ impl Growing {
 }
 
 /// The tables of symbols as they are in the file.
-struct Read<'a> {
-    symbols: Cow<'a, [u8]>,
-    strings: Cow<'a, [u8]>,
+pub(super) struct Read<'a> {
+    pub symbols: Cow<'a, [u8]>,
+    pub strings: Cow<'a, [u8]>,
     /// A number of 16 bits for each symbol; empty when nothing has versions.
     versions: Cow<'a, [u8]>,
-    /// The offset of the SONAME's name, by the number of the version.
-    needs: BTreeMap<u16, u32>,
+    pub needs: Vec<Need>,
+    /// The versions that are defined, as offsets of names.
+    pub definitions: Vec<u32>,
 }
 
 impl Read<'_> {
     fn symbols(&self, layout: Layout) -> Result<Symbols, ElfError> {
         let mut symbols = Symbols::default();
+        let owners: BTreeMap<u16, u32> = self.needs.iter().map(|need| (need.number, need.soname)).collect();
         let mut names = Names { table: &self.strings, budget: MOST_SYMBOL_BYTES };
         for (index, entry) in self.symbols.chunks_exact(entry_size(layout) as usize).enumerate() {
             let symbol = Symbol::new(entry, layout);
@@ -428,7 +486,7 @@ impl Read<'_> {
                     symbols.defined.insert(names.at(symbol.name)?);
                 }
             } else if symbol.is_required()
-                && let Some(soname) = self.needs.get(&version)
+                && let Some(soname) = owners.get(&version)
             {
                 let required = symbols.undefined.entry(names.at(*soname)?).or_default();
                 required.insert(names.at(symbol.name)?);
@@ -437,7 +495,7 @@ impl Read<'_> {
         Ok(symbols)
     }
 
-    fn name(&self, offset: u32) -> Result<String, ElfError> {
+    pub fn name(&self, offset: u32) -> Result<String, ElfError> {
         Names { table: &self.strings, budget: MOST_SYMBOL_BYTES }.at(offset)
     }
 
@@ -478,8 +536,8 @@ impl Names<'_> {
 }
 
 /// One entry of the symbol table.
-struct Symbol {
-    name: u32,
+pub(super) struct Symbol {
+    pub name: u32,
     binding: u8,
     kind: u8,
     visibility: u8,
@@ -487,7 +545,7 @@ struct Symbol {
 }
 
 impl Symbol {
-    fn new(entry: &[u8], layout: Layout) -> Self {
+    pub fn new(entry: &[u8], layout: Layout) -> Self {
         let [info, other] =
             layout.pick([12, 13], [4, 5]).map(|at| entry.get(at).copied().unwrap_or_default());
         Self {
@@ -499,19 +557,19 @@ impl Symbol {
         }
     }
 
-    fn is_offered(&self) -> bool {
+    pub fn is_offered(&self) -> bool {
         self.section != SHN_UNDEF
             && matches!(self.binding, STB_GLOBAL | STB_WEAK | STB_GNU_UNIQUE)
             && !matches!(self.kind, STT_SECTION | STT_FILE)
             && !NOT_VISIBLE.contains(&self.visibility)
     }
 
-    fn is_required(&self) -> bool {
+    pub fn is_required(&self) -> bool {
         self.section == SHN_UNDEF && self.binding == STB_GLOBAL
     }
 }
 
-fn entry_size(layout: Layout) -> u64 {
+pub(super) fn entry_size(layout: Layout) -> u64 {
     layout.pick(16, 24)
 }
 

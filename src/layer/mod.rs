@@ -4,6 +4,7 @@ pub mod debian;
 pub mod files;
 pub mod generated;
 pub mod read;
+pub mod records;
 mod wheel;
 pub mod wheels;
 mod writer;

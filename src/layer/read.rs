@@ -13,7 +13,9 @@ use std::thread;
 use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
-use crate::base::facts::{Facts, Interest, Unfinished, Watcher};
+use crate::base::facts::{Facts, Interest};
+use crate::base::learn::{Learned, Unfinished, Watcher};
+use crate::elf::probe::Budget;
 use crate::oci::tar::read::{Event, Member, MemberKind, Reader, TarError};
 use crate::oci::{Digest, Entry, EntryKind, Hasher};
 
@@ -56,12 +58,22 @@ pub struct Passed {
     /// Their count.
     pub size: u64,
     /// What the layer holds; an error says nothing that matters when the digest is not the expected one.
-    pub content: Result<Content, ReadError>,
-    /// Libraries of which too much passed unseen: see [`read_again`].
+    pub content: Result<ReadLayer, ReadError>,
+    /// Libraries of which too much passed unseen: see [`complete`].
     pub unfinished: Vec<Unfinished>,
 }
 
-/// What was learned of a layer.
+/// A layer that was read, before what was learned of it is kept.
+#[derive(Debug)]
+pub struct ReadLayer {
+    /// The digest of the uncompressed tar.
+    pub diff_id: Digest,
+    /// The sum of the sizes of its files in bytes.
+    pub unpacked: u64,
+    pub learned: Learned,
+}
+
+/// What an inventory needs of a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
     /// The digest of the uncompressed tar.
@@ -103,13 +115,34 @@ pub fn read(blob: impl Read + Send, progress: &(dyn Fn(u64) + Sync)) -> io::Resu
     Ok(Passed { digest: blob.hasher.finish(), size: blob.size, content, unfinished })
 }
 
-/// Reads a layer once more for the libraries of which too much had passed unseen, and notes in `facts` what is told by
-/// then; gives those that miss something still. The blob was verified before: what is read again is held against its size
-/// alone.
-pub fn read_again(
+/// How often a layer passes again for libraries whose names lie where nobody expects them: the dynamic section leads to
+/// tables, and they to names.
+const MOST_PASSES: usize = 4;
+
+/// Reads a layer again for the libraries of which too much had passed unseen. The blob was verified before: what is read
+/// again is held against nothing.
+pub fn complete<R: Read + Send, E>(
+    layer: &mut ReadLayer,
+    mut unfinished: Vec<Unfinished>,
+    open: impl Fn() -> Result<R, E>,
+    unsound: impl Fn(ReadError) -> E,
+) -> Result<(), E> {
+    for _ in 0..MOST_PASSES {
+        if unfinished.is_empty() {
+            break;
+        }
+        unfinished = read_again(open()?, unfinished, &mut layer.learned).map_err(&unsound)?;
+    }
+    unfinished.into_iter().for_each(|library| library.give_up(&mut layer.learned));
+    Ok(())
+}
+
+/// Lets a layer pass once more, and notes in `learned` what is told by then; gives the libraries that miss something
+/// still.
+fn read_again(
     blob: impl Read + Send,
     unfinished: Vec<Unfinished>,
-    facts: &mut Facts,
+    learned: &mut Learned,
 ) -> Result<Vec<Unfinished>, ReadError> {
     let mut blob = Blob { blob, progress: &|_| (), hasher: Hasher::default(), size: 0, failure: None };
     let (inflated, seen) = pass(&mut blob, |chunks, emptied| {
@@ -120,7 +153,7 @@ pub fn read_again(
         Ok(again.unfinished)
     });
     let unfinished = inflated.map_err(ReadError::Compression).and(seen)?;
-    Ok(unfinished.into_iter().filter_map(|library| library.finish(facts)).collect())
+    Ok(unfinished.into_iter().filter_map(|library| library.finish(learned)).collect())
 }
 
 /// Inflates `blob` on a thread, and gives its tar in chunks to `see`.
@@ -273,7 +306,7 @@ struct Look {
     tar: Reader,
     diff_id: Hasher,
     unpacked: u64,
-    facts: Facts,
+    learned: Learned,
     /// The last member that was noted; its texts are used again for the next one.
     entry: Entry,
     /// Who watches the content that passes.
@@ -287,7 +320,7 @@ impl Look {
             tar: Reader::default(),
             diff_id: Hasher::default(),
             unpacked: 0,
-            facts: Facts::default(),
+            learned: Learned::default(),
             entry: Entry {
                 path: String::new(),
                 mode: 0,
@@ -328,29 +361,28 @@ impl Look {
         entry.uid = member.uid;
         entry.gid = member.gid;
         entry.mtime = member.mtime;
-        self.facts.note(entry);
+        self.learned.note(entry);
         let EntryKind::File { size } = entry.kind else { return Ok(None) };
         self.unpacked = self.unpacked.saturating_add(size);
-        if member.kind == MemberKind::Other || Interest::of(&entry.path) == Interest::None {
-            return Ok(None);
-        }
         match member.kind {
+            MemberKind::Other => Ok(None),
+            MemberKind::SparseFile if Interest::of(&entry.path) == Interest::None => Ok(None),
             MemberKind::SparseFile => {
                 Err(refused(member, "a sparse file, which would have to be looked into"))
             }
-            _ => Ok(Some(Watcher::new(&entry.path, size))),
+            _ => Ok(Watcher::new(entry, Budget::LARGE)),
         }
     }
 
     fn end(&mut self) {
         let Some(watcher) = self.watcher.take() else { return };
-        self.unfinished.extend(watcher.finish_once(&mut self.facts));
+        self.unfinished.extend(watcher.finish_once(&mut self.learned));
     }
 
-    fn finish(self) -> Result<(Content, Vec<Unfinished>), ReadError> {
+    fn finish(self) -> Result<(ReadLayer, Vec<Unfinished>), ReadError> {
         self.tar.finish()?;
-        let content = Content { diff_id: self.diff_id.finish(), unpacked: self.unpacked, facts: self.facts };
-        Ok((content, self.unfinished))
+        let Self { diff_id, unpacked, learned, unfinished, .. } = self;
+        Ok((ReadLayer { diff_id: diff_id.finish(), unpacked, learned }, unfinished))
     }
 }
 

@@ -12,7 +12,11 @@ use flate2::read::DeflateDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 use libdeflater::{CompressionLvl, Compressor};
 
-use crate::base::facts::{Facts, Watcher};
+use super::read::ReadLayer;
+use super::records;
+use crate::base::facts::Facts;
+use crate::base::learn::{Learned, Watcher};
+use crate::elf::probe::Budget;
 use crate::oci::{Digest, Entry, EntryKind, Hasher, tar};
 use crate::store::{BlobWriter, Store, StoreError};
 
@@ -69,11 +73,12 @@ pub enum WriteError {
 
 /// A layer being written. Entries come sorted by the caller.
 pub struct LayerWriter<'a> {
+    store: Store,
     progress: &'a (dyn Fn(u64) + Sync),
     blob: BlobWriter,
     diff_id: Hasher,
     unpacked: u64,
-    facts: Facts,
+    learned: Learned,
     /// Tar bytes that are hashed but not yet compressed.
     pending: Vec<u8>,
     compressor: Compressor,
@@ -85,11 +90,12 @@ impl<'a> LayerWriter<'a> {
     pub fn new(store: &Store, progress: &'a (dyn Fn(u64) + Sync)) -> Result<Self, StoreError> {
         let level = CompressionLvl::new(LEVEL).unwrap_or_default();
         Ok(Self {
+            store: store.clone(),
             progress,
             blob: store.new_blob()?,
             diff_id: Hasher::default(),
             unpacked: 0,
-            facts: Facts::default(),
+            learned: Learned::default(),
             pending: Vec::with_capacity(2 * MEMBER),
             compressor: Compressor::new(level),
         })
@@ -97,7 +103,7 @@ impl<'a> LayerWriter<'a> {
 
     /// Writes an entry that has no content: a directory or a link.
     pub fn entry(&mut self, entry: &Entry) -> Result<(), WriteError> {
-        self.facts.note(entry);
+        self.learned.note(entry);
         self.gather(&tar::header(entry))
     }
 
@@ -109,9 +115,9 @@ impl<'a> LayerWriter<'a> {
     ) -> Result<(), WriteError> {
         let expected = file_size(entry);
         let unreadable = |source| WriteError::Read { path: entry.path.clone(), source };
-        self.facts.note(entry);
+        self.learned.note(entry);
         self.gather(&tar::header(entry))?;
-        let mut watcher = Watcher::for_loader(&entry.path, expected);
+        let mut watcher = Watcher::new(entry, Budget::SMALL);
         let mut content = open().map_err(unreadable)?;
         let mut buffer = vec![0; BUFFER];
         let mut actual = 0;
@@ -124,10 +130,12 @@ impl<'a> LayerWriter<'a> {
             if count == 0 {
                 break;
             }
-            watcher.update(&buffer[..count]);
+            watcher.iter_mut().for_each(|watcher| watcher.update(&buffer[..count]));
             self.gather(&buffer[..count])?;
         }
-        watcher.finish(&mut self.facts, open).map_err(unreadable)?;
+        if let Some(watcher) = watcher {
+            watcher.finish(&mut self.learned, open).map_err(unreadable)?;
+        }
         self.end_of_file(expected)
     }
 
@@ -142,12 +150,12 @@ impl<'a> LayerWriter<'a> {
     ) -> Result<(), WriteError> {
         let unreadable = |source| WriteError::Read { path: entry.path.clone(), source };
         let broken = |problem| WriteError::Deflate { path: entry.path.clone(), problem };
-        self.facts.note(entry);
+        self.learned.note(entry);
         self.gather(&tar::header(entry))?;
         self.flush_member()?;
         self.write(&GZIP_HEADER)?;
 
-        let mut watcher = Watcher::for_loader(&entry.path, expected.size);
+        let mut watcher = Watcher::new(entry, Budget::SMALL);
         let mut inflater = Inflater::new();
         let mut deflated = open().map_err(unreadable)?;
         let mut buffer = vec![0; BUFFER];
@@ -164,7 +172,7 @@ impl<'a> LayerWriter<'a> {
             let see = |bytes: &[u8]| {
                 diff_id.update(bytes);
                 progress(bytes.len() as u64);
-                watcher.update(bytes);
+                watcher.iter_mut().for_each(|watcher| watcher.update(bytes));
             };
             inflater.feed(&buffer[..count], expected.size, see).map_err(broken)?;
         }
@@ -181,7 +189,9 @@ impl<'a> LayerWriter<'a> {
         }
         self.write(&crc32.to_le_bytes())?;
         self.write(&(size as u32).to_le_bytes())?;
-        watcher.finish(&mut self.facts, || Ok(DeflateDecoder::new(open()?))).map_err(unreadable)?;
+        if let Some(watcher) = watcher {
+            watcher.finish(&mut self.learned, || Ok(DeflateDecoder::new(open()?))).map_err(unreadable)?;
+        }
         self.end_of_file(size)
     }
 
@@ -190,13 +200,10 @@ impl<'a> LayerWriter<'a> {
         self.gather(&tar::END)?;
         self.flush_member()?;
         let (digest, size) = self.blob.finish()?;
-        Ok(Written {
-            digest,
-            size,
-            diff_id: self.diff_id.finish(),
-            unpacked: self.unpacked,
-            facts: self.facts,
-        })
+        let (diff_id, unpacked) = (self.diff_id.finish(), self.unpacked);
+        let facts = self.learned.facts.of_loader();
+        records::keep(&self.store, &digest, ReadLayer { diff_id, unpacked, learned: self.learned })?;
+        Ok(Written { digest, size, diff_id, unpacked, facts })
     }
 
     fn end_of_file(&mut self, size: u64) -> Result<(), WriteError> {

@@ -89,7 +89,7 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 /// Hashes a stream into a [`Digest`].
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Hasher(Sha256);
 
 impl Hasher {

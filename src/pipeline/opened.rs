@@ -15,6 +15,7 @@ use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
 use crate::image::{BaseImage, ImageLayer};
 use crate::layer::read::{self, Content};
+use crate::layer::records;
 use crate::lock::{ImageBase, LockedBase};
 use crate::net::http::Http;
 use crate::oci::Digest;
@@ -118,14 +119,25 @@ fn look_for_cuda(base: &mut Base, http: &Http, store: &Store, progress: &dyn Pro
     }
     let mut facts = Facts::default();
     for layer in base.write(http, store, progress)? {
-        let passed = read::read(store.open_blob(&layer.written.digest)?, &|_| ())?;
-        facts.stack(passed.content?.facts);
+        facts.stack(content(&layer.written.digest, store)?.facts);
     }
     let config = ImageConfigFacts::new(&base.inventory.architecture, []);
     let found = scan::scan(&facts, &config, None)?;
     base.inventory.cuda = found.cuda;
     base.inventory.default_toolkit = found.default_toolkit;
     Ok(())
+}
+
+/// What a layer of ours holds: it was noted when the layer was written, unless another version of imgforge wrote it.
+fn content(digest: &Digest, store: &Store) -> Result<Content> {
+    if let Some(content) = records::content(store, digest) {
+        return Ok(content);
+    }
+    let open = || Ok::<_, anyhow::Error>(store.open_blob(digest)?);
+    let passed = read::read(open()?, &|_| ())?;
+    let mut layer = passed.content?;
+    read::complete(&mut layer, passed.unfinished, open, anyhow::Error::from)?;
+    Ok(records::keep(store, digest, layer)?)
 }
 
 /// The place that a path and perhaps a tag name, seen from `directory`.

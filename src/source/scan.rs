@@ -6,21 +6,14 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::{SourceError, SourceImage, SourceLayer};
-use crate::base::facts::FACTS_FORMAT;
 use crate::layer::read::{self, Content};
+use crate::layer::records;
 use crate::oci::Digest;
 use crate::store::Store;
 
-/// Part of every record's key, as the format of [`Facts`](crate::base::facts::Facts) is: raised when something else
-/// shall be learned of a layer.
-const FORMAT: u32 = 1;
-const RECORD: &str = "layer-content";
 /// How many layers are read at once at most: each has a thread that inflates beside its own, and keeps up to 40 MB of the
 /// library that passes.
 const MOST_AT_ONCE: usize = 3;
-/// How often a layer passes again for libraries whose names lie where nobody expects them: the dynamic section leads to
-/// tables, and they to names.
-const MOST_PASSES: usize = 4;
 
 /// What the layers of `image` hold, bottom first.
 ///
@@ -35,7 +28,7 @@ pub fn scan(
     let mut known = BTreeMap::new();
     let mut unknown: BTreeMap<Digest, &SourceLayer> = BTreeMap::new();
     for layer in &image.layers {
-        match store.record(RECORD, &key(layer)) {
+        match records::content(store, &layer.descriptor.digest) {
             Some(content) => drop(known.insert(layer.descriptor.digest, content)),
             None => drop(unknown.insert(layer.descriptor.digest, layer)),
         }
@@ -86,18 +79,9 @@ fn read_layer(
     let passed = passed.map_err(|source| SourceError::blob(&image.place, &blob.digest, source))?;
     image.check(blob, passed.digest, passed.size)?;
     let unsound = |source| SourceError::Layer { image: image.place.clone(), digest: blob.digest, source };
-    let mut content = passed.content.map_err(unsound)?;
-    let mut unfinished = passed.unfinished;
-    for _ in 0..MOST_PASSES {
-        if unfinished.is_empty() {
-            break;
-        }
-        unfinished =
-            read::read_again(image.open_blob(blob)?, unfinished, &mut content.facts).map_err(unsound)?;
-    }
-    unfinished.into_iter().for_each(|library| library.give_up(&mut content.facts));
-    store.put_record(RECORD, &key(layer), &content)?;
-    Ok(content)
+    let mut layer = passed.content.map_err(unsound)?;
+    read::complete(&mut layer, passed.unfinished, || image.open_blob(blob), unsound)?;
+    Ok(records::keep(store, &blob.digest, layer)?)
 }
 
 /// The content of a layer that is what the config says.
@@ -111,8 +95,4 @@ fn checked(image: &SourceImage, layer: &SourceLayer, content: &Content) -> Resul
         expected: layer.diff_id,
         actual: content.diff_id,
     })
-}
-
-fn key(layer: &SourceLayer) -> Digest {
-    Digest::of(format!("{FORMAT}.{FACTS_FORMAT} {}", layer.descriptor.digest))
 }

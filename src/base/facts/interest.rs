@@ -49,7 +49,7 @@ pub enum Form {
 
 impl Form {
     /// The largest text that is read, in bytes; what is larger is none that imgforge knows.
-    pub(super) fn limit(self) -> u64 {
+    pub(in crate::base) fn limit(self) -> u64 {
         match self {
             Self::Whole | Self::Defines => 1 << 20,
             Self::DpkgList | Self::Metadata => 8 << 20,

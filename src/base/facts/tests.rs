@@ -1,21 +1,28 @@
+use super::super::layered::WHITEOUT;
 use super::*;
+use crate::base::learn::{Learned, Watcher};
+use crate::elf::probe::Budget;
 
 /// The facts of a layer of these entries: `path/` is a directory, `path -> target` a symlink, `path => target` a hard
 /// link, `path: text` a text, and a path alone a file, a whiteout, or a library.
 pub(in crate::base) fn layer(entries: &[&str]) -> Facts {
-    let mut facts = Facts::default();
+    let mut learned = Learned::default();
     for entry in entries {
         let (path, kind) = kind(entry);
-        facts.note(&Entry { path: path.to_owned(), mode: 0o644, uid: 0, gid: 0, mtime: 0, kind });
         let text = entry.split_once(": ").map(|(_, text)| text);
         let size = text.map_or(1000, |text| text.len() as u64);
-        if text.is_some() || !entry.contains(['>']) && !path.contains(WHITEOUT) && !entry.ends_with('/') {
-            let mut watcher = Watcher::new(path, size);
+        let is_link = entry.contains(['>']);
+        let is_directory = kind == EntryKind::Directory;
+        let entry = Entry { path: path.to_owned(), mode: 0o644, uid: 0, gid: 0, mtime: 0, kind };
+        learned.note(&entry);
+        let watched = text.is_some() || !is_link && !path.contains(WHITEOUT);
+        let entry = Entry { kind: EntryKind::File { size }, ..entry };
+        if let Some(mut watcher) = Watcher::new(&entry, Budget::LARGE).filter(|_| watched && !is_directory) {
             watcher.update(text.unwrap_or("not ELF").as_bytes());
-            watcher.finish_once(&mut facts);
+            watcher.finish_once(&mut learned);
         }
     }
-    facts
+    learned.facts
 }
 
 fn kind(entry: &str) -> (&str, EntryKind) {
@@ -145,11 +152,14 @@ fn real_files_say_what_they_are() {
     #[allow(clippy::disallowed_methods, reason = "the files of this machine are the examples")]
     let learn = |path: &str| {
         let bytes = std::fs::read(path).ok()?;
-        let mut facts = Facts::default();
-        let mut watcher = Watcher::new(path.trim_start_matches('/'), bytes.len() as u64);
+        let mut learned = Learned::default();
+        let kind = EntryKind::File { size: bytes.len() as u64 };
+        let path = path.trim_start_matches('/');
+        let entry = Entry { path: path.to_owned(), mode: 0o755, uid: 0, gid: 0, mtime: 0, kind };
+        let mut watcher = Watcher::new(&entry, Budget::LARGE)?;
         bytes.chunks(65_536).for_each(|chunk| watcher.update(chunk));
-        watcher.finish_once(&mut facts);
-        let (_, file) = facts.file(path)?;
+        watcher.finish_once(&mut learned);
+        let (_, file) = learned.facts.file(path)?;
         Some((file.size == bytes.len() as u64, file.elf.is_some(), file.version.clone()))
     };
     let machine = std::env::consts::ARCH;

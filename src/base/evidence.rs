@@ -1,0 +1,182 @@
+//! What a proof needs of a layer: every path, and of the files what the loader and pip look at.
+//!
+//! Where [`Facts`](super::facts::Facts) hold what an inventory is made of, and are kept small so that a plan over a known
+//! base takes no time, evidence holds everything: it is read only to check a finished image.
+
+use serde::{Deserialize, Serialize};
+
+use super::layered::{LayerNode, Layered};
+use crate::elf::Object;
+use crate::oci::{Digest, Entry, EntryKind};
+
+/// Raise when evidence is learned or written otherwise than before: records of it are made again.
+pub const EVIDENCE_FORMAT: u32 = 1;
+
+/// A layer's, or a whole image's, file system.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence(Layered<Item>);
+
+/// What is at one path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Item {
+    Directory {
+        /// Permission bits.
+        mode: u32,
+    },
+    Symlink(String),
+    File(Box<FileItem>),
+}
+
+/// A regular file, or a device, socket or pipe, which is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileItem {
+    /// Permission bits, with setuid, setgid and sticky.
+    pub mode: u32,
+    /// In bytes.
+    pub size: u64,
+    /// Of files in a directory of Python's packages, which a RECORD may list.
+    pub digest: Option<Digest>,
+    pub content: FileContent,
+    /// The path of the layer's first entry for this file, where this one is a hard link to it.
+    pub first: Option<String>,
+}
+
+/// What is known of a file's content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileContent {
+    /// Nothing that matters.
+    Plain,
+    Object(Box<Object>, Opens),
+    /// It begins as ELF and is none: why.
+    Damaged(String),
+    /// A text that pip or the loader reads.
+    Text(Vec<u8>),
+}
+
+/// The names of CUDA's libraries among the strings of a file, sorted: those that it may `dlopen`.
+pub type Opens = Vec<String>;
+
+/// Whether a proof reads the text at `path`, up to how many bytes.
+pub(super) fn text_limit(path: &str) -> Option<u64> {
+    const OF_DISTRIBUTION: [&str; 3] = ["METADATA", "RECORD", "WHEEL"];
+    let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let is_distribution = directory.ends_with(".dist-info") && OF_DISTRIBUTION.contains(&name);
+    (is_distribution || path == "etc/ld.so.cache").then_some(64 << 20)
+}
+
+/// Whether a file's digest is kept: a RECORD lists it.
+pub(super) fn is_recorded(path: &str) -> bool {
+    ["/site-packages/", "/dist-packages/"].iter().any(|part| path.contains(part)) && !path.ends_with(".pyc")
+}
+
+impl LayerNode for Item {
+    fn is_directory(&self) -> bool {
+        matches!(self, Self::Directory { .. })
+    }
+
+    fn link(&self) -> Option<&str> {
+        match self {
+            Self::Symlink(target) => Some(target),
+            _ => None,
+        }
+    }
+}
+
+impl Evidence {
+    /// The evidence of an image of these layers, bottom first.
+    pub fn stacked(layers: impl IntoIterator<Item = Self>) -> Self {
+        let mut image = Self::default();
+        layers.into_iter().for_each(|layer| image.0.stack(layer.0));
+        image
+    }
+
+    /// Notes an entry of a layer. What is known of a file's content is noted when it has passed.
+    pub fn note(&mut self, entry: &Entry) {
+        if self.0.note_whiteout(entry) {
+            return;
+        }
+        let item = match &entry.kind {
+            EntryKind::Directory => Item::Directory { mode: entry.mode },
+            EntryKind::Symlink { target } => Item::Symlink(target.clone()),
+            EntryKind::File { size } => Item::file(entry.mode, *size),
+            EntryKind::Hardlink { target } => match self.0.get(target) {
+                Some(Item::File(file)) => {
+                    let first = file.first.clone().unwrap_or_else(|| target.clone());
+                    Item::File(Box::new(FileItem { first: Some(first), ..FileItem::clone(file) }))
+                }
+                _ => Item::file(entry.mode, 0),
+            },
+        };
+        self.0.insert(&*entry.path, item);
+    }
+
+    pub(super) fn note_file(&mut self, path: &str, file: FileItem) {
+        self.0.insert(path, Item::File(Box::new(file)));
+    }
+
+    /// Everything there is, sorted by path.
+    pub fn items(&self) -> impl Iterator<Item = (&str, &Item)> {
+        self.0.nodes()
+    }
+
+    /// Every file, sorted by path.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &FileItem)> {
+        self.items().filter_map(|(path, item)| match item {
+            Item::File(file) => Some((path, file.as_ref())),
+            _ => None,
+        })
+    }
+
+    /// Everything under a directory without symlinks in its path, sorted.
+    pub fn below<'a>(&'a self, directory: &str) -> impl Iterator<Item = (&'a str, &'a Item)> + use<'a> {
+        self.0.below(directory)
+    }
+
+    /// The path with every symlink followed, without a leading slash; `None` for a loop.
+    pub fn resolve(&self, path: &str) -> Option<String> {
+        self.0.resolve(path)
+    }
+
+    pub fn is_directory(&self, path: &str) -> bool {
+        self.0.is_directory(path)
+    }
+
+    /// Whether a path without symlinks in it leads to something.
+    pub fn exists(&self, path: &str) -> bool {
+        self.0.get(path).is_some() || self.0.is_directory(path)
+    }
+
+    /// The file that `path` leads to, and where it is.
+    pub fn file(&self, path: &str) -> Option<(String, &FileItem)> {
+        let real = self.resolve(path)?;
+        match self.0.get(&real)? {
+            Item::File(file) => Some((real, file)),
+            _ => None,
+        }
+    }
+
+    /// The text that `path` leads to.
+    pub fn text(&self, path: &str) -> Option<&[u8]> {
+        match &self.file(path)?.1.content {
+            FileContent::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+impl Item {
+    fn file(mode: u32, size: u64) -> Self {
+        let content = FileContent::Plain;
+        Self::File(Box::new(FileItem { mode, size, digest: None, content, first: None }))
+    }
+}
+
+impl FileItem {
+    /// What the loader links.
+    pub fn object(&self) -> Option<&Object> {
+        match &self.content {
+            FileContent::Object(object, _) => Some(object),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A file system as layers make it: what a layer notes at each path, what it takes from those below, and how one is put
+//! on top of another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use serde::{Deserialize, Serialize};
+
+use crate::oci::{Entry, EntryKind};
+
+/// The prefix of a file that removes another of a lower layer.
+///
+/// <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
+pub(super) const WHITEOUT: &str = ".wh.";
+
+/// The file that hides all that lower layers have in its directory.
+///
+/// <https://github.com/opencontainers/image-spec/blob/main/layer.md#opaque-whiteout>
+const OPAQUE: &str = ".wh..wh..opq";
+
+/// How many symlinks a path may lead through: Linux's `MAXSYMLINKS`.
+const MAX_LINKS: usize = 40;
+
+/// What is noted of one path.
+pub(super) trait LayerNode {
+    fn is_directory(&self) -> bool;
+
+    /// Where a symlink leads, as it is written.
+    fn link(&self) -> Option<&str>;
+}
+
+/// What is noted of a layer's, or of a whole image's, file system, by path.
+///
+/// Paths are relative to the root. Directories are there when the layer says so or something is in them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Layered<N> {
+    nodes: BTreeMap<String, N>,
+    /// What the layer takes from those below: the path and all that is under it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    removed: BTreeSet<String>,
+    /// The directories of which the layer hides what those below have in them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    opaque: BTreeSet<String>,
+}
+
+impl<N> Default for Layered<N> {
+    fn default() -> Self {
+        Self { nodes: BTreeMap::new(), removed: BTreeSet::new(), opaque: BTreeSet::new() }
+    }
+}
+
+impl<N: LayerNode> Layered<N> {
+    /// Notes a whiteout; gives whether `entry` is one.
+    pub fn note_whiteout(&mut self, entry: &Entry) -> bool {
+        let (directory, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
+        let is_file = matches!(entry.kind, EntryKind::File { .. });
+        if is_file && name == OPAQUE {
+            self.opaque.insert(directory.to_owned());
+        } else if is_file && name.starts_with(WHITEOUT) {
+            self.removed.insert(join(directory, &name[WHITEOUT.len()..]));
+        } else {
+            return false;
+        }
+        true
+    }
+
+    pub fn insert(&mut self, path: impl Into<String>, node: N) {
+        self.nodes.insert(path.into(), node);
+    }
+
+    pub fn get(&self, path: &str) -> Option<&N> {
+        self.nodes.get(path)
+    }
+
+    /// Puts the layer that `above` describes on top.
+    ///
+    /// As runtimes unpack it: whatever is no directory replaces all that was at its path, a directory only what is none;
+    /// and a path whose parent is a symlink of a lower layer leads where the symlink does.
+    pub fn stack(&mut self, above: Self) {
+        above.opaque.iter().for_each(|directory| self.cut_below(directory));
+        above.removed.iter().for_each(|path| self.cut(path));
+        let mut parent: Option<(String, String)> = None;
+        for (path, node) in above.nodes {
+            let (directory, name) = path.rsplit_once('/').unwrap_or(("", &path));
+            if parent.as_ref().is_none_or(|(written, _)| written != directory) {
+                let real = self.resolve(directory).unwrap_or_else(|| directory.to_owned());
+                parent = Some((directory.to_owned(), real));
+            }
+            let path = join(parent.as_ref().map_or(directory, |(_, real)| real), name);
+            if !node.is_directory() {
+                self.cut_below(&path);
+                self.nodes.insert(path, node);
+            } else if !self.is_directory(&path) {
+                self.nodes.insert(path, node);
+            }
+        }
+    }
+
+    fn cut(&mut self, path: &str) {
+        self.nodes.remove(path);
+        self.cut_below(path);
+    }
+
+    fn cut_below(&mut self, directory: &str) {
+        let below: Vec<String> = self.below(directory).map(|(path, _)| path.to_owned()).collect();
+        for path in below {
+            self.nodes.remove(&path);
+        }
+    }
+
+    /// Leaves those out that `keep` does not want.
+    pub fn retain(&mut self, keep: impl Fn(&str, &N) -> bool) {
+        self.nodes.retain(|path, node| keep(path, node));
+    }
+
+    /// Everything noted, sorted by path.
+    pub fn nodes(&self) -> impl Iterator<Item = (&str, &N)> {
+        self.nodes.iter().map(|(path, node)| (path.as_str(), node))
+    }
+
+    /// Everything noted under a directory without symlinks in its path, sorted.
+    pub fn below<'a>(&'a self, directory: &str) -> impl Iterator<Item = (&'a str, &'a N)> + use<'a, N> {
+        let inside = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+        let range = self.nodes.range::<String, _>((Bound::Included(&inside), Bound::Unbounded));
+        range.take_while(move |(path, _)| path.starts_with(&inside)).map(|(path, node)| (path.as_str(), node))
+    }
+
+    pub fn is_directory(&self, path: &str) -> bool {
+        self.nodes.get(path).is_some_and(N::is_directory) || self.below(path).next().is_some()
+    }
+
+    /// The path with every symlink followed, without a leading slash; `None` for a loop.
+    pub fn resolve(&self, path: &str) -> Option<String> {
+        let mut links = 0;
+        let mut todo: Vec<String> = components(path).rev().collect();
+        let mut done = String::new();
+        while let Some(part) = todo.pop() {
+            let above = done.len();
+            if part == ".." {
+                done.truncate(done.rfind('/').unwrap_or_default());
+                continue;
+            }
+            if !done.is_empty() {
+                done.push('/');
+            }
+            done.push_str(&part);
+            if let Some(target) = self.nodes.get(&done).and_then(N::link) {
+                links += 1;
+                if links > MAX_LINKS {
+                    return None;
+                }
+                done.truncate(if target.starts_with('/') { 0 } else { above });
+                todo.extend(components(target).rev());
+            }
+        }
+        Some(done)
+    }
+}
+
+/// The path of `name` in a directory that may be the root.
+pub(super) fn join(directory: &str, name: &str) -> String {
+    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
+}
+
+fn components(path: &str) -> impl DoubleEndedIterator<Item = String> {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned)
+}

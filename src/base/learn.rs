@@ -1,0 +1,290 @@
+//! Learns what matters of a layer as it passes, once: its [`Facts`] for an inventory, its [`Evidence`] for a proof.
+
+mod opens;
+mod version;
+
+use std::io::{self, Read};
+use std::ops::Range;
+
+use self::opens::OpensSearch;
+use self::version::VersionSearch;
+use super::evidence::{self, Evidence, FileContent, FileItem};
+use super::facts::{Facts, FileFact, Interest};
+use crate::elf::probe::Budget;
+use crate::elf::{ElfError, Incomplete, Linked, Outcome, Probe};
+use crate::oci::{Entry, EntryKind, Hasher};
+
+/// What was learned of a layer.
+#[derive(Debug, Default)]
+pub struct Learned {
+    pub facts: Facts,
+    pub evidence: Evidence,
+}
+
+impl Learned {
+    /// Notes an entry of a layer. Of a file more is noted when it has passed: [`Watcher`].
+    pub fn note(&mut self, entry: &Entry) {
+        self.facts.note(entry);
+        self.evidence.note(entry);
+    }
+}
+
+/// Learns of one file as its content passes.
+#[derive(Debug)]
+pub struct Watcher {
+    file: File,
+    hasher: Option<Hasher>,
+    text: Option<Vec<u8>>,
+    probe: Probe<Linked>,
+    opens: OpensSearch,
+    version: Option<VersionSearch>,
+}
+
+/// What is known of a file before its content is.
+#[derive(Debug)]
+struct File {
+    path: String,
+    mode: u32,
+    size: u64,
+    interest: Interest,
+}
+
+/// Everything but what the headers say.
+#[derive(Debug)]
+struct Seen {
+    hasher: Option<Hasher>,
+    text: Option<Vec<u8>>,
+    opens: Vec<String>,
+    version: Option<String>,
+}
+
+/// What the headers say.
+enum Headers {
+    NotElf,
+    Elf(Linked),
+    Damaged(String),
+}
+
+impl Watcher {
+    /// Watches the file of `entry`; how much is kept of it is `budget`'s. `None` for what is no regular file.
+    pub fn new(entry: &Entry, budget: Budget) -> Option<Self> {
+        let EntryKind::File { size } = entry.kind else { return None };
+        let interest = Interest::of(&entry.path);
+        let probe = match interest {
+            Interest::CudaLibrary => Probe::linking_with_symbols(size),
+            _ => Probe::linking(size),
+        };
+        let version = match interest {
+            Interest::Versioned(text) => Some(VersionSearch::new(text)),
+            _ => None,
+        };
+        let limit = match interest {
+            Interest::Text(form) => Some(form.limit()),
+            _ => evidence::text_limit(&entry.path),
+        };
+        Some(Self {
+            hasher: evidence::is_recorded(&entry.path).then(Hasher::default),
+            text: limit.filter(|limit| size <= *limit).map(|_| Vec::new()),
+            probe: probe.keeping(budget),
+            opens: OpensSearch::default(),
+            version,
+            file: File { path: entry.path.clone(), mode: entry.mode, size, interest },
+        })
+    }
+
+    /// Takes the next bytes of the file.
+    pub fn update(&mut self, bytes: &[u8]) {
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+        if let Some(text) = &mut self.text {
+            text.extend_from_slice(bytes);
+        }
+        self.probe.update(bytes);
+        if self.probe.is_elf() {
+            self.opens.update(bytes);
+            if let Some(version) = &mut self.version {
+                version.update(bytes);
+            }
+        }
+    }
+
+    /// Notes what was learned; `reopen` gives the content again for what had passed unseen.
+    pub fn finish<R: Read>(
+        self,
+        learned: &mut Learned,
+        reopen: impl Fn() -> io::Result<R>,
+    ) -> io::Result<()> {
+        let (file, seen, outcome) = self.end();
+        let headers = complete(outcome, reopen)?;
+        note(learned, file, seen, headers);
+        Ok(())
+    }
+
+    /// Notes what was learned of content that passes as part of a stream; gives what cannot be told before the stream
+    /// passes once more.
+    pub fn finish_once(self, learned: &mut Learned) -> Option<Unfinished> {
+        let (file, seen, outcome) = self.end();
+        Unfinished::note(learned, file, seen, outcome)
+    }
+
+    fn end(self) -> (File, Seen, Result<Outcome<Linked>, ElfError>) {
+        let seen = Seen {
+            hasher: self.hasher,
+            text: self.text,
+            opens: self.opens.finish(),
+            version: self.version.and_then(|search| search.found),
+        };
+        (self.file, seen, self.probe.finish())
+    }
+}
+
+/// A library of a stream of which too much passed unseen: its names lie behind what a watcher keeps, as where `patchelf`
+/// moved many of them.
+#[derive(Debug)]
+pub struct Unfinished {
+    file: File,
+    seen: Seen,
+    incomplete: Incomplete<Linked>,
+    /// What was handed over since it was last asked, by the offset of its first byte.
+    supplied: Vec<(u64, Vec<u8>)>,
+}
+
+/// How much is kept behind what is missed, in bytes: a table leads to the next one there.
+const BEHIND: u64 = 8 << 20;
+
+impl Unfinished {
+    /// Notes what is known of a file, unless more of it must be seen.
+    fn note(
+        learned: &mut Learned,
+        file: File,
+        seen: Seen,
+        outcome: Result<Outcome<Linked>, ElfError>,
+    ) -> Option<Self> {
+        let headers = match outcome {
+            Ok(Outcome::Incomplete(incomplete)) => {
+                return Some(Self { file, seen, incomplete, supplied: Vec::new() });
+            }
+            Ok(Outcome::Elf(linked)) => Headers::Elf(linked),
+            Ok(Outcome::NotElf) => Headers::NotElf,
+            Err(error) => Headers::Damaged(error.to_string()),
+        };
+        note(learned, file, seen, headers);
+        None
+    }
+
+    /// The path and the size in bytes of the file that must pass once more.
+    pub fn file(&self) -> (&str, u64) {
+        (&self.file.path, self.file.size)
+    }
+
+    /// Takes a part of the file that begins at `offset`, and keeps what is missed of it, with what lies behind. Parts come
+    /// in order.
+    pub fn update(&mut self, offset: u64, bytes: &[u8]) {
+        let end = offset + bytes.len() as u64;
+        let mut kept_to = offset;
+        for range in self.incomplete.missing() {
+            let (from, to) = (range.start.max(kept_to), range.end.saturating_add(BEHIND).min(end));
+            if from < to {
+                let part = &bytes[(from - offset) as usize..(to - offset) as usize];
+                match self.supplied.last_mut().filter(|(start, kept)| start + kept.len() as u64 == from) {
+                    Some((_, kept)) => kept.extend_from_slice(part),
+                    None => self.supplied.push((from, begun(range, from, part))),
+                }
+                kept_to = to;
+            }
+        }
+    }
+
+    /// Whether nothing of the file is kept from `offset` on.
+    pub fn wants_nothing_from(&self, offset: u64) -> bool {
+        self.incomplete.missing().last().is_none_or(|range| range.end.saturating_add(BEHIND) <= offset)
+    }
+
+    /// Notes what is known now; gives itself back while something is still missing.
+    pub fn finish(mut self, learned: &mut Learned) -> Option<Self> {
+        for (offset, bytes) in self.supplied {
+            self.incomplete.supply(offset, bytes);
+        }
+        Self::note(learned, self.file, self.seen, self.incomplete.finish())
+    }
+
+    /// Notes that the file is there, and nothing of its headers.
+    pub fn give_up(self, learned: &mut Learned) {
+        let missing = Headers::Damaged("its names are scattered all over it".to_owned());
+        note(learned, self.file, self.seen, missing);
+    }
+}
+
+/// A part that begins with these bytes, with room for what is missing behind them, so that it is not copied as it grows.
+fn begun(range: &Range<u64>, from: u64, bytes: &[u8]) -> Vec<u8> {
+    let missing = usize::try_from(range.end.saturating_sub(from)).unwrap_or_default();
+    let mut part = Vec::with_capacity(missing.max(bytes.len()));
+    part.extend_from_slice(bytes);
+    part
+}
+
+fn note(learned: &mut Learned, file: File, seen: Seen, headers: Headers) {
+    let (linked, content) = match headers {
+        Headers::Elf(linked) => (Some(linked), None),
+        Headers::NotElf => (None, None),
+        Headers::Damaged(reason) => (None, Some(FileContent::Damaged(reason))),
+    };
+    match (file.interest, &seen.text) {
+        (Interest::Text(form), Some(text)) => learned.facts.note_text(&file.path, form, text),
+        (Interest::Library | Interest::CudaLibrary | Interest::Versioned(_), _) => {
+            learned.facts.note_file(
+                &file.path,
+                FileFact {
+                    size: file.size,
+                    elf: linked.as_ref().map(|linked| linked.object.elf.clone()),
+                    symbols: linked.as_ref().and_then(|linked| linked.symbols.clone()).unwrap_or_default(),
+                    version: seen.version,
+                    ..FileFact::default()
+                },
+            );
+        }
+        _ => {}
+    }
+    let text = seen.text.filter(|_| evidence::text_limit(&file.path).is_some()).map(FileContent::Text);
+    let object = linked.map(|linked| FileContent::Object(Box::new(linked.object), seen.opens));
+    learned.evidence.note_file(
+        &file.path,
+        FileItem {
+            mode: file.mode,
+            size: file.size,
+            digest: seen.hasher.map(Hasher::finish),
+            content: object.or(content).or(text).unwrap_or(FileContent::Plain),
+            first: None,
+        },
+    );
+}
+
+/// What the headers of a file say, after it was read as often again as they lead to something unseen.
+fn complete<R: Read>(
+    mut outcome: Result<Outcome<Linked>, ElfError>,
+    reopen: impl Fn() -> io::Result<R>,
+) -> io::Result<Headers> {
+    loop {
+        let mut incomplete = match outcome {
+            Ok(Outcome::Elf(linked)) => return Ok(Headers::Elf(linked)),
+            Ok(Outcome::NotElf) => return Ok(Headers::NotElf),
+            Err(error) => return Ok(Headers::Damaged(error.to_string())),
+            Ok(Outcome::Incomplete(incomplete)) => incomplete,
+        };
+        let mut content = reopen()?;
+        let mut position = 0;
+        for range in incomplete.missing().to_vec() {
+            position += io::copy(&mut content.by_ref().take(range.start - position), &mut io::sink())?;
+            let mut bytes = Vec::new();
+            let wanted = range.end.saturating_sub(position);
+            let length = content.by_ref().take(wanted).read_to_end(&mut bytes)? as u64;
+            if length < wanted {
+                return Ok(Headers::Damaged("it is cut short".to_owned()));
+            }
+            position += length;
+            incomplete.supply(range.start, bytes);
+        }
+        outcome = incomplete.finish();
+    }
+}

@@ -1,0 +1,83 @@
+//! Finds the names of CUDA's libraries that a file may hand to `dlopen`, as its content passes.
+
+use std::collections::BTreeSet;
+
+use memchr::memmem;
+
+use crate::cuda::Component;
+
+/// Looks for strings that are names of CUDA's libraries in bytes that pass in pieces.
+#[derive(Debug, Default)]
+pub(super) struct OpensSearch {
+    /// The end of what passed, in which a name may have begun.
+    carried: Vec<u8>,
+    found: BTreeSet<String>,
+}
+
+/// No name is longer, in bytes.
+const LONGEST: usize = 128;
+/// What every name has in it.
+const MARKER: &[u8] = b".so";
+
+impl OpensSearch {
+    pub fn update(&mut self, bytes: &[u8]) {
+        let head = bytes.len().min(LONGEST);
+        self.carried.extend_from_slice(&bytes[..head]);
+        find(&self.carried, &mut self.found);
+        find(bytes, &mut self.found);
+        if bytes.len() >= LONGEST {
+            self.carried.clear();
+            self.carried.extend_from_slice(&bytes[bytes.len() - LONGEST..]);
+        } else {
+            let surplus = self.carried.len().saturating_sub(LONGEST);
+            self.carried.drain(..surplus);
+        }
+    }
+
+    /// The names, sorted.
+    pub fn finish(self) -> Vec<String> {
+        self.found.into_iter().collect()
+    }
+}
+
+fn find(bytes: &[u8], found: &mut BTreeSet<String>) {
+    for at in memmem::find_iter(bytes, MARKER) {
+        if let Some(name) = name_around(bytes, at)
+            && Component::of_library(name).is_some()
+            && !found.contains(name)
+        {
+            found.insert(name.to_owned());
+        }
+    }
+}
+
+/// The string between NULs that has a marker at `at`, when it is a file's name.
+fn name_around(bytes: &[u8], at: usize) -> Option<&str> {
+    let start = bytes[..at].iter().rposition(|byte| *byte == 0)? + 1;
+    let end = at + bytes[at..].iter().take(LONGEST).position(|byte| *byte == 0)?;
+    let name = bytes.get(start..end).filter(|name| name.len() <= LONGEST)?;
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-+".contains(byte);
+    name.iter().all(is_name).then(|| std::str::from_utf8(name).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_wherever_the_pieces_end() {
+        let content = [
+            &[7; 500][..],
+            b"\0libcudnn_ops_infer.so.8\0",
+            &[9; 300],
+            b"\0libcublas.so.12\0libm.so.6\0/usr/lib/libcufft.so.11\0xlibnccl.so.2",
+            &[0; 400],
+        ]
+        .concat();
+        for step in [1, 50, 129, 4096] {
+            let mut search = OpensSearch::default();
+            content.chunks(step).for_each(|chunk| search.update(chunk));
+            assert_eq!(search.finish(), ["libcublas.so.12", "libcudnn_ops_infer.so.8"], "in steps of {step}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Everything that the loader reads of a file to link it: [`Elf`], the versions and the symbols.
+//!
+//! Names of exported symbols are kept as [`symbol_hash`]: TensorFlow's library exports 280,000 of them, whose names take
+//! 54 MB.
+//!
+//! * <https://gabi.xinuos.com/elf/05-symtab.html>
+//! * symbol versions: <https://refspecs.linuxfoundation.org/LSB_5.0.0/LSB-Core-generic/LSB-Core-generic/symversion.html>
+
+use serde::{Deserialize, Serialize};
+
+use super::dynamic::{self, Elf, ElfError, Header, ReadAt, Reader, Source, Stop};
+use super::symbols::{self, File, LONGEST_NAME, Read, Symbol, Symbols, Tables, entry_size};
+
+/// What the tables of one file may take together, in bytes: those of TensorFlow take 63 MB.
+pub const MOST_OBJECT_BYTES: u64 = 128 << 20;
+
+/// What the loader links.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Object {
+    pub elf: Elf,
+    /// The versions it needs of other files; the loader refuses a file that lacks one.
+    pub needs: Vec<VersionNeed>,
+    /// The versions it defines, sorted, without the one that is its own name.
+    pub defines: Vec<String>,
+    /// The [`symbol_hash`] of every symbol it defines for others, sorted.
+    pub exports: Vec<u64>,
+    /// The undefined symbols that are not weak, sorted.
+    pub imports: Vec<String>,
+}
+
+/// What a file says of itself, and the [`Symbols`] where they were asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Linked {
+    pub object: Object,
+    pub symbols: Option<Symbols>,
+}
+
+/// One entry of the version needs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct VersionNeed {
+    /// The name in DT_NEEDED of the file that shall define it.
+    pub file: String,
+    pub version: String,
+    /// Whether the loader goes on without it: `VER_FLG_WEAK`.
+    pub weak: bool,
+}
+
+impl Object {
+    /// Reads a file; `None` when it is not ELF.
+    pub fn read(file: &(impl ReadAt + ?Sized)) -> Result<Option<Self>, ElfError> {
+        dynamic::read_with(file, parse)
+    }
+
+    /// Whether it defines this symbol for others.
+    pub fn exports(&self, hash: u64) -> bool {
+        self.exports.binary_search(&hash).is_ok()
+    }
+}
+
+/// The number that stands for a symbol's name: FNV-1a of 64 bits.
+///
+/// <https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>
+pub fn symbol_hash(name: &[u8]) -> u64 {
+    name.iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Reads what `source` has of a file of `size` bytes; `None` when it is not ELF.
+pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Object>, Stop> {
+    // What both miss is asked for at once.
+    let (elf, read) = match (dynamic::parse(source, size), tables(source, size)) {
+        (Err(Stop::Missing(mut names)), Err(Stop::Missing(tables))) => {
+            names.extend(tables);
+            return Err(Stop::Missing(names));
+        }
+        (elf, read) => (elf?, read?),
+    };
+    let Some(elf) = elf else { return Ok(None) };
+    let mut object =
+        Object { elf, needs: Vec::new(), defines: Vec::new(), exports: Vec::new(), imports: Vec::new() };
+    if let Some((read, layout)) = read {
+        fill(&mut object, &read, layout)?;
+    }
+    Ok(Some(object))
+}
+
+pub(super) fn parse_linked(source: &impl Source, size: u64) -> Result<Option<Linked>, Stop> {
+    Ok(parse(source, size)?.map(|object| Linked { object, symbols: None }))
+}
+
+pub(super) fn parse_linked_with_symbols(source: &impl Source, size: u64) -> Result<Option<Linked>, Stop> {
+    let Some(object) = parse(source, size)? else { return Ok(None) };
+    Ok(Some(Linked { object, symbols: symbols::parse(source, size)? }))
+}
+
+/// The tables of symbols; `None` for what has none.
+fn tables<'a>(source: &'a impl Source, size: u64) -> Result<Option<(Read<'a>, dynamic::Layout)>, Stop> {
+    let mut reader = Reader::new(source, size, MOST_OBJECT_BYTES);
+    let Some(header) = Header::read(&mut reader)? else { return Ok(None) };
+    let segments = header.segments(&mut reader)?;
+    let Some(section) = dynamic::dynamic_section(&segments, header.layout) else { return Ok(None) };
+    let section = reader.bytes("its dynamic section", section)?;
+    reader.complete()?;
+    let file = File { layout: header.layout, segments: &segments };
+    let read = Tables::of(&section, header.layout).read(&file, &mut reader)?;
+    Ok(read.map(|read| (read, header.layout)))
+}
+
+fn fill(object: &mut Object, read: &Read<'_>, layout: dynamic::Layout) -> Result<(), ElfError> {
+    let mut budget = MOST_OBJECT_BYTES;
+    let mut name = |offset: u32| {
+        let rest = read.strings.get(offset as usize..).unwrap_or_default();
+        let rest = &rest[..rest.len().min(LONGEST_NAME)];
+        let end = rest
+            .iter()
+            .position(|byte| *byte == 0)
+            .ok_or(ElfError::Unterminated { offset: offset.into() })?;
+        // Many symbols may share the bytes of one name.
+        let too_large = ElfError::TooLarge { what: "its names", limit: MOST_OBJECT_BYTES };
+        budget = budget.checked_sub(end as u64).ok_or(too_large)?;
+        Ok::<_, ElfError>(&rest[..end])
+    };
+    for entry in read.symbols.chunks_exact(entry_size(layout) as usize) {
+        let symbol = Symbol::new(entry, layout);
+        if symbol.is_offered() {
+            object.exports.push(symbol_hash(name(symbol.name)?));
+        } else if symbol.is_required() {
+            object.imports.push(dynamic::utf8(name(symbol.name)?)?);
+        }
+    }
+    for need in &read.needs {
+        let (file, version) = (dynamic::utf8(name(need.soname)?)?, dynamic::utf8(name(need.name)?)?);
+        object.needs.push(VersionNeed { file, version, weak: need.weak });
+    }
+    for definition in &read.definitions {
+        object.defines.push(dynamic::utf8(name(*definition)?)?);
+    }
+    object.imports.retain(|name| !name.is_empty());
+    object.exports.sort_unstable();
+    object.exports.dedup();
+    object.imports.sort_unstable();
+    object.imports.dedup();
+    object.defines.sort_unstable();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The C library of this machine, which every test program is linked with.
+    fn libc() -> Object {
+        let file = std::fs::read("/lib/x86_64-linux-gnu/libc.so.6").unwrap();
+        Object::read(&file[..]).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_library_says_what_it_defines() {
+        let libc = libc();
+        assert!(libc.defines.contains(&"GLIBC_2.34".to_owned()), "{:?}", libc.defines);
+        assert!(!libc.defines.contains(&"libc.so.6".to_owned()));
+        for name in ["memcpy", "pthread_create", "malloc"] {
+            assert!(libc.exports(symbol_hash(name.as_bytes())), "{name}");
+        }
+        assert!(!libc.exports(symbol_hash(b"ncclCommShrink")));
+    }
+
+    #[test]
+    fn a_program_says_what_it_needs_and_finds_it() {
+        let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let program = Object::read(&bytes[..]).unwrap().unwrap();
+        let libc = libc();
+        let of_libc: Vec<_> = program.needs.iter().filter(|need| need.file == "libc.so.6").collect();
+        assert!(!of_libc.is_empty());
+        assert!(of_libc.iter().all(|need| libc.defines.contains(&need.version)));
+        assert!(program.imports.iter().any(|name| name == "memcpy"));
+        let found = program.imports.iter().filter(|name| libc.exports(symbol_hash(name.as_bytes()))).count();
+        assert!(found * 10 > program.imports.len() * 8, "{found} of {}", program.imports.len());
+    }
+}

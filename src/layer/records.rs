@@ -1,0 +1,48 @@
+//! What was learned of layers, kept in the store by their digests: a layer is never looked into twice.
+
+use serde::de::DeserializeOwned;
+
+use super::read::{Content, ReadLayer};
+use crate::base::evidence::{EVIDENCE_FORMAT, Evidence};
+use crate::base::facts::FACTS_FORMAT;
+use crate::oci::Digest;
+use crate::store::{Store, StoreError};
+
+/// Part of every record's key, as the formats of facts and evidence are: raised when something else shall be kept.
+const FORMAT: u32 = 2;
+const CONTENT: &str = "layer-content";
+const EVIDENCE: &str = "layer-evidence";
+/// Evidence is mostly paths: they shrink to a fifth, in no time.
+const LEVEL: i32 = 1;
+
+/// What the layer of `digest` holds; `None` when it was never looked into.
+pub fn content(store: &Store, digest: &Digest) -> Option<Content> {
+    store.record(CONTENT, &key(digest))
+}
+
+/// What a proof needs of the layer of `digest`; `None` when it was never looked into.
+pub fn evidence(store: &Store, digest: &Digest) -> Option<Evidence> {
+    decoded(&store.record_bytes(EVIDENCE, &key(digest))?)
+}
+
+/// Keeps what was learned of the layer of `digest`; gives back what inventories are made of.
+pub fn keep(store: &Store, digest: &Digest, layer: ReadLayer) -> Result<Content, StoreError> {
+    let ReadLayer { diff_id, unpacked, learned } = layer;
+    let content = Content { diff_id, unpacked, facts: learned.facts };
+    store.put_record_bytes(EVIDENCE, &key(digest), encoded(&learned.evidence))?;
+    store.put_record(CONTENT, &key(digest), &content)?;
+    Ok(content)
+}
+
+fn encoded(evidence: &Evidence) -> std::io::Result<Vec<u8>> {
+    let bytes = postcard::to_stdvec(evidence).map_err(std::io::Error::other)?;
+    zstd::encode_all(&*bytes, LEVEL)
+}
+
+fn decoded<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    postcard::from_bytes(&zstd::decode_all(bytes).ok()?).ok()
+}
+
+fn key(digest: &Digest) -> Digest {
+    Digest::of(format!("{FORMAT}.{FACTS_FORMAT}.{EVIDENCE_FORMAT} {digest}"))
+}
