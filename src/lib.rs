@@ -31,6 +31,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests hold decisions against the machine"))]
 
 pub mod base;
+pub mod check;
 pub mod cli;
 pub mod compare;
 pub mod cuda;

@@ -19,7 +19,7 @@ pub(super) use condense::CondaPackage;
 pub use interest::{Form, Interest, VersionText};
 
 /// Raise when the facts of a layer are learned or written otherwise than before: records of them are made again.
-pub const FACTS_FORMAT: u32 = 5;
+pub const FACTS_FORMAT: u32 = 6;
 
 /// The part of a layer's, or of a whole image's, file system that decides what is installed and what the loader finds.
 ///

@@ -36,10 +36,8 @@ pub(super) trait LayerNode {
 pub(super) struct Layered<N> {
     nodes: BTreeMap<String, N>,
     /// What the layer takes from those below: the path and all that is under it.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     removed: BTreeSet<String>,
     /// The directories of which the layer hides what those below have in them.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     opaque: BTreeSet<String>,
 }
 

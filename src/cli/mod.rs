@@ -17,6 +17,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use uv_normalize::PackageName;
 
 use crate::base::BaseInventory;
+use crate::check::Level;
 use crate::destination::Destination;
 use crate::pipeline::{self, BuildOrder, Environment, InputError, LockOrder, Locking, Side, Upgrade};
 use crate::recipe::{Color, Diagnostics};
@@ -119,6 +120,18 @@ enum Command {
         /// Write what was found into the description of a base, so that a plan need not look into the image.
         #[arg(long, value_name = "FILE")]
         record: Option<PathBuf>,
+    },
+    /// Prove that what an image's frameworks load is there and fits, and that pip's bookkeeping is true; runs nothing.
+    Check {
+        /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:TAG]`.
+        #[arg(value_parser = place)]
+        image: Place,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Which Python is meant, where the image has several: 3.11.
+        #[arg(long, value_name = "VERSION")]
+        python: Option<String>,
     },
     /// Show what changed between two images or plans.
     Diff {
@@ -225,6 +238,20 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
             print(&String::from_utf8_lossy(&text))
         }
+        Command::Check { image, json, python } => {
+            let report = pipeline::check(image, python.as_deref(), &environment(true)?, &progress)?;
+            progress.finish();
+            let mut text = Vec::new();
+            match json {
+                true => writeln!(text, "{}", serde_json::to_string_pretty(&report)?)?,
+                false => report::checked(&mut text, &report)?,
+            }
+            print(&String::from_utf8_lossy(&text))?;
+            match report.has_errors() {
+                true => Err(Found { errors: report.count(Level::Error), image: image.clone() }.into()),
+                false => Ok(()),
+            }
+        }
         Command::Lock { recipe, upgrade, offline } => {
             let order = LockOrder { recipe, upgrade: asked(upgrade), environment: environment(*offline)? };
             let locked = pipeline::lock(&order, &progress)?;
@@ -260,6 +287,14 @@ fn execute(arguments: &Arguments) -> Result<()> {
             print(&String::from_utf8_lossy(&script))
         }
     }
+}
+
+/// What a check found, as the reason for which the process fails.
+#[derive(Debug, thiserror::Error)]
+#[error("`{image}` has {errors} error(s)")]
+struct Found {
+    errors: usize,
+    image: Place,
 }
 
 /// The place of an image on the command line, or why the text is none.

@@ -46,3 +46,31 @@ fn decoded<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 fn key(digest: &Digest) -> Digest {
     Digest::of(format!("{FORMAT}.{FACTS_FORMAT}.{EVIDENCE_FORMAT} {digest}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::learn::Learned;
+    use crate::oci::{Entry, EntryKind};
+
+    #[test]
+    fn evidence_is_read_as_it_was_kept() {
+        let mut learned = Learned::default();
+        for (path, kind) in [
+            ("usr/lib/.wh.liba.so", EntryKind::File { size: 0 }),
+            ("usr/lib", EntryKind::Directory),
+            ("usr/lib/libb.so", EntryKind::Symlink { target: "libb.so.1".to_owned() }),
+            ("usr/lib/libb.so.1", EntryKind::File { size: 7 }),
+            ("usr/lib/libc.so.1", EntryKind::Hardlink { target: "usr/lib/libb.so.1".to_owned() }),
+        ] {
+            learned.note(&Entry { path: path.to_owned(), mode: 0o4755, uid: 0, gid: 0, mtime: 0, kind });
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let (digest, expected) = (Digest::of("a layer"), learned.evidence.clone());
+        let diff_id = Digest::of("its tar");
+        keep(&store, &digest, ReadLayer { diff_id, unpacked: 7, learned }).unwrap();
+        assert_eq!(evidence(&store, &digest), Some(expected));
+        assert_eq!(content(&store, &digest).map(|content| content.diff_id), Some(diff_id));
+    }
+}

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is where the stages meet the machine")]
 
 mod base;
+mod check;
 mod comparison;
 mod inputs;
 mod inspect;
@@ -44,6 +45,7 @@ use opened::{Below, Opened};
 use outlines::Outlines;
 use work::{Fetch, Job};
 
+pub use self::check::check;
 pub use base::BaseLayer;
 pub use comparison::{NotAPlan, Side, compare, summary_of};
 pub use inputs::InputError;

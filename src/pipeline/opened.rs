@@ -129,7 +129,7 @@ fn look_for_cuda(base: &mut Base, http: &Http, store: &Store, progress: &dyn Pro
 }
 
 /// What a layer of ours holds: it was noted when the layer was written, unless another version of imgforge wrote it.
-fn content(digest: &Digest, store: &Store) -> Result<Content> {
+pub(super) fn content(digest: &Digest, store: &Store) -> Result<Content> {
     if let Some(content) = records::content(store, digest) {
         return Ok(content);
     }

@@ -53,6 +53,20 @@ pub fn parse(text: &str) -> Result<Vec<Row>, RecordError> {
     Ok(rows)
 }
 
+/// Where the file of a row is, relative to the root, for a distribution in `directory`.
+pub fn place(directory: &str, path: &str) -> String {
+    let mut parts: Vec<&str> =
+        if path.starts_with('/') { Vec::new() } else { directory.split('/').collect() };
+    for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    parts.join("/")
+}
+
 /// Writes a `RECORD`, sorted by path.
 pub fn write(mut rows: Vec<Row>) -> String {
     rows.sort();

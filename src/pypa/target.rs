@@ -182,6 +182,12 @@ impl Target {
         }
     }
 
+    /// Whether a wheel of this compatibility tag fits, as a `WHEEL` file lists it: `cp311-cp311-manylinux_2_28_x86_64`.
+    pub fn suits(&self, tag: &str) -> bool {
+        let filename = WheelFilename::from_str(&format!("wheel-0-{tag}.whl"));
+        filename.is_ok_and(|wheel| self.fit(&wheel).is_ok())
+    }
+
     /// Whether `wheel` is for this operating system, C library and machine, or for any, whatever else it needs.
     pub fn is_platform_of(&self, wheel: &WheelFilename) -> bool {
         wheel.platform_tags().iter().any(|tag| *tag == PlatformTag::Any || self.glibc_of(tag).is_some())

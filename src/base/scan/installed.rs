@@ -74,8 +74,10 @@ fn read(facts: &Facts, directory: &str, info: &str, text: &str) -> Option<Instal
     let known = metadata::parse(&named).ok()?;
     let rows =
         facts.read(&join(info, "RECORD")).and_then(|text| record::parse(text).ok()).unwrap_or_default();
-    let sizes: BTreeMap<String, Option<u64>> =
-        rows.iter().map(|Row { path, size, .. }| (beside(directory, path), size.parse().ok())).collect();
+    let sizes: BTreeMap<String, Option<u64>> = rows
+        .iter()
+        .map(|Row { path, size, .. }| (record::place(directory, path), size.parse().ok()))
+        .collect();
     let installer = facts.read(&join(info, "INSTALLER")).map(str::trim).unwrap_or_default();
     let of_system = is_of_debian(directory) || ["conda", "debian", "dpkg", "rpm"].contains(&installer);
     Some(Installed {
@@ -108,18 +110,4 @@ fn texts(facts: &Facts, info: &str, metadata: &str) -> Option<InstalledTexts> {
 /// Whether only Debian's packages put things here.
 fn is_of_debian(directory: &str) -> bool {
     directory.starts_with("usr/lib/python3") && directory.ends_with("/dist-packages")
-}
-
-/// The path of a row, which is relative to the directory of packages or absolute.
-fn beside(directory: &str, path: &str) -> String {
-    let mut parts: Vec<&str> =
-        if path.starts_with('/') { Vec::new() } else { directory.split('/').collect() };
-    for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
-        if part == ".." {
-            parts.pop();
-        } else {
-            parts.push(part);
-        }
-    }
-    parts.join("/")
 }

@@ -1,0 +1,390 @@
+//! Rules for what the loader makes of programs and extension modules.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::loader::{Loaded, Loader, Miss, Process, Search};
+use super::world::World;
+use super::{Finding, Level, Rule};
+use crate::elf::{Object, symbol_hash};
+
+/// What the rules say, and over how much.
+pub(super) struct Linked {
+    pub findings: Vec<Finding>,
+    pub entry_points: usize,
+}
+
+/// Judges every program and extension module of an image.
+pub(super) fn findings(loader: &Loader<'_>, world: &World<'_>) -> Linked {
+    let mut judge = Judge {
+        loader,
+        world,
+        imports: BTreeMap::new(),
+        settled: BTreeSet::new(),
+        providers: providers(loader, world),
+        found: BTreeMap::new(),
+        entry_points: 0,
+    };
+    judge.programs();
+    if let Some(interpreter) = &world.interpreter
+        && let Some(base) = loader.start(interpreter)
+    {
+        judge.modules(&base);
+    }
+    let findings = judge.found.into_iter().map(|(key, found)| found.finding(key)).collect();
+    Linked { findings, entry_points: judge.entry_points }
+}
+
+/// A program, or an extension module of a distribution.
+#[derive(Debug, Clone)]
+pub(super) struct Module {
+    /// Absolute.
+    pub path: String,
+    pub distribution: Option<usize>,
+    /// Whether importing the distribution's package loads it, as far as names tell.
+    pub required: bool,
+}
+
+/// Every extension module, sorted by path: what exports the function that Python calls to initialise it.
+///
+/// <https://docs.python.org/3/extending/building.html>
+pub(super) fn modules(loader: &Loader<'_>, world: &World<'_>) -> Vec<Module> {
+    let of_packages = |path: &str| world.packages.iter().any(|directory| is_below(path, directory));
+    let modules = loader.objects().filter(|(path, ..)| of_packages(path)).filter_map(|(path, _, object)| {
+        let name = path.rsplit('/').next()?;
+        let stem = name.split('.').next()?;
+        let is_module =
+            name.ends_with(".so") && object.exports(symbol_hash(format!("PyInit_{stem}").as_bytes()));
+        let required = is_imported(&path, &world.packages);
+        is_module.then(|| Module { distribution: world.owner(&path), required, path })
+    });
+    modules.collect()
+}
+
+fn is_below(path: &str, directory: &str) -> bool {
+    path.trim_start_matches('/').strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Whether a module is loaded with its package, as names tell: `numpy` loads `_multiarray_umath`, but nobody knows
+/// whether anyone loads `torchaudio/lib/_torchaudio_ffmpeg4`. One that lies at the top, and one that is named after its
+/// package or as its core, is.
+fn is_imported(path: &str, packages: &BTreeSet<String>) -> bool {
+    let inside = packages
+        .iter()
+        .find_map(|directory| path.trim_start_matches('/').strip_prefix(directory)?.strip_prefix('/'));
+    let Some(inside) = inside else { return false };
+    let parts: Vec<&str> = inside.split('/').collect();
+    let stem = parts.last().and_then(|name| name.split('.').next()).unwrap_or_default();
+    match parts.as_slice() {
+        [_] => true,
+        [package, .., _] => {
+            let package = package.trim_start_matches('_');
+            ["_C", "_core", "_ext", "core", "_lib"].contains(&stem) && parts.len() <= 3
+                || stem.trim_start_matches('_') == package
+                || stem.contains("_multiarray_umath")
+                || stem.contains("pywrap_tensorflow")
+        }
+        [] => false,
+    }
+}
+
+/// Where a SONAME or a file's name is carried by a distribution, for what loads libraries before they are needed.
+fn providers<'a>(
+    loader: &Loader<'a>,
+    world: &World<'_>,
+) -> BTreeMap<String, Vec<(usize, String, &'a Object)>> {
+    let mut providers: BTreeMap<String, Vec<(usize, String, &'a Object)>> = BTreeMap::new();
+    for (path, _, object) in loader.objects() {
+        let Some(owner) = world.owner(&path) else { continue };
+        let soname = object.elf.dynamic.as_ref().and_then(|dynamic| dynamic.soname.clone());
+        let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+        let names: BTreeSet<String> = soname.into_iter().chain([name]).collect();
+        for name in names {
+            providers.entry(name).or_default().push((owner, path.clone(), object));
+        }
+    }
+    providers
+}
+
+/// Libraries of the driver, which the container runtime brings.
+pub(super) fn is_of_driver(name: &str) -> bool {
+    const NAMES: [&str; 6] =
+        ["libcuda.so", "libnvcuvid.so", "libnvoptix.so", "libcudadebugger.so", "libnvidia-", "libnvidia_"];
+    NAMES.iter().any(|start| name.starts_with(start))
+}
+
+/// Functions of the driver's libraries.
+fn is_symbol_of_driver(name: &str) -> bool {
+    let is_named = |prefix: &str| {
+        name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+    };
+    is_named("cu") || is_named("nvml") || is_named("cuvid") || is_named("NvEncode")
+}
+
+/// What a finding is about: its rule, the object at fault and the name that it lacks.
+type Key = (Rule, String, String);
+
+/// A finding while further entry points may lead to it.
+struct Found {
+    level: Level,
+    seen: String,
+    fix: String,
+}
+
+impl Found {
+    fn finding(self, (rule, subject, _): Key) -> Finding {
+        Finding { level: self.level, rule, subject, seen: self.seen, fix: self.fix }
+    }
+}
+
+struct Judge<'a, 'b> {
+    loader: &'b Loader<'a>,
+    world: &'b World<'b>,
+    /// The hashes of an object's imports, by its file.
+    imports: BTreeMap<String, Vec<(u64, &'a str)>>,
+    /// The files all of whose imports are defined by what they need themselves.
+    settled: BTreeSet<String>,
+    providers: BTreeMap<String, Vec<(usize, String, &'a Object)>>,
+    found: BTreeMap<Key, Found>,
+    entry_points: usize,
+}
+
+impl<'a> Judge<'a, '_> {
+    fn programs(&mut self) {
+        const DIRECTORIES: [&str; 5] = ["/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/", "/usr/local/bin/"];
+        let programs: Vec<String> = self
+            .loader
+            .objects()
+            .filter(|(path, _, object)| {
+                object.elf.interpreter.is_some() && DIRECTORIES.iter().any(|start| path.starts_with(start))
+            })
+            .map(|(path, ..)| path)
+            .collect();
+        for path in programs {
+            let Some(process) = self.loader.start(&path) else { continue };
+            let required = self.world.interpreter.as_ref() == Some(&path);
+            let module = Module { distribution: None, required, path };
+            self.entry_points += 1;
+            self.judge(&module, process, 0);
+        }
+    }
+
+    fn modules(&mut self, base: &Process<'a>) {
+        let modules = modules(self.loader, self.world);
+        let mut closures: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        for module in modules {
+            let mut process = base.clone();
+            let first = process.objects.len();
+            let of = module.distribution;
+            let closure =
+                of.map(|index| closures.entry(index).or_insert_with(|| self.world.closure(index)).clone());
+            self.loader.open(&mut process, &module.path, Search::Path);
+            self.preload(&mut process, closure.as_ref());
+            self.entry_points += 1;
+            self.judge(&module, process, first);
+        }
+    }
+
+    /// Loads what is missed and carried by a distribution that the module's own requires: something of it is imported
+    /// first, as `torch` is by `torchvision`.
+    fn preload(&self, process: &mut Process<'a>, closure: Option<&BTreeSet<usize>>) {
+        let Some(closure) = closure else { return };
+        let mut done = BTreeSet::new();
+        while let Some(miss) =
+            process.misses.iter().find(|miss| miss.refused.is_none() && !done.contains(&miss.name)).cloned()
+        {
+            done.insert(miss.name.clone());
+            let carried = self.providers.get(&miss.name).into_iter().flatten();
+            let Some((_, path, _)) = carried.into_iter().find(|(owner, ..)| closure.contains(owner)) else {
+                continue;
+            };
+            if self.loader.open(process, path, Search::Preloaded).is_some() {
+                process.misses.retain(|other| other.name != miss.name);
+            }
+        }
+    }
+
+    /// Judges the objects from `first` on of the process of `module`.
+    fn judge(&mut self, module: &Module, process: Process<'a>, first: usize) {
+        for miss in &process.misses {
+            if miss.needed_by >= first && !is_of_driver(&miss.name) {
+                self.missed(module, &process, miss);
+            }
+        }
+        for index in first..process.objects.len() {
+            self.versions(module, &process, index);
+        }
+        for index in first..process.objects.len() {
+            self.symbols(module, &process, index);
+        }
+    }
+
+    fn missed(&mut self, module: &Module, process: &Process<'a>, miss: &Miss) {
+        let loaded = &process.objects[miss.needed_by];
+        let seen = match &miss.refused {
+            Some(path) => format!(
+                "{} needs {}, and {path} is no library",
+                self.chain(module, process, miss.needed_by),
+                miss.name
+            ),
+            None => format!("{} needs {}", self.chain(module, process, miss.needed_by), miss.name),
+        };
+        let fix = match crate::cuda::Component::of_library(&miss.name) {
+            Some(component) => {
+                format!(
+                    "let imgforge serve it (`cuda: {{components: {{{component}: shared}}}}`), or install its wheel"
+                )
+            }
+            None => "install the package that has it, in the base or in `packages`".to_owned(),
+        };
+        self.note(module, Rule::MissingLibrary, loaded, &miss.name, seen, fix);
+    }
+
+    fn versions(&mut self, module: &Module, process: &Process<'a>, index: usize) {
+        let loaded = &process.objects[index];
+        for need in loaded.object.needs.iter().filter(|need| !need.weak) {
+            let Some(found) = process.find(&need.file) else { continue };
+            let defines = &process.objects[found].object.defines;
+            if defines.is_empty() || defines.binary_search(&need.version).is_ok() {
+                continue;
+            }
+            let other = &process.objects[found].path;
+            let chain = self.chain(module, process, index);
+            let seen = format!(
+                "{chain} needs the version {} of {}, which {other} does not define",
+                need.version, need.file
+            );
+            let fix = "use a base with a newer version of that library, or an older release of what needs it";
+            self.note(module, Rule::MissingVersion, loaded, &need.version, seen, fix.to_owned());
+        }
+    }
+
+    fn symbols(&mut self, module: &Module, process: &Process<'a>, index: usize) {
+        let loaded = &process.objects[index];
+        if self.settled.contains(&loaded.real) {
+            return;
+        }
+        let imports = self.imports.entry(loaded.real.clone()).or_insert_with(|| {
+            let imports = loaded.object.imports.iter();
+            imports.map(|name| (symbol_hash(name.as_bytes()), name.as_str())).collect()
+        });
+        let within = reachable(process, index);
+        let missing = |imports: &[(u64, &'a str)], scope: &[&Object]| -> Vec<(u64, &'a str)> {
+            let defined = |hash: u64| scope.iter().any(|object| object.exports(hash));
+            imports.iter().filter(|(hash, _)| !defined(*hash)).copied().collect()
+        };
+        let own: Vec<&Object> = within.iter().map(|index| process.objects[*index].object).collect();
+        let left = missing(imports, &own);
+        if left.is_empty() {
+            self.settled.insert(loaded.real.clone());
+            return;
+        }
+        // What is missed already explains what is undefined.
+        let misses: Vec<&Miss> =
+            process.misses.iter().filter(|miss| within.contains(&miss.needed_by)).collect();
+        if misses.iter().any(|miss| !is_of_driver(&miss.name)) {
+            return;
+        }
+        let all: Vec<&Object> = process.objects.iter().map(|loaded| loaded.object).collect();
+        let left = missing(&left, &all);
+        let left: Vec<_> = left.into_iter().filter(|(_, name)| !is_symbol_of_driver(name)).collect();
+        let left = if left.is_empty() { left } else { self.beyond(module, loaded, &left) };
+        let Some((_, first)) = left.first() else { return };
+        let others = match left.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let from = self.whose(process, index, first);
+        let seen = format!("{} needs the symbol `{first}`{others}{from}", self.chain(module, process, index));
+        let fix = "let imgforge serve the libraries it is linked with (`cuda: {policy: shared}`): it takes versions that \
+                   have the symbols";
+        self.note(module, Rule::MissingSymbol, loaded, "", seen, fix.to_owned());
+    }
+
+    /// The imports that nothing of the distributions that the object's own requires defines: what they load is in the
+    /// same process, by means that only their code tells.
+    fn beyond(&self, module: &Module, loaded: &Loaded<'a>, left: &[(u64, &'a str)]) -> Vec<(u64, &'a str)> {
+        let owners = [module.distribution, self.world.owner(&loaded.real)];
+        let mut closure = BTreeSet::new();
+        owners.into_iter().flatten().for_each(|index| closure.extend(self.world.closure(index)));
+        let others = self.providers.values().flatten().filter(|(owner, ..)| closure.contains(owner));
+        let others: Vec<&Object> = others.map(|(_, _, object)| *object).collect();
+        left.iter().filter(|(hash, _)| !others.iter().any(|object| object.exports(*hash))).copied().collect()
+    }
+
+    /// Which of the libraries that an object needs should define a symbol, where its name tells.
+    fn whose(&self, process: &Process<'a>, index: usize, symbol: &str) -> String {
+        let stems: [(&str, &str); 9] = [
+            ("__nvJitLink", "libnvJitLink"),
+            ("nvJitLink", "libnvJitLink"),
+            ("nccl", "libnccl"),
+            ("cublasLt", "libcublasLt"),
+            ("cublas", "libcublas"),
+            ("cudnn", "libcudnn"),
+            ("cusparseLt", "libcusparseLt"),
+            ("cusparse", "libcusparse"),
+            ("cuda", "libcudart"),
+        ];
+        let Some((_, stem)) = stems.iter().find(|(start, _)| symbol.starts_with(start)) else {
+            return String::new();
+        };
+        let needed = reachable(process, index);
+        let named = |loaded: &&Loaded<'a>| {
+            let name = loaded.path.rsplit('/').next().unwrap_or_default();
+            crate::cuda::library_stem(name) == Some(stem)
+        };
+        match needed.iter().map(|index| &process.objects[*index]).find(named) {
+            Some(loaded) => {
+                let search = serde_json::to_string(&loaded.search).unwrap_or_default();
+                format!("; {} has none (found by {})", loaded.path, search.trim_matches('"'))
+            }
+            None => String::new(),
+        }
+    }
+
+    /// How a module leads to an object: `torch 2.10.0: /…/_C.so > /…/libtorch_cuda.so`.
+    fn chain(&self, module: &Module, process: &Process<'a>, index: usize) -> String {
+        let mut links = vec![process.objects[index].path.as_str()];
+        let mut at = index;
+        while let Some(by) = process.objects[at].asked_by {
+            links.push(&process.objects[by].path);
+            at = by;
+        }
+        links.reverse();
+        let owner = match module.distribution {
+            Some(index) => format!("{}: ", self.world.distributions[index].title()),
+            None => String::new(),
+        };
+        format!("{owner}{}", links.join(" > "))
+    }
+
+    fn note(
+        &mut self,
+        module: &Module,
+        rule: Rule,
+        loaded: &Loaded<'_>,
+        name: &str,
+        seen: String,
+        fix: String,
+    ) {
+        let level = if module.required { Level::Error } else { Level::Warning };
+        let key = (rule, loaded.path.clone(), name.to_owned());
+        match self.found.get_mut(&key) {
+            Some(found) if found.level <= level => {}
+            _ => drop(self.found.insert(key, Found { level, seen, fix })),
+        }
+    }
+}
+
+/// An object with all that it needs, directly or not.
+fn reachable(process: &Process<'_>, index: usize) -> BTreeSet<usize> {
+    let mut seen = BTreeSet::from([index]);
+    let mut todo = vec![index];
+    while let Some(from) = todo.pop() {
+        for edge in process.edges.iter().filter(|edge| edge.from == from) {
+            if seen.insert(edge.to) {
+                todo.push(edge.to);
+            }
+        }
+    }
+    seen
+}

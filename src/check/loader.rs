@@ -1,0 +1,463 @@
+//! The dynamic loader, simulated over an image's files: which file it takes for every name, and by which search.
+//!
+//! The rules are glibc's, as `ld.so(8)` tells them and `elf/dl-load.c` has them, and musl's (`ldso/dynlink.c`) for what
+//! musl's loader interprets. Nothing is executed.
+//!
+//! * <https://man7.org/linux/man-pages/man8/ld.so.8.html>
+//! * <https://sourceware.org/git/?p=glibc.git;a=blob;f=elf/dl-load.c>
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::base::evidence::{Evidence, FileContent, FileItem};
+use crate::elf::{Cache, CacheError, Class, Elf, Hwcap, Kind, Machine, Object};
+
+/// What a loader is told besides files.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub machine: Machine,
+    /// The value of `LD_LIBRARY_PATH` in the image's config.
+    pub library_path: Option<String>,
+    /// The level of the processor: 0 for the baseline, 3 for x86-64-v3. A proof must hold for the baseline.
+    pub isa_level: u32,
+}
+
+/// The loader of an image.
+#[derive(Debug)]
+pub struct Loader<'a> {
+    evidence: &'a Evidence,
+    settings: Settings,
+    /// The paths for each name, in the loader's order.
+    cache: BTreeMap<String, Vec<String>>,
+    library_path: Vec<String>,
+    /// Which libraries a loader of glibc searches last: Debian's directories, and those of others.
+    system: Vec<String>,
+    /// What `$LIB` stands for.
+    lib: &'static str,
+}
+
+/// One object of a process.
+#[derive(Debug, Clone)]
+pub struct Loaded<'a> {
+    /// The path by which it was opened.
+    pub path: String,
+    /// The file itself: the same for two paths exactly when they are one file.
+    pub real: String,
+    pub object: &'a Object,
+    /// Which object of the process asked for it; `None` for the program, and what it opens by itself.
+    pub asked_by: Option<usize>,
+    pub search: Search,
+    names: Vec<String>,
+}
+
+/// By which way a file was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Search {
+    /// It was named by its path.
+    Path,
+    /// DT_RPATH of an object, or of one that led to it.
+    Rpath,
+    /// The config's `LD_LIBRARY_PATH`.
+    LibraryPath,
+    /// DT_RUNPATH of the object that needs it.
+    Runpath,
+    /// `/etc/ld.so.cache`.
+    Cache,
+    /// A directory that is always searched.
+    Default,
+    /// By none of them: something else loads it first.
+    Preloaded,
+}
+
+/// A name that leads to nothing the loader can link.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Miss {
+    /// Which object of the process needs it.
+    pub needed_by: usize,
+    pub name: String,
+    /// The file at fault, where there is one: it is no library, or damaged.
+    pub refused: Option<String>,
+}
+
+/// A name that was found: which object needs it, and which one it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edge {
+    pub from: usize,
+    pub to: usize,
+}
+
+/// The objects of a process, in the order in which they were loaded.
+#[derive(Debug, Clone, Default)]
+pub struct Process<'a> {
+    pub objects: Vec<Loaded<'a>>,
+    pub edges: Vec<Edge>,
+    pub misses: Vec<Miss>,
+    by_name: BTreeMap<String, usize>,
+    by_file: BTreeMap<String, usize>,
+    musl: bool,
+}
+
+/// Where a search ended.
+enum Hit<'a> {
+    File { path: String, real: String, object: &'a Object },
+    Refused(String),
+}
+
+impl<'a> Loader<'a> {
+    /// The loader of the image of `evidence`.
+    pub fn new(evidence: &'a Evidence, settings: Settings) -> Result<Self, CacheError> {
+        let mut cache: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        if let Some(bytes) = evidence.text("etc/ld.so.cache") {
+            let mut libraries = Cache::parse(bytes)?.libraries;
+            libraries.retain(|library| settings.runs(&library.hwcap));
+            // Of those for newer processors the loader takes the best; the rest stay in the order of the file.
+            libraries.sort_by_key(|library| std::cmp::Reverse(level(&library.hwcap)));
+            for library in libraries {
+                cache.entry(library.soname).or_default().push(library.path);
+            }
+        }
+        Ok(Self::with(evidence, settings, cache))
+    }
+
+    fn with(evidence: &'a Evidence, settings: Settings, cache: BTreeMap<String, Vec<String>>) -> Self {
+        let (tuple, lib) = match settings.machine {
+            Machine::Aarch64 => ("aarch64-linux-gnu", "lib/aarch64-linux-gnu"),
+            _ => ("x86_64-linux-gnu", "lib/x86_64-linux-gnu"),
+        };
+        // Debian's loaders search the directories of the architecture, others the 64-bit ones.
+        let is_debian = evidence.is_directory(&format!("usr/lib/{tuple}"));
+        let (system, lib) = match is_debian {
+            true => (
+                vec![format!("/lib/{tuple}"), format!("/usr/lib/{tuple}"), "/lib".into(), "/usr/lib".into()],
+                lib,
+            ),
+            false => (vec!["/lib64".into(), "/usr/lib64".into()], "lib64"),
+        };
+        let library_path = settings.library_path.as_deref().map(split_environment).unwrap_or_default();
+        Self { evidence, settings, cache, library_path, system, lib }
+    }
+
+    /// The loader of an image whose cache cannot be read.
+    pub fn without_cache(evidence: &'a Evidence, settings: Settings) -> Self {
+        Self::with(evidence, settings, BTreeMap::new())
+    }
+
+    /// Starts the program or library at the absolute path `path`; `None` when there is nothing to link.
+    pub fn start(&self, path: &str) -> Option<Process<'a>> {
+        let Hit::File { real, object, path } = self.look(path)? else { return None };
+        let mut process = Process::default();
+        let interpreter = object.elf.interpreter.clone();
+        process.musl = interpreter.as_deref().is_some_and(|path| path.contains("/ld-musl-"));
+        process.add(Loaded {
+            names: vec![path.clone()],
+            path,
+            real,
+            object,
+            asked_by: None,
+            search: Search::Path,
+        });
+        if let Some(interpreter) = interpreter
+            && let Some(Hit::File { path, real, object }) = self.look(&interpreter)
+        {
+            let names = vec![path.clone()];
+            process.add(Loaded { names, path, real, object, asked_by: None, search: Search::Path });
+        }
+        self.link(&mut process, 0);
+        Some(process)
+    }
+
+    /// Loads into `process` what is at the absolute path `path`, and all that it needs, as `dlopen` does; gives its
+    /// number, or `None` when there is nothing to link.
+    pub fn open(&self, process: &mut Process<'a>, path: &str, search: Search) -> Option<usize> {
+        let Hit::File { path, real, object } = self.look(path)? else { return None };
+        if let Some(present) = process.by_file.get(&real) {
+            return Some(*present);
+        }
+        let names = vec![path.clone()];
+        let next = process.add(Loaded { path, real, object, asked_by: None, search, names });
+        self.link(process, next);
+        Some(next)
+    }
+
+    /// Loads what `dlopen` finds for a bare `name` that the object `from` asks for; gives its number.
+    pub fn open_name(&self, process: &mut Process<'a>, name: &str, from: usize) -> Option<usize> {
+        let first = process.objects.len();
+        let misses = process.misses.len();
+        self.need(process, from, name);
+        self.link(process, first);
+        process.misses.truncate(misses);
+        process.find(name)
+    }
+
+    /// Loads what the objects from `first` on need, breadth first.
+    fn link(&self, process: &mut Process<'a>, first: usize) {
+        let mut next = first;
+        while let Some(loaded) = process.objects.get(next) {
+            let object = loaded.object;
+            for name in object.elf.dynamic.iter().flat_map(|dynamic| &dynamic.needed) {
+                self.need(process, next, name);
+            }
+            next += 1;
+        }
+    }
+
+    fn need(&self, process: &mut Process<'a>, from: usize, name: &str) {
+        if let Some(present) = process.find(name) {
+            process.edges.push(Edge { from, to: present });
+            return;
+        }
+        match self.search(process, from, name) {
+            Some((Hit::File { path, real, object }, search)) => {
+                let to = match process.by_file.get(&real) {
+                    Some(present) => *present,
+                    None => {
+                        let names = vec![name.to_owned(), path.clone()];
+                        process.add(Loaded { path, real, object, asked_by: Some(from), search, names })
+                    }
+                };
+                process.by_name.entry(name.to_owned()).or_insert(to);
+                process.edges.push(Edge { from, to });
+            }
+            Some((Hit::Refused(path), _)) => {
+                process.misses.push(Miss { needed_by: from, name: name.to_owned(), refused: Some(path) });
+            }
+            None => process.misses.push(Miss { needed_by: from, name: name.to_owned(), refused: None }),
+        }
+    }
+
+    /// The file that the loader takes for `name`, which the object `from` needs.
+    fn search(&self, process: &Process<'a>, from: usize, name: &str) -> Option<(Hit<'a>, Search)> {
+        if name.contains('/') {
+            let path = self.expand(name, &process.objects[from].path)?;
+            return self.look(&path).map(|hit| (hit, Search::Path));
+        }
+        let within = |directories: Vec<String>, search: Search| {
+            directories.iter().find_map(|directory| self.look_in(directory, name)).map(|hit| (hit, search))
+        };
+        let rpath = || within(self.rpath(process, from), Search::Rpath);
+        let library_path = || within(self.library_path.clone(), Search::LibraryPath);
+        let runpath = || within(self.runpath(process, from), Search::Runpath);
+        if process.musl {
+            let system = ["/lib", "/usr/local/lib", "/usr/lib"].map(str::to_owned).to_vec();
+            return library_path()
+                .or_else(rpath)
+                .or_else(runpath)
+                .or_else(|| within(system, Search::Default));
+        }
+        let flagged = process.objects[from].object.elf.dynamic.as_ref();
+        let everywhere = !flagged.is_some_and(|dynamic| dynamic.no_default_directories);
+        rpath()
+            .or_else(library_path)
+            .or_else(runpath)
+            .or_else(|| self.look_in_cache(name, everywhere).map(|hit| (hit, Search::Cache)))
+            .or_else(|| within(self.system.clone(), Search::Default).filter(|_| everywhere))
+    }
+
+    /// The directories of DT_RPATH of an object, of those that led to it, and of the program. An object with a
+    /// DT_RUNPATH asks for no DT_RPATH, neither its own nor others', and its own is none for others.
+    fn rpath(&self, process: &Process<'_>, from: usize) -> Vec<String> {
+        let runpath_of = |index: usize| {
+            process.objects[index]
+                .object
+                .elf
+                .dynamic
+                .as_ref()
+                .is_some_and(|dynamic| dynamic.runpath.is_some())
+        };
+        if runpath_of(from) && !process.musl {
+            return Vec::new();
+        }
+        let chain = std::iter::successors(Some(from), |index| process.objects[*index].asked_by);
+        let mut chain: Vec<usize> = chain.collect();
+        if !chain.contains(&0) {
+            chain.push(0);
+        }
+        let mut directories = Vec::new();
+        for index in chain.into_iter().filter(|index| !runpath_of(*index)) {
+            let loaded = &process.objects[index];
+            let rpath = loaded.object.elf.dynamic.as_ref().and_then(|dynamic| dynamic.rpath.as_deref());
+            directories.extend(self.directories(rpath.unwrap_or_default(), &loaded.path));
+        }
+        directories
+    }
+
+    /// The directories of DT_RUNPATH of an object; musl's loader asks those that led to it as well.
+    fn runpath(&self, process: &Process<'_>, from: usize) -> Vec<String> {
+        let chain = std::iter::successors(Some(from), |index| process.objects[*index].asked_by);
+        let length = if process.musl { usize::MAX } else { 1 };
+        let mut directories = Vec::new();
+        for index in chain.take(length) {
+            let loaded = &process.objects[index];
+            let runpath = loaded.object.elf.dynamic.as_ref().and_then(|dynamic| dynamic.runpath.as_deref());
+            directories.extend(self.directories(runpath.unwrap_or_default(), &loaded.path));
+        }
+        directories
+    }
+
+    /// The directories of a search path of the object at `path`.
+    fn directories(&self, search_path: &str, path: &str) -> Vec<String> {
+        let parts = search_path.split(':').filter(|_| !search_path.is_empty());
+        parts.filter_map(|part| self.expand(part, path)).map(|part| absolute(&part)).collect()
+    }
+
+    /// The text with its dynamic string tokens replaced, for the object at `path`; `None` for tokens that nobody knows.
+    fn expand(&self, text: &str, path: &str) -> Option<String> {
+        if !text.contains('$') {
+            return Some(text.to_owned());
+        }
+        let platform = match self.settings.machine {
+            Machine::Aarch64 => "aarch64",
+            _ => "x86_64",
+        };
+        let origin = path.rsplit_once('/').map_or("/", |(directory, _)| directory);
+        let origin = if origin.is_empty() { "/" } else { origin };
+        let mut expanded = text.to_owned();
+        for (token, value) in [("ORIGIN", origin), ("LIB", self.lib), ("PLATFORM", platform)] {
+            expanded = expanded.replace(&format!("${{{token}}}"), value);
+            expanded = replace_word(&expanded, &format!("${token}"), value);
+        }
+        Some(expanded)
+    }
+
+    fn look_in_cache(&self, name: &str, everywhere: bool) -> Option<Hit<'a>> {
+        let is_system = |path: &str| {
+            let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+            self.system.iter().any(|system| system == directory)
+        };
+        // The loader takes one entry; when its file cannot be opened, it goes on to the default directories.
+        let path = self.cache.get(name)?.first().filter(|path| everywhere || !is_system(path))?;
+        self.look(path)
+    }
+
+    /// The file of a directory, or of what it has for newer processors.
+    fn look_in(&self, directory: &str, name: &str) -> Option<Hit<'a>> {
+        let levels =
+            (2..=self.settings.isa_level + 1).rev().filter(|_| self.settings.machine == Machine::X86_64);
+        let hwcaps = levels.map(|level| format!("{directory}/glibc-hwcaps/x86-64-v{level}/{name}"));
+        hwcaps.chain([format!("{directory}/{name}")]).find_map(|path| self.look(&path))
+    }
+
+    /// What the loader makes of the file at `path`: nothing of one that is not there, or is for other processors.
+    fn look(&self, path: &str) -> Option<Hit<'a>> {
+        let (real, file) = self.evidence.file(path)?;
+        match &file.content {
+            FileContent::Object(object, _) if !self.suits(&object.elf) => None,
+            FileContent::Object(object, _) if is_linkable(&object.elf) => {
+                let real = file.first.clone().unwrap_or(real);
+                Some(Hit::File { path: path.to_owned(), real, object })
+            }
+            _ => Some(Hit::Refused(path.to_owned())),
+        }
+    }
+
+    fn suits(&self, elf: &Elf) -> bool {
+        elf.class == Class::Elf64 && elf.machine == self.settings.machine
+    }
+
+    /// Where the loader looks for what no object tells it about: the directories of `LD_LIBRARY_PATH`, those of the cache,
+    /// and the ones that are always searched.
+    pub fn configured_directories(&self) -> Vec<String> {
+        let cached = self.cache.values().flatten();
+        let cached: BTreeSet<String> =
+            cached.filter_map(|path| Some(path.rsplit_once('/')?.0.to_owned())).collect();
+        self.library_path.iter().cloned().chain(cached).chain(self.system.iter().cloned()).collect()
+    }
+
+    /// The file that an absolute path leads to.
+    pub fn file(&self, path: &str) -> Option<&'a FileItem> {
+        self.evidence.file(path).map(|(_, file)| file)
+    }
+
+    /// Every file that could be linked, sorted by path: absolute paths.
+    pub fn objects(&self) -> impl Iterator<Item = (String, &'a FileItem, &'a Object)> {
+        self.evidence.files().filter_map(|(path, file)| {
+            let object = file.object().filter(|object| self.suits(&object.elf))?;
+            Some((format!("/{path}"), file, object))
+        })
+    }
+}
+
+impl<'a> Process<'a> {
+    fn add(&mut self, loaded: Loaded<'a>) -> usize {
+        let index = self.objects.len();
+        for name in &loaded.names {
+            self.by_name.entry(name.clone()).or_insert(index);
+        }
+        if let Some(soname) = loaded.object.elf.dynamic.as_ref().and_then(|dynamic| dynamic.soname.clone()) {
+            self.by_name.entry(soname).or_insert(index);
+        }
+        self.by_file.entry(loaded.real.clone()).or_insert(index);
+        self.objects.push(loaded);
+        index
+    }
+
+    /// The object that goes by this name: the one it was asked for under, its path, or its SONAME.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+}
+
+impl Loaded<'_> {
+    /// The name that it was first asked for under.
+    pub fn name(&self) -> &str {
+        self.names.first().map_or(&*self.path, String::as_str)
+    }
+}
+
+impl Settings {
+    fn runs(&self, hwcap: &Hwcap) -> bool {
+        match hwcap {
+            Hwcap::Any => true,
+            Hwcap::Glibc { .. } => level(hwcap) <= self.isa_level,
+            Hwcap::Legacy(_) => false,
+        }
+    }
+}
+
+/// The level of processors that an entry of the cache is for.
+fn level(hwcap: &Hwcap) -> u32 {
+    match hwcap {
+        Hwcap::Glibc { name, .. } => name
+            .strip_prefix("x86-64-v")
+            .and_then(|level| level.parse::<u32>().ok())
+            .map_or(u32::MAX, |level| level - 1),
+        Hwcap::Any | Hwcap::Legacy(_) => 0,
+    }
+}
+
+/// What the loader maps: libraries and programs.
+fn is_linkable(elf: &Elf) -> bool {
+    matches!(elf.kind, Kind::Shared | Kind::Executable)
+}
+
+/// The directories of `LD_LIBRARY_PATH`, between colons or semicolons; an empty one is where the process was started.
+fn split_environment(value: &str) -> Vec<String> {
+    value.split([':', ';']).filter(|_| !value.is_empty()).map(absolute).collect()
+}
+
+/// Relative directories count from the root, where containers of most images start.
+fn absolute(directory: &str) -> String {
+    let trimmed = directory.trim_end_matches('/');
+    if trimmed.starts_with('/') || directory.starts_with('/') {
+        trimmed.to_owned()
+    } else {
+        format!("/{trimmed}")
+    }
+}
+
+/// Replaces `$TOKEN` where no further letter of a name follows.
+fn replace_word(text: &str, token: &str, value: &str) -> String {
+    let mut replaced = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(token) {
+        let (before, after) = (&rest[..at], &rest[at + token.len()..]);
+        let ends = !after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        replaced.push_str(before);
+        replaced.push_str(if ends { value } else { token });
+        rest = after;
+    }
+    replaced.push_str(rest);
+    replaced
+}

@@ -1,0 +1,121 @@
+//! Proves over a finished image that what its frameworks load is there, fits, and is there once; and that pip's
+//! bookkeeping is true. Nothing is executed, no GPU is asked.
+//!
+//! ```text
+//! Evidence ─ Loader ─► Process of every entry point ─┐
+//! Inventory ─ World (distributions, modules) ────────┴─► Finding… ─► Report
+//! ```
+
+mod files;
+mod finding;
+mod linking;
+pub mod loader;
+mod pip;
+mod toolkit;
+mod world;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use finding::{Finding, Level, Rule};
+
+use crate::base::BaseInventory;
+use crate::base::evidence::Evidence;
+use crate::cuda::Driver;
+use crate::elf::{CacheError, Machine};
+use loader::{Loader, Settings};
+use world::World;
+
+/// Raise when the rules say something else of the same image: reports are made again.
+pub const REPORT_FORMAT: u32 = 1;
+
+/// What is checked.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    pub evidence: &'a Evidence,
+    /// What is installed; `None` for an image without Python.
+    pub inventory: Option<&'a BaseInventory>,
+    /// `amd64` or `arm64`.
+    pub architecture: &'a str,
+    /// `config.Env`, by name.
+    pub env: &'a BTreeMap<String, String>,
+    /// The oldest driver to serve, where a recipe says.
+    pub driver: Option<&'a Driver>,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The worst first, then by rule and subject.
+    pub findings: Vec<Finding>,
+    pub looked_at: LookedAt,
+}
+
+/// How much a check looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookedAt {
+    /// Files of any kind.
+    pub files: usize,
+    /// ELF files for the image's architecture.
+    pub objects: usize,
+    /// Programs and extension modules that were loaded with all they need.
+    pub entry_points: usize,
+    pub distributions: usize,
+}
+
+impl Report {
+    /// Whether anything was found that keeps the image from working.
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.level == Level::Error)
+    }
+
+    /// How many findings there are of a level.
+    pub fn count(&self, level: Level) -> usize {
+        self.findings.iter().filter(|finding| finding.level == level).count()
+    }
+}
+
+/// Checks an image by every rule.
+pub fn check(subject: &Subject<'_>) -> Report {
+    let settings = Settings {
+        machine: if subject.architecture == "arm64" { Machine::Aarch64 } else { Machine::X86_64 },
+        library_path: subject.env.get("LD_LIBRARY_PATH").cloned(),
+        isa_level: 0,
+    };
+    let mut findings = Vec::new();
+    let loader = match Loader::new(subject.evidence, settings.clone()) {
+        Ok(loader) => loader,
+        Err(error) => {
+            findings.push(damaged_cache(&error));
+            Loader::without_cache(subject.evidence, settings)
+        }
+    };
+    let world = World::new(subject);
+    findings.extend(files::findings(subject.evidence));
+    findings.extend(pip::findings(subject, &world));
+    let linked = linking::findings(&loader, &world);
+    findings.extend(linked.findings);
+    findings.extend(toolkit::findings(subject, &world, &loader));
+    findings.sort();
+    findings.dedup();
+    Report {
+        looked_at: LookedAt {
+            files: subject.evidence.files().count(),
+            objects: loader.objects().count(),
+            entry_points: linked.entry_points,
+            distributions: world.distributions.len(),
+        },
+        findings,
+    }
+}
+
+fn damaged_cache(error: &CacheError) -> Finding {
+    Finding {
+        level: Level::Error,
+        rule: Rule::LoaderCache,
+        subject: "/etc/ld.so.cache".to_owned(),
+        seen: error.to_string(),
+        fix: "run `ldconfig` in the image, or build it with imgforge, which writes the cache".to_owned(),
+    }
+}

@@ -1,0 +1,502 @@
+//! Rules for CUDA as a whole: its copies, its compiler, its driver.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uv_normalize::ExtraName;
+use uv_pep440::{Operator, Version};
+use uv_pep508::VersionOrUrl;
+
+use super::linking::{Module, is_of_driver, modules};
+use super::loader::{Loader, Process, Search};
+use super::world::World;
+use super::{Finding, Level, Rule, Subject};
+use crate::base::evidence::FileContent;
+use crate::base::{BaseInventory, CudaCopy};
+use crate::cuda::{Component, ComponentWheel, DriverFit};
+use crate::pypa::metadata::Requirement;
+
+/// Libraries that must be of one copy, for they call each other by more than their names.
+const COMPANIONS: [&str; 8] =
+    ["cuda-runtime", "cublas", "cusparse", "cusolver", "cufft", "curand", "nvjitlink", "cuda-nvrtc"];
+
+/// The frameworks that compile with XLA.
+const COMPILED_BY_XLA: [&str; 6] = [
+    "tensorflow",
+    "jax-cuda12-plugin",
+    "jax-cuda13-plugin",
+    "jax-cuda11-plugin",
+    "tensorflow-gpu",
+    "torch-xla",
+];
+
+/// Those that compile CUDA C++ while they run: what of the toolkit's headers they include.
+const COMPILES_CUDA: [(&str, &str); 4] = [
+    ("cupy-cuda11x", "cuda_fp16.h"),
+    ("cupy-cuda12x", "cuda_fp16.h"),
+    ("cupy-cuda13x", "cuda_fp16.h"),
+    ("pycuda", "cuda.h"),
+];
+
+/// Extras by which frameworks ask for CUDA's wheels.
+const CUDA_EXTRAS: [&str; 4] = ["and-cuda", "with-cuda", "cuda", "cudnn"];
+
+pub(super) fn findings(subject: &Subject<'_>, world: &World<'_>, loader: &Loader<'_>) -> Vec<Finding> {
+    let Some(inventory) = subject.inventory else { return Vec::new() };
+    let mut findings = Vec::new();
+    findings.extend(driver_from_image(subject, loader));
+    if inventory.cuda.is_empty() {
+        return findings;
+    }
+    findings.extend(driver_path(subject));
+    findings.extend(old_driver(subject, inventory));
+    findings.extend(inventory.cuda.iter().filter_map(nvrtc_builtins));
+    findings.extend(xla(subject, world, inventory));
+    findings.extend(headers(subject, world));
+    findings.extend(processes(world, loader, inventory));
+    findings
+}
+
+/// The driver's library comes from the machine, never from `compat` or `stubs`.
+fn driver_from_image(subject: &Subject<'_>, loader: &Loader<'_>) -> Vec<Finding> {
+    let directories = loader.configured_directories();
+    let found = directories.iter().filter_map(|directory| {
+        let path = format!("{}/libcuda.so.1", directory.trim_end_matches('/'));
+        let (real, _) = subject.evidence.file(&path)?;
+        Some((path, real))
+    });
+    let mut seen = BTreeSet::new();
+    found
+        .filter(|(_, real)| seen.insert(real.clone()))
+        .map(|(path, real)| Finding {
+            level: if ["/compat/", "/stubs/"].iter().any(|part| real.contains(part)) {
+                Level::Error
+            } else {
+                Level::Warning
+            },
+            rule: Rule::DriverFromImage,
+            subject: path,
+            seen: format!("the loader finds the driver's library in the image, at /{real}"),
+            fix: "take its directory out of LD_LIBRARY_PATH and /etc/ld.so.conf.d, or leave its package out"
+                .to_owned(),
+        })
+        .collect()
+}
+
+/// Container runtimes that do not run `ldconfig` put the driver where NVIDIA's images tell the loader to look.
+fn driver_path(subject: &Subject<'_>) -> Option<Finding> {
+    const DIRECTORIES: [&str; 2] = ["/usr/local/nvidia/lib64", "/usr/local/nvidia/lib"];
+    let configured = subject.evidence.below("etc/ld.so.conf.d").any(|(path, _)| path.contains("nvidia"));
+    let in_path = subject.env.get("LD_LIBRARY_PATH").is_some_and(|path| path.contains(DIRECTORIES[0]));
+    (!configured && !in_path).then(|| Finding {
+        level: Level::Note,
+        rule: Rule::DriverPath,
+        subject: "/etc/ld.so.conf.d".to_owned(),
+        seen: format!("nothing leads to {}", DIRECTORIES[0]),
+        fix: format!("name {} in a file of /etc/ld.so.conf.d, as imgforge's images do", DIRECTORIES[0]),
+    })
+}
+
+fn old_driver(subject: &Subject<'_>, inventory: &BaseInventory) -> Vec<Finding> {
+    let Some(driver) = subject.driver else { return Vec::new() };
+    let mut findings = BTreeMap::new();
+    for copy in inventory.cuda.iter().filter(|copy| copy.component.is_runtime() && !copy.is_hidden()) {
+        let Some((major, minor)) = copy.version.as_ref().and_then(two_numbers) else { continue };
+        let (level, seen) = match driver.fit((major, minor)) {
+            DriverFit::Runs => continue,
+            DriverFit::WithoutPtx { released_with } => {
+                let with = released_with.map(|with| format!(", which came with {with}")).unwrap_or_default();
+                (
+                    Level::Warning,
+                    format!(
+                        "driver {driver} runs CUDA {major}.{minor}{with}, but not what is compiled to PTX"
+                    ),
+                )
+            }
+            DriverFit::TooOld { oldest } => (
+                Level::Error,
+                format!("driver {driver} runs no CUDA {major}: the oldest that does is {oldest}"),
+            ),
+        };
+        findings.insert(
+            (major, minor),
+            Finding {
+                level,
+                rule: Rule::OldDriver,
+                subject: format!("/{}", copy.directory),
+                seen,
+                fix: "state a newer driver in `cuda.driver`, or choose frameworks of an older CUDA"
+                    .to_owned(),
+            },
+        );
+    }
+    findings.into_values().collect()
+}
+
+/// NVRTC opens `libnvrtc-builtins.so.12.4`, with its own minor version.
+fn nvrtc_builtins(copy: &CudaCopy) -> Option<Finding> {
+    const BUILTINS: &str = "libnvrtc-builtins.so.";
+    if copy.component.name() != "cuda-nvrtc" || !has_library(copy, "libnvrtc.so.") {
+        return None;
+    }
+    let (major, minor) = two_numbers(copy.version.as_ref()?)?;
+    let expected = format!("{BUILTINS}{major}.{minor}");
+    let others: Vec<&str> = copy
+        .libraries
+        .iter()
+        .map(|it| it.soname.as_str())
+        .filter(|name| name.starts_with(BUILTINS))
+        .collect();
+    if others.contains(&expected.as_str()) {
+        return None;
+    }
+    Some(Finding {
+        level: Level::Error,
+        rule: Rule::NvrtcBuiltins,
+        subject: format!("/{}", copy.directory),
+        seen: match others.as_slice() {
+            [] => format!("NVRTC {major}.{minor} has no {expected} beside it"),
+            others => format!("NVRTC {major}.{minor} has {} beside it, not {expected}", others.join(", ")),
+        },
+        fix: "let imgforge serve it whole (`cuda: {components: {cuda-nvrtc: shared}}`)".to_owned(),
+    })
+}
+
+/// `(12, 4)` of 12.4.127.
+fn two_numbers(version: &Version) -> Option<(u32, u32)> {
+    let release = version.release();
+    Some((u32::try_from(*release.first()?).ok()?, u32::try_from(*release.get(1)?).ok()?))
+}
+
+fn has_library(copy: &CudaCopy, start: &str) -> bool {
+    copy.libraries.iter().any(|library| library.soname.starts_with(start))
+}
+
+/// XLA looks for ptxas and libdevice in the toolkits it knows of.
+fn xla(subject: &Subject<'_>, world: &World<'_>, inventory: &BaseInventory) -> Vec<Finding> {
+    let users: Vec<String> = world
+        .distributions
+        .iter()
+        .filter(|it| COMPILED_BY_XLA.contains(&it.installed.name.as_ref()))
+        .map(|it| it.title())
+        .collect();
+    let serves = inventory.cuda.iter().any(|copy| copy.component.is_runtime());
+    let Some(user) = users.first().filter(|_| serves) else { return Vec::new() };
+    let mut roots = vec!["usr/local/cuda".to_owned()];
+    roots.extend(subject.env.get("CUDA_HOME").map(|path| path.trim_start_matches('/').to_owned()));
+    for directory in &world.packages {
+        roots.extend(["nvidia/cuda_nvcc", "nvidia/cu13"].map(|root| format!("{directory}/{root}")));
+    }
+    let has =
+        |name: &str| roots.iter().any(|root| subject.evidence.file(&format!("{root}/{name}")).is_some());
+    let in_path = subject.env.get("PATH").is_some_and(|path| {
+        path.split(':').any(|directory| subject.evidence.file(&format!("{directory}/ptxas")).is_some())
+    });
+    let missing = |rule, what: &str, there: bool| {
+        (!there).then(|| Finding {
+            level: Level::Warning,
+            rule,
+            subject: user.clone(),
+            seen: format!(
+                "no {what} in {}",
+                roots.iter().map(|root| format!("/{root}")).collect::<Vec<_>>().join(", ")
+            ),
+            fix: "let imgforge serve it (`cuda: {components: {cuda-nvcc: shared}}`)".to_owned(),
+        })
+    };
+    let libdevice = has("nvvm/libdevice/libdevice.10.bc");
+    let of_plugin = world.packages.iter().any(|directory| {
+        subject.evidence.below(directory).any(|(path, _)| path.ends_with("/libdevice.10.bc"))
+    });
+    [
+        missing(Rule::NoPtxas, "bin/ptxas", has("bin/ptxas") || in_path),
+        missing(Rule::NoLibdevice, "nvvm/libdevice/libdevice.10.bc", libdevice || of_plugin),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn headers(subject: &Subject<'_>, world: &World<'_>) -> Vec<Finding> {
+    let installed = |name: &str| world.distributions.iter().find(|it| it.installed.name.as_ref() == name);
+    let mut places = vec!["usr/local/cuda/include".to_owned(), "usr/include".to_owned()];
+    for directory in &world.packages {
+        places.extend(["cuda_runtime", "cu13"].map(|name| format!("{directory}/nvidia/{name}/include")));
+    }
+    let users = COMPILES_CUDA.iter().filter_map(|(name, header)| Some((installed(name)?, header)));
+    let lacking = users.filter(|(_, header)| {
+        !places.iter().any(|place| subject.evidence.file(&format!("{place}/{header}")).is_some())
+    });
+    lacking
+        .map(|(user, header)| Finding {
+            level: Level::Warning,
+            rule: Rule::NoHeaders,
+            subject: user.title(),
+            seen: format!("no {header} in {}", places.iter().map(|it| format!("/{it}")).collect::<Vec<_>>().join(", ")),
+            fix: "let imgforge serve the runtime's wheel, which has them (`cuda: {components: {cuda-runtime: shared}}`)".to_owned(),
+        })
+        .collect()
+}
+
+/// A framework with everything that it loads.
+struct Loading<'a> {
+    distribution: usize,
+    process: Process<'a>,
+    /// What the loader finds for the libraries that the framework asks for by name counts from here.
+    from: usize,
+}
+
+/// Judges which copies of CUDA each distribution ends up with.
+fn processes<'a>(world: &World<'_>, loader: &Loader<'a>, inventory: &BaseInventory) -> Vec<Finding> {
+    let copies = Copies::of(inventory);
+    let Some(base) = world.interpreter.as_ref().and_then(|path| loader.start(path)) else {
+        return Vec::new();
+    };
+    let mut of_distribution: BTreeMap<usize, Vec<Module>> = BTreeMap::new();
+    for module in modules(loader, world) {
+        if let Some(index) = module.distribution {
+            of_distribution.entry(index).or_default().push(module);
+        }
+    }
+    let mut findings = Vec::new();
+    let mut reached: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for (distribution, modules) in of_distribution {
+        let mut process = base.clone();
+        let from = process.objects.len();
+        for module in &modules {
+            loader.open(&mut process, &module.path, Search::Path);
+        }
+        let loading = Loading { distribution, process, from };
+        findings.extend(components(world, loader, &copies, &loading));
+        findings.extend(majors(world, &copies, &loading));
+        findings.extend(mixed(world, &copies, &loading));
+        findings.extend(cudnn(world, loader, &loading));
+        let title = world.distributions[distribution].title();
+        for loaded in &loading.process.objects {
+            let name = loaded.path.rsplit('/').next().unwrap_or_default();
+            if Component::of_library(name).is_some() {
+                let soname = loaded.object.elf.dynamic.as_ref().and_then(|it| it.soname.clone());
+                let soname = soname.unwrap_or_else(|| name.to_owned());
+                reached
+                    .entry(soname)
+                    .or_default()
+                    .entry(loaded.real.clone())
+                    .or_insert_with(|| title.clone());
+            }
+        }
+    }
+    findings.extend(
+        reached
+            .into_iter()
+            .filter(|(_, files)| files.len() > 1)
+            .map(|(soname, files)| duplicate(&soname, &files)),
+    );
+    findings
+}
+
+fn duplicate(soname: &str, files: &BTreeMap<String, String>) -> Finding {
+    let told: Vec<String> = files.iter().map(|(path, by)| format!("/{path} for {by}")).collect();
+    Finding {
+        level: Level::Warning,
+        rule: Rule::DuplicateSoname,
+        subject: soname.to_owned(),
+        seen: told.join(", "),
+        fix: "let imgforge serve it once (`cuda: {policy: shared}`)".to_owned(),
+    }
+}
+
+/// The copies of an image by the files of their libraries.
+struct Copies<'a> {
+    all: &'a [CudaCopy],
+    by_file: BTreeMap<&'a str, &'a CudaCopy>,
+}
+
+impl<'a> Copies<'a> {
+    fn of(inventory: &'a BaseInventory) -> Self {
+        let files = inventory
+            .cuda
+            .iter()
+            .flat_map(|copy| copy.libraries.iter().map(move |library| (library.path.as_str(), copy)));
+        Self { all: &inventory.cuda, by_file: files.collect() }
+    }
+
+    fn at(&self, real: &str) -> Option<&'a CudaCopy> {
+        self.by_file.get(real).copied()
+    }
+
+    /// The copies of a component for a CUDA major, or for any where a wheel's name does not tell.
+    fn of_component(&self, component: Component, major: Option<u32>) -> impl Iterator<Item = &'a CudaCopy> {
+        self.all.iter().filter(move |copy| {
+            let fits = major.is_none() || copy.cuda_major.is_none() || copy.cuda_major == major;
+            copy.component == component && fits
+        })
+    }
+}
+
+/// What a distribution requires of CUDA, held against what the loader finds.
+fn components(
+    world: &World<'_>,
+    loader: &Loader<'_>,
+    copies: &Copies<'_>,
+    loading: &Loading<'_>,
+) -> Vec<Finding> {
+    let index = loading.distribution;
+    let extras: Vec<ExtraName> = CUDA_EXTRAS.iter().filter_map(|name| name.parse().ok()).collect();
+    let plain = world.requirements(index, &[]);
+    let mut findings = Vec::new();
+    let mut process = loading.process.clone();
+    for requirement in world.requirements(index, &extras) {
+        let Some(ComponentWheel::Carries { component, major, .. }) =
+            ComponentWheel::of(requirement.name.as_ref())
+        else {
+            continue;
+        };
+        let present: Vec<&CudaCopy> = copies.of_component(component, major).collect();
+        if !component.has_libraries() || (present.is_empty() && !plain.contains(&requirement)) {
+            continue;
+        }
+        let asked: BTreeSet<&str> =
+            present.iter().flat_map(|copy| copy.asked_for()).map(|library| library.soname.as_str()).collect();
+        let found = asked.iter().find_map(|soname| {
+            let found = loader.open_name(&mut process, soname, loading.from)?;
+            copies.at(&process.objects[found].real)
+        });
+        // Frameworks load what is in site-packages by its path.
+        let served = found.or_else(|| present.iter().find(|copy| copy.distribution.is_some()).copied());
+        findings.extend(judge(world, loading, requirement, component, served));
+    }
+    findings
+}
+
+fn judge(
+    world: &World<'_>,
+    loading: &Loading<'_>,
+    requirement: &Requirement,
+    component: Component,
+    served: Option<&CudaCopy>,
+) -> Option<Finding> {
+    let title = world.distributions[loading.distribution].title();
+    let fix = format!("let imgforge serve it (`cuda: {{components: {{{component}: shared}}}}`)");
+    let Some(copy) = served else {
+        return Some(Finding {
+            level: Level::Error,
+            rule: Rule::MissingComponent,
+            subject: title,
+            seen: format!("it requires `{requirement}`, and the loader finds no copy of {component}"),
+            fix,
+        });
+    };
+    let (floor, version) = (floor(requirement)?, copy.version.as_ref()?);
+    // What a file name tells may be shorter than the version that was asked for.
+    let shown = version.release().len().min(floor.release().len());
+    if version.release()[..shown] >= floor.release()[..shown] {
+        return None;
+    }
+    // cuDNN refuses to work for what was built with a newer minor version; others miss functions, which symbols tell.
+    let level = if component.name() == "cudnn" { Level::Error } else { Level::Warning };
+    Some(Finding {
+        level,
+        rule: Rule::OldComponent,
+        subject: title,
+        seen: format!(
+            "it requires `{requirement}`, and the loader finds {component} {version} in /{}",
+            copy.directory
+        ),
+        fix,
+    })
+}
+
+/// The lowest version that a requirement admits, as far as it says.
+fn floor(requirement: &Requirement) -> Option<Version> {
+    let Some(VersionOrUrl::VersionSpecifier(specifiers)) = &requirement.version_or_url else { return None };
+    let lower = specifiers.iter().filter(|it| {
+        matches!(
+            it.operator(),
+            Operator::Equal | Operator::GreaterThanEqual | Operator::TildeEqual | Operator::ExactEqual
+        )
+    });
+    lower.map(|it| it.version().clone()).max()
+}
+
+/// Two CUDA majors in one process.
+fn majors(world: &World<'_>, copies: &Copies<'_>, loading: &Loading<'_>) -> Option<Finding> {
+    let mut majors: BTreeMap<u32, &str> = BTreeMap::new();
+    for loaded in &loading.process.objects[loading.from..] {
+        if let Some(major) = copies.at(&loaded.real).and_then(|copy| copy.cuda_major) {
+            majors.entry(major).or_insert(&loaded.path);
+        }
+    }
+    let told: Vec<String> = majors.iter().map(|(major, path)| format!("CUDA {major}: {path}")).collect();
+    (majors.len() > 1).then(|| Finding {
+        level: Level::Error,
+        rule: Rule::TwoMajors,
+        subject: world.distributions[loading.distribution].title(),
+        seen: told.join(", "),
+        fix: "choose frameworks of one CUDA major, or let imgforge give each major a tree of its own"
+            .to_owned(),
+    })
+}
+
+/// Companions of which pip's copy serves some, and the system's others.
+fn mixed(world: &World<'_>, copies: &Copies<'_>, loading: &Loading<'_>) -> Option<Finding> {
+    let mut of_pip = BTreeMap::new();
+    let mut of_system = BTreeMap::new();
+    for loaded in &loading.process.objects[loading.from..] {
+        let Some(copy) = copies.at(&loaded.real).filter(|copy| COMPANIONS.contains(&copy.component.name()))
+        else {
+            continue;
+        };
+        let is_private = world.packages.iter().any(|directory| loaded.real.starts_with(directory));
+        let side = if is_private { &mut of_pip } else { &mut of_system };
+        side.entry(copy.component.name()).or_insert(&loaded.path);
+    }
+    let (Some((pip, pip_path)), Some((system, system_path))) =
+        (of_pip.first_key_value(), of_system.first_key_value())
+    else {
+        return None;
+    };
+    Some(Finding {
+        level: Level::Warning,
+        rule: Rule::MixedCopies,
+        subject: world.distributions[loading.distribution].title(),
+        seen: format!("{pip} comes from {pip_path}, and {system} from {system_path}"),
+        fix: "remove the wheel that pip installed, or serve all of them alike (`cuda: {policy: shared}`)"
+            .to_owned(),
+    })
+}
+
+/// cuDNN loads its parts by name: all must be of one copy.
+fn cudnn(world: &World<'_>, loader: &Loader<'_>, loading: &Loading<'_>) -> Vec<Finding> {
+    let mut process = loading.process.clone();
+    let is_part = |name: &str| Component::of_library(name).is_some_and(|it| it.name() == "cudnn");
+    let directory =
+        |path: &str| path.rsplit_once('/').map_or(String::new(), |(directory, _)| directory.to_owned());
+    let main = process
+        .objects
+        .iter()
+        .position(|it| it.path.rsplit('/').next().is_some_and(|name| name.starts_with("libcudnn.so")));
+    let Some(main) = main else { return Vec::new() };
+    let home = directory(&process.objects[main].real);
+    let mut asked: BTreeSet<String> = BTreeSet::new();
+    for loaded in &process.objects {
+        let is_cudnn = loaded.path.rsplit('/').next().is_some_and(is_part);
+        let file = loader.file(&loaded.path).filter(|_| is_cudnn);
+        if let Some(FileContent::Object(_, opens)) = file.map(|file| &file.content) {
+            asked.extend(opens.iter().filter(|name| is_part(name) && !is_of_driver(name)).cloned());
+        }
+    }
+    let mut findings = Vec::new();
+    for name in asked {
+        let Some(found) = loader.open_name(&mut process, &name, main) else { continue };
+        let other = directory(&process.objects[found].real);
+        if other != home {
+            findings.push(Finding {
+                level: Level::Error,
+                rule: Rule::MixedCudnn,
+                subject: world.distributions[loading.distribution].title(),
+                seen: format!("cuDNN is in /{home}, and the loader finds its {name} in /{other}"),
+                fix: "keep one copy of cuDNN (`cuda: {components: {cudnn: shared}}`)".to_owned(),
+            });
+        }
+    }
+    findings
+}

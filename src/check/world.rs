@@ -1,0 +1,127 @@
+//! What an image consists of, as rules see it: distributions, extension modules, and who requires whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uv_normalize::PackageName;
+use uv_pep440::Version;
+
+use super::Subject;
+use crate::base::InstalledDistribution;
+use crate::base::evidence::Evidence;
+use crate::pypa::metadata::{self, Requirement};
+use crate::pypa::record::{self, Row};
+use crate::pypa::target::{Machine, Target};
+
+/// What is installed.
+#[derive(Debug, Default)]
+pub(super) struct World<'a> {
+    pub distributions: Vec<Distribution<'a>>,
+    /// The absolute path of the interpreter; `None` without Python.
+    pub interpreter: Option<String>,
+    pub target: Option<Target>,
+    /// The directories of packages, without symlinks.
+    pub packages: BTreeSet<String>,
+    by_name: BTreeMap<PackageName, usize>,
+    owners: BTreeMap<String, usize>,
+}
+
+/// An installed distribution.
+#[derive(Debug)]
+pub(super) struct Distribution<'a> {
+    pub installed: &'a InstalledDistribution,
+    pub requires: Vec<Requirement>,
+    /// The rows of its RECORD by real path.
+    pub rows: BTreeMap<String, Row>,
+}
+
+impl<'a> World<'a> {
+    pub fn new(subject: &Subject<'a>) -> Self {
+        let Some(inventory) = subject.inventory else { return Self::default() };
+        let machine = if subject.architecture == "arm64" { Machine::Aarch64 } else { Machine::X86_64 };
+        let distributions: Vec<Distribution<'a>> = inventory
+            .distributions
+            .iter()
+            .map(|installed| Distribution::new(installed, subject.evidence))
+            .collect();
+        let names = distributions.iter().enumerate();
+        let by_name = names.clone().map(|(index, it)| (it.installed.name.clone(), index)).collect();
+        let owners =
+            names.flat_map(|(index, it)| it.rows.keys().map(move |path| (path.clone(), index))).collect();
+        let directories = distributions.iter().map(|it| it.packages().to_owned());
+        let interpreter = inventory.scheme.interpreter.trim_start_matches('/');
+        Self {
+            packages: directories.collect(),
+            interpreter: Some(format!("/{interpreter}")),
+            target: Target::new(&inventory.python, machine, inventory.glibc).ok(),
+            by_name,
+            owners,
+            distributions,
+        }
+    }
+
+    pub fn named(&self, name: &PackageName) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The distribution that installed the file at the real path `path`, relative to the root.
+    pub fn owner(&self, path: &str) -> Option<usize> {
+        self.owners.get(path.trim_start_matches('/')).copied()
+    }
+
+    /// The requirements of a distribution that count in this image, with these extras.
+    pub fn requirements(&self, index: usize, extras: &[uv_normalize::ExtraName]) -> Vec<&Requirement> {
+        let requires = self.distributions[index].requires.iter();
+        let counts = |requirement: &&Requirement| match &self.target {
+            Some(target) => requirement.marker.evaluate(target.markers(), extras),
+            None => true,
+        };
+        requires.filter(counts).collect()
+    }
+
+    /// A distribution with all that it requires, directly or not.
+    pub fn closure(&self, index: usize) -> BTreeSet<usize> {
+        let mut closure = BTreeSet::from([index]);
+        let mut todo = vec![(index, Vec::new())];
+        while let Some((index, extras)) = todo.pop() {
+            for requirement in self.requirements(index, &extras) {
+                let Some(next) = self.named(&requirement.name) else { continue };
+                if closure.insert(next) {
+                    todo.push((next, requirement.extras.to_vec()));
+                }
+            }
+        }
+        closure
+    }
+}
+
+impl<'a> Distribution<'a> {
+    fn new(installed: &'a InstalledDistribution, evidence: &Evidence) -> Self {
+        let requires = installed.requires_dist.iter().filter_map(|text| requirement(text)).collect();
+        let text = evidence.text(&format!("{}/RECORD", installed.directory));
+        let text = text.map(String::from_utf8_lossy).unwrap_or_default();
+        let directory = installed.directory.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let rows = record::parse(&text).unwrap_or_default().into_iter();
+        let rows = rows.map(|row| (record::place(directory, &row.path), row)).collect();
+        Self { installed, requires, rows }
+    }
+
+    /// `torch 2.6.0`
+    pub fn title(&self) -> String {
+        format!("{} {}", self.installed.name, self.installed.version)
+    }
+
+    pub fn version(&self) -> &Version {
+        &self.installed.version
+    }
+
+    /// The directory of packages that it is in.
+    pub fn packages(&self) -> &str {
+        self.installed.directory.rsplit_once('/').map_or("", |(directory, _)| directory)
+    }
+}
+
+/// One `Requires-Dist`, as leniently as pip reads it.
+fn requirement(text: &str) -> Option<Requirement> {
+    let one = format!("Metadata-Version: 2.1\nName: x\nVersion: 0\nRequires-Dist: {text}\n");
+    metadata::parse(&one).ok()?.requires_dist.into_iter().next()
+}

@@ -1,0 +1,53 @@
+//! Prints what imgforge's loader finds for every ELF file of an image, for `tests/acceptance/loader` to hold against the
+//! real loader: `trace LAYOUT STORE [ISA_LEVEL]`.
+//!
+//! One line for each file and name: `PATH<TAB>NAME<TAB>FOUND`, with `not found` or `refused` for what is missed.
+#![allow(clippy::disallowed_methods, reason = "a program of the tests")]
+
+use std::error::Error;
+use std::io::{self, BufWriter, Write};
+
+use imgforge::base::evidence::Evidence;
+use imgforge::check::loader::{Loader, Settings};
+use imgforge::elf::Machine;
+use imgforge::layer::records;
+use imgforge::source::{self, Place};
+use imgforge::store::Store;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [layout, directory, level @ ..] = &arguments[..] else {
+        return Err("usage: trace LAYOUT STORE [ISA_LEVEL]".into());
+    };
+    let image = source::open(&format!("oci:{layout}").parse::<Place>()?, None)?;
+    let store = Store::open(directory)?;
+    source::scan(&image, &store, 2, &|_| ())?;
+    let layers = image.layers.iter().map(|layer| records::evidence(&store, &layer.descriptor.digest));
+    let evidence = Evidence::stacked(layers.collect::<Option<Vec<_>>>().ok_or("a layer has no record")?);
+    let library_path = image.env.iter().find_map(|entry| entry.strip_prefix("LD_LIBRARY_PATH="));
+    let loader = Loader::new(
+        &evidence,
+        Settings {
+            machine: if image.architecture == "arm64" { Machine::Aarch64 } else { Machine::X86_64 },
+            library_path: library_path.map(str::to_owned),
+            isa_level: level.first().map_or(Ok(0), |level| level.parse())?,
+        },
+    )?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    for (path, _, object) in loader.objects() {
+        if object.elf.dynamic.is_none() {
+            continue;
+        }
+        let Some(process) = loader.start(&path) else { continue };
+        for (index, loaded) in process.objects.iter().enumerate().skip(1) {
+            let asked = process.edges.iter().find(|edge| edge.to == index);
+            let name = asked.map_or(&*loaded.path, |_| loaded.name());
+            writeln!(out, "{path}\t{name}\t{}", loaded.path)?;
+        }
+        for miss in &process.misses {
+            let what = if miss.refused.is_some() { "refused" } else { "not found" };
+            writeln!(out, "{path}\t{}\t{what}", miss.name)?;
+        }
+    }
+    Ok(out.flush()?)
+}
