@@ -367,7 +367,7 @@ impl<'a> Judge<'a, '_> {
         fix: String,
     ) {
         let level = if module.required { Level::Error } else { Level::Warning };
-        let key = (rule, loaded.path.clone(), name.to_owned());
+        let key = (rule, format!("/{}", loaded.real), name.to_owned());
         match self.found.get_mut(&key) {
             Some(found) if found.level <= level => {}
             _ => drop(self.found.insert(key, Found { level, seen, fix })),

@@ -19,7 +19,8 @@ use crate::net::debian::ArchiveError;
 use crate::net::http::HttpError;
 use crate::net::index::IndexError;
 use crate::pipeline::{
-    HashNotAllowed, InputError, ListedError, LockFileError, NoHash, NotAPlan, NotBuilt, OtherInventory,
+    CheckFailed, HashNotAllowed, InputError, ListedError, LockFileError, NoHash, NotAPlan, NotBuilt,
+    OtherInventory,
 };
 use crate::resolve::ResolveError;
 use crate::resolve::components::ComponentError;
@@ -74,6 +75,7 @@ pub(super) fn of(error: &AnyError) -> Option<String> {
             LockFileError,
             NoHash,
             NotAPlan,
+            CheckFailed,
             NotBuilt,
             OtherInventory,
             PackagesError,

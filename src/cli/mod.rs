@@ -19,7 +19,9 @@ use uv_normalize::PackageName;
 use crate::base::BaseInventory;
 use crate::check::Level;
 use crate::destination::Destination;
-use crate::pipeline::{self, BuildOrder, Environment, InputError, LockOrder, Locking, Side, Upgrade};
+use crate::pipeline::{
+    self, BuildOrder, CheckFailed, Checking, Environment, InputError, LockOrder, Locking, Side, Upgrade,
+};
 use crate::recipe::{Color, Diagnostics};
 use crate::source::{Place, PlaceError};
 use crate::store::Store;
@@ -73,6 +75,9 @@ enum Command {
         /// Use only what the store has; download nothing.
         #[arg(long)]
         offline: bool,
+        /// Publish without proving that the image loads.
+        #[arg(long)]
+        no_check: bool,
     },
     /// Show what would be built and why; writes no image.
     Plan {
@@ -196,6 +201,7 @@ pub fn run() -> ExitCode {
     match execute(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            print_findings(&error);
             print_error(&error, color);
             if hint::is_users_recipe(&error) { ExitCode::from(2) } else { ExitCode::from(1) }
         }
@@ -205,9 +211,10 @@ pub fn run() -> ExitCode {
 fn execute(arguments: &Arguments) -> Result<()> {
     let progress = progress::Terminal::new(arguments.quiet, arguments.progress);
     match &arguments.command {
-        Command::Build { recipe, output, locked, offline } => {
+        Command::Build { recipe, output, locked, offline, no_check } => {
             let (locking, environment) = (locking(*locked), environment(*offline)?);
-            let order = BuildOrder { recipe, destinations: output, locking, environment };
+            let checking = if *no_check { Checking::Skip } else { Checking::Refuse };
+            let order = BuildOrder { recipe, destinations: output, locking, checking, environment };
             let built = pipeline::build(&order, &progress)?;
             progress.finish();
             if !arguments.quiet {
@@ -389,6 +396,16 @@ fn print(text: &str) -> Result<()> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),
+    }
+}
+
+/// What a check found wrong with an image that was built.
+fn print_findings(error: &anyhow::Error) {
+    if let Some(CheckFailed { report }) = error.downcast_ref() {
+        let mut text = Vec::new();
+        if report::checked(&mut text, report).is_ok() {
+            eprintln!("{}", String::from_utf8_lossy(&text));
+        }
     }
 }
 

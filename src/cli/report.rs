@@ -38,6 +38,10 @@ pub(super) fn built(out: &mut impl Write, built: &Built) -> io::Result<()> {
         bytes(unpacked)
     )?;
     comparison(out, &built.planned)?;
+    if let Some(report) = &built.report {
+        let [warnings, notes] = [Level::Warning, Level::Note].map(|level| report.count(level));
+        writeln!(out, "checked: it loads; {warnings} warnings, {notes} notes")?;
+    }
     for destination in &built.destinations {
         writeln!(out, "published {destination}")?;
     }

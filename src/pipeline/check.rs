@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
-use super::{Environment, Progress, opened};
+use super::{Environment, Planned, Progress, opened};
 use crate::base::evidence::{EVIDENCE_FORMAT, Evidence};
 use crate::base::facts::{FACTS_FORMAT, Facts};
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
-use crate::check::{self, REPORT_FORMAT, Report, Subject};
+use crate::check::{self, Level, REPORT_FORMAT, Report, Subject};
 use crate::cuda::Driver;
+use crate::image::Image;
 use crate::layer::records;
 use crate::oci::Digest;
 use crate::source::{self, Place};
@@ -26,7 +27,7 @@ pub(super) struct Checked<'a> {
     pub architecture: &'a str,
     /// `config.Env`.
     pub env: Vec<String>,
-    pub python: Option<&'a str>,
+    pub python: Option<String>,
     pub driver: Option<&'a Driver>,
 }
 
@@ -44,10 +45,58 @@ pub fn check(
         layers: image.layers.iter().map(|layer| layer.descriptor.digest).collect(),
         architecture: &image.architecture,
         env: image.env.clone(),
-        python,
+        python: python.map(str::to_owned),
         driver: None,
     };
     of_layers(&checked, &environment.store)
+}
+
+/// An image that was built and would not work.
+#[derive(Debug, thiserror::Error)]
+#[error("the image would not work: the check found {} error(s)", .report.count(Level::Error))]
+pub struct CheckFailed {
+    pub report: Report,
+}
+
+impl CheckFailed {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some("change the recipe as the findings say, or build with `--no-check` to look at the image".into())
+    }
+}
+
+/// Checks an image that was just built; its layers were looked into when they were written.
+pub(super) fn of_image(
+    planned: &Planned,
+    image: &Image,
+    environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    progress.stage("checking");
+    let config: Env =
+        serde_json::from_slice(&image.config_bytes).context("could not read the image's config")?;
+    let checked = Checked {
+        layers: image.layers.iter().map(|layer| layer.digest).collect(),
+        architecture: &planned.base.architecture,
+        env: config.config.env,
+        python: planned.inputs.recipe.python.version.as_ref().map(|version| version.value.to_string()),
+        driver: planned.inputs.recipe.cuda.driver.as_ref().map(|driver| &driver.value),
+    };
+    let report = of_layers(&checked, &environment.store)?;
+    if report.has_errors() { Err(CheckFailed { report }.into()) } else { Ok(report) }
+}
+
+/// The variables that a config sets, whatever else it says.
+#[derive(serde::Deserialize)]
+struct Env {
+    #[serde(default)]
+    config: EnvOfConfig,
+}
+
+#[derive(Default, serde::Deserialize)]
+struct EnvOfConfig {
+    #[serde(default, rename = "Env")]
+    env: Vec<String>,
 }
 
 /// Checks an image whose layers were all read or written; the report of an image that was checked before is kept.
@@ -87,7 +136,7 @@ fn judge(checked: &Checked<'_>, store: &Store) -> Result<Report> {
 /// What is installed; `None` for an image without Python, in which there is less to check.
 fn inventory(checked: &Checked<'_>, facts: &Facts) -> Result<Option<BaseInventory>, InventoryError> {
     let config = ImageConfigFacts::new(checked.architecture, checked.env.iter().map(String::as_str));
-    match scan::scan(facts, &config, checked.python) {
+    match scan::scan(facts, &config, checked.python.as_deref()) {
         Ok(inventory) => Ok(Some(inventory)),
         Err(InventoryError::NoPython) => Ok(None),
         Err(error) => Err(error),

@@ -23,6 +23,7 @@ use uv_normalize::PackageName;
 
 use crate::base::facts::Facts;
 use crate::base::{BaseInventory, InventoryError};
+use crate::check::Report;
 use crate::destination::{self, Destination};
 use crate::elf::{Architecture, Ldconfig};
 use crate::image::{self, BaseImage, Image, ImageLayer, Settings};
@@ -45,7 +46,7 @@ use opened::{Below, Opened};
 use outlines::Outlines;
 use work::{Fetch, Job};
 
-pub use self::check::check;
+pub use self::check::{CheckFailed, check};
 pub use base::BaseLayer;
 pub use comparison::{NotAPlan, Side, compare, summary_of};
 pub use inputs::InputError;
@@ -78,7 +79,15 @@ pub struct BuildOrder<'a> {
     /// Where to publish; the default destination when empty.
     pub destinations: &'a [Destination],
     pub locking: Locking,
+    pub checking: Checking,
     pub environment: Environment,
+}
+
+/// Whether a build proves that its image loads before it publishes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checking {
+    Refuse,
+    Skip,
 }
 
 /// What to lock.
@@ -121,6 +130,8 @@ pub struct Planned {
 pub struct Built {
     pub planned: Planned,
     pub image: Image,
+    /// What the check found, unless it was skipped: no errors.
+    pub report: Option<Report>,
     /// Where it was published.
     pub destinations: Vec<Destination>,
 }
@@ -135,6 +146,10 @@ pub fn build(order: &BuildOrder<'_>, progress: &dyn Progress) -> Result<Built> {
         layers,
         &settings(&planned, &|of_base| runtime_config(&planned, of_base)),
     )?;
+    let report = match order.checking {
+        Checking::Refuse => Some(self::check::of_image(&planned, &image, environment, progress)?),
+        Checking::Skip => None,
+    };
     let destinations = match order.destinations {
         [] => vec![default_destination(&planned.name)],
         destinations => destinations.to_vec(),
@@ -143,7 +158,7 @@ pub fn build(order: &BuildOrder<'_>, progress: &dyn Progress) -> Result<Built> {
         progress.stage(&format!("publishing {destination}"));
         destination::publish(&image, destination, &planned.name, &environment.store)?;
     }
-    Ok(Built { planned, image, destinations })
+    Ok(Built { planned, image, report, destinations })
 }
 
 /// Decides everything about the recipe at `path`, or recalls it from the lock beside it; writes no layer.
