@@ -158,6 +158,8 @@ impl<'a> Loader<'a> {
             asked_by: None,
             search: Search::Path,
         });
+        // A library is never alone: the loader that maps it is there first.
+        let interpreter = interpreter.or_else(|| Some(self.own_path().to_owned()));
         if let Some(interpreter) = interpreter
             && let Some(Hit::File { path, real, object }) = self.look(&interpreter)
         {
@@ -166,6 +168,14 @@ impl<'a> Loader<'a> {
         }
         self.link(&mut process, 0);
         Some(process)
+    }
+
+    /// Where glibc's loader is, by the ABI of the architecture.
+    fn own_path(&self) -> &'static str {
+        match self.settings.machine {
+            Machine::Aarch64 => "/lib/ld-linux-aarch64.so.1",
+            _ => "/lib64/ld-linux-x86-64.so.2",
+        }
     }
 
     /// Loads into `process` what is at the absolute path `path`, and all that it needs, as `dlopen` does; gives its

@@ -6,6 +6,7 @@ pub mod debian;
 pub mod elf;
 pub mod image;
 pub mod layout;
+pub mod linked;
 pub mod record;
 pub mod resolution;
 pub mod server;

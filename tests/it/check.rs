@@ -1,0 +1,212 @@
+//! `imgforge check` finds what would not load, and what pip would say, without running anything.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::World;
+use crate::support::elf::library;
+use crate::support::layout::{Layout, Tar};
+use crate::support::linked::{Source, Workshop, defining};
+
+const SYSTEM: &str = "usr/lib/x86_64-linux-gnu";
+const PACKAGES: &str = "usr/local/lib/python3.11/dist-packages";
+const CUDA: &str = "usr/local/cuda-12.4/targets/x86_64-linux/lib";
+const STATUS: &str = "Package: libc-bin\nStatus: install ok installed\nVersion: 2.36-9+deb12u10\n\n\
+                      Package: libc6\nStatus: install ok installed\nVersion: 2.36-9+deb12u10\n\n";
+
+/// Debian 12 with Python 3.11, without a loader's cache.
+fn debian() -> Tar {
+    Tar::new()
+        .file("etc/os-release", "ID=debian\nVERSION_ID=\"12\"\n")
+        .file("usr/bin/python3.11", library("python", b"\x003.11.2\x00"))
+        .symlink("usr/bin/python3", "python3.11")
+        .file("usr/lib/python3.11/os.py", "")
+        .file(&format!("{SYSTEM}/libc.so.6"), library("libc.so.6", b""))
+        .file("var/lib/dpkg/status", STATUS)
+}
+
+/// A distribution's metadata, and a RECORD of these rows.
+fn installed(tar: Tar, name: &str, version: &str, requires: &[&str], rows: &[&str]) -> Tar {
+    let info = format!("{PACKAGES}/{name}-{version}.dist-info");
+    let requires: String = requires.iter().map(|it| format!("Requires-Dist: {it}\n")).collect();
+    let own = ["METADATA", "WHEEL", "RECORD"].map(|file| format!("{name}-{version}.dist-info/{file},,"));
+    let record: Vec<&str> = rows.iter().copied().chain(own.iter().map(String::as_str)).collect();
+    tar.file(
+        &format!("{info}/METADATA"),
+        format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}"),
+    )
+    .file(&format!("{info}/WHEEL"), "Wheel-Version: 1.0\nTag: cp311-cp311-manylinux_2_28_x86_64\n")
+    .file(&format!("{info}/RECORD"), record.join("\n"))
+}
+
+/// An extension module `core` of the distribution `demo` that needs these libraries.
+fn module(workshop: &Workshop, calls: &str, needs: &[&str], flags: &[&str]) -> Vec<u8> {
+    let code = format!("void {calls}(void); void PyInit_core(void) {{ {calls}(); }}");
+    workshop.link(&Source { soname: "core.so", code: &code, needs, flags })
+}
+
+/// Debian with `demo`, its module, and these libraries.
+fn demo(module: Vec<u8>, libraries: &[(&str, Vec<u8>)]) -> Layout {
+    let path = format!("{PACKAGES}/demo/core.so");
+    let mut tar = installed(debian(), "demo", "1.0", &[], &["demo/core.so,,"]).file(&path, module);
+    for (path, bytes) in libraries {
+        tar = tar.file(path, bytes.clone());
+    }
+    Layout::new().layer(tar)
+}
+
+/// What a check of the image finds: `error missing-library demo …` by level, rule and subject.
+fn findings(layout: &Layout) -> (i32, Vec<Value>) {
+    let world = World::new();
+    layout.write(&world.path("image"));
+    let outcome = world.run(&["check", "oci:image", "--json"]);
+    let report: Value = serde_json::from_str(&outcome.stdout).unwrap_or_else(|_| panic!("{outcome:?}"));
+    (outcome.code, report["findings"].as_array().unwrap().clone())
+}
+
+#[track_caller]
+fn check(layout: &Layout, expected: &[&str]) -> String {
+    let (code, findings) = findings(layout);
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
+    let relevant = findings.iter().filter(|finding| finding["level"] != "note");
+    let told: BTreeSet<String> =
+        relevant.clone().map(|it| format!("{} {}", text(it, "level"), text(it, "rule"))).collect();
+    assert_eq!(told, expected.iter().map(|&it| it.to_owned()).collect(), "{findings:#?}");
+    let has_errors = expected.iter().any(|finding| finding.starts_with("error"));
+    assert_eq!(code, i32::from(has_errors));
+    relevant.map(|it| text(it, "seen")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_library_that_nothing_finds_is_an_error() {
+    let workshop = Workshop::new();
+    let library = workshop.link(&defining("libcusparseLt.so.0", "void f(void) {}"));
+    let core = module(&workshop, "f", &["libcusparseLt.so.0"], &[]);
+    let seen = check(&demo(core.clone(), &[]), &["error missing-library"]);
+    assert!(seen.contains("demo 1.0") && seen.contains("core.so needs libcusparseLt.so.0"), "{seen}");
+    check(&demo(core, &[(&format!("{SYSTEM}/libcusparseLt.so.0"), library)]), &[]);
+}
+
+#[test]
+fn a_library_without_the_symbol_is_an_error() {
+    let workshop = Workshop::new();
+    let old = workshop.link(&defining("libnvJitLink.so.12", "void __nvJitLinkCreate_12_2(void) {}"));
+    let new = workshop.link(&defining("libnvJitLink.so.12", "void __nvJitLinkCreate_12_8(void) {}"));
+    let core = module(&workshop, "__nvJitLinkCreate_12_8", &["libnvJitLink.so.12"], &[]);
+    let path = format!("{SYSTEM}/libnvJitLink.so.12");
+    let seen = check(&demo(core.clone(), &[(&path, old)]), &["error missing-symbol"]);
+    assert!(seen.contains("__nvJitLinkCreate_12_8") && seen.contains(&path), "{seen}");
+    check(&demo(core, &[(&path, new)]), &[]);
+}
+
+#[test]
+fn a_version_that_a_library_does_not_define_is_an_error() {
+    let workshop = Workshop::new();
+    let script = |version: &str| {
+        let world = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(world.path(), format!("{version} {{ f; }};")).unwrap();
+        world
+    };
+    let (old, new) = (script("API_1"), script("API_2"));
+    let flag = |file: &tempfile::NamedTempFile| format!("-Wl,--version-script={}", file.path().display());
+    let link = |flags: &[&str]| {
+        workshop.link(&Source { soname: "libapi.so.1", code: "void f(void) {}", needs: &[], flags })
+    };
+    let before = link(&[&flag(&old)]);
+    let after = link(&[&flag(&new)]);
+    let core = module(&workshop, "f", &["libapi.so.1"], &[]);
+    let path = format!("{SYSTEM}/libapi.so.1");
+    let seen = check(&demo(core.clone(), &[(&path, before)]), &["error missing-version"]);
+    assert!(seen.contains("API_2"), "{seen}");
+    check(&demo(core, &[(&path, after)]), &[]);
+}
+
+#[test]
+fn the_search_paths_come_in_the_loaders_order() {
+    let workshop = Workshop::new();
+    let right = workshop.link(&defining("libx.so.1", "void right(void) {}"));
+    let wrong = workshop.link(&defining("libx.so.1", "void wrong(void) {}"));
+    workshop.link(&defining("libx.so.1", "void right(void) {} void wrong(void) {}"));
+    let origin = format!("{PACKAGES}/demo/lib/libx.so.1");
+    let in_path = "opt/lib/libx.so.1";
+    let system = format!("{SYSTEM}/libx.so.1");
+    let with_path = |layout: Layout| {
+        layout.with(|layout| layout.config["config"]["Env"] = json!(["LD_LIBRARY_PATH=/opt/lib"]))
+    };
+    // DT_RPATH before LD_LIBRARY_PATH, that before DT_RUNPATH, and all before the default directories.
+    for (tags, expected) in
+        [("--disable-new-dtags", &[][..]), ("--enable-new-dtags", &["error missing-symbol"])]
+    {
+        let flags = ["-Wl,-rpath,$ORIGIN/lib", &format!("-Wl,{tags}")];
+        let core = module(&workshop, "right", &["libx.so.1"], &flags);
+        let libraries = [(&*origin, right.clone()), (in_path, wrong.clone()), (&*system, wrong.clone())];
+        check(&with_path(demo(core, &libraries)), expected);
+    }
+    let core = module(&workshop, "right", &["libx.so.1"], &["-Wl,-rpath,$ORIGIN/lib"]);
+    check(&demo(core, &[(&origin, right.clone()), (&system, wrong)]), &[]);
+}
+
+#[test]
+fn what_pip_check_says_is_said() {
+    let tar = installed(
+        debian(),
+        "torch",
+        "2.2.1",
+        &["nvidia-cublas-cu12==12.1.3.1", "sympy; extra == 'all'"],
+        &[],
+    );
+    let tar = installed(tar, "nvidia_cublas_cu12", "12.5.3.2", &[], &[]);
+    let tar = installed(tar, "torchvision", "0.17.1", &["torch==2.2.1", "numpy"], &[]);
+    let seen = check(&Layout::new().layer(tar), &["error unmet-requirement"]);
+    assert!(seen.contains("it requires `nvidia-cublas-cu12==12.1.3.1`, and 12.5.3.2 is installed"), "{seen}");
+    assert!(seen.contains("it requires `numpy`, and it is not installed"), "{seen}");
+    assert!(!seen.contains("sympy"), "{seen}");
+}
+
+#[test]
+fn the_last_of_two_distributions_that_write_a_file_is_told() {
+    let row = |hash: &str, size: u64| format!("nvidia/nccl/lib/libnccl.so.2,sha256={hash},{size}");
+    let path = format!("{PACKAGES}/nvidia/nccl/lib/libnccl.so.2");
+    let tar = installed(debian(), "nvidia_nccl_cu12", "2.27.5", &[], &[&row("AAAA", 3)]);
+    let tar = installed(tar, "nvidia_nccl_cu13", "2.28.9", &[], &[&row("BBBB", 4)]).file(&path, "abc");
+    let seen = check(&Layout::new().layer(tar), &["error file-collision", "warning record-mismatch"]);
+    assert!(seen.contains("are also of nvidia-nccl-cu13 2.28.9"), "{seen}");
+    assert!(seen.contains("has another size than its RECORD says"), "{seen}");
+}
+
+#[test]
+fn a_library_of_the_driver_in_the_image_is_an_error() {
+    let stubs = format!("usr/local/cuda-12.4/targets/x86_64-linux/lib/stubs");
+    let tar = debian().file(&format!("{stubs}/libcuda.so.1"), library("libcuda.so.1", b""));
+    let image = Layout::new().layer(tar);
+    check(&image, &[]);
+    let leads = |path: String| json!([format!("LD_LIBRARY_PATH={path}")]);
+    let image = image.with(|layout| layout.config["config"]["Env"] = leads(format!("/{stubs}")));
+    check(&image, &["error driver-from-image"]);
+}
+
+#[test]
+fn cuda_that_serves_another_build_of_cudnn_is_an_error() {
+    let cudnn = format!("{SYSTEM}/libcudnn.so.9");
+    let status =
+        format!("{STATUS}Package: libcudnn9-cuda-12\nStatus: install ok installed\nVersion: 9.8.0.87-1\n\n");
+    let tar = debian()
+        .file("var/lib/dpkg/status", status)
+        .file("var/lib/dpkg/info/libcudnn9-cuda-12.list", format!("/{cudnn}\n"))
+        .file(&cudnn, library("libcudnn.so.9", b""))
+        .file(&format!("{CUDA}/libcudart.so.12"), library("libcudart.so.12", b""));
+    let workshop = Workshop::new();
+    workshop.link(&defining("libcudnn.so.9", "void f(void) {}"));
+    let core = workshop.link(&Source {
+        soname: "core.so",
+        code: "void PyInit_core(void) {}",
+        needs: &["libcudnn.so.9"],
+        flags: &[],
+    });
+    let tar = installed(tar, "demo", "1.0", &["nvidia-cudnn-cu12==9.10.2.21"], &["demo/core.so,,"])
+        .file(&format!("{PACKAGES}/demo/core.so"), core);
+    let tar = installed(tar, "nvidia_cudnn_cu12", "9.10.2.21", &[], &[]);
+    let seen = check(&Layout::new().layer(tar), &["error old-component"]);
+    assert!(seen.contains("the loader finds cudnn 9.8.0.87 in /usr/lib/x86_64-linux-gnu"), "{seen}");
+}
