@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::wheel::{WheelError, WheelFile};
-use super::writer::{LayerWriter, WriteError, Written};
+use super::writer::{Form, LayerWriter, WriteError, Written};
 use crate::cuda::Toolkit;
 use crate::oci::{Entry, EntryKind};
 use crate::plan::{self, WheelInstall, WheelLayer};
@@ -65,6 +65,7 @@ struct Installed<'a> {
 pub fn write(
     layer: &WheelLayer,
     store: &Store,
+    form: &Form,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Written, WheelLayerError> {
     let mut wheels = Vec::new();
@@ -75,7 +76,7 @@ pub fn write(
         wheels.push(wheel);
     }
     let directories = directories(files.keys(), &layer.scheme);
-    let mut writer = LayerWriter::new(store, progress)?;
+    let mut writer = LayerWriter::new(store, form, progress)?;
     let mut directories = directories.iter().peekable();
     for (path, (wheel, file)) in &files {
         while let Some(directory) = directories.next_if(|directory| *directory < path) {

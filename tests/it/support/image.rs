@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
+use flate2::read::GzDecoder;
 use serde_json::Value;
 
 use super::wheel::base64;
@@ -55,7 +55,7 @@ impl Image {
     }
 
     fn apply(&mut self, layer: &Path) {
-        let mut archive = tar::Archive::new(MultiGzDecoder::new(fs::File::open(layer).unwrap()));
+        let mut archive = tar::Archive::new(GzDecoder::new(fs::File::open(layer).unwrap()));
         for entry in archive.entries().unwrap() {
             let mut entry = entry.unwrap();
             let path = entry.path().unwrap().to_str().unwrap().trim_end_matches('/').to_owned();
