@@ -75,12 +75,14 @@ pub fn write(
         files.extend(installed.into_iter().map(|file| (file.path.clone(), (wheels.len(), file))));
         wheels.push(wheel);
     }
-    let directories = directories(files.keys(), &layer.scheme);
+    let mut directories = directories(files.keys(), &layer.scheme);
     let mut writer = LayerWriter::new(store, form, progress)?;
-    let mut directories = directories.iter().peekable();
-    for (path, (wheel, file)) in &files {
-        while let Some(directory) = directories.next_if(|directory| *directory < path) {
-            writer.entry(&entry(directory, 0o755, EntryKind::Directory))?;
+    let (first, rest): (Vec<_>, Vec<_>) = files.iter().partition(|(path, _)| form.fetches_first(path));
+    for (path, (wheel, file)) in first.into_iter().chain(rest) {
+        for directory in ancestors(path) {
+            if directories.remove(directory) {
+                writer.entry(&entry(directory, 0o755, EntryKind::Directory))?;
+            }
         }
         write_file(&mut writer, &wheels[*wheel], file)?;
     }

@@ -517,8 +517,13 @@ impl Stack {
 
 /// How the layers are compressed that are not the base's.
 fn form(planned: &Planned) -> Form {
-    match planned.inputs.recipe.layers.compression {
+    let layers = &planned.inputs.recipe.layers;
+    match layers.compression {
         Compression::Gzip => Form::Gzip,
+        Compression::Zstd { level } => Form::Zstd { level },
+        Compression::Estargz => Form::Estargz {
+            prefetch: layers.prefetch.iter().map(|path| path.relative().to_owned()).collect(),
+        },
     }
 }
 

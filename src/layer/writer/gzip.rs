@@ -5,12 +5,13 @@
 //!
 //! <https://www.rfc-editor.org/rfc/rfc1952>
 
+use std::io;
 use std::mem;
 
 use libdeflater::{CompressionLvl, Compressor};
 
 use super::outlet::Outlet;
-use super::{Encoding, WriteError};
+use super::{Description, Encoding, WriteError};
 use crate::oci::image::LAYER_GZIP;
 use crate::pypa::deflate::{End, Inflater, Invalid, Passage};
 
@@ -59,9 +60,8 @@ impl Gzip {
             return Ok(());
         }
         let pending = mem::take(&mut self.pending);
-        let stream = deflate(&mut self.compressor, &pending)?;
-        // Only following the stream tells where its last block is.
-        let end = self.inflater.inflate(&mut Own { stream: &stream, out })?;
+        let (blocks, end) = open_blocks(&pending, &mut self.compressor, &mut self.inflater)?;
+        out.blob(&blocks)?;
         align(end, out)?;
         self.crc32.update(&pending);
         self.size += pending.len() as u64;
@@ -83,7 +83,7 @@ impl Encoding for Gzip {
         Ok(())
     }
 
-    fn begin(&mut self, out: &mut Outlet) -> Result<(), WriteError> {
+    fn begin(&mut self, _size: u64, out: &mut Outlet) -> Result<(), WriteError> {
         self.flush(out)
     }
 
@@ -111,11 +111,11 @@ impl Encoding for Gzip {
         align(end, out)
     }
 
-    fn finish(mut self: Box<Self>, out: &mut Outlet) -> Result<&'static str, WriteError> {
+    fn finish(mut self: Box<Self>, out: &mut Outlet) -> Result<Description, WriteError> {
         self.flush(out)?;
         out.blob(&LAST_BLOCK)?;
         out.blob(&trailer(self.crc32.finalize(), self.size))?;
-        Ok(LAYER_GZIP)
+        Ok(Description::of(LAYER_GZIP))
     }
 }
 
@@ -131,18 +131,18 @@ pub(super) fn compressor() -> Compressor {
 }
 
 /// The DEFLATE stream of `bytes`.
-pub(super) fn deflate(compressor: &mut Compressor, bytes: &[u8]) -> Result<Vec<u8>, WriteError> {
+pub(super) fn deflate(bytes: &[u8], compressor: &mut Compressor) -> Result<Vec<u8>, WriteError> {
     let mut stream = vec![0; compressor.deflate_compress_bound(bytes.len())];
     let size = compressor
         .deflate_compress(bytes, &mut stream)
-        .map_err(|error| WriteError::Write(std::io::Error::other(error.to_string())))?;
+        .map_err(|error| WriteError::Write(io::Error::other(error.to_string())))?;
     stream.truncate(size);
     Ok(stream)
 }
 
 /// Fills the bits up to a whole byte. The three bits that mark an empty stored block as such are zero, as those that are
 /// left of the last byte.
-fn align(end: End, out: &mut Outlet) -> Result<(), WriteError> {
+pub(super) fn align(end: End, out: &mut Outlet) -> Result<(), WriteError> {
     match end.unused {
         0 => Ok(()),
         1 | 2 => {
@@ -153,16 +153,30 @@ fn align(end: End, out: &mut Outlet) -> Result<(), WriteError> {
     }
 }
 
-/// A stream of our own on its way into the member.
-struct Own<'a> {
-    stream: &'a [u8],
-    out: &'a mut Outlet,
+/// `bytes`, deflated into blocks of which none is marked as the last.
+pub(super) fn open_blocks(
+    bytes: &[u8],
+    compressor: &mut Compressor,
+    inflater: &mut Inflater,
+) -> Result<(Vec<u8>, End), WriteError> {
+    let stream = deflate(bytes, compressor)?;
+    let mut opening = Opening { stream: &stream, blocks: Vec::with_capacity(stream.len()) };
+    // Only following the stream tells where its last block is. What libdeflate writes is never invalid.
+    let end =
+        inflater.inflate(&mut opening).map_err(|invalid| WriteError::Write(io::Error::other(invalid)))?;
+    Ok((opening.blocks, end))
 }
 
-impl Passage for Own<'_> {
-    type Error = WriteError;
+/// A stream of our own whose last block loses its mark.
+struct Opening<'a> {
+    stream: &'a [u8],
+    blocks: Vec<u8>,
+}
 
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, WriteError> {
+impl Passage for Opening<'_> {
+    type Error = Invalid;
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Invalid> {
         let (now, later) = self.stream.split_at(self.stream.len().min(buffer.len()));
         buffer[..now.len()].copy_from_slice(now);
         self.stream = later;
@@ -173,18 +187,12 @@ impl Passage for Own<'_> {
         *byte &= !(1 << bit);
     }
 
-    fn passed(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        self.out.blob(bytes)
-    }
-
-    fn inflated(&mut self, _bytes: &[u8]) -> Result<(), WriteError> {
+    fn passed(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
+        self.blocks.extend_from_slice(bytes);
         Ok(())
     }
-}
 
-impl From<Invalid> for WriteError {
-    /// What libdeflate writes is never invalid.
-    fn from(invalid: Invalid) -> Self {
-        Self::Write(std::io::Error::other(invalid))
+    fn inflated(&mut self, _bytes: &[u8]) -> Result<(), Invalid> {
+        Ok(())
     }
 }

@@ -7,11 +7,14 @@
 //! Three threads' work is in a layer: inflating or compressing, which this one does; hashing and writing, which [`Outlet`]
 //! does on another.
 
+mod estargz;
 mod gzip;
 mod outlet;
+mod zstd;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::mem;
 
 use flate2::read::DeflateDecoder;
 use serde::Serialize;
@@ -20,8 +23,10 @@ use crate::base::facts::{Facts, Watcher};
 use crate::oci::{Digest, Entry, EntryKind, tar};
 use crate::pypa::deflate::{End, Inflater, Invalid, Passage};
 use crate::store::{Store, StoreError};
+use estargz::Estargz;
 use gzip::Gzip;
 use outlet::Outlet;
+use zstd::Zstd;
 
 /// How much is read at once, in bytes.
 const BUFFER: usize = 128 << 10;
@@ -31,26 +36,66 @@ const BUFFER: usize = 128 << 10;
 pub enum Form {
     /// One gzip member, which any reader takes.
     Gzip,
+    /// One zstd frame: smaller, and read faster, where it is known.
+    Zstd { level: u8 },
+    /// Many gzip members, and a table of what is where: a snapshotter fetches files when they are read.
+    Estargz {
+        /// Paths in the image, without the leading slash: the files to fetch at once, or the directories that hold them.
+        prefetch: Vec<String>,
+    },
 }
 
 impl Form {
+    /// Whether the file at `path` comes first in the layer, to be fetched at once.
+    pub fn fetches_first(&self, path: &str) -> bool {
+        let is_at = |named: &String| {
+            path.strip_prefix(named.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        matches!(self, Self::Estargz { prefetch } if prefetch.iter().any(is_at))
+    }
+
     fn encoding(&self) -> Result<Box<dyn Encoding>, WriteError> {
         Ok(match self {
             Self::Gzip => Box::new(Gzip::new()),
+            Self::Zstd { level } => Box::new(Zstd::new(*level)?),
+            Self::Estargz { .. } => Box::new(Estargz::new()),
         })
     }
 }
 
 /// Makes a blob of a tar that comes piece by piece.
 trait Encoding {
-    /// Takes bytes of the tar.
+    /// What follows is of this entry.
+    fn entry(&mut self, _entry: &Entry) {}
+
+    /// Takes bytes of the tar: headers, and what fills a block.
     fn plain(&mut self, bytes: &[u8], out: &mut Outlet) -> Result<(), WriteError>;
 
-    /// The next bytes of the tar come as a DEFLATE stream.
-    fn begin(&mut self, out: &mut Outlet) -> Result<(), WriteError>;
+    /// Takes bytes of the entry's content.
+    fn content(&mut self, bytes: &[u8], out: &mut Outlet) -> Result<(), WriteError> {
+        self.plain(bytes, out)
+    }
+
+    /// The entry's content has ended.
+    fn end_of_content(&mut self, _out: &mut Outlet) -> Result<(), WriteError> {
+        Ok(())
+    }
+
+    /// The entry's content comes as a DEFLATE stream, which inflates to `size` bytes.
+    fn begin(&mut self, size: u64, out: &mut Outlet) -> Result<(), WriteError>;
 
     /// Whether a stream's last block is followed by others, and hence is not marked as the last.
     fn continues(&self) -> bool;
+
+    /// Whether it wants to be told where blocks of the stream begin.
+    fn wants_blocks(&self) -> bool {
+        false
+    }
+
+    /// A block of the stream begins at this bit of this byte, which comes next.
+    fn block(&mut self, _byte: u8, _bit: u32, _out: &mut Outlet) -> Result<(), WriteError> {
+        Ok(())
+    }
 
     /// Takes bytes of the stream.
     fn deflated(&mut self, bytes: &[u8], out: &mut Outlet) -> Result<(), WriteError>;
@@ -67,8 +112,25 @@ trait Encoding {
         out: &mut Outlet,
     ) -> Result<(), WriteError>;
 
-    /// Ends the blob; gives its media type.
-    fn finish(self: Box<Self>, out: &mut Outlet) -> Result<&'static str, WriteError>;
+    /// What ends the tar.
+    fn last(&mut self, _out: &mut Outlet) -> Result<Vec<u8>, WriteError> {
+        Ok(tar::END.to_vec())
+    }
+
+    /// Ends the blob.
+    fn finish(self: Box<Self>, out: &mut Outlet) -> Result<Description, WriteError>;
+}
+
+/// What a descriptor says of a blob beside its digest and size.
+struct Description {
+    media_type: &'static str,
+    annotations: BTreeMap<String, String>,
+}
+
+impl Description {
+    fn of(media_type: &'static str) -> Self {
+        Self { media_type, annotations: BTreeMap::new() }
+    }
 }
 
 /// A layer that was written: what a manifest and a config say of it.
@@ -124,6 +186,8 @@ pub enum WriteError {
 /// A layer being written. Entries come sorted by the caller.
 pub struct LayerWriter<'a> {
     progress: &'a (dyn Fn(u64) + Sync),
+    form: &'a Form,
+    has_landmark: bool,
     out: Outlet,
     encoding: Box<dyn Encoding>,
     inflater: Inflater,
@@ -135,9 +199,15 @@ pub struct LayerWriter<'a> {
 impl<'a> LayerWriter<'a> {
     /// Starts a layer of `form` in `store`; `progress` is told how many bytes of the uncompressed tar were written since
     /// the last time.
-    pub fn new(store: &Store, form: &Form, progress: &'a (dyn Fn(u64) + Sync)) -> Result<Self, WriteError> {
+    pub fn new(
+        store: &Store,
+        form: &'a Form,
+        progress: &'a (dyn Fn(u64) + Sync),
+    ) -> Result<Self, WriteError> {
         Ok(Self {
             progress,
+            form,
+            has_landmark: !matches!(form, Form::Estargz { .. }),
             out: Outlet::new(store.new_blob()?),
             encoding: form.encoding()?,
             inflater: Inflater::default(),
@@ -149,7 +219,11 @@ impl<'a> LayerWriter<'a> {
 
     /// Writes an entry that has no content: a directory or a link.
     pub fn entry(&mut self, entry: &Entry) -> Result<(), WriteError> {
+        if matches!(entry.kind, EntryKind::File { .. }) && !self.form.fetches_first(&entry.path) {
+            self.landmark()?;
+        }
         self.facts.note(entry);
+        self.encoding.entry(entry);
         self.plain(&tar::header(entry))
     }
 
@@ -164,7 +238,7 @@ impl<'a> LayerWriter<'a> {
         self.entry(entry)?;
         let mut watcher = Watcher::for_loader(&entry.path, expected);
         let mut content = open().map_err(unreadable)?;
-        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut buffer = mem::take(&mut self.buffer);
         let mut actual = 0;
         loop {
             let count = content.read(&mut buffer).map_err(unreadable)?;
@@ -176,8 +250,11 @@ impl<'a> LayerWriter<'a> {
                 break;
             }
             watcher.update(&buffer[..count]);
-            self.plain(&buffer[..count])?;
+            self.out.tar(&buffer[..count])?;
+            (self.progress)(count as u64);
+            self.encoding.content(&buffer[..count], &mut self.out)?;
         }
+        self.encoding.end_of_content(&mut self.out)?;
         self.buffer = buffer;
         watcher.finish(&mut self.facts, open).map_err(unreadable)?;
         self.end_of_file(expected)
@@ -195,7 +272,7 @@ impl<'a> LayerWriter<'a> {
         let path = || entry.path.clone();
         let unreadable = |source| WriteError::Read { path: path(), source };
         self.entry(entry)?;
-        self.encoding.begin(&mut self.out)?;
+        self.encoding.begin(expected.size, &mut self.out)?;
         let mut splice = Splice {
             stream: open().map_err(unreadable)?.take(expected.compressed),
             limit: expected.size,
@@ -227,18 +304,29 @@ impl<'a> LayerWriter<'a> {
 
     /// Ends the archive and makes the blob visible in the store.
     pub fn finish(mut self) -> Result<Written, WriteError> {
-        self.plain(&tar::END)?;
-        let media_type = self.encoding.finish(&mut self.out)?;
+        self.landmark()?;
+        let last = self.encoding.last(&mut self.out)?;
+        self.plain(&last)?;
+        let Description { media_type, annotations } = self.encoding.finish(&mut self.out)?;
         let finished = self.out.finish()?;
         Ok(Written {
             media_type: media_type.to_owned(),
-            annotations: BTreeMap::new(),
+            annotations,
             digest: finished.digest,
             size: finished.size,
             diff_id: finished.diff_id,
             unpacked: self.unpacked,
             facts: self.facts,
         })
+    }
+
+    /// Writes, unless it is there, the file that marks where what is fetched at once has ended.
+    fn landmark(&mut self) -> Result<(), WriteError> {
+        if mem::replace(&mut self.has_landmark, true) {
+            return Ok(());
+        }
+        let (entry, content) = estargz::landmark(self.unpacked > 0);
+        self.file(&entry, || Ok(content))
     }
 
     fn end_of_file(&mut self, size: u64) -> Result<(), WriteError> {
@@ -304,6 +392,14 @@ impl<R: Read> Passage for Splice<'_, R> {
         if self.encoding.continues() {
             *byte &= !(1 << bit);
         }
+    }
+
+    fn wants_blocks(&self) -> bool {
+        self.encoding.wants_blocks()
+    }
+
+    fn block(&mut self, byte: u8, bit: u32) -> Result<(), Stopped> {
+        self.encoding.block(byte, bit, self.out).map_err(Stopped::Write)
     }
 
     fn passed(&mut self, bytes: &[u8]) -> Result<(), Stopped> {

@@ -27,6 +27,9 @@ enum Chunk {
 pub(super) struct Outlet {
     tar: Vec<u8>,
     blob: Vec<u8>,
+    /// How many bytes tar and blob have so far.
+    tar_size: u64,
+    size: u64,
     full: SyncSender<Chunk>,
     empty: Receiver<Vec<u8>>,
     /// Until it was seen to end.
@@ -48,11 +51,22 @@ impl Outlet {
         let (full, chunks) = mpsc::sync_channel(DEPTH);
         let (emptied, empty) = mpsc::channel();
         let thread = thread::spawn(move || drain(blob, chunks, emptied));
-        Self { tar: Vec::new(), blob: Vec::new(), full, empty, thread: Some(thread) }
+        Self { tar: Vec::new(), blob: Vec::new(), tar_size: 0, size: 0, full, empty, thread: Some(thread) }
+    }
+
+    /// How many bytes the tar has so far.
+    pub(super) fn tar_size(&self) -> u64 {
+        self.tar_size
+    }
+
+    /// How many bytes the blob has so far.
+    pub(super) fn size(&self) -> u64 {
+        self.size
     }
 
     /// Takes bytes of the tar.
     pub(super) fn tar(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
+        self.tar_size += bytes.len() as u64;
         while let Some(chunk) = add(&mut self.tar, &mut bytes) {
             self.hand_over(Chunk::Tar(chunk))?;
             self.tar = self.emptied();
@@ -62,6 +76,7 @@ impl Outlet {
 
     /// Takes bytes of the blob.
     pub(super) fn blob(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
+        self.size += bytes.len() as u64;
         while let Some(chunk) = add(&mut self.blob, &mut bytes) {
             self.hand_over(Chunk::Blob(chunk))?;
             self.blob = self.emptied();

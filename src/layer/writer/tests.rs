@@ -2,7 +2,7 @@ use std::error::Error;
 use std::io::Read;
 
 use flate2::Compression;
-use flate2::read::{DeflateEncoder, GzDecoder};
+use flate2::read::{DeflateEncoder, GzDecoder, MultiGzDecoder};
 use proptest::prelude::*;
 
 use super::*;
@@ -38,11 +38,15 @@ fn store() -> (tempfile::TempDir, Store) {
     (directory, store)
 }
 
-/// The tar that a reader finds in the blob, which stops where the first member ends.
-fn tar_of(store: &Store, written: &Written) -> Vec<u8> {
+/// The tar that a reader finds in the blob; one of a single gzip member stops where the first member ends.
+fn tar_of(store: &Store, form: &Form, written: &Written) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut decoder = GzDecoder::new(store.open_blob(&written.digest).unwrap());
-    decoder.read_to_end(&mut bytes).unwrap();
+    let blob = store.open_blob(&written.digest).unwrap();
+    match form {
+        Form::Gzip => GzDecoder::new(blob).read_to_end(&mut bytes).unwrap(),
+        Form::Estargz { .. } => MultiGzDecoder::new(blob).read_to_end(&mut bytes).unwrap(),
+        Form::Zstd { .. } => ::zstd::Decoder::new(blob).unwrap().read_to_end(&mut bytes).unwrap(),
+    };
     assert_eq!(Digest::of(&bytes), written.diff_id);
     assert_eq!(store.blob_size(&written.digest), Some(written.size));
     bytes
@@ -62,7 +66,7 @@ fn a_spliced_layer_reads_as_the_tar_it_stands_for() {
     }
     let written = writer.finish().unwrap();
 
-    let tar_bytes = tar_of(&store, &written);
+    let tar_bytes = tar_of(&store, &Form::Gzip, &written);
     let mut archive = ::tar::Archive::new(tar_bytes.as_slice());
     let read: Vec<(String, Vec<u8>)> = archive
         .entries()
@@ -133,10 +137,11 @@ proptest! {
         levels in proptest::collection::vec(0u32..10, 1..4),
     ) {
         let (_directory, store) = store();
-        let spliced = write(&store, &Form::Gzip, &contents, Some(&levels));
-        let compressed = write(&store, &Form::Gzip, &contents, None);
+        let form = Form::Gzip;
+        let spliced = write(&store, &form, &contents, Some(&levels));
+        let compressed = write(&store, &form, &contents, None);
         prop_assert_eq!(spliced.diff_id, compressed.diff_id);
-        prop_assert_eq!(tar_of(&store, &spliced), tar_of(&store, &compressed));
+        prop_assert_eq!(tar_of(&store, &form, &spliced), tar_of(&store, &form, &compressed));
     }
 }
 
@@ -144,7 +149,132 @@ proptest! {
 fn a_layer_without_entries_is_one() {
     let (_directory, store) = store();
     let written = LayerWriter::new(&store, &Form::Gzip, &|_| ()).unwrap().finish().unwrap();
-    assert_eq!(tar_of(&store, &written), tar::END);
+    assert_eq!(tar_of(&store, &Form::Gzip, &written), tar::END);
+}
+
+const ESTARGZ: Form = Form::Estargz { prefetch: Vec::new() };
+
+/// Code and text, of which some is there again further on.
+fn library(size: usize) -> Vec<u8> {
+    let mut state = 7_u32;
+    let mut bytes = Vec::with_capacity(size + 64);
+    while bytes.len() < size {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        match state >> 30 {
+            0 => bytes.extend((state >> 8).to_le_bytes()),
+            1 => bytes.extend(format!("_ZN{}cuda", state >> 20).into_bytes()),
+            2 => bytes.extend([0; 16]),
+            _ => {
+                let from = bytes.len().saturating_sub((state >> 15 & 0x7fff) as usize);
+                bytes.extend_from_within(from..bytes.len().min(from + 40));
+            }
+        }
+    }
+    bytes.truncate(size);
+    bytes
+}
+
+#[test]
+fn zstd_has_the_tar_that_gzip_has() {
+    let (_directory, store) = store();
+    let contents = [b"".to_vec(), b"hello".to_vec(), library(3_000_000)];
+    let gzip = write(&store, &Form::Gzip, &contents, Some(&[6]));
+    for level in [1, 3] {
+        let form = Form::Zstd { level };
+        for levels in [Some(&[0, 6, 9][..]), None] {
+            let written = write(&store, &form, &contents, levels);
+            assert_eq!(written.diff_id, gzip.diff_id);
+            assert_eq!(written.media_type, crate::oci::image::LAYER_ZSTD);
+            tar_of(&store, &form, &written);
+        }
+    }
+}
+
+/// What the table of an eStargz blob says, held against the blob: name and size of each chunk.
+fn chunks(blob: &[u8], written: &Written) -> Vec<(String, u64)> {
+    let (rest, footer) = blob.split_at(blob.len() - 51);
+    let offset = std::str::from_utf8(&footer[16..32]).unwrap();
+    assert_eq!(&footer[32..38], b"STARGZ");
+    let toc = &rest[usize::from_str_radix(offset, 16).unwrap()..];
+    let mut toc_tar = Vec::new();
+    GzDecoder::new(toc).read_to_end(&mut toc_tar).unwrap();
+    let mut archive = ::tar::Archive::new(toc_tar.as_slice());
+    let mut entry = archive.entries().unwrap().next().unwrap().unwrap();
+    assert_eq!(entry.path().unwrap().to_str(), Some("stargz.index.json"));
+    let mut json = Vec::new();
+    entry.read_to_end(&mut json).unwrap();
+    assert_eq!(
+        written.annotations["containerd.io/snapshot/stargz/toc.digest"],
+        Digest::of(&json).to_string()
+    );
+    let toc: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let entries = toc["entries"].as_array().unwrap();
+    let mut found = Vec::new();
+    let mut file_size = 0;
+    for entry in entries {
+        let number = |key: &str| entry[key].as_u64().unwrap_or_default();
+        if entry["type"] == "reg" {
+            file_size = number("size");
+        }
+        if number("offset") == 0 {
+            continue;
+        }
+        let mut chunk = Vec::new();
+        GzDecoder::new(&blob[number("offset") as usize..]).read_to_end(&mut chunk).unwrap();
+        let size = if number("chunkSize") == 0 { file_size } else { number("chunkSize") };
+        assert_eq!(chunk.len() as u64, size);
+        assert_eq!(entry["chunkDigest"], Digest::of(&chunk).to_string());
+        found.push((entry["name"].as_str().unwrap().to_owned(), size));
+    }
+    found
+}
+
+#[test]
+fn estargz_has_a_member_for_each_chunk() {
+    let (_directory, store) = store();
+    let large = library(13_000_000);
+    let contents = [b"".to_vec(), b"hello".to_vec(), large.clone(), large.clone(), large.clone(), large];
+    for levels in [Some(&[0, 4, 6, 9][..]), None] {
+        let written = write(&store, &ESTARGZ, &contents, levels);
+        let mut blob = Vec::new();
+        store.open_blob(&written.digest).unwrap().read_to_end(&mut blob).unwrap();
+        let chunks = chunks(&blob, &written);
+        let size_of =
+            |name: &str| chunks.iter().filter(|(of, _)| of == name).map(|(_, size)| size).sum::<u64>();
+        for (at, content) in contents.iter().enumerate() {
+            assert_eq!(size_of(&format!("file-{at}")), content.len() as u64);
+        }
+        for (name, size) in &chunks {
+            assert!(*size <= 6 << 20, "a chunk of {name} has {size} bytes");
+        }
+        assert!(chunks.iter().filter(|(name, _)| name == "file-3").count() > 2);
+        let tar = tar_of(&store, &ESTARGZ, &written);
+        assert_eq!(written.annotations["io.containers.estargz.uncompressed-size"], tar.len().to_string());
+    }
+}
+
+#[test]
+fn a_landmark_ends_what_is_fetched_at_once() {
+    let check = |prefetch: &[&str], expected: &[&str]| {
+        let (_directory, store) = store();
+        let form = Form::Estargz { prefetch: prefetch.iter().map(|path| path.to_string()).collect() };
+        let mut writer = LayerWriter::new(&store, &form, &|_| ()).unwrap();
+        writer.entry(&entry("lib", EntryKind::Directory)).unwrap();
+        for path in ["lib/first.py", "lib/second.py"] {
+            writer.file(&file(path, b"x"), || Ok(&b"x"[..])).unwrap();
+        }
+        let written = writer.finish().unwrap();
+        let tar = tar_of(&store, &form, &written);
+        let mut archive = ::tar::Archive::new(tar.as_slice());
+        let paths =
+            archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
+        assert_eq!(paths.collect::<Vec<_>>(), expected);
+    };
+    let toc = "stargz.index.json";
+    check(&[], &["lib/", ".no.prefetch.landmark", "lib/first.py", "lib/second.py", toc]);
+    check(&["lib/first.py"], &["lib/", "lib/first.py", ".prefetch.landmark", "lib/second.py", toc]);
+    check(&["lib"], &["lib/", "lib/first.py", "lib/second.py", ".prefetch.landmark", toc]);
+    check(&["li"], &["lib/", ".no.prefetch.landmark", "lib/first.py", "lib/second.py", toc]);
 }
 
 fn refused(deflated: &[u8], expected: Expected) -> String {

@@ -34,6 +34,17 @@ pub trait Passage {
     /// byte [passed](Self::passed).
     fn last_block(&mut self, _byte: &mut u8, _bit: u8) {}
 
+    /// Whether [`block`](Self::block) wants to be told.
+    fn wants_blocks(&self) -> bool {
+        false
+    }
+
+    /// A block has ended, and another one follows: it begins at this bit of this byte. Everything before that byte has
+    /// [passed](Self::passed), and all that it [inflates to](Self::inflated); the byte passes next.
+    fn block(&mut self, _byte: u8, _bit: u32) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
     /// Takes bytes of the stream once they were followed. The bits behind the end of the stream are zero.
     fn passed(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
 
@@ -94,6 +105,11 @@ impl Inflater {
                 1 if self.codes.set_fixed() => self.compressed(passage)?,
                 2 if self.codes.read(&mut self.input) => self.compressed(passage)?,
                 _ => return Err(self.input.invalid().into()),
+            }
+            if !is_last && passage.wants_blocks() && !self.input.has_ended() {
+                self.output.show(passage)?;
+                let (byte, bit) = self.input.show(passage)?;
+                passage.block(byte, bit)?;
             }
         }
         self.output.hand_on(passage)?;
@@ -414,6 +430,14 @@ impl Input {
         Ok(())
     }
 
+    /// Shows the whole bytes that were taken; gives the byte that follows and how many of its bits were taken.
+    fn show<P: Passage>(&mut self, passage: &mut P) -> Result<(u8, u32), P::Error> {
+        let end = self.next - self.count.div_ceil(8) as usize;
+        passage.passed(&self.bytes[self.passed..end])?;
+        self.passed = end;
+        Ok((self.bytes[end], self.count.wrapping_neg() % 8))
+    }
+
     fn fill(&mut self) {
         let word = self.bytes[..self.end()].get(self.next..).and_then(|rest| rest.first_chunk());
         match word {
@@ -485,9 +509,16 @@ struct Output {
 }
 
 impl Output {
+    /// Shows what is fresh.
+    fn show<P: Passage>(&mut self, passage: &mut P) -> Result<(), P::Error> {
+        passage.inflated(&self.bytes[self.fresh..self.end])?;
+        self.fresh = self.end;
+        Ok(())
+    }
+
     /// Hands on what is fresh, and keeps what may be copied from.
     fn hand_on<P: Passage>(&mut self, passage: &mut P) -> Result<(), P::Error> {
-        passage.inflated(&self.bytes[self.fresh..self.end])?;
+        self.show(passage)?;
         let kept = self.end.min(WINDOW);
         self.bytes.copy_within(self.end - kept..self.end, 0);
         (self.fresh, self.end) = (kept, kept);
