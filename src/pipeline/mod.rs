@@ -127,6 +127,7 @@ pub struct Built {
 pub fn build(order: &BuildOrder<'_>, progress: &dyn Progress) -> Result<Built> {
     let environment = &order.environment;
     let planned = plan(order.recipe, order.locking, environment, progress)?;
+    warn_of_zstd(&planned, order.destinations, progress);
     let (below, layers) = write_layers(&planned, environment, progress)?;
     let image = image::assemble(
         below.as_ref(),
@@ -142,6 +143,16 @@ pub fn build(order: &BuildOrder<'_>, progress: &dyn Progress) -> Result<Built> {
         destination::publish(&image, destination, &planned.name, &environment.store)?;
     }
     Ok(Built { planned, image, destinations })
+}
+
+/// Says before anything is written who will not load what is asked for.
+fn warn_of_zstd(planned: &Planned, destinations: &[Destination], progress: &dyn Progress) {
+    let is_archive = |destination: &Destination| matches!(destination, Destination::OciArchive { .. });
+    if matches!(form(planned), Form::Zstd { .. }) && destinations.iter().any(is_archive) {
+        progress.warn(
+            "Docker before 23 does not load layers of zstd (any Docker loads those of `compression: gzip`)",
+        );
+    }
 }
 
 /// Decides everything about the recipe at `path`, or recalls it from the lock beside it; writes no layer.

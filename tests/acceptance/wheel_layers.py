@@ -21,6 +21,8 @@ SCHEMES = {
 }
 # What an installer writes, and what it leaves out.
 WRITTEN = re.compile(r"\.dist-info/(RECORD|INSTALLER|REQUESTED)$")
+# What eStargz adds.
+ESTARGZ = [".no.prefetch.landmark", "stargz.index.json"]
 LEFT_OUT = re.compile(r"\.dist-info/RECORD(\.jws|\.p7s)?$")
 
 
@@ -61,7 +63,7 @@ def check(wheel, layer, form, scratch):
 
 
 def is_written(path):
-    return WRITTEN.search(path) or path.startswith("usr/local/bin/")
+    return WRITTEN.search(path) or path.startswith("usr/local/bin/") or path in ESTARGZ
 
 
 def installed(archive, wheel):
