@@ -436,3 +436,32 @@ impl Bits {
         self.put(1, 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use flate2::read::DeflateDecoder;
+
+    use super::*;
+
+    #[test]
+    fn empty_blocks_lead_from_any_bit_to_any_other() {
+        for (from, to) in (0..8).flat_map(|from| (0..8).map(move |to| (from, to))) {
+            let mut bits = Bits { bytes: Vec::new(), used: 0 };
+            bits.fill_to(from);
+            bits.fill_to(to);
+            assert_eq!(bits.used, to);
+            bits.last_block();
+            let mut inflated = Vec::new();
+            let mut decoder = DeflateDecoder::new(bits.bytes.as_slice());
+            decoder.read_to_end(&mut inflated).unwrap();
+            assert_eq!((inflated.len(), decoder.total_in()), (0, bits.bytes.len() as u64), "{from} to {to}");
+        }
+    }
+
+    #[test]
+    fn a_footer_has_the_size_by_which_readers_find_it() {
+        assert_eq!(footer(u64::MAX).len(), 51);
+    }
+}

@@ -196,3 +196,13 @@ impl Passage for Opening<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_told_modulo_four_gibibytes() {
+        assert_eq!(trailer(0x0403_0201, (9 << 32) + 5), [1, 2, 3, 4, 5, 0, 0, 0]);
+    }
+}
