@@ -114,6 +114,7 @@ mod tests {
         let layer = ImageLayer {
             title: "torch 2.6.0".into(),
             media_type: LAYER_GZIP.into(),
+            annotations: Default::default(),
             digest: digest("torch"),
             size: 5,
             diff_id: digest("torch tar"),

@@ -21,6 +21,9 @@ pub struct ImageLayer {
     /// What is in it, for people: `torch 2.6.0`.
     pub title: String,
     pub media_type: String,
+    /// What its descriptor says beside that.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     pub digest: Digest,
     /// The compressed blob's size in bytes.
     pub size: u64,
@@ -85,7 +88,10 @@ pub fn assemble(
     };
     let below = base.map(|base| base.layers.as_slice()).unwrap_or_default();
     let config = Descriptor::new(CONFIG, Digest::of(&config_bytes), config_bytes.len() as u64);
-    let own = layers.iter().map(|layer| Descriptor::new(&layer.media_type, layer.digest, layer.size));
+    let own = layers.iter().map(|layer| Descriptor {
+        annotations: layer.annotations.clone(),
+        ..Descriptor::new(&layer.media_type, layer.digest, layer.size)
+    });
     let manifest = Manifest {
         schema_version: 2,
         media_type: MANIFEST.into(),
@@ -122,6 +128,7 @@ fn of_base(layer: &BaseLayer) -> ImageLayer {
     ImageLayer {
         title: "the base".into(),
         media_type: layer.descriptor.media_type.clone(),
+        annotations: layer.descriptor.annotations.clone(),
         digest: layer.descriptor.digest,
         size: layer.descriptor.size,
         diff_id: layer.diff_id,

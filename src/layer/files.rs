@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::writer::{LayerWriter, WriteError, Written};
+use super::writer::{Form, LayerWriter, WriteError, Written};
 use crate::oci::{Digest, Entry, EntryKind, Hasher};
 use crate::store::Store;
 
@@ -114,8 +114,8 @@ impl Files {
     }
 
     /// Writes the layer.
-    pub fn write(&self, store: &Store) -> Result<Written, WriteError> {
-        let mut writer = LayerWriter::new(store, &|_| ())?;
+    pub fn write(&self, store: &Store, form: &Form) -> Result<Written, WriteError> {
+        let mut writer = LayerWriter::new(store, form, &|_| ())?;
         for (entry, path) in self.entries.values() {
             match entry.kind {
                 EntryKind::File { .. } => writer.file(entry, || File::open(path))?,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::writer::{LayerWriter, WriteError, Written};
+use super::writer::{Form, LayerWriter, WriteError, Written};
 use crate::base::facts::Facts;
 use crate::elf::ld_so_conf::{self, LdSoConfError};
 use crate::elf::{CacheError, Ldconfig, Root};
@@ -19,8 +19,8 @@ pub enum LoaderCacheError {
 }
 
 /// Writes `files`, sorted by path, into a layer.
-pub fn write(files: &[Generated], store: &Store) -> Result<Written, WriteError> {
-    let mut writer = LayerWriter::new(store, &|_| ())?;
+pub fn write(files: &[Generated], store: &Store, form: &Form) -> Result<Written, WriteError> {
+    let mut writer = LayerWriter::new(store, form, &|_| ())?;
     for file in files {
         match file.entry.kind {
             EntryKind::File { .. } => writer.file(&file.entry, || Ok(file.bytes.as_slice()))?,

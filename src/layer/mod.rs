@@ -10,4 +10,4 @@ pub mod wheels;
 mod writer;
 
 pub use wheel::{WheelError, WheelFile};
-pub use writer::{Expected, LayerWriter, WriteError, Written};
+pub use writer::{Expected, Form, LayerWriter, WriteError, Written};

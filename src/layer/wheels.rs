@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::wheel::{WheelError, WheelFile};
-use super::writer::{LayerWriter, WriteError, Written};
+use super::writer::{Form, LayerWriter, WriteError, Written};
 use crate::cuda::Toolkit;
 use crate::oci::{Entry, EntryKind};
 use crate::plan::{self, WheelInstall, WheelLayer};
@@ -65,6 +65,7 @@ struct Installed<'a> {
 pub fn write(
     layer: &WheelLayer,
     store: &Store,
+    form: &Form,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Written, WheelLayerError> {
     let mut wheels = Vec::new();
@@ -74,12 +75,14 @@ pub fn write(
         files.extend(installed.into_iter().map(|file| (file.path.clone(), (wheels.len(), file))));
         wheels.push(wheel);
     }
-    let directories = directories(files.keys(), &layer.scheme);
-    let mut writer = LayerWriter::new(store, progress)?;
-    let mut directories = directories.iter().peekable();
-    for (path, (wheel, file)) in &files {
-        while let Some(directory) = directories.next_if(|directory| *directory < path) {
-            writer.entry(&entry(directory, 0o755, EntryKind::Directory))?;
+    let mut directories = directories(files.keys(), &layer.scheme);
+    let mut writer = LayerWriter::new(store, form, progress)?;
+    let (first, rest): (Vec<_>, Vec<_>) = files.iter().partition(|(path, _)| form.fetches_first(path));
+    for (path, (wheel, file)) in first.into_iter().chain(rest) {
+        for directory in ancestors(path) {
+            if directories.remove(directory) {
+                writer.entry(&entry(directory, 0o755, EntryKind::Directory))?;
+            }
         }
         write_file(&mut writer, &wheels[*wheel], file)?;
     }

@@ -19,7 +19,7 @@ use crate::debian::packages;
 use crate::debian::sources::{SignedBy, Source};
 use crate::debian::usrmerge::UsrLayout;
 use crate::layer::debian::{self as debs, DebFile, Unpacked};
-use crate::layer::{LayerWriter, Written, generated};
+use crate::layer::{Form, LayerWriter, Written, generated};
 use crate::lock::{DebianBase, LockedSuite};
 use crate::net::debian::{Machine, Suite, SuiteRequest, mirror_instead, open_suite};
 use crate::net::http::{Download, Http};
@@ -29,7 +29,7 @@ use crate::recipe::{Debian, Timestamp};
 use crate::store::Store;
 
 /// Part of every key of what is made here: raised when the same packages shall give other bytes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// A base whose packages are chosen, before any is fetched.
 pub struct Base {
@@ -258,7 +258,7 @@ impl Base {
         let mut layers = Vec::new();
         for group in [Group::System, Group::Packages] {
             let of_group = |package: usize| groups.get(package) == Some(&group);
-            let mut writer = LayerWriter::new(store, progress)?;
+            let mut writer = LayerWriter::new(store, &Form::Gzip, progress)?;
             let mut empty = true;
             for entry in unpacked.entries.iter().filter(|entry| of_group(entry.package)) {
                 empty = false;
@@ -287,7 +287,7 @@ impl Base {
             archive: &self.archive,
         };
         let made = configure::configure(&input)?;
-        let written = generated::write(&made, store)?;
+        let written = generated::write(&made, store, &Form::Gzip)?;
         layers.push(BaseLayer { title: format!("{} configuration", self.archive), written });
         Ok(layers)
     }

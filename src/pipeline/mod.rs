@@ -28,16 +28,16 @@ use crate::destination::{self, Destination};
 use crate::elf::{Architecture, Ldconfig};
 use crate::image::{self, BaseImage, Image, ImageLayer, Settings};
 use crate::layer::files::{Copy, Files};
-use crate::layer::{Written, generated, wheels};
+use crate::layer::{Form, Written, generated, wheels};
 use crate::lock::{self, Change, Decided, Lock, Meaning};
 use crate::net::config;
 use crate::net::http::{Download, Http};
 use crate::net::index::PackageIndex;
 use crate::oci::Digest;
-use crate::oci::image::{LAYER_GZIP, RuntimeConfig};
+use crate::oci::image::RuntimeConfig;
 use crate::plan::{self, Limits, SystemChoices, WheelLayer};
 use crate::pypa::target::{Machine, Target};
-use crate::recipe::{Constrain, ExternallyManaged, Timestamp};
+use crate::recipe::{Compression, Constrain, ExternallyManaged, Timestamp};
 use crate::resolve::{self, Policies, Preferences, Request, Resolution};
 use crate::store::Store;
 use inputs::Inputs;
@@ -58,7 +58,7 @@ pub use outlines::{NoHash, PrivateCuda};
 pub use progress::{Meter, Progress, Task};
 
 /// Part of every layer's key: raised when the same inputs shall give other bytes.
-const LAYER_FORMAT: u32 = 3;
+const LAYER_FORMAT: u32 = 4;
 
 /// What the process gives a build.
 #[derive(Debug)]
@@ -140,6 +140,7 @@ pub struct Built {
 pub fn build(order: &BuildOrder<'_>, progress: &dyn Progress) -> Result<Built> {
     let environment = &order.environment;
     let planned = plan(order.recipe, order.locking, environment, progress)?;
+    warn_of_zstd(&planned, order.destinations, progress);
     let (below, layers) = write_layers(&planned, environment, progress)?;
     let image = image::assemble(
         below.as_ref(),
@@ -159,6 +160,16 @@ pub fn build(order: &BuildOrder<'_>, progress: &dyn Progress) -> Result<Built> {
         destination::publish(&image, destination, &planned.name, &environment.store)?;
     }
     Ok(Built { planned, image, report, destinations })
+}
+
+/// Says before anything is written who will not load what is asked for.
+fn warn_of_zstd(planned: &Planned, destinations: &[Destination], progress: &dyn Progress) {
+    let is_archive = |destination: &Destination| matches!(destination, Destination::OciArchive { .. });
+    if matches!(form(planned), Form::Zstd { .. }) && destinations.iter().any(is_archive) {
+        progress.warn(
+            "Docker before 23 does not load layers of zstd (any Docker loads those of `compression: gzip`)",
+        );
+    }
 }
 
 /// Decides everything about the recipe at `path`, or recalls it from the lock beside it; writes no layer.
@@ -488,23 +499,25 @@ fn write_layers(
 ) -> Result<(Option<BaseImage>, Vec<ImageLayer>)> {
     let store = &environment.store;
     let files = recipe_files(planned)?;
+    let form = form(planned);
     progress.stage("writing layers");
     let Below { image, layers, facts } = planned.opened.write(&planned.http, environment, progress)?;
     let mut stack = Stack { layers, facts };
     let removals = plan::removals(&planned.resolution, &planned.base, planned.created);
     if !removals.is_empty() {
-        let key = Digest::of(format!("{LAYER_FORMAT} {removals:?}"));
-        let written = once(store, &key, || Ok(generated::write(&removals, store)?))?;
+        let key = Digest::of(format!("{LAYER_FORMAT} {form:?} {removals:?}"));
+        let written = once(store, &key, || Ok(generated::write(&removals, store, &form)?))?;
         stack.push("what is hidden of the base".into(), written);
     }
-    for (layer, written) in planned.layers.iter().zip(write_wheels(planned, environment, progress)?) {
+    for (layer, written) in planned.layers.iter().zip(write_wheels(planned, &form, environment, progress)?) {
         stack.push(layer.title(), written);
     }
     if !files.is_empty() {
-        let written = once(store, &files.key()?, || Ok(files.write(store)?))?;
+        let key = Digest::of(format!("{LAYER_FORMAT} {form:?} {}", files.key()?));
+        let written = once(store, &key, || Ok(files.write(store, &form)?))?;
         stack.push("files of the recipe".into(), written);
     }
-    let written = write_system(planned, &stack.facts, store)?;
+    let written = write_system(planned, &stack.facts, &form, store)?;
     stack.push("system files".into(), written);
     Ok((image, stack.layers))
 }
@@ -519,7 +532,8 @@ impl Stack {
     fn push(&mut self, title: String, written: Written) {
         self.layers.push(ImageLayer {
             title,
-            media_type: LAYER_GZIP.into(),
+            media_type: written.media_type,
+            annotations: written.annotations,
             digest: written.digest,
             size: written.size,
             diff_id: written.diff_id,
@@ -529,15 +543,28 @@ impl Stack {
     }
 }
 
+/// How the layers are compressed that are not the base's.
+fn form(planned: &Planned) -> Form {
+    let layers = &planned.inputs.recipe.layers;
+    match layers.compression {
+        Compression::Gzip => Form::Gzip,
+        Compression::Zstd { level } => Form::Zstd { level },
+        Compression::Estargz => Form::Estargz {
+            prefetch: layers.prefetch.iter().map(|path| path.relative().to_owned()).collect(),
+        },
+    }
+}
+
 fn write_wheels(
     planned: &Planned,
+    form: &Form,
     environment: &Environment,
     progress: &dyn Progress,
 ) -> Result<Vec<Written>> {
     let store = &environment.store;
     let mut layers = Vec::new();
     for layer in &planned.layers {
-        let key = Digest::of(serde_json::to_vec(&(LAYER_FORMAT, layer))?);
+        let key = Digest::of(serde_json::to_vec(&(LAYER_FORMAT, form, layer))?);
         let present = remembered(store, &key);
         layers.push((layer, key, present));
     }
@@ -554,7 +581,7 @@ fn write_wheels(
         }
         let size = layer.wheels.iter().filter_map(|wheel| planned.sizes.get(&wheel.filename)).sum();
         let meter = progress.start(Task::WriteLayer, &layer.title(), Some(size));
-        let written = wheels::write(layer, store, &|bytes| meter.add(bytes))?;
+        let written = wheels::write(layer, store, form, &|bytes| meter.add(bytes))?;
         store.put_record(LAYER_RECORD, key, &written)?;
         Ok(written)
     })
@@ -614,7 +641,7 @@ fn recipe_files(planned: &Planned) -> Result<Files> {
 }
 
 /// The top layer: what makes the parts one system, and the loader's cache over all of them.
-fn write_system(planned: &Planned, below: &Facts, store: &Store) -> Result<Written> {
+fn write_system(planned: &Planned, below: &Facts, form: &Form, store: &Store) -> Result<Written> {
     let base = &planned.base;
     let keep = planned.inputs.recipe.python.externally_managed == ExternallyManaged::Keep;
     let workdir = planned.inputs.recipe.config.workdir.as_ref().map(|path| path.relative());
@@ -637,8 +664,8 @@ fn write_system(planned: &Planned, below: &Facts, store: &Store) -> Result<Writt
     let ldconfig = Ldconfig::new(architecture, &base.vendor, base.libc_bin.as_str())?;
     let cache = generated::loader_cache(below, &files, &ldconfig, planned.created)?;
     let files = generated::merged(files, cache);
-    let key = Digest::of(format!("{LAYER_FORMAT} {files:?}"));
-    once(store, &key, || Ok(generated::write(&files, store)?))
+    let key = Digest::of(format!("{LAYER_FORMAT} {form:?} {files:?}"));
+    once(store, &key, || Ok(generated::write(&files, store, form)?))
 }
 
 /// What a later `pip install` in the image must not replace.

@@ -19,7 +19,6 @@ use crate::layer::records;
 use crate::lock::{ImageBase, LockedBase};
 use crate::net::http::Http;
 use crate::oci::Digest;
-use crate::oci::image::LAYER_GZIP;
 use crate::pypa::simple::unix_seconds;
 use crate::recipe::{BaseDescription, Debian, RecordedInventory};
 use crate::source::{self, Place, SourceImage};
@@ -245,7 +244,8 @@ fn debian_layers(base: &Base, http: &Http, store: &Store, progress: &dyn Progres
     for layer in base.write(http, store, progress)? {
         below.layers.push(ImageLayer {
             title: layer.title,
-            media_type: LAYER_GZIP.into(),
+            media_type: layer.written.media_type,
+            annotations: layer.written.annotations,
             digest: layer.written.digest,
             size: layer.written.size,
             diff_id: layer.written.diff_id,

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::decode::{Complaint, Decode, Fields, entries, parsed, refuse_duplicates, text, unexpected, word};
+use super::decode::{Complaint, Decode, Fields, entries, parsed, refuse_duplicates, text, unexpected};
 use super::diagnostic::{Problem, Problems, quote};
 use super::reference::is_path_component;
 use super::size::ByteSize;
 use super::source::Spanned;
+use super::suggest::closest;
 use super::yaml::{Node, Value};
 
 /// The name of an image: one component of a repository's path, so that it serves as a docker tag too.
@@ -303,18 +304,20 @@ fn text_or_quote(node: &Node, name: &Spanned<String>, problems: &mut Problems) -
 }
 
 /// How the image is cut into layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Layers {
     /// The most layers to add to the base's: 1 to 120, as docker refuses an image of more than 125.
     pub budget: u8,
     /// The size, uncompressed, from which on a layer takes no further distribution.
     pub max_size: ByteSize,
     pub compression: Compression,
+    /// Files, or directories of them, that a snapshotter fetches before anything is read.
+    pub prefetch: Vec<ContainerPath>,
 }
 
 impl Default for Layers {
     fn default() -> Self {
-        Self { budget: 40, max_size: ByteSize::GIB, compression: Compression::Gzip }
+        Self { budget: 40, max_size: ByteSize::GIB, compression: Compression::Gzip, prefetch: Vec::new() }
     }
 }
 
@@ -324,12 +327,18 @@ impl Decode for Layers {
         let budget: Option<Budget> = fields.get("budget", problems);
         let max_size = fields.get("max-size", problems);
         let compression = fields.get("compression", problems);
+        let prefetch: Option<Spanned<Vec<ContainerPath>>> = fields.get("prefetch", problems);
         fields.finish(problems);
+        if let Some(prefetch) = prefetch.as_ref().filter(|_| compression != Some(Compression::Estargz)) {
+            let message = "only layers of eStargz are fetched file by file";
+            problems.push(Problem::error(prefetch.span, message).help("add `compression: estargz`"));
+        }
         let default = Self::default();
         Some(Self {
             budget: budget.map_or(default.budget, |budget| budget.0),
             max_size: max_size.unwrap_or(default.max_size),
             compression: compression.unwrap_or(default.compression),
+            prefetch: prefetch.map(|prefetch| prefetch.value).unwrap_or_default(),
         })
     }
 }
@@ -348,22 +357,72 @@ impl Decode for Budget {
     }
 }
 
-/// How a layer is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+/// How a layer is compressed: `gzip`, `zstd`, `zstd:LEVEL` or `estargz`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
     Gzip,
+    /// At a level from 1 to 19.
+    Zstd {
+        level: u8,
+    },
+    Estargz,
+}
+
+impl Compression {
+    const WORDS: [&str; 3] = ["gzip", "zstd", "estargz"];
+    /// Higher ones cost far more time than they save room.
+    const ZSTD: Self = Self::Zstd { level: 3 };
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        let (word, level) = match text.split_once(':') {
+            Some((word, level)) => (word, Some(level)),
+            None => (text, None),
+        };
+        match (word, level) {
+            ("gzip", None) => Ok(Self::Gzip),
+            ("estargz", None) => Ok(Self::Estargz),
+            ("zstd", None) => Ok(Self::ZSTD),
+            ("zstd", Some(level)) => {
+                let level = level.parse().ok().filter(|level| (1..=19).contains(level));
+                level.map(|level| Self::Zstd { level }).ok_or_else(|| {
+                    Complaint::new(format!("{} has no such level", quote(text)))
+                        .within("zstd:".len()..text.len())
+                        .help("write a number from 1 to 19: `zstd:3`")
+                })
+            }
+            ("gzip" | "estargz", Some(_)) => Err(Complaint::new(format!("`{word}` has no level"))
+                .within(word.len()..text.len())
+                .help(format!("write `{word}`: what is deflated in a wheel stays as it is"))),
+            _ => {
+                let known = Self::WORDS.map(|word| format!("`{word}`")).join(", ");
+                let help = match closest(word, &Self::WORDS) {
+                    Some(close) => format!("did you mean `{close}`?"),
+                    None => format!("write one of {known}"),
+                };
+                Err(Complaint::new(format!("{} is not a compression", quote(text))).help(help))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gzip => f.write_str("gzip"),
+            Self::Zstd { level } => write!(f, "zstd:{level}"),
+            Self::Estargz => f.write_str("estargz"),
+        }
+    }
+}
+
+impl Serialize for Compression {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl Decode for Compression {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        if let Value::Scalar(text) = &node.value
-            && matches!(text.split(':').next(), Some("zstd" | "estargz"))
-        {
-            let message = format!("compression {} is not built yet", quote(text));
-            problems.push(Problem::error(node.span, message).help("use `gzip`"));
-            return None;
-        }
-        word(node, "a compression", &[("gzip", Self::Gzip)], problems)
+        parsed(node, "a compression", problems, Self::parse)
     }
 }

@@ -407,10 +407,22 @@ fn checks_layers() {
         "1:20 [12] `12` is not a size = write a number and one of the units B, kB, MB, GB, TB, KiB, MiB, GiB, TiB",
     );
     check_with(
-        "layers: {compression: zstd:9}",
-        "1:23 [zstd:9] compression `zstd:9` is not built yet = use `gzip`",
+        "layers: {compression: zstd:99}",
+        "1:28 [99] `zstd:99` has no such level = write a number from 1 to 19: `zstd:3`",
     );
-    check_with("layers: {compression: lz4}", "1:23 [lz4] `lz4` is not a compression = write one of `gzip`");
+    check_with(
+        "layers: {compression: lz4}",
+        "1:23 [lz4] `lz4` is not a compression = write one of `gzip`, `zstd`, `estargz`",
+    );
+    check_with("layers: {compression: zst}", "1:23 [zst] `zst` is not a compression = did you mean `zstd`?");
+    check_with(
+        "layers: {compression: gzip:9}",
+        "1:27 [:9] `gzip` has no level = write `gzip`: what is deflated in a wheel stays as it is",
+    );
+    check_with(
+        "layers: {prefetch: [/usr/bin]}",
+        "1:20 [[/usr/bin]] only layers of eStargz are fetched file by file = add `compression: estargz`",
+    );
 }
 
 #[test]
@@ -667,7 +679,7 @@ fn reads_every_key_and_keeps_numbers_as_written() {
             "labels": {"a": "b"},
         },
         "annotations": {"org.opencontainers.image.title": "Colab"},
-        "layers": {"budget": 40, "max_size": 512 << 20, "compression": "gzip"},
+        "layers": {"budget": 40, "max_size": 512 << 20, "compression": "gzip", "prefetch": []},
     });
     assert_eq!(json(&parse(DESIGN)), expected);
 }

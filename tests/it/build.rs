@@ -76,6 +76,31 @@ fn the_config_describes_every_layer() {
 }
 
 #[test]
+fn the_form_of_the_layers_changes_no_file() {
+    let world = two_wheels();
+    let build = |layers: &str| {
+        world.recipe(&format!("packages: [demo]\nlayers: {layers}\n"));
+        let outcome =
+            run(&mut world.command(&["build", "recipe.yaml", "-o", "oci:image", "-o", "oci-archive:a.tar"]));
+        outcome.check_success();
+        let warned = outcome.stderr.contains("Docker before 23 does not load layers of zstd");
+        assert_eq!(warned, layers.contains("zstd"), "{}", outcome.stderr);
+        let mut files = Image::read(&world.path("image")).files;
+        for own in ["stargz.index.json", ".no.prefetch.landmark", ".prefetch.landmark"] {
+            assert_eq!(
+                files.remove(own).is_some(),
+                layers.contains("estargz") && !own.starts_with(".prefetch")
+            );
+        }
+        files
+    };
+    let files = build("{compression: gzip}");
+    for layers in ["{compression: zstd}", "{compression: \"zstd:9\"}", "{compression: estargz}"] {
+        assert!(build(layers) == files, "{layers}");
+    }
+}
+
+#[test]
 fn a_recipe_may_keep_the_externally_managed_marker() {
     let world = two_wheels();
     world.recipe("packages: [demo]\npython: {externally-managed: keep}\n");

@@ -264,6 +264,7 @@ fn an_image_built_upon_another_is_published_with_its_layers_as_they_are() {
     let layer = ImageLayer {
         title: "the top".into(),
         media_type: LAYER_GZIP.into(),
+        annotations: Default::default(),
         digest: store.put_blob(&blob).unwrap(),
         size: blob.len() as u64,
         diff_id: Digest::of(&top),

@@ -5,7 +5,8 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
+use flate2::read::{GzDecoder, MultiGzDecoder};
+use imgforge::oci::image::LAYER_ZSTD;
 use serde_json::Value;
 
 use super::wheel::base64;
@@ -49,13 +50,21 @@ impl Image {
             layers: layers.len(),
         };
         for layer in layers {
-            image.apply(&directory.join(blob(layer)));
+            image.apply(&directory.join(blob(layer)), layer);
         }
         image
     }
 
-    fn apply(&mut self, layer: &Path) {
-        let mut archive = tar::Archive::new(MultiGzDecoder::new(fs::File::open(layer).unwrap()));
+    fn apply(&mut self, layer: &Path, descriptor: &Value) {
+        let blob = fs::File::open(layer).unwrap();
+        let is_estargz = descriptor["annotations"].get("containerd.io/snapshot/stargz/toc.digest").is_some();
+        let tar: Box<dyn Read> = match descriptor["mediaType"].as_str() {
+            Some(LAYER_ZSTD) => Box::new(zstd::Decoder::new(blob).unwrap()),
+            _ if is_estargz => Box::new(MultiGzDecoder::new(blob)),
+            // What follows the first member is not read.
+            _ => Box::new(GzDecoder::new(blob)),
+        };
+        let mut archive = tar::Archive::new(tar);
         for entry in archive.entries().unwrap() {
             let mut entry = entry.unwrap();
             let path = entry.path().unwrap().to_str().unwrap().trim_end_matches('/').to_owned();

@@ -1,0 +1,470 @@
+//! Writes one layer: a canonical tar in one of several forms, without recompressing what is already deflated.
+//!
+//! Tar headers, padding and content that comes uncompressed are gathered and compressed here. The raw DEFLATE stream of a
+//! wheel's entry is inflated once, for the `diff_id` and to hold it against what the wheel promises, and becomes part of
+//! the layer as it is where the [`Form`] has a place for it.
+//!
+//! Three threads' work is in a layer: inflating or compressing, which this one does; hashing and writing, which [`Outlet`]
+//! does on another.
+
+mod estargz;
+mod gzip;
+mod outlet;
+mod zstd;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use flate2::read::DeflateDecoder;
+use serde::Serialize;
+
+use super::read::ReadLayer;
+use super::records;
+use crate::base::facts::Facts;
+use crate::base::learn::{Learned, Watcher};
+use crate::elf::probe::Budget;
+use crate::oci::{Digest, Entry, EntryKind, tar};
+use crate::pypa::deflate::{End, Inflater, Invalid, Passage};
+use crate::store::{Store, StoreError};
+use estargz::Estargz;
+use gzip::Gzip;
+use outlet::Outlet;
+use zstd::Zstd;
+
+/// How much is read at once, in bytes.
+const BUFFER: usize = 128 << 10;
+
+/// How a layer is compressed. Part of what a layer is made from: the same tar has other bytes in another form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Form {
+    /// One gzip member, which any reader takes.
+    Gzip,
+    /// One zstd frame: smaller, and read faster, where it is known.
+    Zstd { level: u8 },
+    /// Many gzip members, and a table of what is where: a snapshotter fetches files when they are read.
+    Estargz {
+        /// Paths in the image, without the leading slash: the files to fetch at once, or the directories that hold them.
+        prefetch: Vec<String>,
+    },
+}
+
+impl Form {
+    /// Whether the file at `path` comes first in the layer, to be fetched at once.
+    pub fn fetches_first(&self, path: &str) -> bool {
+        let is_at = |named: &String| {
+            path.strip_prefix(named.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        matches!(self, Self::Estargz { prefetch } if prefetch.iter().any(is_at))
+    }
+
+    fn encoding(&self) -> Result<Box<dyn Encoding>, WriteError> {
+        Ok(match self {
+            Self::Gzip => Box::new(Gzip::new()),
+            Self::Zstd { level } => Box::new(Zstd::new(*level)?),
+            Self::Estargz { .. } => Box::new(Estargz::new()),
+        })
+    }
+}
+
+/// Makes a blob of a tar that comes piece by piece.
+trait Encoding {
+    /// What follows is of this entry.
+    fn entry(&mut self, _entry: &Entry) {}
+
+    /// Takes bytes of the tar: headers, and what fills a block.
+    fn plain(&mut self, bytes: &[u8], out: &mut Outlet) -> Result<(), WriteError>;
+
+    /// Takes bytes of the entry's content.
+    fn content(&mut self, bytes: &[u8], out: &mut Outlet) -> Result<(), WriteError> {
+        self.plain(bytes, out)
+    }
+
+    /// The entry's content has ended.
+    fn end_of_content(&mut self, _out: &mut Outlet) -> Result<(), WriteError> {
+        Ok(())
+    }
+
+    /// The entry's content comes as a DEFLATE stream, which inflates to `size` bytes.
+    fn begin(&mut self, size: u64, out: &mut Outlet) -> Result<(), WriteError>;
+
+    /// Whether a stream's last block is followed by others, and hence is not marked as the last.
+    fn continues(&self) -> bool;
+
+    /// Whether it wants to be told where blocks of the stream begin.
+    fn wants_blocks(&self) -> bool {
+        false
+    }
+
+    /// A block of the stream begins at this bit of this byte, which comes next.
+    fn block(&mut self, _byte: u8, _bit: u32, _out: &mut Outlet) -> Result<(), WriteError> {
+        Ok(())
+    }
+
+    /// Takes bytes of the stream.
+    fn deflated(&mut self, bytes: &[u8], out: &mut Outlet) -> Result<(), WriteError>;
+
+    /// Takes bytes that the stream inflates to.
+    fn inflated(&mut self, bytes: &[u8], out: &mut Outlet) -> Result<(), WriteError>;
+
+    /// The stream has ended, and inflated to `size` bytes of this CRC-32.
+    fn end(
+        &mut self,
+        end: End,
+        size: u64,
+        crc32: &crc32fast::Hasher,
+        out: &mut Outlet,
+    ) -> Result<(), WriteError>;
+
+    /// What ends the tar.
+    fn last(&mut self, _out: &mut Outlet) -> Result<Vec<u8>, WriteError> {
+        Ok(tar::END.to_vec())
+    }
+
+    /// Ends the blob.
+    fn finish(self: Box<Self>, out: &mut Outlet) -> Result<Description, WriteError>;
+}
+
+/// What a descriptor says of a blob beside its digest and size.
+struct Description {
+    media_type: &'static str,
+    annotations: BTreeMap<String, String>,
+}
+
+impl Description {
+    fn of(media_type: &'static str) -> Self {
+        Self { media_type, annotations: BTreeMap::new() }
+    }
+}
+
+/// A layer that was written: what a manifest and a config say of it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Written {
+    /// How the blob says what it is in a manifest.
+    pub media_type: String,
+    /// What a manifest says of the blob beside that.
+    pub annotations: BTreeMap<String, String>,
+    /// The digest of the compressed blob.
+    pub digest: Digest,
+    /// The compressed blob's size in bytes.
+    pub size: u64,
+    /// The digest of the uncompressed tar.
+    ///
+    /// <https://github.com/opencontainers/image-spec/blob/main/config.md>
+    pub diff_id: Digest,
+    /// The sum of the sizes of the layer's files in bytes.
+    pub unpacked: u64,
+    /// What the loader will want to know of it.
+    pub facts: Facts,
+}
+
+/// What an entry's DEFLATE stream must inflate to.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected {
+    /// Compressed size in bytes.
+    pub compressed: u64,
+    /// Size in bytes once inflated.
+    pub size: u64,
+    pub crc32: u32,
+}
+
+/// Why an entry could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    #[error("could not read the content of `{path}`")]
+    Read { path: String, source: io::Error },
+    #[error("`{path}` has {actual} bytes where {expected} were promised")]
+    Size { path: String, expected: u64, actual: u64 },
+    #[error("`{path}` is damaged: its CRC-32 is {actual:08x} where {expected:08x} was promised")]
+    Crc { path: String, expected: u32, actual: u32 },
+    #[error("`{path}` is not a whole DEFLATE stream")]
+    Deflate { path: String, source: Invalid },
+    #[error("`{path}` inflates to more than the {expected} bytes that were promised")]
+    TooLong { path: String, expected: u64 },
+    #[error("could not write the layer")]
+    Write(#[source] io::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A layer being written. Entries come sorted by the caller.
+pub struct LayerWriter<'a> {
+    progress: &'a (dyn Fn(u64) + Sync),
+    form: &'a Form,
+    has_landmark: bool,
+    out: Outlet,
+    encoding: Box<dyn Encoding>,
+    inflater: Inflater,
+    buffer: Vec<u8>,
+    unpacked: u64,
+    learned: Learned,
+    store: Store,
+    allowance: Allowance,
+}
+
+impl<'a> LayerWriter<'a> {
+    /// Starts a layer of `form` in `store`; `progress` is told how many bytes of the uncompressed tar were written since
+    /// the last time.
+    pub fn new(
+        store: &Store,
+        form: &'a Form,
+        progress: &'a (dyn Fn(u64) + Sync),
+    ) -> Result<Self, WriteError> {
+        Ok(Self {
+            progress,
+            form,
+            has_landmark: !matches!(form, Form::Estargz { .. }),
+            out: Outlet::new(store.new_blob()?),
+            encoding: form.encoding()?,
+            inflater: Inflater::default(),
+            buffer: vec![0; BUFFER],
+            unpacked: 0,
+            learned: Learned::default(),
+            store: store.clone(),
+            allowance: Allowance::take(),
+        })
+    }
+
+    /// Writes an entry that has no content: a directory or a link.
+    pub fn entry(&mut self, entry: &Entry) -> Result<(), WriteError> {
+        if matches!(entry.kind, EntryKind::File { .. }) && !self.form.fetches_first(&entry.path) {
+            self.landmark()?;
+        }
+        self.learned.note(entry);
+        self.encoding.entry(entry);
+        self.plain(&tar::header(entry))
+    }
+
+    /// Writes a file whose content `open` gives uncompressed; it may be opened more than once.
+    pub fn file<R: Read>(
+        &mut self,
+        entry: &Entry,
+        open: impl Fn() -> io::Result<R>,
+    ) -> Result<(), WriteError> {
+        let expected = file_size(entry);
+        let unreadable = |source| WriteError::Read { path: entry.path.clone(), source };
+        self.entry(entry)?;
+        let mut watcher = Watcher::new(entry, self.allowance.budget());
+        let mut content = open().map_err(unreadable)?;
+        let mut buffer = mem::take(&mut self.buffer);
+        let mut actual = 0;
+        loop {
+            let count = content.read(&mut buffer).map_err(unreadable)?;
+            actual += count as u64;
+            if actual > expected || (count == 0 && actual < expected) {
+                return Err(WriteError::Size { path: entry.path.clone(), expected, actual });
+            }
+            if count == 0 {
+                break;
+            }
+            watcher.iter_mut().for_each(|watcher| watcher.update(&buffer[..count]));
+            self.out.tar(&buffer[..count])?;
+            (self.progress)(count as u64);
+            self.encoding.content(&buffer[..count], &mut self.out)?;
+        }
+        self.encoding.end_of_content(&mut self.out)?;
+        self.buffer = buffer;
+        if let Some(watcher) = watcher {
+            watcher.finish(&mut self.learned, open).map_err(unreadable)?;
+        }
+        self.end_of_file(expected)
+    }
+
+    /// Writes a file whose content `open` gives as a raw DEFLATE stream, which becomes part of the layer as it is.
+    ///
+    /// The stream is inflated once, for the `diff_id` and to hold it against `expected`.
+    pub fn splice<R: Read>(
+        &mut self,
+        entry: &Entry,
+        open: impl Fn() -> io::Result<R>,
+        expected: Expected,
+    ) -> Result<(), WriteError> {
+        let path = || entry.path.clone();
+        let unreadable = |source| WriteError::Read { path: path(), source };
+        self.entry(entry)?;
+        self.encoding.begin(expected.size, &mut self.out)?;
+        let mut splice = Splice {
+            stream: open().map_err(unreadable)?.take(expected.compressed),
+            limit: expected.size,
+            size: 0,
+            crc32: crc32fast::Hasher::new(),
+            watcher: Watcher::new(entry, self.allowance.budget()),
+            progress: self.progress,
+            encoding: &mut *self.encoding,
+            out: &mut self.out,
+        };
+        let end = self.inflater.inflate(&mut splice).map_err(|stopped| match stopped {
+            Stopped::Invalid(source) => WriteError::Deflate { path: path(), source },
+            Stopped::TooLong => WriteError::TooLong { path: path(), expected: expected.size },
+            Stopped::Read(source) => unreadable(source),
+            Stopped::Write(error) => error,
+        })?;
+        let Splice { size, crc32, watcher, .. } = splice;
+        if size != expected.size {
+            return Err(WriteError::Size { path: path(), expected: expected.size, actual: size });
+        }
+        let actual = crc32.clone().finalize();
+        if actual != expected.crc32 {
+            return Err(WriteError::Crc { path: path(), expected: expected.crc32, actual });
+        }
+        self.encoding.end(end, size, &crc32, &mut self.out)?;
+        if let Some(watcher) = watcher {
+            let reopen = || Ok(DeflateDecoder::new(open()?));
+            watcher.finish(&mut self.learned, reopen).map_err(unreadable)?;
+        }
+        self.end_of_file(size)
+    }
+
+    /// Ends the archive and makes the blob visible in the store.
+    pub fn finish(mut self) -> Result<Written, WriteError> {
+        self.landmark()?;
+        let last = self.encoding.last(&mut self.out)?;
+        self.plain(&last)?;
+        let Description { media_type, annotations } = self.encoding.finish(&mut self.out)?;
+        let finished = self.out.finish()?;
+        let facts = self.learned.facts.of_loader();
+        let layer = ReadLayer { diff_id: finished.diff_id, unpacked: self.unpacked, learned: self.learned };
+        records::keep(&self.store, &finished.digest, layer)?;
+        Ok(Written {
+            media_type: media_type.to_owned(),
+            annotations,
+            digest: finished.digest,
+            size: finished.size,
+            diff_id: finished.diff_id,
+            unpacked: self.unpacked,
+            facts,
+        })
+    }
+
+    /// Writes, unless it is there, the file that marks where what is fetched at once has ended.
+    fn landmark(&mut self) -> Result<(), WriteError> {
+        if mem::replace(&mut self.has_landmark, true) {
+            return Ok(());
+        }
+        let (entry, content) = estargz::landmark(self.unpacked > 0);
+        self.file(&entry, || Ok(content))
+    }
+
+    fn end_of_file(&mut self, size: u64) -> Result<(), WriteError> {
+        self.unpacked += size;
+        self.plain(&tar::END[..tar::padding(size)])
+    }
+
+    /// Takes tar bytes that are not compressed yet.
+    fn plain(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.out.tar(bytes)?;
+        (self.progress)(bytes.len() as u64);
+        self.encoding.plain(bytes, &mut self.out)
+    }
+}
+
+/// How many layers at once may keep much of the libraries that pass: those beyond read more of them again instead, so
+/// that memory does not grow with the number of threads.
+const GENEROUS: usize = 2;
+
+static GENEROUS_NOW: AtomicUsize = AtomicUsize::new(0);
+
+/// How much a layer may keep of a library that passes. It has no influence on its bytes.
+struct Allowance {
+    is_generous: bool,
+}
+
+impl Allowance {
+    fn take() -> Self {
+        let more = |now: usize| (now < GENEROUS).then_some(now + 1);
+        Self { is_generous: GENEROUS_NOW.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok() }
+    }
+
+    fn budget(&self) -> Budget {
+        if self.is_generous { Budget::LARGE } else { Budget::SMALL }
+    }
+}
+
+impl Drop for Allowance {
+    fn drop(&mut self) {
+        if self.is_generous {
+            GENEROUS_NOW.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn file_size(entry: &Entry) -> u64 {
+    match entry.kind {
+        EntryKind::File { size } => size,
+        _ => 0,
+    }
+}
+
+/// A stream on its way into the layer.
+struct Splice<'a, R> {
+    stream: R,
+    /// How many bytes it may inflate to.
+    limit: u64,
+    size: u64,
+    crc32: crc32fast::Hasher,
+    watcher: Option<Watcher>,
+    progress: &'a (dyn Fn(u64) + Sync),
+    encoding: &'a mut dyn Encoding,
+    out: &'a mut Outlet,
+}
+
+/// Why a stream was not inflated to its end.
+enum Stopped {
+    Invalid(Invalid),
+    TooLong,
+    Read(io::Error),
+    Write(WriteError),
+}
+
+impl From<Invalid> for Stopped {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+impl<R: Read> Passage for Splice<'_, R> {
+    type Error = Stopped;
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Stopped> {
+        loop {
+            match self.stream.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result.map_err(Stopped::Read),
+            }
+        }
+    }
+
+    fn last_block(&mut self, byte: &mut u8, bit: u8) {
+        if self.encoding.continues() {
+            *byte &= !(1 << bit);
+        }
+    }
+
+    fn wants_blocks(&self) -> bool {
+        self.encoding.wants_blocks()
+    }
+
+    fn block(&mut self, byte: u8, bit: u32) -> Result<(), Stopped> {
+        self.encoding.block(byte, bit, self.out).map_err(Stopped::Write)
+    }
+
+    fn passed(&mut self, bytes: &[u8]) -> Result<(), Stopped> {
+        self.encoding.deflated(bytes, self.out).map_err(Stopped::Write)
+    }
+
+    fn inflated(&mut self, bytes: &[u8]) -> Result<(), Stopped> {
+        self.size += bytes.len() as u64;
+        if self.size > self.limit {
+            return Err(Stopped::TooLong);
+        }
+        self.crc32.update(bytes);
+        self.watcher.iter_mut().for_each(|watcher| watcher.update(bytes));
+        self.out.tar(bytes).map_err(Stopped::Write)?;
+        (self.progress)(bytes.len() as u64);
+        self.encoding.inflated(bytes, self.out).map_err(Stopped::Write)
+    }
+}
+
+#[cfg(test)]
+mod tests;
