@@ -375,9 +375,13 @@ impl Http {
             let locked = tokio::task::spawn_blocking(move || lock(&opened)).await.map_err(io::Error::other);
             let handle =
                 locked.flatten().map_err(|source| HttpError::Write { path: path.to_owned(), source })?;
-            if let Some(handle) = handle {
+            let Some(handle) = handle else { continue };
+            if !file.is_in(store) {
                 return Ok(Some(handle));
             }
+            // Someone else was done between our looking and our locking, and the name is a new file's: ours.
+            std::fs::remove_file(path)
+                .map_err(|source| HttpError::Write { path: path.to_owned(), source })?;
         }
     }
 

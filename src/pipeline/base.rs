@@ -210,8 +210,12 @@ impl Base {
         let key = key(&(FORMAT, &self.selection, sources, self.decided.published()))?;
         let is_whole = |layer: &BaseLayer| store.has_blob(&layer.written.digest, Some(layer.written.size));
         let present =
-            store.record::<Vec<BaseLayer>>(RECORD, &key).filter(|layers| layers.iter().all(is_whole));
-        if let Some(layers) = present {
+            || store.record::<Vec<BaseLayer>>(RECORD, &key).filter(|layers| layers.iter().all(is_whole));
+        if let Some(layers) = present() {
+            return Ok(layers);
+        }
+        let _making = store.claim_patiently(&key);
+        if let Some(layers) = present() {
             return Ok(layers);
         }
         let debs = self.fetch(http, store, progress)?;
