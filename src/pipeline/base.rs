@@ -31,6 +31,9 @@ use crate::store::Store;
 /// Part of every key of what is made here: raised when the same packages shall give other bytes.
 const FORMAT: u32 = 2;
 
+/// What is essential, the other packages, and their configuration.
+pub const MOST_LAYERS: usize = 3;
+
 /// A base whose packages are chosen, before any is fetched.
 pub struct Base {
     pub inventory: BaseInventory,

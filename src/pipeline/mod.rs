@@ -33,7 +33,7 @@ use crate::net::http::{Download, Http};
 use crate::net::index::PackageIndex;
 use crate::oci::Digest;
 use crate::oci::image::{LAYER_GZIP, RuntimeConfig};
-use crate::plan::{self, Limits, SystemChoices, WheelLayer};
+use crate::plan::{self, Limits, SystemChoices, WheelInstall, WheelLayer};
 use crate::pypa::target::{Machine, Target};
 use crate::recipe::{Constrain, ExternallyManaged, Timestamp};
 use crate::resolve::{self, Policies, Preferences, Request, Resolution};
@@ -538,11 +538,11 @@ fn write_base_and_wheels(
         layers.push((layer, key, remembered(store, &key)));
     }
     let missing = layers.iter().filter(|(_, _, present)| present.is_none()).map(|(layer, ..)| *layer);
-    let mut fetches = fetches(planned, missing, store)?;
+    let fetches = fetches(planned, missing, store)?;
     // Nothing tells how long the base takes; it is begun first.
     let mut jobs = vec![Job { fetches: Vec::new(), weight: u64::MAX, work: Part::Base }];
     for (layer, key, _) in layers.iter().filter(|(_, _, present)| present.is_none()) {
-        let fetches = layer.wheels.iter().filter_map(|wheel| fetches.remove(&wheel.filename)).collect();
+        let fetches = layer.wheels.iter().filter_map(|wheel| fetches.get(&wheel.filename).cloned()).collect();
         jobs.push(Job { fetches, weight: size(planned, layer), work: Part::Wheels { layer, key: *key } });
     }
     let threads = environment.threads;
@@ -571,9 +571,13 @@ fn write_base_and_wheels(
     Ok((below.context("the base was not written")?, wheels.collect()))
 }
 
-/// The unpacked size in bytes of what is installed into a layer.
+/// The unpacked size in bytes of what is installed into a layer, as far as it is known before.
 fn size(planned: &Planned, layer: &WheelLayer) -> u64 {
-    layer.wheels.iter().filter_map(|wheel| planned.sizes.get(&wheel.filename)).sum()
+    let size = |wheel: &WheelInstall| {
+        let whole = planned.sizes.get(&wheel.filename)?;
+        Some(wheel.part.map_or(*whole, |part| whole / part.of as u64))
+    };
+    layer.wheels.iter().filter_map(size).sum()
 }
 
 const LAYER_RECORD: &str = "layer";

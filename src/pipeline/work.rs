@@ -15,6 +15,7 @@ use crate::store::Store;
 pub const DOWNLOADS: usize = 6;
 
 /// A file to bring into the store.
+#[derive(Clone)]
 pub struct Fetch {
     pub download: Download,
 }

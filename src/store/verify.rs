@@ -1,6 +1,7 @@
 //! Hashes every blob again.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -37,6 +38,17 @@ pub enum Damage {
     Record { path: PathBuf },
     /// It led to a blob that is damaged.
     LedAstray { path: PathBuf },
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blob { path, actual } => write!(f, "`{}`: it has the content of {actual}", path.display()),
+            Self::Stray { path } => write!(f, "`{}`: it is no blob", path.display()),
+            Self::Record { path } => write!(f, "`{}`: it is not JSON", path.display()),
+            Self::LedAstray { path } => write!(f, "`{}`: it led to a damaged blob", path.display()),
+        }
+    }
 }
 
 impl Store {
