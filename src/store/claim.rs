@@ -4,7 +4,9 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
 /// A name that one process has at a time. Dropped it is free again, and so it is when the process is killed: only the
 /// file's name is left behind then, and says nothing.
@@ -39,6 +41,18 @@ impl Claim {
                 return Ok(Some(Self { path: path.to_owned(), file }));
             }
         }
+    }
+
+    /// Counts from now on only. A file's time is as coarse as the kernel's clock ticks: what was used up to now is told
+    /// apart from what will be.
+    pub(super) fn renew(&self) -> io::Result<()> {
+        const LONGEST_TICK: Duration = Duration::from_millis(10);
+        std::thread::sleep(2 * LONGEST_TICK);
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+        };
+        Ok(rustix::fs::futimens(&self.file, &times)?)
     }
 
     /// When it was taken, by the clock of the file system.
@@ -79,7 +93,6 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Duration;
 
     use super::*;
 

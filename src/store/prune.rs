@@ -44,8 +44,8 @@ pub(super) struct Listed {
 }
 
 impl Store {
-    /// Removes what `what` says, as far as nothing used it since the oldest running build began. `dry` removes nothing,
-    /// and tells what would be.
+    /// Removes what `what` says, as far as nothing used it since the oldest running build began. What this process used
+    /// itself counts as used by nobody. `dry` removes nothing, and tells what would be.
     ///
     /// Records that lead to a removed blob go with it.
     pub fn prune(&self, what: Prune, dry: bool) -> Result<Pruned, StoreError> {
@@ -54,8 +54,9 @@ impl Store {
     }
 
     fn try_prune(&self, what: Prune, dry: bool) -> io::Result<Pruned> {
-        let running = self.used_since()?;
-        let own = self.claim.as_ref().map(|claim| claim.since()).transpose()?;
+        let own = self.claim.as_ref().ok_or(io::ErrorKind::ReadOnlyFilesystem)?;
+        own.renew()?;
+        let (own, running) = (own.since()?, self.used_since()?);
         let before = match what {
             Prune::UnusedFor(age) => SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH),
             Prune::ToSize(_) | Prune::Everything => running,
@@ -65,7 +66,7 @@ impl Store {
         blobs.sort_by(|a, b| (a.used, &a.path).cmp(&(b.used, &b.path)));
         let mut pruned = Pruned {
             left: blobs.iter().map(|blob| blob.size).sum(),
-            in_use: own.is_some_and(|own| running < own),
+            in_use: running < own,
             ..Pruned::default()
         };
         let mut removed = BTreeSet::new();

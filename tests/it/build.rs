@@ -321,7 +321,15 @@ fn a_component_larger_than_a_layer_may_be_is_cut_by_its_files() {
             .file("nvidia/cublas/lib/libcublasLt.so.12", library("b", 500_000)),
     );
     world.publish(
-        Wheel::new("torch", "2.6.0").requires("nvidia-cublas-cu12==12.4.5.8").file("torch/__init__.py", ""),
+        Wheel::new("nvidia-cuda-runtime-cu12", "12.4.127")
+            .tag("py3-none-manylinux2014_x86_64")
+            .file("nvidia/cuda_runtime/lib/libcudart.so.12", "12.4.127"),
+    );
+    world.publish(
+        Wheel::new("torch", "2.6.0")
+            .requires("nvidia-cublas-cu12==12.4.5.8")
+            .requires("nvidia-cuda-runtime-cu12==12.4.127")
+            .file("torch/__init__.py", ""),
     );
     world.recipe("frameworks: {torch: 2.6.0}\nlayers: {max-size: 600kB}\n");
     let first = world.build().check_success();

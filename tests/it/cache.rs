@@ -188,7 +188,7 @@ fn one_package_more_writes_one_layer_of_wheels() {
     let after = layers(&world);
     let new: Vec<&String> =
         after.iter().filter(|(digest, _)| !before.contains_key(*digest)).map(|(_, title)| title).collect();
-    assert_eq!(new, ["imgforge: gamma 1.0"]);
+    assert_eq!(new, ["imgforge: 2 packages, alpha to gamma"]);
 }
 
 /// The image's layers, by digest, with what its history calls them.
