@@ -14,6 +14,10 @@ use crate::store::Store;
 /// How many files are downloaded at once: enough to fill a line, few enough to be polite.
 pub const DOWNLOADS: usize = 6;
 
+/// How many jobs are done at once, however many cores there are: what a job holds in memory is bounded, and so is their
+/// sum.
+const MOST_JOBS: usize = 16;
+
 /// A file to bring into the store.
 #[derive(Clone)]
 pub struct Fetch {
@@ -58,7 +62,7 @@ pub enum Attempt<R> {
 /// Results come in the order of the jobs; the first failure ends all.
 ///
 /// Downloads begin at both ends, with the longest and the shortest jobs, so that there is something to do early and
-/// nothing long to do late. What is downloaded is on disk: no more of it is in memory than what `threads` jobs hold.
+/// nothing long to do late. What is downloaded is on disk, and waits there.
 pub fn staged<T: Sync + Send, R: Send>(
     jobs: Vec<Job<T>>,
     threads: usize,
@@ -91,7 +95,7 @@ pub fn staged<T: Sync + Send, R: Send>(
                 }
             });
         }
-        for _ in 0..threads.min(count) {
+        for _ in 0..threads.min(count).min(MOST_JOBS) {
             scope.spawn(|| {
                 while let Some(job) = board.next_ready() {
                     match work(&job.work) {
