@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use super::progress::{Progress, Task};
 use crate::net::http::{Download, Http};
@@ -86,6 +86,7 @@ pub fn staged<T: Sync + Send, R: Send>(
         for number in 0..DOWNLOADS.min(count) {
             let (board, fetch) = (&board, &fetch);
             scope.spawn(move || {
+                let _alarm = Alarm(board);
                 let end = if number % 2 == 0 { End::Longest } else { End::Shortest };
                 while let Some(job) = board.next_fetch(end) {
                     match fetch(&job.fetches) {
@@ -97,6 +98,7 @@ pub fn staged<T: Sync + Send, R: Send>(
         }
         for _ in 0..threads.min(count).min(MOST_JOBS) {
             scope.spawn(|| {
+                let _alarm = Alarm(&board);
                 while let Some(job) = board.next_ready() {
                     match work(&job.work) {
                         Ok(Attempt::Done(result)) => board.done(job.index, result),
@@ -118,6 +120,17 @@ const AGAIN: Duration = Duration::from_millis(20);
 enum End {
     Longest,
     Shortest,
+}
+
+/// Ends all when its thread panics: the others would wait for it forever, and the panic with them.
+struct Alarm<'a, T, R>(&'a Board<T, R>);
+
+impl<T, R> Drop for Alarm<'_, T, R> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(anyhow!("a thread of the build panicked"));
+        }
+    }
 }
 
 /// A job with its place among the results.
@@ -323,6 +336,19 @@ mod tests {
         }
         assert!(board.next_ready().is_none());
         assert_eq!(board.results().unwrap(), [8, 7]);
+    }
+
+    #[test]
+    fn a_panic_ends_all() {
+        let board = board(&[1, 2]);
+        std::thread::scope(|scope| {
+            let panicking = scope.spawn(|| {
+                let _alarm = Alarm(&board);
+                panic!("on purpose");
+            });
+            assert!(panicking.join().is_err());
+        });
+        assert!(board.next_ready().is_none());
     }
 
     #[test]
