@@ -4,6 +4,7 @@
     reason = "the command line meets the environment and the files it names"
 )]
 
+mod cache;
 mod hint;
 mod progress;
 mod report;
@@ -153,10 +154,10 @@ enum Command {
         #[arg(long)]
         offline: bool,
     },
-    /// Look at the store.
+    /// Look at the store, and look after it.
     Cache {
         #[command(subcommand)]
-        command: CacheCommand,
+        command: cache::Command,
     },
     /// Print a completion script for a shell.
     Completions { shell: clap_complete::Shell },
@@ -180,12 +181,6 @@ fn upgradable(text: &str) -> Result<Upgradable, String> {
             .map(Upgradable::Distribution)
             .map_err(|_| "it is not a distribution's name".to_owned()),
     }
-}
-
-#[derive(Debug, Subcommand)]
-enum CacheCommand {
-    /// Print where the store is and how large it is.
-    Info,
 }
 
 /// Runs the command line of this process.
@@ -278,16 +273,7 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
             print(&String::from_utf8_lossy(&text))
         }
-        Command::Cache { command: CacheCommand::Info } => {
-            let store = environment(true)?.store;
-            let usage = store.usage()?;
-            print(&format!(
-                "{}\n{} blobs, {}\n",
-                store.root().display(),
-                usage.blobs,
-                report::bytes(usage.bytes)
-            ))
-        }
+        Command::Cache { command } => cache::execute(command, &progress),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "imgforge", &mut script);

@@ -2,35 +2,43 @@
 //!
 //! <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::PublishError;
 use crate::image::Image;
 use crate::oci::Digest;
 use crate::oci::image::{Index, REF_NAME};
-use crate::store::{Store, UnnamedFile};
+use crate::store::{Store, UnnamedFile, clear_abandoned, hard_link};
 
 pub(super) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Adds `image` to the layout at `directory` under `tag`; other images stay. Blobs that only the image formerly under
 /// `tag` used are removed.
+///
+/// A process that is killed on the way leaves the layout as it was, and blobs that the next one makes use of or removes.
 pub(super) fn publish(image: &Image, directory: &Path, tag: &str, store: &Store) -> Result<(), PublishError> {
+    clear_abandoned(directory);
     let foreign = directory.is_dir()
         && !directory.join("oci-layout").exists()
         && fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
     if foreign {
         return Err(PublishError::NotALayout { path: directory.to_owned() });
     }
+    fs::create_dir_all(directory).map_err(PublishError::write(directory))?;
+    // First, so that the directory is never taken for something else.
+    write(&directory.join("oci-layout"), LAYOUT.as_bytes())?;
+    let _alone = alone(directory);
     let blobs = directory.join("blobs/sha256");
     fs::create_dir_all(&blobs).map_err(PublishError::write(&blobs))?;
+    clear_abandoned(&blobs);
     for layer in &image.layers {
         place(&store.blob_path(&layer.digest), &blobs, &layer.digest, layer.size)?;
     }
     write(&blobs.join(image.config.digest.hex()), &image.config_bytes)?;
     write(&blobs.join(image.manifest.digest.hex()), &image.manifest_bytes)?;
-    write(&directory.join("oci-layout"), LAYOUT.as_bytes())?;
 
     let path = directory.join("index.json");
     let mut index = match fs::read(&path) {
@@ -52,20 +60,35 @@ pub(super) fn tagged(image: &Image, tag: &str) -> crate::oci::image::Descriptor 
     descriptor
 }
 
+/// Waits until no other build publishes into the layout; where directories cannot be locked, builds trust their luck.
+fn alone(directory: &Path) -> Option<File> {
+    let directory = File::open(directory).ok()?;
+    directory.lock().ok()?;
+    Some(directory)
+}
+
 /// Puts a blob of the store into the layout: a hard link where the file system allows one, else a copy.
+///
+/// A blob that is there already is left as it is where it is the store's, or cannot be: then it is believed to be whole
+/// when it has its size.
 fn place(source: &Path, blobs: &Path, digest: &Digest, size: u64) -> Result<(), PublishError> {
     let target = blobs.join(digest.hex());
-    if fs::metadata(&target).is_ok_and(|metadata| metadata.len() == size)
-        || fs::hard_link(source, &target).is_ok()
+    let present = fs::metadata(&target).ok();
+    let is_linked = present.as_ref().is_some_and(|present| is_file_at(source, present));
+    if is_linked || hard_link(source, &target).is_ok() || present.is_some_and(|present| present.len() == size)
     {
         return Ok(());
     }
     let copy = || {
         let mut file = UnnamedFile::new_in(blobs)?;
-        io::copy(&mut File::open(source)?, &mut file)?;
+        file.copy_from(&File::open(source)?, size)?;
         file.persist(&target)
     };
     copy().map_err(PublishError::write(&target))
+}
+
+fn is_file_at(path: &Path, file: &Metadata) -> bool {
+    fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (file.dev(), file.ino()))
 }
 
 /// Replaces the file at `path` in one step; leaves it alone when it has these bytes already.

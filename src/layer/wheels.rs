@@ -6,7 +6,7 @@ use super::wheel::{WheelError, WheelFile};
 use super::writer::{Form, LayerWriter, WriteError, Written};
 use crate::cuda::Toolkit;
 use crate::oci::{Entry, EntryKind};
-use crate::plan::{self, WheelInstall, WheelLayer};
+use crate::plan::{self, WheelInstall, WheelLayer, WheelPart};
 use crate::pypa::install::{
     self, Bookkeeping, Choices, Content, InstallError, InstalledFile, Place, WheelContents,
 };
@@ -72,6 +72,10 @@ pub fn write(
     let mut files: BTreeMap<String, (usize, InstalledFile)> = BTreeMap::new();
     for install in &layer.wheels {
         let (wheel, installed) = decide(layer, install, store)?;
+        let installed = match install.part {
+            Some(part) => of_part(installed, &wheel.file, part),
+            None => installed,
+        };
         files.extend(installed.into_iter().map(|file| (file.path.clone(), (wheels.len(), file))));
         wheels.push(wheel);
     }
@@ -106,6 +110,18 @@ fn decide<'a>(
     let files = installed_files(layer, install, &contents)
         .map_err(|source| WheelLayerError::Install { wheel: name(), source })?;
     Ok((Installed { install, file }, files))
+}
+
+/// The files that are in one of a wheel's layers.
+fn of_part(files: Vec<InstalledFile>, wheel: &WheelFile, part: WheelPart) -> Vec<InstalledFile> {
+    let size = |file: &InstalledFile| match &file.content {
+        Content::Bytes(bytes) => bytes.len() as u64,
+        Content::Link(_) => 0,
+        Content::Member(index) => wheel.size(*index),
+    };
+    let sizes: Vec<(&str, u64)> = files.iter().map(|file| (file.path.as_str(), size(file))).collect();
+    let parts = plan::parts(&sizes, part.of);
+    files.into_iter().zip(parts).filter(|(_, of_file)| *of_file == part.index).map(|(file, _)| file).collect()
 }
 
 fn installed_files(

@@ -375,9 +375,13 @@ impl Http {
             let locked = tokio::task::spawn_blocking(move || lock(&opened)).await.map_err(io::Error::other);
             let handle =
                 locked.flatten().map_err(|source| HttpError::Write { path: path.to_owned(), source })?;
-            if let Some(handle) = handle {
+            let Some(handle) = handle else { continue };
+            if !file.is_in(store) {
                 return Ok(Some(handle));
             }
+            // Someone else was done between our looking and our locking, and the name is a new file's: ours.
+            std::fs::remove_file(path)
+                .map_err(|source| HttpError::Write { path: path.to_owned(), source })?;
         }
     }
 
@@ -789,7 +793,9 @@ mod tests {
     }
 
     fn partials(store: &Store) -> usize {
-        std::fs::read_dir(store.root().join("tmp")).unwrap().count()
+        let names =
+            std::fs::read_dir(store.root().join("tmp")).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_str().unwrap().starts_with("partial-")).count()
     }
 
     #[test]

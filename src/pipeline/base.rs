@@ -31,6 +31,9 @@ use crate::store::Store;
 /// Part of every key of what is made here: raised when the same packages shall give other bytes.
 const FORMAT: u32 = 3;
 
+/// What is essential, the other packages, and their configuration.
+pub const MOST_LAYERS: usize = 3;
+
 /// A base whose packages are chosen, before any is fetched.
 pub struct Base {
     pub inventory: BaseInventory,
@@ -210,8 +213,12 @@ impl Base {
         let key = key(&(FORMAT, &self.selection, sources, self.decided.published()))?;
         let is_whole = |layer: &BaseLayer| store.has_blob(&layer.written.digest, Some(layer.written.size));
         let present =
-            store.record::<Vec<BaseLayer>>(RECORD, &key).filter(|layers| layers.iter().all(is_whole));
-        if let Some(layers) = present {
+            || store.record::<Vec<BaseLayer>>(RECORD, &key).filter(|layers| layers.iter().all(is_whole));
+        if let Some(layers) = present() {
+            return Ok(layers);
+        }
+        let _making = store.claim_patiently(&key);
+        if let Some(layers) = present() {
             return Ok(layers);
         }
         let debs = self.fetch(http, store, progress)?;

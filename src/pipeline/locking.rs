@@ -10,7 +10,7 @@ use uv_normalize::PackageName;
 use super::inputs::Inputs;
 use crate::lock::{Lock, LockError, LockedBase, Meaning};
 use crate::resolve::Preferences;
-use crate::store::UnnamedFile;
+use crate::store::{UnnamedFile, clear_abandoned};
 
 /// What a build makes of the lock beside its recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,9 +121,10 @@ pub(super) fn write(path: &Path, lock: &Lock) -> Result<bool, LockFileError> {
     if fs::read(path).is_ok_and(|present| present == text.as_bytes()) {
         return Ok(false);
     }
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    clear_abandoned(directory);
     let write = || {
-        let mut file = UnnamedFile::new_in(directory.unwrap_or(Path::new(".")))?;
+        let mut file = UnnamedFile::new_in(directory)?;
         file.write_all(text.as_bytes())?;
         file.persist(path)
     };

@@ -13,7 +13,7 @@ mod outlines;
 mod progress;
 mod work;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -35,7 +35,7 @@ use crate::net::http::{Download, Http};
 use crate::net::index::PackageIndex;
 use crate::oci::Digest;
 use crate::oci::image::RuntimeConfig;
-use crate::plan::{self, Limits, SystemChoices, WheelLayer};
+use crate::plan::{self, Limits, SystemChoices, WheelInstall, WheelLayer};
 use crate::pypa::target::{Machine, Target};
 use crate::recipe::{Compression, Constrain, ExternallyManaged, Timestamp};
 use crate::resolve::{self, Policies, Preferences, Request, Resolution};
@@ -44,7 +44,7 @@ use inputs::Inputs;
 use locking::{Held, Prior};
 use opened::{Below, Opened};
 use outlines::Outlines;
-use work::{Fetch, Job};
+use work::{Attempt, Fetch, Job};
 
 pub use self::check::{CheckFailed, check};
 pub use base::BaseLayer;
@@ -501,15 +501,15 @@ fn write_layers(
     let files = recipe_files(planned)?;
     let form = form(planned);
     progress.stage("writing layers");
-    let Below { image, layers, facts } = planned.opened.write(&planned.http, environment, progress)?;
-    let mut stack = Stack { layers, facts };
+    let (below, wheels) = write_base_and_wheels(planned, &form, environment, progress)?;
+    let mut stack = Stack { layers: below.layers, facts: below.facts };
     let removals = plan::removals(&planned.resolution, &planned.base, planned.created);
     if !removals.is_empty() {
         let key = Digest::of(format!("{LAYER_FORMAT} {form:?} {removals:?}"));
         let written = once(store, &key, || Ok(generated::write(&removals, store, &form)?))?;
         stack.push("what is hidden of the base".into(), written);
     }
-    for (layer, written) in planned.layers.iter().zip(write_wheels(planned, &form, environment, progress)?) {
+    for (layer, written) in planned.layers.iter().zip(wheels) {
         stack.push(layer.title(), written);
     }
     if !files.is_empty() {
@@ -519,7 +519,7 @@ fn write_layers(
     }
     let written = write_system(planned, &stack.facts, &form, store)?;
     stack.push("system files".into(), written);
-    Ok((image, stack.layers))
+    Ok((below.image, stack.layers))
 }
 
 /// Layers, bottom first, and what the loader finds in them.
@@ -555,36 +555,73 @@ fn form(planned: &Planned) -> Form {
     }
 }
 
-fn write_wheels(
+/// A part of an image that is made beside others.
+enum Part<'a> {
+    Base,
+    Wheels { layer: &'a WheelLayer, key: Digest },
+}
+
+/// What became of a [`Part`].
+enum Made {
+    Base(Box<Below>),
+    Wheels(Box<Written>),
+}
+
+/// Writes what the store lacks of the base's layers and the wheels', all at once. Layers that another build is at are
+/// that build's to make, as long as it lives.
+fn write_base_and_wheels(
     planned: &Planned,
     form: &Form,
     environment: &Environment,
     progress: &dyn Progress,
-) -> Result<Vec<Written>> {
+) -> Result<(Below, Vec<Written>)> {
     let store = &environment.store;
     let mut layers = Vec::new();
     for layer in &planned.layers {
         let key = Digest::of(serde_json::to_vec(&(LAYER_FORMAT, form, layer))?);
-        let present = remembered(store, &key);
-        layers.push((layer, key, present));
+        layers.push((layer, key, remembered(store, &key)));
     }
     let missing = layers.iter().filter(|(_, _, present)| present.is_none()).map(|(layer, ..)| *layer);
-    let mut fetches = fetches(planned, missing, store)?;
-    let jobs = layers.into_iter().map(|work| {
-        let of_layer = work.0.wheels.iter().filter_map(|wheel| fetches.remove(&wheel.filename));
-        Job { fetches: of_layer.collect(), work }
-    });
-    let jobs = jobs.collect();
-    work::staged(jobs, environment.threads, &planned.http, store, progress, |(layer, key, present)| {
-        if let Some(written) = present {
-            return Ok(written.clone());
+    let fetches = fetches(planned, missing, store)?;
+    // Nothing tells how long the base takes; it is begun first.
+    let mut jobs = vec![Job { fetches: Vec::new(), weight: u64::MAX, work: Part::Base }];
+    for (layer, key, _) in layers.iter().filter(|(_, _, present)| present.is_none()) {
+        let fetches = layer.wheels.iter().filter_map(|wheel| fetches.get(&wheel.filename).cloned()).collect();
+        jobs.push(Job { fetches, weight: size(planned, layer), work: Part::Wheels { layer, key: *key } });
+    }
+    let threads = environment.threads;
+    let made = work::staged(jobs, threads, &planned.http, store, progress, |part| match part {
+        Part::Base => {
+            let below = planned.opened.write(&planned.http, environment, progress)?;
+            Ok(Attempt::Done(Made::Base(Box::new(below))))
         }
-        let size = layer.wheels.iter().filter_map(|wheel| planned.sizes.get(&wheel.filename)).sum();
-        let meter = progress.start(Task::WriteLayer, &layer.title(), Some(size));
-        let written = wheels::write(layer, store, form, &|bytes| meter.add(bytes))?;
-        store.put_record(LAYER_RECORD, key, &written)?;
-        Ok(written)
-    })
+        Part::Wheels { layer, key } => {
+            let Some(_making) = store.claim(key) else { return Ok(Attempt::Elsewhere) };
+            let written = once(store, key, || {
+                let meter = progress.start(Task::WriteLayer, &layer.title(), Some(size(planned, layer)));
+                Ok(wheels::write(layer, store, form, &|bytes| meter.add(bytes))?)
+            })?;
+            Ok(Attempt::Done(Made::Wheels(Box::new(written))))
+        }
+    })?;
+    let (mut below, mut written) = (None, VecDeque::new());
+    for made in made {
+        match made {
+            Made::Base(made) => below = Some(*made),
+            Made::Wheels(made) => written.push_back(*made),
+        }
+    }
+    let wheels = layers.into_iter().filter_map(|(.., present)| present.or_else(|| written.pop_front()));
+    Ok((below.context("the base was not written")?, wheels.collect()))
+}
+
+/// The unpacked size in bytes of what is installed into a layer, as far as it is known before.
+fn size(planned: &Planned, layer: &WheelLayer) -> u64 {
+    let size = |wheel: &WheelInstall| {
+        let whole = planned.sizes.get(&wheel.filename)?;
+        Some(wheel.part.map_or(*whole, |part| whole / part.of as u64))
+    };
+    layer.wheels.iter().filter_map(size).sum()
 }
 
 const LAYER_RECORD: &str = "layer";

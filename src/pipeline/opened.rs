@@ -211,10 +211,10 @@ impl Opened {
         }
     }
 
-    /// How many layers it has.
+    /// How many layers it has at most.
     pub fn layers(&self) -> usize {
         match self {
-            Self::Debian(_) => 0,
+            Self::Debian(_) => base::MOST_LAYERS,
             Self::Image(image) => image.source.layers.len(),
         }
     }

@@ -25,6 +25,7 @@ pub enum Task {
     Download,
     ReadLayers,
     WriteLayer,
+    Verify,
 }
 
 impl fmt::Display for Task {
@@ -33,6 +34,7 @@ impl fmt::Display for Task {
             Self::Download => "downloading",
             Self::ReadLayers => "reading",
             Self::WriteLayer => "writing",
+            Self::Verify => "verifying",
         })
     }
 }

@@ -1,10 +1,11 @@
 //! Does many things at once: downloads beside each other, layers while later wheels still download.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use super::progress::{Progress, Task};
 use crate::net::http::{Download, Http};
@@ -13,7 +14,12 @@ use crate::store::Store;
 /// How many files are downloaded at once: enough to fill a line, few enough to be polite.
 pub const DOWNLOADS: usize = 6;
 
+/// How many jobs are done at once, however many cores there are: what a job holds in memory is bounded, and so is their
+/// sum.
+const MOST_JOBS: usize = 16;
+
 /// A file to bring into the store.
+#[derive(Clone)]
 pub struct Fetch {
     pub download: Download,
 }
@@ -39,18 +45,31 @@ pub fn fetch_all(
 /// Work that needs files first: what [`staged`] does.
 pub struct Job<T> {
     pub fetches: Vec<Fetch>,
+    /// How long the work takes beside others', in any unit: what takes longest is begun first.
+    pub weight: u64,
     pub work: T,
 }
 
-/// Fetches each job's files, in the order of the jobs, and does `work` on `threads` threads as soon as a job's files are
-/// there. Results come in the order of the jobs.
-pub fn staged<T: Send + Sync, R: Send>(
+/// How an attempt at a job ended.
+pub enum Attempt<R> {
+    Done(R),
+    /// Another process is at it.
+    Elsewhere,
+}
+
+/// Fetches each job's files, and does `work` on `threads` threads as soon as a job's files are there: of the jobs that
+/// are ready the longest first. Jobs that other processes do are asked for again when there is nothing else to do.
+/// Results come in the order of the jobs; the first failure ends all.
+///
+/// Downloads begin at both ends, with the longest and the shortest jobs, so that there is something to do early and
+/// nothing long to do late. What is downloaded is on disk, and waits there.
+pub fn staged<T: Sync + Send, R: Send>(
     jobs: Vec<Job<T>>,
     threads: usize,
     http: &Http,
     store: &Store,
     progress: &dyn Progress,
-    work: impl Fn(&T) -> Result<R> + Sync,
+    work: impl Fn(&T) -> Result<Attempt<R>> + Sync,
 ) -> Result<Vec<R>> {
     let fetch = |fetches: &[Fetch]| -> Result<()> {
         for Fetch { download } in fetches {
@@ -62,47 +81,169 @@ pub fn staged<T: Send + Sync, R: Send>(
         Ok(())
     };
     let count = jobs.len();
-    let queue = Mutex::new(jobs.into_iter().enumerate().collect::<VecDeque<_>>());
-    let (ready, arrived) = mpsc::channel::<(usize, T)>();
-    let arrived = Mutex::new(arrived);
-    let failed = AtomicBool::new(false);
-    let results: Mutex<Vec<Option<R>>> = Mutex::new((0..count).map(|_| None).collect());
-    let error = Mutex::new(None);
-    let fail = |problem: anyhow::Error| {
-        failed.store(true, Ordering::Relaxed);
-        lock(&error).get_or_insert(problem);
-    };
+    let board = Board::new(jobs);
     std::thread::scope(|scope| {
-        for _ in 0..DOWNLOADS.min(count) {
-            let ready = ready.clone();
-            scope.spawn(|| {
-                let ready = ready;
-                while !failed.load(Ordering::Relaxed) {
-                    let Some((index, job)) = lock(&queue).pop_front() else { break };
+        for number in 0..DOWNLOADS.min(count) {
+            let (board, fetch) = (&board, &fetch);
+            scope.spawn(move || {
+                let _alarm = Alarm(board);
+                let end = if number % 2 == 0 { End::Longest } else { End::Shortest };
+                while let Some(job) = board.next_fetch(end) {
                     match fetch(&job.fetches) {
-                        Ok(()) => drop(ready.send((index, job.work))),
-                        Err(problem) => fail(problem),
+                        Ok(()) => board.fetched(job),
+                        Err(problem) => board.fail(problem),
                     }
                 }
             });
         }
-        drop(ready);
-        for _ in 0..threads.min(count) {
+        for _ in 0..threads.min(count).min(MOST_JOBS) {
             scope.spawn(|| {
-                while !failed.load(Ordering::Relaxed) {
-                    let Ok((index, job)) = lock(&arrived).recv() else { break };
-                    match work(&job) {
-                        Ok(result) => lock(&results)[index] = Some(result),
-                        Err(problem) => fail(problem),
+                let _alarm = Alarm(&board);
+                while let Some(job) = board.next_ready() {
+                    match work(&job.work) {
+                        Ok(Attempt::Done(result)) => board.done(job.index, result),
+                        Ok(Attempt::Elsewhere) => board.elsewhere(job),
+                        Err(problem) => board.fail(problem),
                     }
                 }
             });
         }
     });
-    match error.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(problem) => Err(problem),
-        None => {
-            Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect())
+    board.results()
+}
+
+/// How long a thread without work waits before it asks again what other processes do.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// Which of the jobs that wait for their files.
+#[derive(Clone, Copy)]
+enum End {
+    Longest,
+    Shortest,
+}
+
+/// Ends all when its thread panics: the others would wait for it forever, and the panic with them.
+struct Alarm<'a, T, R>(&'a Board<T, R>);
+
+impl<T, R> Drop for Alarm<'_, T, R> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(anyhow!("a thread of the build panicked"));
+        }
+    }
+}
+
+/// A job with its place among the results.
+struct Placed<T> {
+    index: usize,
+    job: Job<T>,
+}
+
+impl<T> std::ops::Deref for Placed<T> {
+    type Target = Job<T>;
+
+    fn deref(&self) -> &Job<T> {
+        &self.job
+    }
+}
+
+/// Where the threads of [`staged`] see what is to do.
+struct Board<T, R> {
+    state: Mutex<State<T, R>>,
+    changed: Condvar,
+}
+
+struct State<T, R> {
+    /// The jobs whose files are to be fetched, shortest first.
+    waiting: VecDeque<Placed<T>>,
+    /// The jobs whose files are there, shortest first.
+    ready: Vec<Placed<T>>,
+    /// The jobs that another process was seen at, first the one that was asked for longest ago.
+    elsewhere: VecDeque<Placed<T>>,
+    /// By the jobs' order.
+    results: Vec<Option<R>>,
+    /// How many results are missing.
+    missing: usize,
+    failure: Option<anyhow::Error>,
+}
+
+impl<T, R> Board<T, R> {
+    fn new(jobs: Vec<Job<T>>) -> Self {
+        let missing = jobs.len();
+        let mut jobs: Vec<Placed<T>> =
+            jobs.into_iter().enumerate().map(|(index, job)| Placed { index, job }).collect();
+        jobs.sort_by_key(|job| (job.weight, Reverse(job.index)));
+        let (ready, waiting) = jobs.into_iter().partition(|job| job.fetches.is_empty());
+        let results = (0..missing).map(|_| None).collect();
+        let waiting = Vec::into(waiting);
+        let state = State { waiting, ready, elsewhere: VecDeque::new(), results, missing, failure: None };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// The next job whose files are to be fetched.
+    fn next_fetch(&self, end: End) -> Option<Placed<T>> {
+        let mut state = lock(&self.state);
+        match (&state.failure, end) {
+            (Some(_), _) => None,
+            (None, End::Longest) => state.waiting.pop_back(),
+            (None, End::Shortest) => state.waiting.pop_front(),
+        }
+    }
+
+    /// The files of a job are there.
+    fn fetched(&self, job: Placed<T>) {
+        let ready = &mut lock(&self.state).ready;
+        let at = ready.partition_point(|other| other.weight <= job.weight);
+        ready.insert(at, job);
+        self.changed.notify_one();
+    }
+
+    /// The next job to do; waits for one. `None` when nothing will be to do any more.
+    fn next_ready(&self) -> Option<Placed<T>> {
+        let mut state = lock(&self.state);
+        let mut waited = false;
+        loop {
+            if state.failure.is_some() || state.missing == 0 {
+                return None;
+            }
+            if let Some(job) = state.ready.pop() {
+                return Some(job);
+            }
+            if waited && let Some(job) = state.elsewhere.pop_front() {
+                return Some(job);
+            }
+            state = match state.elsewhere.is_empty() {
+                true => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                false => self.changed.wait_timeout(state, AGAIN).unwrap_or_else(PoisonError::into_inner).0,
+            };
+            waited = true;
+        }
+    }
+
+    fn elsewhere(&self, job: Placed<T>) {
+        lock(&self.state).elsewhere.push_back(job);
+        self.changed.notify_one();
+    }
+
+    fn done(&self, index: usize, result: R) {
+        let mut state = lock(&self.state);
+        state.results[index] = Some(result);
+        state.missing -= 1;
+        if state.missing == 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    fn fail(&self, problem: anyhow::Error) {
+        lock(&self.state).failure.get_or_insert(problem);
+        self.changed.notify_all();
+    }
+
+    fn results(self) -> Result<Vec<R>> {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match state.failure {
+            Some(problem) => Err(problem),
+            None => Ok(state.results.into_iter().flatten().collect()),
         }
     }
 }
@@ -140,4 +281,92 @@ pub fn run<T: Send, R: Send>(
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use anyhow::bail;
+
+    use super::*;
+
+    fn board(weights: &[u64]) -> Board<&'static str, usize> {
+        let names = ["a", "b", "c", "d", "e"];
+        let job = |(weight, work): (&u64, &'static str)| Job { fetches: Vec::new(), weight: *weight, work };
+        Board::new(weights.iter().zip(names).map(job).collect())
+    }
+
+    fn next(board: &Board<&'static str, usize>) -> Placed<&'static str> {
+        board.next_ready().unwrap()
+    }
+
+    #[test]
+    fn the_longest_job_that_is_ready_comes_first() {
+        let board = board(&[2, 9, 2, 5]);
+        let order = [(); 4].map(|()| next(&board).work);
+        assert_eq!(order, ["b", "d", "a", "c"]);
+    }
+
+    #[test]
+    fn what_another_process_does_is_asked_for_after_all_else() {
+        let board = board(&[1, 2, 3]);
+        let longest = next(&board);
+        assert_eq!(longest.work, "c");
+        board.elsewhere(longest);
+        assert_eq!(
+            [(); 4].map(|()| {
+                let job = next(&board);
+                let work = job.work;
+                if work == "c" {
+                    board.elsewhere(job)
+                };
+                work
+            }),
+            ["b", "a", "c", "c"]
+        );
+    }
+
+    #[test]
+    fn all_is_done_when_every_result_is_there() {
+        let board = board(&[1, 2]);
+        for result in [7, 8] {
+            let job = next(&board);
+            board.done(job.index, result);
+        }
+        assert!(board.next_ready().is_none());
+        assert_eq!(board.results().unwrap(), [8, 7]);
+    }
+
+    #[test]
+    fn a_panic_ends_all() {
+        let board = board(&[1, 2]);
+        std::thread::scope(|scope| {
+            let panicking = scope.spawn(|| {
+                let _alarm = Alarm(&board);
+                panic!("on purpose");
+            });
+            assert!(panicking.join().is_err());
+        });
+        assert!(board.next_ready().is_none());
+    }
+
+    #[test]
+    fn the_first_failure_ends_all() {
+        let begun = AtomicUsize::new(0);
+        let failed = run(vec![1, 2, 3, 4], 1, |number| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            if number == 2 {
+                bail!("two")
+            }
+            Ok(number)
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "two");
+        assert_eq!(begun.into_inner(), 2);
+        let board = board(&[1, 2]);
+        let job = next(&board);
+        board.fail(anyhow::anyhow!("job {}", job.work));
+        assert!(board.next_ready().is_none() && board.next_fetch(End::Longest).is_none());
+        assert_eq!(board.results().unwrap_err().to_string(), "job b");
+    }
 }

@@ -2,7 +2,9 @@
 
 mod environment;
 mod generate;
+mod grouping;
 mod namespace;
+mod parts;
 mod pip;
 mod removal;
 mod system;
@@ -16,15 +18,13 @@ use crate::oci::Digest;
 use crate::pypa::scheme::InstallScheme;
 use crate::resolve::{ComponentPlace, Distribution, Resolution, Role};
 
+use grouping::Candidate;
+
 pub use environment::environment;
+pub use parts::parts;
 pub use pip::{CONSTRAINTS, pins};
 pub use removal::removals;
 pub use system::{LOADER_CONFIGURATION, SystemChoices, system_files};
-
-/// A wheel that unpacks to this many bytes or more gets a layer of its own, budget permitting.
-const LARGE: u64 = 64 << 20;
-/// Small wheels share at most this many layers.
-const MAX_GROUPS: usize = 8;
 
 /// Wheels that are installed into one layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,17 @@ pub struct WheelInstall {
     /// Requirements of the metadata to rewrite, and what takes their place.
     pub relaxed: BTreeMap<String, String>,
     pub place: Place,
+    /// Which of its files, where it is cut over several layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<WheelPart>,
+}
+
+/// The files of a wheel that [`parts`] puts into one of several layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WheelPart {
+    /// From 0 on.
+    pub index: usize,
+    pub of: usize,
 }
 
 /// Where a wheel's files go.
@@ -66,7 +77,12 @@ pub enum Place {
 impl WheelLayer {
     /// What is in it, for people.
     pub fn title(&self) -> String {
-        let named = |wheel: &WheelInstall| format!("{} {}", wheel.distribution, wheel.version);
+        let named = |wheel: &WheelInstall| match wheel.part {
+            None => format!("{} {}", wheel.distribution, wheel.version),
+            Some(WheelPart { index, of }) => {
+                format!("{} {}, part {} of {of}", wheel.distribution, wheel.version, index + 1)
+            }
+        };
         match self.wheels.as_slice() {
             [] => "no packages".to_owned(),
             [only] => named(only),
@@ -82,33 +98,25 @@ pub type Wheels = BTreeMap<String, (Digest, u64)>;
 
 /// The layers of a resolution's wheels, at most `budget`: components first, then large wheels, then groups of small ones.
 ///
-/// A small wheel's group depends on its name alone, so that adding one rewrites one small layer.
+/// A small wheel's group depends on its name alone, so that adding one rewrites one small layer. A wheel larger than a
+/// layer may be is cut over several.
 pub fn wheel_layers(
     resolution: &Resolution,
     wheels: &Wheels,
     scheme: &InstallScheme,
     limits: &Limits,
 ) -> Vec<WheelLayer> {
-    let mut alone: Vec<(Rank, WheelInstall)> = Vec::new();
-    let mut small = Vec::new();
+    let mut candidates = Vec::new();
     for distribution in &resolution.distributions {
         let Some((digest, size)) = wheels.get(&distribution.wheel.filename.to_string()) else { continue };
-        let install = wheel_install(distribution, *digest);
-        let is_component = matches!(distribution.role, Role::Component { .. });
-        match is_component || *size >= LARGE {
-            true => alone.push((Rank { is_package: !is_component, size: *size }, install)),
-            false => small.push((*size, install)),
-        }
+        candidates.push(Candidate {
+            install: wheel_install(distribution, *digest),
+            is_component: matches!(distribution.role, Role::Component { .. }),
+            size: *size,
+        });
     }
-    let groups = MAX_GROUPS.min(limits.budget.saturating_sub(alone.len()).max(1));
-    alone.sort_by_key(|(rank, _)| std::cmp::Reverse(rank.size));
-    let room = limits.budget.saturating_sub(groups);
-    small.extend(alone.drain(room.min(alone.len())..).map(|(rank, install)| (rank.size, install)));
-    alone.sort_by(|(a, x), (b, y)| (a.is_package, &x.filename).cmp(&(b.is_package, &y.filename)));
-    let layer = |wheels: Vec<WheelInstall>| WheelLayer { scheme: scheme.clone(), wheels };
-    let alone = alone.into_iter().map(|(_, install)| layer(vec![install]));
-    let spare = limits.budget.saturating_sub(alone.len() + groups);
-    alone.chain(grouped(small, groups, spare, limits.max_size).into_iter().map(layer)).collect()
+    let layer = |wheels| WheelLayer { scheme: scheme.clone(), wheels };
+    grouping::grouped(candidates, limits).into_iter().map(layer).collect()
 }
 
 /// What a recipe says of its layers.
@@ -116,13 +124,8 @@ pub fn wheel_layers(
 pub struct Limits {
     /// The most layers of wheels.
     pub budget: usize,
-    /// The unpacked size in bytes from which on a group takes no further wheel, as far as the budget allows.
+    /// The unpacked size in bytes above which a wheel, or a group of small ones, is cut, as far as the budget allows.
     pub max_size: u64,
-}
-
-struct Rank {
-    is_package: bool,
-    size: u64,
 }
 
 fn wheel_install(distribution: &Distribution, wheel: Digest) -> WheelInstall {
@@ -142,36 +145,6 @@ fn wheel_install(distribution: &Distribution, wheel: Digest) -> WheelInstall {
         requested: distribution.requested,
         relaxed: distribution.relaxed.clone(),
         place,
+        part: None,
     }
-}
-
-/// Groups by name; a group that grows beyond `max_size` is cut into several while there are `spare` layers.
-fn grouped(
-    mut small: Vec<(u64, WheelInstall)>,
-    groups: usize,
-    mut spare: usize,
-    max_size: u64,
-) -> Vec<Vec<WheelInstall>> {
-    small.sort_by(|(_, a), (_, b)| a.filename.cmp(&b.filename));
-    let mut by_group: BTreeMap<usize, Vec<(u64, WheelInstall)>> = BTreeMap::new();
-    for (size, install) in small {
-        let hash = Digest::of(&install.distribution);
-        by_group.entry(usize::from(hash.bytes()[0]) % groups).or_default().push((size, install));
-    }
-    let mut layers = Vec::new();
-    for group in by_group.into_values() {
-        let mut layer: Vec<WheelInstall> = Vec::new();
-        let mut filled = 0;
-        for (size, install) in group {
-            if filled >= max_size && spare > 0 {
-                layers.push(std::mem::take(&mut layer));
-                filled = 0;
-                spare -= 1;
-            }
-            filled += size;
-            layer.push(install);
-        }
-        layers.push(layer);
-    }
-    layers
 }

@@ -34,7 +34,7 @@ pub use diagnostic::{Color, Diagnostic, Diagnostics, Label, Problem, Severity};
 pub use image::{Compression, ConfigChanges, ContainerPath, FileCopy, ImageName, Layers};
 pub use packages::{Constrain, Cuda, ExternallyManaged, Framework, Index, Policy, Python};
 pub use python::PythonVersion;
-pub use size::ByteSize;
+pub use size::{ByteSize, ByteSizeError};
 pub use source::{Source, Span, Spanned};
 pub use timestamp::Timestamp;
 

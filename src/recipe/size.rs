@@ -1,6 +1,7 @@
 //! Sizes as people write them: `1GiB`, `500MB`.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
@@ -54,6 +55,21 @@ impl fmt::Display for ByteSize {
         let fits = UNITS.iter().filter(|(_, factor)| self.0.is_multiple_of(*factor));
         let (unit, factor) = fits.max_by_key(|(_, factor)| *factor).copied().unwrap_or(("B", 1));
         write!(f, "{}{unit}", self.0 / factor)
+    }
+}
+
+/// Text that is not a size.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a size; write a number and a unit: `1GiB`, `500MB`")]
+pub struct ByteSizeError {
+    text: String,
+}
+
+impl FromStr for ByteSize {
+    type Err = ByteSizeError;
+
+    fn from_str(text: &str) -> Result<Self, ByteSizeError> {
+        Self::parse(text).map_err(|_| ByteSizeError { text: text.to_owned() })
     }
 }
 

@@ -3,30 +3,48 @@
 //! ```text
 //! blobs/sha256/<hex>       verified when written; an OCI layout's own form
 //! records/<kind>/<hex>     JSON, or bytes, keyed by the digest of what it was made from
-//! tmp/                     downloads that were interrupted, waiting to be resumed
+//! lock                     held for moments: by all who mark a blob as used, alone by who removes one
+//! tmp/partial-<hex>        downloads that were interrupted, waiting to be resumed
+//! tmp/use-…                one for each process that uses the store now
+//! tmp/making-<hex>         what such a process makes, so that others need not
 //! ```
 //!
 //! A file has no name before it is whole (see [`UnnamedFile`]), so that `kill -9` and
-//! builds at the same time leave nothing half-written visible.
+//! builds at the same time leave nothing half-written visible. What a killed process leaves is in `tmp/`, and the next
+//! one clears it.
+//!
+//! Reading a blob or record marks it as used, by its access time, which is set whatever the file system is mounted with.
+//! [`Store::prune`] goes by these marks.
 #![allow(clippy::disallowed_methods, reason = "the store is where blobs meet the file system")]
 
+mod claim;
+mod prune;
+mod temporary;
 mod unnamed;
+mod verify;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::oci::{Digest, Hasher};
 
-pub use unnamed::UnnamedFile;
+pub use claim::Claim;
+pub use prune::{Prune, Pruned};
+pub use unnamed::{UnnamedFile, clear_abandoned, hard_link};
+pub use verify::{Damage, Verified};
 
 /// A directory of blobs and records.
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    /// Tells others that this process uses the store. A store that cannot be written has none, and needs none.
+    claim: Option<Arc<Claim>>,
 }
 
 /// Why the store could not keep or give something.
@@ -61,13 +79,17 @@ impl StoreError {
 }
 
 impl Store {
-    /// Opens the store at `root`, making it when it is missing.
+    /// Opens the store at `root`, making it when it is missing, and clears what killed processes left in its `tmp/`.
+    ///
+    /// Nothing that is used from now on is pruned, until the last clone is dropped or the process ends.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        let store = Self { root: root.into() };
+        let mut store = Self { root: root.into(), claim: None };
         for directory in ["blobs/sha256", "records", "tmp"] {
             let path = store.root.join(directory);
             fs::create_dir_all(&path).map_err(StoreError::new("create", path))?;
         }
+        store.clear_temporary();
+        store.claim = store.claim_use().ok().map(Arc::new);
         Ok(store)
     }
 
@@ -85,9 +107,46 @@ impl Store {
         fs::metadata(self.blob_path(digest)).ok().map(|metadata| metadata.len())
     }
 
-    /// Whether the store has the blob `digest`, whole as far as its size tells: `None` for a size nobody knows.
+    /// Whether the store has the blob `digest`, whole as far as its size tells: `None` for a size nobody knows. One that
+    /// it has stays as long as this process uses the store.
     pub fn has_blob(&self, digest: &Digest, size: Option<u64>) -> bool {
-        self.blob_size(digest).is_some_and(|present| size.is_none_or(|size| size == present))
+        let _gate = self.gate();
+        let present = self.blob_size(digest).is_some_and(|present| size.is_none_or(|size| size == present));
+        if present {
+            mark_used(&self.blob_path(digest));
+        }
+        present
+    }
+
+    /// Keeps [`Self::prune`] from removing anything for a moment.
+    fn gate(&self) -> Option<File> {
+        // Who cannot lock the store cannot remove anything from it either.
+        let file = self.open_gate().ok()?;
+        file.lock_shared().ok()?;
+        Some(file)
+    }
+
+    fn open_gate(&self) -> io::Result<File> {
+        let path = self.root.join("lock");
+        File::open(&path).or_else(|_| File::options().read(true).append(true).create(true).open(&path))
+    }
+
+    /// Makes this process the one that makes what `key` stands for; `None` while another one is at it, which then has to
+    /// be asked for again. A store without locks lets everyone make everything.
+    pub fn claim(&self, key: &Digest) -> Option<Making> {
+        match Claim::try_take(&self.making_path(key)) {
+            Ok(claim) => claim.map(|claim| Making { _claim: Some(claim) }),
+            Err(_) => Some(Making { _claim: None }),
+        }
+    }
+
+    /// [`Self::claim`], waiting for another process to be done or to end.
+    pub fn claim_patiently(&self, key: &Digest) -> Making {
+        Making { _claim: Claim::take(&self.making_path(key)).ok() }
+    }
+
+    fn making_path(&self, key: &Digest) -> PathBuf {
+        self.root.join("tmp").join(format!("making-{}", key.hex()))
     }
 
     /// Opens a blob for reading.
@@ -151,8 +210,7 @@ impl Store {
 
     /// The record of `kind` made from `key`; `None` when there is none, or it is of another format.
     pub fn record<T: DeserializeOwned>(&self, kind: &str, key: &Digest) -> Option<T> {
-        let bytes = fs::read(self.record_path(kind, key)).ok()?;
-        serde_json::from_slice(&bytes).ok()
+        serde_json::from_slice(&self.read_record(kind, key)?).ok()
     }
 
     /// Keeps `record`, made from `key`, for the next build.
@@ -177,7 +235,7 @@ impl Store {
 
     /// A record that was kept with a body of bytes.
     pub fn record_with_body<T: DeserializeOwned>(&self, kind: &str, key: &Digest) -> Option<(T, Vec<u8>)> {
-        let mut bytes = fs::read(self.record_path(kind, key)).ok()?;
+        let mut bytes = self.read_record(kind, key)?;
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let record = serde_json::from_slice(&bytes[..end]).ok()?;
         bytes.drain(..=end);
@@ -196,12 +254,19 @@ impl Store {
         self.write_record(kind, key, json.map(|json| [&json, &b"\n"[..], body].concat()))
     }
 
+    fn read_record(&self, kind: &str, key: &Digest) -> Option<Vec<u8>> {
+        let path = self.record_path(kind, key);
+        let bytes = fs::read(&path).ok()?;
+        mark_used(&path);
+        Some(bytes)
+    }
+
     fn write_record(&self, kind: &str, key: &Digest, bytes: io::Result<Vec<u8>>) -> Result<(), StoreError> {
         let path = self.record_path(kind, key);
         let directory = self.root.join("records").join(kind);
         let write = || {
             fs::create_dir_all(&directory)?;
-            let mut file = UnnamedFile::new_in(&directory)?;
+            let mut file = UnnamedFile::new_in(&self.root.join("tmp"))?;
             file.write_all(&bytes?)?;
             file.persist(&path)
         };
@@ -225,6 +290,21 @@ impl Store {
     fn record_path(&self, kind: &str, key: &Digest) -> PathBuf {
         self.root.join("records").join(kind).join(key.hex())
     }
+}
+
+/// The right to make something, until it is dropped.
+#[derive(Debug)]
+pub struct Making {
+    _claim: Option<Claim>,
+}
+
+/// Sets the access time of the file at `path`. A store that is only read has marks nobody goes by.
+fn mark_used(path: &Path) {
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+        last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+    };
+    let _ = rustix::fs::utimensat(CWD, path, &times, AtFlags::empty());
 }
 
 /// What a store's blobs take.

@@ -1,31 +1,41 @@
 //! Files that have no name until they are whole: a process that is killed leaves nothing of them behind.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use tempfile::TempPath;
 
+use super::claim;
+
+/// What the names of files begin with that are not whole yet.
+const PREFIX: &str = ".imgforge-";
+
 /// A file being written. Dropped, or with its process killed, it is gone.
 ///
-/// On file systems without `O_TMPFILE` it has a temporary name, which only a killed process leaves behind.
+/// Where it needs a name before its own, for a moment or, on file systems without `O_TMPFILE`, from the beginning, that is
+/// one that [`clear_abandoned`] removes when its process was killed: as long as it lives, the file is locked.
 ///
 /// <https://man7.org/linux/man-pages/man2/open.2.html>
 #[derive(Debug)]
 pub struct UnnamedFile {
     file: File,
     name: Option<TempPath>,
+    directory: PathBuf,
 }
 
 impl UnnamedFile {
-    /// Begins a file that will be given a name in `directory`, or on the same file system.
+    /// Begins a file in `directory` that will be given a name there, or elsewhere on the same file system.
     pub fn new_in(directory: &Path) -> io::Result<Self> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         match rustix::fs::openat(CWD, directory, flags, Mode::from_raw_mode(0o644)) {
             Ok(descriptor) if Path::new("/proc/self/fd").exists() => {
-                Ok(Self { file: descriptor.into(), name: None })
+                let file = File::from(descriptor);
+                // A file system without locks has no clearing either.
+                let _ = claim::try_lock(&file);
+                Ok(Self { file, name: None, directory: directory.to_owned() })
             }
             _ => Self::named_in(directory),
         }
@@ -33,12 +43,17 @@ impl UnnamedFile {
 
     fn named_in(directory: &Path) -> io::Result<Self> {
         use std::os::unix::fs::PermissionsExt;
-        let file = tempfile::Builder::new()
-            .prefix(".imgforge-")
-            .permissions(fs::Permissions::from_mode(0o644))
-            .tempfile_in(directory)?;
-        let (file, name) = file.into_parts();
-        Ok(Self { file, name: Some(name) })
+        loop {
+            let file = tempfile::Builder::new()
+                .prefix(PREFIX)
+                .permissions(fs::Permissions::from_mode(0o644))
+                .tempfile_in(directory)?;
+            let (file, name) = file.into_parts();
+            // Between its making and its locking it looks abandoned.
+            if claim::try_lock(&file).unwrap_or(true) && claim::is_at(&file, &name) {
+                return Ok(Self { file, name: Some(name), directory: directory.to_owned() });
+            }
+        }
     }
 
     /// Waits until the content is on disk, where a machine that loses power keeps it.
@@ -47,11 +62,31 @@ impl UnnamedFile {
         Ok(self)
     }
 
+    /// Appends the first `size` bytes of `source`; a file system that can shares them instead of copying.
+    pub fn copy_from(&mut self, source: &File, size: u64) -> io::Result<()> {
+        let copied = io::copy(&mut source.take(size), &mut self.file)?;
+        match copied == size {
+            true => Ok(()),
+            false => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("{copied} bytes are there instead of {size}"),
+            )),
+        }
+    }
+
     /// Gives the file its name, in place of whatever has it.
     pub fn persist(self, path: &Path) -> io::Result<()> {
         match self.name {
             Some(name) => Ok(name.persist(path)?),
-            None => link(&self.file, path),
+            None => match link(&self.file, path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    let first = tempfile::Builder::new()
+                        .prefix(PREFIX)
+                        .make_in(&self.directory, |name| link(&self.file, name))?;
+                    first.into_temp_path().persist(path).map_err(Into::into)
+                }
+                result => result,
+            },
         }
     }
 }
@@ -66,19 +101,43 @@ impl Write for UnnamedFile {
     }
 }
 
-/// Gives an open file one more name, in place of whatever has it.
+/// Gives the file at `source` one more name, in place of whatever has it.
+pub fn hard_link(source: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(source, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let first = tempfile::Builder::new()
+                .prefix(PREFIX)
+                .make_in(directory.unwrap_or(Path::new(".")), |name| fs::hard_link(source, name))?;
+            first.into_temp_path().persist(path).map_err(Into::into)
+        }
+        result => result,
+    }
+}
+
+/// Gives an open file one more name, unless something has it.
 pub(super) fn link(file: &File, path: &Path) -> io::Result<()> {
     let descriptor = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    let link_at = |path: &Path| rustix::fs::linkat(CWD, &descriptor, CWD, path, AtFlags::SYMLINK_FOLLOW);
-    match link_at(path) {
-        Err(rustix::io::Errno::EXIST) => {
-            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let beside = tempfile::Builder::new()
-                .prefix(".imgforge-")
-                .make_in(directory.unwrap_or(Path::new(".")), |name| Ok(link_at(name)?))?;
-            beside.into_temp_path().persist(path).map_err(Into::into)
+    Ok(rustix::fs::linkat(CWD, &descriptor, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+/// Removes from `directory` what processes that were killed had begun there. Files that live processes write stay.
+pub fn clear_abandoned(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            remove_abandoned(&entry.path());
         }
-        result => Ok(result?),
+    }
+}
+
+/// Removes a file that no process has locked. What cannot be removed now is left for the next time.
+pub(super) fn remove_abandoned(path: &Path) {
+    if let Ok(file) = File::open(path)
+        && claim::try_lock(&file).is_ok_and(|locked| locked)
+        && claim::is_at(&file, path)
+    {
+        let _ = fs::remove_file(path);
     }
 }
 
@@ -102,6 +161,20 @@ mod tests {
         }
         make(directory.path()).unwrap().write_all(b"dropped").unwrap();
         assert_eq!(names(directory.path()), ["file"]);
+    }
+
+    #[test]
+    fn only_what_nobody_writes_any_more_is_cleared() {
+        let directory = tempfile::tempdir().unwrap();
+        let live = UnnamedFile::named_in(directory.path()).unwrap();
+        let name = names(directory.path());
+        fs::write(directory.path().join(".imgforge-dead"), "half").unwrap();
+        fs::write(directory.path().join("other"), "whole").unwrap();
+        clear_abandoned(directory.path());
+        assert_eq!(names(directory.path()).len(), 2);
+        assert!(directory.path().join(&name[0]).exists());
+        live.persist(&directory.path().join("other")).unwrap();
+        assert_eq!(names(directory.path()), ["other"]);
     }
 
     #[test]

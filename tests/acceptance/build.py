@@ -20,9 +20,9 @@ class Build:
     peak_memory: int  # bytes
 
 
-def build(destination, *options, environment=None):
+def build(destination, *options, recipe=RECIPE, environment=None):
     """Runs `imgforge build`, measured as the kernel accounts for it."""
-    command = [*BINARY, "build", RECIPE, "-o", destination, *options]
+    command = [*BINARY, "build", str(recipe), "-o", destination, *options]
     watch = Stopwatch()
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=os.environ | (environment or {})

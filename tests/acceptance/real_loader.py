@@ -60,6 +60,9 @@ class Interpreter:
             check=False,
         )
         answers = {}
+        if "statically linked" in result.stdout:
+            # It needs nothing, and the loader does not name itself.
+            answers[self.loader] = self.loader
         for line in result.stdout.splitlines():
             if match := FOUND.match(line):
                 answers[match[1]] = match[2]

@@ -76,6 +76,7 @@ fn install(path: &Path, wheel: Digest, metadata: Digest) -> WheelInstall {
         wheel,
         metadata,
         requested: true,
+        part: None,
         relaxed: BTreeMap::new(),
         place: Place::SitePackages,
     }

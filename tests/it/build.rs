@@ -333,3 +333,39 @@ fn a_plan_says_who_decides_and_writes_no_layer() {
     let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
     assert_eq!(plan["trees"][0]["path"], "/usr/local/cuda-12.5");
 }
+
+#[test]
+fn a_component_larger_than_a_layer_may_be_is_cut_by_its_files() {
+    let mut world = World::new();
+    let library = |letter: &str, count| letter.repeat(count);
+    world.publish(
+        Wheel::new("nvidia-cublas-cu12", "12.4.5.8")
+            .tag("py3-none-manylinux2014_x86_64")
+            .file("nvidia/cublas/include/cublas.h", "// cublas\n")
+            .file("nvidia/cublas/lib/libcublas.so.12", library("a", 300_000))
+            .file("nvidia/cublas/lib/libcublasLt.so.12", library("b", 500_000)),
+    );
+    world.publish(
+        Wheel::new("nvidia-cuda-runtime-cu12", "12.4.127")
+            .tag("py3-none-manylinux2014_x86_64")
+            .file("nvidia/cuda_runtime/lib/libcudart.so.12", "12.4.127"),
+    );
+    world.publish(
+        Wheel::new("torch", "2.6.0")
+            .requires("nvidia-cublas-cu12==12.4.5.8")
+            .requires("nvidia-cuda-runtime-cu12==12.4.127")
+            .file("torch/__init__.py", ""),
+    );
+    world.recipe("frameworks: {torch: 2.6.0}\nlayers: {max-size: 600kB}\n");
+    let first = world.build().check_success();
+    let image = Image::read(&world.path("image"));
+    let lib = "usr/local/cuda-12.4/targets/x86_64-linux/lib";
+    assert_eq!(image.text(&format!("{lib}/libcublas.so.12")), library("a", 300_000));
+    assert_eq!(image.text(&format!("{lib}/libcublasLt.so.12")), library("b", 500_000));
+    image.check_record(&format!("{PACKAGES}/nvidia_cublas_cu12-12.4.5.8.dist-info"));
+    let history = image.config["history"].to_string();
+    for part in ["part 1 of 2", "part 2 of 2"] {
+        assert!(history.contains(&format!("nvidia-cublas-cu12 12.4.5.8, {part}")), "{history}");
+    }
+    assert_eq!(world.build().check_success(), first);
+}

@@ -122,7 +122,7 @@ fn an_offline_locked_build_says_what_is_missing() {
     lock(&world, &[]);
     let mut command = world.command(&[&LOCKED[..], &["--offline"]].concat());
     command.env("IMGFORGE_CACHE_DIR", world.path("empty"));
-    run(&mut command).check_failure(1, &["base-files", "offline"]);
+    run(&mut command).check_failure(1, &["demo-1.0-py3-none-any.whl", "offline"]);
 }
 
 #[test]

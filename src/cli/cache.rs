@@ -1,0 +1,131 @@
+//! `imgforge cache`: looks at the store, and looks after it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use super::{environment, hint, print, report};
+use crate::pipeline::{Progress, Task};
+use crate::recipe::ByteSize;
+use crate::store::{Prune, Store};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Print where the store is and how large it is.
+    Info,
+    /// Remove what no build used lately; what running builds use stays.
+    Prune(PruneArguments),
+    /// Hash every blob again; removes what is damaged, and then fails.
+    Verify,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PruneArguments {
+    /// Remove what no build used for this long: 12h, 30d, 8w.
+    #[arg(long, value_name = "AGE", default_value = "30d", value_parser = age)]
+    older_than: Duration,
+    /// Remove what was used least recently until the store is no larger than this: 500MB, 20GiB.
+    #[arg(long, value_name = "SIZE", conflicts_with = "older_than")]
+    keep_size: Option<ByteSize>,
+    /// Remove everything.
+    #[arg(long, conflicts_with_all = ["older_than", "keep_size"])]
+    all: bool,
+    /// Remove nothing; show what would be removed.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl PruneArguments {
+    fn what(&self) -> Prune {
+        match (self.all, self.keep_size) {
+            (true, _) => Prune::Everything,
+            (false, Some(size)) => Prune::ToSize(size.bytes()),
+            (false, None) => Prune::UnusedFor(self.older_than),
+        }
+    }
+}
+
+pub(super) fn execute(command: &Command, progress: &dyn Progress) -> Result<()> {
+    let environment = environment(true)?;
+    let store = &environment.store;
+    match command {
+        Command::Info => info(store),
+        Command::Prune(arguments) => prune(arguments, store, progress),
+        Command::Verify => verify(store, environment.threads, progress),
+    }
+}
+
+fn info(store: &Store) -> Result<()> {
+    let usage = store.usage()?;
+    let size = report::bytes(usage.bytes);
+    print(&format!("{}\n{} blobs, {size}\n", store.root().display(), usage.blobs))
+}
+
+fn prune(arguments: &PruneArguments, store: &Store, progress: &dyn Progress) -> Result<()> {
+    let pruned = store.prune(arguments.what(), arguments.dry_run)?;
+    if pruned.in_use {
+        progress.warn("other builds are running: what they may use was left");
+    }
+    let verb = if arguments.dry_run { "would remove" } else { "removed" };
+    let (freed, left) = (report::bytes(pruned.freed), report::bytes(pruned.left));
+    print(&format!(
+        "{verb} {} blobs and {} records, {freed} freed; {left} left\n",
+        pruned.blobs, pruned.records
+    ))
+}
+
+fn verify(store: &Store, threads: usize, progress: &dyn Progress) -> Result<()> {
+    let usage = store.usage()?;
+    let meter = progress.start(Task::Verify, "the store", Some(usage.bytes));
+    let verified = store.verify(threads, &|bytes| meter.add(bytes))?;
+    drop(meter);
+    for damage in &verified.damages {
+        print(&format!("removed {damage}\n"))?;
+    }
+    print(&format!(
+        "{} blobs, {}, and {} records: {} damaged\n",
+        verified.blobs,
+        report::bytes(verified.bytes),
+        verified.records,
+        verified.damages.len()
+    ))?;
+    match verified.damages.is_empty() {
+        true => Ok(()),
+        false => Err(hint::advised(
+            "the store was damaged",
+            "build again: what was removed is made anew; images published before may share the damage",
+        )),
+    }
+}
+
+/// An age as people write it: `30d`.
+fn age(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, u64); 5] =
+        [("s", 1), ("m", 60), ("h", 60 * 60), ("d", 24 * 60 * 60), ("w", 7 * 24 * 60 * 60)];
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let seconds = UNITS.iter().find(|(name, _)| *name == unit).and_then(|(_, seconds)| {
+        let number: u64 = number.parse().ok()?;
+        number.checked_mul(*seconds)
+    });
+    let wrong = || "write a whole number and one of the units s, m, h, d, w: `30d`".to_owned();
+    seconds.map(Duration::from_secs).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_a_number_and_a_unit() {
+        let check = |text, expected: Option<u64>| {
+            assert_eq!(age(text).ok(), expected.map(Duration::from_secs), "{text}");
+        };
+        check("30d", Some(30 * 86_400));
+        check("0s", Some(0));
+        check("2w", Some(14 * 86_400));
+        ["", "d", "30", "-1d", "1.5h", "3 d", "99999999999999999999s", "99999999999999w"]
+            .iter()
+            .for_each(|text| check(text, None));
+    }
+}
