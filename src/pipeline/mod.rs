@@ -25,6 +25,7 @@ use crate::base::{BaseInventory, InventoryError};
 use crate::destination::{self, Destination};
 use crate::elf::{Architecture, Ldconfig};
 use crate::image::{self, BaseImage, Image, ImageLayer, Settings};
+use crate::layer::bytecode::{BaseInterpreter, Compiler};
 use crate::layer::files::{Copy, Files};
 use crate::layer::{Written, generated, wheels};
 use crate::lock::{self, Change, Decided, Lock, Meaning};
@@ -454,7 +455,11 @@ fn limits(inputs: &Inputs, opened: &Opened) -> Limits {
     let layers = &inputs.recipe.layers;
     let others = 2 + usize::from(!inputs.recipe.files.is_empty());
     let budget = usize::from(layers.budget).min(MOST.saturating_sub(opened.layers()));
-    Limits { budget: budget.saturating_sub(others).max(1), max_size: layers.max_size.bytes() }
+    Limits {
+        budget: budget.saturating_sub(others).max(1),
+        max_size: layers.max_size.bytes(),
+        bytecode: inputs.recipe.python.bytecode.then(|| opened.inventory().python.clone()),
+    }
 }
 
 /// When the newest of the inputs was published, in Unix seconds.
@@ -472,7 +477,9 @@ fn write_layers(
     let store = &environment.store;
     let files = recipe_files(planned)?;
     progress.stage("writing layers");
-    let Below { image, layers, facts } = planned.opened.write(&planned.http, environment, progress)?;
+    let below = planned.opened.write(&planned.http, environment, progress)?;
+    let interpreter = BaseInterpreter::locate(&planned.base, &below.facts, below.digests());
+    let Below { image, layers, facts } = below;
     let mut stack = Stack { layers, facts };
     let removals = plan::removals(&planned.resolution, &planned.base, planned.created);
     if !removals.is_empty() {
@@ -480,7 +487,9 @@ fn write_layers(
         let written = once(store, &key, || Ok(generated::write(&removals, store)?))?;
         stack.push("what is hidden of the base".into(), written);
     }
-    for (layer, written) in planned.layers.iter().zip(write_wheels(planned, environment, progress)?) {
+    for (layer, written) in
+        planned.layers.iter().zip(write_wheels(planned, interpreter, environment, progress)?)
+    {
         stack.push(layer.title(), written);
     }
     if !files.is_empty() {
@@ -514,6 +523,7 @@ impl Stack {
 
 fn write_wheels(
     planned: &Planned,
+    interpreter: Option<BaseInterpreter>,
     environment: &Environment,
     progress: &dyn Progress,
 ) -> Result<Vec<Written>> {
@@ -525,6 +535,11 @@ fn write_wheels(
         layers.push((layer, key, present));
     }
     let missing = layers.iter().filter(|(_, _, present)| present.is_none()).map(|(layer, ..)| *layer);
+    let compiler = missing
+        .clone()
+        .any(|layer| layer.bytecode.is_some())
+        .then(|| Compiler::new(&planned.base, interpreter, store, environment.threads))
+        .transpose()?;
     let mut fetches = fetches(planned, missing, store)?;
     let jobs = layers.into_iter().map(|work| {
         let of_layer = work.0.wheels.iter().filter_map(|wheel| fetches.remove(&wheel.filename));
@@ -537,7 +552,7 @@ fn write_wheels(
         }
         let size = layer.wheels.iter().filter_map(|wheel| planned.sizes.get(&wheel.filename)).sum();
         let meter = progress.start(Task::WriteLayer, &layer.title(), Some(size));
-        let written = wheels::write(layer, store, &|bytes| meter.add(bytes))?;
+        let written = wheels::write(layer, store, compiler.as_ref(), &|bytes| meter.add(bytes))?;
         store.put_record(LAYER_RECORD, key, &written)?;
         Ok(written)
     })

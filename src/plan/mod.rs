@@ -32,6 +32,9 @@ pub struct WheelLayer {
     pub scheme: InstallScheme,
     /// Sorted by distribution; where two write the same path the later one wins, as it does under pip.
     pub wheels: Vec<WheelInstall>,
+    /// The full version of the Python that their modules are compiled for, where they are: `3.11.2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytecode: Option<String>,
 }
 
 /// One wheel's installation.
@@ -105,19 +108,25 @@ pub fn wheel_layers(
     let room = limits.budget.saturating_sub(groups);
     small.extend(alone.drain(room.min(alone.len())..).map(|(rank, install)| (rank.size, install)));
     alone.sort_by(|(a, x), (b, y)| (a.is_package, &x.filename).cmp(&(b.is_package, &y.filename)));
-    let layer = |wheels: Vec<WheelInstall>| WheelLayer { scheme: scheme.clone(), wheels };
+    let layer = |wheels: Vec<WheelInstall>| WheelLayer {
+        scheme: scheme.clone(),
+        wheels,
+        bytecode: limits.bytecode.clone(),
+    };
     let alone = alone.into_iter().map(|(_, install)| layer(vec![install]));
     let spare = limits.budget.saturating_sub(alone.len() + groups);
     alone.chain(grouped(small, groups, spare, limits.max_size).into_iter().map(layer)).collect()
 }
 
 /// What a recipe says of its layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// The most layers of wheels.
     pub budget: usize,
     /// The unpacked size in bytes from which on a group takes no further wheel, as far as the budget allows.
     pub max_size: u64,
+    /// See [`WheelLayer::bytecode`].
+    pub bytecode: Option<String>,
 }
 
 struct Rank {
