@@ -127,15 +127,10 @@ fn decide<'a>(
 
 /// The modules among `files` that an interpreter imports.
 fn modules(files: &[InstalledFile], scheme: &InstallScheme) -> Vec<Source> {
-    let is_importable = |path: &str| {
-        [&scheme.purelib, &scheme.platlib]
-            .into_iter()
-            .any(|packages| path.strip_prefix(packages.as_str()).is_some_and(|rest| rest.starts_with('/')))
-    };
     let source = |file: &InstalledFile| {
-        let path = bytecode::cached(&file.path, scheme.version)?;
+        let is_module = bytecode::cached(&file.path, scheme.version).is_some();
         match file.content {
-            Content::Member(member) if is_importable(&path) => {
+            Content::Member(member) if is_module && scheme.has_module(&file.path) => {
                 Some(Source { member, path: file.path.clone() })
             }
             _ => None,

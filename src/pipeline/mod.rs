@@ -608,7 +608,11 @@ fn recipe_files(planned: &Planned) -> Result<Files> {
         to: file.to.relative().to_owned(),
         mode: file.mode,
     });
-    Ok(Files::collect(&copies.collect::<Vec<_>>(), planned.created)?)
+    let mut files = Files::collect(&copies.collect::<Vec<_>>(), planned.created)?;
+    if inputs.recipe.python.bytecode {
+        files.hide_bytecode(&planned.base.scheme, planned.created);
+    }
+    Ok(files)
 }
 
 /// The top layer: what makes the parts one system, and the loader's cache over all of them.

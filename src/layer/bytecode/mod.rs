@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::wheel::{WheelError, WheelFile};
 use crate::base::BaseInventory;
 use crate::oci::Digest;
+use crate::pypa::marshal::without_unused_references;
 use crate::store::{Store, StoreError};
 
 pub use interpreter::BaseInterpreter;
@@ -36,6 +37,8 @@ const FORMAT: u32 = 1;
 const RECORD: &str = "bytecode";
 /// Part of the layers' bytes.
 const LEVEL: i32 = 6;
+/// The size of what comes before a `.pyc`'s code, in bytes.
+const PYC_HEADER: usize = 16;
 /// How much source text is compiled before what became of it is written, in bytes.
 const BATCH: u64 = 8 << 20;
 
@@ -248,7 +251,17 @@ impl<'a> Compiler<'a> {
         let mut worker = self.take()?;
         let compiled = worker.compile(&format!("/{}", source.path), &text);
         self.give_back(compiled.is_ok().then_some(worker));
-        compiled.map_err(|source| BytecodeError::Ended { path: path(), source })
+        match compiled.map_err(|source| BytecodeError::Ended { path: path(), source })? {
+            Compiled::Bytecode(bytecode) => Ok(Compiled::Bytecode(self.canonical(bytecode))),
+            Compiled::Refused => Ok(Compiled::Refused),
+        }
+    }
+
+    /// The same `.pyc`, whichever build of the interpreter wrote it.
+    fn canonical(&self, mut pyc: Vec<u8>) -> Vec<u8> {
+        let code = pyc.split_off(PYC_HEADER.min(pyc.len()));
+        pyc.extend(without_unused_references(&code, self.inventory.scheme.version).unwrap_or(code));
+        pyc
     }
 
     /// An interpreter that waits, or one more; not more than threads.
