@@ -25,7 +25,7 @@ use crate::base::{BaseInventory, InventoryError};
 use crate::destination::{self, Destination};
 use crate::elf::{Architecture, Ldconfig};
 use crate::image::{self, BaseImage, Image, ImageLayer, Settings};
-use crate::layer::bytecode::{BaseInterpreter, Compiler};
+use crate::layer::bytecode::{self, BaseInterpreter, Compiler};
 use crate::layer::files::{Copy, Files};
 use crate::layer::{Written, generated, wheels};
 use crate::lock::{self, Change, Decided, Lock, Meaning};
@@ -530,7 +530,7 @@ fn write_wheels(
     let store = &environment.store;
     let mut layers = Vec::new();
     for layer in &planned.layers {
-        let key = Digest::of(serde_json::to_vec(&(LAYER_FORMAT, layer))?);
+        let key = layer_key(layer)?;
         let present = remembered(store, &key);
         layers.push((layer, key, present));
     }
@@ -559,6 +559,14 @@ fn write_wheels(
 }
 
 const LAYER_RECORD: &str = "layer";
+
+/// What a layer of wheels is made from.
+fn layer_key(layer: &WheelLayer) -> Result<Digest> {
+    Ok(Digest::of(match layer.bytecode {
+        Some(_) => serde_json::to_vec(&(LAYER_FORMAT, bytecode::FORMAT, layer))?,
+        None => serde_json::to_vec(&(LAYER_FORMAT, layer))?,
+    }))
+}
 
 /// A layer that was written before and is still whole.
 fn remembered(store: &Store, key: &Digest) -> Option<Written> {

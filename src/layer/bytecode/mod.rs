@@ -31,9 +31,8 @@ use crate::store::{Store, StoreError};
 pub use interpreter::BaseInterpreter;
 use worker::{Compiled, Interpreter, Worker};
 
-/// Part of every key of bytecode: raised when the same source shall give other bytes. Layers that were written with it are
-/// keyed by the pipeline's format, which is to be raised with it.
-const FORMAT: u32 = 1;
+/// Part of every key of bytecode, and of layers that have it: raised when the same source shall give other bytes.
+pub const FORMAT: u32 = 1;
 const RECORD: &str = "bytecode";
 /// Part of the layers' bytes.
 const LEVEL: i32 = 6;
