@@ -1,5 +1,6 @@
 """What is built: wheels on disk, a loopback index over them, and a recipe with its lock for each input."""
 
+import contextlib
 import hashlib
 import http.server
 import json
@@ -31,7 +32,8 @@ def colab_like():
 
 
 INPUTS = {
-    "torch": lambda: {"frameworks": {"torch": "2.2.1"}},
+    # As pip lays them out: a tree of one CUDA needs more than these three.
+    "torch": lambda: {"frameworks": {"torch": "2.2.1"}, "cuda": {"policy": "pip"}},
     "colab-like": colab_like,
     "small": small,
 }
@@ -72,10 +74,7 @@ class Index:
         if kind == "simple":
             self.send(request, self.page(name).encode(), "text/html")
         elif kind == "files" and name in self.wheels:
-            with open(self.wheels[name], "rb") as file:
-                self.head(request, 200, self.wheels[name].stat().st_size, "application/octet-stream")
-                request.wfile.flush()
-                request.connection.sendfile(file)
+            self.send_file(request, self.wheels[name])
         elif kind == "files" and wheel in self.metadata:
             self.send(request, self.metadata[wheel], "text/plain")
         else:
@@ -90,13 +89,26 @@ class Index:
         ]
         return f"<!DOCTYPE html><body>{''.join(links)}</body>"
 
+    def send_file(self, request, path):
+        size = path.stat().st_size
+        asked = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("Range", ""))
+        first, last = asked.groups() if asked else ("0", "")
+        start, end = (int(first), int(last or size - 1) + 1) if first else (size - int(last), size)
+        end = min(end, size)
+        headers = {"Content-Range": f"bytes {start}-{end - 1}/{size}"} if asked else {}
+        self.head(request, 206 if asked else 200, end - start, "application/octet-stream", headers)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError), open(path, "rb") as file:
+            request.connection.sendfile(file, start, end - start)
+
     def send(self, request, content, kind):
         self.head(request, 200, len(content), kind)
         request.wfile.write(content)
 
     @staticmethod
-    def head(request, status, length, kind):
+    def head(request, status, length, kind, headers=None):
         request.send_response(status)
+        for name, value in {"Accept-Ranges": "bytes", **(headers or {})}.items():
+            request.send_header(name, value)
         request.send_header("Content-Type", kind)
         request.send_header("Content-Length", str(length))
         request.end_headers()

@@ -13,7 +13,7 @@ const RECIPE: &str = "packages: [demo]\npython: {bytecode: true}\n";
 /// An interpreter that claims to be the one of the base, which itself cannot run.
 const INTERPRETER: &str = "#!/usr/bin/python3\n\
     import sys\n\
-    exec(sys.argv[-1].replace('{sys.version.split()[0]}', '3.11.2'))\n";
+    exec(open(sys.argv[-1]).read().replace('{sys.version.split()[0]}', '3.11.2'))\n";
 
 fn demo() -> Wheel {
     Wheel::new("demo", "1.0")

@@ -12,7 +12,7 @@ use std::path::Path;
 use flate2::bufread::MultiGzDecoder;
 
 use super::BytecodeError;
-use super::worker::Interpreter;
+use super::worker::{self, Interpreter};
 use crate::base::BaseInventory;
 use crate::base::facts::Facts;
 use crate::elf::{Node, Root, dynamic};
@@ -23,8 +23,8 @@ use crate::store::Store;
 
 /// Part of the name of what is kept: raised when other files of a base are needed.
 const FORMAT: u32 = 1;
-/// Where interpreters are kept in the store.
-const DIRECTORY: &str = "interpreters";
+/// Where interpreters are kept in the store, and what they run.
+pub(super) const DIRECTORY: &str = "interpreters";
 /// The libraries that builds of CPython link to, without `lib` and what follows `.so`.
 const LIBRARIES: [&str; 15] = [
     "c", "crypt", "dl", "expat", "gcc_s", "intl", "m", "mpdec", "nsl", "pthread", "rt", "stdc++", "tirpc",
@@ -100,7 +100,7 @@ impl BaseInterpreter {
                 libraries.into(),
                 directory.join(program(self.version)).into(),
             ],
-            directory,
+            script: worker::script(store)?,
         })
     }
 
@@ -176,11 +176,12 @@ impl BaseInterpreter {
     }
 }
 
-/// What of the standard library is needed to compile: `os.py`, by which the interpreter knows its library, and what source
-/// text is decoded by.
+/// What of the standard library is needed to compile: `os.py`, by which the interpreter knows its library, what it starts
+/// with, and what source text is decoded by.
 fn is_of_compiler(path: &str) -> bool {
     let module = |directory: &str| path.strip_prefix(directory).filter(|name| !name.contains('/'));
-    path == "os.py"
+    // Before Python 3.11, what comes first is not part of the program.
+    ["_bootlocale.py", "abc.py", "codecs.py", "io.py", "os.py"].contains(&path)
         || module("encodings/").is_some_and(|name| name.ends_with(".py"))
         || module("lib-dynload/").is_some_and(|name| {
             ["_codecs_", "_multibytecodec.", "unicodedata."].iter().any(|start| name.starts_with(start))

@@ -161,7 +161,7 @@ impl<'a> Compiler<'a> {
         let pool = match &own {
             Some(_) => Pool::default(),
             None => {
-                let (interpreter, worker) = of_machine(inventory)?;
+                let (interpreter, worker) = of_machine(inventory, store)?;
                 Pool { interpreter: Some(interpreter), idle: vec![worker], busy: 0 }
             }
         };
@@ -291,12 +291,12 @@ impl<'a> Compiler<'a> {
 
     /// Starts the base's interpreter, or where it does not run, one of the machine's that fits.
     fn start_first(&self) -> Result<(Interpreter, Worker), BytecodeError> {
-        let Some(own) = &self.own else { return of_machine(self.inventory) };
+        let Some(own) = &self.own else { return of_machine(self.inventory, self.store) };
         let started = own.extract(self.store).and_then(|interpreter| {
             let worker = interpreter.start(&self.inventory.python)?;
             Ok((interpreter, worker))
         });
-        started.or_else(|error| of_machine(self.inventory).map_err(|_| error))
+        started.or_else(|error| of_machine(self.inventory, self.store).map_err(|_| error))
     }
 
     /// Takes an interpreter back; `None` for one that ended.
@@ -313,8 +313,8 @@ impl<'a> Compiler<'a> {
 }
 
 /// The first interpreter on `PATH` that is what the base has.
-fn of_machine(inventory: &BaseInventory) -> Result<(Interpreter, Worker), BytecodeError> {
-    Interpreter::of_machine(inventory.scheme.version)
+fn of_machine(inventory: &BaseInventory, store: &Store) -> Result<(Interpreter, Worker), BytecodeError> {
+    Interpreter::of_machine(inventory.scheme.version, &worker::script(store)?)
         .find_map(|interpreter| Some((interpreter.clone(), interpreter.start(&inventory.python).ok()?)))
         .ok_or_else(|| BytecodeError::NoInterpreter {
             python: inventory.python.clone(),

@@ -1,6 +1,7 @@
 //! A process that compiles source text, and nothing else.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -8,6 +9,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::BytecodeError;
+use super::interpreter::DIRECTORY;
+use crate::oci::Digest;
+use crate::store::Store;
 
 const SCRIPT: &str = include_str!("worker.py");
 /// What one file may take to compile: seconds of a processor, and bytes of addresses.
@@ -21,8 +25,7 @@ pub(super) struct Interpreter {
     pub program: PathBuf,
     /// Before the interpreter's own arguments.
     pub arguments: Vec<OsString>,
-    /// Where it is started: nothing that could be imported is there.
-    pub directory: PathBuf,
+    pub script: PathBuf,
 }
 
 /// An interpreter that waits for source text.
@@ -50,10 +53,11 @@ impl Interpreter {
         // seed too, without which sets of constants have no order before Python 3.11.
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
-            .args(["-s", "-S", "-B", "-c", SCRIPT])
+            .args(["-s", "-S", "-B"])
+            .arg(&self.script)
             .env_clear()
             .env("PYTHONHASHSEED", "0")
-            .current_dir(&self.directory)
+            .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -78,7 +82,7 @@ impl Interpreter {
     }
 
     /// The interpreters on the machine's `PATH` that are called `python3.11`.
-    pub fn of_machine((major, minor): (u8, u8)) -> impl Iterator<Item = Self> {
+    pub fn of_machine((major, minor): (u8, u8), script: &Path) -> impl Iterator<Item = Self> + use<'_> {
         let name = format!("python{major}.{minor}");
         let path = std::env::var_os("PATH").unwrap_or_default();
         let directories: Vec<PathBuf> =
@@ -87,9 +91,26 @@ impl Interpreter {
         programs.filter(|program| program.is_file()).map(|program| Self {
             program,
             arguments: Vec::new(),
-            directory: Path::new("/").to_owned(),
+            script: script.to_owned(),
         })
     }
+}
+
+/// Where the script is that interpreters run, on disk since Python 3.13 needs half its library for one that is an argument.
+pub(super) fn script(store: &Store) -> Result<PathBuf, BytecodeError> {
+    let directory = store.root().join(DIRECTORY);
+    let path = directory.join(format!("{}.py", Digest::of(SCRIPT).hex()));
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(store.root().join("tmp"))?;
+        file.write_all(SCRIPT.as_bytes())?;
+        fs::create_dir_all(&directory)?;
+        file.persist(&path)?;
+        Ok(())
+    };
+    if !path.is_file() {
+        write().map_err(|source| BytecodeError::Extract { path: path.clone(), source })?;
+    }
+    Ok(path)
 }
 
 impl Worker {
