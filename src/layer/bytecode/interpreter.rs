@@ -236,3 +236,145 @@ fn check_libraries(directory: &Path, version: (u8, u8)) -> Result<(), BytecodeEr
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debian::version::Version;
+    use crate::layer::{LayerWriter, Written};
+    use crate::oci::{Entry, EntryKind};
+    use crate::pypa::scheme::InstallScheme;
+
+    enum File {
+        Link(&'static str, &'static str),
+        Regular(&'static str, &'static str),
+    }
+    use File::{Link, Regular};
+
+    fn write_layer(store: &Store, files: &[File]) -> Written {
+        let entry =
+            |path: &str, kind| Entry { path: path.into(), mode: 0o755, uid: 0, gid: 0, mtime: 0, kind };
+        let mut writer = LayerWriter::new(store, &|_| ()).unwrap();
+        for file in files {
+            match *file {
+                Link(path, target) => {
+                    writer.entry(&entry(path, EntryKind::Symlink { target: target.into() })).unwrap()
+                }
+                Regular(path, content) => {
+                    let kind = EntryKind::File { size: content.len() as u64 };
+                    writer.file(&entry(path, kind), || Ok(content.as_bytes())).unwrap()
+                }
+            }
+        }
+        writer.finish().unwrap()
+    }
+
+    fn base(architecture: &str, scheme: InstallScheme) -> BaseInventory {
+        BaseInventory {
+            architecture: architecture.into(),
+            vendor: "Debian".into(),
+            glibc: (2, 36),
+            libc_bin: "2.36-9".parse::<Version>().unwrap(),
+            python: "3.11.2".into(),
+            scheme,
+            externally_managed: String::new(),
+            distributions: Vec::new(),
+            cuda: Vec::new(),
+            default_toolkit: None,
+            library_path: Vec::new(),
+        }
+    }
+
+    /// What is taken out of layers, by name.
+    fn extracted(layers: &[&[File]], base: &BaseInventory) -> Option<BTreeMap<String, String>> {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path().join("store")).unwrap();
+        let layers: Vec<Written> = layers.iter().map(|files| write_layer(&store, files)).collect();
+        let facts = Facts::stacked(layers.iter().map(|layer| layer.facts.clone()));
+        let digests: Vec<Digest> = layers.iter().map(|layer| layer.digest).collect();
+        let interpreter = BaseInterpreter::locate(base, &facts, digests.clone())?;
+        let output = directory.path().join("output");
+        fs::create_dir(&output).unwrap();
+        for digest in &digests {
+            interpreter.extract_layer(store.open_blob(digest).unwrap(), &output).unwrap();
+        }
+        let mut found = BTreeMap::new();
+        let mut waiting = vec![output.clone()];
+        while let Some(path) = waiting.pop() {
+            if path.is_dir() {
+                waiting.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            } else {
+                let name = path.strip_prefix(&output).unwrap().display().to_string();
+                found.insert(name, fs::read_to_string(&path).unwrap());
+            }
+        }
+        Some(found)
+    }
+
+    #[track_caller]
+    fn check(layers: &[&[File]], base: &BaseInventory, expected: &[(&str, &str)]) {
+        let expected = expected.iter().map(|(name, content)| ((*name).into(), (*content).into())).collect();
+        assert_eq!(extracted(layers, base), Some(expected));
+    }
+
+    #[test]
+    fn what_an_interpreter_needs_is_found_behind_links_and_in_upper_layers() {
+        let lower = [
+            Link("lib", "usr/lib"),
+            Link("lib64", "usr/lib64"),
+            Link("usr/bin/python3", "python3.11"),
+            Regular("usr/bin/python3.11", "program"),
+            Regular("usr/lib/python3.11/ast.py", "not needed"),
+            Regular("usr/lib/python3.11/encodings/utf_8.py", "codec"),
+            Regular("usr/lib/python3.11/lib-dynload/_codecs_jp.cpython-311-x86_64-linux-gnu.so", "codecs"),
+            Regular("usr/lib/python3.11/lib-dynload/_ssl.cpython-311-x86_64-linux-gnu.so", "not needed"),
+            Regular("usr/lib/python3.11/os.py", "os"),
+            Regular("usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "loader"),
+            Regular("usr/lib/x86_64-linux-gnu/libc.so.6", "libc"),
+            Regular("usr/lib/x86_64-linux-gnu/libssl.so.3", "not needed"),
+            Link("usr/lib/x86_64-linux-gnu/libz.so.1", "libz.so.1.2.13"),
+            Regular("usr/lib/x86_64-linux-gnu/libz.so.1.2.13", "zlib"),
+            Link("usr/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"),
+        ];
+        let upper = [Regular("usr/lib/x86_64-linux-gnu/libc.so.6", "a newer libc")];
+        check(
+            &[&lower, &upper],
+            &base("amd64", InstallScheme::debian((3, 11))),
+            &[
+                ("bin/python3.11", "program"),
+                ("lib/python3.11/encodings/utf_8.py", "codec"),
+                ("lib/python3.11/lib-dynload/_codecs_jp.cpython-311-x86_64-linux-gnu.so", "codecs"),
+                ("lib/python3.11/os.py", "os"),
+                ("libraries/ld-linux-x86-64.so.2", "loader"),
+                ("libraries/libc.so.6", "a newer libc"),
+                ("libraries/libz.so.1", "zlib"),
+                ("libraries/libz.so.1.2.13", "zlib"),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_interpreter_behind_a_virtual_environment_is_taken() {
+        let files = [
+            Link("opt/venv/bin/python3", "/usr/local/bin/python3.11"),
+            Regular("usr/local/bin/python3.11", "program"),
+            Regular("usr/local/lib/libpython3.11.so.1.0", "python"),
+            Regular("usr/local/lib/python3.11/os.py", "os"),
+        ];
+        check(
+            &[&files],
+            &base("arm64", InstallScheme::prefix("opt/venv", (3, 11), "/opt/venv/bin/python3")),
+            &[
+                ("bin/python3.11", "program"),
+                ("lib/python3.11/os.py", "os"),
+                ("libraries/libpython3.11.so.1.0", "python"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_base_whose_interpreter_is_nowhere_has_none() {
+        let files = [Link("usr/bin/python3", "python3.11")];
+        assert_eq!(extracted(&[&files], &base("amd64", InstallScheme::debian((3, 11)))), None);
+    }
+}
