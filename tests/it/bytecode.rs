@@ -40,7 +40,7 @@ fn world() -> World {
 fn build(world: &World, threads: &str, store: &str) -> Outcome {
     let mut command = world.command(&["build", "recipe.yaml", "-o", "oci:image"]);
     command.env("PATH", world.path("bin")).env("IMGFORGE_THREADS", threads);
-    run(command.env("IMGFORGE_CACHE_DIR", world.path(store)))
+    run(command.env("IMGFORGE_CACHE_DIR", store))
 }
 
 #[test]

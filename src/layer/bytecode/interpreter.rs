@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -23,8 +23,6 @@ use crate::store::Store;
 
 /// Part of the name of what is kept: raised when other files of a base are needed.
 const FORMAT: u32 = 1;
-/// Where interpreters are kept in the store, and what they run.
-pub(super) const DIRECTORY: &str = "interpreters";
 /// The libraries that builds of CPython link to, without `lib` and what follows `.so`.
 const LIBRARIES: [&str; 15] = [
     "c", "crypt", "dl", "expat", "gcc_s", "intl", "m", "mpdec", "nsl", "pthread", "rt", "stdc++", "tirpc",
@@ -87,7 +85,7 @@ impl BaseInterpreter {
     /// How to call it, once it is out of the layers: it is taken out of `store`'s blobs at most once.
     pub(super) fn extract(&self, store: &Store) -> Result<Interpreter, BytecodeError> {
         let key = Digest::of(format!("{FORMAT} {self:?}"));
-        let directory = store.root().join(DIRECTORY).join(key.hex());
+        let directory = home(store)?.join(key.hex());
         if !directory.is_dir() {
             self.extract_into(store, &directory)?;
         }
@@ -113,7 +111,6 @@ impl BaseInterpreter {
                 .map_err(|source| BytecodeError::Layer { layer: *layer, source })?;
         }
         check_libraries(unfinished.path(), self.version)?;
-        fs::create_dir_all(store.root().join(DIRECTORY)).map_err(failed)?;
         match fs::rename(unfinished.path(), directory) {
             // Another build was faster.
             Err(_) if directory.is_dir() => Ok(()),
@@ -174,6 +171,16 @@ impl BaseInterpreter {
         let name = in_library.filter(|name| is_of_compiler(name));
         name.map(|name| format!("lib/python{major}.{minor}/{name}")).into_iter().collect()
     }
+}
+
+/// Where interpreters are kept in the store, and what they run: absolute, since they are started elsewhere.
+pub(super) fn home(store: &Store) -> Result<PathBuf, BytecodeError> {
+    let path = store.root().join("interpreters");
+    let make = || {
+        fs::create_dir_all(&path)?;
+        path.canonicalize()
+    };
+    make().map_err(|source| BytecodeError::Extract { path: path.clone(), source })
 }
 
 /// What of the standard library is needed to compile: `os.py`, by which the interpreter knows its library, what it starts

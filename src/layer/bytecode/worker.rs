@@ -1,7 +1,6 @@
 //! A process that compiles source text, and nothing else.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -9,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::BytecodeError;
-use super::interpreter::DIRECTORY;
+use super::interpreter::home;
 use crate::oci::Digest;
 use crate::store::Store;
 
@@ -98,12 +97,10 @@ impl Interpreter {
 
 /// Where the script is that interpreters run, on disk since Python 3.13 needs half its library for one that is an argument.
 pub(super) fn script(store: &Store) -> Result<PathBuf, BytecodeError> {
-    let directory = store.root().join(DIRECTORY);
-    let path = directory.join(format!("{}.py", Digest::of(SCRIPT).hex()));
+    let path = home(store)?.join(format!("{}.py", Digest::of(SCRIPT).hex()));
     let write = || -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(store.root().join("tmp"))?;
         file.write_all(SCRIPT.as_bytes())?;
-        fs::create_dir_all(&directory)?;
         file.persist(&path)?;
         Ok(())
     };
