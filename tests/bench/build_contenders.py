@@ -104,10 +104,12 @@ class Buildah:
         self.directory.mkdir()
         storage = ["--root", self.directory / "root", "--runroot", self.directory / "run", "--storage-driver", "overlay"]
         buildah = [packaged("buildah"), *storage]
+        environment = os.environ | {"TMPDIR": str(self.directory)}
         try:
             isolation = ["--isolation", "chroot", "--network", "host"]
-            built, _ = timed([*buildah, "build", *isolation, "--tag", "bench", context])
-            pushed, _ = timed([*buildah, "push", "--quiet", "localhost/bench", f"oci:{output}:latest"])
+            built, _ = timed([*buildah, "build", *isolation, "--tag", "bench", context], env=environment)
+            push = [*buildah, "push", "--quiet", "localhost/bench", f"oci:{output}:latest"]
+            pushed, _ = timed(push, env=environment)
         finally:
             subprocess.run([*map(str, buildah), "rm", "--all"], capture_output=True, check=False)
             unmount_below(self.directory)
