@@ -25,7 +25,8 @@
 //! * A [`oci::Digest`] is made only by hashing or parsing; a blob opened from the store was verified.
 //! * No layer, wheel or package is ever held in memory.
 //! * Nothing downloaded is trusted before its hash is checked; archive paths cannot leave their root.
-//! * Nothing from the image is executed on the host.
+//! * Nothing from the image is executed on the host, but for the base's interpreter where a recipe asks for bytecode: it
+//!   is given source text, and runs nothing of it.
 //! * Decisions (`recipe`, `base`, `resolve`, `lock`, `plan`, `image`) do no IO, and carry their reasons as data.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests hold decisions against the machine"))]

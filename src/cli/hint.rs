@@ -10,6 +10,7 @@ use crate::base::debian::configure::ConfigureError;
 use crate::base::debian::select::SelectError;
 use crate::debian::packages::PackagesError;
 use crate::destination::PublishError;
+use crate::layer::bytecode::BytecodeError;
 use crate::layer::debian::UnpackError;
 use crate::layer::files::FilesError;
 use crate::layer::wheels::WheelLayerError;
@@ -60,6 +61,7 @@ pub(super) fn of(error: &AnyError) -> Option<String> {
         }
         first_of!(
             ArchiveError,
+            BytecodeError,
             CatalogError,
             ComponentError,
             ConfigError,

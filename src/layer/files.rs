@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::writer::{Form, LayerWriter, WriteError, Written};
 use crate::oci::{Digest, Entry, EntryKind, Hasher};
+use crate::pypa::bytecode;
+use crate::pypa::scheme::InstallScheme;
 use crate::store::Store;
 
 /// A file or directory to copy.
@@ -45,7 +47,8 @@ impl FilesError {
 /// What was found on disk, by path in the image.
 #[derive(Debug)]
 pub struct Files {
-    entries: BTreeMap<String, (Entry, PathBuf)>,
+    /// A file that hides another of a lower layer has no path on disk.
+    entries: BTreeMap<String, (Entry, Option<PathBuf>)>,
 }
 
 impl Files {
@@ -86,7 +89,7 @@ impl Files {
         if !to.is_empty() {
             let entry =
                 Entry { path: to.to_owned(), mode: permissions, uid: 0, gid: 0, mtime, kind: kind.clone() };
-            self.entries.insert(to.to_owned(), (entry, from.to_owned()));
+            self.entries.insert(to.to_owned(), (entry, Some(from.to_owned())));
         }
         if kind == EntryKind::Directory {
             for child in fs::read_dir(from).map_err(unreadable)? {
@@ -100,12 +103,31 @@ impl Files {
         Ok(())
     }
 
+    /// Hides the bytecode that lower layers may have of the modules here, which an interpreter would not hold against them.
+    pub fn hide_bytecode(&mut self, scheme: &InstallScheme, mtime: u64) {
+        let modules = self.entries.keys().filter(|path| scheme.has_module(path));
+        let compiled: Vec<String> =
+            modules.filter_map(|path| bytecode::cached(path, scheme.version)).collect();
+        for path in compiled {
+            let Some((directory, name)) = path.rsplit_once('/') else { continue };
+            if !self.entries.contains_key(&path) {
+                // https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts
+                let path = format!("{directory}/.wh.{name}");
+                let kind = EntryKind::File { size: 0 };
+                let entry = Entry { path: path.clone(), mode: 0o644, uid: 0, gid: 0, mtime, kind };
+                self.entries.insert(path, (entry, None));
+            }
+        }
+    }
+
     /// What the layer is made from: the same for the same names, modes and contents.
     pub fn key(&self) -> Result<Digest, FilesError> {
         let mut hasher = Hasher::default();
         for (entry, path) in self.entries.values() {
             hasher.update(format!("{entry:?}\0").as_bytes());
-            if matches!(entry.kind, EntryKind::File { .. }) {
+            if let Some(path) = path
+                && matches!(entry.kind, EntryKind::File { .. })
+            {
                 let read = |source| FilesError::Read { path: path.clone(), source };
                 io::copy(&mut File::open(path).map_err(read)?, &mut hasher).map_err(read)?;
             }
@@ -117,8 +139,9 @@ impl Files {
     pub fn write(&self, store: &Store, form: &Form) -> Result<Written, WriteError> {
         let mut writer = LayerWriter::new(store, form, &|_| ())?;
         for (entry, path) in self.entries.values() {
-            match entry.kind {
-                EntryKind::File { .. } => writer.file(entry, || File::open(path))?,
+            match (path, &entry.kind) {
+                (Some(path), EntryKind::File { .. }) => writer.file(entry, || File::open(path))?,
+                (None, EntryKind::File { .. }) => writer.file(entry, || Ok(io::empty()))?,
                 _ => writer.entry(entry)?,
             }
         }

@@ -22,21 +22,23 @@ pub fn content(store: &Store, digest: &Digest) -> Option<Content> {
 
 /// What a proof needs of the layer of `digest`; `None` when it was never looked into.
 pub fn evidence(store: &Store, digest: &Digest) -> Option<Evidence> {
-    decoded(&store.record_bytes(EVIDENCE, &key(digest))?)
+    let (_, body) = store.record_with_body::<u32>(EVIDENCE, &key(digest))?;
+    decoded(&body)
 }
 
 /// Keeps what was learned of the layer of `digest`; gives back what inventories are made of.
 pub fn keep(store: &Store, digest: &Digest, layer: ReadLayer) -> Result<Content, StoreError> {
     let ReadLayer { diff_id, unpacked, learned } = layer;
     let content = Content { diff_id, unpacked, facts: learned.facts };
-    store.put_record_bytes(EVIDENCE, &key(digest), encoded(&learned.evidence))?;
+    store.put_record_with_body(EVIDENCE, &key(digest), &EVIDENCE_FORMAT, &encoded(&learned.evidence))?;
     store.put_record(CONTENT, &key(digest), &content)?;
     Ok(content)
 }
 
-fn encoded(evidence: &Evidence) -> std::io::Result<Vec<u8>> {
-    let bytes = postcard::to_stdvec(evidence).map_err(std::io::Error::other)?;
-    zstd::encode_all(&*bytes, LEVEL)
+/// Empty, which nobody can read, for what cannot be written: memory has no errors.
+fn encoded(evidence: &Evidence) -> Vec<u8> {
+    let bytes = postcard::to_stdvec(evidence).unwrap_or_default();
+    zstd::encode_all(&*bytes, LEVEL).unwrap_or_default()
 }
 
 fn decoded<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bytecode::{Bytecode, BytecodeError, Compiler, Source};
 use super::wheel::{WheelError, WheelFile};
 use super::writer::{Form, LayerWriter, WriteError, Written};
 use crate::cuda::Toolkit;
 use crate::oci::{Entry, EntryKind};
 use crate::plan::{self, WheelInstall, WheelLayer, WheelPart};
+use crate::pypa::bytecode;
 use crate::pypa::install::{
     self, Bookkeeping, Choices, Content, InstallError, InstalledFile, Place, WheelContents,
 };
@@ -28,6 +30,8 @@ pub enum WheelLayerError {
     Metadata { wheel: String, source: MetadataError },
     #[error("the metadata in wheel `{wheel}` is not what the package index gave for it")]
     OtherMetadata { wheel: String },
+    #[error("could not compile the modules of wheel `{wheel}`")]
+    Bytecode { wheel: String, source: BytecodeError },
     #[error("could not transcode wheel `{wheel}`")]
     Write { wheel: String, source: WriteError },
     #[error(transparent)]
@@ -41,6 +45,7 @@ impl WheelLayerError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Metadata { source, .. } => source.hint(),
+            Self::Bytecode { source, .. } => source.hint(),
             Self::OtherMetadata { .. } => {
                 Some("run again; if it stays so, the index or a proxy before it alters what it serves".into())
             }
@@ -59,21 +64,24 @@ impl WheelLayerError {
 struct Installed<'a> {
     install: &'a WheelInstall,
     file: WheelFile,
+    bytecode: Option<Bytecode>,
 }
 
-/// Writes `layer` from wheels in `store`; `progress` is told of the uncompressed bytes as they are written.
+/// Writes `layer` from wheels in `store`, with what `compiler` makes of their modules where there is one; `progress` is told
+/// of the uncompressed bytes as they are written.
 pub fn write(
     layer: &WheelLayer,
     store: &Store,
     form: &Form,
+    compiler: Option<&Compiler<'_>>,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Written, WheelLayerError> {
     let mut wheels = Vec::new();
     let mut files: BTreeMap<String, (usize, InstalledFile)> = BTreeMap::new();
     for install in &layer.wheels {
-        let (wheel, installed) = decide(layer, install, store)?;
+        let (wheel, installed) = decide(layer, install, store, compiler)?;
         let installed = match install.part {
-            Some(part) => of_part(installed, &wheel.file, part),
+            Some(part) => of_part(installed, &wheel, part),
             None => installed,
         };
         files.extend(installed.into_iter().map(|file| (file.path.clone(), (wheels.len(), file))));
@@ -97,6 +105,7 @@ fn decide<'a>(
     layer: &WheelLayer,
     install: &'a WheelInstall,
     store: &Store,
+    compiler: Option<&Compiler<'_>>,
 ) -> Result<(Installed<'a>, Vec<InstalledFile>), WheelLayerError> {
     let name = || install.filename.clone();
     let unreadable = |source| WheelLayerError::Wheel { wheel: name(), source };
@@ -107,17 +116,43 @@ fn decide<'a>(
     if metadata.digest() != install.metadata {
         return Err(WheelLayerError::OtherMetadata { wheel: name() });
     }
-    let files = installed_files(layer, install, &contents)
-        .map_err(|source| WheelLayerError::Install { wheel: name(), source })?;
-    Ok((Installed { install, file }, files))
+    let installed = |bytecode: &BTreeMap<usize, usize>| {
+        installed_files(layer, install, &contents, bytecode)
+            .map_err(|source| WheelLayerError::Install { wheel: name(), source })
+    };
+    let files = installed(&BTreeMap::new())?;
+    let sources = modules(&files, &layer.scheme);
+    let Some(compiler) = compiler.filter(|_| !sources.is_empty()) else {
+        return Ok((Installed { install, file, bytecode: None }, files));
+    };
+    let bytecode = compiler
+        .compile(&install.wheel, &file, &sources)
+        .map_err(|source| WheelLayerError::Bytecode { wheel: name(), source })?;
+    let files = installed(&bytecode.by_source)?;
+    Ok((Installed { install, file, bytecode: Some(bytecode) }, files))
+}
+
+/// The modules among `files` that an interpreter imports.
+fn modules(files: &[InstalledFile], scheme: &InstallScheme) -> Vec<Source> {
+    let source = |file: &InstalledFile| {
+        let is_module = bytecode::cached(&file.path, scheme.version).is_some();
+        match file.content {
+            Content::Member(member) if is_module && scheme.has_module(&file.path) => {
+                Some(Source { member, path: file.path.clone() })
+            }
+            _ => None,
+        }
+    };
+    files.iter().filter_map(source).collect()
 }
 
 /// The files that are in one of a wheel's layers.
-fn of_part(files: Vec<InstalledFile>, wheel: &WheelFile, part: WheelPart) -> Vec<InstalledFile> {
+fn of_part(files: Vec<InstalledFile>, wheel: &Installed<'_>, part: WheelPart) -> Vec<InstalledFile> {
     let size = |file: &InstalledFile| match &file.content {
         Content::Bytes(bytes) => bytes.len() as u64,
         Content::Link(_) => 0,
-        Content::Member(index) => wheel.size(*index),
+        Content::Member(index) => wheel.file.size(*index),
+        Content::Bytecode(index) => wheel.bytecode.as_ref().map_or(0, |bytecode| bytecode.file.size(*index)),
     };
     let sizes: Vec<(&str, u64)> = files.iter().map(|file| (file.path.as_str(), size(file))).collect();
     let parts = plan::parts(&sizes, part.of);
@@ -128,6 +163,7 @@ fn installed_files(
     layer: &WheelLayer,
     install: &WheelInstall,
     contents: &WheelContents,
+    bytecode: &BTreeMap<usize, usize>,
 ) -> Result<Vec<InstalledFile>, InstallError> {
     let relocate = |path: &str| match &install.place {
         plan::Place::Toolkit(toolkit) => component_place(toolkit, &install.distribution, path),
@@ -146,6 +182,7 @@ fn installed_files(
             })
         }),
         relocate: &relocate,
+        bytecode,
     };
     install::install(contents, &choices)
 }
@@ -189,22 +226,27 @@ fn write_file(
             let entry = entry(&file.path, file.mode, EntryKind::Symlink { target: target.clone() });
             writer.entry(&entry).map_err(failed)
         }
-        Content::Member(index) => write_member(writer, wheel, file, *index),
+        Content::Member(index) => write_member(writer, wheel, &wheel.file, file, *index),
+        Content::Bytecode(index) => match &wheel.bytecode {
+            Some(bytecode) => write_member(writer, wheel, &bytecode.file, file, *index),
+            None => Ok(()),
+        },
     }
 }
 
 fn write_member(
     writer: &mut LayerWriter<'_>,
     wheel: &Installed<'_>,
+    archive: &WheelFile,
     file: &InstalledFile,
     index: usize,
 ) -> Result<(), WheelLayerError> {
     let name = || wheel.install.filename.clone();
     let failed = |source| WheelLayerError::Write { wheel: name(), source };
-    let entry = entry(&file.path, file.mode, EntryKind::File { size: wheel.file.size(index) });
-    match wheel.file.deflated(index) {
-        Some(expected) => writer.splice(&entry, || Ok(wheel.file.raw(index)), expected).map_err(failed),
-        None => writer.file(&entry, || Ok(wheel.file.checked(index))).map_err(failed),
+    let entry = entry(&file.path, file.mode, EntryKind::File { size: archive.size(index) });
+    match archive.deflated(index) {
+        Some(expected) => writer.splice(&entry, || Ok(archive.raw(index)), expected).map_err(failed),
+        None => writer.file(&entry, || Ok(archive.checked(index))).map_err(failed),
     }
 }
 

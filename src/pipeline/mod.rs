@@ -27,6 +27,7 @@ use crate::check::Report;
 use crate::destination::{self, Destination};
 use crate::elf::{Architecture, Ldconfig};
 use crate::image::{self, BaseImage, Image, ImageLayer, Settings};
+use crate::layer::bytecode::{self, BaseInterpreter, Compiler};
 use crate::layer::files::{Copy, Files};
 use crate::layer::{Form, Written, generated, wheels};
 use crate::lock::{self, Change, Decided, Lock, Meaning};
@@ -482,7 +483,11 @@ fn limits(inputs: &Inputs, opened: &Opened) -> Limits {
     let layers = &inputs.recipe.layers;
     let others = 2 + usize::from(!inputs.recipe.files.is_empty());
     let budget = usize::from(layers.budget).min(MOST.saturating_sub(opened.layers()));
-    Limits { budget: budget.saturating_sub(others).max(1), max_size: layers.max_size.bytes() }
+    Limits {
+        budget: budget.saturating_sub(others).max(1),
+        max_size: layers.max_size.bytes(),
+        bytecode: inputs.recipe.python.bytecode.then(|| opened.inventory().python.clone()),
+    }
 }
 
 /// When the newest of the inputs was published, in Unix seconds.
@@ -578,33 +583,40 @@ fn write_base_and_wheels(
     let store = &environment.store;
     let mut layers = Vec::new();
     for layer in &planned.layers {
-        let key = Digest::of(serde_json::to_vec(&(LAYER_FORMAT, form, layer))?);
+        let key = layer_key(layer, form)?;
         layers.push((layer, key, remembered(store, &key)));
     }
     let missing = layers.iter().filter(|(_, _, present)| present.is_none()).map(|(layer, ..)| *layer);
+    let write_base = || planned.opened.write(&planned.http, environment, progress);
+    // The base's own interpreter compiles, so that the base must be there first.
+    let compiles = missing.clone().any(|layer| layer.bytecode.is_some());
+    let base = compiles.then(write_base).transpose()?;
+    let compiler = base.as_ref().map(|base| {
+        let interpreter = BaseInterpreter::locate(&planned.base, &base.facts, base.digests());
+        Compiler::new(&planned.base, interpreter, store, environment.threads)
+    });
+    let compiler = compiler.transpose()?;
     let fetches = fetches(planned, missing, store)?;
     // Nothing tells how long the base takes; it is begun first.
-    let mut jobs = vec![Job { fetches: Vec::new(), weight: u64::MAX, work: Part::Base }];
+    let base_job = Job { fetches: Vec::new(), weight: u64::MAX, work: Part::Base };
+    let mut jobs: Vec<_> = base.is_none().then_some(base_job).into_iter().collect();
     for (layer, key, _) in layers.iter().filter(|(_, _, present)| present.is_none()) {
         let fetches = layer.wheels.iter().filter_map(|wheel| fetches.get(&wheel.filename).cloned()).collect();
         jobs.push(Job { fetches, weight: size(planned, layer), work: Part::Wheels { layer, key: *key } });
     }
     let threads = environment.threads;
     let made = work::staged(jobs, threads, &planned.http, store, progress, |part| match part {
-        Part::Base => {
-            let below = planned.opened.write(&planned.http, environment, progress)?;
-            Ok(Attempt::Done(Made::Base(Box::new(below))))
-        }
+        Part::Base => Ok(Attempt::Done(Made::Base(Box::new(write_base()?)))),
         Part::Wheels { layer, key } => {
             let Some(_making) = store.claim(key) else { return Ok(Attempt::Elsewhere) };
             let written = once(store, key, || {
                 let meter = progress.start(Task::WriteLayer, &layer.title(), Some(size(planned, layer)));
-                Ok(wheels::write(layer, store, form, &|bytes| meter.add(bytes))?)
+                Ok(wheels::write(layer, store, form, compiler.as_ref(), &|bytes| meter.add(bytes))?)
             })?;
             Ok(Attempt::Done(Made::Wheels(Box::new(written))))
         }
     })?;
-    let (mut below, mut written) = (None, VecDeque::new());
+    let (mut below, mut written) = (base, VecDeque::new());
     for made in made {
         match made {
             Made::Base(made) => below = Some(*made),
@@ -625,6 +637,14 @@ fn size(planned: &Planned, layer: &WheelLayer) -> u64 {
 }
 
 const LAYER_RECORD: &str = "layer";
+
+/// What a layer of wheels is made from.
+fn layer_key(layer: &WheelLayer, form: &Form) -> Result<Digest> {
+    Ok(Digest::of(match layer.bytecode {
+        Some(_) => serde_json::to_vec(&(LAYER_FORMAT, bytecode::FORMAT, form, layer))?,
+        None => serde_json::to_vec(&(LAYER_FORMAT, form, layer))?,
+    }))
+}
 
 /// A layer that was written before and is still whole.
 fn remembered(store: &Store, key: &Digest) -> Option<Written> {
@@ -674,7 +694,11 @@ fn recipe_files(planned: &Planned) -> Result<Files> {
         to: file.to.relative().to_owned(),
         mode: file.mode,
     });
-    Ok(Files::collect(&copies.collect::<Vec<_>>(), planned.created)?)
+    let mut files = Files::collect(&copies.collect::<Vec<_>>(), planned.created)?;
+    if inputs.recipe.python.bytecode {
+        files.hide_bytecode(&planned.base.scheme, planned.created);
+    }
+    Ok(files)
 }
 
 /// The top layer: what makes the parts one system, and the loader's cache over all of them.

@@ -50,6 +50,14 @@ pub struct Below {
     pub facts: Facts,
 }
 
+impl Below {
+    /// The layers' digests, bottom first.
+    pub fn digests(&self) -> Vec<Digest> {
+        let of_image = self.image.iter().flat_map(|image| &image.layers).map(|layer| layer.descriptor.digest);
+        of_image.chain(self.layers.iter().map(|layer| layer.digest)).collect()
+    }
+}
+
 /// A recorded inventory that is not, or no more, that of the image.
 #[derive(Debug, thiserror::Error)]
 #[error("the inventory that was recorded of `{place}` is not what the image has")]

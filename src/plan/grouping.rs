@@ -124,7 +124,7 @@ mod tests {
     fn check(budget: usize, max_size: u64, wheels: &[(&str, bool, u64)], expected: &[&str]) {
         let candidates =
             wheels.iter().map(|(name, is_component, mib)| candidate(name, *is_component, mib * MIB));
-        let limits = Limits { budget, max_size: max_size * MIB };
+        let limits = Limits { budget, max_size: max_size * MIB, bytecode: None };
         assert_eq!(shown(&grouped(candidates.collect(), &limits)), expected);
     }
 
@@ -145,7 +145,7 @@ mod tests {
         let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
         let wheels = names.map(|name| (name, false, 30));
         let layers = |budget, max_size| {
-            let limits = Limits { budget, max_size: max_size * MIB };
+            let limits = Limits { budget, max_size: max_size * MIB, bytecode: None };
             grouped(wheels.map(|(name, _, mib)| candidate(name, false, mib * MIB)).to_vec(), &limits).len()
         };
         assert_eq!((layers(1, 100), layers(40, 1024), layers(40, 30)), (1, 6, 11));
@@ -168,7 +168,7 @@ mod tests {
             budget in 1..60usize,
             max_size in prop_oneof![20..200u64, Just(1024)],
         ) {
-            let limits = Limits { budget, max_size: max_size * MIB };
+            let limits = Limits { budget, max_size: max_size * MIB, bytecode: None };
             let mut candidates: Vec<Candidate> = wheels
                 .iter()
                 .map(|(name, (_, is_component, mib))| candidate(name, *is_component, mib * MIB))

@@ -32,6 +32,9 @@ pub struct WheelLayer {
     pub scheme: InstallScheme,
     /// Sorted by distribution; where two write the same path the later one wins, as it does under pip.
     pub wheels: Vec<WheelInstall>,
+    /// The full version of the Python that their modules are compiled for, where they are: `3.11.2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytecode: Option<String>,
 }
 
 /// One wheel's installation.
@@ -115,17 +118,19 @@ pub fn wheel_layers(
             size: *size,
         });
     }
-    let layer = |wheels| WheelLayer { scheme: scheme.clone(), wheels };
+    let layer = |wheels| WheelLayer { scheme: scheme.clone(), wheels, bytecode: limits.bytecode.clone() };
     grouping::grouped(candidates, limits).into_iter().map(layer).collect()
 }
 
 /// What a recipe says of its layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// The most layers of wheels.
     pub budget: usize,
     /// The unpacked size in bytes above which a wheel, or a group of small ones, is cut, as far as the budget allows.
     pub max_size: u64,
+    /// See [`WheelLayer::bytecode`].
+    pub bytecode: Option<String>,
 }
 
 fn wheel_install(distribution: &Distribution, wheel: Digest) -> WheelInstall {

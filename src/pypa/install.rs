@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bytecode;
 use super::entry_points::{self, EntryPointError};
 use super::record::{self, Row};
 use super::scheme::{InstallScheme, relative};
@@ -48,6 +49,8 @@ pub struct Choices<'a> {
     pub metadata: Option<String>,
     /// Where a member outside `.dist-info` and `.data` goes.
     pub relocate: &'a dyn Fn(&str) -> Place,
+    /// Which members are modules that were compiled, and the index of each one's bytecode.
+    pub bytecode: &'a BTreeMap<usize, usize>,
 }
 
 /// What an installer writes of an installation.
@@ -87,6 +90,8 @@ pub enum Content {
     /// The member of the wheel with this index.
     Member(usize),
     Bytes(Vec<u8>),
+    /// The bytecode with this index.
+    Bytecode(usize),
     /// A symbolic link to this target.
     Link(String),
 }
@@ -117,6 +122,7 @@ pub fn install(wheel: &WheelContents, choices: &Choices<'_>) -> Result<Vec<Insta
     for (index, member) in wheel.members.iter().enumerate() {
         place_member(wheel, choices, &listed, &mut installation, index, member)?;
     }
+    installation.add_bytecode(choices);
     for script in entry_points::scripts(&wheel.entry_points, scheme.version)? {
         let content = script.launcher(&scheme.interpreter).into_bytes();
         installation.add_bytes(format!("{}/{}", scheme.scripts, script.name), 0o755, content);
@@ -238,6 +244,25 @@ impl Installation<'_> {
         self.files.push(InstalledFile { path, mode: 0o777, content: Content::Link(target) });
     }
 
+    /// Puts beside each compiled module its bytecode, in place of what the wheel may have there. As pip has it, `RECORD`
+    /// lists it without a hash: an interpreter may write it again.
+    fn add_bytecode(&mut self, choices: &Choices<'_>) {
+        let compiled = |file: &InstalledFile| match file.content {
+            Content::Member(index) => {
+                let content = Content::Bytecode(*choices.bytecode.get(&index)?);
+                let path = bytecode::cached(&file.path, choices.scheme.version)?;
+                Some((path.clone(), InstalledFile { path, mode: file.mode, content }))
+            }
+            _ => None,
+        };
+        let compiled: BTreeMap<String, InstalledFile> = self.files.iter().filter_map(compiled).collect();
+        let rows: BTreeSet<String> = compiled.keys().map(|path| relative(self.site_packages, path)).collect();
+        self.files.retain(|file| !compiled.contains_key(&file.path));
+        self.rows.retain(|row| !rows.contains(&row.path));
+        self.rows.extend(rows.into_iter().map(Row::bare));
+        self.files.extend(compiled.into_values());
+    }
+
     fn add_record(&mut self, path: String) {
         self.rows.push(Row::bare(relative(self.site_packages, &path)));
         let content = Content::Bytes(record::write(std::mem::take(&mut self.rows)).into_bytes());
@@ -299,8 +324,16 @@ mod tests {
         }
     }
 
+    static NONE: BTreeMap<usize, usize> = BTreeMap::new();
+
     fn choices<'a>(scheme: &'a InstallScheme, relocate: &'a dyn Fn(&str) -> Place) -> Choices<'a> {
-        Choices { scheme, bookkeeping: Bookkeeping::DistInfo { requested: true }, metadata: None, relocate }
+        Choices {
+            scheme,
+            bookkeeping: Bookkeeping::DistInfo { requested: true },
+            metadata: None,
+            relocate,
+            bytecode: &NONE,
+        }
     }
 
     fn check(

@@ -37,6 +37,13 @@ impl InstallScheme {
         }
     }
 
+    /// Whether what is at `path` is where the interpreter imports modules from.
+    pub fn has_module(&self, path: &str) -> bool {
+        let below =
+            |packages: &String| path.strip_prefix(&**packages).is_some_and(|rest| rest.starts_with('/'));
+        [&self.purelib, &self.platlib].into_iter().any(below)
+    }
+
     /// The scheme `posix_prefix` below `prefix`, as Python's own installation, conda and virtual environments use it;
     /// `interpreter` is an absolute path.
     pub fn prefix(prefix: &str, (major, minor): (u8, u8), interpreter: &str) -> Self {

@@ -23,6 +23,8 @@ pub struct Python {
     pub version: Option<Spanned<PythonVersion>>,
     pub externally_managed: ExternallyManaged,
     pub constrain: Constrain,
+    /// Whether the modules of wheels are compiled.
+    pub bytecode: bool,
 }
 
 impl Decode for Python {
@@ -35,11 +37,13 @@ impl Decode for Python {
         let version = fields.get("version", problems);
         let externally_managed = fields.get("externally-managed", problems);
         let constrain = fields.get("constrain", problems);
+        let bytecode = fields.get("bytecode", problems);
         fields.finish(problems);
         Some(Self {
             version,
             externally_managed: externally_managed.unwrap_or_default(),
             constrain: constrain.unwrap_or_default(),
+            bytecode: bytecode.unwrap_or_default(),
         })
     }
 }

@@ -96,8 +96,8 @@ fn suggests_the_key_that_was_meant() {
         "1:8 [toolkit] unknown key `toolkit` in `cuda` = the keys here are `policy`, `driver`, `components`",
     );
     check_with(
-        "python: {bytecode: true}",
-        "1:10 [bytecode] unknown key `bytecode` in `python` = the keys here are `version`, `externally-managed`, `constrain`",
+        "python: {compile: true}",
+        "1:10 [compile] unknown key `compile` in `python` = the keys here are `version`, `externally-managed`, `constrain`, `bytecode`",
     );
 }
 
@@ -654,7 +654,12 @@ fn reads_every_key_and_keeps_numbers_as_written() {
     let expected = serde_json::json!({
         "name": "colab-like",
         "base": {"named": "debian-bookworm"},
-        "python": {"version": "3.10", "constrain": "frameworks", "externally_managed": "remove"},
+        "python": {
+            "version": "3.10",
+            "constrain": "frameworks",
+            "externally_managed": "remove",
+            "bytecode": false,
+        },
         "frameworks": {
             "jax": {"extras": ["cuda12"], "specifiers": ">=0.5,<0.6"},
             "tensorflow": {"extras": [], "specifiers": ""},

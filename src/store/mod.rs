@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! blobs/sha256/<hex>       verified when written; an OCI layout's own form
-//! records/<kind>/<hex>     JSON, or bytes, keyed by the digest of what it was made from
+//! records/<kind>/<hex>     JSON, perhaps with a body of bytes, keyed by the digest of what it was made from
 //! lock                     held for moments: by all who mark a blob as used, alone by who removes one
 //! tmp/partial-<hex>        downloads that were interrupted, waiting to be resumed
 //! tmp/use-…                one for each process that uses the store now
@@ -216,21 +216,6 @@ impl Store {
     /// Keeps `record`, made from `key`, for the next build.
     pub fn put_record<T: Serialize>(&self, kind: &str, key: &Digest, record: &T) -> Result<(), StoreError> {
         self.write_record(kind, key, serde_json::to_vec(record).map_err(io::Error::from))
-    }
-
-    /// The record of `kind` made from `key` that is bytes.
-    pub fn record_bytes(&self, kind: &str, key: &Digest) -> Option<Vec<u8>> {
-        fs::read(self.record_path(kind, key)).ok()
-    }
-
-    /// Keeps a record that is bytes, made from `key`.
-    pub fn put_record_bytes(
-        &self,
-        kind: &str,
-        key: &Digest,
-        bytes: io::Result<Vec<u8>>,
-    ) -> Result<(), StoreError> {
-        self.write_record(kind, key, bytes)
     }
 
     /// A record that was kept with a body of bytes.

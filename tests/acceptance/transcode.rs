@@ -62,8 +62,9 @@ fn transcode(path: &Path, store: &Store, form: &Form) -> Result<Written, Box<dyn
     let layer = WheelLayer {
         scheme: InstallScheme::debian((3, 11)),
         wheels: vec![install(path, wheel, metadata.digest())],
+        bytecode: None,
     };
-    Ok(wheels::write(&layer, store, form, &|_| ())?)
+    Ok(wheels::write(&layer, store, form, None, &|_| ())?)
 }
 
 fn install(path: &Path, wheel: Digest, metadata: Digest) -> WheelInstall {

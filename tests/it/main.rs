@@ -9,6 +9,7 @@ mod bad_places;
 mod bad_recipes;
 mod bad_wheels;
 mod build;
+mod bytecode;
 mod cache;
 mod check;
 mod conflicts;

@@ -1,0 +1,387 @@
+//! The base's own interpreter, out of its layers.
+//!
+//! What is needed of it is little: the program, the loader, the C library and the few others that it links to, and of the
+//! standard library the encodings that source text may be written in. It is run by its own loader, so that nothing of the
+//! machine's has a part in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::BytecodeError;
+use super::worker::{self, Interpreter};
+use crate::base::BaseInventory;
+use crate::base::facts::Facts;
+use crate::elf::{Node, Root, dynamic};
+use crate::layer::read::Compression;
+use crate::oci::Digest;
+use crate::oci::tar::read::{Event, Member, MemberKind, Reader};
+use crate::store::Store;
+
+/// Part of the name of what is kept: raised when other files of a base are needed.
+const FORMAT: u32 = 1;
+/// The libraries that builds of CPython link to, without `lib` and what follows `.so`.
+const LIBRARIES: [&str; 15] = [
+    "c", "crypt", "dl", "expat", "gcc_s", "intl", "m", "mpdec", "nsl", "pthread", "rt", "stdc++", "tirpc",
+    "util", "z",
+];
+/// The largest file that an interpreter is made of, in bytes.
+const MAX_FILE: u64 = 256 << 20;
+const CHUNK: usize = 256 << 10;
+
+/// Where an interpreter's parts are in a base, and what they are called once they are out of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseInterpreter {
+    /// The base's layers, bottom first.
+    layers: Vec<Digest>,
+    /// Names of the parts by their paths in the base, which are relative to its root and without symlinks.
+    parts: BTreeMap<String, BTreeSet<String>>,
+    /// The directory of the standard library, relative to the root.
+    library: String,
+    /// `(3, 11)`
+    version: (u8, u8),
+    /// The name of the loader.
+    loader: &'static str,
+}
+
+impl BaseInterpreter {
+    /// Where the interpreter is in a base of these `layers`, bottom first, that `facts` are known of; `None` when it
+    /// cannot be told.
+    pub fn locate(base: &BaseInventory, facts: &Facts, layers: Vec<Digest>) -> Option<Self> {
+        let version = base.scheme.version;
+        let (directory, name) = base.scheme.interpreter.trim_start_matches('/').rsplit_once('/')?;
+        let interpreter = find(facts, directory, |entry| entry == name).into_iter().next()?.0;
+        let prefix = interpreter.rsplit_once('/')?.0.strip_suffix("bin")?;
+        let mut parts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        parts.entry(interpreter.clone()).or_default().insert(program(version));
+        let (machine, loader) = match base.architecture.as_str() {
+            "arm64" => ("aarch64", "ld-linux-aarch64.so.1"),
+            _ => ("x86_64", "ld-linux-x86-64.so.2"),
+        };
+        let mut known = BTreeSet::new();
+        for directory in [
+            format!("{prefix}lib"),
+            format!("lib/{machine}-linux-gnu"),
+            format!("usr/lib/{machine}-linux-gnu"),
+            "lib64".into(),
+            "usr/lib64".into(),
+            "lib".into(),
+            "usr/lib".into(),
+            "usr/local/lib".into(),
+        ] {
+            for (path, name) in find(facts, &directory, is_wanted) {
+                if known.insert(name.clone()) {
+                    parts.entry(path).or_default().insert(format!("libraries/{name}"));
+                }
+            }
+        }
+        let library = format!("{prefix}lib/python{}.{}", version.0, version.1);
+        Some(Self { layers, parts, library, version, loader })
+    }
+
+    /// How to call it, once it is out of the layers: it is taken out of `store`'s blobs at most once.
+    pub(super) fn extract(&self, store: &Store) -> Result<Interpreter, BytecodeError> {
+        let key = Digest::of(format!("{FORMAT} {self:?}"));
+        let directory = home(store)?.join(key.hex());
+        if !directory.is_dir() {
+            self.extract_into(store, &directory)?;
+        }
+        let libraries = directory.join("libraries");
+        Ok(Interpreter {
+            program: libraries.join(self.loader),
+            arguments: vec![
+                "--inhibit-cache".into(),
+                "--library-path".into(),
+                libraries.into(),
+                directory.join(program(self.version)).into(),
+            ],
+            script: worker::script(store)?,
+        })
+    }
+
+    fn extract_into(&self, store: &Store, directory: &Path) -> Result<(), BytecodeError> {
+        let failed = |source| BytecodeError::Extract { path: directory.to_owned(), source };
+        let unfinished = tempfile::tempdir_in(store.root().join("tmp")).map_err(failed)?;
+        for layer in &self.layers {
+            let blob = store.open_blob(layer)?;
+            self.extract_layer(blob, unfinished.path())
+                .map_err(|source| BytecodeError::Layer { layer: *layer, source })?;
+        }
+        check_libraries(unfinished.path(), self.version)?;
+        match fs::rename(unfinished.path(), directory) {
+            // Another build was faster.
+            Err(_) if directory.is_dir() => Ok(()),
+            renamed => renamed.map_err(failed),
+        }
+    }
+
+    /// Writes the parts that the layer has below `directory`; those of upper layers replace them.
+    fn extract_layer(&self, mut blob: File, directory: &Path) -> io::Result<()> {
+        let mut magic = Vec::new();
+        blob.by_ref().take(Compression::MAGIC as u64).read_to_end(&mut magic)?;
+        let compression = Compression::of(&magic);
+        let mut blob = io::BufReader::with_capacity(CHUNK, magic.chain(blob));
+        let mut content: Box<dyn Read + '_> = match compression {
+            Compression::None => Box::new(blob),
+            Compression::Gzip => Box::new(MultiGzDecoder::new(&mut blob)),
+            Compression::Zstd => Box::new(zstd::Decoder::with_buffer(&mut blob)?),
+        };
+        let mut tar = Reader::default();
+        let mut chunk = vec![0; CHUNK];
+        let mut current: Option<(Vec<String>, Vec<u8>)> = None;
+        loop {
+            let count = content.read(&mut chunk)?;
+            if count == 0 {
+                return Ok(());
+            }
+            let mut bytes = &chunk[..count];
+            while let Some(event) = tar.next(&mut bytes).map_err(io::Error::other)? {
+                match event {
+                    Event::Begin => {
+                        let names = self.names(tar.member());
+                        current = (!names.is_empty()).then(|| (names, Vec::new()));
+                    }
+                    Event::Content(bytes) => {
+                        current.iter_mut().for_each(|(_, content)| content.extend_from_slice(bytes));
+                    }
+                    Event::End => {
+                        let (names, content) = current.take().unwrap_or_default();
+                        names.iter().try_for_each(|name| write(&directory.join(name), &content))?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the file of an archive is called once it is out; nothing when it is none of the parts.
+    fn names(&self, member: &Member) -> Vec<String> {
+        if member.kind != MemberKind::File || member.size > MAX_FILE {
+            return Vec::new();
+        }
+        let path = String::from_utf8_lossy(&member.path);
+        let path = path.trim_start_matches("./").trim_start_matches('/');
+        if let Some(names) = self.parts.get(path) {
+            return names.iter().cloned().collect();
+        }
+        let in_library = path.strip_prefix(&self.library).and_then(|rest| rest.strip_prefix('/'));
+        let (major, minor) = self.version;
+        let name = in_library.filter(|name| is_of_compiler(name));
+        name.map(|name| format!("lib/python{major}.{minor}/{name}")).into_iter().collect()
+    }
+}
+
+/// Where interpreters are kept in the store, and what they run: absolute, since they are started elsewhere.
+pub(super) fn home(store: &Store) -> Result<PathBuf, BytecodeError> {
+    let path = store.root().join("interpreters");
+    let make = || {
+        fs::create_dir_all(&path)?;
+        path.canonicalize()
+    };
+    make().map_err(|source| BytecodeError::Extract { path: path.clone(), source })
+}
+
+/// What of the standard library is needed to compile: `os.py`, by which the interpreter knows its library, what it starts
+/// with, and what source text is decoded by.
+fn is_of_compiler(path: &str) -> bool {
+    let module = |directory: &str| path.strip_prefix(directory).filter(|name| !name.contains('/'));
+    // Before Python 3.11, what comes first is not part of the program.
+    ["_bootlocale.py", "abc.py", "codecs.py", "io.py", "os.py"].contains(&path)
+        || module("encodings/").is_some_and(|name| name.ends_with(".py"))
+        || module("lib-dynload/").is_some_and(|name| {
+            ["_codecs_", "_multibytecodec.", "unicodedata."].iter().any(|start| name.starts_with(start))
+        })
+}
+
+fn is_wanted(name: &str) -> bool {
+    let stem = || name.strip_prefix("lib")?.split_once(".so").map(|(stem, _)| stem);
+    name.starts_with("ld-linux-")
+        || stem().is_some_and(|stem| LIBRARIES.contains(&stem) || stem.starts_with("python3."))
+}
+
+/// The files in a directory whose names are `wanted`: their paths without symlinks, and their names.
+fn find(facts: &Facts, directory: &str, wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+    let listing = facts.directory(directory);
+    let entries = listing.into_iter().flat_map(|listing| listing.entries);
+    let files = entries.filter(|entry| wanted(&entry.name)).filter_map(|entry| match entry.node {
+        Node::File { identity, .. } => Some((identity, entry.name)),
+        _ => None,
+    });
+    files.collect()
+}
+
+fn program((major, minor): (u8, u8)) -> String {
+    format!("bin/python{major}.{minor}")
+}
+
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    fs::write(path, content)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+}
+
+/// Refuses an interpreter whose libraries are not all there: the machine's would take their place.
+fn check_libraries(directory: &Path, version: (u8, u8)) -> Result<(), BytecodeError> {
+    let libraries = directory.join("libraries");
+    let mut waiting = vec![directory.join(program(version))];
+    let mut seen = BTreeSet::new();
+    while let Some(path) = waiting.pop() {
+        let lacking = || BytecodeError::Lacking {
+            path: path.strip_prefix(directory).unwrap_or(&path).display().to_string(),
+        };
+        let file = File::open(&path).map_err(|_| lacking())?;
+        let elf = dynamic::read(&file).ok().flatten().ok_or_else(lacking)?;
+        let needed = elf.dynamic.map(|dynamic| dynamic.needed).unwrap_or_default();
+        waiting.extend(
+            needed.into_iter().filter(|name| seen.insert(name.clone())).map(|name| libraries.join(name)),
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debian::version::Version;
+    use crate::layer::{Form, LayerWriter, Written};
+    use crate::oci::{Entry, EntryKind};
+    use crate::pypa::scheme::InstallScheme;
+
+    enum File {
+        Link(&'static str, &'static str),
+        Regular(&'static str, &'static str),
+    }
+    use File::{Link, Regular};
+
+    fn write_layer(store: &Store, files: &[File]) -> Written {
+        let entry =
+            |path: &str, kind| Entry { path: path.into(), mode: 0o755, uid: 0, gid: 0, mtime: 0, kind };
+        let mut writer = LayerWriter::new(store, &Form::Gzip, &|_| ()).unwrap();
+        for file in files {
+            match *file {
+                Link(path, target) => {
+                    writer.entry(&entry(path, EntryKind::Symlink { target: target.into() })).unwrap()
+                }
+                Regular(path, content) => {
+                    let kind = EntryKind::File { size: content.len() as u64 };
+                    writer.file(&entry(path, kind), || Ok(content.as_bytes())).unwrap()
+                }
+            }
+        }
+        writer.finish().unwrap()
+    }
+
+    fn base(architecture: &str, scheme: InstallScheme) -> BaseInventory {
+        BaseInventory {
+            architecture: architecture.into(),
+            vendor: "Debian".into(),
+            glibc: (2, 36),
+            libc_bin: "2.36-9".parse::<Version>().unwrap(),
+            python: "3.11.2".into(),
+            scheme,
+            externally_managed: String::new(),
+            distributions: Vec::new(),
+            cuda: Vec::new(),
+            default_toolkit: None,
+            library_path: Vec::new(),
+        }
+    }
+
+    /// What is taken out of layers, by name.
+    fn extracted(layers: &[&[File]], base: &BaseInventory) -> Option<BTreeMap<String, String>> {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path().join("store")).unwrap();
+        let layers: Vec<Written> = layers.iter().map(|files| write_layer(&store, files)).collect();
+        let facts = Facts::stacked(layers.iter().map(|layer| layer.facts.clone()));
+        let digests: Vec<Digest> = layers.iter().map(|layer| layer.digest).collect();
+        let interpreter = BaseInterpreter::locate(base, &facts, digests.clone())?;
+        let output = directory.path().join("output");
+        fs::create_dir(&output).unwrap();
+        for digest in &digests {
+            interpreter.extract_layer(store.open_blob(digest).unwrap(), &output).unwrap();
+        }
+        let mut found = BTreeMap::new();
+        let mut waiting = vec![output.clone()];
+        while let Some(path) = waiting.pop() {
+            if path.is_dir() {
+                waiting.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            } else {
+                let name = path.strip_prefix(&output).unwrap().display().to_string();
+                found.insert(name, fs::read_to_string(&path).unwrap());
+            }
+        }
+        Some(found)
+    }
+
+    #[track_caller]
+    fn check(layers: &[&[File]], base: &BaseInventory, expected: &[(&str, &str)]) {
+        let expected = expected.iter().map(|(name, content)| ((*name).into(), (*content).into())).collect();
+        assert_eq!(extracted(layers, base), Some(expected));
+    }
+
+    #[test]
+    fn what_an_interpreter_needs_is_found_behind_links_and_in_upper_layers() {
+        let lower = [
+            Link("lib", "usr/lib"),
+            Link("lib64", "usr/lib64"),
+            Link("usr/bin/python3", "python3.11"),
+            Regular("usr/bin/python3.11", "program"),
+            Regular("usr/lib/python3.11/ast.py", "not needed"),
+            Regular("usr/lib/python3.11/encodings/utf_8.py", "codec"),
+            Regular("usr/lib/python3.11/lib-dynload/_codecs_jp.cpython-311-x86_64-linux-gnu.so", "codecs"),
+            Regular("usr/lib/python3.11/lib-dynload/_ssl.cpython-311-x86_64-linux-gnu.so", "not needed"),
+            Regular("usr/lib/python3.11/os.py", "os"),
+            Regular("usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "loader"),
+            Regular("usr/lib/x86_64-linux-gnu/libc.so.6", "libc"),
+            Regular("usr/lib/x86_64-linux-gnu/libssl.so.3", "not needed"),
+            Link("usr/lib/x86_64-linux-gnu/libz.so.1", "libz.so.1.2.13"),
+            Regular("usr/lib/x86_64-linux-gnu/libz.so.1.2.13", "zlib"),
+            Link("usr/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"),
+        ];
+        let upper = [Regular("usr/lib/x86_64-linux-gnu/libc.so.6", "a newer libc")];
+        check(
+            &[&lower, &upper],
+            &base("amd64", InstallScheme::debian((3, 11))),
+            &[
+                ("bin/python3.11", "program"),
+                ("lib/python3.11/encodings/utf_8.py", "codec"),
+                ("lib/python3.11/lib-dynload/_codecs_jp.cpython-311-x86_64-linux-gnu.so", "codecs"),
+                ("lib/python3.11/os.py", "os"),
+                ("libraries/ld-linux-x86-64.so.2", "loader"),
+                ("libraries/libc.so.6", "a newer libc"),
+                ("libraries/libz.so.1", "zlib"),
+                ("libraries/libz.so.1.2.13", "zlib"),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_interpreter_behind_a_virtual_environment_is_taken() {
+        let files = [
+            Link("opt/venv/bin/python3", "/usr/local/bin/python3.11"),
+            Regular("usr/local/bin/python3.11", "program"),
+            Regular("usr/local/lib/libpython3.11.so.1.0", "python"),
+            Regular("usr/local/lib/python3.11/os.py", "os"),
+        ];
+        check(
+            &[&files],
+            &base("arm64", InstallScheme::prefix("opt/venv", (3, 11), "/opt/venv/bin/python3")),
+            &[
+                ("bin/python3.11", "program"),
+                ("lib/python3.11/os.py", "os"),
+                ("libraries/libpython3.11.so.1.0", "python"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_base_whose_interpreter_is_nowhere_has_none() {
+        let files = [Link("usr/bin/python3", "python3.11")];
+        assert_eq!(extracted(&[&files], &base("amd64", InstallScheme::debian((3, 11)))), None);
+    }
+}

@@ -1,0 +1,366 @@
+//! Bytecode for the modules of a wheel: `.pyc` files that are based on a hash and checked by nobody, so that they are the
+//! same on every machine and count where nothing can be written.
+//!
+//! Source text is compiled by an interpreter of the base's very version: the base's own, run by its own loader, or where
+//! that cannot run here, the machine's. It reads text from a pipe and writes bytecode to another; it imports nothing of the
+//! wheels, and runs nothing of them.
+//!
+//! <https://peps.python.org/pep-0552/>
+#![allow(clippy::disallowed_methods, reason = "an interpreter is taken out of layers, and run")]
+
+mod interpreter;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use libdeflater::{CompressionLvl, Compressor};
+use rawzip::{CompressionMethod, DataDescriptorOutput, ZipArchiveWriter};
+use serde::{Deserialize, Serialize};
+
+use super::wheel::{WheelError, WheelFile};
+use crate::base::BaseInventory;
+use crate::oci::Digest;
+use crate::pypa::marshal::without_unused_references;
+use crate::store::{Store, StoreError};
+
+pub use interpreter::BaseInterpreter;
+use worker::{Compiled, Interpreter, Worker};
+
+/// Part of every key of bytecode, and of layers that have it: raised when the same source shall give other bytes.
+pub const FORMAT: u32 = 1;
+const RECORD: &str = "bytecode";
+/// Part of the layers' bytes.
+const LEVEL: i32 = 6;
+/// The size of what comes before a `.pyc`'s code, in bytes.
+const PYC_HEADER: usize = 16;
+/// How much source text is compiled before what became of it is written, in bytes.
+const BATCH: u64 = 8 << 20;
+
+/// Why modules could not be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum BytecodeError {
+    #[error("nothing here compiles for Python {python} of a base for {architecture}")]
+    NoInterpreter { python: String, architecture: String },
+    #[error("the base's Python lacks `{path}`, without which it does not run")]
+    Lacking { path: String },
+    #[error("`{interpreter}` does not run{}{said}", if said.is_empty() { "" } else { ": " })]
+    Start { interpreter: PathBuf, said: String, source: io::Error },
+    #[error("`{interpreter}` is {found}, where CPython {wanted} is needed")]
+    OtherInterpreter { interpreter: PathBuf, found: String, wanted: String },
+    #[error("could not keep the base's interpreter at `{path}`")]
+    Extract { path: PathBuf, source: io::Error },
+    #[error("could not read the base's layer {layer}")]
+    Layer { layer: Digest, source: io::Error },
+    #[error("the interpreter ended while it compiled `{path}`")]
+    Ended { path: String, source: io::Error },
+    #[error("could not read `{path}`")]
+    Read { path: String, source: io::Error },
+    #[error("could not keep the bytecode")]
+    Write(#[source] io::Error),
+    #[error("could not keep the bytecode")]
+    Zip(#[from] rawzip::Error),
+    #[error("could not read the bytecode that was kept")]
+    Kept(#[from] WheelError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl BytecodeError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoInterpreter { python, architecture } => format!(
+                "build on a machine for {architecture}, put CPython {python} on PATH as `{}`, or leave \
+                 `python.bytecode` out",
+                called(python)
+            ),
+            Self::Lacking { .. } | Self::Start { .. } | Self::OtherInterpreter { .. } => {
+                "put an interpreter of exactly the base's version on PATH, or leave `python.bytecode` out".into()
+            }
+            Self::Ended { .. } => {
+                "exclude this version with a constraint such as `NAME!=VERSION`, or leave `python.bytecode` out"
+                    .into()
+            }
+            Self::Store(error) => return error.hint(),
+            Self::Extract { .. }
+            | Self::Layer { .. }
+            | Self::Read { .. }
+            | Self::Write(_)
+            | Self::Zip(_)
+            | Self::Kept(_) => return None,
+        })
+    }
+}
+
+/// `python3.11` of `3.11.2`.
+fn called(python: &str) -> String {
+    let numbers: Vec<&str> = python.split('.').take(2).collect();
+    format!("python{}", numbers.join("."))
+}
+
+/// A module to compile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// Its index among the wheel's members.
+    pub member: usize,
+    /// Where it will be, relative to the image's root.
+    pub path: String,
+}
+
+/// The bytecode of a wheel: an archive whose members are `.pyc` files, deflated as those of wheels are.
+#[derive(Debug)]
+pub struct Bytecode {
+    pub file: WheelFile,
+    /// Which of its members is the bytecode of which member of the wheel.
+    pub by_source: BTreeMap<usize, usize>,
+}
+
+/// What the store remembers of a wheel's bytecode.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    digest: Digest,
+    size: u64,
+    /// The sources of its members, in order; what the compiler refuses has none.
+    sources: Vec<usize>,
+}
+
+/// Compiles wheels, several of their modules at once.
+pub struct Compiler<'a> {
+    inventory: &'a BaseInventory,
+    /// The base's own, where it can be told from its layers.
+    own: Option<BaseInterpreter>,
+    store: &'a Store,
+    threads: usize,
+    pool: Mutex<Pool>,
+    returned: Condvar,
+}
+
+/// Interpreters that run, as many as threads at most.
+#[derive(Default)]
+struct Pool {
+    interpreter: Option<Interpreter>,
+    idle: Vec<Worker>,
+    busy: usize,
+}
+
+impl<'a> Compiler<'a> {
+    /// A compiler for the base that `inventory` describes. Its `own` interpreter is started when it is needed; where that
+    /// cannot run here, the machine must have one of the same version.
+    pub fn new(
+        inventory: &'a BaseInventory,
+        own: Option<BaseInterpreter>,
+        store: &'a Store,
+        threads: usize,
+    ) -> Result<Self, BytecodeError> {
+        let own = own.filter(|_| runs_here(&inventory.architecture));
+        let pool = match &own {
+            Some(_) => Pool::default(),
+            None => {
+                let (interpreter, worker) = of_machine(inventory, store)?;
+                Pool { interpreter: Some(interpreter), idle: vec![worker], busy: 0 }
+            }
+        };
+        let (pool, returned) = (Mutex::new(pool), Condvar::new());
+        Ok(Self { inventory, own, store, threads, pool, returned })
+    }
+
+    /// The bytecode of `sources`, modules of the wheel `digest`, whose content is in `wheel`: made, or made before.
+    pub fn compile(
+        &self,
+        digest: &Digest,
+        wheel: &WheelFile,
+        sources: &[Source],
+    ) -> Result<Bytecode, BytecodeError> {
+        let key =
+            serde_json::to_vec(&(FORMAT, &self.inventory.python, digest, sources)).map_err(io::Error::from);
+        let key = Digest::of(key.map_err(BytecodeError::Write)?);
+        let kept: Option<Record> = self.store.record(RECORD, &key);
+        let is_whole = |record: &Record| self.store.has_blob(&record.digest, Some(record.size));
+        let record = match kept.filter(is_whole) {
+            Some(record) => record,
+            None => {
+                let record = self.write(wheel, sources)?;
+                self.store.put_record(RECORD, &key, &record)?;
+                record
+            }
+        };
+        let by_source = record.sources.iter().enumerate().map(|(member, source)| (*source, member)).collect();
+        Ok(Bytecode { file: WheelFile::open(&self.store.blob_path(&record.digest))?, by_source })
+    }
+
+    fn write(&self, wheel: &WheelFile, sources: &[Source]) -> Result<Record, BytecodeError> {
+        let mut archive = ZipArchiveWriter::new(self.store.new_blob()?);
+        let mut compressor = Compressor::new(CompressionLvl::new(LEVEL).unwrap_or_default());
+        let mut written = Vec::new();
+        for batch in batches(sources, |source| wheel.size(source.member)) {
+            for (source, compiled) in batch.iter().zip(self.compile_all(wheel, batch)?) {
+                if let Compiled::Bytecode(bytecode) = compiled {
+                    add(&mut archive, &mut compressor, &source.path, &bytecode)?;
+                    written.push(source.member);
+                }
+            }
+        }
+        let (digest, size) = archive.finish()?.finish()?;
+        Ok(Record { digest, size, sources: written })
+    }
+
+    /// What becomes of each source of a batch.
+    fn compile_all(&self, wheel: &WheelFile, batch: &[Source]) -> Result<Vec<Compiled>, BytecodeError> {
+        let next = AtomicUsize::new(0);
+        let failed = AtomicBool::new(false);
+        let work = || {
+            let mut compiled = Vec::new();
+            while let Some(source) = batch.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if failed.load(Ordering::Relaxed) {
+                    break;
+                }
+                let result = self.compile_one(wheel, source);
+                failed.fetch_or(result.is_err(), Ordering::Relaxed);
+                compiled.push((source.member, result));
+            }
+            compiled
+        };
+        let threads = self.threads.min(batch.len());
+        let compiled: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        });
+        let mut by_source = BTreeMap::new();
+        for (member, result) in compiled {
+            by_source.insert(member, result?);
+        }
+        Ok(batch.iter().filter_map(|source| by_source.remove(&source.member)).collect())
+    }
+
+    fn compile_one(&self, wheel: &WheelFile, source: &Source) -> Result<Compiled, BytecodeError> {
+        let path = || source.path.clone();
+        let mut text = Vec::new();
+        wheel
+            .checked(source.member)
+            .read_to_end(&mut text)
+            .map_err(|source| BytecodeError::Read { path: path(), source })?;
+        let mut worker = self.take()?;
+        let compiled = worker.compile(&format!("/{}", source.path), &text);
+        self.give_back(compiled.is_ok().then_some(worker));
+        match compiled.map_err(|source| BytecodeError::Ended { path: path(), source })? {
+            Compiled::Bytecode(bytecode) => Ok(Compiled::Bytecode(self.canonical(bytecode))),
+            Compiled::Refused => Ok(Compiled::Refused),
+        }
+    }
+
+    /// The same `.pyc`, whichever build of the interpreter wrote it.
+    fn canonical(&self, mut pyc: Vec<u8>) -> Vec<u8> {
+        let code = pyc.split_off(PYC_HEADER.min(pyc.len()));
+        pyc.extend(without_unused_references(&code, self.inventory.scheme.version).unwrap_or(code));
+        pyc
+    }
+
+    /// An interpreter that waits, or one more; not more than threads.
+    fn take(&self) -> Result<Worker, BytecodeError> {
+        let mut pool = self.lock();
+        loop {
+            if let Some(worker) = pool.idle.pop() {
+                pool.busy += 1;
+                return Ok(worker);
+            }
+            if pool.busy < self.threads {
+                break;
+            }
+            pool = self.returned.wait(pool).unwrap_or_else(PoisonError::into_inner);
+        }
+        // Held on: the first one takes the interpreter out of the base.
+        let started = match &pool.interpreter {
+            Some(interpreter) => interpreter.start(&self.inventory.python),
+            None => self.start_first().map(|(interpreter, worker)| {
+                pool.interpreter = Some(interpreter);
+                worker
+            }),
+        };
+        let worker = started?;
+        pool.busy += 1;
+        Ok(worker)
+    }
+
+    /// Starts the base's interpreter, or where it does not run, one of the machine's that fits.
+    fn start_first(&self) -> Result<(Interpreter, Worker), BytecodeError> {
+        let Some(own) = &self.own else { return of_machine(self.inventory, self.store) };
+        let started = own.extract(self.store).and_then(|interpreter| {
+            let worker = interpreter.start(&self.inventory.python)?;
+            Ok((interpreter, worker))
+        });
+        started.or_else(|error| of_machine(self.inventory, self.store).map_err(|_| error))
+    }
+
+    /// Takes an interpreter back; `None` for one that ended.
+    fn give_back(&self, worker: Option<Worker>) {
+        let mut pool = self.lock();
+        pool.busy -= 1;
+        pool.idle.extend(worker);
+        self.returned.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first interpreter on `PATH` that is what the base has.
+fn of_machine(inventory: &BaseInventory, store: &Store) -> Result<(Interpreter, Worker), BytecodeError> {
+    Interpreter::of_machine(inventory.scheme.version, &worker::script(store)?)
+        .find_map(|interpreter| Some((interpreter.clone(), interpreter.start(&inventory.python).ok()?)))
+        .ok_or_else(|| BytecodeError::NoInterpreter {
+            python: inventory.python.clone(),
+            architecture: inventory.architecture.clone(),
+        })
+}
+
+/// Whether programs of `architecture`, in OCI's word, run on this machine.
+fn runs_here(architecture: &str) -> bool {
+    match std::env::consts::ARCH {
+        "x86_64" => architecture == "amd64",
+        "aarch64" => architecture == "arm64",
+        _ => false,
+    }
+}
+
+/// Cuts `sources` where their sizes sum up to [`BATCH`].
+fn batches(sources: &[Source], size: impl Fn(&Source) -> u64) -> Vec<&[Source]> {
+    let mut batches = Vec::new();
+    let mut rest = sources;
+    while !rest.is_empty() {
+        let mut filled = 0;
+        let fits = |source: &&Source| {
+            let fits = filled < BATCH;
+            filled += size(source);
+            fits
+        };
+        let (batch, later) = rest.split_at(rest.iter().take_while(fits).count());
+        batches.push(batch);
+        rest = later;
+    }
+    batches
+}
+
+fn add<W: Write>(
+    archive: &mut ZipArchiveWriter<W>,
+    compressor: &mut Compressor,
+    path: &str,
+    content: &[u8],
+) -> Result<(), BytecodeError> {
+    let mut deflated = vec![0; compressor.deflate_compress_bound(content.len())];
+    let size = compressor
+        .deflate_compress(content, &mut deflated)
+        .map_err(|error| BytecodeError::Write(io::Error::other(error.to_string())))?;
+    let (mut entry, _) = archive.new_file(path).compression_method(CompressionMethod::DEFLATE).start()?;
+    entry.write_all(&deflated[..size]).map_err(BytecodeError::Write)?;
+    entry.finish(DataDescriptorOutput::new(crc32fast::hash(content), content.len() as u64))?;
+    Ok(())
+}

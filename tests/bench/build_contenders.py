@@ -1,0 +1,216 @@
+"""Who builds: imgforge and what it is measured against. Each gives the seconds of its steps, by what they are called."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests/acceptance"))
+
+from engine import CLIENT, Engine, packaged  # noqa: E402  (of the acceptance, whose engine this is too)
+
+THREADS = os.cpu_count() or 1
+UV = "uv pip install --system --no-cache"
+PIP = "pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore"
+
+
+def timed(command, **options):
+    """The seconds that a command takes; what it says is shown when it fails."""
+    started = time.monotonic()
+    options = {"stdin": subprocess.DEVNULL} | options
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **options)
+    seconds = time.monotonic() - started
+    if done.returncode != 0:
+        sys.exit(f"bench: `{' '.join(map(str, command))}` exited with {done.returncode}\n{done.stdout}{done.stderr}")
+    return seconds, done.stdout
+
+
+class Limit:
+    """What no build can avoid: tests/bench/build_limit.rs."""
+
+    title = "limit: inflate, hash twice, write"
+
+    def __init__(self, program, directory):
+        self.program, self.output = program, directory / "limit"
+
+    def run(self, task):
+        self.output.mkdir()
+        try:
+            _, said = timed([self.program, self.output, THREADS, *task.wheels])
+        finally:
+            shutil.rmtree(self.output)
+        return {"": float(said)}
+
+
+class Imgforge:
+    """Cold: the store has the wheels and the base, and no layer."""
+
+    title = "imgforge build, to an OCI layout"
+
+    def __init__(self, directory):
+        self.output = directory / "image"
+
+    def run(self, task):
+        task.forget_layers()
+        try:
+            seconds, _ = timed(task.build_command(self.output), env=task.environment)
+        finally:
+            shutil.rmtree(self.output, ignore_errors=True)
+        return {"": seconds}
+
+
+class Docker:
+    """`docker build` by a Docker engine of our own, and `docker push` to a registry on loopback that has the base."""
+
+    def __init__(self, installer, command, engine, registry):
+        self.title = f"docker build, {installer}"
+        self.command, self.engine, self.registry = command, engine, registry
+        self.name = f"{installer.split()[0]}"
+
+    def run(self, task):
+        context = write_context(task, self.command, f"FROM {self.registry.base}")
+        tag = f"{self.registry.address}/bench/{self.name}:latest"
+        docker = [CLIENT, "-H", self.engine.host]
+        environment = os.environ | {"DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
+        try:
+            build = [*docker, "build", "--no-cache", "--network", "host", "--tag", tag, context]
+            built, _ = timed(build, env=environment)
+            pushed, _ = timed([*docker, "push", "--quiet", tag])
+        finally:
+            subprocess.run([*docker, "rmi", "--force", tag], capture_output=True, check=False)
+            subprocess.run([*docker, "builder", "prune", "--all", "--force"], capture_output=True, check=False)
+            self.registry.reset()
+        return {"": built, " + docker push": built + pushed}
+
+
+class Buildah:
+    """`buildah build` in a storage of its own, and the push that makes an OCI layout."""
+
+    title = "buildah build, uv pip install"
+
+    def __init__(self, directory, base):
+        self.directory, self.base = directory / "buildah", base
+
+    def run(self, task):
+        context = write_context(task, UV, f"FROM oci:{self.base}:latest")
+        output = self.directory / "image"
+        self.directory.mkdir()
+        storage = ["--root", self.directory / "root", "--runroot", self.directory / "run", "--storage-driver", "overlay"]
+        buildah = [packaged("buildah"), *storage]
+        environment = os.environ | {"TMPDIR": str(self.directory)}
+        try:
+            isolation = ["--isolation", "chroot", "--network", "host"]
+            built, _ = timed([*buildah, "build", *isolation, "--tag", "bench", context], env=environment)
+            push = [*buildah, "push", "--quiet", "localhost/bench", f"oci:{output}:latest"]
+            pushed, _ = timed(push, env=environment)
+        finally:
+            subprocess.run([*map(str, buildah), "rm", "--all"], capture_output=True, check=False)
+            unmount_below(self.directory)
+            shutil.rmtree(self.directory, ignore_errors=True)
+        return {"": built, " + buildah push to an OCI layout": built + pushed}
+
+
+class Tar:
+    """`tar` and a compressor over the tree that uv installs; installing it is not measured."""
+
+    def __init__(self, title, compressor, directory, uv):
+        self.title = f"tar and {title} of the installed tree"
+        self.compressor, self.directory, self.uv = compressor, directory / "tar", uv
+
+    def run(self, task):
+        tree, output = self.directory / "tree", self.directory / "packed"
+        self.directory.mkdir()
+        try:
+            requirements = self.directory / "requirements.txt"
+            requirements.write_text(task.requirements())
+            install = [self.uv, "pip", "install", "-q", "--no-deps", "--no-cache", "--target", tree]
+            target = ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_36", "--only-binary", ":all:"]
+            timed([*install, *target, "--index-url", task.index, "--requirements", requirements])
+            seconds, _ = timed(["sh", "-c", f"tar -C '{tree}' -c . | {self.compressor} > '{output}'"])
+        finally:
+            shutil.rmtree(self.directory)
+        return {"": seconds}
+
+
+def write_context(task, command, first_line):
+    """A build context: two files, since the wheels come from the index on loopback."""
+    context = task.directory / "context"
+    context.mkdir(exist_ok=True)
+    (context / "requirements.txt").write_text(task.requirements())
+    install = f"{command} --no-deps --index-url {task.index} --requirement /requirements.txt"
+    (context / "Dockerfile").write_text(f"{first_line}\nCOPY requirements.txt /requirements.txt\nRUN {install}\n")
+    return context
+
+
+def unmount_below(directory):
+    for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+        if line.split()[1].startswith(f"{directory}/"):
+            subprocess.run(["umount", "-l", line.split()[1]], check=False)
+
+
+class Registry:
+    """Debian's docker-registry on loopback. The base is in it, as that of most pushes is."""
+
+    def __init__(self, directory, engine):
+        self.directory, self.engine = directory / "registry", engine
+
+    def __enter__(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.base = f"{self.address}/bench/base:latest"
+        self.directory.mkdir(parents=True)
+        configuration = {
+            "version": "0.1",
+            "log": {"level": "error", "accesslog": {"disabled": True}},
+            "storage": {"filesystem": {"rootdirectory": str(self.directory / "data")}},
+            "http": {"addr": self.address},
+        }
+        (self.directory / "config.yml").write_text(json.dumps(configuration))
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start(self):
+        log = open(self.directory / "log", "w", encoding="utf-8")
+        with log:
+            self.process = subprocess.Popen(
+                [packaged("docker-registry"), "serve", self.directory / "config.yml"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        host, port = self.address.split(":")
+        for _ in range(100):
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
+                return
+            time.sleep(0.1)
+        sys.exit(f"bench: docker-registry does not answer:\n{(self.directory / 'log').read_text()[-2000:]}")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+
+    def push_base(self, archive):
+        self.engine.load(archive)
+        self.engine.docker("tag", self.engine.image, self.base)
+        self.engine.docker("push", "--quiet", self.base)
+        shutil.copytree(self.directory / "data", self.directory / "base")
+
+    def reset(self):
+        """Forgets everything but the base."""
+        self.stop()
+        shutil.rmtree(self.directory / "data")
+        shutil.copytree(self.directory / "base", self.directory / "data")
+        self.start()
+
+
+
