@@ -89,12 +89,14 @@ impl Facts {
         facts
     }
 
-    /// Those that the loader's cache is made of.
+    /// Those that the loader's cache is made of; of other files nothing but that they are there.
     pub fn of_loader(&self) -> Self {
         let mut facts = self.clone();
-        facts.0.retain(|path, fact| match fact {
-            Fact::File(_) | Fact::Text(_) => Interest::of_loader(path) != Interest::None,
-            Fact::Directory | Fact::Symlink(_) | Fact::Other => true,
+        facts.0.reduce(|path, fact| match fact {
+            Fact::File(_) | Fact::Text(_) if Interest::of_loader(path) == Interest::None => {
+                interest::may_hide(path).then_some(Fact::Other)
+            }
+            fact => Some(fact),
         });
         facts
     }

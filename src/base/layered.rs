@@ -106,9 +106,14 @@ impl<N: LayerNode> Layered<N> {
         }
     }
 
-    /// Leaves those out that `keep` does not want.
-    pub fn retain(&mut self, keep: impl Fn(&str, &N) -> bool) {
-        self.nodes.retain(|path, node| keep(path, node));
+    /// Keeps of every node what `less` leaves of it.
+    pub fn reduce(&mut self, less: impl Fn(&str, N) -> Option<N>) {
+        let nodes = std::mem::take(&mut self.nodes).into_iter();
+        let nodes = nodes.filter_map(|(path, node)| {
+            let node = less(&path, node)?;
+            Some((path, node))
+        });
+        self.nodes = nodes.collect();
     }
 
     /// Everything noted, sorted by path.
