@@ -25,13 +25,27 @@ pub(super) fn findings(loader: &Loader<'_>, world: &World<'_>) -> Linked {
         entry_points: 0,
     };
     judge.programs();
-    if let Some(interpreter) = &world.interpreter
-        && let Some(base) = loader.start(interpreter)
-    {
-        judge.modules(&base);
+    let base = world.interpreter.as_ref().map(|path| (path, loader.start(path)));
+    let mut unlinked = None;
+    match base {
+        Some((_, Some(base))) => judge.modules(&base),
+        Some((path, None)) => unlinked = Some(no_program(path)),
+        None => {}
     }
-    let findings = judge.found.into_iter().map(|(key, found)| found.finding(key)).collect();
+    let findings = judge.found.into_iter().map(|(key, found)| found.finding(key)).chain(unlinked).collect();
     Linked { findings, entry_points: judge.entry_points }
+}
+
+/// An interpreter that nobody can start: then its modules are not looked at.
+fn no_program(path: &str) -> Finding {
+    Finding {
+        level: Level::Warning,
+        rule: Rule::DamagedFile,
+        subject: path.to_owned(),
+        seen: "the interpreter is no program that a loader could start: no extension module was looked at"
+            .to_owned(),
+        fix: "use a base with Python for its architecture".to_owned(),
+    }
 }
 
 /// A program, or an extension module of a distribution.

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use finding::{Finding, Level, Rule};
+pub use finding::{Finding, Level, Rule, Silence};
 
 use crate::base::BaseInventory;
 use crate::base::evidence::Evidence;
@@ -28,7 +28,7 @@ use loader::{Loader, Settings};
 use world::World;
 
 /// Raise when the rules say something else of the same image: reports are made again.
-pub const REPORT_FORMAT: u32 = 1;
+pub const REPORT_FORMAT: u32 = 2;
 
 /// What is checked.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub struct Subject<'a> {
     pub env: &'a BTreeMap<String, String>,
     /// The oldest driver to serve, where a recipe says.
     pub driver: Option<&'a Driver>,
+    /// The findings that are taken as they are.
+    pub silences: &'a [Silence],
 }
 
 /// What a check found.
@@ -49,6 +51,8 @@ pub struct Subject<'a> {
 pub struct Report {
     /// The worst first, then by rule and subject.
     pub findings: Vec<Finding>,
+    /// What was found and is taken as it is, with the reason.
+    pub ignored: Vec<(Finding, String)>,
     pub looked_at: LookedAt,
 }
 
@@ -99,6 +103,13 @@ pub fn check(subject: &Subject<'_>) -> Report {
     findings.extend(toolkit::findings(subject, &world, &loader));
     findings.sort();
     findings.dedup();
+    let (mut left, mut ignored) = (Vec::new(), Vec::new());
+    for finding in findings {
+        match subject.silences.iter().find(|silence| silence.covers(&finding)) {
+            Some(silence) => ignored.push((finding, silence.reason.clone())),
+            None => left.push(finding),
+        }
+    }
     Report {
         looked_at: LookedAt {
             files: subject.evidence.files().count(),
@@ -106,7 +117,8 @@ pub fn check(subject: &Subject<'_>) -> Report {
             entry_points: linked.entry_points,
             distributions: world.distributions.len(),
         },
-        findings,
+        findings: left,
+        ignored,
     }
 }
 

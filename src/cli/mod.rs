@@ -5,6 +5,7 @@
 )]
 
 mod cache;
+mod findings;
 mod hint;
 mod progress;
 mod report;
@@ -132,8 +133,11 @@ enum Command {
         /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:TAG]`.
         #[arg(value_parser = place)]
         image: Place,
-        /// Print JSON.
-        #[arg(long)]
+        /// How to print what was found.
+        #[arg(long, value_enum, default_value_t = findings::Format::Table)]
+        format: findings::Format,
+        /// Print JSON: the same as --format json.
+        #[arg(long, conflicts_with = "format")]
         json: bool,
         /// Which Python is meant, where the image has several: 3.11.
         #[arg(long, value_name = "VERSION")]
@@ -240,14 +244,12 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
             print(&String::from_utf8_lossy(&text))
         }
-        Command::Check { image, json, python } => {
+        Command::Check { image, format, json, python } => {
             let report = pipeline::check(image, python.as_deref(), &environment(true)?, &progress)?;
             progress.finish();
             let mut text = Vec::new();
-            match json {
-                true => writeln!(text, "{}", serde_json::to_string_pretty(&report)?)?,
-                false => report::checked(&mut text, &report)?,
-            }
+            let format = if *json { findings::Format::Json } else { *format };
+            findings::print(&mut text, &report, &image.to_string(), format)?;
             print(&String::from_utf8_lossy(&text))?;
             match report.has_errors() {
                 true => Err(Found { errors: report.count(Level::Error), image: image.clone() }.into()),
@@ -389,7 +391,7 @@ fn print(text: &str) -> Result<()> {
 fn print_findings(error: &anyhow::Error) {
     if let Some(CheckFailed { report }) = error.downcast_ref() {
         let mut text = Vec::new();
-        if report::checked(&mut text, report).is_ok() {
+        if findings::table(&mut text, report).is_ok() {
             eprintln!("{}", String::from_utf8_lossy(&text));
         }
     }

@@ -7,7 +7,7 @@ use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use crate::base::{BaseInventory, CudaCopy, Found, VersionSource};
-use crate::check::{Level, Report};
+use crate::check::Level;
 use crate::compare::{Change, Difference};
 use crate::cuda::DriverFit;
 use crate::pipeline::{self, Built, Locked, Planned};
@@ -46,30 +46,6 @@ pub(super) fn built(out: &mut impl Write, built: &Built) -> io::Result<()> {
         writeln!(out, "published {destination}")?;
     }
     Ok(())
-}
-
-/// What a check found, the worst first.
-pub(super) fn checked(out: &mut impl Write, report: &Report) -> io::Result<()> {
-    for finding in &report.findings {
-        let level = match finding.level {
-            Level::Error => "error",
-            Level::Warning => "warning",
-            Level::Note => "note",
-        };
-        writeln!(out, "{level}[{}]: {}", finding.rule.id(), finding.subject)?;
-        writeln!(out, "  {}", finding.seen)?;
-        writeln!(out, "  why: {}", finding.rule.why())?;
-        writeln!(out, "  fix: {}\n", finding.fix)?;
-    }
-    let counted = [Level::Error, Level::Warning, Level::Note].map(|level| report.count(level));
-    let [errors, warnings, notes] = counted;
-    let seen = &report.looked_at;
-    writeln!(
-        out,
-        "{errors} errors, {warnings} warnings, {notes} notes; looked at {} files, {} of them ELF, {} programs and modules \
-         with all they load, {} distributions",
-        seen.files, seen.objects, seen.entry_points, seen.distributions
-    )
 }
 
 /// What moved in a lock.

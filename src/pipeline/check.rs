@@ -9,7 +9,7 @@ use crate::base::evidence::{EVIDENCE_FORMAT, Evidence};
 use crate::base::facts::{FACTS_FORMAT, Facts};
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
-use crate::check::{self, Level, REPORT_FORMAT, Report, Subject};
+use crate::check::{self, Level, REPORT_FORMAT, Report, Silence, Subject};
 use crate::cuda::Driver;
 use crate::image::Image;
 use crate::layer::records;
@@ -29,6 +29,7 @@ pub(super) struct Checked<'a> {
     pub env: Vec<String>,
     pub python: Option<String>,
     pub driver: Option<&'a Driver>,
+    pub silences: &'a [Silence],
 }
 
 /// Checks the image at `place`: reads the layers that were never read before.
@@ -47,6 +48,7 @@ pub fn check(
         env: image.env.clone(),
         python: python.map(str::to_owned),
         driver: None,
+        silences: &[],
     };
     of_layers(&checked, &environment.store)
 }
@@ -81,6 +83,7 @@ pub(super) fn of_image(
         env: config.config.env,
         python: planned.inputs.recipe.python.version.as_ref().map(|version| version.value.to_string()),
         driver: planned.inputs.recipe.cuda.driver.as_ref().map(|driver| &driver.value),
+        silences: &planned.inputs.recipe.ignore,
     };
     let report = of_layers(&checked, &environment.store)?;
     if report.has_errors() { Err(CheckFailed { report }.into()) } else { Ok(report) }
@@ -130,6 +133,7 @@ fn judge(checked: &Checked<'_>, store: &Store) -> Result<Report> {
         architecture: checked.architecture,
         env: &env,
         driver: checked.driver,
+        silences: checked.silences,
     }))
 }
 

@@ -9,6 +9,7 @@
 mod base;
 mod decode;
 mod diagnostic;
+mod ignore;
 mod image;
 mod packages;
 mod python;
@@ -38,8 +39,10 @@ pub use size::{ByteSize, ByteSizeError};
 pub use source::{Source, Span, Spanned};
 pub use timestamp::Timestamp;
 
+use crate::check::Silence;
 use decode::Fields;
 use diagnostic::Problems;
+use ignore::Silences;
 use image::Annotations;
 use packages::Frameworks;
 use yaml::Node;
@@ -71,6 +74,8 @@ pub struct Recipe {
     /// <https://github.com/opencontainers/image-spec/blob/main/annotations.md>
     pub annotations: BTreeMap<String, String>,
     pub layers: Layers,
+    /// The findings of a check that are taken as they are.
+    pub ignore: Vec<Silence>,
     #[serde(skip)]
     source: Arc<Source>,
 }
@@ -116,6 +121,7 @@ impl Recipe {
         let config = fields.get("config", problems);
         let annotations: Option<Annotations> = fields.get("annotations", problems);
         let layers = fields.get("layers", problems);
+        let ignore: Option<Silences> = fields.get("ignore", problems);
         if !["frameworks", "packages", "requirements"].iter().any(|key| fields.has(key)) {
             problems.push(nothing_to_install(fields.span()));
         }
@@ -139,6 +145,7 @@ impl Recipe {
             config: config.unwrap_or_default(),
             annotations: annotations.unwrap_or_default().0,
             layers: layers.unwrap_or_default(),
+            ignore: ignore.unwrap_or_default().0,
             source: Arc::clone(source),
         })
     }

@@ -88,7 +88,7 @@ fn suggests_the_key_that_was_meant() {
     );
     check_with(
         "volumes: [/data]",
-        "1:1 [volumes] unknown key `volumes` in the recipe = the keys here are `name`, `base`, `python`, `frameworks`, `packages`, `requirements`, `constraints`, `indexes`, `exclude-newer`, `cuda`, `files`, `config`, `annotations`, `layers`",
+        "1:1 [volumes] unknown key `volumes` in the recipe = the keys here are `name`, `base`, `python`, `frameworks`, `packages`, `requirements`, `constraints`, `indexes`, `exclude-newer`, `cuda`, `files`, `config`, `annotations`, `layers`, `ignore`",
     );
     check_with("config: {envs: {}}", "1:10 [envs] unknown key `envs` in `config` = did you mean `env`?");
     check_with(
@@ -639,6 +639,7 @@ files: [{from: notebooks, to: /content/, mode: 0755}]
 config: {env: {MODE: 0755, EMPTY: ""}, workdir: /content, user: "", entrypoint: [], cmd: [python3, 3.10], labels: {a: b}}
 annotations: {org.opencontainers.image.title: Colab}
 layers: {budget: 40, max-size: 512MiB, compression: gzip}
+ignore: [{rule: broken-link, path: /opt/*, reason: mounted when it runs}]
 "#;
 
 fn parse(text: &str) -> Recipe {
@@ -647,6 +648,19 @@ fn parse(text: &str) -> Recipe {
 
 fn json<T: Serialize>(value: &T) -> serde_json::Value {
     serde_json::to_value(value).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn what_is_ignored_is_a_rule_and_has_a_reason() {
+    let entry = |text: &str| format!("ignore: [{text}]");
+    check_with(
+        &entry("{rule: mising-library, path: /opt/*, reason: x}"),
+        "1:17 [mising-library] `mising-library` is no rule of `imgforge check` = did you mean `missing-library`?",
+    );
+    check_with(
+        &entry("{rule: broken-link, path: /opt/*}"),
+        "1:10 [] an entry of `ignore` needs the key `reason` = say why: `{rule: broken-link, path: /opt/*, reason: mounted when it runs}`",
+    );
 }
 
 #[test]
@@ -685,6 +699,7 @@ fn reads_every_key_and_keeps_numbers_as_written() {
         },
         "annotations": {"org.opencontainers.image.title": "Colab"},
         "layers": {"budget": 40, "max_size": 512 << 20, "compression": "gzip", "prefetch": []},
+        "ignore": [{"rule": "broken-link", "subject": "/opt/*", "reason": "mounted when it runs"}],
     });
     assert_eq!(json(&parse(DESIGN)), expected);
 }

@@ -38,7 +38,7 @@ const TABLE: &[Row] = &[
     row("cuda", WORDS, Kind::Words),
     row("elf", WORDS, Kind::Words),
     row("debian", WORDS, Kind::Words),
-    row("recipe", WORDS, Kind::Decisions),
+    row("recipe", &["oci", "pypa", "cuda", "elf", "debian", "check"], Kind::Decisions),
     row("base", WORDS, Kind::Decisions),
     row("resolve", &["oci", "pypa", "cuda", "elf", "debian", "recipe", "base"], Kind::Decisions),
     row("plan", &["oci", "pypa", "cuda", "elf", "debian", "recipe", "base", "resolve"], Kind::Decisions),

@@ -8,6 +8,7 @@ use crate::support::World;
 use crate::support::elf::library;
 use crate::support::layout::{Layout, Tar};
 use crate::support::linked::{Source, Workshop, defining};
+use crate::support::wheel::Wheel;
 
 const SYSTEM: &str = "usr/lib/x86_64-linux-gnu";
 const PACKAGES: &str = "usr/local/lib/python3.11/dist-packages";
@@ -209,4 +210,33 @@ fn cuda_that_serves_another_build_of_cudnn_is_an_error() {
     let tar = installed(tar, "nvidia_cudnn_cu12", "9.10.2.21", &[], &[]);
     let seen = check(&Layout::new().layer(tar), &["error old-component"]);
     assert!(seen.contains("the loader finds cudnn 9.8.0.87 in /usr/lib/x86_64-linux-gnu"), "{seen}");
+}
+
+#[test]
+fn an_image_that_would_not_load_is_not_published() {
+    let workshop = Workshop::new();
+    workshop.link(&defining("libmissing.so.1", "void f(void) {}"));
+    let core = module(&workshop, "f", &["libmissing.so.1"], &[]);
+    let mut world = World::new();
+    Layout::new().layer(debian()).write(&world.path("base"));
+    let wheel = Wheel::new("demo", "1.0").tag("py3-none-manylinux2014_x86_64");
+    world.publish(wheel.file("demo/__init__.py", "").file("demo/core.so", core));
+    let recipe = |more: &str| {
+        world.write("recipe.yaml", format!("name: demo\nbase: oci:base\npackages: [demo]\n{more}"));
+        world.run(&["build", "recipe.yaml", "-o", "oci:image"])
+    };
+    let outcome = recipe("");
+    assert_eq!(outcome.code, 1, "{outcome}");
+    assert!(
+        outcome
+            .stderr
+            .contains("error[missing-library]: /usr/local/lib/python3.11/dist-packages/demo/core.so"),
+        "{outcome}"
+    );
+    assert!(outcome.stderr.contains("hint: ") && outcome.stderr.contains("--no-check"), "{outcome}");
+    assert!(!world.path("image").exists());
+    recipe("ignore: [{rule: missing-library, path: '*/demo/core.so', reason: the host brings it}]")
+        .check_success();
+    world.write("recipe.yaml", "name: demo\nbase: oci:base\npackages: [demo]\n");
+    world.run(&["build", "recipe.yaml", "-o", "oci:other", "--no-check"]).check_success();
 }
