@@ -61,7 +61,7 @@ struct Seen {
 /// What the headers say.
 enum Headers {
     NotElf,
-    Elf(Linked),
+    Elf(Box<Linked>),
     Damaged(String),
 }
 
@@ -165,7 +165,7 @@ impl Unfinished {
             Ok(Outcome::Incomplete(incomplete)) => {
                 return Some(Self { file, seen, incomplete, supplied: Vec::new() });
             }
-            Ok(Outcome::Elf(linked)) => Headers::Elf(linked),
+            Ok(Outcome::Elf(linked)) => Headers::Elf(Box::new(linked)),
             Ok(Outcome::NotElf) => Headers::NotElf,
             Err(error) => Headers::Damaged(error.to_string()),
         };
@@ -267,7 +267,7 @@ fn complete<R: Read>(
 ) -> io::Result<Headers> {
     loop {
         let mut incomplete = match outcome {
-            Ok(Outcome::Elf(linked)) => return Ok(Headers::Elf(linked)),
+            Ok(Outcome::Elf(linked)) => return Ok(Headers::Elf(Box::new(linked))),
             Ok(Outcome::NotElf) => return Ok(Headers::NotElf),
             Err(error) => return Ok(Headers::Damaged(error.to_string())),
             Ok(Outcome::Incomplete(incomplete)) => incomplete,

@@ -36,6 +36,7 @@ pub enum Rule {
     MissingSymbol,
     MissingComponent,
     OldComponent,
+    OtherSoname,
     TwoMajors,
     MixedCopies,
     MixedCudnn,
@@ -62,12 +63,13 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::MissingLibrary,
         Self::MissingVersion,
         Self::MissingSymbol,
         Self::MissingComponent,
         Self::OldComponent,
+        Self::OtherSoname,
         Self::TwoMajors,
         Self::MixedCopies,
         Self::MixedCudnn,
@@ -100,6 +102,7 @@ impl Rule {
             Self::MissingSymbol => "missing-symbol",
             Self::MissingComponent => "missing-component",
             Self::OldComponent => "old-component",
+            Self::OtherSoname => "other-soname",
             Self::TwoMajors => "two-majors",
             Self::MixedCopies => "mixed-copies",
             Self::MixedCudnn => "mixed-cudnn",
@@ -142,6 +145,9 @@ impl Rule {
             }
             Self::OldComponent => {
                 "the framework was built for a newer version, and refuses or misuses this one"
+            }
+            Self::OtherSoname => {
+                "it opens a library by a name that no version in the image has, when it first uses the GPU"
             }
             Self::TwoMajors => {
                 "libraries of two CUDA majors end up in one process, and share names but not ABIs"

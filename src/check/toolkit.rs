@@ -181,8 +181,9 @@ fn xla(subject: &Subject<'_>, world: &World<'_>, inventory: &BaseInventory) -> V
         .collect();
     let serves = inventory.cuda.iter().any(|copy| copy.component.is_runtime());
     let Some(user) = users.first().filter(|_| serves) else { return Vec::new() };
-    let mut roots = vec!["usr/local/cuda".to_owned()];
-    roots.extend(subject.env.get("CUDA_HOME").map(|path| path.trim_start_matches('/').to_owned()));
+    let home = subject.env.get("CUDA_HOME").map(|path| path.trim_start_matches('/').to_owned());
+    let mut roots: Vec<String> = home.filter(|home| home != "usr/local/cuda").into_iter().collect();
+    roots.push("usr/local/cuda".to_owned());
     for directory in &world.packages {
         roots.extend(["nvidia/cuda_nvcc", "nvidia/cu13"].map(|root| format!("{directory}/{root}")));
     }
@@ -204,8 +205,12 @@ fn xla(subject: &Subject<'_>, world: &World<'_>, inventory: &BaseInventory) -> V
         })
     };
     let libdevice = has("nvvm/libdevice/libdevice.10.bc");
+    // JAX's plugin may bring one of its own.
+    let is_of_user =
+        |index: usize| COMPILED_BY_XLA.contains(&world.distributions[index].installed.name.as_ref());
     let of_plugin = world.packages.iter().any(|directory| {
-        subject.evidence.below(directory).any(|(path, _)| path.ends_with("/libdevice.10.bc"))
+        let mut files = subject.evidence.below(directory);
+        files.any(|(path, _)| path.ends_with("/libdevice.10.bc") && world.owner(path).is_some_and(is_of_user))
     });
     [
         missing(Rule::NoPtxas, "bin/ptxas", has("bin/ptxas") || in_path),
@@ -267,6 +272,7 @@ fn processes<'a>(world: &World<'_>, loader: &Loader<'a>, inventory: &BaseInvento
         }
         let loading = Loading { distribution, process, from };
         findings.extend(components(world, loader, &copies, &loading));
+        findings.extend(opened(world, loader, &copies, &loading));
         findings.extend(majors(world, &copies, &loading));
         findings.extend(mixed(world, &copies, &loading));
         findings.extend(cudnn(world, loader, &loading));
@@ -361,7 +367,14 @@ fn components(
             copies.at(&process.objects[found].real)
         });
         // Frameworks load what is in site-packages by its path.
-        let served = found.or_else(|| present.iter().find(|copy| copy.distribution.is_some()).copied());
+        let is_private = |copy: &&&CudaCopy| {
+            let within =
+                world.packages.iter().any(|directory| copy.directory.starts_with(directory.as_str()));
+            let is_wheel =
+                copy.distribution.as_ref().is_some_and(|name| ComponentWheel::of(name.as_ref()).is_some());
+            within && is_wheel && copy.asked_for().next().is_some()
+        };
+        let served = found.or_else(|| present.iter().find(is_private).copied());
         findings.extend(judge(world, loading, requirement, component, served));
     }
     findings
@@ -415,6 +428,58 @@ fn floor(requirement: &Requirement) -> Option<Version> {
         )
     });
     lower.map(|it| it.version().clone()).max()
+}
+
+/// What a distribution's own libraries open by name: of a component that the image has, one of the names must lead to a
+/// copy.
+fn opened(
+    world: &World<'_>,
+    loader: &Loader<'_>,
+    copies: &Copies<'_>,
+    loading: &Loading<'_>,
+) -> Vec<Finding> {
+    let mut process = loading.process.clone();
+    let mut findings = Vec::new();
+    for from in loading.from..loading.process.objects.len() {
+        let loaded = &loading.process.objects[from];
+        let is_own = world.owner(&loaded.real) == Some(loading.distribution);
+        let file = loader.file(&loaded.path).filter(|_| is_own);
+        let Some(FileContent::Object(_, opens)) = file.map(|file| &file.content) else { continue };
+        let mut names: BTreeMap<Component, Vec<&str>> = BTreeMap::new();
+        for name in opens.iter().filter(|name| has_version(name)) {
+            if let Some(component) = Component::of_library(name) {
+                names.entry(component).or_default().push(name);
+            }
+        }
+        for (component, names) in names {
+            let Some(present) = copies.of_component(component, None).next() else { continue };
+            let is_found = |name: &&str| loader.open_name(&mut process, name, from).is_some();
+            if copies.at(&loaded.real).is_some() || names.iter().any(is_found) {
+                continue;
+            }
+            let version = present.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+            findings.push(Finding {
+                level: Level::Warning,
+                rule: Rule::OtherSoname,
+                subject: world.distributions[loading.distribution].title(),
+                seen: format!(
+                    "{} opens {}, which the loader does not find; the image has {component}{version} in /{}",
+                    loaded.path,
+                    names.join(" or "),
+                    present.directory
+                ),
+                fix: format!(
+                    "use a release that is built for this {component}, or add the other one beside it"
+                ),
+            });
+        }
+    }
+    findings
+}
+
+/// Whether a name is whole: `libnvrtc.so.12`, not the `libnvrtc.so.` to which code adds a number.
+fn has_version(name: &str) -> bool {
+    name.split_once(".so.").is_some_and(|(_, version)| version.ends_with(|c: char| c.is_ascii_digit()))
 }
 
 /// Two CUDA majors in one process.

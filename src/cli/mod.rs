@@ -20,6 +20,7 @@ use uv_normalize::PackageName;
 
 use crate::base::BaseInventory;
 use crate::check::Level;
+use crate::cuda::Driver;
 use crate::destination::Destination;
 use crate::pipeline::{
     self, BuildOrder, CheckFailed, Checking, Environment, InputError, LockOrder, Locking, Side, Upgrade,
@@ -139,6 +140,9 @@ enum Command {
         /// Print JSON: the same as --format json.
         #[arg(long, conflicts_with = "format")]
         json: bool,
+        /// The oldest driver of NVIDIA that the image shall run with: 550.54.15.
+        #[arg(long, value_name = "VERSION")]
+        driver: Option<Driver>,
         /// Which Python is meant, where the image has several: 3.11.
         #[arg(long, value_name = "VERSION")]
         python: Option<String>,
@@ -244,8 +248,9 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
             print(&String::from_utf8_lossy(&text))
         }
-        Command::Check { image, format, json, python } => {
-            let report = pipeline::check(image, python.as_deref(), &environment(true)?, &progress)?;
+        Command::Check { image, format, json, driver, python } => {
+            let environment = environment(true)?;
+            let report = pipeline::check(image, python.as_deref(), driver.as_ref(), &environment, &progress)?;
             progress.finish();
             let mut text = Vec::new();
             let format = if *json { findings::Format::Json } else { *format };

@@ -9,15 +9,16 @@ use crate::oci::Digest;
 use crate::store::{Store, StoreError};
 
 /// Part of every record's key, as the formats of facts and evidence are: raised when something else shall be kept.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const CONTENT: &str = "layer-content";
 const EVIDENCE: &str = "layer-evidence";
 /// Evidence is mostly paths: they shrink to a fifth, in no time.
 const LEVEL: i32 = 1;
 
-/// What the layer of `digest` holds; `None` when it was never looked into.
+/// What the layer of `digest` holds; `None` when it was never looked into, or a proof could not be made of it.
 pub fn content(store: &Store, digest: &Digest) -> Option<Content> {
-    store.record(CONTENT, &key(digest))
+    let key = key(digest);
+    store.record(CONTENT, &key).filter(|_| store.has_record(EVIDENCE, &key))
 }
 
 /// What a proof needs of the layer of `digest`; `None` when it was never looked into.

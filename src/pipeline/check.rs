@@ -36,6 +36,7 @@ pub(super) struct Checked<'a> {
 pub fn check(
     place: &Place,
     python: Option<&str>,
+    driver: Option<&Driver>,
     environment: &Environment,
     progress: &dyn Progress,
 ) -> Result<Report> {
@@ -47,7 +48,7 @@ pub fn check(
         architecture: &image.architecture,
         env: image.env.clone(),
         python: python.map(str::to_owned),
-        driver: None,
+        driver,
         silences: &[],
     };
     of_layers(&checked, &environment.store)

@@ -213,6 +213,11 @@ impl Store {
         serde_json::from_slice(&self.read_record(kind, key)?).ok()
     }
 
+    /// Whether there is a record of `kind` made from `key`.
+    pub fn has_record(&self, kind: &str, key: &Digest) -> bool {
+        self.record_path(kind, key).exists()
+    }
+
     /// Keeps `record`, made from `key`, for the next build.
     pub fn put_record<T: Serialize>(&self, kind: &str, key: &Digest, record: &T) -> Result<(), StoreError> {
         self.write_record(kind, key, serde_json::to_vec(record).map_err(io::Error::from))

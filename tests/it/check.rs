@@ -178,7 +178,7 @@ fn the_last_of_two_distributions_that_write_a_file_is_told() {
 
 #[test]
 fn a_library_of_the_driver_in_the_image_is_an_error() {
-    let stubs = format!("usr/local/cuda-12.4/targets/x86_64-linux/lib/stubs");
+    let stubs = "usr/local/cuda-12.4/targets/x86_64-linux/lib/stubs";
     let tar = debian().file(&format!("{stubs}/libcuda.so.1"), library("libcuda.so.1", b""));
     let image = Layout::new().layer(tar);
     check(&image, &[]);
@@ -239,4 +239,38 @@ fn an_image_that_would_not_load_is_not_published() {
         .check_success();
     world.write("recipe.yaml", "name: demo\nbase: oci:base\npackages: [demo]\n");
     world.run(&["build", "recipe.yaml", "-o", "oci:other", "--no-check"]).check_success();
+}
+
+#[test]
+fn a_library_that_is_opened_under_a_name_of_another_version_is_told() {
+    let workshop = Workshop::new();
+    let core = workshop.link(&Source {
+        soname: "core.so",
+        code: "const char name[] = \"\\0libcudnn_ops_infer.so.8\"; void PyInit_core(void) {}",
+        needs: &[],
+        flags: &[],
+    });
+    let image = |soname: &str| {
+        let path = format!("{SYSTEM}/{soname}");
+        demo(core.clone(), &[(&path, library(soname, b""))])
+    };
+    let seen = check(&image("libcudnn.so.9"), &["warning other-soname"]);
+    assert!(seen.contains("core.so opens libcudnn_ops_infer.so.8"), "{seen}");
+    check(&image("libcudnn_ops_infer.so.8"), &[]);
+}
+
+#[test]
+fn a_toolkit_that_the_driver_does_not_run_is_an_error() {
+    let world = World::new();
+    let tar = debian().file(&format!("{CUDA}/libcudart.so.12.4.127"), library("libcudart.so.12", b""));
+    let tar = tar.symlink(&format!("{CUDA}/libcudart.so.12"), "libcudart.so.12.4.127");
+    let image = Layout::new().layer(tar).with(|layout| {
+        layout.config["config"]["Env"] = json!([format!("LD_LIBRARY_PATH=/{CUDA}")]);
+    });
+    image.write(&world.path("image"));
+    let with = |driver: &str| world.run(&["check", "oci:image", "--driver", driver]);
+    let old = with("470.57.02");
+    assert_eq!(old.code, 1, "{old}");
+    assert!(old.stdout.contains("error[old-driver]") && old.stdout.contains("525.60.13"), "{old}");
+    assert_eq!(with("550.54.15").code, 0);
 }

@@ -1,0 +1,150 @@
+"""The failures that people hit, each made of a sound image and the bytes of real libraries: what `imgforge check` must say.
+
+A failure is one more layer over an image that is clean. Where it shows without a GPU, a container with the same change
+imports the framework, and the real loader must agree with `check`, both ways.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import variant
+from build import BINARY
+from harness import Failure as Failed
+from harness import figure, require
+
+TREE = "usr/local/cuda-12.5/targets/x86_64-linux/lib"
+PACKAGES = "usr/local/lib/python3.11/dist-packages"
+
+
+@dataclass
+class Failure:
+    """What is taken from the image or put into it, and what must come of it."""
+
+    rule: str
+    removed: list = field(default_factory=list)
+    files: list = field(default_factory=list)  # a path in the image, a wheel, and a path in it
+    texts: list = field(default_factory=list)  # a path in the image, and its content
+    env: dict = field(default_factory=dict)
+    fails: tuple = ()  # the command that must fail in a container with the same change, and succeed without
+    options: tuple = ()  # of `check`
+
+
+FAILURES = {
+    "F1": Failure("unmet-requirement", removed=[f"{PACKAGES}/nvidia_cublas_cu12-12.5.3.2.dist-info"], fails=("pip", "check")),
+    "F2": Failure("missing-library", removed=[f"{TREE}/libcusparseLt.so.0"], fails=("python3", "-c", "import torch")),
+    "F3": Failure("missing-component", removed=[f"{TREE}/libcupti.so.12"]),
+    "F4": Failure(
+        "missing-symbol",
+        files=[(f"{TREE}/libnvJitLink.so.12", "nvidia-nvjitlink-cu12==12.1.105", "nvidia/nvjitlink/lib/libnvJitLink.so.12")],
+        fails=("python3", "-c", "import torch"),
+    ),
+    "F5": Failure(
+        "missing-symbol",
+        files=[(f"{TREE}/libnccl.so.2", "nvidia-nccl-cu12==2.16.5", "nvidia/nccl/lib/libnccl.so.2")],
+        fails=("python3", "-c", "import torch"),
+    ),
+    "F7": Failure(
+        "file-collision",
+        texts=[
+            (f"{PACKAGES}/nvidia_nccl_cu13-2.28.9.dist-info/METADATA", "Metadata-Version: 2.1\nName: nvidia-nccl-cu13\nVersion: 2.28.9\n"),
+            (
+                f"{PACKAGES}/nvidia_nccl_cu13-2.28.9.dist-info/RECORD",
+                f"../../../cuda-12.5/targets/x86_64-linux/lib/libnccl.so.2,sha256={'A' * 43},1\n",
+            ),
+        ],
+    ),
+    "F10": Failure("nvrtc-builtins", removed=[f"{TREE}/libnvrtc-builtins.so.12.5"]),
+    "F11": Failure(
+        "missing-library",
+        files=[(f"{TREE}/libcusparse.so.12", "nvidia-cusparse==12.6.3.3", "nvidia/cu13/lib/libcusparse.so.12")],
+        fails=("python3", "-c", "import torch"),
+    ),
+    "F14": Failure(
+        "driver-from-image",
+        files=[("usr/local/cuda-12.5/compat/libcuda.so.1", "nvidia-cuda-runtime-cu12==12.5.82", "nvidia/cuda_runtime/lib/libcudart.so.12")],
+        env={"LD_LIBRARY_PATH": "/usr/local/cuda-12.5/compat"},
+    ),
+    "F16": Failure("old-driver", options=("--driver", "470.57.02")),
+    "F17 ptxas": Failure("no-ptxas", removed=["usr/local/cuda-12.5/bin/ptxas"]),
+    "F17 libdevice": Failure("no-libdevice", removed=["usr/local/cuda-12.5/nvvm/libdevice/libdevice.10.bc"]),
+}
+
+
+def member(wheels, requirement, path):
+    """The bytes of a file of a wheel, which pip downloads."""
+    name, version = requirement.split("==")
+    directory = wheels / requirement
+    if not list(directory.glob("*.whl")):
+        platforms = [word for glibc in ("2014", "_2_27", "_2_28") for word in ("--platform", f"manylinux{glibc}_x86_64")]
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", directory, requirement]
+        subprocess.run([*command, *platforms, "--only-binary=:all:"], check=True)
+    with zipfile.ZipFile(next(directory.glob("*.whl"))) as archive:
+        return archive.read(path)
+
+
+def findings(layout, options=()):
+    """The findings of a check, and its exit code."""
+    command = [*BINARY, "check", f"oci:{layout}", "--json", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    require(done.returncode in (0, 1) and done.stdout, f"check exited with {done.returncode}: {done.stderr}")
+    return json.loads(done.stdout)["findings"], done.returncode
+
+
+def sound(work):
+    """The image that all failures are made of has no errors and no warnings."""
+    found, code = findings(work.layout)
+    bad = [f"{one['rule']} {one['subject']}: {one['seen']}" for one in found if one["level"] != "note"]
+    require(not bad and code == 0, "a sound image is not clean: " + "; ".join(bad))
+    figure("sound image", f"clean, {len(found)} notes")
+
+
+def agree(work, name, failure, files):
+    """A container with the same change must fail at what one without it does."""
+    work.engine.command(*failure.fails)
+    changed = Path(work.directory) / "failure-files"
+    shutil.rmtree(changed, ignore_errors=True)
+    changed.mkdir()
+    script = [f"rm -rf '/{path}'" for path in failure.removed]
+    for number, (path, content) in enumerate(files):
+        (changed / str(number)).write_bytes(content)
+        script.append(f"cp --remove-destination /mnt/changed/{number} '/{path}'")
+    script.append('exec "$@"')
+    try:
+        options = ("--network", "none", "--volume", f"{changed}:/mnt/changed:ro")
+        shell = ("sh", "-ec", "; ".join(script), "sh")
+        try:
+            said = work.engine.command(*shell, *failure.fails, options=options)
+        except Failed as failed:
+            figure(f"{name} in a container", str(failed).strip().splitlines()[-1])
+        else:
+            raise Failed(f"{name}: check finds {failure.rule}, and a container says {said}")
+    finally:
+        shutil.rmtree(changed, ignore_errors=True)
+
+
+def failures(work):
+    wheels = Path(work.directory) / "failure-wheels"
+    sound(work)
+    for name, failure in FAILURES.items():
+        layout = Path(work.directory) / "failure"
+        shutil.rmtree(layout, ignore_errors=True)
+        files = [(path, member(wheels, wheel, inside)) for path, wheel, inside in failure.files]
+        files += [(path, text.encode()) for path, text in failure.texts]
+        raw = variant.tar(files=files, removed=failure.removed)
+        try:
+            variant.with_layer(Path(work.layout), layout, raw, failure.env)
+            found, _ = findings(layout, failure.options)
+        finally:
+            shutil.rmtree(layout, ignore_errors=True)
+        rules = sorted({one["rule"] for one in found})
+        require(failure.rule in rules, f"{name}: check finds {rules}, not {failure.rule}")
+        seen = next(one["seen"] for one in found if one["rule"] == failure.rule)
+        figure(name, f"{failure.rule}: {seen}")
+        if failure.fails:
+            agree(work, name, failure, files)
+    shutil.rmtree(wheels, ignore_errors=True)
