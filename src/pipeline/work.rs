@@ -257,7 +257,14 @@ pub fn run<T: Send, R: Send>(
     let count = items.len();
     let queue = Mutex::new(items.into_iter().enumerate().collect::<VecDeque<_>>());
     let results: Mutex<Vec<Option<R>>> = Mutex::new((0..count).map(|_| None).collect());
-    let error = Mutex::new(None);
+    let error: Mutex<Option<(usize, anyhow::Error)>> = Mutex::new(None);
+    // Of several failures the earliest item's is told, whichever thread was faster.
+    let fail = |index, problem| {
+        let mut error = lock(&error);
+        if error.as_ref().is_none_or(|(earlier, _)| index < *earlier) {
+            *error = Some((index, problem));
+        }
+    };
     std::thread::scope(|scope| {
         for _ in 0..threads.min(count) {
             scope.spawn(|| {
@@ -265,14 +272,14 @@ pub fn run<T: Send, R: Send>(
                     let Some((index, item)) = lock(&queue).pop_front() else { break };
                     match work(item) {
                         Ok(result) => lock(&results)[index] = Some(result),
-                        Err(problem) => drop(lock(&error).get_or_insert(problem)),
+                        Err(problem) => fail(index, problem),
                     }
                 }
             });
         }
     });
     match error.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(problem) => Err(problem),
+        Some((_, problem)) => Err(problem),
         None => {
             Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect())
         }
