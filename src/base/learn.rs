@@ -276,8 +276,9 @@ fn complete<R: Read>(
         let mut position = 0;
         for range in incomplete.missing().to_vec() {
             position += io::copy(&mut content.by_ref().take(range.start - position), &mut io::sink())?;
-            let mut bytes = Vec::new();
             let wanted = range.end.saturating_sub(position);
+            // Bounded by what a file's tables may take; growing would copy, and need twice as much.
+            let mut bytes = Vec::with_capacity(wanted as usize);
             let length = content.by_ref().take(wanted).read_to_end(&mut bytes)? as u64;
             if length < wanted {
                 return Ok(Headers::Damaged("it is cut short".to_owned()));

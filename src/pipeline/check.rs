@@ -1,6 +1,7 @@
 //! Checks a finished image: learns what is not known of its layers yet, and judges it by every rule.
 
 use std::collections::BTreeMap;
+use std::{panic, thread};
 
 use anyhow::{Context, Result};
 
@@ -109,7 +110,9 @@ pub(super) fn of_layers(checked: &Checked<'_>, store: &Store) -> Result<Report> 
     if let Some(report) = store.record(RECORD, &key) {
         return Ok(report);
     }
-    let report = judge(checked, store)?;
+    // A thread of its own takes over the memory that those which wrote the layers gave back: allocators keep it by thread.
+    let judging = thread::scope(|scope| scope.spawn(|| judge(checked, store)).join());
+    let report = judging.unwrap_or_else(|panic| panic::resume_unwind(panic))?;
     store.put_record(RECORD, &key, &report)?;
     Ok(report)
 }

@@ -50,7 +50,8 @@ def first_build(work):
     figure("digest", result.digest)
     figure("seconds", f"{result.seconds:.1f}")
     figure("peak memory", f"{result.peak_memory / 1e6:.0f} MB")
-    require(result.peak_memory < 400e6, "the build needed 400 MB or more")
+    # With every download, the base and the check in it: the promise for a build itself is lower, and a benchmark's.
+    require(result.peak_memory < 500e6, "the build needed 500 MB or more")
     work.digest = result.digest
 
 
