@@ -8,6 +8,7 @@ use crate::cuda::{Component, library_stem};
 use crate::debian::version::Version as DebianVersion;
 use crate::elf::Symbols;
 use crate::pypa::scheme::InstallScheme;
+use crate::pypa::target::{Machine, Target, TargetError};
 
 /// What the later stages need to know of a base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,14 @@ pub struct BaseInventory {
     pub default_toolkit: Option<String>,
     /// The directories of `LD_LIBRARY_PATH` in the base's config, as written.
     pub library_path: Vec<String>,
+}
+
+impl BaseInventory {
+    /// What wheels must suit to be installed.
+    pub fn target(&self) -> Result<Target, TargetError> {
+        let machine = if self.architecture == "arm64" { Machine::Aarch64 } else { Machine::X86_64 };
+        Target::new(&self.python, machine, self.glibc)
+    }
 }
 
 /// A distribution that the base has.

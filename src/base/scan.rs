@@ -17,7 +17,7 @@ use self::loader::Loader;
 use self::packages::{Conda, Dpkg};
 use super::facts::Facts;
 use super::{BaseInventory, InventoryError};
-use crate::elf::{Architecture, Ldconfig, Machine};
+use crate::elf::{Architecture, Ldconfig};
 
 /// What an image's config says that decides what is found in it.
 ///
@@ -53,7 +53,7 @@ pub fn scan(
     config: &ImageConfigFacts,
     python: Option<&str>,
 ) -> Result<BaseInventory, InventoryError> {
-    let (machine, architecture) = machine(config)?;
+    let architecture = architecture(config)?;
     let dpkg = Dpkg::read(facts);
     let libc = Libc::read(facts, &dpkg)?;
     let python = python::choose(facts, &dpkg, config, python)?;
@@ -67,7 +67,7 @@ pub fn scan(
         .map(|path| path.split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect())
         .unwrap_or_default();
     let ldconfig = Ldconfig::new(architecture, &libc.vendor, libc.libc_bin.as_str())?;
-    let loader = Loader::new(facts, &ldconfig, machine, &library_path)?;
+    let loader = Loader::new(facts, &ldconfig, architecture.machine(), &library_path)?;
     let owners = Owners { dpkg: &dpkg, conda: &conda, distributions: &known };
     Ok(BaseInventory {
         architecture: config.architecture.clone(),
@@ -84,12 +84,9 @@ pub fn scan(
     })
 }
 
-fn machine(config: &ImageConfigFacts) -> Result<(Machine, Architecture), InventoryError> {
-    match config.architecture.as_str() {
-        "amd64" => Ok((Machine::X86_64, Architecture::X86_64)),
-        "arm64" => Ok((Machine::Aarch64, Architecture::Aarch64)),
-        other => Err(InventoryError::UnknownArchitecture { architecture: other.to_owned() }),
-    }
+fn architecture(config: &ImageConfigFacts) -> Result<Architecture, InventoryError> {
+    let unknown = || InventoryError::UnknownArchitecture { architecture: config.architecture.clone() };
+    Architecture::named(&config.architecture).ok_or_else(unknown)
 }
 
 fn default_toolkit(facts: &Facts) -> Option<String> {

@@ -1,7 +1,7 @@
 //! Rules for files as such.
 
 use super::{Finding, Level, Rule};
-use crate::base::evidence::{Evidence, FileContent, Item};
+use crate::base::evidence::{Evidence, FileContent, FileItem, Item};
 
 const SET_USER_ID: u32 = 0o4000;
 const STICKY: u32 = 0o1000;
@@ -42,9 +42,8 @@ fn finding(evidence: &Evidence, path: &str, item: &Item) -> Option<Finding> {
             "give it the mode 0755, or 1777 for a directory that all shall write to",
         ),
         Item::Directory { .. } => None,
-        Item::File(file) if matches!(file.content, FileContent::Damaged(_)) && is_library(path) => {
-            let FileContent::Damaged(reason) = &file.content else { return None };
-            found(Level::Warning, Rule::DamagedFile, reason.clone(), "install its package again")
+        Item::File(file) if let Some(reason) = damage(file).filter(|_| is_library(path)) => {
+            found(Level::Warning, Rule::DamagedFile, reason.to_owned(), "install its package again")
         }
         Item::File(file) if file.mode & SET_USER_ID != 0 && !KNOWN_SET_USER_ID.contains(&path) => found(
             Level::Warning,
@@ -71,6 +70,13 @@ fn finding(evidence: &Evidence, path: &str, item: &Item) -> Option<Finding> {
             let seen = format!("it leads to `{target}`, which is not there");
             found(Level::Note, Rule::BrokenLink, seen, "install what it leads to, or remove it")
         }
+    }
+}
+
+fn damage(file: &FileItem) -> Option<&str> {
+    match &file.content {
+        FileContent::Damaged(reason) => Some(reason),
+        _ => None,
     }
 }
 

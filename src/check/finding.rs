@@ -189,6 +189,11 @@ impl Rule {
     }
 }
 
+/// ` and 3 more`; nothing where there are none.
+pub(super) fn and_more(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(" and {count} more") }
+}
+
 /// A rule that is silent about some subjects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::loader::{Loaded, Loader, Miss, Process, Search};
+use super::finding::and_more;
+use super::loader::{Loaded, Loader, Miss, Process, Search, split};
 use super::world::World;
 use super::{Finding, Level, Rule};
+use crate::cuda::{Component, library_stem};
 use crate::elf::{Object, symbol_hash};
 
 /// What the rules say, and over how much.
@@ -13,8 +15,23 @@ pub(super) struct Linked {
     pub entry_points: usize,
 }
 
+/// What Python loads: the process of its interpreter, and the extension modules that it may open.
+pub(super) struct Python<'a> {
+    pub process: Process<'a>,
+    /// Sorted by path.
+    pub modules: Vec<Module>,
+}
+
+impl<'a> Python<'a> {
+    /// `None` without an interpreter that can be started.
+    pub fn of(loader: &Loader<'a>, world: &World<'_>) -> Option<Self> {
+        let process = loader.start(world.interpreter.as_ref()?)?;
+        Some(Self { process, modules: modules(loader, world) })
+    }
+}
+
 /// Judges every program and extension module of an image.
-pub(super) fn findings(loader: &Loader<'_>, world: &World<'_>) -> Linked {
+pub(super) fn findings<'a>(loader: &Loader<'a>, world: &World<'_>, python: Option<&Python<'a>>) -> Linked {
     let mut judge = Judge {
         loader,
         world,
@@ -25,13 +42,13 @@ pub(super) fn findings(loader: &Loader<'_>, world: &World<'_>) -> Linked {
         entry_points: 0,
     };
     judge.programs();
-    let base = world.interpreter.as_ref().map(|path| (path, loader.start(path)));
-    let mut unlinked = None;
-    match base {
-        Some((_, Some(base))) => judge.modules(&base),
-        Some((path, None)) => unlinked = Some(no_program(path)),
-        None => {}
-    }
+    let unlinked = match python {
+        Some(python) => {
+            judge.modules(python);
+            None
+        }
+        None => world.interpreter.as_deref().map(no_program),
+    };
     let findings = judge.found.into_iter().map(|(key, found)| found.finding(key)).chain(unlinked).collect();
     Linked { findings, entry_points: judge.entry_points }
 }
@@ -58,35 +75,27 @@ pub(super) struct Module {
     pub required: bool,
 }
 
-/// Every extension module, sorted by path: what exports the function that Python calls to initialise it.
+/// Every extension module: what exports the function that Python calls to initialise it.
 ///
 /// <https://docs.python.org/3/extending/building.html>
-pub(super) fn modules(loader: &Loader<'_>, world: &World<'_>) -> Vec<Module> {
-    let of_packages = |path: &str| world.packages.iter().any(|directory| is_below(path, directory));
-    let modules = loader.objects().filter(|(path, ..)| of_packages(path)).filter_map(|(path, _, object)| {
-        let name = path.rsplit('/').next()?;
+fn modules(loader: &Loader<'_>, world: &World<'_>) -> Vec<Module> {
+    let modules = loader.objects().filter_map(|(path, _, object)| {
+        let within = world.within_packages(&path)?;
+        let (_, name) = split(&path);
         let stem = name.split('.').next()?;
         let is_module =
             name.ends_with(".so") && object.exports(symbol_hash(format!("PyInit_{stem}").as_bytes()));
-        let required = is_imported(&path, &world.packages);
+        let required = is_imported(within);
         is_module.then(|| Module { distribution: world.owner(&path), required, path })
     });
     modules.collect()
 }
 
-fn is_below(path: &str, directory: &str) -> bool {
-    path.trim_start_matches('/').strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// Whether a module is loaded with its package, as names tell: `numpy` loads `_multiarray_umath`, but nobody knows
+/// Whether the module at a path within a directory of packages is loaded with its package, as names tell: `numpy` loads `_multiarray_umath`, but nobody knows
 /// whether anyone loads `torchaudio/lib/_torchaudio_ffmpeg4`. One that lies at the top, and one that is named after its
 /// package or as its core, is.
-fn is_imported(path: &str, packages: &BTreeSet<String>) -> bool {
-    let inside = packages
-        .iter()
-        .find_map(|directory| path.trim_start_matches('/').strip_prefix(directory)?.strip_prefix('/'));
-    let Some(inside) = inside else { return false };
-    let parts: Vec<&str> = inside.split('/').collect();
+fn is_imported(path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').collect();
     let stem = parts.last().and_then(|name| name.split('.').next()).unwrap_or_default();
     match parts.as_slice() {
         [_] => true,
@@ -109,18 +118,16 @@ fn providers<'a>(
     let mut providers: BTreeMap<String, Vec<(usize, String, &'a Object)>> = BTreeMap::new();
     for (path, _, object) in loader.objects() {
         let Some(owner) = world.owner(&path) else { continue };
-        let soname = object.elf.dynamic.as_ref().and_then(|dynamic| dynamic.soname.clone());
-        let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-        let names: BTreeSet<String> = soname.into_iter().chain([name]).collect();
+        let names: BTreeSet<&str> = object.elf.soname().into_iter().chain([split(&path).1]).collect();
         for name in names {
-            providers.entry(name).or_default().push((owner, path.clone(), object));
+            providers.entry(name.to_owned()).or_default().push((owner, path.clone(), object));
         }
     }
     providers
 }
 
 /// Libraries of the driver, which the container runtime brings.
-pub(super) fn is_of_driver(name: &str) -> bool {
+fn is_of_driver(name: &str) -> bool {
     const NAMES: [&str; 6] =
         ["libcuda.so", "libnvcuvid.so", "libnvoptix.so", "libcudadebugger.so", "libnvidia-", "libnvidia_"];
     NAMES.iter().any(|start| name.starts_with(start))
@@ -182,11 +189,10 @@ impl<'a> Judge<'a, '_> {
         }
     }
 
-    fn modules(&mut self, base: &Process<'a>) {
-        let modules = modules(self.loader, self.world);
+    fn modules(&mut self, python: &Python<'a>) {
         let mut closures: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-        for module in modules {
-            let mut process = base.clone();
+        for module in &python.modules {
+            let mut process = python.process.clone();
             let first = process.objects.len();
             let of = module.distribution;
             let closure =
@@ -194,7 +200,7 @@ impl<'a> Judge<'a, '_> {
             self.loader.open(&mut process, &module.path, Search::Path);
             self.preload(&mut process, closure.as_ref());
             self.entry_points += 1;
-            self.judge(&module, process, first);
+            self.judge(module, process, first);
         }
     }
 
@@ -234,15 +240,10 @@ impl<'a> Judge<'a, '_> {
 
     fn missed(&mut self, module: &Module, process: &Process<'a>, miss: &Miss) {
         let loaded = &process.objects[miss.needed_by];
-        let seen = match &miss.refused {
-            Some(path) => format!(
-                "{} needs {}, and {path} is no library",
-                self.chain(module, process, miss.needed_by),
-                miss.name
-            ),
-            None => format!("{} needs {}", self.chain(module, process, miss.needed_by), miss.name),
-        };
-        let fix = match crate::cuda::Component::of_library(&miss.name) {
+        let refused = miss.refused.as_ref().map(|path| format!(", and {path} is no library"));
+        let chain = self.chain(module, process, miss.needed_by);
+        let seen = format!("{chain} needs {}{}", miss.name, refused.unwrap_or_default());
+        let fix = match Component::of_library(&miss.name) {
             Some(component) => {
                 format!(
                     "let imgforge serve it (`cuda: {{components: {{{component}: shared}}}}`), or install its wheel"
@@ -281,7 +282,7 @@ impl<'a> Judge<'a, '_> {
             let imports = loaded.object.imports.iter();
             imports.map(|name| (symbol_hash(name.as_bytes()), name.as_str())).collect()
         });
-        let within = reachable(process, index);
+        let within = process.reachable(index);
         let missing = |imports: &[(u64, &'a str)], scope: &[&Object]| -> Vec<(u64, &'a str)> {
             let defined = |hash: u64| scope.iter().any(|object| object.exports(hash));
             imports.iter().filter(|(hash, _)| !defined(*hash)).copied().collect()
@@ -303,10 +304,7 @@ impl<'a> Judge<'a, '_> {
         let left: Vec<_> = left.into_iter().filter(|(_, name)| !is_symbol_of_driver(name)).collect();
         let left = if left.is_empty() { left } else { self.beyond(module, loaded, &left) };
         let Some((_, first)) = left.first() else { return };
-        let others = match left.len() - 1 {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+        let others = and_more(left.len() - 1);
         let from = self.whose(process, index, first);
         let seen = format!("{} needs the symbol `{first}`{others}{from}", self.chain(module, process, index));
         let fix = "let imgforge serve the libraries it is linked with (`cuda: {policy: shared}`): it takes versions that \
@@ -341,12 +339,8 @@ impl<'a> Judge<'a, '_> {
         let Some((_, stem)) = stems.iter().find(|(start, _)| symbol.starts_with(start)) else {
             return String::new();
         };
-        let needed = reachable(process, index);
-        let named = |loaded: &&Loaded<'a>| {
-            let name = loaded.path.rsplit('/').next().unwrap_or_default();
-            crate::cuda::library_stem(name) == Some(stem)
-        };
-        match needed.iter().map(|index| &process.objects[*index]).find(named) {
+        let named = |loaded: &&Loaded<'a>| library_stem(loaded.file_name()) == Some(stem);
+        match process.reachable(index).iter().map(|index| &process.objects[*index]).find(named) {
             Some(loaded) => {
                 let search = serde_json::to_string(&loaded.search).unwrap_or_default();
                 format!("; {} has none (found by {})", loaded.path, search.trim_matches('"'))
@@ -387,18 +381,4 @@ impl<'a> Judge<'a, '_> {
             _ => drop(self.found.insert(key, Found { level, seen, fix })),
         }
     }
-}
-
-/// An object with all that it needs, directly or not.
-fn reachable(process: &Process<'_>, index: usize) -> BTreeSet<usize> {
-    let mut seen = BTreeSet::from([index]);
-    let mut todo = vec![index];
-    while let Some(from) = todo.pop() {
-        for edge in process.edges.iter().filter(|edge| edge.from == from) {
-            if seen.insert(edge.to) {
-                todo.push(edge.to);
-            }
-        }
-    }
-    seen
 }

@@ -48,7 +48,10 @@ pub struct Loaded<'a> {
     /// Which object of the process asked for it; `None` for the program, and what it opens by itself.
     pub asked_by: Option<usize>,
     pub search: Search,
-    names: Vec<String>,
+    /// Which objects of the process it needs, in its order.
+    pub needs: Vec<usize>,
+    /// The name that it was first asked for under; its path, where it was named by that.
+    pub name: String,
 }
 
 /// By which way a file was found.
@@ -81,18 +84,10 @@ pub struct Miss {
     pub refused: Option<String>,
 }
 
-/// A name that was found: which object needs it, and which one it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Edge {
-    pub from: usize,
-    pub to: usize,
-}
-
 /// The objects of a process, in the order in which they were loaded.
 #[derive(Debug, Clone, Default)]
 pub struct Process<'a> {
     pub objects: Vec<Loaded<'a>>,
-    pub edges: Vec<Edge>,
     pub misses: Vec<Miss>,
     by_name: BTreeMap<String, usize>,
     by_file: BTreeMap<String, usize>,
@@ -101,8 +96,15 @@ pub struct Process<'a> {
 
 /// Where a search ended.
 enum Hit<'a> {
-    File { path: String, real: String, object: &'a Object },
+    File(Found<'a>),
     Refused(String),
+}
+
+/// A file that the loader links.
+struct Found<'a> {
+    path: String,
+    real: String,
+    object: &'a Object,
 }
 
 impl<'a> Loader<'a> {
@@ -146,25 +148,15 @@ impl<'a> Loader<'a> {
 
     /// Starts the program or library at the absolute path `path`; `None` when there is nothing to link.
     pub fn start(&self, path: &str) -> Option<Process<'a>> {
-        let Hit::File { real, object, path } = self.look(path)? else { return None };
-        let mut process = Process::default();
-        let interpreter = object.elf.interpreter.clone();
-        process.musl = interpreter.as_deref().is_some_and(|path| path.contains("/ld-musl-"));
-        process.add(Loaded {
-            names: vec![path.clone()],
-            path,
-            real,
-            object,
-            asked_by: None,
-            search: Search::Path,
-        });
+        let Hit::File(program) = self.look(path)? else { return None };
+        let interpreter = program.object.elf.interpreter.as_deref();
+        let musl = interpreter.is_some_and(|path| path.contains("/ld-musl-"));
+        let mut process = Process { musl, ..Process::default() };
+        process.add(program, path, None, Search::Path);
         // A library is never alone: the loader that maps it is there first.
-        let interpreter = interpreter.or_else(|| Some(self.own_path().to_owned()));
-        if let Some(interpreter) = interpreter
-            && let Some(Hit::File { path, real, object }) = self.look(&interpreter)
-        {
-            let names = vec![path.clone()];
-            process.add(Loaded { names, path, real, object, asked_by: None, search: Search::Path });
+        let interpreter = interpreter.unwrap_or(self.own_path());
+        if let Some(Hit::File(loader)) = self.look(interpreter) {
+            process.add(loader, interpreter, None, Search::Path);
         }
         self.link(&mut process, 0);
         Some(process)
@@ -181,12 +173,11 @@ impl<'a> Loader<'a> {
     /// Loads into `process` what is at the absolute path `path`, and all that it needs, as `dlopen` does; gives its
     /// number, or `None` when there is nothing to link.
     pub fn open(&self, process: &mut Process<'a>, path: &str, search: Search) -> Option<usize> {
-        let Hit::File { path, real, object } = self.look(path)? else { return None };
-        if let Some(present) = process.by_file.get(&real) {
+        let Hit::File(found) = self.look(path)? else { return None };
+        if let Some(present) = process.by_file.get(&found.real) {
             return Some(*present);
         }
-        let names = vec![path.clone()];
-        let next = process.add(Loaded { path, real, object, asked_by: None, search, names });
+        let next = process.add(found, path, None, search);
         self.link(process, next);
         Some(next)
     }
@@ -215,20 +206,17 @@ impl<'a> Loader<'a> {
 
     fn need(&self, process: &mut Process<'a>, from: usize, name: &str) {
         if let Some(present) = process.find(name) {
-            process.edges.push(Edge { from, to: present });
+            process.objects[from].needs.push(present);
             return;
         }
         match self.search(process, from, name) {
-            Some((Hit::File { path, real, object }, search)) => {
-                let to = match process.by_file.get(&real) {
+            Some((Hit::File(found), search)) => {
+                let to = match process.by_file.get(&found.real) {
                     Some(present) => *present,
-                    None => {
-                        let names = vec![name.to_owned(), path.clone()];
-                        process.add(Loaded { path, real, object, asked_by: Some(from), search, names })
-                    }
+                    None => process.add(found, name, Some(from), search),
                 };
                 process.by_name.entry(name.to_owned()).or_insert(to);
-                process.edges.push(Edge { from, to });
+                process.objects[from].needs.push(to);
             }
             Some((Hit::Refused(path), _)) => {
                 process.misses.push(Miss { needed_by: from, name: name.to_owned(), refused: Some(path) });
@@ -356,7 +344,7 @@ impl<'a> Loader<'a> {
             FileContent::Object(object, _) if !self.suits(&object.elf) => None,
             FileContent::Object(object, _) if is_linkable(&object.elf) => {
                 let real = file.first.clone().unwrap_or(real);
-                Some(Hit::File { path: path.to_owned(), real, object })
+                Some(Hit::File(Found { path: path.to_owned(), real, object }))
             }
             _ => Some(Hit::Refused(path.to_owned())),
         }
@@ -390,17 +378,26 @@ impl<'a> Loader<'a> {
 }
 
 impl<'a> Process<'a> {
-    fn add(&mut self, loaded: Loaded<'a>) -> usize {
+    fn add(&mut self, found: Found<'a>, name: &str, asked_by: Option<usize>, search: Search) -> usize {
+        let Found { path, real, object } = found;
         let index = self.objects.len();
-        for name in &loaded.names {
-            self.by_name.entry(name.clone()).or_insert(index);
+        for known in [Some(name), Some(&*path), object.elf.soname()].into_iter().flatten() {
+            self.by_name.entry(known.to_owned()).or_insert(index);
         }
-        if let Some(soname) = loaded.object.elf.dynamic.as_ref().and_then(|dynamic| dynamic.soname.clone()) {
-            self.by_name.entry(soname).or_insert(index);
-        }
-        self.by_file.entry(loaded.real.clone()).or_insert(index);
-        self.objects.push(loaded);
+        self.by_file.entry(real.clone()).or_insert(index);
+        let (needs, name) = (Vec::new(), name.to_owned());
+        self.objects.push(Loaded { path, real, object, asked_by, search, needs, name });
         index
+    }
+
+    /// An object with all that it needs, directly or not.
+    pub fn reachable(&self, index: usize) -> BTreeSet<usize> {
+        let mut reached = BTreeSet::from([index]);
+        let mut todo = vec![index];
+        while let Some(from) = todo.pop() {
+            todo.extend(self.objects[from].needs.iter().filter(|needed| reached.insert(**needed)));
+        }
+        reached
     }
 
     /// The object that goes by this name: the one it was asked for under, its path, or its SONAME.
@@ -410,10 +407,25 @@ impl<'a> Process<'a> {
 }
 
 impl Loaded<'_> {
-    /// The name that it was first asked for under.
-    pub fn name(&self) -> &str {
-        self.names.first().map_or(&*self.path, String::as_str)
+    /// The name of its file, by which it was opened.
+    pub fn file_name(&self) -> &str {
+        split(&self.path).1
     }
+
+    /// Its SONAME, or else the name of its file.
+    pub fn soname(&self) -> &str {
+        self.object.elf.soname().unwrap_or(self.file_name())
+    }
+
+    /// The directory of the file itself.
+    pub fn directory(&self) -> &str {
+        split(&self.real).0
+    }
+}
+
+/// The directory of a path, empty for the root's, and the name in it.
+pub(super) fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
 }
 
 impl Settings {

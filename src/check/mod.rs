@@ -14,16 +14,16 @@ mod pip;
 mod toolkit;
 mod world;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 pub use finding::{Finding, Level, Rule, Silence};
 
 use crate::base::BaseInventory;
 use crate::base::evidence::Evidence;
+use crate::base::scan::ImageConfigFacts;
 use crate::cuda::Driver;
-use crate::elf::{CacheError, Machine};
+use crate::elf::{Architecture, CacheError};
+use linking::Python;
 use loader::{Loader, Settings};
 use world::World;
 
@@ -36,10 +36,7 @@ pub struct Subject<'a> {
     pub evidence: &'a Evidence,
     /// What is installed; `None` for an image without Python.
     pub inventory: Option<&'a BaseInventory>,
-    /// `amd64` or `arm64`.
-    pub architecture: &'a str,
-    /// `config.Env`, by name.
-    pub env: &'a BTreeMap<String, String>,
+    pub config: &'a ImageConfigFacts,
     /// The oldest driver to serve, where a recipe says.
     pub driver: Option<&'a Driver>,
     /// The findings that are taken as they are.
@@ -83,8 +80,8 @@ impl Report {
 /// Checks an image by every rule.
 pub fn check(subject: &Subject<'_>) -> Report {
     let settings = Settings {
-        machine: if subject.architecture == "arm64" { Machine::Aarch64 } else { Machine::X86_64 },
-        library_path: subject.env.get("LD_LIBRARY_PATH").cloned(),
+        machine: Architecture::named(&subject.config.architecture).unwrap_or(Architecture::X86_64).machine(),
+        library_path: subject.config.env.get("LD_LIBRARY_PATH").cloned(),
         isa_level: 0,
     };
     let mut findings = Vec::new();
@@ -98,9 +95,10 @@ pub fn check(subject: &Subject<'_>) -> Report {
     let world = World::new(subject);
     findings.extend(files::findings(subject.evidence));
     findings.extend(pip::findings(subject, &world));
-    let linked = linking::findings(&loader, &world);
+    let python = Python::of(&loader, &world);
+    let linked = linking::findings(&loader, &world, python.as_ref());
     findings.extend(linked.findings);
-    findings.extend(toolkit::findings(subject, &world, &loader));
+    findings.extend(toolkit::findings(subject, &world, &loader, python.as_ref()));
     findings.sort();
     findings.dedup();
     let (mut left, mut ignored) = (Vec::new(), Vec::new());

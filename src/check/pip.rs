@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use uv_normalize::ExtraName;
 use uv_pep508::VersionOrUrl;
 
+use super::finding::and_more;
 use super::world::World;
 use super::{Finding, Level, Rule, Subject};
 use crate::base::evidence::{Evidence, FileItem};
@@ -150,10 +151,7 @@ fn collisions(evidence: &Evidence, world: &World<'_>) -> Vec<Finding> {
         });
         let winner =
             winner.map(|index| format!("; the file is that of {}", world.distributions[*index].title()));
-        let more = match paths.len() - 1 {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+        let more = and_more(paths.len() - 1);
         let is_library = paths.iter().any(|path| path.contains(".so"));
         Finding {
             level: if is_library { Level::Error } else { Level::Note },

@@ -6,9 +6,9 @@ use uv_normalize::ExtraName;
 use uv_pep440::{Operator, Version};
 use uv_pep508::VersionOrUrl;
 
-use super::linking::{Module, is_of_driver, modules};
-use super::loader::{Loader, Process, Search};
-use super::world::World;
+use super::linking::Python;
+use super::loader::{Loaded, Loader, Process, Search};
+use super::world::{Distribution, World};
 use super::{Finding, Level, Rule, Subject};
 use crate::base::evidence::FileContent;
 use crate::base::{BaseInventory, CudaCopy};
@@ -40,7 +40,12 @@ const COMPILES_CUDA: [(&str, &str); 4] = [
 /// Extras by which frameworks ask for CUDA's wheels.
 const CUDA_EXTRAS: [&str; 4] = ["and-cuda", "with-cuda", "cuda", "cudnn"];
 
-pub(super) fn findings(subject: &Subject<'_>, world: &World<'_>, loader: &Loader<'_>) -> Vec<Finding> {
+pub(super) fn findings<'a>(
+    subject: &Subject<'_>,
+    world: &World<'_>,
+    loader: &Loader<'a>,
+    python: Option<&Python<'a>>,
+) -> Vec<Finding> {
     let Some(inventory) = subject.inventory else { return Vec::new() };
     let mut findings = Vec::new();
     findings.extend(driver_from_image(subject, loader));
@@ -52,7 +57,9 @@ pub(super) fn findings(subject: &Subject<'_>, world: &World<'_>, loader: &Loader
     findings.extend(inventory.cuda.iter().filter_map(nvrtc_builtins));
     findings.extend(xla(subject, world, inventory));
     findings.extend(headers(subject, world));
-    findings.extend(processes(world, loader, inventory));
+    if let Some(python) = python {
+        findings.extend(Rules { world, loader, copies: Copies::of(inventory) }.judge(python));
+    }
     findings
 }
 
@@ -84,15 +91,15 @@ fn driver_from_image(subject: &Subject<'_>, loader: &Loader<'_>) -> Vec<Finding>
 
 /// Container runtimes that do not run `ldconfig` put the driver where NVIDIA's images tell the loader to look.
 fn driver_path(subject: &Subject<'_>) -> Option<Finding> {
-    const DIRECTORIES: [&str; 2] = ["/usr/local/nvidia/lib64", "/usr/local/nvidia/lib"];
+    const DIRECTORY: &str = "/usr/local/nvidia/lib64";
     let configured = subject.evidence.below("etc/ld.so.conf.d").any(|(path, _)| path.contains("nvidia"));
-    let in_path = subject.env.get("LD_LIBRARY_PATH").is_some_and(|path| path.contains(DIRECTORIES[0]));
+    let in_path = subject.config.env.get("LD_LIBRARY_PATH").is_some_and(|path| path.contains(DIRECTORY));
     (!configured && !in_path).then(|| Finding {
         level: Level::Note,
         rule: Rule::DriverPath,
         subject: "/etc/ld.so.conf.d".to_owned(),
-        seen: format!("nothing leads to {}", DIRECTORIES[0]),
-        fix: format!("name {} in a file of /etc/ld.so.conf.d, as imgforge's images do", DIRECTORIES[0]),
+        seen: format!("nothing leads to {}", DIRECTORY),
+        fix: format!("name {} in a file of /etc/ld.so.conf.d, as imgforge's images do", DIRECTORY),
     })
 }
 
@@ -135,17 +142,14 @@ fn old_driver(subject: &Subject<'_>, inventory: &BaseInventory) -> Vec<Finding> 
 /// NVRTC opens `libnvrtc-builtins.so.12.4`, with its own minor version.
 fn nvrtc_builtins(copy: &CudaCopy) -> Option<Finding> {
     const BUILTINS: &str = "libnvrtc-builtins.so.";
-    if copy.component.name() != "cuda-nvrtc" || !has_library(copy, "libnvrtc.so.") {
+    let named =
+        |start| copy.libraries.iter().map(|it| &*it.soname).filter(move |name| name.starts_with(start));
+    if copy.component.name() != "cuda-nvrtc" || named("libnvrtc.so.").next().is_none() {
         return None;
     }
     let (major, minor) = two_numbers(copy.version.as_ref()?)?;
     let expected = format!("{BUILTINS}{major}.{minor}");
-    let others: Vec<&str> = copy
-        .libraries
-        .iter()
-        .map(|it| it.soname.as_str())
-        .filter(|name| name.starts_with(BUILTINS))
-        .collect();
+    let others: Vec<&str> = named(BUILTINS).collect();
     if others.contains(&expected.as_str()) {
         return None;
     }
@@ -167,21 +171,14 @@ fn two_numbers(version: &Version) -> Option<(u32, u32)> {
     Some((u32::try_from(*release.first()?).ok()?, u32::try_from(*release.get(1)?).ok()?))
 }
 
-fn has_library(copy: &CudaCopy, start: &str) -> bool {
-    copy.libraries.iter().any(|library| library.soname.starts_with(start))
-}
-
 /// XLA looks for ptxas and libdevice in the toolkits it knows of.
 fn xla(subject: &Subject<'_>, world: &World<'_>, inventory: &BaseInventory) -> Vec<Finding> {
-    let users: Vec<String> = world
-        .distributions
-        .iter()
-        .filter(|it| COMPILED_BY_XLA.contains(&it.installed.name.as_ref()))
-        .map(|it| it.title())
-        .collect();
+    let is_user = |it: &Distribution<'_>| COMPILED_BY_XLA.contains(&it.installed.name.as_ref());
     let serves = inventory.cuda.iter().any(|copy| copy.component.is_runtime());
-    let Some(user) = users.first().filter(|_| serves) else { return Vec::new() };
-    let home = subject.env.get("CUDA_HOME").map(|path| path.trim_start_matches('/').to_owned());
+    let Some(user) = world.distributions.iter().find(|it| is_user(it)).filter(|_| serves) else {
+        return Vec::new();
+    };
+    let home = subject.config.env.get("CUDA_HOME").map(|path| path.trim_start_matches('/').to_owned());
     let mut roots: Vec<String> = home.filter(|home| home != "usr/local/cuda").into_iter().collect();
     roots.push("usr/local/cuda".to_owned());
     for directory in &world.packages {
@@ -189,28 +186,24 @@ fn xla(subject: &Subject<'_>, world: &World<'_>, inventory: &BaseInventory) -> V
     }
     let has =
         |name: &str| roots.iter().any(|root| subject.evidence.file(&format!("{root}/{name}")).is_some());
-    let in_path = subject.env.get("PATH").is_some_and(|path| {
+    let in_path = subject.config.env.get("PATH").is_some_and(|path| {
         path.split(':').any(|directory| subject.evidence.file(&format!("{directory}/ptxas")).is_some())
     });
     let missing = |rule, what: &str, there: bool| {
         (!there).then(|| Finding {
             level: Level::Warning,
             rule,
-            subject: user.clone(),
-            seen: format!(
-                "no {what} in {}",
-                roots.iter().map(|root| format!("/{root}")).collect::<Vec<_>>().join(", ")
-            ),
+            subject: user.title(),
+            seen: format!("no {what} in {}", absolute(&roots)),
             fix: "let imgforge serve it (`cuda: {components: {cuda-nvcc: shared}}`)".to_owned(),
         })
     };
     let libdevice = has("nvvm/libdevice/libdevice.10.bc");
     // JAX's plugin may bring one of its own.
-    let is_of_user =
-        |index: usize| COMPILED_BY_XLA.contains(&world.distributions[index].installed.name.as_ref());
-    let of_plugin = world.packages.iter().any(|directory| {
-        let mut files = subject.evidence.below(directory);
-        files.any(|(path, _)| path.ends_with("/libdevice.10.bc") && world.owner(path).is_some_and(is_of_user))
+    let mut users = world.distributions.iter().filter(|it| is_user(it));
+    let of_plugin = users.any(|it| {
+        let mut files = it.rows.keys();
+        files.any(|path| path.ends_with("/libdevice.10.bc") && subject.evidence.file(path).is_some())
     });
     [
         missing(Rule::NoPtxas, "bin/ptxas", has("bin/ptxas") || in_path),
@@ -219,6 +212,11 @@ fn xla(subject: &Subject<'_>, world: &World<'_>, inventory: &BaseInventory) -> V
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// The directories as people write them.
+fn absolute(directories: &[String]) -> String {
+    directories.iter().map(|directory| format!("/{directory}")).collect::<Vec<_>>().join(", ")
 }
 
 fn headers(subject: &Subject<'_>, world: &World<'_>) -> Vec<Finding> {
@@ -236,67 +234,268 @@ fn headers(subject: &Subject<'_>, world: &World<'_>) -> Vec<Finding> {
             level: Level::Warning,
             rule: Rule::NoHeaders,
             subject: user.title(),
-            seen: format!("no {header} in {}", places.iter().map(|it| format!("/{it}")).collect::<Vec<_>>().join(", ")),
+            seen: format!("no {header} in {}", absolute(&places)),
             fix: "let imgforge serve the runtime's wheel, which has them (`cuda: {components: {cuda-runtime: shared}}`)".to_owned(),
         })
         .collect()
 }
 
-/// A framework with everything that it loads.
+/// A distribution with everything that its modules load.
 struct Loading<'a> {
     distribution: usize,
     process: Process<'a>,
-    /// What the loader finds for the libraries that the framework asks for by name counts from here.
+    /// What is not the interpreter's begins here.
     from: usize,
 }
 
-/// Judges which copies of CUDA each distribution ends up with.
-fn processes<'a>(world: &World<'_>, loader: &Loader<'a>, inventory: &BaseInventory) -> Vec<Finding> {
-    let copies = Copies::of(inventory);
-    let Some(base) = world.interpreter.as_ref().and_then(|path| loader.start(path)) else {
-        return Vec::new();
-    };
-    let mut of_distribution: BTreeMap<usize, Vec<Module>> = BTreeMap::new();
-    for module in modules(loader, world) {
-        if let Some(index) = module.distribution {
-            of_distribution.entry(index).or_default().push(module);
-        }
+impl<'a> Loading<'a> {
+    /// What the distribution's modules load beside the interpreter.
+    fn loaded(&self) -> &[Loaded<'a>] {
+        &self.process.objects[self.from..]
     }
-    let mut findings = Vec::new();
-    let mut reached: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    for (distribution, modules) in of_distribution {
-        let mut process = base.clone();
-        let from = process.objects.len();
-        for module in &modules {
-            loader.open(&mut process, &module.path, Search::Path);
-        }
-        let loading = Loading { distribution, process, from };
-        findings.extend(components(world, loader, &copies, &loading));
-        findings.extend(opened(world, loader, &copies, &loading));
-        findings.extend(majors(world, &copies, &loading));
-        findings.extend(mixed(world, &copies, &loading));
-        findings.extend(cudnn(world, loader, &loading));
-        let title = world.distributions[distribution].title();
-        for loaded in &loading.process.objects {
-            let name = loaded.path.rsplit('/').next().unwrap_or_default();
-            if Component::of_library(name).is_some() {
-                let soname = loaded.object.elf.dynamic.as_ref().and_then(|it| it.soname.clone());
-                let soname = soname.unwrap_or_else(|| name.to_owned());
-                reached
-                    .entry(soname)
-                    .or_default()
-                    .entry(loaded.real.clone())
-                    .or_insert_with(|| title.clone());
+}
+
+/// The rules for which copies of CUDA each distribution ends up with.
+struct Rules<'a, 'b> {
+    world: &'b World<'b>,
+    loader: &'b Loader<'a>,
+    copies: Copies<'b>,
+}
+
+impl<'a> Rules<'a, '_> {
+    fn judge(&self, python: &Python<'a>) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut reached: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+        for loading in self.loadings(python) {
+            findings.extend(self.components(&loading));
+            findings.extend(self.opened(&loading));
+            findings.extend(self.majors(&loading));
+            findings.extend(self.mixed(&loading));
+            findings.extend(self.cudnn(&loading));
+            for loaded in &loading.process.objects {
+                if Component::of_library(loaded.file_name()).is_some() {
+                    let files = reached.entry(loaded.soname().to_owned()).or_default();
+                    files.entry(loaded.real.clone()).or_insert_with(|| self.title(&loading));
+                }
             }
         }
+        let several = reached.iter().filter(|(_, files)| files.len() > 1);
+        findings.extend(several.map(|(soname, files)| duplicate(soname, files)));
+        findings
     }
-    findings.extend(
-        reached
-            .into_iter()
-            .filter(|(_, files)| files.len() > 1)
-            .map(|(soname, files)| duplicate(&soname, &files)),
-    );
-    findings
+
+    /// What each distribution loads that has modules.
+    fn loadings(&self, python: &Python<'a>) -> Vec<Loading<'a>> {
+        let from = python.process.objects.len();
+        let mut loadings: BTreeMap<usize, Loading<'a>> = BTreeMap::new();
+        for module in &python.modules {
+            let Some(distribution) = module.distribution else { continue };
+            let process = || python.process.clone();
+            let loading = loadings.entry(distribution).or_insert_with(|| Loading {
+                distribution,
+                process: process(),
+                from,
+            });
+            self.loader.open(&mut loading.process, &module.path, Search::Path);
+        }
+        loadings.into_values().collect()
+    }
+
+    fn title(&self, loading: &Loading<'_>) -> String {
+        self.world.distributions[loading.distribution].title()
+    }
+
+    /// The names that an object may hand to `dlopen`.
+    fn opens(&self, loaded: &Loaded<'_>) -> &'a [String] {
+        match self.loader.file(&loaded.path).map(|file| &file.content) {
+            Some(FileContent::Object(_, opens)) => opens,
+            _ => &[],
+        }
+    }
+
+    /// What a distribution requires of CUDA, held against what the loader finds.
+    fn components(&self, loading: &Loading<'a>) -> Vec<Finding> {
+        let index = loading.distribution;
+        let extras: Vec<ExtraName> = CUDA_EXTRAS.iter().filter_map(|name| name.parse().ok()).collect();
+        let plain = self.world.requirements(index, &[]);
+        let mut findings = Vec::new();
+        let mut process = loading.process.clone();
+        for requirement in self.world.requirements(index, &extras) {
+            let Some(ComponentWheel::Carries { component, major, .. }) =
+                ComponentWheel::of(requirement.name.as_ref())
+            else {
+                continue;
+            };
+            let present: Vec<&CudaCopy> = self.copies.of_component(component, major).collect();
+            if !component.has_libraries() || (present.is_empty() && !plain.contains(&requirement)) {
+                continue;
+            }
+            let asked: BTreeSet<&str> = present
+                .iter()
+                .flat_map(|copy| copy.asked_for())
+                .map(|library| library.soname.as_str())
+                .collect();
+            let found = asked.iter().find_map(|soname| {
+                let found = self.loader.open_name(&mut process, soname, loading.from)?;
+                self.copies.at(&process.objects[found].real)
+            });
+            let served = found.or_else(|| present.into_iter().find(|copy| self.is_private_wheel(copy)));
+            findings.extend(self.component(loading, requirement, component, served));
+        }
+        findings
+    }
+
+    /// Whether a copy is one that frameworks load by its path in site-packages.
+    fn is_private_wheel(&self, copy: &CudaCopy) -> bool {
+        let is_wheel =
+            copy.distribution.as_ref().is_some_and(|name| ComponentWheel::of(name.as_ref()).is_some());
+        let within = self.world.within_packages(&copy.directory).is_some();
+        within && is_wheel && copy.asked_for().next().is_some()
+    }
+
+    fn component(
+        &self,
+        loading: &Loading<'_>,
+        requirement: &Requirement,
+        component: Component,
+        served: Option<&CudaCopy>,
+    ) -> Option<Finding> {
+        let finding = |level, rule, seen| Finding {
+            level,
+            rule,
+            subject: self.title(loading),
+            seen: format!("it requires `{requirement}`, and the loader finds {seen}"),
+            fix: format!("let imgforge serve it (`cuda: {{components: {{{component}: shared}}}}`)"),
+        };
+        let Some(copy) = served else {
+            let seen = format!("no copy of {component}");
+            return Some(finding(Level::Error, Rule::MissingComponent, seen));
+        };
+        let (floor, version) = (floor(requirement)?, copy.version.as_ref()?);
+        // What a file name tells may be shorter than the version that was asked for.
+        let shown = version.release().len().min(floor.release().len());
+        if version.release()[..shown] >= floor.release()[..shown] {
+            return None;
+        }
+        // cuDNN refuses to work for what was built with a newer minor version; others miss functions, which symbols tell.
+        let level = if component.name() == "cudnn" { Level::Error } else { Level::Warning };
+        let seen = format!("{component} {version} in /{}", copy.directory);
+        Some(finding(level, Rule::OldComponent, seen))
+    }
+
+    /// What a distribution's own libraries open by name: of a component that the image has, one of the names must lead
+    /// to a copy.
+    fn opened(&self, loading: &Loading<'a>) -> Vec<Finding> {
+        let mut process = loading.process.clone();
+        let mut findings = Vec::new();
+        for (index, loaded) in loading.process.objects.iter().enumerate().skip(loading.from) {
+            let is_own = self.world.owner(&loaded.real) == Some(loading.distribution);
+            if !is_own || self.copies.at(&loaded.real).is_some() {
+                continue;
+            }
+            let mut names: BTreeMap<Component, Vec<&str>> = BTreeMap::new();
+            for name in self.opens(loaded).iter().filter(|name| has_version(name)) {
+                if let Some(component) = Component::of_library(name) {
+                    names.entry(component).or_default().push(name);
+                }
+            }
+            for (component, names) in names {
+                let Some(present) = self.copies.of_component(component, None).next() else { continue };
+                if names.iter().any(|name| self.loader.open_name(&mut process, name, index).is_some()) {
+                    continue;
+                }
+                let version =
+                    present.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+                findings.push(Finding {
+                    level: Level::Warning,
+                    rule: Rule::OtherSoname,
+                    subject: self.title(loading),
+                    seen: format!(
+                        "{} opens {}, which the loader does not find; the image has {component}{version} in /{}",
+                        loaded.path,
+                        names.join(" or "),
+                        present.directory
+                    ),
+                    fix: format!(
+                        "use a release that is built for this {component}, or add the other one beside it"
+                    ),
+                });
+            }
+        }
+        findings
+    }
+
+    /// Two CUDA majors in one process.
+    fn majors(&self, loading: &Loading<'_>) -> Option<Finding> {
+        let mut majors: BTreeMap<u32, &str> = BTreeMap::new();
+        for loaded in loading.loaded() {
+            if let Some(major) = self.copies.at(&loaded.real).and_then(|copy| copy.cuda_major) {
+                majors.entry(major).or_insert(&loaded.path);
+            }
+        }
+        let told: Vec<String> = majors.iter().map(|(major, path)| format!("CUDA {major}: {path}")).collect();
+        (majors.len() > 1).then(|| Finding {
+            level: Level::Error,
+            rule: Rule::TwoMajors,
+            subject: self.title(loading),
+            seen: told.join(", "),
+            fix: "choose frameworks of one CUDA major, or let imgforge give each major a tree of its own"
+                .to_owned(),
+        })
+    }
+
+    /// Companions of which pip's copy serves some, and the system's others.
+    fn mixed(&self, loading: &Loading<'_>) -> Option<Finding> {
+        let mut of_pip = BTreeMap::new();
+        let mut of_system = BTreeMap::new();
+        for loaded in loading.loaded() {
+            let copy = self.copies.at(&loaded.real);
+            let Some(copy) = copy.filter(|copy| COMPANIONS.contains(&copy.component.name())) else {
+                continue;
+            };
+            let is_private = self.world.within_packages(&loaded.real).is_some();
+            let side = if is_private { &mut of_pip } else { &mut of_system };
+            side.entry(copy.component.name()).or_insert(&loaded.path);
+        }
+        let (pip, pip_path) = of_pip.first_key_value()?;
+        let (system, system_path) = of_system.first_key_value()?;
+        Some(Finding {
+            level: Level::Warning,
+            rule: Rule::MixedCopies,
+            subject: self.title(loading),
+            seen: format!("{pip} comes from {pip_path}, and {system} from {system_path}"),
+            fix: "remove the wheel that pip installed, or serve all of them alike (`cuda: {policy: shared}`)"
+                .to_owned(),
+        })
+    }
+
+    /// cuDNN loads its parts by name: all must be of one copy.
+    fn cudnn(&self, loading: &Loading<'a>) -> Vec<Finding> {
+        let is_part = |name: &str| Component::of_library(name).is_some_and(|it| it.name() == "cudnn");
+        let objects = &loading.process.objects;
+        let main = objects.iter().position(|loaded| loaded.file_name().starts_with("libcudnn.so"));
+        let Some(main) = main else { return Vec::new() };
+        let home = objects[main].directory();
+        let parts = objects.iter().filter(|loaded| is_part(loaded.file_name()));
+        let asked: BTreeSet<&String> =
+            parts.flat_map(|loaded| self.opens(loaded)).filter(|name| is_part(name)).collect();
+        let mut process = loading.process.clone();
+        let mut findings = Vec::new();
+        for name in asked {
+            let Some(found) = self.loader.open_name(&mut process, name, main) else { continue };
+            let other = process.objects[found].directory();
+            if other != home {
+                findings.push(Finding {
+                    level: Level::Error,
+                    rule: Rule::MixedCudnn,
+                    subject: self.title(loading),
+                    seen: format!("cuDNN is in /{home}, and the loader finds its {name} in /{other}"),
+                    fix: "keep one copy of cuDNN (`cuda: {components: {cudnn: shared}}`)".to_owned(),
+                });
+            }
+        }
+        findings
+    }
 }
 
 fn duplicate(soname: &str, files: &BTreeMap<String, String>) -> Finding {
@@ -338,86 +537,6 @@ impl<'a> Copies<'a> {
     }
 }
 
-/// What a distribution requires of CUDA, held against what the loader finds.
-fn components(
-    world: &World<'_>,
-    loader: &Loader<'_>,
-    copies: &Copies<'_>,
-    loading: &Loading<'_>,
-) -> Vec<Finding> {
-    let index = loading.distribution;
-    let extras: Vec<ExtraName> = CUDA_EXTRAS.iter().filter_map(|name| name.parse().ok()).collect();
-    let plain = world.requirements(index, &[]);
-    let mut findings = Vec::new();
-    let mut process = loading.process.clone();
-    for requirement in world.requirements(index, &extras) {
-        let Some(ComponentWheel::Carries { component, major, .. }) =
-            ComponentWheel::of(requirement.name.as_ref())
-        else {
-            continue;
-        };
-        let present: Vec<&CudaCopy> = copies.of_component(component, major).collect();
-        if !component.has_libraries() || (present.is_empty() && !plain.contains(&requirement)) {
-            continue;
-        }
-        let asked: BTreeSet<&str> =
-            present.iter().flat_map(|copy| copy.asked_for()).map(|library| library.soname.as_str()).collect();
-        let found = asked.iter().find_map(|soname| {
-            let found = loader.open_name(&mut process, soname, loading.from)?;
-            copies.at(&process.objects[found].real)
-        });
-        // Frameworks load what is in site-packages by its path.
-        let is_private = |copy: &&&CudaCopy| {
-            let within =
-                world.packages.iter().any(|directory| copy.directory.starts_with(directory.as_str()));
-            let is_wheel =
-                copy.distribution.as_ref().is_some_and(|name| ComponentWheel::of(name.as_ref()).is_some());
-            within && is_wheel && copy.asked_for().next().is_some()
-        };
-        let served = found.or_else(|| present.iter().find(is_private).copied());
-        findings.extend(judge(world, loading, requirement, component, served));
-    }
-    findings
-}
-
-fn judge(
-    world: &World<'_>,
-    loading: &Loading<'_>,
-    requirement: &Requirement,
-    component: Component,
-    served: Option<&CudaCopy>,
-) -> Option<Finding> {
-    let title = world.distributions[loading.distribution].title();
-    let fix = format!("let imgforge serve it (`cuda: {{components: {{{component}: shared}}}}`)");
-    let Some(copy) = served else {
-        return Some(Finding {
-            level: Level::Error,
-            rule: Rule::MissingComponent,
-            subject: title,
-            seen: format!("it requires `{requirement}`, and the loader finds no copy of {component}"),
-            fix,
-        });
-    };
-    let (floor, version) = (floor(requirement)?, copy.version.as_ref()?);
-    // What a file name tells may be shorter than the version that was asked for.
-    let shown = version.release().len().min(floor.release().len());
-    if version.release()[..shown] >= floor.release()[..shown] {
-        return None;
-    }
-    // cuDNN refuses to work for what was built with a newer minor version; others miss functions, which symbols tell.
-    let level = if component.name() == "cudnn" { Level::Error } else { Level::Warning };
-    Some(Finding {
-        level,
-        rule: Rule::OldComponent,
-        subject: title,
-        seen: format!(
-            "it requires `{requirement}`, and the loader finds {component} {version} in /{}",
-            copy.directory
-        ),
-        fix,
-    })
-}
-
 /// The lowest version that a requirement admits, as far as it says.
 fn floor(requirement: &Requirement) -> Option<Version> {
     let Some(VersionOrUrl::VersionSpecifier(specifiers)) = &requirement.version_or_url else { return None };
@@ -430,138 +549,7 @@ fn floor(requirement: &Requirement) -> Option<Version> {
     lower.map(|it| it.version().clone()).max()
 }
 
-/// What a distribution's own libraries open by name: of a component that the image has, one of the names must lead to a
-/// copy.
-fn opened(
-    world: &World<'_>,
-    loader: &Loader<'_>,
-    copies: &Copies<'_>,
-    loading: &Loading<'_>,
-) -> Vec<Finding> {
-    let mut process = loading.process.clone();
-    let mut findings = Vec::new();
-    for from in loading.from..loading.process.objects.len() {
-        let loaded = &loading.process.objects[from];
-        let is_own = world.owner(&loaded.real) == Some(loading.distribution);
-        let file = loader.file(&loaded.path).filter(|_| is_own);
-        let Some(FileContent::Object(_, opens)) = file.map(|file| &file.content) else { continue };
-        let mut names: BTreeMap<Component, Vec<&str>> = BTreeMap::new();
-        for name in opens.iter().filter(|name| has_version(name)) {
-            if let Some(component) = Component::of_library(name) {
-                names.entry(component).or_default().push(name);
-            }
-        }
-        for (component, names) in names {
-            let Some(present) = copies.of_component(component, None).next() else { continue };
-            let is_found = |name: &&str| loader.open_name(&mut process, name, from).is_some();
-            if copies.at(&loaded.real).is_some() || names.iter().any(is_found) {
-                continue;
-            }
-            let version = present.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
-            findings.push(Finding {
-                level: Level::Warning,
-                rule: Rule::OtherSoname,
-                subject: world.distributions[loading.distribution].title(),
-                seen: format!(
-                    "{} opens {}, which the loader does not find; the image has {component}{version} in /{}",
-                    loaded.path,
-                    names.join(" or "),
-                    present.directory
-                ),
-                fix: format!(
-                    "use a release that is built for this {component}, or add the other one beside it"
-                ),
-            });
-        }
-    }
-    findings
-}
-
 /// Whether a name is whole: `libnvrtc.so.12`, not the `libnvrtc.so.` to which code adds a number.
 fn has_version(name: &str) -> bool {
     name.split_once(".so.").is_some_and(|(_, version)| version.ends_with(|c: char| c.is_ascii_digit()))
-}
-
-/// Two CUDA majors in one process.
-fn majors(world: &World<'_>, copies: &Copies<'_>, loading: &Loading<'_>) -> Option<Finding> {
-    let mut majors: BTreeMap<u32, &str> = BTreeMap::new();
-    for loaded in &loading.process.objects[loading.from..] {
-        if let Some(major) = copies.at(&loaded.real).and_then(|copy| copy.cuda_major) {
-            majors.entry(major).or_insert(&loaded.path);
-        }
-    }
-    let told: Vec<String> = majors.iter().map(|(major, path)| format!("CUDA {major}: {path}")).collect();
-    (majors.len() > 1).then(|| Finding {
-        level: Level::Error,
-        rule: Rule::TwoMajors,
-        subject: world.distributions[loading.distribution].title(),
-        seen: told.join(", "),
-        fix: "choose frameworks of one CUDA major, or let imgforge give each major a tree of its own"
-            .to_owned(),
-    })
-}
-
-/// Companions of which pip's copy serves some, and the system's others.
-fn mixed(world: &World<'_>, copies: &Copies<'_>, loading: &Loading<'_>) -> Option<Finding> {
-    let mut of_pip = BTreeMap::new();
-    let mut of_system = BTreeMap::new();
-    for loaded in &loading.process.objects[loading.from..] {
-        let Some(copy) = copies.at(&loaded.real).filter(|copy| COMPANIONS.contains(&copy.component.name()))
-        else {
-            continue;
-        };
-        let is_private = world.packages.iter().any(|directory| loaded.real.starts_with(directory));
-        let side = if is_private { &mut of_pip } else { &mut of_system };
-        side.entry(copy.component.name()).or_insert(&loaded.path);
-    }
-    let (Some((pip, pip_path)), Some((system, system_path))) =
-        (of_pip.first_key_value(), of_system.first_key_value())
-    else {
-        return None;
-    };
-    Some(Finding {
-        level: Level::Warning,
-        rule: Rule::MixedCopies,
-        subject: world.distributions[loading.distribution].title(),
-        seen: format!("{pip} comes from {pip_path}, and {system} from {system_path}"),
-        fix: "remove the wheel that pip installed, or serve all of them alike (`cuda: {policy: shared}`)"
-            .to_owned(),
-    })
-}
-
-/// cuDNN loads its parts by name: all must be of one copy.
-fn cudnn(world: &World<'_>, loader: &Loader<'_>, loading: &Loading<'_>) -> Vec<Finding> {
-    let mut process = loading.process.clone();
-    let is_part = |name: &str| Component::of_library(name).is_some_and(|it| it.name() == "cudnn");
-    let directory =
-        |path: &str| path.rsplit_once('/').map_or(String::new(), |(directory, _)| directory.to_owned());
-    let main = process
-        .objects
-        .iter()
-        .position(|it| it.path.rsplit('/').next().is_some_and(|name| name.starts_with("libcudnn.so")));
-    let Some(main) = main else { return Vec::new() };
-    let home = directory(&process.objects[main].real);
-    let mut asked: BTreeSet<String> = BTreeSet::new();
-    for loaded in &process.objects {
-        let is_cudnn = loaded.path.rsplit('/').next().is_some_and(is_part);
-        let file = loader.file(&loaded.path).filter(|_| is_cudnn);
-        if let Some(FileContent::Object(_, opens)) = file.map(|file| &file.content) {
-            asked.extend(opens.iter().filter(|name| is_part(name) && !is_of_driver(name)).cloned());
-        }
-    }
-    let mut findings = Vec::new();
-    for name in asked {
-        let Some(found) = loader.open_name(&mut process, &name, main) else { continue };
-        let other = directory(&process.objects[found].real);
-        if other != home {
-            findings.push(Finding {
-                level: Level::Error,
-                rule: Rule::MixedCudnn,
-                subject: world.distributions[loading.distribution].title(),
-                seen: format!("cuDNN is in /{home}, and the loader finds its {name} in /{other}"),
-                fix: "keep one copy of cuDNN (`cuda: {components: {cudnn: shared}}`)".to_owned(),
-            });
-        }
-    }
-    findings
 }

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use uv_normalize::PackageName;
+use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::Version;
 
 use super::Subject;
+use super::loader::split;
 use crate::base::InstalledDistribution;
 use crate::base::evidence::Evidence;
 use crate::pypa::metadata::{self, Requirement};
 use crate::pypa::record::{self, Row};
-use crate::pypa::target::{Machine, Target};
+use crate::pypa::target::Target;
 
 /// What is installed.
 #[derive(Debug, Default)]
@@ -37,7 +38,6 @@ pub(super) struct Distribution<'a> {
 impl<'a> World<'a> {
     pub fn new(subject: &Subject<'a>) -> Self {
         let Some(inventory) = subject.inventory else { return Self::default() };
-        let machine = if subject.architecture == "arm64" { Machine::Aarch64 } else { Machine::X86_64 };
         let distributions: Vec<Distribution<'a>> = inventory
             .distributions
             .iter()
@@ -52,11 +52,17 @@ impl<'a> World<'a> {
         Self {
             packages: directories.collect(),
             interpreter: Some(format!("/{interpreter}")),
-            target: Target::new(&inventory.python, machine, inventory.glibc).ok(),
+            target: inventory.target().ok(),
             by_name,
             owners,
             distributions,
         }
+    }
+
+    /// The path within the directory of packages that it is in; `None` for what is in none.
+    pub fn within_packages<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let path = path.trim_start_matches('/');
+        self.packages.iter().find_map(|directory| path.strip_prefix(&**directory)?.strip_prefix('/'))
     }
 
     pub fn named(&self, name: &PackageName) -> Option<usize> {
@@ -69,7 +75,7 @@ impl<'a> World<'a> {
     }
 
     /// The requirements of a distribution that count in this image, with these extras.
-    pub fn requirements(&self, index: usize, extras: &[uv_normalize::ExtraName]) -> Vec<&Requirement> {
+    pub fn requirements(&self, index: usize, extras: &[ExtraName]) -> Vec<&Requirement> {
         let requires = self.distributions[index].requires.iter();
         let counts = |requirement: &&Requirement| match &self.target {
             Some(target) => requirement.marker.evaluate(target.markers(), extras),
@@ -99,8 +105,8 @@ impl<'a> Distribution<'a> {
         let requires = installed.requires_dist.iter().filter_map(|text| requirement(text)).collect();
         let text = evidence.text(&format!("{}/RECORD", installed.directory));
         let text = text.map(String::from_utf8_lossy).unwrap_or_default();
-        let directory = installed.directory.rsplit_once('/').map_or("", |(directory, _)| directory);
         let rows = record::parse(&text).unwrap_or_default().into_iter();
+        let directory = split(&installed.directory).0;
         let rows = rows.map(|row| (record::place(directory, &row.path), row)).collect();
         Self { installed, requires, rows }
     }
@@ -116,7 +122,7 @@ impl<'a> Distribution<'a> {
 
     /// The directory of packages that it is in.
     pub fn packages(&self) -> &str {
-        self.installed.directory.rsplit_once('/').map_or("", |(directory, _)| directory)
+        split(&self.installed.directory).0
     }
 }
 

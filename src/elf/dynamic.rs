@@ -197,6 +197,13 @@ impl ElfError {
     }
 }
 
+impl Elf {
+    /// What it calls itself, where it is a library that does.
+    pub fn soname(&self) -> Option<&str> {
+        self.dynamic.as_ref()?.soname.as_deref()
+    }
+}
+
 /// Reads a file; `None` when it is not ELF.
 pub fn read(file: &(impl ReadAt + ?Sized)) -> Result<Option<Elf>, ElfError> {
     read_with(file, parse)

@@ -32,6 +32,27 @@ pub enum Architecture {
     Aarch64,
 }
 
+impl Architecture {
+    /// The one that images call `amd64` or `arm64`.
+    ///
+    /// <https://github.com/opencontainers/image-spec/blob/main/config.md#properties>
+    pub fn named(oci: &str) -> Option<Self> {
+        match oci {
+            "amd64" => Some(Self::X86_64),
+            "arm64" => Some(Self::Aarch64),
+            _ => None,
+        }
+    }
+
+    /// The machine of its programs.
+    pub fn machine(self) -> Machine {
+        match self {
+            Self::X86_64 => Machine::X86_64,
+            Self::Aarch64 => Machine::Aarch64,
+        }
+    }
+}
+
 /// A version of libc-bin that does not begin with glibc's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("libc-bin's version `{version}` does not begin with a version of glibc such as 2.36")]
@@ -324,8 +345,7 @@ struct Candidate<'a> {
 impl<'a> Candidate<'a> {
     fn new(entry: &'a Entry, identity: &'a str, elf: &'a Elf, flags: Flags) -> Self {
         let name = entry.name.as_str();
-        let stated = elf.dynamic.as_ref().and_then(|dynamic| dynamic.soname.as_deref());
-        let soname = stated.unwrap_or(name);
+        let soname = elf.soname().unwrap_or(name);
         let for_link_editor = name.ends_with(".so") && soname.starts_with(name);
         let link = entry.symlink && (name == soname || for_link_editor);
         let soname = if link { name } else { soname };

@@ -1,4 +1,4 @@
-//! The facts of [`super::dynamic`] from a stream that passes once.
+//! The facts of [`super::object`] from a stream that passes once.
 //!
 //! A library in a wheel is inflated while it is written into a layer, and there is no going back. Where its names are is
 //! known only when its dynamic section has passed, which usually lies behind them. A [`Probe`] therefore keeps
@@ -40,8 +40,8 @@ type Parse<T> = fn(&Kept, u64) -> Result<Option<T>, Stop>;
 
 /// Reads the facts of one file as its bytes pass.
 #[derive(Debug)]
-pub struct Probe<T = Elf> {
-    parse: Parse<T>,
+pub struct Probe {
+    parse: Parse<Linked>,
     size: u64,
     position: u64,
     elf: bool,
@@ -66,7 +66,7 @@ impl Budget {
 
 /// What a [`Probe`] knows when the file has passed.
 #[derive(Debug)]
-pub enum Outcome<T = Elf> {
+pub enum Outcome<T = Linked> {
     NotElf,
     Elf(T),
     Incomplete(Incomplete<T>),
@@ -74,7 +74,7 @@ pub enum Outcome<T = Elf> {
 
 /// An ELF file of which more must be seen.
 #[derive(Debug)]
-pub struct Incomplete<T = Elf> {
+pub struct Incomplete<T = Linked> {
     parse: Parse<T>,
     size: u64,
     kept: Kept,
@@ -82,20 +82,6 @@ pub struct Incomplete<T = Elf> {
 }
 
 impl Probe {
-    /// Expects a file of `size` bytes, which can be read again should too much of it pass unseen.
-    pub fn new(size: u64) -> Self {
-        Self::expecting(size, dynamic::parse)
-    }
-}
-
-impl Probe<(Elf, Symbols)> {
-    /// Expects a file of `size` bytes, whose symbols are wanted too.
-    pub fn with_symbols(size: u64) -> Self {
-        Self::expecting(size, with_symbols)
-    }
-}
-
-impl Probe<Linked> {
     /// Expects a file of `size` bytes, of which everything is wanted that the loader links.
     pub fn linking(size: u64) -> Self {
         Self::expecting(size, object::parse_linked)
@@ -105,9 +91,7 @@ impl Probe<Linked> {
     pub fn linking_with_symbols(size: u64) -> Self {
         Self::expecting(size, object::parse_linked_with_symbols)
     }
-}
 
-impl<T> Probe<T> {
     /// The same with another budget. To be said before any byte passes.
     pub fn keeping(self, budget: Budget) -> Self {
         Self { budget, ..self }
@@ -118,7 +102,7 @@ impl<T> Probe<T> {
         self.elf
     }
 
-    fn expecting(size: u64, parse: Parse<T>) -> Self {
+    fn expecting(size: u64, parse: Parse<Linked>) -> Self {
         Self {
             parse,
             size,
@@ -146,7 +130,7 @@ impl<T> Probe<T> {
     }
 
     /// The facts, or what is missing for them.
-    pub fn finish(self) -> Result<Outcome<T>, ElfError> {
+    pub fn finish(self) -> Result<Outcome, ElfError> {
         if self.elf { outcome(self.parse, self.kept, self.size) } else { Ok(Outcome::NotElf) }
     }
 
@@ -348,8 +332,8 @@ mod tests {
     use super::*;
 
     /// Feeds the test program in chunks of `step` bytes.
-    fn probe(bytes: &[u8], step: usize) -> Outcome {
-        let mut probe = Probe::new(bytes.len() as u64);
+    fn probe(bytes: &[u8], step: usize) -> Outcome<Linked> {
+        let mut probe = Probe::linking(bytes.len() as u64);
         for chunk in bytes.chunks(step) {
             probe.update(chunk);
         }
@@ -364,7 +348,7 @@ mod tests {
         assert!(!expected.dynamic.as_ref().unwrap().needed.is_empty());
         for step in [1 << 20, 65_537, 4_099] {
             match probe(&bytes, step) {
-                Outcome::Elf(elf) => assert_eq!(elf, expected),
+                Outcome::Elf(linked) => assert_eq!(linked.object.elf, expected),
                 outcome => panic!("{outcome:?}"),
             }
         }
@@ -397,7 +381,7 @@ mod tests {
     fn keeps_nothing_of_a_file_that_is_not_elf() {
         for bytes in [&b""[..], b"\x7f", b"\x7fELF but no more", b"#!/usr/bin/python3\n"] {
             for step in [1, 3, 100] {
-                let mut probe = Probe::new(bytes.len() as u64);
+                let mut probe = Probe::linking(bytes.len() as u64);
                 bytes.chunks(step).for_each(|chunk| probe.update(chunk));
                 let elf = probe.elf;
                 let kept = probe.kept.0.len();

@@ -583,7 +583,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::elf::{Elf, Outcome, Probe};
+    use crate::elf::{Linked, Outcome, Probe};
 
     const LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu";
 
@@ -701,11 +701,12 @@ mod tests {
         let (mut seen, mut rounds) = (0, 0);
         for path in libraries() {
             let bytes = std::fs::read(&path).unwrap();
-            let mut probe = Probe::with_symbols(bytes.len() as u64);
+            let mut probe = Probe::linking_with_symbols(bytes.len() as u64);
             bytes.chunks(32 << 10).for_each(|chunk| probe.update(chunk));
             let (told, more) = supply(probe.finish().unwrap(), &bytes);
             let expected = read(&bytes).unwrap().zip(crate::elf::dynamic::read(&*bytes).unwrap());
-            assert_eq!(told.map(|(elf, symbols)| (symbols, elf)), expected, "{path:?}");
+            let told = told.map(|linked| (linked.symbols.unwrap_or_default(), linked.object.elf));
+            assert_eq!(told, expected, "{path:?}");
             seen += 1;
             rounds += more;
         }
@@ -713,7 +714,7 @@ mod tests {
     }
 
     /// Hands over what is missing until nothing is, and counts how often.
-    fn supply(mut outcome: Outcome<(Elf, Symbols)>, bytes: &[u8]) -> (Option<(Elf, Symbols)>, usize) {
+    fn supply(mut outcome: Outcome, bytes: &[u8]) -> (Option<Linked>, usize) {
         for rounds in 0..20 {
             let mut incomplete = match outcome {
                 Outcome::Incomplete(incomplete) => incomplete,

@@ -5,6 +5,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
+use super::probe::Budget;
 use super::*;
 
 const LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu";
@@ -507,10 +508,10 @@ fn probes_of_every_library_what_a_seekable_file_shows() {
             continue;
         }
         let bytes = fs::read(entry.path()).unwrap();
-        let mut probe = Probe::new(bytes.len() as u64);
+        let mut probe = Probe::linking(bytes.len() as u64).keeping(Budget::LARGE);
         bytes.chunks(32 << 10).for_each(|chunk| probe.update(chunk));
-        let (elf, rounds) = supply(probe.finish(), &bytes);
-        assert_eq!(elf, read(&entry.path()), "{entry:?}");
+        let (linked, rounds) = supply(probe.finish(), &bytes);
+        assert_eq!(linked.map(|linked| linked.object.elf), read(&entry.path()), "{entry:?}");
         assert!(rounds <= 2, "{entry:?}: {rounds}");
         seen += 1;
         incomplete += usize::from(rounds > 0);
@@ -520,11 +521,11 @@ fn probes_of_every_library_what_a_seekable_file_shows() {
 }
 
 /// Hands over what is missing until nothing is, and counts how often.
-fn supply(mut outcome: Result<Outcome, ElfError>, bytes: &[u8]) -> (Option<Elf>, usize) {
+fn supply(mut outcome: Result<Outcome, ElfError>, bytes: &[u8]) -> (Option<Linked>, usize) {
     for rounds in 0.. {
         let mut incomplete = match outcome {
             Ok(Outcome::Incomplete(incomplete)) => incomplete,
-            Ok(Outcome::Elf(elf)) => return (Some(elf), rounds),
+            Ok(Outcome::Elf(linked)) => return (Some(linked), rounds),
             Ok(Outcome::NotElf) | Err(_) => return (None, rounds),
         };
         for range in incomplete.missing().to_vec() {

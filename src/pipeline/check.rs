@@ -1,6 +1,5 @@
 //! Checks a finished image: learns what is not known of its layers yet, and judges it by every rule.
 
-use std::collections::BTreeMap;
 use std::{panic, thread};
 
 use anyhow::{Context, Result};
@@ -21,16 +20,14 @@ use crate::store::Store;
 const RECORD: &str = "check";
 
 /// An image as a check sees it.
-#[derive(Debug, Clone)]
-pub(super) struct Checked<'a> {
+#[derive(Debug)]
+struct Checked<'a> {
     /// The digests of its layers, bottom first.
-    pub layers: Vec<Digest>,
-    pub architecture: &'a str,
-    /// `config.Env`.
-    pub env: Vec<String>,
-    pub python: Option<String>,
-    pub driver: Option<&'a Driver>,
-    pub silences: &'a [Silence],
+    layers: Vec<Digest>,
+    config: ImageConfigFacts,
+    python: Option<String>,
+    driver: Option<&'a Driver>,
+    silences: &'a [Silence],
 }
 
 /// Checks the image at `place`: reads the layers that were never read before.
@@ -46,8 +43,7 @@ pub fn check(
     progress.stage("checking");
     let checked = Checked {
         layers: image.layers.iter().map(|layer| layer.descriptor.digest).collect(),
-        architecture: &image.architecture,
-        env: image.env.clone(),
+        config: ImageConfigFacts::new(&image.architecture, image.env.iter().map(String::as_str)),
         python: python.map(str::to_owned),
         driver,
         silences: &[],
@@ -77,12 +73,10 @@ pub(super) fn of_image(
     progress: &dyn Progress,
 ) -> Result<Report> {
     progress.stage("checking");
-    let config: Env =
-        serde_json::from_slice(&image.config_bytes).context("could not read the image's config")?;
+    let env = source::environment(&image.config_bytes).context("could not read the image's config")?;
     let checked = Checked {
         layers: image.layers.iter().map(|layer| layer.digest).collect(),
-        architecture: &planned.base.architecture,
-        env: config.config.env,
+        config: ImageConfigFacts::new(&planned.base.architecture, env.iter().map(String::as_str)),
         python: planned.inputs.recipe.python.version.as_ref().map(|version| version.value.to_string()),
         driver: planned.inputs.recipe.cuda.driver.as_ref().map(|driver| &driver.value),
         silences: &planned.inputs.recipe.ignore,
@@ -91,21 +85,8 @@ pub(super) fn of_image(
     if report.has_errors() { Err(CheckFailed { report }.into()) } else { Ok(report) }
 }
 
-/// The variables that a config sets, whatever else it says.
-#[derive(serde::Deserialize)]
-struct Env {
-    #[serde(default)]
-    config: EnvOfConfig,
-}
-
-#[derive(Default, serde::Deserialize)]
-struct EnvOfConfig {
-    #[serde(default, rename = "Env")]
-    env: Vec<String>,
-}
-
 /// Checks an image whose layers were all read or written; the report of an image that was checked before is kept.
-pub(super) fn of_layers(checked: &Checked<'_>, store: &Store) -> Result<Report> {
+fn of_layers(checked: &Checked<'_>, store: &Store) -> Result<Report> {
     let key = Digest::of(format!("{REPORT_FORMAT}.{FACTS_FORMAT}.{EVIDENCE_FORMAT} {checked:?}"));
     if let Some(report) = store.record(RECORD, &key) {
         return Ok(report);
@@ -128,14 +109,10 @@ fn judge(checked: &Checked<'_>, store: &Store) -> Result<Report> {
     }
     let evidence = Evidence::stacked(evidence);
     let inventory = inventory(checked, &facts)?;
-    let pairs = checked.env.iter().filter_map(|entry| entry.split_once('='));
-    let env: BTreeMap<String, String> =
-        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     Ok(check::check(&Subject {
         evidence: &evidence,
         inventory: inventory.as_ref(),
-        architecture: checked.architecture,
-        env: &env,
+        config: &checked.config,
         driver: checked.driver,
         silences: checked.silences,
     }))
@@ -143,8 +120,7 @@ fn judge(checked: &Checked<'_>, store: &Store) -> Result<Report> {
 
 /// What is installed; `None` for an image without Python, in which there is less to check.
 fn inventory(checked: &Checked<'_>, facts: &Facts) -> Result<Option<BaseInventory>, InventoryError> {
-    let config = ImageConfigFacts::new(checked.architecture, checked.env.iter().map(String::as_str));
-    match scan::scan(facts, &config, checked.python.as_deref()) {
+    match scan::scan(facts, &checked.config, checked.python.as_deref()) {
         Ok(inventory) => Ok(Some(inventory)),
         Err(InventoryError::NoPython) => Ok(None),
         Err(error) => Err(error),

@@ -37,7 +37,7 @@ use crate::net::index::PackageIndex;
 use crate::oci::Digest;
 use crate::oci::image::RuntimeConfig;
 use crate::plan::{self, Limits, SystemChoices, WheelInstall, WheelLayer};
-use crate::pypa::target::{Machine, Target};
+use crate::pypa::target::Target;
 use crate::recipe::{Compression, Constrain, ExternallyManaged, Timestamp};
 use crate::resolve::{self, Policies, Preferences, Request, Resolution};
 use crate::store::Store;
@@ -283,7 +283,7 @@ fn decide(
     let base = opened::open(&inputs.described(), prior.base.as_ref(), &http, environment, progress)?;
     let inventory = base.inventory().clone();
     check_python(&inputs, &inventory)?;
-    let target = target(&inventory)?;
+    let target = inventory.target()?;
 
     progress.stage("resolving distributions and components");
     let request = request(&inputs, &inventory, &target, prior.preferences);
@@ -393,11 +393,6 @@ fn check_python(inputs: &Inputs, base: &BaseInventory) -> Result<(), InventoryEr
         }
         _ => Ok(()),
     }
-}
-
-fn target(base: &BaseInventory) -> Result<Target> {
-    let machine = if base.architecture == "arm64" { Machine::Aarch64 } else { Machine::X86_64 };
-    Ok(Target::new(&base.python, machine, base.glibc)?)
 }
 
 fn catalog(
@@ -720,8 +715,7 @@ fn write_system(planned: &Planned, below: &Facts, form: &Form, store: &Store) ->
         files.extend(generated::loader_configuration(below, &files, &directory, planned.created)?);
         files.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
     }
-    let architecture =
-        if base.architecture == "arm64" { Architecture::Aarch64 } else { Architecture::X86_64 };
+    let architecture = Architecture::named(&base.architecture).unwrap_or(Architecture::X86_64);
     let ldconfig = Ldconfig::new(architecture, &base.vendor, base.libc_bin.as_str())?;
     let cache = generated::loader_cache(below, &files, &ldconfig, planned.created)?;
     let files = generated::merged(files, cache);

@@ -123,7 +123,7 @@ struct Config {
     rootfs: RootFs,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Runtime {
     #[serde(rename = "Env")]
     env: Option<Vec<String>>,
@@ -132,6 +132,12 @@ struct Runtime {
 #[derive(Deserialize)]
 struct RootFs {
     diff_ids: Option<Vec<Digest>>,
+}
+
+/// The environment that an image's config sets: `NAME=value`.
+pub fn environment(config: &[u8]) -> serde_json::Result<Vec<String>> {
+    let config: Config = serde_json::from_slice(config)?;
+    Ok(config.config.unwrap_or_default().env.unwrap_or_default())
 }
 
 impl Documents<'_> {
@@ -175,7 +181,7 @@ impl Documents<'_> {
             digest: None,
             config: bytes,
             architecture: config.architecture,
-            env: config.config.and_then(|config| config.env).unwrap_or_default(),
+            env: config.config.unwrap_or_default().env.unwrap_or_default(),
             layers: layers
                 .into_iter()
                 .zip(diff_ids)

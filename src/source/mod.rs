@@ -24,7 +24,7 @@ use crate::oci::image::{Descriptor, Manifest};
 use crate::oci::{Digest, Hasher};
 use crate::store::Store;
 
-pub use documents::{Root, open_documents};
+pub use documents::{Root, environment, open_documents};
 pub use error::SourceError;
 pub use place::{Place, PlaceError};
 pub use scan::scan;

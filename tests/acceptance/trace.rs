@@ -39,10 +39,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             continue;
         }
         let Some(process) = loader.start(&path) else { continue };
-        for (index, loaded) in process.objects.iter().enumerate().skip(1) {
-            let asked = process.edges.iter().find(|edge| edge.to == index);
-            let name = asked.map_or(&*loaded.path, |_| loaded.name());
-            writeln!(out, "{path}\t{name}\t{}", loaded.path)?;
+        for loaded in process.objects.iter().skip(1) {
+            writeln!(out, "{path}\t{}\t{}", loaded.name, loaded.path)?;
         }
         for miss in &process.misses {
             let what = if miss.refused.is_some() { "refused" } else { "not found" };

@@ -13,19 +13,6 @@ use crate::support::wheel::Wheel;
 const SYSTEM: &str = "usr/lib/x86_64-linux-gnu";
 const PACKAGES: &str = "usr/local/lib/python3.11/dist-packages";
 const CUDA: &str = "usr/local/cuda-12.4/targets/x86_64-linux/lib";
-const STATUS: &str = "Package: libc-bin\nStatus: install ok installed\nVersion: 2.36-9+deb12u10\n\n\
-                      Package: libc6\nStatus: install ok installed\nVersion: 2.36-9+deb12u10\n\n";
-
-/// Debian 12 with Python 3.11, without a loader's cache.
-fn debian() -> Tar {
-    Tar::new()
-        .file("etc/os-release", "ID=debian\nVERSION_ID=\"12\"\n")
-        .file("usr/bin/python3.11", library("python", b"\x003.11.2\x00"))
-        .symlink("usr/bin/python3", "python3.11")
-        .file("usr/lib/python3.11/os.py", "")
-        .file(&format!("{SYSTEM}/libc.so.6"), library("libc.so.6", b""))
-        .file("var/lib/dpkg/status", STATUS)
-}
 
 /// A distribution's metadata, and a RECORD of these rows.
 fn installed(tar: Tar, name: &str, version: &str, requires: &[&str], rows: &[&str]) -> Tar {
@@ -50,7 +37,7 @@ fn module(workshop: &Workshop, calls: &str, needs: &[&str], flags: &[&str]) -> V
 /// Debian with `demo`, its module, and these libraries.
 fn demo(module: Vec<u8>, libraries: &[(&str, Vec<u8>)]) -> Layout {
     let path = format!("{PACKAGES}/demo/core.so");
-    let mut tar = installed(debian(), "demo", "1.0", &[], &["demo/core.so,,"]).file(&path, module);
+    let mut tar = installed(Tar::debian(""), "demo", "1.0", &[], &["demo/core.so,,"]).file(&path, module);
     for (path, bytes) in libraries {
         tar = tar.file(path, bytes.clone());
     }
@@ -151,7 +138,7 @@ fn the_search_paths_come_in_the_loaders_order() {
 #[test]
 fn what_pip_check_says_is_said() {
     let tar = installed(
-        debian(),
+        Tar::debian(""),
         "torch",
         "2.2.1",
         &["nvidia-cublas-cu12==12.1.3.1", "sympy; extra == 'all'"],
@@ -169,7 +156,7 @@ fn what_pip_check_says_is_said() {
 fn the_last_of_two_distributions_that_write_a_file_is_told() {
     let row = |hash: &str, size: u64| format!("nvidia/nccl/lib/libnccl.so.2,sha256={hash},{size}");
     let path = format!("{PACKAGES}/nvidia/nccl/lib/libnccl.so.2");
-    let tar = installed(debian(), "nvidia_nccl_cu12", "2.27.5", &[], &[&row("AAAA", 3)]);
+    let tar = installed(Tar::debian(""), "nvidia_nccl_cu12", "2.27.5", &[], &[&row("AAAA", 3)]);
     let tar = installed(tar, "nvidia_nccl_cu13", "2.28.9", &[], &[&row("BBBB", 4)]).file(&path, "abc");
     let seen = check(&Layout::new().layer(tar), &["error file-collision", "warning record-mismatch"]);
     assert!(seen.contains("are also of nvidia-nccl-cu13 2.28.9"), "{seen}");
@@ -179,7 +166,7 @@ fn the_last_of_two_distributions_that_write_a_file_is_told() {
 #[test]
 fn a_library_of_the_driver_in_the_image_is_an_error() {
     let stubs = "usr/local/cuda-12.4/targets/x86_64-linux/lib/stubs";
-    let tar = debian().file(&format!("{stubs}/libcuda.so.1"), library("libcuda.so.1", b""));
+    let tar = Tar::debian("").file(&format!("{stubs}/libcuda.so.1"), library("libcuda.so.1", b""));
     let image = Layout::new().layer(tar);
     check(&image, &[]);
     let leads = |path: String| json!([format!("LD_LIBRARY_PATH={path}")]);
@@ -190,10 +177,8 @@ fn a_library_of_the_driver_in_the_image_is_an_error() {
 #[test]
 fn cuda_that_serves_another_build_of_cudnn_is_an_error() {
     let cudnn = format!("{SYSTEM}/libcudnn.so.9");
-    let status =
-        format!("{STATUS}Package: libcudnn9-cuda-12\nStatus: install ok installed\nVersion: 9.8.0.87-1\n\n");
-    let tar = debian()
-        .file("var/lib/dpkg/status", status)
+    let packages = "Package: libcudnn9-cuda-12\nStatus: install ok installed\nVersion: 9.8.0.87-1\n\n";
+    let tar = Tar::debian(packages)
         .file("var/lib/dpkg/info/libcudnn9-cuda-12.list", format!("/{cudnn}\n"))
         .file(&cudnn, library("libcudnn.so.9", b""))
         .file(&format!("{CUDA}/libcudart.so.12"), library("libcudart.so.12", b""));
@@ -218,7 +203,7 @@ fn an_image_that_would_not_load_is_not_published() {
     workshop.link(&defining("libmissing.so.1", "void f(void) {}"));
     let core = module(&workshop, "f", &["libmissing.so.1"], &[]);
     let mut world = World::new();
-    Layout::new().layer(debian()).write(&world.path("base"));
+    Layout::new().layer(Tar::debian("")).write(&world.path("base"));
     let wheel = Wheel::new("demo", "1.0").tag("py3-none-manylinux2014_x86_64");
     world.publish(wheel.file("demo/__init__.py", "").file("demo/core.so", core));
     let recipe = |more: &str| {
@@ -262,7 +247,7 @@ fn a_library_that_is_opened_under_a_name_of_another_version_is_told() {
 #[test]
 fn a_toolkit_that_the_driver_does_not_run_is_an_error() {
     let world = World::new();
-    let tar = debian().file(&format!("{CUDA}/libcudart.so.12.4.127"), library("libcudart.so.12", b""));
+    let tar = Tar::debian("").file(&format!("{CUDA}/libcudart.so.12.4.127"), library("libcudart.so.12", b""));
     let tar = tar.symlink(&format!("{CUDA}/libcudart.so.12"), "libcudart.so.12.4.127");
     let image = Layout::new().layer(tar).with(|layout| {
         layout.config["config"]["Env"] = json!([format!("LD_LIBRARY_PATH=/{CUDA}")]);

@@ -16,18 +16,10 @@ const PACKAGES: &str = "usr/local/lib/python3.11/dist-packages";
 
 /// Debian 12 with Python 3.11, and a CUDA 12.4 of cuBLAS and the runtime as NVIDIA's packages lay it.
 fn base() -> Layout {
-    let status = "Package: libc-bin\nStatus: install ok installed\nVersion: 2.36-9+deb12u10\n\n\
-                  Package: libc6\nStatus: install ok installed\nVersion: 2.36-9+deb12u10\n\n\
-                  Package: libcublas-12-4\nStatus: install ok installed\nVersion: 12.4.5.8-1\n\n\
+    let packages = "Package: libcublas-12-4\nStatus: install ok installed\nVersion: 12.4.5.8-1\n\n\
                   Package: cuda-cudart-12-4\nStatus: install ok installed\nVersion: 12.4.127-1\n\n";
-    let system = Tar::new()
-        .file("etc/os-release", "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n")
+    let system = Tar::debian(packages)
         .file("etc/ld.so.conf", "include /etc/ld.so.conf.d/*.conf\n")
-        .file("usr/bin/python3.11", library("python", b"\x003.11.2\x00"))
-        .symlink("usr/bin/python3", "python3.11")
-        .file("usr/lib/python3.11/os.py", "")
-        .file(&format!("{SYSTEM}/libc.so.6"), library("libc.so.6", b""))
-        .file("var/lib/dpkg/status", status)
         .file("usr/lib/python3.11/EXTERNALLY-MANAGED", "");
     let cuda = Tar::new()
         .file("etc/ld.so.conf.d/000_cuda.conf", format!("/{LIB}\n"))

@@ -16,6 +16,7 @@ use super::traces::Traces;
 use crate::base::facts::{Facts, FileFact, Interest, VersionText};
 use crate::base::{CudaCopy, CudaLibrary};
 use crate::cuda::{Component, library_stem};
+use crate::elf::Elf;
 
 /// What tells whose a file is.
 pub(super) struct Owners<'a> {
@@ -193,8 +194,7 @@ impl<'a> Group<'a> {
 }
 
 fn soname(file: &FileFact, name: &str) -> String {
-    let dynamic = file.elf.as_ref().and_then(|elf| elf.dynamic.as_ref());
-    dynamic.and_then(|dynamic| dynamic.soname.clone()).unwrap_or_else(|| name.to_owned())
+    file.elf.as_ref().and_then(Elf::soname).unwrap_or(name).to_owned()
 }
 
 fn is_shared_library(file: &FileFact) -> bool {

@@ -2,7 +2,7 @@ use super::*;
 use crate::base::facts::tests::layer;
 use crate::base::facts::{FileFact, Interest};
 use crate::base::{CudaCopy, Found};
-use crate::elf::{Class, Dynamic, Elf, Kind};
+use crate::elf::{Class, Dynamic, Elf, Kind, Machine};
 
 /// A system of Debian's with the Python of [`PYTHON`] to put layouts on.
 const DEBIAN: &str = "

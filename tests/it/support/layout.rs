@@ -8,15 +8,32 @@ use flate2::write::GzEncoder;
 use imgforge::oci::Digest;
 use serde_json::{Value, json};
 
+use super::elf::library;
+
 /// A layer tar being written, by a writer that holds back nothing: it writes what a hostile one would.
 #[derive(Debug, Clone, Default)]
 pub struct Tar {
     bytes: Vec<u8>,
 }
 
+/// dpkg's paragraphs on the C library of Debian 12.
+const LIBC: &str = "Package: libc-bin\nStatus: install ok installed\nVersion: 2.36-9+deb12u10\n\n\
+                    Package: libc6\nStatus: install ok installed\nVersion: 2.36-9+deb12u10\n\n";
+
 impl Tar {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Debian 12 with Python 3.11, as far as an inventory looks; dpkg knows of the C library and of `packages` besides.
+    pub fn debian(packages: &str) -> Self {
+        Self::new()
+            .file("etc/os-release", "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n")
+            .file("usr/bin/python3.11", library("python", b"\x003.11.2\x00"))
+            .symlink("usr/bin/python3", "python3.11")
+            .file("usr/lib/python3.11/os.py", "")
+            .file("usr/lib/x86_64-linux-gnu/libc.so.6", library("libc.so.6", b""))
+            .file("var/lib/dpkg/status", format!("{LIBC}{packages}"))
     }
 
     pub fn file(self, path: &str, content: impl AsRef<[u8]>) -> Self {
