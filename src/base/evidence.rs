@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::facts::is_private;
 use super::layered::{LayerNode, Layered};
 use crate::elf::Object;
 use crate::oci::{Digest, Entry, EntryKind};
@@ -66,7 +67,7 @@ pub(super) fn text_limit(path: &str) -> Option<u64> {
 
 /// Whether a file's digest is kept: a RECORD lists it.
 pub(super) fn is_recorded(path: &str) -> bool {
-    ["/site-packages/", "/dist-packages/"].iter().any(|part| path.contains(part)) && !path.ends_with(".pyc")
+    is_private(path) && !path.ends_with(".pyc")
 }
 
 impl LayerNode for Item {

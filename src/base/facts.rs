@@ -16,6 +16,7 @@ use crate::oci::{Entry, EntryKind, Generated};
 pub(super) use super::layered::join;
 use super::layered::{LayerNode, Layered};
 pub(super) use condense::CondaPackage;
+pub(super) use interest::is_private;
 pub use interest::{Form, Interest, VersionText};
 
 /// Raise when the facts of a layer are learned or written otherwise than before: records of them are made again.

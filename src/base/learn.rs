@@ -1,6 +1,7 @@
 //! Learns what matters of a layer as it passes, once: its [`Facts`] for an inventory, its [`Evidence`] for a proof.
 
 mod opens;
+mod seam;
 mod version;
 
 use std::io::{self, Read};
@@ -35,7 +36,7 @@ pub struct Watcher {
     file: File,
     hasher: Option<Hasher>,
     text: Option<Vec<u8>>,
-    probe: Probe<Linked>,
+    probe: Probe,
     opens: OpensSearch,
     version: Option<VersionSearch>,
 }
@@ -128,7 +129,7 @@ impl Watcher {
         Unfinished::note(learned, file, seen, outcome)
     }
 
-    fn end(self) -> (File, Seen, Result<Outcome<Linked>, ElfError>) {
+    fn end(self) -> (File, Seen, Result<Outcome, ElfError>) {
         let seen = Seen {
             hasher: self.hasher,
             text: self.text,
@@ -145,7 +146,7 @@ impl Watcher {
 pub struct Unfinished {
     file: File,
     seen: Seen,
-    incomplete: Incomplete<Linked>,
+    incomplete: Incomplete,
     /// What was handed over since it was last asked, by the offset of its first byte.
     supplied: Vec<(u64, Vec<u8>)>,
 }
@@ -159,7 +160,7 @@ impl Unfinished {
         learned: &mut Learned,
         file: File,
         seen: Seen,
-        outcome: Result<Outcome<Linked>, ElfError>,
+        outcome: Result<Outcome, ElfError>,
     ) -> Option<Self> {
         let headers = match outcome {
             Ok(Outcome::Incomplete(incomplete)) => {
@@ -262,7 +263,7 @@ fn note(learned: &mut Learned, file: File, seen: Seen, headers: Headers) {
 
 /// What the headers of a file say, after it was read as often again as they lead to something unseen.
 fn complete<R: Read>(
-    mut outcome: Result<Outcome<Linked>, ElfError>,
+    mut outcome: Result<Outcome, ElfError>,
     reopen: impl Fn() -> io::Result<R>,
 ) -> io::Result<Headers> {
     loop {

@@ -2,16 +2,15 @@
 //!
 //! <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::PublishError;
 use crate::image::Image;
 use crate::oci::Digest;
 use crate::oci::image::{Index, REF_NAME};
-use crate::store::{Store, UnnamedFile, clear_abandoned, hard_link};
+use crate::store::{Store, UnnamedFile, clear_abandoned, hard_link, is_same_file};
 
 pub(super) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -74,7 +73,9 @@ fn alone(directory: &Path) -> Option<File> {
 fn place(source: &Path, blobs: &Path, digest: &Digest, size: u64) -> Result<(), PublishError> {
     let target = blobs.join(digest.hex());
     let present = fs::metadata(&target).ok();
-    let is_linked = present.as_ref().is_some_and(|present| is_file_at(source, present));
+    let is_source =
+        |present: &fs::Metadata| fs::metadata(source).is_ok_and(|source| is_same_file(&source, present));
+    let is_linked = present.as_ref().is_some_and(is_source);
     if is_linked || hard_link(source, &target).is_ok() || present.is_some_and(|present| present.len() == size)
     {
         return Ok(());
@@ -85,10 +86,6 @@ fn place(source: &Path, blobs: &Path, digest: &Digest, size: u64) -> Result<(), 
         file.persist(&target)
     };
     copy().map_err(PublishError::write(&target))
-}
-
-fn is_file_at(path: &Path, file: &Metadata) -> bool {
-    fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (file.dev(), file.ino()))
 }
 
 /// Replaces the file at `path` in one step; leaves it alone when it has these bytes already.

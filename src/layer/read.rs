@@ -200,21 +200,26 @@ impl<R: Read> Read for Blob<'_, R> {
     }
 }
 
+/// The tar of a layer's blob, however it is compressed.
+pub(super) fn decompressed<'a>(mut blob: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    let mut magic = Vec::with_capacity(Compression::MAGIC);
+    blob.by_ref().take(Compression::MAGIC as u64).read_to_end(&mut magic)?;
+    let compression = Compression::of(&magic);
+    let blob = BufReader::with_capacity(CHUNK, io::Cursor::new(magic).chain(blob));
+    Ok(match compression {
+        Compression::None => Box::new(blob),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(blob)),
+        Compression::Zstd => Box::new(zstd::Decoder::with_buffer(blob)?),
+    })
+}
+
 /// Sends the tar in chunks, until it ends or nobody wants more.
 fn inflate(
     blob: &mut (impl Read + Send),
     full: SyncSender<Vec<u8>>,
     empty: Receiver<Vec<u8>>,
 ) -> io::Result<()> {
-    let mut magic = Vec::with_capacity(Compression::MAGIC);
-    blob.by_ref().take(Compression::MAGIC as u64).read_to_end(&mut magic)?;
-    let compression = Compression::of(&magic);
-    let mut blob = BufReader::with_capacity(CHUNK, magic.chain(blob));
-    let mut tar: Box<dyn Read + '_> = match compression {
-        Compression::None => Box::new(blob),
-        Compression::Gzip => Box::new(MultiGzDecoder::new(&mut blob)),
-        Compression::Zstd => Box::new(zstd::Decoder::with_buffer(&mut blob)?),
-    };
+    let mut tar = decompressed(blob)?;
     loop {
         let mut chunk = empty.try_recv().unwrap_or_default();
         chunk.resize(CHUNK, 0);

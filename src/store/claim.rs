@@ -83,11 +83,15 @@ pub(super) fn try_lock(file: &File) -> io::Result<bool> {
 
 /// Whether `path` is a name of the open file.
 pub(super) fn is_at(file: &File, path: &Path) -> bool {
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
     match (file.metadata(), fs::symlink_metadata(path)) {
-        (Ok(ours), Ok(theirs)) => identity(ours) == identity(theirs),
+        (Ok(ours), Ok(theirs)) => is_same_file(&ours, &theirs),
         _ => false,
     }
+}
+
+/// Whether two names are of one file.
+pub fn is_same_file(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 #[cfg(test)]

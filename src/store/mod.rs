@@ -34,7 +34,7 @@ use serde::de::DeserializeOwned;
 
 use crate::oci::{Digest, Hasher};
 
-pub use claim::Claim;
+pub use claim::{Claim, is_same_file};
 pub use prune::{Prune, Pruned};
 pub use unnamed::{UnnamedFile, clear_abandoned, hard_link};
 pub use verify::{Damage, Verified};

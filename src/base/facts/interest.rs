@@ -155,7 +155,7 @@ fn is_searched(path: &str) -> bool {
 }
 
 /// Whether the path is in a directory of Python's packages.
-fn is_private(path: &str) -> bool {
+pub(in crate::base) fn is_private(path: &str) -> bool {
     ["/site-packages/", "/dist-packages/"].iter().any(|part| path.contains(part))
 }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use memchr::memmem;
 
+use super::seam::Seam;
 use crate::cuda::Component;
 
 /// Looks for strings that are names of CUDA's libraries in bytes that pass in pieces.
 #[derive(Debug, Default)]
 pub(super) struct OpensSearch {
-    /// The end of what passed, in which a name may have begun.
-    carried: Vec<u8>,
+    seam: Seam<LONGEST>,
     found: BTreeSet<String>,
 }
 
@@ -21,17 +21,7 @@ const MARKER: &[u8] = b".so";
 
 impl OpensSearch {
     pub fn update(&mut self, bytes: &[u8]) {
-        let head = bytes.len().min(LONGEST);
-        self.carried.extend_from_slice(&bytes[..head]);
-        find(&self.carried, &mut self.found);
-        find(bytes, &mut self.found);
-        if bytes.len() >= LONGEST {
-            self.carried.clear();
-            self.carried.extend_from_slice(&bytes[bytes.len() - LONGEST..]);
-        } else {
-            let surplus = self.carried.len().saturating_sub(LONGEST);
-            self.carried.drain(..surplus);
-        }
+        self.seam.pass(bytes, |bytes| find(bytes, &mut self.found));
     }
 
     /// The names, sorted.

@@ -1,13 +1,13 @@
 //! Finds the version that a program or library carries, as its content passes.
 
+use super::seam::Seam;
 use crate::base::facts::VersionText;
 
 /// Looks for a version in bytes that pass in pieces.
 #[derive(Debug)]
 pub(super) struct VersionSearch {
     text: VersionText,
-    /// The end of what passed, in which a version may have begun.
-    carried: Vec<u8>,
+    seam: Seam<LONGEST_VERSION>,
     pub found: Option<String>,
 }
 
@@ -16,23 +16,15 @@ const LONGEST_VERSION: usize = 256;
 
 impl VersionSearch {
     pub fn new(text: VersionText) -> Self {
-        Self { text, carried: Vec::new(), found: None }
+        Self { text, seam: Seam::default(), found: None }
     }
 
     pub fn update(&mut self, bytes: &[u8]) {
         if self.found.is_some() {
             return;
         }
-        // The seam first, then the piece itself, which is not copied.
-        self.carried.extend_from_slice(&bytes[..bytes.len().min(LONGEST_VERSION)]);
-        self.found = find(self.text, &self.carried).or_else(|| find(self.text, bytes));
-        if bytes.len() >= LONGEST_VERSION {
-            self.carried.clear();
-            self.carried.extend_from_slice(&bytes[bytes.len() - LONGEST_VERSION..]);
-        } else {
-            let surplus = self.carried.len().saturating_sub(LONGEST_VERSION);
-            self.carried.drain(..surplus);
-        }
+        let Self { text, seam, found } = self;
+        seam.pass(bytes, |bytes| *found = found.take().or_else(|| find(*text, bytes)));
     }
 }
 

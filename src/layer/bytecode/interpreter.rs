@@ -9,14 +9,12 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
-
 use super::BytecodeError;
 use super::worker::{self, Interpreter};
 use crate::base::BaseInventory;
 use crate::base::facts::Facts;
 use crate::elf::{Node, Root, dynamic};
-use crate::layer::read::Compression;
+use crate::layer::read::decompressed;
 use crate::oci::Digest;
 use crate::oci::tar::read::{Event, Member, MemberKind, Reader};
 use crate::store::Store;
@@ -119,16 +117,8 @@ impl BaseInterpreter {
     }
 
     /// Writes the parts that the layer has below `directory`; those of upper layers replace them.
-    fn extract_layer(&self, mut blob: File, directory: &Path) -> io::Result<()> {
-        let mut magic = Vec::new();
-        blob.by_ref().take(Compression::MAGIC as u64).read_to_end(&mut magic)?;
-        let compression = Compression::of(&magic);
-        let mut blob = io::BufReader::with_capacity(CHUNK, magic.chain(blob));
-        let mut content: Box<dyn Read + '_> = match compression {
-            Compression::None => Box::new(blob),
-            Compression::Gzip => Box::new(MultiGzDecoder::new(&mut blob)),
-            Compression::Zstd => Box::new(zstd::Decoder::with_buffer(&mut blob)?),
-        };
+    fn extract_layer(&self, blob: File, directory: &Path) -> io::Result<()> {
+        let mut content = decompressed(blob)?;
         let mut tar = Reader::default();
         let mut chunk = vec![0; CHUNK];
         let mut current: Option<(Vec<String>, Vec<u8>)> = None;
