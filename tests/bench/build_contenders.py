@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -102,7 +103,9 @@ class Buildah:
         context = write_context(task, UV, f"FROM oci:{self.base}:latest")
         output = self.directory / "image"
         self.directory.mkdir()
-        storage = ["--root", self.directory / "root", "--runroot", self.directory / "run", "--storage-driver", "overlay"]
+        # Container tools refuse a run root of more than 50 characters.
+        state = tempfile.mkdtemp(prefix="buildah-")
+        storage = ["--root", self.directory / "root", "--runroot", state, "--storage-driver", "overlay"]
         buildah = [packaged("buildah"), *storage]
         environment = os.environ | {"TMPDIR": str(self.directory)}
         try:
@@ -112,8 +115,9 @@ class Buildah:
             pushed, _ = timed(push, env=environment)
         finally:
             subprocess.run([*map(str, buildah), "rm", "--all"], capture_output=True, check=False)
-            unmount_below(self.directory)
-            shutil.rmtree(self.directory, ignore_errors=True)
+            for directory in (self.directory, Path(state)):
+                unmount_below(directory)
+                shutil.rmtree(directory, ignore_errors=True)
         return {"": built, " + buildah push to an OCI layout": built + pushed}
 
 
