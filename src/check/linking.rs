@@ -35,7 +35,6 @@ pub(super) fn findings<'a>(loader: &Loader<'a>, world: &World<'_>, python: Optio
     let mut judge = Judge {
         loader,
         world,
-        imports: BTreeMap::new(),
         settled: BTreeSet::new(),
         providers: providers(loader, world),
         found: BTreeMap::new(),
@@ -157,11 +156,15 @@ impl Found {
     }
 }
 
+/// The symbols that none of these objects defines.
+fn undefined(symbols: &[u64], scope: &[&Object]) -> Vec<u64> {
+    let defined = |symbol: u64| scope.iter().any(|object| object.exports(symbol));
+    symbols.iter().copied().filter(|symbol| !defined(*symbol)).collect()
+}
+
 struct Judge<'a, 'b> {
     loader: &'b Loader<'a>,
     world: &'b World<'b>,
-    /// The hashes of an object's imports, by its file.
-    imports: BTreeMap<String, Vec<(u64, &'a str)>>,
     /// The files all of whose imports are defined by what they need themselves.
     settled: BTreeSet<String>,
     providers: BTreeMap<String, Vec<(usize, String, &'a Object)>>,
@@ -278,17 +281,9 @@ impl<'a> Judge<'a, '_> {
         if self.settled.contains(&loaded.real) {
             return;
         }
-        let imports = self.imports.entry(loaded.real.clone()).or_insert_with(|| {
-            let imports = loaded.object.imports.iter();
-            imports.map(|name| (symbol_hash(name.as_bytes()), name.as_str())).collect()
-        });
         let within = process.reachable(index);
-        let missing = |imports: &[(u64, &'a str)], scope: &[&Object]| -> Vec<(u64, &'a str)> {
-            let defined = |hash: u64| scope.iter().any(|object| object.exports(hash));
-            imports.iter().filter(|(hash, _)| !defined(*hash)).copied().collect()
-        };
         let own: Vec<&Object> = within.iter().map(|index| process.objects[*index].object).collect();
-        let left = missing(imports, &own);
+        let left = undefined(loaded.object.imports.hashes(), &own);
         if left.is_empty() {
             self.settled.insert(loaded.real.clone());
             return;
@@ -300,10 +295,15 @@ impl<'a> Judge<'a, '_> {
             return;
         }
         let all: Vec<&Object> = process.objects.iter().map(|loaded| loaded.object).collect();
-        let left = missing(&left, &all);
-        let left: Vec<_> = left.into_iter().filter(|(_, name)| !is_symbol_of_driver(name)).collect();
+        let left = undefined(&left, &all);
         let left = if left.is_empty() { left } else { self.beyond(module, loaded, &left) };
-        let Some((_, first)) = left.first() else { return };
+        if left.is_empty() {
+            return;
+        }
+        let names = loaded.object.imports.of(&left).into_iter().map(|(_, name)| name);
+        let mut left: Vec<String> = names.filter(|name| !is_symbol_of_driver(name)).collect();
+        left.sort_unstable();
+        let Some(first) = left.first() else { return };
         let others = and_more(left.len() - 1);
         let from = self.whose(process, index, first);
         let seen = format!("{} needs the symbol `{first}`{others}{from}", self.chain(module, process, index));
@@ -314,13 +314,13 @@ impl<'a> Judge<'a, '_> {
 
     /// The imports that nothing of the distributions that the object's own requires defines: what they load is in the
     /// same process, by means that only their code tells.
-    fn beyond(&self, module: &Module, loaded: &Loaded<'a>, left: &[(u64, &'a str)]) -> Vec<(u64, &'a str)> {
+    fn beyond(&self, module: &Module, loaded: &Loaded<'a>, left: &[u64]) -> Vec<u64> {
         let owners = [module.distribution, self.world.owner(&loaded.real)];
         let mut closure = BTreeSet::new();
         owners.into_iter().flatten().for_each(|index| closure.extend(self.world.closure(index)));
         let others = self.providers.values().flatten().filter(|(owner, ..)| closure.contains(owner));
         let others: Vec<&Object> = others.map(|(_, _, object)| *object).collect();
-        left.iter().filter(|(hash, _)| !others.iter().any(|object| object.exports(*hash))).copied().collect()
+        undefined(left, &others)
     }
 
     /// Which of the libraries that an object needs should define a symbol, where its name tells.

@@ -1,7 +1,7 @@
 //! Everything that the loader reads of a file to link it: [`Elf`], the versions and the symbols.
 //!
-//! Names of exported symbols are kept as [`symbol_hash`]: TensorFlow's library exports 280,000 of them, whose names take
-//! 54 MB.
+//! Names of exported symbols are kept as [`symbol_hash`] alone: TensorFlow's library exports 280,000 of them, whose names
+//! take 54 MB.
 //!
 //! * <https://gabi.xinuos.com/elf/05-symtab.html>
 //! * symbol versions: <https://refspecs.linuxfoundation.org/LSB_5.0.0/LSB-Core-generic/LSB-Core-generic/symversion.html>
@@ -9,6 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::dynamic::{self, Elf, ElfError, Header, ReadAt, Reader, Source, Stop};
+use super::names::{Names, symbol_hash};
 use super::symbols::{self, File, LONGEST_NAME, Read, Symbol, Symbols, Tables, entry_size};
 
 /// What the tables of one file may take together, in bytes: those of TensorFlow take 63 MB.
@@ -24,8 +25,8 @@ pub struct Object {
     pub defines: Vec<String>,
     /// The [`symbol_hash`] of every symbol it defines for others, sorted.
     pub exports: Vec<u64>,
-    /// The undefined symbols that are not weak, sorted.
-    pub imports: Vec<String>,
+    /// The undefined symbols that are not weak.
+    pub imports: Names,
 }
 
 /// What a file says of itself, and the [`Symbols`] where they were asked for.
@@ -57,14 +58,6 @@ impl Object {
     }
 }
 
-/// The number that stands for a symbol's name: FNV-1a of 64 bits.
-///
-/// <https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>
-pub fn symbol_hash(name: &[u8]) -> u64 {
-    name.iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
 /// Reads what `source` has of a file of `size` bytes; `None` when it is not ELF.
 pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Object>, Stop> {
     // What both miss is asked for at once.
@@ -76,8 +69,13 @@ pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Object>, S
         (elf, read) => (elf?, read?),
     };
     let Some(elf) = elf else { return Ok(None) };
-    let mut object =
-        Object { elf, needs: Vec::new(), defines: Vec::new(), exports: Vec::new(), imports: Vec::new() };
+    let mut object = Object {
+        elf,
+        needs: Vec::new(),
+        defines: Vec::new(),
+        exports: Vec::new(),
+        imports: Names::default(),
+    };
     if let Some((read, layout)) = read {
         fill(&mut object, &read, layout)?;
     }
@@ -120,12 +118,13 @@ fn fill(object: &mut Object, read: &Read<'_>, layout: dynamic::Layout) -> Result
         budget = budget.checked_sub(end as u64).ok_or(too_large)?;
         Ok::<_, ElfError>(&rest[..end])
     };
+    let mut imports = Vec::new();
     for entry in read.symbols.chunks_exact(entry_size(layout) as usize) {
         let symbol = Symbol::new(entry, layout);
         if symbol.is_offered() {
             object.exports.push(symbol_hash(name(symbol.name)?));
         } else if symbol.is_required() {
-            object.imports.push(dynamic::utf8(name(symbol.name)?)?);
+            imports.push(name(symbol.name)?);
         }
     }
     for need in &read.needs {
@@ -135,11 +134,9 @@ fn fill(object: &mut Object, read: &Read<'_>, layout: dynamic::Layout) -> Result
     for definition in &read.definitions {
         object.defines.push(dynamic::utf8(name(*definition)?)?);
     }
-    object.imports.retain(|name| !name.is_empty());
+    object.imports = Names::new(imports);
     object.exports.sort_unstable();
     object.exports.dedup();
-    object.imports.sort_unstable();
-    object.imports.dedup();
     object.defines.sort_unstable();
     Ok(())
 }
@@ -173,8 +170,9 @@ mod tests {
         let of_libc: Vec<_> = program.needs.iter().filter(|need| need.file == "libc.so.6").collect();
         assert!(!of_libc.is_empty());
         assert!(of_libc.iter().all(|need| libc.defines.contains(&need.version)));
-        assert!(program.imports.iter().any(|name| name == "memcpy"));
-        let found = program.imports.iter().filter(|name| libc.exports(symbol_hash(name.as_bytes()))).count();
-        assert!(found * 10 > program.imports.len() * 8, "{found} of {}", program.imports.len());
+        let imports = program.imports.hashes();
+        assert!(imports.contains(&symbol_hash(b"memcpy")));
+        let found = imports.iter().filter(|hash| libc.exports(**hash)).count();
+        assert!(found * 10 > imports.len() * 8, "{found} of {}", imports.len());
     }
 }

@@ -193,13 +193,14 @@ impl<T> Incomplete<T> {
     }
 }
 
-fn outcome<T>(parse: Parse<T>, kept: Kept, size: u64) -> Result<Outcome<T>, ElfError> {
+fn outcome<T>(parse: Parse<T>, mut kept: Kept, size: u64) -> Result<Outcome<T>, ElfError> {
     match parse(&kept, size) {
         Ok(None) => Ok(Outcome::NotElf),
         Ok(Some(facts)) => Ok(Outcome::Elf(facts)),
         Err(Stop::Invalid(error)) => Err(error),
         Err(Stop::Missing(ranges)) => {
             let missing = merge(ranges);
+            kept.make_room(&missing);
             Ok(Outcome::Incomplete(Incomplete { parse, size, kept, missing }))
         }
     }
@@ -294,6 +295,19 @@ impl Kept {
         }
     }
 
+    /// Gives up what is handed over again with the rest of these ranges: half of the names of TensorFlow take 24 MB.
+    fn make_room(&mut self, ranges: &[Range<u64>]) {
+        for (start, bytes) in &mut self.0 {
+            let end = start + bytes.len() as u64;
+            let is_cut = |range: &&Range<u64>| range.contains(start) || (*start..end).contains(&range.start);
+            if let Some(range) = ranges.iter().find(is_cut).filter(|range| end <= range.end) {
+                bytes.truncate(range.start.saturating_sub(*start) as usize);
+                bytes.shrink_to_fit();
+            }
+        }
+        self.0.retain(|_, bytes| !bytes.is_empty());
+    }
+
     /// The bytes at hand from `offset` on.
     fn at(&self, offset: u64) -> Option<&[u8]> {
         self.0.range(..=offset).rev().find_map(|(start, bytes)| {
@@ -375,6 +389,13 @@ mod tests {
             }
         }
         assert!((3..10).contains(&rounds), "{rounds}");
+    }
+
+    #[test]
+    fn gives_up_what_is_handed_over_again() {
+        let mut kept = Kept(BTreeMap::from([(0, vec![1; 10]), (20, vec![2; 5]), (30, vec![3; 9])]));
+        kept.make_room(&[6..28, 32..35]);
+        assert_eq!(kept.0, BTreeMap::from([(0, vec![1; 6]), (30, vec![3; 9])]));
     }
 
     #[test]

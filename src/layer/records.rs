@@ -38,8 +38,11 @@ pub fn keep(store: &Store, digest: &Digest, layer: ReadLayer) -> Result<Content,
 
 /// Empty, which nobody can read, for what cannot be written: memory has no errors.
 fn encoded(evidence: &Evidence) -> Vec<u8> {
-    let bytes = postcard::to_stdvec(evidence).unwrap_or_default();
-    zstd::encode_all(&*bytes, LEVEL).unwrap_or_default()
+    let encode = || {
+        let encoder = zstd::Encoder::new(Vec::new(), LEVEL).ok()?;
+        postcard::to_io(evidence, encoder).ok()?.finish().ok()
+    };
+    encode().unwrap_or_default()
 }
 
 fn decoded<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {

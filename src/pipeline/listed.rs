@@ -1,9 +1,18 @@
 //! Finds the wheels of a resolution in the package indexes, by their names and digests.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::net::config::Index;
+use crate::net::http::Http;
+use crate::net::index::PackageIndex;
 use crate::oci::Digest;
 use crate::pypa::simple::DistFile;
 use crate::resolve::Distribution;
 use crate::resolve::solve::{Catalog, CatalogError};
+use crate::store::Store;
 
 /// Why a wheel is not found again.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +36,45 @@ impl ListedError {
             Self::Changed { name, .. } => Some(format!(
                 "find out which of the two is right; to trust the index, run `imgforge lock --upgrade={name}`"
             )),
+        }
+    }
+}
+
+/// How the wheels of a plan are found.
+pub(super) enum Wheels {
+    /// Of a plan that was just made: the indexes said so, by file name.
+    At(BTreeMap<String, Url>),
+    /// Of a plan that was recalled: these are asked for what the store lacks.
+    ListedBy(Vec<Index>),
+}
+
+impl Wheels {
+    /// What tells where they are. What indexes say is kept no longer than it is: their pages are large.
+    pub fn whereabouts(&self, http: &Arc<Http>, store: &Store) -> Whereabouts<'_> {
+        match self {
+            Self::At(urls) => Whereabouts::At(urls),
+            Self::ListedBy(indexes) => {
+                Whereabouts::ListedBy(PackageIndex::new(Arc::clone(http), store.clone(), indexes.clone()))
+            }
+        }
+    }
+}
+
+pub(super) enum Whereabouts<'a> {
+    At(&'a BTreeMap<String, Url>),
+    ListedBy(PackageIndex),
+}
+
+impl Whereabouts<'_> {
+    /// Where the wheel of `distribution` is.
+    pub fn url(&self, distribution: &Distribution) -> Result<Url, ListedError> {
+        let gone = |wheel: String| ListedError::Gone { wheel, name: distribution.name.to_string() };
+        match self {
+            Self::At(urls) => {
+                let wheel = distribution.wheel.filename.to_string();
+                urls.get(&wheel).cloned().ok_or_else(|| gone(wheel))
+            }
+            Self::ListedBy(catalog) => Ok(listed(distribution, catalog)?.url),
         }
     }
 }

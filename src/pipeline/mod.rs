@@ -42,6 +42,7 @@ use crate::recipe::{Compression, Constrain, ExternallyManaged, Timestamp};
 use crate::resolve::{self, Policies, Preferences, Request, Resolution};
 use crate::store::Store;
 use inputs::Inputs;
+use listed::Wheels;
 use locking::{Held, Prior};
 use opened::{Below, Opened};
 use outlines::Outlines;
@@ -124,7 +125,7 @@ pub struct Planned {
     opened: Opened,
     inputs: Inputs,
     http: Arc<Http>,
-    catalog: PackageIndex,
+    wheels: Wheels,
 }
 
 /// What a build made.
@@ -278,7 +279,7 @@ fn decide(
     environment: &Environment,
     progress: &dyn Progress,
 ) -> Result<Decision> {
-    let (http, catalog) = connect(&inputs, environment)?;
+    let (http, indexes) = connect(&inputs, environment)?;
 
     let base = opened::open(&inputs.described(), prior.base.as_ref(), &http, environment, progress)?;
     let inventory = base.inventory().clone();
@@ -287,9 +288,10 @@ fn decide(
 
     progress.stage("resolving distributions and components");
     let request = request(&inputs, &inventory, &target, prior.preferences);
+    let catalog = PackageIndex::new(Arc::clone(&http), environment.store.clone(), indexes);
     let resolution = resolve::resolve(&request, &catalog)?;
     check_hashes(&inputs, &resolution)?;
-    let Outlines { wheels, private } = Outlines::read(&resolution, &catalog)?;
+    let Outlines { wheels, urls, private } = Outlines::read(&resolution, &catalog)?;
 
     let layers = plan::wheel_layers(&resolution, &wheels, &inventory.scheme, &limits(&inputs, &base));
     let published = published(&base, &resolution);
@@ -304,7 +306,7 @@ fn decide(
         opened: base,
         inputs,
         http,
-        catalog,
+        wheels: Wheels::At(urls),
     };
     Ok(Decision { planned, published })
 }
@@ -317,7 +319,7 @@ fn recall(
     environment: &Environment,
     progress: &dyn Progress,
 ) -> Result<Planned> {
-    let (http, catalog) = connect(&inputs, environment)?;
+    let (http, indexes) = connect(&inputs, environment)?;
     let opened = opened::open(&inputs.described(), Some(&lock.base), &http, environment, progress)?;
     let base = opened.inventory().clone();
     let stale = || LockFileError::OtherBase { path: locking::path(recipe), recipe: recipe.to_owned() };
@@ -341,16 +343,16 @@ fn recall(
         opened,
         inputs,
         http,
-        catalog,
+        wheels: Wheels::ListedBy(indexes),
     })
 }
 
 /// The network, and the package indexes in it; nothing is asked yet.
-fn connect(inputs: &Inputs, environment: &Environment) -> Result<(Arc<Http>, PackageIndex)> {
+fn connect(inputs: &Inputs, environment: &Environment) -> Result<(Arc<Http>, Vec<config::Index>)> {
     let machine = config::Machine::here();
     let http = Arc::new(Http::new(http_settings(environment.offline, machine.netrc()))?);
-    let catalog = catalog(inputs, &machine, &http, &environment.store)?;
-    Ok((http, catalog))
+    let indexes = indexes(inputs, &machine)?;
+    Ok((http, indexes))
 }
 
 /// The unpacked size of each wheel in bytes, by file name.
@@ -395,12 +397,7 @@ fn check_python(inputs: &Inputs, base: &BaseInventory) -> Result<(), InventoryEr
     }
 }
 
-fn catalog(
-    inputs: &Inputs,
-    machine: &config::Machine<'_>,
-    http: &Arc<Http>,
-    store: &Store,
-) -> Result<PackageIndex> {
+fn indexes(inputs: &Inputs, machine: &config::Machine<'_>) -> Result<Vec<config::Index>> {
     let mut indexes: Vec<config::Index> = inputs
         .recipe
         .indexes
@@ -415,7 +412,7 @@ fn catalog(
         Some(url) => indexes.push(config::Index::new(url.clone())),
         None => indexes.extend(config::indexes(machine)?),
     }
-    Ok(PackageIndex::new(Arc::clone(http), store.clone(), indexes))
+    Ok(indexes)
 }
 
 fn request<'a>(
@@ -663,8 +660,9 @@ fn fetches<'a>(
         let is_missing = wheels.contains(&*name) && !store.has_blob(&digest, wheel.size);
         is_missing.then_some((name, digest, distribution))
     });
+    let whereabouts = planned.wheels.whereabouts(&planned.http, store);
     let fetches = work::run(missing.collect(), work::DOWNLOADS, |(name, digest, distribution)| {
-        let url = listed::listed(distribution, &planned.catalog)?.url;
+        let url = whereabouts.url(distribution)?;
         let download = Download { url, name: name.clone(), digest, size: distribution.wheel.size };
         Ok((name, Fetch { download }))
     })?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use url::Url;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
@@ -21,6 +22,8 @@ pub struct PrivateCuda {
 /// What is in the wheels, as far as plans and reports need it.
 pub(super) struct Outlines {
     pub wheels: Wheels,
+    /// Where the wheels are, by file name.
+    pub urls: BTreeMap<String, Url>,
     pub private: PrivateCuda,
 }
 
@@ -40,16 +43,17 @@ impl NoHash {
 
 impl Outlines {
     pub fn read(resolution: &Resolution, catalog: &dyn Catalog) -> Result<Self> {
-        let mut wheels = Wheels::new();
+        let (mut wheels, mut urls) = (Wheels::new(), BTreeMap::new());
         for distribution in &resolution.distributions {
             let wheel = &distribution.wheel;
             let digest = wheel.sha256.ok_or_else(|| NoHash { wheel: wheel.filename.to_string() })?;
             let file = listed(distribution, catalog)?;
             let size = catalog.outline(&file)?.entries.iter().map(|entry| entry.size).sum();
             wheels.insert(wheel.filename.to_string(), (digest, size));
+            urls.insert(wheel.filename.to_string(), file.url);
         }
         let private = private_cuda(resolution, &wheels, catalog)?;
-        Ok(Self { wheels, private })
+        Ok(Self { wheels, urls, private })
     }
 }
 

@@ -50,8 +50,8 @@ def first_build(work):
     figure("digest", result.digest)
     figure("seconds", f"{result.seconds:.1f}")
     figure("peak memory", f"{result.peak_memory / 1e6:.0f} MB")
-    # With every download, the base and the check in it: the promise for a build itself is lower, and a benchmark's.
-    require(result.peak_memory < 500e6, "the build needed 500 MB or more")
+    # With every download, the base and the check in it.
+    require(result.peak_memory < 250e6, "the build needed 250 MB or more")
     work.digest = result.digest
 
 
@@ -88,4 +88,4 @@ def archive(work):
     figure("peak memory", f"{result.peak_memory / 1e6:.0f} MB")
     figure("size", gigabytes(work.archive.stat().st_size))
     require(result.digest == work.digest, f"the archive's digest is {result.digest}, the layout's {work.digest}")
-    require(result.peak_memory < 400e6, "writing the archive needed 400 MB or more")
+    require(result.peak_memory < 250e6, "writing the archive needed 250 MB or more")
