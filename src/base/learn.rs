@@ -153,6 +153,8 @@ pub struct Unfinished {
 
 /// How much is kept behind what is missed, in bytes: a table leads to the next one there.
 const BEHIND: u64 = 8 << 20;
+/// The same of all parts together.
+const MOST_BEHIND: u64 = 32 << 20;
 
 impl Unfinished {
     /// Notes what is known of a file, unless more of it must be seen.
@@ -183,9 +185,10 @@ impl Unfinished {
     /// in order.
     pub fn update(&mut self, offset: u64, bytes: &[u8]) {
         let end = offset + bytes.len() as u64;
+        let behind = self.behind();
         let mut kept_to = offset;
         for range in self.incomplete.missing() {
-            let (from, to) = (range.start.max(kept_to), range.end.saturating_add(BEHIND).min(end));
+            let (from, to) = (range.start.max(kept_to), range.end.saturating_add(behind).min(end));
             if from < to {
                 let part = &bytes[(from - offset) as usize..(to - offset) as usize];
                 match self.supplied.last_mut().filter(|(start, kept)| start + kept.len() as u64 == from) {
@@ -197,9 +200,14 @@ impl Unfinished {
         }
     }
 
+    /// How much is kept behind each part that is missed.
+    fn behind(&self) -> u64 {
+        BEHIND.min(MOST_BEHIND / self.incomplete.missing().len().max(1) as u64)
+    }
+
     /// Whether nothing of the file is kept from `offset` on.
     pub fn wants_nothing_from(&self, offset: u64) -> bool {
-        self.incomplete.missing().last().is_none_or(|range| range.end.saturating_add(BEHIND) <= offset)
+        self.incomplete.missing().last().is_none_or(|range| range.end.saturating_add(self.behind()) <= offset)
     }
 
     /// Notes what is known now; gives itself back while something is still missing.
@@ -288,5 +296,62 @@ fn complete<R: Read>(
             incomplete.supply(range.start, bytes);
         }
         outcome = incomplete.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAR: u64 = 9 << 20;
+
+    /// The head of a library that needs `count` libraries, whose names lie far apart in what follows it: zeros.
+    fn scattered(count: u64) -> (Vec<u8>, u64) {
+        let size = (count + 1) * FAR;
+        let numbers =
+            |numbers: &[u64]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+        let mut bytes = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0\x01\0\0\0".to_vec();
+        bytes.extend(numbers(&[0, 64, 0]));
+        // Flags, and how large each header is and how many there are: two program headers.
+        bytes.extend([0_u16, 0, 64, 56, 2, 64, 0, 0].iter().flat_map(|half| half.to_le_bytes()));
+        let names = (1..=count).flat_map(|index| [1, index * FAR]);
+        let dynamic: Vec<u64> = names.chain([5, 0, 10, size, 0, 0]).collect();
+        bytes.extend(numbers(&[1, 0, 0, 0, size, size, 4096]));
+        bytes.extend(numbers(&[2, 176, 176, 176, 8 * dynamic.len() as u64, 8 * dynamic.len() as u64, 8]));
+        bytes.extend(numbers(&dynamic));
+        bytes.resize(1 << 20, 0);
+        (bytes, size)
+    }
+
+    /// The file in pieces of a MiB, with their offsets.
+    fn pass(head: &[u8], size: u64, mut take: impl FnMut(u64, &[u8])) {
+        let zeros = vec![0; head.len()];
+        for offset in (0..size).step_by(head.len()) {
+            take(offset, if offset == 0 { head } else { &zeros });
+        }
+    }
+
+    #[test]
+    fn names_that_are_scattered_all_over_a_file_do_not_keep_all_of_it() {
+        let (head, size) = scattered(20);
+        let entry = Entry {
+            path: "usr/lib/libdemo.so".to_owned(),
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: 0,
+            kind: EntryKind::File { size },
+        };
+        let mut watcher = Watcher::new(&entry, Budget::LARGE).unwrap();
+        pass(&head, size, |_, bytes| watcher.update(bytes));
+        let mut learned = Learned::default();
+        let mut unfinished = watcher.finish_once(&mut learned).expect("names passed unseen");
+        assert!(unfinished.incomplete.missing().len() > 10, "{unfinished:?}");
+        pass(&head, size, |offset, bytes| unfinished.update(offset, bytes));
+        let kept: usize = unfinished.supplied.iter().map(|(_, bytes)| bytes.len()).sum();
+        assert!(kept as u64 <= MOST_BEHIND + (1 << 20), "{kept} bytes are kept of {size}");
+        assert!(unfinished.finish(&mut learned).is_none());
+        let needed = learned.evidence.file("usr/lib/libdemo.so").and_then(|(_, file)| file.object());
+        assert_eq!(needed.unwrap().elf.dynamic.as_ref().unwrap().needed.len(), 20);
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn findings<'a>(loader: &Loader<'a>, world: &World<'_>, python: Optio
         loader,
         world,
         settled: BTreeSet::new(),
-        providers: providers(loader, world),
+        providers: Providers::of(loader, world),
         found: BTreeMap::new(),
         entry_points: 0,
     };
@@ -110,19 +110,44 @@ fn is_imported(path: &str) -> bool {
 }
 
 /// Where a SONAME or a file's name is carried by a distribution, for what loads libraries before they are needed.
-fn providers<'a>(
-    loader: &Loader<'a>,
-    world: &World<'_>,
-) -> BTreeMap<String, Vec<(usize, String, &'a Object)>> {
-    let mut providers: BTreeMap<String, Vec<(usize, String, &'a Object)>> = BTreeMap::new();
-    for (path, _, object) in loader.objects() {
-        let Some(owner) = world.owner(&path) else { continue };
-        let names: BTreeSet<&str> = object.elf.soname().into_iter().chain([split(&path).1]).collect();
-        for name in names {
-            providers.entry(name.to_owned()).or_default().push((owner, path.clone(), object));
+pub(super) struct Providers<'a>(BTreeMap<String, Vec<(usize, String, &'a Object)>>);
+
+impl<'a> Providers<'a> {
+    pub fn of(loader: &Loader<'a>, world: &World<'_>) -> Self {
+        let mut providers: BTreeMap<String, Vec<(usize, String, &'a Object)>> = BTreeMap::new();
+        for (path, _, object) in loader.objects() {
+            let Some(owner) = world.owner(&path) else { continue };
+            let names: BTreeSet<&str> = object.elf.soname().into_iter().chain([split(&path).1]).collect();
+            for name in names {
+                providers.entry(name.to_owned()).or_default().push((owner, path.clone(), object));
+            }
+        }
+        Self(providers)
+    }
+
+    /// Loads what is missed and carried by one of the distributions `among`: something of it is imported first, as
+    /// `torch` is by `torchvision`.
+    pub fn preload(&self, loader: &Loader<'a>, process: &mut Process<'a>, among: &BTreeSet<usize>) {
+        let mut done = BTreeSet::new();
+        while let Some(miss) =
+            process.misses.iter().find(|miss| miss.refused.is_none() && !done.contains(&miss.name)).cloned()
+        {
+            done.insert(miss.name.clone());
+            let carried = self.0.get(&miss.name).into_iter().flatten();
+            let Some((_, path, _)) = carried.into_iter().find(|(owner, ..)| among.contains(owner)) else {
+                continue;
+            };
+            if loader.open(process, path, Search::Preloaded).is_some() {
+                process.misses.retain(|other| other.name != miss.name);
+            }
         }
     }
-    providers
+
+    /// Everything that one of the distributions `among` carries.
+    fn carried<'b>(&'b self, among: &'b BTreeSet<usize>) -> impl Iterator<Item = &'a Object> + 'b {
+        let all = self.0.values().flatten();
+        all.filter(|(owner, ..)| among.contains(owner)).map(|(_, _, object)| *object)
+    }
 }
 
 /// Libraries of the driver, which the container runtime brings.
@@ -167,7 +192,7 @@ struct Judge<'a, 'b> {
     world: &'b World<'b>,
     /// The files all of whose imports are defined by what they need themselves.
     settled: BTreeSet<String>,
-    providers: BTreeMap<String, Vec<(usize, String, &'a Object)>>,
+    providers: Providers<'a>,
     found: BTreeMap<Key, Found>,
     entry_points: usize,
 }
@@ -197,32 +222,13 @@ impl<'a> Judge<'a, '_> {
         for module in &python.modules {
             let mut process = python.process.clone();
             let first = process.objects.len();
-            let of = module.distribution;
-            let closure =
-                of.map(|index| closures.entry(index).or_insert_with(|| self.world.closure(index)).clone());
             self.loader.open(&mut process, &module.path, Search::Path);
-            self.preload(&mut process, closure.as_ref());
+            if let Some(index) = module.distribution {
+                let closure = closures.entry(index).or_insert_with(|| self.world.closure(index));
+                self.providers.preload(self.loader, &mut process, closure);
+            }
             self.entry_points += 1;
             self.judge(module, process, first);
-        }
-    }
-
-    /// Loads what is missed and carried by a distribution that the module's own requires: something of it is imported
-    /// first, as `torch` is by `torchvision`.
-    fn preload(&self, process: &mut Process<'a>, closure: Option<&BTreeSet<usize>>) {
-        let Some(closure) = closure else { return };
-        let mut done = BTreeSet::new();
-        while let Some(miss) =
-            process.misses.iter().find(|miss| miss.refused.is_none() && !done.contains(&miss.name)).cloned()
-        {
-            done.insert(miss.name.clone());
-            let carried = self.providers.get(&miss.name).into_iter().flatten();
-            let Some((_, path, _)) = carried.into_iter().find(|(owner, ..)| closure.contains(owner)) else {
-                continue;
-            };
-            if self.loader.open(process, path, Search::Preloaded).is_some() {
-                process.misses.retain(|other| other.name != miss.name);
-            }
         }
     }
 
@@ -318,8 +324,7 @@ impl<'a> Judge<'a, '_> {
         let owners = [module.distribution, self.world.owner(&loaded.real)];
         let mut closure = BTreeSet::new();
         owners.into_iter().flatten().for_each(|index| closure.extend(self.world.closure(index)));
-        let others = self.providers.values().flatten().filter(|(owner, ..)| closure.contains(owner));
-        let others: Vec<&Object> = others.map(|(_, _, object)| *object).collect();
+        let others: Vec<&Object> = self.providers.carried(&closure).collect();
         undefined(left, &others)
     }
 
@@ -342,8 +347,7 @@ impl<'a> Judge<'a, '_> {
         let named = |loaded: &&Loaded<'a>| library_stem(loaded.file_name()) == Some(stem);
         match process.reachable(index).iter().map(|index| &process.objects[*index]).find(named) {
             Some(loaded) => {
-                let search = serde_json::to_string(&loaded.search).unwrap_or_default();
-                format!("; {} has none (found by {})", loaded.path, search.trim_matches('"'))
+                format!("; {} has none (found by {})", loaded.path, loaded.search)
             }
             None => String::new(),
         }

@@ -7,8 +7,7 @@
 //! * <https://sourceware.org/git/?p=glibc.git;a=blob;f=elf/dl-load.c>
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use serde::Serialize;
+use std::fmt;
 
 use crate::base::evidence::{Evidence, FileContent, FileItem};
 use crate::elf::{Cache, CacheError, Class, Elf, Hwcap, Kind, Machine, Object};
@@ -55,8 +54,7 @@ pub struct Loaded<'a> {
 }
 
 /// By which way a file was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Search {
     /// It was named by its path.
     Path,
@@ -72,6 +70,20 @@ pub enum Search {
     Default,
     /// By none of them: something else loads it first.
     Preloaded,
+}
+
+impl fmt::Display for Search {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Path => "path",
+            Self::Rpath => "rpath",
+            Self::LibraryPath => "library-path",
+            Self::Runpath => "runpath",
+            Self::Cache => "cache",
+            Self::Default => "default",
+            Self::Preloaded => "preloaded",
+        })
+    }
 }
 
 /// A name that leads to nothing the loader can link.
@@ -366,6 +378,14 @@ impl<'a> Loader<'a> {
     /// The file that an absolute path leads to.
     pub fn file(&self, path: &str) -> Option<&'a FileItem> {
         self.evidence.file(path).map(|(_, file)| file)
+    }
+
+    /// The names that an object may hand to `dlopen`.
+    pub fn opens(&self, loaded: &Loaded<'_>) -> &'a [String] {
+        match self.file(&loaded.path).map(|file| &file.content) {
+            Some(FileContent::Object(_, opens)) => opens,
+            _ => &[],
+        }
     }
 
     /// Every file that could be linked, sorted by path: absolute paths.

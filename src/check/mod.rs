@@ -2,12 +2,13 @@
 //! bookkeeping is true. Nothing is executed, no GPU is asked.
 //!
 //! ```text
-//! Evidence ─ Loader ─► Process of every entry point ─┐
-//! Inventory ─ World (distributions, modules) ────────┴─► Finding… ─► Report
+//! Evidence ─ Loader ─► Process of every entry point ─┬─► Finding… ─► Report
+//! Inventory ─ World (distributions, modules) ────────┴─► Graph ─► SVG or HTML
 //! ```
 
 mod files;
 mod finding;
+pub mod graph;
 mod linking;
 pub mod loader;
 mod pip;
@@ -79,19 +80,8 @@ impl Report {
 
 /// Checks an image by every rule.
 pub fn check(subject: &Subject<'_>) -> Report {
-    let settings = Settings {
-        machine: Architecture::named(&subject.config.architecture).unwrap_or(Architecture::X86_64).machine(),
-        library_path: subject.config.env.get("LD_LIBRARY_PATH").cloned(),
-        isa_level: 0,
-    };
-    let mut findings = Vec::new();
-    let loader = match Loader::new(subject.evidence, settings.clone()) {
-        Ok(loader) => loader,
-        Err(error) => {
-            findings.push(damaged_cache(&error));
-            Loader::without_cache(subject.evidence, settings)
-        }
-    };
+    let (loader, damage) = loader(subject);
+    let mut findings: Vec<Finding> = damage.iter().map(damaged_cache).collect();
     let world = World::new(subject);
     findings.extend(files::findings(subject.evidence));
     findings.extend(pip::findings(subject, &world));
@@ -117,6 +107,19 @@ pub fn check(subject: &Subject<'_>) -> Report {
         },
         findings: left,
         ignored,
+    }
+}
+
+/// The image's loader, and what is wrong with its cache.
+fn loader<'a>(subject: &Subject<'a>) -> (Loader<'a>, Option<CacheError>) {
+    let settings = Settings {
+        machine: Architecture::named(&subject.config.architecture).unwrap_or(Architecture::X86_64).machine(),
+        library_path: subject.config.env.get("LD_LIBRARY_PATH").cloned(),
+        isa_level: 0,
+    };
+    match Loader::new(subject.evidence, settings.clone()) {
+        Ok(loader) => (loader, None),
+        Err(error) => (Loader::without_cache(subject.evidence, settings), Some(error)),
     }
 }
 

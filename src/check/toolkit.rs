@@ -10,7 +10,6 @@ use super::linking::Python;
 use super::loader::{Loaded, Loader, Process, Search};
 use super::world::{Distribution, World};
 use super::{Finding, Level, Rule, Subject};
-use crate::base::evidence::FileContent;
 use crate::base::{BaseInventory, CudaCopy};
 use crate::cuda::{Component, ComponentWheel, DriverFit};
 use crate::pypa::metadata::Requirement;
@@ -39,6 +38,11 @@ const COMPILES_CUDA: [(&str, &str); 4] = [
 
 /// Extras by which frameworks ask for CUDA's wheels.
 const CUDA_EXTRAS: [&str; 4] = ["and-cuda", "with-cuda", "cuda", "cudnn"];
+
+/// The same, as requirements' markers are evaluated with them.
+pub(super) fn cuda_wheel_extras() -> Vec<ExtraName> {
+    CUDA_EXTRAS.iter().filter_map(|name| name.parse().ok()).collect()
+}
 
 pub(super) fn findings<'a>(
     subject: &Subject<'_>,
@@ -305,18 +309,10 @@ impl<'a> Rules<'a, '_> {
         self.world.distributions[loading.distribution].title()
     }
 
-    /// The names that an object may hand to `dlopen`.
-    fn opens(&self, loaded: &Loaded<'_>) -> &'a [String] {
-        match self.loader.file(&loaded.path).map(|file| &file.content) {
-            Some(FileContent::Object(_, opens)) => opens,
-            _ => &[],
-        }
-    }
-
     /// What a distribution requires of CUDA, held against what the loader finds.
     fn components(&self, loading: &Loading<'a>) -> Vec<Finding> {
         let index = loading.distribution;
-        let extras: Vec<ExtraName> = CUDA_EXTRAS.iter().filter_map(|name| name.parse().ok()).collect();
+        let extras = cuda_wheel_extras();
         let plain = self.world.requirements(index, &[]);
         let mut findings = Vec::new();
         let mut process = loading.process.clone();
@@ -394,7 +390,7 @@ impl<'a> Rules<'a, '_> {
                 continue;
             }
             let mut names: BTreeMap<Component, Vec<&str>> = BTreeMap::new();
-            for name in self.opens(loaded).iter().filter(|name| has_version(name)) {
+            for name in self.loader.opens(loaded).iter().filter(|name| has_version(name)) {
                 if let Some(component) = Component::of_library(name) {
                     names.entry(component).or_default().push(name);
                 }
@@ -478,7 +474,7 @@ impl<'a> Rules<'a, '_> {
         let home = objects[main].directory();
         let parts = objects.iter().filter(|loaded| is_part(loaded.file_name()));
         let asked: BTreeSet<&String> =
-            parts.flat_map(|loaded| self.opens(loaded)).filter(|name| is_part(name)).collect();
+            parts.flat_map(|loaded| self.loader.opens(loaded)).filter(|name| is_part(name)).collect();
         let mut process = loading.process.clone();
         let mut findings = Vec::new();
         for name in asked {

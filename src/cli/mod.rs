@@ -7,6 +7,7 @@
 mod cache;
 mod findings;
 mod hint;
+mod picture;
 mod progress;
 mod report;
 
@@ -28,6 +29,7 @@ use crate::pipeline::{
 use crate::recipe::{Color, Diagnostics};
 use crate::source::{Place, PlaceError};
 use crate::store::Store;
+use picture::Picture;
 
 /// Builds OCI images in which every framework shares one system CUDA.
 #[derive(Debug, Parser)]
@@ -146,6 +148,9 @@ enum Command {
         /// Which Python is meant, where the image has several: 3.11.
         #[arg(long, value_name = "VERSION")]
         python: Option<String>,
+        /// Draw which framework reaches which library of CUDA, by which path, into FILE.svg or FILE.html.
+        #[arg(long, value_name = "FILE", value_parser = Picture::at)]
+        graph: Option<Picture>,
     },
     /// Show what changed between two images or plans.
     Diff {
@@ -248,7 +253,7 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
             print(&String::from_utf8_lossy(&text))
         }
-        Command::Check { image, format, json, driver, python } => {
+        Command::Check { image, format, json, driver, python, graph } => {
             let environment = environment(true)?;
             let report = pipeline::check(image, python.as_deref(), driver.as_ref(), &environment, &progress)?;
             progress.finish();
@@ -256,6 +261,11 @@ fn execute(arguments: &Arguments) -> Result<()> {
             let format = if *json { findings::Format::Json } else { *format };
             findings::print(&mut text, &report, &image.to_string(), format)?;
             print(&String::from_utf8_lossy(&text))?;
+            if let Some(picture) = graph {
+                let graph = pipeline::graph(image, python.as_deref(), &environment, &progress)?;
+                progress.finish();
+                picture.draw(&graph, &image.to_string())?;
+            }
             match report.has_errors() {
                 true => Err(Found { errors: report.count(Level::Error), image: image.clone() }.into()),
                 false => Ok(()),

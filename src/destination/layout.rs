@@ -3,14 +3,14 @@
 //! <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use super::PublishError;
 use crate::image::Image;
 use crate::oci::Digest;
 use crate::oci::image::{Index, REF_NAME};
-use crate::store::{Store, UnnamedFile, clear_abandoned, hard_link, is_same_file};
+use crate::store::{self, Store, UnnamedFile, clear_abandoned, hard_link, is_same_file};
 
 pub(super) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -93,12 +93,7 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
     if fs::read(path).is_ok_and(|present| present == bytes) {
         return Ok(());
     }
-    let write = || {
-        let mut file = UnnamedFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
-        file.write_all(bytes)?;
-        file.persist(path)
-    };
-    write().map_err(PublishError::write(path))
+    store::write(path, bytes).map_err(PublishError::write(path))
 }
 
 /// Removes the blobs that no image of the index names. A layout with a manifest that cannot be read is left as it is.

@@ -362,7 +362,8 @@ impl<'a, S: Source> Reader<'a, S> {
         let mut name = Vec::new();
         let mut next = start;
         while next < end {
-            let step = next..end.min(next.saturating_add(NAME_STEP));
+            let length = (name.len() as u64).max(NAME_STEP);
+            let step = next..end.min(next.saturating_add(length));
             next = step.end;
             let bytes = self.bytes("its names", step)?;
             if !self.missing.is_empty() {

@@ -18,6 +18,9 @@ const LITTLE_ENDIAN: u8 = 2;
 
 /// `PATH_MAX` of Linux: a cache cannot make its reader hold more for an entry.
 const LONGEST_PATH: usize = 4096;
+/// How many times its own size the names of a cache may take that is read. Names share their bytes: a SONAME ends a path,
+/// and a path stands for each processor; no writer shares more.
+const MOST_SHARED: usize = 16;
 
 const EXTENSION_MAGIC: u32 = 0xeaa4_2174;
 const SECTION_SIZE: usize = 16;
@@ -102,6 +105,8 @@ pub enum CacheError {
     Unterminated { what: &'static str, offset: usize },
     #[error("the string at {offset} of the cache is not UTF-8")]
     NotUtf8 { offset: usize },
+    #[error("the names of the cache, which share their bytes, would take more than {limit} bytes")]
+    Names { limit: usize },
     #[error("the cache would be larger than 4 GiB")]
     TooLarge,
 }
@@ -165,13 +170,14 @@ impl Cache {
         if ![0, LITTLE_ENDIAN].contains(&(cache.part("the header", 28, 1)?[0] & 3)) {
             return Err(CacheError::BigEndian);
         }
-        let extensions = Extensions::parse(&file, &cache)?;
+        let mut names = Names::of(bytes);
+        let extensions = Extensions::parse(&file, &cache, &mut names)?;
         let count = cache.number("the header", 20)? as usize;
         let length = count.checked_mul(ENTRY_SIZE).ok_or(CacheError::Truncated { what: "the entries" })?;
         let entries = cache.part("the entries", HEADER_SIZE, length)?;
         let libraries = entries
             .chunks_exact(ENTRY_SIZE)
-            .map(|entry| library(&Reader(entry), &cache, &extensions.hwcaps))
+            .map(|entry| library(&Reader(entry), &cache, &extensions.hwcaps, &mut names))
             .collect::<Result<_, _>>()?;
         Ok(Self { libraries, generator: extensions.generator, idle_hwcaps: BTreeSet::new() })
     }
@@ -383,15 +389,47 @@ fn utf8(bytes: &[u8], offset: usize) -> Result<String, CacheError> {
     String::from_utf8(bytes.to_vec()).map_err(|_| CacheError::NotUtf8 { offset })
 }
 
-fn library(entry: &Reader, cache: &Reader, hwcaps: &[String]) -> Result<Library, CacheError> {
+/// How many more bytes the names of a cache may take. They share their bytes, so that a small file could have many long ones.
+struct Names {
+    limit: usize,
+    left: usize,
+}
+
+impl Names {
+    fn of(file: &[u8]) -> Self {
+        let limit = MOST_SHARED.saturating_mul(file.len());
+        Self { limit, left: limit }
+    }
+
+    fn take(&mut self, name: &str) -> Result<(), CacheError> {
+        let left = self.left.checked_sub(name.len()).ok_or(CacheError::Names { limit: self.limit })?;
+        self.left = left;
+        Ok(())
+    }
+
+    /// The name at `offset` of a cache.
+    fn string(&mut self, cache: &Reader, what: &'static str, offset: usize) -> Result<String, CacheError> {
+        let name = cache.string(what, offset)?;
+        self.take(&name)?;
+        Ok(name)
+    }
+}
+
+fn library(
+    entry: &Reader,
+    cache: &Reader,
+    hwcaps: &[String],
+    names: &mut Names,
+) -> Result<Library, CacheError> {
     let number = |at| entry.number("an entry", at);
-    let hwcap = u64::from(number(16)?) | u64::from(number(20)?) << 32;
+    let hwcap = Hwcap::from_bits(u64::from(number(16)?) | u64::from(number(20)?) << 32, hwcaps);
+    names.take(hwcap.glibc_name().unwrap_or_default())?;
     Ok(Library {
         flags: Flags(number(0)? as i32),
-        soname: cache.string("a SONAME", number(4)? as usize)?,
-        path: cache.string("a path", number(8)? as usize)?,
+        soname: names.string(cache, "a SONAME", number(4)? as usize)?,
+        path: names.string(cache, "a path", number(8)? as usize)?,
         abi_tag: number(12)?,
-        hwcap: Hwcap::from_bits(hwcap, hwcaps),
+        hwcap,
     })
 }
 
@@ -404,7 +442,7 @@ struct Extensions {
 
 impl Extensions {
     /// Offsets of extensions count from the beginning of the file, those of strings from that of the present format.
-    fn parse(file: &Reader, cache: &Reader) -> Result<Self, CacheError> {
+    fn parse(file: &Reader, cache: &Reader, names: &mut Names) -> Result<Self, CacheError> {
         let what = "the extensions";
         let mut extensions = Self::default();
         let start = cache.number("the header", 32)? as usize;
@@ -416,24 +454,27 @@ impl Extensions {
         }
         let count = file.number(what, start + 4)? as usize;
         let length = count.checked_mul(SECTION_SIZE).ok_or(CacheError::Truncated { what })?;
+        // Of several with one tag the last counts, as for the loader.
+        let (mut generator, mut hwcaps) = (None, None);
         for section in file.part(what, start + 8, length)?.chunks_exact(SECTION_SIZE).map(Reader) {
             let [tag, offset, size] =
                 [section.number(what, 0)?, section.number(what, 8)?, section.number(what, 12)?];
             let content = file.part(what, offset as usize, size as usize)?;
             match tag {
-                TAG_GENERATOR => extensions.generator = Some(utf8(content, offset as usize)?),
-                TAG_GLIBC_HWCAPS => extensions.hwcaps = hwcaps(&Reader(content), cache)?,
+                TAG_GENERATOR => generator = Some((content, offset)),
+                TAG_GLIBC_HWCAPS => hwcaps = Some(content),
                 _ => {}
             }
         }
+        if let Some((content, offset)) = generator {
+            extensions.generator = Some(utf8(content, offset as usize)?);
+        }
+        for offset in hwcaps.unwrap_or_default().chunks_exact(4) {
+            let offset = Reader(offset).number(what, 0)? as usize;
+            extensions.hwcaps.push(names.string(cache, "a glibc-hwcaps name", offset)?);
+        }
         Ok(extensions)
     }
-}
-
-fn hwcaps(section: &Reader, cache: &Reader) -> Result<Vec<String>, CacheError> {
-    let what = "a name of glibc-hwcaps";
-    let offsets = (0..section.0.len() / 4).map(|index| section.number(what, 4 * index));
-    offsets.map(|offset| cache.string(what, offset? as usize)).collect()
 }
 
 #[cfg(test)]
@@ -490,6 +531,39 @@ mod tests {
             // Whether it reads depends on the byte; that it returns is the promise.
             let _ = Cache::parse(&damaged);
         }
+    }
+
+    /// A cache of `count` numbers in one section of `glibc-hwcaps` names, all of which lead to one name of `length` bytes.
+    fn crowded(sections: usize, count: usize, length: usize) -> Vec<u8> {
+        let number = |number: usize| (number as u32).to_le_bytes();
+        let name = HEADER_SIZE;
+        let extensions = (name + length + 1).next_multiple_of(4);
+        let content = extensions + 8 + SECTION_SIZE * sections;
+        let mut bytes =
+            [MAGIC, &number(0), &number(length + 1), &[LITTLE_ENDIAN, 0, 0, 0], &number(extensions)].concat();
+        bytes.resize(HEADER_SIZE, 0);
+        bytes.resize(name + length, b'a');
+        bytes.resize(extensions, 0);
+        bytes.extend([EXTENSION_MAGIC.to_le_bytes(), number(sections)].concat());
+        for _ in 0..sections {
+            bytes.extend(
+                [number(TAG_GLIBC_HWCAPS as usize), number(0), number(content), number(4 * count)].concat(),
+            );
+        }
+        bytes.extend(number(name).repeat(count));
+        bytes
+    }
+
+    #[test]
+    fn names_that_share_bytes_take_no_more_than_a_multiple_of_the_file() {
+        assert_eq!(
+            Cache::parse(&crowded(1, 20, 4000)).map(|cache| cache.libraries),
+            Err(CacheError::Names { limit: 16 * 4156 })
+        );
+        assert_eq!(Cache::parse(&crowded(1, 12, 4000)).map(|cache| cache.libraries), Ok(Vec::new()));
+        // Of sections with one tag only one is looked into: this takes no time.
+        let bytes = crowded(1 << 18, 1 << 18, 1);
+        assert_eq!(Cache::parse(&bytes).map(|cache| cache.libraries), Ok(Vec::new()));
     }
 
     #[test]

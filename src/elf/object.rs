@@ -105,7 +105,8 @@ fn tables<'a>(source: &'a impl Source, size: u64) -> Result<Option<(Read<'a>, dy
 }
 
 fn fill(object: &mut Object, read: &Read<'_>, layout: dynamic::Layout) -> Result<(), ElfError> {
-    let mut budget = MOST_OBJECT_BYTES;
+    let limit = symbols::most_names(&read.strings, MOST_OBJECT_BYTES);
+    let mut budget = limit;
     let mut name = |offset: u32| {
         let rest = read.strings.get(offset as usize..).unwrap_or_default();
         let rest = &rest[..rest.len().min(LONGEST_NAME)];
@@ -114,7 +115,7 @@ fn fill(object: &mut Object, read: &Read<'_>, layout: dynamic::Layout) -> Result
             .position(|byte| *byte == 0)
             .ok_or(ElfError::Unterminated { offset: offset.into() })?;
         // Many symbols may share the bytes of one name.
-        let too_large = ElfError::TooLarge { what: "its names", limit: MOST_OBJECT_BYTES };
+        let too_large = ElfError::TooLarge { what: "its names", limit };
         budget = budget.checked_sub(end as u64).ok_or(too_large)?;
         Ok::<_, ElfError>(&rest[..end])
     };

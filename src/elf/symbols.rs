@@ -23,7 +23,8 @@ pub const MOST_SYMBOL_BYTES: u64 = 32 << 20;
 pub(super) const LONGEST_NAME: usize = 64 << 10;
 /// A version is told by 15 bits.
 const MOST_VERSIONS: usize = 1 << 15;
-/// How much of a table is read at once whose length nothing tells, in bytes.
+/// How much of a table is read at first whose length nothing tells, in bytes; then as much again as is read, so that a
+/// stream passes a few times at most.
 const STEP: u64 = 4 << 10;
 
 /// The numbers below stand for symbols without a version: local ones, and global ones.
@@ -133,11 +134,12 @@ pub(super) fn parse_sections(source: &impl Source, size: u64) -> Result<Option<L
     let sonames: BTreeSet<u32> = needs.iter().map(|need| need.soname).collect();
     let needed_versions: Vec<u32> = needs.iter().map(|need| need.name).collect();
     let read = Read { symbols, strings, versions, needs, definitions: Vec::new() };
-    let own = defined_versions.first().map(|name| read.name(*name)).transpose()?;
+    let mut names = read.names();
+    let own = defined_versions.first().map(|name| names.at(*name)).transpose()?;
     let mut others: BTreeSet<u32> = defined_versions.into_iter().chain(needed_versions).collect();
     others.extend(read.symbols.chunks_exact(entry_size(layout) as usize).map(|entry| layout.u32(entry, 0)));
     let mut needed: BTreeSet<String> =
-        sonames.iter().map(|name| read.name(*name)).collect::<Result<_, _>>()?;
+        sonames.iter().map(|name| names.at(*name)).collect::<Result<_, _>>()?;
     needed
         .extend(read.names_without(&others).filter(|name| Some(*name) != own.as_deref()).map(str::to_owned));
     Ok(Some(Linkage { soname: own, needed, symbols: read.symbols(layout)? }))
@@ -412,9 +414,11 @@ fn gnu_count(start: u64, layout: Layout, reader: &mut Reader<impl Source>) -> Re
     };
     let mut index = last;
     let mut at = buckets_start.saturating_add(heads.len() as u64).saturating_add(u64::from(skipped) * 4);
+    let mut step = STEP;
     loop {
         // What lies beyond the file's end is an error of the reader, as is what exceeds its budget.
-        let whole = reader.size().saturating_sub(at).clamp(4, STEP) / 4 * 4;
+        let whole = reader.size().saturating_sub(at).clamp(4, step) / 4 * 4;
+        step = step.saturating_mul(2);
         let chain = reader.bytes(what, span(at, whole))?;
         reader.complete()?;
         for hash in chain.chunks_exact(4) {
@@ -454,7 +458,7 @@ impl Growing {
         if end > have {
             let start = self.start.saturating_add(have);
             let least = self.start.saturating_add(end);
-            let range = start..start.saturating_add(STEP).min(reader.size()).max(least);
+            let range = start..start.saturating_add(have.max(STEP)).min(reader.size()).max(least);
             self.bytes.extend_from_slice(&reader.bytes(self.what, range)?);
             reader.complete()?;
         }
@@ -477,7 +481,7 @@ impl Read<'_> {
     fn symbols(&self, layout: Layout) -> Result<Symbols, ElfError> {
         let mut symbols = Symbols::default();
         let owners: BTreeMap<u16, u32> = self.needs.iter().map(|need| (need.number, need.soname)).collect();
-        let mut names = Names { table: &self.strings, budget: MOST_SYMBOL_BYTES };
+        let mut names = self.names();
         for (index, entry) in self.symbols.chunks_exact(entry_size(layout) as usize).enumerate() {
             let symbol = Symbol::new(entry, layout);
             let version = layout.u16(&self.versions, 2 * index) & !VERSYM_HIDDEN;
@@ -495,8 +499,9 @@ impl Read<'_> {
         Ok(symbols)
     }
 
-    pub fn name(&self, offset: u32) -> Result<String, ElfError> {
-        Names { table: &self.strings, budget: MOST_SYMBOL_BYTES }.at(offset)
+    fn names(&self) -> Names<'_> {
+        let limit = most_names(&self.strings, MOST_SYMBOL_BYTES);
+        Names { table: &self.strings, limit, budget: limit }
     }
 
     /// The names in the table that look like those of libraries, and do not begin where one of `others` does.
@@ -514,10 +519,18 @@ impl Read<'_> {
     }
 }
 
+/// How many bytes the names of a table may take together, at most `limit`: symbols share a name, or the end of one, when
+/// they have several versions, or a linker merged them; none shares as many as 16 times the table.
+pub(super) fn most_names(table: &[u8], limit: u64) -> u64 {
+    limit.min((table.len() as u64).saturating_mul(16))
+}
+
 /// The names of a string table. Many symbols may share the bytes of one name, so that what they take is counted.
 struct Names<'a> {
     table: &'a [u8],
-    /// How many more bytes names may take.
+    /// How many bytes names may take.
+    limit: u64,
+    /// How many more.
     budget: u64,
 }
 
@@ -529,7 +542,7 @@ impl Names<'_> {
             return Err(ElfError::Unterminated { offset: offset.into() });
         }
         let name = dynamic::until_nul(rest);
-        let too_large = ElfError::TooLarge { what: "its names", limit: MOST_SYMBOL_BYTES };
+        let too_large = ElfError::TooLarge { what: "its names", limit: self.limit };
         self.budget = self.budget.checked_sub(name.len() as u64).ok_or(too_large)?;
         dynamic::utf8(name)
     }

@@ -1,5 +1,6 @@
 //! Checks a finished image: learns what is not known of its layers yet, and judges it by every rule.
 
+use std::path::Path;
 use std::{panic, thread};
 
 use anyhow::{Context, Result};
@@ -9,13 +10,14 @@ use crate::base::evidence::{EVIDENCE_FORMAT, Evidence};
 use crate::base::facts::{FACTS_FORMAT, Facts};
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
+use crate::check::graph::Graph;
 use crate::check::{self, Level, REPORT_FORMAT, Report, Silence, Subject};
 use crate::cuda::Driver;
 use crate::image::Image;
 use crate::layer::records;
 use crate::oci::Digest;
 use crate::source::{self, Place};
-use crate::store::Store;
+use crate::store::{self, Store};
 
 const RECORD: &str = "check";
 
@@ -38,17 +40,44 @@ pub fn check(
     environment: &Environment,
     progress: &dyn Progress,
 ) -> Result<Report> {
+    let checked = scanned(place, python, driver, environment, progress)?;
+    of_layers(&checked, &environment.store)
+}
+
+/// Who reaches which library of CUDA in the image at `place`. Unlike a report it is not kept: few ask for it.
+pub fn graph(
+    place: &Place,
+    python: Option<&str>,
+    environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<Graph> {
+    let checked = scanned(place, python, None, environment, progress)?;
+    with_subject(&checked, &environment.store, Graph::of)
+}
+
+/// Writes a picture at `path`, in place of whatever is there, when it is whole.
+pub fn write_picture(path: &Path, picture: &str) -> Result<()> {
+    store::write(path, picture.as_bytes()).with_context(|| format!("could not write `{}`", path.display()))
+}
+
+/// The image at `place`, its layers having been read.
+fn scanned<'a>(
+    place: &Place,
+    python: Option<&str>,
+    driver: Option<&'a Driver>,
+    environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<Checked<'a>> {
     let image = source::open(place, None)?;
     opened::scan(&image, environment, progress)?;
     progress.stage("checking");
-    let checked = Checked {
+    Ok(Checked {
         layers: image.layers.iter().map(|layer| layer.descriptor.digest).collect(),
         config: ImageConfigFacts::new(&image.architecture, image.env.iter().map(String::as_str)),
         python: python.map(str::to_owned),
         driver,
         silences: &[],
-    };
-    of_layers(&checked, &environment.store)
+    })
 }
 
 /// An image that was built and would not work.
@@ -92,13 +121,14 @@ fn of_layers(checked: &Checked<'_>, store: &Store) -> Result<Report> {
         return Ok(report);
     }
     // A thread of its own takes over the memory that those which wrote the layers gave back: allocators keep it by thread.
-    let judging = thread::scope(|scope| scope.spawn(|| judge(checked, store)).join());
+    let judging = thread::scope(|scope| scope.spawn(|| with_subject(checked, store, check::check)).join());
     let report = judging.unwrap_or_else(|panic| panic::resume_unwind(panic))?;
     store.put_record(RECORD, &key, &report)?;
     Ok(report)
 }
 
-fn judge(checked: &Checked<'_>, store: &Store) -> Result<Report> {
+/// What `look` makes of the image, its layers stacked.
+fn with_subject<T>(checked: &Checked<'_>, store: &Store, look: impl FnOnce(&Subject<'_>) -> T) -> Result<T> {
     let (mut facts, mut evidence) = (Facts::default(), Vec::new());
     for digest in &checked.layers {
         let content = opened::content(digest, store)?;
@@ -109,7 +139,7 @@ fn judge(checked: &Checked<'_>, store: &Store) -> Result<Report> {
     }
     let evidence = Evidence::stacked(evidence);
     let inventory = inventory(checked, &facts)?;
-    Ok(check::check(&Subject {
+    Ok(look(&Subject {
         evidence: &evidence,
         inventory: inventory.as_ref(),
         config: &checked.config,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use uv_normalize::PackageName;
@@ -10,7 +10,7 @@ use uv_normalize::PackageName;
 use super::inputs::Inputs;
 use crate::lock::{Lock, LockError, LockedBase, Meaning};
 use crate::resolve::Preferences;
-use crate::store::{UnnamedFile, clear_abandoned};
+use crate::store::{self, clear_abandoned};
 
 /// What a build makes of the lock beside its recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,12 +123,8 @@ pub(super) fn write(path: &Path, lock: &Lock) -> Result<bool, LockFileError> {
     }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     clear_abandoned(directory);
-    let write = || {
-        let mut file = UnnamedFile::new_in(directory)?;
-        file.write_all(text.as_bytes())?;
-        file.persist(path)
-    };
-    write().map_err(|source| LockFileError::Write { path: path.to_owned(), source })?;
+    store::write(path, text.as_bytes())
+        .map_err(|source| LockFileError::Write { path: path.to_owned(), source })?;
     Ok(true)
 }
 

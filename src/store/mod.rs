@@ -36,7 +36,7 @@ use crate::oci::{Digest, Hasher};
 
 pub use claim::{Claim, is_same_file};
 pub use prune::{Prune, Pruned};
-pub use unnamed::{UnnamedFile, clear_abandoned, hard_link};
+pub use unnamed::{UnnamedFile, clear_abandoned, hard_link, write};
 pub use verify::{Damage, Verified};
 
 /// A directory of blobs and records.

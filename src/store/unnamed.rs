@@ -101,6 +101,14 @@ impl Write for UnnamedFile {
     }
 }
 
+/// Puts a file with these bytes at `path` in one step, in place of whatever is there.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let mut file = UnnamedFile::new_in(directory.unwrap_or(Path::new(".")))?;
+    file.write_all(bytes)?;
+    file.persist(path)
+}
+
 /// Gives the file at `source` one more name, in place of whatever has it.
 pub fn hard_link(source: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(source, path) {

@@ -259,3 +259,75 @@ fn a_toolkit_that_the_driver_does_not_run_is_an_error() {
     assert!(old.stdout.contains("error[old-driver]") && old.stdout.contains("525.60.13"), "{old}");
     assert_eq!(with("550.54.15").code, 0);
 }
+
+/// Debian with two frameworks: `torch`, whose module needs cuBLAS of the system, and `jax`, whose plugin brings a copy of
+/// it, and opens cuDNN.
+fn two_frameworks() -> Layout {
+    let workshop = Workshop::new();
+    let cublas = workshop.link(&defining("libcublas.so.12", "void f(void) {}"));
+    let core = module(
+        &workshop,
+        "f",
+        &["libcublas.so.12"],
+        &["-Wl,-rpath,/usr/local/cuda-12.4/targets/x86_64-linux/lib"],
+    );
+    let plugin = workshop.link(&Source {
+        soname: "plugin.so",
+        code: "const char name[] = \"\\0libcudnn.so.9\"; void f(void); void GetPjrtApi(void) { f(); }",
+        needs: &["libcublas.so.12"],
+        flags: &["-Wl,-rpath,$ORIGIN"],
+    });
+    let tar = installed(Tar::debian(""), "torch", "2.6.0", &[], &["torch/core.so,,"])
+        .file(&format!("{PACKAGES}/torch/core.so"), core)
+        .file(&format!("{CUDA}/libcublas.so.12"), cublas.clone())
+        .file(&format!("{CUDA}/libcufft.so.11"), library("libcufft.so.11", b""))
+        .file("opt/old/libcudnn.so.9", library("libcudnn.so.9", b""))
+        .file(&format!("{SYSTEM}/libcudnn.so.9"), library("libcudnn.so.9", b""));
+    let tar = installed(tar, "jax", "0.5.3", &["jax-plugin; extra == 'cuda12'"], &[]);
+    let rows = ["jax_plugin/plugin.so,,", "jax_plugin/libcublas.so.12,,"];
+    let tar = installed(tar, "jax_plugin", "0.5.3", &[], &rows)
+        .file(&format!("{PACKAGES}/jax_plugin/plugin.so"), plugin)
+        .file(&format!("{PACKAGES}/jax_plugin/libcublas.so.12"), cublas);
+    Layout::new().layer(tar)
+}
+
+#[test]
+fn a_graph_shows_who_reaches_which_copy() {
+    let world = World::new();
+    two_frameworks().write(&world.path("image"));
+    let plain = world.run(&["check", "oci:image"]);
+    let drawn = world.run(&["check", "oci:image", "--graph", "graph.svg"]);
+    assert_eq!((plain.code, &plain.stdout), (drawn.code, &drawn.stdout), "{drawn}");
+    let svg = std::fs::read_to_string(world.path("graph.svg")).unwrap();
+    let expect = |text: &str| assert!(svg.contains(text), "{text} is not in {svg}");
+    expect("Who reaches CUDA in oci:image");
+    expect("2 frameworks, 5 libraries of CUDA of");
+    expect("1 served once, 2 duplicate, 1 shadowed, 1 not reached");
+    expect("jax 0.5.3, ");
+    expect("with jax-plugin 0.5.3");
+    expect(&format!(
+        "torch 2.6.0\n&gt; /{PACKAGES}/torch/core.so (imported by Python)\n&gt; /{CUDA}/libcublas.so.12 (DT_NEEDED, found by DT_RUNPATH)"
+    ));
+    expect(&format!("&gt; /{SYSTEM}/libcudnn.so.9 (dlopen, found in a default directory)"));
+
+    world.run(&["check", "oci:image", "--graph", "again.svg"]);
+    assert_eq!(std::fs::read_to_string(world.path("again.svg")).unwrap(), svg);
+    world.run(&["check", "oci:image", "--graph", "graph.html"]);
+    let html = std::fs::read_to_string(world.path("graph.html")).unwrap();
+    assert!(html.contains(&svg[svg.find("<svg").unwrap()..]), "{html}");
+    assert!(html.contains(
+        "<td>/opt/old/libcudnn.so.9</td><td style=\"border-left:4px solid #b83280\">shadowed</td>"
+    ));
+}
+
+#[test]
+fn a_graph_is_drawn_in_no_other_form() {
+    let world = World::new();
+    let outcome = world.run(&["check", "oci:nowhere", "--graph", "graph.png"]);
+    assert_eq!(outcome.code, 2, "{outcome}");
+    assert!(outcome.stderr.contains("graph.png") && outcome.stderr.contains("FILE.svg"), "{outcome}");
+    two_frameworks().write(&world.path("image"));
+    let outcome = world.run(&["check", "oci:image", "--graph", "nowhere/graph.svg"]);
+    assert_eq!(outcome.code, 1, "{outcome}");
+    assert!(outcome.stderr.contains("could not write `nowhere/graph.svg`"), "{outcome}");
+}

@@ -16,6 +16,8 @@ pub(super) struct OpensSearch {
 
 /// No name is longer, in bytes.
 const LONGEST: usize = 128;
+/// No library has as many names: those of a file that is made of names are not all kept.
+const MOST: usize = 4096;
 /// What every name has in it.
 const MARKER: &[u8] = b".so";
 
@@ -35,6 +37,7 @@ fn find(bytes: &[u8], found: &mut BTreeSet<String>) {
         if let Some(name) = name_around(bytes, at)
             && Component::of_library(name).is_some()
             && !found.contains(name)
+            && found.len() < MOST
         {
             found.insert(name.to_owned());
         }
@@ -69,5 +72,17 @@ mod tests {
             content.chunks(step).for_each(|chunk| search.update(chunk));
             assert_eq!(search.finish(), ["libcublas.so.12", "libcudnn_ops_infer.so.8"], "in steps of {step}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_made_of_names_is_no_reason_to_keep_them_all() {
+        let names: String = (0..MOST + 100).map(|number| format!("\0libcudnn_{number}.so.9")).collect();
+        let found = |step| {
+            let mut search = OpensSearch::default();
+            format!("{names}\0").as_bytes().chunks(step).for_each(|chunk| search.update(chunk));
+            search.finish()
+        };
+        assert_eq!(found(64 << 10).len(), MOST);
+        assert_eq!(found(64 << 10), found(1000));
     }
 }

@@ -1,0 +1,48 @@
+//! The file that `check --graph` draws into.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::check::graph::{Graph, html, svg};
+use crate::pipeline;
+
+/// A file for a picture, whose name says in which form.
+#[derive(Debug, Clone)]
+pub(super) struct Picture {
+    path: PathBuf,
+    form: Form,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Svg,
+    Html,
+}
+
+impl Picture {
+    /// The picture at a path, or why there can be none.
+    pub fn at(path: &str) -> Result<Self, String> {
+        let path = PathBuf::from(path);
+        let form = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("svg") => Form::Svg,
+            Some("html") => Form::Html,
+            _ => {
+                return Err("its extension names no form that a graph can be drawn in; name it FILE.svg for a picture, or \
+                            FILE.html for a page with a table"
+                    .to_owned());
+            }
+        };
+        Ok(Self { path, form })
+    }
+
+    /// Draws the graph of `image`.
+    pub fn draw(&self, graph: &Graph, image: &str) -> Result<()> {
+        let title = format!("Who reaches CUDA in {image}");
+        let text = match self.form {
+            Form::Svg => svg::render(graph, &title),
+            Form::Html => html::render(graph, &title),
+        };
+        pipeline::write_picture(&self.path, &text)
+    }
+}
