@@ -27,11 +27,23 @@ class Failure:
 
     rule: str
     removed: list = field(default_factory=list)
-    files: list = field(default_factory=list)  # a path in the image, a wheel, and a path in it
+    files: list = field(default_factory=list)  # a path in the image, a wheel, and a path in that
     texts: list = field(default_factory=list)  # a path in the image, and its content
+    wheels: list = field(default_factory=list)  # what is unpacked into site-packages, as pip does
+    fixed: list = field(default_factory=list)  # the wheels instead of which the image is clean
     env: dict = field(default_factory=dict)
     fails: tuple = ()  # the command that must fail in a container with the same change, and succeed without
     options: tuple = ()  # of `check`
+
+
+# The parts of cuDNN 9 that are in every release of it.
+CUDNN = ["", "_adv", "_cnn", "_engines_precompiled", "_engines_runtime_compiled", "_graph", "_heuristic", "_ops"]
+OLD_CUDNN = "nvidia-cudnn-cu12==9.0.0.312"
+
+
+def of_old_cudnn(part, directory):
+    name = f"libcudnn{part}.so.9"
+    return (f"{directory}/{name}", OLD_CUDNN, f"nvidia/cudnn/lib/{name}")
 
 
 FAILURES = {
@@ -48,6 +60,11 @@ FAILURES = {
         files=[(f"{TREE}/libnccl.so.2", "nvidia-nccl-cu12==2.16.5", "nvidia/nccl/lib/libnccl.so.2")],
         fails=("python3", "-c", "import torch"),
     ),
+    "F6": Failure(
+        "old-component",
+        files=[of_old_cudnn(part, TREE) for part in CUDNN],
+        fails=("python3", "-c", "import torch; torch.backends.cudnn.version()"),
+    ),
     "F7": Failure(
         "file-collision",
         texts=[
@@ -58,33 +75,74 @@ FAILURES = {
             ),
         ],
     ),
+    "F8": Failure(
+        "mixed-cudnn",
+        removed=[f"{TREE}/libcudnn_adv.so.9"],
+        files=[of_old_cudnn("_adv", "usr/lib/x86_64-linux-gnu")],
+    ),
+    "F9": Failure(
+        "missing-library",
+        removed=[f"{TREE}/libnvrtc.so.12"],
+        fails=("python3", "-c", f"import ctypes; ctypes.CDLL('/{TREE}/libcudnn_engines_runtime_compiled.so.9')"),
+    ),
     "F10": Failure("nvrtc-builtins", removed=[f"{TREE}/libnvrtc-builtins.so.12.5"]),
     "F11": Failure(
         "missing-library",
         files=[(f"{TREE}/libcusparse.so.12", "nvidia-cusparse==12.6.3.3", "nvidia/cu13/lib/libcusparse.so.12")],
         fails=("python3", "-c", "import torch"),
     ),
+    "F12": Failure("mixed-copies", wheels=["nvidia-cuda-runtime-cu12==12.8.90"]),
+    "F13": Failure(
+        "unmet-requirement",
+        wheels=["cuda-toolkit==12.8.1"],
+        texts=[
+            (
+                f"{PACKAGES}/needs_cufft-1.dist-info/METADATA",
+                "Metadata-Version: 2.1\nName: needs-cufft\nVersion: 1\nRequires-Dist: cuda-toolkit[cufft]==12.8.1\n",
+            )
+        ],
+    ),
     "F14": Failure(
         "driver-from-image",
         files=[("usr/local/cuda-12.5/compat/libcuda.so.1", "nvidia-cuda-runtime-cu12==12.5.82", "nvidia/cuda_runtime/lib/libcudart.so.12")],
         env={"LD_LIBRARY_PATH": "/usr/local/cuda-12.5/compat"},
     ),
+    "F15": Failure("driver-path", removed=["etc/ld.so.conf.d/nvidia.conf"]),
     "F16": Failure("old-driver", options=("--driver", "470.57.02")),
     "F17 ptxas": Failure("no-ptxas", removed=["usr/local/cuda-12.5/bin/ptxas"]),
     "F17 libdevice": Failure("no-libdevice", removed=["usr/local/cuda-12.5/nvvm/libdevice/libdevice.10.bc"]),
+    "F18": Failure(
+        "no-headers",
+        removed=["usr/local/cuda-12.5/targets/x86_64-linux/include/cuda_fp16.h"],
+        wheels=["cupy-cuda12x==13.4.1", "fastrlock==0.8.3"],
+        fixed=["cupy-cuda12x==13.4.1", "fastrlock==0.8.3"],
+    ),
+    "F19": Failure("other-soname", wheels=["ctranslate2==4.4.0"], fixed=["ctranslate2==4.5.0"]),
 }
 
 
-def member(wheels, requirement, path):
-    """The bytes of a file of a wheel, which pip downloads."""
-    name, version = requirement.split("==")
-    directory = wheels / requirement
+def wheel(directory, requirement):
+    """A wheel for the image's Python, which pip downloads."""
+    directory = directory / requirement
     if not list(directory.glob("*.whl")):
         platforms = [word for glibc in ("2014", "_2_27", "_2_28") for word in ("--platform", f"manylinux{glibc}_x86_64")]
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", directory, requirement]
-        subprocess.run([*command, *platforms, "--only-binary=:all:"], check=True)
-    with zipfile.ZipFile(next(directory.glob("*.whl"))) as archive:
-        return archive.read(path)
+        subprocess.run([*command, *platforms, "--python-version", "3.11", "--only-binary=:all:"], check=True)
+    return zipfile.ZipFile(next(directory.glob("*.whl")))
+
+
+def content(wheels, failure, requirements):
+    """The files of a failure, with all of these wheels, as pairs of a path in the image and bytes."""
+    files = []
+    for path, requirement, inside in failure.files:
+        with wheel(wheels, requirement) as archive:
+            files.append((path, archive.read(inside)))
+    files += [(path, text.encode()) for path, text in failure.texts]
+    for requirement in requirements:
+        with wheel(wheels, requirement) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/") and ".data/" not in name]
+            files += [(f"{PACKAGES}/{name}", archive.read(name)) for name in names]
+    return files
 
 
 def findings(layout, options=()):
@@ -127,24 +185,32 @@ def agree(work, name, failure, files):
         shutil.rmtree(changed, ignore_errors=True)
 
 
+def check_variant(work, failure, files, removed):
+    """The findings for the sound image with one more layer."""
+    layout = Path(work.directory) / "failure"
+    shutil.rmtree(layout, ignore_errors=True)
+    try:
+        variant.with_layer(Path(work.layout), layout, variant.tar(files=files, removed=removed), failure.env)
+        return findings(layout, failure.options)[0]
+    finally:
+        shutil.rmtree(layout, ignore_errors=True)
+
+
 def failures(work):
     wheels = Path(work.directory) / "failure-wheels"
     sound(work)
     for name, failure in FAILURES.items():
-        layout = Path(work.directory) / "failure"
-        shutil.rmtree(layout, ignore_errors=True)
-        files = [(path, member(wheels, wheel, inside)) for path, wheel, inside in failure.files]
-        files += [(path, text.encode()) for path, text in failure.texts]
-        raw = variant.tar(files=files, removed=failure.removed)
-        try:
-            variant.with_layer(Path(work.layout), layout, raw, failure.env)
-            found, _ = findings(layout, failure.options)
-        finally:
-            shutil.rmtree(layout, ignore_errors=True)
+        files = content(wheels, failure, failure.wheels)
+        found = check_variant(work, failure, files, failure.removed)
         rules = sorted({one["rule"] for one in found})
         require(failure.rule in rules, f"{name}: check finds {rules}, not {failure.rule}")
         seen = next(one["seen"] for one in found if one["rule"] == failure.rule)
         figure(name, f"{failure.rule}: {seen}")
         if failure.fails:
             agree(work, name, failure, files)
+        if failure.fixed:
+            found = check_variant(work, failure, content(wheels, failure, failure.fixed), [])
+            bad = [f"{one['rule']}: {one['seen']}" for one in found if one["rule"] == failure.rule or one["level"] == "error"]
+            require(not bad, f"{name}, fixed, is not clean: {bad}")
+            figure(f"{name}, fixed", f"clean, with {' and '.join(failure.fixed)}")
     shutil.rmtree(wheels, ignore_errors=True)

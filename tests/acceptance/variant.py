@@ -63,7 +63,7 @@ def with_layer(base, layout, raw, env=None):
     (layout / "blobs/sha256").mkdir(parents=True)
     for layer in manifest["layers"]:
         os.link(blob(base, layer), blob(layout, layer))
-    packed = gzip.compress(raw, 1, mtime=0)
+    packed = gzip.compress(raw, 0, mtime=0)
     manifest["layers"].append(put(layout, packed, "application/vnd.oci.image.layer.v1.tar+gzip"))
     config["rootfs"]["diff_ids"].append(f"sha256:{hashlib.sha256(raw).hexdigest()}")
     config.setdefault("history", []).append({"created": "2026-01-01T00:00:00Z", "created_by": "variant"})
