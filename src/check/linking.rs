@@ -6,7 +6,7 @@ use super::finding::and_more;
 use super::loader::{Loaded, Loader, Miss, Process, Search, split};
 use super::world::World;
 use super::{Finding, Level, Rule};
-use crate::cuda::{Component, library_stem};
+use crate::cuda::{Component, ComponentWheel, library_stem};
 use crate::elf::{Object, symbol_hash};
 
 /// What the rules say, and over how much.
@@ -36,6 +36,7 @@ pub(super) fn findings<'a>(loader: &Loader<'a>, world: &World<'_>, python: Optio
         loader,
         world,
         settled: BTreeSet::new(),
+        reached: BTreeSet::new(),
         providers: Providers::of(loader, world),
         found: BTreeMap::new(),
         entry_points: 0,
@@ -44,6 +45,7 @@ pub(super) fn findings<'a>(loader: &Loader<'a>, world: &World<'_>, python: Optio
     let unlinked = match python {
         Some(python) => {
             judge.modules(python);
+            judge.plugins(python);
             None
         }
         None => world.interpreter.as_deref().map(no_program),
@@ -70,22 +72,29 @@ pub(super) struct Module {
     /// Absolute.
     pub path: String,
     pub distribution: Option<usize>,
-    /// Whether importing the distribution's package loads it, as far as names tell.
-    pub required: bool,
+    /// How bad it is when it cannot be loaded: an error where importing the distribution's package loads it, as far as
+    /// names tell.
+    pub level: Level,
 }
 
-/// Every extension module: what exports the function that Python calls to initialise it.
+/// Every extension module, of packages and the standard library: what exports the function that Python calls to
+/// initialise it.
 ///
 /// <https://docs.python.org/3/extending/building.html>
 fn modules(loader: &Loader<'_>, world: &World<'_>) -> Vec<Module> {
     let modules = loader.objects().filter_map(|(path, _, object)| {
-        let within = world.within_packages(&path)?;
+        let level = match world.within_packages(&path) {
+            Some(within) if is_imported(within) => Level::Error,
+            Some(_) => Level::Warning,
+            // Images leave out what parts of the standard library need, as slim ones do Tk.
+            None if world.is_standard(&path) => Level::Warning,
+            None => return None,
+        };
         let (_, name) = split(&path);
         let stem = name.split('.').next()?;
         let is_module =
             name.ends_with(".so") && object.exports(symbol_hash(format!("PyInit_{stem}").as_bytes()));
-        let required = is_imported(within);
-        is_module.then(|| Module { distribution: world.owner(&path), required, path })
+        is_module.then(|| Module { distribution: world.owner(&path), level, path })
     });
     modules.collect()
 }
@@ -192,6 +201,8 @@ struct Judge<'a, 'b> {
     world: &'b World<'b>,
     /// The files all of whose imports are defined by what they need themselves.
     settled: BTreeSet<String>,
+    /// The files that a program or module leads to.
+    reached: BTreeSet<String>,
     providers: Providers<'a>,
     found: BTreeMap<Key, Found>,
     entry_points: usize,
@@ -210,8 +221,9 @@ impl<'a> Judge<'a, '_> {
             .collect();
         for path in programs {
             let Some(process) = self.loader.start(&path) else { continue };
-            let required = self.world.interpreter.as_ref() == Some(&path);
-            let module = Module { distribution: None, required, path };
+            let is_interpreter = self.world.interpreter.as_ref() == Some(&path);
+            let level = if is_interpreter { Level::Error } else { Level::Warning };
+            let module = Module { distribution: None, level, path };
             self.entry_points += 1;
             self.judge(&module, process, 0);
         }
@@ -232,13 +244,48 @@ impl<'a> Judge<'a, '_> {
         }
     }
 
-    /// Judges the objects from `first` on of the process of `module`.
-    fn judge(&mut self, module: &Module, process: Process<'a>, first: usize) {
-        for miss in &process.misses {
-            if miss.needed_by >= first && !is_of_driver(&miss.name) {
-                self.missed(module, &process, miss);
+    /// The libraries of distributions that nothing needs: their code opens them by path, should it get to that, and mostly
+    /// goes on without those that lack something.
+    fn plugins(&mut self, python: &Python<'a>) {
+        for (distribution, paths) in self.unreached() {
+            let closure = self.world.closure(distribution);
+            let mut process = python.process.clone();
+            for module in python.modules.iter().filter(|module| module.distribution == Some(distribution)) {
+                self.loader.open(&mut process, &module.path, Search::Path);
+            }
+            for path in paths {
+                let mut process = process.clone();
+                let first = process.objects.len();
+                self.loader.open(&mut process, &path, Search::Path);
+                self.providers.preload(self.loader, &mut process, &closure);
+                let module = Module { path, distribution: Some(distribution), level: Level::Note };
+                self.misses(&module, &process, first);
             }
         }
+    }
+
+    /// The libraries that no program or module leads to, by their distributions; but for those of CUDA, which are what
+    /// others open.
+    fn unreached(&self) -> BTreeMap<usize, Vec<String>> {
+        let mut unreached: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        for (path, _, object) in self.loader.objects() {
+            let Some(owner) = self.world.owner(&path) else { continue };
+            let is_component =
+                ComponentWheel::of(self.world.distributions[owner].installed.name.as_ref()).is_some();
+            let is_library = object.elf.dynamic.is_some() && split(&path).1.contains(".so");
+            if is_library && !is_component && !self.reached.contains(path.trim_start_matches('/')) {
+                unreached.entry(owner).or_default().push(path);
+            }
+        }
+        unreached
+    }
+
+    /// Judges the objects from `first` on of the process of `module`.
+    fn judge(&mut self, module: &Module, process: Process<'a>, first: usize) {
+        let new = process.objects[first..].iter().filter(|loaded| !self.reached.contains(&loaded.real));
+        let new: Vec<String> = new.map(|loaded| loaded.real.clone()).collect();
+        self.reached.extend(new);
+        self.misses(module, &process, first);
         for index in first..process.objects.len() {
             self.versions(module, &process, index);
         }
@@ -247,20 +294,33 @@ impl<'a> Judge<'a, '_> {
         }
     }
 
-    fn missed(&mut self, module: &Module, process: &Process<'a>, miss: &Miss) {
-        let loaded = &process.objects[miss.needed_by];
-        let refused = miss.refused.as_ref().map(|path| format!(", and {path} is no library"));
-        let chain = self.chain(module, process, miss.needed_by);
-        let seen = format!("{chain} needs {}{}", miss.name, refused.unwrap_or_default());
-        let fix = match Component::of_library(&miss.name) {
-            Some(component) => {
-                format!(
-                    "let imgforge serve it (`cuda: {{components: {{{component}: shared}}}}`), or install its wheel"
-                )
+    /// What the objects from `first` on lack, each of them told once.
+    fn misses(&mut self, module: &Module, process: &Process<'a>, first: usize) {
+        let mut lacking: BTreeMap<usize, Vec<&Miss>> = BTreeMap::new();
+        for miss in &process.misses {
+            if miss.needed_by >= first && !is_of_driver(&miss.name) {
+                lacking.entry(miss.needed_by).or_default().push(miss);
             }
+        }
+        for (index, misses) in lacking {
+            self.missed(module, process, index, &misses);
+        }
+    }
+
+    fn missed(&mut self, module: &Module, process: &Process<'a>, index: usize, misses: &[&Miss]) {
+        let name = |miss: &&Miss| match &miss.refused {
+            Some(path) => format!("{} ({path} is no library)", miss.name),
+            None => miss.name.clone(),
+        };
+        let names: Vec<String> = misses.iter().map(name).collect();
+        let seen = format!("{} needs {}", self.chain(module, process, index), names.join(", "));
+        let fix = match misses.iter().find_map(|miss| Component::of_library(&miss.name)) {
+            Some(component) => format!(
+                "build the image with imgforge, which serves what is required, or add the wheel of {component} to `packages`"
+            ),
             None => "install the package that has it, in the base or in `packages`".to_owned(),
         };
-        self.note(module, Rule::MissingLibrary, loaded, &miss.name, seen, fix);
+        self.note(module, Rule::MissingLibrary, &process.objects[index], "", seen, fix);
     }
 
     fn versions(&mut self, module: &Module, process: &Process<'a>, index: usize) {
@@ -378,11 +438,10 @@ impl<'a> Judge<'a, '_> {
         seen: String,
         fix: String,
     ) {
-        let level = if module.required { Level::Error } else { Level::Warning };
         let key = (rule, format!("/{}", loaded.real), name.to_owned());
         match self.found.get_mut(&key) {
-            Some(found) if found.level <= level => {}
-            _ => drop(self.found.insert(key, Found { level, seen, fix })),
+            Some(found) if found.level <= module.level => {}
+            _ => drop(self.found.insert(key, Found { level: module.level, seen, fix })),
         }
     }
 }

@@ -29,7 +29,7 @@ use loader::{Loader, Settings};
 use world::World;
 
 /// Raise when the rules say something else of the same image: reports are made again.
-pub const REPORT_FORMAT: u32 = 6;
+pub const REPORT_FORMAT: u32 = 7;
 
 /// What is checked.
 #[derive(Debug)]

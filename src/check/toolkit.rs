@@ -331,10 +331,12 @@ impl<'a> Rules<'a, '_> {
                 .flat_map(|copy| copy.asked_for())
                 .map(|library| library.soname.as_str())
                 .collect();
-            let found = asked.iter().find_map(|soname| {
+            // Older SONAMEs may stand beside the one that is meant.
+            let found = asked.iter().filter_map(|soname| {
                 let found = self.loader.open_name(&mut process, soname, loading.from)?;
                 self.copies.at(&process.objects[found].real)
             });
+            let found = found.max_by_key(|copy| &copy.version);
             let served = found.or_else(|| present.into_iter().find(|copy| self.is_private_wheel(copy)));
             findings.extend(self.component(loading, requirement, component, served));
         }
@@ -465,33 +467,97 @@ impl<'a> Rules<'a, '_> {
         })
     }
 
-    /// cuDNN loads its parts by name: all must be of one copy.
+    /// cuDNN loads its parts by name, which must all be of one copy, and compiles with NVRTC.
     fn cudnn(&self, loading: &Loading<'a>) -> Vec<Finding> {
-        let is_part = |name: &str| Component::of_library(name).is_some_and(|it| it.name() == "cudnn");
-        let objects = &loading.process.objects;
+        let is_of =
+            |name: &str, component| Component::of_library(name).is_some_and(|it| it.name() == component);
+        let mut process = loading.process.clone();
+        let objects = &process.objects;
         let main = objects.iter().position(|loaded| loaded.file_name().starts_with("libcudnn.so"));
         let Some(main) = main else { return Vec::new() };
-        let home = objects[main].directory();
-        let parts = objects.iter().filter(|loaded| is_part(loaded.file_name()));
-        let asked: BTreeSet<&String> =
-            parts.flat_map(|loaded| self.loader.opens(loaded)).filter(|name| is_part(name)).collect();
-        let mut process = loading.process.clone();
-        let mut findings = Vec::new();
-        for name in asked {
-            let Some(found) = self.loader.open_name(&mut process, name, main) else { continue };
-            let other = process.objects[found].directory();
-            if other != home {
-                findings.push(Finding {
-                    level: Level::Error,
-                    rule: Rule::MixedCudnn,
-                    subject: self.title(loading),
-                    seen: format!("cuDNN is in /{home}, and the loader finds its {name} in /{other}"),
-                    fix: "keep one copy of cuDNN (`cuda: {components: {cudnn: shared}}`)".to_owned(),
-                });
+        let home = objects[main].directory().to_owned();
+        let copy = self.copies.at(&objects[main].real);
+        let major = objects[main].soname().strip_prefix("libcudnn.so").unwrap_or_default().to_owned();
+        let suffixes = suffixes(copy.and_then(|copy| copy.version.as_ref()), &major);
+
+        let is_part = |loaded: &Loaded<'_>| is_of(loaded.file_name(), "cudnn");
+        let mut parts: Vec<usize> = (0..objects.len()).filter(|index| is_part(&objects[*index])).collect();
+        let (mut asked, mut compiles, mut findings) = (BTreeSet::new(), None, Vec::new());
+        let mut next = 0;
+        while let Some(part) = parts.get(next).copied() {
+            next += 1;
+            for name in self.loader.opens(&process.objects[part]) {
+                if is_of(name, "cuda-nvrtc") {
+                    compiles.get_or_insert(part);
+                }
+                if !is_of(name, "cudnn") || !asked.insert(name) {
+                    continue;
+                }
+                let names = suffixes.iter().filter(|_| name.ends_with(".so"));
+                let names = names.map(|suffix| format!("{name}{suffix}")).chain([name.clone()]);
+                let found = names
+                    .into_iter()
+                    .find_map(|name| Some((self.loader.open_name(&mut process, &name, part)?, name)));
+                let Some((found, name)) = found else { continue };
+                if !parts.contains(&found) {
+                    parts.push(found);
+                }
+                let other = process.objects[found].directory();
+                if other != home {
+                    findings.push(Finding {
+                        level: Level::Error,
+                        rule: Rule::MixedCudnn,
+                        subject: self.title(loading),
+                        seen: format!("cuDNN is in /{home}, and the loader finds its {name} in /{other}"),
+                        fix: "keep one copy of cuDNN (`cuda: {components: {cudnn: shared}}`)".to_owned(),
+                    });
+                }
             }
         }
+        let cuda = copy.and_then(|copy| copy.cuda_major);
+        findings.extend(compiles.and_then(|part| self.compiler(loading, &mut process, part, cuda)));
         findings
     }
+
+    /// NVRTC, which a library opens by its SONAME, where neither its search nor anything loaded before leads to it.
+    fn compiler(
+        &self,
+        loading: &Loading<'_>,
+        process: &mut Process<'a>,
+        part: usize,
+        cuda: Option<u32>,
+    ) -> Option<Finding> {
+        const NAME: &str = "libnvrtc.so.";
+        let nvrtc = Component::of_library(NAME)?;
+        let copies: Vec<&CudaCopy> = self.copies.of_component(nvrtc, cuda).collect();
+        let present = copies.iter().flat_map(|copy| &copy.libraries).map(|library| library.soname.clone());
+        let mut names: BTreeSet<String> = present.filter(|name| name.starts_with(NAME)).collect();
+        names.extend(cuda.map(|major| format!("{NAME}{major}")));
+        if names.is_empty() || names.iter().any(|name| self.loader.open_name(process, name, part).is_some()) {
+            return None;
+        }
+        let is_private = copies.iter().any(|copy| self.is_private_wheel(copy));
+        Some(Finding {
+            // A framework may have loaded its wheel's copy before.
+            level: if is_private { Level::Note } else { Level::Warning },
+            rule: Rule::MissingLibrary,
+            subject: format!("/{}", process.objects[part].real),
+            seen: format!(
+                "{} opens {}, which the loader does not find",
+                self.title(loading),
+                names.into_iter().collect::<Vec<_>>().join(" or ")
+            ),
+            fix: format!("let imgforge serve it (`cuda: {{components: {{{nvrtc}: shared}}}}`)"),
+        })
+    }
+}
+
+/// What cuDNN adds to the names of its parts, in the order in which it tries them: `.9.3.0`, `.9.3`, `.9`.
+fn suffixes(version: Option<&Version>, major: &str) -> Vec<String> {
+    let numbers = version.map(|version| version.release().to_vec()).unwrap_or_default();
+    let suffix =
+        |count: usize| Some(numbers.get(..count)?.iter().map(|number| format!(".{number}")).collect());
+    [3, 2].into_iter().filter_map(suffix).chain([major.to_owned()]).collect()
 }
 
 fn duplicate(soname: &str, files: &BTreeMap<String, String>) -> Finding {

@@ -20,6 +20,8 @@ pub(super) struct World<'a> {
     /// The absolute path of the interpreter; `None` without Python.
     pub interpreter: Option<String>,
     pub target: Option<Target>,
+    /// Where the interpreter has extension modules of its own, without symlinks.
+    own_modules: Option<String>,
     /// The directories of packages, without symlinks.
     pub packages: BTreeSet<String>,
     by_name: BTreeMap<PackageName, usize>,
@@ -49,10 +51,13 @@ impl<'a> World<'a> {
             names.flat_map(|(index, it)| it.rows.keys().map(move |path| (path.clone(), index))).collect();
         let directories = distributions.iter().map(|it| it.packages().to_owned());
         let interpreter = inventory.scheme.interpreter.trim_start_matches('/');
+        let real = subject.evidence.resolve(interpreter);
+        let own_modules = real.as_deref().and_then(|program| own_modules(program, inventory.scheme.version));
         Self {
             packages: directories.collect(),
             interpreter: Some(format!("/{interpreter}")),
             target: inventory.target().ok(),
+            own_modules,
             by_name,
             owners,
             distributions,
@@ -63,6 +68,11 @@ impl<'a> World<'a> {
     pub fn within_packages<'p>(&self, path: &'p str) -> Option<&'p str> {
         let path = path.trim_start_matches('/');
         self.packages.iter().find_map(|directory| path.strip_prefix(&**directory)?.strip_prefix('/'))
+    }
+
+    /// Whether the absolute path `path` is among the extension modules of the standard library.
+    pub fn is_standard(&self, path: &str) -> bool {
+        self.own_modules.as_deref() == Some(split(path.trim_start_matches('/')).0)
     }
 
     pub fn named(&self, name: &PackageName) -> Option<usize> {
@@ -124,6 +134,14 @@ impl<'a> Distribution<'a> {
     pub fn packages(&self) -> &str {
         split(&self.installed.directory).0
     }
+}
+
+/// Where the interpreter whose program is at the real path `program` has extension modules of its own.
+///
+/// <https://docs.python.org/3/library/sys_path_init.html>
+fn own_modules(program: &str, (major, minor): (u8, u8)) -> Option<String> {
+    let prefix = split(split(program).0).0;
+    (!prefix.is_empty()).then(|| format!("{prefix}/lib/python{major}.{minor}/lib-dynload"))
 }
 
 /// One `Requires-Dist`, as leniently as pip reads it.

@@ -80,20 +80,26 @@ FAILURES = {
         removed=[f"{TREE}/libcudnn_adv.so.9"],
         files=[of_old_cudnn("_adv", "usr/lib/x86_64-linux-gnu")],
     ),
-    "F9": Failure(
-        "missing-library",
-        removed=[f"{TREE}/libnvrtc.so.12"],
-        fails=("python3", "-c", f"import ctypes; ctypes.CDLL('/{TREE}/libcudnn_engines_runtime_compiled.so.9')"),
-    ),
+    "F9": Failure("missing-library", removed=[f"{TREE}/libnvrtc.so.12"]),
     "F10": Failure("nvrtc-builtins", removed=[f"{TREE}/libnvrtc-builtins.so.12.5"]),
     "F11": Failure(
         "missing-library",
         files=[(f"{TREE}/libcusparse.so.12", "nvidia-cusparse==12.6.3.3", "nvidia/cu13/lib/libcusparse.so.12")],
         fails=("python3", "-c", "import torch"),
     ),
-    "F12": Failure("mixed-copies", wheels=["nvidia-cuda-runtime-cu12==12.8.90"]),
+    "F12": Failure(
+        "mixed-copies",
+        removed=[f"{PACKAGES}/nvidia/cuda_runtime/lib"],
+        files=[
+            (
+                f"{PACKAGES}/nvidia/cuda_runtime/lib/libcudart.so.12",
+                "nvidia-cuda-runtime-cu12==12.8.90",
+                "nvidia/cuda_runtime/lib/libcudart.so.12",
+            )
+        ],
+    ),
     "F13": Failure(
-        "unmet-requirement",
+        "unmet-extra",
         wheels=["cuda-toolkit==12.8.1"],
         texts=[
             (
@@ -107,7 +113,7 @@ FAILURES = {
         files=[("usr/local/cuda-12.5/compat/libcuda.so.1", "nvidia-cuda-runtime-cu12==12.5.82", "nvidia/cuda_runtime/lib/libcudart.so.12")],
         env={"LD_LIBRARY_PATH": "/usr/local/cuda-12.5/compat"},
     ),
-    "F15": Failure("driver-path", removed=["etc/ld.so.conf.d/nvidia.conf"]),
+    "F15": Failure("driver-path", removed=["etc/ld.so.conf.d/nvidia.conf"], env={"LD_LIBRARY_PATH": None}),
     "F16": Failure("old-driver", options=("--driver", "470.57.02")),
     "F17 ptxas": Failure("no-ptxas", removed=["usr/local/cuda-12.5/bin/ptxas"]),
     "F17 libdevice": Failure("no-libdevice", removed=["usr/local/cuda-12.5/nvvm/libdevice/libdevice.10.bc"]),
@@ -140,7 +146,7 @@ def content(wheels, failure, requirements):
     files += [(path, text.encode()) for path, text in failure.texts]
     for requirement in requirements:
         with wheel(wheels, requirement) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/") and ".data/" not in name]
+            names = [name for name in archive.namelist() if not name.endswith("/") and not name.split("/")[0].endswith(".data")]
             files += [(f"{PACKAGES}/{name}", archive.read(name)) for name in names]
     return files
 

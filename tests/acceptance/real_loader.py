@@ -6,6 +6,7 @@ For every ELF file with a dynamic section the image's own loader says in a chroo
 
 import os
 import re
+import shlex
 import subprocess
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -13,21 +14,25 @@ from pathlib import Path
 from harness import figure, require
 
 ROOT = Path(__file__).resolve().parents[2]
+PROFILE = os.environ.get("IMGFORGE_ACCEPTANCE_PROFILE", "release")
+TRACE = shlex.split(os.environ.get("IMGFORGE_TRACE", f"cargo run -q --profile {PROFILE} --example trace --"))
 FOUND = re.compile(r"^\s*(\S+) => (\S+) \(0x[0-9a-f]+\)$")
 PLAIN = re.compile(r"^\s*(/\S+) \(0x[0-9a-f]+\)$")
 MISSED = re.compile(r"^\s*(\S+) => not found$")
 
 
 def traced(layout, store, level):
-    """What imgforge says: by path, the file for each name."""
-    profile = os.environ.get("IMGFORGE_ACCEPTANCE_PROFILE", "release")
-    command = ["cargo", "run", "-q", "--profile", profile, "--example", "trace", "--", layout, store, str(level)]
+    """What imgforge says: by path, the files for each name; and the names and paths of the loader's cache."""
+    command = [*TRACE, layout, store, str(level)]
     text = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
-    answers = {}
+    answers, cache = {}, []
     for line in text.splitlines():
         path, name, found = line.split("\t")
-        answers.setdefault(path, {})[name] = found
-    return answers
+        if path == "/etc/ld.so.cache":
+            cache.append([name, found])
+        else:
+            answers.setdefault(path, {}).setdefault(name, set()).add(found)
+    return answers, cache
 
 
 def level_of_this_machine():
@@ -50,7 +55,8 @@ class Interpreter:
         os.chdir("/")
 
     def list(self, path):
-        """The file for each name, and why the loader refuses to go on, where it does."""
+        """The files for each name, several where one object misses what another finds; and why the loader refuses to go
+        on, where it does."""
         result = subprocess.run(
             [self.loader, path],
             capture_output=True,
@@ -60,16 +66,20 @@ class Interpreter:
             check=False,
         )
         answers = {}
+
+        def note(name, file):
+            answers.setdefault(name, set()).add(file)
+
         if "statically linked" in result.stdout:
             # It needs nothing, and the loader does not name itself.
-            answers[self.loader] = self.loader
+            note(self.loader, self.loader)
         for line in result.stdout.splitlines():
             if match := FOUND.match(line):
-                answers[match[1]] = match[2]
+                note(match[1], match[2])
             elif match := MISSED.match(line):
-                answers[match[1]] = "not found"
+                note(match[1], "not found")
             elif match := PLAIN.match(line):
-                answers[match[1]] = match[1]
+                note(match[1], match[1])
         refused = re.search(r"error while loading shared libraries: (\S+): (.*)", result.stderr)
         return answers, refused
 
@@ -82,7 +92,7 @@ def compare(layout, root, store):
     )
     path = re.search(r'"LD_LIBRARY_PATH=([^"]*)"', config.stdout)
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"} | ({"LD_LIBRARY_PATH": path[1]} if path else {})
-    mine = traced(layout, store, level_of_this_machine())
+    mine, _ = traced(layout, store, level_of_this_machine())
     interpreter = Interpreter(root, environment)
     files = sorted(mine)
     # Processes, not threads: each enters the root between fork and exec.
@@ -95,16 +105,16 @@ def compare(layout, root, store):
         here = mine[file]
         if refused:
             # The loader ends at the first file that it cannot map.
-            if "refused" not in here.values():
+            if not any("refused" in files for files in here.values()):
                 differences.append(f"{file}: the loader says `{refused[0]}`, imgforge nothing")
             continue
         for name in sorted(set(real) | set(here)):
             if name.startswith("linux-vdso"):
                 continue
             names += 1
-            left, right = here.get(name, "nothing"), real.get(name, "nothing")
-            misses += right == "not found"
-            if os.path.normpath(left) != os.path.normpath(right):
+            left, right = (sorted(map(os.path.normpath, it.get(name, ()))) for it in (here, real))
+            misses += "not found" in right
+            if left != right:
                 differences.append(f"{file}: {name}: imgforge {left}, the loader {right}")
     return len(files), names, misses, differences
 

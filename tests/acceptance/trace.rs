@@ -1,7 +1,8 @@
 //! Prints what imgforge's loader finds for every ELF file of an image, for `tests/acceptance/loader` to hold against the
 //! real loader: `trace LAYOUT STORE [ISA_LEVEL]`.
 //!
-//! One line for each file and name: `PATH<TAB>NAME<TAB>FOUND`, with `not found` or `refused` for what is missed.
+//! One line for each file and name: `PATH<TAB>NAME<TAB>FOUND`, with `not found` or `refused` for what is missed. First come
+//! the names of `/etc/ld.so.cache`, as if it were such a file.
 #![allow(clippy::disallowed_methods, reason = "a program of the tests")]
 
 use std::error::Error;
@@ -9,10 +10,12 @@ use std::io::{self, BufWriter, Write};
 
 use imgforge::base::evidence::Evidence;
 use imgforge::check::loader::{Loader, Settings};
-use imgforge::elf::Machine;
+use imgforge::elf::{Cache, Machine};
 use imgforge::layer::records;
 use imgforge::source::{self, Place};
 use imgforge::store::Store;
+
+const CACHE: &str = "etc/ld.so.cache";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,6 +37,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         },
     )?;
     let mut out = BufWriter::new(io::stdout().lock());
+    let cache = evidence.text(CACHE).map(Cache::parse).transpose()?;
+    for library in cache.into_iter().flat_map(|cache| cache.libraries) {
+        writeln!(out, "/{CACHE}\t{}\t{}", library.soname, library.path)?;
+    }
     for (path, _, object) in loader.objects() {
         if object.elf.dynamic.is_none() {
             continue;

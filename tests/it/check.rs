@@ -77,6 +77,31 @@ fn a_library_that_nothing_finds_is_an_error() {
 }
 
 #[test]
+fn a_library_that_a_module_of_the_standard_library_lacks_is_told() {
+    let workshop = Workshop::new();
+    let library = workshop.link(&defining("libtk8.6.so", "void f(void) {}"));
+    let tar = Tar::debian("")
+        .file("usr/lib/python3.11/lib-dynload/core.so", module(&workshop, "f", &["libtk8.6.so"], &[]));
+    check(&Layout::new().layer(tar.clone()), &["warning missing-library"]);
+    check(&Layout::new().layer(tar.file(&format!("{SYSTEM}/libtk8.6.so"), library)), &[]);
+}
+
+#[test]
+fn what_a_library_lacks_that_only_code_opens_is_worth_a_note() {
+    let workshop = Workshop::new();
+    workshop.link(&defining("libnvinfer.so.10", "void f(void) {}"));
+    let code = "void f(void); void g(void) { f(); }";
+    let plugin =
+        workshop.link(&Source { soname: "libplugin.so", code, needs: &["libnvinfer.so.10"], flags: &[] });
+    let tar = installed(Tar::debian(""), "demo", "1.0", &[], &["demo/libplugin.so,,"])
+        .file(&format!("{PACKAGES}/demo/libplugin.so"), plugin);
+    let (code, findings) = findings(&Layout::new().layer(tar));
+    let told = findings.iter().find(|finding| finding["rule"] == "missing-library").unwrap();
+    assert_eq!((code, &told["level"]), (0, &json!("note")), "{told}");
+    assert!(told["seen"].as_str().unwrap().ends_with("libplugin.so needs libnvinfer.so.10"), "{told}");
+}
+
+#[test]
 fn a_library_without_the_symbol_is_an_error() {
     let workshop = Workshop::new();
     let old = workshop.link(&defining("libnvJitLink.so.12", "void __nvJitLinkCreate_12_2(void) {}"));
