@@ -47,19 +47,25 @@ impl<N> Default for Layered<N> {
     }
 }
 
+/// Whether an entry stands for what is gone, and is no file itself.
+///
+/// <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
+pub(super) fn is_whiteout(entry: &Entry) -> bool {
+    let name = entry.path.rsplit_once('/').map_or(entry.path.as_str(), |(_, name)| name);
+    matches!(entry.kind, EntryKind::File { .. }) && name.starts_with(WHITEOUT)
+}
+
 impl<N: LayerNode> Layered<N> {
     /// Notes a whiteout; gives whether `entry` is one.
     pub fn note_whiteout(&mut self, entry: &Entry) -> bool {
         let (directory, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
-        let is_file = matches!(entry.kind, EntryKind::File { .. });
-        if is_file && name == OPAQUE {
+        let is_whiteout = is_whiteout(entry);
+        if is_whiteout && name == OPAQUE {
             self.opaque.insert(directory.to_owned());
-        } else if is_file && name.starts_with(WHITEOUT) {
+        } else if is_whiteout {
             self.removed.insert(join(directory, &name[WHITEOUT.len()..]));
-        } else {
-            return false;
         }
-        true
+        is_whiteout
     }
 
     pub fn insert(&mut self, path: impl Into<String>, node: N) {

@@ -11,6 +11,7 @@ use self::opens::OpensSearch;
 use self::version::VersionSearch;
 use super::evidence::{self, Evidence, FileContent, FileItem};
 use super::facts::{Facts, FileFact, Interest};
+use super::layered::is_whiteout;
 use crate::elf::probe::Budget;
 use crate::elf::{ElfError, Incomplete, Linked, Outcome, Probe};
 use crate::oci::{Entry, EntryKind, Hasher};
@@ -67,9 +68,13 @@ enum Headers {
 }
 
 impl Watcher {
-    /// Watches the file of `entry`; how much is kept of it is `budget`'s. `None` for what is no regular file.
+    /// Watches the file of `entry`; how much is kept of it is `budget`'s. `None` for what is no regular file, or stands for
+    /// one that is gone.
     pub fn new(entry: &Entry, budget: Budget) -> Option<Self> {
         let EntryKind::File { size } = entry.kind else { return None };
+        if is_whiteout(entry) {
+            return None;
+        }
         let interest = Interest::of(&entry.path);
         let probe = match interest {
             Interest::CudaLibrary => Probe::linking_with_symbols(size),
@@ -329,6 +334,16 @@ mod tests {
         for offset in (0..size).step_by(head.len()) {
             take(offset, if offset == 0 { head } else { &zeros });
         }
+    }
+
+    #[test]
+    fn what_is_gone_is_no_file() {
+        let path = "etc/ld.so.conf.d/.wh.nvidia.conf".to_owned();
+        let entry = Entry { path, mode: 0, uid: 0, gid: 0, mtime: 0, kind: EntryKind::File { size: 0 } };
+        let mut learned = Learned::default();
+        learned.note(&entry);
+        assert!(Watcher::new(&entry, Budget::SMALL).is_none());
+        assert_eq!(learned.evidence.below("etc/ld.so.conf.d").count(), 0);
     }
 
     #[test]

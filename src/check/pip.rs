@@ -6,10 +6,11 @@ use uv_normalize::ExtraName;
 use uv_pep508::VersionOrUrl;
 
 use super::finding::and_more;
+use super::loader::split;
 use super::world::World;
 use super::{Finding, Level, Rule, Subject};
 use crate::base::evidence::{Evidence, FileItem};
-use crate::cuda::ComponentWheel;
+use crate::cuda::{Component, ComponentWheel};
 use crate::pypa::metadata::Requirement;
 use crate::pypa::record::Row;
 
@@ -152,9 +153,15 @@ fn collisions(evidence: &Evidence, world: &World<'_>) -> Vec<Finding> {
         let winner =
             winner.map(|index| format!("; the file is that of {}", world.distributions[*index].title()));
         let more = and_more(paths.len() - 1);
-        let is_library = paths.iter().any(|path| path.contains(".so"));
+        let named = |is: fn(&str) -> bool| paths.iter().any(|path| is(split(path).1));
+        // One CUDA library in the place of another breaks what was built for that. Others are mostly variants of one package.
+        let level = match () {
+            () if named(|name| Component::of_library(name).is_some()) => Level::Error,
+            () if named(|name| name.contains(".so")) => Level::Warning,
+            () => Level::Note,
+        };
         Finding {
-            level: if is_library { Level::Error } else { Level::Note },
+            level,
             rule: Rule::FileCollision,
             subject: names[0].clone(),
             seen: format!(
@@ -176,7 +183,9 @@ fn tags(evidence: &Evidence, world: &World<'_>, index: usize) -> Option<Finding>
     let target = world.target.as_ref()?;
     let text = evidence.text(&format!("{}/WHEEL", distribution.installed.directory))?;
     let text = String::from_utf8_lossy(text);
-    let tags: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Tag:")).map(str::trim).collect();
+    let tags = text.lines().filter_map(|line| line.strip_prefix("Tag:")).map(str::trim);
+    // Some say less than a tag, which tells nothing: `py3-manylinux_2_28_x86_64`.
+    let tags: Vec<&str> = tags.filter(|tag| tag.split('-').count() == 3).collect();
     if tags.is_empty() || tags.iter().any(|tag| target.suits(tag)) {
         return None;
     }

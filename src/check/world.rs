@@ -108,6 +108,13 @@ impl<'a> World<'a> {
         }
         closure
     }
+
+    /// The distributions with which a process may hold what is of this one: those that it requires, those that require it,
+    /// and what they require.
+    pub fn company(&self, index: usize) -> BTreeSet<usize> {
+        let closures = (0..self.distributions.len()).map(|other| self.closure(other));
+        closures.filter(|closure| closure.contains(&index)).flatten().collect()
+    }
 }
 
 impl<'a> Distribution<'a> {

@@ -62,7 +62,12 @@ FAILURES = {
     ),
     "F6": Failure(
         "old-component",
-        files=[of_old_cudnn(part, TREE) for part in CUDNN],
+        removed=[f"{PACKAGES}/nvidia_cudnn_cu12-9.3.0.75.dist-info"],
+        files=[of_old_cudnn(part, TREE) for part in CUDNN]
+        + [
+            (f"{PACKAGES}/nvidia_cudnn_cu12-9.0.0.312.dist-info/{name}", OLD_CUDNN, f"nvidia_cudnn_cu12-9.0.0.312.dist-info/{name}")
+            for name in ("METADATA", "RECORD", "WHEEL")
+        ],
         fails=("python3", "-c", "import torch; torch.backends.cudnn.version()"),
     ),
     "F7": Failure(
@@ -89,13 +94,11 @@ FAILURES = {
     ),
     "F12": Failure(
         "mixed-copies",
-        removed=[f"{PACKAGES}/nvidia/cuda_runtime/lib"],
+        # Where torch looks first; the link there leads to the shared tree.
+        removed=[f"{PACKAGES}/nvidia/cublas/lib"],
         files=[
-            (
-                f"{PACKAGES}/nvidia/cuda_runtime/lib/libcudart.so.12",
-                "nvidia-cuda-runtime-cu12==12.8.90",
-                "nvidia/cuda_runtime/lib/libcudart.so.12",
-            )
+            (f"{PACKAGES}/nvidia/cublas/lib/{name}", "nvidia-cublas-cu12==12.6.4.1", f"nvidia/cublas/lib/{name}")
+            for name in ("libcublas.so.12", "libcublasLt.so.12")
         ],
     ),
     "F13": Failure(

@@ -189,6 +189,20 @@ fn the_last_of_two_distributions_that_write_a_file_is_told() {
 }
 
 #[test]
+fn variants_of_one_package_and_a_tag_that_is_none_are_no_errors() {
+    let row = |hash: &str| format!("cv2/cv2.abi3.so,sha256={hash},3");
+    let path = format!("{PACKAGES}/cv2/cv2.abi3.so");
+    let tar = installed(Tar::debian(""), "opencv_contrib_python", "4.11.0.86", &[], &[&row("AAAA")]);
+    let tar = installed(tar, "opencv_python", "4.11.0.86", &[], &[&row("BBBB")]).file(&path, "abc");
+    let wheel = format!("{PACKAGES}/opencv_python-4.11.0.86.dist-info/WHEEL");
+    let tar = tar.file(&wheel, "Wheel-Version: 1.0\nTag: py3-manylinux_2_28_x86_64\n");
+    check(
+        &Layout::new().layer(tar),
+        &["warning file-collision", "warning record-mismatch", "warning record-mismatch"],
+    );
+}
+
+#[test]
 fn a_library_of_the_driver_in_the_image_is_an_error() {
     let stubs = "usr/local/cuda-12.4/targets/x86_64-linux/lib/stubs";
     let tar = Tar::debian("").file(&format!("{stubs}/libcuda.so.1"), library("libcuda.so.1", b""));
