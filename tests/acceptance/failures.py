@@ -62,11 +62,14 @@ FAILURES = {
     ),
     "F6": Failure(
         "old-component",
-        removed=[f"{PACKAGES}/nvidia_cudnn_cu12-9.3.0.75.dist-info"],
+        removed=[f"{PACKAGES}/nvidia_cudnn_cu12-9.3.0.75.dist-info", "usr/local/cuda-12.5/version.json"],
         files=[of_old_cudnn(part, TREE) for part in CUDNN]
         + [
-            (f"{PACKAGES}/nvidia_cudnn_cu12-9.0.0.312.dist-info/{name}", OLD_CUDNN, f"nvidia_cudnn_cu12-9.0.0.312.dist-info/{name}")
-            for name in ("METADATA", "RECORD", "WHEEL")
+            (
+                "usr/local/cuda-12.5/targets/x86_64-linux/include/cudnn_version.h",
+                OLD_CUDNN,
+                "nvidia/cudnn/include/cudnn_version.h",
+            )
         ],
         fails=("python3", "-c", "import torch; torch.backends.cudnn.version()"),
     ),
