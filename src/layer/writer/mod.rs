@@ -361,7 +361,7 @@ impl<'a> LayerWriter<'a> {
 
 /// How many layers at once may keep much of the libraries that pass: those beyond read more of them again instead, so
 /// that memory does not grow with the number of threads.
-const GENEROUS: usize = 1;
+const GENEROUS: usize = 2;
 
 static GENEROUS_NOW: AtomicUsize = AtomicUsize::new(0);
 
