@@ -180,4 +180,12 @@ impl FileItem {
             _ => None,
         }
     }
+
+    /// The names that it may hand to `dlopen`.
+    pub fn opens(&self) -> &[String] {
+        match &self.content {
+            FileContent::Object(_, opens) => opens,
+            _ => &[],
+        }
+    }
 }

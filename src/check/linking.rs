@@ -247,8 +247,8 @@ impl<'a> Judge<'a, '_> {
     /// The libraries of distributions that nothing needs: their code opens them by path, should it get to that, and mostly
     /// goes on without those that lack something.
     fn plugins(&mut self, python: &Python<'a>) {
+        let companies = self.world.companies();
         for (distribution, paths) in self.unreached() {
-            let company = self.world.company(distribution);
             let mut process = python.process.clone();
             for module in python.modules.iter().filter(|module| module.distribution == Some(distribution)) {
                 self.loader.open(&mut process, &module.path, Search::Path);
@@ -257,7 +257,7 @@ impl<'a> Judge<'a, '_> {
                 let mut process = process.clone();
                 let first = process.objects.len();
                 self.loader.open(&mut process, &path, Search::Path);
-                self.providers.preload(self.loader, &mut process, &company);
+                self.providers.preload(self.loader, &mut process, &companies[distribution]);
                 let module = Module { path, distribution: Some(distribution), level: Level::Note };
                 self.misses(&module, &process, first);
             }

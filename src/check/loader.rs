@@ -382,10 +382,7 @@ impl<'a> Loader<'a> {
 
     /// The names that an object may hand to `dlopen`.
     pub fn opens(&self, loaded: &Loaded<'_>) -> &'a [String] {
-        match self.file(&loaded.path).map(|file| &file.content) {
-            Some(FileContent::Object(_, opens)) => opens,
-            _ => &[],
-        }
+        self.file(&loaded.path).map(FileItem::opens).unwrap_or_default()
     }
 
     /// Every file that could be linked, sorted by path: absolute paths.

@@ -109,11 +109,14 @@ impl<'a> World<'a> {
         closure
     }
 
-    /// The distributions with which a process may hold what is of this one: those that it requires, those that require it,
-    /// and what they require.
-    pub fn company(&self, index: usize) -> BTreeSet<usize> {
-        let closures = (0..self.distributions.len()).map(|other| self.closure(other));
-        closures.filter(|closure| closure.contains(&index)).flatten().collect()
+    /// For each distribution those with which a process may hold what is of it: those that it requires, those that require
+    /// it, and what they require.
+    pub fn companies(&self) -> Vec<BTreeSet<usize>> {
+        let mut companies = vec![BTreeSet::new(); self.distributions.len()];
+        for closure in (0..self.distributions.len()).map(|index| self.closure(index)) {
+            closure.iter().for_each(|index| companies[*index].extend(&closure));
+        }
+        companies
     }
 }
 

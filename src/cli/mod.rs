@@ -24,7 +24,8 @@ use crate::check::Level;
 use crate::cuda::Driver;
 use crate::destination::Destination;
 use crate::pipeline::{
-    self, BuildOrder, CheckFailed, Checking, Environment, InputError, LockOrder, Locking, Side, Upgrade,
+    self, BuildOrder, CheckFailed, Checked, Checking, Environment, InputError, LockOrder, Locking, Side,
+    Upgrade,
 };
 use crate::recipe::{Color, Diagnostics};
 use crate::source::{Place, PlaceError};
@@ -255,16 +256,15 @@ fn execute(arguments: &Arguments) -> Result<()> {
         }
         Command::Check { image, format, json, driver, python, graph } => {
             let environment = environment(true)?;
-            let report = pipeline::check(image, python.as_deref(), driver.as_ref(), &environment, &progress)?;
+            let checked = Checked::read(image, python.as_deref(), driver.as_ref(), &environment, &progress)?;
+            let report = checked.report(&environment)?;
             progress.finish();
             let mut text = Vec::new();
             let format = if *json { findings::Format::Json } else { *format };
             findings::print(&mut text, &report, &image.to_string(), format)?;
             print(&String::from_utf8_lossy(&text))?;
             if let Some(picture) = graph {
-                let graph = pipeline::graph(image, python.as_deref(), &environment, &progress)?;
-                progress.finish();
-                picture.draw(&graph, &image.to_string())?;
+                picture.draw(&checked.graph(&environment)?, &image.to_string())?;
             }
             match report.has_errors() {
                 true => Err(Found { errors: report.count(Level::Error), image: image.clone() }.into()),

@@ -21,9 +21,9 @@ use crate::store::{self, Store};
 
 const RECORD: &str = "check";
 
-/// An image as a check sees it.
+/// An image as a check sees it, its layers having been read.
 #[derive(Debug)]
-struct Checked<'a> {
+pub struct Checked<'a> {
     /// The digests of its layers, bottom first.
     layers: Vec<Digest>,
     config: ImageConfigFacts,
@@ -32,52 +32,41 @@ struct Checked<'a> {
     silences: &'a [Silence],
 }
 
-/// Checks the image at `place`: reads the layers that were never read before.
-pub fn check(
-    place: &Place,
-    python: Option<&str>,
-    driver: Option<&Driver>,
-    environment: &Environment,
-    progress: &dyn Progress,
-) -> Result<Report> {
-    let checked = scanned(place, python, driver, environment, progress)?;
-    of_layers(&checked, &environment.store)
-}
+impl<'a> Checked<'a> {
+    /// The image at `place`: reads the layers that were never read before.
+    pub fn read(
+        place: &Place,
+        python: Option<&str>,
+        driver: Option<&'a Driver>,
+        environment: &Environment,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let image = source::open(place, None)?;
+        opened::scan(&image, environment, progress)?;
+        progress.stage("checking");
+        Ok(Self {
+            layers: image.layers.iter().map(|layer| layer.descriptor.digest).collect(),
+            config: ImageConfigFacts::new(&image.architecture, image.env.iter().map(String::as_str)),
+            python: python.map(str::to_owned),
+            driver,
+            silences: &[],
+        })
+    }
 
-/// Who reaches which library of CUDA in the image at `place`. Unlike a report it is not kept: few ask for it.
-pub fn graph(
-    place: &Place,
-    python: Option<&str>,
-    environment: &Environment,
-    progress: &dyn Progress,
-) -> Result<Graph> {
-    let checked = scanned(place, python, None, environment, progress)?;
-    with_subject(&checked, &environment.store, Graph::of)
+    /// What every rule says of it.
+    pub fn report(&self, environment: &Environment) -> Result<Report> {
+        of_layers(self, &environment.store)
+    }
+
+    /// Who reaches which library of CUDA in it. Unlike a report it is not kept: few ask for it.
+    pub fn graph(&self, environment: &Environment) -> Result<Graph> {
+        with_subject(self, &environment.store, Graph::of)
+    }
 }
 
 /// Writes a picture at `path`, in place of whatever is there, when it is whole.
 pub fn write_picture(path: &Path, picture: &str) -> Result<()> {
     store::write(path, picture.as_bytes()).with_context(|| format!("could not write `{}`", path.display()))
-}
-
-/// The image at `place`, its layers having been read.
-fn scanned<'a>(
-    place: &Place,
-    python: Option<&str>,
-    driver: Option<&'a Driver>,
-    environment: &Environment,
-    progress: &dyn Progress,
-) -> Result<Checked<'a>> {
-    let image = source::open(place, None)?;
-    opened::scan(&image, environment, progress)?;
-    progress.stage("checking");
-    Ok(Checked {
-        layers: image.layers.iter().map(|layer| layer.descriptor.digest).collect(),
-        config: ImageConfigFacts::new(&image.architecture, image.env.iter().map(String::as_str)),
-        python: python.map(str::to_owned),
-        driver,
-        silences: &[],
-    })
 }
 
 /// An image that was built and would not work.

@@ -48,7 +48,7 @@ use opened::{Below, Opened};
 use outlines::Outlines;
 use work::{Attempt, Fetch, Job};
 
-pub use self::check::{CheckFailed, check, graph, write_picture};
+pub use self::check::{CheckFailed, Checked, write_picture};
 pub use base::BaseLayer;
 pub use comparison::{NotAPlan, Side, compare, summary_of};
 pub use inputs::InputError;

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Carrier, Framework, Graph, Library, Link, Node, Reach, State, Step, Way, name};
 use crate::base::BaseInventory;
-use crate::base::evidence::FileContent;
 use crate::check::linking::{Providers, Python};
 use crate::check::loader::{Loaded, Loader, Process, Search};
 use crate::check::toolkit::cuda_wheel_extras;
@@ -367,14 +366,10 @@ fn touching(loader: &Loader<'_>, world: &World<'_>) -> BTreeMap<usize, Vec<Strin
     for (path, file, object) in loader.objects() {
         let Some(owner) = world.owner(&path) else { continue };
         let needed = object.elf.dynamic.iter().flat_map(|dynamic| &dynamic.needed);
-        let opened = match &file.content {
-            FileContent::Object(_, opens) => opens.as_slice(),
-            _ => &[],
-        };
         let is_carrier = object.elf.interpreter.is_none()
             && name(&path).contains(".so")
             && Component::of_library(object.elf.soname().unwrap_or(name(&path))).is_none();
-        if is_carrier && needed.chain(opened).any(|name| Component::of_library(name).is_some()) {
+        if is_carrier && needed.chain(file.opens()).any(|name| Component::of_library(name).is_some()) {
             touching.entry(owner).or_default().push(path);
         }
     }
