@@ -35,6 +35,9 @@ pub const MOST_KEPT_ONCE: u64 = 36 << 20;
 /// The beginning that is kept then.
 const SEGMENT_HEAD_ONCE: u64 = 28 << 20;
 
+/// What is kept behind a segment: a table at its end is read in steps of so many bytes.
+const AHEAD: u64 = symbols::STEP;
+
 /// Reads the facts `T` of what is kept of a file of so many bytes; `None` when it is not ELF.
 type Parse<T> = fn(&Kept, u64) -> Result<Option<T>, Stop>;
 
@@ -231,7 +234,7 @@ fn plan(kept: &Kept, rest: Range<u64>, Budget { most, segment_head }: Budget) ->
     let heads = known
         .loaded
         .into_iter()
-        .map(|range| range.start..range.end.min(range.start.saturating_add(segment_head)));
+        .map(|range| range.start..range.end.saturating_add(AHEAD).min(range.start.saturating_add(segment_head)));
     let mut ranges = Vec::new();
     for range in known.parts.into_iter().chain([tail]).chain(heads) {
         let start = range.start.max(rest.start);
@@ -389,6 +392,28 @@ mod tests {
             }
         }
         assert!((3..10).contains(&rounds), "{rounds}");
+    }
+
+    /// The head of a file with loaded segments at these places.
+    fn head(segments: &[Range<u64>]) -> Vec<u8> {
+        let words = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+        let mut bytes = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0\x01\0\0\0".to_vec();
+        bytes.extend(words(&[0, 64, 0]));
+        let halves = [0, 0, 64, 56, segments.len() as u16, 64, 0, 0];
+        bytes.extend(halves.iter().flat_map(|half: &u16| half.to_le_bytes()));
+        for Range { start, end } in segments {
+            bytes.extend(words(&[1, *start, *start, *start, end - start, end - start, 4096]));
+        }
+        bytes.resize(HEAD as usize, 0);
+        bytes
+    }
+
+    #[test]
+    fn a_table_at_the_end_of_a_segment_is_read_a_step_further() {
+        let (large, small) = (0..500 << 20, 600 << 20..602 << 20);
+        let kept = Kept(BTreeMap::from([(0, head(&[large, small.clone()]))]));
+        let ranges = plan(&kept, HEAD..700 << 20, Budget::LARGE);
+        assert!(ranges.contains(&(small.start..small.end + symbols::STEP)), "{ranges:?}");
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(super) const LONGEST_NAME: usize = 64 << 10;
 const MOST_VERSIONS: usize = 1 << 15;
 /// How much of a table is read at first whose length nothing tells, in bytes; then as much again as is read, so that a
 /// stream passes a few times at most.
-const STEP: u64 = 4 << 10;
+pub(super) const STEP: u64 = 4 << 10;
 
 /// The numbers below stand for symbols without a version: local ones, and global ones.
 const FIRST_VERSION: u16 = 2;

@@ -49,7 +49,7 @@ def of_old_cudnn(part, directory):
 FAILURES = {
     "F1": Failure("unmet-requirement", removed=[f"{PACKAGES}/nvidia_cublas_cu12-12.5.3.2.dist-info"], fails=("pip", "check")),
     "F2": Failure("missing-library", removed=[f"{TREE}/libcusparseLt.so.0"], fails=("python3", "-c", "import torch")),
-    "F3": Failure("missing-component", removed=[f"{TREE}/libcupti.so.12"]),
+    "F3": Failure("missing-component", removed=[f"{TREE}/libcupti.so.12"], fails=("python3", "-c", "import torch")),
     "F4": Failure(
         "missing-symbol",
         files=[(f"{TREE}/libnvJitLink.so.12", "nvidia-nvjitlink-cu12==12.1.105", "nvidia/nvjitlink/lib/libnvJitLink.so.12")],

@@ -10,15 +10,15 @@ use super::{CODE_LENGTHS_ORDER, DISTANCES, END_OF_BLOCK, LENGTHS, WINDOW};
 const INPUT: usize = 128 << 10;
 /// How many zeros are behind the end of a stream.
 const ZEROS: usize = 64;
-/// How many bytes one turn of the loop looks at: twice up to eight, the first of which are used up before.
-const INPUT_STEP: usize = 16;
+/// How many bytes one turn of the loop looks at: three times eight at most, of which those before were used up.
+const INPUT_STEP: usize = 24;
 /// A block's codes take fewer bytes: 316 lengths of 14 bits, 19 of 3, and 17 bits.
 const CODES: usize = 640;
 /// How many inflated bytes are handed on at once.
 const OUTPUT: usize = 128 << 10;
-/// How many bytes one turn of the loop may write: the longest copy, three literals before it, and what a copy in pieces
-/// writes beyond its end.
-const OUTPUT_STEP: usize = 258 + 3 + PIECE;
+/// How many bytes one turn of the loop may write: two literals, the longest copy, and what a copy in pieces writes beyond
+/// its end.
+const OUTPUT_STEP: usize = 2 + 258 + 2 * PIECE;
 const BUFFER: usize = WINDOW + OUTPUT + OUTPUT_STEP;
 /// Copies are made in pieces of this many bytes.
 const PIECE: usize = 16;
@@ -168,115 +168,142 @@ enum Stop {
 
 /// Inflates a block until it ends, or until input or output are used up.
 fn compressed(codes: &Codes, input: &mut Input, output: &mut Output) -> Stop {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("bmi2") {
+        // SAFETY: the processor has the instructions that the function was compiled with.
+        return unsafe { compressed_with_bmi2(codes, input, output) };
+    }
+    follow(codes, input, output)
+}
+
+/// The same, where a shift by a number that is not known before is one instruction.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "bmi2")]
+fn compressed_with_bmi2(codes: &Codes, input: &mut Input, output: &mut Output) -> Stop {
+    follow(codes, input, output)
+}
+
+#[inline(always)]
+fn follow(codes: &Codes, input: &mut Input, output: &mut Output) -> Stop {
     let bytes = &input.bytes[..input.end()];
     let out = &mut *output.bytes;
     let (mut bits, mut count, mut next) = (input.bits, input.count, input.next);
     let mut end = output.end;
+    // Of `count`, the six lowest bits count here: what is above them spares a mask at each turn.
     macro_rules! take {
         ($meaning:expr) => {
-            bits >>= $meaning.bits();
-            count -= $meaning.bits();
+            bits = bits.wrapping_shr($meaning.shift());
+            count = count.wrapping_sub($meaning.shift());
         };
     }
-    let stop = loop {
-        let Some(ahead) = bytes.get(next..).and_then(|rest| rest.first_chunk::<INPUT_STEP>()) else {
-            break Stop::Input;
+    macro_rules! refill {
+        ($ahead:expr, $at:expr) => {
+            bits |= word($ahead, $at).wrapping_shl(count);
+            let whole = (63 - (count & 63) as usize) >> 3;
+            $at += whole;
+            next += whole;
+            count |= 56;
         };
+    }
+    macro_rules! put {
+        ($literal:expr) => {
+            take!($literal);
+            out[end] = $literal.byte();
+            end += 1;
+        };
+    }
+    let Some(ahead) = ahead(bytes, next) else { return Stop::Input };
+    let mut at = 0;
+    refill!(ahead, at);
+    // Always of what comes next, and looked up before what came before is copied.
+    let mut meaning = codes.literals.meaning(bits);
+    let stop = loop {
+        let Some(ahead) = self::ahead(bytes, next) else { break Stop::Input };
         if end > WINDOW + OUTPUT {
             break Stop::Output;
         }
-        bits |= word(ahead, 0) << count;
-        let step = (63 - count as usize) >> 3;
-        count |= 56;
-        let mut meaning = codes.literals.meaning(bits);
-        // Three looks take 33 bits at most, a length after them 20.
-        for _ in 0..3 {
-            if !meaning.is_literal() {
-                break;
-            }
-            take!(meaning);
-            out[end] = meaning.byte();
-            end += 1;
-            meaning = codes.literals.meaning(bits);
-        }
+        let mut at = 0;
+        // Three looks take 33 bits at most, a length after two of them 20.
         if meaning.is_literal() {
-            next += step;
-            continue;
+            put!(meaning);
+            meaning = codes.literals.meaning(bits);
+            if meaning.is_literal() {
+                put!(meaning);
+                meaning = codes.literals.meaning(bits);
+            }
         }
         if meaning.is_special() {
             meaning = codes.literals.special(meaning, bits);
             if meaning.is_special() {
                 take!(meaning);
-                next += step;
                 break if meaning.is_end_of_block() { Stop::EndOfBlock } else { Stop::Invalid };
             }
-            if meaning.is_literal() {
-                take!(meaning);
-                out[end] = meaning.byte();
-                end += 1;
-                next += step;
-                continue;
-            }
+        }
+        if meaning.is_literal() {
+            put!(meaning);
+            refill!(ahead, at);
+            meaning = codes.literals.meaning(bits);
+            continue;
         }
         let length = meaning.number_with(bits);
         take!(meaning);
-        bits |= word(ahead, step) << count;
-        next += step + ((63 - count as usize) >> 3);
-        count |= 56;
-        let mut meaning = codes.distances.meaning(bits);
-        if meaning.is_special() {
-            meaning = codes.distances.special(meaning, bits);
-            if meaning.is_special() {
+        refill!(ahead, at);
+        let mut of_distance = codes.distances.meaning(bits);
+        if of_distance.is_special() {
+            of_distance = codes.distances.special(of_distance, bits);
+            if of_distance.is_special() {
                 break Stop::Invalid;
             }
         }
-        let distance = meaning.number_with(bits);
-        take!(meaning);
+        let distance = of_distance.number_with(bits);
+        take!(of_distance);
         if distance > end {
             break Stop::Invalid;
         }
+        refill!(ahead, at);
+        meaning = codes.literals.meaning(bits);
         copy(out, end, distance, length);
         end += length;
     };
-    (input.bits, input.count, input.next) = (bits, count, next);
+    (input.bits, input.count, input.next) = (bits, count & 63, next);
     output.end = end;
     stop
 }
 
-/// The eight bytes at `at`, which is less than eight.
+/// What follows `next` and one turn of the loop looks at.
+#[inline(always)]
+fn ahead(bytes: &[u8], next: usize) -> Option<&[u8; INPUT_STEP]> {
+    bytes.get(next..).and_then(|rest| rest.first_chunk())
+}
+
+/// The eight bytes at `at`, which is less than sixteen.
 #[inline(always)]
 fn word(bytes: &[u8; INPUT_STEP], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at % 8..][..8].try_into().unwrap_or_default())
+    u64::from_le_bytes(bytes[at % 16..][..8].try_into().unwrap_or_default())
 }
 
-/// Copies `length` bytes from `distance` before `end` to `end`; up to [`PIECE`] bytes more are written.
+/// Copies `length` bytes from `distance` before `end` to `end`; up to two [`PIECE`]s more are written.
 #[inline(always)]
 fn copy(out: &mut [u8; BUFFER], end: usize, distance: usize, length: usize) {
+    let from = end - distance;
     if distance >= PIECE {
-        copy_pieces(out, end - distance, end, length);
+        copy_piece(out, from, end);
+        copy_piece(out, from + PIECE, end + PIECE);
+        let mut done = 2 * PIECE;
+        while done < length {
+            copy_piece(out, from + done, end + done);
+            done += PIECE;
+        }
     } else if distance == 1 {
-        let byte = out[end - 1];
+        let byte = out[from];
         out[end..end + length].fill(byte);
     } else {
-        // What repeats after `distance` bytes repeats after a multiple of them too.
-        let once = length.min(PIECE);
-        for at in end..end + once {
-            out[at] = out[at - distance];
+        // Of each piece as many bytes are right as lie between the two places.
+        let mut done = 0;
+        while done < length {
+            copy_piece(out, from + done, end + done);
+            done += distance;
         }
-        if length > PIECE {
-            let multiple = distance * PIECE.div_ceil(distance);
-            copy_pieces(out, end + once - multiple, end + once, length - once);
-        }
-    }
-}
-
-#[inline(always)]
-fn copy_pieces(out: &mut [u8; BUFFER], from: usize, to: usize, length: usize) {
-    copy_piece(out, from, to);
-    let mut done = PIECE;
-    while done < length {
-        copy_piece(out, from + done, to + done);
-        done += PIECE;
     }
 }
 

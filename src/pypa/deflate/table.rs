@@ -47,6 +47,12 @@ impl Meaning {
         self.0 & 0xff
     }
 
+    /// The same in its six lowest bits, with anything above them.
+    #[inline(always)]
+    pub(super) fn shift(self) -> u32 {
+        self.0
+    }
+
     #[inline(always)]
     pub(super) fn is_literal(self) -> bool {
         self.0 & LITERAL != 0
