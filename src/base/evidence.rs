@@ -3,6 +3,8 @@
 //! Where [`Facts`](super::facts::Facts) hold what an inventory is made of, and are kept small so that a plan over a known
 //! base takes no time, evidence holds everything: it is read only to check a finished image.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::facts::is_private;
@@ -113,6 +115,17 @@ impl Evidence {
 
     pub(super) fn note_file(&mut self, path: &str, file: FileItem) {
         self.0.insert(path, Item::File(Box::new(file)));
+    }
+
+    /// Notes the digests of files that had been left out, by the paths of the files.
+    pub fn note_digests(&mut self, digests: &BTreeMap<String, Digest>) {
+        for (path, item) in self.0.nodes_mut() {
+            if let Item::File(file) = item
+                && let Some(digest) = digests.get(file.first.as_deref().unwrap_or(path))
+            {
+                file.digest = Some(*digest);
+            }
+        }
     }
 
     /// Everything there is, sorted by path.

@@ -127,6 +127,10 @@ impl<N: LayerNode> Layered<N> {
         self.nodes.iter().map(|(path, node)| (path.as_str(), node))
     }
 
+    pub fn nodes_mut(&mut self) -> impl Iterator<Item = (&str, &mut N)> {
+        self.nodes.iter_mut().map(|(path, node)| (path.as_str(), node))
+    }
+
     /// Everything noted under a directory without symlinks in its path, sorted.
     pub fn below<'a>(&'a self, directory: &str) -> impl Iterator<Item = (&'a str, &'a N)> + use<'a, N> {
         let inside = if directory.is_empty() { String::new() } else { format!("{directory}/") };

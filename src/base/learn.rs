@@ -98,6 +98,11 @@ impl Watcher {
         })
     }
 
+    /// Leaves the digest to the caller; gives whether there must be one: see [`Evidence::note_digests`].
+    pub fn leave_digest(&mut self) -> bool {
+        self.hasher.take().is_some()
+    }
+
     /// Takes the next bytes of the file.
     pub fn update(&mut self, bytes: &[u8]) {
         if let Some(hasher) = &mut self.hasher {

@@ -231,10 +231,9 @@ fn plan(kept: &Kept, rest: Range<u64>, Budget { most, segment_head }: Budget) ->
     let mut known = dynamic::whereabouts(kept, rest.end).unwrap_or_default();
     known.loaded.sort_by_key(|range| range.end - range.start);
     let tail = rest.end.saturating_sub(TAIL)..rest.end;
-    let heads = known
-        .loaded
-        .into_iter()
-        .map(|range| range.start..range.end.saturating_add(AHEAD).min(range.start.saturating_add(segment_head)));
+    let heads = known.loaded.into_iter().map(|range| {
+        range.start..range.end.saturating_add(AHEAD).min(range.start.saturating_add(segment_head))
+    });
     let mut ranges = Vec::new();
     for range in known.parts.into_iter().chain([tail]).chain(heads) {
         let start = range.start.max(rest.start);

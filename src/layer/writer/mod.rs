@@ -199,6 +199,8 @@ pub struct LayerWriter<'a> {
     buffer: Vec<u8>,
     unpacked: u64,
     learned: Learned,
+    /// The files that [`Outlet`] hashes, in their order.
+    hashed: Vec<String>,
     store: Store,
     allowance: Allowance,
 }
@@ -221,6 +223,7 @@ impl<'a> LayerWriter<'a> {
             buffer: vec![0; BUFFER],
             unpacked: 0,
             learned: Learned::default(),
+            hashed: Vec::new(),
             store: store.clone(),
             allowance: Allowance::take(),
         })
@@ -245,7 +248,7 @@ impl<'a> LayerWriter<'a> {
         let expected = file_size(entry);
         let unreadable = |source| WriteError::Read { path: entry.path.clone(), source };
         self.entry(entry)?;
-        let mut watcher = Watcher::new(entry, self.allowance.budget());
+        let mut watcher = self.watcher(entry);
         let mut content = open().map_err(unreadable)?;
         let mut buffer = mem::take(&mut self.buffer);
         let mut actual = 0;
@@ -283,13 +286,14 @@ impl<'a> LayerWriter<'a> {
         let path = || entry.path.clone();
         let unreadable = |source| WriteError::Read { path: path(), source };
         self.entry(entry)?;
+        let watcher = self.watcher(entry);
         self.encoding.begin(expected.size, &mut self.out)?;
         let mut splice = Splice {
             stream: open().map_err(unreadable)?.take(expected.compressed),
             limit: expected.size,
             size: 0,
             crc32: crc32fast::Hasher::new(),
-            watcher: Watcher::new(entry, self.allowance.budget()),
+            watcher,
             progress: self.progress,
             encoding: &mut *self.encoding,
             out: &mut self.out,
@@ -323,6 +327,7 @@ impl<'a> LayerWriter<'a> {
         self.plain(&last)?;
         let Description { media_type, annotations } = self.encoding.finish(&mut self.out)?;
         let finished = self.out.finish()?;
+        self.learned.evidence.note_digests(&self.hashed.into_iter().zip(finished.files).collect());
         let facts = self.learned.facts.of_loader();
         let layer = ReadLayer { diff_id: finished.diff_id, unpacked: self.unpacked, learned: self.learned };
         records::keep(&self.store, &finished.digest, layer)?;
@@ -344,6 +349,16 @@ impl<'a> LayerWriter<'a> {
         }
         let (entry, content) = estargz::landmark(self.unpacked > 0);
         self.file(&entry, || Ok(content))
+    }
+
+    /// Who watches the content of `entry`, which comes next in the tar.
+    fn watcher(&mut self, entry: &Entry) -> Option<Watcher> {
+        let mut watcher = Watcher::new(entry, self.allowance.budget())?;
+        if watcher.leave_digest() {
+            self.out.hash_next(file_size(entry));
+            self.hashed.push(entry.path.clone());
+        }
+        Some(watcher)
     }
 
     fn end_of_file(&mut self, size: u64) -> Result<(), WriteError> {

@@ -1,7 +1,10 @@
-//! Where a layer goes: its tar is hashed and its blob written on a thread of their own, in the order they come.
+//! Where a layer goes: its tar and the files in it are hashed and its blob is written on a thread of their own, in the
+//! order they come.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::mem;
+use std::ops::Range;
 use std::panic;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread::{self, JoinHandle};
@@ -17,7 +20,8 @@ const DEPTH: usize = 4;
 
 /// What is handed over.
 enum Chunk {
-    Tar(Vec<u8>),
+    /// With where in the tar files are that begin here, and are to be hashed.
+    Tar(Vec<u8>, Vec<Range<u64>>),
     Blob(Vec<u8>),
     /// Nothing more comes: without it, the blob does not become visible.
     End,
@@ -27,6 +31,8 @@ enum Chunk {
 pub(super) struct Outlet {
     tar: Vec<u8>,
     blob: Vec<u8>,
+    /// The files to be hashed that begin in `tar`.
+    files: Vec<Range<u64>>,
     /// How many bytes tar and blob have so far.
     tar_size: u64,
     size: u64,
@@ -44,6 +50,8 @@ pub(super) struct Finished {
     pub size: u64,
     /// The digest of the tar.
     pub diff_id: Digest,
+    /// The digests of the files that were [to be hashed](Outlet::hash_next), in their order.
+    pub files: Vec<Digest>,
 }
 
 impl Outlet {
@@ -51,7 +59,16 @@ impl Outlet {
         let (full, chunks) = mpsc::sync_channel(DEPTH);
         let (emptied, empty) = mpsc::channel();
         let thread = thread::spawn(move || drain(blob, chunks, emptied));
-        Self { tar: Vec::new(), blob: Vec::new(), tar_size: 0, size: 0, full, empty, thread: Some(thread) }
+        Self {
+            tar: Vec::new(),
+            blob: Vec::new(),
+            files: Vec::new(),
+            tar_size: 0,
+            size: 0,
+            full,
+            empty,
+            thread: Some(thread),
+        }
     }
 
     /// How many bytes the tar has so far.
@@ -64,11 +81,17 @@ impl Outlet {
         self.size
     }
 
+    /// The next `size` bytes of the tar are a file whose digest is wanted.
+    pub(super) fn hash_next(&mut self, size: u64) {
+        self.files.push(self.tar_size..self.tar_size + size);
+    }
+
     /// Takes bytes of the tar.
     pub(super) fn tar(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
         self.tar_size += bytes.len() as u64;
         while let Some(chunk) = add(&mut self.tar, &mut bytes) {
-            self.hand_over(Chunk::Tar(chunk))?;
+            let files = mem::take(&mut self.files);
+            self.hand_over(Chunk::Tar(chunk, files))?;
             self.tar = self.emptied();
         }
         Ok(())
@@ -87,7 +110,8 @@ impl Outlet {
     /// Makes the blob visible in its store.
     pub(super) fn finish(mut self) -> Result<Finished, WriteError> {
         let (tar, blob) = (mem::take(&mut self.tar), mem::take(&mut self.blob));
-        self.hand_over(Chunk::Tar(tar))?;
+        let files = mem::take(&mut self.files);
+        self.hand_over(Chunk::Tar(tar, files))?;
         self.hand_over(Chunk::Blob(blob))?;
         self.hand_over(Chunk::End)?;
         self.ended()
@@ -126,11 +150,11 @@ fn drain(
     chunks: Receiver<Chunk>,
     emptied: Sender<Vec<u8>>,
 ) -> Result<Finished, WriteError> {
-    let mut diff_id = Hasher::default();
+    let mut digests = Digests::default();
     for chunk in chunks {
         let mut bytes = match chunk {
-            Chunk::Tar(bytes) => {
-                diff_id.update(&bytes);
+            Chunk::Tar(bytes, files) => {
+                digests.update(&bytes, files);
                 bytes
             }
             Chunk::Blob(bytes) => {
@@ -139,7 +163,8 @@ fn drain(
             }
             Chunk::End => {
                 let (digest, size) = blob.finish()?;
-                return Ok(Finished { digest, size, diff_id: diff_id.finish() });
+                let Digests { tar, files, .. } = digests;
+                return Ok(Finished { digest, size, diff_id: tar.finish(), files });
             }
         };
         bytes.clear();
@@ -147,4 +172,61 @@ fn drain(
         emptied.send(bytes).unwrap_or_default();
     }
     Err(WriteError::Write(io::ErrorKind::BrokenPipe.into()))
+}
+
+/// Hashes a tar, and some of the files in it.
+#[derive(Default)]
+struct Digests {
+    tar: Hasher,
+    /// How many bytes of the tar have passed.
+    passed: u64,
+    /// The files that have not passed to their ends, in order.
+    waiting: VecDeque<Range<u64>>,
+    /// Hashes the first of them.
+    file: Hasher,
+    files: Vec<Digest>,
+}
+
+impl Digests {
+    /// Takes the next bytes of the tar, with the files that begin in them.
+    fn update(&mut self, bytes: &[u8], files: Vec<Range<u64>>) {
+        self.tar.update(bytes);
+        self.waiting.extend(files);
+        let (start, end) = (self.passed, self.passed + bytes.len() as u64);
+        self.passed = end;
+        while let Some(file) = self.waiting.front() {
+            let (from, to) = (file.start.max(start), file.end.min(end));
+            if from < to {
+                self.file.update(&bytes[(from - start) as usize..(to - start) as usize]);
+            }
+            if file.end > end {
+                break;
+            }
+            self.files.push(mem::take(&mut self.file).finish());
+            self.waiting.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_hashed_wherever_the_pieces_end() {
+        let tar: Vec<u8> = (0..5000_u32).map(|number| number as u8).collect();
+        let files = [0..10_u64, 10..10, 10..20, 512..2048, 2048..2048, 4000..5000];
+        let expected: Vec<_> =
+            files.iter().map(|file| Digest::of(&tar[file.start as usize..file.end as usize])).collect();
+        for step in [1, 10, 512, 700, 5000] {
+            let mut digests = Digests::default();
+            for (number, bytes) in tar.chunks(step).enumerate() {
+                let here = (number * step) as u64..(number * step + bytes.len()) as u64;
+                let begin = files.iter().filter(|file| here.contains(&file.start));
+                digests.update(bytes, begin.cloned().collect());
+            }
+            assert_eq!(digests.files, expected, "in steps of {step}");
+            assert_eq!(digests.tar.finish(), Digest::of(&tar));
+        }
+    }
 }

@@ -197,11 +197,9 @@ fn follow(codes: &Codes, input: &mut Input, output: &mut Output) -> Stop {
         };
     }
     macro_rules! refill {
-        ($ahead:expr, $at:expr) => {
-            bits |= word($ahead, $at).wrapping_shl(count);
-            let whole = (63 - (count & 63) as usize) >> 3;
-            $at += whole;
-            next += whole;
+        ($ahead:expr, $start:expr) => {
+            bits |= word($ahead, next - $start).wrapping_shl(count);
+            next += (63 - (count & 63) as usize) >> 3;
             count |= 56;
         };
     }
@@ -213,8 +211,8 @@ fn follow(codes: &Codes, input: &mut Input, output: &mut Output) -> Stop {
         };
     }
     let Some(ahead) = ahead(bytes, next) else { return Stop::Input };
-    let mut at = 0;
-    refill!(ahead, at);
+    let start = next;
+    refill!(ahead, start);
     // Always of what comes next, and looked up before what came before is copied.
     let mut meaning = codes.literals.meaning(bits);
     let stop = loop {
@@ -222,7 +220,7 @@ fn follow(codes: &Codes, input: &mut Input, output: &mut Output) -> Stop {
         if end > WINDOW + OUTPUT {
             break Stop::Output;
         }
-        let mut at = 0;
+        let start = next;
         // Three looks take 33 bits at most, a length after two of them 20.
         if meaning.is_literal() {
             put!(meaning);
@@ -241,13 +239,13 @@ fn follow(codes: &Codes, input: &mut Input, output: &mut Output) -> Stop {
         }
         if meaning.is_literal() {
             put!(meaning);
-            refill!(ahead, at);
+            refill!(ahead, start);
             meaning = codes.literals.meaning(bits);
             continue;
         }
         let length = meaning.number_with(bits);
         take!(meaning);
-        refill!(ahead, at);
+        refill!(ahead, start);
         let mut of_distance = codes.distances.meaning(bits);
         if of_distance.is_special() {
             of_distance = codes.distances.special(of_distance, bits);
@@ -260,7 +258,7 @@ fn follow(codes: &Codes, input: &mut Input, output: &mut Output) -> Stop {
         if distance > end {
             break Stop::Invalid;
         }
-        refill!(ahead, at);
+        refill!(ahead, start);
         meaning = codes.literals.meaning(bits);
         copy(out, end, distance, length);
         end += length;
