@@ -70,8 +70,8 @@ fn prune(arguments: &PruneArguments, store: &Store, progress: &dyn Progress) -> 
     let verb = if arguments.dry_run { "would remove" } else { "removed" };
     let (freed, left) = (report::bytes(pruned.freed), report::bytes(pruned.left));
     print(&format!(
-        "{verb} {} blobs and {} records, {freed} freed; {left} left\n",
-        pruned.blobs, pruned.records
+        "{verb} {} blobs, {} records and {} interpreters, {freed} freed; {left} left\n",
+        pruned.blobs, pruned.records, pruned.trees
     ))
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! blobs/sha256/<hex>       verified when written; an OCI layout's own form
 //! records/<kind>/<hex>     JSON, perhaps with a body of bytes, keyed by the digest of what it was made from
+//! interpreters/<hex>/      directories of files out of blobs, keyed by what is in them: see [`Store::tree`]
 //! lock                     held for moments: by all who mark a blob as used, alone by who removes one
 //! tmp/partial-<hex>        downloads that were interrupted, waiting to be resumed
 //! tmp/use-…                one for each process that uses the store now
@@ -20,6 +21,7 @@
 mod claim;
 mod prune;
 mod temporary;
+mod tree;
 mod unnamed;
 mod verify;
 

@@ -26,6 +26,8 @@ pub enum Prune {
 pub struct Pruned {
     pub blobs: u64,
     pub records: u64,
+    /// The directories of files out of blobs: see [`Store::tree`].
+    pub trees: u64,
     /// The bytes that the file system gets back: none for a blob that an image layout shares.
     pub freed: u64,
     /// The bytes of all blobs that are left.
@@ -90,6 +92,11 @@ impl Store {
                     remove(&record.path)?;
                 }
             }
+        }
+        if !matches!(what, Prune::ToSize(_)) {
+            let (trees, freed) = self.prune_trees(before, dry)?;
+            pruned.trees = trees;
+            pruned.freed += freed;
         }
         Ok(pruned)
     }

@@ -11,7 +11,7 @@ use tempfile::TempPath;
 use super::claim;
 
 /// What the names of files begin with that are not whole yet.
-const PREFIX: &str = ".imgforge-";
+pub(super) const PREFIX: &str = ".imgforge-";
 
 /// A file being written. Dropped, or with its process killed, it is gone.
 ///
@@ -139,13 +139,14 @@ pub fn clear_abandoned(directory: &Path) {
     }
 }
 
-/// Removes a file that no process has locked. What cannot be removed now is left for the next time.
+/// Removes a file, or a directory, that no process has locked. What cannot be removed now is left for the next time.
 pub(super) fn remove_abandoned(path: &Path) {
     if let Ok(file) = File::open(path)
         && claim::try_lock(&file).is_ok_and(|locked| locked)
         && claim::is_at(&file, path)
     {
-        let _ = fs::remove_file(path);
+        let is_directory = file.metadata().is_ok_and(|metadata| metadata.is_dir());
+        let _ = if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     }
 }
 

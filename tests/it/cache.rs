@@ -69,12 +69,12 @@ fn what_was_pruned_is_made_again_the_same() {
 fn what_builds_use_is_kept_and_the_rest_goes() {
     let world = world();
     let first = world.build().check_success();
-    assert!(prune(&world, &[]).starts_with("removed 0 blobs and 0 records"));
+    assert!(prune(&world, &[]).starts_with("removed 0 blobs, 0 records"));
     age(&world, 40);
     let before = world.sound_blobs();
     age(&world, 40);
     assert_eq!(world.build().check_success(), first);
-    assert!(prune(&world, &["--older-than", "41d"]).starts_with("removed 0 blobs and 0 records"));
+    assert!(prune(&world, &["--older-than", "41d"]).starts_with("removed 0 blobs, 0 records"));
     let said = prune(&world, &[]);
     let left = world.sound_blobs();
     assert!(left.len() < before.len() && !left.is_empty(), "{said}");
@@ -89,7 +89,7 @@ fn the_store_is_brought_below_a_size() {
     let world = world();
     world.build().check_success();
     let said = prune(&world, &["--keep-size", "1GiB"]);
-    assert!(said.starts_with("removed 0 blobs and 0 records"), "{said}");
+    assert!(said.starts_with("removed 0 blobs, 0 records"), "{said}");
     prune(&world, &["--keep-size", "4KiB"]);
     let sizes = files(&world.store().join("blobs")).into_iter().map(|path| fs::metadata(path).unwrap().len());
     assert!(sizes.sum::<u64>() <= 4096);

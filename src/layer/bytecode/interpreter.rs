@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::BytecodeError;
 use super::worker::{self, Interpreter};
@@ -83,10 +83,7 @@ impl BaseInterpreter {
     /// How to call it, once it is out of the layers: it is taken out of `store`'s blobs at most once.
     pub(super) fn extract(&self, store: &Store) -> Result<Interpreter, BytecodeError> {
         let key = Digest::of(format!("{FORMAT} {self:?}"));
-        let directory = home(store)?.join(key.hex());
-        if !directory.is_dir() {
-            self.extract_into(store, &directory)?;
-        }
+        let directory = store.put_tree(&key, |directory| self.extract_into(store, directory))?;
         let libraries = directory.join("libraries");
         Ok(Interpreter {
             program: libraries.join(self.loader),
@@ -101,19 +98,12 @@ impl BaseInterpreter {
     }
 
     fn extract_into(&self, store: &Store, directory: &Path) -> Result<(), BytecodeError> {
-        let failed = |source| BytecodeError::Extract { path: directory.to_owned(), source };
-        let unfinished = tempfile::tempdir_in(store.root().join("tmp")).map_err(failed)?;
         for layer in &self.layers {
             let blob = store.open_blob(layer)?;
-            self.extract_layer(blob, unfinished.path())
+            self.extract_layer(blob, directory)
                 .map_err(|source| BytecodeError::Layer { layer: *layer, source })?;
         }
-        check_libraries(unfinished.path(), self.version)?;
-        match fs::rename(unfinished.path(), directory) {
-            // Another build was faster.
-            Err(_) if directory.is_dir() => Ok(()),
-            renamed => renamed.map_err(failed),
-        }
+        check_libraries(directory, self.version)
     }
 
     /// Writes the parts that the layer has below `directory`; those of upper layers replace them.
@@ -161,16 +151,6 @@ impl BaseInterpreter {
         let name = in_library.filter(|name| is_of_compiler(name));
         name.map(|name| format!("lib/python{major}.{minor}/{name}")).into_iter().collect()
     }
-}
-
-/// Where interpreters are kept in the store, and what they run: absolute, since they are started elsewhere.
-pub(super) fn home(store: &Store) -> Result<PathBuf, BytecodeError> {
-    let path = store.root().join("interpreters");
-    let make = || {
-        fs::create_dir_all(&path)?;
-        path.canonicalize()
-    };
-    make().map_err(|source| BytecodeError::Extract { path: path.clone(), source })
 }
 
 /// What of the standard library is needed to compile: `os.py`, by which the interpreter knows its library, what it starts

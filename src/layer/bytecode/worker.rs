@@ -1,6 +1,7 @@
 //! A process that compiles source text, and nothing else.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -8,7 +9,6 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::BytecodeError;
-use super::interpreter::home;
 use crate::oci::Digest;
 use crate::store::Store;
 
@@ -97,17 +97,12 @@ impl Interpreter {
 
 /// Where the script is that interpreters run, on disk since Python 3.13 needs half its library for one that is an argument.
 pub(super) fn script(store: &Store) -> Result<PathBuf, BytecodeError> {
-    let path = home(store)?.join(format!("{}.py", Digest::of(SCRIPT).hex()));
-    let write = || -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(store.root().join("tmp"))?;
-        file.write_all(SCRIPT.as_bytes())?;
-        file.persist(&path)?;
-        Ok(())
+    const NAME: &str = "worker.py";
+    let write = |directory: &Path| {
+        let path = directory.join(NAME);
+        fs::write(&path, SCRIPT).map_err(|source| BytecodeError::Extract { path, source })
     };
-    if !path.is_file() {
-        write().map_err(|source| BytecodeError::Extract { path: path.clone(), source })?;
-    }
-    Ok(path)
+    Ok(store.put_tree(&Digest::of(SCRIPT), write)?.join(NAME))
 }
 
 impl Worker {

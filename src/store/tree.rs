@@ -1,0 +1,163 @@
+//! Directories of files that came out of blobs and are used where they are: interpreters.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::unnamed::PREFIX;
+use super::{Store, StoreError, claim, mark_used};
+use crate::oci::Digest;
+
+/// Where they are, below the store's root.
+const TREES: &str = "interpreters";
+
+impl Store {
+    /// The directory that stands for `key`, as an absolute path; `None` when there is none. One that there is stays as long
+    /// as this process uses the store.
+    pub fn tree(&self, key: &Digest) -> Option<PathBuf> {
+        let _gate = self.gate();
+        let path = self.tree_path(key).canonicalize().ok()?;
+        mark_used(&path);
+        Some(path)
+    }
+
+    /// Makes the directory that stands for `key`, unless it is there: `fill` puts files into one that is seen once it is
+    /// whole.
+    pub fn put_tree<E: From<StoreError>>(
+        &self,
+        key: &Digest,
+        fill: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
+        if let Some(path) = self.tree(key) {
+            return Ok(path);
+        }
+        let path = self.tree_path(key);
+        let failed = StoreError::new("create", path.clone());
+        let (unfinished, lock) = match self.begin_tree() {
+            Ok(begun) => begun,
+            Err(error) => return Err(failed(error).into()),
+        };
+        fill(unfinished.path())?;
+        let renamed = fs::rename(unfinished.path(), &path);
+        drop(lock);
+        // Another build may have been faster.
+        match (self.tree(key), renamed) {
+            (Some(path), _) => Ok(path),
+            (None, renamed) => Err(failed(renamed.err().unwrap_or(io::ErrorKind::NotFound.into())).into()),
+        }
+    }
+
+    /// An empty directory which the next one to open the store clears, when this process is killed: until then it is locked.
+    fn begin_tree(&self) -> io::Result<(tempfile::TempDir, File)> {
+        fs::create_dir_all(self.root.join(TREES))?;
+        let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(self.root.join("tmp"))?;
+        let lock = File::open(directory.path())?;
+        // A file system without locks has no clearing either.
+        let _ = claim::try_lock(&lock);
+        Ok((directory, lock))
+    }
+
+    fn tree_path(&self, key: &Digest) -> PathBuf {
+        self.root.join(TREES).join(key.hex())
+    }
+
+    /// Removes the directories that were not used since `before`; gives how many they are, and how many bytes that frees.
+    pub(super) fn prune_trees(&self, before: SystemTime, dry: bool) -> io::Result<(u64, u64)> {
+        let (mut count, mut freed) = (0, 0);
+        let entries = match fs::read_dir(self.root.join(TREES)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, 0)),
+            entries => entries?,
+        };
+        for entry in entries {
+            let path = entry?.path();
+            let size = size(&path)?;
+            if self.remove_tree(&path, before, dry)? {
+                count += 1;
+                freed += size;
+            }
+        }
+        Ok((count, freed))
+    }
+
+    fn remove_tree(&self, path: &Path, before: SystemTime, dry: bool) -> io::Result<bool> {
+        let (removed, _lock) = self.begin_tree()?;
+        {
+            let gate = self.open_gate()?;
+            gate.lock()?;
+            let used = match fs::metadata(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                metadata => metadata?.accessed()?,
+            };
+            if used >= before {
+                return Ok(false);
+            }
+            if !dry {
+                fs::rename(path, removed.path().join("removed"))?;
+            }
+        }
+        removed.close()?;
+        Ok(true)
+    }
+}
+
+/// The bytes of all files below a directory.
+fn size(path: &Path) -> io::Result<u64> {
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_dir() {
+        return Ok(metadata.len());
+    }
+    fs::read_dir(path)?.try_fold(0, |sum, entry| Ok(sum + size(&entry?.path())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(store: &Store, key: &Digest) -> PathBuf {
+        let fill =
+            |path: &Path| fs::write(path.join("file"), "content").map_err(StoreError::new("write", path));
+        store.put_tree(key, fill).unwrap()
+    }
+
+    fn names(path: &Path) -> Vec<String> {
+        fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_tree_is_made_once_and_stays_while_it_is_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let key = Digest::of("an interpreter");
+        assert_eq!(store.tree(&key), None);
+        let path = put(&store, &key);
+        assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "content");
+        fs::write(path.join("file"), "as it is").unwrap();
+        assert_eq!(put(&store, &key), path);
+        assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "as it is");
+
+        let now = SystemTime::now();
+        assert_eq!(store.prune_trees(now - std::time::Duration::from_secs(60), false).unwrap(), (0, 0));
+        let later = now + std::time::Duration::from_secs(60);
+        assert_eq!(store.prune_trees(later, true).unwrap(), (1, 8));
+        assert!(path.exists());
+        assert_eq!(store.prune_trees(later, false).unwrap(), (1, 8));
+        assert!(!path.exists() && store.tree(&key).is_none());
+    }
+
+    #[test]
+    fn what_a_killed_process_began_is_cleared() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let (unfinished, lock) = store.begin_tree().unwrap();
+        fs::write(unfinished.path().join("file"), "half of it").unwrap();
+        let abandoned = unfinished.keep();
+        let is_there = || {
+            Store::open(directory.path()).unwrap();
+            names(&directory.path().join("tmp")).iter().any(|name| abandoned.ends_with(name))
+        };
+        assert!(is_there());
+        drop(lock);
+        assert!(!is_there());
+    }
+}
