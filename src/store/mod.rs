@@ -166,6 +166,7 @@ impl Store {
             file: BufWriter::with_capacity(1 << 20, file),
             hasher: Hasher::default(),
             size: 0,
+            sent: 0,
         })
     }
 
@@ -312,7 +313,12 @@ pub struct BlobWriter {
     file: BufWriter<UnnamedFile>,
     hasher: Hasher,
     size: u64,
+    /// How many bytes are on their way to the disk.
+    sent: u64,
 }
+
+/// How many bytes of a blob are sent to the disk at once, so that little is left to wait for at its end.
+const SENT_AT_ONCE: u64 = 8 << 20;
 
 impl BlobWriter {
     /// The digest of what was written so far.
@@ -335,6 +341,10 @@ impl Write for BlobWriter {
         let written = self.file.write(bytes)?;
         self.hasher.update(&bytes[..written]);
         self.size += written as u64;
+        if self.size - self.sent >= SENT_AT_ONCE {
+            self.file.get_ref().send(self.sent..self.size);
+            self.sent = self.size;
+        }
         Ok(written)
     }
 

@@ -2,10 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags};
 use tempfile::TempPath;
 
 use super::claim;
@@ -60,6 +62,16 @@ impl UnnamedFile {
     pub fn sync(self) -> io::Result<Self> {
         self.file.sync_data()?;
         Ok(self)
+    }
+
+    /// Lets the disk begin with a part of the content, and waits for nothing. What that part is told not to be needed for is
+    /// memory; what is still on its way to the disk stays there all the same.
+    ///
+    /// <https://man7.org/linux/man-pages/man2/posix_fadvise.2.html>
+    pub(super) fn send(&self, part: Range<u64>) {
+        let length = NonZeroU64::new(part.end - part.start);
+        // A file system that cannot has all the more to do in the end.
+        let _ = rustix::fs::fadvise(&self.file, part.start, length, Advice::DontNeed);
     }
 
     /// Appends the first `size` bytes of `source`; a file system that can shares them instead of copying.
