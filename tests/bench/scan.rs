@@ -1,4 +1,5 @@
-//! The two programs that `tests/bench/scan` compares: imgforge's scan of a base, and the least that any scan must do.
+//! The programs that `tests/bench/scan` compares: imgforge's scan of a base, the least that any scan must do, and inflating
+//! alone.
 #![allow(clippy::disallowed_methods, reason = "a benchmark meets the machine")]
 
 use std::error::Error;
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use flate2::bufread::MultiGzDecoder;
 use imgforge::oci::{Digest, Hasher};
-use imgforge::source::{self, Place, SourceImage};
+use imgforge::source::{self, Place, SourceImage, SourceLayer};
 use imgforge::store::Store;
 
 const CHUNK: usize = 256 << 10;
@@ -26,9 +27,18 @@ fn main() -> Result<(), Box<dyn Error>> {
             source::scan(&open(layout)?, &Store::open(store)?, threads.parse()?, &|_| ())?;
         }
         ["plain", layout, threads] => plain(&open(layout)?, Path::new(layout), threads.parse()?),
+        ["inflate", layout, threads] => {
+            each_layer(&open(layout)?, Path::new(layout), threads.parse()?, |blob, _| {
+                let mut tar = MultiGzDecoder::new(BufReader::with_capacity(CHUNK, File::open(blob)?));
+                let mut chunk = vec![0; CHUNK];
+                while tar.read(&mut chunk)? > 0 {}
+                Ok(())
+            });
+        }
         _ => {
             return Err(
-                "usage: scan LAYOUT THREADS STORE, or plain LAYOUT THREADS; see tests/bench/scan".into()
+                "usage: scan LAYOUT THREADS STORE, or (plain|inflate) LAYOUT THREADS; see tests/bench/scan"
+                    .into(),
             );
         }
     }
@@ -42,6 +52,19 @@ fn open(layout: &str) -> Result<SourceImage, Box<dyn Error>> {
 
 /// Inflates every layer and hashes it before and after, several layers at once.
 fn plain(image: &SourceImage, layout: &Path, threads: usize) {
+    each_layer(image, layout, threads, |blob, layer| {
+        assert_eq!(inflate(blob)?, (layer.descriptor.digest, layer.diff_id));
+        Ok(())
+    });
+}
+
+/// Does `work` with the blob of every layer, several at once, the largest first.
+fn each_layer(
+    image: &SourceImage,
+    layout: &Path,
+    threads: usize,
+    work: impl Fn(&Path, &SourceLayer) -> io::Result<()> + Sync,
+) {
     let mut layers: Vec<_> = image.layers.iter().collect();
     layers.sort_by_key(|layer| std::cmp::Reverse(layer.descriptor.size));
     let next = AtomicUsize::new(0);
@@ -50,8 +73,7 @@ fn plain(image: &SourceImage, layout: &Path, threads: usize) {
             scope.spawn(|| {
                 while let Some(layer) = layers.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let blob = layout.join("blobs/sha256").join(layer.descriptor.digest.hex());
-                    let digests = inflate(&blob).expect("the layers of the benchmark are sound");
-                    assert_eq!(digests, (layer.descriptor.digest, layer.diff_id));
+                    work(&blob, layer).expect("the layers of the benchmark are sound");
                 }
             });
         }
