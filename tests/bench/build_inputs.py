@@ -13,6 +13,8 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import raw_zip
+
 ROOT = Path(__file__).resolve().parents[2]
 # The three largest wheels of a machine-learning image, and nothing else of their dependencies.
 TORCH = ("torch==2.2.1", "nvidia-cublas-cu12==12.1.3.1", "nvidia-cudnn-cu12==8.9.2.26")
@@ -160,22 +162,18 @@ def link(source, target):
 
 def reduce(wheel, target):
     """A copy of torch's wheel that requires nothing but TORCH."""
-    unfinished = target.with_suffix(".unfinished")
-    shutil.copyfile(wheel, unfinished)
     requires = "".join(f"Requires-Dist: {requirement}\n" for requirement in TORCH[1:])
     text = re.sub(r"(?m)^Requires-Dist: .*\n", "", metadata(wheel).decode())
     text = text.replace("\nClassifier:", f"\n{requires}Classifier:", 1)
-    with zipfile.ZipFile(unfinished, "a", zipfile.ZIP_DEFLATED) as archive:
-        [info] = [info for info in archive.filelist if info.filename.endswith(".dist-info/METADATA")]
-        record_info = archive.getinfo(info.filename.replace("METADATA", "RECORD"))
-        record = archive.read(record_info).decode()
-        for replaced in (info, record_info):
-            archive.filelist.remove(replaced)
-            del archive.NameToInfo[replaced.filename]
+    with zipfile.ZipFile(wheel) as archive:
+        members = {info.filename: raw_zip.Copied(wheel, info) for info in archive.infolist() if not info.is_dir()}
+        [name] = [name for name in members if name.endswith(".dist-info/METADATA")]
+        record = name.replace("METADATA", "RECORD")
         # Without its row the record says nothing of it, and an installer makes one.
-        record = re.sub(rf"(?m)^{re.escape(info.filename)},.*\n", "", record)
-        archive.writestr(info.filename, text)
-        archive.writestr(record_info.filename, record)
+        rows = re.sub(rf"(?m)^{re.escape(name)},.*\n", "", archive.read(record).decode())
+    members |= {name: raw_zip.Stored(text), record: raw_zip.Stored(rows)}
+    unfinished = target.with_suffix(".unfinished")
+    raw_zip.write(unfinished, members)
     unfinished.rename(target)
 
 
