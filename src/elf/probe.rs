@@ -35,9 +35,6 @@ pub const MOST_KEPT_ONCE: u64 = 36 << 20;
 /// The beginning that is kept then.
 const SEGMENT_HEAD_ONCE: u64 = 28 << 20;
 
-/// What is kept behind a segment: a table at its end is read in steps of so many bytes.
-const AHEAD: u64 = symbols::STEP;
-
 /// Reads the facts `T` of what is kept of a file of so many bytes; `None` when it is not ELF.
 type Parse<T> = fn(&Kept, u64) -> Result<Option<T>, Stop>;
 
@@ -231,8 +228,9 @@ fn plan(kept: &Kept, rest: Range<u64>, Budget { most, segment_head }: Budget) ->
     let mut known = dynamic::whereabouts(kept, rest.end).unwrap_or_default();
     known.loaded.sort_by_key(|range| range.end - range.start);
     let tail = rest.end.saturating_sub(TAIL)..rest.end;
-    let heads = known.loaded.into_iter().map(|range| {
-        range.start..range.end.saturating_add(AHEAD).min(range.start.saturating_add(segment_head))
+    let heads = known.loaded.into_iter().map(|Range { start, end }| {
+        // The last step in which a table is read may lead beyond the segment.
+        start..end.saturating_add(symbols::STEP).min(start.saturating_add(segment_head))
     });
     let mut ranges = Vec::new();
     for range in known.parts.into_iter().chain([tail]).chain(heads) {

@@ -341,9 +341,10 @@ impl Write for BlobWriter {
         let written = self.file.write(bytes)?;
         self.hasher.update(&bytes[..written]);
         self.size += written as u64;
-        if self.size - self.sent >= SENT_AT_ONCE {
-            self.file.get_ref().send(self.sent..self.size);
-            self.sent = self.size;
+        let in_file = self.size - self.file.buffer().len() as u64;
+        if in_file - self.sent >= SENT_AT_ONCE {
+            self.file.get_ref().send(self.sent..in_file);
+            self.sent = in_file;
         }
         Ok(written)
     }

@@ -1,7 +1,7 @@
 //! Removes what no build used lately, and nothing that a running one uses.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -103,19 +103,30 @@ impl Store {
 
     /// Removes the blob at `path` unless it was used since `before`; gives how many bytes the file system gets back.
     fn remove_unused(&self, path: &Path, before: SystemTime, dry: bool) -> io::Result<Option<u64>> {
+        self.unless_used(path, before, Metadata::accessed, |metadata| {
+            if !dry {
+                remove(path)?;
+            }
+            Ok(if metadata.nlink() == 1 { metadata.len() } else { 0 })
+        })
+    }
+
+    /// Does `act` with what is at `path`, unless that is gone or was `used` since `before`; nobody marks anything as used
+    /// meanwhile.
+    pub(super) fn unless_used<T>(
+        &self,
+        path: &Path,
+        before: SystemTime,
+        used: impl Fn(&Metadata) -> io::Result<SystemTime>,
+        act: impl FnOnce(&Metadata) -> io::Result<T>,
+    ) -> io::Result<Option<T>> {
         let gate = self.open_gate()?;
         gate.lock()?;
         let metadata = match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             metadata => metadata?,
         };
-        if metadata.accessed()? >= before {
-            return Ok(None);
-        }
-        if !dry {
-            remove(path)?;
-        }
-        Ok(Some(if metadata.nlink() == 1 { metadata.len() } else { 0 }))
+        if used(&metadata)? >= before { Ok(None) } else { act(&metadata).map(Some) }
     }
 
     /// Every blob.

@@ -1,12 +1,12 @@
 //! Directories of files that came out of blobs and are used where they are: interpreters.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::unnamed::PREFIX;
-use super::{Store, StoreError, claim, mark_used};
+use super::{Store, StoreError, claim};
 use crate::oci::Digest;
 
 /// Where they are, below the store's root.
@@ -18,7 +18,8 @@ impl Store {
     pub fn tree(&self, key: &Digest) -> Option<PathBuf> {
         let _gate = self.gate();
         let path = self.tree_path(key).canonicalize().ok()?;
-        mark_used(&path);
+        // Its access time would be that of whoever looks into it last. A store that is only read has no marks.
+        let _ = File::open(&path).and_then(|tree| tree.set_modified(SystemTime::now()));
         Some(path)
     }
 
@@ -33,19 +34,12 @@ impl Store {
             return Ok(path);
         }
         let path = self.tree_path(key);
-        let failed = StoreError::new("create", path.clone());
-        let (unfinished, lock) = match self.begin_tree() {
-            Ok(begun) => begun,
-            Err(error) => return Err(failed(error).into()),
-        };
+        let (unfinished, _lock) = self.begin_tree().map_err(StoreError::new("create", &path))?;
         fill(unfinished.path())?;
         let renamed = fs::rename(unfinished.path(), &path);
-        drop(lock);
         // Another build may have been faster.
-        match (self.tree(key), renamed) {
-            (Some(path), _) => Ok(path),
-            (None, renamed) => Err(failed(renamed.err().unwrap_or(io::ErrorKind::NotFound.into())).into()),
-        }
+        let made = self.tree(key).ok_or_else(|| renamed.err().unwrap_or(io::ErrorKind::NotFound.into()));
+        Ok(made.map_err(StoreError::new("create", &path))?)
     }
 
     /// An empty directory which the next one to open the store clears, when this process is killed: until then it is locked.
@@ -70,9 +64,7 @@ impl Store {
             entries => entries?,
         };
         for entry in entries {
-            let path = entry?.path();
-            let size = size(&path)?;
-            if self.remove_tree(&path, before, dry)? {
+            if let Some(size) = self.remove_tree(&entry?.path(), before, dry)? {
                 count += 1;
                 freed += size;
             }
@@ -80,24 +72,20 @@ impl Store {
         Ok((count, freed))
     }
 
-    fn remove_tree(&self, path: &Path, before: SystemTime, dry: bool) -> io::Result<bool> {
-        let (removed, _lock) = self.begin_tree()?;
-        {
-            let gate = self.open_gate()?;
-            gate.lock()?;
-            let used = match fs::metadata(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-                metadata => metadata?.accessed()?,
-            };
-            if used >= before {
-                return Ok(false);
-            }
-            if !dry {
-                fs::rename(path, removed.path().join("removed"))?;
-            }
+    fn remove_tree(&self, path: &Path, before: SystemTime, dry: bool) -> io::Result<Option<u64>> {
+        if dry {
+            return self.unless_used(path, before, Metadata::modified, |_| size(path));
         }
-        removed.close()?;
-        Ok(true)
+        // Out of sight at once; the rest takes its time.
+        let removed = self.unless_used(path, before, Metadata::modified, |_| {
+            let (directory, lock) = self.begin_tree()?;
+            fs::rename(path, directory.path().join("removed"))?;
+            Ok((directory, lock))
+        })?;
+        let Some((directory, _lock)) = removed else { return Ok(None) };
+        let freed = size(directory.path())?;
+        directory.close()?;
+        Ok(Some(freed))
     }
 }
 
@@ -143,6 +131,20 @@ mod tests {
         assert!(path.exists());
         assert_eq!(store.prune_trees(later, false).unwrap(), (1, 8));
         assert!(!path.exists() && store.tree(&key).is_none());
+    }
+
+    #[test]
+    fn who_looks_into_a_tree_does_not_use_it() {
+        const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let path = put(&store, &Digest::of("an interpreter"));
+        let now = SystemTime::now();
+        let long_ago = fs::FileTimes::new().set_accessed(now - DAY * 40).set_modified(now - DAY * 40);
+        File::open(&path).unwrap().set_times(long_ago).unwrap();
+        assert_eq!(store.prune_trees(now - DAY * 30, true).unwrap(), (1, 7));
+        assert_eq!(names(&path), ["file"]);
+        assert_eq!(store.prune_trees(now - DAY * 30, false).unwrap(), (1, 7));
     }
 
     #[test]

@@ -131,24 +131,30 @@ def metadata(wheel):
         return archive.read(name)
 
 
+def downloaded(requirement, directory):
+    """A wheel of CPython 3.11 on x86-64, which pip downloads once."""
+    name, version = requirement.split("==")
+    pattern = f"{name.replace('-', '_')}-{version}-*x86_64.whl"
+    if not list(directory.glob(pattern)):
+        directory.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-cache-dir", "--no-deps", "-d", directory, requirement]
+        platforms = [word for policy in ("1", "2014") for word in ("--platform", f"manylinux{policy}_x86_64")]
+        subprocess.run([*command, "--python-version", "3.11", "--only-binary=:all:", *platforms], check=True)
+    return next(directory.glob(pattern))
+
+
 def torch_wheels(directory, downloads):
     """The wheels of TORCH in `directory`: torch's copy requires the other two alone, so that every tool installs the
     same three."""
     directory.mkdir(parents=True, exist_ok=True)
     for requirement in TORCH:
-        name, version = requirement.split("==")
-        pattern = f"{name.replace('-', '_')}-{version}-*.whl"
-        if list(directory.glob(pattern)):
+        wheel = downloaded(requirement, downloads)
+        if (directory / wheel.name).exists():
             continue
-        if not list(downloads.glob(pattern)):
-            command = [sys.executable, "-m", "pip", "download", "-q", "--no-cache-dir", "--no-deps", "-d", downloads, requirement]
-            options = ["--python-version", "3.11", "--only-binary=:all:", "--platform", "manylinux1_x86_64"]
-            subprocess.run([*command, *options], check=True)
-        [downloaded] = downloads.glob(pattern)
-        if name == "torch":
-            reduce(downloaded, directory / downloaded.name)
+        if requirement.startswith("torch=="):
+            reduce(wheel, directory / wheel.name)
         else:
-            link(downloaded, directory / downloaded.name)
+            link(wheel, directory / wheel.name)
     return sorted(directory.glob("*.whl"))
 
 
