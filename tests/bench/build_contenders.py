@@ -137,6 +137,7 @@ class Tar:
             install = [self.uv, "pip", "install", "-q", "--no-deps", "--no-cache", "--target", tree]
             target = ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_36", "--only-binary", ":all:"]
             timed([*install, *target, "--index-url", task.index, "--requirements", requirements])
+            os.sync()
             seconds, _ = timed(["sh", "-c", f"tar -C '{tree}' -c . | {self.compressor} > '{output}'"])
         finally:
             shutil.rmtree(self.directory)
