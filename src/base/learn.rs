@@ -12,7 +12,7 @@ use self::version::VersionSearch;
 use super::evidence::{self, Evidence, FileContent, FileItem};
 use super::facts::{Facts, FileFact, Interest};
 use super::layered::is_whiteout;
-use crate::elf::probe::Budget;
+use crate::elf::probe::{Budget, Shelf};
 use crate::elf::{ElfError, Incomplete, Linked, Outcome, Probe};
 use crate::oci::{Entry, EntryKind, Hasher};
 
@@ -98,6 +98,11 @@ impl Watcher {
         })
     }
 
+    /// Keeps what it keeps in memory of `shelf`.
+    pub fn shelved(self, shelf: &Shelf) -> Self {
+        Self { probe: self.probe.shelved(shelf), ..self }
+    }
+
     /// Leaves the digest to the caller; gives whether there must be one: see [`Evidence::note_digests`].
     pub fn leave_digest(&mut self) -> bool {
         self.hasher.take().is_some()
@@ -165,6 +170,9 @@ pub struct Unfinished {
 const BEHIND: u64 = 8 << 20;
 /// The same of all parts together.
 const MOST_BEHIND: u64 = 32 << 20;
+
+/// What is read again behind what is missed, in bytes: less, as it is there in a moment.
+const REREAD_BEHIND: u64 = 2 << 20;
 
 impl Unfinished {
     /// Notes what is known of a file, unless more of it must be seen.
@@ -294,16 +302,21 @@ fn complete<R: Read>(
         let mut content = reopen()?;
         let mut position = 0;
         for range in incomplete.missing().to_vec() {
-            position += io::copy(&mut content.by_ref().take(range.start - position), &mut io::sink())?;
-            let wanted = range.end.saturating_sub(position);
+            if range.end <= position {
+                continue;
+            }
+            let start = range.start.max(position);
+            position += io::copy(&mut content.by_ref().take(start - position), &mut io::sink())?;
+            let missing = range.end - start;
             // Bounded by what a file's tables may take; growing would copy, and need twice as much.
+            let wanted = missing + REREAD_BEHIND;
             let mut bytes = Vec::with_capacity(wanted as usize);
             let length = content.by_ref().take(wanted).read_to_end(&mut bytes)? as u64;
-            if length < wanted {
+            if length < missing {
                 return Ok(Headers::Damaged("it is cut short".to_owned()));
             }
             position += length;
-            incomplete.supply(range.start, bytes);
+            incomplete.supply(start, bytes);
         }
         outcome = incomplete.finish();
     }

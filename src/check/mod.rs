@@ -15,6 +15,8 @@ mod pip;
 mod toolkit;
 mod world;
 
+use std::{panic, thread};
+
 use serde::{Deserialize, Serialize};
 
 pub use finding::{Finding, Level, Rule, Silence};
@@ -83,12 +85,17 @@ pub fn check(subject: &Subject<'_>) -> Report {
     let (loader, damage) = loader(subject);
     let mut findings: Vec<Finding> = damage.iter().map(damaged_cache).collect();
     let world = World::new(subject);
-    findings.extend(files::findings(subject.evidence));
-    findings.extend(pip::findings(subject, &world));
-    let python = Python::of(&loader, &world);
-    let linked = linking::findings(&loader, &world, python.as_ref());
+    let linked = thread::scope(|scope| {
+        let of_files = scope.spawn(|| [files::findings(subject.evidence), pip::findings(subject, &world)]);
+        let python = Python::of(&loader, &world);
+        let linked = linking::findings(&loader, &world, python.as_ref());
+        findings.extend(toolkit::findings(subject, &world, &loader, python.as_ref()));
+        findings.extend(
+            of_files.join().unwrap_or_else(|panic| panic::resume_unwind(panic)).into_iter().flatten(),
+        );
+        linked
+    });
     findings.extend(linked.findings);
-    findings.extend(toolkit::findings(subject, &world, &loader, python.as_ref()));
     findings.sort();
     findings.dedup();
     let (mut left, mut ignored) = (Vec::new(), Vec::new());

@@ -23,6 +23,7 @@ const LONGEST_NAME: u64 = 64 << 10;
 const NAME_STEP: u64 = 512;
 
 const PT_LOAD: u32 = 1;
+const PF_W: u32 = 2;
 const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
 const PT_NOTE: u32 = 4;
@@ -301,7 +302,13 @@ pub(super) struct Whereabouts {
     /// What the program headers point to.
     pub parts: Vec<Range<u64>>,
     /// The segments that are loaded: the names are somewhere in them.
-    pub loaded: Vec<Range<u64>>,
+    pub loaded: Vec<Loaded>,
+}
+
+/// Where a segment is that is loaded.
+pub(super) struct Loaded {
+    pub range: Range<u64>,
+    pub is_writable: bool,
 }
 
 /// Finds the parts of a file that [`parse`] will read; `None` when not even the program headers can be read.
@@ -309,7 +316,8 @@ pub(super) fn whereabouts(source: &impl Source, size: u64) -> Option<Whereabouts
     let mut reader = Reader::new(source, size, MOST_BYTES);
     let header = Header::read(&mut reader).ok()??;
     let segments = header.segments(&mut reader).ok()?;
-    let loaded = segments.iter().filter(|segment| segment.kind == PT_LOAD).map(Segment::range).collect();
+    let loaded = segments.iter().filter(|segment| segment.kind == PT_LOAD);
+    let loaded = loaded.map(|it| Loaded { range: it.range(), is_writable: it.flags & PF_W != 0 }).collect();
     let wanted = Wanted::of(&segments, header.layout);
     let parts =
         [wanted.dynamic, wanted.interpreter, wanted.properties].into_iter().flatten().chain(wanted.notes);
@@ -505,6 +513,7 @@ impl Header {
 /// One program header.
 pub(super) struct Segment {
     kind: u32,
+    flags: u32,
     offset: u64,
     address: u64,
     file_size: u64,
@@ -515,6 +524,7 @@ impl Segment {
     fn new(bytes: &[u8], layout: Layout) -> Self {
         Self {
             kind: layout.u32(bytes, 0),
+            flags: layout.u32(bytes, layout.pick(24, 4)),
             offset: layout.word(bytes, layout.pick(4, 8)),
             address: layout.word(bytes, layout.pick(8, 16)),
             file_size: layout.word(bytes, layout.pick(16, 32)),

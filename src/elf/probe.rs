@@ -12,9 +12,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::mem;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::dynamic::{self, Elf, ElfError, Source, Stop};
+use super::dynamic::{self, Elf, ElfError, Loaded, Source, Stop};
 use super::object::{self, Linked};
 use super::symbols::{self, Linkage, Symbols};
 
@@ -25,15 +27,19 @@ pub const MOST_KEPT: u64 = 4 << 20;
 const HEAD: u64 = 64 << 10;
 /// The end that is always kept.
 const TAIL: u64 = 256 << 10;
-/// The beginning that is kept of each loaded segment: the names of cuDNN's 450 MB lie within; those of LLVM, with its
-/// thousands of exported symbols, do not.
+/// What is kept in one piece of so many bytes comes from a [`Shelf`], and goes back to it.
+const SHELVED: usize = 1 << 20;
+/// The beginning that is kept of a loaded segment: the names of cuDNN's 450 MB lie within; those of LLVM, with its thousands
+/// of exported symbols, do not.
 const SEGMENT_HEAD: u64 = 1 << 20;
 
 /// The most a [`Probe`] keeps of one file that cannot be read again, in bytes: the last segment of cuSPARSELt 0.7, where
 /// `patchelf` put 27 MB of names, and 9 MB more.
 pub const MOST_KEPT_ONCE: u64 = 36 << 20;
-/// The beginning that is kept then.
-const SEGMENT_HEAD_ONCE: u64 = 28 << 20;
+/// What is kept then of the first segment, where linkers put the tables: those of PyTorch take 15 MB.
+const FIRST_HEAD_ONCE: u64 = 16 << 20;
+/// What is kept then of a segment that is written to, as those are into which `patchelf` moves tables.
+const WRITABLE_HEAD_ONCE: u64 = 28 << 20;
 
 /// Reads the facts `T` of what is kept of a file of so many bytes; `None` when it is not ELF.
 type Parse<T> = fn(&Kept, u64) -> Result<Option<T>, Stop>;
@@ -54,14 +60,37 @@ pub struct Probe {
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     most: u64,
-    segment_head: u64,
+    first_head: u64,
+    writable_head: u64,
 }
 
 impl Budget {
     /// For a file that can be read again without much ado.
-    pub const SMALL: Self = Self { most: MOST_KEPT, segment_head: SEGMENT_HEAD };
+    pub const SMALL: Self = Self { most: MOST_KEPT, first_head: SEGMENT_HEAD, writable_head: SEGMENT_HEAD };
     /// For a file that passes as part of a stream.
-    pub const LARGE: Self = Self { most: MOST_KEPT_ONCE, segment_head: SEGMENT_HEAD_ONCE };
+    pub const LARGE: Self =
+        Self { most: MOST_KEPT_ONCE, first_head: FIRST_HEAD_ONCE, writable_head: WRITABLE_HEAD_ONCE };
+}
+
+/// Memory for what is kept of one file after the other: most of what it costs to keep something is the first touch of each
+/// page. It holds no more than was ever kept in one piece.
+#[derive(Debug, Clone, Default)]
+pub struct Shelf(Arc<Mutex<Vec<u8>>>);
+
+impl Shelf {
+    /// An empty buffer, of what was given back where there is something.
+    fn take(&self) -> Vec<u8> {
+        mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes a buffer back that nobody reads any more; of several it keeps the largest.
+    fn give(&self, mut buffer: Vec<u8>) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.capacity() < buffer.capacity() {
+            buffer.clear();
+            *held = buffer;
+        }
+    }
 }
 
 /// What a [`Probe`] knows when the file has passed.
@@ -95,6 +124,12 @@ impl Probe {
     /// The same with another budget. To be said before any byte passes.
     pub fn keeping(self, budget: Budget) -> Self {
         Self { budget, ..self }
+    }
+
+    /// The same in memory of `shelf`, which gets it back. To be said before any byte passes.
+    pub fn shelved(mut self, shelf: &Shelf) -> Self {
+        self.kept.shelf = Some(shelf.clone());
+        self
     }
 
     /// Whether what has passed so far begins as ELF does.
@@ -220,17 +255,24 @@ fn with_symbols(source: &Kept, size: u64) -> Result<Option<(Elf, Symbols)>, Stop
 /// What to keep of the `rest` of a file whose head is `kept`: all of it where the budget allows that, or else what the
 /// program headers point to, its end, and the beginnings of its segments, in this order of importance. Small segments
 /// come first: `patchelf` puts what it moves into segments of their own.
-fn plan(kept: &Kept, rest: Range<u64>, Budget { most, segment_head }: Budget) -> Vec<Range<u64>> {
+fn plan(kept: &Kept, rest: Range<u64>, budget: Budget) -> Vec<Range<u64>> {
+    let Budget { most, first_head, writable_head } = budget;
     let mut budget = most - HEAD;
     if rest.end - rest.start <= budget {
         return merge([rest]);
     }
     let mut known = dynamic::whereabouts(kept, rest.end).unwrap_or_default();
-    known.loaded.sort_by_key(|range| range.end - range.start);
+    let first = known.loaded.iter().map(|segment| segment.range.start).min();
+    known.loaded.sort_by_key(|segment| segment.range.end - segment.range.start);
     let tail = rest.end.saturating_sub(TAIL)..rest.end;
-    let heads = known.loaded.into_iter().map(|Range { start, end }| {
+    let heads = known.loaded.into_iter().map(|Loaded { range: Range { start, end }, is_writable }| {
+        let head = match is_writable {
+            true => writable_head,
+            false if Some(start) == first => first_head,
+            false => SEGMENT_HEAD,
+        };
         // The last step in which a table is read may lead beyond the segment.
-        start..end.saturating_add(symbols::STEP).min(start.saturating_add(segment_head))
+        start..end.saturating_add(symbols::STEP).min(start.saturating_add(head))
     });
     let mut ranges = Vec::new();
     for range in known.parts.into_iter().chain([tail]).chain(heads) {
@@ -258,14 +300,26 @@ fn merge(ranges: impl IntoIterator<Item = Range<u64>>) -> Vec<Range<u64>> {
     merged
 }
 
-/// Parts of a file by the offset of their first byte.
+/// Parts of a file.
 #[derive(Default)]
-struct Kept(BTreeMap<u64, Vec<u8>>);
+struct Kept {
+    /// By the offset of their first byte.
+    parts: BTreeMap<u64, Vec<u8>>,
+    shelf: Option<Shelf>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(shelf) = &self.shelf {
+            mem::take(&mut self.parts).into_values().for_each(|part| shelf.give(part));
+        }
+    }
+}
 
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
-            .entries(self.0.iter().map(|(start, bytes)| *start..start + bytes.len() as u64))
+            .entries(self.parts.iter().map(|(start, bytes)| *start..start + bytes.len() as u64))
             .finish()
     }
 }
@@ -273,31 +327,31 @@ impl fmt::Debug for Kept {
 impl Kept {
     /// Adds bytes that lie behind all others, and makes room for the `expected` bytes of which they are the beginning.
     fn append(&mut self, offset: u64, bytes: &[u8], expected: usize) {
-        match self.0.last_entry() {
-            Some(mut last) if last.key() + last.get().len() as u64 == offset => {
-                let last = last.get_mut();
-                if last.capacity() - last.len() < bytes.len() {
-                    last.reserve_exact(expected);
-                }
-                last.extend_from_slice(bytes);
-            }
-            _ => {
-                let mut kept = Vec::with_capacity(expected);
-                kept.extend_from_slice(bytes);
-                self.0.insert(offset, kept);
-            }
+        let mut last = self.parts.last_entry().filter(|last| last.key() + last.get().len() as u64 == offset);
+        if let Some(last) = last.as_mut().map(|last| last.get_mut())
+            && last.capacity() - last.len() >= bytes.len()
+        {
+            return last.extend_from_slice(bytes);
         }
+        let (start, before) = last.map_or((offset, Vec::new()), |last| last.remove_entry());
+        let length = before.len() + expected;
+        let shelf = self.shelf.as_ref().filter(|_| length >= SHELVED);
+        let mut kept = shelf.map(Shelf::take).unwrap_or_default();
+        kept.reserve_exact(length);
+        kept.extend_from_slice(&before);
+        kept.extend_from_slice(bytes);
+        self.parts.insert(start, kept);
     }
 
     fn insert(&mut self, offset: u64, bytes: Vec<u8>) {
-        if self.0.get(&offset).is_none_or(|present| present.len() < bytes.len()) {
-            self.0.insert(offset, bytes);
+        if self.parts.get(&offset).is_none_or(|present| present.len() < bytes.len()) {
+            self.parts.insert(offset, bytes);
         }
     }
 
     /// Gives up what is handed over again with the rest of these ranges: half of the names of TensorFlow take 24 MB.
     fn make_room(&mut self, ranges: &[Range<u64>]) {
-        for (start, bytes) in &mut self.0 {
+        for (start, bytes) in &mut self.parts {
             let end = start + bytes.len() as u64;
             let is_cut = |range: &&Range<u64>| range.contains(start) || (*start..end).contains(&range.start);
             if let Some(range) = ranges.iter().find(is_cut).filter(|range| end <= range.end) {
@@ -305,12 +359,12 @@ impl Kept {
                 bytes.shrink_to_fit();
             }
         }
-        self.0.retain(|_, bytes| !bytes.is_empty());
+        self.parts.retain(|_, bytes| !bytes.is_empty());
     }
 
     /// The bytes at hand from `offset` on.
     fn at(&self, offset: u64) -> Option<&[u8]> {
-        self.0.range(..=offset).rev().find_map(|(start, bytes)| {
+        self.parts.range(..=offset).rev().find_map(|(start, bytes)| {
             let within = usize::try_from(offset - start).ok()?;
             bytes.get(within..).filter(|bytes| !bytes.is_empty())
         })
@@ -399,7 +453,8 @@ mod tests {
         let halves = [0, 0, 64, 56, segments.len() as u16, 64, 0, 0];
         bytes.extend(halves.iter().flat_map(|half: &u16| half.to_le_bytes()));
         for Range { start, end } in segments {
-            bytes.extend(words(&[1, *start, *start, *start, end - start, end - start, 4096]));
+            let writable_load = 1 | 6 << 32;
+            bytes.extend(words(&[writable_load, *start, *start, *start, end - start, end - start, 4096]));
         }
         bytes.resize(HEAD as usize, 0);
         bytes
@@ -408,16 +463,17 @@ mod tests {
     #[test]
     fn a_table_at_the_end_of_a_segment_is_read_a_step_further() {
         let (large, small) = (0..500 << 20, 600 << 20..602 << 20);
-        let kept = Kept(BTreeMap::from([(0, head(&[large, small.clone()]))]));
+        let kept = Kept { parts: BTreeMap::from([(0, head(&[large, small.clone()]))]), shelf: None };
         let ranges = plan(&kept, HEAD..700 << 20, Budget::LARGE);
         assert!(ranges.contains(&(small.start..small.end + symbols::STEP)), "{ranges:?}");
     }
 
     #[test]
     fn gives_up_what_is_handed_over_again() {
-        let mut kept = Kept(BTreeMap::from([(0, vec![1; 10]), (20, vec![2; 5]), (30, vec![3; 9])]));
+        let parts = BTreeMap::from([(0, vec![1; 10]), (20, vec![2; 5]), (30, vec![3; 9])]);
+        let mut kept = Kept { parts, shelf: None };
         kept.make_room(&[6..28, 32..35]);
-        assert_eq!(kept.0, BTreeMap::from([(0, vec![1; 6]), (30, vec![3; 9])]));
+        assert_eq!(kept.parts, BTreeMap::from([(0, vec![1; 6]), (30, vec![3; 9])]));
     }
 
     #[test]
@@ -427,7 +483,7 @@ mod tests {
                 let mut probe = Probe::linking(bytes.len() as u64);
                 bytes.chunks(step).for_each(|chunk| probe.update(chunk));
                 let elf = probe.elf;
-                let kept = probe.kept.0.len();
+                let kept = probe.kept.parts.len();
                 let finished = probe.finish();
                 assert!(!matches!(finished, Ok(Outcome::Elf(_) | Outcome::Incomplete(_))), "{bytes:?}");
                 assert!(elf || kept == 0, "{bytes:?}");

@@ -118,16 +118,12 @@ fn of_layers(checked: &Checked<'_>, store: &Store) -> Result<Report> {
 
 /// What `look` makes of the image, its layers stacked.
 fn with_subject<T>(checked: &Checked<'_>, store: &Store, look: impl FnOnce(&Subject<'_>) -> T) -> Result<T> {
-    let (mut facts, mut evidence) = (Facts::default(), Vec::new());
-    for digest in &checked.layers {
-        let content = opened::content(digest, store)?;
-        facts.stack(content.facts);
-        evidence.push(
-            records::evidence(store, digest).with_context(|| format!("the layer {digest} was not read"))?,
-        );
-    }
-    let evidence = Evidence::stacked(evidence);
-    let inventory = inventory(checked, &facts)?;
+    let (inventory, evidence) = thread::scope(|scope| {
+        let inventory = scope.spawn(|| inventory(checked, store));
+        let evidence = evidence(checked, store);
+        (inventory.join().unwrap_or_else(|panic| panic::resume_unwind(panic)), evidence)
+    });
+    let (inventory, evidence) = (inventory?, evidence?);
     Ok(look(&Subject {
         evidence: &evidence,
         inventory: inventory.as_ref(),
@@ -137,11 +133,22 @@ fn with_subject<T>(checked: &Checked<'_>, store: &Store, look: impl FnOnce(&Subj
     }))
 }
 
+fn evidence(checked: &Checked<'_>, store: &Store) -> Result<Evidence> {
+    let layers = checked.layers.iter().map(|digest| {
+        records::evidence(store, digest).with_context(|| format!("the layer {digest} was not read"))
+    });
+    Ok(Evidence::stacked(layers.collect::<Result<Vec<_>>>()?))
+}
+
 /// What is installed; `None` for an image without Python, in which there is less to check.
-fn inventory(checked: &Checked<'_>, facts: &Facts) -> Result<Option<BaseInventory>, InventoryError> {
-    match scan::scan(facts, &checked.config, checked.python.as_deref()) {
+fn inventory(checked: &Checked<'_>, store: &Store) -> Result<Option<BaseInventory>> {
+    let mut facts = Facts::default();
+    for digest in &checked.layers {
+        facts.stack(opened::content(digest, store)?.facts);
+    }
+    match scan::scan(&facts, &checked.config, checked.python.as_deref()) {
         Ok(inventory) => Ok(Some(inventory)),
         Err(InventoryError::NoPython) => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }

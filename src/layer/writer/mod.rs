@@ -15,7 +15,7 @@ mod zstd;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::mem;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use flate2::read::DeflateDecoder;
 use serde::Serialize;
@@ -24,7 +24,7 @@ use super::read::ReadLayer;
 use super::records;
 use crate::base::facts::Facts;
 use crate::base::learn::{Learned, Watcher};
-use crate::elf::probe::Budget;
+use crate::elf::probe::{Budget, Shelf};
 use crate::oci::{Digest, Entry, EntryKind, tar};
 use crate::pypa::deflate::{End, Inflater, Invalid, Passage};
 use crate::store::{Store, StoreError};
@@ -353,7 +353,7 @@ impl<'a> LayerWriter<'a> {
 
     /// Who watches the content of `entry`, which comes next in the tar.
     fn watcher(&mut self, entry: &Entry) -> Option<Watcher> {
-        let mut watcher = Watcher::new(entry, self.allowance.budget())?;
+        let mut watcher = self.allowance.watcher(entry)?;
         if watcher.leave_digest() {
             self.out.hash_next(file_size(entry));
             self.hashed.push(entry.path.clone());
@@ -378,28 +378,42 @@ impl<'a> LayerWriter<'a> {
 /// that memory does not grow with the number of threads.
 const GENEROUS: usize = 2;
 
-static GENEROUS_NOW: AtomicUsize = AtomicUsize::new(0);
-
-/// How much a layer may keep of a library that passes. It has no influence on its bytes.
-struct Allowance {
-    is_generous: bool,
+/// The allowances that nobody has.
+struct Free {
+    count: usize,
+    /// What some of them are used with, once they were.
+    shelves: Vec<Shelf>,
 }
+
+static FREE: Mutex<Free> = Mutex::new(Free { count: GENEROUS, shelves: Vec::new() });
+
+/// How much a layer may keep of a library that passes, and the memory for it; `None` where it is little. It has no influence
+/// on the layer's bytes.
+struct Allowance(Option<Shelf>);
 
 impl Allowance {
     fn take() -> Self {
-        let more = |now: usize| (now < GENEROUS).then_some(now + 1);
-        Self { is_generous: GENEROUS_NOW.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok() }
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = free.count.checked_sub(1);
+        free.count = left.unwrap_or_default();
+        Self(left.map(|_| free.shelves.pop().unwrap_or_default()))
     }
 
-    fn budget(&self) -> Budget {
-        if self.is_generous { Budget::LARGE } else { Budget::SMALL }
+    /// Who watches the content of `entry`, unless it has none.
+    fn watcher(&self, entry: &Entry) -> Option<Watcher> {
+        match &self.0 {
+            Some(shelf) => Some(Watcher::new(entry, Budget::LARGE)?.shelved(shelf)),
+            None => Watcher::new(entry, Budget::SMALL),
+        }
     }
 }
 
 impl Drop for Allowance {
     fn drop(&mut self) {
-        if self.is_generous {
-            GENEROUS_NOW.fetch_sub(1, Ordering::Relaxed);
+        if let Some(shelf) = self.0.take() {
+            let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+            free.count += 1;
+            free.shelves.push(shelf);
         }
     }
 }
