@@ -73,7 +73,7 @@ impl Budget {
 }
 
 /// Memory for what is kept of one file after the other: most of what it costs to keep something is the first touch of each
-/// page. It holds no more than was ever kept in one piece.
+/// page. It never holds more than [`MOST_KEPT_ONCE`].
 #[derive(Debug, Clone, Default)]
 pub struct Shelf(Arc<Mutex<Vec<u8>>>);
 
@@ -86,7 +86,7 @@ impl Shelf {
     /// Takes a buffer back that nobody reads any more; of several it keeps the largest.
     fn give(&self, mut buffer: Vec<u8>) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.capacity() < buffer.capacity() {
+        if held.capacity() < buffer.capacity() && buffer.capacity() as u64 <= MOST_KEPT_ONCE {
             buffer.clear();
             *held = buffer;
         }
@@ -445,27 +445,59 @@ mod tests {
         assert!((3..10).contains(&rounds), "{rounds}");
     }
 
-    /// The head of a file with loaded segments at these places.
-    fn head(segments: &[Range<u64>]) -> Vec<u8> {
+    const WRITABLE: u64 = 2;
+
+    /// The head of a file with loaded segments at these places, with these flags.
+    fn head(segments: &[(Range<u64>, u64)]) -> Vec<u8> {
         let words = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
         let mut bytes = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0\x01\0\0\0".to_vec();
         bytes.extend(words(&[0, 64, 0]));
         let halves = [0, 0, 64, 56, segments.len() as u16, 64, 0, 0];
         bytes.extend(halves.iter().flat_map(|half: &u16| half.to_le_bytes()));
-        for Range { start, end } in segments {
-            let writable_load = 1 | 6 << 32;
-            bytes.extend(words(&[writable_load, *start, *start, *start, end - start, end - start, 4096]));
+        for (Range { start, end }, flags) in segments {
+            bytes.extend(words(&[1 | flags << 32, *start, *start, *start, end - start, end - start, 4096]));
         }
         bytes.resize(HEAD as usize, 0);
         bytes
     }
 
+    fn planned(segments: &[(Range<u64>, u64)]) -> Vec<Range<u64>> {
+        let kept = Kept { parts: BTreeMap::from([(0, head(segments))]), shelf: None };
+        plan(&kept, HEAD..700 << 20, Budget::LARGE)
+    }
+
     #[test]
     fn a_table_at_the_end_of_a_segment_is_read_a_step_further() {
         let (large, small) = (0..500 << 20, 600 << 20..602 << 20);
-        let kept = Kept { parts: BTreeMap::from([(0, head(&[large, small.clone()]))]), shelf: None };
-        let ranges = plan(&kept, HEAD..700 << 20, Budget::LARGE);
+        let ranges = planned(&[(large, 0), (small.clone(), WRITABLE)]);
         assert!(ranges.contains(&(small.start..small.end + symbols::STEP)), "{ranges:?}");
+    }
+
+    #[test]
+    fn keeps_little_where_no_linker_puts_a_table() {
+        let (first, constants, data) = (0..200 << 20, 200 << 20..300 << 20, 300 << 20..350 << 20);
+        let ranges = planned(&[(first, 0), (constants.clone(), 0), (data.clone(), WRITABLE)]);
+        let kept_from = |start| ranges.iter().find(|range| range.start == start).map(|it| it.end - it.start);
+        assert_eq!(kept_from(constants.start), Some(SEGMENT_HEAD));
+        assert_eq!(kept_from(data.start), Some(WRITABLE_HEAD_ONCE));
+        // What the budget leaves of it.
+        assert!(kept_from(HEAD).is_some_and(|length| length > 6 << 20), "{ranges:?}");
+    }
+
+    #[test]
+    fn one_file_is_kept_in_the_memory_of_the_one_before() {
+        let (shelf, size) = (Shelf::default(), 20 << 20);
+        let mut file = head(&[(0..size, 0)]);
+        file.resize(size as usize, 0);
+        let memory = [(); 2].map(|()| {
+            let mut probe = Probe::linking(size).keeping(Budget::LARGE).shelved(&shelf);
+            file.chunks(64 << 10).for_each(|chunk| probe.update(chunk));
+            drop(probe.finish());
+            let buffer = shelf.0.lock().unwrap();
+            (buffer.as_ptr(), buffer.capacity())
+        });
+        assert!(memory[0].1 as u64 >= size, "{memory:?}");
+        assert_eq!(memory[0], memory[1]);
     }
 
     #[test]
