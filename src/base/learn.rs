@@ -6,13 +6,15 @@ mod version;
 
 use std::io::{self, Read};
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use self::opens::OpensSearch;
 use self::version::VersionSearch;
 use super::evidence::{self, Evidence, FileContent, FileItem};
 use super::facts::{Facts, FileFact, Interest};
 use super::layered::is_whiteout;
-use crate::elf::probe::{Budget, Shelf};
+use crate::elf::probe::Budget;
+use crate::elf::shelf::Shelf;
 use crate::elf::{ElfError, Incomplete, Linked, Outcome, Probe};
 use crate::oci::{Entry, EntryKind, Hasher};
 
@@ -98,8 +100,8 @@ impl Watcher {
         })
     }
 
-    /// Keeps what it keeps in memory of `shelf`.
-    pub fn shelved(self, shelf: &Shelf) -> Self {
+    /// Keeps as much as it would of a file that cannot be read again, while `shelf` has memory for it.
+    pub fn shelved(self, shelf: &'static Shelf) -> Self {
         Self { probe: self.probe.shelved(shelf), ..self }
     }
 
@@ -287,11 +289,15 @@ fn note(learned: &mut Learned, file: File, seen: Seen, headers: Headers) {
     );
 }
 
+/// Held while a library is read again: what is missed of one may take 26 MB, and several of them several times that.
+static REREADING: Mutex<()> = Mutex::new(());
+
 /// What the headers of a file say, after it was read as often again as they lead to something unseen.
 fn complete<R: Read>(
     mut outcome: Result<Outcome, ElfError>,
     reopen: impl Fn() -> io::Result<R>,
 ) -> io::Result<Headers> {
+    let mut reading = None;
     loop {
         let mut incomplete = match outcome {
             Ok(Outcome::Elf(linked)) => return Ok(Headers::Elf(Box::new(linked))),
@@ -299,6 +305,7 @@ fn complete<R: Read>(
             Err(error) => return Ok(Headers::Damaged(error.to_string())),
             Ok(Outcome::Incomplete(incomplete)) => incomplete,
         };
+        reading.get_or_insert_with(|| REREADING.lock().unwrap_or_else(PoisonError::into_inner));
         let mut content = reopen()?;
         let mut position = 0;
         for range in incomplete.missing().to_vec() {

@@ -39,6 +39,7 @@ pub mod names;
 pub mod object;
 pub mod probe;
 mod root;
+pub mod shelf;
 pub mod symbols;
 
 pub use dynamic::{Class, Dynamic, Elf, ElfError, Kind, Machine, ReadAt};

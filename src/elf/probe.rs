@@ -10,14 +10,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
-use std::mem;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dynamic::{self, Elf, ElfError, Loaded, Source, Stop};
 use super::object::{self, Linked};
+use super::shelf::{Buffer, Shelf};
 use super::symbols::{self, Linkage, Symbols};
 
 /// The most a [`Probe`] keeps of one file before it says what else it needs, in bytes.
@@ -27,7 +25,7 @@ pub const MOST_KEPT: u64 = 4 << 20;
 const HEAD: u64 = 64 << 10;
 /// The end that is always kept.
 const TAIL: u64 = 256 << 10;
-/// What is kept in one piece of so many bytes comes from a [`Shelf`], and goes back to it.
+/// What is kept of a file comes from a [`Shelf`] from so many bytes on.
 const SHELVED: usize = 1 << 20;
 /// The beginning that is kept of a loaded segment: the names of cuDNN's 450 MB lie within; those of LLVM, with its thousands
 /// of exported symbols, do not.
@@ -54,6 +52,7 @@ pub struct Probe {
     kept: Kept,
     wanted: Vec<Range<u64>>,
     budget: Budget,
+    shelf: Option<&'static Shelf>,
 }
 
 /// How much may be kept of one file, in bytes.
@@ -70,27 +69,6 @@ impl Budget {
     /// For a file that passes as part of a stream.
     pub const LARGE: Self =
         Self { most: MOST_KEPT_ONCE, first_head: FIRST_HEAD_ONCE, writable_head: WRITABLE_HEAD_ONCE };
-}
-
-/// Memory for what is kept of one file after the other: most of what it costs to keep something is the first touch of each
-/// page. It never holds more than [`MOST_KEPT_ONCE`].
-#[derive(Debug, Clone, Default)]
-pub struct Shelf(Arc<Mutex<Vec<u8>>>);
-
-impl Shelf {
-    /// An empty buffer, of what was given back where there is something.
-    fn take(&self) -> Vec<u8> {
-        mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Takes a buffer back that nobody reads any more; of several it keeps the largest.
-    fn give(&self, mut buffer: Vec<u8>) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.capacity() < buffer.capacity() && buffer.capacity() as u64 <= MOST_KEPT_ONCE {
-            buffer.clear();
-            *held = buffer;
-        }
-    }
 }
 
 /// What a [`Probe`] knows when the file has passed.
@@ -126,10 +104,9 @@ impl Probe {
         Self { budget, ..self }
     }
 
-    /// The same in memory of `shelf`, which gets it back. To be said before any byte passes.
-    pub fn shelved(mut self, shelf: &Shelf) -> Self {
-        self.kept.shelf = Some(shelf.clone());
-        self
+    /// The same with the budget [`Budget::LARGE`] while `shelf` has memory for it. To be said before any byte passes.
+    pub fn shelved(self, shelf: &'static Shelf) -> Self {
+        Self { shelf: Some(shelf), ..self }
     }
 
     /// Whether what has passed so far begins as ELF does.
@@ -143,9 +120,10 @@ impl Probe {
             size,
             position: 0,
             elf: true,
-            kept: Kept::default(),
+            kept: Kept { passed: Buffer::with_capacity(HEAD.min(size) as usize), ..Kept::default() },
             wanted: std::iter::once(0..HEAD.min(size)).collect(),
             budget: Budget::SMALL,
+            shelf: None,
         }
     }
 
@@ -175,7 +153,7 @@ impl Probe {
             let overlap = range.start.max(self.position)..range.end.min(end);
             if overlap.start < overlap.end {
                 let within = (overlap.start - self.position) as usize..(overlap.end - self.position) as usize;
-                self.kept.append(overlap.start, &chunk[within], (range.end - overlap.start) as usize);
+                self.kept.append(overlap.start, &chunk[within]);
             }
         }
     }
@@ -184,11 +162,30 @@ impl Probe {
     fn look_at_head(&mut self) {
         self.elf = self.kept.may_begin_elf();
         if self.elf && self.position >= HEAD.min(self.size) {
-            self.wanted = plan(&self.kept, self.position..self.size, self.budget);
+            self.plan();
         }
         if !self.elf {
             self.kept = Kept::default();
         }
+    }
+
+    fn plan(&mut self) {
+        let plan = |budget| {
+            let wanted = plan(&self.kept, self.position..self.size, budget);
+            let length =
+                self.kept.passed.len() as u64 + wanted.iter().map(|it| it.end - it.start).sum::<u64>();
+            (wanted, length as usize)
+        };
+        let large = self.shelf.map(|shelf| (shelf, plan(Budget::LARGE)));
+        let shelved = large.filter(|(_, (_, length))| *length >= SHELVED);
+        let lent = shelved.and_then(|(shelf, (wanted, length))| Some((wanted, shelf.take(length)?)));
+        let (wanted, mut memory) = lent.unwrap_or_else(|| {
+            let (wanted, length) = plan(self.budget);
+            (wanted, Buffer::with_capacity(length))
+        });
+        memory.extend_from_slice(&self.kept.passed);
+        self.kept.passed = memory;
+        self.wanted = wanted;
     }
 }
 
@@ -301,73 +298,72 @@ fn merge(ranges: impl IntoIterator<Item = Range<u64>>) -> Vec<Range<u64>> {
 }
 
 /// Parts of a file.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Kept {
-    /// By the offset of their first byte.
-    parts: BTreeMap<u64, Vec<u8>>,
-    shelf: Option<Shelf>,
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        if let Some(shelf) = &self.shelf {
-            mem::take(&mut self.parts).into_values().for_each(|part| shelf.give(part));
-        }
-    }
-}
-
-impl fmt::Debug for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.parts.iter().map(|(start, bytes)| *start..start + bytes.len() as u64))
-            .finish()
-    }
+    /// What was kept as it passed, one part behind the other.
+    passed: Buffer,
+    /// Where in `passed` each part is, by the offset of its first byte in the file.
+    parts: BTreeMap<u64, Range<usize>>,
+    /// What was handed over later, by the offset of the first byte.
+    supplied: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Kept {
-    /// Adds bytes that lie behind all others, and makes room for the `expected` bytes of which they are the beginning.
-    fn append(&mut self, offset: u64, bytes: &[u8], expected: usize) {
-        let mut last = self.parts.last_entry().filter(|last| last.key() + last.get().len() as u64 == offset);
-        if let Some(last) = last.as_mut().map(|last| last.get_mut())
-            && last.capacity() - last.len() >= bytes.len()
-        {
-            return last.extend_from_slice(bytes);
+    /// Adds bytes that lie behind all that have passed.
+    fn append(&mut self, offset: u64, bytes: &[u8]) {
+        let at = self.passed.len();
+        self.passed.extend_from_slice(bytes);
+        match self.parts.last_entry().filter(|last| last.key() + last.get().len() as u64 == offset) {
+            Some(mut last) => last.get_mut().end = self.passed.len(),
+            None => drop(self.parts.insert(offset, at..self.passed.len())),
         }
-        let (start, before) = last.map_or((offset, Vec::new()), |last| last.remove_entry());
-        let length = before.len() + expected;
-        let shelf = self.shelf.as_ref().filter(|_| length >= SHELVED);
-        let mut kept = shelf.map(Shelf::take).unwrap_or_default();
-        kept.reserve_exact(length);
-        kept.extend_from_slice(&before);
-        kept.extend_from_slice(bytes);
-        self.parts.insert(start, kept);
     }
 
     fn insert(&mut self, offset: u64, bytes: Vec<u8>) {
-        if self.parts.get(&offset).is_none_or(|present| present.len() < bytes.len()) {
-            self.parts.insert(offset, bytes);
+        if self.supplied.get(&offset).is_none_or(|present| present.len() < bytes.len()) {
+            self.supplied.insert(offset, bytes);
         }
     }
 
     /// Gives up what is handed over again with the rest of these ranges: half of the names of TensorFlow take 24 MB.
     fn make_room(&mut self, ranges: &[Range<u64>]) {
-        for (start, bytes) in &mut self.parts {
-            let end = start + bytes.len() as u64;
-            let is_cut = |range: &&Range<u64>| range.contains(start) || (*start..end).contains(&range.start);
-            if let Some(range) = ranges.iter().find(is_cut).filter(|range| end <= range.end) {
-                bytes.truncate(range.start.saturating_sub(*start) as usize);
-                bytes.shrink_to_fit();
-            }
+        let left_of = |start: u64, length: usize| {
+            let end = start + length as u64;
+            let is_cut = |range: &&Range<u64>| range.contains(&start) || (start..end).contains(&range.start);
+            let again = ranges.iter().find(is_cut).filter(|range| end <= range.end);
+            again.map_or(length, |range| range.start.saturating_sub(start) as usize)
+        };
+        let mut length = 0;
+        for (start, part) in &mut self.parts {
+            let left = part.start..part.start + left_of(*start, part.len());
+            self.passed.copy_within(left.clone(), length);
+            *part = length..length + left.len();
+            length = part.end;
         }
-        self.parts.retain(|_, bytes| !bytes.is_empty());
+        self.parts.retain(|_, part| part.start < part.end);
+        self.passed.truncate(length);
+        self.passed.shrink_to_fit();
+        for (start, bytes) in &mut self.supplied {
+            bytes.truncate(left_of(*start, bytes.len()));
+            bytes.shrink_to_fit();
+        }
+        self.supplied.retain(|_, bytes| !bytes.is_empty());
     }
 
     /// The bytes at hand from `offset` on.
     fn at(&self, offset: u64) -> Option<&[u8]> {
-        self.parts.range(..=offset).rev().find_map(|(start, bytes)| {
-            let within = usize::try_from(offset - start).ok()?;
-            bytes.get(within..).filter(|bytes| !bytes.is_empty())
-        })
+        let behind = |start: &u64| usize::try_from(offset - start).ok();
+        let passed = self
+            .parts
+            .range(..=offset)
+            .next_back()
+            .and_then(|(start, part)| self.passed[part.clone()].get(behind(start)?..));
+        let supplied = self
+            .supplied
+            .range(..=offset)
+            .rev()
+            .find_map(|(start, bytes)| bytes.get(behind(start)?..).filter(|bytes| !bytes.is_empty()));
+        passed.into_iter().chain(supplied).max_by_key(|bytes| bytes.len()).filter(|bytes| !bytes.is_empty())
     }
 
     fn may_begin_elf(&self) -> bool {
@@ -462,7 +458,8 @@ mod tests {
     }
 
     fn planned(segments: &[(Range<u64>, u64)]) -> Vec<Range<u64>> {
-        let kept = Kept { parts: BTreeMap::from([(0, head(segments))]), shelf: None };
+        let mut kept = Kept::default();
+        kept.append(0, &head(segments));
         plan(&kept, HEAD..700 << 20, Budget::LARGE)
     }
 
@@ -484,28 +481,40 @@ mod tests {
         assert!(kept_from(HEAD).is_some_and(|length| length > 6 << 20), "{ranges:?}");
     }
 
-    #[test]
-    fn one_file_is_kept_in_the_memory_of_the_one_before() {
-        let (shelf, size) = (Shelf::default(), 20 << 20);
+    /// What is kept of a library of 20 MB, and how much memory for it is not the shelf's.
+    fn kept_with(shelf: &'static Shelf) -> (Range<u64>, Kept) {
+        let size = 20 << 20;
         let mut file = head(&[(0..size, 0)]);
         file.resize(size as usize, 0);
-        let memory = [(); 2].map(|()| {
-            let mut probe = Probe::linking(size).keeping(Budget::LARGE).shelved(&shelf);
-            file.chunks(64 << 10).for_each(|chunk| probe.update(chunk));
-            drop(probe.finish());
-            let buffer = shelf.0.lock().unwrap();
-            (buffer.as_ptr(), buffer.capacity())
-        });
-        assert!(memory[0].1 as u64 >= size, "{memory:?}");
-        assert_eq!(memory[0], memory[1]);
+        let mut probe = Probe::linking(size).shelved(shelf);
+        file.chunks(64 << 10).for_each(|chunk| probe.update(chunk));
+        let first = probe.kept.parts.first_key_value().unwrap();
+        (*first.0..first.1.len() as u64, probe.kept)
+    }
+
+    #[test]
+    fn keeps_more_while_the_shelf_has_memory_for_it() {
+        static SHELF: Shelf = Shelf::new(MOST_KEPT_ONCE as usize);
+        let (all, first) = kept_with(&SHELF);
+        assert_eq!(all, 0..20 << 20);
+        let (some, _second) = kept_with(&SHELF);
+        assert!(some.end <= MOST_KEPT, "{some:?}");
+        let memory = first.passed.as_ptr();
+        drop(first);
+        assert_eq!(kept_with(&SHELF).1.passed.as_ptr(), memory);
     }
 
     #[test]
     fn gives_up_what_is_handed_over_again() {
-        let parts = BTreeMap::from([(0, vec![1; 10]), (20, vec![2; 5]), (30, vec![3; 9])]);
-        let mut kept = Kept { parts, shelf: None };
-        kept.make_room(&[6..28, 32..35]);
-        assert_eq!(kept.parts, BTreeMap::from([(0, vec![1; 6]), (30, vec![3; 9])]));
+        let mut kept = Kept::default();
+        for (at, bytes) in [(0, &[1; 10][..]), (20, &[2; 5]), (30, &[3; 9])] {
+            kept.append(at, bytes);
+        }
+        kept.insert(50, vec![4; 10]);
+        kept.make_room(&[6..28, 32..35, 55..70]);
+        assert_eq!(kept.parts, BTreeMap::from([(0, 0..6), (30, 6..15)]));
+        assert_eq!(kept.passed[..], [[1; 6].as_slice(), &[3; 9]].concat());
+        assert_eq!(kept.supplied, BTreeMap::from([(50, vec![4; 5])]));
     }
 
     #[test]

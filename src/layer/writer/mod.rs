@@ -15,7 +15,6 @@ mod zstd;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::mem;
-use std::sync::{Mutex, PoisonError};
 
 use flate2::read::DeflateDecoder;
 use serde::Serialize;
@@ -24,7 +23,8 @@ use super::read::ReadLayer;
 use super::records;
 use crate::base::facts::Facts;
 use crate::base::learn::{Learned, Watcher};
-use crate::elf::probe::{Budget, Shelf};
+use crate::elf::probe::{Budget, MOST_KEPT_ONCE};
+use crate::elf::shelf::Shelf;
 use crate::oci::{Digest, Entry, EntryKind, tar};
 use crate::pypa::deflate::{End, Inflater, Invalid, Passage};
 use crate::store::{Store, StoreError};
@@ -202,7 +202,6 @@ pub struct LayerWriter<'a> {
     /// The files that [`Outlet`] hashes, in their order.
     hashed: Vec<String>,
     store: Store,
-    allowance: Allowance,
 }
 
 impl<'a> LayerWriter<'a> {
@@ -225,7 +224,6 @@ impl<'a> LayerWriter<'a> {
             learned: Learned::default(),
             hashed: Vec::new(),
             store: store.clone(),
-            allowance: Allowance::take(),
         })
     }
 
@@ -353,7 +351,11 @@ impl<'a> LayerWriter<'a> {
 
     /// Who watches the content of `entry`, which comes next in the tar.
     fn watcher(&mut self, entry: &Entry) -> Option<Watcher> {
-        let mut watcher = self.allowance.watcher(entry)?;
+        let mut watcher = Watcher::new(entry, Budget::SMALL)?;
+        // Beside compressing everything anew it counts for little that some is read again.
+        if !matches!(self.form, Form::Zstd { .. }) {
+            watcher = watcher.shelved(&SHELF);
+        }
         if watcher.leave_digest() {
             self.out.hash_next(file_size(entry));
             self.hashed.push(entry.path.clone());
@@ -374,49 +376,9 @@ impl<'a> LayerWriter<'a> {
     }
 }
 
-/// How many layers at once may keep much of the libraries that pass: those beyond read more of them again instead, so
-/// that memory does not grow with the number of threads.
-const GENEROUS: usize = 2;
-
-/// The allowances that nobody has.
-struct Free {
-    count: usize,
-    /// What some of them are used with, once they were.
-    shelves: Vec<Shelf>,
-}
-
-static FREE: Mutex<Free> = Mutex::new(Free { count: GENEROUS, shelves: Vec::new() });
-
-/// How much a layer may keep of a library that passes, and the memory for it; `None` where it is little. It has no influence
-/// on the layer's bytes.
-struct Allowance(Option<Shelf>);
-
-impl Allowance {
-    fn take() -> Self {
-        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = free.count.checked_sub(1);
-        free.count = left.unwrap_or_default();
-        Self(left.map(|_| free.shelves.pop().unwrap_or_default()))
-    }
-
-    /// Who watches the content of `entry`, unless it has none.
-    fn watcher(&self, entry: &Entry) -> Option<Watcher> {
-        match &self.0 {
-            Some(shelf) => Some(Watcher::new(entry, Budget::LARGE)?.shelved(shelf)),
-            None => Watcher::new(entry, Budget::SMALL),
-        }
-    }
-}
-
-impl Drop for Allowance {
-    fn drop(&mut self) {
-        if let Some(shelf) = self.0.take() {
-            let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-            free.count += 1;
-            free.shelves.push(shelf);
-        }
-    }
-}
+/// Memory for what is kept of large libraries that pass, of all layers together: what it has no room for is read again
+/// instead, so that memory does not grow with the number of threads. It has no influence on a layer's bytes.
+static SHELF: Shelf = Shelf::new(2 * MOST_KEPT_ONCE as usize);
 
 fn file_size(entry: &Entry) -> u64 {
     match entry.kind {

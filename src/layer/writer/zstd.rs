@@ -3,6 +3,7 @@
 //! <https://www.rfc-editor.org/rfc/rfc8878>
 
 use std::io::Write;
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
 use ::zstd::stream::write::Encoder;
@@ -19,27 +20,92 @@ use crate::pypa::deflate::End;
 /// 16 MiB takes half of the memory that threads with their usual windows take, any reader has room for it, and one of
 /// 64 MiB finds less than half a per cent more.
 const WINDOW_LOG: u32 = 24;
-/// More threads take more memory than they gain time.
-const MAX_WORKERS: usize = 4;
+/// From this level on the library's own choice of what follows takes several times the memory, for one or two per cent.
+const LARGE: u8 = 10;
+/// What one thread compresses at once then, in bytes, and the tables it has: 2 to the power of this many entries. Part of the
+/// layer's bytes.
+const LARGE_JOB: u32 = 8 << 20;
+const LARGE_TABLE_LOG: u32 = 22;
+/// More threads for one frame take more memory than they gain time.
+const MOST_WORKERS: u32 = 4;
+/// The memory of all layers with such frames that are being written, in MB: others wait.
+const MOST_MEMORY: u32 = 150;
+
+static MEMORY: Memory = Memory { taken: Mutex::new(0), freed: Condvar::new() };
+
+/// How many threads compress one frame, of so many cores.
+fn workers(level: u8, cores: u32) -> u32 {
+    let most = cores.clamp(1, MOST_WORKERS);
+    (1..=most).rev().find(|workers| memory(level, *workers) <= MOST_MEMORY).unwrap_or(1)
+}
+
+/// How much memory a layer with such a frame takes, in MB, at most, as measured with libzstd 1.5.7 on a library of CUDA.
+fn memory(level: u8, workers: u32) -> u32 {
+    let (frame, worker) = match level {
+        ..=6 => (45, 5),
+        7..LARGE => (60, 22),
+        LARGE..=12 => (55, 36),
+        13.. => (62, 44),
+    };
+    frame + worker * workers
+}
+
+/// Memory that several share.
+struct Memory {
+    taken: Mutex<u32>,
+    freed: Condvar,
+}
+
+/// What one of them has of it.
+struct Share(u32);
+
+impl Memory {
+    /// So much of it; waits until others have left that, or all.
+    fn wait(&self, share: u32) -> Share {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = |taken: &mut u32| *taken > 0 && *taken + share > MOST_MEMORY;
+        *self.freed.wait_while(taken, is_full).unwrap_or_else(PoisonError::into_inner) += share;
+        Share(share)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        *MEMORY.taken.lock().unwrap_or_else(PoisonError::into_inner) -= self.0;
+        MEMORY.freed.notify_all();
+    }
+}
 
 /// A frame being written.
 pub(super) struct Zstd {
     encoder: Encoder<'static, Vec<u8>>,
+    _share: Share,
 }
 
 impl Zstd {
+    /// Waits until there is memory for the frame: no thread may write two at once.
     pub(super) fn new(level: u8) -> Result<Self, WriteError> {
+        let cores = thread::available_parallelism().map_or(1, |count| count.get() as u32);
+        let workers = workers(level, cores);
+        let share = MEMORY.wait(memory(level, workers));
         let mut encoder = Encoder::new(Vec::new(), level.into()).map_err(WriteError::Write)?;
-        // Any number of them gives the same bytes; none gives others.
-        let workers = thread::available_parallelism().map_or(1, |count| count.get().min(MAX_WORKERS));
-        for parameter in [
-            CParameter::NbWorkers(workers as u32),
+        let mut parameters = vec![
+            // Any number of them gives the same bytes; none gives others.
+            CParameter::NbWorkers(workers),
             CParameter::EnableLongDistanceMatching(true),
             CParameter::WindowLog(WINDOW_LOG),
-        ] {
+        ];
+        if level >= LARGE {
+            parameters.extend([
+                CParameter::JobSize(LARGE_JOB),
+                CParameter::HashLog(LARGE_TABLE_LOG),
+                CParameter::ChainLog(LARGE_TABLE_LOG),
+            ]);
+        }
+        for parameter in parameters {
             encoder.set_parameter(parameter).map_err(WriteError::Write)?;
         }
-        Ok(Self { encoder })
+        Ok(Self { encoder, _share: share })
     }
 
     fn compress(&mut self, bytes: &[u8], out: &mut Outlet) -> Result<(), WriteError> {
@@ -85,5 +151,27 @@ impl Encoding for Zstd {
         let rest = self.encoder.finish().map_err(WriteError::Write)?;
         out.blob(&rest)?;
         Ok(Description::of(LAYER_ZSTD))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_has_as_many_threads_as_there_is_memory_for() {
+        assert_eq!([1, 2, 64].map(|cores| workers(3, cores)), [1, 2, 4]);
+        assert_eq!([6, 9, 12, 15, 19].map(|level| workers(level, 64)), [4, 4, 2, 2, 2]);
+    }
+
+    #[test]
+    fn a_frame_for_which_there_is_no_memory_waits() {
+        let first = Zstd::new(19).unwrap();
+        thread::scope(|scope| {
+            let second = scope.spawn(|| drop(Zstd::new(19).unwrap()));
+            thread::sleep(std::time::Duration::from_millis(100));
+            assert!(!second.is_finished());
+            drop(first);
+        });
     }
 }

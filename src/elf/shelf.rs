@@ -1,0 +1,160 @@
+//! Memory for what is kept of files that pass: bounded over all of them, and used again, as most of what it costs to keep
+//! something is the first touch of each page.
+
+use std::mem;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Sizes are rounded up to a multiple of so many bytes, so that a buffer fits more than one file.
+const STEP: usize = 4 << 20;
+
+/// Where large buffers come from, and go back to.
+#[derive(Debug)]
+pub struct Shelf {
+    most: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The size of all buffers that are in use, in bytes; with the others' it is never more than the shelf's.
+    taken: usize,
+    idle: Vec<Vec<u8>>,
+}
+
+impl Shelf {
+    /// One whose buffers take at most `most` bytes together.
+    pub const fn new(most: usize) -> Self {
+        Self { most, state: Mutex::new(State { taken: 0, idle: Vec::new() }) }
+    }
+
+    /// An empty buffer with room for `size` bytes; `None` while there are too many in use.
+    pub(super) fn take(&'static self, size: usize) -> Option<Buffer> {
+        let size = size.next_multiple_of(STEP);
+        let mut state = self.state();
+        let fitting =
+            (0..state.idle.len()).filter(|&index| (size..=2 * size).contains(&state.idle[index].capacity()));
+        let bytes = match fitting.min_by_key(|&index| state.idle[index].capacity()) {
+            Some(index) => state.idle.swap_remove(index),
+            None if state.taken + size > self.most => return None,
+            None => {
+                while state.size() + size > self.most {
+                    state.idle.pop();
+                }
+                Vec::with_capacity(size)
+            }
+        };
+        let taken = bytes.capacity();
+        state.taken += taken;
+        Some(Buffer { bytes, lent: Some(Lent { shelf: self, size: taken }) })
+    }
+
+    fn give(&self, mut bytes: Vec<u8>, size: usize) {
+        let mut state = self.state();
+        state.taken -= size;
+        if bytes.capacity() == size {
+            bytes.clear();
+            state.idle.push(bytes);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn size(&self) -> usize {
+        self.taken + self.idle.iter().map(Vec::capacity).sum::<usize>()
+    }
+}
+
+/// Bytes that may be in memory of a [`Shelf`], which gets it back.
+#[derive(Debug, Default)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    lent: Option<Lent>,
+}
+
+#[derive(Debug)]
+struct Lent {
+    shelf: &'static Shelf,
+    size: usize,
+}
+
+impl Buffer {
+    /// An empty buffer with room for `size` bytes.
+    pub(super) fn with_capacity(size: usize) -> Self {
+        Self { bytes: Vec::with_capacity(size), lent: None }
+    }
+
+    /// Gives up the room that is not used, unless all of it goes back to a shelf in the end.
+    pub(super) fn shrink_to_fit(&mut self) {
+        if self.lent.is_none() {
+            self.bytes.shrink_to_fit();
+        }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(Lent { shelf, size }) = self.lent.take() {
+            shelf.give(mem::take(&mut self.bytes), size);
+        }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.bytes
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lends_the_memory_of_one_to_the_next() {
+        static SHELF: Shelf = Shelf::new(10 * STEP);
+        let memory = [3 * STEP - 5, 3 * STEP, 2 * STEP + 1].map(|size| {
+            let mut buffer = SHELF.take(size).unwrap();
+            assert!(buffer.is_empty() && buffer.capacity() >= size);
+            buffer.push(1);
+            buffer.as_ptr()
+        });
+        assert!(memory.iter().all(|pointer| *pointer == memory[0]));
+    }
+
+    #[test]
+    fn lends_no_more_than_there_is() {
+        static SHELF: Shelf = Shelf::new(4 * STEP);
+        let (one, other) = (SHELF.take(3 * STEP).unwrap(), SHELF.take(1));
+        assert!(other.is_some() && SHELF.take(1).is_none());
+        drop(one);
+        // A large one is not given away for little; what is idle makes room.
+        let small = SHELF.take(STEP).unwrap();
+        assert_eq!(small.capacity(), STEP);
+        assert!(SHELF.take(2 * STEP).is_some() && SHELF.take(3 * STEP).is_none());
+        drop((small, other));
+        assert!(SHELF.take(4 * STEP).is_some() && SHELF.take(5 * STEP).is_none());
+        assert_eq!(SHELF.state().size(), 4 * STEP);
+    }
+
+    #[test]
+    fn a_buffer_that_grew_does_not_come_back() {
+        static SHELF: Shelf = Shelf::new(STEP);
+        let mut grown = SHELF.take(STEP).unwrap();
+        grown.resize(STEP + 1, 0);
+        drop(grown);
+        assert_eq!(SHELF.state().size(), 0);
+    }
+}
