@@ -32,12 +32,15 @@ impl Shelf {
     pub(super) fn take(&'static self, size: usize) -> Option<Buffer> {
         let size = size.next_multiple_of(STEP);
         let mut state = self.state();
-        let fitting =
-            (0..state.idle.len()).filter(|&index| (size..=2 * size).contains(&state.idle[index].capacity()));
-        let bytes = match fitting.min_by_key(|&index| state.idle[index].capacity()) {
-            Some(index) => state.idle.swap_remove(index),
-            None if state.taken + size > self.most => return None,
-            None => {
+        let capacity = |state: &State, index: usize| state.idle[index].capacity();
+        let fitting = (0..state.idle.len()).filter(|&index| capacity(&state, index) >= size);
+        let fitting = fitting.min_by_key(|&index| capacity(&state, index));
+        let is_full = state.size() + size > self.most;
+        let bytes = match fitting {
+            // A large one is for little only when there is no other memory.
+            Some(index) if is_full || capacity(&state, index) <= 2 * size => state.idle.swap_remove(index),
+            _ if state.taken + size > self.most => return None,
+            _ => {
                 while state.size() + size > self.most {
                     state.idle.pop();
                 }
@@ -136,17 +139,17 @@ mod tests {
 
     #[test]
     fn lends_no_more_than_there_is() {
-        static SHELF: Shelf = Shelf::new(4 * STEP);
-        let (one, other) = (SHELF.take(3 * STEP).unwrap(), SHELF.take(1));
-        assert!(other.is_some() && SHELF.take(1).is_none());
-        drop(one);
-        // A large one is not given away for little; what is idle makes room.
-        let small = SHELF.take(STEP).unwrap();
-        assert_eq!(small.capacity(), STEP);
-        assert!(SHELF.take(2 * STEP).is_some() && SHELF.take(3 * STEP).is_none());
-        drop((small, other));
-        assert!(SHELF.take(4 * STEP).is_some() && SHELF.take(5 * STEP).is_none());
-        assert_eq!(SHELF.state().size(), 4 * STEP);
+        static SHELF: Shelf = Shelf::new(5 * STEP);
+        let (large, small) = (SHELF.take(3 * STEP).unwrap(), SHELF.take(1).unwrap());
+        assert!(SHELF.take(2 * STEP).is_none());
+        drop(large);
+        // A large one is given away for little when there is no other memory; what is idle makes room for more.
+        let others = [1, 1].map(|size| SHELF.take(size).unwrap());
+        assert_eq!([others[0].capacity(), others[1].capacity()], [STEP, 3 * STEP]);
+        assert!(SHELF.take(1).is_none());
+        drop((small, others));
+        assert!(SHELF.take(5 * STEP).is_some() && SHELF.take(6 * STEP).is_none());
+        assert_eq!(SHELF.state().size(), 5 * STEP);
     }
 
     #[test]
