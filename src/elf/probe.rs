@@ -162,25 +162,26 @@ impl Probe {
     fn look_at_head(&mut self) {
         self.elf = self.kept.may_begin_elf();
         if self.elf && self.position >= HEAD.min(self.size) {
-            self.plan();
+            self.plan_rest();
         }
         if !self.elf {
             self.kept = Kept::default();
         }
     }
 
-    fn plan(&mut self) {
-        let plan = |budget| {
+    /// Decides what to keep of the rest, and where.
+    fn plan_rest(&mut self) {
+        let planned = |budget| {
             let wanted = plan(&self.kept, self.position..self.size, budget);
-            let length =
-                self.kept.passed.len() as u64 + wanted.iter().map(|it| it.end - it.start).sum::<u64>();
-            (wanted, length as usize)
+            let rest: u64 = wanted.iter().map(|range| range.end - range.start).sum();
+            (wanted, self.kept.passed.len() + rest as usize)
         };
-        let large = self.shelf.map(|shelf| (shelf, plan(Budget::LARGE)));
-        let shelved = large.filter(|(_, (_, length))| *length >= SHELVED);
-        let lent = shelved.and_then(|(shelf, (wanted, length))| Some((wanted, shelf.take(length)?)));
+        let lent = self.shelf.and_then(|shelf| {
+            let (wanted, length) = planned(Budget::LARGE);
+            Some((wanted, (length >= SHELVED).then(|| shelf.take(length))??))
+        });
         let (wanted, mut memory) = lent.unwrap_or_else(|| {
-            let (wanted, length) = plan(self.budget);
+            let (wanted, length) = planned(self.budget);
             (wanted, Buffer::with_capacity(length))
         });
         memory.extend_from_slice(&self.kept.passed);
