@@ -173,7 +173,7 @@ const BEHIND: u64 = 8 << 20;
 /// The same of all parts together.
 const MOST_BEHIND: u64 = 32 << 20;
 
-/// What is read again behind what is missed, in bytes: less, as it is there in a moment.
+/// What is read again at most behind each part that is missed, in bytes: less, as it is there in a moment.
 const REREAD_BEHIND: u64 = 2 << 20;
 
 impl Unfinished {
@@ -306,6 +306,7 @@ fn complete<R: Read>(
             Ok(Outcome::Incomplete(incomplete)) => incomplete,
         };
         reading.get_or_insert_with(|| REREADING.lock().unwrap_or_else(PoisonError::into_inner));
+        let behind = REREAD_BEHIND.min(MOST_BEHIND / incomplete.missing().len().max(1) as u64);
         let mut content = reopen()?;
         let mut position = 0;
         for range in incomplete.missing().to_vec() {
@@ -316,7 +317,7 @@ fn complete<R: Read>(
             position += io::copy(&mut content.by_ref().take(start - position), &mut io::sink())?;
             let missing = range.end - start;
             // Bounded by what a file's tables may take; growing would copy, and need twice as much.
-            let wanted = missing + REREAD_BEHIND;
+            let wanted = missing + behind;
             let mut bytes = Vec::with_capacity(wanted as usize);
             let length = content.by_ref().take(wanted).read_to_end(&mut bytes)? as u64;
             if length < missing {

@@ -135,6 +135,11 @@ fn with_subject<T>(checked: &Checked<'_>, store: &Store, look: impl FnOnce(&Subj
 
 fn evidence(checked: &Checked<'_>, store: &Store) -> Result<Evidence> {
     let layers = checked.layers.iter().map(|digest| {
+        if let Some(evidence) = records::evidence(store, digest) {
+            return Ok(evidence);
+        }
+        // It may have been pruned, or be of another version: the layer is read again.
+        opened::content(digest, store)?;
         records::evidence(store, digest).with_context(|| format!("the layer {digest} was not read"))
     });
     Ok(Evidence::stacked(layers.collect::<Result<Vec<_>>>()?))

@@ -85,6 +85,16 @@ fn what_builds_use_is_kept_and_the_rest_goes() {
 }
 
 #[test]
+fn what_is_known_of_a_layer_is_learned_again_when_it_is_gone() {
+    let world = world();
+    let first = world.build().check_success();
+    for records in ["layer-evidence", "check"] {
+        fs::remove_dir_all(world.store().join("records").join(records)).unwrap();
+    }
+    assert_eq!(world.build().check_success(), first);
+}
+
+#[test]
 fn the_store_is_brought_below_a_size() {
     let world = world();
     world.build().check_success();
