@@ -222,7 +222,7 @@ impl Unfinished {
 
     /// How much is kept behind each part that is missed.
     fn behind(&self) -> u64 {
-        BEHIND.min(MOST_BEHIND / self.incomplete.missing().len().max(1) as u64)
+        behind(&self.incomplete, BEHIND)
     }
 
     /// Whether nothing of the file is kept from `offset` on.
@@ -289,7 +289,12 @@ fn note(learned: &mut Learned, file: File, seen: Seen, headers: Headers) {
     );
 }
 
-/// Held while a library is read again: what is missed of one may take 26 MB, and several of them several times that.
+/// How many bytes to keep behind each part that is missed: `most`, while they are few.
+fn behind(incomplete: &Incomplete, most: u64) -> u64 {
+    most.min(MOST_BEHIND / incomplete.missing().len().max(1) as u64)
+}
+
+/// Held while a library is read again: what is missed of one may take 67 MB, and several of them several times that.
 static REREADING: Mutex<()> = Mutex::new(());
 
 /// What the headers of a file say, after it was read as often again as they lead to something unseen.
@@ -306,7 +311,7 @@ fn complete<R: Read>(
             Ok(Outcome::Incomplete(incomplete)) => incomplete,
         };
         reading.get_or_insert_with(|| REREADING.lock().unwrap_or_else(PoisonError::into_inner));
-        let behind = REREAD_BEHIND.min(MOST_BEHIND / incomplete.missing().len().max(1) as u64);
+        let behind = behind(&incomplete, REREAD_BEHIND);
         let mut content = reopen()?;
         let mut position = 0;
         for range in incomplete.missing().to_vec() {
