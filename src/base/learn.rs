@@ -5,7 +5,6 @@ mod seam;
 mod version;
 
 use std::io::{self, Read};
-use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use self::opens::OpensSearch;
@@ -164,8 +163,6 @@ pub struct Unfinished {
     file: File,
     seen: Seen,
     incomplete: Incomplete,
-    /// What was handed over since it was last asked, by the offset of its first byte.
-    supplied: Vec<(u64, Vec<u8>)>,
 }
 
 /// How much is kept behind what is missed, in bytes: a table leads to the next one there.
@@ -186,7 +183,7 @@ impl Unfinished {
     ) -> Option<Self> {
         let headers = match outcome {
             Ok(Outcome::Incomplete(incomplete)) => {
-                return Some(Self { file, seen, incomplete, supplied: Vec::new() });
+                return Some(Self { file, seen, incomplete });
             }
             Ok(Outcome::Elf(linked)) => Headers::Elf(Box::new(linked)),
             Ok(Outcome::NotElf) => Headers::NotElf,
@@ -207,14 +204,10 @@ impl Unfinished {
         let end = offset + bytes.len() as u64;
         let behind = self.behind();
         let mut kept_to = offset;
-        for range in self.incomplete.missing() {
+        for range in self.incomplete.missing().to_vec() {
             let (from, to) = (range.start.max(kept_to), range.end.saturating_add(behind).min(end));
             if from < to {
-                let part = &bytes[(from - offset) as usize..(to - offset) as usize];
-                match self.supplied.last_mut().filter(|(start, kept)| start + kept.len() as u64 == from) {
-                    Some((_, kept)) => kept.extend_from_slice(part),
-                    None => self.supplied.push((from, begun(range, from, part))),
-                }
+                self.incomplete.supply(from, &bytes[(from - offset) as usize..(to - offset) as usize]);
                 kept_to = to;
             }
         }
@@ -231,10 +224,7 @@ impl Unfinished {
     }
 
     /// Notes what is known now; gives itself back while something is still missing.
-    pub fn finish(mut self, learned: &mut Learned) -> Option<Self> {
-        for (offset, bytes) in self.supplied {
-            self.incomplete.supply(offset, bytes);
-        }
+    pub fn finish(self, learned: &mut Learned) -> Option<Self> {
         Self::note(learned, self.file, self.seen, self.incomplete.finish())
     }
 
@@ -243,14 +233,6 @@ impl Unfinished {
         let missing = Headers::Damaged("its names are scattered all over it".to_owned());
         note(learned, self.file, self.seen, missing);
     }
-}
-
-/// A part that begins with these bytes, with room for what is missing behind them, so that it is not copied as it grows.
-fn begun(range: &Range<u64>, from: u64, bytes: &[u8]) -> Vec<u8> {
-    let missing = usize::try_from(range.end.saturating_sub(from)).unwrap_or_default();
-    let mut part = Vec::with_capacity(missing.max(bytes.len()));
-    part.extend_from_slice(bytes);
-    part
 }
 
 fn note(learned: &mut Learned, file: File, seen: Seen, headers: Headers) {
@@ -294,7 +276,10 @@ fn behind(incomplete: &Incomplete, most: u64) -> u64 {
     most.min(MOST_BEHIND / incomplete.missing().len().max(1) as u64)
 }
 
-/// Held while a library is read again: what is missed of one may take 67 MB, and several of them several times that.
+/// How much is read at once, in bytes.
+const READ: usize = 128 << 10;
+
+/// Held while a library is read again: the symbols of one may take 20 MB, and those of several several times that.
 static REREADING: Mutex<()> = Mutex::new(());
 
 /// What the headers of a file say, after it was read as often again as they lead to something unseen.
@@ -312,6 +297,7 @@ fn complete<R: Read>(
         };
         reading.get_or_insert_with(|| REREADING.lock().unwrap_or_else(PoisonError::into_inner));
         let behind = behind(&incomplete, REREAD_BEHIND);
+        let mut buffer = vec![0; READ];
         let mut content = reopen()?;
         let mut position = 0;
         for range in incomplete.missing().to_vec() {
@@ -321,15 +307,20 @@ fn complete<R: Read>(
             let start = range.start.max(position);
             position += io::copy(&mut content.by_ref().take(start - position), &mut io::sink())?;
             let missing = range.end - start;
-            // Bounded by what a file's tables may take; growing would copy, and need twice as much.
-            let wanted = missing + behind;
-            let mut bytes = Vec::with_capacity(wanted as usize);
-            let length = content.by_ref().take(wanted).read_to_end(&mut bytes)? as u64;
+            let mut part = content.by_ref().take(missing + behind);
+            let mut length = 0;
+            loop {
+                let count = part.read(&mut buffer)?;
+                if count == 0 {
+                    break;
+                }
+                incomplete.supply(start + length, &buffer[..count]);
+                length += count as u64;
+            }
             if length < missing {
                 return Ok(Headers::Damaged("it is cut short".to_owned()));
             }
             position += length;
-            incomplete.supply(start, bytes);
         }
         outcome = incomplete.finish();
     }
@@ -393,9 +384,10 @@ mod tests {
         let mut learned = Learned::default();
         let mut unfinished = watcher.finish_once(&mut learned).expect("names passed unseen");
         assert!(unfinished.incomplete.missing().len() > 10, "{unfinished:?}");
+        let before = unfinished.incomplete.kept();
         pass(&head, size, |offset, bytes| unfinished.update(offset, bytes));
-        let kept: usize = unfinished.supplied.iter().map(|(_, bytes)| bytes.len()).sum();
-        assert!(kept as u64 <= MOST_BEHIND + (1 << 20), "{kept} bytes are kept of {size}");
+        let kept = unfinished.incomplete.kept() - before;
+        assert!(kept <= MOST_BEHIND + (1 << 20), "{kept} bytes are kept of {size}");
         assert!(unfinished.finish(&mut learned).is_none());
         let needed = learned.evidence.file("usr/lib/libdemo.so").and_then(|(_, file)| file.object());
         assert_eq!(needed.unwrap().elf.dynamic.as_ref().unwrap().needed.len(), 20);

@@ -13,6 +13,8 @@ use std::os::unix::fs::FileExt;
 
 use serde::{Deserialize, Serialize};
 
+use super::strings::StringTable;
+
 /// What one file may make [`read`] hold at once, in bytes: the program headers, the dynamic section, the notes and the
 /// names together. The largest seen, in PyTorch's libraries, is under 100 KiB.
 pub const MOST_BYTES: u64 = 4 << 20;
@@ -21,6 +23,8 @@ const MAGIC: &[u8] = b"\x7fELF";
 const LONGEST_HEADER: u64 = 64;
 const LONGEST_NAME: u64 = 64 << 10;
 const NAME_STEP: u64 = 512;
+/// How much of a long table is read at once, in bytes.
+const PIECE: u64 = 256 << 10;
 
 const PT_LOAD: u32 = 1;
 const PF_W: u32 = 2;
@@ -230,6 +234,12 @@ pub(super) fn read_with<'a, R: ReadAt + ?Sized, T>(
 pub(super) trait Source {
     /// All bytes of `range`, or `None` when some of them are not at hand.
     fn fetch(&self, range: Range<u64>) -> io::Result<Option<Cow<'_, [u8]>>>;
+
+    /// Whether all bytes of `range` are at hand.
+    fn has(&self, range: Range<u64>) -> bool;
+
+    /// Bytes from the beginning of `range`, as many as are at hand at little cost; empty when none is.
+    fn piece(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>>;
 }
 
 pub(super) struct Seekable<'a, R: ?Sized>(&'a R);
@@ -247,6 +257,15 @@ impl<R: ReadAt + ?Sized> Source for Seekable<'_, R> {
             }
         }
         Ok(Some(Cow::Owned(bytes)))
+    }
+
+    fn has(&self, _range: Range<u64>) -> bool {
+        true
+    }
+
+    fn piece(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
+        let step = range.start..range.end.min(range.start.saturating_add(PIECE));
+        Ok(self.fetch(step)?.unwrap_or_default())
     }
 }
 
@@ -341,17 +360,32 @@ impl<'a, S: Source> Reader<'a, S> {
 
     /// The bytes of `range`; empty, and noted as missing, when they are not at hand.
     pub(super) fn bytes(&mut self, what: &'static str, range: Range<u64>) -> Result<Cow<'a, [u8]>, ElfError> {
+        self.allow(what, &range)?;
+        let bytes = self.source.fetch(range.clone()).map_err(|source| ElfError::Read { what, source })?;
+        Ok(bytes.unwrap_or_else(|| {
+            self.missing.push(range);
+            Cow::Borrowed(&[])
+        }))
+    }
+
+    /// The string table at `range`, noted as missing when some of it is not at hand.
+    pub(super) fn strings(&mut self, range: Range<u64>) -> Result<StringTable<'a, S>, ElfError> {
+        self.allow("its names", &range)?;
+        if !self.source.has(range.clone()) {
+            self.missing.push(range.clone());
+        }
+        Ok(StringTable::new(self.source, range))
+    }
+
+    /// Refuses what lies beyond the end of the file, and more than the budget.
+    fn allow(&mut self, what: &'static str, range: &Range<u64>) -> Result<(), ElfError> {
         let length = range.end.saturating_sub(range.start);
         if range.end > self.size {
             return Err(ElfError::BeyondEnd { what, offset: range.start, length, size: self.size });
         }
         self.budget =
             self.budget.checked_sub(length).ok_or(ElfError::TooLarge { what, limit: self.limit })?;
-        let bytes = self.source.fetch(range.clone()).map_err(|source| ElfError::Read { what, source })?;
-        Ok(bytes.unwrap_or_else(|| {
-            self.missing.push(range);
-            Cow::Borrowed(&[])
-        }))
+        Ok(())
     }
 
     /// The size of the whole file in bytes.

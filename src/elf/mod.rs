@@ -37,9 +37,11 @@ pub mod ld_so_conf;
 pub mod ldconfig;
 pub mod names;
 pub mod object;
+mod packed;
 pub mod probe;
 mod root;
 pub mod shelf;
+mod strings;
 pub mod symbols;
 
 pub use dynamic::{Class, Dynamic, Elf, ElfError, Kind, Machine, ReadAt};

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::dynamic::{self, Elf, ElfError, Header, ReadAt, Reader, Source, Stop};
 use super::names::{Names, symbol_hash};
-use super::symbols::{self, File, LONGEST_NAME, Read, Symbol, Symbols, Tables, entry_size};
+use super::strings::Lookup;
+use super::symbols::{self, File, Read, Symbol, Symbols, Tables, entry_size};
 
 /// What the tables of one file may take together, in bytes: those of TensorFlow take 63 MB.
 pub const MOST_OBJECT_BYTES: u64 = 128 << 20;
@@ -92,7 +93,7 @@ pub(super) fn parse_linked_with_symbols(source: &impl Source, size: u64) -> Resu
 }
 
 /// The tables of symbols; `None` for what has none.
-fn tables<'a>(source: &'a impl Source, size: u64) -> Result<Option<(Read<'a>, dynamic::Layout)>, Stop> {
+fn tables<S: Source>(source: &S, size: u64) -> Result<Option<(Read<'_, S>, dynamic::Layout)>, Stop> {
     let mut reader = Reader::new(source, size, MOST_OBJECT_BYTES);
     let Some(header) = Header::read(&mut reader)? else { return Ok(None) };
     let segments = header.segments(&mut reader)?;
@@ -104,38 +105,46 @@ fn tables<'a>(source: &'a impl Source, size: u64) -> Result<Option<(Read<'a>, dy
     Ok(read.map(|read| (read, header.layout)))
 }
 
-fn fill(object: &mut Object, read: &Read<'_>, layout: dynamic::Layout) -> Result<(), ElfError> {
-    let limit = symbols::most_names(&read.strings, MOST_OBJECT_BYTES);
-    let mut budget = limit;
-    let mut name = |offset: u32| {
-        let rest = read.strings.get(offset as usize..).unwrap_or_default();
-        let rest = &rest[..rest.len().min(LONGEST_NAME)];
-        let end = rest
-            .iter()
-            .position(|byte| *byte == 0)
-            .ok_or(ElfError::Unterminated { offset: offset.into() })?;
-        // Many symbols may share the bytes of one name.
-        let too_large = ElfError::TooLarge { what: "its names", limit };
-        budget = budget.checked_sub(end as u64).ok_or(too_large)?;
-        Ok::<_, ElfError>(&rest[..end])
-    };
-    let mut imports = Vec::new();
+/// What a name in the string table is for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Export,
+    Import,
+    /// The name of the file that has the version of this index.
+    File(usize),
+    Version(usize),
+    Definition,
+}
+
+fn fill(object: &mut Object, read: &Read<'_, impl Source>, layout: dynamic::Layout) -> Result<(), ElfError> {
+    let mut lookup = Lookup::default();
     for entry in read.symbols.chunks_exact(entry_size(layout) as usize) {
         let symbol = Symbol::new(entry, layout);
         if symbol.is_offered() {
-            object.exports.push(symbol_hash(name(symbol.name)?));
+            lookup.want(symbol.name, Purpose::Export);
         } else if symbol.is_required() {
-            imports.push(name(symbol.name)?);
+            lookup.want(symbol.name, Purpose::Import);
         }
     }
-    for need in &read.needs {
-        let (file, version) = (dynamic::utf8(name(need.soname)?)?, dynamic::utf8(name(need.name)?)?);
-        object.needs.push(VersionNeed { file, version, weak: need.weak });
+    for (index, need) in read.needs.iter().enumerate() {
+        lookup.want(need.soname, Purpose::File(index));
+        lookup.want(need.name, Purpose::Version(index));
+        object.needs.push(VersionNeed { file: String::new(), version: String::new(), weak: need.weak });
     }
-    for definition in &read.definitions {
-        object.defines.push(dynamic::utf8(name(*definition)?)?);
-    }
-    object.imports = Names::new(imports);
+    read.definitions.iter().for_each(|name| lookup.want(*name, Purpose::Definition));
+
+    let mut imports = Vec::new();
+    lookup.names(&read.strings, MOST_OBJECT_BYTES, |purpose, name| {
+        match purpose {
+            Purpose::Export => object.exports.push(symbol_hash(name)),
+            Purpose::Import => imports.push(name.to_vec()),
+            Purpose::File(index) => object.needs[index].file = dynamic::utf8(name)?,
+            Purpose::Version(index) => object.needs[index].version = dynamic::utf8(name)?,
+            Purpose::Definition => object.defines.push(dynamic::utf8(name)?),
+        }
+        Ok(())
+    })?;
+    object.imports = Names::new(imports.iter().map(Vec::as_slice));
     object.exports.sort_unstable();
     object.exports.dedup();
     object.defines.sort_unstable();

@@ -11,10 +11,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
+use std::mem;
 use std::ops::Range;
 
 use super::dynamic::{self, Elf, ElfError, Loaded, Source, Stop};
 use super::object::{self, Linked};
+use super::packed::Packed;
 use super::shelf::{Buffer, Shelf};
 use super::symbols::{self, Linkage, Symbols};
 
@@ -214,9 +216,14 @@ impl<T> Incomplete<T> {
         &self.missing
     }
 
-    /// Takes bytes of the file that begin at `offset`.
-    pub fn supply(&mut self, offset: u64, bytes: Vec<u8>) {
-        self.kept.insert(offset, bytes);
+    /// How many bytes of the file are kept, before they are packed.
+    pub fn kept(&self) -> u64 {
+        self.kept.packed.values().map(|part| part.len() as u64).sum()
+    }
+
+    /// Takes bytes of the file that begin at `offset`. A part may come in pieces, in order.
+    pub fn supply(&mut self, offset: u64, bytes: &[u8]) {
+        self.kept.supply(offset, bytes);
     }
 
     /// The facts, or what is still missing for them: first the program headers may be, then the dynamic section, then
@@ -233,7 +240,7 @@ fn outcome<T>(parse: Parse<T>, mut kept: Kept, size: u64) -> Result<Outcome<T>, 
         Err(Stop::Invalid(error)) => Err(error),
         Err(Stop::Missing(ranges)) => {
             let missing = merge(ranges);
-            kept.make_room(&missing);
+            kept.pack(&missing);
             Ok(Outcome::Incomplete(Incomplete { parse, size, kept, missing }))
         }
     }
@@ -305,8 +312,8 @@ struct Kept {
     passed: Buffer,
     /// Where in `passed` each part is, by the offset of its first byte in the file.
     parts: BTreeMap<u64, Range<usize>>,
-    /// What was handed over later, by the offset of the first byte.
-    supplied: BTreeMap<u64, Vec<u8>>,
+    /// What was handed over later, and what had passed by then, by the offset of the first byte.
+    packed: BTreeMap<u64, Packed>,
 }
 
 impl Kept {
@@ -320,56 +327,58 @@ impl Kept {
         }
     }
 
-    fn insert(&mut self, offset: u64, bytes: Vec<u8>) {
-        if self.supplied.get(&offset).is_none_or(|present| present.len() < bytes.len()) {
-            self.supplied.insert(offset, bytes);
+    /// Adds bytes in no order; those that lie behind a part become part of it.
+    fn supply(&mut self, offset: u64, bytes: &[u8]) {
+        match self.packed.range_mut(..=offset).next_back() {
+            Some((start, part)) if start + part.len() as u64 == offset => part.extend(bytes),
+            Some((start, part)) if *start == offset && part.len() >= bytes.len() => {}
+            _ => {
+                let mut part = Packed::default();
+                part.extend(bytes);
+                self.packed.insert(offset, part);
+            }
         }
     }
 
-    /// Gives up what is handed over again with the rest of these ranges: half of the names of TensorFlow take 24 MB.
-    fn make_room(&mut self, ranges: &[Range<u64>]) {
-        let left_of = |start: u64, length: usize| {
-            let end = start + length as u64;
+    /// Packs what had passed, as more of the file will be there only when it is read again. What is handed over again with
+    /// the rest of these ranges is given up: half of the names of TensorFlow take 24 MB.
+    fn pack(&mut self, missing: &[Range<u64>]) {
+        let (passed, parts) = (mem::take(&mut self.passed), mem::take(&mut self.parts));
+        for (start, part) in parts {
+            let end = start + part.len() as u64;
             let is_cut = |range: &&Range<u64>| range.contains(&start) || (start..end).contains(&range.start);
-            let again = ranges.iter().find(is_cut).filter(|range| end <= range.end);
-            again.map_or(length, |range| range.start.saturating_sub(start) as usize)
-        };
-        let mut length = 0;
-        for (start, part) in &mut self.parts {
-            let left = part.start..part.start + left_of(*start, part.len());
-            self.passed.copy_within(left.clone(), length);
-            *part = length..length + left.len();
-            length = part.end;
+            let again = missing.iter().find(is_cut).filter(|range| end <= range.end);
+            let left = again.map_or(part.len(), |range| range.start.saturating_sub(start) as usize);
+            if left > 0 {
+                self.supply(start, &passed[part.start..part.start + left]);
+            }
         }
-        self.parts.retain(|_, part| part.start < part.end);
-        self.passed.truncate(length);
-        self.passed.shrink_to_fit();
-        for (start, bytes) in &mut self.supplied {
-            bytes.truncate(left_of(*start, bytes.len()));
-            bytes.shrink_to_fit();
-        }
-        self.supplied.retain(|_, bytes| !bytes.is_empty());
     }
 
-    /// The bytes at hand from `offset` on.
-    fn at(&self, offset: u64) -> Option<&[u8]> {
-        let behind = |start: &u64| usize::try_from(offset - start).ok();
-        let passed = self
-            .parts
-            .range(..=offset)
-            .next_back()
-            .and_then(|(start, part)| self.passed[part.clone()].get(behind(start)?..));
-        let supplied = self
-            .supplied
-            .range(..=offset)
-            .rev()
-            .find_map(|(start, bytes)| bytes.get(behind(start)?..).filter(|bytes| !bytes.is_empty()));
-        passed.into_iter().chain(supplied).max_by_key(|bytes| bytes.len()).filter(|bytes| !bytes.is_empty())
+    /// The part that had passed and has a byte at `offset`: its bytes from there on.
+    fn passed_at(&self, offset: u64) -> Option<&[u8]> {
+        let (start, part) = self.parts.range(..=offset).next_back()?;
+        let bytes = self.passed[part.clone()].get(usize::try_from(offset - start).ok()?..)?;
+        Some(bytes).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// The part that is packed and has a byte at `offset`, and where in the part that is.
+    fn packed_at(&self, offset: u64) -> Option<(&Packed, usize)> {
+        let parts = self.packed.range(..=offset).rev();
+        let mut parts =
+            parts.map(|(start, part)| (part, usize::try_from(offset - start).unwrap_or(usize::MAX)));
+        parts.find(|(part, at)| *at < part.len())
+    }
+
+    /// How many bytes are at hand from `offset` on, or at least how many of one part.
+    fn length_at(&self, offset: u64) -> usize {
+        let packed = || self.packed_at(offset).map_or(0, |(part, at)| part.len() - at);
+        self.passed_at(offset).map_or_else(packed, <[u8]>::len)
     }
 
     fn may_begin_elf(&self) -> bool {
         let magic = b"\x7fELF";
-        let head = self.at(0).unwrap_or_default();
+        let head = self.passed_at(0).unwrap_or_default();
         head.starts_with(magic) || magic.starts_with(head)
     }
 }
@@ -377,18 +386,44 @@ impl Kept {
 impl Source for Kept {
     fn fetch(&self, range: Range<u64>) -> io::Result<Option<Cow<'_, [u8]>>> {
         let length = (range.end - range.start) as usize;
-        if let Some(bytes) = self.at(range.start).and_then(|bytes| bytes.get(..length)) {
+        if let Some(bytes) = self.passed_at(range.start).and_then(|bytes| bytes.get(..length)) {
             return Ok(Some(Cow::Borrowed(bytes)));
         }
-        let mut bytes = Vec::new();
-        let mut offset = range.start;
-        while offset < range.end {
-            let Some(next) = self.at(offset) else { return Ok(None) };
-            let length = next.len().min((range.end - offset) as usize);
-            bytes.extend_from_slice(&next[..length]);
-            offset += length as u64;
+        if !self.has(range.clone()) {
+            return Ok(None);
+        }
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            bytes.extend_from_slice(&self.piece(range.start + bytes.len() as u64..range.end)?);
         }
         Ok(Some(Cow::Owned(bytes)))
+    }
+
+    fn has(&self, range: Range<u64>) -> bool {
+        let mut offset = range.start;
+        while offset < range.end {
+            match self.length_at(offset) {
+                0 => return false,
+                length => offset += length as u64,
+            }
+        }
+        true
+    }
+
+    fn piece(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
+        let length = (range.end - range.start) as usize;
+        let bytes = match (self.passed_at(range.start), self.packed_at(range.start)) {
+            (Some(bytes), _) => Cow::Borrowed(bytes),
+            (None, Some((part, at))) => part.piece(at)?,
+            (None, None) => Cow::Borrowed(&[][..]),
+        };
+        Ok(match bytes {
+            Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[..bytes.len().min(length)]),
+            Cow::Owned(mut bytes) => {
+                bytes.truncate(length);
+                Cow::Owned(bytes)
+            }
+        })
     }
 }
 
@@ -429,8 +464,7 @@ mod tests {
             match outcome {
                 Outcome::Incomplete(mut incomplete) => {
                     for range in incomplete.missing().to_vec() {
-                        let part = bytes[range.start as usize..range.end as usize].to_vec();
-                        incomplete.supply(range.start, part);
+                        incomplete.supply(range.start, &bytes[range.start as usize..range.end as usize]);
                     }
                     outcome = incomplete.finish().unwrap();
                     rounds += 1;
@@ -511,11 +545,29 @@ mod tests {
         for (at, bytes) in [(0, &[1; 10][..]), (20, &[2; 5]), (30, &[3; 9])] {
             kept.append(at, bytes);
         }
-        kept.insert(50, vec![4; 10]);
-        kept.make_room(&[6..28, 32..35, 55..70]);
-        assert_eq!(kept.parts, BTreeMap::from([(0, 0..6), (30, 6..15)]));
-        assert_eq!(kept.passed[..], [[1; 6].as_slice(), &[3; 9]].concat());
-        assert_eq!(kept.supplied, BTreeMap::from([(50, vec![4; 5])]));
+        kept.pack(&[6..28, 32..35, 55..70]);
+        assert!(kept.passed.is_empty() && kept.parts.is_empty());
+        for (range, expected) in
+            [(0..6, Some([1; 6].as_slice())), (6..7, None), (20..21, None), (30..39, Some(&[3; 9]))]
+        {
+            assert_eq!(kept.fetch(range.clone()).unwrap().as_deref(), expected, "{range:?}");
+        }
+    }
+
+    #[test]
+    fn parts_come_in_pieces_and_overlap() {
+        let file: Vec<u8> = (0..100).collect();
+        let mut kept = Kept::default();
+        for range in [10..20, 40..50, 20..30, 10..15, 25..45] {
+            kept.supply(range.start as u64, &file[range]);
+        }
+        for range in [10..50, 29..41, 10..10, 49..50] {
+            let bytes = kept.fetch(range.start as u64..range.end as u64).unwrap();
+            assert_eq!(bytes.as_deref(), Some(&file[range]));
+        }
+        for range in [9..11, 49..51, 0..1, 60..61] {
+            assert!(!kept.has(range.clone()) && kept.fetch(range).unwrap().is_none());
+        }
     }
 
     #[test]

@@ -90,13 +90,6 @@ impl Buffer {
     pub(super) fn with_capacity(size: usize) -> Self {
         Self { bytes: Vec::with_capacity(size), lent: None }
     }
-
-    /// Gives up the room that is not used, unless all of it goes back to a shelf in the end.
-    pub(super) fn shrink_to_fit(&mut self) {
-        if self.lent.is_none() {
-            self.bytes.shrink_to_fit();
-        }
-    }
 }
 
 impl Drop for Buffer {

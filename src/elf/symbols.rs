@@ -16,11 +16,10 @@ use serde::{Deserialize, Serialize};
 use super::dynamic::{
     self, DT_NULL, DT_STRSZ, DT_STRTAB, ElfError, Header, Layout, ReadAt, Reader, Segment, Source, Stop,
 };
+use super::strings::{Lookup, StringTable};
 
 /// What the tables of one file may take together, in bytes. cuBLASLt's take 30 KiB, those of LLVM 5 MiB.
 pub const MOST_SYMBOL_BYTES: u64 = 32 << 20;
-/// The longest name; C++ has made names of 20 KiB.
-pub(super) const LONGEST_NAME: usize = 64 << 10;
 /// A version is told by 15 bits.
 const MOST_VERSIONS: usize = 1 << 15;
 /// How much of a table is read at first whose length nothing tells, in bytes; then as much again as is read, so that a
@@ -118,12 +117,12 @@ pub(super) fn parse_sections(source: &impl Source, size: u64) -> Result<Option<L
     let of_kind = |kind| sections.iter().find(|section| section.kind == kind);
     let Some(symbols) = of_kind(SHT_DYNSYM) else { return Ok(None) };
     let Some(strings) = sections.get(symbols.link as usize) else { return Ok(None) };
+    let strings = reader.strings(span(strings.offset, strings.size))?;
     let mut bytes = |what, section: Option<&SectionHeader>| match section {
         Some(section) => reader.bytes(what, span(section.offset, section.size)),
         None => Ok(Cow::Borrowed(&[][..])),
     };
     let symbols = bytes("its symbols", Some(symbols))?;
-    let strings = bytes("its names", Some(strings))?;
     let versions = bytes("its symbols' versions", of_kind(SHT_GNU_VERSYM))?;
     let definitions = bytes("its version definitions", of_kind(SHT_GNU_VERDEF))?;
     let needs = bytes("its version needs", of_kind(SHT_GNU_VERNEED))?;
@@ -131,18 +130,50 @@ pub(super) fn parse_sections(source: &impl Source, size: u64) -> Result<Option<L
 
     let needs = section_needs(&needs, layout);
     let defined_versions = section_definitions(&definitions, layout);
-    let sonames: BTreeSet<u32> = needs.iter().map(|need| need.soname).collect();
-    let needed_versions: Vec<u32> = needs.iter().map(|need| need.name).collect();
+    let own = defined_versions.first().copied();
+    let mut sonames = Lookup::default();
+    own.into_iter().for_each(|name| sonames.want(name, Of::Itself));
+    let needed: BTreeSet<u32> = needs.iter().map(|need| need.soname).collect();
+    needed.iter().for_each(|name| sonames.want(*name, Of::Needed));
+    let mut others: BTreeSet<u32> =
+        defined_versions.into_iter().chain(needs.iter().map(|need| need.name)).collect();
+    others.extend(symbols.chunks_exact(entry_size(layout) as usize).map(|entry| layout.u32(entry, 0)));
+
+    let (mut soname, mut needed) = (None, BTreeSet::new());
+    sonames.names(&strings, MOST_SYMBOL_BYTES, |of, name| {
+        let name = dynamic::utf8(name)?;
+        match of {
+            Of::Itself => soname = Some(name),
+            Of::Needed => drop(needed.insert(name)),
+        }
+        Ok(())
+    })?;
+    let table = strings.bytes()?;
+    let unknown = names_without(&table, &others).filter(|name| Some(*name) != soname.as_deref());
+    needed.extend(unknown.map(str::to_owned));
     let read = Read { symbols, strings, versions, needs, definitions: Vec::new() };
-    let mut names = read.names();
-    let own = defined_versions.first().map(|name| names.at(*name)).transpose()?;
-    let mut others: BTreeSet<u32> = defined_versions.into_iter().chain(needed_versions).collect();
-    others.extend(read.symbols.chunks_exact(entry_size(layout) as usize).map(|entry| layout.u32(entry, 0)));
-    let mut needed: BTreeSet<String> =
-        sonames.iter().map(|name| names.at(*name)).collect::<Result<_, _>>()?;
-    needed
-        .extend(read.names_without(&others).filter(|name| Some(*name) != own.as_deref()).map(str::to_owned));
-    Ok(Some(Linkage { soname: own, needed, symbols: read.symbols(layout)? }))
+    Ok(Some(Linkage { soname, needed, symbols: read.symbols(layout)? }))
+}
+
+/// Whose name a SONAME is.
+#[derive(Clone, Copy)]
+enum Of {
+    Itself,
+    Needed,
+}
+
+/// The names in the table that look like those of libraries, and do not begin where one of `others` does.
+fn names_without<'a>(table: &'a [u8], others: &'a BTreeSet<u32>) -> impl Iterator<Item = &'a str> {
+    let mut at = 0;
+    let names = table.split(|byte| *byte == 0).map(move |name| {
+        let start = at;
+        at += name.len() + 1;
+        (start, name)
+    });
+    names
+        .filter(|(start, _)| !u32::try_from(*start).is_ok_and(|start| others.contains(&start)))
+        .filter_map(|(_, name)| std::str::from_utf8(name).ok())
+        .filter(|name| name.contains(".so") && !name.contains(['/', ' ']))
 }
 
 /// The versions of undefined symbols.
@@ -254,11 +285,11 @@ impl Tables {
     }
 
     /// The bytes of the tables; `None` without symbols, names or a hash table.
-    pub fn read<'a>(
+    pub fn read<'a, S: Source>(
         &self,
         file: &File<'_>,
-        reader: &mut Reader<'a, impl Source>,
-    ) -> Result<Option<Read<'a>>, Stop> {
+        reader: &mut Reader<'a, S>,
+    ) -> Result<Option<Read<'a, S>>, Stop> {
         let (Some(symbols), Some(strings), Some(strings_size)) =
             (self.symbols, self.strings, self.strings_size)
         else {
@@ -271,7 +302,7 @@ impl Tables {
 
         let symbols =
             reader.bytes("its symbols", span(symbols, u64::from(count) * entry_size(file.layout)))?;
-        let strings = reader.bytes("its names", span(strings, strings_size))?;
+        let strings = reader.strings(span(strings, strings_size))?;
         let versions = match versions {
             Some(start) => reader.bytes("its symbols' versions", span(start, u64::from(count) * 2))?,
             None => Cow::Borrowed(&[][..]),
@@ -467,9 +498,9 @@ impl Growing {
 }
 
 /// The tables of symbols as they are in the file.
-pub(super) struct Read<'a> {
+pub(super) struct Read<'a, S> {
     pub symbols: Cow<'a, [u8]>,
-    pub strings: Cow<'a, [u8]>,
+    pub strings: StringTable<'a, S>,
     /// A number of 16 bits for each symbol; empty when nothing has versions.
     versions: Cow<'a, [u8]>,
     pub needs: Vec<Need>,
@@ -477,74 +508,53 @@ pub(super) struct Read<'a> {
     pub definitions: Vec<u32>,
 }
 
-impl Read<'_> {
+/// What a name in the string table is for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Defined,
+    /// A symbol that the file with the SONAME at this offset shall define.
+    Undefined(u32),
+    /// The SONAME at this offset.
+    Owner(u32),
+}
+
+impl<S: Source> Read<'_, S> {
     fn symbols(&self, layout: Layout) -> Result<Symbols, ElfError> {
-        let mut symbols = Symbols::default();
         let owners: BTreeMap<u16, u32> = self.needs.iter().map(|need| (need.number, need.soname)).collect();
-        let mut names = self.names();
+        let mut lookup = Lookup::default();
         for (index, entry) in self.symbols.chunks_exact(entry_size(layout) as usize).enumerate() {
             let symbol = Symbol::new(entry, layout);
             let version = layout.u16(&self.versions, 2 * index) & !VERSYM_HIDDEN;
             if symbol.is_offered() {
                 if version >= FIRST_VERSION {
-                    symbols.defined.insert(names.at(symbol.name)?);
+                    lookup.want(symbol.name, Purpose::Defined);
                 }
             } else if symbol.is_required()
                 && let Some(soname) = owners.get(&version)
             {
-                let required = symbols.undefined.entry(names.at(*soname)?).or_default();
-                required.insert(names.at(symbol.name)?);
+                lookup.want(symbol.name, Purpose::Undefined(*soname));
             }
         }
-        Ok(symbols)
-    }
+        owners.into_values().for_each(|soname| lookup.want(soname, Purpose::Owner(soname)));
 
-    fn names(&self) -> Names<'_> {
-        let limit = most_names(&self.strings, MOST_SYMBOL_BYTES);
-        Names { table: &self.strings, limit, budget: limit }
-    }
-
-    /// The names in the table that look like those of libraries, and do not begin where one of `others` does.
-    fn names_without<'b>(&'b self, others: &'b BTreeSet<u32>) -> impl Iterator<Item = &'b str> {
-        let mut at = 0;
-        let names = self.strings.split(|byte| *byte == 0).map(move |name| {
-            let start = at;
-            at += name.len() + 1;
-            (start, name)
-        });
-        names
-            .filter(|(start, _)| !u32::try_from(*start).is_ok_and(|start| others.contains(&start)))
-            .filter_map(|(_, name)| std::str::from_utf8(name).ok())
-            .filter(|name| name.contains(".so") && !name.contains(['/', ' ']))
-    }
-}
-
-/// How many bytes the names of a table may take together, at most `limit`: symbols share a name, or the end of one, when
-/// they have several versions, or a linker merged them; none shares as many as 16 times the table.
-pub(super) fn most_names(table: &[u8], limit: u64) -> u64 {
-    limit.min((table.len() as u64).saturating_mul(16))
-}
-
-/// The names of a string table. Many symbols may share the bytes of one name, so that what they take is counted.
-struct Names<'a> {
-    table: &'a [u8],
-    /// How many bytes names may take.
-    limit: u64,
-    /// How many more.
-    budget: u64,
-}
-
-impl Names<'_> {
-    fn at(&mut self, offset: u32) -> Result<String, ElfError> {
-        let rest = self.table.get(offset as usize..).unwrap_or_default();
-        let rest = &rest[..rest.len().min(LONGEST_NAME)];
-        if !rest.contains(&0) {
-            return Err(ElfError::Unterminated { offset: offset.into() });
+        let mut defined = BTreeSet::new();
+        let mut undefined = BTreeMap::<u32, BTreeSet<String>>::new();
+        let mut sonames = BTreeMap::new();
+        lookup.names(&self.strings, MOST_SYMBOL_BYTES, |purpose, name| {
+            let name = dynamic::utf8(name)?;
+            match purpose {
+                Purpose::Defined => drop(defined.insert(name)),
+                Purpose::Undefined(soname) => drop(undefined.entry(soname).or_default().insert(name)),
+                Purpose::Owner(soname) => drop(sonames.insert(soname, name)),
+            }
+            Ok(())
+        })?;
+        let mut symbols = Symbols { defined, undefined: BTreeMap::new() };
+        for (soname, names) in undefined {
+            let soname = sonames.get(&soname).cloned().unwrap_or_default();
+            symbols.undefined.entry(soname).or_default().extend(names);
         }
-        let name = dynamic::until_nul(rest);
-        let too_large = ElfError::TooLarge { what: "its names", limit: self.limit };
-        self.budget = self.budget.checked_sub(name.len() as u64).ok_or(too_large)?;
-        dynamic::utf8(name)
+        Ok(symbols)
     }
 }
 
@@ -735,7 +745,7 @@ mod tests {
                 Outcome::NotElf => return (None, rounds),
             };
             for range in incomplete.missing().to_vec() {
-                incomplete.supply(range.start, bytes[range.start as usize..range.end as usize].to_vec());
+                incomplete.supply(range.start, &bytes[range.start as usize..range.end as usize]);
             }
             outcome = incomplete.finish().unwrap();
         }

@@ -529,7 +529,7 @@ fn supply(mut outcome: Result<Outcome, ElfError>, bytes: &[u8]) -> (Option<Linke
             Ok(Outcome::NotElf) | Err(_) => return (None, rounds),
         };
         for range in incomplete.missing().to_vec() {
-            incomplete.supply(range.start, bytes[range.start as usize..range.end as usize].to_vec());
+            incomplete.supply(range.start, &bytes[range.start as usize..range.end as usize]);
         }
         outcome = incomplete.finish();
     }

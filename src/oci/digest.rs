@@ -42,6 +42,11 @@ impl Digest {
         Ok(Self(bytes))
     }
 
+    /// What a hash of these bytes made.
+    pub(super) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The 32 raw bytes.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0

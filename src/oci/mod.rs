@@ -2,10 +2,12 @@
 //!
 //! <https://github.com/opencontainers/image-spec>
 
+mod blocks;
 mod digest;
 mod entry;
 pub mod image;
 pub mod tar;
 
+pub use blocks::{BLOCK, BlockHasher};
 pub use digest::{Digest, DigestError, Hasher};
 pub use entry::{Entry, EntryKind, Generated};

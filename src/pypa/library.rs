@@ -110,7 +110,7 @@ impl<R: Bytes> Member<'_, R> {
         for _ in 0..MOST_ROUNDS {
             self.within_reach(incomplete.missing())?;
             for part in self.parts(incomplete.missing())? {
-                incomplete.supply(part.range.start, part.bytes);
+                incomplete.supply(part.range.start, &part.bytes);
             }
             match incomplete.finish().map_err(unsound)? {
                 Outcome::NotElf => return Ok(None),

@@ -163,7 +163,7 @@ impl Store {
         let file = UnnamedFile::new_in(&path).map_err(StoreError::new("write", path))?;
         Ok(BlobWriter {
             store: self.clone(),
-            file: BufWriter::with_capacity(1 << 20, file),
+            file: BufWriter::with_capacity(BUFFER, file),
             hasher: Hasher::default(),
             size: 0,
             sent: 0,
@@ -316,6 +316,10 @@ pub struct BlobWriter {
     /// How many bytes are on their way to the disk.
     sent: u64,
 }
+
+/// How many bytes are written at once; what comes in as many is not copied before. More than a processor's own cache holds
+/// beside what it hashes takes several times as long to write.
+pub const BUFFER: usize = 256 << 10;
 
 /// How many bytes of a blob are sent to the disk at once, so that little is left to wait for at its end.
 const SENT_AT_ONCE: u64 = 8 << 20;

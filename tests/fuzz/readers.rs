@@ -85,7 +85,7 @@ fn complete<T>(mut outcome: Result<Outcome<T>, ElfError>, bytes: &[u8]) -> Resul
         assert!(!incomplete.missing().is_empty(), "asks for nothing");
         for range in incomplete.missing().to_vec() {
             let part = bytes.get(range.start as usize..range.end as usize);
-            incomplete.supply(range.start, part.expect("asks for what the file has").to_vec());
+            incomplete.supply(range.start, part.expect("asks for what the file has"));
         }
         outcome = incomplete.finish();
     }

@@ -10,11 +10,11 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread::{self, JoinHandle};
 
 use super::WriteError;
-use crate::oci::{Digest, Hasher};
-use crate::store::BlobWriter;
+use crate::oci::{BLOCK, BlockHasher, Digest};
+use crate::store::{self, BlobWriter};
 
 /// What is handed over at once, in bytes.
-const CHUNK: usize = 256 << 10;
+const CHUNK: usize = store::BUFFER;
 /// How many chunks may wait.
 const DEPTH: usize = 4;
 
@@ -86,7 +86,7 @@ impl Outlet {
         self.files.push(self.tar_size..self.tar_size + size);
     }
 
-    /// Takes bytes of the tar.
+    /// Takes bytes of the tar. Those of a file [to be hashed](Self::hash_next) begin where a block of the tar does.
     pub(super) fn tar(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
         self.tar_size += bytes.len() as u64;
         while let Some(chunk) = add(&mut self.tar, &mut bytes) {
@@ -164,7 +164,7 @@ fn drain(
             Chunk::End => {
                 let (digest, size) = blob.finish()?;
                 let Digests { tar, files, .. } = digests;
-                return Ok(Finished { digest, size, diff_id: tar.finish(), files });
+                return Ok(Finished { digest, size, diff_id: tar.finish(&[]), files });
             }
         };
         bytes.clear();
@@ -174,36 +174,44 @@ fn drain(
     Err(WriteError::Write(io::ErrorKind::BrokenPipe.into()))
 }
 
-/// Hashes a tar, and some of the files in it.
+/// Hashes a tar, and some of the files in it, which begin where blocks of the tar do.
 #[derive(Default)]
 struct Digests {
-    tar: Hasher,
+    tar: BlockHasher,
     /// How many bytes of the tar have passed.
     passed: u64,
     /// The files that have not passed to their ends, in order.
     waiting: VecDeque<Range<u64>>,
     /// Hashes the first of them.
-    file: Hasher,
+    file: BlockHasher,
     files: Vec<Digest>,
 }
 
 impl Digests {
-    /// Takes the next bytes of the tar, with the files that begin in them.
-    fn update(&mut self, bytes: &[u8], files: Vec<Range<u64>>) {
-        self.tar.update(bytes);
+    /// Takes the next blocks of the tar, with the files that begin in them.
+    fn update(&mut self, mut bytes: &[u8], files: Vec<Range<u64>>) {
         self.waiting.extend(files);
-        let (start, end) = (self.passed, self.passed + bytes.len() as u64);
-        self.passed = end;
-        while let Some(file) = self.waiting.front() {
-            let (from, to) = (file.start.max(start), file.end.min(end));
-            if from < to {
-                self.file.update(&bytes[(from - start) as usize..(to - start) as usize]);
+        loop {
+            let next = self.waiting.front().cloned();
+            let is_here = next.as_ref().is_some_and(|file| file.start <= self.passed);
+            let until = next.map_or(u64::MAX, |file| if is_here { file.end } else { file.start });
+            let left = usize::try_from(until - self.passed).unwrap_or(usize::MAX);
+            let (now, later) = bytes.split_at(left.min(bytes.len()) / BLOCK * BLOCK);
+            match is_here {
+                true => self.tar.update_both(&mut self.file, now.as_chunks().0),
+                false => self.tar.update(now.as_chunks().0),
             }
-            if file.end > end {
-                break;
+            self.passed += now.len() as u64;
+            bytes = later;
+            // Less than a block is left of a file; the tar goes on with what fills it.
+            match bytes.get(..left - now.len()) {
+                Some(rest) if is_here => {
+                    self.files.push(mem::take(&mut self.file).finish(rest));
+                    self.waiting.pop_front();
+                }
+                _ if bytes.is_empty() => break,
+                _ => {}
             }
-            self.files.push(mem::take(&mut self.file).finish());
-            self.waiting.pop_front();
         }
     }
 }
@@ -214,11 +222,12 @@ mod tests {
 
     #[test]
     fn files_are_hashed_wherever_the_pieces_end() {
-        let tar: Vec<u8> = (0..5000_u32).map(|number| number as u8).collect();
-        let files = [0..10_u64, 10..10, 10..20, 512..2048, 2048..2048, 4000..5000];
+        let tar: Vec<u8> = (0..5120_u32).map(|number| number as u8).collect();
+        let files =
+            [0..10_u64, 512..512, 512..1024, 1024..1700, 2048..2048, 2048..2049, 2560..2623, 3072..5120];
         let expected: Vec<_> =
             files.iter().map(|file| Digest::of(&tar[file.start as usize..file.end as usize])).collect();
-        for step in [1, 10, 512, 700, 5000] {
+        for step in [64, 128, 512, 704, 2048, 5120] {
             let mut digests = Digests::default();
             for (number, bytes) in tar.chunks(step).enumerate() {
                 let here = (number * step) as u64..(number * step + bytes.len()) as u64;
@@ -226,7 +235,7 @@ mod tests {
                 digests.update(bytes, begin.cloned().collect());
             }
             assert_eq!(digests.files, expected, "in steps of {step}");
-            assert_eq!(digests.tar.finish(), Digest::of(&tar));
+            assert_eq!(digests.tar.finish(&[]), Digest::of(&tar));
         }
     }
 }
