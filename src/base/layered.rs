@@ -6,12 +6,8 @@ use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
+use crate::oci::paths::WHITEOUT;
 use crate::oci::{Entry, EntryKind};
-
-/// The prefix of a file that removes another of a lower layer.
-///
-/// <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
-pub(super) const WHITEOUT: &str = ".wh.";
 
 /// The file that hides all that lower layers have in its directory.
 ///

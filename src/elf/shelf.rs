@@ -17,6 +17,8 @@ pub struct Shelf {
 
 #[derive(Debug)]
 struct State {
+    /// How many [`Visit`]s there are.
+    visits: usize,
     /// The size of all buffers that are in use, in bytes; with the others' it is never more than the shelf's.
     taken: usize,
     idle: Vec<Vec<u8>>,
@@ -25,7 +27,13 @@ struct State {
 impl Shelf {
     /// One whose buffers take at most `most` bytes together.
     pub const fn new(most: usize) -> Self {
-        Self { most, state: Mutex::new(State { taken: 0, idle: Vec::new() }) }
+        Self { most, state: Mutex::new(State { visits: 0, taken: 0, idle: Vec::new() }) }
+    }
+
+    /// Keeps what is given back for the next to take. Without any visit, the memory is the system's again.
+    pub fn visit(&'static self) -> Visit {
+        self.state().visits += 1;
+        Visit(self)
     }
 
     /// An empty buffer with room for `size` bytes; `None` while there are too many in use.
@@ -55,7 +63,7 @@ impl Shelf {
     fn give(&self, mut bytes: Vec<u8>, size: usize) {
         let mut state = self.state();
         state.taken -= size;
-        if bytes.capacity() == size {
+        if bytes.capacity() == size && state.visits > 0 {
             bytes.clear();
             state.idle.push(bytes);
         }
@@ -63,6 +71,20 @@ impl Shelf {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Someone who will take buffers of a [`Shelf`], as long as this is not dropped.
+#[derive(Debug)]
+pub struct Visit(&'static Shelf);
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.visits -= 1;
+        if state.visits == 0 {
+            state.idle.clear();
+        }
     }
 }
 
@@ -121,6 +143,7 @@ mod tests {
     #[test]
     fn lends_the_memory_of_one_to_the_next() {
         static SHELF: Shelf = Shelf::new(10 * STEP);
+        let visit = SHELF.visit();
         let memory = [3 * STEP - 5, 3 * STEP, 2 * STEP + 1].map(|size| {
             let mut buffer = SHELF.take(size).unwrap();
             assert!(buffer.is_empty() && buffer.capacity() >= size);
@@ -128,11 +151,15 @@ mod tests {
             buffer.as_ptr()
         });
         assert!(memory.iter().all(|pointer| *pointer == memory[0]));
+        assert_eq!(SHELF.state().size(), 3 * STEP);
+        drop(visit);
+        assert_eq!(SHELF.state().size(), 0);
     }
 
     #[test]
     fn lends_no_more_than_there_is() {
         static SHELF: Shelf = Shelf::new(5 * STEP);
+        let _visit = SHELF.visit();
         let (large, small) = (SHELF.take(3 * STEP).unwrap(), SHELF.take(1).unwrap());
         assert!(SHELF.take(2 * STEP).is_none());
         drop(large);
@@ -148,6 +175,7 @@ mod tests {
     #[test]
     fn a_buffer_that_grew_does_not_come_back() {
         static SHELF: Shelf = Shelf::new(STEP);
+        let _visit = SHELF.visit();
         let mut grown = SHELF.take(STEP).unwrap();
         grown.resize(STEP + 1, 0);
         drop(grown);

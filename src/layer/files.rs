@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::writer::{Form, LayerWriter, WriteError, Written};
+use crate::oci::paths::{WHITEOUT, ancestors, has_whiteout};
 use crate::oci::{Digest, Entry, EntryKind, Hasher};
 use crate::pypa::bytecode;
 use crate::pypa::scheme::InstallScheme;
@@ -30,6 +31,10 @@ pub enum FilesError {
     Read { path: PathBuf, source: io::Error },
     #[error("`{path}` has a name that is not UTF-8")]
     Name { path: PathBuf },
+    #[error("`{path}` would be `/{to}` in the image, where it stands for a file that is gone")]
+    Whiteout { path: PathBuf, to: String },
+    #[error("`{path}` would be `/{to}` in the image, below a file of `files:`")]
+    Below { path: PathBuf, to: String },
     #[error("`{path}` is neither file, directory nor symbolic link")]
     Kind { path: PathBuf },
 }
@@ -39,7 +44,9 @@ impl FilesError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Read { .. } => "check `files:`; paths in a recipe are relative to the recipe".into(),
-            Self::Name { .. } | Self::Kind { .. } => "rename it, or leave it out of `files:`".into(),
+            Self::Name { .. } | Self::Kind { .. } | Self::Whiteout { .. } | Self::Below { .. } => {
+                "rename it, or leave it out of `files:`".into()
+            }
         })
     }
 }
@@ -57,6 +64,12 @@ impl Files {
         let mut files = Self { entries: BTreeMap::new() };
         for copy in copies {
             files.add(&copy.from, &copy.to, copy.mode, mtime)?;
+        }
+        let is_directory =
+            |path: &str| files.entries.get(path).is_none_or(|(entry, _)| entry.kind == EntryKind::Directory);
+        let below = files.entries.iter().find(|(to, _)| !ancestors(to).all(is_directory));
+        if let Some((to, (_, Some(from)))) = below {
+            return Err(FilesError::Below { path: from.clone(), to: to.clone() });
         }
         Ok(files)
     }
@@ -86,6 +99,9 @@ impl Files {
             EntryKind::Directory => 0o755,
             _ => 0o777,
         };
+        if has_whiteout(to) {
+            return Err(FilesError::Whiteout { path: from.to_owned(), to: to.to_owned() });
+        }
         if !to.is_empty() {
             let entry =
                 Entry { path: to.to_owned(), mode: permissions, uid: 0, gid: 0, mtime, kind: kind.clone() };
@@ -112,7 +128,7 @@ impl Files {
             let Some((directory, name)) = path.rsplit_once('/') else { continue };
             if !self.entries.contains_key(&path) {
                 // https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts
-                let path = format!("{directory}/.wh.{name}");
+                let path = format!("{directory}/{WHITEOUT}{name}");
                 let kind = EntryKind::File { size: 0 };
                 let entry = Entry { path: path.clone(), mode: 0o644, uid: 0, gid: 0, mtime, kind };
                 self.entries.insert(path, (entry, None));
@@ -138,7 +154,7 @@ impl Files {
     /// Writes the layer.
     pub fn write(&self, store: &Store, form: &Form) -> Result<Written, WriteError> {
         let mut writer = LayerWriter::new(store, form, &|_| ())?;
-        for (entry, path) in self.entries.values() {
+        for (_, (entry, path)) in form.in_order(&self.entries) {
             match (path, &entry.kind) {
                 (Some(path), EntryKind::File { .. }) => writer.file(entry, || File::open(path))?,
                 (None, EntryKind::File { .. }) => writer.file(entry, || Ok(io::empty()))?,

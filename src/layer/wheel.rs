@@ -8,10 +8,14 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use flate2::read::DeflateDecoder;
-use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ZipArchive, ZipFileHeaderRecord};
+use rawzip::{
+    CompressionMethod, RECOMMENDED_BUFFER_SIZE, ZipArchive, ZipDataDescriptor, ZipFileHeaderRecord,
+    ZipLocalFileHeader,
+};
 
 use super::writer::Expected;
 use crate::oci::Hasher;
+use crate::oci::paths::{below_another, has_whiteout};
 use crate::pypa::install::{Member, WheelContents, find_dist_info};
 use crate::pypa::record::{self, RecordError, Row};
 
@@ -45,8 +49,12 @@ pub enum WheelError {
     Read(#[from] io::Error),
     #[error("it is not a whole zip archive")]
     Zip(#[from] rawzip::Error),
+    #[error("as a zip archive it {problem}")]
+    Framing { problem: &'static str },
     #[error("its member `{path}` {problem}")]
     Member { path: String, problem: &'static str },
+    #[error("its member `{path}` cannot be read")]
+    Content { path: String, source: io::Error },
     #[error("it inflates from {compressed} to {size} bytes, as only a zip bomb does")]
     Bomb { compressed: u64, size: u64 },
     #[error("it has no `.dist-info` directory, or several")]
@@ -65,11 +73,15 @@ impl WheelFile {
         let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
         let size = File::open(path)?.metadata()?.len();
         let archive = ZipArchive::from_file(File::open(path)?, &mut buffer)?;
-        let mut members = Vec::new();
+        if archive.end_offset() != size {
+            return Err(WheelError::Framing { problem: "goes on behind its end" });
+        }
+        let (mut members, mut count) = (Vec::new(), 0);
         let mut name = vec![0; 128 << 10];
         let mut names = BTreeSet::new();
         let mut entries = archive.entries(&mut buffer);
         while let Some(header) = entries.next_entry()? {
+            count += 1;
             if header.is_dir() {
                 continue;
             }
@@ -91,14 +103,26 @@ impl WheelFile {
             }
             let entry = archive.get_entry(header.wayfinder())?;
             let (start, end) = entry.compressed_data_range();
-            if entry.local_header(&mut name)?.file_path().as_bytes() != header.file_path().as_bytes() {
-                return Err(refuse("has another name in its local header"));
-            }
             let expected = Expected {
                 compressed: end - start,
                 size: header.uncompressed_size_hint(),
                 crc32: header.crc32(),
             };
+            if !deflated && expected.compressed != expected.size {
+                return Err(refuse("is not compressed, and yet has two sizes"));
+            }
+            let local = entry.local_header(&mut name)?;
+            same_in_local_header(&header, &local, expected).map_err(refuse)?;
+            if let Some(descriptor) = entry.reader().data_descriptor()?
+                && expected != of_descriptor(&descriptor)
+            {
+                return Err(refuse(
+                    "has other sizes or another CRC-32 behind its bytes than in the directory",
+                ));
+            }
+            if end > archive.directory_offset() {
+                return Err(refuse("lies behind the beginning of the directory"));
+            }
             let executable = header.external_attributes() >> 16 & 0o111 != 0;
             members.push(ZipMember {
                 member: Member { path, size: expected.size, executable },
@@ -106,6 +130,12 @@ impl WheelFile {
                 deflated,
                 expected,
             });
+        }
+        if count != archive.entries_hint() {
+            return Err(WheelError::Framing { problem: "has another number of members than it says" });
+        }
+        if let Some(path) = below_another(&names.iter().map(String::as_str).collect()) {
+            return Err(WheelError::Member { path: path.to_owned(), problem: "lies below another member" });
         }
         refuse_overlaps(&members)?;
         refuse_bombs(&members, size)?;
@@ -142,22 +172,27 @@ impl WheelFile {
         self.range(&self.members[index])
     }
 
-    /// The content of a member, whose last read fails when it does not have the CRC-32 that the wheel promises.
+    /// The content of a member; reading fails when it does not have the size and the CRC-32 that the wheel promises.
     pub fn checked(&self, index: usize) -> impl Read + '_ {
-        CrcReader {
+        CheckedReader {
             reader: self.inflated(index),
+            size: 0,
             crc32: crc32fast::Hasher::new(),
-            expected: self.members[index].expected.crc32,
+            expected: self.members[index].expected,
         }
     }
 
-    /// The content of a member, not held against its CRC.
+    /// The content of a member, not held against what the wheel promises.
     fn inflated(&self, index: usize) -> Box<dyn Read + '_> {
         let member = &self.members[index];
         match member.deflated {
-            true => Box::new(DeflateDecoder::new(self.range(member)).take(member.expected.size)),
+            true => Box::new(DeflateDecoder::new(self.range(member))),
             false => Box::new(self.range(member)),
         }
+    }
+
+    fn unreadable(&self, index: usize, source: io::Error) -> WheelError {
+        WheelError::Content { path: self.members[index].member.path.clone(), source }
     }
 
     /// The size in bytes of a member once inflated.
@@ -182,7 +217,7 @@ impl WheelFile {
             return Err(refuse());
         }
         let mut bytes = Vec::new();
-        self.inflated(index).read_to_end(&mut bytes)?;
+        self.checked(index).read_to_end(&mut bytes).map_err(|source| self.unreadable(index, source))?;
         String::from_utf8(bytes).map(Some).map_err(|_| refuse())
     }
 
@@ -196,7 +231,8 @@ impl WheelFile {
             let known = listed.get(member.path.as_str()).is_some_and(|row| !row.hash.is_empty());
             if !known && !bookkeeping {
                 let mut hasher = Hasher::default();
-                io::copy(&mut self.inflated(index), &mut hasher)?;
+                io::copy(&mut self.checked(index), &mut hasher)
+                    .map_err(|source| self.unreadable(index, source))?;
                 healed.push(Row::new(&member.path, &hasher.finish(), member.size));
             }
         }
@@ -208,15 +244,19 @@ impl WheelFile {
     fn placeholder_scripts(&self) -> Result<BTreeMap<usize, Vec<u8>>, WheelError> {
         const PLACEHOLDER: &[u8] = b"#!python";
         let mut scripts = BTreeMap::new();
+        let mut left = MAX_TEXT;
         for (index, ZipMember { member, .. }) in self.members.iter().enumerate() {
-            if !member.path.contains(".data/scripts/") || member.size > MAX_TEXT {
+            if !member.path.contains(".data/scripts/") {
                 continue;
             }
             let mut content = Vec::new();
             self.inflated(index).take(PLACEHOLDER.len() as u64).read_to_end(&mut content)?;
             if content == PLACEHOLDER {
+                let too_large = WheelError::Text { path: member.path.clone() };
+                left = left.checked_sub(member.size).ok_or(too_large)?;
                 content.clear();
-                self.inflated(index).read_to_end(&mut content)?;
+                let unreadable = |source| self.unreadable(index, source);
+                self.checked(index).read_to_end(&mut content).map_err(unreadable)?;
                 scripts.insert(index, content);
             }
         }
@@ -233,9 +273,46 @@ fn member_path(header: &ZipFileHeaderRecord<'_>) -> Result<String, WheelError> {
     if path.starts_with('/') || path.contains('\\') || path.contains('\0') {
         return Err(refuse("has a name that leaves the directory it is unpacked into"));
     }
+    if has_whiteout(path) {
+        return Err(refuse("has a name that stands for a file that is gone"));
+    }
     match path.split('/').any(|part| matches!(part, "" | "." | "..")) {
         true => Err(refuse("has a name that leaves the directory it is unpacked into")),
         false => Ok(path.to_owned()),
+    }
+}
+
+/// What the local header of a member says as its directory does: other readers go by it. Where sizes and CRC-32 follow the
+/// bytes, it leaves them out.
+fn same_in_local_header(
+    header: &ZipFileHeaderRecord<'_>,
+    local: &ZipLocalFileHeader<'_>,
+    expected: Expected,
+) -> Result<(), &'static str> {
+    if local.file_path().as_bytes() != header.file_path().as_bytes() {
+        return Err("has another name in its local header");
+    }
+    let is_same_kind = local.compression_method() == header.compression_method()
+        && local.flags().is_encrypted() == header.flags().is_encrypted()
+        && local.flags().has_data_descriptor() == header.flags().has_data_descriptor();
+    if !is_same_kind {
+        return Err("is stored in another way as its local header has it");
+    }
+    let told = [local.compressed_size_hint(), local.uncompressed_size_hint(), local.crc32().into()];
+    let promised = [expected.compressed, expected.size, expected.crc32.into()];
+    let may_be_left_out = header.flags().has_data_descriptor();
+    let differs = |(told, promised): (u64, u64)| told != promised && !(may_be_left_out && told == 0);
+    match told.into_iter().zip(promised).any(differs) {
+        true => Err("has other sizes or another CRC-32 in its local header"),
+        false => Ok(()),
+    }
+}
+
+fn of_descriptor(descriptor: &ZipDataDescriptor) -> Expected {
+    Expected {
+        compressed: descriptor.compressed_size(),
+        size: descriptor.uncompressed_size(),
+        crc32: descriptor.crc32(),
     }
 }
 
@@ -280,23 +357,28 @@ impl Read for RangeReader<'_> {
     }
 }
 
-/// Holds what it reads against a CRC-32 at the end.
-struct CrcReader<R> {
+/// Holds what it reads against a size, as it goes, and a CRC-32, at the end.
+struct CheckedReader<R> {
     reader: R,
+    /// How many bytes have passed.
+    size: u64,
     crc32: crc32fast::Hasher,
-    expected: u32,
+    expected: Expected,
 }
 
-impl<R: Read> Read for CrcReader<R> {
+impl<R: Read> Read for CheckedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(buffer)?;
         self.crc32.update(&buffer[..count]);
-        if count == 0 && !buffer.is_empty() && self.crc32.clone().finalize() != self.expected {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "it does not have the CRC-32 that the wheel promises",
-            ));
-        }
-        Ok(count)
+        self.size += count as u64;
+        let is_end = count == 0 && !buffer.is_empty();
+        let broken = if self.size > self.expected.size || (is_end && self.size < self.expected.size) {
+            "it does not have the size that the wheel promises"
+        } else if is_end && self.crc32.clone().finalize() != self.expected.crc32 {
+            "it does not have the CRC-32 that the wheel promises"
+        } else {
+            return Ok(count);
+        };
+        Err(io::Error::new(io::ErrorKind::InvalidData, broken))
     }
 }

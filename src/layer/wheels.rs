@@ -6,6 +6,7 @@ use super::bytecode::{Bytecode, BytecodeError, Compiler, Source};
 use super::wheel::{WheelError, WheelFile};
 use super::writer::{Form, LayerWriter, WriteError, Written};
 use crate::cuda::Toolkit;
+use crate::oci::paths::{ancestors, below_another};
 use crate::oci::{Entry, EntryKind};
 use crate::plan::{self, WheelInstall, WheelLayer, WheelPart};
 use crate::pypa::bytecode;
@@ -87,10 +88,16 @@ pub fn write(
         files.extend(installed.into_iter().map(|file| (file.path.clone(), (wheels.len(), file))));
         wheels.push(wheel);
     }
+    if let Some(path) = below_another(&files.keys().map(String::as_str).collect()) {
+        let wheel = wheels[files[path].0].install.filename.clone();
+        return Err(WheelLayerError::Install {
+            wheel,
+            source: InstallError::Below { path: path.to_owned() },
+        });
+    }
     let mut directories = directories(files.keys(), &layer.scheme);
     let mut writer = LayerWriter::new(store, form, progress)?;
-    let (first, rest): (Vec<_>, Vec<_>) = files.iter().partition(|(path, _)| form.fetches_first(path));
-    for (path, (wheel, file)) in first.into_iter().chain(rest) {
+    for (path, (wheel, file)) in form.in_order(&files) {
         for directory in ancestors(path) {
             if directories.remove(directory) {
                 writer.entry(&entry(directory, 0o755, EntryKind::Directory))?;
@@ -266,10 +273,6 @@ fn directories<'a>(paths: impl Iterator<Item = &'a String>, scheme: &InstallSche
             )
             .collect();
     paths.flat_map(|path| ancestors(path)).filter(|path| !bases.contains(*path)).map(str::to_owned).collect()
-}
-
-fn ancestors(path: &str) -> impl Iterator<Item = &str> {
-    path.match_indices('/').map(move |(end, _)| &path[..end])
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod blocks;
 mod digest;
 mod entry;
 pub mod image;
+pub mod paths;
 pub mod tar;
 
 pub use blocks::{BLOCK, BlockHasher};

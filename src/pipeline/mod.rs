@@ -60,7 +60,7 @@ pub use outlines::{NoHash, PrivateCuda};
 pub use progress::{Meter, Progress, Task};
 
 /// Part of every layer's key: raised when the same inputs shall give other bytes.
-const LAYER_FORMAT: u32 = 5;
+const LAYER_FORMAT: u32 = 6;
 
 /// What the process gives a build.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use super::generate::Maker;
 use crate::base::{BaseInventory, CudaCopy, InstalledDistribution};
 use crate::oci::Generated;
+use crate::oci::paths::{WHITEOUT, ancestors};
 use crate::resolve::demand::soname;
 use crate::resolve::{Resolution, Service, ServiceSource};
 
@@ -43,18 +44,13 @@ pub fn removals(resolution: &Resolution, base: &BaseInventory, mtime: u64) -> Ve
 pub(super) fn whiteout(make: &Maker, path: &str) -> Generated {
     let (directory, name) = path.rsplit_once('/').map_or(("", path), |(directory, name)| (directory, name));
     let separator = if directory.is_empty() { "" } else { "/" };
-    make.file(&format!("{directory}{separator}.wh.{name}"), String::new())
+    make.file(&format!("{directory}{separator}{WHITEOUT}{name}"), String::new())
 }
 
 /// The highest directory below `top` in which `file` lies and nothing of another distribution does; else `file`.
 fn own_directory<'a>(file: &'a str, top: &str, occupied: &BTreeSet<&str>) -> &'a str {
     let below = |directory: &&str| directory.strip_prefix(top).is_some_and(|rest| rest.starts_with('/'));
     ancestors(file).find(|directory| below(directory) && !occupied.contains(*directory)).unwrap_or(file)
-}
-
-/// `a`, `a/b` of `a/b/c`.
-fn ancestors(path: &str) -> impl Iterator<Item = &str> {
-    path.match_indices('/').map(move |(end, _)| &path[..end])
 }
 
 /// The base's libraries that lie where the wheel of `service` is laid out under other names: `ldconfig` would take the

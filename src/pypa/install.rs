@@ -8,6 +8,7 @@ use super::bytecode;
 use super::entry_points::{self, EntryPointError};
 use super::record::{self, Row};
 use super::scheme::{InstallScheme, relative};
+use crate::oci::paths::below_another;
 
 /// Who `INSTALLER` says installed a distribution.
 const INSTALLER: &[u8] = b"imgforge\n";
@@ -105,6 +106,10 @@ pub enum InstallError {
     Scheme { path: String, scheme: String },
     #[error("`{path}` would be installed twice")]
     Twice { path: String },
+    #[error("`{path}` would be installed below a file")]
+    Below { path: String },
+    #[error("`{path}` is a file where a directory of an install scheme belongs")]
+    SchemeFile { path: String },
     #[error("`{path}` is not listed with a hash in RECORD")]
     Unlisted { path: String },
     #[error(transparent)]
@@ -191,6 +196,9 @@ fn place_member(
             "data" => scheme.data.clone(),
             _ => return Err(unknown()),
         };
+        if rest.is_empty() {
+            return Err(InstallError::SchemeFile { path: member.path.clone() });
+        }
         let path = format!("{directory}/{rest}");
         match (key, wheel.placeholder_scripts.get(&index)) {
             ("scripts", Some(script)) => {
@@ -271,8 +279,11 @@ impl Installation<'_> {
 
     fn finish(mut self) -> Result<Vec<InstalledFile>, InstallError> {
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
-        match self.files.windows(2).find(|pair| pair[0].path == pair[1].path) {
-            Some(pair) => Err(InstallError::Twice { path: pair[0].path.clone() }),
+        if let Some(pair) = self.files.windows(2).find(|pair| pair[0].path == pair[1].path) {
+            return Err(InstallError::Twice { path: pair[0].path.clone() });
+        }
+        match below_another(&self.files.iter().map(|file| file.path.as_str()).collect()) {
+            Some(path) => Err(InstallError::Below { path: path.to_owned() }),
             None => Ok(self.files),
         }
     }

@@ -107,7 +107,12 @@ fn a_symbolic_link_is_refused() {
 #[test]
 fn a_member_with_another_crc_is_refused() {
     let wrong = Member { crc32: 7, ..Member::file("demo/wrong.py", b"wrong\n") };
-    check_member(wrong.clone(), &[WHEEL, "demo/wrong.py` is damaged: its CRC-32", "hint: "]);
+    check_member(
+        wrong.clone(),
+        &[WHEEL, "`demo/wrong.py`", "have the CRC-32 that the wheel promises", "hint: "],
+    );
+    let listed = Wheel::new("demo", "1.0").listed(wrong, b"wrong\n");
+    check(listed, &[WHEEL, "`demo/wrong.py` is damaged: its CRC-32", "hint: "]);
     let wrong = Member { crc32: 7, ..Member::stored("demo/wrong.py", b"wrong\n") };
     check_member(wrong, &[WHEEL, "demo/wrong.py`", "hint: "]);
 }
@@ -122,6 +127,80 @@ fn a_member_that_lies_about_its_size_is_refused() {
     for size in [0, 11, 13] {
         check_member(Member { size, ..honest.clone() }, &[WHEEL, "demo/liar.py`", "hint: "]);
     }
+}
+
+#[test]
+fn what_is_said_of_a_member_twice_is_the_same() {
+    let honest = Member::file("demo/liar.py", b"twelve bytes");
+    let local = Member { local_size: Some(11), ..honest.clone() };
+    check_member(
+        local,
+        &[WHEEL, "demo/liar.py`", "has other sizes or another CRC-32 in its local header", "hint: "],
+    );
+    for wrong in 0..3 {
+        let mut member = honest.clone().described();
+        member.descriptor.as_mut().unwrap()[wrong] += 1;
+        check_member(
+            member,
+            &[WHEEL, "demo/liar.py`", "has other sizes or another CRC-32 behind its bytes", "hint: "],
+        );
+    }
+    let stored = Member { size: 11, ..Member::stored("demo/liar.py", b"twelve bytes") };
+    check_member(stored, &[WHEEL, "demo/liar.py`", "is not compressed, and yet has two sizes", "hint: "]);
+}
+
+#[test]
+fn sizes_may_follow_the_bytes() {
+    let mut world = World::new();
+    world.publish(
+        Wheel::new("demo", "1.0").member(Member::file("demo/late.py", b"late = True\n").described()),
+    );
+    world.recipe("packages: [demo]\n");
+    world.build().check_success();
+}
+
+#[test]
+fn an_archive_ends_where_its_directory_does() {
+    let damage = |change: &dyn Fn(&mut Vec<u8>), said: &str| {
+        let mut world = World::new();
+        let mut wheel = demo().build();
+        change(&mut wheel.bytes);
+        world.publish_file("demo", &wheel, |_| {});
+        world.recipe("packages: [demo]\n");
+        world.check_bad(&["demo-1.0-py3-none-any.whl", said]);
+    };
+    damage(&|bytes| bytes.extend(b"more"), "goes on behind its end");
+    // The numbers of members, of this disk and of all.
+    damage(&|bytes| bytes.iter_mut().rev().skip(11).take(4).for_each(|byte| *byte = 1), "number of members");
+}
+
+#[test]
+fn members_of_the_metadata_are_held_against_their_crc() {
+    for name in ["demo-1.0.dist-info/entry_points.txt", "demo-1.0.data/scripts/run"] {
+        let wrong = Member { crc32: 7, ..Member::file(name, b"#!python\n") };
+        check_member(wrong, &[WHEEL, name, "cannot be read", "CRC-32", "hint: "]);
+    }
+}
+
+#[test]
+fn a_name_that_hides_a_file_of_the_base_is_refused() {
+    for name in ["demo/.wh.other.py", ".wh..wh..opq", "demo/.wh.other/x.py"] {
+        check_member(Member::file(name, b""), &[WHEEL, name, "stands for a file that is gone", "hint: "]);
+    }
+}
+
+#[test]
+fn a_file_has_nothing_below_it() {
+    check_member(Member::file("demo.py/x", b""), &[WHEEL, "`demo.py/x` lies below another member", "hint: "]);
+    let scripts = Member::file("demo-1.0.data/scripts", b"");
+    check_member(scripts, &[WHEEL, "`demo-1.0.data/scripts` is a file where a directory", "hint: "]);
+    let purelib = Member::file("demo-1.0.data/purelib/demo.py/x", b"");
+    check_member(purelib, &[WHEEL, "demo.py/x` would be installed below a file", "hint: "]);
+    let mut world = World::new();
+    world.publish(Wheel::new("one", "1").file("same", "one\n"));
+    world.publish(Wheel::new("two", "1").file("same/two.py", "two\n"));
+    world.recipe("packages: [one, two]\nlayers: {budget: 2}\n");
+    world.check_bad(&["`two-1-py3-none-any.whl`", "same/two.py` would be installed below a file", "hint: "]);
 }
 
 #[test]

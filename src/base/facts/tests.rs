@@ -1,7 +1,7 @@
-use super::super::layered::WHITEOUT;
 use super::*;
 use crate::base::learn::{Learned, Watcher};
 use crate::elf::probe::Budget;
+use crate::oci::paths::WHITEOUT;
 
 /// The facts of a layer of these entries: `path/` is a directory, `path -> target` a symlink, `path => target` a hard
 /// link, `path: text` a text, and a path alone a file, a whiteout, or a library.

@@ -12,7 +12,7 @@ mod gzip;
 mod outlet;
 mod zstd;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::mem;
 
@@ -24,7 +24,8 @@ use super::records;
 use crate::base::facts::Facts;
 use crate::base::learn::{Learned, Watcher};
 use crate::elf::probe::{Budget, MOST_KEPT_ONCE};
-use crate::elf::shelf::Shelf;
+use crate::elf::shelf::{Shelf, Visit};
+use crate::oci::paths::ancestors;
 use crate::oci::{Digest, Entry, EntryKind, tar};
 use crate::pypa::deflate::{End, Inflater, Invalid, Passage};
 use crate::store::{Store, StoreError};
@@ -57,6 +58,19 @@ impl Form {
             path.strip_prefix(named.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         matches!(self, Self::Estargz { prefetch } if prefetch.iter().any(is_at))
+    }
+
+    /// The same entries, what is fetched at once and the directories above it before the rest.
+    pub fn in_order<'a, T>(
+        &self,
+        entries: &'a BTreeMap<String, T>,
+    ) -> impl Iterator<Item = (&'a str, &'a T)> {
+        let fetched = || entries.keys().filter(|path| self.fetches_first(path));
+        let above: BTreeSet<&str> = fetched().flat_map(|path| ancestors(path)).collect();
+        let entries = entries.iter().map(|(path, entry)| (path.as_str(), entry));
+        let is_first = |(path, _): &(&str, _)| above.contains(path) || self.fetches_first(path);
+        let (first, rest): (Vec<_>, Vec<_>) = entries.partition(is_first);
+        first.into_iter().chain(rest)
     }
 
     fn encoding(&self) -> Result<Box<dyn Encoding>, WriteError> {
@@ -160,7 +174,7 @@ pub struct Written {
 }
 
 /// What an entry's DEFLATE stream must inflate to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected {
     /// Compressed size in bytes.
     pub compressed: u64,
@@ -202,6 +216,7 @@ pub struct LayerWriter<'a> {
     /// The files that [`Outlet`] hashes, in their order.
     hashed: Vec<String>,
     store: Store,
+    _visit: Visit,
 }
 
 impl<'a> LayerWriter<'a> {
@@ -224,6 +239,7 @@ impl<'a> LayerWriter<'a> {
             learned: Learned::default(),
             hashed: Vec::new(),
             store: store.clone(),
+            _visit: SHELF.visit(),
         })
     }
 

@@ -82,6 +82,12 @@ impl Wheel {
         self
     }
 
+    /// A member of which RECORD says what it should be.
+    pub fn listed(mut self, member: Member, content: &[u8]) -> Self {
+        self.members.push((member, Some(content.to_vec())));
+        self
+    }
+
     fn stem(&self) -> String {
         format!("{}-{}", self.name.replace('-', "_"), self.version)
     }

@@ -20,6 +20,10 @@ pub struct Member {
     pub crc32: u32,
     /// Unix file type and permissions.
     pub mode: u32,
+    /// What the local header says instead of `size`.
+    pub local_size: Option<u32>,
+    /// Sizes and CRC-32 that follow the bytes instead of being in the local header.
+    pub descriptor: Option<[u32; 3]>,
 }
 
 impl Member {
@@ -35,7 +39,15 @@ impl Member {
             compressed_size: None,
             crc32: crc32fast::hash(content),
             mode: 0o100_644,
+            local_size: None,
+            descriptor: None,
         }
+    }
+
+    /// The same with a data descriptor that says the truth.
+    pub fn described(self) -> Self {
+        let descriptor = Some([self.crc32, self.data.len() as u32, self.size]);
+        Self { descriptor, ..self }
     }
 
     /// A file as it is.
@@ -67,31 +79,37 @@ impl Member {
     fn header(&self) -> Vec<u8> {
         let mut header = Vec::new();
         header.extend(0x0403_4b50_u32.to_le_bytes());
-        self.common(&mut header);
+        let size = self.local_size.unwrap_or(self.size);
+        match self.descriptor {
+            Some(_) => self.common([0; 3], &mut header),
+            None => self.common([self.crc32, self.told_size(), size], &mut header),
+        }
         header.extend(self.name.as_bytes());
         header
     }
 
     /// What the local header and the directory share, from the version on.
-    fn common(&self, out: &mut Vec<u8>) {
+    fn common(&self, crc32_and_sizes: [u32; 3], out: &mut Vec<u8>) {
         let method: u16 = if self.deflated { 8 } else { 0 };
-        let compressed = self.compressed_size.unwrap_or(self.data.len() as u32);
+        let flags: u16 = if self.descriptor.is_some() { 0x0808 } else { 0x0800 };
         out.extend(20_u16.to_le_bytes());
-        out.extend(0x0800_u16.to_le_bytes());
+        out.extend(flags.to_le_bytes());
         out.extend(method.to_le_bytes());
         out.extend([0, 0, 0x21, 0]);
-        out.extend(self.crc32.to_le_bytes());
-        out.extend(compressed.to_le_bytes());
-        out.extend(self.size.to_le_bytes());
+        crc32_and_sizes.iter().for_each(|number| out.extend(number.to_le_bytes()));
         out.extend((self.name.len() as u16).to_le_bytes());
         out.extend(0_u16.to_le_bytes());
+    }
+
+    fn told_size(&self) -> u32 {
+        self.compressed_size.unwrap_or(self.data.len() as u32)
     }
 
     fn directory(&self, offset: u32) -> Vec<u8> {
         let mut record = Vec::new();
         record.extend(0x0201_4b50_u32.to_le_bytes());
         record.extend([20, 3]);
-        self.common(&mut record);
+        self.common([self.crc32, self.told_size(), self.size], &mut record);
         record.extend([0; 6]);
         record.extend((self.mode << 16).to_le_bytes());
         record.extend(offset.to_le_bytes());
@@ -113,6 +131,10 @@ pub fn archive(members: &[Member]) -> Vec<u8> {
         directory.extend(member.directory(bytes.len() as u32));
         bytes.extend(member.header());
         bytes.extend(&member.data);
+        if let Some(descriptor) = member.descriptor {
+            bytes.extend(0x0807_4b50_u32.to_le_bytes());
+            descriptor.iter().for_each(|number| bytes.extend(number.to_le_bytes()));
+        }
     }
     let start = bytes.len() as u32;
     bytes.extend(&directory);

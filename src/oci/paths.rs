@@ -1,0 +1,44 @@
+//! Paths in a layer: relative to the image's root, without a slash at either end.
+
+use std::collections::BTreeSet;
+
+/// What the name of an entry begins with that stands for something gone.
+///
+/// <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
+pub const WHITEOUT: &str = ".wh.";
+
+/// The directories above `path`, the highest first; not the root.
+pub fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(move |(end, _)| &path[..end])
+}
+
+/// The first of `files`, none of which is a directory, that would lie below another of them.
+pub fn below_another<'a>(files: &BTreeSet<&'a str>) -> Option<&'a str> {
+    files.iter().copied().find(|path| ancestors(path).any(|above| files.contains(above)))
+}
+
+/// Whether a part of `path` would stand for something gone, as no file of an image can be called.
+pub fn has_whiteout(path: &str) -> bool {
+    path.split('/').any(|name| name.starts_with(WHITEOUT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_nothing_below_it() {
+        let check = |files: &[&'static str], expected| {
+            assert_eq!(below_another(&files.iter().copied().collect()), expected, "{files:?}");
+        };
+        check(&["a", "b/a", "b-c/a", "ab"], None);
+        check(&["a", "a-b", "a/b/c"], Some("a/b/c"));
+        check(&["x/y", "x/y/z"], Some("x/y/z"));
+    }
+
+    #[test]
+    fn a_name_may_stand_for_something_gone() {
+        assert!(has_whiteout(".wh.a") && has_whiteout("a/.wh..wh..opq") && has_whiteout("a/.wh.b/c"));
+        assert!(!has_whiteout("a/b.wh.c") && !has_whiteout("a.wh"));
+    }
+}
