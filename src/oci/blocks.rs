@@ -85,7 +85,6 @@ fn compress_both(states: [&mut State; 2], blocks: &[[u8; BLOCK]]) {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
-    use std::array;
 
     use super::{BLOCK, State};
 
@@ -116,7 +115,9 @@ mod x86 {
         let (mut abef, mut cdgh) = (halves([5, 4, 1, 0]), halves([7, 6, 3, 2]));
         for block in blocks {
             let (before_abef, before_cdgh) = (abef, cdgh);
-            let mut message: [__m128i; 4] = array::from_fn(|index| big_endian(block, 16 * index));
+            let (pairs, _) = block.as_chunks();
+            let [first, second, third, fourth] = [0, 2, 4, 6].map(|at| [pairs[at], pairs[at + 1]]);
+            let mut message = [big_endian(first), big_endian(second), big_endian(third), big_endian(fourth)];
             for (group, added) in ADDED.iter().enumerate() {
                 let [next, second, third, last] = message;
                 let sum = _mm_add_epi32(next, words(*added));
@@ -159,6 +160,7 @@ mod x86 {
     }
 
     /// Four words, the first of which is the lowest.
+    #[inline]
     #[target_feature(enable = "sse4.1")]
     fn words(words: [u32; 4]) -> __m128i {
         let [first, second, third, fourth] = words.map(u32::cast_signed);
@@ -166,12 +168,11 @@ mod x86 {
     }
 
     /// Four words of a block, as a message has them.
+    #[inline]
     #[target_feature(enable = "sse4.1")]
-    fn big_endian(block: &[u8; BLOCK], at: usize) -> __m128i {
-        words(array::from_fn(|index| {
-            let at = at + 4 * index;
-            u32::from_be_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
-        }))
+    fn big_endian([low, high]: [[u8; 8]; 2]) -> __m128i {
+        let words = _mm_set_epi64x(i64::from_le_bytes(high), i64::from_le_bytes(low));
+        _mm_shuffle_epi8(words, _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203))
     }
 }
 

@@ -14,7 +14,12 @@ pub fn ancestors(path: &str) -> impl Iterator<Item = &str> {
 
 /// The first of `files`, none of which is a directory, that would lie below another of them.
 pub fn below_another<'a>(files: &BTreeSet<&'a str>) -> Option<&'a str> {
-    files.iter().copied().find(|path| ancestors(path).any(|above| files.contains(above)))
+    let mut seen = None;
+    files.iter().copied().find(|path| {
+        let directory = path.rsplit_once('/').map(|(directory, _)| directory);
+        // Those of one directory mostly follow each other.
+        seen.replace(directory) != Some(directory) && ancestors(path).any(|above| files.contains(above))
+    })
 }
 
 /// Whether a part of `path` would stand for something gone, as no file of an image can be called.

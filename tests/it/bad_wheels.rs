@@ -112,7 +112,7 @@ fn a_member_with_another_crc_is_refused() {
         &[WHEEL, "`demo/wrong.py`", "have the CRC-32 that the wheel promises", "hint: "],
     );
     let listed = Wheel::new("demo", "1.0").listed(wrong, b"wrong\n");
-    check(listed, &[WHEEL, "`demo/wrong.py` is damaged: its CRC-32", "hint: "]);
+    check(listed, &[WHEEL, "demo/wrong.py` is damaged: its CRC-32", "hint: "]);
     let wrong = Member { crc32: 7, ..Member::stored("demo/wrong.py", b"wrong\n") };
     check_member(wrong, &[WHEEL, "demo/wrong.py`", "hint: "]);
 }
