@@ -16,7 +16,7 @@ pub const DOWNLOADS: usize = 6;
 
 /// How many jobs are done at once, however many cores there are: what a job holds in memory is bounded, and so is their
 /// sum.
-const MOST_JOBS: usize = 16;
+const MOST_JOBS: usize = 12;
 
 /// A file to bring into the store.
 #[derive(Clone)]
