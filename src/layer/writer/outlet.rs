@@ -16,7 +16,7 @@ use crate::store::{self, BlobWriter};
 /// What is handed over at once, in bytes.
 const CHUNK: usize = store::BUFFER;
 /// How many chunks may wait.
-const DEPTH: usize = 4;
+const DEPTH: usize = 2;
 
 /// What is handed over.
 enum Chunk {
