@@ -29,6 +29,8 @@ pub struct Copy {
 pub enum FilesError {
     #[error("could not read `{path}`")]
     Read { path: PathBuf, source: io::Error },
+    #[error("what `files:` names changed while it was read")]
+    Changed,
     #[error("`{path}` has a name that is not UTF-8")]
     Name { path: PathBuf },
     #[error("`{path}` would be `/{to}` in the image, where it stands for a file that is gone")]
@@ -44,6 +46,7 @@ impl FilesError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Read { .. } => "check `files:`; paths in a recipe are relative to the recipe".into(),
+            Self::Changed => "run again when nothing writes to it any more".into(),
             Self::Name { .. } | Self::Kind { .. } | Self::Whiteout { .. } | Self::Below { .. } => {
                 "rename it, or leave it out of `files:`".into()
             }
@@ -149,6 +152,14 @@ impl Files {
             }
         }
         Ok(hasher.finish())
+    }
+
+    /// Refuses files that are not what they were when [`Self::key`] gave `key`: a layer was made of something between.
+    pub fn check_unchanged(&self, key: &Digest) -> Result<(), FilesError> {
+        match self.key()? == *key {
+            true => Ok(()),
+            false => Err(FilesError::Changed),
+        }
     }
 
     /// Writes the layer.

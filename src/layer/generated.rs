@@ -18,10 +18,11 @@ pub enum LoaderCacheError {
     Cache(#[from] CacheError),
 }
 
-/// Writes `files`, sorted by path, into a layer.
+/// Writes `files`, each path once, into a layer.
 pub fn write(files: &[Generated], store: &Store, form: &Form) -> Result<Written, WriteError> {
     let mut writer = LayerWriter::new(store, form, &|_| ())?;
-    for file in files {
+    let files = files.iter().map(|file| (file.entry.path.clone(), file)).collect();
+    for (_, file) in form.in_order(&files) {
         match file.entry.kind {
             EntryKind::File { .. } => writer.file(&file.entry, || Ok(file.bytes.as_slice()))?,
             _ => writer.entry(&file.entry)?,

@@ -510,8 +510,13 @@ fn write_layers(
         stack.push(layer.title(), written);
     }
     if !files.is_empty() {
-        let key = Digest::of(format!("{LAYER_FORMAT} {form:?} {}", files.key()?));
-        let written = once(store, &key, || Ok(files.write(store, &form)?))?;
+        let content = files.key()?;
+        let key = Digest::of(format!("{LAYER_FORMAT} {form:?} {content}"));
+        let written = once(store, &key, || {
+            let written = files.write(store, &form)?;
+            files.check_unchanged(&content)?;
+            Ok(written)
+        })?;
         stack.push("files of the recipe".into(), written);
     }
     let written = write_system(planned, &stack.facts, &form, store)?;

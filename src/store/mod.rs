@@ -188,6 +188,8 @@ impl Store {
 
     /// Makes the file at `path`, whose content was just verified to be `digest`, the blob `digest`.
     pub fn adopt(&self, path: &Path, digest: &Digest) -> Result<(), StoreError> {
+        // It may have been begun long ago.
+        mark_used(path);
         let target = self.blob_path(digest);
         fs::rename(path, &target).map_err(StoreError::new("write", target))
     }
@@ -202,7 +204,13 @@ impl Store {
     /// Makes the open file `file`, whose content was just verified to be `digest`, the blob `digest` too; gives whether
     /// the file system allows that. The file keeps its own name.
     pub fn link_blob(&self, file: &File, digest: &Digest) -> bool {
-        unnamed::link(file, &self.blob_path(digest)).is_ok()
+        let _gate = self.gate();
+        let path = self.blob_path(digest);
+        let linked = unnamed::link(file, &path).is_ok();
+        if linked {
+            mark_used(&path);
+        }
+        linked
     }
 
     /// A scratch file that disappears with its handle.
@@ -216,9 +224,15 @@ impl Store {
         serde_json::from_slice(&self.read_record(kind, key)?).ok()
     }
 
-    /// Whether there is a record of `kind` made from `key`.
+    /// Whether there is a record of `kind` made from `key`. One that there is stays as long as this process uses the store.
     pub fn has_record(&self, kind: &str, key: &Digest) -> bool {
-        self.record_path(kind, key).exists()
+        let _gate = self.gate();
+        let path = self.record_path(kind, key);
+        let present = path.exists();
+        if present {
+            mark_used(&path);
+        }
+        present
     }
 
     /// Keeps `record`, made from `key`, for the next build.

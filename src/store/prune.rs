@@ -84,13 +84,20 @@ impl Store {
             }
         }
         for record in self.records()? {
-            let unused = !matches!(what, Prune::ToSize(_)) && record.used < before;
-            if unused || (!removed.is_empty() && leads_to(&fs::read(&record.path)?, &removed)) {
-                pruned.records += 1;
-                pruned.freed += record.size;
-                if !dry {
-                    remove(&record.path)?;
+            let leads_astray = !removed.is_empty() && leads_to(&read(&record.path)?, &removed);
+            let freed = match what {
+                _ if leads_astray => {
+                    if !dry {
+                        remove(&record.path)?;
+                    }
+                    Some(record.size)
                 }
+                Prune::ToSize(_) => None,
+                Prune::UnusedFor(_) | Prune::Everything => self.remove_unused(&record.path, before, dry)?,
+            };
+            if let Some(freed) = freed {
+                pruned.records += 1;
+                pruned.freed += freed;
             }
         }
         if !matches!(what, Prune::ToSize(_)) {
@@ -101,7 +108,7 @@ impl Store {
         Ok(pruned)
     }
 
-    /// Removes the blob at `path` unless it was used since `before`; gives how many bytes the file system gets back.
+    /// Removes the file at `path` unless it was used since `before`; gives how many bytes the file system gets back.
     fn remove_unused(&self, path: &Path, before: SystemTime, dry: bool) -> io::Result<Option<u64>> {
         self.unless_used(path, before, Metadata::accessed, |metadata| {
             if !dry {
@@ -161,6 +168,14 @@ fn list(directory: &Path) -> io::Result<Vec<Listed>> {
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
+}
+
+/// What a file holds: nothing, when another process was faster to remove it.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
+    }
 }
 
 /// Removes a file; another process may have been faster.
@@ -248,6 +263,33 @@ mod tests {
         assert_eq!(pruned.blobs, 1);
         assert!(pruned.in_use);
         assert!(build.has_blob(&used, Some(100)) && build.has_blob(&made, None));
+    }
+
+    #[test]
+    fn what_a_running_build_has_seen_or_taken_over_stays() {
+        let (directory, build) = store(&[60]);
+        let key = Digest::of(Digest::of([60; 100]).hex());
+        build.put_record("noted", &key, &"leads nowhere").unwrap();
+        assert!(build.has_record("made", &key));
+        let other = tempfile::NamedTempFile::new_in(directory.path()).unwrap();
+        let partial = build.partial_path(&Digest::of("downloaded"));
+        fs::write(&partial, "downloaded").unwrap();
+        let long_ago = fs::FileTimes::new().set_accessed(SystemTime::now() - DAY * 60);
+        let noted = fs::File::open(build.record_path("noted", &key)).unwrap();
+        for file in [other.as_file(), &fs::File::open(&partial).unwrap(), &noted] {
+            file.set_times(long_ago).unwrap();
+        }
+        assert!(build.has_record("noted", &key));
+        assert!(build.link_blob(other.as_file(), &Digest::of("")));
+        build.adopt(&partial, &Digest::of("downloaded")).unwrap();
+        let pruning = Store::open(directory.path()).unwrap();
+        let pruned = pruning.prune(Prune::UnusedFor(DAY), false).unwrap();
+        // The record leads to the one blob that nobody asked for.
+        assert_eq!((pruned.blobs, pruned.records), (1, 1));
+        assert!(build.has_record("noted", &key));
+        assert!(
+            build.has_blob(&Digest::of(""), Some(0)) && build.has_blob(&Digest::of("downloaded"), Some(10))
+        );
     }
 
     #[test]

@@ -67,16 +67,18 @@ def second_build(work):
 
 
 def other_machine(work):
-    """An empty store and another number of threads stand for another machine."""
+    """An empty store and as many threads as a large machine has stand for another machine."""
     store = work.directory / "empty-store"
     destination = work.directory / "other"
     try:
         result = build(
-            f"oci:{destination}:latest", environment={"IMGFORGE_CACHE_DIR": str(store), "IMGFORGE_THREADS": "3"}
+            f"oci:{destination}:latest", environment={"IMGFORGE_CACHE_DIR": str(store), "IMGFORGE_THREADS": "64"}
         )
         figure("seconds", f"{result.seconds:.1f}")
+        figure("peak memory", f"{result.peak_memory / 1e6:.0f} MB")
         figure("blobs written", len(blobs(store)))
         require(result.digest == work.digest, f"the digest differs: {result.digest}, it was {work.digest}")
+        require(result.peak_memory < 250e6, "the build on 64 threads needed 250 MB or more")
     finally:
         shutil.rmtree(store, ignore_errors=True)
         shutil.rmtree(destination, ignore_errors=True)

@@ -87,6 +87,26 @@ fn a_missing_file_to_copy_is_named() {
 }
 
 #[test]
+fn a_file_to_copy_cannot_hide_others_or_lie_below_one() {
+    let world = World::new();
+    std::fs::create_dir(world.path("tree")).unwrap();
+    world.write("tree/.wh.passwd", "");
+    world.write("plain", "text");
+    let check = |files: &str, said: &[&str]| {
+        world.recipe(&format!("packages: [wholesome]\nfiles: {files}\n"));
+        world.check_failure(&world.build(), 2, said);
+    };
+    check(
+        "[{from: tree, to: /etc}]",
+        &["tree/.wh.passwd` would be `/etc/.wh.passwd`", "stands for a file that is gone", "hint: rename it"],
+    );
+    check(
+        "[{from: plain, to: /opt/a}, {from: plain, to: /opt/a/b}]",
+        &["plain` would be `/opt/a/b`", "below a file of `files:`", "hint: rename it"],
+    );
+}
+
+#[test]
 fn a_recipe_that_is_not_utf_8_is_said_to_be_so() {
     check(
         b"name: \xff\xfe\n",

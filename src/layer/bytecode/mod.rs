@@ -179,14 +179,21 @@ impl<'a> Compiler<'a> {
         let key =
             serde_json::to_vec(&(FORMAT, &self.inventory.python, digest, sources)).map_err(io::Error::from);
         let key = Digest::of(key.map_err(BytecodeError::Write)?);
-        let kept: Option<Record> = self.store.record(RECORD, &key);
         let is_whole = |record: &Record| self.store.has_blob(&record.digest, Some(record.size));
-        let record = match kept.filter(is_whole) {
+        let kept = || self.store.record(RECORD, &key).filter(is_whole);
+        let record = match kept() {
             Some(record) => record,
             None => {
-                let record = self.write(wheel, sources)?;
-                self.store.put_record(RECORD, &key, &record)?;
-                record
+                // Another part of the wheel, or another build, may be at it.
+                let _making = self.store.claim_patiently(&key);
+                match kept() {
+                    Some(record) => record,
+                    None => {
+                        let record = self.write(wheel, sources)?;
+                        self.store.put_record(RECORD, &key, &record)?;
+                        record
+                    }
+                }
             }
         };
         let by_source = record.sources.iter().enumerate().map(|(member, source)| (*source, member)).collect();
