@@ -277,7 +277,7 @@ fn behind(incomplete: &Incomplete, most: u64) -> u64 {
 }
 
 /// How much is read at once, in bytes.
-const READ: usize = 128 << 10;
+const READ: u64 = 128 << 10;
 
 /// Held while a library is read again: the symbols of one may take 20 MB, and those of several several times that.
 static REREADING: Mutex<()> = Mutex::new(());
@@ -297,7 +297,7 @@ fn complete<R: Read>(
         };
         reading.get_or_insert_with(|| REREADING.lock().unwrap_or_else(PoisonError::into_inner));
         let behind = behind(&incomplete, REREAD_BEHIND);
-        let mut buffer = vec![0; READ];
+        let mut buffer = Vec::with_capacity(READ as usize);
         let mut content = reopen()?;
         let mut position = 0;
         for range in incomplete.missing().to_vec() {
@@ -309,13 +309,10 @@ fn complete<R: Read>(
             let missing = range.end - start;
             let mut part = content.by_ref().take(missing + behind);
             let mut length = 0;
-            loop {
-                let count = part.read(&mut buffer)?;
-                if count == 0 {
-                    break;
-                }
-                incomplete.supply(start + length, &buffer[..count]);
-                length += count as u64;
+            while part.by_ref().take(READ).read_to_end(&mut buffer)? > 0 {
+                incomplete.supply(start + length, &buffer);
+                length += buffer.len() as u64;
+                buffer.clear();
             }
             if length < missing {
                 return Ok(Headers::Damaged("it is cut short".to_owned()));

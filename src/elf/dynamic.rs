@@ -21,7 +21,8 @@ pub const MOST_BYTES: u64 = 4 << 20;
 
 const MAGIC: &[u8] = b"\x7fELF";
 const LONGEST_HEADER: u64 = 64;
-const LONGEST_NAME: u64 = 64 << 10;
+/// The longest name, in bytes; C++ has made names of 20 KiB.
+pub(super) const LONGEST_NAME: u64 = 64 << 10;
 const NAME_STEP: u64 = 512;
 /// How much of a long table is read at once, in bytes.
 const PIECE: u64 = 256 << 10;

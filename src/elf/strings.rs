@@ -5,10 +5,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::dynamic::{ElfError, Source};
+use super::dynamic::{ElfError, LONGEST_NAME, Source};
 
-/// The longest name; C++ has made names of 20 KiB.
-const LONGEST_NAME: usize = 64 << 10;
 /// Symbols share a name, or the end of one, when they have several versions, or a linker merged them: names never take
 /// together as many bytes as so many times the table.
 const MOST_SHARED: u64 = 16;
@@ -99,12 +97,12 @@ impl Window {
         loop {
             let at = offset.saturating_sub(self.start) as usize;
             let rest = self.bytes.get(at..).unwrap_or_default();
-            let rest = &rest[..rest.len().min(LONGEST_NAME)];
+            let rest = &rest[..rest.len().min(LONGEST_NAME as usize)];
             if let Some(length) = rest[searched..].iter().position(|byte| *byte == 0) {
                 return Ok(&self.bytes[at..at + searched + length]);
             }
             searched = rest.len();
-            if searched == LONGEST_NAME || !self.advance(table, offset)? {
+            if searched == LONGEST_NAME as usize || !self.advance(table, offset)? {
                 return Err(unterminated);
             }
         }
@@ -189,9 +187,9 @@ mod tests {
                 assert!(matches!(error, ElfError::Unterminated { .. }), "{error}");
             }
         }
-        let long = [vec![b'x'; LONGEST_NAME], vec![0]].concat();
+        let long = [vec![b'x'; LONGEST_NAME as usize], vec![0]].concat();
         assert!(matches!(looked_up(&long, 1000, &[0]), Err(ElfError::Unterminated { .. })));
-        assert_eq!(looked_up(&long, 1000, &[1]).unwrap()[0].1.len(), LONGEST_NAME - 1);
+        assert_eq!(looked_up(&long, 1000, &[1]).unwrap()[0].1.len() as u64, LONGEST_NAME - 1);
     }
 
     #[test]

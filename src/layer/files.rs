@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::writer::{Form, LayerWriter, WriteError, Written};
-use crate::oci::paths::{WHITEOUT, ancestors, has_whiteout};
+use crate::oci::paths::{ancestors, has_whiteout, whiteout};
 use crate::oci::{Digest, Entry, EntryKind, Hasher};
 use crate::pypa::bytecode;
 use crate::pypa::scheme::InstallScheme;
@@ -128,10 +128,8 @@ impl Files {
         let compiled: Vec<String> =
             modules.filter_map(|path| bytecode::cached(path, scheme.version)).collect();
         for path in compiled {
-            let Some((directory, name)) = path.rsplit_once('/') else { continue };
             if !self.entries.contains_key(&path) {
-                // https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts
-                let path = format!("{directory}/{WHITEOUT}{name}");
+                let path = whiteout(&path);
                 let kind = EntryKind::File { size: 0 };
                 let entry = Entry { path: path.clone(), mode: 0o644, uid: 0, gid: 0, mtime, kind };
                 self.entries.insert(path, (entry, None));

@@ -22,6 +22,14 @@ pub fn below_another<'a>(files: &BTreeSet<&'a str>) -> Option<&'a str> {
     })
 }
 
+/// The path of the file that stands for `path` being gone.
+pub fn whiteout(path: &str) -> String {
+    match path.rsplit_once('/') {
+        Some((directory, name)) => format!("{directory}/{WHITEOUT}{name}"),
+        None => format!("{WHITEOUT}{path}"),
+    }
+}
+
 /// Whether a part of `path` would stand for something gone, as no file of an image can be called.
 pub fn has_whiteout(path: &str) -> bool {
     path.split('/').any(|name| name.starts_with(WHITEOUT))
@@ -39,6 +47,11 @@ mod tests {
         check(&["a", "b/a", "b-c/a", "ab"], None);
         check(&["a", "a-b", "a/b/c"], Some("a/b/c"));
         check(&["x/y", "x/y/z"], Some("x/y/z"));
+    }
+
+    #[test]
+    fn what_is_gone_has_a_file_beside_it() {
+        assert_eq!((whiteout("a"), whiteout("a/b/c")), (".wh.a".to_owned(), "a/b/.wh.c".to_owned()));
     }
 
     #[test]

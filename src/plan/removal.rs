@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::generate::Maker;
 use crate::base::{BaseInventory, CudaCopy, InstalledDistribution};
 use crate::oci::Generated;
-use crate::oci::paths::{WHITEOUT, ancestors};
+use crate::oci::paths::{self, ancestors};
 use crate::resolve::demand::soname;
 use crate::resolve::{Resolution, Service, ServiceSource};
 
@@ -42,9 +42,7 @@ pub fn removals(resolution: &Resolution, base: &BaseInventory, mtime: u64) -> Ve
 
 /// The file that hides `path`.
 pub(super) fn whiteout(make: &Maker, path: &str) -> Generated {
-    let (directory, name) = path.rsplit_once('/').map_or(("", path), |(directory, name)| (directory, name));
-    let separator = if directory.is_empty() { "" } else { "/" };
-    make.file(&format!("{directory}{separator}{WHITEOUT}{name}"), String::new())
+    make.file(&paths::whiteout(path), String::new())
 }
 
 /// The highest directory below `top` in which `file` lies and nothing of another distribution does; else `file`.
