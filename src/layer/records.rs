@@ -27,13 +27,13 @@ pub fn evidence(store: &Store, digest: &Digest) -> Option<Evidence> {
     decoded(&body)
 }
 
-/// Keeps what was learned of the layer of `digest`; gives back what inventories are made of.
-pub fn keep(store: &Store, digest: &Digest, layer: ReadLayer) -> Result<Content, StoreError> {
+/// Keeps what was learned of the layer of `digest`; gives it back as it will be read.
+pub fn keep(store: &Store, digest: &Digest, layer: ReadLayer) -> Result<(Content, Evidence), StoreError> {
     let ReadLayer { diff_id, unpacked, learned } = layer;
     let content = Content { diff_id, unpacked, facts: learned.facts };
     store.put_record_with_body(EVIDENCE, &key(digest), &EVIDENCE_FORMAT, &encoded(&learned.evidence))?;
     store.put_record(CONTENT, &key(digest), &content)?;
-    Ok(content)
+    Ok((content, learned.evidence))
 }
 
 /// Empty, which nobody can read, for what cannot be written: memory has no errors.

@@ -14,7 +14,6 @@ use crate::check::graph::Graph;
 use crate::check::{self, Level, REPORT_FORMAT, Report, Silence, Subject};
 use crate::cuda::Driver;
 use crate::image::Image;
-use crate::layer::records;
 use crate::oci::Digest;
 use crate::source::{self, Place};
 use crate::store::{self, Store};
@@ -134,14 +133,7 @@ fn with_subject<T>(checked: &Checked<'_>, store: &Store, look: impl FnOnce(&Subj
 }
 
 fn evidence(checked: &Checked<'_>, store: &Store) -> Result<Evidence> {
-    let layers = checked.layers.iter().map(|digest| {
-        if let Some(evidence) = records::evidence(store, digest) {
-            return Ok(evidence);
-        }
-        // It may have been pruned, or be of another version: the layer is read again.
-        opened::content(digest, store)?;
-        records::evidence(store, digest).with_context(|| format!("the layer {digest} was not read"))
-    });
+    let layers = checked.layers.iter().map(|digest| opened::evidence(digest, store));
     Ok(Evidence::stacked(layers.collect::<Result<Vec<_>>>()?))
 }
 

@@ -81,7 +81,8 @@ fn read_layer(
     let unsound = |source| SourceError::Layer { image: image.place.clone(), digest: blob.digest, source };
     let mut layer = passed.content.map_err(unsound)?;
     read::complete(&mut layer, passed.unfinished, || image.open_blob(blob), unsound)?;
-    Ok(records::keep(store, &blob.digest, layer)?)
+    let (content, _) = records::keep(store, &blob.digest, layer)?;
+    Ok(content)
 }
 
 /// The content of a layer that is what the config says.

@@ -120,7 +120,13 @@ impl Store {
         present
     }
 
-    /// Keeps [`Self::prune`] from removing anything for a moment.
+    /// Gives a file of the store its name. Who is about to remove what has it now waits, and sees what has it then.
+    fn persist(&self, file: UnnamedFile, path: &Path) -> io::Result<()> {
+        let _gate = self.gate();
+        file.persist(path)
+    }
+
+    /// Keeps everyone from removing anything for a moment.
     fn gate(&self) -> Option<File> {
         // Who cannot lock the store cannot remove anything from it either.
         let file = self.open_gate().ok()?;
@@ -188,6 +194,7 @@ impl Store {
 
     /// Makes the file at `path`, whose content was just verified to be `digest`, the blob `digest`.
     pub fn adopt(&self, path: &Path, digest: &Digest) -> Result<(), StoreError> {
+        let _gate = self.gate();
         // It may have been begun long ago.
         mark_used(path);
         let target = self.blob_path(digest);
@@ -275,7 +282,7 @@ impl Store {
             fs::create_dir_all(&directory)?;
             let mut file = UnnamedFile::new_in(&self.root.join("tmp"))?;
             file.write_all(&bytes?)?;
-            file.persist(&path)
+            self.persist(file, &path)
         };
         write().map_err(StoreError::new("write", &path))
     }
@@ -349,7 +356,8 @@ impl BlobWriter {
         let digest = self.hasher.finish();
         let path = self.store.blob_path(&digest);
         let file = self.file.into_inner().map_err(|error| error.into_error());
-        file.and_then(|file| file.sync()?.persist(&path)).map_err(StoreError::new("write", &path))?;
+        let named = file.and_then(|file| self.store.persist(file.sync()?, &path));
+        named.map_err(StoreError::new("write", &path))?;
         Ok((digest, self.size))
     }
 }

@@ -45,11 +45,17 @@ impl Store {
     /// An empty directory which the next one to open the store clears, when this process is killed: until then it is locked.
     fn begin_tree(&self) -> io::Result<(tempfile::TempDir, File)> {
         fs::create_dir_all(self.root.join(TREES))?;
-        let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(self.root.join("tmp"))?;
-        let lock = File::open(directory.path())?;
-        // A file system without locks has no clearing either.
-        let _ = claim::try_lock(&lock);
-        Ok((directory, lock))
+        loop {
+            let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(self.root.join("tmp"))?;
+            let lock = match File::open(directory.path()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                lock => lock?,
+            };
+            // Between its making and its locking it looks abandoned. A file system without locks has no clearing either.
+            if claim::try_lock(&lock).unwrap_or(true) && claim::is_at(&lock, directory.path()) {
+                return Ok((directory, lock));
+            }
+        }
     }
 
     fn tree_path(&self, key: &Digest) -> PathBuf {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::OFlags;
 
 use super::prune::{Listed, digest_of, leads_to, remove};
-use super::{Store, StoreError};
+use super::{Store, StoreError, is_same_file};
 use crate::oci::{Digest, Hasher};
 
 /// What a verification found.
@@ -40,6 +40,18 @@ pub enum Damage {
     LedAstray { path: PathBuf },
 }
 
+impl Damage {
+    /// Of the damaged file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Blob { path, .. }
+            | Self::Stray { path }
+            | Self::Record { path }
+            | Self::LedAstray { path } => path,
+        }
+    }
+}
+
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -61,87 +73,108 @@ impl Store {
 
     fn try_verify(&self, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Verified> {
         let blobs = self.blobs()?;
-        let mut verified =
-            Verified { blobs: 0, bytes: 0, records: 0, damages: damages(&blobs, threads, progress)? };
-        let mut damaged = BTreeSet::new();
-        for damage in &verified.damages {
-            if let Damage::Blob { path, .. } | Damage::Stray { path } = damage {
-                remove(path)?;
-                damaged.extend(digest_of(path));
-            }
-        }
-        verified.blobs = blobs.len() as u64;
-        verified.bytes = blobs.iter().map(|blob| blob.size).sum();
+        let mut damages = self.damaged_blobs(&blobs, threads, progress)?;
+        let damaged: BTreeSet<Digest> =
+            damages.iter().filter_map(|damage| digest_of(damage.path())).collect();
+        let mut records = 0;
         for Listed { path, .. } in self.records()? {
-            let record = match fs::read(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                record => record?,
+            let Some(mut file) = open_unmarked(&path)? else { continue };
+            let mut record = Vec::new();
+            file.read_to_end(&mut record)?;
+            records += 1;
+            let damage = match is_record(&record) {
+                false => Damage::Record { path },
+                true if leads_to(&record, &damaged) => Damage::LedAstray { path },
+                true => continue,
             };
-            verified.records += 1;
-            if !is_record(&record) {
-                remove(&path)?;
-                verified.damages.push(Damage::Record { path });
-            } else if leads_to(&record, &damaged) {
-                remove(&path)?;
-                verified.damages.push(Damage::LedAstray { path });
-            }
+            damages.extend(self.removed(damage, &file)?);
         }
-        verified.damages.sort();
-        Ok(verified)
+        damages.sort();
+        let bytes = blobs.iter().map(|blob| blob.size).sum();
+        Ok(Verified { blobs: blobs.len() as u64, bytes, records, damages })
+    }
+
+    /// Removes those of `blobs` that are damaged, and says which they are.
+    fn damaged_blobs(
+        &self,
+        blobs: &[Listed],
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> io::Result<Vec<Damage>> {
+        let (queue, found) = (Mutex::new(blobs.iter()), Mutex::new(Ok(Vec::new())));
+        std::thread::scope(|scope| {
+            for _ in 0..threads.clamp(1, blobs.len().max(1)) {
+                scope.spawn(|| {
+                    loop {
+                        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                        let Some(blob) = next else { break };
+                        let damage = self.verify_blob(&blob.path, progress);
+                        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                        match (damage, &mut *found) {
+                            (Ok(damage), Ok(damages)) => damages.extend(damage),
+                            (Err(error), found) => *found = Err(error),
+                            (Ok(_), Err(_)) => break,
+                        }
+                    }
+                });
+            }
+        });
+        found.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hashes a blob, and removes it when it is damaged.
+    fn verify_blob(&self, path: &Path, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Option<Damage>> {
+        let Some(mut file) = open_unmarked(path)? else { return Ok(None) };
+        let damage = match digest_of(path) {
+            None => Damage::Stray { path: path.to_owned() },
+            Some(expected) => {
+                let actual = hash(&mut file, progress)?;
+                if actual == expected {
+                    return Ok(None);
+                }
+                Damage::Blob { path: path.to_owned(), actual }
+            }
+        };
+        self.removed(damage, &file)
+    }
+
+    /// Removes the open file that is damaged; `None` when another one, which a build made meanwhile, has its name.
+    fn removed(&self, damage: Damage, file: &File) -> io::Result<Option<Damage>> {
+        let gate = self.open_gate()?;
+        gate.lock()?;
+        match fs::metadata(damage.path()) {
+            Ok(metadata) if is_same_file(&metadata, &file.metadata()?) => (),
+            _ => return Ok(None),
+        }
+        remove(damage.path())?;
+        Ok(Some(damage))
     }
 }
 
-/// Which of `blobs` are damaged.
-fn damages(blobs: &[Listed], threads: usize, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Vec<Damage>> {
-    let (queue, found) = (Mutex::new(blobs.iter()), Mutex::new(Ok(Vec::new())));
-    std::thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, blobs.len().max(1)) {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some(blob) = next else { break };
-                    let damage = damage(&blob.path, progress);
-                    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                    match (damage, &mut *found) {
-                        (Ok(damage), Ok(damages)) => damages.extend(damage),
-                        (Err(error), found) => *found = Err(error),
-                        (Ok(_), Err(_)) => break,
-                    }
-                }
-            });
-        }
-    });
-    found.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn damage(path: &Path, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Option<Damage>> {
-    let Some(expected) = digest_of(path) else { return Ok(Some(Damage::Stray { path: path.to_owned() })) };
-    let mut file = match open_unmarked(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
+fn hash(file: &mut File, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Digest> {
     let mut hasher = Hasher::default();
     let mut buffer = vec![0; 1 << 20];
     loop {
-        let count = match io::Read::read(&mut file, &mut buffer) {
+        let count = match file.read(&mut buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             count => count?,
         };
         if count == 0 {
-            break;
+            return Ok(hasher.finish());
         }
         hasher.update(&buffer[..count]);
         progress(count as u64);
     }
-    let actual = hasher.finish();
-    Ok((actual != expected).then(|| Damage::Blob { path: path.to_owned(), actual }))
 }
 
-/// Opens a blob without its counting as used, where the file is ours.
-fn open_unmarked(path: &Path) -> io::Result<File> {
+/// Opens a file without its counting as used, where it is ours; `None` when it is gone.
+fn open_unmarked(path: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::NOATIME.bits().cast_signed();
     let unmarked = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    unmarked.or_else(|_| File::open(path))
+    match unmarked.or_else(|_| File::open(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => file.map(Some),
+    }
 }
 
 /// Whether the first line is JSON: the rest is a body.
@@ -153,6 +186,22 @@ fn is_record(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_build_put_in_the_place_of_a_damaged_blob_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let blob = store.put_blob(b"content").unwrap();
+        let path = store.blob_path(&blob);
+        fs::write(&path, "half").unwrap();
+        let seen = File::open(&path).unwrap();
+        store.put_blob(b"content").unwrap();
+        let damage = || Damage::Blob { path: path.clone(), actual: Digest::of("half") };
+        assert_eq!(store.removed(damage(), &seen).unwrap(), None);
+        assert!(store.has_blob(&blob, Some(7)));
+        assert_eq!(store.removed(damage(), &File::open(&path).unwrap()).unwrap(), Some(damage()));
+        assert!(!store.has_blob(&blob, None));
+    }
 
     #[test]
     fn what_is_damaged_goes_with_the_records_that_lead_to_it() {
