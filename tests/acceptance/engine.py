@@ -24,9 +24,16 @@ PASSED_ON = ("PIP_", "UV_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY
 
 
 class Engine:
-    def __init__(self, directory):
+    """The engine of this machine, or one that is unpacked in `root`."""
+
+    def __init__(self, directory, root=None):
         require(os.geteuid() == 0, "a Docker engine can be started by root only")
-        require(shutil.which(DAEMON) and shutil.which(CLIENT), "docker.io is not installed: run tests/setup as root")
+        self.daemon_program, self.client, self.path = DAEMON, CLIENT, os.environ["PATH"]
+        if root:
+            self.daemon_program, self.client = root / "usr/sbin/dockerd", root / "usr/bin/docker"
+            self.path = f"{root}/usr/bin:{root}/usr/sbin:{self.path}"
+        present = shutil.which(self.daemon_program) and shutil.which(self.client)
+        require(present, "docker.io is not installed: run tests/setup as root")
         self.directory = directory
         self.host = f"unix://{directory}/docker.sock"
         self.image = None
@@ -36,11 +43,12 @@ class Engine:
         with open(self.directory / "log", "w", encoding="utf-8") as log:
             self.daemon = subprocess.Popen(
                 [
-                    DAEMON, "--iptables=false", "--bridge=none", "--host", self.host,
+                    self.daemon_program, "--iptables=false", "--bridge=none", "--host", self.host,
                     "--data-root", str(self.directory / "data"), "--exec-root", str(self.directory / "exec"),
                     "--pidfile", str(self.directory / "pid"),
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env=os.environ | {"PATH": self.path},
             )  # fmt: skip
         try:
             self.wait_until_it_answers()
@@ -68,7 +76,7 @@ class Engine:
             if self.daemon.poll() is not None:
                 break
             try:
-                run(CLIENT, "-H", self.host, "info", timeout=10)
+                self.docker("info", timeout=10)
                 return
             except (Failure, subprocess.TimeoutExpired):
                 time.sleep(0.2)
@@ -76,7 +84,7 @@ class Engine:
         raise Failure(f"dockerd did not come up in 60 s:\n{log[-3000:]}")
 
     def docker(self, *arguments, **options):
-        return run(CLIENT, "-H", self.host, *arguments, **options)
+        return run(self.client, "-H", self.host, *arguments, **options)
 
     def load(self, archive):
         watch = Stopwatch()

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests/acceptance"))
 
-from engine import CLIENT, Engine, packaged  # noqa: E402  (of the acceptance, whose engine this is too)
+from engine import Engine, packaged  # noqa: E402  (of the acceptance, whose engine this is too)
 
 THREADS = os.cpu_count() or 1
 UV = "uv pip install --system --no-cache"
@@ -78,7 +78,7 @@ class Docker:
     def run(self, task):
         context = write_context(task, self.command, f"FROM {self.registry.base}")
         tag = f"{self.registry.address}/bench/{self.name}:latest"
-        docker = [CLIENT, "-H", self.engine.host]
+        docker = [self.engine.client, "-H", self.engine.host]
         environment = os.environ | {"DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
         try:
             build = [*docker, "build", "--no-cache", "--network", "host", "--tag", tag, context]
