@@ -81,6 +81,12 @@ pub(super) fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
+/// Whether what this process has just made at `path` is its own: between its making and its locking it looks abandoned,
+/// and may be cleared. A file system without locks has no clearing either.
+pub(super) fn lock_made(file: &File, path: &Path) -> bool {
+    try_lock(file).unwrap_or(true) && is_at(file, path)
+}
+
 /// Whether `path` is a name of the open file.
 pub(super) fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::symlink_metadata(path)) {

@@ -118,13 +118,23 @@ impl Store {
         })
     }
 
-    /// Does `act` with what is at `path`, unless that is gone or was `used` since `before`; nobody marks anything as used
-    /// meanwhile.
+    /// Does `act` with what is at `path`, unless that is gone or was `used` since `before`.
     pub(super) fn unless_used<T>(
         &self,
         path: &Path,
         before: SystemTime,
         used: impl Fn(&Metadata) -> io::Result<SystemTime>,
+        act: impl FnOnce(&Metadata) -> io::Result<T>,
+    ) -> io::Result<Option<T>> {
+        self.alone_with(path, |metadata| Ok(used(metadata)? < before), act)
+    }
+
+    /// Does `act` with what is at `path`, where that is there and `wanted`; nobody marks anything as used meanwhile, or
+    /// gives it a name.
+    pub(super) fn alone_with<T>(
+        &self,
+        path: &Path,
+        wanted: impl FnOnce(&Metadata) -> io::Result<bool>,
         act: impl FnOnce(&Metadata) -> io::Result<T>,
     ) -> io::Result<Option<T>> {
         let gate = self.open_gate()?;
@@ -133,7 +143,7 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             metadata => metadata?,
         };
-        if used(&metadata)? >= before { Ok(None) } else { act(&metadata).map(Some) }
+        if wanted(&metadata)? { act(&metadata).map(Some) } else { Ok(None) }
     }
 
     /// Every blob.

@@ -51,8 +51,7 @@ impl Store {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 lock => lock?,
             };
-            // Between its making and its locking it looks abandoned. A file system without locks has no clearing either.
-            if claim::try_lock(&lock).unwrap_or(true) && claim::is_at(&lock, directory.path()) {
+            if claim::lock_made(&lock, directory.path()) {
                 return Ok((directory, lock));
             }
         }

@@ -51,8 +51,7 @@ impl UnnamedFile {
                 .permissions(fs::Permissions::from_mode(0o644))
                 .tempfile_in(directory)?;
             let (file, name) = file.into_parts();
-            // Between its making and its locking it looks abandoned.
-            if claim::try_lock(&file).unwrap_or(true) && claim::is_at(&file, &name) {
+            if claim::lock_made(&file, &name) {
                 return Ok(Self { file, name: Some(name), directory: directory.to_owned() });
             }
         }

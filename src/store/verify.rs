@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -54,11 +54,12 @@ impl Damage {
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: ", self.path().display())?;
         match self {
-            Self::Blob { path, actual } => write!(f, "`{}`: it has the content of {actual}", path.display()),
-            Self::Stray { path } => write!(f, "`{}`: it is no blob", path.display()),
-            Self::Record { path } => write!(f, "`{}`: it is not JSON", path.display()),
-            Self::LedAstray { path } => write!(f, "`{}`: it led to a damaged blob", path.display()),
+            Self::Blob { actual, .. } => write!(f, "it has the content of {actual}"),
+            Self::Stray { .. } => f.write_str("it is no blob"),
+            Self::Record { .. } => f.write_str("it is not JSON"),
+            Self::LedAstray { .. } => f.write_str("it led to a damaged blob"),
         }
     }
 }
@@ -140,14 +141,10 @@ impl Store {
 
     /// Removes the open file that is damaged; `None` when another one, which a build made meanwhile, has its name.
     fn removed(&self, damage: Damage, file: &File) -> io::Result<Option<Damage>> {
-        let gate = self.open_gate()?;
-        gate.lock()?;
-        match fs::metadata(damage.path()) {
-            Ok(metadata) if is_same_file(&metadata, &file.metadata()?) => (),
-            _ => return Ok(None),
-        }
-        remove(damage.path())?;
-        Ok(Some(damage))
+        let seen = file.metadata()?;
+        let is_seen = |metadata: &Metadata| Ok(is_same_file(metadata, &seen));
+        let removed = self.alone_with(damage.path(), is_seen, |_| remove(damage.path()))?;
+        Ok(removed.map(|()| damage))
     }
 }
 
@@ -185,6 +182,8 @@ fn is_record(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -39,4 +39,3 @@ def mirror():
     found = [line.split()[0] for line in said.splitlines() if "-security" not in line]
     require(found, "apt knows no mirror of Debian: run `apt-get update`")
     return found[0]
-
