@@ -4,9 +4,10 @@
 //! wheel's entry is inflated once, for the `diff_id` and to hold it against what the wheel promises, and becomes part of
 //! the layer as it is where the [`Form`] has a place for it.
 //!
-//! Three threads' work is in a layer: inflating or compressing, which this one does; hashing and writing, which [`Outlet`]
-//! does on another.
+//! Inflating or compressing is about as much work as hashing and writing, which [`Outlet`] does, with another core where
+//! one is idle.
 
+mod cores;
 mod estargz;
 mod gzip;
 mod outlet;
@@ -29,6 +30,7 @@ use crate::oci::paths::ancestors;
 use crate::oci::{Digest, Entry, EntryKind, tar};
 use crate::pypa::deflate::{End, Inflater, Invalid, Passage};
 use crate::store::{Store, StoreError};
+use cores::CORES;
 use estargz::Estargz;
 use gzip::Gzip;
 use outlet::Outlet;
@@ -231,7 +233,7 @@ impl<'a> LayerWriter<'a> {
             progress,
             form,
             has_landmark: !matches!(form, Form::Estargz { .. }),
-            out: Outlet::new(store.new_blob()?),
+            out: Outlet::new(store.new_blob()?, CORES.take()),
             encoding: form.encoding()?,
             inflater: Inflater::default(),
             buffer: vec![0; BUFFER],
