@@ -7,7 +7,7 @@ use std::thread;
 /// The cores of this machine.
 pub(super) static CORES: Cores = Cores::new(|| thread::available_parallelism().map_or(1, Into::into));
 
-/// Some cores, and how many threads of layers have something to do for them. Other processes' are left out.
+/// Some cores, and how many threads that write layers have something to do for them. What else runs is left out.
 #[derive(Debug)]
 pub(super) struct Cores {
     busy: AtomicUsize,

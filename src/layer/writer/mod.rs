@@ -229,12 +229,14 @@ impl<'a> LayerWriter<'a> {
         form: &'a Form,
         progress: &'a (dyn Fn(u64) + Sync),
     ) -> Result<Self, WriteError> {
+        // One for which there is no memory waits, and keeps no core busy.
+        let encoding = form.encoding()?;
         Ok(Self {
             progress,
             form,
             has_landmark: !matches!(form, Form::Estargz { .. }),
             out: Outlet::new(store.new_blob()?, CORES.take()),
-            encoding: form.encoding()?,
+            encoding,
             inflater: Inflater::default(),
             buffer: vec![0; BUFFER],
             unpacked: 0,

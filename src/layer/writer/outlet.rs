@@ -99,7 +99,12 @@ impl Outlet {
         self.size += bytes.len() as u64;
         self.suit()?;
         match &mut self.way {
-            Way::Here(sink) => sink.blob.write_all(bytes).map_err(WriteError::Write)?,
+            Way::Here(sink) => {
+                if let Err(error) = sink.blob.write_all(bytes) {
+                    self.way = Way::Nowhere;
+                    return Err(WriteError::Write(error));
+                }
+            }
             Way::There(helper) => {
                 if helper.blob(bytes).is_err() {
                     return self.ended();
