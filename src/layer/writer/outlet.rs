@@ -182,15 +182,7 @@ struct Helper {
     thread: JoinHandle<Result<Box<Sink>, WriteError>>,
 }
 
-/// The thread takes no more: an error has ended it.
-struct Stopped;
-
-impl From<SendError<Chunk>> for Stopped {
-    fn from(_: SendError<Chunk>) -> Self {
-        Self
-    }
-}
-
+/// What it is given is refused when an error has ended it.
 impl Helper {
     fn new(sink: Box<Sink>, core: Core) -> Self {
         let (full, chunks) = mpsc::sync_channel(DEPTH);
@@ -202,7 +194,7 @@ impl Helper {
         Self { tar: Vec::new(), files: Vec::new(), blob: Vec::new(), full, empty, thread }
     }
 
-    fn tar(&mut self, mut bytes: &[u8]) -> Result<(), Stopped> {
+    fn tar(&mut self, mut bytes: &[u8]) -> Result<(), SendError<Chunk>> {
         while let Some(chunk) = add(&mut self.tar, &mut bytes) {
             self.full.send(Chunk::Tar(chunk, mem::take(&mut self.files)))?;
             self.tar = self.emptied();
@@ -210,7 +202,7 @@ impl Helper {
         Ok(())
     }
 
-    fn blob(&mut self, mut bytes: &[u8]) -> Result<(), Stopped> {
+    fn blob(&mut self, mut bytes: &[u8]) -> Result<(), SendError<Chunk>> {
         while let Some(chunk) = add(&mut self.blob, &mut bytes) {
             self.full.send(Chunk::Blob(chunk))?;
             self.blob = self.emptied();
@@ -325,6 +317,7 @@ impl Digests {
             }
         }
     }
+
     /// The digests of the tar and of the files.
     fn finish(self) -> (Digest, Vec<Digest>) {
         (self.tar.finish(&self.begun), self.files)
