@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -74,8 +74,10 @@ pub fn staged<T: Sync + Send, R: Send>(
     let fetch = |fetches: &[Fetch]| -> Result<()> {
         for Fetch { download } in fetches {
             if !download.is_in(store) {
-                let meter = progress.start(Task::Download, &download.name, download.size);
-                http.download(store, download, &|bytes| meter.add(bytes))?;
+                // Begun with the first bytes: who waits for another's download of the file has none to tell of.
+                let meter = OnceLock::new();
+                let start = || progress.start(Task::Download, &download.name, download.size);
+                http.download(store, download, &|bytes| meter.get_or_init(start).add(bytes))?;
             }
         }
         Ok(())

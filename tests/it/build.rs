@@ -357,7 +357,10 @@ fn a_component_larger_than_a_layer_may_be_is_cut_by_its_files() {
             .file("torch/__init__.py", ""),
     );
     world.recipe("frameworks: {torch: 2.6.0}\nlayers: {max-size: 600kB}\n");
-    let first = world.build().check_success();
+    let outcome = world.build();
+    let first = outcome.check_success();
+    let begun = outcome.stderr.lines().filter(|line| line.starts_with("downloading nvidia_cublas"));
+    assert_eq!(begun.count(), 1, "both parts wait for one download: {outcome}");
     let image = Image::read(&world.path("image"));
     let lib = "usr/local/cuda-12.4/targets/x86_64-linux/lib";
     assert_eq!(image.text(&format!("{lib}/libcublas.so.12")), library("a", 300_000));
