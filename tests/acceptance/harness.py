@@ -1,7 +1,9 @@
 """What every acceptance step needs: figures, requirements, and programs that fail loudly."""
 
 import json
+import signal
 import subprocess
+import sys
 import time
 
 
@@ -12,6 +14,14 @@ class Failure(Exception):
 def require(condition, message):
     if not condition:
         raise Failure(message)
+
+
+def exit_on_signals():
+    """A signal that ends the program ends it by an exit, so that what it started and changed is put back. One that is
+    ignored, as nohup has it, stays ignored."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: sys.exit(f"ended by {signal.Signals(number).name}"))
 
 
 def figure(name, value):
