@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use super::{environment, hint, print, report};
+use super::{hint, print, report, session};
 use crate::pipeline::{Progress, Task};
 use crate::recipe::ByteSize;
 use crate::store::{Prune, Store};
@@ -47,12 +47,12 @@ impl PruneArguments {
 }
 
 pub(super) fn execute(command: &Command, progress: &dyn Progress) -> Result<()> {
-    let environment = environment(true)?;
-    let store = &environment.store;
+    let session = session(true, progress)?;
+    let store = &session.store;
     match command {
         Command::Info => info(store),
         Command::Prune(arguments) => prune(arguments, store, progress),
-        Command::Verify => verify(store, environment.threads, progress),
+        Command::Verify => verify(store, session.threads, progress),
     }
 }
 

@@ -20,12 +20,11 @@ use crate::net::debian::ArchiveError;
 use crate::net::http::HttpError;
 use crate::net::index::IndexError;
 use crate::pipeline::{
-    CheckFailed, HashNotAllowed, InputError, ListedError, LockFileError, NoHash, NotAPlan, NotBuilt,
-    OtherInventory,
+    CheckFailed, InputError, ListedError, LockFileError, NoHash, NotAPlan, NotBuilt, OtherInventory,
 };
-use crate::resolve::ResolveError;
 use crate::resolve::components::ComponentError;
 use crate::resolve::solve::{CatalogError, SolveError};
+use crate::resolve::{HashNotAllowed, ResolveError};
 use crate::source::{PlaceError, SourceError};
 use crate::store::StoreError;
 

@@ -24,8 +24,8 @@ use crate::check::Level;
 use crate::cuda::Driver;
 use crate::destination::Destination;
 use crate::pipeline::{
-    self, BuildOrder, CheckFailed, Checked, Checking, Environment, InputError, LockOrder, Locking, Side,
-    Upgrade,
+    self, BuildOrder, CheckFailed, Checked, Checking, InputError, LockOrder, Locking, Network, Progress,
+    Session, Side, Upgrade,
 };
 use crate::recipe::{Color, Diagnostics};
 use crate::source::{Place, PlaceError};
@@ -221,10 +221,10 @@ fn execute(arguments: &Arguments) -> Result<()> {
     let progress = progress::Terminal::new(arguments.quiet, arguments.progress);
     match &arguments.command {
         Command::Build { recipe, output, locked, offline, no_check } => {
-            let (locking, environment) = (locking(*locked), environment(*offline)?);
+            let session = session(*offline, &progress)?;
             let checking = if *no_check { Checking::Skip } else { Checking::Refuse };
-            let order = BuildOrder { recipe, destinations: output, locking, checking, environment };
-            let built = pipeline::build(&order, &progress)?;
+            let order = BuildOrder { recipe, destinations: output, locking: locking(*locked), checking };
+            let built = pipeline::build(&order, &session)?;
             progress.finish();
             if !arguments.quiet {
                 report::built(&mut io::stderr().lock(), &built)?;
@@ -232,7 +232,7 @@ fn execute(arguments: &Arguments) -> Result<()> {
             print(&format!("{}\n", built.image.manifest.digest))
         }
         Command::Plan { recipe, json, locked, offline } => {
-            let planned = pipeline::plan(recipe, locking(*locked), &environment(*offline)?, &progress)?;
+            let planned = pipeline::plan(recipe, locking(*locked), &session(*offline, &progress)?)?;
             progress.finish();
             let mut text = Vec::new();
             match json {
@@ -242,7 +242,7 @@ fn execute(arguments: &Arguments) -> Result<()> {
             print(&String::from_utf8_lossy(&text))
         }
         Command::Inspect { image, json, python, record } => {
-            let inventory = pipeline::inspect(image, python.as_deref(), &environment(true)?, &progress)?;
+            let inventory = pipeline::inspect(image, python.as_deref(), &session(true, &progress)?)?;
             progress.finish();
             if let Some(file) = record {
                 record_inventory(file, image, &inventory)?;
@@ -255,16 +255,16 @@ fn execute(arguments: &Arguments) -> Result<()> {
             print(&String::from_utf8_lossy(&text))
         }
         Command::Check { image, format, json, driver, python, graph } => {
-            let environment = environment(true)?;
-            let checked = Checked::read(image, python.as_deref(), driver.as_ref(), &environment, &progress)?;
-            let report = checked.report(&environment)?;
+            let session = session(true, &progress)?;
+            let checked = Checked::read(image, python.as_deref(), driver.as_ref(), &session)?;
+            let report = checked.report(&session)?;
             progress.finish();
             let mut text = Vec::new();
             let format = if *json { findings::Format::Json } else { *format };
             findings::print(&mut text, &report, &image.to_string(), format)?;
             print(&String::from_utf8_lossy(&text))?;
             if let Some(picture) = graph {
-                picture.draw(&checked.graph(&environment)?, &image.to_string())?;
+                picture.draw(&checked.graph(&session)?, &image.to_string())?;
             }
             match report.has_errors() {
                 true => Err(Found { errors: report.count(Level::Error), image: image.clone() }.into()),
@@ -272,8 +272,8 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
         }
         Command::Lock { recipe, upgrade, offline } => {
-            let order = LockOrder { recipe, upgrade: asked(upgrade), environment: environment(*offline)? };
-            let locked = pipeline::lock(&order, &progress)?;
+            let order = LockOrder { recipe, upgrade: asked(upgrade) };
+            let locked = pipeline::lock(&order, &session(*offline, &progress)?)?;
             progress.finish();
             match arguments.quiet {
                 true => Ok(()),
@@ -281,7 +281,7 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
         }
         Command::Diff { before, after, json, offline } => {
-            let difference = pipeline::compare(before, after, &environment(*offline)?, &progress)?;
+            let difference = pipeline::compare(before, after, &session(*offline, &progress)?)?;
             progress.finish();
             let mut text = Vec::new();
             match json {
@@ -349,14 +349,12 @@ fn asked(upgrades: &[Upgradable]) -> Upgrade {
     names.collect::<Option<_>>().map_or(Upgrade::Everything, Upgrade::Only)
 }
 
-/// What the pipeline takes from the process: the only place below `main` that asks for it.
-fn environment(offline: bool) -> Result<Environment> {
-    Ok(Environment {
-        store: Store::open(cache_directory()?)?,
-        offline,
-        threads: threads()?,
-        source_date_epoch: source_date_epoch()?,
-    })
+/// The means of this process: the only place below `main` that asks for them.
+fn session(offline: bool, progress: &dyn Progress) -> Result<Session<'_>> {
+    let network = if offline { Network::Offline } else { Network::Online };
+    let session = Session::new(Store::open(cache_directory()?)?, network, progress)?;
+    let threads = threads()?.unwrap_or(session.threads);
+    Ok(Session { threads, source_date_epoch: source_date_epoch()?, ..session })
 }
 
 /// `IMGFORGE_CACHE_DIR`, else the XDG cache directory.
@@ -370,12 +368,13 @@ fn cache_directory() -> Result<PathBuf> {
         })
 }
 
-/// `IMGFORGE_THREADS`, else as many as there are cores.
-fn threads() -> Result<usize> {
+/// `IMGFORGE_THREADS`, where it is set.
+fn threads() -> Result<Option<usize>> {
     let Some(value) = std::env::var("IMGFORGE_THREADS").ok().filter(|value| !value.is_empty()) else {
-        return Ok(std::thread::available_parallelism().map_or(1, Into::into));
+        return Ok(None);
     };
-    value.parse().ok().filter(|threads| *threads > 0).ok_or_else(|| {
+    let threads = value.parse().ok().filter(|threads| *threads > 0);
+    threads.map(Some).ok_or_else(|| {
         hint::advised(&format!("IMGFORGE_THREADS is `{value}`"), "give it a number of threads, or unset it")
     })
 }

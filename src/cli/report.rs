@@ -62,7 +62,11 @@ pub(super) fn locked(out: &mut impl Write, locked: &Locked) -> io::Result<()> {
 
 /// What would be built and why.
 pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
-    writeln!(out, "{} on Python {}, {}\n", planned.name, planned.base.python, planned.base.architecture)?;
+    writeln!(
+        out,
+        "{} on Python {}, {}\n",
+        planned.inputs.name, planned.base.python, planned.base.architecture
+    )?;
     components(out, planned)?;
     let packages = planned.resolution.distributions.iter().filter(|d| matches!(d.role, Role::Package { .. }));
     let rows = packages.map(|distribution| {
@@ -74,7 +78,7 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
         ]
     });
     table(out, &["DISTRIBUTION", "VERSION", "ASKED FOR BY", "UNPACKED"], rows.collect())?;
-    let rows = planned.layers.iter().map(|layer| vec![layer.title()]);
+    let rows = planned.plan.wheel_layers().map(|layer| vec![layer.title()]);
     table(out, &["LAYERS OF WHEELS"], rows.collect())?;
     comparison(out, planned)
 }
@@ -161,7 +165,7 @@ fn service_size(planned: &Planned, service: &Service) -> Option<u64> {
                 distribution.name == service.distribution && distribution.version == service.version
             };
             let distribution = planned.resolution.distributions.iter().find(is_of)?;
-            planned.sizes.get(&distribution.wheel.filename.to_string()).copied()
+            planned.plan.wheel_size(&distribution.wheel.filename)
         }
     }
 }
@@ -176,7 +180,7 @@ fn comparison(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
         .distributions
         .iter()
         .filter(|distribution| matches!(distribution.role, Role::Component { .. }))
-        .filter_map(|distribution| planned.sizes.get(&distribution.wheel.filename.to_string()))
+        .filter_map(|distribution| planned.plan.wheel_size(&distribution.wheel.filename))
         .sum();
     let sum: u64 = private.values().sum();
     let parts: Vec<String> = private.iter().map(|(name, size)| format!("{name} {}", bytes(*size))).collect();
@@ -190,14 +194,14 @@ fn comparison(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
 }
 
 fn size(planned: &Planned, distribution: &Distribution) -> String {
-    planned.sizes.get(&distribution.wheel.filename.to_string()).map(|size| bytes(*size)).unwrap_or_default()
+    planned.plan.wheel_size(&distribution.wheel.filename).map(bytes).unwrap_or_default()
 }
 
 /// The plan as JSON.
 pub(super) fn plan_json(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
     let resolution = &planned.resolution;
     let value = json!({
-        "name": planned.name,
+        "name": planned.inputs.name,
         "base": {
             "architecture": planned.base.architecture,
             "python": planned.base.python,
@@ -217,13 +221,14 @@ pub(super) fn plan_json(out: &mut impl Write, planned: &Planned) -> io::Result<(
         "kept": resolution.kept,
         "removed": resolution.removed,
         "distributions": resolution.distributions.iter().map(|d| distribution(planned, d)).collect::<Vec<_>>(),
-        "layers": planned.layers.iter().map(|layer| json!({
+        "layers": planned.plan.wheel_layers().map(|layer| json!({
             "title": layer.title(),
             "distributions": layer.wheels.iter().map(|wheel| &wheel.distribution).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
         "summary": pipeline::summary_of(planned),
         "private_cuda_bytes": planned.private.by_framework,
-        "created": planned.created,
+        "created": planned.plan.created,
+        "plan": planned.plan,
     });
     serde_json::to_writer_pretty(&mut *out, &value)?;
     writeln!(out)
@@ -280,7 +285,7 @@ fn distribution(planned: &Planned, distribution: &Distribution) -> Value {
         "version": distribution.version,
         "wheel": distribution.wheel.filename.to_string(),
         "sha256": distribution.wheel.sha256.map(|digest| digest.hex()),
-        "unpacked_bytes": planned.sizes.get(&distribution.wheel.filename.to_string()),
+        "unpacked_bytes": planned.plan.wheel_size(&distribution.wheel.filename),
         "requested": distribution.requested,
         "relaxed": distribution.relaxed,
         "role": role,

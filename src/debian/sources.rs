@@ -2,10 +2,12 @@
 //!
 //! <https://manpages.debian.org/sources.list.5>
 
+use serde::{Deserialize, Serialize};
+
 use super::deb822::{self, Deb822Error, Paragraph};
 
 /// One source of binary packages.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Roots of the same archive, each ending in `/`.
     pub uris: Vec<String>,
@@ -21,7 +23,7 @@ pub struct Source {
 }
 
 /// The keys that may sign a source.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SignedBy {
     /// Keyring files, or fingerprints of keys that apt trusts anyway.
     Names(Vec<String>),

@@ -6,7 +6,7 @@
 pub const MERGED_DIRECTORIES: [&str; 7] = ["bin", "lib", "lib32", "lib64", "libo32", "libx32", "sbin"];
 
 /// Where packages put what they ship in `/bin`, `/lib` and their like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum UsrLayout {
     /// In `/usr`: Debian 12, Ubuntu 20.04, and everything later.
     Merged,

@@ -1,76 +1,68 @@
-//! The image that is built upon: its config stays what it is, but for what a build adds.
+//! The config of the image that is built upon: it stays, but for what a build adds.
 
 use serde_json::{Map, Value, json};
 
-use super::{AssembleError, ImageLayer, Settings, history, to_value};
+use super::{AssembleError, ImageLayer, history, to_value};
 use crate::oci::Digest;
-use crate::oci::image::{Descriptor, RuntimeConfig, rfc3339};
+use crate::oci::image::{RuntimeConfig, rfc3339};
+use crate::plan::{LayerPlan, Plan};
 
-/// An image to build upon.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseImage {
-    /// The bytes of its config.
-    pub config: Vec<u8>,
-    /// Bottom first.
-    pub layers: Vec<BaseLayer>,
+/// A config whose `config` is not what the specification says.
+///
+/// <https://github.com/opencontainers/image-spec/blob/main/config.md>
+#[derive(Debug, thiserror::Error)]
+#[error("the settings for containers in the image's config cannot be read")]
+pub struct BaseConfigError(#[from] serde_json::Error);
+
+/// The settings for containers of an image with this config; writers in Go write null for what is empty.
+pub fn runtime_of(config: &Map<String, Value>) -> Result<RuntimeConfig, BaseConfigError> {
+    let members = config.get("config").and_then(Value::as_object);
+    let known = members.into_iter().flatten().filter(|(_, value)| !value.is_null());
+    let known: Map<String, Value> = known.map(|(key, value)| (key.clone(), value.clone())).collect();
+    Ok(serde_json::from_value(known.into())?)
 }
 
-/// A layer of a [`BaseImage`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseLayer {
-    /// With a media type of OCI.
-    pub descriptor: Descriptor,
-    pub diff_id: Digest,
-    /// The sum of the sizes of its files in bytes.
-    pub unpacked: u64,
-}
-
-/// The config of `base` with `layers` on top: what imgforge does not know of it has the same value as before.
+/// The config of the base with `layers` of `plan`: members that imgforge does not know have the same value as before.
 pub(super) fn extend_config(
-    base: &BaseImage,
+    of_base: &Map<String, Value>,
+    plan: &Plan,
     layers: &[ImageLayer],
-    settings: &Settings<'_>,
 ) -> Result<Value, AssembleError> {
-    let created = rfc3339(settings.created);
-    let mut config: Map<String, Value> = serde_json::from_slice(&base.config)
-        .map_err(|source| AssembleError { document: "base's config", source })?;
-    let mut diff_ids: Vec<Digest> = base.layers.iter().map(|layer| layer.diff_id).collect();
-    diff_ids.extend(layers.iter().map(|layer| layer.diff_id));
-    let mut lines = match config.remove("history") {
-        Some(Value::Array(lines)) => lines,
-        _ => Vec::new(),
-    };
-    let told = lines.iter().filter(|line| line.get("empty_layer") != Some(&Value::Bool(true))).count();
-    let untold = base.layers.len().saturating_sub(told);
-    lines.extend((0..untold).map(|_| json!({"created": created, "comment": "a layer of the base"})));
-    for layer in layers {
-        lines.push(to_value(&history(layer, &created), "history")?);
-    }
-    let runtime = config.remove("config").unwrap_or_default();
-    config.insert("config".into(), change_runtime(runtime, settings)?);
-    config.insert("architecture".into(), settings.architecture.clone().into());
+    let created = rfc3339(plan.created);
+    let mut config = of_base.clone();
+    let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
+    config.insert("config".into(), change_runtime(of_base, &plan.runtime)?);
+    config.insert("architecture".into(), plan.architecture.clone().into());
+    config.insert("history".into(), extend_history(of_base, plan, layers, &created)?);
     config.insert("created".into(), created.into());
-    config.insert("history".into(), lines.into());
     config.insert("rootfs".into(), json!({"type": "layers", "diff_ids": diff_ids}));
     Ok(config.into())
 }
 
-/// What a container starts with, changed as the build wants it.
-fn change_runtime(runtime: Value, settings: &Settings<'_>) -> Result<Value, AssembleError> {
-    let mut members = match runtime {
-        Value::Object(members) => members,
-        _ => Map::new(),
-    };
-    // Writers in Go write null for what is empty.
-    let known: Map<String, Value> = members
-        .iter()
-        .filter(|(_, value)| !value.is_null())
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    let before: RuntimeConfig = serde_json::from_value(known.into())
-        .map_err(|source| AssembleError { document: "base's config", source })?;
-    let after = (settings.config)(before.clone());
-    let (before, after) = (to_members(&before)?, to_members(&after)?);
+/// The base's history, filled up where it has fewer lines than layers, and a line for each layer that is added.
+fn extend_history(
+    of_base: &Map<String, Value>,
+    plan: &Plan,
+    layers: &[ImageLayer],
+    created: &str,
+) -> Result<Value, AssembleError> {
+    let is_base = |layer: &&LayerPlan| matches!(layer, LayerPlan::Base(_));
+    let below = plan.layers.iter().filter(is_base).count();
+    let mut lines = of_base.get("history").and_then(Value::as_array).cloned().unwrap_or_default();
+    let told = lines.iter().filter(|line| line.get("empty_layer") != Some(&Value::Bool(true))).count();
+    let untold = below.saturating_sub(told);
+    lines.extend((0..untold).map(|_| json!({"created": created, "comment": "a layer of the base"})));
+    for layer in layers.iter().skip(below) {
+        lines.push(to_value(&history(layer, created), "history")?);
+    }
+    Ok(lines.into())
+}
+
+/// The settings for containers: those that imgforge knows as `after` has them, all others as they were.
+fn change_runtime(of_base: &Map<String, Value>, after: &RuntimeConfig) -> Result<Value, AssembleError> {
+    let mut members = of_base.get("config").and_then(Value::as_object).cloned().unwrap_or_default();
+    let unreadable = |BaseConfigError(source)| AssembleError { document: "base's config", source };
+    let (before, after) = (to_members(&runtime_of(of_base).map_err(unreadable)?)?, to_members(after)?);
     for (key, value) in &after {
         members.insert(key.clone(), value.clone());
     }
@@ -91,46 +83,57 @@ fn to_members(config: &RuntimeConfig) -> Result<Map<String, Value>, AssembleErro
 mod tests {
     use super::*;
     use crate::image::{Image, assemble};
-    use crate::oci::image::{LAYER_GZIP, LAYER_ZSTD};
+    use crate::oci::image::{Descriptor, LAYER_GZIP, LAYER_ZSTD};
+    use crate::plan::{BaseLayer, GeneratedLayer, LayerCompression};
 
     fn digest(name: &str) -> Digest {
         Digest::of(name)
     }
 
-    fn base(config: Value) -> BaseImage {
-        let layer = |name: &str, media_type| BaseLayer {
-            descriptor: Descriptor {
-                annotations: [("kept".to_owned(), name.to_owned())].into(),
-                ..Descriptor::new(media_type, digest(name), 10)
-            },
-            diff_id: digest(&format!("{name} tar")),
-            unpacked: 100,
+    /// A plan over a base of two layers, with one that hides nothing.
+    fn plan(config: Value) -> Plan {
+        let layer = |name: &str, media_type| {
+            LayerPlan::Base(BaseLayer {
+                descriptor: Descriptor {
+                    annotations: [("kept".to_owned(), name.to_owned())].into(),
+                    ..Descriptor::new(media_type, digest(name), 10)
+                },
+                diff_id: digest(&format!("{name} tar")),
+            })
         };
-        let config = serde_json::to_vec(&config).unwrap();
-        BaseImage { config, layers: vec![layer("one", LAYER_GZIP), layer("two", LAYER_ZSTD)] }
-    }
-
-    fn build(base: &BaseImage) -> (Value, Value, Image) {
-        let layer = ImageLayer {
-            title: "torch 2.6.0".into(),
-            media_type: LAYER_GZIP.into(),
-            annotations: Default::default(),
-            digest: digest("torch"),
-            size: 5,
-            diff_id: digest("torch tar"),
-            unpacked: 50,
-        };
-        let settings = Settings {
+        let Value::Object(config) = config else { panic!("the example's config is an object") };
+        let before = runtime_of(&config).unwrap();
+        let added = GeneratedLayer { files: Vec::new(), compression: LayerCompression::Gzip };
+        Plan {
             architecture: "amd64".into(),
             created: 0,
-            config: &|config| RuntimeConfig {
-                env: config.env.into_iter().chain(["B=2".to_owned()]).collect(),
+            layers: vec![layer("one", LAYER_GZIP), layer("two", LAYER_ZSTD), LayerPlan::Hidden(added)],
+            runtime: RuntimeConfig {
+                env: before.env.iter().cloned().chain(["B=2".to_owned()]).collect(),
                 user: String::new(),
-                ..config
+                ..before
             },
+            base_config: Some(config),
             annotations: Default::default(),
+        }
+    }
+
+    fn build(plan: &Plan) -> (Value, Value, Image) {
+        let layer = |title: &str, name: &str, media_type: &str| ImageLayer {
+            title: title.into(),
+            media_type: media_type.into(),
+            annotations: Default::default(),
+            digest: digest(name),
+            size: 5,
+            diff_id: digest(&format!("{name} tar")),
+            unpacked: 50,
         };
-        let image = assemble(Some(base), vec![layer], &settings).unwrap();
+        let layers = vec![
+            layer("the base", "one", LAYER_GZIP),
+            layer("the base", "two", LAYER_ZSTD),
+            layer("torch 2.6.0", "torch", LAYER_GZIP),
+        ];
+        let image = assemble(plan, layers).unwrap();
         let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
         (read(&image.config_bytes), read(&image.manifest_bytes), image)
     }
@@ -151,7 +154,7 @@ mod tests {
             {"created": "2020-01-01T00:00:01Z", "created_by": "ENV", "empty_layer": true},
             {"created_by": "RUN"},
         ]);
-        let (config, _, _) = build(&base(json!({
+        let (config, _, _) = build(&plan(json!({
             "architecture": "amd64", "os": "linux", "variant": "v2", "author": "someone",
             "docker_version": "20.10", "container_config": {"Hostname": "x"},
             "config": runtime, "history": history,
@@ -178,7 +181,7 @@ mod tests {
 
     #[test]
     fn layers_of_a_base_keep_their_descriptors_below_the_new_ones() {
-        let (config, manifest, image) = build(&base(json!({"os": "linux"})));
+        let (config, manifest, image) = build(&plan(json!({"os": "linux"})));
         let media_types: Vec<&str> = image.layers.iter().map(|layer| layer.media_type.as_str()).collect();
         assert_eq!(media_types, [LAYER_GZIP, LAYER_ZSTD, LAYER_GZIP]);
         assert_eq!(manifest["layers"][1]["mediaType"], LAYER_ZSTD);
@@ -189,7 +192,7 @@ mod tests {
 
     #[test]
     fn history_that_a_base_does_not_tell_is_filled_up() {
-        let (config, _, _) = build(&base(json!({"os": "linux"})));
+        let (config, _, _) = build(&plan(json!({"os": "linux"})));
         let lines = config["history"].as_array().unwrap();
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[2]["created_by"], "imgforge: torch 2.6.0");

@@ -3,17 +3,17 @@
 mod base;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::oci::Digest;
 use crate::oci::image::{
-    CONFIG, Descriptor, History, ImageConfig, MANIFEST, Manifest, Platform, RootFs, RuntimeConfig, rfc3339,
+    CONFIG, Descriptor, History, ImageConfig, MANIFEST, Manifest, Platform, RootFs, rfc3339,
 };
+use crate::plan::{LayerPlan, Plan};
 
-pub use base::{BaseImage, BaseLayer};
+pub use base::{BaseConfigError, runtime_of};
 
 /// A finished layer, with the words its history entry says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,28 +30,6 @@ pub struct ImageLayer {
     pub diff_id: Digest,
     /// The sum of its files' sizes in bytes.
     pub unpacked: u64,
-}
-
-/// What an image is made of beside its layers.
-#[derive(Clone)]
-pub struct Settings<'a> {
-    /// `amd64` or `arm64`.
-    pub architecture: String,
-    /// Seconds since the Unix epoch.
-    pub created: u64,
-    /// Makes what a container starts with of what the base says; without a base, of nothing.
-    pub config: &'a dyn Fn(RuntimeConfig) -> RuntimeConfig,
-    pub annotations: BTreeMap<String, String>,
-}
-
-impl fmt::Debug for Settings<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
-            .field("architecture", &self.architecture)
-            .field("created", &self.created)
-            .field("annotations", &self.annotations)
-            .finish_non_exhaustive()
-    }
 }
 
 /// An image: the documents that describe it, as bytes, and the layers they name.
@@ -74,65 +52,53 @@ pub struct AssembleError {
     source: serde_json::Error,
 }
 
-/// Puts `layers`, bottom first, on top of `base`, under a config and a manifest.
+/// Puts the finished `layers` of `plan`, in its order, under a config and a manifest.
 ///
-/// The base's layers keep their descriptors, and its config what imgforge does not know of it.
-pub fn assemble(
-    base: Option<&BaseImage>,
-    layers: Vec<ImageLayer>,
-    settings: &Settings<'_>,
-) -> Result<Image, AssembleError> {
-    let config_bytes = match base {
-        Some(base) => json(&base::extend_config(base, &layers, settings)?, "config")?,
-        None => json(&new_config(&layers, settings), "config")?,
+/// Layers of the image that is built upon keep their descriptors, and its config all that imgforge does not know of it.
+pub fn assemble(plan: &Plan, layers: Vec<ImageLayer>) -> Result<Image, AssembleError> {
+    let config_bytes = match &plan.base_config {
+        Some(config) => json(&base::extend_config(config, plan, &layers)?, "config")?,
+        None => json(&new_config(plan, &layers), "config")?,
     };
-    let below = base.map(|base| base.layers.as_slice()).unwrap_or_default();
     let config = Descriptor::new(CONFIG, Digest::of(&config_bytes), config_bytes.len() as u64);
-    let own = layers.iter().map(|layer| Descriptor {
-        annotations: layer.annotations.clone(),
-        ..Descriptor::new(&layer.media_type, layer.digest, layer.size)
-    });
     let manifest = Manifest {
         schema_version: 2,
         media_type: MANIFEST.into(),
         config: config.clone(),
-        layers: below.iter().map(|layer| layer.descriptor.clone()).chain(own).collect(),
-        annotations: settings.annotations.clone(),
+        layers: plan.layers.iter().zip(&layers).map(descriptor).collect(),
+        annotations: plan.annotations.clone(),
     };
     let manifest_bytes = json(&manifest, "manifest")?;
-    let platform = Platform { architecture: settings.architecture.clone(), os: "linux".into() };
+    let platform = Platform { architecture: plan.architecture.clone(), os: "linux".into() };
     let manifest = Descriptor {
         platform: Some(platform),
         ..Descriptor::new(MANIFEST, Digest::of(&manifest_bytes), manifest_bytes.len() as u64)
     };
-    let layers = below.iter().map(of_base).chain(layers).collect();
     Ok(Image { manifest, manifest_bytes, config, config_bytes, layers })
 }
 
-fn new_config(layers: &[ImageLayer], settings: &Settings<'_>) -> ImageConfig {
-    let created = rfc3339(settings.created);
+fn descriptor((plan, layer): (&LayerPlan, &ImageLayer)) -> Descriptor {
+    match plan {
+        LayerPlan::Base(base) => base.descriptor.clone(),
+        _ => Descriptor {
+            annotations: layer.annotations.clone(),
+            ..Descriptor::new(&layer.media_type, layer.digest, layer.size)
+        },
+    }
+}
+
+fn new_config(plan: &Plan, layers: &[ImageLayer]) -> ImageConfig {
+    let created = rfc3339(plan.created);
     ImageConfig {
         created: created.clone(),
-        architecture: settings.architecture.clone(),
+        architecture: plan.architecture.clone(),
         os: "linux".into(),
-        config: (settings.config)(RuntimeConfig::default()),
+        config: plan.runtime.clone(),
         rootfs: RootFs {
             kind: "layers".into(),
             diff_ids: layers.iter().map(|layer| layer.diff_id).collect(),
         },
         history: layers.iter().map(|layer| history(layer, &created)).collect(),
-    }
-}
-
-fn of_base(layer: &BaseLayer) -> ImageLayer {
-    ImageLayer {
-        title: "the base".into(),
-        media_type: layer.descriptor.media_type.clone(),
-        annotations: layer.descriptor.annotations.clone(),
-        digest: layer.descriptor.digest,
-        size: layer.descriptor.size,
-        diff_id: layer.diff_id,
-        unpacked: layer.unpacked,
     }
 }
 

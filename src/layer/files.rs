@@ -1,17 +1,17 @@
-//! Writes a layer of the user's own files.
+//! Lists the user's own files, and writes the layer of them.
 #![allow(clippy::disallowed_methods, reason = "the recipe's files are on disk")]
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::writer::{Form, LayerWriter, WriteError, Written};
-use crate::oci::paths::{ancestors, has_whiteout, whiteout};
+use super::writer::{LayerWriter, WriteError, Written};
+use crate::oci::paths::{ancestors, has_whiteout};
 use crate::oci::{Digest, Entry, EntryKind, Hasher};
-use crate::pypa::bytecode;
-use crate::pypa::scheme::InstallScheme;
+use crate::plan::{CopiedFile, FilesLayer};
 use crate::store::Store;
 
 /// A file or directory to copy.
@@ -29,8 +29,10 @@ pub struct Copy {
 pub enum FilesError {
     #[error("could not read `{path}`")]
     Read { path: PathBuf, source: io::Error },
-    #[error("what `files:` names changed while it was read")]
-    Changed,
+    #[error("`{path}` changed while the image was built")]
+    Changed { path: PathBuf },
+    #[error("the content of `/{path}` is not at hand")]
+    Absent { path: String },
     #[error("`{path}` has a name that is not UTF-8")]
     Name { path: PathBuf },
     #[error("`{path}` would be `/{to}` in the image, where it stands for a file that is gone")]
@@ -39,14 +41,18 @@ pub enum FilesError {
     Below { path: PathBuf, to: String },
     #[error("`{path}` is neither file, directory nor symbolic link")]
     Kind { path: PathBuf },
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 impl FilesError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Write(_) => return None,
+            Self::Absent { .. } => "build where the recipe is, with the files that it names".into(),
             Self::Read { .. } => "check `files:`; paths in a recipe are relative to the recipe".into(),
-            Self::Changed => "run again when nothing writes to it any more".into(),
+            Self::Changed { .. } => "run again when nothing writes to it any more".into(),
             Self::Name { .. } | Self::Kind { .. } | Self::Whiteout { .. } | Self::Below { .. } => {
                 "rename it, or leave it out of `files:`".into()
             }
@@ -54,34 +60,56 @@ impl FilesError {
     }
 }
 
-/// What was found on disk, by path in the image.
-#[derive(Debug)]
-pub struct Files {
-    /// A file that hides another of a lower layer has no path on disk.
-    entries: BTreeMap<String, (Entry, Option<PathBuf>)>,
+/// Files on disk, as a plan has them, and their paths.
+#[derive(Debug, Default)]
+pub struct FilesOnDisk {
+    /// Sorted by path, each once; modification times are the plan's to decide.
+    pub files: Vec<CopiedFile>,
+    /// A file with each content.
+    pub contents: BTreeMap<Digest, PathBuf>,
 }
 
-impl Files {
-    /// Lists what `copies` name; later copies win. Every file belongs to root and has the modification time `mtime`.
-    pub fn collect(copies: &[Copy], mtime: u64) -> Result<Self, FilesError> {
-        let mut files = Self { entries: BTreeMap::new() };
-        for copy in copies {
-            files.add(&copy.from, &copy.to, copy.mode, mtime)?;
-        }
+/// Lists the files that `copies` name, and hashes them; later copies win. Every file belongs to root.
+pub fn list(copies: &[Copy]) -> Result<FilesOnDisk, FilesError> {
+    let mut listing = Listing::default();
+    for copy in copies {
+        listing.add(&copy.from, &copy.to, copy.mode)?;
+    }
+    listing.check_parents()?;
+    let mut on_disk = FilesOnDisk::default();
+    for (entry, path) in listing.entries.into_values() {
+        let content = matches!(entry.kind, EntryKind::File { .. }).then(|| digest(&path)).transpose()?;
+        on_disk.contents.extend(content.map(|digest| (digest, path)));
+        on_disk.files.push(CopiedFile { entry, content });
+    }
+    Ok(on_disk)
+}
+
+fn digest(path: &Path) -> Result<Digest, FilesError> {
+    let unreadable = |source| FilesError::Read { path: path.to_owned(), source };
+    let mut hasher = Hasher::default();
+    io::copy(&mut File::open(path).map_err(unreadable)?, &mut hasher).map_err(unreadable)?;
+    Ok(hasher.finish())
+}
+
+/// Entries by path in the image, with their paths on disk.
+#[derive(Default)]
+struct Listing {
+    entries: BTreeMap<String, (Entry, PathBuf)>,
+}
+
+impl Listing {
+    /// Refuses a file below another file.
+    fn check_parents(&self) -> Result<(), FilesError> {
         let is_directory =
-            |path: &str| files.entries.get(path).is_none_or(|(entry, _)| entry.kind == EntryKind::Directory);
-        let below = files.entries.iter().find(|(to, _)| !ancestors(to).all(is_directory));
-        if let Some((to, (_, Some(from)))) = below {
-            return Err(FilesError::Below { path: from.clone(), to: to.clone() });
+            |path: &str| self.entries.get(path).is_none_or(|(entry, _)| entry.kind == EntryKind::Directory);
+        match self.entries.iter().find(|(to, _)| !ancestors(to).all(is_directory)) {
+            Some((to, (_, from))) => Err(FilesError::Below { path: from.clone(), to: to.clone() }),
+            None => Ok(()),
         }
-        Ok(files)
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    fn add(&mut self, from: &Path, to: &str, mode: Option<u32>, mtime: u64) -> Result<(), FilesError> {
+    fn add(&mut self, from: &Path, to: &str, mode: Option<u32>) -> Result<(), FilesError> {
         let unreadable = |source| FilesError::Read { path: from.to_owned(), source };
         let metadata = fs::symlink_metadata(from).map_err(unreadable)?;
         let permissions = metadata.permissions().mode() & 0o777;
@@ -106,9 +134,15 @@ impl Files {
             return Err(FilesError::Whiteout { path: from.to_owned(), to: to.to_owned() });
         }
         if !to.is_empty() {
-            let entry =
-                Entry { path: to.to_owned(), mode: permissions, uid: 0, gid: 0, mtime, kind: kind.clone() };
-            self.entries.insert(to.to_owned(), (entry, Some(from.to_owned())));
+            let entry = Entry {
+                path: to.to_owned(),
+                mode: permissions,
+                uid: 0,
+                gid: 0,
+                mtime: 0,
+                kind: kind.clone(),
+            };
+            self.entries.insert(to.to_owned(), (entry, from.to_owned()));
         }
         if kind == EntryKind::Directory {
             for child in fs::read_dir(from).map_err(unreadable)? {
@@ -116,60 +150,59 @@ impl Files {
                 let name = child.file_name().into_string();
                 let name = name.map_err(|_| FilesError::Name { path: child.path() })?;
                 let to = if to.is_empty() { name } else { format!("{to}/{name}") };
-                self.add(&child.path(), &to, mode, mtime)?;
+                self.add(&child.path(), &to, mode)?;
             }
         }
         Ok(())
     }
+}
 
-    /// Hides the bytecode that lower layers may have of the modules here, which an interpreter would not hold against them.
-    pub fn hide_bytecode(&mut self, scheme: &InstallScheme, mtime: u64) {
-        let modules = self.entries.keys().filter(|path| scheme.has_module(path));
-        let compiled: Vec<String> =
-            modules.filter_map(|path| bytecode::cached(path, scheme.version)).collect();
-        for path in compiled {
-            if !self.entries.contains_key(&path) {
-                let path = whiteout(&path);
-                let kind = EntryKind::File { size: 0 };
-                let entry = Entry { path: path.clone(), mode: 0o644, uid: 0, gid: 0, mtime, kind };
-                self.entries.insert(path, (entry, None));
-            }
+/// Writes the layer, each content from the path that `contents` has for it. A file that is not what it was when it was
+/// listed is refused.
+pub fn write(
+    layer: &FilesLayer,
+    contents: &BTreeMap<Digest, PathBuf>,
+    store: &Store,
+) -> Result<Written, FilesError> {
+    let mut writer = LayerWriter::new(store, &layer.compression, &|_| ())?;
+    let files = layer.files.iter().map(|file| (file.entry.path.clone(), file)).collect();
+    for (_, file) in layer.compression.in_order(&files) {
+        match (&file.content, &file.entry.kind) {
+            (Some(digest), _) => copy(&mut writer, &file.entry, digest, contents)?,
+            (None, EntryKind::File { .. }) => writer.file(&file.entry, || Ok(io::empty()))?,
+            (None, _) => writer.entry(&file.entry)?,
         }
     }
+    Ok(writer.finish()?)
+}
 
-    /// What the layer is made from: the same for the same names, modes and contents.
-    pub fn key(&self) -> Result<Digest, FilesError> {
-        let mut hasher = Hasher::default();
-        for (entry, path) in self.entries.values() {
-            hasher.update(format!("{entry:?}\0").as_bytes());
-            if let Some(path) = path
-                && matches!(entry.kind, EntryKind::File { .. })
-            {
-                let read = |source| FilesError::Read { path: path.clone(), source };
-                io::copy(&mut File::open(path).map_err(read)?, &mut hasher).map_err(read)?;
-            }
-        }
-        Ok(hasher.finish())
-    }
+fn copy(
+    writer: &mut LayerWriter<'_>,
+    entry: &Entry,
+    digest: &Digest,
+    contents: &BTreeMap<Digest, PathBuf>,
+) -> Result<(), FilesError> {
+    let path = contents.get(digest).ok_or_else(|| FilesError::Absent { path: entry.path.clone() })?;
+    let changed = || FilesError::Changed { path: path.clone() };
+    let hasher = RefCell::new(Hasher::default());
+    let copied = writer.file(entry, || Ok(Hashed { file: File::open(path)?, hasher: &hasher }));
+    copied.map_err(|error| match error {
+        WriteError::Size { .. } => changed(),
+        error => error.into(),
+    })?;
+    if hasher.into_inner().finish() == *digest { Ok(()) } else { Err(changed()) }
+}
 
-    /// Refuses files that are not what they were when [`Self::key`] gave `key`: a layer was made of something between.
-    pub fn check_unchanged(&self, key: &Digest) -> Result<(), FilesError> {
-        match self.key()? == *key {
-            true => Ok(()),
-            false => Err(FilesError::Changed),
-        }
-    }
+/// A file that is hashed while it is read.
+struct Hashed<'a> {
+    file: File,
+    hasher: &'a RefCell<Hasher>,
+}
 
-    /// Writes the layer.
-    pub fn write(&self, store: &Store, form: &Form) -> Result<Written, WriteError> {
-        let mut writer = LayerWriter::new(store, form, &|_| ())?;
-        for (_, (entry, path)) in form.in_order(&self.entries) {
-            match (path, &entry.kind) {
-                (Some(path), EntryKind::File { .. }) => writer.file(entry, || File::open(path))?,
-                (None, EntryKind::File { .. }) => writer.file(entry, || Ok(io::empty()))?,
-                _ => writer.entry(entry)?,
-            }
-        }
-        writer.finish()
+impl Read for Hashed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.hasher.borrow_mut().update(&buffer[..count]);
+        Ok(count)
     }
 }

@@ -2,27 +2,35 @@
 
 use std::collections::BTreeSet;
 
-use super::writer::{Form, LayerWriter, WriteError, Written};
+use super::writer::{LayerWriter, WriteError, Written};
 use crate::base::facts::Facts;
 use crate::elf::ld_so_conf::{self, LdSoConfError};
-use crate::elf::{CacheError, Ldconfig, Root};
+use crate::elf::ldconfig::LibcVersionError;
+use crate::elf::{Architecture, CacheError, Ldconfig, Root};
 use crate::oci::{Entry, EntryKind, Generated};
+use crate::plan::{GeneratedLayer, LdconfigPlan, SystemLayer};
 use crate::store::Store;
 
-/// Why the loader's cache could not be made.
+/// Why the system's layer could not be written.
 #[derive(Debug, thiserror::Error)]
-pub enum LoaderCacheError {
+pub enum SystemLayerError {
     #[error("could not read the image's /etc/ld.so.conf")]
     Configuration(#[from] LdSoConfError),
     #[error("could not write the image's /etc/ld.so.cache")]
     Cache(#[from] CacheError),
+    #[error("there is no `ldconfig` for `{architecture}`")]
+    Architecture { architecture: String },
+    #[error(transparent)]
+    Libc(#[from] LibcVersionError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
-/// Writes `files`, each path once, into a layer.
-pub fn write(files: &[Generated], store: &Store, form: &Form) -> Result<Written, WriteError> {
-    let mut writer = LayerWriter::new(store, form, &|_| ())?;
-    let files = files.iter().map(|file| (file.entry.path.clone(), file)).collect();
-    for (_, file) in form.in_order(&files) {
+/// Writes a layer of files whose contents are known.
+pub fn write(layer: &GeneratedLayer, store: &Store) -> Result<Written, WriteError> {
+    let mut writer = LayerWriter::new(store, &layer.compression, &|_| ())?;
+    let files = layer.files.iter().map(|file| (file.entry.path.clone(), file)).collect();
+    for (_, file) in layer.compression.in_order(&files) {
         match file.entry.kind {
             EntryKind::File { .. } => writer.file(&file.entry, || Ok(file.bytes.as_slice()))?,
             _ => writer.entry(&file.entry)?,
@@ -31,14 +39,30 @@ pub fn write(files: &[Generated], store: &Store, form: &Form) -> Result<Written,
     writer.finish()
 }
 
+/// Writes the top layer over the layers that `below` describes, with the loader's cache of all of them.
+pub fn write_system(layer: &SystemLayer, below: &Facts, store: &Store) -> Result<Written, SystemLayerError> {
+    let mut files = layer.files.clone();
+    if let Some(directory) = &layer.searched {
+        files.extend(loader_configuration(below, &files, directory, layer.mtime)?);
+        files.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
+    }
+    let LdconfigPlan { architecture, vendor, libc_bin } = &layer.ldconfig;
+    let architecture = Architecture::named(architecture)
+        .ok_or_else(|| SystemLayerError::Architecture { architecture: architecture.clone() })?;
+    let ldconfig = Ldconfig::new(architecture, vendor, libc_bin.as_str())?;
+    let cache = loader_cache(below, &files, &ldconfig, layer.mtime)?;
+    let compression = layer.compression.clone();
+    Ok(write(&GeneratedLayer { files: merged(files, cache), compression }, store)?)
+}
+
 /// What `ldconfig` would add to an image of the layers that `below` describes with `files` on top: the cache, and the
 /// links by which libraries are found under their SONAME.
-pub fn loader_cache(
+fn loader_cache(
     below: &Facts,
     files: &[Generated],
     ldconfig: &Ldconfig,
     mtime: u64,
-) -> Result<Vec<Generated>, LoaderCacheError> {
+) -> Result<Vec<Generated>, SystemLayerError> {
     let mut facts = below.clone();
     facts.stack(Facts::of(files));
     let directories = ld_so_conf::directories("/etc/ld.so.conf", &facts)?;
@@ -67,7 +91,7 @@ pub fn loader_cache(
 
 /// An `/etc/ld.so.conf` that includes what `files` add to `/etc/ld.so.conf.d`, where the one that `below` has does not:
 /// where the loader would not search `directory`, which they name.
-pub fn loader_configuration(
+fn loader_configuration(
     below: &Facts,
     files: &[Generated],
     directory: &str,
@@ -87,7 +111,7 @@ pub fn loader_configuration(
 }
 
 /// `files` and `more`, sorted by path, each path once: `more` wins.
-pub fn merged(files: Vec<Generated>, more: Vec<Generated>) -> Vec<Generated> {
+fn merged(files: Vec<Generated>, more: Vec<Generated>) -> Vec<Generated> {
     let replaced: BTreeSet<String> = more.iter().map(|file| file.entry.path.clone()).collect();
     let mut all: Vec<Generated> =
         files.into_iter().filter(|file| !replaced.contains(&file.entry.path)).chain(more).collect();

@@ -1,9 +1,11 @@
 //! Layers: transcoding wheels, packages and generated files into layer blobs; reading those that others made.
 
 pub mod bytecode;
+pub mod cache;
 pub mod debian;
 pub mod files;
 pub mod generated;
+pub mod packages;
 pub mod read;
 pub mod records;
 mod wheel;
@@ -11,4 +13,4 @@ pub mod wheels;
 mod writer;
 
 pub use wheel::{WheelError, WheelFile};
-pub use writer::{Expected, Form, LayerWriter, WriteError, Written};
+pub use writer::{Expected, LayerWriter, WriteError, Written};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::bytecode::{Bytecode, BytecodeError, Compiler, Source};
 use super::wheel::{WheelError, WheelFile};
-use super::writer::{Form, LayerWriter, WriteError, Written};
+use super::writer::{LayerWriter, WriteError, Written};
 use crate::cuda::Toolkit;
 use crate::oci::paths::{ancestors, below_another};
 use crate::oci::{Entry, EntryKind};
@@ -73,7 +73,6 @@ struct Installed<'a> {
 pub fn write(
     layer: &WheelLayer,
     store: &Store,
-    form: &Form,
     compiler: Option<&Compiler<'_>>,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Written, WheelLayerError> {
@@ -96,8 +95,8 @@ pub fn write(
         });
     }
     let mut directories = directories(files.keys(), &layer.scheme);
-    let mut writer = LayerWriter::new(store, form, progress)?;
-    for (path, (wheel, file)) in form.in_order(&files) {
+    let mut writer = LayerWriter::new(store, &layer.compression, progress)?;
+    for (path, (wheel, file)) in layer.compression.in_order(&files) {
         for directory in ancestors(path) {
             if directories.remove(directory) {
                 writer.entry(&entry(directory, 0o755, EntryKind::Directory))?;
@@ -173,14 +172,16 @@ fn installed_files(
     bytecode: &BTreeMap<usize, usize>,
 ) -> Result<Vec<InstalledFile>, InstallError> {
     let relocate = |path: &str| match &install.place {
-        plan::Place::Toolkit(toolkit) => component_place(toolkit, &install.distribution, path),
-        plan::Place::ToolkitLibraries(toolkit) => library_place(toolkit, &install.distribution, path),
-        plan::Place::SitePackages => Place::SitePackages,
+        plan::WheelPlacement::Toolkit(toolkit) => component_place(toolkit, &install.distribution, path),
+        plan::WheelPlacement::ToolkitLibraries(toolkit) => {
+            library_place(toolkit, &install.distribution, path)
+        }
+        plan::WheelPlacement::SitePackages => Place::SitePackages,
     };
     let choices = Choices {
         scheme: &layer.scheme,
         bookkeeping: match install.place {
-            plan::Place::ToolkitLibraries(_) => Bookkeeping::Nothing,
+            plan::WheelPlacement::ToolkitLibraries(_) => Bookkeeping::Nothing,
             _ => Bookkeeping::DistInfo { requested: install.requested },
         },
         metadata: (!install.relaxed.is_empty()).then(|| {

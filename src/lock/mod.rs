@@ -4,13 +4,13 @@
 //! Resolution + base ─ Lock ─► text ─ Lock::parse ─► Lock ─► Resolution + base, with no index asked
 //! ```
 //!
-//! A lock names what it was made from ([`Meaning`]), so that it can be told from one of another recipe. It names no
+//! A lock names what it was made from ([`RecipeFingerprint`]), so that it can be told from one of another recipe. It names no
 //! package index: a wheel that the store lacks is found again by its file's name and digest. What a recipe says of the
 //! image itself (`config`, `files`, `layers`, …) decides nothing that is locked, and changes freely.
 
 mod base;
 mod changes;
-mod meaning;
+mod fingerprint;
 mod resolution;
 #[cfg(test)]
 mod tests;
@@ -25,7 +25,7 @@ use crate::resolve::{Kept, Preferences, Removed};
 
 pub use base::{DebianBase, ImageBase, LockedBase, LockedPackage, LockedSuite};
 pub use changes::{Change, changes};
-pub use meaning::{Meaning, Said};
+pub use fingerprint::RecipeFingerprint;
 pub use resolution::{LockedComponent, LockedDistribution, LockedTree, ToolkitVersion};
 
 /// The version of the format. Another one is refused.
@@ -45,7 +45,7 @@ pub struct Lock {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub toolkits: Vec<ToolkitVersion>,
     /// What it was made from.
-    pub recipe: Meaning,
+    pub recipe: RecipeFingerprint,
     /// By framework: what the CUDA that it would have brought for itself weighs, in bytes unpacked.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub private_cuda: BTreeMap<String, u64>,
@@ -97,7 +97,7 @@ impl LockError {
 #[derive(Debug, Clone)]
 pub struct Decided {
     pub created: Timestamp,
-    pub recipe: Meaning,
+    pub recipe: RecipeFingerprint,
     pub private_cuda: BTreeMap<String, u64>,
     pub base: LockedBase,
 }

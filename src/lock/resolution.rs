@@ -127,20 +127,19 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Lock {
-    /// The lock of `resolution`, where `sizes` tells the unpacked size in bytes of each wheel, by file name.
+    /// The lock of `resolution`, where `wheels` has the digest and the unpacked size in bytes of each wheel, by file name.
     pub fn new(
         decided: Decided,
         resolution: &Resolution,
-        sizes: &BTreeMap<String, u64>,
+        wheels: &BTreeMap<String, (Digest, u64)>,
     ) -> Result<Self, LockError> {
         let Decided { created, recipe, private_cuda, base } = decided;
         let locked = resolution.distributions.iter().map(|distribution| {
             let wheel = distribution.wheel.filename.to_string();
-            let known = distribution.wheel.sha256.zip(sizes.get(&wheel));
-            let (digest, unpacked) = known.ok_or_else(|| LockError::Unwritable {
+            let (digest, unpacked) = wheels.get(&wheel).ok_or_else(|| LockError::Unwritable {
                 reason: format!("nothing is known of the wheel `{wheel}`"),
             })?;
-            Ok(LockedDistribution::of(distribution, digest, *unpacked))
+            Ok(LockedDistribution::of(distribution, *digest, *unpacked))
         });
         Ok(Self {
             version: VERSION,

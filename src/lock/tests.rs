@@ -3,36 +3,40 @@
 use super::*;
 use crate::base::BaseInventory;
 use crate::oci::Digest;
-use crate::recipe::{BaseRef, Recipe};
+use crate::recipe::{BaseRef, Recipe, RecipeInputs};
 
-fn meaning(recipe: &str) -> Meaning {
+fn fingerprint(recipe: &str) -> RecipeFingerprint {
     let recipe = Recipe::parse(recipe, "recipe.yaml").unwrap();
-    let BaseRef::Inline(base) = &recipe.base.value else { panic!("the example's base is inline") };
-    let said = Said {
-        recipe: &recipe,
+    let BaseRef::Inline(base) = recipe.base.value.clone() else { panic!("the example's base is inline") };
+    let inputs = RecipeInputs {
+        name: "recipe".into(),
+        directory: ".".into(),
         base,
-        requirements: &[],
-        constraints: &[],
-        hashes: &BTreeMap::new(),
-        indexes: &[],
+        base_directory: ".".into(),
+        roots: Vec::new(),
+        constraints: Vec::new(),
+        hashes: BTreeMap::new(),
+        index_url: None,
+        extra_index_urls: Vec::new(),
+        recipe,
     };
-    Meaning::of(&said).unwrap()
+    RecipeFingerprint::of(&inputs).unwrap()
 }
 
 const BASE: &str = "base: {suite: bookworm, packages: [python3], mirror: 'http://debian.test/debian'}\n";
 
 #[track_caller]
 fn check_differences(one: &str, other: &str, expected: &[&str]) {
-    let meanings = [one, other].map(|lines| match lines.contains("base:") {
-        true => meaning(lines),
-        false => meaning(&format!("{BASE}{lines}")),
+    let fingerprints = [one, other].map(|lines| match lines.contains("base:") {
+        true => fingerprint(lines),
+        false => fingerprint(&format!("{BASE}{lines}")),
     });
-    assert_eq!(meanings[0].differences(&meanings[1]), expected);
-    assert_eq!(meanings[1].differences(&meanings[0]), expected);
+    assert_eq!(fingerprints[0].differences(&fingerprints[1]), expected);
+    assert_eq!(fingerprints[1].differences(&fingerprints[0]), expected);
 }
 
 #[test]
-fn a_meaning_differs_in_the_keys_that_decide() {
+fn a_fingerprint_differs_in_the_keys_that_decide() {
     check_differences("packages: [a, b]", "packages: [a]", &["packages"]);
     check_differences("packages: [a]", "packages: [a]\nexclude-newer: 2025-06-01", &["exclude-newer"]);
     check_differences(
@@ -45,7 +49,7 @@ fn a_meaning_differs_in_the_keys_that_decide() {
 }
 
 #[test]
-fn a_meaning_is_the_same_however_it_is_written() {
+fn a_fingerprint_is_the_same_however_it_is_written() {
     check_differences("packages: [a>=1]", "# why\npackages:\n  - 'a >= 1'\n", &[]);
     check_differences(
         "packages: [a]",
@@ -153,8 +157,7 @@ fn a_locked_resolution_is_the_one_that_was_locked() {
         private_cuda: BTreeMap::new(),
         base: lock.base.clone(),
     };
-    let sizes = lock.wheels().into_iter().map(|(wheel, (_, size))| (wheel, size)).collect();
-    assert_eq!(Lock::new(decided, &resolution, &sizes), Ok(lock));
+    assert_eq!(Lock::new(decided, &resolution, &lock.wheels()), Ok(lock));
 }
 
 #[test]

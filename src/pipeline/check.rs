@@ -5,7 +5,7 @@ use std::{panic, thread};
 
 use anyhow::{Context, Result};
 
-use super::{Environment, Planned, Progress, opened};
+use super::{Checking, Planned, Session, image_base};
 use crate::base::evidence::{EVIDENCE_FORMAT, Evidence};
 use crate::base::facts::{FACTS_FORMAT, Facts};
 use crate::base::scan::{self, ImageConfigFacts};
@@ -37,12 +37,11 @@ impl<'a> Checked<'a> {
         place: &Place,
         python: Option<&str>,
         driver: Option<&'a Driver>,
-        environment: &Environment,
-        progress: &dyn Progress,
+        session: &Session<'_>,
     ) -> Result<Self> {
         let image = source::open(place, None)?;
-        opened::scan(&image, environment, progress)?;
-        progress.stage("checking");
+        image_base::scan(&image, session)?;
+        session.progress.stage("checking");
         Ok(Self {
             layers: image.layers.iter().map(|layer| layer.descriptor.digest).collect(),
             config: ImageConfigFacts::new(&image.architecture, image.env.iter().map(String::as_str)),
@@ -53,13 +52,13 @@ impl<'a> Checked<'a> {
     }
 
     /// What every rule says of it.
-    pub fn report(&self, environment: &Environment) -> Result<Report> {
-        of_layers(self, &environment.store)
+    pub fn report(&self, session: &Session<'_>) -> Result<Report> {
+        of_layers(self, &session.store)
     }
 
     /// Who reaches which library of CUDA in it. Unlike a report it is not kept: few ask for it.
-    pub fn graph(&self, environment: &Environment) -> Result<Graph> {
-        with_subject(self, &environment.store, Graph::of)
+    pub fn graph(&self, session: &Session<'_>) -> Result<Graph> {
+        with_subject(self, &session.store, Graph::of)
     }
 }
 
@@ -82,23 +81,31 @@ impl CheckFailed {
     }
 }
 
-/// Checks an image that was just built; its layers were looked into when they were written.
-pub(super) fn of_image(
+/// Checks an image that was built, before it is published; one that would not work is refused.
+pub(super) fn before_publishing(
+    checking: Checking,
     planned: &Planned,
     image: &Image,
-    environment: &Environment,
-    progress: &dyn Progress,
-) -> Result<Report> {
-    progress.stage("checking");
+    session: &Session<'_>,
+) -> Result<Option<Report>> {
+    match checking {
+        Checking::Refuse => of_image(planned, image, session).map(Some),
+        Checking::Skip => Ok(None),
+    }
+}
+
+/// Checks an image that was just built; its layers were looked into when they were written.
+fn of_image(planned: &Planned, image: &Image, session: &Session<'_>) -> Result<Report> {
+    session.progress.stage("checking");
     let env = source::environment(&image.config_bytes).context("could not read the image's config")?;
     let checked = Checked {
         layers: image.layers.iter().map(|layer| layer.digest).collect(),
-        config: ImageConfigFacts::new(&planned.base.architecture, env.iter().map(String::as_str)),
-        python: planned.inputs.recipe.python.version.as_ref().map(|version| version.value.to_string()),
+        config: ImageConfigFacts::new(&planned.plan.architecture, env.iter().map(String::as_str)),
+        python: planned.inputs.python(),
         driver: planned.inputs.recipe.cuda.driver.as_ref().map(|driver| &driver.value),
         silences: &planned.inputs.recipe.ignore,
     };
-    let report = of_layers(&checked, &environment.store)?;
+    let report = of_layers(&checked, &session.store)?;
     if report.has_errors() { Err(CheckFailed { report }.into()) } else { Ok(report) }
 }
 
@@ -133,7 +140,7 @@ fn with_subject<T>(checked: &Checked<'_>, store: &Store, look: impl FnOnce(&Subj
 }
 
 fn evidence(checked: &Checked<'_>, store: &Store) -> Result<Evidence> {
-    let layers = checked.layers.iter().map(|digest| opened::evidence(digest, store));
+    let layers = checked.layers.iter().map(|digest| image_base::evidence(digest, store));
     Ok(Evidence::stacked(layers.collect::<Result<Vec<_>>>()?))
 }
 
@@ -141,7 +148,7 @@ fn evidence(checked: &Checked<'_>, store: &Store) -> Result<Evidence> {
 fn inventory(checked: &Checked<'_>, store: &Store) -> Result<Option<BaseInventory>> {
     let mut facts = Facts::default();
     for digest in &checked.layers {
-        facts.stack(opened::content(digest, store)?.facts);
+        facts.stack(image_base::content(digest, store)?.facts);
     }
     match scan::scan(&facts, &checked.config, checked.python.as_deref()) {
         Ok(inventory) => Ok(Some(inventory)),

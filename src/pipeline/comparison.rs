@@ -1,10 +1,11 @@
 //! Reads the two sides of a comparison, whatever they are.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{Environment, Locking, Progress, opened, plan};
+use super::{Locking, Planned, Session, image_base, plan};
 use crate::compare::{self, Difference, Summary};
 use crate::source::{self, Place, PlaceError};
 
@@ -31,28 +32,23 @@ impl Side {
 }
 
 /// What changed from one side to the other.
-pub fn compare(
-    before: &Side,
-    after: &Side,
-    environment: &Environment,
-    progress: &dyn Progress,
-) -> Result<Difference> {
-    let before = summary(before, environment, progress)?;
-    Ok(compare::compare(&before, &summary(after, environment, progress)?))
+pub fn compare(before: &Side, after: &Side, session: &Session<'_>) -> Result<Difference> {
+    let before = summary(before, session)?;
+    Ok(compare::compare(&before, &summary(after, session)?))
 }
 
-fn summary(side: &Side, environment: &Environment, progress: &dyn Progress) -> Result<Summary> {
+fn summary(side: &Side, session: &Session<'_>) -> Result<Summary> {
     match side {
-        Side::Image(place) => of_image(place, environment, progress),
+        Side::Image(place) => of_image(place, session),
         Side::Plan(path) => of_json(path),
-        Side::Recipe(path) => Ok(summary_of(&plan(path, Locking::Preferred, environment, progress)?)),
+        Side::Recipe(path) => Ok(summary_of(&plan(path, Locking::Preferred, session)?)),
     }
 }
 
-fn of_image(place: &Place, environment: &Environment, progress: &dyn Progress) -> Result<Summary> {
+fn of_image(place: &Place, session: &Session<'_>) -> Result<Summary> {
     let image = source::open(place, None)?;
-    let contents = opened::scan(&image, environment, progress)?;
-    let mut summary = Summary::of_image(&opened::inventory(&image, &contents, None)?);
+    let contents = image_base::scan(&image, session)?;
+    let mut summary = Summary::of_image(&image_base::inventory(&image, &contents, None)?);
     let compressed = image.layers.iter().map(|layer| layer.descriptor.size).sum();
     summary.bytes.insert("compressed layers".into(), compressed);
     summary.bytes.insert("unpacked layers".into(), contents.iter().map(|content| content.unpacked).sum());
@@ -87,8 +83,10 @@ fn of_json(path: &Path) -> Result<Summary> {
 }
 
 /// What a plan's JSON holds for a later comparison.
-pub fn summary_of(planned: &super::Planned) -> Summary {
+pub fn summary_of(planned: &Planned) -> Summary {
     let mut summary = Summary::of_plan(&planned.base, &planned.resolution);
-    summary.bytes.insert("unpacked wheels".into(), planned.sizes.values().sum());
+    let wheels: BTreeMap<&str, u64> =
+        planned.plan.wheels().map(|wheel| (wheel.filename.as_str(), wheel.unpacked)).collect();
+    summary.bytes.insert("unpacked wheels".into(), wheels.values().sum());
     summary
 }

@@ -1,41 +1,18 @@
 //! Reads what the user wrote: the recipe, the requirements files it names, and the base's description.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use url::Url;
 use uv_normalize::PackageName;
 
-use crate::lock::{Meaning, Said};
+use crate::layer::files::{self, Copy, FilesError, FilesOnDisk};
 use crate::oci::Digest;
-use crate::pypa::metadata::Requirement;
 use crate::recipe::requirements::{self, RequirementsFile};
-use crate::recipe::{BaseDescription, BaseRef, Diagnostics, ImageName, Recipe};
-use crate::resolve::solve::Root;
-
-/// Everything the user wrote.
-#[derive(Debug)]
-pub struct Inputs {
-    pub recipe: Recipe,
-    /// The recipe's, else its file's.
-    pub name: String,
-    /// Where relative paths of the recipe begin.
-    pub directory: PathBuf,
-    pub base: BaseDescription,
-    /// Where relative paths of the base's description begin.
-    pub base_directory: PathBuf,
-    /// The recipe's own requirements, then those of requirements files.
-    pub roots: Vec<Root>,
-    pub constraints: Vec<Requirement>,
-    /// The only archives that requirements files allow, by distribution.
-    pub hashes: BTreeMap<PackageName, BTreeSet<Digest>>,
-    /// The index that a requirements file names instead of the default one.
-    pub index_url: Option<Url>,
-    /// The indexes that requirements files name beside the default one.
-    pub extra_index_urls: Vec<Url>,
-}
+use crate::recipe::{
+    BaseDescription, BaseRef, Diagnostics, ImageName, Recipe, RecipeInputs, RootRequirement,
+};
 
 /// Why the inputs cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -79,76 +56,53 @@ impl InputError {
 const BUILT_IN: [(&str, &str); 1] =
     [("debian-bookworm", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/images/debian-bookworm.yaml")))];
 
-/// A base's description, and what decides how it is read.
-pub struct Described<'a> {
-    pub description: &'a BaseDescription,
-    /// Where its relative paths begin.
-    pub directory: &'a Path,
-    /// The version of Python that is meant, where the recipe says so: `3.11`.
-    pub python: Option<String>,
+/// Reads the recipe at `path` and the files that it names.
+pub fn read(path: &Path) -> Result<RecipeInputs, InputError> {
+    let recipe = Recipe::parse(&text(path)?, &path.display().to_string()).map_err(diagnostics)?;
+    let directory = parent(path);
+    let (base, base_directory) = base_description(&recipe, &directory)?;
+    let roots =
+        recipe.roots().map(|requirement| RootRequirement { requirement, source: "the recipe".into() });
+    let mut reader = Reader(RecipeInputs {
+        name: image_name(&recipe, path)?,
+        roots: roots.collect(),
+        constraints: Vec::new(),
+        hashes: BTreeMap::new(),
+        index_url: None,
+        extra_index_urls: Vec::new(),
+        base,
+        base_directory,
+        directory: directory.clone(),
+        recipe: recipe.clone(),
+    });
+    for file in &recipe.requirements {
+        reader.read_requirements(&directory.join(&file.value), &mut Vec::new())?;
+    }
+    for file in &recipe.constraints {
+        reader.read_constraints(&directory.join(&file.value), &mut Vec::new())?;
+    }
+    Ok(reader.0)
 }
 
-impl Inputs {
-    /// The base that the recipe names.
-    pub fn described(&self) -> Described<'_> {
-        Described {
-            description: &self.base,
-            directory: &self.base_directory,
-            python: self.recipe.python.version.as_ref().map(|version| version.value.to_string()),
-        }
-    }
+/// Lists the files that the recipe's `files` name, before anything is downloaded.
+pub fn list_files(inputs: &RecipeInputs) -> Result<FilesOnDisk, FilesError> {
+    let copies = inputs.recipe.files.iter().map(|file| Copy {
+        from: inputs.directory.join(&file.from.value),
+        to: file.to.relative().to_owned(),
+        mode: file.mode,
+    });
+    files::list(&copies.collect::<Vec<_>>())
+}
 
-    /// Reads the recipe at `path` and what it names.
-    pub fn read(path: &Path) -> Result<Self, InputError> {
-        let recipe = Recipe::parse(&read(path)?, &path.display().to_string()).map_err(diagnostics)?;
-        let directory = parent(path);
-        let (base, base_directory) = base_description(&recipe, &directory)?;
-        let roots =
-            recipe.roots().map(|requirement| Root { requirement, source: "the recipe".into() }).collect();
-        let mut inputs = Self {
-            name: image_name(&recipe, path)?,
-            roots,
-            constraints: Vec::new(),
-            hashes: BTreeMap::new(),
-            index_url: None,
-            extra_index_urls: Vec::new(),
-            base,
-            base_directory,
-            directory,
-            recipe,
-        };
-        let files: Vec<PathBuf> =
-            inputs.recipe.requirements.iter().map(|file| inputs.directory.join(&file.value)).collect();
-        for file in files {
-            inputs.read_requirements(&file, &mut Vec::new())?;
-        }
-        let files: Vec<PathBuf> =
-            inputs.recipe.constraints.iter().map(|file| inputs.directory.join(&file.value)).collect();
-        for file in files {
-            inputs.read_constraints(&file, &mut Vec::new())?;
-        }
-        Ok(inputs)
-    }
+/// Adds the files that a recipe names to its inputs.
+struct Reader(RecipeInputs);
 
-    /// What all of it means for what a lock holds.
-    pub fn meaning(&self) -> Result<Meaning, serde_json::Error> {
-        let of_recipe = self.recipe.roots().count();
-        let indexes: Vec<&Url> = self.index_url.iter().chain(&self.extra_index_urls).collect();
-        Meaning::of(&Said {
-            recipe: &self.recipe,
-            base: &self.base,
-            requirements: self.roots.get(of_recipe..).unwrap_or_default(),
-            constraints: &self.constraints,
-            hashes: &self.hashes,
-            indexes: &indexes,
-        })
-    }
-
+impl Reader {
     fn read_requirements(&mut self, path: &Path, above: &mut Vec<PathBuf>) -> Result<(), InputError> {
         let file = self.read_file(path, above)?;
         for requirement in file.requirements {
             self.note_hashes(&requirement.requirement.name, requirement.hashes);
-            self.roots.push(Root {
+            self.0.roots.push(RootRequirement {
                 requirement: requirement.requirement.value,
                 source: path.display().to_string(),
             });
@@ -162,8 +116,8 @@ impl Inputs {
             self.read_constraints(&directory.join(&constraints.value), above)?;
         }
         above.pop();
-        self.index_url = file.index_url.map(|url| url.value).or(self.index_url.take());
-        self.extra_index_urls.extend(file.extra_index_urls.into_iter().map(|url| url.value));
+        self.0.index_url = file.index_url.map(|url| url.value).or(self.0.index_url.take());
+        self.0.extra_index_urls.extend(file.extra_index_urls.into_iter().map(|url| url.value));
         Ok(())
     }
 
@@ -171,7 +125,7 @@ impl Inputs {
         let file = self.read_file(path, above)?;
         for requirement in file.requirements {
             self.note_hashes(&requirement.requirement.name, requirement.hashes);
-            self.constraints.push(requirement.requirement.value);
+            self.0.constraints.push(requirement.requirement.value);
         }
         above.push(path.to_owned());
         for include in file.includes.iter().chain(&file.constraints) {
@@ -185,12 +139,12 @@ impl Inputs {
         if above.iter().any(|including| including == path) {
             return Err(InputError::Circle { path: path.to_owned() });
         }
-        requirements::parse(&read(path)?, &path.display().to_string()).map_err(diagnostics)
+        requirements::parse(&text(path)?, &path.display().to_string()).map_err(diagnostics)
     }
 
     fn note_hashes(&mut self, name: &PackageName, hashes: Vec<Digest>) {
         if !hashes.is_empty() {
-            self.hashes.entry(name.clone()).or_default().extend(hashes);
+            self.0.hashes.entry(name.clone()).or_default().extend(hashes);
         }
     }
 }
@@ -205,12 +159,12 @@ fn base_description(recipe: &Recipe, directory: &Path) -> Result<(BaseDescriptio
     let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
     if let Some(path) = absolute.ancestors().map(|above| above.join(&file)).find(|path| path.is_file()) {
         let origin = path.display().to_string();
-        let description = BaseDescription::parse(&read(&path)?, &origin).map_err(diagnostics)?;
+        let description = BaseDescription::parse(&text(&path)?, &origin).map_err(diagnostics)?;
         return Ok((description, parent(&path)));
     }
     match BUILT_IN.iter().find(|(known, _)| known == name) {
-        Some((_, text)) => {
-            let description = BaseDescription::parse(text, &file).map_err(diagnostics)?;
+        Some((_, built_in)) => {
+            let description = BaseDescription::parse(built_in, &file).map_err(diagnostics)?;
             Ok((description, directory.to_owned()))
         }
         None => Err(InputError::UnknownBase {
@@ -256,7 +210,7 @@ fn parent(path: &Path) -> PathBuf {
     }
 }
 
-fn read(path: &Path) -> Result<String, InputError> {
+fn text(path: &Path) -> Result<String, InputError> {
     fs::read_to_string(path).map_err(|source| InputError::Read { path: path.to_owned(), source })
 }
 

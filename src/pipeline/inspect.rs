@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{Environment, Progress, opened};
+use super::{Session, image_base};
 use crate::base::BaseInventory;
 use crate::pypa::scheme::relative;
 use crate::recipe::BaseDescription;
@@ -12,15 +12,10 @@ use crate::source::{self, Place};
 
 /// Reads the layers of the image at `place` that were never read before, and says what is installed in it; `python` is
 /// the version meant, such as `3.11`, where there are several.
-pub fn inspect(
-    place: &Place,
-    python: Option<&str>,
-    environment: &Environment,
-    progress: &dyn Progress,
-) -> Result<BaseInventory> {
+pub fn inspect(place: &Place, python: Option<&str>, session: &Session<'_>) -> Result<BaseInventory> {
     let image = source::open(place, None)?;
-    let contents = opened::scan(&image, environment, progress)?;
-    Ok(opened::inventory(&image, &contents, python)?)
+    let contents = image_base::scan(&image, session)?;
+    Ok(image_base::inventory(&image, &contents, python)?)
 }
 
 /// The text of the description in `file` with this inventory; `text` is what it had, where it is there already.

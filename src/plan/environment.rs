@@ -10,13 +10,13 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const DRIVER_DIRECTORIES: &str = "/usr/local/nvidia/lib:/usr/local/nvidia/lib64";
 
 /// The base's variables with what CUDA and pip's constraints need.
-pub fn environment(
-    of_base: &BTreeMap<String, String>,
+pub(super) fn environment(
+    of_base: BTreeMap<String, String>,
     base: &BaseInventory,
     resolution: &Resolution,
     constrained: bool,
 ) -> BTreeMap<String, String> {
-    let mut env = of_base.clone();
+    let mut env = of_base;
     default(&mut env, "PATH", PATH);
     if resolution.has_cuda() {
         default(&mut env, "NVIDIA_DRIVER_CAPABILITIES", "compute,utility");

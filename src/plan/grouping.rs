@@ -94,7 +94,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plan::Place;
+    use crate::plan::WheelPlacement;
 
     const MIB: u64 = 1 << 20;
 
@@ -104,10 +104,11 @@ mod tests {
             version: "1".into(),
             filename: format!("{name}-1-py3-none-any.whl"),
             wheel: Digest::of(format!("{name} {size}")),
+            unpacked: size,
             metadata: Digest::of(name),
             requested: false,
             relaxed: BTreeMap::new(),
-            place: Place::SitePackages,
+            place: WheelPlacement::SitePackages,
             part: None,
         };
         Candidate { install, is_component, size }
@@ -124,7 +125,7 @@ mod tests {
     fn check(budget: usize, max_size: u64, wheels: &[(&str, bool, u64)], expected: &[&str]) {
         let candidates =
             wheels.iter().map(|(name, is_component, mib)| candidate(name, *is_component, mib * MIB));
-        let limits = Limits { budget, max_size: max_size * MIB, bytecode: None };
+        let limits = Limits { budget, max_size: max_size * MIB };
         assert_eq!(shown(&grouped(candidates.collect(), &limits)), expected);
     }
 
@@ -145,7 +146,7 @@ mod tests {
         let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
         let wheels = names.map(|name| (name, false, 30));
         let layers = |budget, max_size| {
-            let limits = Limits { budget, max_size: max_size * MIB, bytecode: None };
+            let limits = Limits { budget, max_size: max_size * MIB };
             grouped(wheels.map(|(name, _, mib)| candidate(name, false, mib * MIB)).to_vec(), &limits).len()
         };
         assert_eq!((layers(1, 100), layers(40, 1024), layers(40, 30)), (1, 6, 11));
@@ -168,7 +169,7 @@ mod tests {
             budget in 1..60usize,
             max_size in prop_oneof![20..200u64, Just(1024)],
         ) {
-            let limits = Limits { budget, max_size: max_size * MIB, bytecode: None };
+            let limits = Limits { budget, max_size: max_size * MIB };
             let mut candidates: Vec<Candidate> = wheels
                 .iter()
                 .map(|(name, (_, is_component, mib))| candidate(name, *is_component, mib * MIB))

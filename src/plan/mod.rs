@@ -1,30 +1,134 @@
-//! Decides the layers to write, as data.
+//! The plan: all that determines an image, as data, made by a pure function.
+//!
+//! ```text
+//! RecipeInputs + PlannedBase + Resolution ─ plan ─► Plan { layers: Vec<LayerPlan>, runtime, annotations, created }
+//! ```
+//!
+//! After it nothing is decided: [`crate::layer`] writes each [`LayerPlan`], and [`crate::image`] puts them under the
+//! documents of an image. A plan that was written as JSON and read again gives the same image, with no recipe and no
+//! index; of finished layers only the loader's cache is made (see [`SystemLayer`]).
 
+mod compression;
 mod environment;
+mod files;
 mod generate;
 mod grouping;
+mod layer;
 mod namespace;
 mod parts;
 mod pip;
 mod removal;
+mod runtime;
 mod system;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uv_distribution_filename::WheelFilename;
 
+use crate::base::BaseInventory;
 use crate::cuda::Toolkit;
 use crate::oci::Digest;
+use crate::oci::image::RuntimeConfig;
 use crate::pypa::scheme::InstallScheme;
+use crate::recipe::RecipeInputs;
 use crate::resolve::{ComponentPlace, Distribution, Resolution, Role};
 
 use grouping::Candidate;
 
-pub use environment::environment;
+pub use compression::LayerCompression;
+pub use layer::{
+    BaseLayer, CopiedFile, FORMAT, FilesLayer, GeneratedLayer, LayerPlan, LdconfigPlan, SystemLayer,
+};
 pub use parts::parts;
-pub use pip::{CONSTRAINTS, pins};
-pub use removal::removals;
-pub use system::{LOADER_CONFIGURATION, SystemChoices, system_files};
+pub use system::LOADER_CONFIGURATION;
+
+/// All that determines an image: equal plans give equal digests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// `amd64` or `arm64`.
+    pub architecture: String,
+    /// The time of the image and of everything generated, in Unix seconds.
+    pub created: u64,
+    /// Bottom first: the base's, then those that are added, the system's last.
+    pub layers: Vec<LayerPlan>,
+    /// The settings that a container starts with.
+    pub runtime: RuntimeConfig,
+    /// The config of the image that is built upon, where there is one: members that imgforge does not know stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_config: Option<Map<String, Value>>,
+    /// The manifest's annotations.
+    ///
+    /// <https://github.com/opencontainers/image-spec/blob/main/annotations.md>
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A base as a plan sees it, before any layer of it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedBase {
+    pub inventory: BaseInventory,
+    /// Bottom first, all of kind [`LayerPlan::Base`] or [`LayerPlan::Debian`].
+    pub layers: Vec<LayerPlan>,
+    /// See [`Plan::base_config`].
+    pub config: Option<Map<String, Value>>,
+    /// The settings that its containers start with.
+    pub runtime: RuntimeConfig,
+}
+
+/// The values that [`plan`] is a function of.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanRequest<'a> {
+    pub inputs: &'a RecipeInputs,
+    pub base: &'a PlannedBase,
+    pub resolution: &'a Resolution,
+    pub wheels: &'a Wheels,
+    /// The files that the recipe's `files` name, whatever their modification times.
+    pub files: &'a [CopiedFile],
+    /// See [`Plan::created`].
+    pub created: u64,
+}
+
+/// The plan of an image.
+pub fn plan(request: &PlanRequest<'_>) -> Plan {
+    let PlanRequest { inputs, base, resolution, created, .. } = request;
+    let pins = pip::constrained(resolution, &inputs.recipe);
+    let mut layers = base.layers.clone();
+    layers.extend(removal::hidden(request).map(LayerPlan::Hidden));
+    layers.extend(wheel_layers(request).into_iter().map(LayerPlan::Wheels));
+    layers.extend(files::layer(request).map(LayerPlan::Files));
+    layers.push(LayerPlan::System(system::layer(request, pins.as_ref(), layer::stack_key(&layers))));
+    Plan {
+        architecture: base.inventory.architecture.clone(),
+        created: *created,
+        layers,
+        runtime: runtime::runtime(request, pins.is_some()),
+        base_config: base.config.clone(),
+        annotations: inputs.recipe.annotations.clone(),
+    }
+}
+
+impl Plan {
+    /// The layers of wheels, bottom first.
+    pub fn wheel_layers(&self) -> impl Iterator<Item = &WheelLayer> {
+        self.layers.iter().filter_map(|layer| match layer {
+            LayerPlan::Wheels(layer) => Some(layer),
+            _ => None,
+        })
+    }
+
+    /// The wheels that are installed; one that is cut over several layers is there once for each.
+    pub fn wheels(&self) -> impl Iterator<Item = &WheelInstall> {
+        self.wheel_layers().flat_map(|layer| &layer.wheels)
+    }
+
+    /// The unpacked size of a wheel in bytes.
+    pub fn wheel_size(&self, filename: &WheelFilename) -> Option<u64> {
+        let filename = filename.to_string();
+        self.wheels().find(|wheel| wheel.filename == filename).map(|wheel| wheel.unpacked)
+    }
+}
 
 /// Wheels that are installed into one layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,9 +136,21 @@ pub struct WheelLayer {
     pub scheme: InstallScheme,
     /// Sorted by distribution; where two write the same path the later one wins, as it does under pip.
     pub wheels: Vec<WheelInstall>,
-    /// The full version of the Python that their modules are compiled for, where they are: `3.11.2`.
+    /// The interpreter that their modules are compiled for, where they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bytecode: Option<String>,
+    pub bytecode: Option<BytecodePlan>,
+    pub compression: LayerCompression,
+}
+
+/// The interpreter that modules are compiled for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BytecodePlan {
+    /// The version of the bytecode's own form, raised when the same source shall give other bytes.
+    pub format: u32,
+    /// The full version of Python: `3.11.2`.
+    pub python: String,
+    /// `amd64` or `arm64`.
+    pub architecture: String,
 }
 
 /// One wheel's installation.
@@ -46,13 +162,15 @@ pub struct WheelInstall {
     pub filename: String,
     /// The digest of the wheel.
     pub wheel: Digest,
+    /// The sum of the sizes of its files in bytes.
+    pub unpacked: u64,
     /// The digest of its core metadata: what the plan was made from, which the wheel must hold.
     pub metadata: Digest,
     /// Whether the recipe names the distribution.
     pub requested: bool,
     /// Requirements of the metadata to rewrite, and what takes their place.
     pub relaxed: BTreeMap<String, String>,
-    pub place: Place,
+    pub place: WheelPlacement,
     /// Which of its files, where it is cut over several layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<WheelPart>,
@@ -68,7 +186,7 @@ pub struct WheelPart {
 
 /// Where a wheel's files go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Place {
+pub enum WheelPlacement {
     /// Where its install scheme says.
     SitePackages,
     /// A component's: into the toolkit's tree.
@@ -99,53 +217,75 @@ impl WheelLayer {
 /// What the wheels of a resolution are, once they were looked at, by file name: digest and unpacked size in bytes.
 pub type Wheels = BTreeMap<String, (Digest, u64)>;
 
-/// The layers of a resolution's wheels, at most `budget`: components first, then large wheels, then groups of small ones.
+/// The layers of a resolution's wheels: components first, then large wheels, then groups of small ones.
 ///
 /// A small wheel's group depends on its name alone, so that adding one rewrites one small layer. A wheel larger than a
 /// layer may be is cut over several.
-pub fn wheel_layers(
-    resolution: &Resolution,
-    wheels: &Wheels,
-    scheme: &InstallScheme,
-    limits: &Limits,
-) -> Vec<WheelLayer> {
+fn wheel_layers(request: &PlanRequest<'_>) -> Vec<WheelLayer> {
+    let PlanRequest { inputs, base, resolution, wheels, .. } = request;
     let mut candidates = Vec::new();
     for distribution in &resolution.distributions {
         let Some((digest, size)) = wheels.get(&distribution.wheel.filename.to_string()) else { continue };
         candidates.push(Candidate {
-            install: wheel_install(distribution, *digest),
+            install: wheel_install(distribution, *digest, *size),
             is_component: matches!(distribution.role, Role::Component { .. }),
             size: *size,
         });
     }
-    let layer = |wheels| WheelLayer { scheme: scheme.clone(), wheels, bytecode: limits.bytecode.clone() };
-    grouping::grouped(candidates, limits).into_iter().map(layer).collect()
+    let bytecode = inputs.recipe.python.bytecode.then(|| BytecodePlan {
+        format: BYTECODE_FORMAT,
+        python: base.inventory.python.clone(),
+        architecture: base.inventory.architecture.clone(),
+    });
+    let layer = |wheels| WheelLayer {
+        scheme: base.inventory.scheme.clone(),
+        wheels,
+        bytecode: bytecode.clone(),
+        compression: LayerCompression::of(&inputs.recipe.layers),
+    };
+    grouping::grouped(candidates, &Limits::new(inputs, base)).into_iter().map(layer).collect()
 }
 
-/// What a recipe says of its layers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+/// The version of the bytecode's own form: see [`BytecodePlan::format`].
+pub const BYTECODE_FORMAT: u32 = 1;
+
+/// The bounds on the layers of wheels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Limits {
     /// The most layers of wheels.
-    pub budget: usize,
+    budget: usize,
     /// The unpacked size in bytes above which a wheel, or a group of small ones, is cut, as far as the budget allows.
-    pub max_size: u64,
-    /// See [`WheelLayer::bytecode`].
-    pub bytecode: Option<String>,
+    max_size: u64,
 }
 
-fn wheel_install(distribution: &Distribution, wheel: Digest) -> WheelInstall {
+impl Limits {
+    /// Beside wheels, an image has a layer of system files, and others where there is something in them: the recipe's own
+    /// files, and the whiteouts. No image has more layers than docker takes.
+    fn new(inputs: &RecipeInputs, base: &PlannedBase) -> Self {
+        const MOST: usize = 125;
+        let layers = &inputs.recipe.layers;
+        let others = 2 + usize::from(!inputs.recipe.files.is_empty());
+        let budget = usize::from(layers.budget).min(MOST.saturating_sub(base.layers.len()));
+        Self { budget: budget.saturating_sub(others).max(1), max_size: layers.max_size.bytes() }
+    }
+}
+
+fn wheel_install(distribution: &Distribution, wheel: Digest, unpacked: u64) -> WheelInstall {
     let place = match &distribution.role {
-        Role::Component { place: ComponentPlace::Whole, toolkit, .. } => Place::Toolkit(toolkit.clone()),
-        Role::Component { place: ComponentPlace::LibrariesBeside, toolkit, .. } => {
-            Place::ToolkitLibraries(toolkit.clone())
+        Role::Component { place: ComponentPlace::Whole, toolkit, .. } => {
+            WheelPlacement::Toolkit(toolkit.clone())
         }
-        Role::Package { .. } | Role::Metapackage => Place::SitePackages,
+        Role::Component { place: ComponentPlace::LibrariesBeside, toolkit, .. } => {
+            WheelPlacement::ToolkitLibraries(toolkit.clone())
+        }
+        Role::Package { .. } | Role::Metapackage => WheelPlacement::SitePackages,
     };
     WheelInstall {
         distribution: distribution.name.to_string(),
         version: distribution.version.to_string(),
         filename: distribution.wheel.filename.to_string(),
         wheel,
+        unpacked,
         metadata: distribution.metadata,
         requested: distribution.requested,
         relaxed: distribution.relaxed.clone(),

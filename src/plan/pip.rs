@@ -8,10 +8,11 @@ use crate::oci::Generated;
 use crate::pypa::metadata::{Requirement, rewrite_requirements};
 use crate::pypa::record::{self, Row};
 use crate::pypa::scheme::InstallScheme;
+use crate::recipe::{Constrain, Recipe};
 use crate::resolve::{PipSees, Resolution, Role, Service, ServiceSource};
 
 /// Where the constraints are that `PIP_CONSTRAINT` and `UV_CONSTRAINT` name, relative to the root.
-pub const CONSTRAINTS: &str = "etc/imgforge/constraints.txt";
+pub(super) const CONSTRAINTS: &str = "etc/imgforge/constraints.txt";
 
 /// A distribution for each component that the base serves without one: metadata that says so, and nothing else.
 ///
@@ -54,8 +55,14 @@ pub(super) fn constraints(make: &Maker, pins: &BTreeMap<String, String>) -> Gene
     make.file(CONSTRAINTS, text)
 }
 
-/// What a later `pip install` must not replace: the frameworks, what asks for CUDA, and the components themselves.
-pub fn pins<'a>(
+/// What a later `pip install` must not replace, where the recipe wants that kept and there is something to keep.
+pub(super) fn constrained(resolution: &Resolution, recipe: &Recipe) -> Option<BTreeMap<String, String>> {
+    let pins = pins(resolution, |name| recipe.frameworks.contains_key(name));
+    (recipe.python.constrain == Constrain::Frameworks && !pins.is_empty()).then_some(pins)
+}
+
+/// The frameworks, the distributions that ask for CUDA, and the components themselves, at their versions.
+fn pins<'a>(
     resolution: &Resolution,
     is_framework: impl Fn(&uv_normalize::PackageName) -> bool + 'a,
 ) -> BTreeMap<String, String> {

@@ -5,15 +5,23 @@
 use std::collections::BTreeSet;
 
 use super::generate::Maker;
+use super::{GeneratedLayer, LayerCompression, PlanRequest};
 use crate::base::{BaseInventory, CudaCopy, InstalledDistribution};
 use crate::oci::Generated;
 use crate::oci::paths::{self, ancestors};
 use crate::resolve::demand::soname;
 use crate::resolve::{Resolution, Service, ServiceSource};
 
+/// The layer of whiteouts; `None` where nothing is hidden.
+pub(super) fn hidden(request: &PlanRequest<'_>) -> Option<GeneratedLayer> {
+    let files = removals(request.resolution, &request.base.inventory, request.created);
+    let compression = LayerCompression::of(&request.inputs.recipe.layers);
+    (!files.is_empty()).then_some(GeneratedLayer { files, compression })
+}
+
 /// The whiteouts of what the resolution removes, sorted by path: distributions that are replaced, and libraries in a
 /// toolkit's directory whose SONAME another serves there.
-pub fn removals(resolution: &Resolution, base: &BaseInventory, mtime: u64) -> Vec<Generated> {
+fn removals(resolution: &Resolution, base: &BaseInventory, mtime: u64) -> Vec<Generated> {
     let make = Maker { mtime };
     let is_removed = |installed: &&InstalledDistribution| {
         resolution

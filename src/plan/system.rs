@@ -4,24 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::generate::Maker;
-use super::{namespace, pip, removal};
+use super::{LayerCompression, LdconfigPlan, PlanRequest, SystemLayer, namespace, pip, removal};
 use crate::base::BaseInventory;
 use crate::cuda::Toolkit;
-use crate::oci::Generated;
+use crate::oci::{Digest, Generated};
+use crate::recipe::ExternallyManaged;
 use crate::resolve::{FoundBy, Resolution, ServiceSource, Tree};
-
-/// What is decided outside the resolution.
-pub struct SystemChoices<'a> {
-    /// Seconds since the Unix epoch: the modification time of the files.
-    pub mtime: u64,
-    pub base: &'a BaseInventory,
-    /// Whether the interpreter's EXTERNALLY-MANAGED marker is to be whited out.
-    pub remove_marker: bool,
-    /// The working directory, relative to the root: made so that a container can start in it.
-    pub workdir: Option<&'a str>,
-    /// What a later `pip install` must not replace; `None` when the recipe wants no constraint.
-    pub constraints: Option<&'a BTreeMap<String, String>>,
-}
 
 /// The loader's directories that the image adds to its base's, with the file that names them: sorted before NVIDIA's
 /// own, so that what the image adds is found first.
@@ -30,26 +18,51 @@ pub const LOADER_CONFIGURATION: &str = "etc/ld.so.conf.d/000-imgforge.conf";
 const DRIVER_CONFIGURATION: &str = "etc/ld.so.conf.d/nvidia.conf";
 const DRIVER_DIRECTORIES: &str = "/usr/local/nvidia/lib\n/usr/local/nvidia/lib64\n";
 
-/// The generated files, sorted by path; `ld.so.cache` is made from the finished layers and is not among them.
-pub fn system_files(resolution: &Resolution, choices: &SystemChoices<'_>) -> Vec<Generated> {
-    let make = Maker { mtime: choices.mtime };
+/// The top layer: `pins` are the constraints for a later `pip install`, `below` the key of all layers below.
+pub(super) fn layer(
+    request: &PlanRequest<'_>,
+    pins: Option<&BTreeMap<String, String>>,
+    below: Digest,
+) -> SystemLayer {
+    let inventory = &request.base.inventory;
+    let tree = request.resolution.loader_tree();
+    SystemLayer {
+        files: files(request, pins),
+        searched: tree.map(|tree| format!("/{}", tree.toolkit.library_directory())),
+        ldconfig: LdconfigPlan {
+            architecture: inventory.architecture.clone(),
+            vendor: inventory.vendor.clone(),
+            libc_bin: inventory.libc_bin.clone(),
+        },
+        mtime: request.created,
+        below,
+        compression: LayerCompression::of(&request.inputs.recipe.layers),
+    }
+}
+
+/// The files whose contents are known now, sorted by path.
+fn files(request: &PlanRequest<'_>, pins: Option<&BTreeMap<String, String>>) -> Vec<Generated> {
+    let PlanRequest { inputs, resolution, created, .. } = request;
+    let (make, base) = (Maker { mtime: *created }, &request.base.inventory);
     let mut files = Vec::new();
     for tree in &resolution.trees {
-        files.extend(tree_files(&make, tree, resolution, choices.base));
+        files.extend(tree_files(&make, tree, resolution, base));
     }
     if resolution.has_cuda() {
         files.push(make.file(DRIVER_CONFIGURATION, DRIVER_DIRECTORIES.to_owned()));
     }
     files.extend(loader_configuration(&make, &resolution.trees));
     files.extend(links(&make, resolution));
-    files.extend(namespace::links(&make, resolution, &choices.base.scheme.platlib));
-    files.extend(pip::stubs(&make, resolution, &choices.base.scheme));
-    files.extend(pip::rewritten(&make, resolution, choices.base));
-    files.extend(choices.constraints.map(|pins| pip::constraints(&make, pins)));
-    if choices.remove_marker {
-        files.push(removal::whiteout(&make, &choices.base.externally_managed));
+    files.extend(namespace::links(&make, resolution, &base.scheme.platlib));
+    files.extend(pip::stubs(&make, resolution, &base.scheme));
+    files.extend(pip::rewritten(&make, resolution, base));
+    files.extend(pins.map(|pins| pip::constraints(&make, pins)));
+    let keep = inputs.recipe.python.externally_managed == ExternallyManaged::Keep;
+    if !keep && !base.externally_managed.is_empty() {
+        files.push(removal::whiteout(&make, &base.externally_managed));
     }
-    if let Some(workdir) = choices.workdir.filter(|path| !path.is_empty()) {
+    let workdir = inputs.recipe.config.workdir.as_ref().map(|path| path.relative());
+    if let Some(workdir) = workdir.filter(|path| !path.is_empty()) {
         files.push(make.directory(workdir));
     }
     files.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));

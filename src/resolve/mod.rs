@@ -8,6 +8,7 @@ mod assemble;
 pub mod components;
 pub mod demand;
 mod installed;
+mod request;
 pub mod solve;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -21,64 +22,20 @@ use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::Version;
 use uv_pep508::MarkerTree;
 
-use crate::base::{BaseInventory, CudaCopy};
+use crate::base::CudaCopy;
 use crate::cuda::{
     Component, ComponentWheel, CudaExtra, Driver, DriverFit, Toolkit, cuda_extras, is_dispensable,
 };
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
 use crate::pypa::simple::DistFile;
-use crate::pypa::target::Target;
-use crate::recipe::Policy;
+use crate::recipe::{Policy, RootRequirement};
 use components::{ComponentError, Demanded, Offer, Rejected, processes};
 use demand::{Demand, Demander};
 use installed::WithInstalled;
-use solve::{Catalog, Chosen, Question, Root, Solution, SolveError};
+use solve::{Catalog, Chosen, Question, Solution, SolveError};
 
-/// What is to be resolved.
-pub struct Request<'a> {
-    pub target: &'a Target,
-    /// What is installed on.
-    pub base: &'a BaseInventory,
-    /// What the recipe asks for.
-    pub roots: Vec<Root>,
-    /// Where components come from.
-    pub policies: Policies,
-    /// The names under the recipe's `frameworks`, which get their CUDA extra.
-    pub frameworks: BTreeSet<PackageName>,
-    pub constraints: Vec<Requirement>,
-    /// Nothing uploaded at or after this moment, in Unix seconds, is considered.
-    pub exclude_newer: Option<i64>,
-    /// The versions of an earlier resolution: each is kept while everything allows it.
-    pub preferences: Preferences,
-    /// The oldest driver that the image is to run on.
-    pub driver: Option<Driver>,
-}
-
-/// Versions by distribution; of a component with two SONAMEs there are two.
-pub type Preferences = BTreeMap<PackageName, BTreeSet<Version>>;
-
-/// Where each component comes from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Policies {
-    pub default: Policy,
-    pub exceptions: BTreeMap<Component, Policy>,
-}
-
-impl Policies {
-    pub fn of(&self, component: Component) -> Policy {
-        self.exceptions.get(&component).copied().unwrap_or(self.default)
-    }
-
-    /// Whether requirements on the distribution of this name are met apart from the solver.
-    fn sets_aside(&self, name: &PackageName) -> bool {
-        match ComponentWheel::of(name.as_ref()) {
-            Some(ComponentWheel::Carries { component, .. }) => self.of(component) != Policy::Pip,
-            Some(ComponentWheel::Metapackage) => self.default != Policy::Pip,
-            None => false,
-        }
-    }
-}
+pub use request::{HashNotAllowed, Policies, Preferences, Request, check_hashes, check_python};
 
 /// Every decision about what is installed.
 #[derive(Debug, Clone, Default)]
@@ -256,6 +213,12 @@ pub enum ResolveError {
 }
 
 impl Resolution {
+    /// The time at which the newest wheel was uploaded, in Unix seconds; 0 where no index says.
+    pub fn newest_upload(&self) -> u64 {
+        let uploads = self.distributions.iter().filter_map(|distribution| distribution.wheel.upload_time);
+        uploads.filter_map(|time| u64::try_from(time).ok()).max().unwrap_or_default()
+    }
+
     /// Whether anything of CUDA is in the image.
     pub fn has_cuda(&self) -> bool {
         !self.services.is_empty()
@@ -318,8 +281,8 @@ pub fn resolve(request: &Request<'_>, catalog: &dyn Catalog) -> Result<Resolutio
         }
         processes(&solution, major_of)?;
         let components = components::choose(&demanded, &offer(request, &catalog, &preferences, &solution))?;
-        let left: Vec<Root> = components.left_to_pip.iter().map(root).collect();
-        let more: Vec<Root> = left.into_iter().filter(|root| !roots.contains(root)).collect();
+        let left: Vec<RootRequirement> = components.left_to_pip.iter().map(root).collect();
+        let more: Vec<RootRequirement> = left.into_iter().filter(|root| !roots.contains(root)).collect();
         if more.is_empty() {
             let mut resolution = assemble::assemble(request, solution, components);
             resolution.toolkits = driver_fits(request.driver.as_ref(), resolution.toolkits)?;
@@ -373,7 +336,11 @@ fn offer<'a>(
     }
 }
 
-fn question<'a>(request: &'a Request<'a>, roots: &[Root], preferences: &Preferences) -> Question<'a> {
+fn question<'a>(
+    request: &'a Request<'a>,
+    roots: &[RootRequirement],
+    preferences: &Preferences,
+) -> Question<'a> {
     let named: BTreeSet<PackageName> = roots.iter().map(|root| root.requirement.name.clone()).collect();
     let policies = request.policies.clone();
     Question {
@@ -399,10 +366,10 @@ fn two_numbers(version: &Version) -> Option<(u32, u32)> {
 }
 
 /// What a component that is served requires of one that is left to pip.
-fn root((by, requirement): &Demanded) -> Root {
+fn root((by, requirement): &Demanded) -> RootRequirement {
     // Its marker was found to hold, by extras that a root does not have.
     let requirement = Requirement { marker: MarkerTree::TRUE, ..requirement.clone() };
-    Root { requirement, source: by.to_string() }
+    RootRequirement { requirement, source: by.to_string() }
 }
 
 fn needs_cuda(demanded: &[Demanded]) -> ResolveError {
@@ -417,7 +384,7 @@ fn needs_cuda(demanded: &[Demanded]) -> ResolveError {
 
 /// The roots with the CUDA extra of each framework that has one: the extra of the CUDA major that the others use, or else
 /// that the base has.
-fn with_cuda_extras(request: &Request<'_>, plain: &Solution) -> Vec<Root> {
+fn with_cuda_extras(request: &Request<'_>, plain: &Solution) -> Vec<RootRequirement> {
     let mut majors = majors(plain);
     let mut chosen: BTreeMap<PackageName, &'static str> = BTreeMap::new();
     let mut undecided = Vec::new();
@@ -427,7 +394,7 @@ fn with_cuda_extras(request: &Request<'_>, plain: &Solution) -> Vec<Root> {
             .iter()
             .filter(|option| distribution.metadata.provides_extra.iter().any(|e| e.as_ref() == option.extra))
             .collect();
-        let asked = |root: &Root| {
+        let asked = |root: &RootRequirement| {
             root.requirement.name == *name
                 && root
                     .requirement
@@ -459,7 +426,7 @@ fn with_cuda_extras(request: &Request<'_>, plain: &Solution) -> Vec<Root> {
     request.roots.iter().map(|root| with_extra(root, chosen.get(&root.requirement.name))).collect()
 }
 
-fn with_extra(root: &Root, extra: Option<&&'static str>) -> Root {
+fn with_extra(root: &RootRequirement, extra: Option<&&'static str>) -> RootRequirement {
     let mut root = root.clone();
     if let Some(extra) = extra.and_then(|extra| extra.parse::<ExtraName>().ok()) {
         let mut extras = root.requirement.extras.to_vec();

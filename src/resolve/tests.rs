@@ -2,8 +2,8 @@
 
 use super::solve::tests::Shelf;
 use super::*;
-use crate::base::{CudaLibrary, Found, InstalledDistribution, VersionSource};
-use crate::pypa::target::Machine;
+use crate::base::{BaseInventory, CudaLibrary, Found, InstalledDistribution, VersionSource};
+use crate::pypa::target::{Machine, Target};
 
 const TORCH: &str = "
     torch-2.6.0 : nvidia-cublas-cu12==12.4.5.8 & nvidia-cuda-runtime-cu12==12.4.127 & nvidia-cudnn-cu12==9.1.0.70
@@ -68,7 +68,7 @@ fn resolve_with(copies: &str, frameworks: &str, policies: Policies) -> Result<Re
         frameworks: requirements.iter().map(|requirement| requirement.name.clone()).collect(),
         roots: requirements
             .into_iter()
-            .map(|requirement| Root { requirement, source: "the recipe".into() })
+            .map(|requirement| RootRequirement { requirement, source: "the recipe".into() })
             .collect(),
         constraints: Vec::new(),
         exclude_newer: None,
@@ -442,7 +442,8 @@ const SPARSE: &str = "
 fn companions(copies: &str, frameworks: &str) -> String {
     let base = base(copies);
     let target = Target::new("3.11.2", Machine::X86_64, (2, 36)).unwrap();
-    let root = |text: &str| Root { requirement: text.parse().unwrap(), source: "the recipe".into() };
+    let root =
+        |text: &str| RootRequirement { requirement: text.parse().unwrap(), source: "the recipe".into() };
     let request = Request {
         target: &target,
         base: &base,

@@ -18,8 +18,6 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::image::{BaseImage, BaseLayer};
-use crate::layer::read::Content;
 use crate::oci::image::{Descriptor, Manifest};
 use crate::oci::{Digest, Hasher};
 use crate::store::Store;
@@ -93,21 +91,6 @@ pub fn open(place: &Place, architecture: Option<&str>) -> Result<SourceImage, So
 }
 
 impl SourceImage {
-    /// The image as [`crate::image::assemble`] builds upon it; `contents` are its layers', as [`scan`] gives them.
-    pub fn base(&self, contents: &[Content]) -> BaseImage {
-        let layers = self.layers.iter().zip(contents);
-        BaseImage {
-            config: self.config.clone(),
-            layers: layers
-                .map(|(layer, content)| BaseLayer {
-                    descriptor: layer.descriptor.clone(),
-                    diff_id: layer.diff_id,
-                    unpacked: content.unpacked,
-                })
-                .collect(),
-        }
-    }
-
     /// Brings the layers' blobs into `store`, from where images are published; those that are there already stay. A file
     /// of the store's file system is linked rather than copied. Each is verified on its way.
     ///

@@ -8,23 +8,23 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Instant;
 
-use imgforge::layer::{Form, WheelFile, Written, wheels};
+use imgforge::layer::{WheelFile, Written, wheels};
 use imgforge::oci::{Digest, Hasher};
-use imgforge::plan::{Place, WheelInstall, WheelLayer};
+use imgforge::plan::{LayerCompression, WheelInstall, WheelLayer, WheelPlacement};
 use imgforge::pypa::metadata;
 use imgforge::pypa::scheme::InstallScheme;
 use imgforge::store::Store;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(store), Some(form)) = (arguments.next(), arguments.next()) else {
+    let (Some(store), Some(compression)) = (arguments.next(), arguments.next()) else {
         return Err("usage: transcode STORE FORM WHEEL…".into());
     };
     let store = Store::open(store)?;
-    let form = form_of(&form)?;
+    let compression = compression_of(&compression)?;
     for wheel in arguments {
         let started = Instant::now();
-        let line = match transcode(Path::new(&wheel), &store, &form) {
+        let line = match transcode(Path::new(&wheel), &store, &compression) {
             Ok(written) => serde_json::json!({
                 "wheel": wheel,
                 "blob": store.blob_path(&written.digest),
@@ -42,16 +42,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn form_of(text: &str) -> Result<Form, Box<dyn Error>> {
+fn compression_of(text: &str) -> Result<LayerCompression, Box<dyn Error>> {
     match text {
-        "gzip" => Ok(Form::Gzip),
-        "zstd" => Ok(Form::Zstd { level: 3 }),
-        "estargz" => Ok(Form::Estargz { prefetch: Vec::new() }),
-        _ => Err(format!("`{text}` is not a form").into()),
+        "gzip" => Ok(LayerCompression::Gzip),
+        "zstd" => Ok(LayerCompression::Zstd { level: 3 }),
+        "estargz" => Ok(LayerCompression::Estargz { prefetch: Vec::new() }),
+        _ => Err(format!("`{text}` is not a compression").into()),
     }
 }
 
-fn transcode(path: &Path, store: &Store, form: &Form) -> Result<Written, Box<dyn Error>> {
+fn transcode(path: &Path, store: &Store, compression: &LayerCompression) -> Result<Written, Box<dyn Error>> {
     let metadata = metadata::parse(&WheelFile::open(path)?.contents()?.metadata)?;
     let mut hasher = Hasher::default();
     std::io::copy(&mut std::fs::File::open(path)?, &mut hasher)?;
@@ -63,8 +63,9 @@ fn transcode(path: &Path, store: &Store, form: &Form) -> Result<Written, Box<dyn
         scheme: InstallScheme::debian((3, 11)),
         wheels: vec![install(path, wheel, metadata.digest())],
         bytecode: None,
+        compression: compression.clone(),
     };
-    Ok(wheels::write(&layer, store, form, None, &|_| ())?)
+    Ok(wheels::write(&layer, store, None, &|_| ())?)
 }
 
 fn install(path: &Path, wheel: Digest, metadata: Digest) -> WheelInstall {
@@ -75,11 +76,12 @@ fn install(path: &Path, wheel: Digest, metadata: Digest) -> WheelInstall {
         version: parts.next().unwrap_or_default(),
         filename: filename.clone(),
         wheel,
+        unpacked: 0,
         metadata,
         requested: true,
         part: None,
         relaxed: BTreeMap::new(),
-        place: Place::SitePackages,
+        place: WheelPlacement::SitePackages,
     }
 }
 

@@ -7,10 +7,11 @@ use std::process::Command;
 
 use imgforge::destination::{Destination, publish};
 use imgforge::elf::Root;
-use imgforge::image::{ImageLayer, Settings, assemble};
+use imgforge::image::{ImageLayer, assemble};
 use imgforge::layer::read::Content;
 use imgforge::oci::Digest;
 use imgforge::oci::image::{LAYER, LAYER_GZIP, RuntimeConfig};
+use imgforge::plan::{BaseLayer, GeneratedLayer, LayerCompression, LayerPlan, Plan};
 use imgforge::source::{self, Place, SourceError, SourceImage, SourceLayer};
 use imgforge::store::Store;
 use serde_json::{Value, json};
@@ -259,9 +260,20 @@ fn an_image_built_upon_another_is_published_with_its_layers_as_they_are() {
     let contents = scan(&opened, &store);
     opened.fetch_into(&store, &|_| ()).unwrap();
 
+    let of_base = |layer: &SourceLayer, content: &Content| ImageLayer {
+        title: "the base".into(),
+        media_type: layer.descriptor.media_type.clone(),
+        annotations: layer.descriptor.annotations.clone(),
+        digest: layer.descriptor.digest,
+        size: layer.descriptor.size,
+        diff_id: layer.diff_id,
+        unpacked: content.unpacked,
+    };
     let top = tar("/top\n").finish();
     let blob = gzip(&top);
-    let layer = ImageLayer {
+    let mut layers: Vec<ImageLayer> =
+        opened.layers.iter().zip(&contents).map(|(layer, content)| of_base(layer, content)).collect();
+    layers.push(ImageLayer {
         title: "the top".into(),
         media_type: LAYER_GZIP.into(),
         annotations: Default::default(),
@@ -269,14 +281,20 @@ fn an_image_built_upon_another_is_published_with_its_layers_as_they_are() {
         size: blob.len() as u64,
         diff_id: Digest::of(&top),
         unpacked: 5,
-    };
-    let settings = Settings {
+    });
+    let base = opened.layers.iter().map(|layer| {
+        LayerPlan::Base(BaseLayer { descriptor: layer.descriptor.clone(), diff_id: layer.diff_id })
+    });
+    let top = GeneratedLayer { files: Vec::new(), compression: LayerCompression::Gzip };
+    let plan = Plan {
         architecture: "amd64".into(),
         created: 0,
-        config: &|config| RuntimeConfig { user: "nobody".into(), ..config },
+        layers: base.chain([LayerPlan::Hidden(top)]).collect(),
+        runtime: RuntimeConfig { user: "nobody".into(), cmd: vec!["sh".into()], ..Default::default() },
+        base_config: serde_json::from_slice(&opened.config).unwrap(),
         annotations: BTreeMap::new(),
     };
-    let image = assemble(Some(&opened.base(&contents)), vec![layer], &settings).unwrap();
+    let image = assemble(&plan, layers).unwrap();
     assert_eq!(image.layers.iter().map(|layer| layer.unpacked).collect::<Vec<_>>(), [1, 6, 1, 5]);
     for transport in ["oci", "oci-archive"] {
         let place = format!("{transport}:{}", directory.path().join(format!("built-{transport}")).display());

@@ -16,6 +16,7 @@ mod conflicts;
 mod image_bases;
 mod images;
 mod lock;
+mod plan;
 mod recorder;
 mod support;
 mod uv_compile;

@@ -13,7 +13,8 @@ use imgforge::net::http::{Http, Settings};
 use imgforge::net::index::PackageIndex;
 use imgforge::pypa::simple::unix_seconds;
 use imgforge::pypa::target::{Machine, Target};
-use imgforge::resolve::solve::{Question, Root, solve};
+use imgforge::recipe::RootRequirement;
+use imgforge::resolve::solve::{Question, solve};
 use imgforge::store::Store;
 
 /// Requirements, separated by ` & `, the Python and the moment they are resolved for.
@@ -66,7 +67,8 @@ fn ours(
     let settings = Settings { netrc: config::Machine::here().netrc(), ..Settings::default() };
     let catalog = PackageIndex::new(Arc::new(Http::new(settings).unwrap()), store.clone(), indexes.to_vec());
     let target = Target::new(python, Machine::X86_64, (2, 36)).unwrap();
-    let root = |text: &str| Root { requirement: text.parse().unwrap(), source: "the recipe".into() };
+    let root =
+        |text: &str| RootRequirement { requirement: text.parse().unwrap(), source: "the recipe".into() };
     let question = Question {
         target: &target,
         roots: requirements.split(" & ").map(root).collect(),

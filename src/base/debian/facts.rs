@@ -57,7 +57,6 @@ fn numeric_prefix(version: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::layers::{Group, groups};
     use super::super::select::{Reason, Selected};
     use super::*;
     use crate::oci::Digest;
@@ -98,11 +97,5 @@ mod tests {
     fn a_base_may_be_without_python() {
         assert_eq!(facts(&[("libc6", "2.41-12"), ("python3.13-minimal", "3.13.5-2")]).python, None);
         assert_eq!(numeric_prefix("3.13.0~rc1"), "3.13.0");
-    }
-
-    #[test]
-    fn what_the_system_needs_is_one_layer() {
-        let selection = selection(&[("libc6", "2"), ("python3", "3")]);
-        assert_eq!(groups(&selection), [Group::System, Group::Packages]);
     }
 }

@@ -9,9 +9,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::BytecodeError;
 use super::worker::{self, Interpreter};
-use crate::base::BaseInventory;
+use super::{BytecodeError, CompileTarget};
 use crate::base::facts::Facts;
 use crate::elf::{Node, Root, dynamic};
 use crate::layer::read::decompressed;
@@ -48,14 +47,14 @@ pub struct BaseInterpreter {
 impl BaseInterpreter {
     /// Where the interpreter is in a base of these `layers`, bottom first, that `facts` are known of; `None` when it
     /// cannot be told.
-    pub fn locate(base: &BaseInventory, facts: &Facts, layers: Vec<Digest>) -> Option<Self> {
-        let version = base.scheme.version;
-        let (directory, name) = base.scheme.interpreter.trim_start_matches('/').rsplit_once('/')?;
+    pub fn locate(target: CompileTarget<'_>, facts: &Facts, layers: Vec<Digest>) -> Option<Self> {
+        let version = target.scheme.version;
+        let (directory, name) = target.scheme.interpreter.trim_start_matches('/').rsplit_once('/')?;
         let interpreter = find(facts, directory, |entry| entry == name).into_iter().next()?.0;
         let prefix = interpreter.rsplit_once('/')?.0.strip_suffix("bin")?;
         let mut parts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         parts.entry(interpreter.clone()).or_default().insert(program(version));
-        let (machine, loader) = match base.architecture.as_str() {
+        let (machine, loader) = match target.architecture {
             "arm64" => ("aarch64", "ld-linux-aarch64.so.1"),
             _ => ("x86_64", "ld-linux-x86-64.so.2"),
         };
@@ -217,9 +216,9 @@ fn check_libraries(directory: &Path, version: (u8, u8)) -> Result<(), BytecodeEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::debian::version::Version;
-    use crate::layer::{Form, LayerWriter, Written};
+    use crate::layer::{LayerWriter, Written};
     use crate::oci::{Entry, EntryKind};
+    use crate::plan::LayerCompression;
     use crate::pypa::scheme::InstallScheme;
 
     enum File {
@@ -231,7 +230,7 @@ mod tests {
     fn write_layer(store: &Store, files: &[File]) -> Written {
         let entry =
             |path: &str, kind| Entry { path: path.into(), mode: 0o755, uid: 0, gid: 0, mtime: 0, kind };
-        let mut writer = LayerWriter::new(store, &Form::Gzip, &|_| ()).unwrap();
+        let mut writer = LayerWriter::new(store, &LayerCompression::Gzip, &|_| ()).unwrap();
         for file in files {
             match *file {
                 Link(path, target) => {
@@ -246,30 +245,18 @@ mod tests {
         writer.finish().unwrap()
     }
 
-    fn base(architecture: &str, scheme: InstallScheme) -> BaseInventory {
-        BaseInventory {
-            architecture: architecture.into(),
-            vendor: "Debian".into(),
-            glibc: (2, 36),
-            libc_bin: "2.36-9".parse::<Version>().unwrap(),
-            python: "3.11.2".into(),
-            scheme,
-            externally_managed: String::new(),
-            distributions: Vec::new(),
-            cuda: Vec::new(),
-            default_toolkit: None,
-            library_path: Vec::new(),
-        }
+    fn target<'a>(architecture: &'a str, scheme: &'a InstallScheme) -> CompileTarget<'a> {
+        CompileTarget { python: "3.11.2", architecture, scheme }
     }
 
     /// What is taken out of layers, by name.
-    fn extracted(layers: &[&[File]], base: &BaseInventory) -> Option<BTreeMap<String, String>> {
+    fn extracted(layers: &[&[File]], target: CompileTarget<'_>) -> Option<BTreeMap<String, String>> {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("store")).unwrap();
         let layers: Vec<Written> = layers.iter().map(|files| write_layer(&store, files)).collect();
         let facts = Facts::stacked(layers.iter().map(|layer| layer.facts.clone()));
         let digests: Vec<Digest> = layers.iter().map(|layer| layer.digest).collect();
-        let interpreter = BaseInterpreter::locate(base, &facts, digests.clone())?;
+        let interpreter = BaseInterpreter::locate(target, &facts, digests.clone())?;
         let output = directory.path().join("output");
         fs::create_dir(&output).unwrap();
         for digest in &digests {
@@ -289,9 +276,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(layers: &[&[File]], base: &BaseInventory, expected: &[(&str, &str)]) {
+    fn check(layers: &[&[File]], target: CompileTarget<'_>, expected: &[(&str, &str)]) {
         let expected = expected.iter().map(|(name, content)| ((*name).into(), (*content).into())).collect();
-        assert_eq!(extracted(layers, base), Some(expected));
+        assert_eq!(extracted(layers, target), Some(expected));
     }
 
     #[test]
@@ -316,7 +303,7 @@ mod tests {
         let upper = [Regular("usr/lib/x86_64-linux-gnu/libc.so.6", "a newer libc")];
         check(
             &[&lower, &upper],
-            &base("amd64", InstallScheme::debian((3, 11))),
+            target("amd64", &InstallScheme::debian((3, 11))),
             &[
                 ("bin/python3.11", "program"),
                 ("lib/python3.11/encodings/utf_8.py", "codec"),
@@ -340,7 +327,7 @@ mod tests {
         ];
         check(
             &[&files],
-            &base("arm64", InstallScheme::prefix("opt/venv", (3, 11), "/opt/venv/bin/python3")),
+            target("arm64", &InstallScheme::prefix("opt/venv", (3, 11), "/opt/venv/bin/python3")),
             &[
                 ("bin/python3.11", "program"),
                 ("lib/python3.11/os.py", "os"),
@@ -352,6 +339,6 @@ mod tests {
     #[test]
     fn a_base_whose_interpreter_is_nowhere_has_none() {
         let files = [Link("usr/bin/python3", "python3.11")];
-        assert_eq!(extracted(&[&files], &base("amd64", InstallScheme::debian((3, 11)))), None);
+        assert_eq!(extracted(&[&files], target("amd64", &InstallScheme::debian((3, 11)))), None);
     }
 }

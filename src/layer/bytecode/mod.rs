@@ -23,16 +23,15 @@ use rawzip::{CompressionMethod, DataDescriptorOutput, ZipArchiveWriter};
 use serde::{Deserialize, Serialize};
 
 use super::wheel::{WheelError, WheelFile};
-use crate::base::BaseInventory;
 use crate::oci::Digest;
+use crate::plan::{BYTECODE_FORMAT, BytecodePlan, WheelLayer};
 use crate::pypa::marshal::without_unused_references;
+use crate::pypa::scheme::InstallScheme;
 use crate::store::{Store, StoreError};
 
 pub use interpreter::BaseInterpreter;
 use worker::{Compiled, Interpreter, Worker};
 
-/// Part of every key of bytecode, and of layers that have it: raised when the same source shall give other bytes.
-pub const FORMAT: u32 = 1;
 const RECORD: &str = "bytecode";
 /// Part of the layers' bytes.
 const LEVEL: i32 = 6;
@@ -129,9 +128,27 @@ struct Record {
     sources: Vec<usize>,
 }
 
+/// The interpreter that modules are compiled for.
+#[derive(Debug, Clone, Copy)]
+pub struct CompileTarget<'a> {
+    /// The full version: `3.11.2`.
+    pub python: &'a str,
+    /// `amd64` or `arm64`.
+    pub architecture: &'a str,
+    pub scheme: &'a InstallScheme,
+}
+
+impl<'a> CompileTarget<'a> {
+    /// The interpreter that the modules of `layer` are compiled for, where they are.
+    pub fn of(layer: &'a WheelLayer) -> Option<Self> {
+        let BytecodePlan { python, architecture, .. } = layer.bytecode.as_ref()?;
+        Some(Self { python, architecture, scheme: &layer.scheme })
+    }
+}
+
 /// Compiles wheels, several of their modules at once.
 pub struct Compiler<'a> {
-    inventory: &'a BaseInventory,
+    target: CompileTarget<'a>,
     /// The base's own, where it can be told from its layers.
     own: Option<BaseInterpreter>,
     store: &'a Store,
@@ -149,24 +166,24 @@ struct Pool {
 }
 
 impl<'a> Compiler<'a> {
-    /// A compiler for the base that `inventory` describes. Its `own` interpreter is started when it is needed; where that
-    /// cannot run here, the machine must have one of the same version.
+    /// A compiler for `target`. The base's `own` interpreter is started when it is needed; where that cannot run here, the
+    /// machine must have one of the same version.
     pub fn new(
-        inventory: &'a BaseInventory,
+        target: CompileTarget<'a>,
         own: Option<BaseInterpreter>,
         store: &'a Store,
         threads: usize,
     ) -> Result<Self, BytecodeError> {
-        let own = own.filter(|_| runs_here(&inventory.architecture));
+        let own = own.filter(|_| runs_here(target.architecture));
         let pool = match &own {
             Some(_) => Pool::default(),
             None => {
-                let (interpreter, worker) = of_machine(inventory, store)?;
+                let (interpreter, worker) = of_machine(target, store)?;
                 Pool { interpreter: Some(interpreter), idle: vec![worker], busy: 0 }
             }
         };
         let (pool, returned) = (Mutex::new(pool), Condvar::new());
-        Ok(Self { inventory, own, store, threads, pool, returned })
+        Ok(Self { target, own, store, threads, pool, returned })
     }
 
     /// The bytecode of `sources`, modules of the wheel `digest`, whose content is in `wheel`: made, or made before.
@@ -176,8 +193,8 @@ impl<'a> Compiler<'a> {
         wheel: &WheelFile,
         sources: &[Source],
     ) -> Result<Bytecode, BytecodeError> {
-        let key =
-            serde_json::to_vec(&(FORMAT, &self.inventory.python, digest, sources)).map_err(io::Error::from);
+        let key = serde_json::to_vec(&(BYTECODE_FORMAT, self.target.python, digest, sources))
+            .map_err(io::Error::from);
         let key = Digest::of(key.map_err(BytecodeError::Write)?);
         let is_whole = |record: &Record| self.store.has_blob(&record.digest, Some(record.size));
         let kept = || self.store.record(RECORD, &key).filter(is_whole);
@@ -266,7 +283,7 @@ impl<'a> Compiler<'a> {
     /// The same `.pyc`, whichever build of the interpreter wrote it.
     fn canonical(&self, mut pyc: Vec<u8>) -> Vec<u8> {
         let code = pyc.split_off(PYC_HEADER.min(pyc.len()));
-        pyc.extend(without_unused_references(&code, self.inventory.scheme.version).unwrap_or(code));
+        pyc.extend(without_unused_references(&code, self.target.scheme.version).unwrap_or(code));
         pyc
     }
 
@@ -285,7 +302,7 @@ impl<'a> Compiler<'a> {
         }
         // Held on: the first one takes the interpreter out of the base.
         let started = match &pool.interpreter {
-            Some(interpreter) => interpreter.start(&self.inventory.python),
+            Some(interpreter) => interpreter.start(self.target.python),
             None => self.start_first().map(|(interpreter, worker)| {
                 pool.interpreter = Some(interpreter);
                 worker
@@ -298,12 +315,12 @@ impl<'a> Compiler<'a> {
 
     /// Starts the base's interpreter, or where it does not run, one of the machine's that fits.
     fn start_first(&self) -> Result<(Interpreter, Worker), BytecodeError> {
-        let Some(own) = &self.own else { return of_machine(self.inventory, self.store) };
+        let Some(own) = &self.own else { return of_machine(self.target, self.store) };
         let started = own.extract(self.store).and_then(|interpreter| {
-            let worker = interpreter.start(&self.inventory.python)?;
+            let worker = interpreter.start(self.target.python)?;
             Ok((interpreter, worker))
         });
-        started.or_else(|error| of_machine(self.inventory, self.store).map_err(|_| error))
+        started.or_else(|error| of_machine(self.target, self.store).map_err(|_| error))
     }
 
     /// Takes an interpreter back; `None` for one that ended.
@@ -320,12 +337,12 @@ impl<'a> Compiler<'a> {
 }
 
 /// The first interpreter on `PATH` that is what the base has.
-fn of_machine(inventory: &BaseInventory, store: &Store) -> Result<(Interpreter, Worker), BytecodeError> {
-    Interpreter::of_machine(inventory.scheme.version, &worker::script(store)?)
-        .find_map(|interpreter| Some((interpreter.clone(), interpreter.start(&inventory.python).ok()?)))
+fn of_machine(target: CompileTarget<'_>, store: &Store) -> Result<(Interpreter, Worker), BytecodeError> {
+    Interpreter::of_machine(target.scheme.version, &worker::script(store)?)
+        .find_map(|interpreter| Some((interpreter.clone(), interpreter.start(target.python).ok()?)))
         .ok_or_else(|| BytecodeError::NoInterpreter {
-            python: inventory.python.clone(),
-            architecture: inventory.architecture.clone(),
+            python: target.python.to_owned(),
+            architecture: target.architecture.to_owned(),
         })
 }
 

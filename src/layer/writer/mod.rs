@@ -2,7 +2,7 @@
 //!
 //! Tar headers, padding and content that comes uncompressed are gathered and compressed here. The raw DEFLATE stream of a
 //! wheel's entry is inflated once, for the `diff_id` and to hold it against what the wheel promises, and becomes part of
-//! the layer as it is where the [`Form`] has a place for it.
+//! the layer as it is where the [compression](LayerCompression) has a place for it.
 //!
 //! Inflating or compressing is about as much work as hashing and writing, which [`Outlet`] does, with another core where
 //! one is idle.
@@ -13,12 +13,11 @@ mod gzip;
 mod outlet;
 mod zstd;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::mem;
 
 use flate2::read::DeflateDecoder;
-use serde::Serialize;
 
 use super::read::ReadLayer;
 use super::records;
@@ -26,8 +25,8 @@ use crate::base::facts::Facts;
 use crate::base::learn::{Learned, Watcher};
 use crate::elf::probe::{Budget, MOST_KEPT_ONCE};
 use crate::elf::shelf::{Shelf, Visit};
-use crate::oci::paths::ancestors;
 use crate::oci::{Digest, Entry, EntryKind, tar};
+use crate::plan::LayerCompression;
 use crate::pypa::deflate::{End, Inflater, Invalid, Passage};
 use crate::store::{Store, StoreError};
 use cores::CORES;
@@ -39,49 +38,12 @@ use zstd::Zstd;
 /// How much is read at once, in bytes.
 const BUFFER: usize = 128 << 10;
 
-/// How a layer is compressed. Part of what a layer is made from: the same tar has other bytes in another form.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub enum Form {
-    /// One gzip member, which any reader takes.
-    Gzip,
-    /// One zstd frame: smaller, and read faster, where it is known.
-    Zstd { level: u8 },
-    /// Many gzip members, and a table of what is where: a snapshotter fetches files when they are read.
-    Estargz {
-        /// Paths in the image, without the leading slash: the files to fetch at once, or the directories that hold them.
-        prefetch: Vec<String>,
-    },
-}
-
-impl Form {
-    /// Whether the file at `path` comes first in the layer, to be fetched at once.
-    pub fn fetches_first(&self, path: &str) -> bool {
-        let is_at = |named: &String| {
-            path.strip_prefix(named.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        matches!(self, Self::Estargz { prefetch } if prefetch.iter().any(is_at))
-    }
-
-    /// The same entries, what is fetched at once and the directories above it before the rest.
-    pub fn in_order<'a, T>(
-        &self,
-        entries: &'a BTreeMap<String, T>,
-    ) -> impl Iterator<Item = (&'a str, &'a T)> {
-        let fetched = || entries.keys().filter(|path| self.fetches_first(path));
-        let above: BTreeSet<&str> = fetched().flat_map(|path| ancestors(path)).collect();
-        let entries = entries.iter().map(|(path, entry)| (path.as_str(), entry));
-        let is_first = |(path, _): &(&str, _)| above.contains(path) || self.fetches_first(path);
-        let (first, rest): (Vec<_>, Vec<_>) = entries.partition(is_first);
-        first.into_iter().chain(rest)
-    }
-
-    fn encoding(&self) -> Result<Box<dyn Encoding>, WriteError> {
-        Ok(match self {
-            Self::Gzip => Box::new(Gzip::new()),
-            Self::Zstd { level } => Box::new(Zstd::new(*level)?),
-            Self::Estargz { .. } => Box::new(Estargz::new()),
-        })
-    }
+fn encoding(compression: &LayerCompression) -> Result<Box<dyn Encoding>, WriteError> {
+    Ok(match compression {
+        LayerCompression::Gzip => Box::new(Gzip::new()),
+        LayerCompression::Zstd { level } => Box::new(Zstd::new(*level)?),
+        LayerCompression::Estargz { .. } => Box::new(Estargz::new()),
+    })
 }
 
 /// Makes a blob of a tar that comes piece by piece.
@@ -207,7 +169,7 @@ pub enum WriteError {
 /// A layer being written. Entries come sorted by the caller.
 pub struct LayerWriter<'a> {
     progress: &'a (dyn Fn(u64) + Sync),
-    form: &'a Form,
+    compression: &'a LayerCompression,
     has_landmark: bool,
     out: Outlet,
     encoding: Box<dyn Encoding>,
@@ -222,19 +184,19 @@ pub struct LayerWriter<'a> {
 }
 
 impl<'a> LayerWriter<'a> {
-    /// Starts a layer of `form` in `store`; `progress` is told how many bytes of the uncompressed tar were written since
+    /// Starts a layer of this `compression` in `store`; `progress` is told how many bytes of the uncompressed tar were written since
     /// the last time.
     pub fn new(
         store: &Store,
-        form: &'a Form,
+        compression: &'a LayerCompression,
         progress: &'a (dyn Fn(u64) + Sync),
     ) -> Result<Self, WriteError> {
         // One for which there is no memory waits, and keeps no core busy.
-        let encoding = form.encoding()?;
+        let encoding = encoding(compression)?;
         Ok(Self {
             progress,
-            form,
-            has_landmark: !matches!(form, Form::Estargz { .. }),
+            compression,
+            has_landmark: !matches!(compression, LayerCompression::Estargz { .. }),
             out: Outlet::new(store.new_blob()?, CORES.take()),
             encoding,
             inflater: Inflater::default(),
@@ -249,7 +211,7 @@ impl<'a> LayerWriter<'a> {
 
     /// Writes an entry that has no content: a directory or a link.
     pub fn entry(&mut self, entry: &Entry) -> Result<(), WriteError> {
-        if matches!(entry.kind, EntryKind::File { .. }) && !self.form.fetches_first(&entry.path) {
+        if matches!(entry.kind, EntryKind::File { .. }) && !self.compression.fetches_first(&entry.path) {
             self.landmark()?;
         }
         self.learned.note(entry);
@@ -373,7 +335,7 @@ impl<'a> LayerWriter<'a> {
     fn watcher(&mut self, entry: &Entry) -> Option<Watcher> {
         let mut watcher = Watcher::new(entry, Budget::SMALL)?;
         // Beside compressing everything anew it counts for little that some is read again.
-        if !matches!(self.form, Form::Zstd { .. }) {
+        if !matches!(self.compression, LayerCompression::Zstd { .. }) {
             watcher = watcher.shelved(&SHELF);
         }
         if watcher.leave_digest() {

@@ -39,13 +39,13 @@ fn store() -> (tempfile::TempDir, Store) {
 }
 
 /// The tar that a reader finds in the blob; one of a single gzip member stops where the first member ends.
-fn tar_of(store: &Store, form: &Form, written: &Written) -> Vec<u8> {
+fn tar_of(store: &Store, form: &LayerCompression, written: &Written) -> Vec<u8> {
     let mut bytes = Vec::new();
     let blob = store.open_blob(&written.digest).unwrap();
     match form {
-        Form::Gzip => GzDecoder::new(blob).read_to_end(&mut bytes).unwrap(),
-        Form::Estargz { .. } => MultiGzDecoder::new(blob).read_to_end(&mut bytes).unwrap(),
-        Form::Zstd { .. } => ::zstd::Decoder::new(blob).unwrap().read_to_end(&mut bytes).unwrap(),
+        LayerCompression::Gzip => GzDecoder::new(blob).read_to_end(&mut bytes).unwrap(),
+        LayerCompression::Estargz { .. } => MultiGzDecoder::new(blob).read_to_end(&mut bytes).unwrap(),
+        LayerCompression::Zstd { .. } => ::zstd::Decoder::new(blob).unwrap().read_to_end(&mut bytes).unwrap(),
     };
     assert_eq!(Digest::of(&bytes), written.diff_id);
     assert_eq!(store.blob_size(&written.digest), Some(written.size));
@@ -57,7 +57,7 @@ fn a_spliced_layer_reads_as_the_tar_it_stands_for() {
     let (_directory, store) = store();
     let large: Vec<u8> = (0..3_000_000u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
     let contents: [(&str, &[u8]); 4] = [("a", b""), ("b", b"hello"), ("c", &large), ("d", b"end")];
-    let mut writer = LayerWriter::new(&store, &Form::Gzip, &|_| ()).unwrap();
+    let mut writer = LayerWriter::new(&store, &LayerCompression::Gzip, &|_| ()).unwrap();
     writer.entry(&entry("dir", EntryKind::Directory)).unwrap();
     for (path, content) in contents {
         let (deflated, expected) = deflate(content);
@@ -66,7 +66,7 @@ fn a_spliced_layer_reads_as_the_tar_it_stands_for() {
     }
     let written = writer.finish().unwrap();
 
-    let tar_bytes = tar_of(&store, &Form::Gzip, &written);
+    let tar_bytes = tar_of(&store, &LayerCompression::Gzip, &written);
     let mut archive = ::tar::Archive::new(tar_bytes.as_slice());
     let read: Vec<(String, Vec<u8>)> = archive
         .entries()
@@ -87,7 +87,7 @@ fn a_spliced_layer_reads_as_the_tar_it_stands_for() {
 }
 
 /// The tar of files whose content is spliced, or compressed here.
-fn write(store: &Store, form: &Form, contents: &[Vec<u8>], levels: Option<&[u32]>) -> Written {
+fn write(store: &Store, form: &LayerCompression, contents: &[Vec<u8>], levels: Option<&[u32]>) -> Written {
     let mut writer = LayerWriter::new(store, form, &|_| ()).unwrap();
     for (at, content) in contents.iter().enumerate() {
         let entry = file(&format!("file-{at}"), content);
@@ -137,7 +137,7 @@ proptest! {
         levels in proptest::collection::vec(0u32..10, 1..4),
     ) {
         let (_directory, store) = store();
-        let form = Form::Gzip;
+        let form = LayerCompression::Gzip;
         let spliced = write(&store, &form, &contents, Some(&levels));
         let compressed = write(&store, &form, &contents, None);
         prop_assert_eq!(spliced.diff_id, compressed.diff_id);
@@ -148,11 +148,11 @@ proptest! {
 #[test]
 fn a_layer_without_entries_is_one() {
     let (_directory, store) = store();
-    let written = LayerWriter::new(&store, &Form::Gzip, &|_| ()).unwrap().finish().unwrap();
-    assert_eq!(tar_of(&store, &Form::Gzip, &written), tar::END);
+    let written = LayerWriter::new(&store, &LayerCompression::Gzip, &|_| ()).unwrap().finish().unwrap();
+    assert_eq!(tar_of(&store, &LayerCompression::Gzip, &written), tar::END);
 }
 
-const ESTARGZ: Form = Form::Estargz { prefetch: Vec::new() };
+const ESTARGZ: LayerCompression = LayerCompression::Estargz { prefetch: Vec::new() };
 
 /// Code and text, of which some is there again further on.
 fn library(size: usize) -> Vec<u8> {
@@ -178,9 +178,9 @@ fn library(size: usize) -> Vec<u8> {
 fn zstd_has_the_tar_that_gzip_has() {
     let (_directory, store) = store();
     let contents = [b"".to_vec(), b"hello".to_vec(), library(3_000_000)];
-    let gzip = write(&store, &Form::Gzip, &contents, Some(&[6]));
+    let gzip = write(&store, &LayerCompression::Gzip, &contents, Some(&[6]));
     for level in [1, 3] {
-        let form = Form::Zstd { level };
+        let form = LayerCompression::Zstd { level };
         for levels in [Some(&[0, 6, 9][..]), None] {
             let written = write(&store, &form, &contents, levels);
             assert_eq!(written.diff_id, gzip.diff_id);
@@ -257,7 +257,8 @@ fn estargz_has_a_member_for_each_chunk() {
 fn a_landmark_ends_what_is_fetched_at_once() {
     let check = |prefetch: &[&str], expected: &[&str]| {
         let (_directory, store) = store();
-        let form = Form::Estargz { prefetch: prefetch.iter().map(|path| path.to_string()).collect() };
+        let form =
+            LayerCompression::Estargz { prefetch: prefetch.iter().map(|path| path.to_string()).collect() };
         let mut writer = LayerWriter::new(&store, &form, &|_| ()).unwrap();
         writer.entry(&entry("lib", EntryKind::Directory)).unwrap();
         for path in ["lib/first.py", "lib/second.py"] {
@@ -279,7 +280,7 @@ fn a_landmark_ends_what_is_fetched_at_once() {
 
 fn refused(deflated: &[u8], expected: Expected) -> String {
     let (_directory, store) = store();
-    let mut writer = LayerWriter::new(&store, &Form::Gzip, &|_| ()).unwrap();
+    let mut writer = LayerWriter::new(&store, &LayerCompression::Gzip, &|_| ()).unwrap();
     let entry = entry("lib.so", EntryKind::File { size: expected.size });
     let error = writer.splice(&entry, || Ok(deflated), expected).unwrap_err();
     let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -306,7 +307,7 @@ fn refuses_an_entry_that_is_not_what_it_promised() {
 #[test]
 fn a_layer_that_was_given_up_leaves_no_blob() {
     let (directory, store) = store();
-    let mut writer = LayerWriter::new(&store, &Form::Gzip, &|_| ()).unwrap();
+    let mut writer = LayerWriter::new(&store, &LayerCompression::Gzip, &|_| ()).unwrap();
     let content = vec![7; 3_000_000];
     writer.file(&file("a", &content), || Ok(content.as_slice())).unwrap();
     drop(writer);

@@ -276,7 +276,7 @@ impl<'a> Writer<'a> {
 
     /// Where the user asked for `package`: ` (from the recipe)`.
     fn origin(&self, package: &Package) -> String {
-        let asked = |root: &&super::Root| Some(&root.requirement.name) == package.name();
+        let asked = |root: &&crate::recipe::RootRequirement| Some(&root.requirement.name) == package.name();
         let sources: BTreeSet<_> =
             self.question.roots.iter().filter(asked).map(|root| format!("from {}", root.source)).collect();
         match sources.is_empty() {

@@ -32,6 +32,7 @@ use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::simple::{DistFile, Project};
 use crate::pypa::target::Target;
 use crate::pypa::wheel::Outline;
+use crate::recipe::RootRequirement;
 
 /// What the package indexes know.
 ///
@@ -126,7 +127,7 @@ pub type SetAside = Arc<dyn Fn(&PackageName) -> bool + Send + Sync>;
 /// What is asked of [`solve`].
 pub struct Question<'a> {
     pub target: &'a Target,
-    pub roots: Vec<Root>,
+    pub roots: Vec<RootRequirement>,
     /// Bounds on versions, for projects that something requires.
     pub constraints: Vec<Requirement>,
     /// Files uploaded at or after this moment, in seconds since the Unix epoch, are not considered. Neither are
@@ -136,14 +137,6 @@ pub struct Question<'a> {
     pub preferences: BTreeMap<PackageName, Version>,
     /// Projects that do not enter the solution: what requires them is told by [`Chosen::set_aside`].
     pub set_aside: SetAside,
-}
-
-/// A requirement of the user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Root {
-    pub requirement: Requirement,
-    /// Where it is written, such as `the recipe` or `requirements.txt`.
-    pub source: String,
 }
 
 /// One version of every distribution that is required.

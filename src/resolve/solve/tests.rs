@@ -143,7 +143,7 @@ fn preferring(
     let requirements = |text: &str| -> Vec<Requirement> {
         text.split(" & ").filter(|text| !text.is_empty()).map(|text| text.parse().unwrap()).collect()
     };
-    let root = |requirement| Root { requirement, source: "the recipe".into() };
+    let root = |requirement| RootRequirement { requirement, source: "the recipe".into() };
     let question = Question {
         target: &target,
         roots: requirements(roots).into_iter().map(root).collect(),

@@ -9,7 +9,8 @@ use imgforge::pypa::scheme::InstallScheme;
 use imgforge::pypa::simple::DistFile;
 use imgforge::pypa::target::Target;
 use imgforge::recipe::Policy;
-use imgforge::resolve::solve::{Catalog, Root};
+use imgforge::recipe::RootRequirement;
+use imgforge::resolve::solve::Catalog;
 use imgforge::resolve::{
     self, ComponentPlace, Distribution, Policies, Preferences, Request, Resolution, ResolveError, Role,
 };
@@ -66,7 +67,7 @@ pub fn resolve(
         frameworks: requirements.iter().map(|requirement| requirement.name.clone()).collect(),
         roots: requirements
             .into_iter()
-            .map(|requirement| Root { requirement, source: "the recipe".into() })
+            .map(|requirement| RootRequirement { requirement, source: "the recipe".into() })
             .collect(),
         constraints: Vec::new(),
         exclude_newer: Some(exclude_newer),

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
-use super::progress::{Progress, Task};
-use crate::net::http::{Download, Http};
-use crate::store::Store;
+use super::Session;
+use super::progress::Task;
+use crate::net::http::Download;
 
 /// How many files are downloaded at once: enough to fill a line, few enough to be polite.
 pub const DOWNLOADS: usize = 6;
@@ -25,13 +25,8 @@ pub struct Fetch {
 }
 
 /// Brings files into the store, with one meter for all of them.
-pub fn fetch_all(
-    what: &str,
-    wanted: &[Fetch],
-    http: &Http,
-    store: &Store,
-    progress: &dyn Progress,
-) -> Result<()> {
+pub fn fetch_all(what: &str, wanted: &[Fetch], session: &Session<'_>) -> Result<()> {
+    let Session { http, store, progress, .. } = session;
     let missing: Vec<&Fetch> = wanted.iter().filter(|fetch| !fetch.download.is_in(store)).collect();
     if missing.is_empty() {
         return Ok(());
@@ -57,7 +52,7 @@ pub enum Attempt<R> {
     Elsewhere,
 }
 
-/// Fetches each job's files, and does `work` on `threads` threads as soon as a job's files are there: of the jobs that
+/// Fetches each job's files, and does `work` on the session's threads as soon as a job's files are there: of the jobs that
 /// are ready the longest first. Jobs that other processes do are asked for again when there is nothing else to do.
 /// Results come in the order of the jobs; the first failure ends all.
 ///
@@ -65,12 +60,10 @@ pub enum Attempt<R> {
 /// nothing long to do late. What is downloaded is on disk, and waits there.
 pub fn staged<T: Sync + Send, R: Send>(
     jobs: Vec<Job<T>>,
-    threads: usize,
-    http: &Http,
-    store: &Store,
-    progress: &dyn Progress,
+    session: &Session<'_>,
     work: impl Fn(&T) -> Result<Attempt<R>> + Sync,
 ) -> Result<Vec<R>> {
+    let Session { http, store, threads, progress, .. } = session;
     let fetch = |fetches: &[Fetch]| -> Result<()> {
         for Fetch { download } in fetches {
             if !download.is_in(store) {
@@ -98,7 +91,7 @@ pub fn staged<T: Sync + Send, R: Send>(
                 }
             });
         }
-        for _ in 0..threads.min(count).min(MOST_JOBS) {
+        for _ in 0..(*threads).min(count).min(MOST_JOBS) {
             scope.spawn(|| {
                 let _alarm = Alarm(&board);
                 while let Some(job) = board.next_ready() {

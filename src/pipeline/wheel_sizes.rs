@@ -7,7 +7,8 @@ use url::Url;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use super::listed::listed;
+use super::wheel_urls::listed;
+use crate::oci::Digest;
 use crate::plan::Wheels;
 use crate::resolve::solve::Catalog;
 use crate::resolve::{Distribution, Resolution, Role};
@@ -20,10 +21,10 @@ pub struct PrivateCuda {
 }
 
 /// What is in the wheels, as far as plans and reports need it.
-pub(super) struct Outlines {
+pub(super) struct WheelSizes {
     pub wheels: Wheels,
-    /// Where the wheels are, by file name.
-    pub urls: BTreeMap<String, Url>,
+    /// The URLs of the wheels, by their digests.
+    pub urls: BTreeMap<Digest, Url>,
     pub private: PrivateCuda,
 }
 
@@ -41,16 +42,16 @@ impl NoHash {
     }
 }
 
-impl Outlines {
+impl WheelSizes {
     pub fn read(resolution: &Resolution, catalog: &dyn Catalog) -> Result<Self> {
         let (mut wheels, mut urls) = (Wheels::new(), BTreeMap::new());
         for distribution in &resolution.distributions {
             let wheel = &distribution.wheel;
             let digest = wheel.sha256.ok_or_else(|| NoHash { wheel: wheel.filename.to_string() })?;
-            let file = listed(distribution, catalog)?;
+            let file = listed(&distribution.name, &wheel.filename, wheel.sha256, catalog)?;
             let size = catalog.outline(&file)?.entries.iter().map(|entry| entry.size).sum();
             wheels.insert(wheel.filename.to_string(), (digest, size));
-            urls.insert(wheel.filename.to_string(), file.url);
+            urls.insert(digest, file.url);
         }
         let private = private_cuda(resolution, &wheels, catalog)?;
         Ok(Self { wheels, urls, private })

@@ -1,48 +1,32 @@
-//! What a lock was made from: a digest of the meaning of each key that has a say in what is decided.
+//! The identity of a recipe in a lock: a digest of the meaning of each key that has a say in what is decided.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
-use uv_normalize::PackageName;
 
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
-use crate::recipe::{BaseDescription, Recipe};
-use crate::resolve::solve::Root;
+use crate::recipe::RecipeInputs;
 
-/// By key of the recipe, the digest of what it means; a key that says nothing is left out.
+/// By key of the recipe, the digest of its meaning; keys without one are left out.
 ///
-/// For `base`, `requirements` and `constraints` that is what the files they name say. How something is written, and the
-/// credentials in a URL, mean nothing.
+/// The meaning of `base`, `requirements` and `constraints` is that of the files they name. Spelling, and the
+/// credentials in a URL, have no meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Meaning(BTreeMap<String, Digest>);
+pub struct RecipeFingerprint(BTreeMap<String, Digest>);
 
-/// What a recipe and the files it names say.
-#[derive(Debug, Clone, Copy)]
-pub struct Said<'a> {
-    pub recipe: &'a Recipe,
-    pub base: &'a BaseDescription,
-    /// What the requirements files ask for.
-    pub requirements: &'a [Root],
-    /// What the constraints files, of the recipe and of its requirements files, allow.
-    pub constraints: &'a [Requirement],
-    /// The only archives that those files allow.
-    pub hashes: &'a BTreeMap<PackageName, BTreeSet<Digest>>,
-    /// The indexes that requirements files name.
-    pub indexes: &'a [&'a Url],
-}
-
-impl Meaning {
-    /// What `said` means for the decisions.
-    pub fn of(said: &Said<'_>) -> Result<Self, serde_json::Error> {
-        let Said { recipe, base, requirements, constraints, hashes, indexes } = said;
+impl RecipeFingerprint {
+    /// The fingerprint of a recipe and the files that it names.
+    pub fn of(inputs: &RecipeInputs) -> Result<Self, serde_json::Error> {
+        let RecipeInputs { recipe, base, constraints, hashes, .. } = inputs;
         let texts = |requirements: &mut dyn Iterator<Item = &Requirement>| -> Vec<String> {
             requirements.map(Requirement::to_string).collect()
         };
-        let requirements = texts(&mut requirements.iter().map(|root| &root.requirement));
+        let indexes: Vec<&Url> = inputs.index_url.iter().chain(&inputs.extra_index_urls).collect();
+        let requirements = texts(&mut inputs.file_requirements().iter().map(|root| &root.requirement));
         let of_files = json!({ "requirements": requirements, "hashes": hashes, "indexes": indexes });
         let python = recipe.python.version.as_ref().map(|version| version.value.to_string());
         let indexes: Vec<Value> =

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use uv_normalize::PackageName;
 
-use super::inputs::Inputs;
-use crate::lock::{Lock, LockError, LockedBase, Meaning};
+use crate::lock::{Lock, LockError, LockedBase, RecipeFingerprint};
+use crate::recipe::RecipeInputs;
 use crate::resolve::Preferences;
 use crate::store::{self, clear_abandoned};
 
@@ -49,6 +49,18 @@ pub enum LockFileError {
 }
 
 impl LockFileError {
+    pub(super) fn missing(recipe: &Path) -> Self {
+        Self::Missing { path: path(recipe), recipe: recipe.to_owned() }
+    }
+
+    pub(super) fn stale(recipe: &Path, keys: Vec<String>) -> Self {
+        Self::Stale { path: path(recipe), recipe: recipe.to_owned(), keys }
+    }
+
+    pub(super) fn other_base(recipe: &Path) -> Self {
+        Self::OtherBase { path: path(recipe), recipe: recipe.to_owned() }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -75,24 +87,24 @@ fn listed(keys: &[String]) -> String {
 }
 
 /// The lock beside a recipe, as it was found.
-pub(super) enum Held {
-    Nothing,
+pub(super) enum LockStatus {
+    Missing,
     Agrees(Lock),
     /// The lock of another recipe, which differs in these keys.
     Differs(Lock, Vec<String>),
 }
 
-impl Held {
-    /// Reads the lock beside `recipe`, and holds it against what the recipe means now.
-    pub(super) fn read(recipe: &Path, meaning: &Meaning) -> Result<Self, LockFileError> {
+impl LockStatus {
+    /// Reads the lock beside `recipe`, and compares it with the recipe's fingerprint.
+    pub(super) fn read(recipe: &Path, fingerprint: &RecipeFingerprint) -> Result<Self, LockFileError> {
         let path = path(recipe);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Missing),
             Err(source) => return Err(LockFileError::Read { path, source }),
         };
         let lock = Lock::parse(&text).map_err(|source| LockFileError::Unusable { path, source })?;
-        let keys = lock.recipe.differences(meaning);
+        let keys = lock.recipe.differences(fingerprint);
         Ok(match keys.is_empty() {
             true => Self::Agrees(lock),
             false => Self::Differs(lock, keys),
@@ -101,7 +113,7 @@ impl Held {
 
     pub(super) fn lock(&self) -> Option<&Lock> {
         match self {
-            Self::Nothing => None,
+            Self::Missing => None,
             Self::Agrees(lock) | Self::Differs(lock, _) => Some(lock),
         }
     }
@@ -130,19 +142,19 @@ pub(super) fn write(path: &Path, lock: &Lock) -> Result<bool, LockFileError> {
 
 /// What is kept of an earlier lock while everything allows it.
 #[derive(Debug, Default)]
-pub(super) struct Prior {
+pub(super) struct KeptFromLock {
     pub preferences: Preferences,
     /// The base, when the recipe describes it as before.
     pub base: Option<LockedBase>,
 }
 
-impl Prior {
-    /// What `upgrade` leaves of `lock` for a recipe that means `meaning`.
-    pub(super) fn of(lock: &Lock, meaning: &Meaning, upgrade: &Upgrade) -> Self {
+impl KeptFromLock {
+    /// What `upgrade` leaves of `lock` for a recipe of this `fingerprint`.
+    pub(super) fn of(lock: &Lock, fingerprint: &RecipeFingerprint, upgrade: &Upgrade) -> Self {
         let Upgrade::Only(names) = upgrade else { return Self::default() };
         let mut preferences = lock.preferences();
         preferences.retain(|name, _| !names.contains(name));
-        let base = lock.recipe.agrees_on("base", meaning).then(|| lock.base.clone());
+        let base = lock.recipe.agrees_on("base", fingerprint).then(|| lock.base.clone());
         Self { preferences, base }
     }
 }
@@ -150,7 +162,7 @@ impl Prior {
 /// Refuses to upgrade what neither the recipe nor the lock names.
 pub(super) fn check_names(
     upgrade: &Upgrade,
-    inputs: &Inputs,
+    inputs: &RecipeInputs,
     lock: Option<&Lock>,
 ) -> Result<(), LockFileError> {
     let Upgrade::Only(names) = upgrade else { return Ok(()) };

@@ -1,0 +1,269 @@
+//! Opens and writes a base made of Debian packages.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use url::Url;
+
+use super::Session;
+use super::base::{BaseSource, OpenedBase};
+use super::progress::Task;
+use super::schedule::{self, Fetch};
+use crate::base::debian::facts::BaseFacts;
+use crate::base::debian::layers::{DebianLayer, DebianPackages, packages};
+use crate::base::debian::select::{self, Selection};
+use crate::base::{BaseInventory, InventoryError};
+use crate::cuda::is_debian_package;
+use crate::debian::packages as package_index;
+use crate::debian::sources::{SignedBy, Source};
+use crate::debian::usrmerge::UsrLayout;
+use crate::layer::debian::{self as debs, DebFile, Unpacked};
+use crate::layer::{Written, cache, packages as packages_layer};
+use crate::lock::{DebianBase, LockedBase, LockedSuite};
+use crate::net::debian::{Machine, Suite, SuiteRequest, mirror_instead, open_suite};
+use crate::net::http::{Download, Http};
+use crate::oci::image::RuntimeConfig;
+use crate::oci::{Digest, Entry, EntryKind};
+use crate::plan::{LayerPlan, PlannedBase};
+use crate::pypa::scheme::InstallScheme;
+use crate::recipe::{Debian, Timestamp};
+use crate::store::Store;
+
+/// Part of the key of every selection that is kept: raised when the same indexes shall give another.
+const SELECTION_FORMAT: u32 = 4;
+
+/// The downloads of a base's packages; none where the store has all of them.
+#[derive(Default)]
+pub struct DebianSource {
+    downloads: Vec<Download>,
+}
+
+/// Chooses the packages of `description`, at the time `now` in Unix seconds; nothing but releases and indexes is fetched.
+pub fn open(description: &Debian, directory: &Path, session: &Session<'_>, now: u64) -> Result<OpenedBase> {
+    let machine = Machine::read()?;
+    let signed_by: Vec<PathBuf> =
+        description.signed_by.iter().map(|path| directory.join(&path.value)).collect();
+    let architecture = description.architecture.as_str();
+    let mut suites = Vec::new();
+    for suite in &description.suites {
+        let request = SuiteRequest {
+            name: &suite.name,
+            mirror: suite.mirror.as_ref().or(description.mirror.as_ref()),
+            signed_by: signed_by.clone(),
+            components: &description.components,
+            architecture,
+        };
+        let suite = open_suite(&request, &machine, &session.http, &session.store, now)?;
+        session.http.remember(&suite.mirror);
+        suites.push(suite);
+    }
+    let selection = selection(description, &suites, &session.store)?;
+    let mirrors: Vec<Url> = suites.iter().map(|suite| suite.mirror.clone()).collect();
+    let suites = suites.into_iter().map(|suite| locked_suite(suite, description)).collect();
+    opened(DebianBase::new(architecture, suites, selection), &mirrors)
+}
+
+/// The base of `description` as it was `decided` before; nothing is fetched.
+pub fn recall(description: &Debian, decided: &DebianBase, http: &Http) -> Result<OpenedBase> {
+    let mut mirrors = Vec::new();
+    for (at, suite) in decided.suites.iter().enumerate() {
+        let described = description.suites.get(at).and_then(|suite| suite.mirror.as_ref());
+        mirrors.push(match described.or(description.mirror.as_ref()) {
+            Some(mirror) => {
+                http.remember(mirror);
+                suite.mirror.clone()
+            }
+            None => mirror_instead(&suite.name)?.unwrap_or_else(|| suite.mirror.clone()),
+        });
+    }
+    opened(decided.clone(), &mirrors)
+}
+
+/// The selection is a function of the indexes' bytes and the description, and is remembered as one.
+fn selection(description: &Debian, suites: &[Suite], store: &Store) -> Result<Selection> {
+    const RECORD: &str = "debian-selection";
+    let indexes: Vec<_> = suites.iter().flat_map(|suite| &suite.indexes).collect();
+    let wanted: Vec<String> = description.packages.iter().map(|package| package.value.clone()).collect();
+    let architecture = description.architecture.as_str();
+    let key = key(&(SELECTION_FORMAT, &indexes, &wanted, architecture, description.essential))?;
+    if let Some(selection) = store.record(RECORD, &key) {
+        return Ok(selection);
+    }
+    let mut texts = Vec::new();
+    for index in indexes {
+        texts.push(index.text(store)?);
+    }
+    let mut parsed = Vec::new();
+    for text in &texts {
+        parsed.push(package_index::parse(text)?);
+    }
+    let request = select::Request { architecture, packages: &wanted, essential: description.essential };
+    let selection = select::select(&parsed, &request)?;
+    store.put_record(RECORD, &key, &selection)?;
+    Ok(selection)
+}
+
+/// The base that was `decided`, with the mirror of each of its suites.
+fn opened(decided: DebianBase, mirrors: &[Url]) -> Result<OpenedBase> {
+    let selection = decided.selection();
+    let first = decided.suites.first().context("the base has no suite")?;
+    let facts = BaseFacts::of(&selection, first.origin.as_deref(), &decided.architecture);
+    let libc_bin = selection.packages.iter().find(|package| package.name == "libc-bin");
+    let inventory = inventory(facts, libc_bin.map(|package| package.version.clone()))?;
+    let base = DebianPackages {
+        packages: packages(&selection),
+        layout: UsrLayout::of_codename(first.codename.as_deref().unwrap_or_default()),
+        archive: first.origin.as_deref().unwrap_or("debian").to_ascii_lowercase(),
+        sources: decided.suites.iter().map(source).collect(),
+        published: decided.published(),
+    };
+    let downloads = selection.packages.iter().map(|package| {
+        let suite = decided.suite_of(package.index);
+        let mirror = suite.and_then(|suite| mirrors.get(suite)).context("a package is in no suite")?;
+        let (name, digest) = (package.name.clone(), package.sha256);
+        Ok(Download { url: mirror.join(&package.filename)?, name, digest, size: Some(package.size) })
+    });
+    Ok(OpenedBase {
+        source: BaseSource::Debian(DebianSource { downloads: downloads.collect::<Result<_>>()? }),
+        planned: PlannedBase {
+            inventory,
+            layers: base.layers().into_iter().map(LayerPlan::Debian).collect(),
+            config: None,
+            runtime: RuntimeConfig {
+                env: vec!["LANG=C.UTF-8".into()],
+                cmd: vec!["python3".into()],
+                ..RuntimeConfig::default()
+            },
+        },
+        published: decided.published(),
+        may_have_cuda: selection.packages.iter().any(|package| is_debian_package(&package.name)),
+        locked: LockedBase::Debian(decided),
+    })
+}
+
+fn inventory(
+    facts: BaseFacts,
+    libc_bin: Option<crate::debian::version::Version>,
+) -> Result<BaseInventory, InventoryError> {
+    let python = facts.python.ok_or(InventoryError::NoPython)?;
+    let glibc = facts.glibc.as_deref().and_then(two_numbers).ok_or(InventoryError::NoLibc)?;
+    let short = two_numbers(&python.short).ok_or(InventoryError::NoPython)?;
+    let version = (u8::try_from(short.0).unwrap_or(3), u8::try_from(short.1).unwrap_or_default());
+    Ok(BaseInventory {
+        architecture: facts.architecture,
+        vendor: if facts.os == "ubuntu" { "Ubuntu".into() } else { "Debian".into() },
+        glibc,
+        libc_bin: libc_bin.ok_or(InventoryError::NoLibc)?,
+        externally_managed: format!("usr/lib/python{}/EXTERNALLY-MANAGED", python.short),
+        python: python.full,
+        scheme: InstallScheme::debian(version),
+        distributions: Vec::new(),
+        cuda: Vec::new(),
+        default_toolkit: None,
+        library_path: Vec::new(),
+    })
+}
+
+fn two_numbers(version: &str) -> Option<(u16, u16)> {
+    let mut numbers = version.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+fn locked_suite(suite: Suite, description: &Debian) -> LockedSuite {
+    let mut keyrings = suite.keyrings.iter().filter(|path| path.starts_with("/usr/share/keyrings"));
+    LockedSuite {
+        mirror: without_credentials(&suite.mirror),
+        components: description.components.clone(),
+        keyring: keyrings.next().map(|path| path.display().to_string()),
+        origin: suite.release.origin,
+        codename: suite.release.codename,
+        published: Timestamp::from_unix_seconds(suite.release.date),
+        name: suite.name,
+    }
+}
+
+/// Where apt in the image finds the suite again.
+fn source(suite: &LockedSuite) -> Source {
+    Source {
+        uris: vec![suite.mirror.to_string()],
+        suites: vec![suite.name.clone()],
+        components: suite.components.clone(),
+        signed_by: suite.keyring.clone().map(|keyring| SignedBy::Names(vec![keyring])),
+        enabled: true,
+        ..Source::default()
+    }
+}
+
+fn without_credentials(url: &Url) -> Url {
+    let mut url = url.clone();
+    url.set_username("").and_then(|()| url.set_password(None)).ok();
+    url
+}
+
+impl DebianSource {
+    /// The base's `layers`: those that the store lacks are written, of packages that are fetched where it lacks them.
+    pub fn write(&self, layers: &[LayerPlan], session: &Session<'_>) -> Result<Vec<Written>> {
+        let store = &session.store;
+        let keys: Vec<Digest> = layers.iter().map(LayerPlan::key).collect();
+        let recalled = || keys.iter().map(|key| cache::recall(store, key)).collect::<Option<Vec<_>>>();
+        if let Some(written) = recalled() {
+            return Ok(written);
+        }
+        let _making = keys.last().map(|key| store.claim_patiently(key));
+        if let Some(written) = recalled() {
+            return Ok(written);
+        }
+        let layers = layers.iter().map(as_debian).collect::<Result<Vec<_>>>()?;
+        let written = self.write_layers(&layers, session)?;
+        for (key, written) in keys.iter().zip(&written) {
+            cache::keep(store, key, written)?;
+        }
+        Ok(written)
+    }
+
+    fn write_layers(&self, layers: &[&DebianLayer], session: &Session<'_>) -> Result<Vec<Written>> {
+        let Session { store, progress, .. } = session;
+        let base = &layers.first().context("a base has no layers")?.base;
+        let unpacked = self.unpack(base, session)?;
+        progress.stage("writing layers");
+        let size = unpacked.entries.iter().map(|entry| size(&entry.entry)).sum();
+        let meter = progress.start(Task::WriteLayer, "the base", Some(size));
+        let written = layers
+            .iter()
+            .map(|layer| Ok(packages_layer::write(layer, &unpacked, store, &|bytes| meter.add(bytes))?));
+        written.collect()
+    }
+
+    fn unpack(&self, base: &DebianPackages, session: &Session<'_>) -> Result<Unpacked> {
+        let fetches: Vec<Fetch> =
+            self.downloads.iter().map(|download| Fetch { download: download.clone() }).collect();
+        schedule::fetch_all("Debian packages", &fetches, session)?;
+        session.progress.stage("unpacking the base's packages");
+        let deb = |package: &crate::base::debian::layers::DebianPackage| DebFile {
+            package: package.name.clone(),
+            path: session.store.blob_path(&package.deb),
+        };
+        let debs: Vec<DebFile> = base.packages.iter().map(deb).collect();
+        Ok(debs::unpack(&debs, base.layout, session.store.scratch()?)?)
+    }
+}
+
+fn as_debian(layer: &LayerPlan) -> Result<&DebianLayer> {
+    match layer {
+        LayerPlan::Debian(layer) => Ok(layer),
+        other => bail!("the layer `{}` is not one of a base made of packages", other.title()),
+    }
+}
+
+/// The size of a file's content in bytes.
+fn size(entry: &Entry) -> u64 {
+    match entry.kind {
+        EntryKind::File { size } => size,
+        _ => 0,
+    }
+}
+
+fn key(value: &impl Serialize) -> Result<Digest> {
+    Ok(Digest::of(serde_json::to_vec(value)?))
+}

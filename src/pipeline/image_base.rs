@@ -1,0 +1,181 @@
+//! A base that is an image: reads its layers, and brings them into the store.
+
+use anyhow::Result;
+use serde_json::{Map, Value};
+
+use super::Session;
+use super::base::{BaseSource, OpenedBase};
+use super::progress::Task;
+use crate::base::evidence::Evidence;
+use crate::base::facts::Facts;
+use crate::base::scan::{self, ImageConfigFacts};
+use crate::base::{BaseInventory, InventoryError};
+use crate::image;
+use crate::layer::Written;
+use crate::layer::read::{self, Content};
+use crate::layer::records;
+use crate::lock::{ImageBase, LockedBase};
+use crate::oci::Digest;
+use crate::oci::image::Descriptor;
+use crate::plan::{BaseLayer, LayerPlan, PlannedBase};
+use crate::pypa::simple::unix_seconds;
+use crate::recipe::RecordedInventory;
+use crate::source::{self, Place, SourceImage, SourceLayer};
+use crate::store::Store;
+
+/// The layers of an image that is built upon.
+pub struct ImageSource {
+    image: SourceImage,
+    inventory: BaseInventory,
+    /// `None` while the inventory is a recorded one, and no layer has been read.
+    contents: Option<Vec<Content>>,
+    /// The version of Python that is meant, where there are several: `3.11`.
+    python: Option<String>,
+}
+
+/// A recorded inventory that is not, or no more, that of the image.
+#[derive(Debug, thiserror::Error)]
+#[error("the inventory that was recorded of `{place}` is not what the image has")]
+pub struct OtherInventory {
+    place: String,
+}
+
+impl OtherInventory {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(format!("record it again: `imgforge inspect {} --record FILE`", self.place))
+    }
+}
+
+/// Opens the image at `place`; its layers are read unless they were before, or its inventory is `recorded`.
+pub fn open(
+    place: &Place,
+    recorded: Option<&RecordedInventory>,
+    python: Option<String>,
+    session: &Session<'_>,
+) -> Result<OpenedBase> {
+    let image = source::open(place, None)?;
+    let (inventory, contents) = match recorded {
+        Some(recorded) => (BaseInventory::from_record(recorded.json())?, None),
+        None => {
+            let contents = scan(&image, session)?;
+            (inventory(&image, &contents, python.as_deref())?, Some(contents))
+        }
+    };
+    let config: Map<String, Value> = serde_json::from_slice(&image.config)?;
+    let layer = |layer: &SourceLayer| {
+        LayerPlan::Base(BaseLayer { descriptor: layer.descriptor.clone(), diff_id: layer.diff_id })
+    };
+    Ok(OpenedBase {
+        planned: PlannedBase {
+            inventory: inventory.clone(),
+            layers: image.layers.iter().map(layer).collect(),
+            runtime: image::runtime_of(&config)?,
+            config: Some(config.clone()),
+        },
+        published: created(&config),
+        may_have_cuda: false,
+        locked: LockedBase::Image(ImageBase {
+            manifest: image.digest.unwrap_or_else(|| Digest::of(&image.config)),
+            inventory: Digest::of(inventory.to_record()),
+        }),
+        source: BaseSource::Image(Box::new(ImageSource { image, inventory, contents, python })),
+    })
+}
+
+/// The time of creation in a config, in Unix seconds; 0 without one.
+fn created(config: &Map<String, Value>) -> u64 {
+    let created = config.get("created").and_then(Value::as_str).and_then(unix_seconds);
+    created.and_then(|time| u64::try_from(time).ok()).unwrap_or_default()
+}
+
+/// The contents of an image's layers, bottom first.
+pub fn scan(image: &SourceImage, session: &Session<'_>) -> Result<Vec<Content>> {
+    session.progress.stage("reading the base's layers");
+    let size = image.layers.iter().map(|layer| layer.descriptor.size).sum();
+    let meter = session.progress.start(Task::ReadLayers, &image.place, Some(size));
+    Ok(source::scan(image, &session.store, session.threads, &|bytes| meter.add(bytes))?)
+}
+
+/// The inventory of an image; `python` is the version that is meant where there are several.
+pub fn inventory(
+    image: &SourceImage,
+    contents: &[Content],
+    python: Option<&str>,
+) -> Result<BaseInventory, InventoryError> {
+    let config = ImageConfigFacts::new(&image.architecture, image.env.iter().map(String::as_str));
+    let facts = Facts::stacked(contents.iter().map(|content| content.facts.clone()));
+    scan::scan(&facts, &config, python)
+}
+
+impl ImageSource {
+    /// Brings the layers into the store, where it lacks them.
+    pub fn fetch(&self, session: &Session<'_>) -> Result<Vec<Written>> {
+        let contents = match &self.contents {
+            Some(contents) => contents.clone(),
+            None => self.scan_as_recorded(session)?,
+        };
+        let size = self.image.layers.iter().map(|layer| layer.descriptor.size).sum();
+        let meter = session.progress.start(Task::ReadLayers, &self.image.place, Some(size));
+        self.image.fetch_into(&session.store, &|bytes| meter.add(bytes))?;
+        let layers = self.image.layers.iter().zip(contents);
+        Ok(layers.map(|(layer, content)| written(&layer.descriptor, layer.diff_id, content)).collect())
+    }
+
+    /// Reads the layers that a recorded inventory spared so far, and compares them with it.
+    fn scan_as_recorded(&self, session: &Session<'_>) -> Result<Vec<Content>> {
+        let contents = scan(&self.image, session)?;
+        match inventory(&self.image, &contents, self.python.as_deref())? == self.inventory {
+            true => Ok(contents),
+            false => Err(OtherInventory { place: self.image.place.clone() }.into()),
+        }
+    }
+}
+
+/// A layer of an image whose blob is in the store, as if imgforge had written it.
+pub fn stored(layer: &BaseLayer, store: &Store) -> Result<Written> {
+    Ok(written(&layer.descriptor, layer.diff_id, content(&layer.descriptor.digest, store)?))
+}
+
+fn written(descriptor: &Descriptor, diff_id: Digest, content: Content) -> Written {
+    Written {
+        media_type: descriptor.media_type.clone(),
+        annotations: descriptor.annotations.clone(),
+        digest: descriptor.digest,
+        size: descriptor.size,
+        diff_id,
+        unpacked: content.unpacked,
+        facts: content.facts,
+    }
+}
+
+/// The content of a layer that imgforge wrote or read before.
+pub(super) fn content(digest: &Digest, store: &Store) -> Result<Content> {
+    learned(digest, store, records::content, |(content, _)| content)
+}
+
+/// The evidence for a check in a layer that imgforge wrote or read before.
+pub(super) fn evidence(digest: &Digest, store: &Store) -> Result<Evidence> {
+    learned(digest, store, records::evidence, |(_, evidence)| evidence)
+}
+
+/// What is `noted` of a layer; where nothing is, or not any more, it is read again, by one at a time.
+fn learned<T>(
+    digest: &Digest,
+    store: &Store,
+    noted: impl Fn(&Store, &Digest) -> Option<T>,
+    wanted: impl FnOnce((Content, Evidence)) -> T,
+) -> Result<T> {
+    if let Some(noted) = noted(store, digest) {
+        return Ok(noted);
+    }
+    let _making = store.claim_patiently(&Digest::of(format!("what is noted of {digest}")));
+    if let Some(noted) = noted(store, digest) {
+        return Ok(noted);
+    }
+    let open = || Ok::<_, anyhow::Error>(store.open_blob(digest)?);
+    let passed = read::read(open()?, &|_| ())?;
+    let mut layer = passed.content?;
+    read::complete(&mut layer, passed.unfinished, open, anyhow::Error::from)?;
+    Ok(wanted(records::keep(store, digest, layer)?))
+}

@@ -1,0 +1,45 @@
+//! The means of a process: store, network, threads, progress. Decisions never take them.
+
+use std::sync::Arc;
+
+use super::Progress;
+use crate::net::config::Machine;
+use crate::net::http::{Http, HttpError, Settings};
+use crate::store::Store;
+
+/// The means of a process.
+pub struct Session<'a> {
+    pub store: Store,
+    pub http: Arc<Http>,
+    /// How many layers are written at once. It has no influence on their bytes.
+    pub threads: usize,
+    /// <https://reproducible-builds.org/specs/source-date-epoch/>
+    pub source_date_epoch: Option<u64>,
+    pub progress: &'a dyn Progress,
+}
+
+/// Whether a process may use the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    Online,
+    /// Only the store is asked.
+    Offline,
+}
+
+impl<'a> Session<'a> {
+    /// A session on `store`, with as many threads as the machine has cores.
+    pub fn new(store: Store, network: Network, progress: &'a dyn Progress) -> Result<Self, HttpError> {
+        let settings = Settings {
+            offline: network == Network::Offline,
+            netrc: Machine::here().netrc(),
+            ..Settings::default()
+        };
+        Ok(Self {
+            store,
+            http: Arc::new(Http::new(settings)?),
+            threads: std::thread::available_parallelism().map_or(1, Into::into),
+            source_date_epoch: None,
+            progress,
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! Finds the wheels of a plan in the package indexes, by their names and digests.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use url::Url;
+use uv_distribution_filename::WheelFilename;
+use uv_normalize::PackageName;
+
+use super::Session;
+use crate::net::config::Index;
+use crate::net::http::Download;
+use crate::net::index::PackageIndex;
+use crate::oci::Digest;
+use crate::plan::WheelInstall;
+use crate::pypa::simple::DistFile;
+use crate::resolve::Resolution;
+use crate::resolve::solve::{Catalog, CatalogError};
+
+/// Why a wheel is not found again.
+#[derive(Debug, thiserror::Error)]
+pub enum ListedError {
+    #[error("could not find `{wheel}` again")]
+    Catalog { wheel: String, source: CatalogError },
+    #[error("the package index does not list `{wheel}` any more")]
+    Gone { wheel: String, name: String },
+    #[error("the package index has another `{wheel}`: {expected} is locked, {found} is listed")]
+    Changed { wheel: String, name: String, expected: Digest, found: Digest },
+}
+
+impl ListedError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Catalog { source, .. } => source.hint(),
+            Self::Gone { name, .. } => Some(format!(
+                "use an index that still has it, or choose another version with `imgforge lock --upgrade={name}`"
+            )),
+            Self::Changed { name, .. } => Some(format!(
+                "find out which of the two is right; to trust the index, run `imgforge lock --upgrade={name}`"
+            )),
+        }
+    }
+}
+
+/// The whereabouts of a plan's wheels.
+#[derive(Default)]
+pub struct WheelUrls {
+    known: Known,
+    /// The sizes of wheels in bytes, as far as indexes or a lock tell.
+    sizes: BTreeMap<Digest, u64>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self::Urls(BTreeMap::new())
+    }
+}
+
+enum Known {
+    /// The indexes told them while the plan was made.
+    Urls(BTreeMap<Digest, Url>),
+    /// These indexes are asked for the wheels that the store lacks.
+    Indexes(Vec<Index>),
+}
+
+impl WheelUrls {
+    /// The wheels of `resolution`, at the URLs that the indexes gave for their digests.
+    pub fn known(urls: BTreeMap<Digest, Url>, resolution: &Resolution) -> Self {
+        Self { known: Known::Urls(urls), sizes: sizes(resolution) }
+    }
+
+    /// The wheels of `resolution`, wherever `indexes` list them.
+    pub fn listed_by(indexes: Vec<Index>, resolution: &Resolution) -> Self {
+        Self { known: Known::Indexes(indexes), sizes: sizes(resolution) }
+    }
+
+    /// The size of a wheel in bytes, as far as it is known.
+    pub fn size(&self, wheel: &WheelInstall) -> Option<u64> {
+        self.sizes.get(&wheel.wheel).copied()
+    }
+
+    /// Begins to look wheels up. The pages of indexes are large: they are kept no longer than the result is.
+    pub fn open(&self, session: &Session<'_>) -> OpenWheelUrls<'_> {
+        let catalog = match &self.known {
+            Known::Urls(_) => None,
+            Known::Indexes(indexes) => {
+                Some(PackageIndex::new(Arc::clone(&session.http), session.store.clone(), indexes.clone()))
+            }
+        };
+        OpenWheelUrls { urls: self, catalog }
+    }
+}
+
+fn sizes(resolution: &Resolution) -> BTreeMap<Digest, u64> {
+    let wheels = resolution.distributions.iter().map(|distribution| &distribution.wheel);
+    wheels.filter_map(|wheel| Some((wheel.sha256?, wheel.size?))).collect()
+}
+
+/// [`WheelUrls`] with the indexes that are asked.
+pub struct OpenWheelUrls<'a> {
+    urls: &'a WheelUrls,
+    catalog: Option<PackageIndex>,
+}
+
+impl OpenWheelUrls<'_> {
+    /// The download of a wheel.
+    pub fn download(&self, wheel: &WheelInstall) -> Result<Download> {
+        let (name, digest) = (wheel.filename.clone(), wheel.wheel);
+        let url = match (&self.urls.known, &self.catalog) {
+            (Known::Urls(urls), _) => urls.get(&digest).cloned(),
+            (Known::Indexes(_), Some(catalog)) => {
+                let project = PackageName::from_str(&wheel.distribution)?;
+                let filename = WheelFilename::from_str(&wheel.filename)?;
+                Some(listed(&project, &filename, Some(digest), catalog)?.url)
+            }
+            (Known::Indexes(_), None) => None,
+        };
+        let url = url.context("a wheel of the plan is at no known URL")?;
+        Ok(Download { url, name, digest, size: self.urls.size(wheel) })
+    }
+}
+
+/// The file that the indexes list for a wheel of the project `name`.
+pub(super) fn listed(
+    name: &PackageName,
+    filename: &WheelFilename,
+    digest: Option<Digest>,
+    catalog: &dyn Catalog,
+) -> Result<DistFile, ListedError> {
+    let wheel = filename.to_string();
+    let project =
+        catalog.project(name).map_err(|source| ListedError::Catalog { wheel: wheel.clone(), source })?;
+    let mut found = None;
+    for file in project.files.iter().filter(|file| file.filename == *filename) {
+        match (digest, file.sha256) {
+            (Some(expected), Some(other)) if other != expected => found = Some((expected, other)),
+            _ => return Ok(file.clone()),
+        }
+    }
+    let name = name.to_string();
+    Err(match found {
+        Some((expected, found)) => ListedError::Changed { wheel, name, expected, found },
+        None => ListedError::Gone { wheel, name },
+    })
+}

@@ -1,0 +1,212 @@
+//! Writes the layers of a plan: those that the store lacks, several at once. Nothing is decided here.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use super::Session;
+use super::base::BaseSource;
+use super::progress::Task;
+use super::schedule::{self, Attempt, Fetch, Job};
+use super::wheel_urls::WheelUrls;
+use crate::base::facts::Facts;
+use crate::image::ImageLayer;
+use crate::layer::bytecode::{BaseInterpreter, CompileTarget, Compiler};
+use crate::layer::{Written, cache, files, generated, wheels};
+use crate::oci::Digest;
+use crate::plan::{LayerPlan, Plan, SystemLayer, WheelInstall, WheelLayer};
+
+/// Where the parts of a plan come from.
+pub struct Sources {
+    pub base: BaseSource,
+    pub wheels: WheelUrls,
+    /// The recipe's files by their contents' digests.
+    pub files: BTreeMap<Digest, PathBuf>,
+}
+
+impl Sources {
+    /// The store alone: what a plan that was read as JSON is written from.
+    pub fn of_store() -> Self {
+        Self { base: BaseSource::Store, wheels: WheelUrls::default(), files: BTreeMap::new() }
+    }
+}
+
+/// Writes the layers of `plan` that the store lacks; gives all of them, in its order.
+pub fn write(plan: &Plan, sources: &Sources, session: &Session<'_>) -> Result<Vec<ImageLayer>> {
+    session.progress.stage("writing layers");
+    let Stages { base, added, system } = Stages::of(plan)?;
+    let mut stack = Stack::default();
+    let written = write_below(base, added, sources, session)?;
+    for (layer, written) in plan.layers.iter().zip(written) {
+        stack.push(layer.title(), written);
+    }
+    let (plan, layer) = system;
+    let written = cache::recall_or_write(&session.store, &plan.key(), || {
+        Ok::<_, anyhow::Error>(generated::write_system(layer, &stack.facts, &session.store)?)
+    })?;
+    stack.push(plan.title(), written);
+    Ok(stack.layers)
+}
+
+/// The layers of a plan, by the order in which they can be written.
+struct Stages<'a> {
+    /// The base's.
+    base: &'a [LayerPlan],
+    /// Those that need nothing of each other, nor of the base, but for its interpreter where modules are compiled.
+    added: &'a [LayerPlan],
+    /// The one that needs all others.
+    system: (&'a LayerPlan, &'a SystemLayer),
+}
+
+impl<'a> Stages<'a> {
+    fn of(plan: &'a Plan) -> Result<Self> {
+        let is_base = |layer: &&LayerPlan| matches!(layer, LayerPlan::Base(_) | LayerPlan::Debian(_));
+        let (top, below) = plan.layers.split_last().context("the plan has no layers")?;
+        let LayerPlan::System(system) = top else { bail!("the plan's top layer is not the system's") };
+        let (base, added) = below.split_at(below.iter().take_while(is_base).count());
+        Ok(Self { base, added, system: (top, system) })
+    }
+}
+
+/// Finished layers, bottom first, and what the loader finds in them.
+#[derive(Default)]
+struct Stack {
+    layers: Vec<ImageLayer>,
+    facts: Facts,
+}
+
+impl Stack {
+    fn push(&mut self, title: String, written: Written) {
+        self.layers.push(ImageLayer {
+            title,
+            media_type: written.media_type,
+            annotations: written.annotations,
+            digest: written.digest,
+            size: written.size,
+            diff_id: written.diff_id,
+            unpacked: written.unpacked,
+        });
+        self.facts.stack(written.facts);
+    }
+}
+
+/// A part of an image that is written beside others.
+enum Part<'a> {
+    Base,
+    Added { layer: &'a LayerPlan, key: Digest },
+}
+
+/// Writes the base's layers and the added ones, all at once. Layers that another build is writing are left to it, as
+/// long as it lives.
+fn write_below(
+    base: &[LayerPlan],
+    added: &[LayerPlan],
+    sources: &Sources,
+    session: &Session<'_>,
+) -> Result<Vec<Written>> {
+    let store = &session.store;
+    let keyed: Vec<_> = added.iter().map(|layer| (layer, layer.key())).collect();
+    let recalled: Vec<_> = keyed.iter().map(|(_, key)| cache::recall(store, key)).collect();
+    let missing = || keyed.iter().zip(&recalled).filter(|(_, recalled)| recalled.is_none()).map(|(it, _)| it);
+    let write_base = || sources.base.write(base, session);
+    // The base's own interpreter compiles: there the base comes first.
+    let target = missing().find_map(|(layer, _)| compile_target(layer));
+    let early = target.map(|_| write_base()).transpose()?;
+    let compiler = match (target, &early) {
+        (Some(target), Some(base)) => Some(compiler(target, base, session)?),
+        _ => None,
+    };
+    let fetches = fetches(missing().map(|(layer, _)| *layer), sources, session)?;
+    // Nobody knows how long the base takes; it is begun first.
+    let base_job = Job { fetches: Vec::new(), weight: u64::MAX, work: Part::Base };
+    let mut jobs: Vec<_> = early.is_none().then_some(base_job).into_iter().collect();
+    for (layer, key) in missing() {
+        let fetches = wheels_of(layer).filter_map(|wheel| fetches.get(&wheel.wheel).cloned()).collect();
+        jobs.push(Job { fetches, weight: size(layer), work: Part::Added { layer, key: *key } });
+    }
+    let written = schedule::staged(jobs, session, |part| match part {
+        Part::Base => Ok(Attempt::Done(write_base()?)),
+        Part::Added { layer, key } => {
+            let Some(_making) = store.claim(key) else { return Ok(Attempt::Elsewhere) };
+            let write = || write_added(layer, sources, compiler.as_ref(), session);
+            Ok(Attempt::Done(vec![cache::recall_or_write(store, key, write)?]))
+        }
+    })?;
+    let mut written = early.into_iter().chain(written);
+    let base = written.next().context("the base was not written")?;
+    let mut written = written.flatten();
+    let added = recalled.into_iter().filter_map(|recalled| recalled.or_else(|| written.next()));
+    Ok(base.into_iter().chain(added).collect())
+}
+
+fn write_added(
+    layer: &LayerPlan,
+    sources: &Sources,
+    compiler: Option<&Compiler<'_>>,
+    session: &Session<'_>,
+) -> Result<Written> {
+    let store = &session.store;
+    Ok(match layer {
+        LayerPlan::Hidden(layer) => generated::write(layer, store)?,
+        LayerPlan::Files(layer) => files::write(layer, &sources.files, store)?,
+        LayerPlan::Wheels(wheels) => {
+            let meter = session.progress.start(Task::WriteLayer, &layer.title(), Some(size(layer)));
+            wheels::write(wheels, store, compiler, &|bytes| meter.add(bytes))?
+        }
+        LayerPlan::Base(_) | LayerPlan::Debian(_) | LayerPlan::System(_) => {
+            bail!("the layer `{}` is at a wrong place in the plan", layer.title())
+        }
+    })
+}
+
+/// A compiler of modules: the interpreter in the base's layers, or the machine's.
+fn compiler<'a>(
+    target: CompileTarget<'a>,
+    base: &[Written],
+    session: &'a Session<'_>,
+) -> Result<Compiler<'a>> {
+    let mut facts = Facts::default();
+    base.iter().for_each(|layer| facts.stack(layer.facts.clone()));
+    let digests = base.iter().map(|layer| layer.digest).collect();
+    let interpreter = BaseInterpreter::locate(target, &facts, digests);
+    Ok(Compiler::new(target, interpreter, &session.store, session.threads)?)
+}
+
+fn compile_target(layer: &LayerPlan) -> Option<CompileTarget<'_>> {
+    match layer {
+        LayerPlan::Wheels(layer) => CompileTarget::of(layer),
+        _ => None,
+    }
+}
+
+fn wheels_of(layer: &LayerPlan) -> impl Iterator<Item = &WheelInstall> {
+    let wheels = match layer {
+        LayerPlan::Wheels(WheelLayer { wheels, .. }) => wheels.as_slice(),
+        _ => &[],
+    };
+    wheels.iter()
+}
+
+/// The unpacked size in bytes of the wheels in a layer.
+fn size(layer: &LayerPlan) -> u64 {
+    let size =
+        |wheel: &WheelInstall| wheel.part.map_or(wheel.unpacked, |part| wheel.unpacked / part.of as u64);
+    wheels_of(layer).map(size).sum()
+}
+
+/// The downloads for `layers`, by the wheels' digests: the indexes are asked for the wheels that the store lacks.
+fn fetches<'a>(
+    layers: impl Iterator<Item = &'a LayerPlan>,
+    sources: &Sources,
+    session: &Session<'_>,
+) -> Result<BTreeMap<Digest, Fetch>> {
+    let wheels: BTreeMap<Digest, &WheelInstall> =
+        layers.flat_map(wheels_of).map(|wheel| (wheel.wheel, wheel)).collect();
+    let missing = wheels.into_iter().filter(|(digest, _)| !session.store.has_blob(digest, None));
+    let urls = sources.wheels.open(session);
+    let fetches = schedule::run(missing.collect(), schedule::DOWNLOADS, |(digest, wheel)| {
+        Ok((digest, Fetch { download: urls.download(wheel)? }))
+    })?;
+    Ok(fetches.into_iter().collect())
+}

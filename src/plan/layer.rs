@@ -1,0 +1,123 @@
+//! One layer to write, as data.
+
+use serde::{Deserialize, Serialize};
+
+use super::{LayerCompression, WheelLayer};
+use crate::base::debian::layers::DebianLayer;
+use crate::debian::version::Version;
+use crate::oci::image::Descriptor;
+use crate::oci::{Digest, Entry, Generated};
+
+/// The version of the layers' bytes: raised when an equal plan shall give other bytes. Part of every [key](LayerPlan::key).
+pub const FORMAT: u32 = 7;
+
+/// A layer of an image: all that decides its bytes.
+///
+/// A new kind of layer is a new variant here, a writer in [`crate::layer`], and an arm in `pipeline::write`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum LayerPlan {
+    /// A layer of the image that the recipe builds on, taken over as it is.
+    Base(BaseLayer),
+    /// A layer of a base made of Debian packages.
+    Debian(DebianLayer),
+    /// Whiteouts: what the base has and the image hides.
+    Hidden(GeneratedLayer),
+    /// Installed wheels.
+    Wheels(WheelLayer),
+    /// The recipe's own files.
+    Files(FilesLayer),
+    /// What makes the parts one system: always the top layer.
+    System(SystemLayer),
+}
+
+/// A layer of an image that others made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseLayer {
+    /// With a media type of OCI, whatever the source's is.
+    pub descriptor: Descriptor,
+    /// <https://github.com/opencontainers/image-spec/blob/main/config.md>
+    pub diff_id: Digest,
+}
+
+/// Files whose contents are part of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GeneratedLayer {
+    /// Sorted by path, each once.
+    pub files: Vec<Generated>,
+    pub compression: LayerCompression,
+}
+
+/// Files that the recipe's `files` name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesLayer {
+    /// Sorted by path, each once.
+    pub files: Vec<CopiedFile>,
+    pub compression: LayerCompression,
+}
+
+/// An entry of a [`FilesLayer`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopiedFile {
+    pub entry: Entry,
+    /// The digest of a regular file's content; `None` for an empty one that is made up, and for anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Digest>,
+}
+
+/// The top layer. Its `/etc/ld.so.cache`, and where the base's configuration lacks the line its `/etc/ld.so.conf`, are
+/// made when all other layers are there: nothing else of an image is decided by finished layers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemLayer {
+    /// Sorted by path, each once.
+    pub files: Vec<Generated>,
+    /// The absolute directory that the loader must search, where the image has a CUDA of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub searched: Option<String>,
+    pub ldconfig: LdconfigPlan,
+    /// The modification time of what is made, in Unix seconds.
+    pub mtime: u64,
+    /// The keys of the layers below, bottom first, as one digest: the cache lists what they hold.
+    pub below: Digest,
+    pub compression: LayerCompression,
+}
+
+/// The `ldconfig` whose cache the image gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LdconfigPlan {
+    /// `amd64` or `arm64`.
+    pub architecture: String,
+    /// `Debian` or `Ubuntu`: who adapted it.
+    pub vendor: String,
+    /// The version of its package, `libc-bin`.
+    pub libc_bin: Version,
+}
+
+impl LayerPlan {
+    /// The name of the layer in a store, in a registry's cache and in a lock: equal keys stand for equal bytes.
+    ///
+    /// It is the SHA-256 of `[FORMAT,LAYER]` in compact JSON: fields in the order of their declaration, maps sorted, no
+    /// floating-point numbers, absent fields left out.
+    pub fn key(&self) -> Digest {
+        let canonical = serde_json::to_vec(&(FORMAT, self));
+        Digest::of(canonical.expect("a layer's plan has string keys and no value that JSON lacks"))
+    }
+
+    /// A line about its content, for people.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Base(_) => "the base".to_owned(),
+            Self::Debian(layer) => layer.title(),
+            Self::Hidden(_) => "what is hidden of the base".to_owned(),
+            Self::Wheels(layer) => layer.title(),
+            Self::Files(_) => "files of the recipe".to_owned(),
+            Self::System(_) => "system files".to_owned(),
+        }
+    }
+}
+
+/// The keys of `layers`, bottom first, as one digest.
+pub fn stack_key(layers: &[LayerPlan]) -> Digest {
+    let keys: Vec<String> = layers.iter().map(|layer| layer.key().to_string()).collect();
+    Digest::of(keys.join("\n"))
+}

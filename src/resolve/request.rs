@@ -1,0 +1,126 @@
+//! The question that a recipe asks of the resolver, and the checks of its answer that need the recipe.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uv_normalize::PackageName;
+use uv_pep440::Version;
+
+use super::Resolution;
+use crate::base::{BaseInventory, InventoryError};
+use crate::cuda::{Component, ComponentWheel, Driver};
+use crate::pypa::metadata::Requirement;
+use crate::pypa::target::Target;
+use crate::recipe::{Cuda, Policy, RecipeInputs, RootRequirement};
+
+/// The values that a resolution is a function of, beside the package indexes.
+pub struct Request<'a> {
+    pub target: &'a Target,
+    /// What is installed on.
+    pub base: &'a BaseInventory,
+    /// What the recipe asks for.
+    pub roots: Vec<RootRequirement>,
+    /// Where components come from.
+    pub policies: Policies,
+    /// The names under the recipe's `frameworks`, which get their CUDA extra.
+    pub frameworks: BTreeSet<PackageName>,
+    pub constraints: Vec<Requirement>,
+    /// Nothing uploaded at or after this moment, in Unix seconds, is considered.
+    pub exclude_newer: Option<i64>,
+    /// The versions of an earlier resolution: each is kept while everything allows it.
+    pub preferences: Preferences,
+    /// The oldest driver that the image is to run on.
+    pub driver: Option<Driver>,
+}
+
+/// Versions by distribution; of a component with two SONAMEs there are two.
+pub type Preferences = BTreeMap<PackageName, BTreeSet<Version>>;
+
+/// Where each component comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policies {
+    pub default: Policy,
+    pub exceptions: BTreeMap<Component, Policy>,
+}
+
+impl Policies {
+    pub fn of(&self, component: Component) -> Policy {
+        self.exceptions.get(&component).copied().unwrap_or(self.default)
+    }
+
+    /// Whether requirements on the distribution of this name are met apart from the solver.
+    pub(super) fn sets_aside(&self, name: &PackageName) -> bool {
+        match ComponentWheel::of(name.as_ref()) {
+            Some(ComponentWheel::Carries { component, .. }) => self.of(component) != Policy::Pip,
+            Some(ComponentWheel::Metapackage) => self.default != Policy::Pip,
+            None => false,
+        }
+    }
+}
+
+impl<'a> Request<'a> {
+    /// The question of a recipe over a base.
+    pub fn new(
+        inputs: &RecipeInputs,
+        base: &'a BaseInventory,
+        target: &'a Target,
+        preferences: Preferences,
+    ) -> Self {
+        let RecipeInputs { recipe, roots, constraints, .. } = inputs;
+        Self {
+            target,
+            base,
+            roots: roots.clone(),
+            policies: Policies::new(&recipe.cuda),
+            frameworks: recipe.frameworks.keys().cloned().collect(),
+            constraints: constraints.clone(),
+            exclude_newer: recipe.exclude_newer.map(|time| time.unix_seconds()),
+            preferences,
+            driver: recipe.cuda.driver.as_ref().map(|driver| driver.value.clone()),
+        }
+    }
+}
+
+impl Policies {
+    /// The policies of a recipe's `cuda`.
+    pub fn new(cuda: &Cuda) -> Self {
+        let exceptions = cuda.components.iter().map(|(component, policy)| (*component, policy.value));
+        Self { default: cuda.policy, exceptions: exceptions.collect() }
+    }
+}
+
+/// Refuses a base whose Python is not the version that the recipe asks for.
+pub fn check_python(inputs: &RecipeInputs, base: &BaseInventory) -> Result<(), InventoryError> {
+    match &inputs.recipe.python.version {
+        Some(asked) if !base.python.parse().is_ok_and(|version| asked.admits(&version)) => {
+            Err(InventoryError::OtherPython { found: base.python.clone(), asked: asked.value.to_string() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A wheel that a requirements file does not allow.
+#[derive(Debug, thiserror::Error)]
+#[error("`{wheel}` has none of the hashes that the requirements files give for `{name}`")]
+pub struct HashNotAllowed {
+    wheel: String,
+    name: PackageName,
+}
+
+impl HashNotAllowed {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some("add its hash with `--hash=sha256:…`, or pin the version whose hashes are there".into())
+    }
+}
+
+/// Refuses wheels for which requirements files give hashes, but not theirs.
+pub fn check_hashes(inputs: &RecipeInputs, resolution: &Resolution) -> Result<(), HashNotAllowed> {
+    for distribution in &resolution.distributions {
+        let Some(allowed) = inputs.hashes.get(&distribution.name) else { continue };
+        if !distribution.wheel.sha256.is_some_and(|digest| allowed.contains(&digest)) {
+            let wheel = distribution.wheel.filename.to_string();
+            return Err(HashNotAllowed { wheel, name: distribution.name.clone() });
+        }
+    }
+    Ok(())
+}
