@@ -11,14 +11,12 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from stand_ins import Link, Member, Text
-from harness import Stopwatch, figure, gigabytes, run
+from acceptance.stand_ins import Link, Member, Text
+from harness.oci import LAYER, Layout, hexadecimal
+from harness.processes import run
+from harness.report import Stopwatch, figure, gigabytes
 
 MODIFIED = 1_700_000_000
-# The root's layers are compressed; these are not, which is as valid.
-LAYER = "application/vnd.oci.image.layer.v1.tar"
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-CONFIG = "application/vnd.oci.image.config.v1+json"
 STATUS = "var/lib/dpkg/status"
 
 
@@ -84,10 +82,7 @@ def write_base(base, root, directory, layers):
     tars = [layers.layer(files) for files in groups]
     database = loader_and_package_databases(base, root, [path for path, _ in tars])
     tars.append(layers.layer(database))
-    layout = Layout(root)
-    for path, digest in tars:
-        layout.add(path, digest)
-    layout.write(directory, base.environment or {})
+    write_layout(Layout(root), Layout(directory), tars, base.environment or {})
     size = sum(path.stat().st_size for path, _ in tars)
     figure("base", f"{directory.name}: {gigabytes(size)} over the root, in {watch.seconds():.0f} s")
 
@@ -134,7 +129,7 @@ def stanza(package):
 
 
 def listing(package):
-    """What dpkg knows a package to own. The alternatives' links are not among it."""
+    """The paths that a package owns for dpkg. The alternatives' links are not among them."""
     owned = [name for name in package.files if not name.startswith("etc/alternatives/")]
     return "".join(f"/{name}\n" for name in [".", *sorted([*owned, *parents(owned)])])
 
@@ -195,57 +190,30 @@ def write_outline(path, data, start, size):
 ELF_SEGMENTS_READ = (2, 3, 4, 0x6474E553)
 
 
-class Layout:
-    """An image on its way: the manifest and config of a layout, and the blobs they name."""
-
-    def __init__(self, layout):
-        self.blobs = {}
-        self.source = layout / "blobs" / "sha256"
-        [descriptor] = json.loads((layout / "index.json").read_text())["manifests"]
-        self.manifest = self.read(descriptor)
-        self.config = self.read(self.manifest["config"])
-        for layer in self.manifest["layers"]:
-            self.blobs[hexadecimal(layer)] = self.source / hexadecimal(layer)
-
-    def read(self, descriptor):
-        return json.loads((self.source / hexadecimal(descriptor)).read_text())
-
-    def add(self, path, digest):
-        self.blobs[digest] = path
-        size = path.stat().st_size
-        self.manifest["layers"].append({"mediaType": LAYER, "digest": f"sha256:{digest}", "size": size})
-        self.config["rootfs"]["diff_ids"].append(f"sha256:{digest}")
-        self.config.setdefault("history", []).append({"created_by": "a stand-in's layer"})
-
-    def write(self, directory, environment):
-        blobs = directory / "blobs" / "sha256"
-        blobs.mkdir(parents=True)
-        for digest, path in self.blobs.items():
-            os.link(path, blobs / digest)
-        old = dict(word.split("=", 1) for word in self.config["config"].get("Env", []))
-        self.config["config"]["Env"] = [f"{name}={value}" for name, value in (old | environment).items()]
-        self.manifest["config"] = put(blobs, self.config, CONFIG)
-        manifest = put(blobs, self.manifest, MANIFEST)
-        manifest["annotations"] = {"org.opencontainers.image.ref.name": "latest"}
-        write_json(directory / "oci-layout", {"imageLayoutVersion": "1.0.0"})
-        write_json(directory / "index.json", {"schemaVersion": 2, "manifests": [manifest]})
-        # What Docker reads instead, over the same blobs.
-        layers = [f"blobs/sha256/{hexadecimal(layer)}" for layer in self.manifest["layers"]]
-        config = f"blobs/sha256/{hexadecimal(self.manifest['config'])}"
-        image = {"Config": config, "RepoTags": [f"{directory.name}:latest"], "Layers": layers}
-        write_json(directory / "manifest.json", [image])
+def write_layout(root, layout, tars, environment):
+    """Writes the image of the layout `root` with the tars as further layers; the blobs are links."""
+    manifest, config = root.manifest, root.config
+    layout.blobs.mkdir(parents=True)
+    for layer in manifest["layers"]:
+        os.link(root.blob(layer), layout.blob(layer))
+    for path, digest in tars:
+        # The root's layers are compressed; these are not, which is as valid.
+        layer = {"mediaType": LAYER, "digest": f"sha256:{digest}", "size": path.stat().st_size}
+        os.link(path, layout.blob(layer))
+        manifest["layers"].append(layer)
+        config["rootfs"]["diff_ids"].append(layer["digest"])
+        config.setdefault("history", []).append({"created_by": "a stand-in's layer"})
+    old = dict(word.split("=", 1) for word in config["config"].get("Env", []))
+    config["config"]["Env"] = [f"{name}={value}" for name, value in (old | environment).items()]
+    layout.publish(manifest, config)
+    write_docker_manifest(layout)
 
 
-def hexadecimal(descriptor):
-    return descriptor["digest"].removeprefix("sha256:")
-
-
-def put(blobs, document, media_type):
-    data = json.dumps(document).encode()
-    digest = hashlib.sha256(data).hexdigest()
-    (blobs / digest).write_bytes(data)
-    return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
-
-
-def write_json(path, document):
-    path.write_text(json.dumps(document))
+def write_docker_manifest(layout):
+    """Writes what Docker reads instead of the index, over the same blobs."""
+    image = {
+        "Config": f"blobs/sha256/{hexadecimal(layout.manifest['config'])}",
+        "RepoTags": [f"{layout.path.name}:latest"],
+        "Layers": [f"blobs/sha256/{hexadecimal(layer)}" for layer in layout.manifest["layers"]],
+    }
+    (layout.path / "manifest.json").write_text(json.dumps([image]))

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import stand_ins
-from build import BINARY
-from engine import machine_network
-from harness import figure, gigabytes, last_json, require, run
-from pip_content import report_fetched
-from stand_ins import Base, Member
+from acceptance import stand_ins
+from acceptance.pip_content import report_fetched
+from acceptance.stand_ins import Base, Member
+from harness.engine import machine_network
+from harness.imgforge import decisions
+from harness.paths import REPOSITORY
+from harness.report import figure, gigabytes, require
 
-IN_CONTAINER = Path(__file__).parent / "in_container"
-COLAB = Path("recipes/colab-2025-03-12.yaml")
+COLAB = REPOSITORY / "recipes" / "colab-2025-03-12.yaml"
 
 # The component of each library that the frameworks map. cuDNN's parts begin with its name.
 COMPONENT = {
@@ -57,29 +57,6 @@ class Experiment:
 # --- the plan ---
 
 
-@dataclass(frozen=True)
-class Decision:
-    component: str
-    version: str
-    kind: str  # base, wheel or pip
-    place: str  # a path in the base, or the distribution
-    wasted: int  # bytes of the base's copy that nobody uses
-
-
-def decisions(plan):
-    """Every decision of `plan --json`. All that is known here of its form is in this function."""
-    return [
-        Decision(
-            component=one["component"],
-            version=one["version"],
-            kind=one["source"]["kind"],
-            place=one["source"].get("path") or one["source"]["distribution"],
-            wasted=one["wasted_bytes"],
-        )
-        for one in plan["components"]
-    ]
-
-
 def judge_plan(experiment, decided):
     from_wheels = {one.component for one in decided if one.kind == "wheel"}
     for kind in ("base", "wheel", "pip"):
@@ -109,8 +86,12 @@ def perform(work, name):
             "config": {"workdir": "/content"},
         },
     )
+    plan_build_and_run(work, recipe, experiment, base, layout)
+
+
+def plan_build_and_run(work, recipe, experiment, base, layout):
     try:
-        decided = decisions(json.loads(run(*BINARY, "plan", recipe, "--json")))
+        decided = decisions(recipe)
         judge_plan(experiment, decided)
         build_and_run(work, recipe, experiment, base, decided)
     finally:
@@ -118,9 +99,8 @@ def perform(work, name):
 
 
 def build_and_run(work, recipe, experiment, base, decided):
-    with work.loaded(recipe) as engine:
-        options = json.dumps({"imports": experiment.imports, "loads": experiment.loads})
-        report = last_json(engine.python(IN_CONTAINER / "imports.py", options))
+    with work.built(recipe) as engine:
+        report = imported(engine, experiment.imports, experiment.loads)
         judge_mapped(report, base, experiment)
         judge_versions(report, experiment)
         experiment.judge(Seen(report, decided))
@@ -128,6 +108,11 @@ def build_and_run(work, recipe, experiment, base, decided):
         if experiment.dry_run:
             said = engine.command("pip", "install", "--dry-run", "torchmetrics", options=machine_network())
             report_fetched("pip", "torchmetrics", said)
+
+
+def imported(engine, imports, loads):
+    """The report of a process that imports modules and then loads libraries."""
+    return engine.report("imports.py", json.dumps({"imports": imports, "loads": loads}))
 
 
 @dataclass(frozen=True)
@@ -308,12 +293,7 @@ def colab_day(work):
         stand_ins.colab_2025, imports=COLAB_IMPORTS, from_wheels={"cuda-nvcc", "cudnn", "cusparselt"},
         shadowed={"cuda-nvcc", "cudnn"}, judge=jax_finds_all, dry_run=True,
     )  # fmt: skip
-    try:
-        decided = decisions(json.loads(run(*BINARY, "plan", recipe, "--json")))
-        judge_plan(experiment, decided)
-        build_and_run(work, recipe, experiment, base, decided)
-    finally:
-        shutil.rmtree(layout, ignore_errors=True)
+    plan_build_and_run(work, recipe, experiment, base, layout)
 
 
 # --- libraries that look for CUDA by themselves ---
@@ -333,8 +313,8 @@ def finders(work):
         },
     )  # fmt: skip
     root = "/usr/local/cuda-12.5/"
-    with work.loaded(recipe) as engine:
-        report = last_json(engine.python(IN_CONTAINER / "finders.py"))
+    with work.built(recipe) as engine:
+        report = engine.report("finders.py")
     for name, outcome in report.items():
         figure(name, outcome.get("error") or outcome["found"])
     failed = sorted(name for name, outcome in report.items() if "error" in outcome)
@@ -355,11 +335,14 @@ def two_majors(work):
     frameworks = {"torch": "2.11.0", "tensorflow": "2.20.0"}
     recipe = work.recipe("two-majors", {"base": "debian-bookworm", "frameworks": frameworks, "packages": ["pip"]})
     shared = ("libcudnn.so.9", "libcusparse.so.12", "libcurand.so.10", "libnccl.so.2", "libcublas.so.12")
-    with work.loaded(recipe) as engine:
-        for framework, loads, root in (("torch", (), "/usr/local/cuda-13."), ("tensorflow", shared, "/usr/local/cuda-12.")):
-            options = json.dumps({"imports": [framework], "loads": loads})
-            mapped = last_json(engine.python(IN_CONTAINER / "imports.py", options))["mapped"]
-            elsewhere = [one["path"] for one in mapped if not one["path"].startswith(root)]
-            require(mapped and not elsewhere, f"{framework} maps {elsewhere or 'no CUDA'}, not only what is below {root}*")
-            figure(framework, f"maps {len(mapped)} CUDA libraries, all below {root}*")
+    with work.built(recipe) as engine:
+        maps_below("/usr/local/cuda-13.", engine, "torch", loads=())
+        maps_below("/usr/local/cuda-12.", engine, "tensorflow", loads=shared)
         figure("pip check", engine.command("pip", "check").strip())
+
+
+def maps_below(root, engine, framework, loads):
+    mapped = imported(engine, [framework], loads)["mapped"]
+    elsewhere = [one["path"] for one in mapped if not one["path"].startswith(root)]
+    require(mapped and not elsewhere, f"{framework} maps {elsewhere or 'no CUDA'}, not only what is below {root}*")
+    figure(framework, f"maps {len(mapped)} CUDA libraries, all below {root}*")

@@ -1,21 +1,19 @@
-"""The failures that people hit, each made of a sound image and the bytes of real libraries: what `imgforge check` must say.
+"""The failures that people hit, each made of a sound image and the bytes of real libraries, and the findings of each.
 
 A failure is one more layer over an image that is clean. Where it shows without a GPU, a container with the same change
 imports the framework, and the real loader must agree with `check`, both ways.
 """
 
-import json
 import shutil
-import subprocess
-import sys
 import zipfile
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import variant
-from build import BINARY
-from harness import Failure as Failed
-from harness import figure, require
+from acceptance import variant
+from harness.engine import NO_NETWORK
+from harness.imgforge import findings, imgforge
+from harness.report import Failure as Failed
+from harness.report import figure, require
+from harness.wheels import downloaded
 
 TREE = "usr/local/cuda-12.5/targets/x86_64-linux/lib"
 PACKAGES = "usr/local/lib/python3.11/dist-packages"
@@ -23,7 +21,7 @@ PACKAGES = "usr/local/lib/python3.11/dist-packages"
 
 @dataclass
 class Failure:
-    """What is taken from the image or put into it, and what must come of it."""
+    """A change of the image, and the finding that it must lead to."""
 
     rule: str
     removed: list = field(default_factory=list)
@@ -47,12 +45,16 @@ def of_old_cudnn(part, directory):
 
 
 FAILURES = {
-    "F1": Failure("unmet-requirement", removed=[f"{PACKAGES}/nvidia_cublas_cu12-12.5.3.2.dist-info"], fails=("pip", "check")),
+    "F1": Failure(
+        "unmet-requirement", removed=[f"{PACKAGES}/nvidia_cublas_cu12-12.5.3.2.dist-info"], fails=("pip", "check")
+    ),
     "F2": Failure("missing-library", removed=[f"{TREE}/libcusparseLt.so.0"], fails=("python3", "-c", "import torch")),
     "F3": Failure("missing-component", removed=[f"{TREE}/libcupti.so.12"], fails=("python3", "-c", "import torch")),
     "F4": Failure(
         "missing-symbol",
-        files=[(f"{TREE}/libnvJitLink.so.12", "nvidia-nvjitlink-cu12==12.1.105", "nvidia/nvjitlink/lib/libnvJitLink.so.12")],
+        files=[
+            (f"{TREE}/libnvJitLink.so.12", "nvidia-nvjitlink-cu12==12.1.105", "nvidia/nvjitlink/lib/libnvJitLink.so.12")
+        ],
         fails=("python3", "-c", "import torch"),
     ),
     "F5": Failure(
@@ -76,7 +78,10 @@ FAILURES = {
     "F7": Failure(
         "file-collision",
         texts=[
-            (f"{PACKAGES}/nvidia_nccl_cu13-2.28.9.dist-info/METADATA", "Metadata-Version: 2.1\nName: nvidia-nccl-cu13\nVersion: 2.28.9\n"),
+            (
+                f"{PACKAGES}/nvidia_nccl_cu13-2.28.9.dist-info/METADATA",
+                "Metadata-Version: 2.1\nName: nvidia-nccl-cu13\nVersion: 2.28.9\n",
+            ),
             (
                 f"{PACKAGES}/nvidia_nccl_cu13-2.28.9.dist-info/RECORD",
                 f"../../../cuda-12.5/targets/x86_64-linux/lib/libnccl.so.2,sha256={'A' * 43},1\n",
@@ -97,7 +102,7 @@ FAILURES = {
     ),
     "F12": Failure(
         "mixed-copies",
-        # Where torch looks first; the link there leads to the shared tree.
+        # torch looks here first; the link leads to the shared tree.
         removed=[f"{PACKAGES}/nvidia/cublas/lib"],
         files=[
             (f"{PACKAGES}/nvidia/cublas/lib/{name}", "nvidia-cublas-cu12==12.6.4.1", f"nvidia/cublas/lib/{name}")
@@ -116,7 +121,13 @@ FAILURES = {
     ),
     "F14": Failure(
         "driver-from-image",
-        files=[("usr/local/cuda-12.5/compat/libcuda.so.1", "nvidia-cuda-runtime-cu12==12.5.82", "nvidia/cuda_runtime/lib/libcudart.so.12")],
+        files=[
+            (
+                "usr/local/cuda-12.5/compat/libcuda.so.1",
+                "nvidia-cuda-runtime-cu12==12.5.82",
+                "nvidia/cuda_runtime/lib/libcudart.so.12",
+            )
+        ],
         env={"LD_LIBRARY_PATH": "/usr/local/cuda-12.5/compat"},
     ),
     "F15": Failure("driver-path", removed=["etc/ld.so.conf.d/nvidia.conf"], env={"LD_LIBRARY_PATH": None}),
@@ -133,50 +144,37 @@ FAILURES = {
 }
 
 
-def wheel(directory, requirement):
-    """A wheel for the image's Python, which pip downloads."""
-    directory = directory / requirement
-    if not list(directory.glob("*.whl")):
-        platforms = [word for glibc in ("2014", "_2_27", "_2_28") for word in ("--platform", f"manylinux{glibc}_x86_64")]
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", directory, requirement]
-        subprocess.run([*command, *platforms, "--python-version", "3.11", "--only-binary=:all:"], check=True)
-    return zipfile.ZipFile(next(directory.glob("*.whl")))
-
-
-def content(wheels, failure, requirements):
+def content(failure, requirements):
     """The files of a failure, with all of these wheels, as pairs of a path in the image and bytes."""
     files = []
     for path, requirement, inside in failure.files:
-        with wheel(wheels, requirement) as archive:
+        with zipfile.ZipFile(downloaded(requirement)) as archive:
             files.append((path, archive.read(inside)))
     files += [(path, text.encode()) for path, text in failure.texts]
     for requirement in requirements:
-        with wheel(wheels, requirement) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/") and not name.split("/")[0].endswith(".data")]
+        with zipfile.ZipFile(downloaded(requirement)) as archive:
+            names = [name for name in archive.namelist() if is_package_file(name)]
             files += [(f"{PACKAGES}/{name}", archive.read(name)) for name in names]
     return files
 
 
-def findings(layout, options=()):
-    """The findings of a check, and its exit code."""
-    command = [*BINARY, "check", f"oci:{layout}", "--json", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    require(done.returncode in (0, 1) and done.stdout, f"check exited with {done.returncode}: {done.stderr}")
-    return json.loads(done.stdout)["findings"], done.returncode
+def is_package_file(name):
+    return not name.endswith("/") and not name.split("/")[0].endswith(".data")
 
 
 def sound(work):
     """The image that all failures are made of has no errors and no warnings."""
-    found, code = findings(work.layout)
-    bad = [f"{one['rule']} {one['subject']}: {one['seen']}" for one in found if one["level"] != "note"]
-    require(not bad and code == 0, "a sound image is not clean: " + "; ".join(bad))
+    found = findings(work.layout)
+    bad = [str(one) for one in found if one.level != "note"]
+    require(not bad, "a sound image is not clean: " + "; ".join(bad))
+    imgforge("check", f"oci:{work.layout}")
     figure("sound image", f"clean, {len(found)} notes")
 
 
 def agree(work, name, failure, files):
     """A container with the same change must fail at what one without it does."""
     work.engine.command(*failure.fails)
-    changed = Path(work.directory) / "failure-files"
+    changed = work.directory / "failure-files"
     shutil.rmtree(changed, ignore_errors=True)
     changed.mkdir()
     script = [f"rm -rf '/{path}'" for path in failure.removed]
@@ -185,7 +183,7 @@ def agree(work, name, failure, files):
         script.append(f"cp --remove-destination /mnt/changed/{number} '/{path}'")
     script.append('exec "$@"')
     try:
-        options = ("--network", "none", "--volume", f"{changed}:/mnt/changed:ro")
+        options = (*NO_NETWORK, "--volume", f"{changed}:/mnt/changed:ro")
         shell = ("sh", "-ec", "; ".join(script), "sh")
         try:
             said = work.engine.command(*shell, *failure.fails, options=options)
@@ -199,30 +197,27 @@ def agree(work, name, failure, files):
 
 def check_variant(work, failure, files, removed):
     """The findings for the sound image with one more layer."""
-    layout = Path(work.directory) / "failure"
+    layout = work.directory / "failure"
     shutil.rmtree(layout, ignore_errors=True)
     try:
-        variant.with_layer(Path(work.layout), layout, variant.tar(files=files, removed=removed), failure.env)
-        return findings(layout, failure.options)[0]
+        variant.with_layer(work.layout, layout, variant.tar(files, removed), failure.env)
+        return findings(layout, *failure.options)
     finally:
         shutil.rmtree(layout, ignore_errors=True)
 
 
 def failures(work):
-    wheels = Path(work.directory) / "failure-wheels"
     sound(work)
     for name, failure in FAILURES.items():
-        files = content(wheels, failure, failure.wheels)
+        files = content(failure, failure.wheels)
         found = check_variant(work, failure, files, failure.removed)
-        rules = sorted({one["rule"] for one in found})
+        rules = sorted({one.rule for one in found})
         require(failure.rule in rules, f"{name}: check finds {rules}, not {failure.rule}")
-        seen = next(one["seen"] for one in found if one["rule"] == failure.rule)
-        figure(name, f"{failure.rule}: {seen}")
+        figure(name, next(str(one) for one in found if one.rule == failure.rule))
         if failure.fails:
             agree(work, name, failure, files)
         if failure.fixed:
-            found = check_variant(work, failure, content(wheels, failure, failure.fixed), [])
-            bad = [f"{one['rule']}: {one['seen']}" for one in found if one["rule"] == failure.rule or one["level"] == "error"]
+            found = check_variant(work, failure, content(failure, failure.fixed), [])
+            bad = [str(one) for one in found if one.rule == failure.rule or one.level == "error"]
             require(not bad, f"{name}, fixed, is not clean: {bad}")
             figure(f"{name}, fixed", f"clean, with {' and '.join(failure.fixed)}")
-    shutil.rmtree(wheels, ignore_errors=True)

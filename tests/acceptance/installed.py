@@ -5,8 +5,8 @@ import re
 import shutil
 from pathlib import Path
 
-from engine import machine_network, mounted_uv
-from harness import Stopwatch, figure, require
+from harness.engine import machine_network, mounted_uv
+from harness.report import Stopwatch, figure, require
 
 COMPONENT = re.compile(r"nvidia[-_]\w+[-_]cu1\d")
 RELAXED = re.compile(r"^Requires-Dist: (nvidia-|cuda-toolkit).*\n", re.MULTILINE)
@@ -40,10 +40,9 @@ def reinstall(work):
     watch = Stopwatch()
     output = work.directory / "installed"
     output.mkdir()
-    script = Path(__file__).parent / "in_container" / "reinstall.py"
     options = [*machine_network(), *mounted_uv(), "--volume", f"{output}:/mnt/output"]
     try:
-        work.engine.python(script, "/mnt/output", options=options)
+        work.engine.python("reinstall.py", "/mnt/output", options=options)
         figure("uv pip install", f"{watch.seconds():.0f} s with recording both trees")
         return tuple(json.loads((output / name).read_text()) for name in ("image.json", "uv.json"))
     finally:
@@ -51,7 +50,7 @@ def reinstall(work):
 
 
 def component_files(report):
-    """What the component wheels brought outside their dist-info: it lives in the system tree instead."""
+    """The files of component wheels outside their dist-info, which lie in the system tree instead."""
     tops = (f"{report['site']}/nvidia/", f"{report['site']}/cusparselt/")
     return [path for path in report["files"] if path.startswith(tops)]
 
@@ -75,7 +74,7 @@ def is_bookkeeping(path):
 
 
 def is_relaxed(expected, found):
-    """Whether only requirements on CUDA components differ."""
+    """True when only requirements on CUDA components differ."""
     texts = [RELAXED.sub("", file.get("text") or "") for file in (expected, found)]
     return bool(texts[0]) and texts[0] == texts[1] and expected["mode"] == found["mode"]
 

@@ -1,10 +1,15 @@
-"""Judges written by others look at the OCI layout: skopeo, umoci, the JSON schemas, oci-image-tool."""
+"""The OCI layout, validated by programs of others: skopeo, umoci, the JSON schemas, oci-image-tool."""
 
 import json
 import os
 from pathlib import Path
 
-from harness import Stopwatch, figure, gigabytes, require, run
+import jsonschema
+import referencing
+
+from harness.oci import Layout
+from harness.processes import run
+from harness.report import Stopwatch, figure, gigabytes, require
 
 SCHEMAS = Path("/usr/share/gocode/src/github.com/opencontainers/image-spec/schema")
 
@@ -20,13 +25,11 @@ def inspect(work):
 
 
 def schemas(work):
-    index = read(work.layout / "index.json")
-    [manifest_digest] = [manifest["digest"] for manifest in index["manifests"]]
-    require(manifest_digest == work.digest, f"the index names {manifest_digest}, not {work.digest}")
-    manifest = read(blob(work, manifest_digest))
-    config = read(blob(work, manifest["config"]["digest"]))
+    layout = Layout(work.layout)
+    digest, manifest, config = layout.descriptor["digest"], layout.manifest, layout.config
+    require(digest == work.digest, f"the index names {digest}, not {work.digest}")
     validate(read(work.layout / "oci-layout"), "image-layout-schema.json")
-    validate(index, "image-index-schema.json")
+    validate(layout.index, "image-index-schema.json")
     validate(manifest, "image-manifest-schema.json")
     validate(config, "config-schema.json")
     history = [entry for entry in config["history"] if not entry.get("empty_layer")]
@@ -47,15 +50,7 @@ def read(path):
     return json.loads(path.read_text())
 
 
-def blob(work, digest):
-    return work.layout / "blobs" / digest.replace(":", "/")
-
-
 def validate(document, schema):
-    # Imported here: they come from tests/setup's virtual environment, and the other steps do without.
-    import jsonschema
-    import referencing
-
     def by_file_name(uri):
         contents = read(SCHEMAS / uri.rsplit("/", 1)[-1])
         return referencing.Resource.from_contents(contents, referencing.jsonschema.DRAFT4)

@@ -1,14 +1,13 @@
 """In a container without network: the frameworks import, and every CUDA library comes from one place, once."""
 
 from collections import defaultdict
-from pathlib import Path
 
-from harness import figure, last_json, require
+from harness.report import figure, require
 
 ROOT = "/usr/local/cuda-12.5/"
 VERSIONS = {"torch": "2.6.0", "tensorflow": "2.18.0", "jax": "0.5.3"}
 
-# What the three frameworks open on a GPU: each must have been seen, or the check proved nothing.
+# The libraries that the three frameworks open on a GPU: each must have been seen, or the check proved nothing.
 EXPECTED = {
     "libcublas.so.12", "libcublasLt.so.12", "libcudart.so.12", "libcudnn.so.9", "libcudnn_adv.so.9",
     "libcudnn_cnn.so.9", "libcudnn_engines_precompiled.so.9", "libcudnn_engines_runtime_compiled.so.9",
@@ -19,8 +18,7 @@ EXPECTED = {
 
 
 def one_cuda(work):
-    script = Path(__file__).parent / "in_container" / "libraries.py"
-    report = last_json(work.engine.python(script))
+    report = work.engine.report("libraries.py")
     for name, seen in report["frameworks"].items():
         figure(f"import {name}", f"{seen['version']} in {seen['seconds']} s")
         plain = seen["version"].split("+")[0]

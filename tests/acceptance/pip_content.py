@@ -2,8 +2,8 @@
 
 import re
 
-from engine import machine_network, mounted_uv
-from harness import figure, require
+from harness.engine import NO_NETWORK, machine_network, mounted_uv
+from harness.report import figure, require
 
 PROJECTS = ("torchmetrics", "flax", "keras-hub")
 
@@ -15,7 +15,7 @@ CUDA = re.compile(r"\b(nvidia[-_]|cuda[-_]toolkit)", re.IGNORECASE)
 def checks(work):
     said = work.engine.command("pip", "check")
     figure("pip check", said.strip())
-    said = work.engine.command("/mnt/uv", "pip", "check", "--system", options=["--network", "none", *mounted_uv()])
+    said = work.engine.command("/mnt/uv", "pip", "check", "--system", options=[*NO_NETWORK, *mounted_uv()])
     figure("uv pip check", said.strip().splitlines()[-1])
 
 

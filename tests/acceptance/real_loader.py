@@ -1,4 +1,4 @@
-"""imgforge's loader held against the real one, over every ELF file of an image.
+"""imgforge's loader compared with the real one, over every ELF file of an image.
 
 For every ELF file with a dynamic section the image's own loader says in a chroot which file it takes for each name
 (LD_TRACE_LOADED_OBJECTS, which runs nothing but the loader), and so does imgforge, from the layers. Needs root.
@@ -6,27 +6,23 @@ For every ELF file with a dynamic section the image's own loader says in a chroo
 
 import os
 import re
-import shlex
 import subprocess
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from harness import figure, require
+from harness.cargo import built
+from harness.processes import run
+from harness.report import figure, require
 
-ROOT = Path(__file__).resolve().parents[2]
-PROFILE = os.environ.get("IMGFORGE_ACCEPTANCE_PROFILE", "release")
-TRACE = shlex.split(os.environ.get("IMGFORGE_TRACE", f"cargo run -q --profile {PROFILE} --example trace --"))
 FOUND = re.compile(r"^\s*(\S+) => (\S+) \(0x[0-9a-f]+\)$")
 PLAIN = re.compile(r"^\s*(/\S+) \(0x[0-9a-f]+\)$")
 MISSED = re.compile(r"^\s*(\S+) => not found$")
 
 
 def traced(layout, store, level):
-    """What imgforge says: by path, the files for each name; and the names and paths of the loader's cache."""
-    command = [*TRACE, layout, store, str(level)]
-    text = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    """The files that imgforge finds, by path and name; and the names and paths of the loader's cache."""
     answers, cache = {}, []
-    for line in text.splitlines():
+    for line in run(built("example", "trace"), layout, store, level).splitlines():
         path, name, found = line.split("\t")
         if path == "/etc/ld.so.cache":
             cache.append([name, found])
@@ -38,7 +34,7 @@ def traced(layout, store, level):
 def level_of_this_machine():
     """0 for the baseline, 1 to 3 for x86-64-v2 to v4, as this machine's loader says."""
     loader = next(Path("/").glob("lib64/ld-linux-*.so.2"))
-    text = subprocess.run([loader, "--help"], capture_output=True, text=True).stdout
+    text = subprocess.run([loader, "--help"], capture_output=True, text=True, check=False).stdout
     return max((int(v) - 1 for v in re.findall(r"x86-64-v(\d) \(supported", text)), default=0)
 
 
@@ -84,46 +80,44 @@ class Interpreter:
         return answers, refused
 
 
-def compare(layout, root, store):
-    """Holds what imgforge finds in the image of the layout LAYOUT against what its own loader finds in ROOT, where it is
-    unpacked: gives the numbers of files, names and misses, and every difference."""
-    config = subprocess.run(
-        ["skopeo", "inspect", "--config", f"oci:{layout}:latest"], capture_output=True, text=True, check=True
-    )
-    path = re.search(r'"LD_LIBRARY_PATH=([^"]*)"', config.stdout)
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"} | ({"LD_LIBRARY_PATH": path[1]} if path else {})
-    mine, _ = traced(layout, store, level_of_this_machine())
-    interpreter = Interpreter(root, environment)
-    files = sorted(mine)
-    # Processes, not threads: each enters the root between fork and exec.
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        theirs = dict(zip(files, pool.map(interpreter.list, files, chunksize=16)))
-    names = misses = 0
-    differences = []
-    for file in files:
-        real, refused = theirs[file]
-        here = mine[file]
-        if refused:
-            # The loader ends at the first file that it cannot map.
-            if not any("refused" in files for files in here.values()):
-                differences.append(f"{file}: the loader says `{refused[0]}`, imgforge nothing")
-            continue
-        for name in sorted(set(real) | set(here)):
-            if name.startswith("linux-vdso"):
-                continue
-            names += 1
-            left, right = (sorted(map(os.path.normpath, it.get(name, ()))) for it in (here, real))
-            misses += "not found" in right
+def library_path(layout):
+    """The environment of the image, as far as the loader looks at it."""
+    config = run("skopeo", "inspect", "--config", f"oci:{layout}:latest")
+    path = re.search(r'"LD_LIBRARY_PATH=([^"]*)"', config)
+    return {"LD_LIBRARY_PATH": path[1]} if path else {}
+
+
+def differences(file, here, real, refused):
+    """The names of a file for which imgforge and the loader find different files."""
+    if not refused:
+        for name in sorted(names(here, real)):
+            left, right = (sorted(map(os.path.normpath, found.get(name, ()))) for found in (here, real))
             if left != right:
-                differences.append(f"{file}: {name}: imgforge {left}, the loader {right}")
-    return len(files), names, misses, differences
+                yield f"{file}: {name}: imgforge {left}, the loader {right}"
+    elif not any("refused" in files for files in here.values()):
+        # The loader ends at the first file that it cannot map.
+        yield f"{file}: the loader says `{refused[0]}`, imgforge nothing"
+
+
+def names(here, real):
+    return {name for name in (*here, *real) if not name.startswith("linux-vdso")}
 
 
 def same_as_the_real_one(layout, root, store):
-    """Prints the figures; any difference is a failure."""
-    files, names, misses, differences = compare(layout, root, store)
-    figure("loader", f"{files} files, {names} names, {misses} of them missed, {len(differences)} differences")
-    require(not differences, "imgforge's loader finds other files:\n   " + "\n   ".join(differences[:40]))
+    """Requires that imgforge finds in the image of a layout what the image's own loader finds in `root`, where it is
+    unpacked."""
+    mine, _ = traced(layout, store, level_of_this_machine())
+    interpreter = Interpreter(root, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"} | library_path(layout))
+    files = sorted(mine)
+    # Processes, not threads: each enters the root between fork and exec.
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        theirs = dict(zip(files, pool.map(interpreter.list, files, chunksize=16), strict=True))
+    compared = [(mine[file], real) for file, (real, refused) in theirs.items() if not refused]
+    count = sum(len(names(here, real)) for here, real in compared)
+    misses = sum("not found" in found for _, real in compared for found in real.values())
+    different = [line for file in files for line in differences(file, mine[file], *theirs[file])]
+    figure("loader", f"{len(files)} files, {count} names, {misses} of them missed, {len(different)} differences")
+    require(not different, "imgforge's loader finds other files:\n   " + "\n   ".join(different[:40]))
 
 
 def of_bundle(work):

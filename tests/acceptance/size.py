@@ -1,20 +1,19 @@
-"""How much smaller the image is than the same distributions with each framework's own CUDA.
+"""The size of the image beside that of the same distributions with each framework's own CUDA.
 
 Each framework is resolved alone, as pip would install it; the unpacked sizes of the nvidia wheels it asks for are
 read from the wheels' central directories by range requests. Nothing big is downloaded.
 """
 
 import io
-import os
-import sys
 import tomllib
 import urllib.request
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from build import RECIPE
-from harness import figure, gigabytes, require, run
+from acceptance.builds import RECIPE
+from harness.paths import UV
+from harness.processes import run
+from harness.report import figure, gigabytes, require
 
 FRAMEWORKS = ("torch==2.6.0", "jax[cuda12]==0.5.3", "tensorflow[and-cuda]==2.18.0")
 SAVED = 2.5e9  # bytes
@@ -37,20 +36,14 @@ def smaller_than_own_cuda(work):
 def tree_size(root):
     """The bytes of all regular files below `root`, a file with several names counted once."""
     require(root.is_dir(), f"{root} is missing")
-    sizes = {}
-    for directory, _, names in os.walk(root):
-        for name in names:
-            path = os.path.join(directory, name)
-            if not os.path.islink(path):
-                status = os.lstat(path)
-                sizes[status.st_dev, status.st_ino] = status.st_size
-    return sum(sizes.values())
+    files = (path.lstat() for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum({(file.st_dev, file.st_ino): file.st_size for file in files}.values())
 
 
 def own_cuda(framework):
     """The unpacked size of every nvidia wheel that `framework`, resolved alone, asks for."""
     lock = run(
-        Path(sys.executable).parent / "uv", "pip", "compile", "-", "--quiet", "--format", "pylock.toml",
+        UV, "pip", "compile", "-", "--quiet", "--format", "pylock.toml",
         "--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_36", *exclude_newer(),
         stdin=None, input=framework,
     )  # fmt: skip
@@ -63,7 +56,7 @@ def own_cuda(framework):
 
 def exclude_newer():
     """The recipe's own date: both sides are resolved as of the same day."""
-    for line in Path(RECIPE).read_text(encoding="utf-8").splitlines():
+    for line in RECIPE.read_text().splitlines():
         if line.startswith("exclude-newer:"):
             return ["--exclude-newer", line.split(":", 1)[1].split("#")[0].strip().strip("\"'")]
     return []

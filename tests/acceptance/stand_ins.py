@@ -8,39 +8,17 @@ configuration and dpkg's database, and with the environment of the nvidia/cuda i
 """
 
 import json
-import os
-import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import require, run
+from harness.wheels import downloaded
 
 TARGET = "targets/x86_64-linux"
 MULTIARCH = "usr/lib/x86_64-linux-gnu"
 SITE = "usr/local/lib/python3.11/dist-packages"
 
-WHEELS = Path(
-    os.environ.get("IMGFORGE_ACCEPTANCE_WHEELS")
-    or Path(os.environ.get("CARGO_TARGET_DIR", "target")).resolve() / "acceptance" / "wheels"
-)
-
-
-def wheel(distribution, version):
-    """The wheel, downloaded when it is not in the cache of wheels."""
-    WHEELS.mkdir(parents=True, exist_ok=True)
-    pattern = f"{distribution.replace('-', '_')}-{version}-*.whl"
-    if not (found := sorted(WHEELS.glob(pattern))):
-        run(
-            sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:",
-            "--disable-pip-version-check", "--dest", WHEELS, f"{distribution}=={version}",
-        )  # fmt: skip
-        found = sorted(WHEELS.glob(pattern))
-    require(found, f"pip download left no {pattern} in {WHEELS}")
-    return found[0]
-
-
-# What a layer holds: a path relative to the root, and one of these.
+# A layer has paths relative to the root, each with one of these.
 
 
 @dataclass(frozen=True)
@@ -151,7 +129,7 @@ PACKAGES = {
     "nvtx": ("cuda-nvtx", "cuda-nvtx"),
 }
 
-# What the images without `devel` in their name do not have.
+# The components that the images without `devel` in their name do not have.
 DEVEL = ("cuda-cupti", "cuda-nvcc")
 
 # NVIDIA's names in version.json.
@@ -206,7 +184,7 @@ def members(path, *directories):
 
 
 def component_wheel(component, version, suffix="-cu12"):
-    return wheel(f"nvidia-{component}{suffix}", version)
+    return downloaded(f"nvidia-{component}{suffix}=={version}")
 
 
 def toolkit_packages(toolkit, devel, components=None):
@@ -262,7 +240,7 @@ def compiler_file(directory, rest, member):
 
 
 def configuration_packages(toolkit, devel):
-    """What makes a tree of files a toolkit: links, the loader's configuration, with `devel` the list of versions."""
+    """The links and the loader's configuration of a toolkit, with `devel` its list of versions too."""
     root, runtime = toolkit.root, toolkit.components["cuda-runtime"]
     files = {f"{root}/lib64": Link(f"{TARGET}/lib")}
     if devel:
@@ -367,7 +345,7 @@ def installed_wheels(pins, site=SITE):
     """Wheels as pip installs them: the files themselves, and INSTALLER."""
     files = {}
     for distribution, version in pins.items():
-        path = wheel(distribution, version)
+        path = downloaded(f"{distribution}=={version}")
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if not name.endswith("/")]
         files |= {f"{site}/{name}": Member(path, name) for name in names}
@@ -381,7 +359,7 @@ def conda_prefix(toolkit, components, prefix="opt/conda"):
     files = {}
     for component in components:
         version = toolkit.components[component]
-        for member, _, rest in members(component_wheel(component, version), "lib"):
+        for member, _, _ in members(component_wheel(component, version), "lib"):
             library, links = named_in_full(member, f"{prefix}/lib", version, toolkit)
             files |= library | links
         record = {"name": component, "version": version, "channel": "nvidia", "files": sorted(files)}
@@ -394,7 +372,7 @@ def conda_prefix(toolkit, components, prefix="opt/conda"):
 
 @dataclass(frozen=True)
 class Base:
-    """What lies over the Debian root."""
+    """The files and packages over a Debian root."""
 
     packages: tuple = ()
     files: dict = None  # beside those of packages

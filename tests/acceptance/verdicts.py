@@ -1,44 +1,34 @@
-"""What `imgforge check` says of an image, held against what the image says itself: ldd, ldconfig, pip and imports."""
+"""The findings of `imgforge check`, compared with the image itself: with ldd, ldconfig, pip and imports in a container."""
 
 import json
 import re
-import subprocess
 from collections import Counter
-from pathlib import Path
 
-from build import BINARY
-from harness import figure, last_json, require
+from harness.report import figure, require
+from harness.wheels import normalized
 
-SCRIPT = Path(__file__).parent / "in_container" / "verdicts.py"
 LINKING = ("missing-library", "missing-version", "missing-symbol")
 
-# What the container runtime brings together with a GPU.
+# The libraries that the container runtime brings together with a GPU.
 DRIVER = re.compile(r"lib(cuda|nvcuvid|nvoptix|cudadebugger|nvidia[-_][\w-]+)\.so")
-# CUDA's own wheels: what their libraries open in their turn nobody needs of them.
+# CUDA's own wheels: nobody needs of them what their libraries open in their turn.
 COMPONENT = re.compile(r"-packages/nvidia/")
 NOT_FOUND = re.compile(r"^(\S+): cannot open shared object file")
 PIP = re.compile(r"^(\S+) (\S+) (?:requires|has requirement) ([\w.-]+)")
 REQUIRED = re.compile(r"it requires `([\w.-]+)")
 
 
-def findings(layout):
-    """The findings of a check."""
-    done = subprocess.run([*BINARY, "check", f"oci:{layout}", "--json"], capture_output=True, text=True, check=False)
-    require(done.returncode in (0, 1) and done.stdout, f"check exited with {done.returncode}: {done.stderr}")
-    return json.loads(done.stdout)["findings"]
-
-
 def no_errors(found):
-    told = Counter(one["level"] for one in found)
+    told = Counter(one.level for one in found)
     figure("check", f"{told['error']} errors, {told['warning']} warnings, {told['note']} notes")
     for one in found:
-        figure(one["level"], f"{one['rule']} {one['subject']}: {one['seen']}")
+        figure(one.level, one)
     require(not told["error"], "check finds errors in an image that imports fine")
 
 
 def agree(engine, combination, found, cache):
-    """Holds the findings of a check, and the loader's cache as it read it, against the image in the engine."""
-    report = last_json(engine.python(SCRIPT, json.dumps(combination.imports)))
+    """Requires that the findings of a check, and the loader's cache as it read it, agree with the image in the engine."""
+    report = engine.report("verdicts.py", json.dumps(combination.imports))
     imports(report, combination)
     loader_cache(report, cache)
     libraries(report, found)
@@ -69,9 +59,9 @@ def loader_cache(report, parsed):
 
 
 def libraries(report, found):
-    """What ldd misses of an extension module or another library of a package, check finds, unless the package loads it
-    before; and what cannot be loaded is what check finds."""
-    told = {path for one in found if one["rule"] in LINKING for path in paths_of(one)}
+    """Requires a finding for each extension module or other library that misses something by ldd, unless its package loads
+    that before; and for each that cannot be loaded, and for no other."""
+    told = {path for one in found if one.rule in LINKING for path in paths_of(one)}
     for kind in ("modules", "libraries"):
         verdicts = {path: verdict for path, verdict in report[kind].items() if not COMPONENT.search(path)}
         failing = {path: why for path, verdict in verdicts.items() if (why := failure(verdict["error"]))}
@@ -90,29 +80,29 @@ def libraries(report, found):
 
 
 def is_told(why, found):
-    """Whether check finds the library missing for which another cannot be loaded."""
+    """True when a finding names the missing library for which another cannot be loaded."""
     missed = NOT_FOUND.match(why)
-    told = (one["seen"] for one in found if one["rule"] == "missing-library")
+    told = (one.seen for one in found if one.rule == "missing-library")
     return bool(missed) and any(missed[1] in seen for seen in told)
 
 
 def failure(error):
-    """Why the loader refuses a library; nothing for what lacks the driver, or crashes when it has been loaded."""
+    """The loader's reason to refuse a library; nothing for one that lacks the driver, or crashes when it has been loaded."""
     missed = NOT_FOUND.match(error)
     return "" if error.startswith("ended by") or (missed and DRIVER.match(missed[1])) else error
 
 
 def paths_of(finding):
     """The files of a finding: what leads to the one at fault."""
-    return {finding["subject"], *re.findall(r"(?:^|: |> )(/\S+)", finding["seen"])}
+    return {finding.subject, *re.findall(r"(?:^|: |> )(/\S+)", finding.seen)}
 
 
 def programs(report, found):
-    """What ldd misses of programs, check finds."""
-    told = [one for one in found if one["rule"] == "missing-library"]
+    """Requires a finding for each library that a program misses by ldd."""
+    told = [one for one in found if one.rule == "missing-library"]
     for path, missed in report["programs"].items():
         for name in undriven(missed):
-            here = any(path in paths_of(one) and name in one["seen"] for one in told)
+            here = any(path in paths_of(one) and name in one.seen for one in told)
             require(here, f"ldd misses {name} of {path}, and check finds nothing")
     figure("programs", f"{len(report['programs'])}; what ldd misses of them check finds")
 
@@ -122,13 +112,9 @@ def undriven(names):
 
 
 def pip(report, found):
-    """What `pip check` says, check says, and nothing else."""
-    theirs = {(normal(match[1]), normal(match[3])) for line in report["pip"] if (match := PIP.match(line))}
-    unmet = [one for one in found if one["rule"] == "unmet-requirement"]
-    mine = {(normal(one["subject"].split()[0]), normal(REQUIRED.search(one["seen"])[1])) for one in unmet}
+    """Requires the findings of `pip check`, and no others."""
+    theirs = {(normalized(match[1]), normalized(match[3])) for line in report["pip"] if (match := PIP.match(line))}
+    unmet = [one for one in found if one.rule == "unmet-requirement"]
+    mine = {(normalized(one.subject.split()[0]), normalized(REQUIRED.search(one.seen)[1])) for one in unmet}
     require(mine == theirs, f"pip check says {report['pip']}, and check {sorted(mine)}")
     figure("pip check", "; ".join(report["pip"]))
-
-
-def normal(name):
-    return re.sub(r"[-_.]+", "-", name).lower()

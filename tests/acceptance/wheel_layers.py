@@ -1,4 +1,4 @@
-"""Layers made of wheels, held against the wheels as Python unpacks them."""
+"""Layers made of wheels, compared with the wheels as Python unpacks them."""
 
 import hashlib
 import re
@@ -8,10 +8,10 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from harness import require
+from harness.report import require
 
 PACKAGES = "usr/local/lib/python3.11/dist-packages"
-# Where the directories of NAME.data go.
+# The places of the directories of NAME.data.
 SCHEMES = {
     "purelib": PACKAGES,
     "platlib": PACKAGES,
@@ -19,47 +19,51 @@ SCHEMES = {
     "data": "usr/local",
     "headers": "usr/local/include/python3.11/{name}",
 }
-# What an installer writes, and what it leaves out.
+# The files that an installer writes, and those that it leaves out.
 WRITTEN = re.compile(r"\.dist-info/(RECORD|INSTALLER|REQUESTED)$")
-# What eStargz adds.
+# The files that eStargz adds.
 ESTARGZ = [".no.prefetch.landmark", "stargz.index.json"]
 LEFT_OUT = re.compile(r"\.dist-info/RECORD(\.jws|\.p7s)?$")
 
 
 def check(wheel, layer, form, scratch):
-    """Requires of the layer's tar that it is what its entries' headers and the wheel's contents make, bit by bit.
-
-    Returns the size of the tar in bytes.
-    """
+    """Requires that the layer's tar is made of its entries' headers and the wheel's contents, bit by bit; the size of the
+    tar in bytes."""
     with open(scratch, "w+b") as tar, zipfile.ZipFile(wheel) as archive:
         decompress(layer["blob"], form, tar)
         size = tar.tell()
         members = installed(archive, wheel)
         digest = hashlib.sha256()
         at = 0
-        for entry in tarfile.open(scratch, "r:"):
-            digest.update(read(tar, at, entry.offset_data - at))
-            at = entry.offset_data
-            if not entry.isreg():
-                continue
-            name = members.pop(entry.name, None)
-            if name is None:
-                require(is_written(entry.name), f"{wheel}: `{entry.name}` is of no member")
-                digest.update(read(tar, at, entry.size))
-            elif b"#!python" == head(archive, name) and entry.name.startswith("usr/local/bin/"):
-                ours, theirs = read(tar, at, entry.size), archive.read(name)
-                require(ours.split(b"\n", 1)[1] == theirs.split(b"\n", 1)[1], f"{wheel}: `{entry.name}` is another script")
-                digest.update(ours)
-            else:
-                require(archive.getinfo(name).file_size == entry.size, f"{wheel}: `{entry.name}` has another size")
-                with archive.open(name) as content:
-                    while part := content.read(1 << 20):
+        with tarfile.open(scratch, "r:") as entries:
+            for entry in entries:
+                digest.update(read(tar, at, entry.offset_data - at))
+                at = entry.offset_data
+                if entry.isreg():
+                    for part in contents(wheel, archive, members.pop(entry.name, None), entry, tar):
                         digest.update(part)
-            at += entry.size
+                    at += entry.size
         digest.update(read(tar, at, size - at))
     require(not members, f"{wheel}: not in the layer: {sorted(members.values())[:5]}")
-    require(f"sha256:{digest.hexdigest()}" == layer["diff_id"], f"{wheel}: the tar is not what the wheel's contents make")
+    found = f"sha256:{digest.hexdigest()}"
+    require(found == layer["diff_id"], f"{wheel}: the tar is not what the wheel's contents make")
     return size
+
+
+def contents(wheel, archive, member, entry, tar):
+    """The contents that the wheel gives a file of the layer. What the installer writes is taken from the tar."""
+    if member is None:
+        require(is_written(entry.name), f"{wheel}: `{entry.name}` is of no member")
+        yield read(tar, entry.offset_data, entry.size)
+    elif head(archive, member) == b"#!python" and entry.name.startswith("usr/local/bin/"):
+        ours, theirs = read(tar, entry.offset_data, entry.size), archive.read(member)
+        require(ours.split(b"\n", 1)[1] == theirs.split(b"\n", 1)[1], f"{wheel}: `{entry.name}` is another script")
+        yield ours
+    else:
+        require(archive.getinfo(member).file_size == entry.size, f"{wheel}: `{entry.name}` has another size")
+        with archive.open(member) as content:
+            while part := content.read(1 << 20):
+                yield part
 
 
 def is_written(path):
@@ -97,7 +101,8 @@ def decompress(blob, form, tar):
         one_member(blob, tar)
     else:
         program = {"zstd": "zstd", "estargz": "gzip"}[form]
-        subprocess.run([program, "-dc", "-q"], stdin=open(blob, "rb"), stdout=tar, check=True)
+        with open(blob, "rb") as packed:
+            subprocess.run([program, "-dc", "-q"], stdin=packed, stdout=tar, check=True)
         tar.seek(0, 2)
 
 

@@ -29,7 +29,7 @@ PATHFINDER_LIBRARIES = (
     "cublas", "cublasLt", "cudart", "cufft", "curand", "cusolver", "cusparse", "nvJitLink", "nvrtc", "nvvm",
 )  # fmt: skip
 PATHFINDER_HEADERS = ("cudart", "nvrtc", "cublas")
-# What libraries import, and the file they then look for: JAX's plugin, faster-whisper, JAX, xgboost.
+# The modules that libraries import, and the file they then look for: JAX's plugin, faster-whisper, JAX, xgboost.
 MODULES = {
     "nvidia.cublas": "lib/libcublas.so.12",
     "nvidia.cudnn.lib": "libcudnn.so.9",
@@ -55,7 +55,7 @@ def cupy():
     from cuda import pathfinder
     from cupy_backends.cuda.libs import nccl, nvrtc
 
-    # Where wheels have NVRTC there is no toolkit's directory for cupy, and it asks cuda-pathfinder for headers.
+    # With NVRTC from wheels, cupy has no directory of a toolkit, and asks cuda-pathfinder for headers.
     path = cupy.cuda.get_cuda_path()
     include = f"{path}/include" if path else pathfinder.find_nvidia_header_directory("cudart")
     program = nvrtc.createProgram(KERNEL, "f.cu", (), ())
@@ -73,7 +73,7 @@ def numba_cuda():
     from numba import cuda, types
     from numba.cuda import cuda_paths
 
-    ptx, _ = cuda.compile_ptx(lambda x: None, (types.int32,), cc=(8, 0))
+    ptx, _ = cuda.compile_ptx(lambda _: None, (types.int32,), cc=(8, 0))
     return {"ptx": len(ptx), "paths": {name: str(found) for name, found in cuda_paths.get_cuda_paths().items()}}
 
 
@@ -125,7 +125,7 @@ def nvidia_modules():
 
     found = {}
     for name, file in MODULES.items():
-        path = os.path.join(list(importlib.import_module(name).__path__)[0], file)
+        path = os.path.join(next(iter(importlib.import_module(name).__path__)), file)
         found[name] = os.path.realpath(path, strict=True)
     return found
 
@@ -136,7 +136,7 @@ FINDERS = (
 
 
 def captured(function):
-    """What `function` prints."""
+    """The standard output of `function`."""
     import contextlib
     import io
 

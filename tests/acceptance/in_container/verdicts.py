@@ -1,4 +1,4 @@
-"""Run by the image's python3: what the image itself says of what a check judges.
+"""Run by the image's python3: the image's own verdicts on the subjects of a check.
 
     verdicts.py '["torch", "jax"]'      the modules to import
 
@@ -35,7 +35,7 @@ FORK = get_context("fork")
 
 
 def package_directories():
-    """Where packages and the standard library's own extension modules are."""
+    """The directories of packages and of the standard library's own extension modules."""
     return sorted({Path(path).resolve() for path in sys.path if re.search(r"-(packages|dynload)$", path)})
 
 
@@ -45,7 +45,7 @@ def is_elf(path):
 
 
 def is_module(path):
-    """Whether it has the function by which Python initialises the module of its name."""
+    """True when it has the function by which Python initialises the module of its name."""
     if not path.name.endswith(".so"):
         return False
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -58,7 +58,7 @@ def elf_files(directory, pattern):
 
 
 def ldd(paths):
-    """What `ldd` says of each: the names that it does not find, and the files that it does."""
+    """For each, the names that `ldd` does not find, and the files that it finds."""
 
     def linked(path):
         done = subprocess.run(["ldd", path], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
@@ -66,7 +66,7 @@ def ldd(paths):
         return sorted(set(MISSED.findall(done.stdout))), found
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(map(str, paths), pool.map(linked, paths)))
+        return dict(zip(map(str, paths), pool.map(linked, paths), strict=True))
 
 
 def imported(name):
@@ -101,7 +101,7 @@ def load(path, carried):
 
 
 def load_after(package, paths, carried):
-    """Why each library cannot be loaded where its package is imported, which is what Python imports first."""
+    """The error of loading each library after its package, which Python imports first."""
     try:
         importlib.import_module(package)
     except BaseException as error:
@@ -110,7 +110,7 @@ def load_after(package, paths, carried):
 
 
 def in_a_process(function, *arguments):
-    """What the function gives in a process of its own, which shares what is loaded here."""
+    """The result of a function in a process of its own, which shares what is loaded here."""
     receiving, sending = FORK.Pipe(duplex=False)
     process = FORK.Process(target=lambda: sending.send(function(*arguments)))
     process.start()
@@ -126,7 +126,7 @@ def in_a_process(function, *arguments):
 
 
 def loaded(libraries, shared):
-    """Why each cannot be loaded, or nothing."""
+    """The error of loading each, or nothing."""
     carried = {path.name: str(path) for path in shared}
     by_package = {}
     for path in libraries:

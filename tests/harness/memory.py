@@ -31,7 +31,7 @@ def kept():
             ORDER.write_text(before)
 
 
-TOUCH = "import mmap, sys; mmap.mmap(-1, int(sys.argv[1]), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)"
+TOUCH = "import sys; from mmap import *; mmap(-1, int(sys.argv[1]), flags=MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE)"
 
 
 def touch(size):

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from harness import require, run
+from harness.processes import run
+from harness.report import require
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
@@ -32,7 +33,7 @@ def unpacked(packages, directory):
 
 
 def mirror():
-    """Where this machine's apt gets Debian's own packages from."""
+    """The mirror from which this machine's apt gets Debian's own packages."""
     wanted = ["Created-By: Packages", "Origin: Debian", "Component: main"]
     said = run("apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)", *wanted)
     # Security updates are elsewhere, and have no other suites' packages.

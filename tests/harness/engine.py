@@ -5,21 +5,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-from harness import Failure, Stopwatch, figure, require, run
-
-
-def packaged(program):
-    """The distribution's program, not another of its name that the user has put before it on PATH."""
-    return shutil.which(program, path="/usr/sbin:/usr/bin") or program
-
+from harness.paths import IN_CONTAINER, UV
+from harness.processes import last_json, packaged, run, unmount_below, wait_for
+from harness.report import Failure, Stopwatch, figure, require
 
 DAEMON = packaged("dockerd")
 CLIENT = packaged("docker")
 
 CA_FILE = Path("/etc/ssl/certs/ca-certificates.crt")
+NO_NETWORK = ("--network", "none")
 PASSED_ON = ("PIP_", "UV_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
@@ -40,7 +36,7 @@ class Engine:
 
     def __enter__(self):
         self.directory.mkdir(parents=True)
-        with open(self.directory / "log", "w", encoding="utf-8") as log:
+        with (self.directory / "log").open("w") as log:
             self.daemon = subprocess.Popen(
                 [
                     self.daemon_program, "--iptables=false", "--bridge=none", "--host", self.host,
@@ -64,24 +60,15 @@ class Engine:
         except subprocess.TimeoutExpired:
             self.daemon.kill()
             self.daemon.wait()
-        # What a killed container left mounted would keep the data root from being removed.
-        for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
-            if line.split()[1].startswith(str(self.directory)):
-                subprocess.run(["umount", "-l", line.split()[1]], check=False)
+        unmount_below(self.directory)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def wait_until_it_answers(self):
-        watch = Stopwatch()
-        while watch.seconds() < 60:
-            if self.daemon.poll() is not None:
-                break
-            try:
-                self.docker("info", timeout=10)
-                return
-            except (Failure, subprocess.TimeoutExpired):
-                time.sleep(0.2)
-        log = (self.directory / "log").read_text()
-        raise Failure(f"dockerd did not come up in 60 s:\n{log[-3000:]}")
+        try:
+            wait_for(lambda: self.docker("info", timeout=10), self.daemon)
+        except (Failure, subprocess.TimeoutExpired) as failure:
+            log = (self.directory / "log").read_text()
+            raise Failure(f"dockerd did not come up:\n{log[-3000:]}") from failure
 
     def docker(self, *arguments, **options):
         return run(self.client, "-H", self.host, *arguments, **options)
@@ -93,14 +80,18 @@ class Engine:
         version = self.docker("version", "--format", "{{.Server.Version}}").strip()
         figure("loaded", f"{self.image} into Docker {version} in {watch.seconds():.0f} s")
 
-    def python(self, script, *arguments, options=("--network", "none")):
-        """Runs `script` by the image's own python3; it may import what lies beside it."""
+    def python(self, script, *arguments, options=NO_NETWORK):
+        """Runs a script of in_container/ by the image's own python3."""
         return self.docker(
-            "run", "--rm", *options, "--volume", f"{script.parent}:/mnt/scripts:ro", "--entrypoint", "python3",
-            self.image, "-B", f"/mnt/scripts/{script.name}", *arguments,
+            "run", "--rm", *options, "--volume", f"{IN_CONTAINER}:/mnt/scripts:ro", "--entrypoint", "python3",
+            self.image, "-B", f"/mnt/scripts/{script}", *arguments,
         )  # fmt: skip
 
-    def command(self, *words, options=("--network", "none")):
+    def report(self, script, *arguments, options=NO_NETWORK):
+        """The JSON that a script of in_container/ prints."""
+        return last_json(self.python(script, *arguments, options=options))
+
+    def command(self, *words, options=NO_NETWORK):
         """Runs a command in the image; what it says on both outputs."""
         shell = 'exec "$@" 2>&1'
         return self.docker("run", "--rm", *options, "--entrypoint", "sh", self.image, "-c", shell, "sh", *words)
@@ -129,6 +120,5 @@ def machine_network():
 
 def mounted_uv():
     """Options that put the uv of tests/setup at /mnt/uv."""
-    uv = Path(sys.executable).parent / "uv"
-    require(uv.exists(), f"{uv} is missing: run tests/setup")
-    return ["--volume", f"{uv.resolve()}:/mnt/uv:ro"]
+    require(UV.exists(), f"{UV} is missing: run tests/setup")
+    return ["--volume", f"{UV.resolve()}:/mnt/uv:ro"]

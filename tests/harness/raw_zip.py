@@ -1,9 +1,11 @@
 """Zip archives of members that are copied as they are compressed in others (APPNOTE.TXT §4.3), none of 4 GiB or more."""
 
+import hashlib
 import os
 import struct
 import zipfile
 import zlib
+from functools import cached_property
 
 
 class Copied:
@@ -14,8 +16,13 @@ class Copied:
         self.method, self.attributes = info.compress_type, info.external_attr
         self.sizes = info.CRC, info.compress_size, info.file_size
 
+    @cached_property
+    def digest(self):
+        with zipfile.ZipFile(self.path) as archive, archive.open(self.info) as content:
+            return hashlib.file_digest(content, "sha256").digest()
+
     def write(self, output):
-        with open(self.path, "rb") as file:
+        with self.path.open("rb") as file:
             file.seek(self.info.header_offset)
             header = file.read(30)
             file.seek(sum(struct.unpack("<HH", header[26:30])), os.SEEK_CUR)
@@ -32,15 +39,30 @@ class Stored:
     def __init__(self, text):
         self.content = text.encode()
         self.sizes = zlib.crc32(self.content), len(self.content), len(self.content)
+        self.digest = hashlib.sha256(self.content).digest()
 
     def write(self, output):
         output.write(self.content)
 
 
+class Deflated:
+    """Bytes that are compressed quickly."""
+
+    method, attributes = zipfile.ZIP_DEFLATED, 0o100644 << 16
+
+    def __init__(self, content):
+        self.compressed = zlib.compress(content, level=1, wbits=-zlib.MAX_WBITS)
+        self.sizes = zlib.crc32(content), len(self.compressed), len(content)
+        self.digest = hashlib.sha256(content).digest()
+
+    def write(self, output):
+        output.write(self.compressed)
+
+
 def write(path, members):
     """Writes an archive of these members by their names."""
     entries = []
-    with open(path, "wb") as output:
+    with path.open("wb") as output:
         for name, member in members.items():
             encoded = name.encode()
             # UTF-8 names, and the first day that zip can tell.

@@ -1,40 +1,32 @@
-"""Who builds: imgforge and what it is measured against. Each gives the seconds of its steps, by what they are called."""
+"""The contenders: imgforge and what it is measured against. Each returns the seconds of its steps by their names."""
 
-import contextlib
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "tests/acceptance"))
-
-from engine import Engine, packaged  # noqa: E402  (of the acceptance, whose engine this is too)
+from harness.paths import UV
+from harness.processes import packaged, run, unmount_below, wait_for
+from harness.report import Failure, Stopwatch
 
 THREADS = os.cpu_count() or 1
-UV = "uv pip install --system --no-cache"
-PIP = "pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore"
+UV_INSTALL = "uv pip install --system --no-cache"
+PIP_INSTALL = "pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore"
 
 
-def timed(command, **options):
-    """The seconds that a command takes; what it says is shown when it fails."""
-    started = time.monotonic()
-    options = {"stdin": subprocess.DEVNULL} | options
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **options)
-    seconds = time.monotonic() - started
-    if done.returncode != 0:
-        sys.exit(f"bench: `{' '.join(map(str, command))}` exited with {done.returncode}\n{done.stdout}{done.stderr}")
-    return seconds, done.stdout
+def timed(*command, **options):
+    """The seconds that a command takes."""
+    watch = Stopwatch()
+    run(*command, timeout=None, **options)
+    return watch.seconds()
 
 
 class Limit:
-    """What no build can avoid: tests/bench/build_limit.rs."""
+    """The work that no build can avoid: tests/bench/build_limit.rs."""
 
     title = "limit: inflate, hash twice, write"
 
@@ -44,10 +36,10 @@ class Limit:
     def run(self, task):
         self.output.mkdir()
         try:
-            _, said = timed([self.program, self.output, THREADS, *task.wheels])
+            seconds = run(self.program, self.output, THREADS, *task.wheels)
         finally:
             shutil.rmtree(self.output)
-        return {"": float(said)}
+        return {"": float(seconds)}
 
 
 class Imgforge:
@@ -61,7 +53,7 @@ class Imgforge:
     def run(self, task):
         task.forget_layers()
         try:
-            seconds, _ = timed(task.build_command(self.output), env=task.environment)
+            seconds = timed(*task.build_command(self.output), env=task.environment)
         finally:
             shutil.rmtree(self.output, ignore_errors=True)
         return {"": seconds}
@@ -81,9 +73,9 @@ class Docker:
         docker = [self.engine.client, "-H", self.engine.host]
         environment = os.environ | {"DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
         try:
-            build = [*docker, "build", "--no-cache", "--network", "host", "--tag", tag, context]
-            built, _ = timed(build, env=environment)
-            pushed, _ = timed([*docker, "push", "--quiet", tag])
+            options = ["--no-cache", "--network", "host", "--tag", tag]
+            built = timed(*docker, "build", *options, context, env=environment)
+            pushed = timed(*docker, "push", "--quiet", tag)
         finally:
             subprocess.run([*docker, "rmi", "--force", tag], capture_output=True, check=False)
             subprocess.run([*docker, "builder", "prune", "--all", "--force"], capture_output=True, check=False)
@@ -100,7 +92,7 @@ class Buildah:
         self.directory, self.base = directory / "buildah", base
 
     def run(self, task):
-        context = write_context(task, UV, f"FROM oci:{self.base}:latest")
+        context = write_context(task, UV_INSTALL, f"FROM oci:{self.base}:latest")
         output = self.directory / "image"
         self.directory.mkdir()
         # Container tools refuse a run root of more than 50 characters.
@@ -110,9 +102,8 @@ class Buildah:
         environment = os.environ | {"TMPDIR": str(self.directory)}
         try:
             isolation = ["--isolation", "chroot", "--network", "host"]
-            built, _ = timed([*buildah, "build", *isolation, "--tag", "bench", context], env=environment)
-            push = [*buildah, "push", "--quiet", "localhost/bench", f"oci:{output}:latest"]
-            pushed, _ = timed(push, env=environment)
+            built = timed(*buildah, "build", *isolation, "--tag", "bench", context, env=environment)
+            pushed = timed(*buildah, "push", "--quiet", "localhost/bench", f"oci:{output}:latest", env=environment)
         finally:
             subprocess.run([*map(str, buildah), "rm", "--all"], capture_output=True, check=False)
             for directory in (self.directory, Path(state)):
@@ -124,9 +115,9 @@ class Buildah:
 class Tar:
     """`tar` and a compressor over the tree that uv installs; installing it is not measured."""
 
-    def __init__(self, title, compressor, directory, uv):
+    def __init__(self, title, compressor, directory):
         self.title = f"tar and {title} of the installed tree"
-        self.compressor, self.directory, self.uv = compressor, directory / "tar", uv
+        self.compressor, self.directory = compressor, directory / "tar"
 
     def run(self, task):
         tree, output = self.directory / "tree", self.directory / "packed"
@@ -134,11 +125,22 @@ class Tar:
         try:
             requirements = self.directory / "requirements.txt"
             requirements.write_text(task.requirements())
-            install = [self.uv, "pip", "install", "-q", "--no-deps", "--no-cache", "--target", tree]
-            target = ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_36", "--only-binary", ":all:"]
-            timed([*install, *target, "--index-url", task.index, "--requirements", requirements])
+            install = [
+                UV,
+                "pip",
+                "install",
+                "-q",
+                "--no-deps",
+                "--no-cache",
+                "--only-binary",
+                ":all:",
+                "--target",
+                tree,
+            ]
+            target = ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_36"]
+            run(*install, *target, "--index-url", task.index, "--requirements", requirements)
             os.sync()
-            seconds, _ = timed(["sh", "-c", f"tar -C '{tree}' -c . | {self.compressor} > '{output}'"])
+            seconds = timed("sh", "-c", f"tar -C '{tree}' -c . | {self.compressor} > '{output}'")
         finally:
             shutil.rmtree(self.directory)
         return {"": seconds}
@@ -152,12 +154,6 @@ def write_context(task, command, first_line):
     install = f"{command} --no-deps --index-url {task.index} --requirement /requirements.txt"
     (context / "Dockerfile").write_text(f"{first_line}\nCOPY requirements.txt /requirements.txt\nRUN {install}\n")
     return context
-
-
-def unmount_below(directory):
-    for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
-        if line.split()[1].startswith(f"{directory}/"):
-            subprocess.run(["umount", "-l", line.split()[1]], check=False)
 
 
 class Registry:
@@ -187,18 +183,17 @@ class Registry:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def start(self):
-        log = open(self.directory / "log", "w", encoding="utf-8")
-        with log:
+        with (self.directory / "log").open("w") as log:
             self.process = subprocess.Popen(
                 [packaged("docker-registry"), "serve", self.directory / "config.yml"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         host, port = self.address.split(":")
-        for _ in range(100):
-            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
-                return
-            time.sleep(0.1)
-        sys.exit(f"bench: docker-registry does not answer:\n{(self.directory / 'log').read_text()[-2000:]}")
+        try:
+            wait_for(lambda: socket.create_connection((host, int(port)), 1).close(), self.process)
+        except OSError as error:
+            log = (self.directory / "log").read_text()
+            raise Failure(f"docker-registry does not answer:\n{log[-2000:]}") from error
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -216,6 +211,3 @@ class Registry:
         shutil.rmtree(self.directory / "data")
         shutil.copytree(self.directory / "base", self.directory / "data")
         self.start()
-
-
-

@@ -1,0 +1,66 @@
+"""The acceptance of `imgforge build recipes/colab-like.yaml`, on real downloads.
+
+Steps other than the builds work on target/acceptance/colab-like, which only a run of all steps removes.
+"""
+
+import shutil
+from functools import cached_property
+
+from acceptance import builds, failures, installed, layout, libraries, pip_content, real_loader, size
+from harness import program
+from harness.oci import Layout
+from harness.work import Work
+
+
+class ColabLike(Work):
+    """The image as a layout, as an archive, and unpacked. It is kept where not all steps run."""
+
+    def __init__(self, is_kept):
+        super().__init__("colab-like", is_kept=is_kept)
+        self.layout = self.directory / "image"
+        self.archive = self.directory / "image.tar"
+        self.bundle = self.directory / "bundle"
+        self.layout_destination = f"oci:{self.layout}:latest"
+        self.archive_destination = f"oci-archive:{self.archive}:latest"
+        self.digest = None
+
+    def __enter__(self):
+        super().__enter__()
+        self.stack.callback(shutil.rmtree, self.bundle, ignore_errors=True)
+        if self.layout.exists():
+            self.digest = Layout(self.layout).descriptor["digest"]
+        return self
+
+    @cached_property
+    def engine(self):
+        engine = super().engine
+        engine.load(self.archive)
+        return engine
+
+
+STEPS = {
+    "first-build": builds.first_build,
+    "second-build": builds.second_build,
+    "other-machine": builds.other_machine,
+    "archive": builds.archive,
+    "inspect": layout.inspect,
+    "schemas": layout.schemas,
+    "unpack": layout.unpack,
+    "loader": real_loader.of_bundle,
+    "failures": failures.failures,
+    "size": size.smaller_than_own_cuda,
+    "one-cuda": libraries.one_cuda,
+    "checks": pip_content.checks,
+    "dry-runs": pip_content.dry_runs,
+    "equal-to-uv": installed.equal_to_uv,
+}
+
+
+def main():
+    names = program.step_names("acceptance/colab_like", __doc__, STEPS)
+    with ColabLike(is_kept=names != list(STEPS)) as work:
+        program.perform(STEPS, names, work)
+
+
+if __name__ == "__main__":
+    program.start(main)

@@ -1,0 +1,1 @@
+"""The parts that the programs of tests/acceptance and tests/bench share."""

@@ -1,0 +1,26 @@
+"""The Rust programs of this repository, built when they are not up to date."""
+
+import json
+import os
+from functools import cache
+
+from harness.paths import REPOSITORY
+from harness.processes import run
+
+PROFILE = os.environ.get("IMGFORGE_TEST_PROFILE", "release")
+# For trying a program out: only imgforge itself is built anew, optimised, over the dependencies of the tests.
+ENVIRONMENT = {"CARGO_PROFILE_DEV_OPT_LEVEL": "2"} | os.environ
+
+
+@cache
+def built(kind, name):
+    """The path of a program: `kind` is bin, example or bench, as cargo's option for it."""
+    command = ["bench", "--no-run"] if kind == "bench" else ["build"]
+    options = ["--quiet", "--profile", PROFILE, f"--{kind}", name, "--message-format=json"]
+    output = run("cargo", *command, *options, cwd=REPOSITORY, env=ENVIRONMENT, timeout=None)
+    messages = map(json.loads, output.splitlines())
+    return next(one["executable"] for one in messages if is_program(one, name))
+
+
+def is_program(message, name):
+    return message.get("executable") and message["target"]["name"] == name
