@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use jiff::{Span, SpanRelativeTo};
 
 use super::{hint, print, report, session};
 use crate::pipeline::{Progress, Task};
@@ -99,17 +100,13 @@ fn verify(store: &Store, threads: usize, progress: &dyn Progress) -> Result<()> 
     }
 }
 
-/// An age as people write it: `30d`.
+/// An age as people write it: `30d`. Months and years, whose length varies, have no place in one.
 fn age(text: &str) -> Result<Duration, String> {
-    const UNITS: [(&str, u64); 5] =
-        [("s", 1), ("m", 60), ("h", 60 * 60), ("d", 24 * 60 * 60), ("w", 7 * 24 * 60 * 60)];
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let seconds = UNITS.iter().find(|(name, _)| *name == unit).and_then(|(_, seconds)| {
-        let number: u64 = number.parse().ok()?;
-        number.checked_mul(*seconds)
-    });
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
+    let span = text.parse::<Span>().ok().filter(|_| is_plain);
+    let age = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
     let wrong = || "write a whole number and one of the units s, m, h, d, w: `30d`".to_owned();
-    seconds.map(Duration::from_secs).ok_or_else(wrong)
+    age.and_then(|age| age.try_into().ok()).ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -124,7 +121,8 @@ mod tests {
         check("30d", Some(30 * 86_400));
         check("0s", Some(0));
         check("2w", Some(14 * 86_400));
-        ["", "d", "30", "-1d", "1.5h", "3 d", "99999999999999999999s", "99999999999999w"]
+        check("1d12h", Some(36 * 3600));
+        ["2mo", "1y", "P1D", "", "d", "30", "-1d", "1.5h", "3 d", "99999999999999999999s", "99999999999999w"]
             .iter()
             .for_each(|text| check(text, None));
     }

@@ -143,8 +143,7 @@ pub fn conffiles(control: &Control) -> Vec<String> {
 
 /// The MD5 of `bytes` in hexadecimal digits; dpkg uses it to notice changes, never to trust.
 pub fn md5(bytes: &[u8]) -> String {
-    let digest = HashAlgorithm::Md5.digest(bytes).unwrap_or_default();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(HashAlgorithm::Md5.digest(bytes).unwrap_or_default())
 }
 
 /// One group of `update-alternatives`: a name that several packages can serve.

@@ -4,7 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use jiff::civil::DateTime;
+
 use super::deb822::{self, Deb822Error};
+use crate::oci::time::since_epoch;
 use crate::oci::{Digest, DigestError};
 
 /// A parsed Release file. Read it from verified text only: see [`super::signature`].
@@ -147,30 +150,14 @@ fn parse_index(line: &str) -> Result<(String, IndexFile), ReleaseError> {
     Ok((path.to_owned(), IndexFile { digest, size: size.parse().map_err(|_| invalid())? }))
 }
 
-/// Unix seconds of an RFC 822 date such as `Sat, 11 Jul 2026 10:16:37 UTC`, always in universal time.
+/// Unix seconds of an RFC 822 date such as `Sat, 11 Jul 2026 10:16:37 UTC`, always in universal time. The day of the
+/// week is not checked.
 fn parse_date(text: &str) -> Option<u64> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let text = text.split_once(',').map_or(text, |(_, date)| date);
-    let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    let [day, month, year, time, "UTC" | "GMT" | "Z" | "+0000"] = words[..] else { return None };
-    let month = MONTHS.iter().position(|name| *name == month)? as u64 + 1;
-    let clock: Vec<u64> = time.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
-    let &[hour, minute, second] = &clock[..] else { return None };
-    let (day, year): (u64, u64) = (day.parse().ok()?, year.parse().ok()?);
-    if !(1970..=9999).contains(&year) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    Some(((days_since_epoch(year, month, day) * 24 + hour) * 60 + minute) * 60 + second)
-}
-
-/// Days from 1970-01-01 to a date of the Gregorian calendar, counting years from March so that the
-/// leap day comes last.
-fn days_since_epoch(year: u64, month: u64, day: u64) -> u64 {
-    const DAYS_BEFORE_1970_03_01_COUNTED_FROM_YEAR_0: u64 = 719_468;
-    let year = if month <= 2 { year - 1 } else { year };
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - DAYS_BEFORE_1970_03_01_COUNTED_FROM_YEAR_0
+    let date = text.split_once(',').map_or(text, |(_, date)| date);
+    let (date, zone) = date.trim_ascii().rsplit_once(' ')?;
+    let time = DateTime::strptime("%d %b %Y %H:%M:%S", date).ok()?;
+    let universal = matches!(zone, "UTC" | "GMT" | "Z" | "+0000");
+    u64::try_from(since_epoch(time)).ok().filter(|_| universal)
 }
 
 #[cfg(test)]
@@ -208,6 +195,8 @@ mod tests {
             ("Tue, 31 Dec 2999 00:00:00 Z", Some(32_503_593_600)),
             ("Sat, 11 Jul 2026 10:16:37 +0200", None),
             ("Sat, 11 Foo 2026 10:16:37 UTC", None),
+            ("Mon, 30 Feb 2026 10:16:37 UTC", None),
+            ("Wed, 31 Dec 1969 23:59:59 UTC", None),
             ("Sat, 11 Jul 99999999999999999999 10:16:37 UTC", None),
             ("Sat, 00 Jul 2026 10:16 UTC", None),
             ("", None),

@@ -2,12 +2,11 @@
 //!
 //! <https://docs.openssl.org/3.0/man1/openssl-rehash/> · <https://datatracker.ietf.org/doc/html/rfc5280#section-4.1>
 
+use der::asn1::AnyRef;
+use der::{Decode, Encode, Reader, SliceReader, Tag, TagNumber, Tagged};
 use pgp::crypto::hash::HashAlgorithm;
-
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-const VERSION: u8 = 0xa0;
-const UTF8_STRING: u8 = 0x0c;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 
 /// The eight hexadecimal digits that begin the name of a certificate's link, or `None` when `pem` is not
 /// exactly one certificate.
@@ -18,116 +17,69 @@ pub fn subject_hash(pem: &[u8]) -> Option<String> {
     Some(format!("{:08x}", u32::from_le_bytes(first)))
 }
 
-/// The DER bytes of the only certificate of a PEM text.
-fn certificate(pem: &[u8]) -> Option<Vec<u8>> {
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-    const END: &str = "-----END CERTIFICATE-----";
-    let text = String::from_utf8_lossy(pem);
-    let (_, rest) = text.split_once(BEGIN)?;
-    let (body, after) = rest.split_once(END)?;
-    if after.contains(BEGIN) { None } else { base64(body) }
-}
-
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let (mut bytes, mut bits, mut count) = (Vec::with_capacity(text.len() * 3 / 4), 0_u32, 0);
-    for c in text.bytes().filter(|c| !c.is_ascii_whitespace() && *c != b'=') {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count) as u8);
-        }
-    }
-    Some(bytes)
-}
-
-/// Takes one DER element off `rest`: its tag and its content.
-fn element<'a>(rest: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
-    let (&tag, after) = rest.split_first()?;
-    let (&short, after) = after.split_first()?;
-    let (length, after) = match short {
-        0..=0x7f => (usize::from(short), after),
-        0x81..=0x84 => {
-            let (digits, after) = after.split_at_checked(usize::from(short & 0x7f))?;
-            (digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)), after)
-        }
-        _ => return None,
-    };
-    let (content, after) = after.split_at_checked(length)?;
-    *rest = after;
-    Some((tag, content))
-}
-
-fn expect<'a>(rest: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
-    element(rest).filter(|(found, _)| *found == tag).map(|(_, content)| content)
+/// The only certificate of a PEM text.
+fn certificate(pem: &[u8]) -> Option<CertificateDer<'static>> {
+    let mut certificates = CertificateDer::pem_slice_iter(pem);
+    let certificate = certificates.next()?.ok()?;
+    certificates.next().is_none().then_some(certificate)
 }
 
 /// The content of the subject of a certificate.
-fn subject(mut der: &[u8]) -> Option<&[u8]> {
-    let mut certificate = expect(&mut der, SEQUENCE)?;
-    let mut signed = expect(&mut certificate, SEQUENCE)?;
-    if signed.first() == Some(&VERSION) {
-        element(&mut signed)?;
+fn subject(certificate: &[u8]) -> Option<&[u8]> {
+    const VERSION: Tag = Tag::ContextSpecific { constructed: true, number: TagNumber::N0 };
+    let signed = *elements(elements(certificate)?.first()?.value())?.first()?;
+    let mut fields = elements(signed.value())?.into_iter().skip_while(|field| field.tag() == VERSION);
+    // After serial number, signature algorithm, issuer and validity.
+    fields.nth(4).map(AnyRef::value)
+}
+
+/// The elements that stand one after another in `content`.
+fn elements(content: &[u8]) -> Option<Vec<AnyRef<'_>>> {
+    let mut reader = SliceReader::new(content).ok()?;
+    let mut elements = Vec::new();
+    while !reader.is_finished() {
+        elements.push(AnyRef::decode(&mut reader).ok()?);
     }
-    // Serial number, signature algorithm, issuer, validity.
-    for _ in 0..4 {
-        element(&mut signed)?;
-    }
-    expect(&mut signed, SEQUENCE)
+    Some(elements)
 }
 
 /// A name as OpenSSL compares it: text as UTF-8 in lower case, runs of spaces as one, none at the ends.
-fn canonical_name(mut name: &[u8]) -> Option<Vec<u8>> {
+fn canonical_name(name: &[u8]) -> Option<Vec<u8>> {
     let mut canonical = Vec::new();
-    while !name.is_empty() {
-        let mut set = expect(&mut name, SET)?;
-        let mut attributes = Vec::new();
-        while !set.is_empty() {
-            let mut attribute = expect(&mut set, SEQUENCE)?;
-            let before = attribute;
-            element(&mut attribute)?;
-            let mut encoded = before[..before.len() - attribute.len()].to_vec();
-            let whole = attribute;
-            let (tag, value) = element(&mut attribute)?;
-            match text(tag, value) {
-                Some(text) => encoded.extend(der(UTF8_STRING, canonical_text(&text).as_bytes())),
-                None => encoded.extend(whole),
-            }
-            attributes.push(der(SEQUENCE, &encoded));
-        }
+    for set in elements(name)? {
+        let attributes = elements(set.value())?;
+        let mut attributes: Vec<_> = attributes
+            .iter()
+            .map(|attribute| canonical_attribute(attribute.value()))
+            .collect::<Option<_>>()?;
         attributes.sort();
-        canonical.extend(der(SET, &attributes.concat()));
+        canonical.extend(der(Tag::Set, &attributes.concat())?);
     }
     Some(canonical)
 }
 
+/// The type of an attribute as it is and its value in canonical form.
+fn canonical_attribute(attribute: &[u8]) -> Option<Vec<u8>> {
+    let [kind, value] = elements(attribute)?[..] else { return None };
+    let value = match text(value) {
+        Some(text) => der(Tag::Utf8String, canonical_text(&text).as_bytes()),
+        None => value.to_der().ok(),
+    };
+    der(Tag::Sequence, &[kind.to_der().ok()?, value?].concat())
+}
+
 /// The text of a string type; `None` for what OpenSSL compares as bytes.
-fn text(tag: u8, value: &[u8]) -> Option<String> {
-    const PRINTABLE: u8 = 0x13;
-    const T61: u8 = 0x14;
-    const IA5: u8 = 0x16;
-    const VISIBLE: u8 = 0x1a;
-    const UNIVERSAL: u8 = 0x1c;
-    const BMP: u8 = 0x1e;
-    match tag {
-        UTF8_STRING => String::from_utf8(value.to_vec()).ok(),
-        PRINTABLE | T61 | IA5 | VISIBLE => Some(value.iter().copied().map(char::from).collect()),
-        BMP => {
-            let units = value.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+fn text(value: AnyRef<'_>) -> Option<String> {
+    let bytes = value.value();
+    match value.tag() {
+        Tag::Utf8String => String::from_utf8(bytes.to_vec()).ok(),
+        Tag::PrintableString | Tag::TeletexString | Tag::Ia5String | Tag::VisibleString => {
+            Some(bytes.iter().copied().map(char::from).collect())
+        }
+        Tag::BmpString => {
+            let units = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
             char::decode_utf16(units).collect::<Result<_, _>>().ok()
         }
-        UNIVERSAL => value
-            .chunks_exact(4)
-            .map(|four| char::from_u32(u32::from_be_bytes([four[0], four[1], four[2], four[3]])))
-            .collect(),
         _ => None,
     }
 }
@@ -137,17 +89,8 @@ fn canonical_text(text: &str) -> String {
     words.join(" ").to_ascii_lowercase()
 }
 
-fn der(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len();
-    let bytes = length.to_be_bytes();
-    let digits = &bytes[bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len() - 1)..];
-    let mut encoded = vec![tag];
-    if length > 0x7f {
-        encoded.push(0x80 | digits.len() as u8);
-    }
-    encoded.extend(digits);
-    encoded.extend(content);
-    encoded
+fn der(tag: Tag, content: &[u8]) -> Option<Vec<u8>> {
+    AnyRef::new(tag, content).ok()?.to_der().ok()
 }
 
 #[cfg(test)]
@@ -164,12 +107,14 @@ mod tests {
     #[test]
     fn the_case_and_the_spaces_of_a_name_do_not_matter() {
         let name = |text: &[u8], tag| {
-            let attribute = [der(0x06, &[0x55, 0x04, 0x03]), der(tag, text)].concat();
-            canonical_name(&der(SET, &der(SEQUENCE, &attribute))).unwrap()
+            let attribute = [der(Tag::ObjectIdentifier, &[0x55, 0x04, 0x03]), der(tag, text)]
+                .map(Option::unwrap)
+                .concat();
+            canonical_name(&der(Tag::Set, &der(Tag::Sequence, &attribute).unwrap()).unwrap()).unwrap()
         };
-        assert_eq!(name(b"  Test \t CA ", UTF8_STRING), name(b"test ca", 0x13));
-        assert_eq!(name(b"\0T\0E\0S\0T\0 \0C\0A", 0x1e), name(b"test ca", 0x13));
-        assert_ne!(name(b"test", UTF8_STRING), name(b"test", 0x03));
+        assert_eq!(name(b"  Test \t CA ", Tag::Utf8String), name(b"test ca", Tag::PrintableString));
+        assert_eq!(name(b"\0T\0E\0S\0T\0 \0C\0A", Tag::BmpString), name(b"test ca", Tag::PrintableString));
+        assert_ne!(name(b"test", Tag::Utf8String), name(b"test", Tag::BitString));
     }
 
     #[test]

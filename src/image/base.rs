@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::{AssembleError, ImageLayer, history, to_value};
 use crate::oci::Digest;
-use crate::oci::image::{RuntimeConfig, rfc3339};
+use crate::oci::image::RuntimeConfig;
+use crate::oci::time::rfc3339;
 use crate::plan::{LayerPlan, Plan};
 
 /// A config whose `config` is not what the specification says.

@@ -8,9 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::oci::Digest;
-use crate::oci::image::{
-    CONFIG, Descriptor, History, ImageConfig, MANIFEST, Manifest, Platform, RootFs, rfc3339,
-};
+use crate::oci::image::{CONFIG, Descriptor, History, ImageConfig, MANIFEST, Manifest, Platform, RootFs};
+use crate::oci::time::rfc3339;
 use crate::plan::{LayerPlan, Plan};
 
 pub use base::{BaseConfigError, runtime_of};

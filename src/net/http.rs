@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER,
 };
@@ -749,7 +750,7 @@ impl Credentials {
 }
 
 fn login_in(url: &Url) -> Option<Login> {
-    let decode = |text: &str| crate::pypa::simple::percent_decode(text);
+    let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let password = url.password().map(decode);
     (!url.username().is_empty() || password.is_some())
         .then(|| Login { user: decode(url.username()), password })

@@ -25,21 +25,17 @@ impl Digest {
 
     /// The 64 hexadecimal digits without the algorithm.
     pub fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(self.0)
     }
 
-    /// Parses 64 hexadecimal digits without the algorithm, as package indexes and Debian write them.
-    pub fn from_hex(hex: &str) -> Result<Self, DigestError> {
-        let invalid = || DigestError { text: hex.to_owned() };
-        if hex.len() != 64 || !hex.is_ascii() {
-            return Err(invalid());
-        }
+    /// Parses 64 lowercase hexadecimal digits without the algorithm, as package indexes and Debian write them.
+    pub fn from_hex(digits: &str) -> Result<Self, DigestError> {
         let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| invalid())?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| invalid())?;
+        let lowercase = !digits.bytes().any(|digit| digit.is_ascii_uppercase());
+        match hex::decode_to_slice(digits, &mut bytes) {
+            Ok(()) if lowercase => Ok(Self(bytes)),
+            _ => Err(DigestError { text: digits.to_owned() }),
         }
-        Ok(Self(bytes))
     }
 
     /// What a hash of these bytes made.
@@ -65,7 +61,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Text that is not `sha256:` and 64 hexadecimal digits.
+/// Text that is not `sha256:` and 64 lowercase hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a sha256 digest")]
 pub struct DigestError {
@@ -76,8 +72,8 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let hex = text.strip_prefix("sha256:").ok_or_else(|| DigestError { text: text.to_owned() })?;
-        Self::from_hex(hex).map_err(|_| DigestError { text: text.to_owned() })
+        let digits = text.strip_prefix("sha256:").ok_or_else(|| DigestError { text: text.to_owned() })?;
+        Self::from_hex(digits).map_err(|_| DigestError { text: text.to_owned() })
     }
 }
 
@@ -132,7 +128,18 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_a_sha256_digest() {
-        for text in ["", "sha256:", "sha512:00", "sha256:zz", &EMPTY[..70], &EMPTY.replace('e', "+")] {
+        let uppercase = EMPTY.to_uppercase().replace("SHA", "sha");
+        let signed = EMPTY.replace("e3", "+3");
+        for text in [
+            "",
+            "sha256:",
+            "sha512:00",
+            "sha256:zz",
+            &EMPTY[..70],
+            &format!("{EMPTY}00"),
+            &uppercase,
+            &signed,
+        ] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
     }

@@ -8,6 +8,7 @@ mod entry;
 pub mod image;
 pub mod paths;
 pub mod tar;
+pub mod time;
 
 pub use blocks::{BLOCK, BlockHasher};
 pub use digest::{Digest, DigestError, Hasher};

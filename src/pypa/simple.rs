@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use html_escape::decode_html_entities;
+use percent_encoding::percent_decode_str;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -16,6 +18,7 @@ use uv_pep440::VersionSpecifiers;
 use uv_pypi_types::LenientVersionSpecifiers;
 
 use crate::oci::Digest;
+use crate::oci::time::unix_seconds;
 
 /// The media type of a project page as JSON.
 pub const JSON: &str = "application/vnd.pypi.simple.v1+json";
@@ -110,7 +113,7 @@ pub fn parse_html(name: &PackageName, base: &Url, body: &str) -> Result<Project,
     let dom = tl::parse(body, tl::ParserOptions::default()).map_err(|error| invalid(error.to_string()))?;
     let attribute = |tag: &tl::HTMLTag<'_>, key: &str| {
         let value = tag.attributes().get(key)??;
-        Some(unescape(&value.as_utf8_str()).into_owned())
+        Some(decode_html_entities(&value.as_utf8_str()).into_owned())
     };
     let tags = || dom.nodes().iter().filter_map(tl::Node::as_tag);
     let base = tags()
@@ -121,9 +124,8 @@ pub fn parse_html(name: &PackageName, base: &Url, body: &str) -> Result<Project,
     for tag in tags().filter(|tag| tag.name().as_bytes().eq_ignore_ascii_case(b"a")) {
         let Some(href) = attribute(tag, "href") else { continue };
         let Ok(url) = base.join(&href) else { continue };
-        let Some(filename) = url.path_segments().and_then(Iterator::last).map(percent_decode) else {
-            continue;
-        };
+        let Some(filename) = url.path_segments().and_then(Iterator::last) else { continue };
+        let filename = percent_decode_str(filename).decode_utf8_lossy();
         let metadata =
             attribute(tag, "data-core-metadata").or_else(|| attribute(tag, "data-dist-info-metadata"));
         let requires_python = attribute(tag, "data-requires-python");
@@ -135,10 +137,10 @@ pub fn parse_html(name: &PackageName, base: &Url, body: &str) -> Result<Project,
             upload_time: None,
             requires_python: requires_python.as_deref(),
             yanked: tag.attributes().get("data-yanked").map(|reason| {
-                reason.map_or_else(String::new, |text| unescape(&text.as_utf8_str()).into_owned())
+                reason.map_or_else(String::new, |text| decode_html_entities(&text.as_utf8_str()).into_owned())
             }),
             core_metadata: metadata.map_or(CoreMetadataFile::Absent, |value| {
-                match value.strip_prefix("sha256=").and_then(|hex| Digest::from_hex(hex).ok()) {
+                match value.strip_prefix("sha256=").and_then(sha256) {
                     Some(digest) => CoreMetadataFile::Hashed(digest),
                     None if value == "false" => CoreMetadataFile::Absent,
                     None => CoreMetadataFile::Present,
@@ -193,7 +195,7 @@ impl<'a> Listing<'a> {
         };
         let Ok(mut url) = Url::parse(file.url).or_else(|_| self.base.join(file.url)) else { return };
         let fragment = url.fragment().and_then(|fragment| fragment.strip_prefix("sha256="));
-        let sha256 = file.sha256.or(fragment).and_then(|hex| Digest::from_hex(hex).ok());
+        let sha256 = file.sha256.or(fragment).and_then(sha256);
         url.set_fragment(None);
         self.project.files.push(DistFile {
             filename,
@@ -215,6 +217,11 @@ impl<'a> Listing<'a> {
         self.specifiers.insert(text.to_owned(), parsed.clone());
         parsed
     }
+}
+
+/// A digest as an index writes it, in small or capital digits: a hash passed over would be one not checked.
+fn sha256(digits: &str) -> Option<Digest> {
+    Digest::from_hex(&digits.to_ascii_lowercase()).ok()
 }
 
 #[derive(Deserialize)]
@@ -307,8 +314,8 @@ impl<'de> Deserialize<'de> for JsonCoreMetadata {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonCoreMetadata, A::Error> {
                 let mut file = CoreMetadataFile::Present;
                 while let Some((algorithm, hex)) = map.next_entry::<Cow<'_, str>, Cow<'_, str>>()? {
-                    match Digest::from_hex(&hex) {
-                        Ok(digest) if algorithm == "sha256" => file = CoreMetadataFile::Hashed(digest),
+                    match sha256(&hex) {
+                        Some(digest) if algorithm == "sha256" => file = CoreMetadataFile::Hashed(digest),
                         _ => {}
                     }
                 }
@@ -317,120 +324,6 @@ impl<'de> Deserialize<'de> for JsonCoreMetadata {
         }
         deserializer.deserialize_any(Hashed)
     }
-}
-
-/// The seconds since the Unix epoch of an RFC 3339 time such as `2024-05-01T12:34:56.789Z`, rounded down.
-///
-/// <https://www.rfc-editor.org/rfc/rfc3339#section-5.6>
-pub fn unix_seconds(text: &str) -> Option<i64> {
-    let number = |range: std::ops::Range<usize>| {
-        let digits = text.get(range)?;
-        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<i64>().ok())?
-    };
-    let separated =
-        |at: usize, allowed: &[u8]| text.as_bytes().get(at).is_some_and(|byte| allowed.contains(byte));
-    if !(separated(4, b"-")
-        && separated(7, b"-")
-        && separated(10, b"Tt ")
-        && separated(13, b":")
-        && separated(16, b":"))
-    {
-        return None;
-    }
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let rest = text.get(19..)?;
-    let zone = match rest.strip_prefix('.') {
-        Some(fraction) => fraction.trim_start_matches(|digit: char| digit.is_ascii_digit()),
-        None => rest,
-    };
-    let offset = match zone.as_bytes() {
-        [b'Z' | b'z'] => 0,
-        [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
-            let (hours, minutes) =
-                (zone.get(1..3)?.parse::<i64>().ok()?, zone.get(4..6)?.parse::<i64>().ok()?);
-            (hours * 3600 + minutes * 60) * if *sign == b'+' { 1 } else { -1 }
-        }
-        _ => return None,
-    };
-    Some(days_since_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset)
-}
-
-/// Days from 1970-01-01 to a date of the Gregorian calendar. Years are counted from March, so that the leap day
-/// is the last of its year.
-fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
-/// Replaces the character references that appear in attributes: the five named ones and numbers.
-fn unescape(text: &str) -> Cow<'_, str> {
-    if !text.contains('&') {
-        return Cow::Borrowed(text);
-    }
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('&') {
-        plain.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let reference = rest[1..].split_once(';').and_then(|(name, _)| Some((name, character(name)?)));
-        match reference {
-            Some((name, character)) => {
-                plain.push(character);
-                rest = &rest[name.len() + 2..];
-            }
-            None => {
-                plain.push('&');
-                rest = &rest[1..];
-            }
-        }
-    }
-    plain.push_str(rest);
-    Cow::Owned(plain)
-}
-
-fn character(name: &str) -> Option<char> {
-    match name {
-        "amp" => Some('&'),
-        "lt" => Some('<'),
-        "gt" => Some('>'),
-        "quot" => Some('"'),
-        "apos" => Some('\''),
-        _ => {
-            let number = name.strip_prefix('#')?;
-            let code = match number.strip_prefix(['x', 'X']) {
-                Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-                None => number.parse().ok()?,
-            };
-            char::from_u32(code)
-        }
-    }
-}
-
-/// Decodes `%2B` and the like; what is not an escape stays as it is.
-pub(crate) fn percent_decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escape = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
-        match escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                decoded.push(byte);
-                at += 3;
-            }
-            None => {
-                decoded.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]
@@ -497,6 +390,19 @@ mod tests {
     }
 
     #[test]
+    fn a_hash_in_capital_digits_is_checked_too() {
+        let capital = HASH.to_uppercase();
+        let from_json = json(&format!(
+            r#"{{"filename": "demo-1-py3-none-any.whl", "url": "a.whl", "hashes": {{"sha256": "{capital}"}}}}"#
+        ));
+        let link = format!(r#"<a href="demo-1-py3-none-any.whl#sha256={capital}">demo</a>"#);
+        let from_html = parse_html(&name(), &base(), &link).unwrap();
+        for project in [from_json, from_html] {
+            assert_eq!(project.files[0].sha256, Some(Digest::of(b"")));
+        }
+    }
+
+    #[test]
     fn passes_over_files_that_no_installer_could_take() {
         let file = |filename: &str, requires_python: &str| {
             format!(
@@ -513,24 +419,5 @@ mod tests {
     fn names_the_page_that_is_no_project_page() {
         let error = parse_json(&name(), &base(), b"<html>").unwrap_err();
         assert_eq!(error.to_string(), "the page of `demo` is not the JSON of the simple repository API");
-    }
-
-    #[test]
-    fn counts_seconds_since_the_epoch() {
-        let check = |text: &str, expected: Option<i64>| assert_eq!(unix_seconds(text), expected, "{text}");
-        check("1970-01-01T00:00:00Z", Some(0));
-        check("2000-02-29T12:00:00+01:30", Some(951_820_200));
-        check("2025-06-01T00:00:00.000001Z", Some(1_748_736_000));
-        check("1969-12-31T23:59:59Z", Some(-1));
-        for junk in [
-            "",
-            "2025-06-01",
-            "2025-13-01T00:00:00Z",
-            "2025-06-01T00:00:00",
-            "2025-06-01T00:00:00+1:00",
-            "é25-06-01T00:00:00Z",
-        ] {
-            check(junk, None);
-        }
     }
 }

@@ -1,35 +1,18 @@
 //! The known word a misspelt one most likely means.
 
+use strsim::osa_distance;
+
 /// The word of `known` closest to `given`, when it is close enough to be meant.
 pub(super) fn closest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     let longest = known.iter().map(|word| word.len()).max()?;
     if given.len() > 2 * longest {
         return None;
     }
-    let (distance, word) = known.iter().map(|word| (distance(given, word), *word)).min()?;
+    let small = given.to_lowercase();
+    let distance = |word: &str| osa_distance(&small, &word.to_lowercase());
+    let (distance, word) = known.iter().map(|word| (distance(word), *word)).min()?;
     let meant = distance <= given.len().max(word.len()) / 3;
     meant.then_some(word)
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`, ignoring case.
-fn distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.to_lowercase().chars().collect();
-    let b: Vec<char> = b.to_lowercase().chars().collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replaced = above[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = replaced.min(above[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(before[j - 2] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut above, row);
-    }
-    above[b.len()]
 }
 
 #[cfg(test)]

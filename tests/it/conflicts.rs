@@ -4,8 +4,8 @@
 //!
 //! What is chosen is below `recorded/choices`; `INSTA_UPDATE=always` writes it anew, for the review.
 
+use imgforge::oci::time::unix_seconds;
 use imgforge::pypa::metadata::Requirement;
-use imgforge::pypa::simple::unix_seconds;
 use imgforge::pypa::target::{Machine, Target};
 use imgforge::recipe::Policy;
 use imgforge::resolve::ResolveError;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use imgforge::net::config;
 use imgforge::net::http::{Http, Settings};
 use imgforge::net::index::PackageIndex;
-use imgforge::pypa::simple::unix_seconds;
+use imgforge::oci::time::unix_seconds;
 use imgforge::pypa::target::{Machine, Target};
 use imgforge::recipe::RootRequirement;
 use imgforge::resolve::solve::{Question, solve};

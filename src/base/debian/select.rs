@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
+use strsim::levenshtein;
 
 use crate::debian::packages::Package;
 use crate::debian::relation::{self, Dependency, Relation, RelationError};
@@ -217,7 +218,7 @@ impl<'a> Archive<'a> {
         let mut near: Vec<(usize, &str)> = self
             .packages
             .keys()
-            .map(|known| (distance(name, known), *known))
+            .map(|known| (levenshtein(name, known), *known))
             .filter(|(distance, _)| *distance <= 1 + name.len() / 5)
             .collect();
         near.sort_unstable();
@@ -425,19 +426,6 @@ fn read_list(package: &Package<'_>, field: &'static str, text: &str) -> Result<V
         field,
         source,
     })
-}
-
-/// How many letters must be changed, added or removed to make one name of the other.
-fn distance(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in right.bytes().enumerate() {
-            let best = (diagonal + usize::from(a != b)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = std::mem::replace(&mut row[j + 1], best);
-        }
-    }
-    row[right.len()]
 }
 
 impl Selection {

@@ -18,7 +18,8 @@ use serde::Serialize;
 use super::gzip::{self, HEADER, align, deflate, open_blocks, trailer};
 use super::outlet::Outlet;
 use super::{Description, Encoding, WriteError};
-use crate::oci::image::{LAYER_GZIP, rfc3339};
+use crate::oci::image::LAYER_GZIP;
+use crate::oci::time::rfc3339;
 use crate::oci::{Digest, Entry, EntryKind, Hasher, tar};
 use crate::pypa::deflate::{End, Inflater};
 
