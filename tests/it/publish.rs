@@ -6,11 +6,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use imgforge::destination::{Destination, publish};
-use imgforge::image::{BaseImage, Image, ImageLayer, Settings, assemble};
-use imgforge::oci::Digest;
-use imgforge::oci::image::{LAYER_GZIP, RuntimeConfig};
+use imgforge::image::{Image, ImageLayer, assemble, runtime_of};
+use imgforge::oci::image::{MediaType, RuntimeConfig};
+use imgforge::oci::{Architecture, Digest};
+use imgforge::plan::{GeneratedLayer, LayerCompression, LayerPlan, Plan};
 use imgforge::store::Store;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use super::support::layout::{Layout, Tar};
@@ -23,7 +24,7 @@ fn layer(store: &Store) -> ImageLayer {
     let blob = b"a blob of eighteen";
     ImageLayer {
         title: "torch 2.6.0".into(),
-        media_type: LAYER_GZIP.into(),
+        media_type: MediaType::ImageLayerGzip,
         annotations: texts([("toc.size", "7"), ("toc.digest", "x")]),
         digest: store.put_blob(blob).unwrap(),
         size: blob.len() as u64,
@@ -32,22 +33,29 @@ fn layer(store: &Store) -> ImageLayer {
     }
 }
 
-/// An image whose container runs as `user`.
-fn image(base: Option<&BaseImage>, user: &str, store: &Store) -> Image {
-    let settings = Settings {
-        architecture: "amd64".into(),
+/// The plan of one layer, whose container runs as `user`.
+fn plan(base_config: Option<Map<String, Value>>, user: &str) -> Plan {
+    let layer = GeneratedLayer { files: Vec::new(), compression: LayerCompression::Gzip };
+    let of_base = base_config.as_ref().map(|config| runtime_of(config).unwrap()).unwrap_or_default();
+    Plan {
+        architecture: Architecture::Amd64,
         created: 0,
-        config: &|config| RuntimeConfig {
+        layers: vec![LayerPlan::Hidden(layer)],
+        runtime: RuntimeConfig {
             user: user.into(),
             env: vec!["B=2".into(), "A=1".into()],
             entrypoint: vec!["/run".into()],
             cmd: vec!["serve".into()],
             working_dir: "/content".into(),
-            labels: config.labels.into_iter().chain(texts([("b", "2"), ("a", "1")])).collect(),
+            labels: of_base.labels.into_iter().chain(texts([("b", "2"), ("a", "1")])).collect(),
         },
+        base_config,
         annotations: texts([("org.example.b", "2"), ("org.example.a", "1")]),
-    };
-    assemble(base, vec![layer(store)], &settings).unwrap()
+    }
+}
+
+fn image(base_config: Option<Map<String, Value>>, user: &str, store: &Store) -> Image {
+    assemble(&plan(base_config, user), vec![layer(store)]).unwrap()
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -145,13 +153,14 @@ fn documents_have_the_members_of_the_specification_in_its_order() {
 
 #[test]
 fn documents_leave_out_what_is_empty() {
-    let settings = Settings {
-        architecture: "arm64".into(),
-        created: 0,
-        config: &|config| config,
+    let plan = Plan {
+        architecture: Architecture::Arm64,
+        layers: Vec::new(),
+        runtime: RuntimeConfig::default(),
         annotations: BTreeMap::new(),
+        ..plan(None, "")
     };
-    let image = assemble(None, Vec::new(), &settings).unwrap();
+    let image = assemble(&plan, Vec::new()).unwrap();
     assert_eq!(
         text(&image.config_bytes),
         r#"{"created":"1970-01-01T00:00:00Z","architecture":"arm64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":[]},"history":[]}"#
@@ -162,18 +171,13 @@ fn documents_leave_out_what_is_empty() {
 #[test]
 fn documents_of_an_image_on_a_base_keep_the_order_of_names() {
     let place = Place::new();
-    let base = BaseImage {
-        config: json!({
-            "architecture": "amd64", "os": "linux", "os.version": "1", "unknown": {"b": 1, "a": null},
-            "config": {"User": "nobody", "Labels": {"base": "yes"}, "StopSignal": "SIGINT"},
-            "rootfs": {"type": "layers", "diff_ids": []},
-        })
-        .to_string()
-        .into_bytes(),
-        layers: Vec::new(),
-    };
+    let base = json!({
+        "architecture": "amd64", "os": "linux", "os.version": "1", "unknown": {"b": 1, "a": null},
+        "config": {"User": "nobody", "Labels": {"base": "yes"}, "StopSignal": "SIGINT"},
+        "rootfs": {"type": "layers", "diff_ids": []},
+    });
     assert_eq!(
-        text(&image(Some(&base), "app", &place.store).config_bytes),
+        text(&image(base.as_object().cloned(), "app", &place.store).config_bytes),
         format!(
             r#"{{"architecture":"amd64","config":{{"Cmd":["serve"],"Entrypoint":["/run"],"Env":["B=2","A=1"],"Labels":{{"a":"1","b":"2","base":"yes"}},"StopSignal":"SIGINT","User":"app","WorkingDir":"/content"}},"created":"1970-01-01T00:00:00Z","history":[{{"created":"1970-01-01T00:00:00Z","created_by":"imgforge: torch 2.6.0"}}],"os":"linux","os.version":"1","rootfs":{{"diff_ids":["{}"],"type":"layers"}},"unknown":{{"a":null,"b":1}}}}"#,
             Digest::of("a tar")

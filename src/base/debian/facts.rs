@@ -1,12 +1,12 @@
 //! What a base is, known from its package list before anything is unpacked.
 
 use super::select::Selection;
+use crate::oci::Architecture;
 
 /// What resolution needs to know of a Debian base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseFacts {
-    /// Debian's name of the architecture: `amd64`.
-    pub architecture: String,
+    pub architecture: Architecture,
     /// `debian`, `ubuntu`.
     pub os: String,
     /// The C library's version: `2.36`.
@@ -26,13 +26,13 @@ pub struct Python {
 
 impl BaseFacts {
     /// Reads the facts off a selection from the archive of `origin`, which is Debian's where it does not say.
-    pub fn of(selection: &Selection, origin: Option<&str>, architecture: &str) -> Self {
+    pub fn of(selection: &Selection, origin: Option<&str>, architecture: Architecture) -> Self {
         let upstream = |name: &str| {
             let package = selection.packages.iter().find(|package| package.name == name)?;
             Some(package.version.upstream().to_owned())
         };
         Self {
-            architecture: architecture.to_owned(),
+            architecture,
             os: origin.unwrap_or("debian").to_ascii_lowercase(),
             glibc: upstream("libc6").map(|version| numeric_prefix(&version).to_owned()),
             python: default_python(&upstream),
@@ -65,7 +65,7 @@ mod tests {
         let selected = |(name, version): &(&str, &str)| Selected {
             name: (*name).to_owned(),
             version: version.parse().expect("the example is a version"),
-            architecture: "amd64".into(),
+            architecture: Architecture::Amd64,
             index: 0,
             filename: String::new(),
             size: 0,
