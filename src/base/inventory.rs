@@ -14,6 +14,7 @@ use crate::pypa::target::{Target, TargetError};
 /// What the later stages need to know of a base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseInventory {
+    /// The architecture of its programs.
     pub architecture: Architecture,
     /// `Debian` or `Ubuntu`, as its C library calls itself.
     pub vendor: String,

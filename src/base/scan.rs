@@ -25,6 +25,7 @@ use crate::oci::Architecture;
 /// <https://github.com/opencontainers/image-spec/blob/main/config.md>
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageConfigFacts {
+    /// `architecture`.
     pub architecture: Architecture,
     /// `config.Env`, by name.
     pub env: BTreeMap<String, String>,

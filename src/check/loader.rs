@@ -17,6 +17,7 @@ use crate::oci::Architecture;
 /// What a loader is told besides files.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// The architecture of the image: the loader refuses objects for others.
     pub architecture: Architecture,
     /// The value of `LD_LIBRARY_PATH` in the image's config.
     pub library_path: Option<String>,

@@ -13,6 +13,7 @@ use crate::oci::Architecture;
 pub struct Toolkit {
     /// `(12, 5)` for CUDA 12.5.
     pub version: (u32, u32),
+    /// The architecture that its libraries are for.
     pub architecture: Architecture,
 }
 

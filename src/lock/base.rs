@@ -33,6 +33,7 @@ pub struct ImageBase {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct DebianBase {
+    /// The architecture of its packages.
     pub architecture: Architecture,
     /// In the order of the description.
     #[serde(rename = "suite")]

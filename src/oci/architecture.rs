@@ -15,7 +15,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// <https://github.com/opencontainers/image-spec/blob/main/config.md#properties>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Architecture {
+    /// 64-bit x86: `x86_64` to kernels and wheels.
     Amd64,
+    /// 64-bit ARM: `aarch64` to kernels and wheels.
     Arm64,
 }
 

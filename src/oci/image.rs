@@ -17,16 +17,22 @@ pub use oci_spec::image::MediaType;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct RuntimeConfig {
+    /// The user and perhaps the group: `app:app`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub user: String,
+    /// `NAME=VALUE` each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
+    /// The program and its first arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entrypoint: Vec<String>,
+    /// The arguments that a command line replaces; the program as well, where there is no entrypoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cmd: Vec<String>,
+    /// The directory in which it starts.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
+    /// Labels by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }

@@ -6,6 +6,7 @@ use crate::oci::Architecture;
 /// What resolution needs to know of a Debian base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseFacts {
+    /// The architecture of its packages.
     pub architecture: Architecture,
     /// `debian`, `ubuntu`.
     pub os: String,
