@@ -66,7 +66,7 @@ mod tests {
         let selected = |(name, version): &(&str, &str)| Selected {
             name: (*name).to_owned(),
             version: version.parse().expect("the example is a version"),
-            architecture: Architecture::Amd64,
+            architecture: "amd64".into(),
             index: 0,
             filename: String::new(),
             size: 0,
@@ -78,7 +78,7 @@ mod tests {
     }
 
     fn facts(packages: &[(&str, &str)]) -> BaseFacts {
-        BaseFacts::of(&selection(packages), Some("Debian"), "amd64")
+        BaseFacts::of(&selection(packages), Some("Debian"), Architecture::Amd64)
     }
 
     #[test]
