@@ -7,14 +7,15 @@ use uv_pep440::Version;
 use crate::cuda::{Component, library_stem};
 use crate::debian::version::Version as DebianVersion;
 use crate::elf::Symbols;
+use crate::oci::Architecture;
 use crate::pypa::scheme::InstallScheme;
-use crate::pypa::target::{Machine, Target, TargetError};
+use crate::pypa::target::{Target, TargetError};
 
 /// What the later stages need to know of a base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseInventory {
-    /// `amd64` or `arm64`: Debian's and OCI's word alike.
-    pub architecture: String,
+    /// The architecture of its programs.
+    pub architecture: Architecture,
     /// `Debian` or `Ubuntu`, as its C library calls itself.
     pub vendor: String,
     /// `(2, 36)` for glibc 2.36.
@@ -41,8 +42,7 @@ pub struct BaseInventory {
 impl BaseInventory {
     /// What wheels must suit to be installed.
     pub fn target(&self) -> Result<Target, TargetError> {
-        let machine = if self.architecture == "arm64" { Machine::Aarch64 } else { Machine::X86_64 };
-        Target::new(&self.python, machine, self.glibc)
+        Target::new(&self.python, self.architecture, self.glibc)
     }
 }
 

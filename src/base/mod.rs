@@ -11,6 +11,7 @@ pub mod scan;
 
 use crate::elf::ld_so_conf::LdSoConfError;
 use crate::elf::ldconfig::LibcVersionError;
+use crate::oci::Architecture;
 
 pub use inventory::{
     BaseInventory, CudaCopy, CudaLibrary, Found, InstalledDistribution, InstalledTexts, VersionSource,
@@ -26,9 +27,7 @@ pub enum InventoryError {
     #[error("the base has several Pythons: {}", found.join(", "))]
     SeveralPythons { found: Vec<String> },
     #[error("`{interpreter}` is for {found}, and the image says it is for {architecture}")]
-    OtherMachine { interpreter: String, found: String, architecture: String },
-    #[error("the base is for `{architecture}`, for which no CUDA is made")]
-    UnknownArchitecture { architecture: String },
+    OtherMachine { interpreter: String, found: &'static str, architecture: Architecture },
     #[error("the base has no GNU C library")]
     NoLibc,
     #[error(
@@ -61,7 +60,6 @@ impl InventoryError {
                 )
             }
             Self::OtherMachine { .. } => "choose an image whose config and files are for one machine".into(),
-            Self::UnknownArchitecture { .. } => "choose a base for amd64 or arm64".into(),
             Self::NoLibc => "add `libc6` and `libc-bin` to the base's packages".into(),
             Self::Musl { .. } | Self::NotDebian { .. } => "use a base image of Debian or Ubuntu".into(),
             Self::Recorded(_) => "record it again: `imgforge inspect IMAGE --record FILE`".into(),

@@ -17,27 +17,25 @@ use self::loader::Loader;
 use self::packages::{Conda, Dpkg};
 use super::facts::Facts;
 use super::{BaseInventory, InventoryError};
-use crate::elf::{Architecture, Ldconfig};
+use crate::elf::Ldconfig;
+use crate::oci::Architecture;
 
 /// What an image's config says that decides what is found in it.
 ///
 /// <https://github.com/opencontainers/image-spec/blob/main/config.md>
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageConfigFacts {
-    /// `amd64` or `arm64`.
-    pub architecture: String,
+    /// `architecture`.
+    pub architecture: Architecture,
     /// `config.Env`, by name.
     pub env: BTreeMap<String, String>,
 }
 
 impl ImageConfigFacts {
     /// Reads `config.Env`: `NAME=VALUE` each.
-    pub fn new<'a>(architecture: &str, env: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn new<'a>(architecture: Architecture, env: impl IntoIterator<Item = &'a str>) -> Self {
         let pairs = env.into_iter().filter_map(|entry| entry.split_once('='));
-        Self {
-            architecture: architecture.to_owned(),
-            env: pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        }
+        Self { architecture, env: pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect() }
     }
 
     /// The value of a variable that is set to something.
@@ -53,7 +51,6 @@ pub fn scan(
     config: &ImageConfigFacts,
     python: Option<&str>,
 ) -> Result<BaseInventory, InventoryError> {
-    let architecture = architecture(config)?;
     let dpkg = Dpkg::read(facts);
     let libc = Libc::read(facts, &dpkg)?;
     let python = python::choose(facts, &dpkg, config, python)?;
@@ -66,11 +63,11 @@ pub fn scan(
         .variable("LD_LIBRARY_PATH")
         .map(|path| path.split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect())
         .unwrap_or_default();
-    let ldconfig = Ldconfig::new(architecture, &libc.vendor, libc.libc_bin.as_str())?;
-    let loader = Loader::new(facts, &ldconfig, architecture.machine(), &library_path)?;
+    let ldconfig = Ldconfig::new(config.architecture, &libc.vendor, libc.libc_bin.as_str())?;
+    let loader = Loader::new(facts, &ldconfig, config.architecture.into(), &library_path)?;
     let owners = Owners { dpkg: &dpkg, conda: &conda, distributions: &known };
     Ok(BaseInventory {
-        architecture: config.architecture.clone(),
+        architecture: config.architecture,
         cuda: cuda::copies(facts, &owners, &loader),
         vendor: libc.vendor,
         glibc: libc.version,
@@ -82,11 +79,6 @@ pub fn scan(
         default_toolkit: default_toolkit(facts),
         library_path,
     })
-}
-
-fn architecture(config: &ImageConfigFacts) -> Result<Architecture, InventoryError> {
-    let unknown = || InventoryError::UnknownArchitecture { architecture: config.architecture.clone() };
-    Architecture::named(&config.architecture).ok_or_else(unknown)
 }
 
 fn default_toolkit(facts: &Facts) -> Option<String> {

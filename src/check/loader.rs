@@ -10,12 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::base::evidence::{Evidence, FileContent, FileItem};
+use crate::elf::architecture::{library_directory, loader_path};
 use crate::elf::{Cache, CacheError, Class, Elf, Hwcap, Kind, Machine, Object};
+use crate::oci::Architecture;
 
 /// What a loader is told besides files.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    pub machine: Machine,
+    /// The architecture of the image: the loader refuses objects for others.
+    pub architecture: Architecture,
     /// The value of `LD_LIBRARY_PATH` in the image's config.
     pub library_path: Option<String>,
     /// The level of the processor: 0 for the baseline, 3 for x86-64-v3. A proof must hold for the baseline.
@@ -136,16 +139,13 @@ impl<'a> Loader<'a> {
     }
 
     fn with(evidence: &'a Evidence, settings: Settings, cache: BTreeMap<String, Vec<String>>) -> Self {
-        let (tuple, lib) = match settings.machine {
-            Machine::Aarch64 => ("aarch64-linux-gnu", "lib/aarch64-linux-gnu"),
-            _ => ("x86_64-linux-gnu", "lib/x86_64-linux-gnu"),
-        };
+        let of_debian = library_directory(settings.architecture);
         // Debian's loaders search the directories of the architecture, others the 64-bit ones.
-        let is_debian = evidence.is_directory(&format!("usr/lib/{tuple}"));
+        let is_debian = evidence.is_directory(&format!("usr/{of_debian}"));
         let (system, lib) = match is_debian {
             true => (
-                vec![format!("/lib/{tuple}"), format!("/usr/lib/{tuple}"), "/lib".into(), "/usr/lib".into()],
-                lib,
+                vec![format!("/{of_debian}"), format!("/usr/{of_debian}"), "/lib".into(), "/usr/lib".into()],
+                of_debian,
             ),
             false => (vec!["/lib64".into(), "/usr/lib64".into()], "lib64"),
         };
@@ -166,20 +166,12 @@ impl<'a> Loader<'a> {
         let mut process = Process { musl, ..Process::default() };
         process.add(program, path, None, Search::Path);
         // A library is never alone: the loader that maps it is there first.
-        let interpreter = interpreter.unwrap_or(self.own_path());
+        let interpreter = interpreter.unwrap_or(loader_path(self.settings.architecture));
         if let Some(Hit::File(loader)) = self.look(interpreter) {
             process.add(loader, interpreter, None, Search::Path);
         }
         self.link(&mut process, 0);
         Some(process)
-    }
-
-    /// Where glibc's loader is, by the ABI of the architecture.
-    fn own_path(&self) -> &'static str {
-        match self.settings.machine {
-            Machine::Aarch64 => "/lib/ld-linux-aarch64.so.1",
-            _ => "/lib64/ld-linux-x86-64.so.2",
-        }
     }
 
     /// Loads into `process` what is at the absolute path `path`, and all that it needs, as `dlopen` does; gives its
@@ -317,10 +309,7 @@ impl<'a> Loader<'a> {
         if !text.contains('$') {
             return Some(text.to_owned());
         }
-        let platform = match self.settings.machine {
-            Machine::Aarch64 => "aarch64",
-            _ => "x86_64",
-        };
+        let platform = self.settings.architecture.machine_name();
         let origin = path.rsplit_once('/').map_or("/", |(directory, _)| directory);
         let origin = if origin.is_empty() { "/" } else { origin };
         let mut expanded = text.to_owned();
@@ -343,8 +332,9 @@ impl<'a> Loader<'a> {
 
     /// The file of a directory, or of what it has for newer processors.
     fn look_in(&self, directory: &str, name: &str) -> Option<Hit<'a>> {
-        let levels =
-            (2..=self.settings.isa_level + 1).rev().filter(|_| self.settings.machine == Machine::X86_64);
+        let levels = (2..=self.settings.isa_level + 1)
+            .rev()
+            .filter(|_| self.settings.architecture == Architecture::Amd64);
         let hwcaps = levels.map(|level| format!("{directory}/glibc-hwcaps/x86-64-v{level}/{name}"));
         hwcaps.chain([format!("{directory}/{name}")]).find_map(|path| self.look(&path))
     }
@@ -363,7 +353,7 @@ impl<'a> Loader<'a> {
     }
 
     fn suits(&self, elf: &Elf) -> bool {
-        elf.class == Class::Elf64 && elf.machine == self.settings.machine
+        elf.class == Class::Elf64 && elf.machine == Machine::from(self.settings.architecture)
     }
 
     /// Where the loader looks for what no object tells it about: the directories of `LD_LIBRARY_PATH`, those of the cache,

@@ -25,7 +25,7 @@ use crate::base::BaseInventory;
 use crate::base::evidence::Evidence;
 use crate::base::scan::ImageConfigFacts;
 use crate::cuda::Driver;
-use crate::elf::{Architecture, CacheError};
+use crate::elf::CacheError;
 use linking::Python;
 use loader::{Loader, Settings};
 use world::World;
@@ -120,7 +120,7 @@ pub fn check(subject: &Subject<'_>) -> Report {
 /// The image's loader, and what is wrong with its cache.
 fn loader<'a>(subject: &Subject<'a>) -> (Loader<'a>, Option<CacheError>) {
     let settings = Settings {
-        machine: Architecture::named(&subject.config.architecture).unwrap_or(Architecture::X86_64).machine(),
+        architecture: subject.config.architecture,
         library_path: subject.config.env.get("LD_LIBRARY_PATH").cloned(),
         isa_level: 0,
     };

@@ -229,7 +229,7 @@ fn execute(arguments: &Arguments) -> Result<()> {
             if !arguments.quiet {
                 report::built(&mut io::stderr().lock(), &built)?;
             }
-            print(&format!("{}\n", built.image.manifest.digest))
+            print(&format!("{}\n", built.image.manifest.digest()))
         }
         Command::Plan { recipe, json, locked, offline } => {
             let planned = pipeline::plan(recipe, locking(*locked), &session(*offline, &progress)?)?;

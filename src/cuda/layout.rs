@@ -6,29 +6,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A processor architecture that CUDA serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Machine {
-    X86_64,
-    Aarch64,
-}
-
-impl Machine {
-    /// The name of the toolkit's directory below `targets`.
-    pub fn target(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64-linux",
-            Self::Aarch64 => "sbsa-linux",
-        }
-    }
-}
+use crate::oci::Architecture;
 
 /// One toolkit's tree in an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Toolkit {
     /// `(12, 5)` for CUDA 12.5.
     pub version: (u32, u32),
-    pub machine: Machine,
+    /// The architecture that its libraries are for.
+    pub architecture: Architecture,
 }
 
 impl fmt::Display for Toolkit {
@@ -43,9 +29,17 @@ impl Toolkit {
         format!("usr/local/cuda-{self}")
     }
 
+    /// The name of its machine's directory below `targets`.
+    pub fn target(&self) -> &'static str {
+        match self.architecture {
+            Architecture::Amd64 => "x86_64-linux",
+            Architecture::Arm64 => "sbsa-linux",
+        }
+    }
+
     /// Where its libraries are, relative to the image's root.
     pub fn library_directory(&self) -> String {
-        format!("{}/targets/{}/lib", self.root(), self.machine.target())
+        format!("{}/targets/{}/lib", self.root(), self.target())
     }
 
     /// Where the toolkit keeps a file that a component's wheel has at `wheel_path`, relative to the image's root.
@@ -67,7 +61,7 @@ impl Toolkit {
                     return Some(format!("{}/{}", self.library_directory(), rest()));
                 }
                 "include" if above > 0 => {
-                    return Some(format!("{root}/targets/{}/include/{}", self.machine.target(), rest()));
+                    return Some(format!("{root}/targets/{}/include/{}", self.target(), rest()));
                 }
                 "bin" | "nvvm" if above > 0 => return Some(format!("{root}/{part}/{}", rest())),
                 _ if part.ends_with(".py") => return None,
@@ -83,7 +77,7 @@ mod tests {
     use super::*;
 
     fn check(wheel_path: &str, expected: Option<&str>) {
-        let toolkit = Toolkit { version: (12, 5), machine: Machine::X86_64 };
+        let toolkit = Toolkit { version: (12, 5), architecture: Architecture::Amd64 };
         let placed = toolkit.place("nvidia-demo-cu12", wheel_path);
         assert_eq!(placed.as_deref(), expected.map(|path| format!("usr/local/cuda-12.5/{path}")).as_deref());
     }

@@ -10,9 +10,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::index::{Index, tagged};
 use super::{PublishError, layout};
 use crate::image::Image;
-use crate::oci::image::Index;
 use crate::oci::{Digest, Entry, EntryKind, tar};
 use crate::store::{Store, UnnamedFile, clear_abandoned};
 
@@ -49,21 +49,22 @@ pub(super) fn publish(
 
 fn write(archive: &mut Archive, image: &Image, name: &str, tag: &str, store: &Store) -> io::Result<()> {
     let docker = [DockerManifest {
-        config: blob(&image.config.digest),
+        config: blob(&image.config.digest()),
         repo_tags: vec![format!("{name}:{tag}")],
         layers: image.layers.iter().map(|layer| blob(&layer.digest)).collect(),
     }];
-    let index = Index::new(vec![layout::tagged(image, tag)]);
+    let mut index = Index::new();
+    index.put(tagged(image, tag), tag);
     archive.directory("blobs")?;
     archive.directory("blobs/sha256")?;
-    archive.bytes(&blob(&image.config.digest), &image.config_bytes)?;
-    archive.bytes(&blob(&image.manifest.digest), &image.manifest_bytes)?;
+    archive.bytes(&blob(&image.config.digest()), &image.config_bytes)?;
+    archive.bytes(&blob(&image.manifest.digest()), &image.manifest_bytes)?;
     let unique: BTreeMap<Digest, u64> = image.layers.iter().map(|layer| (layer.digest, layer.size)).collect();
     for (digest, size) in unique {
         let content = store.open_blob(&digest).map_err(io::Error::other)?;
         archive.blob(&digest, size, &content)?;
     }
-    archive.bytes("index.json", &serde_json::to_vec(&index)?)?;
+    archive.bytes("index.json", &index.to_json()?)?;
     archive.bytes("manifest.json", &serde_json::to_vec(&docker)?)?;
     archive.bytes("oci-layout", layout::LAYOUT.as_bytes())?;
     archive.writer.write_all(&tar::END)

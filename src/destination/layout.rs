@@ -3,13 +3,12 @@
 //! <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>
 
 use std::fs::{self, File};
-use std::io;
 use std::path::Path;
 
 use super::PublishError;
+use super::index::{Index, tagged};
 use crate::image::Image;
 use crate::oci::Digest;
-use crate::oci::image::{Index, REF_NAME};
 use crate::store::{self, Store, UnnamedFile, clear_abandoned, hard_link, is_same_file};
 
 pub(super) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -30,33 +29,23 @@ pub(super) fn publish(image: &Image, directory: &Path, tag: &str, store: &Store)
     // First, so that the directory is never taken for something else.
     write(&directory.join("oci-layout"), LAYOUT.as_bytes())?;
     let _alone = alone(directory);
+    let path = directory.join("index.json");
+    let mut index = Index::read(&path)?;
     let blobs = directory.join("blobs/sha256");
     fs::create_dir_all(&blobs).map_err(PublishError::write(&blobs))?;
     clear_abandoned(&blobs);
-    for layer in &image.layers {
-        place(&store.blob_path(&layer.digest), &blobs, &layer.digest, layer.size)?;
-    }
-    write(&blobs.join(image.config.digest.hex()), &image.config_bytes)?;
-    write(&blobs.join(image.manifest.digest.hex()), &image.manifest_bytes)?;
-
-    let path = directory.join("index.json");
-    let mut index = match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|_| PublishError::NotALayout { path: directory.to_owned() })?,
-        Err(_) => Index::new(Vec::new()),
-    };
-    index.manifests.retain(|manifest| manifest.annotations.get(REF_NAME).map(String::as_str) != Some(tag));
-    index.manifests.push(tagged(image, tag));
-    let bytes = serde_json::to_vec(&index).map_err(io::Error::other).map_err(PublishError::write(&path))?;
-    write(&path, &bytes)?;
-    remove_unused(&blobs, &index)
+    place_blobs(image, &blobs, store)?;
+    index.put(tagged(image, tag), tag);
+    write(&path, &index.to_json().map_err(PublishError::write(&path))?)?;
+    remove_unused(directory, &index)
 }
 
-/// The image's descriptor as an index holds it.
-pub(super) fn tagged(image: &Image, tag: &str) -> crate::oci::image::Descriptor {
-    let mut descriptor = image.manifest.clone();
-    descriptor.annotations.insert(REF_NAME.into(), tag.into());
-    descriptor
+fn place_blobs(image: &Image, blobs: &Path, store: &Store) -> Result<(), PublishError> {
+    for layer in &image.layers {
+        place(&store.blob_path(&layer.digest), blobs, &layer.digest, layer.size)?;
+    }
+    write(&blobs.join(image.config.digest().hex()), &image.config_bytes)?;
+    write(&blobs.join(image.manifest.digest().hex()), &image.manifest_bytes)
 }
 
 /// Waits until no other build publishes into the layout; where directories cannot be locked, builds trust their luck.
@@ -97,27 +86,16 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
 }
 
 /// Removes the blobs that no image of the index names. A layout with a manifest that cannot be read is left as it is.
-fn remove_unused(blobs: &Path, index: &Index) -> Result<(), PublishError> {
-    let mut used = Vec::new();
-    for manifest in &index.manifests {
-        used.push(manifest.digest.hex());
-        let Some(parsed) = read_manifest(&blobs.join(manifest.digest.hex())) else {
-            return Ok(());
-        };
-        used.push(parsed.config.digest.hex());
-        used.extend(parsed.layers.iter().map(|layer| layer.digest.hex()));
-    }
-    let entries = fs::read_dir(blobs).map_err(PublishError::write(blobs))?;
+fn remove_unused(directory: &Path, index: &Index) -> Result<(), PublishError> {
+    let Some(used) = index.reached(&directory.join("blobs")) else { return Ok(()) };
+    let blobs = directory.join("blobs/sha256");
+    let entries = fs::read_dir(&blobs).map_err(PublishError::write(&blobs))?;
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let is_blob = name.to_str().is_some_and(|name| Digest::from_hex(name).is_ok());
-        if is_blob && !used.iter().any(|used| name.to_str() == Some(used)) {
+        let digest = name.to_str().and_then(|name| Digest::from_hex(name).ok());
+        if digest.is_some_and(|digest| !used.contains(&digest.to_string())) {
             fs::remove_file(entry.path()).map_err(PublishError::write(entry.path()))?;
         }
     }
     Ok(())
-}
-
-fn read_manifest(path: &Path) -> Option<crate::oci::image::Manifest> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "destinations are files")]
 
 mod archive;
+mod index;
 mod layout;
 mod reference;
 
@@ -18,8 +19,12 @@ pub use reference::{Destination, ReferenceError};
 pub enum PublishError {
     #[error("could not write `{path}`")]
     Write { path: PathBuf, source: io::Error },
+    #[error("could not read `{path}`")]
+    Read { path: PathBuf, source: io::Error },
     #[error("`{path}` is there and is not an OCI layout")]
     NotALayout { path: PathBuf },
+    #[error("`{path}` is not an image index")]
+    NotAnIndex { path: PathBuf, source: serde_json::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -37,7 +42,10 @@ impl PublishError {
                 Some("free some space, or write to another place with -o".into())
             }
             Self::Write { .. } => Some("check the path given with -o, or write to another one".into()),
-            Self::NotALayout { .. } => {
+            Self::Read { .. } => {
+                Some("make the file readable, or choose another directory with -o oci:DIR: it may name other images".into())
+            }
+            Self::NotALayout { .. } | Self::NotAnIndex { .. } => {
                 Some("choose another directory with -o oci:DIR, or remove this one".into())
             }
             Self::Store(error) => error.hint(),

@@ -13,44 +13,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::dynamic::{Class, Elf, Kind, Machine};
 use super::ld_so_cache::{Cache, Flags, Hwcap, Library, compare_names};
 use super::root::{Entry, Node, Root};
+use crate::oci::Architecture;
 
-/// The `ldconfig` of one package.
+/// The `ldconfig` of one package: it enters libraries of its architecture, on amd64 those for i386 and x32 too, on arm64
+/// those for 32-bit ARM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ldconfig {
     architecture: Architecture,
     /// The minor version of glibc 2.
     release: u32,
     generator: String,
-}
-
-/// The machine that an `ldconfig` is for; others' libraries are not its business.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Architecture {
-    /// With i386 and x32.
-    X86_64,
-    /// With 32-bit ARM.
-    Aarch64,
-}
-
-impl Architecture {
-    /// The one that images call `amd64` or `arm64`.
-    ///
-    /// <https://github.com/opencontainers/image-spec/blob/main/config.md#properties>
-    pub fn named(oci: &str) -> Option<Self> {
-        match oci {
-            "amd64" => Some(Self::X86_64),
-            "arm64" => Some(Self::Aarch64),
-            _ => None,
-        }
-    }
-
-    /// The machine of its programs.
-    pub fn machine(self) -> Machine {
-        match self {
-            Self::X86_64 => Machine::X86_64,
-            Self::Aarch64 => Machine::Aarch64,
-        }
-    }
 }
 
 /// A version of libc-bin that does not begin with glibc's.
@@ -92,8 +64,9 @@ impl Ldconfig {
     /// The `ldconfig` of Debian's or Ubuntu's package libc-bin; `vendor` is the distribution's name.
     ///
     /// ```
-    /// # use imgforge::elf::{Architecture, Ldconfig};
-    /// let ldconfig = Ldconfig::new(Architecture::X86_64, "Debian", "2.36-9+deb12u10")?;
+    /// # use imgforge::elf::Ldconfig;
+    /// # use imgforge::oci::Architecture;
+    /// let ldconfig = Ldconfig::new(Architecture::Amd64, "Debian", "2.36-9+deb12u10")?;
     /// assert_eq!(ldconfig.generator(), "ldconfig (Debian GLIBC 2.36-9+deb12u10) stable release version 2.36");
     /// # Ok::<(), imgforge::elf::ldconfig::LibcVersionError>(())
     /// ```
@@ -116,10 +89,8 @@ impl Ldconfig {
     /// The directories that Debian's and Ubuntu's `ldconfig` searches without being told, after all others.
     pub fn system_directories(&self) -> [&'static str; 4] {
         match self.architecture {
-            Architecture::X86_64 => {
-                ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib", "/usr/lib"]
-            }
-            Architecture::Aarch64 => {
+            Architecture::Amd64 => ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib", "/usr/lib"],
+            Architecture::Arm64 => {
                 ["/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/lib", "/usr/lib"]
             }
         }
@@ -213,14 +184,14 @@ impl Ldconfig {
             return None;
         }
         match (self.architecture, elf.machine, elf.class) {
-            (Architecture::X86_64, Machine::X86_64, Class::Elf64) => Some(Flags::X86_64),
-            (Architecture::X86_64, Machine::X86_64, Class::Elf32) => Some(Flags::X32),
-            (Architecture::X86_64, Machine::I386, Class::Elf32) if self.release < 37 => Some(i386_flags(elf)),
-            (Architecture::X86_64, Machine::I386, Class::Elf32) => Some(Flags::I386),
-            (Architecture::X86_64, _, _) => None,
+            (Architecture::Amd64, Machine::X86_64, Class::Elf64) => Some(Flags::X86_64),
+            (Architecture::Amd64, Machine::X86_64, Class::Elf32) => Some(Flags::X32),
+            (Architecture::Amd64, Machine::I386, Class::Elf32) if self.release < 37 => Some(i386_flags(elf)),
+            (Architecture::Amd64, Machine::I386, Class::Elf32) => Some(Flags::I386),
+            (Architecture::Amd64, _, _) => None,
             // It looks at no machine: even a library for x86-64 is entered so.
-            (Architecture::Aarch64, _, Class::Elf64) => Some(Flags::AARCH64),
-            (Architecture::Aarch64, _, Class::Elf32) => Some(arm_flags(elf.flags)),
+            (Architecture::Arm64, _, Class::Elf64) => Some(Flags::AARCH64),
+            (Architecture::Arm64, _, Class::Elf32) => Some(arm_flags(elf.flags)),
         }
     }
 
@@ -238,14 +209,14 @@ impl Ldconfig {
         }
         match (self.architecture, name) {
             (_, "tls") => Some(63),
-            (Architecture::X86_64, "sse2") => Some(0),
-            (Architecture::X86_64, "x86_64") => Some(1),
-            (Architecture::X86_64, "avx512_1") => Some(2),
-            (Architecture::X86_64, "i586") => Some(48),
-            (Architecture::X86_64, "i686") => Some(49),
-            (Architecture::X86_64, "haswell") => Some(50),
-            (Architecture::X86_64, "xeon_phi") => Some(51),
-            (Architecture::Aarch64, "atomics") => Some(8),
+            (Architecture::Amd64, "sse2") => Some(0),
+            (Architecture::Amd64, "x86_64") => Some(1),
+            (Architecture::Amd64, "avx512_1") => Some(2),
+            (Architecture::Amd64, "i586") => Some(48),
+            (Architecture::Amd64, "i686") => Some(49),
+            (Architecture::Amd64, "haswell") => Some(50),
+            (Architecture::Amd64, "xeon_phi") => Some(51),
+            (Architecture::Arm64, "atomics") => Some(8),
             _ => None,
         }
     }
@@ -472,18 +443,18 @@ mod tests {
                 "ldconfig (Ubuntu GLIBC 2.39-0ubuntu8.4) stable release version 2.39",
             ),
         ] {
-            let ldconfig = Ldconfig::new(Architecture::X86_64, vendor, version).unwrap();
+            let ldconfig = Ldconfig::new(Architecture::Amd64, vendor, version).unwrap();
             assert_eq!(ldconfig.generator(), expected);
         }
         for version in ["", "2", "3.0-1", "2.x-1", "1.2.3-r4"] {
-            let error = Ldconfig::new(Architecture::X86_64, "Alpine", version).unwrap_err();
+            let error = Ldconfig::new(Architecture::Amd64, "Alpine", version).unwrap_err();
             assert!(error.to_string().contains(&format!("`{version}`")), "{error}");
         }
     }
 
     #[test]
     fn follows_the_release_of_glibc() {
-        let of = |version| scan(Architecture::X86_64, version, Machine::X86_64, "liba.so.1");
+        let of = |version| scan(Architecture::Amd64, version, Machine::X86_64, "liba.so.1");
         let link = "/usr/lib/liba.so.1 -> liba.so.1.0";
         let [tls, plain] = ["/usr/lib/tls/libt.so 0x303", "/usr/lib/liba.so.1 0x303"];
         assert_eq!(of("2.35-0ubuntu3.8"), [&format!("{tls} 0x30200"), &format!("{plain} 0x30200"), link]);
@@ -494,15 +465,15 @@ mod tests {
     #[test]
     fn enters_libraries_of_its_own_machine() {
         let of = |architecture, machine| scan(architecture, "2.41-12", machine, "liba.so.1.0");
-        assert_eq!(of(Architecture::Aarch64, Machine::Aarch64), ["/usr/lib/liba.so.1.0 0xa03 0x0"]);
-        assert_eq!(of(Architecture::X86_64, Machine::X86_64), ["/usr/lib/liba.so.1.0 0x303 0x0"]);
-        assert_eq!(of(Architecture::X86_64, Machine::Aarch64), [""; 0]);
+        assert_eq!(of(Architecture::Arm64, Machine::Aarch64), ["/usr/lib/liba.so.1.0 0xa03 0x0"]);
+        assert_eq!(of(Architecture::Amd64, Machine::X86_64), ["/usr/lib/liba.so.1.0 0x303 0x0"]);
+        assert_eq!(of(Architecture::Amd64, Machine::Aarch64), [""; 0]);
     }
 
     #[test]
     fn makes_no_link_outside_the_directory() {
         for soname in ["../../etc/passwd", "/etc/passwd", "..", "."] {
-            let found = scan(Architecture::X86_64, "2.41-12", Machine::X86_64, soname);
+            let found = scan(Architecture::Amd64, "2.41-12", Machine::X86_64, soname);
             assert_eq!(found, [format!("/usr/lib/{soname} 0x303 0x0")]);
         }
     }

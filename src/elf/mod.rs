@@ -1,5 +1,6 @@
 //! ELF words: what the loader and `ldconfig` read of a library, and the cache they share.
 //!
+//! * [`architecture`]: the machine, the loader and the library directory of each architecture.
 //! * [`dynamic`]: class, machine, SONAME, NEEDED, RPATH and RUNPATH of one file, read as the loader does, through
 //!   the program headers (never the section headers, which `strip` may remove).
 //! * [`probe`]: the same facts from a stream that cannot seek: a library inflated once, on its way into a layer.
@@ -31,6 +32,7 @@
 //! | before 2.37 | `tls`, `haswell` and other such directories are searched; i386 libraries without libc are marked | the same |
 //! | since 2.37 | only `glibc-hwcaps` is searched besides | the same |
 
+pub mod architecture;
 pub mod dynamic;
 pub mod ld_so_cache;
 pub mod ld_so_conf;
@@ -46,7 +48,7 @@ pub mod symbols;
 
 pub use dynamic::{Class, Dynamic, Elf, ElfError, Kind, Machine, ReadAt};
 pub use ld_so_cache::{Cache, CacheError, Flags, Hwcap, Library};
-pub use ldconfig::{Architecture, Ldconfig, Link, Scan};
+pub use ldconfig::{Ldconfig, Link, Scan};
 pub use names::{Names, symbol_hash};
 pub use object::{Linked, Object, VersionNeed};
 pub use probe::{Incomplete, Outcome, Probe};

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use super::probe::Budget;
 use super::*;
+use crate::oci::Architecture;
 
 const LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu";
 
@@ -89,7 +90,7 @@ fn machine() -> Option<Ldconfig> {
     let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let vendor = if system.contains("ID=ubuntu") { "Ubuntu" } else { "Debian" };
     let version = package.map(|output| String::from_utf8(output.stdout).unwrap()).unwrap_or_default();
-    let ldconfig = Ldconfig::new(Architecture::X86_64, vendor, &version).ok();
+    let ldconfig = Ldconfig::new(Architecture::Amd64, vendor, &version).ok();
     if ldconfig.is_none() || !Path::new(LIBRARIES).is_dir() {
         eprintln!("skipped: this machine is no Debian or Ubuntu for x86-64");
         return None;

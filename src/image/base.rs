@@ -3,8 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{AssembleError, ImageLayer, history, to_value};
-use crate::oci::Digest;
-use crate::oci::image::RuntimeConfig;
+use crate::oci::image::{RuntimeConfig, rootfs};
 use crate::oci::time::rfc3339;
 use crate::plan::{LayerPlan, Plan};
 
@@ -23,21 +22,22 @@ pub fn runtime_of(config: &Map<String, Value>) -> Result<RuntimeConfig, BaseConf
     Ok(serde_json::from_value(known.into())?)
 }
 
-/// The config of the base with `layers` of `plan`: members that imgforge does not know have the same value as before.
+/// The bytes of the base's config with `layers` of `plan`, members sorted by name: those that imgforge does not know keep
+/// their values, also where no specification has them.
 pub(super) fn extend_config(
     of_base: &Map<String, Value>,
     plan: &Plan,
     layers: &[ImageLayer],
-) -> Result<Value, AssembleError> {
+) -> Result<Vec<u8>, AssembleError> {
     let created = rfc3339(plan.created);
     let mut config = of_base.clone();
-    let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
+    let diff_ids = layers.iter().map(|layer| layer.diff_id);
     config.insert("config".into(), change_runtime(of_base, &plan.runtime)?);
-    config.insert("architecture".into(), plan.architecture.clone().into());
+    config.insert("architecture".into(), plan.architecture.as_str().into());
     config.insert("history".into(), extend_history(of_base, plan, layers, &created)?);
     config.insert("created".into(), created.into());
-    config.insert("rootfs".into(), json!({"type": "layers", "diff_ids": diff_ids}));
-    Ok(config.into())
+    config.insert("rootfs".into(), to_value(&rootfs(diff_ids), "config")?);
+    serde_json::to_vec(&config).map_err(|source| AssembleError { document: "config", source: source.into() })
 }
 
 /// The base's history, filled up where it has fewer lines than layers, and a line for each layer that is added.
@@ -62,7 +62,8 @@ fn extend_history(
 /// The settings for containers: those that imgforge knows as `after` has them, all others as they were.
 fn change_runtime(of_base: &Map<String, Value>, after: &RuntimeConfig) -> Result<Value, AssembleError> {
     let mut members = of_base.get("config").and_then(Value::as_object).cloned().unwrap_or_default();
-    let unreadable = |BaseConfigError(source)| AssembleError { document: "base's config", source };
+    let unreadable =
+        |BaseConfigError(source)| AssembleError { document: "base's config", source: source.into() };
     let (before, after) = (to_members(&runtime_of(of_base).map_err(unreadable)?)?, to_members(after)?);
     for (key, value) in &after {
         members.insert(key.clone(), value.clone());
@@ -82,9 +83,11 @@ fn to_members(config: &RuntimeConfig) -> Result<Map<String, Value>, AssembleErro
 
 #[cfg(test)]
 mod tests {
+    use oci_spec::image::MediaType;
+
     use super::*;
     use crate::image::{Image, assemble};
-    use crate::oci::image::{Descriptor, LAYER_GZIP, LAYER_ZSTD};
+    use crate::oci::{Architecture, Descriptor, Digest};
     use crate::plan::{BaseLayer, GeneratedLayer, LayerCompression};
 
     fn digest(name: &str) -> Digest {
@@ -95,10 +98,8 @@ mod tests {
     fn plan(config: Value) -> Plan {
         let layer = |name: &str, media_type| {
             LayerPlan::Base(BaseLayer {
-                descriptor: Descriptor {
-                    annotations: [("kept".to_owned(), name.to_owned())].into(),
-                    ..Descriptor::new(media_type, digest(name), 10)
-                },
+                descriptor: Descriptor::new(media_type, digest(name), 10)
+                    .with_annotations(&[("kept".to_owned(), name.to_owned())].into()),
                 diff_id: digest(&format!("{name} tar")),
             })
         };
@@ -106,9 +107,13 @@ mod tests {
         let before = runtime_of(&config).unwrap();
         let added = GeneratedLayer { files: Vec::new(), compression: LayerCompression::Gzip };
         Plan {
-            architecture: "amd64".into(),
+            architecture: Architecture::Amd64,
             created: 0,
-            layers: vec![layer("one", LAYER_GZIP), layer("two", LAYER_ZSTD), LayerPlan::Hidden(added)],
+            layers: vec![
+                layer("one", MediaType::ImageLayerGzip),
+                layer("two", MediaType::ImageLayerZstd),
+                LayerPlan::Hidden(added),
+            ],
             runtime: RuntimeConfig {
                 env: before.env.iter().cloned().chain(["B=2".to_owned()]).collect(),
                 user: String::new(),
@@ -120,9 +125,9 @@ mod tests {
     }
 
     fn build(plan: &Plan) -> (Value, Value, Image) {
-        let layer = |title: &str, name: &str, media_type: &str| ImageLayer {
+        let layer = |title: &str, name: &str, media_type: MediaType| ImageLayer {
             title: title.into(),
-            media_type: media_type.into(),
+            media_type,
             annotations: Default::default(),
             digest: digest(name),
             size: 5,
@@ -130,9 +135,9 @@ mod tests {
             unpacked: 50,
         };
         let layers = vec![
-            layer("the base", "one", LAYER_GZIP),
-            layer("the base", "two", LAYER_ZSTD),
-            layer("torch 2.6.0", "torch", LAYER_GZIP),
+            layer("the base", "one", MediaType::ImageLayerGzip),
+            layer("the base", "two", MediaType::ImageLayerZstd),
+            layer("torch 2.6.0", "torch", MediaType::ImageLayerGzip),
         ];
         let image = assemble(plan, layers).unwrap();
         let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
@@ -183,9 +188,11 @@ mod tests {
     #[test]
     fn layers_of_a_base_keep_their_descriptors_below_the_new_ones() {
         let (config, manifest, image) = build(&plan(json!({"os": "linux"})));
-        let media_types: Vec<&str> = image.layers.iter().map(|layer| layer.media_type.as_str()).collect();
-        assert_eq!(media_types, [LAYER_GZIP, LAYER_ZSTD, LAYER_GZIP]);
-        assert_eq!(manifest["layers"][1]["mediaType"], LAYER_ZSTD);
+        let media_types: Vec<&str> = image.layers.iter().map(|layer| layer.media_type.as_ref()).collect();
+        let [gzip, zstd] =
+            ["gzip", "zstd"].map(|packing| format!("application/vnd.oci.image.layer.v1.tar+{packing}"));
+        assert_eq!(media_types, [&gzip, &zstd, &gzip]);
+        assert_eq!(manifest["layers"][1]["mediaType"], zstd);
         assert_eq!(manifest["layers"][1]["annotations"], json!({"kept": "two"}));
         let diff_ids = ["one tar", "two tar", "torch tar"].map(digest);
         assert_eq!(config["rootfs"]["diff_ids"], json!(diff_ids));

@@ -4,12 +4,16 @@ mod base;
 
 use std::collections::BTreeMap;
 
+use oci_spec::OciSpecError;
+use oci_spec::image::{
+    History, ImageConfiguration, ImageManifest, ImageManifestBuilder, MediaType, Os, Platform, SCHEMA_VERSION,
+};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::oci::Digest;
-use crate::oci::image::{CONFIG, Descriptor, History, ImageConfig, MANIFEST, Manifest, Platform, RootFs};
+use crate::oci::image::{rootfs, to_json};
 use crate::oci::time::rfc3339;
+use crate::oci::{Architecture, Descriptor, Digest};
 use crate::plan::{LayerPlan, Plan};
 
 pub use base::{BaseConfigError, runtime_of};
@@ -19,7 +23,7 @@ pub use base::{BaseConfigError, runtime_of};
 pub struct ImageLayer {
     /// What is in it, for people: `torch 2.6.0`.
     pub title: String,
-    pub media_type: String,
+    pub media_type: MediaType,
     /// What its descriptor says beside that.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
@@ -48,7 +52,7 @@ pub struct Image {
 #[error("could not write the image's {document} as JSON")]
 pub struct AssembleError {
     document: &'static str,
-    source: serde_json::Error,
+    source: OciSpecError,
 }
 
 /// Puts the finished `layers` of `plan`, in its order, under a config and a manifest.
@@ -56,63 +60,73 @@ pub struct AssembleError {
 /// Layers of the image that is built upon keep their descriptors, and its config all that imgforge does not know of it.
 pub fn assemble(plan: &Plan, layers: Vec<ImageLayer>) -> Result<Image, AssembleError> {
     let config_bytes = match &plan.base_config {
-        Some(config) => json(&base::extend_config(config, plan, &layers)?, "config")?,
+        Some(config) => base::extend_config(config, plan, &layers)?,
         None => json(&new_config(plan, &layers), "config")?,
     };
-    let config = Descriptor::new(CONFIG, Digest::of(&config_bytes), config_bytes.len() as u64);
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: MANIFEST.into(),
-        config: config.clone(),
-        layers: plan.layers.iter().zip(&layers).map(descriptor).collect(),
-        annotations: plan.annotations.clone(),
-    };
-    let manifest_bytes = json(&manifest, "manifest")?;
-    let platform = Platform { architecture: plan.architecture.clone(), os: "linux".into() };
-    let manifest = Descriptor {
-        platform: Some(platform),
-        ..Descriptor::new(MANIFEST, Digest::of(&manifest_bytes), manifest_bytes.len() as u64)
-    };
+    let config =
+        Descriptor::new(MediaType::ImageConfig, Digest::of(&config_bytes), config_bytes.len() as u64);
+    let manifest_bytes = json(&manifest(plan, &config, &layers)?, "manifest")?;
+    let digest = Digest::of(&manifest_bytes);
+    let manifest = Descriptor::new(MediaType::ImageManifest, digest, manifest_bytes.len() as u64)
+        .with_platform(platform(plan.architecture));
     Ok(Image { manifest, manifest_bytes, config, config_bytes, layers })
+}
+
+fn manifest(plan: &Plan, config: &Descriptor, layers: &[ImageLayer]) -> Result<ImageManifest, AssembleError> {
+    let layers = plan.layers.iter().zip(layers).map(descriptor).map(Into::into);
+    let mut manifest = ImageManifestBuilder::default()
+        .schema_version(SCHEMA_VERSION)
+        .media_type(MediaType::ImageManifest)
+        .config(config.clone())
+        .layers(layers.collect::<Vec<_>>())
+        .build()
+        .map_err(|source| AssembleError { document: "manifest", source })?;
+    if !plan.annotations.is_empty() {
+        manifest.set_annotations(Some(plan.annotations.clone().into_iter().collect()));
+    }
+    Ok(manifest)
 }
 
 fn descriptor((plan, layer): (&LayerPlan, &ImageLayer)) -> Descriptor {
     match plan {
         LayerPlan::Base(base) => base.descriptor.clone(),
-        _ => Descriptor {
-            annotations: layer.annotations.clone(),
-            ..Descriptor::new(&layer.media_type, layer.digest, layer.size)
-        },
+        _ => Descriptor::new(layer.media_type.clone(), layer.digest, layer.size)
+            .with_annotations(&layer.annotations),
     }
 }
 
-fn new_config(plan: &Plan, layers: &[ImageLayer]) -> ImageConfig {
+fn platform(architecture: Architecture) -> Platform {
+    let mut platform = Platform::default();
+    platform.set_os(Os::Linux).set_architecture(architecture.into());
+    platform
+}
+
+/// The config of an image without a base.
+fn new_config(plan: &Plan, layers: &[ImageLayer]) -> ImageConfiguration {
     let created = rfc3339(plan.created);
-    ImageConfig {
-        created: created.clone(),
-        architecture: plan.architecture.clone(),
-        os: "linux".into(),
-        config: plan.runtime.clone(),
-        rootfs: RootFs {
-            kind: "layers".into(),
-            diff_ids: layers.iter().map(|layer| layer.diff_id).collect(),
-        },
-        history: layers.iter().map(|layer| history(layer, &created)).collect(),
-    }
+    let history = layers.iter().map(|layer| history(layer, &created)).collect();
+    let mut config = ImageConfiguration::default();
+    config
+        .set_created(Some(created))
+        .set_architecture(plan.architecture.into())
+        .set_os(Os::Linux)
+        .set_config(Some(plan.runtime.clone().into()))
+        .set_rootfs(rootfs(layers.iter().map(|layer| layer.diff_id)))
+        .set_history(Some(history));
+    config
 }
 
+/// umoci reads no history without a time.
 fn history(layer: &ImageLayer, created: &str) -> History {
-    History {
-        created: created.to_owned(),
-        created_by: format!("imgforge: {}", layer.title),
-        comment: String::new(),
-    }
+    let mut history = History::default();
+    history.set_created(Some(created.to_owned())).set_created_by(Some(format!("imgforge: {}", layer.title)));
+    history
 }
 
 fn json<T: Serialize>(document: &T, name: &'static str) -> Result<Vec<u8>, AssembleError> {
-    serde_json::to_vec(document).map_err(|source| AssembleError { document: name, source })
+    to_json(document).map_err(|source| AssembleError { document: name, source: source.into() })
 }
 
 fn to_value<T: Serialize>(document: &T, name: &'static str) -> Result<Value, AssembleError> {
-    serde_json::to_value(document).map_err(|source| AssembleError { document: name, source })
+    serde_json::to_value(document).map_err(|source| AssembleError { document: name, source: source.into() })
 }

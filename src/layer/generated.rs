@@ -6,7 +6,7 @@ use super::writer::{LayerWriter, WriteError, Written};
 use crate::base::facts::Facts;
 use crate::elf::ld_so_conf::{self, LdSoConfError};
 use crate::elf::ldconfig::LibcVersionError;
-use crate::elf::{Architecture, CacheError, Ldconfig, Root};
+use crate::elf::{CacheError, Ldconfig, Root};
 use crate::oci::{Entry, EntryKind, Generated};
 use crate::plan::{GeneratedLayer, LdconfigPlan, SystemLayer};
 use crate::store::Store;
@@ -18,8 +18,6 @@ pub enum SystemLayerError {
     Configuration(#[from] LdSoConfError),
     #[error("could not write the image's /etc/ld.so.cache")]
     Cache(#[from] CacheError),
-    #[error("there is no `ldconfig` for `{architecture}`")]
-    Architecture { architecture: String },
     #[error(transparent)]
     Libc(#[from] LibcVersionError),
     #[error(transparent)]
@@ -47,9 +45,7 @@ pub fn write_system(layer: &SystemLayer, below: &Facts, store: &Store) -> Result
         files.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
     }
     let LdconfigPlan { architecture, vendor, libc_bin } = &layer.ldconfig;
-    let architecture = Architecture::named(architecture)
-        .ok_or_else(|| SystemLayerError::Architecture { architecture: architecture.clone() })?;
-    let ldconfig = Ldconfig::new(architecture, vendor, libc_bin.as_str())?;
+    let ldconfig = Ldconfig::new(*architecture, vendor, libc_bin.as_str())?;
     let cache = loader_cache(below, &files, &ldconfig, layer.mtime)?;
     let compression = layer.compression.clone();
     Ok(write(&GeneratedLayer { files: merged(files, cache), compression }, store)?)

@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_library_gets_the_link_a_linker_looks_for() {
-        let toolkit = Toolkit { version: (12, 5), machine: crate::cuda::Machine::X86_64 };
+        let toolkit = Toolkit { version: (12, 5), architecture: crate::oci::Architecture::Amd64 };
         let directory = toolkit.library_directory();
         assert_eq!(
             component_place(&toolkit, "nvidia-cublas-cu12", "nvidia/cublas/lib/libcublas.so.12"),

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::base::debian::select::{Reason, Selected, Selection};
 use crate::debian::version::Version;
-use crate::oci::Digest;
+use crate::oci::{Architecture, Digest};
 use crate::recipe::Timestamp;
 
 /// The base that a recipe was locked with.
@@ -33,8 +33,8 @@ pub struct ImageBase {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct DebianBase {
-    /// `amd64`, `arm64`.
-    pub architecture: String,
+    /// The architecture of its packages.
+    pub architecture: Architecture,
     /// In the order of the description.
     #[serde(rename = "suite")]
     pub suites: Vec<LockedSuite>,
@@ -93,9 +93,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 impl DebianBase {
     /// The packages of `selection`, from `suites`.
-    pub fn new(architecture: &str, suites: Vec<LockedSuite>, selection: Selection) -> Self {
+    pub fn new(architecture: Architecture, suites: Vec<LockedSuite>, selection: Selection) -> Self {
         let packages = selection.packages.into_iter().map(LockedPackage::from).collect();
-        Self { architecture: architecture.to_owned(), suites, packages }
+        Self { architecture, suites, packages }
     }
 
     /// The selection that was locked.

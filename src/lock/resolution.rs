@@ -15,8 +15,8 @@ use uv_pep508::{MarkerTree, VersionOrUrl};
 
 use super::{Decided, Lock, LockError, VERSION};
 use crate::base::{BaseInventory, CudaCopy};
-use crate::cuda::{Component, ComponentWheel, Driver, Machine, Toolkit};
-use crate::oci::Digest;
+use crate::cuda::{Component, ComponentWheel, Driver, Toolkit};
+use crate::oci::{Architecture, Digest};
 use crate::pypa::metadata::Requirement;
 use crate::resolve::demand::{Demand, Demander};
 use crate::resolve::{
@@ -167,20 +167,21 @@ impl Lock {
         base: &BaseInventory,
         driver: Option<&Driver>,
     ) -> Result<Option<Resolution>, ResolveError> {
-        let machine = match base.architecture.as_str() {
-            "arm64" => Machine::Aarch64,
-            _ => Machine::X86_64,
-        };
+        let architecture = base.architecture;
         let services: Option<Vec<Service>> =
             self.components.iter().map(|component| component.service(base)).collect();
         let Some(services) = services else { return Ok(None) };
         let toolkits = self.toolkits.iter().map(|version| ((version.0, version.1), None)).collect();
         Ok(Some(Resolution {
-            distributions: self.distributions.iter().map(|locked| locked.distribution(machine)).collect(),
+            distributions: self
+                .distributions
+                .iter()
+                .map(|locked| locked.distribution(architecture))
+                .collect(),
             services,
             kept: self.kept.clone(),
             removed: self.removed.clone(),
-            trees: self.trees.iter().map(|tree| tree.tree(machine)).collect(),
+            trees: self.trees.iter().map(|tree| tree.tree(architecture)).collect(),
             toolkits: driver_fits(driver, toolkits)?,
         }))
     }
@@ -222,7 +223,7 @@ impl LockedDistribution {
         }
     }
 
-    fn distribution(&self, machine: Machine) -> Distribution {
+    fn distribution(&self, architecture: Architecture) -> Distribution {
         Distribution {
             name: self.name.clone(),
             version: self.version.clone(),
@@ -235,7 +236,7 @@ impl LockedDistribution {
             metadata: self.metadata,
             requested: self.requested,
             relaxed: self.relaxed.clone(),
-            role: self.role(machine),
+            role: self.role(architecture),
         }
     }
 
@@ -256,7 +257,7 @@ impl LockedDistribution {
         None
     }
 
-    fn role(&self, machine: Machine) -> Role {
+    fn role(&self, architecture: Architecture) -> Role {
         let place = match self.role {
             LockedRole::Component => Some(ComponentPlace::Whole),
             LockedRole::Libraries => Some(ComponentPlace::LibrariesBeside),
@@ -265,7 +266,7 @@ impl LockedDistribution {
         };
         match (place, self.component(), self.toolkit) {
             (Some(place), Some(component), Some(toolkit)) => {
-                Role::Component { component, toolkit: toolkit.on(machine), place }
+                Role::Component { component, toolkit: toolkit.on(architecture), place }
             }
             _ => Role::Package { private: self.private.iter().map(private).collect() },
         }
@@ -352,8 +353,8 @@ impl LockedTree {
         Self { toolkit: ToolkitVersion::of(&tree.toolkit), of_base: tree.exists, found_by: tree.found }
     }
 
-    fn tree(&self, machine: Machine) -> Tree {
-        Tree { toolkit: self.toolkit.on(machine), exists: self.of_base, found: self.found_by }
+    fn tree(&self, architecture: Architecture) -> Tree {
+        Tree { toolkit: self.toolkit.on(architecture), exists: self.of_base, found: self.found_by }
     }
 }
 
@@ -393,8 +394,8 @@ impl ToolkitVersion {
         Self(toolkit.version.0, toolkit.version.1)
     }
 
-    fn on(self, machine: Machine) -> Toolkit {
-        Toolkit { version: (self.0, self.1), machine }
+    fn on(self, architecture: Architecture) -> Toolkit {
+        Toolkit { version: (self.0, self.1), architecture }
     }
 }
 

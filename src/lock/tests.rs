@@ -134,7 +134,7 @@ requested = true
 fn base() -> BaseInventory {
     let mut base =
         crate::resolve::tests::base("cublas 13.1.0.3 cu13 usr/local/cuda-13.0/targets/x86_64-linux/lib");
-    base.architecture = "amd64".into();
+    base.architecture = crate::oci::Architecture::Amd64;
     base
 }
 

@@ -1,133 +1,159 @@
-//! The JSON documents of an image: descriptors, manifest, index and config.
-//!
-//! Fields are written in the order of the specification and maps are sorted, so that the same image has the same bytes.
+//! The JSON documents of an image, as oci-spec has them, and their bytes.
 //!
 //! <https://github.com/opencontainers/image-spec>
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use oci_spec::image as spec;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 use super::Digest;
 
-pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
-pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+pub use oci_spec::image::MediaType;
 
-/// The annotation of an index entry that holds its tag.
-pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
-
-/// <https://github.com/opencontainers/image-spec/blob/main/descriptor.md>
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Descriptor {
-    pub media_type: String,
-    pub digest: Digest,
-    /// In bytes.
-    pub size: u64,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub platform: Option<Platform>,
-}
-
-impl Descriptor {
-    pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
-        Self { media_type: media_type.into(), digest, size, annotations: BTreeMap::new(), platform: None }
-    }
-}
-
-/// The platform an image runs on, in Go's words: `linux`, `amd64`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Platform {
-    pub architecture: String,
-    pub os: String,
-}
-
-/// <https://github.com/opencontainers/image-spec/blob/main/manifest.md>
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Manifest {
-    pub schema_version: u32,
-    #[serde(default = "manifest_media_type")]
-    pub media_type: String,
-    pub config: Descriptor,
-    pub layers: Vec<Descriptor>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-}
-
-/// <https://github.com/opencontainers/image-spec/blob/main/image-index.md>
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Index {
-    pub schema_version: u32,
-    #[serde(default = "index_media_type")]
-    pub media_type: String,
-    pub manifests: Vec<Descriptor>,
-}
-
-fn manifest_media_type() -> String {
-    MANIFEST.to_owned()
-}
-
-fn index_media_type() -> String {
-    INDEX.to_owned()
-}
-
-impl Index {
-    pub fn new(manifests: Vec<Descriptor>) -> Self {
-        Self { schema_version: 2, media_type: index_media_type(), manifests }
-    }
-}
-
-/// <https://github.com/opencontainers/image-spec/blob/main/config.md>
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageConfig {
-    /// RFC 3339.
-    pub created: String,
-    pub architecture: String,
-    pub os: String,
-    pub config: RuntimeConfig,
-    pub rootfs: RootFs,
-    pub history: Vec<History>,
-}
-
-/// What a container of the image starts with.
+/// The settings of a container that a build may change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct RuntimeConfig {
+    /// The user and perhaps the group: `app:app`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub user: String,
+    /// `NAME=VALUE` each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
+    /// The program and its first arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entrypoint: Vec<String>,
+    /// The arguments that a command line replaces; the program as well, where there is no entrypoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cmd: Vec<String>,
+    /// The directory in which it starts.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
+    /// Labels by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
 
-/// The layers' uncompressed digests, bottom first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RootFs {
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub diff_ids: Vec<Digest>,
+impl From<RuntimeConfig> for spec::Config {
+    fn from(runtime: RuntimeConfig) -> Self {
+        let text = |text: String| (!text.is_empty()).then_some(text);
+        let list = |list: Vec<String>| (!list.is_empty()).then_some(list);
+        let labels = runtime.labels;
+        let mut config = Self::default();
+        config
+            .set_user(text(runtime.user))
+            .set_env(list(runtime.env))
+            .set_entrypoint(list(runtime.entrypoint))
+            .set_cmd(list(runtime.cmd))
+            .set_working_dir(text(runtime.working_dir))
+            .set_labels((!labels.is_empty()).then(|| labels.into_iter().collect()));
+        config
+    }
 }
 
-/// What made a layer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct History {
-    /// RFC 3339; umoci reads no history without it.
-    pub created: String,
-    pub created_by: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub comment: String,
+/// The layers' uncompressed digests, bottom first, as a config lists them.
+pub fn rootfs(diff_ids: impl IntoIterator<Item = Digest>) -> spec::RootFs {
+    let mut rootfs = spec::RootFs::default();
+    rootfs.set_diff_ids(diff_ids.into_iter().map(|diff_id| diff_id.to_string()).collect());
+    rootfs
+}
+
+/// The members of the documents in the order in which they are written; others follow, sorted.
+const ORDER: [&str; 24] = [
+    "schemaVersion",
+    "mediaType",
+    "digest",
+    "size",
+    "created",
+    "created_by",
+    "architecture",
+    "os",
+    "config",
+    "layers",
+    "manifests",
+    "annotations",
+    "platform",
+    "rootfs",
+    "history",
+    "User",
+    "Env",
+    "Entrypoint",
+    "Cmd",
+    "WorkingDir",
+    "Labels",
+    "type",
+    "diff_ids",
+    "comment",
+];
+
+/// The members whose value is a map of names that anybody may choose: it is sorted.
+const MAPS: [&str; 2] = ["annotations", "Labels"];
+
+/// The bytes of a document: the same document always has the same.
+///
+/// oci-spec's types keep annotations in maps of random order.
+pub fn to_json<T: Serialize>(document: &T) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    in_order(document, &mut serde_json::Serializer::new(&mut bytes))?;
+    Ok(bytes)
+}
+
+/// Writes a document as [`to_json`] does.
+pub(super) fn in_order<T: Serialize, S: Serializer>(document: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    let value = serde_json::to_value(document).map_err(serde::ser::Error::custom)?;
+    Ordered { value: &value, is_map: false }.serialize(serializer)
+}
+
+/// Reads a document. Members that are `null` are taken as absent, as writers in Go mean them.
+pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    from_value(serde_json::from_slice(bytes)?)
+}
+
+/// Reads a document, as [`from_json`] does.
+pub fn from_value<T: DeserializeOwned>(mut value: Value) -> serde_json::Result<T> {
+    remove_nulls(&mut value);
+    serde_json::from_value(value)
+}
+
+fn remove_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(remove_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_nulls),
+        _ => {}
+    }
+}
+
+/// A value whose members are written in [`ORDER`], or by name where it `is_map`.
+struct Ordered<'a> {
+    value: &'a Value,
+    is_map: bool,
+}
+
+impl Serialize for Ordered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.value {
+            Value::Object(members) => {
+                let mut members: Vec<(&String, &Value)> = members.iter().collect();
+                members.sort_by_key(|(name, _)| (rank(name, self.is_map), *name));
+                serializer.collect_map(members.into_iter().map(|(name, value)| {
+                    (name, Ordered { value, is_map: MAPS.contains(&name.as_str()) && !self.is_map })
+                }))
+            }
+            Value::Array(items) => {
+                serializer.collect_seq(items.iter().map(|value| Ordered { value, is_map: false }))
+            }
+            value => value.serialize(serializer),
+        }
+    }
+}
+
+fn rank(name: &str, is_map: bool) -> usize {
+    let known = ORDER.iter().position(|known| *known == name);
+    known.filter(|_| !is_map).unwrap_or(ORDER.len())
 }

@@ -1,8 +1,10 @@
-//! OCI words: digests, descriptors, manifests and the layer tar.
+//! OCI words: architectures, digests, descriptors, manifests and the layer tar.
 //!
 //! <https://github.com/opencontainers/image-spec>
 
+mod architecture;
 mod blocks;
+mod descriptor;
 mod digest;
 mod entry;
 pub mod image;
@@ -10,6 +12,8 @@ pub mod paths;
 pub mod tar;
 pub mod time;
 
+pub use architecture::{Architecture, ArchitectureError};
 pub use blocks::{BLOCK, BlockHasher};
+pub use descriptor::Descriptor;
 pub use digest::{Digest, DigestError, Hasher};
 pub use entry::{Entry, EntryKind, Generated};

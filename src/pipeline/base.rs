@@ -82,7 +82,7 @@ fn look_for_cuda(base: &mut OpenedBase, session: &Session<'_>) -> Result<()> {
         facts.stack(content(&written.digest, &session.store)?.facts);
     }
     let inventory = &mut base.planned.inventory;
-    let found = scan::scan(&facts, &ImageConfigFacts::new(&inventory.architecture, []), None)?;
+    let found = scan::scan(&facts, &ImageConfigFacts::new(inventory.architecture, []), None)?;
     inventory.cuda = found.cuda;
     inventory.default_toolkit = found.default_toolkit;
     Ok(())

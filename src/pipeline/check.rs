@@ -43,8 +43,8 @@ impl<'a> Checked<'a> {
         image_base::scan(&image, session)?;
         session.progress.stage("checking");
         Ok(Self {
-            layers: image.layers.iter().map(|layer| layer.descriptor.digest).collect(),
-            config: ImageConfigFacts::new(&image.architecture, image.env.iter().map(String::as_str)),
+            layers: image.layers.iter().map(|layer| layer.descriptor.digest()).collect(),
+            config: ImageConfigFacts::new(image.architecture, image.env.iter().map(String::as_str)),
             python: python.map(str::to_owned),
             driver,
             silences: &[],
@@ -100,7 +100,7 @@ fn of_image(planned: &Planned, image: &Image, session: &Session<'_>) -> Result<R
     let env = source::environment(&image.config_bytes).context("could not read the image's config")?;
     let checked = Checked {
         layers: image.layers.iter().map(|layer| layer.digest).collect(),
-        config: ImageConfigFacts::new(&planned.plan.architecture, env.iter().map(String::as_str)),
+        config: ImageConfigFacts::new(planned.plan.architecture, env.iter().map(String::as_str)),
         python: planned.inputs.python(),
         driver: planned.inputs.recipe.cuda.driver.as_ref().map(|driver| &driver.value),
         silences: &planned.inputs.recipe.ignore,

@@ -49,7 +49,7 @@ fn of_image(place: &Place, session: &Session<'_>) -> Result<Summary> {
     let image = source::open(place, None)?;
     let contents = image_base::scan(&image, session)?;
     let mut summary = Summary::of_image(&image_base::inventory(&image, &contents, None)?);
-    let compressed = image.layers.iter().map(|layer| layer.descriptor.size).sum();
+    let compressed = image.layers.iter().map(|layer| layer.descriptor.size()).sum();
     summary.bytes.insert("compressed layers".into(), compressed);
     summary.bytes.insert("unpacked layers".into(), contents.iter().map(|content| content.unpacked).sum());
     Ok(summary)

@@ -44,7 +44,7 @@ pub fn open(description: &Debian, directory: &Path, session: &Session<'_>, now: 
     let machine = Machine::read()?;
     let signed_by: Vec<PathBuf> =
         description.signed_by.iter().map(|path| directory.join(&path.value)).collect();
-    let architecture = description.architecture.as_str();
+    let architecture = description.architecture;
     let mut suites = Vec::new();
     for suite in &description.suites {
         let request = SuiteRequest {
@@ -52,7 +52,7 @@ pub fn open(description: &Debian, directory: &Path, session: &Session<'_>, now: 
             mirror: suite.mirror.as_ref().or(description.mirror.as_ref()),
             signed_by: signed_by.clone(),
             components: &description.components,
-            architecture,
+            architecture: architecture.as_str(),
         };
         let suite = open_suite(&request, &machine, &session.http, &session.store, now)?;
         session.http.remember(&suite.mirror);
@@ -108,7 +108,7 @@ fn selection(description: &Debian, suites: &[Suite], store: &Store) -> Result<Se
 fn opened(decided: DebianBase, mirrors: &[Url]) -> Result<OpenedBase> {
     let selection = decided.selection();
     let first = decided.suites.first().context("the base has no suite")?;
-    let facts = BaseFacts::of(&selection, first.origin.as_deref(), &decided.architecture);
+    let facts = BaseFacts::of(&selection, first.origin.as_deref(), decided.architecture);
     let libc_bin = selection.packages.iter().find(|package| package.name == "libc-bin");
     let inventory = inventory(facts, libc_bin.map(|package| package.version.clone()))?;
     let base = DebianPackages {

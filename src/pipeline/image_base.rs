@@ -15,9 +15,8 @@ use crate::layer::Written;
 use crate::layer::read::{self, Content};
 use crate::layer::records;
 use crate::lock::{ImageBase, LockedBase};
-use crate::oci::Digest;
-use crate::oci::image::Descriptor;
 use crate::oci::time::unix_seconds;
+use crate::oci::{Descriptor, Digest};
 use crate::plan::{BaseLayer, LayerPlan, PlannedBase};
 use crate::recipe::RecordedInventory;
 use crate::source::{self, Place, SourceImage, SourceLayer};
@@ -92,7 +91,7 @@ fn created(config: &Map<String, Value>) -> u64 {
 /// The contents of an image's layers, bottom first.
 pub fn scan(image: &SourceImage, session: &Session<'_>) -> Result<Vec<Content>> {
     session.progress.stage("reading the base's layers");
-    let size = image.layers.iter().map(|layer| layer.descriptor.size).sum();
+    let size = image.layers.iter().map(|layer| layer.descriptor.size()).sum();
     let meter = session.progress.start(Task::ReadLayers, &image.place, Some(size));
     Ok(source::scan(image, &session.store, session.threads, &|bytes| meter.add(bytes))?)
 }
@@ -103,7 +102,7 @@ pub fn inventory(
     contents: &[Content],
     python: Option<&str>,
 ) -> Result<BaseInventory, InventoryError> {
-    let config = ImageConfigFacts::new(&image.architecture, image.env.iter().map(String::as_str));
+    let config = ImageConfigFacts::new(image.architecture, image.env.iter().map(String::as_str));
     let facts = Facts::stacked(contents.iter().map(|content| content.facts.clone()));
     scan::scan(&facts, &config, python)
 }
@@ -115,7 +114,7 @@ impl ImageSource {
             Some(contents) => contents.clone(),
             None => self.scan_as_recorded(session)?,
         };
-        let size = self.image.layers.iter().map(|layer| layer.descriptor.size).sum();
+        let size = self.image.layers.iter().map(|layer| layer.descriptor.size()).sum();
         let meter = session.progress.start(Task::ReadLayers, &self.image.place, Some(size));
         self.image.fetch_into(&session.store, &|bytes| meter.add(bytes))?;
         let layers = self.image.layers.iter().zip(contents);
@@ -134,15 +133,15 @@ impl ImageSource {
 
 /// A layer of an image whose blob is in the store, as if imgforge had written it.
 pub fn stored(layer: &BaseLayer, store: &Store) -> Result<Written> {
-    Ok(written(&layer.descriptor, layer.diff_id, content(&layer.descriptor.digest, store)?))
+    Ok(written(&layer.descriptor, layer.diff_id, content(&layer.descriptor.digest(), store)?))
 }
 
 fn written(descriptor: &Descriptor, diff_id: Digest, content: Content) -> Written {
     Written {
-        media_type: descriptor.media_type.clone(),
-        annotations: descriptor.annotations.clone(),
-        digest: descriptor.digest,
-        size: descriptor.size,
+        media_type: descriptor.media_type().clone(),
+        annotations: descriptor.annotations(),
+        digest: descriptor.digest(),
+        size: descriptor.size(),
         diff_id,
         unpacked: content.unpacked,
         facts: content.facts,

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{LayerCompression, WheelLayer};
 use crate::base::debian::layers::DebianLayer;
 use crate::debian::version::Version;
-use crate::oci::image::Descriptor;
-use crate::oci::{Digest, Entry, Generated};
+use crate::oci::{Architecture, Descriptor, Digest, Entry, Generated};
 
 /// The version of the layers' bytes: raised when an equal plan shall give other bytes. Part of every [key](LayerPlan::key).
 pub const FORMAT: u32 = 7;
@@ -85,8 +84,8 @@ pub struct SystemLayer {
 /// The `ldconfig` whose cache the image gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LdconfigPlan {
-    /// `amd64` or `arm64`.
-    pub architecture: String,
+    /// The architecture whose libraries it enters.
+    pub architecture: Architecture,
     /// `Debian` or `Ubuntu`: who adapted it.
     pub vendor: String,
     /// The version of its package, `libc-bin`.

@@ -29,8 +29,8 @@ use uv_distribution_filename::WheelFilename;
 
 use crate::base::BaseInventory;
 use crate::cuda::Toolkit;
-use crate::oci::Digest;
 use crate::oci::image::RuntimeConfig;
+use crate::oci::{Architecture, Digest};
 use crate::pypa::scheme::InstallScheme;
 use crate::recipe::RecipeInputs;
 use crate::resolve::{ComponentPlace, Distribution, Resolution, Role};
@@ -47,8 +47,8 @@ pub use system::LOADER_CONFIGURATION;
 /// All that determines an image: equal plans give equal digests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// `amd64` or `arm64`.
-    pub architecture: String,
+    /// The architecture that the image runs on.
+    pub architecture: Architecture,
     /// The time of the image and of everything generated, in Unix seconds.
     pub created: u64,
     /// Bottom first: the base's, then those that are added, the system's last.
@@ -100,7 +100,7 @@ pub fn plan(request: &PlanRequest<'_>) -> Plan {
     layers.extend(files::layer(request).map(LayerPlan::Files));
     layers.push(LayerPlan::System(system::layer(request, pins.as_ref(), layer::stack_key(&layers))));
     Plan {
-        architecture: base.inventory.architecture.clone(),
+        architecture: base.inventory.architecture,
         created: *created,
         layers,
         runtime: runtime::runtime(request, pins.is_some()),
@@ -149,8 +149,8 @@ pub struct BytecodePlan {
     pub format: u32,
     /// The full version of Python: `3.11.2`.
     pub python: String,
-    /// `amd64` or `arm64`.
-    pub architecture: String,
+    /// The architecture of the interpreter.
+    pub architecture: Architecture,
 }
 
 /// One wheel's installation.
@@ -235,7 +235,7 @@ fn wheel_layers(request: &PlanRequest<'_>) -> Vec<WheelLayer> {
     let bytecode = inputs.recipe.python.bytecode.then(|| BytecodePlan {
         format: BYTECODE_FORMAT,
         python: base.inventory.python.clone(),
-        architecture: base.inventory.architecture.clone(),
+        architecture: base.inventory.architecture,
     });
     let layer = |wheels| WheelLayer {
         scheme: base.inventory.scheme.clone(),

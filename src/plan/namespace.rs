@@ -66,7 +66,7 @@ fn of_wheel(make: &Maker, service: &Service, toolkit: &Toolkit, directory: &str)
 
 /// The parts of a toolkit that wheels have, as links in `directory`.
 fn of_toolkit(make: &Maker, toolkit: &Toolkit, directory: &str) -> Vec<Generated> {
-    let include = format!("{}/targets/{}/include", toolkit.root(), toolkit.machine.target());
+    let include = format!("{}/targets/{}/include", toolkit.root(), toolkit.target());
     let parts = [
         ("lib", toolkit.library_directory()),
         ("include", include),

@@ -30,7 +30,7 @@ pub(super) fn layer(
         files: files(request, pins),
         searched: tree.map(|tree| format!("/{}", tree.toolkit.library_directory())),
         ldconfig: LdconfigPlan {
-            architecture: inventory.architecture.clone(),
+            architecture: inventory.architecture,
             vendor: inventory.vendor.clone(),
             libc_bin: inventory.libc_bin.clone(),
         },
@@ -96,7 +96,7 @@ fn tree_files(make: &Maker, tree: &Tree, resolution: &Resolution, base: &BaseInv
 
 fn new_toolkit(make: &Maker, toolkit: &Toolkit, resolution: &Resolution) -> Vec<Generated> {
     let root = toolkit.root();
-    let target = toolkit.machine.target();
+    let target = toolkit.target();
     vec![
         make.directory(&root),
         make.directory(&format!("{root}/bin")),

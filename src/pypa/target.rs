@@ -13,44 +13,16 @@ use uv_platform_tags::{
     AbiTag, Arch, LanguageTag, Os, Platform, PlatformTag, TagCompatibility, TagPriority, Tags, TagsOptions,
 };
 
+use crate::oci::Architecture;
+
 /// CPython on a Linux machine with a known glibc.
 #[derive(Debug, Clone)]
 pub struct Target {
     python: Version,
-    machine: Machine,
+    architecture: Architecture,
     glibc: (u16, u16),
     markers: MarkerEnvironment,
     tags: Tags,
-}
-
-/// A processor architecture, in the words of `platform_machine`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Machine {
-    X86_64,
-    Aarch64,
-}
-
-impl Machine {
-    /// The value of the `platform_machine` marker.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64",
-            Self::Aarch64 => "aarch64",
-        }
-    }
-
-    fn arch(self) -> Arch {
-        match self {
-            Self::X86_64 => Arch::X86_64,
-            Self::Aarch64 => Arch::Aarch64,
-        }
-    }
-}
-
-impl fmt::Display for Machine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 /// Why there is no such target.
@@ -64,6 +36,14 @@ impl TargetError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         Some("write the version as MAJOR.MINOR.PATCH".into())
+    }
+}
+
+/// The architecture in wheel tags.
+fn arch_of(architecture: Architecture) -> Arch {
+    match architecture {
+        Architecture::Amd64 => Arch::X86_64,
+        Architecture::Arm64 => Arch::Aarch64,
     }
 }
 
@@ -81,7 +61,7 @@ pub enum Misfit {
     /// It needs a newer glibc than the target has.
     Glibc { wheel: (u16, u16), target: (u16, u16) },
     /// It is for other operating systems, C libraries or machines.
-    Platform { wheel: Vec<String>, machine: Machine },
+    Platform { wheel: Vec<String>, architecture: Architecture },
     /// Its project says that it needs another Python.
     RequiresPython { wheel: VersionSpecifiers, target: Version },
 }
@@ -94,7 +74,8 @@ impl fmt::Display for Misfit {
             Self::Glibc { wheel, target } => {
                 write!(f, "needs glibc {}.{}, the image has {}.{}", wheel.0, wheel.1, target.0, target.1)
             }
-            Self::Platform { wheel, machine } => {
+            Self::Platform { wheel, architecture } => {
+                let machine = architecture.machine_name();
                 write!(f, "is for {}, not Linux with glibc on {machine}", wheel.join(", "))
             }
             Self::RequiresPython { wheel, target } => {
@@ -105,11 +86,15 @@ impl fmt::Display for Misfit {
 }
 
 impl Target {
-    /// CPython `python_full` (such as `3.11.2`) on `machine` with glibc `(major, minor)`.
+    /// CPython `python_full` (such as `3.11.2`) on `architecture` with glibc `(major, minor)`.
     ///
     /// The markers `platform_release` and `platform_version` tell of the kernel, which an image does
     /// not have: they are empty.
-    pub fn new(python_full: &str, machine: Machine, glibc: (u16, u16)) -> Result<Self, TargetError> {
+    pub fn new(
+        python_full: &str,
+        architecture: Architecture,
+        glibc: (u16, u16),
+    ) -> Result<Self, TargetError> {
         let invalid = || TargetError { python: python_full.to_owned() };
         let python = Version::from_str(python_full).map_err(|_| invalid())?;
         let (major, minor) = match *python.release() {
@@ -123,7 +108,7 @@ impl Target {
             implementation_name: "cpython",
             implementation_version: python_full,
             os_name: "posix",
-            platform_machine: machine.name(),
+            platform_machine: architecture.machine_name(),
             platform_python_implementation: "CPython",
             platform_release: "",
             platform_system: "Linux",
@@ -133,7 +118,7 @@ impl Target {
             sys_platform: "linux",
         })
         .map_err(|_| invalid())?;
-        let platform = Platform::new(Os::Manylinux { major: glibc.0, minor: glibc.1 }, machine.arch());
+        let platform = Platform::new(Os::Manylinux { major: glibc.0, minor: glibc.1 }, arch_of(architecture));
         let options = TagsOptions {
             manylinux_compatible: true,
             gil_disabled: false,
@@ -142,7 +127,7 @@ impl Target {
         };
         let tags = Tags::from_env(platform, (major, minor), "cpython", (major, minor), options)
             .map_err(|_| invalid())?;
-        Ok(Self { python, machine, glibc, markers, tags })
+        Ok(Self { python, architecture, glibc, markers, tags })
     }
 
     /// The full Python version.
@@ -155,8 +140,8 @@ impl Target {
         self.tags.python_version()
     }
 
-    pub fn machine(&self) -> Machine {
-        self.machine
+    pub fn architecture(&self) -> Architecture {
+        self.architecture
     }
 
     /// The glibc version, major and minor.
@@ -209,7 +194,7 @@ impl Target {
         }
         match wheel.platform_tags().iter().filter_map(|tag| self.glibc_of(tag)).min() {
             Some(needs) if needs > self.glibc => Misfit::Glibc { wheel: needs, target: self.glibc },
-            _ => Misfit::Platform { wheel: names(wheel.platform_tags()), machine: self.machine },
+            _ => Misfit::Platform { wheel: names(wheel.platform_tags()), architecture: self.architecture },
         }
     }
 
@@ -222,7 +207,7 @@ impl Target {
             PlatformTag::Manylinux2014 { arch } => ((2, 17), arch),
             _ => return None,
         };
-        (*arch == self.machine.arch()).then_some(glibc)
+        (*arch == arch_of(self.architecture)).then_some(glibc)
     }
 }
 
@@ -235,7 +220,7 @@ mod tests {
     use super::*;
 
     fn check(wheel: &str, expected: &str) {
-        let target = Target::new("3.11.2", Machine::X86_64, (2, 36)).unwrap();
+        let target = Target::new("3.11.2", Architecture::Amd64, (2, 36)).unwrap();
         let wheel = WheelFilename::from_str(wheel).unwrap();
         let actual = match target.fit(&wheel) {
             Ok(_) => "fits".to_owned(),
@@ -268,7 +253,7 @@ mod tests {
 
     #[test]
     fn prefers_the_most_specific_wheel() {
-        let target = Target::new("3.11.2", Machine::X86_64, (2, 36)).unwrap();
+        let target = Target::new("3.11.2", Architecture::Amd64, (2, 36)).unwrap();
         let fit = |name: &str| target.fit(&WheelFilename::from_str(name).unwrap()).unwrap();
         assert!(
             fit("a-1-cp311-cp311-manylinux_2_28_x86_64.whl")
@@ -282,7 +267,7 @@ mod tests {
 
     #[test]
     fn compares_only_release_numbers_with_requires_python() {
-        let target = Target::new("3.11.2", Machine::X86_64, (2, 36)).unwrap();
+        let target = Target::new("3.11.2", Architecture::Amd64, (2, 36)).unwrap();
         for (specifiers, admits) in
             [(">=3.8", true), (">=3.11.2,<4", true), (">=3.12", false), ("!=3.11.*", false)]
         {
@@ -297,7 +282,7 @@ mod tests {
     #[test]
     fn refuses_what_is_not_a_python_version() {
         for text in ["", "3", "three", "300.1"] {
-            assert!(Target::new(text, Machine::X86_64, (2, 36)).is_err(), "{text}");
+            assert!(Target::new(text, Architecture::Amd64, (2, 36)).is_err(), "{text}");
         }
     }
 }

@@ -13,7 +13,7 @@ use super::parse_document;
 use super::reference::{check_image, check_reference, is_bare_name};
 use super::source::{Source, Spanned};
 use super::yaml::{Node, Value};
-use crate::oci::Digest;
+use crate::oci::{Architecture, Digest};
 
 /// The recipe's `base`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -250,7 +250,7 @@ impl Debian {
         Some(Self {
             suites,
             components: components.unwrap_or_else(|| vec!["main".to_owned()]),
-            architecture: architecture.unwrap_or_default(),
+            architecture: architecture.unwrap_or(Architecture::Amd64),
             mirror,
             signed_by,
             packages,
@@ -316,25 +316,6 @@ impl Decode for Package {
     }
 }
 
-/// A machine, by Debian's name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Architecture {
-    #[default]
-    Amd64,
-    Arm64,
-}
-
-impl Architecture {
-    /// Debian's name, which is OCI's too.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Amd64 => "amd64",
-            Self::Arm64 => "arm64",
-        }
-    }
-}
-
 impl Decode for Architecture {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         if let Value::Scalar(text) = &node.value
@@ -344,14 +325,14 @@ impl Decode for Architecture {
             problems.push(Problem::error(node.span, message).help(format!("write `{debian}`")));
             return None;
         }
-        word(node, "an architecture", &[("amd64", Self::Amd64), ("arm64", Self::Arm64)], problems)
+        word(node, "an architecture", &Self::ALL.map(|known| (known.as_str(), known)), problems)
     }
 }
 
-fn debian_name(machine: &str) -> Option<&'static str> {
+/// The architecture that others call `machine`.
+fn debian_name(machine: &str) -> Option<Architecture> {
     match machine {
-        "x86_64" | "x86-64" | "x64" => Some("amd64"),
-        "aarch64" => Some("arm64"),
-        _ => None,
+        "x86-64" | "x64" => Some(Architecture::Amd64),
+        _ => Architecture::ALL.into_iter().find(|architecture| architecture.machine_name() == machine),
     }
 }

@@ -31,7 +31,7 @@ use serde::Serialize;
 use uv_normalize::PackageName;
 use uv_pep508::Requirement;
 
-pub use base::{Architecture, BaseDescription, BaseRef, Debian, RecordedInventory, Suite};
+pub use base::{BaseDescription, BaseRef, Debian, RecordedInventory, Suite};
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Label, Problem, Severity};
 pub use image::{Compression, ConfigChanges, ContainerPath, FileCopy, ImageName, Layers};
 pub use inputs::{RecipeInputs, RootRequirement};

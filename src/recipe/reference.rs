@@ -1,5 +1,7 @@
 //! Image references and names, as far as a recipe must know them.
 
+use oci_spec::distribution::Reference;
+
 use super::decode::Complaint;
 use super::diagnostic::quote;
 use crate::oci::Digest;
@@ -47,40 +49,28 @@ pub(super) fn check_reference(text: &str) -> Result<(), Complaint> {
         Complaint::new(format!("{} is not an image reference", quote(text)))
             .help("write `[HOST/]NAME[:TAG][@sha256:…]`, for example `ubuntu:24.04`")
     };
-    let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
+    let (named, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
     if digest.is_some_and(|digest| digest.parse::<Digest>().is_err()) {
         return Err(complaint().help("after `@` comes the digest: `sha256:` and 64 hexadecimal digits"));
     }
-    let (name, tag) = match rest.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
-        _ => (rest, None),
-    };
-    let path = match name.split_once('/') {
-        Some((host, path)) if host == "localhost" || host.contains(['.', ':']) => {
-            if !is_host(host) {
-                return Err(complaint());
-            }
-            path
-        }
-        _ => name,
-    };
-    if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Err(complaint().help("the name of an image is lowercase"));
+    if is_reference(named) {
+        return Ok(());
     }
-    let valid = path.split('/').all(is_path_component) && tag.is_none_or(is_tag);
-    if valid { Ok(()) } else { Err(complaint()) }
+    Err(match is_reference(&named.to_ascii_lowercase()) {
+        true => complaint().help("the name of an image is lowercase"),
+        false => complaint(),
+    })
 }
 
-fn is_host(text: &str) -> bool {
-    let (name, port) = text.rsplit_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
-    let named =
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
-    named && port.is_none_or(|port| port.parse::<u16>().is_ok())
-}
-
-fn is_tag(text: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    (1..=128).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with(['.', '-'])
+/// Whether oci-spec reads `text` as a reference; it takes letters of any script in a tag, any number as a port, and
+/// capitals before the first `/`, which registries refuse.
+fn is_reference(text: &str) -> bool {
+    let is_usable = |reference: Reference| {
+        let port = reference.registry().rsplit_once(':').map(|(_, port)| port);
+        let is_lowercase = !reference.repository().bytes().any(|byte| byte.is_ascii_uppercase());
+        is_lowercase && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    };
+    text.is_ascii() && text.parse().is_ok_and(is_usable)
 }
 
 #[cfg(test)]
@@ -117,6 +107,10 @@ mod tests {
             "-a",
             "ubuntu:24.04:x",
             "https://example/x",
+            "Team/app",
+            "ubuntu:ä",
+            "localhost:99999/a",
+            &format!("a/{}", "b".repeat(255)),
         ] {
             assert!(check_image(text).is_err(), "{text}");
         }

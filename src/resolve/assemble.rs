@@ -16,7 +16,7 @@ use super::{
 use crate::base::{BaseInventory, CudaCopy};
 use crate::cuda::{Component, ComponentWheel, DriverFit, Toolkit};
 use crate::pypa::metadata::{CoreMetadata, Requirement};
-use crate::pypa::target::{Machine, Target};
+use crate::pypa::target::Target;
 
 pub(super) fn assemble(request: &Request<'_>, solution: Solution, components: Components) -> Resolution {
     let requested: BTreeSet<&PackageName> = request.roots.iter().map(|root| &root.requirement.name).collect();
@@ -74,13 +74,10 @@ fn is_component(name: &PackageName) -> bool {
 
 /// The trees that something is laid out or linked in, or that must come first in a search.
 fn trees(components: &Components, request: &Request<'_>) -> Vec<Tree> {
-    let machine = match request.target.machine() {
-        Machine::X86_64 => crate::cuda::Machine::X86_64,
-        Machine::Aarch64 => crate::cuda::Machine::Aarch64,
-    };
+    let architecture = request.target.architecture();
     let first = components.toolkits.keys().next().copied();
     let tree = |(major, version): (&u32, &(u32, u32))| {
-        let toolkit = Toolkit { version: *version, machine };
+        let toolkit = Toolkit { version: *version, architecture };
         let beside = first != Some(*major) && *major >= majors::FIRST_SEPARABLE;
         let of_major = components.choices.iter().filter(|choice| choice.cuda_major == *major);
         let needs_tree = |choice: &Choice| match &choice.supply {

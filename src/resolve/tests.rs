@@ -3,7 +3,8 @@
 use super::solve::tests::Shelf;
 use super::*;
 use crate::base::{BaseInventory, CudaLibrary, Found, InstalledDistribution, VersionSource};
-use crate::pypa::target::{Machine, Target};
+use crate::oci::Architecture;
+use crate::pypa::target::Target;
 
 const TORCH: &str = "
     torch-2.6.0 : nvidia-cublas-cu12==12.4.5.8 & nvidia-cuda-runtime-cu12==12.4.127 & nvidia-cudnn-cu12==9.1.0.70
@@ -57,7 +58,7 @@ fn on_base(copies: &str, frameworks: &str, policy: Policy) -> Result<Resolution,
 fn resolve_with(copies: &str, frameworks: &str, policies: Policies) -> Result<Resolution, ResolveError> {
     let base = base(copies);
     let shelf = Shelf::new(&[TORCH, TENSORFLOW, JAX, WHEELS].concat());
-    let target = Target::new("3.11.2", Machine::X86_64, (2, 36)).unwrap();
+    let target = Target::new("3.11.2", Architecture::Amd64, (2, 36)).unwrap();
     let requirements: Vec<Requirement> = frameworks.split(" & ").map(|text| text.parse().unwrap()).collect();
     let request = Request {
         target: &target,
@@ -81,7 +82,7 @@ pub(crate) fn base(copies: &str) -> BaseInventory {
     let copies: Vec<CudaCopy> =
         copies.lines().map(str::trim).filter(|line| !line.is_empty()).map(copy).collect();
     BaseInventory {
-        architecture: "amd64".into(),
+        architecture: Architecture::Amd64,
         vendor: "Debian".into(),
         glibc: (2, 36),
         libc_bin: "2.36-9".parse().unwrap(),
@@ -441,7 +442,7 @@ const SPARSE: &str = "
 
 fn companions(copies: &str, frameworks: &str) -> String {
     let base = base(copies);
-    let target = Target::new("3.11.2", Machine::X86_64, (2, 36)).unwrap();
+    let target = Target::new("3.11.2", Architecture::Amd64, (2, 36)).unwrap();
     let root =
         |text: &str| RootRequirement { requirement: text.parse().unwrap(), source: "the recipe".into() };
     let request = Request {

@@ -11,15 +11,14 @@ use std::sync::Arc;
 use super::documents::{Root, check_document_size, open_documents};
 use super::layout::INDEX_FILE;
 use super::{Blobs, SourceError, SourceImage};
-use crate::oci::Digest;
-use crate::oci::image::Descriptor;
 use crate::oci::tar::read::{Event, Member, MemberKind, Reader, TarError};
+use crate::oci::{Architecture, Descriptor, Digest};
 
 /// Opens the image in the archive `file`.
 pub(super) fn open(
     file: &Path,
     tag: Option<&str>,
-    architecture: Option<&str>,
+    architecture: Option<Architecture>,
     place: &str,
 ) -> Result<SourceImage, SourceError> {
     let archive = Archive::open(file)?;
@@ -195,7 +194,7 @@ pub(super) struct Parts {
 
 impl Parts {
     fn range(&self, blob: &Descriptor) -> io::Result<Range<u64>> {
-        self.blobs.get(&blob.digest).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.blobs.get(&blob.digest()).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 

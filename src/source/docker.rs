@@ -16,8 +16,8 @@ use super::archive::Archive;
 use super::documents::{self, parse};
 use super::{SourceError, SourceImage};
 use crate::layer::read::Compression;
-use crate::oci::image::{CONFIG, Descriptor, LAYER, LAYER_GZIP, LAYER_ZSTD, MANIFEST, Manifest};
-use crate::oci::{Digest, Hasher};
+use crate::oci::image::MediaType;
+use crate::oci::{Architecture, Descriptor, Digest, Hasher};
 
 const MANIFEST_FILE: &str = "manifest.json";
 
@@ -32,22 +32,11 @@ struct Saved {
     layers: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct Config {
-    rootfs: RootFs,
-}
-
-#[derive(Deserialize)]
-struct RootFs {
-    #[serde(default)]
-    diff_ids: Vec<Digest>,
-}
-
 /// Opens the image in the archive `file`.
 pub(super) fn open(
     file: &Path,
     tag: Option<&str>,
-    architecture: Option<&str>,
+    architecture: Option<Architecture>,
     place: &str,
 ) -> Result<SourceImage, SourceError> {
     let archive = Archive::open(file)?;
@@ -56,29 +45,19 @@ pub(super) fn open(
     let missing = |path: &str| SourceError::MissingFile { image: place.to_owned(), path: path.to_owned() };
     let config = archive.document(&saved.config, place)?.ok_or_else(|| missing(&saved.config))?;
     check_name(&saved.config, &config, place)?;
-    let diff_ids = parse::<Config>(&config, "the config", place)?.rootfs.diff_ids;
-    if diff_ids.len() != saved.layers.len() {
-        let (layers, diff_ids) = (saved.layers.len(), diff_ids.len());
-        return Err(SourceError::LayerCount { image: place.to_owned(), layers, diff_ids });
-    }
+    let parsed = documents::parse_config(&config, place)?;
+    documents::check_layer_count(saved.layers.len(), &parsed, place)?;
 
     let mut layers = Vec::new();
     let mut blobs = BTreeMap::new();
-    for (path, diff_id) in saved.layers.iter().zip(&diff_ids) {
+    for (path, diff_id) in saved.layers.iter().zip(parsed.diff_ids()) {
         let range = archive.range(path).ok_or_else(|| missing(path))?;
         let open = || archive.reader(range.clone());
         let (media_type, digest) = describe(path, diff_id, open).map_err(SourceError::read(file))?;
         layers.push(Descriptor::new(media_type, digest, range.end - range.start));
         blobs.insert(digest, range);
     }
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: MANIFEST.into(),
-        config: Descriptor::new(CONFIG, Digest::of(&config), config.len() as u64),
-        layers,
-        annotations: BTreeMap::new(),
-    };
-    documents::assemble(manifest, config, Arc::new(archive.parts(blobs)), architecture, place)
+    documents::assemble(layers, config, Arc::new(archive.parts(blobs)), architecture, place)
 }
 
 /// The image that has the tag, or the only one.
@@ -112,17 +91,13 @@ fn check_name(path: &str, config: &[u8], place: &str) -> Result<(), SourceError>
 }
 
 /// The media type and the digest of the layer at `path`.
-fn describe<R: Read>(
-    path: &str,
-    diff_id: &Digest,
-    open: impl Fn() -> R,
-) -> io::Result<(&'static str, Digest)> {
+fn describe<R: Read>(path: &str, diff_id: &Digest, open: impl Fn() -> R) -> io::Result<(MediaType, Digest)> {
     let mut magic = Vec::new();
     open().take(Compression::MAGIC as u64).read_to_end(&mut magic)?;
     let media_type = match Compression::of(&magic) {
-        Compression::None => return Ok((LAYER, *diff_id)),
-        Compression::Gzip => LAYER_GZIP,
-        Compression::Zstd => LAYER_ZSTD,
+        Compression::None => return Ok((MediaType::ImageLayer, *diff_id)),
+        Compression::Gzip => MediaType::ImageLayerGzip,
+        Compression::Zstd => MediaType::ImageLayerZstd,
     };
     let named = path.strip_prefix("blobs/sha256/").and_then(|hex| Digest::from_hex(hex).ok());
     if let Some(digest) = named {

@@ -3,15 +3,14 @@
 use std::io::Read;
 use std::sync::Arc;
 
+use oci_spec::image::{self as spec, ANNOTATION_REF_NAME, Arch, ImageIndex, ImageManifest, MediaType, Os};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Blobs, SourceError, SourceImage, SourceLayer};
-use crate::oci::Digest;
-use crate::oci::image::{
-    CONFIG, Descriptor, INDEX, Index, LAYER, LAYER_GZIP, LAYER_ZSTD, MANIFEST, Manifest, Platform, REF_NAME,
-};
+use crate::oci::image::{from_json, from_value};
+use crate::oci::{Architecture, Descriptor, Digest};
 
 /// What Docker calls the same documents.
 ///
@@ -19,6 +18,9 @@ use crate::oci::image::{
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 
 /// The annotation by which BuildKit marks what is about an image and no image itself.
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
@@ -42,31 +44,30 @@ pub enum Root {
 pub fn open_documents(
     root: Root,
     blobs: Arc<dyn Blobs>,
-    architecture: Option<&str>,
+    architecture: Option<Architecture>,
     place: &str,
 ) -> Result<SourceImage, SourceError> {
     let reader = Documents { place, blobs: &*blobs, architecture };
     let mut chosen = match root {
         Root::Index { bytes, tag } => {
-            let index: Index = reader.parse(&bytes, "the index")?;
+            let index: ImageIndex = reader.parse(&bytes, "the index")?;
             reader.choose_tagged(&index, tag.as_deref())?
         }
         Root::Descriptor(descriptor) => descriptor,
     };
     for _ in 0..MAX_NESTING {
         let bytes = reader.read(&chosen, "the manifest")?;
-        match media_type(&chosen, &bytes).as_str() {
-            INDEX | DOCKER_LIST => {
-                let index: Index = reader.parse(&bytes, "the index")?;
+        match kind_of(&chosen, &bytes) {
+            Kind::Index => {
+                let index: ImageIndex = reader.parse(&bytes, "the index")?;
                 chosen = reader.choose_platform(images(&index))?;
             }
-            MANIFEST | DOCKER_MANIFEST => {
-                let manifest: Manifest = reader.parse(&bytes, "the manifest")?;
-                let config = reader.read_config(&manifest.config)?;
-                let image = reader.assemble(manifest, config, Arc::clone(&blobs))?;
-                return Ok(SourceImage { digest: Some(chosen.digest), ..image });
+            Kind::Manifest => {
+                let (config, layers) = reader.parse_manifest(&bytes)?;
+                let image = reader.assemble(layers, reader.read_config(&config)?, Arc::clone(&blobs))?;
+                return Ok(SourceImage { digest: Some(chosen.digest()), ..image });
             }
-            other => return Err(reader.media_type("a manifest", other)),
+            Kind::Other(media_type) => return Err(reader.media_type("a manifest", &media_type)),
         }
     }
     Err(SourceError::Nested { image: place.to_owned() })
@@ -74,29 +75,37 @@ pub fn open_documents(
 
 /// Puts an image together whose documents were read.
 pub(super) fn assemble(
-    manifest: Manifest,
+    layers: Vec<Descriptor>,
     config: Vec<u8>,
     blobs: Arc<dyn Blobs>,
-    architecture: Option<&str>,
+    architecture: Option<Architecture>,
     place: &str,
 ) -> Result<SourceImage, SourceError> {
-    Documents { place, blobs: &*blobs, architecture }.assemble(manifest, config, Arc::clone(&blobs))
+    Documents { place, blobs: &*blobs, architecture }.assemble(layers, config, Arc::clone(&blobs))
 }
 
 /// Holds a blob that was read against its descriptor.
 pub(super) fn check(place: &str, blob: &Descriptor, digest: Digest, size: u64) -> Result<(), SourceError> {
     check_size(place, blob, size)?;
-    if digest == blob.digest {
+    if digest == blob.digest() {
         return Ok(());
     }
-    Err(SourceError::Digest { image: place.to_owned(), expected: blob.digest, actual: digest })
+    Err(SourceError::Digest { image: place.to_owned(), expected: blob.digest(), actual: digest })
 }
 
 pub(super) fn check_size(place: &str, blob: &Descriptor, actual: u64) -> Result<(), SourceError> {
-    if actual == blob.size {
+    if actual == blob.size() {
         return Ok(());
     }
-    Err(SourceError::Size { image: place.to_owned(), digest: blob.digest, expected: blob.size, actual })
+    Err(SourceError::Size { image: place.to_owned(), digest: blob.digest(), expected: blob.size(), actual })
+}
+
+pub(super) fn check_layer_count(layers: usize, config: &Config, place: &str) -> Result<(), SourceError> {
+    let diff_ids = config.diff_ids().len();
+    if layers == diff_ids {
+        return Ok(());
+    }
+    Err(SourceError::LayerCount { image: place.to_owned(), layers, diff_ids })
 }
 
 /// Refuses a document too large to be read as a whole.
@@ -111,12 +120,15 @@ pub(super) fn check_document_size(place: &str, document: &str, size: u64) -> Res
 struct Documents<'a> {
     place: &'a str,
     blobs: &'a dyn Blobs,
-    architecture: Option<&'a str>,
+    architecture: Option<Architecture>,
 }
 
-/// What is read of a config; the rest passes through as it is.
+/// The members of a config that are read.
+///
+/// The rest passes through as it is: oci-spec's type would refuse a config for any member that deviates from the
+/// specification.
 #[derive(Deserialize)]
-struct Config {
+pub(super) struct Config {
     architecture: String,
     os: String,
     config: Option<Runtime>,
@@ -134,6 +146,13 @@ struct RootFs {
     diff_ids: Option<Vec<Digest>>,
 }
 
+impl Config {
+    /// The digests of the layers' tars, bottom first.
+    pub fn diff_ids(&self) -> &[Digest] {
+        self.rootfs.diff_ids.as_deref().unwrap_or_default()
+    }
+}
+
 /// The environment that an image's config sets: `NAME=value`.
 pub fn environment(config: &[u8]) -> serde_json::Result<Vec<String>> {
     let config: Config = serde_json::from_slice(config)?;
@@ -142,10 +161,15 @@ pub fn environment(config: &[u8]) -> serde_json::Result<Vec<String>> {
 
 impl Documents<'_> {
     fn read(&self, blob: &Descriptor, document: &str) -> Result<Vec<u8>, SourceError> {
-        let failed = |source| SourceError::blob(self.place, &blob.digest, source);
-        check_document_size(self.place, document, blob.size)?;
+        let failed = |source| SourceError::blob(self.place, &blob.digest(), source);
+        check_document_size(self.place, document, blob.size())?;
         let mut bytes = Vec::new();
-        self.blobs.open(blob).map_err(failed)?.take(blob.size + 1).read_to_end(&mut bytes).map_err(failed)?;
+        self.blobs
+            .open(blob)
+            .map_err(failed)?
+            .take(blob.size() + 1)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
         check(self.place, blob, Digest::of(&bytes), bytes.len() as u64)?;
         Ok(bytes)
     }
@@ -154,65 +178,88 @@ impl Documents<'_> {
         parse(bytes, document, self.place)
     }
 
+    /// The config and the layers of a manifest.
+    fn parse_manifest(&self, bytes: &[u8]) -> Result<(Descriptor, Vec<Descriptor>), SourceError> {
+        let value: Value = self.parse(bytes, "the manifest")?;
+        let layers = value.get("layers").and_then(Value::as_array).into_iter().flatten();
+        let descriptors = layers.chain(value.get("config"));
+        check_algorithms(descriptors.filter_map(|descriptor| descriptor.get("digest")), self.place)?;
+        let manifest: ImageManifest =
+            from_value(value).map_err(|error| not_as_specified(error, "the manifest", self.place))?;
+        let layers = manifest.layers().iter().map(|layer| self.by_sha256(layer.clone()));
+        Ok((self.by_sha256(manifest.config().clone())?, layers.collect::<Result<_, _>>()?))
+    }
+
+    fn by_sha256(&self, descriptor: spec::Descriptor) -> Result<Descriptor, SourceError> {
+        let digest = descriptor.digest().to_string();
+        let other = |_| SourceError::Algorithm { image: self.place.to_owned(), digest };
+        descriptor.try_into().map_err(other)
+    }
+
     fn read_config(&self, config: &Descriptor) -> Result<Vec<u8>, SourceError> {
-        match config.media_type.as_str() {
-            CONFIG | DOCKER_CONFIG => self.read(config, "the config"),
-            other => Err(self.media_type("a config", other)),
+        match config.media_type() {
+            MediaType::ImageConfig => self.read(config, "the config"),
+            MediaType::Other(other) if other == DOCKER_CONFIG => self.read(config, "the config"),
+            other => Err(self.media_type("a config", other.as_ref())),
         }
     }
 
     fn assemble(
         &self,
-        manifest: Manifest,
+        layers: Vec<Descriptor>,
         bytes: Vec<u8>,
         blobs: Arc<dyn Blobs>,
     ) -> Result<SourceImage, SourceError> {
-        let layers: Vec<_> =
-            manifest.layers.iter().map(|layer| self.layer(layer)).collect::<Result<_, _>>()?;
-        let config: Config = self.parse(&bytes, "the config")?;
-        self.check_platform(&config)?;
-        let diff_ids = config.rootfs.diff_ids.unwrap_or_default();
-        if diff_ids.len() != layers.len() {
-            let (layers, diff_ids) = (layers.len(), diff_ids.len());
-            return Err(SourceError::LayerCount { image: self.place.to_owned(), layers, diff_ids });
-        }
+        let layers: Vec<_> = layers.into_iter().map(|layer| self.layer(layer)).collect::<Result<_, _>>()?;
+        let config = parse_config(&bytes, self.place)?;
+        let architecture = self.check_platform(&config)?;
+        check_layer_count(layers.len(), &config, self.place)?;
         Ok(SourceImage {
             place: self.place.to_owned(),
             digest: None,
             config: bytes,
-            architecture: config.architecture,
-            env: config.config.unwrap_or_default().env.unwrap_or_default(),
+            architecture,
             layers: layers
                 .into_iter()
-                .zip(diff_ids)
-                .map(|(descriptor, diff_id)| SourceLayer { descriptor, diff_id })
+                .zip(config.diff_ids())
+                .map(|(descriptor, diff_id)| SourceLayer { descriptor, diff_id: *diff_id })
                 .collect(),
-            manifest,
+            env: config.config.unwrap_or_default().env.unwrap_or_default(),
             blobs,
         })
     }
 
     /// A layer that is there, by OCI's media type.
-    fn layer(&self, layer: &Descriptor) -> Result<Descriptor, SourceError> {
-        let media_type = self.layer_media_type(&layer.media_type)?.to_owned();
-        let size = self.blobs.size(layer);
-        let size = size.map_err(|source| SourceError::blob(self.place, &layer.digest, source))?;
-        size.map_or(Ok(()), |size| check_size(self.place, layer, size))?;
-        Ok(Descriptor { media_type, ..layer.clone() })
+    fn layer(&self, layer: Descriptor) -> Result<Descriptor, SourceError> {
+        let media_type = self.layer_media_type(layer.media_type())?;
+        let size = self.blobs.size(&layer);
+        let size = size.map_err(|source| SourceError::blob(self.place, &layer.digest(), source))?;
+        size.map_or(Ok(()), |size| check_size(self.place, &layer, size))?;
+        Ok(layer.with_media_type(media_type))
     }
 
-    fn layer_media_type(&self, media_type: &str) -> Result<&'static str, SourceError> {
+    fn layer_media_type(&self, media_type: &MediaType) -> Result<MediaType, SourceError> {
         match media_type {
-            LAYER | "application/vnd.docker.image.rootfs.diff.tar" => Ok(LAYER),
-            LAYER_GZIP | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Ok(LAYER_GZIP),
-            LAYER_ZSTD | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Ok(LAYER_ZSTD),
-            other if other.ends_with("+encrypted") => {
-                Err(SourceError::Encrypted { image: self.place.to_owned(), media_type: other.to_owned() })
+            MediaType::ImageLayer | MediaType::ImageLayerGzip | MediaType::ImageLayerZstd => {
+                Ok(media_type.clone())
             }
-            other if other.contains(".nondistributable.") || other.contains(".foreign.") => {
-                Err(SourceError::Foreign { image: self.place.to_owned(), media_type: other.to_owned() })
-            }
-            other => Err(self.media_type("a layer", other)),
+            other => match other.as_ref() {
+                DOCKER_LAYER => Ok(MediaType::ImageLayer),
+                DOCKER_LAYER_GZIP => Ok(MediaType::ImageLayerGzip),
+                DOCKER_LAYER_ZSTD => Ok(MediaType::ImageLayerZstd),
+                other => Err(self.unusable_layer(other)),
+            },
+        }
+    }
+
+    fn unusable_layer(&self, media_type: &str) -> SourceError {
+        let (image, named) = (self.place.to_owned(), media_type.to_owned());
+        if media_type.ends_with("+encrypted") {
+            SourceError::Encrypted { image, media_type: named }
+        } else if media_type.contains(".nondistributable.") || media_type.contains(".foreign.") {
+            SourceError::Foreign { image, media_type: named }
+        } else {
+            self.media_type("a layer", media_type)
         }
     }
 
@@ -220,91 +267,109 @@ impl Documents<'_> {
         SourceError::MediaType { image: self.place.to_owned(), what, media_type: media_type.to_owned() }
     }
 
-    fn check_platform(&self, config: &Config) -> Result<(), SourceError> {
-        let wanted = self.architecture.unwrap_or(&config.architecture);
-        if config.os == "linux" && config.architecture == wanted {
-            return Ok(());
+    /// The architecture of an image that runs where it was asked for.
+    fn check_platform(&self, config: &Config) -> Result<Architecture, SourceError> {
+        let (image, platform) = (self.place.to_owned(), format!("{}/{}", config.os, config.architecture));
+        let found = config.architecture.parse();
+        let wanted = match (self.architecture, &found) {
+            (Some(wanted), _) => wanted,
+            (None, Ok(found)) => *found,
+            (None, Err(_)) => return Err(SourceError::UnknownArchitecture { image, platform }),
+        };
+        match found {
+            Ok(found) if found == wanted && config.os == "linux" => Ok(found),
+            _ => Err(SourceError::Architecture { image, found: platform, wanted }),
         }
-        Err(SourceError::Architecture {
-            image: self.place.to_owned(),
-            found: format!("{}/{}", config.os, config.architecture),
-            wanted: wanted.to_owned(),
-        })
     }
 
     /// The image of a layout's index that has the tag, or the only one.
-    fn choose_tagged(&self, index: &Index, tag: Option<&str>) -> Result<Descriptor, SourceError> {
+    fn choose_tagged(&self, index: &ImageIndex, tag: Option<&str>) -> Result<Descriptor, SourceError> {
         let image = || self.place.to_owned();
         let mut found = images(index);
         if found.is_empty() {
             return Err(SourceError::Empty { image: image() });
         }
-        let mut present: Vec<String> = found.iter().filter_map(|it| tag_of(it)).map(str::to_owned).collect();
+        let mut present: Vec<String> = found.iter().filter_map(|it| tag_of(it)).cloned().collect();
         present.dedup();
         if let Some(tag) = tag {
-            found.retain(|descriptor| tag_of(descriptor) == Some(tag));
+            found.retain(|descriptor| tag_of(descriptor).map(String::as_str) == Some(tag));
             if found.is_empty() {
                 return Err(SourceError::NoTag { image: image(), tag: tag.to_owned(), present });
             }
         }
         let first = found[0];
-        let is_one = found.iter().all(|it| it.digest == first.digest);
-        let differ_by_platform = found.iter().all(|it| it.platform.is_some() && tag_of(it) == tag_of(first));
+        let is_one = found.iter().all(|it| it.digest() == first.digest());
+        let differ_by_platform =
+            found.iter().all(|it| it.platform().is_some() && tag_of(it) == tag_of(first));
         match (is_one, differ_by_platform) {
-            (true, _) => Ok(first.clone()),
+            (true, _) => self.by_sha256(first.clone()),
             (_, true) => self.choose_platform(found),
             _ => Err(SourceError::ManyTags { image: image(), present }),
         }
     }
 
-    fn choose_platform(&self, found: Vec<&Descriptor>) -> Result<Descriptor, SourceError> {
-        let wanted = self.architecture.unwrap_or(HERE);
-        let fits = |platform: &Platform| platform.os == "linux" && platform.architecture == wanted;
+    fn choose_platform(&self, found: Vec<&spec::Descriptor>) -> Result<Descriptor, SourceError> {
+        let wanted = self.architecture.or_else(Architecture::here);
         let chosen = match found[..] {
-            [only] if only.platform.is_none() => Some(only),
-            _ => found.iter().copied().find(|it| it.platform.as_ref().is_some_and(fits)),
+            [only] if only.platform().is_none() => Some(only),
+            _ => found.iter().copied().find(|it| it.platform().as_ref().is_some_and(|it| fits(it, wanted))),
         };
-        chosen.cloned().ok_or_else(|| {
-            let platforms = found.iter().filter_map(|it| it.platform.as_ref());
+        let chosen = chosen.cloned().ok_or_else(|| {
+            let platforms = found.iter().filter_map(|it| it.platform().as_ref());
             SourceError::NoPlatform {
                 image: self.place.to_owned(),
-                wanted: wanted.to_owned(),
-                present: platforms.map(|it| format!("{}/{}", it.os, it.architecture)).collect(),
+                wanted: wanted.map_or(std::env::consts::ARCH, Architecture::as_str).to_owned(),
+                present: platforms.map(|it| format!("{}/{}", it.os(), it.architecture())).collect(),
             }
-        })
+        })?;
+        self.by_sha256(chosen)
     }
 }
 
-/// This machine's architecture, as Go writes it.
-const HERE: &str = match std::env::consts::ARCH.as_bytes() {
-    b"x86_64" => "amd64",
-    b"aarch64" => "arm64",
-    _ => std::env::consts::ARCH,
-};
+/// Whether an image for `platform` runs on Linux on the `wanted` architecture.
+fn fits(platform: &spec::Platform, wanted: Option<Architecture>) -> bool {
+    *platform.os() == Os::Linux && wanted.is_some_and(|wanted| *platform.architecture() == wanted.into())
+}
 
 /// The entries of an index that are images: attestations are not.
-fn images(index: &Index) -> Vec<&Descriptor> {
-    let is_image = |it: &&Descriptor| {
-        let unknown =
-            it.platform.as_ref().is_some_and(|it| it.os == "unknown" && it.architecture == "unknown");
-        !unknown && !it.annotations.contains_key(REFERENCE_TYPE)
+fn images(index: &ImageIndex) -> Vec<&spec::Descriptor> {
+    let unknown = |it: &spec::Platform| {
+        (it.os(), it.architecture()) == (&Os::Other("unknown".into()), &Arch::Other("unknown".into()))
     };
-    index.manifests.iter().filter(is_image).collect()
+    let is_image = |it: &&spec::Descriptor| {
+        let of_another = it.annotations().as_ref().is_some_and(|all| all.contains_key(REFERENCE_TYPE));
+        !it.platform().as_ref().is_some_and(unknown) && !of_another
+    };
+    index.manifests().iter().filter(is_image).collect()
 }
 
-fn tag_of(descriptor: &Descriptor) -> Option<&str> {
-    descriptor.annotations.get(REF_NAME).map(String::as_str)
+fn tag_of(descriptor: &spec::Descriptor) -> Option<&String> {
+    descriptor.annotations().as_ref()?.get(ANNOTATION_REF_NAME)
 }
 
-/// What a document is: as it says itself, or else as its descriptor does.
-fn media_type(descriptor: &Descriptor, bytes: &[u8]) -> String {
+/// A document between a place and a config.
+enum Kind {
+    Index,
+    Manifest,
+    /// By its media type.
+    Other(String),
+}
+
+/// The kind that a document states itself, or else its descriptor.
+fn kind_of(descriptor: &Descriptor, bytes: &[u8]) -> Kind {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Document {
-        media_type: Option<String>,
+        media_type: Option<MediaType>,
     }
     let document = serde_json::from_slice::<Document>(bytes).ok().and_then(|document| document.media_type);
-    document.unwrap_or_else(|| descriptor.media_type.clone())
+    match document.unwrap_or_else(|| descriptor.media_type().clone()) {
+        MediaType::ImageIndex => Kind::Index,
+        MediaType::ImageManifest => Kind::Manifest,
+        MediaType::Other(docker) if docker == DOCKER_LIST => Kind::Index,
+        MediaType::Other(docker) if docker == DOCKER_MANIFEST => Kind::Manifest,
+        other => Kind::Other(other.to_string()),
+    }
 }
 
 /// Reads a document. What is `null` in it is taken as absent, as writers in Go mean it.
@@ -313,40 +378,27 @@ pub(super) fn parse<T: DeserializeOwned>(
     document: &str,
     place: &str,
 ) -> Result<T, SourceError> {
-    let failed =
-        |source| SourceError::Document { image: place.to_owned(), document: document.to_owned(), source };
-    let mut value: Value = serde_json::from_slice(bytes).map_err(failed)?;
-    remove_nulls(&mut value);
-    if let Some(digest) = foreign_digest(&value) {
-        return Err(SourceError::Algorithm { image: place.to_owned(), digest });
-    }
-    serde_json::from_value(value).map_err(failed)
+    from_json(bytes).map_err(|error| not_as_specified(error, document, place))
 }
 
-fn remove_nulls(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.retain(|_, member| !member.is_null());
-            members.values_mut().for_each(remove_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(remove_nulls),
-        _ => {}
-    }
+/// Reads a config, of which every diff_id is by sha256.
+pub(super) fn parse_config(bytes: &[u8], place: &str) -> Result<Config, SourceError> {
+    let value: Value = parse(bytes, "the config", place)?;
+    let diff_ids = value.pointer("/rootfs/diff_ids").and_then(Value::as_array);
+    check_algorithms(diff_ids.into_iter().flatten(), place)?;
+    from_value(value).map_err(|error| not_as_specified(error, "the config", place))
 }
 
-/// A digest by another algorithm, among those that count.
-fn foreign_digest(value: &Value) -> Option<String> {
-    let foreign = |digest: &Value| {
-        let digest = digest.as_str()?;
-        let (algorithm, _) = digest.split_once(':')?;
-        (algorithm != "sha256").then(|| digest.to_owned())
-    };
-    let list =
-        |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
-    let descriptors = ["manifests", "layers"].into_iter().flat_map(|key| list(value, key));
-    let mut digests = descriptors
-        .chain(value.get("config").cloned())
-        .filter_map(|descriptor| descriptor.get("digest").cloned())
-        .chain(value.get("rootfs").map(|rootfs| list(rootfs, "diff_ids")).unwrap_or_default());
-    digests.find_map(|digest| foreign(&digest))
+fn not_as_specified(source: serde_json::Error, document: &str, place: &str) -> SourceError {
+    SourceError::Document { image: place.to_owned(), document: document.to_owned(), source }
+}
+
+/// Refuses digests by another algorithm.
+fn check_algorithms<'a>(digests: impl Iterator<Item = &'a Value>, place: &str) -> Result<(), SourceError> {
+    let mut digests = digests.filter_map(Value::as_str);
+    let is_foreign = |digest: &&str| digest.split_once(':').is_some_and(|(name, _)| name != "sha256");
+    match digests.find(is_foreign) {
+        Some(digest) => Err(SourceError::Algorithm { image: place.to_owned(), digest: digest.to_owned() }),
+        None => Ok(()),
+    }
 }

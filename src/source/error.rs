@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::layer::read::ReadError;
-use crate::oci::Digest;
 use crate::oci::tar::read::TarError;
+use crate::oci::{Architecture, Digest};
 use crate::store::StoreError;
 
 /// Why an image cannot be read.
@@ -36,7 +36,9 @@ pub enum SourceError {
     #[error("`{image}` has no image for linux/{wanted}")]
     NoPlatform { image: String, wanted: String, present: Vec<String> },
     #[error("`{image}` is an image for {found}, not for linux/{wanted}")]
-    Architecture { image: String, found: String, wanted: String },
+    Architecture { image: String, found: String, wanted: Architecture },
+    #[error("`{image}` is an image for {platform}, for which there are no CUDA frameworks")]
+    UnknownArchitecture { image: String, platform: String },
     #[error("`{image}` nests its indexes too deeply")]
     Nested { image: String },
     #[error("`{image}` has {what} of the unknown media type `{media_type}`")]
@@ -115,6 +117,7 @@ impl SourceError {
                 format!("it has images for {}", present.join(", "))
             }
             Self::Empty { .. } | Self::NoPlatform { .. } => "choose another image".into(),
+            Self::UnknownArchitecture { .. } => "choose an image for linux/amd64 or linux/arm64".into(),
             Self::Architecture { wanted, .. } => format!("choose an image for linux/{wanted}"),
             Self::MediaType { what: "a layer", .. } => {
                 "layers may be tar, tar+gzip or tar+zstd; convert the image, for example with skopeo".into()

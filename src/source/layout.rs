@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::documents::{Root, check_document_size, open_documents};
 use super::{Blobs, SourceError, SourceImage};
-use crate::oci::image::Descriptor;
+use crate::oci::{Architecture, Descriptor};
 
 /// The index of a layout, and the file that says that it is one.
 pub(super) const INDEX_FILE: &str = "index.json";
@@ -24,7 +24,7 @@ struct Layout {
 pub(super) fn open(
     directory: &Path,
     tag: Option<&str>,
-    architecture: Option<&str>,
+    architecture: Option<Architecture>,
     place: &str,
 ) -> Result<SourceImage, SourceError> {
     let metadata = fs::metadata(directory).map_err(SourceError::read(directory))?;
@@ -44,7 +44,7 @@ pub(super) fn open(
 
 impl Layout {
     fn path(&self, blob: &Descriptor) -> PathBuf {
-        self.directory.join("blobs/sha256").join(blob.digest.hex())
+        self.directory.join("blobs/sha256").join(blob.digest().hex())
     }
 }
 

@@ -18,8 +18,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::oci::image::{Descriptor, Manifest};
-use crate::oci::{Digest, Hasher};
+use crate::oci::{Architecture, Descriptor, Digest, Hasher};
 use crate::store::Store;
 
 pub use documents::{Root, environment, open_documents};
@@ -47,14 +46,12 @@ pub trait Blobs: fmt::Debug + Send + Sync {
 pub struct SourceImage {
     /// Where it is, as the user would write it.
     pub place: String,
-    /// The manifest; for a docker-archive without one, what it would be.
-    pub manifest: Manifest,
     /// The manifest's digest, where the source has a manifest.
     pub digest: Option<Digest>,
     /// The config's bytes, as they are.
     pub config: Vec<u8>,
-    /// `amd64` or `arm64`, as Go writes it.
-    pub architecture: String,
+    /// The architecture that its config names.
+    pub architecture: Architecture,
     /// The config's environment: `NAME=value`.
     pub env: Vec<String>,
     /// Bottom first.
@@ -75,8 +72,8 @@ pub struct SourceLayer {
 ///
 /// Only documents are read. That every layer is there, with the size it should have, is checked as far as the source
 /// tells without reading them. An image that turns out to be of another architecture than the one asked for is
-/// [refused](SourceError::Architecture).
-pub fn open(place: &Place, architecture: Option<&str>) -> Result<SourceImage, SourceError> {
+/// [refused](SourceError::Architecture), and so is one of an [unknown](SourceError::UnknownArchitecture) architecture.
+pub fn open(place: &Place, architecture: Option<Architecture>) -> Result<SourceImage, SourceError> {
     match place {
         Place::OciLayout { directory, tag } => {
             layout::open(directory, tag.as_deref(), architecture, &place.to_string())
@@ -105,17 +102,17 @@ impl SourceImage {
         store: &Store,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(), SourceError> {
-        if store.has_blob(&blob.digest, Some(blob.size)) {
+        if store.has_blob(&blob.digest(), Some(blob.size())) {
             return Ok(());
         }
-        let unreadable = |source| SourceError::blob(&self.place, &blob.digest, source);
+        let unreadable = |source| SourceError::blob(&self.place, &blob.digest(), source);
         if let Some(path) = self.blobs.file(blob) {
             let mut file = File::open(path).map_err(unreadable)?;
             if store.shares_file_system(&file) {
                 let mut hasher = Hasher::default();
                 let size = copy(&mut file, &mut hasher, progress).map_err(unreadable)?;
                 self.check(blob, hasher.finish(), size)?;
-                if store.link_blob(&file, &blob.digest) {
+                if store.link_blob(&file, &blob.digest()) {
                     return Ok(());
                 }
             }
@@ -130,8 +127,8 @@ impl SourceImage {
     /// The blob's bytes: one more than it should have at most.
     fn open_blob(&self, blob: &Descriptor) -> Result<impl Read + Send + use<>, SourceError> {
         let bytes = self.blobs.open(blob);
-        let bytes = bytes.map_err(|source| SourceError::blob(&self.place, &blob.digest, source))?;
-        Ok(bytes.take(blob.size.saturating_add(1)))
+        let bytes = bytes.map_err(|source| SourceError::blob(&self.place, &blob.digest(), source))?;
+        Ok(bytes.take(blob.size().saturating_add(1)))
     }
 
     /// Holds what was read against what the manifest says.

@@ -28,16 +28,16 @@ pub fn scan(
     let mut known = BTreeMap::new();
     let mut unknown: BTreeMap<Digest, &SourceLayer> = BTreeMap::new();
     for layer in &image.layers {
-        match records::content(store, &layer.descriptor.digest) {
-            Some(content) => drop(known.insert(layer.descriptor.digest, content)),
-            None => drop(unknown.insert(layer.descriptor.digest, layer)),
+        match records::content(store, &layer.descriptor.digest()) {
+            Some(content) => drop(known.insert(layer.descriptor.digest(), content)),
+            None => drop(unknown.insert(layer.descriptor.digest(), layer)),
         }
     }
     let mut unknown: Vec<&SourceLayer> = unknown.into_values().collect();
     // The largest first, so that the last one to be read is small.
-    unknown.sort_by_key(|layer| std::cmp::Reverse(layer.descriptor.size));
+    unknown.sort_by_key(|layer| std::cmp::Reverse(layer.descriptor.size()));
     known.extend(read_all(image, &unknown, store, threads, progress)?);
-    image.layers.iter().map(|layer| checked(image, layer, &known[&layer.descriptor.digest])).collect()
+    image.layers.iter().map(|layer| checked(image, layer, &known[&layer.descriptor.digest()])).collect()
 }
 
 fn read_all(
@@ -56,7 +56,7 @@ fn read_all(
                 next.store(layers.len(), Ordering::Relaxed);
             }
             let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-            results.insert(layer.descriptor.digest, content);
+            results.insert(layer.descriptor.digest(), content);
         }
     };
     thread::scope(|scope| {
@@ -76,12 +76,12 @@ fn read_layer(
 ) -> Result<Content, SourceError> {
     let blob = &layer.descriptor;
     let passed = read::read(image.open_blob(blob)?, progress);
-    let passed = passed.map_err(|source| SourceError::blob(&image.place, &blob.digest, source))?;
+    let passed = passed.map_err(|source| SourceError::blob(&image.place, &blob.digest(), source))?;
     image.check(blob, passed.digest, passed.size)?;
-    let unsound = |source| SourceError::Layer { image: image.place.clone(), digest: blob.digest, source };
+    let unsound = |source| SourceError::Layer { image: image.place.clone(), digest: blob.digest(), source };
     let mut layer = passed.content.map_err(unsound)?;
     read::complete(&mut layer, passed.unfinished, || image.open_blob(blob), unsound)?;
-    let (content, _) = records::keep(store, &blob.digest, layer)?;
+    let (content, _) = records::keep(store, &blob.digest(), layer)?;
     Ok(content)
 }
 
@@ -92,7 +92,7 @@ fn checked(image: &SourceImage, layer: &SourceLayer, content: &Content) -> Resul
     }
     Err(SourceError::DiffId {
         image: image.place.clone(),
-        digest: layer.descriptor.digest,
+        digest: layer.descriptor.digest(),
         expected: layer.diff_id,
         actual: content.diff_id,
     })

@@ -10,7 +10,7 @@ use std::io::{self, BufWriter, Write};
 
 use imgforge::base::evidence::Evidence;
 use imgforge::check::loader::{Loader, Settings};
-use imgforge::elf::{Cache, Machine};
+use imgforge::elf::Cache;
 use imgforge::layer::records;
 use imgforge::source::{self, Place};
 use imgforge::store::Store;
@@ -25,13 +25,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let image = source::open(&format!("oci:{layout}").parse::<Place>()?, None)?;
     let store = Store::open(directory)?;
     source::scan(&image, &store, 2, &|_| ())?;
-    let layers = image.layers.iter().map(|layer| records::evidence(&store, &layer.descriptor.digest));
+    let layers = image.layers.iter().map(|layer| records::evidence(&store, &layer.descriptor.digest()));
     let evidence = Evidence::stacked(layers.collect::<Option<Vec<_>>>().ok_or("a layer has no record")?);
     let library_path = image.env.iter().find_map(|entry| entry.strip_prefix("LD_LIBRARY_PATH="));
     let loader = Loader::new(
         &evidence,
         Settings {
-            machine: if image.architecture == "arm64" { Machine::Aarch64 } else { Machine::X86_64 },
+            architecture: image.architecture,
             library_path: library_path.map(str::to_owned),
             isa_level: level.first().map_or(Ok(0), |level| level.parse())?,
         },

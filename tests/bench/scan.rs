@@ -53,7 +53,7 @@ fn open(layout: &str) -> Result<SourceImage, Box<dyn Error>> {
 /// Inflates every layer and hashes it before and after, several layers at once.
 fn plain(image: &SourceImage, layout: &Path, threads: usize) {
     each_layer(image, layout, threads, |blob, layer| {
-        assert_eq!(inflate(blob)?, (layer.descriptor.digest, layer.diff_id));
+        assert_eq!(inflate(blob)?, (layer.descriptor.digest(), layer.diff_id));
         Ok(())
     });
 }
@@ -66,13 +66,13 @@ fn each_layer(
     work: impl Fn(&Path, &SourceLayer) -> io::Result<()> + Sync,
 ) {
     let mut layers: Vec<_> = image.layers.iter().collect();
-    layers.sort_by_key(|layer| std::cmp::Reverse(layer.descriptor.size));
+    layers.sort_by_key(|layer| std::cmp::Reverse(layer.descriptor.size()));
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(layer) = layers.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let blob = layout.join("blobs/sha256").join(layer.descriptor.digest.hex());
+                    let blob = layout.join("blobs/sha256").join(layer.descriptor.digest().hex());
                     work(&blob, layer).expect("the layers of the benchmark are sound");
                 }
             });

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use imgforge::oci::Architecture;
 use imgforge::source::{self, Place, SourceError};
 use imgforge::store::Store;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// Reads all of an image, as a build upon it does.
 fn read(place: &str, store: &Store) -> Result<(), SourceError> {
-    let image = source::open(&place.parse::<Place>().unwrap(), Some("amd64"))?;
+    let image = source::open(&place.parse::<Place>().unwrap(), Some(Architecture::Amd64))?;
     source::scan(&image, store, 2, &|_| ())?;
     image.fetch_into(store, &|_| ())
 }

@@ -4,9 +4,10 @@
 //!
 //! What is chosen is below `recorded/choices`; `INSTA_UPDATE=always` writes it anew, for the review.
 
+use imgforge::oci::Architecture;
 use imgforge::oci::time::unix_seconds;
 use imgforge::pypa::metadata::Requirement;
-use imgforge::pypa::target::{Machine, Target};
+use imgforge::pypa::target::Target;
 use imgforge::recipe::Policy;
 use imgforge::resolve::ResolveError;
 use imgforge::resolve::solve::{Conflict, Required, Requirer, SolveError};
@@ -99,7 +100,7 @@ pub fn moment() -> i64 {
 
 /// The target of the record: Debian 12's glibc.
 pub fn target(python: &str) -> Target {
-    Target::new(python, Machine::X86_64, (2, 36)).unwrap()
+    Target::new(python, Architecture::Amd64, (2, 36)).unwrap()
 }
 
 /// Shared, the combination has a consistent set; as pip would have it, `conflict` is in the way.

@@ -9,8 +9,8 @@ use imgforge::destination::{Destination, publish};
 use imgforge::elf::Root;
 use imgforge::image::{ImageLayer, assemble};
 use imgforge::layer::read::Content;
-use imgforge::oci::Digest;
-use imgforge::oci::image::{LAYER, LAYER_GZIP, RuntimeConfig};
+use imgforge::oci::image::{MediaType, RuntimeConfig};
+use imgforge::oci::{Architecture, Digest};
 use imgforge::plan::{BaseLayer, GeneratedLayer, LayerCompression, LayerPlan, Plan};
 use imgforge::source::{self, Place, SourceError, SourceImage, SourceLayer};
 use imgforge::store::Store;
@@ -26,7 +26,7 @@ fn open(place: &str) -> Result<SourceImage, SourceError> {
     source::open(&place.parse::<Place>().unwrap(), None)
 }
 
-fn open_for(place: &str, architecture: &str) -> Result<SourceImage, SourceError> {
+fn open_for(place: &str, architecture: Architecture) -> Result<SourceImage, SourceError> {
     source::open(&place.parse::<Place>().unwrap(), Some(architecture))
 }
 
@@ -101,7 +101,7 @@ fn documents_may_be_dockers_or_leave_out_what_is_optional() {
     });
     let (_directory, path) = write(|path| docker.write(path));
     let image = open(&format!("oci:{path}")).unwrap();
-    assert_eq!(image.layers[0].descriptor.media_type, "application/vnd.oci.image.layer.v1.tar+gzip");
+    assert_eq!(*image.layers[0].descriptor.media_type(), MediaType::ImageLayerGzip);
     assert_eq!(conf(&image), "/opt/lib\n");
 
     let nulls = layout("/opt/lib\n").with(|image| {
@@ -114,7 +114,7 @@ fn documents_may_be_dockers_or_leave_out_what_is_optional() {
 }
 
 /// A layout in which `latest` is an index with an image for each of two architectures, and attestations.
-fn platforms() -> (TempDir, String) {
+fn platforms(architectures: [&str; 2]) -> (TempDir, String) {
     write(|path| {
         let of = |architecture: &str| {
             let image = layout(&format!("/{architecture}\n"));
@@ -132,8 +132,8 @@ fn platforms() -> (TempDir, String) {
             descriptor["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
             descriptor
         };
-        let (amd64, arm64) = (of("amd64"), of("arm64"));
-        let manifests = json!([attestation(&amd64), amd64, arm64, attestation(&arm64)]);
+        let [one, other] = architectures.map(of);
+        let manifests = json!([attestation(&one), one, other, attestation(&other)]);
         let media_type = "application/vnd.oci.image.index.v1+json";
         let nested = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests}).to_string();
         let mut outer = descriptor(media_type, nested.as_bytes());
@@ -147,15 +147,28 @@ fn platforms() -> (TempDir, String) {
 
 #[test]
 fn the_platform_asked_for_is_chosen_through_indexes() {
-    let (_directory, path) = platforms();
-    for architecture in ["amd64", "arm64"] {
+    let (_directory, path) = platforms(["amd64", "arm64"]);
+    for architecture in Architecture::ALL {
         let image = open_for(&format!("oci:{path}"), architecture).unwrap();
         assert_eq!(image.architecture, architecture);
         assert_eq!(conf(&image), format!("/{architecture}\n"));
     }
-    let error = open_for(&format!("oci:{path}"), "riscv64").unwrap_err();
-    assert!(error.to_string().contains("has no image for linux/riscv64"), "{error}");
-    assert_eq!(error.hint().unwrap(), "it has images for linux/amd64, linux/arm64");
+    let (_directory, path) = platforms(["amd64", "riscv64"]);
+    let error = open_for(&format!("oci:{path}"), Architecture::Arm64).unwrap_err();
+    assert!(error.to_string().contains("has no image for linux/arm64"), "{error}");
+    assert_eq!(error.hint().unwrap(), "it has images for linux/amd64, linux/riscv64");
+}
+
+#[test]
+fn an_image_of_an_architecture_without_frameworks_is_refused_whoever_asks() {
+    for architecture in ["riscv64", "386", "x86_64", ""] {
+        let image = layout("/opt/lib\n").with(|image| image.config["architecture"] = architecture.into());
+        let (_directory, path) = write(|path| image.write(path));
+        let error = open(&format!("oci:{path}")).unwrap_err();
+        let said = format!("is an image for linux/{architecture}, for which there are no CUDA frameworks");
+        assert!(error.to_string().ends_with(&said), "{error}");
+        assert_eq!(error.hint().unwrap(), "choose an image for linux/amd64 or linux/arm64");
+    }
 }
 
 #[test]
@@ -218,7 +231,7 @@ fn what_was_learned_of_a_layer_needs_no_layer_again() {
     let contents = scan(&image, &store);
     assert!(sound_blobs(directory.path()).is_empty(), "a scan copies no layer");
     for layer in &image.layers {
-        fs::remove_file(Path::new(&path).join("blobs/sha256").join(layer.descriptor.digest.hex())).unwrap();
+        fs::remove_file(Path::new(&path).join("blobs/sha256").join(layer.descriptor.digest().hex())).unwrap();
     }
     assert_eq!(scan(&image, &store), contents);
 }
@@ -227,12 +240,8 @@ fn what_was_learned_of_a_layer_needs_no_layer_again() {
 fn layers_come_into_the_store_when_they_are_published() {
     let docker = |path: &Path| drop(layout("/opt/lib\n").write_docker_archive(path));
     for (transport, media_type, write_form) in [
-        (
-            "oci",
-            "application/vnd.oci.image.layer.v1.tar+gzip",
-            &(|path: &Path| layout("").write(path)) as &dyn Fn(&Path),
-        ),
-        ("docker-archive", LAYER, &docker),
+        ("oci", MediaType::ImageLayerGzip, &(|path: &Path| layout("").write(path)) as &dyn Fn(&Path)),
+        ("docker-archive", MediaType::ImageLayer, &docker),
     ] {
         let (_directory, path) = write(write_form);
         let image = open(&format!("{transport}:{path}")).unwrap();
@@ -240,9 +249,9 @@ fn layers_come_into_the_store_when_they_are_published() {
         let store = Store::open(directory.path()).unwrap();
         image.fetch_into(&store, &|_| ()).unwrap();
         image.fetch_into(&store, &|_| ()).unwrap();
-        let layers: Vec<String> = image.layers.iter().map(|layer| layer.descriptor.digest.hex()).collect();
+        let layers: Vec<String> = image.layers.iter().map(|layer| layer.descriptor.digest().hex()).collect();
         assert_eq!(sound_blobs(directory.path()), layers.into_iter().collect());
-        assert!(image.layers.iter().all(|layer| layer.descriptor.media_type == media_type));
+        assert!(image.layers.iter().all(|layer| *layer.descriptor.media_type() == media_type));
     }
 }
 
@@ -262,10 +271,10 @@ fn an_image_built_upon_another_is_published_with_its_layers_as_they_are() {
 
     let of_base = |layer: &SourceLayer, content: &Content| ImageLayer {
         title: "the base".into(),
-        media_type: layer.descriptor.media_type.clone(),
-        annotations: layer.descriptor.annotations.clone(),
-        digest: layer.descriptor.digest,
-        size: layer.descriptor.size,
+        media_type: layer.descriptor.media_type().clone(),
+        annotations: layer.descriptor.annotations(),
+        digest: layer.descriptor.digest(),
+        size: layer.descriptor.size(),
         diff_id: layer.diff_id,
         unpacked: content.unpacked,
     };
@@ -275,7 +284,7 @@ fn an_image_built_upon_another_is_published_with_its_layers_as_they_are() {
         opened.layers.iter().zip(&contents).map(|(layer, content)| of_base(layer, content)).collect();
     layers.push(ImageLayer {
         title: "the top".into(),
-        media_type: LAYER_GZIP.into(),
+        media_type: MediaType::ImageLayerGzip,
         annotations: Default::default(),
         digest: store.put_blob(&blob).unwrap(),
         size: blob.len() as u64,
@@ -287,7 +296,7 @@ fn an_image_built_upon_another_is_published_with_its_layers_as_they_are() {
     });
     let top = GeneratedLayer { files: Vec::new(), compression: LayerCompression::Gzip };
     let plan = Plan {
-        architecture: "amd64".into(),
+        architecture: Architecture::Amd64,
         created: 0,
         layers: base.chain([LayerPlan::Hidden(top)]).collect(),
         runtime: RuntimeConfig { user: "nobody".into(), cmd: vec!["sh".into()], ..Default::default() },
@@ -300,7 +309,7 @@ fn an_image_built_upon_another_is_published_with_its_layers_as_they_are() {
         let place = format!("{transport}:{}", directory.path().join(format!("built-{transport}")).display());
         publish(&image, &place.parse::<Destination>().unwrap(), "built", &store).unwrap();
         let built = open(&place).unwrap();
-        assert_eq!(built.digest, Some(image.manifest.digest));
+        assert_eq!(built.digest, Some(image.manifest.digest()));
         assert_eq!(conf(&built), "/top\n");
         let layers = |image: &SourceImage| -> Vec<SourceLayer> { image.layers[..3].to_vec() };
         assert_eq!(layers(&built), layers(&opened));

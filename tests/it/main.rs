@@ -17,6 +17,7 @@ mod image_bases;
 mod images;
 mod lock;
 mod plan;
+mod publish;
 mod recorder;
 mod support;
 mod uv_compile;

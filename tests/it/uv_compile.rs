@@ -11,8 +11,9 @@ use std::sync::Arc;
 use imgforge::net::config;
 use imgforge::net::http::{Http, Settings};
 use imgforge::net::index::PackageIndex;
+use imgforge::oci::Architecture;
 use imgforge::oci::time::unix_seconds;
-use imgforge::pypa::target::{Machine, Target};
+use imgforge::pypa::target::Target;
 use imgforge::recipe::RootRequirement;
 use imgforge::resolve::solve::{Question, solve};
 use imgforge::store::Store;
@@ -66,7 +67,7 @@ fn ours(
 ) -> BTreeSet<String> {
     let settings = Settings { netrc: config::Machine::here().netrc(), ..Settings::default() };
     let catalog = PackageIndex::new(Arc::new(Http::new(settings).unwrap()), store.clone(), indexes.to_vec());
-    let target = Target::new(python, Machine::X86_64, (2, 36)).unwrap();
+    let target = Target::new(python, Architecture::Amd64, (2, 36)).unwrap();
     let root =
         |text: &str| RootRequirement { requirement: text.parse().unwrap(), source: "the recipe".into() };
     let question = Question {

@@ -1,12 +1,13 @@
 //! What a base is, known from its package list before anything is unpacked.
 
 use super::select::Selection;
+use crate::oci::Architecture;
 
 /// What resolution needs to know of a Debian base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseFacts {
-    /// Debian's name of the architecture: `amd64`.
-    pub architecture: String,
+    /// The architecture of its packages.
+    pub architecture: Architecture,
     /// `debian`, `ubuntu`.
     pub os: String,
     /// The C library's version: `2.36`.
@@ -26,13 +27,13 @@ pub struct Python {
 
 impl BaseFacts {
     /// Reads the facts off a selection from the archive of `origin`, which is Debian's where it does not say.
-    pub fn of(selection: &Selection, origin: Option<&str>, architecture: &str) -> Self {
+    pub fn of(selection: &Selection, origin: Option<&str>, architecture: Architecture) -> Self {
         let upstream = |name: &str| {
             let package = selection.packages.iter().find(|package| package.name == name)?;
             Some(package.version.upstream().to_owned())
         };
         Self {
-            architecture: architecture.to_owned(),
+            architecture,
             os: origin.unwrap_or("debian").to_ascii_lowercase(),
             glibc: upstream("libc6").map(|version| numeric_prefix(&version).to_owned()),
             python: default_python(&upstream),
@@ -77,7 +78,7 @@ mod tests {
     }
 
     fn facts(packages: &[(&str, &str)]) -> BaseFacts {
-        BaseFacts::of(&selection(packages), Some("Debian"), "amd64")
+        BaseFacts::of(&selection(packages), Some("Debian"), Architecture::Amd64)
     }
 
     #[test]

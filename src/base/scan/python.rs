@@ -7,6 +7,7 @@ use super::packages::Dpkg;
 use crate::base::InventoryError;
 use crate::base::facts::{Facts, FileFact, join};
 use crate::elf::Machine;
+use crate::oci::Architecture;
 use crate::pypa::scheme::InstallScheme;
 
 /// The `PATH` of a container whose image's config has none, as runtimes set it.
@@ -124,18 +125,14 @@ fn two(version: &str) -> Option<u8> {
 
 fn check_machine(facts: &Facts, python: &Called, config: &ImageConfigFacts) -> Result<(), InventoryError> {
     let machine = facts.file(&python.file).and_then(|(_, file)| Some(file.elf.as_ref()?.machine));
-    let found = match machine {
-        Some(Machine::X86_64) => "amd64",
-        Some(Machine::Aarch64) => "arm64",
-        _ => "another machine",
-    };
-    if found == config.architecture {
+    let found = machine.and_then(Machine::architecture);
+    if found == Some(config.architecture) {
         return Ok(());
     }
     Err(InventoryError::OtherMachine {
         interpreter: format!("/{}", python.file),
-        found: found.to_owned(),
-        architecture: config.architecture.clone(),
+        found: found.map_or("another machine", Architecture::as_str),
+        architecture: config.architecture,
     })
 }
 

@@ -56,7 +56,7 @@ fn elf(dynamic: Option<Dynamic>) -> Elf {
 
 fn inventory(texts: &[&str], env: &[&str]) -> Result<BaseInventory, InventoryError> {
     let image = Facts::stacked(texts.iter().map(|text| facts(text)));
-    scan(&image, &ImageConfigFacts::new("amd64", env.iter().copied()), None)
+    scan(&image, &ImageConfigFacts::new(Architecture::Amd64, env.iter().copied()), None)
 }
 
 /// `component cuMAJOR version (source) directory: SONAME way, …; program, …`
@@ -305,7 +305,7 @@ fn what_an_upper_layer_removed_is_no_copy() {
 /// `version interpreter purelib` of the Python that is chosen.
 fn python(layout: &str, env: &[&str], asked: Option<&str>) -> Result<String, String> {
     let image = Facts::stacked([facts(DEBIAN), facts(layout)]);
-    scan(&image, &ImageConfigFacts::new("amd64", env.iter().copied()), asked)
+    scan(&image, &ImageConfigFacts::new(Architecture::Amd64, env.iter().copied()), asked)
         .map(|found| format!("{} {} {}", found.python, found.scheme.interpreter, found.scheme.purelib))
         .map_err(|error| format!("{error}; {}", error.hint().unwrap_or_default()))
 }
@@ -376,12 +376,13 @@ fn a_base_that_cannot_be_used_says_why() {
          the other version",
     );
     let image = Facts::stacked([facts(DEBIAN), facts(PYTHON)]);
-    let error = scan(&image, &ImageConfigFacts::new("arm64", []), None).unwrap_err();
+    let error = scan(&image, &ImageConfigFacts::new(Architecture::Arm64, []), None).unwrap_err();
     assert_eq!(error.to_string(), "`/usr/bin/python3.11` is for amd64, and the image says it is for arm64");
     let alpine =
         "etc/os-release: PRETTY_NAME=\"Alpine Linux v3.20\"\\n\nlib/ld-musl-x86_64.so.1 says nothing\n";
-    let error =
-        |text: &str| scan(&facts(text), &ImageConfigFacts::new("amd64", []), None).unwrap_err().to_string();
+    let error = |text: &str| {
+        scan(&facts(text), &ImageConfigFacts::new(Architecture::Amd64, []), None).unwrap_err().to_string()
+    };
     assert!(error(alpine).contains("the base, Alpine Linux v3.20, has musl"), "{}", error(alpine));
     let rocky = "
         etc/os-release: PRETTY_NAME=\"Rocky Linux 9\"\\n

@@ -12,6 +12,7 @@ use std::path::Path;
 use super::worker::{self, Interpreter};
 use super::{BytecodeError, CompileTarget};
 use crate::base::facts::Facts;
+use crate::elf::architecture::{library_directory, loader_path};
 use crate::elf::{Node, Root, dynamic};
 use crate::layer::read::decompressed;
 use crate::oci::Digest;
@@ -54,15 +55,13 @@ impl BaseInterpreter {
         let prefix = interpreter.rsplit_once('/')?.0.strip_suffix("bin")?;
         let mut parts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         parts.entry(interpreter.clone()).or_default().insert(program(version));
-        let (machine, loader) = match target.architecture {
-            "arm64" => ("aarch64", "ld-linux-aarch64.so.1"),
-            _ => ("x86_64", "ld-linux-x86-64.so.2"),
-        };
+        let of_debian = library_directory(target.architecture);
+        let (_, loader) = loader_path(target.architecture).rsplit_once('/')?;
         let mut known = BTreeSet::new();
         for directory in [
             format!("{prefix}lib"),
-            format!("lib/{machine}-linux-gnu"),
-            format!("usr/lib/{machine}-linux-gnu"),
+            of_debian.into(),
+            format!("usr/{of_debian}"),
             "lib64".into(),
             "usr/lib64".into(),
             "lib".into(),
@@ -217,7 +216,7 @@ fn check_libraries(directory: &Path, version: (u8, u8)) -> Result<(), BytecodeEr
 mod tests {
     use super::*;
     use crate::layer::{LayerWriter, Written};
-    use crate::oci::{Entry, EntryKind};
+    use crate::oci::{Architecture, Entry, EntryKind};
     use crate::plan::LayerCompression;
     use crate::pypa::scheme::InstallScheme;
 
@@ -245,7 +244,7 @@ mod tests {
         writer.finish().unwrap()
     }
 
-    fn target<'a>(architecture: &'a str, scheme: &'a InstallScheme) -> CompileTarget<'a> {
+    fn target(architecture: Architecture, scheme: &InstallScheme) -> CompileTarget<'_> {
         CompileTarget { python: "3.11.2", architecture, scheme }
     }
 
@@ -303,7 +302,7 @@ mod tests {
         let upper = [Regular("usr/lib/x86_64-linux-gnu/libc.so.6", "a newer libc")];
         check(
             &[&lower, &upper],
-            target("amd64", &InstallScheme::debian((3, 11))),
+            target(Architecture::Amd64, &InstallScheme::debian((3, 11))),
             &[
                 ("bin/python3.11", "program"),
                 ("lib/python3.11/encodings/utf_8.py", "codec"),
@@ -327,7 +326,7 @@ mod tests {
         ];
         check(
             &[&files],
-            target("arm64", &InstallScheme::prefix("opt/venv", (3, 11), "/opt/venv/bin/python3")),
+            target(Architecture::Arm64, &InstallScheme::prefix("opt/venv", (3, 11), "/opt/venv/bin/python3")),
             &[
                 ("bin/python3.11", "program"),
                 ("lib/python3.11/os.py", "os"),
@@ -339,6 +338,6 @@ mod tests {
     #[test]
     fn a_base_whose_interpreter_is_nowhere_has_none() {
         let files = [Link("usr/bin/python3", "python3.11")];
-        assert_eq!(extracted(&[&files], target("amd64", &InstallScheme::debian((3, 11)))), None);
+        assert_eq!(extracted(&[&files], target(Architecture::Amd64, &InstallScheme::debian((3, 11)))), None);
     }
 }

@@ -23,7 +23,7 @@ use rawzip::{CompressionMethod, DataDescriptorOutput, ZipArchiveWriter};
 use serde::{Deserialize, Serialize};
 
 use super::wheel::{WheelError, WheelFile};
-use crate::oci::Digest;
+use crate::oci::{Architecture, Digest};
 use crate::plan::{BYTECODE_FORMAT, BytecodePlan, WheelLayer};
 use crate::pypa::marshal::without_unused_references;
 use crate::pypa::scheme::InstallScheme;
@@ -44,7 +44,7 @@ const BATCH: u64 = 8 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum BytecodeError {
     #[error("nothing here compiles for Python {python} of a base for {architecture}")]
-    NoInterpreter { python: String, architecture: String },
+    NoInterpreter { python: String, architecture: Architecture },
     #[error("the base's Python lacks `{path}`, without which it does not run")]
     Lacking { path: String },
     #[error("`{interpreter}` does not run{}{said}", if said.is_empty() { "" } else { ": " })]
@@ -133,8 +133,8 @@ struct Record {
 pub struct CompileTarget<'a> {
     /// The full version: `3.11.2`.
     pub python: &'a str,
-    /// `amd64` or `arm64`.
-    pub architecture: &'a str,
+    /// The architecture of the interpreter.
+    pub architecture: Architecture,
     pub scheme: &'a InstallScheme,
 }
 
@@ -142,7 +142,7 @@ impl<'a> CompileTarget<'a> {
     /// The interpreter that the modules of `layer` are compiled for, where they are.
     pub fn of(layer: &'a WheelLayer) -> Option<Self> {
         let BytecodePlan { python, architecture, .. } = layer.bytecode.as_ref()?;
-        Some(Self { python, architecture, scheme: &layer.scheme })
+        Some(Self { python, architecture: *architecture, scheme: &layer.scheme })
     }
 }
 
@@ -174,7 +174,7 @@ impl<'a> Compiler<'a> {
         store: &'a Store,
         threads: usize,
     ) -> Result<Self, BytecodeError> {
-        let own = own.filter(|_| runs_here(target.architecture));
+        let own = own.filter(|_| Architecture::here() == Some(target.architecture));
         let pool = match &own {
             Some(_) => Pool::default(),
             None => {
@@ -342,17 +342,8 @@ fn of_machine(target: CompileTarget<'_>, store: &Store) -> Result<(Interpreter, 
         .find_map(|interpreter| Some((interpreter.clone(), interpreter.start(target.python).ok()?)))
         .ok_or_else(|| BytecodeError::NoInterpreter {
             python: target.python.to_owned(),
-            architecture: target.architecture.to_owned(),
+            architecture: target.architecture,
         })
-}
-
-/// Whether programs of `architecture`, in OCI's word, run on this machine.
-fn runs_here(architecture: &str) -> bool {
-    match std::env::consts::ARCH {
-        "x86_64" => architecture == "amd64",
-        "aarch64" => architecture == "arm64",
-        _ => false,
-    }
 }
 
 /// Cuts `sources` where their sizes sum up to [`BATCH`].

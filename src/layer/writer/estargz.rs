@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::gzip::{self, HEADER, align, deflate, open_blocks, trailer};
 use super::outlet::Outlet;
 use super::{Description, Encoding, WriteError};
-use crate::oci::image::LAYER_GZIP;
+use crate::oci::image::MediaType;
 use crate::oci::time::rfc3339;
 use crate::oci::{Digest, Entry, EntryKind, Hasher, tar};
 use crate::pypa::deflate::{End, Inflater};
@@ -358,7 +358,7 @@ impl Encoding for Estargz {
 
     fn finish(mut self: Box<Self>, out: &mut Outlet) -> Result<Description, WriteError> {
         self.flush(out)?;
-        let mut description = Description::of(LAYER_GZIP);
+        let mut description = Description::of(MediaType::ImageLayerGzip);
         if let Some((offset, digest)) = self.toc {
             out.blob(&footer(offset))?;
             description.annotations = [

@@ -12,7 +12,7 @@ use libdeflater::{CompressionLvl, Compressor};
 
 use super::outlet::Outlet;
 use super::{Description, Encoding, WriteError};
-use crate::oci::image::LAYER_GZIP;
+use crate::oci::image::MediaType;
 use crate::pypa::deflate::{End, Inflater, Invalid, Passage};
 
 /// How much uncompressed tar goes into one stream of our own. Part of the layer's bytes: changing it changes digests.
@@ -115,7 +115,7 @@ impl Encoding for Gzip {
         self.flush(out)?;
         out.blob(&LAST_BLOCK)?;
         out.blob(&trailer(self.crc32.finalize(), self.size))?;
-        Ok(Description::of(LAYER_GZIP))
+        Ok(Description::of(MediaType::ImageLayerGzip))
     }
 }
 

@@ -106,12 +106,12 @@ trait Encoding {
 
 /// What a descriptor says of a blob beside its digest and size.
 struct Description {
-    media_type: &'static str,
+    media_type: MediaType,
     annotations: BTreeMap<String, String>,
 }
 
 impl Description {
-    fn of(media_type: &'static str) -> Self {
+    fn of(media_type: MediaType) -> Self {
         Self { media_type, annotations: BTreeMap::new() }
     }
 }
@@ -120,7 +120,7 @@ impl Description {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Written {
     /// How the blob says what it is in a manifest.
-    pub media_type: String,
+    pub media_type: MediaType,
     /// What a manifest says of the blob beside that.
     pub annotations: BTreeMap<String, String>,
     /// The digest of the compressed blob.
@@ -312,7 +312,7 @@ impl<'a> LayerWriter<'a> {
         let layer = ReadLayer { diff_id: finished.diff_id, unpacked: self.unpacked, learned: self.learned };
         records::keep(&self.store, &finished.digest, layer)?;
         Ok(Written {
-            media_type: media_type.to_owned(),
+            media_type,
             annotations,
             digest: finished.digest,
             size: finished.size,

@@ -184,7 +184,7 @@ fn zstd_has_the_tar_that_gzip_has() {
         for levels in [Some(&[0, 6, 9][..]), None] {
             let written = write(&store, &form, &contents, levels);
             assert_eq!(written.diff_id, gzip.diff_id);
-            assert_eq!(written.media_type, crate::oci::image::LAYER_ZSTD);
+            assert_eq!(written.media_type, crate::oci::image::MediaType::ImageLayerZstd);
             tar_of(&store, &form, &written);
         }
     }

@@ -11,7 +11,7 @@ use ::zstd::zstd_safe::CParameter;
 
 use super::outlet::Outlet;
 use super::{Description, Encoding, WriteError};
-use crate::oci::image::LAYER_ZSTD;
+use crate::oci::image::MediaType;
 use crate::pypa::deflate::End;
 
 /// The distance over which repetitions are found is 2 to the power of this. Part of the layer's bytes.
@@ -150,7 +150,7 @@ impl Encoding for Zstd {
     fn finish(self: Box<Self>, out: &mut Outlet) -> Result<Description, WriteError> {
         let rest = self.encoder.finish().map_err(WriteError::Write)?;
         out.blob(&rest)?;
-        Ok(Description::of(LAYER_ZSTD))
+        Ok(Description::of(MediaType::ImageLayerZstd))
     }
 }
 

@@ -8,7 +8,7 @@ use proptest::sample::subsequence;
 use super::*;
 use crate::base::{CudaLibrary, Found, VersionSource};
 use crate::elf::Symbols;
-use crate::pypa::target::Machine;
+use crate::oci::Architecture;
 use crate::resolve::solve::tests::Shelf;
 
 /// The components of the little world: their versions, and how many of nvJitLink's symbols each version needs.
@@ -276,7 +276,7 @@ fn served(instance: &Instance, components: &Components) -> Vec<Served> {
 }
 
 fn decide(instance: &Instance) -> Result<Components, ComponentError> {
-    let target = Target::new("3.11.2", Machine::X86_64, (2, 36)).unwrap();
+    let target = Target::new("3.11.2", Architecture::Amd64, (2, 36)).unwrap();
     let shelf = instance.shelf();
     let base = instance.base();
     let of_base = (0..4).filter(|component| instance.of_base[*component]);

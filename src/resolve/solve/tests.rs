@@ -10,9 +10,9 @@ use uv_normalize::PackageName;
 use uv_pep440::strip_local_version_sentinels;
 
 use super::*;
+use crate::oci::Architecture;
 use crate::pypa::metadata;
 use crate::pypa::simple::CoreMetadataFile;
-use crate::pypa::target::Machine;
 
 /// Files by name, each `WHEEL [FLAG…] : REQUIREMENT, …`, where a flag is `yanked`, `py>=3.12` or `@SECONDS`; and libraries
 /// in them, each `lib WHEEL LIBRARY`, as [`library`] reads it.
@@ -138,7 +138,7 @@ fn preferring(
     roots: &str,
     exclude_newer: Option<i64>,
 ) -> Result<Solution, SolveError> {
-    let target = Target::new("3.11.2", Machine::X86_64, (2, 36)).unwrap();
+    let target = Target::new("3.11.2", Architecture::Amd64, (2, 36)).unwrap();
     let (roots, constraints) = roots.split_once(" | ").unwrap_or((roots, ""));
     let requirements = |text: &str| -> Vec<Requirement> {
         text.split(" & ").filter(|text| !text.is_empty()).map(|text| text.parse().unwrap()).collect()

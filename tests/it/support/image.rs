@@ -6,7 +6,6 @@ use std::io::Read;
 use std::path::Path;
 
 use flate2::read::{GzDecoder, MultiGzDecoder};
-use imgforge::oci::image::LAYER_ZSTD;
 use serde_json::Value;
 
 use super::wheel::base64;
@@ -59,7 +58,9 @@ impl Image {
         let blob = fs::File::open(layer).unwrap();
         let is_estargz = descriptor["annotations"].get("containerd.io/snapshot/stargz/toc.digest").is_some();
         let tar: Box<dyn Read> = match descriptor["mediaType"].as_str() {
-            Some(LAYER_ZSTD) => Box::new(zstd::Decoder::new(blob).unwrap()),
+            Some("application/vnd.oci.image.layer.v1.tar+zstd") => {
+                Box::new(zstd::Decoder::new(blob).unwrap())
+            }
             _ if is_estargz => Box::new(MultiGzDecoder::new(blob)),
             // What follows the first member is not read.
             _ => Box::new(GzDecoder::new(blob)),

@@ -83,7 +83,7 @@ pub fn requirements(frameworks: &str) -> Vec<Requirement> {
 /// A base with an interpreter and nothing else.
 fn bare_base(target: &Target) -> BaseInventory {
     BaseInventory {
-        architecture: "amd64".into(),
+        architecture: imgforge::oci::Architecture::Amd64,
         vendor: "Debian".into(),
         glibc: target.glibc(),
         libc_bin: "2.36-9".parse().unwrap(),

@@ -1,0 +1,96 @@
+//! The index of a layout: its entries are others' as well, and keep every member, also those that no specification has.
+//!
+//! <https://github.com/opencontainers/image-spec/blob/main/image-index.md>
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use oci_spec::image::{ANNOTATION_REF_NAME, Digest, ImageIndex, ImageManifest, MediaType, SCHEMA_VERSION};
+use serde_json::{Map, Value, json};
+
+use super::PublishError;
+use crate::image::Image;
+use crate::oci::Descriptor;
+use crate::oci::image::{from_json, from_value, to_json};
+
+/// An index that is published.
+#[derive(Debug)]
+pub(super) struct Index {
+    members: Map<String, Value>,
+    manifests: Vec<Value>,
+}
+
+impl Index {
+    /// An index without images.
+    pub fn new() -> Self {
+        let mut members = Map::new();
+        members.insert("schemaVersion".into(), SCHEMA_VERSION.into());
+        members.insert("mediaType".into(), MediaType::ImageIndex.as_ref().into());
+        Self { members, manifests: Vec::new() }
+    }
+
+    /// Reads the index in the file `path`; a new one where there is no file.
+    pub fn read(path: &Path) -> Result<Self, PublishError> {
+        match fs::read(path) {
+            Ok(bytes) => Self::parse(&bytes)
+                .map_err(|source| PublishError::NotAnIndex { path: path.to_owned(), source }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::new()),
+            Err(source) => Err(PublishError::Read { path: path.to_owned(), source }),
+        }
+    }
+
+    fn parse(bytes: &[u8]) -> serde_json::Result<Self> {
+        let mut members: Map<String, Value> = serde_json::from_slice(bytes)?;
+        // Writers in Go write null for an empty list.
+        if members.get("manifests") == Some(&Value::Null) {
+            members.insert("manifests".into(), json!([]));
+        }
+        from_value::<ImageIndex>(members.clone().into())?;
+        let manifests = serde_json::from_value(members.remove("manifests").unwrap_or_default())?;
+        Ok(Self { members, manifests })
+    }
+
+    /// Adds an entry that has the tag, in place of the one that had it.
+    pub fn put(&mut self, entry: Descriptor, tag: &str) {
+        self.manifests.retain(|entry| tag_of(entry) != Some(tag));
+        self.manifests.push(json!(entry));
+    }
+
+    /// The bytes of `index.json`.
+    pub fn to_json(&self) -> io::Result<Vec<u8>> {
+        Ok(to_json(&self.to_value())?)
+    }
+
+    fn to_value(&self) -> Value {
+        let mut members = self.members.clone();
+        members.insert("manifests".into(), self.manifests.clone().into());
+        members.into()
+    }
+
+    /// The digests of all that its images consist of; `None` where the manifest of one cannot be read.
+    ///
+    /// `blobs` has a directory for each algorithm.
+    pub fn reached(&self, blobs: &Path) -> Option<BTreeSet<String>> {
+        let mut reached = BTreeSet::new();
+        for entry in &self.manifests {
+            let digest: Digest = entry.get("digest")?.as_str()?.parse().ok()?;
+            let path = blobs.join(digest.algorithm().as_ref()).join(digest.digest());
+            let manifest: ImageManifest = from_json(&fs::read(path).ok()?).ok()?;
+            let parts = manifest.layers().iter().chain([manifest.config()]).chain(manifest.subject());
+            reached.extend(parts.map(|part| part.digest().to_string()));
+            reached.insert(digest.to_string());
+        }
+        Some(reached)
+    }
+}
+
+/// The image's descriptor as an index holds it.
+pub(super) fn tagged(image: &Image, tag: &str) -> Descriptor {
+    image.manifest.clone().with_annotations(&[(ANNOTATION_REF_NAME.to_owned(), tag.to_owned())].into())
+}
+
+fn tag_of(entry: &Value) -> Option<&str> {
+    entry.get("annotations")?.get(ANNOTATION_REF_NAME)?.as_str()
+}
