@@ -11,6 +11,7 @@ mod installed;
 pub mod solve;
 #[cfg(test)]
 pub(crate) mod tests;
+mod wheel_choice;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use uv_pep508::MarkerTree;
 use crate::base::{BaseInventory, CudaCopy};
 use crate::cuda::{
     Component, ComponentWheel, CudaExtra, Driver, DriverFit, Toolkit, cuda_extras, is_dispensable,
+    toolkit_version,
 };
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
@@ -68,6 +70,13 @@ pub struct Policies {
 impl Policies {
     pub fn of(&self, component: Component) -> Policy {
         self.exceptions.get(&component).copied().unwrap_or(self.default)
+    }
+
+    /// The exceptions for components of which the resolution has none: nothing in it needs them.
+    pub fn without_effect<'a>(&'a self, resolution: &'a Resolution) -> impl Iterator<Item = Component> + 'a {
+        let is_served =
+            |component: &Component| resolution.services.iter().any(|service| service.component == *component);
+        self.exceptions.keys().copied().filter(move |component| !is_served(component))
     }
 
     /// Whether requirements on the distribution of this name are met apart from the solver.
@@ -362,7 +371,7 @@ fn offer<'a>(
         matches!(carries, Some(ComponentWheel::Carries { component, .. }) if component.is_runtime())
     });
     Offer {
-        of_pip: runtimes.filter_map(|chosen| two_numbers(&chosen.version)).map(|it| (it.0, it)).collect(),
+        of_pip: runtimes.filter_map(|chosen| toolkit_version(&chosen.version)).map(|it| (it.0, it)).collect(),
         target: request.target,
         exclude_newer: request.exclude_newer,
         catalog,
@@ -390,12 +399,6 @@ fn question<'a>(request: &'a Request<'a>, roots: &[Root], preferences: &Preferen
             policies.sets_aside(name) || (policies.default != Policy::Pip && is_dispensable())
         }),
     }
-}
-
-/// `(12, 5)` of `12.5.82`.
-fn two_numbers(version: &Version) -> Option<(u32, u32)> {
-    let number = |index: usize| version.release().get(index).and_then(|number| u32::try_from(*number).ok());
-    Some((number(0)?, number(1)?))
 }
 
 /// What a component that is served requires of one that is left to pip.
