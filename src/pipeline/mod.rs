@@ -37,6 +37,7 @@ use crate::net::index::PackageIndex;
 use crate::oci::Digest;
 use crate::oci::image::RuntimeConfig;
 use crate::plan::{self, Limits, SystemChoices, WheelInstall, WheelLayer};
+use crate::pool;
 use crate::pypa::target::Target;
 use crate::recipe::{Compression, Constrain, ExternallyManaged, Timestamp};
 use crate::resolve::{self, Policies, Preferences, Request, Resolution};
@@ -290,6 +291,11 @@ fn decide(
     let request = request(&inputs, &inventory, &target, prior.preferences);
     let catalog = PackageIndex::new(Arc::clone(&http), environment.store.clone(), indexes);
     let resolution = resolve::resolve(&request, &catalog)?;
+    for component in request.policies.without_effect(&resolution) {
+        progress.warn(&format!(
+            "`cuda.components` names {component}, which nothing here needs: it has no effect"
+        ));
+    }
     check_hashes(&inputs, &resolution)?;
     let Outlines { wheels, urls, private } = Outlines::read(&resolution, &catalog)?;
 
@@ -666,10 +672,10 @@ fn fetches<'a>(
         is_missing.then_some((name, digest, distribution))
     });
     let whereabouts = planned.wheels.whereabouts(&planned.http, store);
-    let fetches = work::run(missing.collect(), work::DOWNLOADS, |(name, digest, distribution)| {
+    let fetches = pool::run(missing, work::DOWNLOADS, |(name, digest, distribution)| {
         let url = whereabouts.url(distribution)?;
         let download = Download { url, name: name.clone(), digest, size: distribution.wheel.size };
-        Ok((name, Fetch { download }))
+        Ok::<_, ListedError>((name, Fetch { download }))
     })?;
     Ok(fetches.into_iter().collect())
 }
