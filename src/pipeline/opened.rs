@@ -10,12 +10,11 @@ use super::base::{self, Base};
 use super::inputs::Described;
 use super::progress::{Progress, Task};
 use super::{Environment, NotBuilt};
-use crate::base::evidence::Evidence;
 use crate::base::facts::Facts;
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
 use crate::image::{BaseImage, ImageLayer};
-use crate::layer::read::{self, Content};
+use crate::layer::read::Content;
 use crate::layer::records;
 use crate::lock::{ImageBase, LockedBase};
 use crate::net::http::Http;
@@ -127,44 +126,13 @@ fn look_for_cuda(base: &mut Base, http: &Http, store: &Store, progress: &dyn Pro
     }
     let mut facts = Facts::default();
     for layer in base.write(http, store, progress)? {
-        facts.stack(content(&layer.written.digest, store)?.facts);
+        facts.stack(records::content_of(store, &layer.written.digest)?.facts);
     }
     let config = ImageConfigFacts::new(&base.inventory.architecture, []);
-    let found = scan::scan(&facts, &config, None)?;
+    let found = scan::scan(&facts, &config, Some(&base.inventory.python))?;
     base.inventory.cuda = found.cuda;
     base.inventory.default_toolkit = found.default_toolkit;
     Ok(())
-}
-
-/// What a layer of ours holds: it was noted when the layer was written, unless another version of imgforge wrote it.
-pub(super) fn content(digest: &Digest, store: &Store) -> Result<Content> {
-    learned(digest, store, records::content, |(content, _)| content)
-}
-
-/// What a proof needs of a layer of ours.
-pub(super) fn evidence(digest: &Digest, store: &Store) -> Result<Evidence> {
-    learned(digest, store, records::evidence, |(_, evidence)| evidence)
-}
-
-/// What is `noted` of a layer; where nothing is, or not any more, it is read again, by one at a time.
-fn learned<T>(
-    digest: &Digest,
-    store: &Store,
-    noted: impl Fn(&Store, &Digest) -> Option<T>,
-    wanted: impl FnOnce((Content, Evidence)) -> T,
-) -> Result<T> {
-    if let Some(noted) = noted(store, digest) {
-        return Ok(noted);
-    }
-    let _making = store.claim_patiently(&Digest::of(format!("what is noted of {digest}")));
-    if let Some(noted) = noted(store, digest) {
-        return Ok(noted);
-    }
-    let open = || Ok::<_, anyhow::Error>(store.open_blob(digest)?);
-    let passed = read::read(open()?, &|_| ())?;
-    let mut layer = passed.content?;
-    read::complete(&mut layer, passed.unfinished, open, anyhow::Error::from)?;
-    Ok(wanted(records::keep(store, digest, layer)?))
 }
 
 /// The place that a path and perhaps a tag name, seen from `directory`.
