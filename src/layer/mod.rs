@@ -10,5 +10,5 @@ mod wheel;
 pub mod wheels;
 mod writer;
 
-pub use wheel::{WheelError, WheelFile};
+pub use wheel::{RefusedWheel, WheelFile};
 pub use writer::{Expected, Form, LayerWriter, WriteError, Written};
