@@ -255,6 +255,7 @@ pub(crate) mod sample {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pypa::zip::{Local, Sparse};
 
     fn filename() -> WheelFilename {
         WheelFilename::from_str("demo-1.0-py3-none-any.whl").unwrap()
