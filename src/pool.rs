@@ -16,8 +16,9 @@ pub fn run<T: Send, R: Send, E: Send>(
     let queue: VecDeque<(usize, T)> = items.into_iter().enumerate().collect();
     let count = queue.len();
     let shared = Mutex::new(Shared { queue, results: (0..count).map(|_| None).collect(), failure: None });
+    let next = || lock(&shared).next();
     let worker = || {
-        while let Some((index, item)) = lock(&shared).next() {
+        while let Some((index, item)) = next() {
             let result = work(item);
             lock(&shared).end(index, result);
         }
