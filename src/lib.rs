@@ -15,6 +15,8 @@
 //!   told in one place by [`pipeline`];
 //! * words, one file per specification or format, importing nothing of the crate: [`oci`],
 //!   [`pypa`], [`cuda`], [`elf`], [`debian`];
+//! * helpers, importing nothing of the crate: [`credentials`], secrets in URLs; [`pool`], threads that share a list of
+//!   work;
 //! * outside, the only code that does IO beside `layer` and `destination`: [`store`], [`net`], and [`source`], which
 //!   opens images that others made.
 //!
@@ -35,6 +37,7 @@ pub mod base;
 pub mod check;
 pub mod cli;
 pub mod compare;
+pub mod credentials;
 pub mod cuda;
 pub mod debian;
 pub mod destination;
@@ -46,6 +49,7 @@ pub mod net;
 pub mod oci;
 pub mod pipeline;
 pub mod plan;
+pub mod pool;
 pub mod pypa;
 pub mod recipe;
 pub mod resolve;

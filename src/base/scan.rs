@@ -11,6 +11,8 @@ mod traces;
 
 use std::collections::BTreeMap;
 
+pub use self::libc::glibc_version;
+
 use self::cuda::Owners;
 use self::libc::Libc;
 use self::loader::Loader;

@@ -11,7 +11,8 @@ use std::fmt;
 
 use crate::base::evidence::{Evidence, FileContent, FileItem};
 use crate::elf::architecture::{library_directory, loader_path};
-use crate::elf::{Cache, CacheError, Class, Elf, Hwcap, Kind, Machine, Object};
+use crate::elf::library_search::cached_paths;
+use crate::elf::{Cache, CacheError, Elf, Kind, LibrarySearch, Machine, Object};
 use crate::oci::Architecture;
 
 /// What a loader is told besides files.
@@ -21,7 +22,7 @@ pub struct Settings {
     pub architecture: Architecture,
     /// The value of `LD_LIBRARY_PATH` in the image's config.
     pub library_path: Option<String>,
-    /// The level of the processor: 0 for the baseline, 3 for x86-64-v3. A proof must hold for the baseline.
+    /// The level of the processor: 0 for the baseline, 2 for x86-64-v3. A proof must hold for the baseline.
     pub isa_level: u32,
 }
 
@@ -29,12 +30,8 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Loader<'a> {
     evidence: &'a Evidence,
-    settings: Settings,
-    /// The paths for each name, in the loader's order.
-    cache: BTreeMap<String, Vec<String>>,
-    library_path: Vec<String>,
-    /// Which libraries a loader of glibc searches last: Debian's directories, and those of others.
-    system: Vec<String>,
+    architecture: Architecture,
+    places: LibrarySearch,
     /// What `$LIB` stands for.
     lib: &'static str,
 }
@@ -125,16 +122,10 @@ struct Found<'a> {
 impl<'a> Loader<'a> {
     /// The loader of the image of `evidence`.
     pub fn new(evidence: &'a Evidence, settings: Settings) -> Result<Self, CacheError> {
-        let mut cache: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        if let Some(bytes) = evidence.text("etc/ld.so.cache") {
-            let mut libraries = Cache::parse(bytes)?.libraries;
-            libraries.retain(|library| settings.runs(&library.hwcap));
-            // Of those for newer processors the loader takes the best; the rest stay in the order of the file.
-            libraries.sort_by_key(|library| std::cmp::Reverse(level(&library.hwcap)));
-            for library in libraries {
-                cache.entry(library.soname).or_default().push(library.path);
-            }
-        }
+        let cache = match evidence.text("etc/ld.so.cache") {
+            Some(bytes) => cached_paths(Cache::parse(bytes)?, settings.isa_level),
+            None => BTreeMap::new(),
+        };
         Ok(Self::with(evidence, settings, cache))
     }
 
@@ -150,7 +141,14 @@ impl<'a> Loader<'a> {
             false => (vec!["/lib64".into(), "/usr/lib64".into()], "lib64"),
         };
         let library_path = settings.library_path.as_deref().map(split_environment).unwrap_or_default();
-        Self { evidence, settings, cache, library_path, system, lib }
+        let Settings { architecture, isa_level, .. } = settings;
+        let machine = Machine::from(architecture);
+        Self {
+            evidence,
+            architecture,
+            places: LibrarySearch { machine, isa_level, library_path, cache, system },
+            lib,
+        }
     }
 
     /// The loader of an image whose cache cannot be read.
@@ -166,7 +164,7 @@ impl<'a> Loader<'a> {
         let mut process = Process { musl, ..Process::default() };
         process.add(program, path, None, Search::Path);
         // A library is never alone: the loader that maps it is there first.
-        let interpreter = interpreter.unwrap_or(loader_path(self.settings.architecture));
+        let interpreter = interpreter.unwrap_or(loader_path(self.architecture));
         if let Some(Hit::File(loader)) = self.look(interpreter) {
             process.add(loader, interpreter, None, Search::Path);
         }
@@ -235,26 +233,28 @@ impl<'a> Loader<'a> {
             let path = self.expand(name, &process.objects[from].path)?;
             return self.look(&path).map(|hit| (hit, Search::Path));
         }
-        let within = |directories: Vec<String>, search: Search| {
-            directories.iter().find_map(|directory| self.look_in(directory, name)).map(|hit| (hit, search))
+        let look = |path: &str| self.look(path);
+        let within = |directories: &[String], search: Search| {
+            self.places.within(directories, name, look).map(|hit| (hit, search))
         };
-        let rpath = || within(self.rpath(process, from), Search::Rpath);
-        let library_path = || within(self.library_path.clone(), Search::LibraryPath);
-        let runpath = || within(self.runpath(process, from), Search::Runpath);
+        let rpath = || within(&self.rpath(process, from), Search::Rpath);
+        let library_path = || within(&self.places.library_path, Search::LibraryPath);
+        let runpath = || within(&self.runpath(process, from), Search::Runpath);
         if process.musl {
-            let system = ["/lib", "/usr/local/lib", "/usr/lib"].map(str::to_owned).to_vec();
+            let system = ["/lib", "/usr/local/lib", "/usr/lib"].map(str::to_owned);
             return library_path()
                 .or_else(rpath)
                 .or_else(runpath)
-                .or_else(|| within(system, Search::Default));
+                .or_else(|| within(&system, Search::Default));
         }
         let flagged = process.objects[from].object.elf.dynamic.as_ref();
         let everywhere = !flagged.is_some_and(|dynamic| dynamic.no_default_directories);
+        let cache = || self.places.cached(name, everywhere, look).map(|hit| (hit, Search::Cache));
         rpath()
             .or_else(library_path)
             .or_else(runpath)
-            .or_else(|| self.look_in_cache(name, everywhere).map(|hit| (hit, Search::Cache)))
-            .or_else(|| within(self.system.clone(), Search::Default).filter(|_| everywhere))
+            .or_else(cache)
+            .or_else(|| within(&self.places.system, Search::Default).filter(|_| everywhere))
     }
 
     /// The directories of DT_RPATH of an object, of those that led to it, and of the program. An object with a
@@ -309,7 +309,7 @@ impl<'a> Loader<'a> {
         if !text.contains('$') {
             return Some(text.to_owned());
         }
-        let platform = self.settings.architecture.machine_name();
+        let platform = self.architecture.machine_name();
         let origin = path.rsplit_once('/').map_or("/", |(directory, _)| directory);
         let origin = if origin.is_empty() { "/" } else { origin };
         let mut expanded = text.to_owned();
@@ -320,30 +320,11 @@ impl<'a> Loader<'a> {
         Some(expanded)
     }
 
-    fn look_in_cache(&self, name: &str, everywhere: bool) -> Option<Hit<'a>> {
-        let is_system = |path: &str| {
-            let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-            self.system.iter().any(|system| system == directory)
-        };
-        // The loader takes one entry; when its file cannot be opened, it goes on to the default directories.
-        let path = self.cache.get(name)?.first().filter(|path| everywhere || !is_system(path))?;
-        self.look(path)
-    }
-
-    /// The file of a directory, or of what it has for newer processors.
-    fn look_in(&self, directory: &str, name: &str) -> Option<Hit<'a>> {
-        let levels = (2..=self.settings.isa_level + 1)
-            .rev()
-            .filter(|_| self.settings.architecture == Architecture::Amd64);
-        let hwcaps = levels.map(|level| format!("{directory}/glibc-hwcaps/x86-64-v{level}/{name}"));
-        hwcaps.chain([format!("{directory}/{name}")]).find_map(|path| self.look(&path))
-    }
-
     /// What the loader makes of the file at `path`: nothing of one that is not there, or is for other processors.
     fn look(&self, path: &str) -> Option<Hit<'a>> {
         let (real, file) = self.evidence.file(path)?;
         match &file.content {
-            FileContent::Object(object, _) if !self.suits(&object.elf) => None,
+            FileContent::Object(object, _) if !self.places.suits(&object.elf) => None,
             FileContent::Object(object, _) if is_linkable(&object.elf) => {
                 let real = file.first.clone().unwrap_or(real);
                 Some(Hit::File(Found { path: path.to_owned(), real, object }))
@@ -352,17 +333,14 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn suits(&self, elf: &Elf) -> bool {
-        elf.class == Class::Elf64 && elf.machine == Machine::from(self.settings.architecture)
-    }
-
     /// Where the loader looks for what no object tells it about: the directories of `LD_LIBRARY_PATH`, those of the cache,
     /// and the ones that are always searched.
     pub fn configured_directories(&self) -> Vec<String> {
-        let cached = self.cache.values().flatten();
+        let LibrarySearch { library_path, cache, system, .. } = &self.places;
+        let cached = cache.values().flatten();
         let cached: BTreeSet<String> =
             cached.filter_map(|path| Some(path.rsplit_once('/')?.0.to_owned())).collect();
-        self.library_path.iter().cloned().chain(cached).chain(self.system.iter().cloned()).collect()
+        library_path.iter().cloned().chain(cached).chain(system.iter().cloned()).collect()
     }
 
     /// The file that an absolute path leads to.
@@ -378,7 +356,7 @@ impl<'a> Loader<'a> {
     /// Every file that could be linked, sorted by path: absolute paths.
     pub fn objects(&self) -> impl Iterator<Item = (String, &'a FileItem, &'a Object)> {
         self.evidence.files().filter_map(|(path, file)| {
-            let object = file.object().filter(|object| self.suits(&object.elf))?;
+            let object = file.object().filter(|object| self.places.suits(&object.elf))?;
             Some((format!("/{path}"), file, object))
         })
     }
@@ -433,27 +411,6 @@ impl Loaded<'_> {
 /// The directory of a path, empty for the root's, and the name in it.
 pub(super) fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
-}
-
-impl Settings {
-    fn runs(&self, hwcap: &Hwcap) -> bool {
-        match hwcap {
-            Hwcap::Any => true,
-            Hwcap::Glibc { .. } => level(hwcap) <= self.isa_level,
-            Hwcap::Legacy(_) => false,
-        }
-    }
-}
-
-/// The level of processors that an entry of the cache is for.
-fn level(hwcap: &Hwcap) -> u32 {
-    match hwcap {
-        Hwcap::Glibc { name, .. } => name
-            .strip_prefix("x86-64-v")
-            .and_then(|level| level.parse::<u32>().ok())
-            .map_or(u32::MAX, |level| level - 1),
-        Hwcap::Any | Hwcap::Legacy(_) => 0,
-    }
 }
 
 /// What the loader maps: libraries and programs.

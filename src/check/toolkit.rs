@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use uv_normalize::ExtraName;
-use uv_pep440::{Operator, Version};
-use uv_pep508::VersionOrUrl;
+use uv_pep440::Version;
 
 use super::linking::Python;
 use super::loader::{Loaded, Loader, Process, Search};
 use super::world::{Distribution, World};
 use super::{Finding, Level, Rule, Subject};
 use crate::base::{BaseInventory, CudaCopy};
-use crate::cuda::{Component, ComponentWheel, DriverFit};
+use crate::cuda::{Component, ComponentWheel, DriverFit, toolkit_version};
 use crate::pypa::metadata::Requirement;
+use crate::pypa::specifiers::floor;
 
 /// Libraries that must be of one copy, for they call each other by more than their names.
 const COMPANIONS: [&str; 8] =
@@ -111,7 +111,7 @@ fn old_driver(subject: &Subject<'_>, inventory: &BaseInventory) -> Vec<Finding> 
     let Some(driver) = subject.driver else { return Vec::new() };
     let mut findings = BTreeMap::new();
     for copy in inventory.cuda.iter().filter(|copy| copy.component.is_runtime() && !copy.is_hidden()) {
-        let Some((major, minor)) = copy.version.as_ref().and_then(two_numbers) else { continue };
+        let Some((major, minor)) = copy.version.as_ref().and_then(toolkit_version) else { continue };
         let (level, seen) = match driver.fit((major, minor)) {
             DriverFit::Runs => continue,
             DriverFit::WithoutPtx { released_with } => {
@@ -151,7 +151,7 @@ fn nvrtc_builtins(copy: &CudaCopy) -> Option<Finding> {
     if copy.component.name() != "cuda-nvrtc" || named("libnvrtc.so.").next().is_none() {
         return None;
     }
-    let (major, minor) = two_numbers(copy.version.as_ref()?)?;
+    let (major, minor) = toolkit_version(copy.version.as_ref()?)?;
     let expected = format!("{BUILTINS}{major}.{minor}");
     let others: Vec<&str> = named(BUILTINS).collect();
     if others.contains(&expected.as_str()) {
@@ -167,12 +167,6 @@ fn nvrtc_builtins(copy: &CudaCopy) -> Option<Finding> {
         },
         fix: "let imgforge serve it whole (`cuda: {components: {cuda-nvrtc: shared}}`)".to_owned(),
     })
-}
-
-/// `(12, 4)` of 12.4.127.
-fn two_numbers(version: &Version) -> Option<(u32, u32)> {
-    let release = version.release();
-    Some((u32::try_from(*release.first()?).ok()?, u32::try_from(*release.get(1)?).ok()?))
 }
 
 /// XLA looks for ptxas and libdevice in the toolkits it knows of.
@@ -597,18 +591,6 @@ impl<'a> Copies<'a> {
             copy.component == component && fits
         })
     }
-}
-
-/// The lowest version that a requirement admits, as far as it says.
-fn floor(requirement: &Requirement) -> Option<Version> {
-    let Some(VersionOrUrl::VersionSpecifier(specifiers)) = &requirement.version_or_url else { return None };
-    let lower = specifiers.iter().filter(|it| {
-        matches!(
-            it.operator(),
-            Operator::Equal | Operator::GreaterThanEqual | Operator::TildeEqual | Operator::ExactEqual
-        )
-    });
-    lower.map(|it| it.version().clone()).max()
 }
 
 /// Whether a name is whole: `libnvrtc.so.12`, not the `libnvrtc.so.` to which code adds a number.

@@ -94,19 +94,24 @@ impl<'a> World<'a> {
         requires.filter(counts).collect()
     }
 
-    /// A distribution with all that it requires, directly or not.
+    /// A distribution with all that it requires, directly or not: of each, also what the extras add that are asked for
+    /// anywhere on the way.
     pub fn closure(&self, index: usize) -> BTreeSet<usize> {
-        let mut closure = BTreeSet::from([index]);
-        let mut todo = vec![(index, Vec::new())];
-        while let Some((index, extras)) = todo.pop() {
+        let mut reached: BTreeMap<usize, BTreeSet<ExtraName>> = BTreeMap::from([(index, BTreeSet::new())]);
+        let mut todo = vec![index];
+        while let Some(index) = todo.pop() {
+            let extras: Vec<ExtraName> = reached.get(&index).into_iter().flatten().cloned().collect();
             for requirement in self.requirements(index, &extras) {
                 let Some(next) = self.named(&requirement.name) else { continue };
-                if closure.insert(next) {
-                    todo.push((next, requirement.extras.to_vec()));
+                let known = reached.get(&next).map(BTreeSet::len);
+                let extras = reached.entry(next).or_default();
+                extras.extend(requirement.extras.iter().cloned());
+                if known != Some(extras.len()) {
+                    todo.push(next);
                 }
             }
         }
-        closure
+        reached.into_keys().collect()
     }
 
     /// For each distribution those with which a process may hold what is of it: those that it requires, those that require
@@ -158,4 +163,50 @@ fn own_modules(program: &str, (major, minor): (u8, u8)) -> Option<String> {
 fn requirement(text: &str) -> Option<Requirement> {
     let one = format!("Metadata-Version: 2.1\nName: x\nVersion: 0\nRequires-Dist: {text}\n");
     metadata::parse(&one).ok()?.requires_dist.into_iter().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn installed(name: &str) -> InstalledDistribution {
+        InstalledDistribution {
+            name: name.parse().unwrap(),
+            version: Version::new([1]),
+            directory: format!("packages/{name}-1.dist-info"),
+            requires_dist: Vec::new(),
+            provides_extra: Vec::new(),
+            files: Vec::new(),
+            of_system: false,
+            texts: None,
+        }
+    }
+
+    #[test]
+    fn a_distribution_that_was_reached_without_an_extra_is_reached_again_with_it() {
+        let requires = [
+            ("app", vec!["plain", "library"]),
+            ("plain", vec![]),
+            ("library", vec!["plain[more]"]),
+            ("added", vec![]),
+        ];
+        let all = requires.clone().map(|(name, _)| installed(name));
+        let mut world = World { target: Some(target()), ..World::default() };
+        for (index, (name, requires)) in requires.into_iter().enumerate() {
+            let mut requires: Vec<Requirement> = requires.into_iter().filter_map(requirement).collect();
+            requires.extend((name == "plain").then(|| requirement("added; extra == 'more'").unwrap()));
+            world.by_name.insert(all[index].name.clone(), index);
+            world.distributions.push(Distribution {
+                installed: &all[index],
+                requires,
+                rows: BTreeMap::new(),
+            });
+        }
+        assert_eq!(world.closure(0), BTreeSet::from([0, 1, 2, 3]));
+        assert_eq!(world.closure(1), BTreeSet::from([1]));
+    }
+
+    fn target() -> Target {
+        Target::new("3.11.2", crate::oci::Architecture::Amd64, (2, 36)).unwrap()
+    }
 }

@@ -192,6 +192,11 @@ impl Component {
         }
     }
 
+    /// Whether its wheel for a CUDA major has the directory `nvvm`: NVVM has a wheel of its own since CUDA 13.
+    pub fn brings_nvvm(self, cuda_major: u32) -> bool {
+        self.name == if cuda_major >= FIRST_UNSUFFIXED { "nvvm" } else { "cuda-nvcc" }
+    }
+
     /// Whether it has libraries.
     pub fn has_libraries(self) -> bool {
         LIBRARIES.iter().any(|(name, _)| *name == self.name)

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use uv_pep440::Version;
 
 use crate::oci::Architecture;
 
@@ -15,6 +16,12 @@ pub struct Toolkit {
     pub version: (u32, u32),
     /// The architecture that its libraries are for.
     pub architecture: Architecture,
+}
+
+/// The version of the toolkit that a component of this version belongs to: `(12, 5)` of `12.5.82`.
+pub fn toolkit_version(version: &Version) -> Option<(u32, u32)> {
+    let number = |index: usize| u32::try_from(*version.release().get(index)?).ok();
+    Some((number(0)?, number(1)?))
 }
 
 impl fmt::Display for Toolkit {

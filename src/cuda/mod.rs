@@ -10,4 +10,4 @@ mod layout;
 pub use component::{Component, ComponentWheel, FIRST_UNSUFFIXED, is_debian_package, library_stem};
 pub use driver::{Driver, DriverFit};
 pub use framework::{CudaExtra, cuda_extras, is_dispensable};
-pub use layout::Toolkit;
+pub use layout::{Toolkit, toolkit_version};

@@ -9,6 +9,7 @@
 //! * [`ld_so_conf`]: `/etc/ld.so.conf` and its includes, as the list of directories it names.
 //! * [`ldconfig`]: what `ldconfig` finds in those directories: the entries of its cache and the links it creates.
 //! * [`ld_so_cache`]: the bytes of `/etc/ld.so.cache`, written and read.
+//! * [`library_search`]: the directories, and the cache, in which the loader looks for a name.
 //!
 //! A cache is a chain of values, and none of them touches a disk: [`Root`] answers for the file system.
 //!
@@ -37,6 +38,7 @@ pub mod dynamic;
 pub mod ld_so_cache;
 pub mod ld_so_conf;
 pub mod ldconfig;
+pub mod library_search;
 pub mod names;
 pub mod object;
 mod packed;
@@ -49,6 +51,7 @@ pub mod symbols;
 pub use dynamic::{Class, Dynamic, Elf, ElfError, Kind, Machine, ReadAt};
 pub use ld_so_cache::{Cache, CacheError, Flags, Hwcap, Library};
 pub use ldconfig::{Ldconfig, Link, Scan};
+pub use library_search::LibrarySearch;
 pub use names::{Names, symbol_hash};
 pub use object::{Linked, Object, VersionNeed};
 pub use probe::{Incomplete, Outcome, Probe};

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use crate::debian::archive::{ArchiveError, Deb};
@@ -15,6 +14,7 @@ use crate::debian::dpkg::{self, DpkgError, Installed};
 use crate::debian::usrmerge::{UsrLayout, follow};
 use crate::debian::{deb822, relation};
 use crate::oci::{Entry, EntryKind};
+use crate::store::FileRange;
 
 /// The largest configuration file whose MD5 is taken, in bytes.
 const CONFFILE_LIMIT: u64 = 64 << 20;
@@ -108,13 +108,12 @@ pub fn unpack(debs: &[DebFile], layout: UsrLayout, spool: File) -> Result<Unpack
 
 impl Unpacked {
     /// A reader of an entry's content.
-    pub fn reader(&self, content: Content) -> SpoolReader<'_> {
-        match content {
-            Content::Nothing => SpoolReader { spool: &self.spool, offset: 0, end: 0 },
-            Content::Spool { offset, length } => {
-                SpoolReader { spool: &self.spool, offset, end: offset + length }
-            }
-        }
+    pub fn reader(&self, content: Content) -> FileRange<&File> {
+        let range = match content {
+            Content::Nothing => 0..0,
+            Content::Spool { offset, length } => offset..offset + length,
+        };
+        FileRange::new(&self.spool, range)
     }
 
     /// The entries by path.
@@ -133,27 +132,6 @@ impl Unpacked {
             }
         }
         Ok(contents)
-    }
-}
-
-/// Reads a range of the spool; several may read at once.
-#[derive(Debug)]
-pub struct SpoolReader<'a> {
-    spool: &'a File,
-    offset: u64,
-    end: u64,
-}
-
-impl Read for SpoolReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX);
-        let length = buffer.len().min(left);
-        let read = self.spool.read_at(&mut buffer[..length], self.offset)?;
-        self.offset += read as u64;
-        match read == 0 && length > 0 {
-            true => Err(io::ErrorKind::UnexpectedEof.into()),
-            false => Ok(read),
-        }
     }
 }
 

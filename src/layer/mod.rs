@@ -12,5 +12,5 @@ mod wheel;
 pub mod wheels;
 mod writer;
 
-pub use wheel::{WheelError, WheelFile};
+pub use wheel::{RefusedWheel, WheelFile};
 pub use writer::{Expected, LayerWriter, WriteError, Written};

@@ -1,8 +1,10 @@
 //! What was learned of layers, kept in the store by their digests: a layer is never looked into twice.
 
+use std::io::{self, Read};
+
 use serde::de::DeserializeOwned;
 
-use super::read::{Content, ReadLayer};
+use super::read::{self, Content, Passed, ReadError, ReadLayer};
 use crate::base::evidence::{EVIDENCE_FORMAT, Evidence};
 use crate::base::facts::FACTS_FORMAT;
 use crate::oci::Digest;
@@ -14,6 +16,74 @@ const CONTENT: &str = "layer-content";
 const EVIDENCE: &str = "layer-evidence";
 /// Evidence is mostly paths: they shrink to a fifth, in no time.
 const LEVEL: i32 = 1;
+
+/// Why a layer could not be looked into.
+#[derive(Debug, thiserror::Error)]
+pub enum LearnError<E> {
+    #[error("its blob could not be opened, or is another")]
+    Blob(#[source] E),
+    #[error("its blob could not be read")]
+    Read(#[source] io::Error),
+    #[error("it is no layer that can be built upon")]
+    Layer(#[source] ReadError),
+    #[error("what it holds could not be kept")]
+    Store(#[source] StoreError),
+}
+
+/// A layer of the store that could not be looked into.
+#[derive(Debug, thiserror::Error)]
+#[error("could not look into the layer {digest}")]
+pub struct StoredLayerError {
+    digest: Digest,
+    source: LearnError<StoreError>,
+}
+
+/// Reads the layer of `digest` whose blob `open` opens, as often as its libraries need, and keeps what it holds once
+/// `verify` has accepted the blob. `progress` is told how many bytes were read since the last time.
+pub fn learn<R: Read + Send, E>(
+    store: &Store,
+    digest: &Digest,
+    open: impl Fn() -> Result<R, E>,
+    verify: impl FnOnce(&Passed) -> Result<(), E>,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(Content, Evidence), LearnError<E>> {
+    let passed = read::read(open().map_err(LearnError::Blob)?, progress).map_err(LearnError::Read)?;
+    verify(&passed).map_err(LearnError::Blob)?;
+    let mut layer = passed.content.map_err(LearnError::Layer)?;
+    let open = || open().map_err(LearnError::Blob);
+    read::complete(&mut layer, passed.unfinished, open, LearnError::Layer)?;
+    keep(store, digest, layer).map_err(LearnError::Store)
+}
+
+/// What the layer of `digest` in the store holds.
+///
+/// It was kept when the layer was written, unless another version of imgforge wrote it: then the layer is read again, by
+/// one process at a time. Blobs in the store were verified.
+pub fn content_of(store: &Store, digest: &Digest) -> Result<Content, StoredLayerError> {
+    kept_or_learned(store, digest, content, |(content, _)| content)
+}
+
+/// What a proof needs of the layer of `digest` in the store, as [`content_of`].
+pub fn evidence_of(store: &Store, digest: &Digest) -> Result<Evidence, StoredLayerError> {
+    kept_or_learned(store, digest, evidence, |(_, evidence)| evidence)
+}
+
+fn kept_or_learned<T>(
+    store: &Store,
+    digest: &Digest,
+    kept: impl Fn(&Store, &Digest) -> Option<T>,
+    wanted: impl FnOnce((Content, Evidence)) -> T,
+) -> Result<T, StoredLayerError> {
+    if let Some(kept) = kept(store, digest) {
+        return Ok(kept);
+    }
+    let _making = store.claim_patiently(&Digest::of(format!("what is noted of {digest}")));
+    if let Some(kept) = kept(store, digest) {
+        return Ok(kept);
+    }
+    let learned = learn(store, digest, || store.open_blob(digest), |_| Ok(()), &|_| ());
+    learned.map(wanted).map_err(|source| StoredLayerError { digest: *digest, source })
+}
 
 /// What the layer of `digest` holds; `None` when it was never looked into, or a proof could not be made of it.
 pub fn content(store: &Store, digest: &Digest) -> Option<Content> {

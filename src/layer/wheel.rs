@@ -4,21 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use flate2::read::DeflateDecoder;
-use rawzip::{
-    CompressionMethod, RECOMMENDED_BUFFER_SIZE, ZipArchive, ZipDataDescriptor, ZipFileHeaderRecord,
-    ZipLocalFileHeader,
-};
+use rawzip::{CompressionMethod, ZipDataDescriptor, ZipLocalFileHeader};
 
 use super::writer::Expected;
 use crate::oci::Hasher;
 use crate::oci::paths::{below_another, has_whiteout};
 use crate::pypa::install::{Member, WheelContents, find_dist_info};
 use crate::pypa::record::{self, RecordError, Row};
+use crate::pypa::zip::{CheckedReader, Local, Zip, ZipError, ZipMember};
+use crate::store::FileRange;
 
+/// The most bytes of a local header's name and extra fields: each has a length of 16 bits.
+const LONGEST_HEADER: usize = 128 << 10;
 /// No text that says how to install a wheel is larger than this many bytes; `RECORD` of torch has 1.2 MB.
 const MAX_TEXT: u64 = 64 << 20;
 /// A wheel may inflate to this many bytes however small it is.
@@ -30,12 +30,12 @@ const MAX_RATIO: u64 = 150;
 #[derive(Debug)]
 pub struct WheelFile {
     file: File,
-    members: Vec<ZipMember>,
+    members: Vec<PlacedMember>,
 }
 
 /// Where a member's bytes are, and what they must inflate to.
 #[derive(Debug)]
-struct ZipMember {
+struct PlacedMember {
     member: Member,
     offset: u64,
     deflated: bool,
@@ -44,7 +44,7 @@ struct ZipMember {
 
 /// Why a wheel was refused.
 #[derive(Debug, thiserror::Error)]
-pub enum WheelError {
+pub enum RefusedWheel {
     #[error("could not read the wheel")]
     Read(#[from] io::Error),
     #[error("it is not a whole zip archive")]
@@ -67,88 +67,48 @@ pub enum WheelError {
     Record(#[from] RecordError),
 }
 
+impl From<ZipError> for RefusedWheel {
+    fn from(error: ZipError) -> Self {
+        match error {
+            ZipError::Malformed(error) => Self::Zip(error),
+            ZipError::Read(error) => Self::Read(error),
+            ZipError::TooLarge { .. } => {
+                Self::Framing { problem: "has a larger directory than a wheel needs" }
+            }
+            ZipError::Missing { .. } => Self::Read(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
 impl WheelFile {
     /// Opens the wheel at `path`.
-    pub fn open(path: &Path) -> Result<Self, WheelError> {
-        let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
-        let size = File::open(path)?.metadata()?.len();
-        let archive = ZipArchive::from_file(File::open(path)?, &mut buffer)?;
-        if archive.end_offset() != size {
-            return Err(WheelError::Framing { problem: "goes on behind its end" });
+    pub fn open(path: &Path) -> Result<Self, RefusedWheel> {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        let zip = Zip::open(Local(file.try_clone()?))?;
+        if zip.end_offset() != size {
+            return Err(RefusedWheel::Framing { problem: "goes on behind its end" });
         }
-        let (mut members, mut count) = (Vec::new(), 0);
-        let mut name = vec![0; 128 << 10];
-        let mut names = BTreeSet::new();
-        let mut entries = archive.entries(&mut buffer);
-        while let Some(header) = entries.next_entry()? {
-            count += 1;
-            if header.is_dir() {
-                continue;
-            }
-            let path = member_path(&header)?;
-            let refuse = |problem| WheelError::Member { path: path.clone(), problem };
-            if header.flags().is_encrypted() {
-                return Err(refuse("is encrypted"));
-            }
-            if header.external_attributes() >> 16 & 0o170_000 == 0o120_000 {
-                return Err(refuse("is a symbolic link, which wheels cannot have"));
-            }
-            let deflated = match header.compression_method() {
-                CompressionMethod::DEFLATE => true,
-                CompressionMethod::STORE => false,
-                _ => return Err(refuse("is compressed in a way that wheels do not use")),
-            };
-            if !names.insert(path.clone()) {
-                return Err(refuse("is there twice"));
-            }
-            let entry = archive.get_entry(header.wayfinder())?;
-            let (start, end) = entry.compressed_data_range();
-            let expected = Expected {
-                compressed: end - start,
-                size: header.uncompressed_size_hint(),
-                crc32: header.crc32(),
-            };
-            if !deflated && expected.compressed != expected.size {
-                return Err(refuse("is not compressed, and yet has two sizes"));
-            }
-            let local = entry.local_header(&mut name)?;
-            same_in_local_header(&header, &local, expected).map_err(refuse)?;
-            if let Some(descriptor) = entry.reader().data_descriptor()?
-                && expected != of_descriptor(&descriptor)
-            {
-                return Err(refuse(
-                    "has other sizes or another CRC-32 behind its bytes than in the directory",
-                ));
-            }
-            if end > archive.directory_offset() {
-                return Err(refuse("lies behind the beginning of the directory"));
-            }
-            let executable = header.external_attributes() >> 16 & 0o111 != 0;
-            members.push(ZipMember {
-                member: Member { path, size: expected.size, executable },
-                offset: start,
-                deflated,
-                expected,
-            });
+        if zip.members().len() as u64 != zip.told_members() {
+            return Err(RefusedWheel::Framing { problem: "has another number of members than it says" });
         }
-        if count != archive.entries_hint() {
-            return Err(WheelError::Framing { problem: "has another number of members than it says" });
-        }
-        if let Some(path) = below_another(&names.iter().map(String::as_str).collect()) {
-            return Err(WheelError::Member { path: path.to_owned(), problem: "lies below another member" });
-        }
+        let files = zip.members().iter().filter(|member| !member.is_directory);
+        let mut header = vec![0; LONGEST_HEADER];
+        let members = files.map(|member| sound_member(&zip, member, &mut header));
+        let members = members.collect::<Result<Vec<_>, _>>()?;
+        refuse_names(&members)?;
         refuse_overlaps(&members)?;
         refuse_bombs(&members, size)?;
-        Ok(Self { file: File::open(path)?, members })
+        Ok(Self { file, members })
     }
 
     /// What the installation is decided from.
-    pub fn contents(&self) -> Result<WheelContents, WheelError> {
+    pub fn contents(&self) -> Result<WheelContents, RefusedWheel> {
         let paths = self.members.iter().map(|member| member.member.path.as_str());
-        let dist_info = find_dist_info(paths).ok_or(WheelError::DistInfo)?;
+        let dist_info = find_dist_info(paths).ok_or(RefusedWheel::DistInfo)?;
         let text = |name: &str| self.text(&format!("{dist_info}/{name}"));
         let required = |name: &str| {
-            text(name)?.ok_or_else(|| WheelError::Missing { path: format!("{dist_info}/{name}") })
+            text(name)?.ok_or_else(|| RefusedWheel::Missing { path: format!("{dist_info}/{name}") })
         };
         Ok(WheelContents {
             members: self.members.iter().map(|member| member.member.clone()).collect(),
@@ -174,12 +134,8 @@ impl WheelFile {
 
     /// The content of a member; reading fails when it does not have the size and the CRC-32 that the wheel promises.
     pub fn checked(&self, index: usize) -> impl Read + '_ {
-        CheckedReader {
-            reader: self.inflated(index),
-            size: 0,
-            crc32: crc32fast::Hasher::new(),
-            expected: self.members[index].expected,
-        }
+        let expected = self.members[index].expected;
+        CheckedReader::new(self.inflated(index), expected.size, expected.crc32)
     }
 
     /// The content of a member, not held against what the wheel promises.
@@ -191,8 +147,8 @@ impl WheelFile {
         }
     }
 
-    fn unreadable(&self, index: usize, source: io::Error) -> WheelError {
-        WheelError::Content { path: self.members[index].member.path.clone(), source }
+    fn unreadable(&self, index: usize, source: io::Error) -> RefusedWheel {
+        RefusedWheel::Content { path: self.members[index].member.path.clone(), source }
     }
 
     /// The size in bytes of a member once inflated.
@@ -200,19 +156,15 @@ impl WheelFile {
         self.members[index].expected.size
     }
 
-    fn range(&self, member: &ZipMember) -> RangeReader<'_> {
-        RangeReader {
-            file: &self.file,
-            position: member.offset,
-            end: member.offset + member.expected.compressed,
-        }
+    fn range(&self, member: &PlacedMember) -> FileRange<&File> {
+        FileRange::new(&self.file, member.offset..member.offset + member.expected.compressed)
     }
 
-    fn text(&self, path: &str) -> Result<Option<String>, WheelError> {
+    fn text(&self, path: &str) -> Result<Option<String>, RefusedWheel> {
         let Some(index) = self.members.iter().position(|member| member.member.path == path) else {
             return Ok(None);
         };
-        let refuse = || WheelError::Text { path: path.to_owned() };
+        let refuse = || RefusedWheel::Text { path: path.to_owned() };
         if self.members[index].expected.size > MAX_TEXT {
             return Err(refuse());
         }
@@ -222,11 +174,11 @@ impl WheelFile {
     }
 
     /// The rows of `RECORD`, with a row made for each member that it leaves out.
-    fn rows(&self, text: &str, dist_info: &str) -> Result<Vec<Row>, WheelError> {
+    fn rows(&self, text: &str, dist_info: &str) -> Result<Vec<Row>, RefusedWheel> {
         let mut rows = record::parse(text)?;
         let listed: BTreeMap<&str, &Row> = rows.iter().map(|row| (row.path.as_str(), row)).collect();
         let mut healed = Vec::new();
-        for (index, ZipMember { member, .. }) in self.members.iter().enumerate() {
+        for (index, PlacedMember { member, .. }) in self.members.iter().enumerate() {
             let bookkeeping = member.path.starts_with(&format!("{dist_info}/RECORD"));
             let known = listed.get(member.path.as_str()).is_some_and(|row| !row.hash.is_empty());
             if !known && !bookkeeping {
@@ -241,18 +193,18 @@ impl WheelFile {
         Ok(rows)
     }
 
-    fn placeholder_scripts(&self) -> Result<BTreeMap<usize, Vec<u8>>, WheelError> {
+    fn placeholder_scripts(&self) -> Result<BTreeMap<usize, Vec<u8>>, RefusedWheel> {
         const PLACEHOLDER: &[u8] = b"#!python";
         let mut scripts = BTreeMap::new();
         let mut left = MAX_TEXT;
-        for (index, ZipMember { member, .. }) in self.members.iter().enumerate() {
+        for (index, PlacedMember { member, .. }) in self.members.iter().enumerate() {
             if !member.path.contains(".data/scripts/") {
                 continue;
             }
             let mut content = Vec::new();
             self.inflated(index).take(PLACEHOLDER.len() as u64).read_to_end(&mut content)?;
             if content == PLACEHOLDER {
-                let too_large = WheelError::Text { path: member.path.clone() };
+                let too_large = RefusedWheel::Text { path: member.path.clone() };
                 left = left.checked_sub(member.size).ok_or(too_large)?;
                 content.clear();
                 let unreadable = |source| self.unreadable(index, source);
@@ -264,12 +216,55 @@ impl WheelFile {
     }
 }
 
+/// A member whose description in the directory is that in its local header, and that can be written.
+fn sound_member(
+    zip: &Zip<Local>,
+    described: &ZipMember,
+    header: &mut [u8],
+) -> Result<PlacedMember, RefusedWheel> {
+    let path = member_path(&described.name)?;
+    let refuse = |problem| RefusedWheel::Member { path: path.clone(), problem };
+    if described.is_encrypted {
+        return Err(refuse("is encrypted"));
+    }
+    if described.mode & 0o170_000 == 0o120_000 {
+        return Err(refuse("is a symbolic link, which wheels cannot have"));
+    }
+    let deflated = match described.method {
+        CompressionMethod::DEFLATE => true,
+        CompressionMethod::STORE => false,
+        _ => return Err(refuse("is compressed in a way that wheels do not use")),
+    };
+    let entry = zip.entry(described)?;
+    let (start, end) = entry.compressed_data_range();
+    let expected = Expected { compressed: end - start, size: described.size, crc32: described.crc32 };
+    if !deflated && expected.compressed != expected.size {
+        return Err(refuse("is not compressed, and yet has two sizes"));
+    }
+    let local = entry.local_header(header)?;
+    same_in_local_header(described, &local, expected).map_err(refuse)?;
+    if let Some(descriptor) = entry.reader().data_descriptor()?
+        && expected != of_descriptor(&descriptor)
+    {
+        return Err(refuse("has other sizes or another CRC-32 behind its bytes than in the directory"));
+    }
+    if end > zip.directory_offset() {
+        return Err(refuse("lies behind the beginning of the directory"));
+    }
+    let executable = described.mode & 0o111 != 0;
+    Ok(PlacedMember {
+        member: Member { path, size: expected.size, executable },
+        offset: start,
+        deflated,
+        expected,
+    })
+}
+
 /// The member's path, when it stays inside the directory it is unpacked into.
-fn member_path(header: &ZipFileHeaderRecord<'_>) -> Result<String, WheelError> {
-    let raw = header.file_path();
-    let shown = String::from_utf8_lossy(raw.as_bytes()).into_owned();
-    let refuse = |problem| WheelError::Member { path: shown.clone(), problem };
-    let path = std::str::from_utf8(raw.as_bytes()).map_err(|_| refuse("has a name that is not UTF-8"))?;
+fn member_path(name: &[u8]) -> Result<String, RefusedWheel> {
+    let shown = String::from_utf8_lossy(name).into_owned();
+    let refuse = |problem| RefusedWheel::Member { path: shown.clone(), problem };
+    let path = std::str::from_utf8(name).map_err(|_| refuse("has a name that is not UTF-8"))?;
     if path.starts_with('/') || path.contains('\\') || path.contains('\0') {
         return Err(refuse("has a name that leaves the directory it is unpacked into"));
     }
@@ -282,26 +277,26 @@ fn member_path(header: &ZipFileHeaderRecord<'_>) -> Result<String, WheelError> {
     }
 }
 
-/// What the local header of a member says as its directory does: other readers go by it. Where sizes and CRC-32 follow the
+/// Compares the local header of a member with the directory: other readers go by it. Where sizes and CRC-32 follow the
 /// bytes, it leaves them out.
 fn same_in_local_header(
-    header: &ZipFileHeaderRecord<'_>,
+    described: &ZipMember,
     local: &ZipLocalFileHeader<'_>,
     expected: Expected,
 ) -> Result<(), &'static str> {
-    if local.file_path().as_bytes() != header.file_path().as_bytes() {
+    if local.file_path().as_bytes() != described.name {
         return Err("has another name in its local header");
     }
-    let is_same_kind = local.compression_method() == header.compression_method()
-        && local.flags().is_encrypted() == header.flags().is_encrypted()
-        && local.flags().has_data_descriptor() == header.flags().has_data_descriptor();
+    let is_same_kind = local.compression_method() == described.method
+        && local.flags().is_encrypted() == described.is_encrypted
+        && local.flags().has_data_descriptor() == described.has_data_descriptor;
     if !is_same_kind {
         return Err("is stored in another way as its local header has it");
     }
     let told = [local.compressed_size_hint(), local.uncompressed_size_hint(), local.crc32().into()];
     let promised = [expected.compressed, expected.size, expected.crc32.into()];
-    let may_be_left_out = header.flags().has_data_descriptor();
-    let differs = |(told, promised): (u64, u64)| told != promised && !(may_be_left_out && told == 0);
+    let differs =
+        |(told, promised): (u64, u64)| told != promised && !(described.has_data_descriptor && told == 0);
     match told.into_iter().zip(promised).any(differs) {
         true => Err("has other sizes or another CRC-32 in its local header"),
         false => Ok(()),
@@ -316,8 +311,23 @@ fn of_descriptor(descriptor: &ZipDataDescriptor) -> Expected {
     }
 }
 
+/// Refuses a name that is there twice, or lies below another.
+fn refuse_names(members: &[PlacedMember]) -> Result<(), RefusedWheel> {
+    let mut names = BTreeSet::new();
+    let refuse = |path: &str, problem| Err(RefusedWheel::Member { path: path.to_owned(), problem });
+    for path in members.iter().map(|member| member.member.path.as_str()) {
+        if !names.insert(path) {
+            return refuse(path, "is there twice");
+        }
+    }
+    match below_another(&names) {
+        Some(path) => refuse(path, "lies below another member"),
+        None => Ok(()),
+    }
+}
+
 /// Members that share bytes are how small bombs inflate without bound.
-fn refuse_overlaps(members: &[ZipMember]) -> Result<(), WheelError> {
+fn refuse_overlaps(members: &[PlacedMember]) -> Result<(), RefusedWheel> {
     let mut ranges: Vec<(u64, u64, usize)> = members
         .iter()
         .enumerate()
@@ -325,7 +335,7 @@ fn refuse_overlaps(members: &[ZipMember]) -> Result<(), WheelError> {
         .collect();
     ranges.sort_unstable();
     match ranges.windows(2).find(|pair| pair[1].0 < pair[0].1) {
-        Some(pair) => Err(WheelError::Member {
+        Some(pair) => Err(RefusedWheel::Member {
             path: members[pair[1].2].member.path.clone(),
             problem: "shares its bytes with another member",
         }),
@@ -333,52 +343,10 @@ fn refuse_overlaps(members: &[ZipMember]) -> Result<(), WheelError> {
     }
 }
 
-fn refuse_bombs(members: &[ZipMember], compressed: u64) -> Result<(), WheelError> {
+fn refuse_bombs(members: &[PlacedMember], compressed: u64) -> Result<(), RefusedWheel> {
     let size = members.iter().fold(0u64, |sum, member| sum.saturating_add(member.expected.size));
     match size > ALWAYS_ALLOWED && size / MAX_RATIO > compressed {
-        true => Err(WheelError::Bomb { compressed, size }),
+        true => Err(RefusedWheel::Bomb { compressed, size }),
         false => Ok(()),
-    }
-}
-
-/// Reads a range of a file without moving its position, so that threads can share the file.
-struct RangeReader<'a> {
-    file: &'a File,
-    position: u64,
-    end: u64,
-}
-
-impl Read for RangeReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let limit = buffer.len().min(usize::try_from(self.end - self.position).unwrap_or(usize::MAX));
-        let count = self.file.read_at(&mut buffer[..limit], self.position)?;
-        self.position += count as u64;
-        Ok(count)
-    }
-}
-
-/// Holds what it reads against a size, as it goes, and a CRC-32, at the end.
-struct CheckedReader<R> {
-    reader: R,
-    /// How many bytes have passed.
-    size: u64,
-    crc32: crc32fast::Hasher,
-    expected: Expected,
-}
-
-impl<R: Read> Read for CheckedReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        self.crc32.update(&buffer[..count]);
-        self.size += count as u64;
-        let is_end = count == 0 && !buffer.is_empty();
-        let broken = if self.size > self.expected.size || (is_end && self.size < self.expected.size) {
-            "it does not have the size that the wheel promises"
-        } else if is_end && self.crc32.clone().finalize() != self.expected.crc32 {
-            "it does not have the CRC-32 that the wheel promises"
-        } else {
-            return Ok(count);
-        };
-        Err(io::Error::new(io::ErrorKind::InvalidData, broken))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bytecode::{Bytecode, BytecodeError, Compiler, Source};
-use super::wheel::{WheelError, WheelFile};
+use super::wheel::{RefusedWheel, WheelFile};
 use super::writer::{LayerWriter, WriteError, Written};
 use crate::cuda::Toolkit;
 use crate::oci::paths::{ancestors, below_another};
@@ -24,7 +24,7 @@ pub const ZIP_EPOCH: u64 = 315_532_800;
 #[derive(Debug, thiserror::Error)]
 pub enum WheelLayerError {
     #[error("could not read wheel `{wheel}`")]
-    Wheel { wheel: String, source: WheelError },
+    Wheel { wheel: String, source: RefusedWheel },
     #[error("could not install wheel `{wheel}`")]
     Install { wheel: String, source: InstallError },
     #[error("could not read the metadata of wheel `{wheel}`")]
@@ -50,7 +50,7 @@ impl WheelLayerError {
             Self::OtherMetadata { .. } => {
                 Some("run again; if it stays so, the index or a proxy before it alters what it serves".into())
             }
-            Self::Wheel { source: WheelError::Read(_), .. }
+            Self::Wheel { source: RefusedWheel::Read(_), .. }
             | Self::Write { source: WriteError::Write(_) | WriteError::Store(_), .. }
             | Self::Finish(_) => None,
             Self::Wheel { .. } | Self::Install { .. } | Self::Write { .. } => Some(

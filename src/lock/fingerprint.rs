@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
+use crate::credentials;
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
 use crate::recipe::RecipeInputs;
@@ -43,7 +44,7 @@ impl RecipeFingerprint {
             ("cuda", serde_json::to_value(&recipe.cuda)?),
         ];
         let told = keys.into_iter().filter(|(_, value)| !is_empty(value));
-        let digest = |value: Value| Digest::of(without_credentials(value).to_string());
+        let digest = |value: Value| Digest::of(without_secrets(value).to_string());
         Ok(Self(told.map(|(key, value)| (key.to_owned(), digest(value))).collect()))
     }
 
@@ -75,22 +76,18 @@ fn without_empty(value: Value) -> Value {
     }
 }
 
-/// A rotated password is no change, and a digest of one has no place in a file that is shared.
-fn without_credentials(value: Value) -> Value {
+/// A rotated password or token is no change, and a digest of one has no place in a file that is shared.
+fn without_secrets(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(match Url::parse(&text) {
-            Ok(mut url)
-                if url.has_authority() && (!url.username().is_empty() || url.password().is_some()) =>
-            {
-                // Only URLs without a host refuse, and those have no credentials.
-                url.set_username("").and_then(|()| url.set_password(None)).ok();
-                url.into()
+            Ok(url) if url.has_authority() && credentials::without_secrets(&url) != url => {
+                credentials::redacted(&url)
             }
             _ => text,
         }),
-        Value::Array(items) => items.into_iter().map(without_credentials).collect(),
+        Value::Array(items) => items.into_iter().map(without_secrets).collect(),
         Value::Object(fields) => {
-            fields.into_iter().map(|(key, value)| (key, without_credentials(value))).collect()
+            fields.into_iter().map(|(key, value)| (key, without_secrets(value))).collect()
         }
         value => value,
     }

@@ -22,6 +22,7 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::runtime::Runtime;
 use url::Url;
 
+use crate::credentials::{redacted, without_credentials};
 use crate::oci::{Digest, Hasher};
 use crate::store::{Store, StoreError};
 
@@ -526,22 +527,6 @@ fn runtime() -> Result<&'static Runtime, HttpError> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
     };
     RUNTIME.get_or_init(start).as_ref().map_err(|error| HttpError::Runtime(io::Error::from(error.kind())))
-}
-
-/// `url` without user, password, query and fragment, any of which may be a secret.
-pub fn redacted(url: &Url) -> String {
-    let mut url = without_credentials(url);
-    url.set_query(None);
-    url.set_fragment(None);
-    url.into()
-}
-
-fn without_credentials(url: &Url) -> Url {
-    let mut url = url.clone();
-    // These fail for URLs that cannot have credentials.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url
 }
 
 fn successful(url: &Url, response: Response) -> Result<Response, HttpError> {

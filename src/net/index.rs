@@ -20,12 +20,14 @@ use url::Url;
 use uv_normalize::{ExtraName, PackageName};
 
 use super::config::Index;
-use super::http::{Answer, Download, Http, HttpError, Part, Span, redacted};
+use super::http::{Answer, Download, Http, HttpError, Part, Span};
+use crate::credentials::{redacted, without_secrets};
 use crate::oci::Digest;
 use crate::pypa::library;
 use crate::pypa::metadata::{self, CoreMetadata, MetadataError};
 use crate::pypa::simple::{self, CoreMetadataFile, DistFile, PageError, Project};
-use crate::pypa::wheel::{Bytes, Local, Outline, Sparse, TAIL, Wheel, WheelError};
+use crate::pypa::wheel::{Outline, Wheel, WheelError};
+use crate::pypa::zip::{Bytes, Local, Sparse, TAIL};
 use crate::resolve::solve::{Catalog, CatalogError, Scout, Want, WheelLibrary};
 use crate::store::{Store, StoreError};
 
@@ -168,6 +170,22 @@ impl PackageIndex {
         };
         Self { inner: Arc::new(inner) }
     }
+
+    /// Asks for something of each of `wheels` before anybody waits for it, all at once. Who asks for it later is told of
+    /// what failed.
+    fn ahead<F>(&self, wheels: Vec<DistFile>, ask: impl Fn(Arc<Inner>, DistFile) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        for wheel in wheels {
+            let (inner, asking) = (self.inner.clone(), ask(self.inner.clone(), wheel));
+            self.inner.http.spawn(async move {
+                if !inner.stopped.load(Ordering::Relaxed) {
+                    asking.await;
+                }
+            });
+        }
+    }
 }
 
 impl Drop for PackageIndex {
@@ -200,27 +218,15 @@ impl Catalog for PackageIndex {
     }
 
     fn prefetch_metadata(&self, wheels: Vec<DistFile>) {
-        for wheel in wheels {
-            let inner = self.inner.clone();
-            self.inner.http.spawn(async move {
-                if !inner.stopped.load(Ordering::Relaxed) {
-                    // Who asks for it is told what went wrong.
-                    let _ = inner.metadata(&wheel).await;
-                }
-            });
-        }
+        self.ahead(wheels, |inner, wheel| async move { drop(inner.metadata(&wheel).await) });
+    }
+
+    fn prefetch_outlines(&self, wheels: Vec<DistFile>) {
+        self.ahead(wheels, |inner, wheel| async move { drop(inner.outline(&wheel).await) });
     }
 
     fn prefetch_libraries(&self, wheels: Vec<DistFile>) {
-        for wheel in wheels {
-            let inner = self.inner.clone();
-            self.inner.http.spawn(async move {
-                if !inner.stopped.load(Ordering::Relaxed) {
-                    // Who asks for them is told what went wrong.
-                    let _ = inner.libraries(&wheel).await;
-                }
-            });
-        }
+        self.ahead(wheels, |inner, wheel| async move { drop(inner.libraries(&wheel).await) });
     }
 }
 
@@ -412,6 +418,7 @@ impl Inner {
             Learnt::Is(outline) => outline,
             Learnt::NoParts => return local_libraries(wheel, self.whole(wheel).await?),
         };
+        self.store.put_record(kind::OUTLINE, &key(wheel), &outline)?;
         let read = library::paths(&outline).map(async |path| {
             let _permit = self.reading.acquire().await;
             let mut parts = directory.clone();
@@ -553,7 +560,7 @@ impl PageRecord {
             etag: header(ETAG),
             last_modified: header(LAST_MODIFIED),
             fresh_until: fresh_until(&answer.headers),
-            base: Some(without_login(answer.url)),
+            base: Some(without_secrets(&answer.url)),
         };
         (record, if found { answer.body } else { Vec::new() })
     }
@@ -633,13 +640,6 @@ fn about(wheel: &DistFile, error: IndexError) -> CatalogError {
     }
 }
 
-fn without_login(mut url: Url) -> Url {
-    // These fail for URLs that cannot have credentials.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url
-}
-
 /// The moment up to which `Cache-Control: max-age` says that an answer stays true, in seconds since the Unix epoch.
 fn fresh_until(headers: &HeaderMap) -> i64 {
     let control = headers.get(CACHE_CONTROL).and_then(|control| control.to_str().ok()).unwrap_or_default();
@@ -659,6 +659,7 @@ fn now() -> i64 {
 #[cfg(test)]
 mod tests {
     use std::str::FromStr;
+    use std::sync::Condvar;
     use std::time::Duration;
 
     use tempfile::TempDir;
@@ -871,7 +872,41 @@ mod tests {
         let offline = open(&directory, true, vec![limited(&server.url, None)]);
         let wheel = offline.project(&demo()).unwrap().files[0].clone();
         assert_eq!(*offline.libraries(&wheel).unwrap(), [expected]);
+        assert_eq!(offline.outline(&wheel).unwrap().entries.len(), 4);
         assert_eq!(server.log().len(), requests);
+    }
+
+    #[test]
+    fn outlines_are_fetched_beside_each_other() {
+        const WHEELS: usize = 3;
+        let (asked, all) = (Mutex::new(0), Condvar::new());
+        let bytes = sample::wheel("1.0", "", 0);
+        let server = Server::start(move |request| match request.path.as_str() {
+            "/simple/demo/" => {
+                let file = |number| {
+                    let name = format!("demo-{number}-py3-none-any.whl");
+                    format!(r#"{{"filename": "{name}", "url": "{name}", "hashes": {{}}}}"#)
+                };
+                let files = (0..WHEELS).map(file).collect::<Vec<_>>().join(",");
+                Told::new(200, format!(r#"{{"files": [{files}]}}"#)).with("content-type", "application/json")
+            }
+            _ => {
+                let mut asked = asked.lock().unwrap();
+                *asked += 1;
+                all.notify_all();
+                let waits = |asked: &mut usize| *asked < WHEELS;
+                let (asked, _) = all.wait_timeout_while(asked, Duration::from_secs(20), waits).unwrap();
+                if *asked < WHEELS { Told::new(404, "") } else { Told::part(request, &bytes) }
+            }
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let index = open(&directory, false, vec![limited(&server.url, None)]);
+        let wheels = index.project(&demo()).unwrap().files.clone();
+        index.prefetch_outlines(wheels.clone());
+        assert_eq!(wheels.len(), WHEELS);
+        for wheel in wheels {
+            index.outline(&wheel).unwrap();
+        }
     }
 
     #[test]

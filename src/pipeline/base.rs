@@ -6,11 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 
 use super::debian::{self, DebianSource};
-use super::image_base::{self, ImageSource, content};
+use super::image_base::{self, ImageSource};
 use super::{NotBuilt, Session};
 use crate::base::facts::Facts;
 use crate::base::scan::{self, ImageConfigFacts};
-use crate::layer::Written;
+use crate::layer::{Written, records};
 use crate::lock::LockedBase;
 use crate::plan::{LayerPlan, PlannedBase};
 use crate::recipe::{BaseDescription, Debian, RecipeInputs};
@@ -43,7 +43,9 @@ pub enum BaseSource {
 pub fn open(inputs: &RecipeInputs, locked: Option<&LockedBase>, session: &Session<'_>) -> Result<OpenedBase> {
     let directory = &inputs.base_directory;
     let place = match &inputs.base {
-        BaseDescription::Debian(debian) => return open_packages(debian, directory, locked, session),
+        BaseDescription::Debian(debian) => {
+            return open_packages(debian, directory, inputs.python().as_deref(), locked, session);
+        }
         BaseDescription::Registry { .. } => return Err(NotBuilt::Base { kind: "a registry" }.into()),
         BaseDescription::Layout { path, .. } => place("oci", directory, path)?,
         BaseDescription::Archive { path, .. } => archive(directory, path)?,
@@ -54,6 +56,7 @@ pub fn open(inputs: &RecipeInputs, locked: Option<&LockedBase>, session: &Sessio
 fn open_packages(
     debian: &Debian,
     directory: &Path,
+    python: Option<&str>,
     locked: Option<&LockedBase>,
     session: &Session<'_>,
 ) -> Result<OpenedBase> {
@@ -63,7 +66,7 @@ fn open_packages(
         Some(LockedBase::Image(_)) | None => debian::open(debian, directory, session, now()?)?,
     };
     if base.may_have_cuda {
-        look_for_cuda(&mut base, session)?;
+        look_for_cuda(&mut base, python, session)?;
     }
     Ok(base)
 }
@@ -76,13 +79,13 @@ fn now() -> Result<u64> {
 
 /// Writes the layers of a base whose packages may carry CUDA, and reads them as those of any image: only the libraries
 /// themselves tell their versions.
-fn look_for_cuda(base: &mut OpenedBase, session: &Session<'_>) -> Result<()> {
+fn look_for_cuda(base: &mut OpenedBase, python: Option<&str>, session: &Session<'_>) -> Result<()> {
     let mut facts = Facts::default();
     for written in base.source.write(&base.planned.layers, session)? {
-        facts.stack(content(&written.digest, &session.store)?.facts);
+        facts.stack(records::content_of(&session.store, &written.digest)?.facts);
     }
     let inventory = &mut base.planned.inventory;
-    let found = scan::scan(&facts, &ImageConfigFacts::new(inventory.architecture, []), None)?;
+    let found = scan::scan(&facts, &ImageConfigFacts::new(inventory.architecture, []), python)?;
     inventory.cuda = found.cuda;
     inventory.default_toolkit = found.default_toolkit;
     Ok(())

@@ -14,6 +14,7 @@ use crate::check::graph::Graph;
 use crate::check::{self, Level, REPORT_FORMAT, Report, Silence, Subject};
 use crate::cuda::Driver;
 use crate::image::Image;
+use crate::layer::records;
 use crate::oci::Digest;
 use crate::source::{self, Place};
 use crate::store::{self, Store};
@@ -140,15 +141,15 @@ fn with_subject<T>(checked: &Checked<'_>, store: &Store, look: impl FnOnce(&Subj
 }
 
 fn evidence(checked: &Checked<'_>, store: &Store) -> Result<Evidence> {
-    let layers = checked.layers.iter().map(|digest| image_base::evidence(digest, store));
-    Ok(Evidence::stacked(layers.collect::<Result<Vec<_>>>()?))
+    let layers = checked.layers.iter().map(|digest| records::evidence_of(store, digest));
+    Ok(Evidence::stacked(layers.collect::<Result<Vec<_>, _>>()?))
 }
 
 /// What is installed; `None` for an image without Python, in which there is less to check.
 fn inventory(checked: &Checked<'_>, store: &Store) -> Result<Option<BaseInventory>> {
     let mut facts = Facts::default();
     for digest in &checked.layers {
-        facts.stack(image_base::content(digest, store)?.facts);
+        facts.stack(records::content_of(store, digest)?.facts);
     }
     match scan::scan(&facts, &checked.config, checked.python.as_deref()) {
         Ok(inventory) => Ok(Some(inventory)),

@@ -13,7 +13,9 @@ use super::schedule::{self, Fetch};
 use crate::base::debian::facts::BaseFacts;
 use crate::base::debian::layers::{DebianLayer, DebianPackages, packages};
 use crate::base::debian::select::{self, Selection};
+use crate::base::scan::glibc_version;
 use crate::base::{BaseInventory, InventoryError};
+use crate::credentials::without_secrets;
 use crate::cuda::is_debian_package;
 use crate::debian::packages as package_index;
 use crate::debian::sources::{SignedBy, Source};
@@ -147,9 +149,8 @@ fn inventory(
     libc_bin: Option<crate::debian::version::Version>,
 ) -> Result<BaseInventory, InventoryError> {
     let python = facts.python.ok_or(InventoryError::NoPython)?;
-    let glibc = facts.glibc.as_deref().and_then(two_numbers).ok_or(InventoryError::NoLibc)?;
-    let short = two_numbers(&python.short).ok_or(InventoryError::NoPython)?;
-    let version = (u8::try_from(short.0).unwrap_or(3), u8::try_from(short.1).unwrap_or_default());
+    let glibc = facts.glibc.as_deref().and_then(glibc_version).ok_or(InventoryError::NoLibc)?;
+    let version = python_version(&python.short).ok_or(InventoryError::NoPython)?;
     Ok(BaseInventory {
         architecture: facts.architecture,
         vendor: if facts.os == "ubuntu" { "Ubuntu".into() } else { "Debian".into() },
@@ -165,15 +166,16 @@ fn inventory(
     })
 }
 
-fn two_numbers(version: &str) -> Option<(u16, u16)> {
-    let mut numbers = version.split('.').map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+/// `(3, 11)` of `3.11`.
+fn python_version(short: &str) -> Option<(u8, u8)> {
+    let (major, minor) = short.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 fn locked_suite(suite: Suite, description: &Debian) -> LockedSuite {
     let mut keyrings = suite.keyrings.iter().filter(|path| path.starts_with("/usr/share/keyrings"));
     LockedSuite {
-        mirror: without_credentials(&suite.mirror),
+        mirror: without_secrets(&suite.mirror),
         components: description.components.clone(),
         keyring: keyrings.next().map(|path| path.display().to_string()),
         origin: suite.release.origin,
@@ -193,12 +195,6 @@ fn source(suite: &LockedSuite) -> Source {
         enabled: true,
         ..Source::default()
     }
-}
-
-fn without_credentials(url: &Url) -> Url {
-    let mut url = url.clone();
-    url.set_username("").and_then(|()| url.set_password(None)).ok();
-    url
 }
 
 impl DebianSource {

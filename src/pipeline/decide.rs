@@ -78,6 +78,11 @@ pub fn anew(inputs: RecipeInputs, kept: KeptFromLock, session: &Session<'_>) -> 
     let request = Request::new(&inputs, inventory, &target, kept.preferences);
     let catalog = PackageIndex::new(Arc::clone(&session.http), session.store.clone(), indexes(&inputs)?);
     let resolution = resolve::resolve(&request, &catalog)?;
+    for component in request.policies.without_effect(&resolution) {
+        session.progress.warn(&format!(
+            "`cuda.components` names {component}, which nothing here needs: it has no effect"
+        ));
+    }
     resolve::check_hashes(&inputs, &resolution)?;
     let WheelSizes { wheels, urls, private } = WheelSizes::read(&resolution, &catalog)?;
     let urls = WheelUrls::known(urls, &resolution);

@@ -6,13 +6,12 @@ use serde_json::{Map, Value};
 use super::Session;
 use super::base::{BaseSource, OpenedBase};
 use super::progress::Task;
-use crate::base::evidence::Evidence;
 use crate::base::facts::Facts;
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
 use crate::image;
 use crate::layer::Written;
-use crate::layer::read::{self, Content};
+use crate::layer::read::Content;
 use crate::layer::records;
 use crate::lock::{ImageBase, LockedBase};
 use crate::oci::time::unix_seconds;
@@ -133,7 +132,7 @@ impl ImageSource {
 
 /// A layer of an image whose blob is in the store, as if imgforge had written it.
 pub fn stored(layer: &BaseLayer, store: &Store) -> Result<Written> {
-    Ok(written(&layer.descriptor, layer.diff_id, content(&layer.descriptor.digest(), store)?))
+    Ok(written(&layer.descriptor, layer.diff_id, records::content_of(store, &layer.descriptor.digest())?))
 }
 
 fn written(descriptor: &Descriptor, diff_id: Digest, content: Content) -> Written {
@@ -146,35 +145,4 @@ fn written(descriptor: &Descriptor, diff_id: Digest, content: Content) -> Writte
         unpacked: content.unpacked,
         facts: content.facts,
     }
-}
-
-/// The content of a layer that imgforge wrote or read before.
-pub(super) fn content(digest: &Digest, store: &Store) -> Result<Content> {
-    learned(digest, store, records::content, |(content, _)| content)
-}
-
-/// The evidence for a check in a layer that imgforge wrote or read before.
-pub(super) fn evidence(digest: &Digest, store: &Store) -> Result<Evidence> {
-    learned(digest, store, records::evidence, |(_, evidence)| evidence)
-}
-
-/// What is `noted` of a layer; where nothing is, or not any more, it is read again, by one at a time.
-fn learned<T>(
-    digest: &Digest,
-    store: &Store,
-    noted: impl Fn(&Store, &Digest) -> Option<T>,
-    wanted: impl FnOnce((Content, Evidence)) -> T,
-) -> Result<T> {
-    if let Some(noted) = noted(store, digest) {
-        return Ok(noted);
-    }
-    let _making = store.claim_patiently(&Digest::of(format!("what is noted of {digest}")));
-    if let Some(noted) = noted(store, digest) {
-        return Ok(noted);
-    }
-    let open = || Ok::<_, anyhow::Error>(store.open_blob(digest)?);
-    let passed = read::read(open()?, &|_| ())?;
-    let mut layer = passed.content?;
-    read::complete(&mut layer, passed.unfinished, open, anyhow::Error::from)?;
-    Ok(wanted(records::keep(store, digest, layer)?))
 }

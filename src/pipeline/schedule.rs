@@ -10,6 +10,7 @@ use anyhow::{Result, anyhow};
 use super::Session;
 use super::progress::Task;
 use crate::net::http::Download;
+use crate::pool;
 
 /// How many files are downloaded at once: enough to fill a line, few enough to be polite.
 pub const DOWNLOADS: usize = 6;
@@ -33,7 +34,7 @@ pub fn fetch_all(what: &str, wanted: &[Fetch], session: &Session<'_>) -> Result<
     }
     let total = missing.iter().map(|fetch| fetch.download.size.unwrap_or_default()).sum();
     let meter = progress.start(Task::Download, &format!("{} {what}", missing.len()), Some(total));
-    run(missing, DOWNLOADS, |fetch| Ok(http.download(store, &fetch.download, &|bytes| meter.add(bytes))?))?;
+    pool::run(missing, DOWNLOADS, |fetch| http.download(store, &fetch.download, &|bytes| meter.add(bytes)))?;
     Ok(())
 }
 
@@ -243,54 +244,12 @@ impl<T, R> Board<T, R> {
     }
 }
 
-/// Does `work` on every item, on `threads` threads; the first failure ends it.
-pub fn run<T: Send, R: Send>(
-    items: Vec<T>,
-    threads: usize,
-    work: impl Fn(T) -> Result<R> + Sync,
-) -> Result<Vec<R>> {
-    let count = items.len();
-    let queue = Mutex::new(items.into_iter().enumerate().collect::<VecDeque<_>>());
-    let results: Mutex<Vec<Option<R>>> = Mutex::new((0..count).map(|_| None).collect());
-    let error: Mutex<Option<(usize, anyhow::Error)>> = Mutex::new(None);
-    // Of several failures the earliest item's is told, whichever thread was faster.
-    let fail = |index, problem| {
-        let mut error = lock(&error);
-        if error.as_ref().is_none_or(|(earlier, _)| index < *earlier) {
-            *error = Some((index, problem));
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..threads.min(count) {
-            scope.spawn(|| {
-                while lock(&error).is_none() {
-                    let Some((index, item)) = lock(&queue).pop_front() else { break };
-                    match work(item) {
-                        Ok(result) => lock(&results)[index] = Some(result),
-                        Err(problem) => fail(index, problem),
-                    }
-                }
-            });
-        }
-    });
-    match error.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some((_, problem)) => Err(problem),
-        None => {
-            Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect())
-        }
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use anyhow::bail;
-
     use super::*;
 
     fn board(weights: &[u64]) -> Board<&'static str, usize> {
@@ -355,16 +314,6 @@ mod tests {
 
     #[test]
     fn the_first_failure_ends_all() {
-        let begun = AtomicUsize::new(0);
-        let failed = run(vec![1, 2, 3, 4], 1, |number| {
-            begun.fetch_add(1, Ordering::Relaxed);
-            if number == 2 {
-                bail!("two")
-            }
-            Ok(number)
-        });
-        assert_eq!(failed.unwrap_err().to_string(), "two");
-        assert_eq!(begun.into_inner(), 2);
         let board = board(&[1, 2]);
         let job = next(&board);
         board.fail(anyhow::anyhow!("job {}", job.work));

@@ -16,6 +16,7 @@ use crate::layer::bytecode::{BaseInterpreter, CompileTarget, Compiler};
 use crate::layer::{Written, cache, files, generated, wheels};
 use crate::oci::Digest;
 use crate::plan::{LayerPlan, Plan, SystemLayer, WheelInstall, WheelLayer};
+use crate::pool;
 
 /// Where the parts of a plan come from.
 pub struct Sources {
@@ -201,12 +202,15 @@ fn fetches<'a>(
     sources: &Sources,
     session: &Session<'_>,
 ) -> Result<BTreeMap<Digest, Fetch>> {
-    let wheels: BTreeMap<Digest, &WheelInstall> =
-        layers.flat_map(wheels_of).map(|wheel| (wheel.wheel, wheel)).collect();
-    let missing = wheels.into_iter().filter(|(digest, _)| !session.store.has_blob(digest, None));
+    // By name: of several that cannot be found, the first is told.
+    let wheels: BTreeMap<&str, &WheelInstall> =
+        layers.flat_map(wheels_of).map(|wheel| (wheel.filename.as_str(), wheel)).collect();
+    let is_missing =
+        |wheel: &&WheelInstall| !session.store.has_blob(&wheel.wheel, sources.wheels.size(wheel));
+    let missing = wheels.into_values().filter(is_missing);
     let urls = sources.wheels.open(session);
-    let fetches = schedule::run(missing.collect(), schedule::DOWNLOADS, |(digest, wheel)| {
-        Ok((digest, Fetch { download: urls.download(wheel)? }))
+    let fetches = pool::run(missing, schedule::DOWNLOADS, |wheel| {
+        Ok::<_, anyhow::Error>((wheel.wheel, Fetch { download: urls.download(wheel)? }))
     })?;
     Ok(fetches.into_iter().collect())
 }

@@ -18,7 +18,7 @@ pub(super) fn links(make: &Maker, resolution: &Resolution, site_packages: &str) 
     let nvidia = format!("{site_packages}/nvidia");
     let of_frameworks = |tree: &&Tree| tree.found == FoundBy::Frameworks;
     let mut files: Vec<Generated> = match resolution.trees.iter().find(of_frameworks) {
-        Some(tree) => of_toolkit(make, &tree.toolkit, &format!("{nvidia}/cu{}", tree.toolkit.version.0)),
+        Some(tree) => of_tree(make, tree, resolution, &format!("{nvidia}/cu{}", tree.toolkit.version.0)),
         None => resolution
             .services
             .iter()
@@ -43,7 +43,7 @@ fn of_service(make: &Maker, service: &Service, resolution: &Resolution, nvidia: 
         ServiceSource::Wheel => {
             let Some(tree) = tree else { return Vec::new() };
             match is_shared {
-                true => of_toolkit(make, &tree.toolkit, &directory),
+                true => of_tree(make, tree, resolution, &directory),
                 false => of_wheel(make, service, &tree.toolkit, &directory),
             }
         }
@@ -51,21 +51,56 @@ fn of_service(make: &Maker, service: &Service, resolution: &Resolution, nvidia: 
     }
 }
 
-/// As the wheel has it: whole directories of the tree.
-fn of_wheel(make: &Maker, service: &Service, toolkit: &Toolkit, directory: &str) -> Vec<Generated> {
-    let library = service.component.has_libraries();
-    let program = service.component.essential_programs().next().is_some();
-    let all = of_toolkit(make, toolkit, directory);
-    let wanted = |file: &Generated| match file.entry.path.rsplit('/').next() {
-        Some("lib") => library,
-        Some("bin" | "nvvm") => program,
-        _ => true,
-    };
-    all.into_iter().filter(wanted).collect()
+/// The directories that all wheels of a CUDA major share: those of the tree that are made, or to which a service brings
+/// something.
+fn of_tree(make: &Maker, tree: &Tree, resolution: &Resolution, directory: &str) -> Vec<Generated> {
+    let of_major = |service: &&Service| service.cuda_major == tree.toolkit.version.0;
+    let services = || resolution.services.iter().filter(of_major);
+    let is_made = |part: &str| !tree.exists && part != "nvvm";
+    of_toolkit(make, &tree.toolkit, directory, |part| {
+        is_made(part) || services().any(|service| brings(service, &tree.toolkit, part))
+    })
 }
 
-/// The parts of a toolkit that wheels have, as links in `directory`.
-fn of_toolkit(make: &Maker, toolkit: &Toolkit, directory: &str) -> Vec<Generated> {
+/// Whether a service has something in a directory of its toolkit's tree, as far as is known: the headers of a toolkit are
+/// where its compiler is.
+fn brings(service: &Service, toolkit: &Toolkit, part: &str) -> bool {
+    let component = service.component;
+    match &service.source {
+        ServiceSource::Wheel => match part {
+            "lib" => component.has_libraries(),
+            "bin" => component.essential_programs().next().is_some(),
+            "nvvm" => component.brings_nvvm(service.cuda_major),
+            _ => true,
+        },
+        ServiceSource::Base { copy, linked_in, .. } => {
+            let is_in_tree = copy.toolkit.as_ref() == Some(&toolkit.root());
+            match part {
+                "lib" => !copy.libraries.is_empty() && (is_in_tree || linked_in.is_some()),
+                "include" => is_in_tree && !copy.programs.is_empty(),
+                _ => is_in_tree && has_programs_in(copy, part),
+            }
+        }
+        ServiceSource::Pip => false,
+    }
+}
+
+fn has_programs_in(copy: &CudaCopy, part: &str) -> bool {
+    copy.programs.iter().any(|program| program.split('/').next() == Some(part))
+}
+
+/// As the wheel has it: whole directories of the tree.
+fn of_wheel(make: &Maker, service: &Service, toolkit: &Toolkit, directory: &str) -> Vec<Generated> {
+    of_toolkit(make, toolkit, directory, |part| brings(service, toolkit, part))
+}
+
+/// The `wanted` parts of a toolkit, as links in `directory` that are named as wheels have them.
+fn of_toolkit(
+    make: &Maker,
+    toolkit: &Toolkit,
+    directory: &str,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<Generated> {
     let include = format!("{}/targets/{}/include", toolkit.root(), toolkit.target());
     let parts = [
         ("lib", toolkit.library_directory()),
@@ -76,7 +111,8 @@ fn of_toolkit(make: &Maker, toolkit: &Toolkit, directory: &str) -> Vec<Generated
     let link = |(name, target): (&str, String)| {
         make.link(&format!("{directory}/{name}"), &relative(directory, &target))
     };
-    std::iter::once(make.directory(directory)).chain(parts.map(link)).collect()
+    let wanted = parts.into_iter().filter(|(name, _)| wanted(name));
+    std::iter::once(make.directory(directory)).chain(wanted.map(link)).collect()
 }
 
 /// What the base has, file by file: its directory may be one of the system's, with much else in it.
@@ -89,10 +125,66 @@ fn of_copy(make: &Maker, service: &Service, copy: &CudaCopy, directory: &str) ->
     files.extend(make.library_links(copy, &library));
     let has_programs = service.component.essential_programs().next().is_some();
     if let Some(toolkit) = copy.toolkit.as_ref().filter(|_| has_programs) {
-        for part in ["bin", "nvvm"] {
+        for part in ["bin", "nvvm"].into_iter().filter(|part| has_programs_in(copy, part)) {
             let target = relative(directory, &format!("{toolkit}/{part}"));
             files.push(make.link(&format!("{directory}/{part}"), &target));
         }
     }
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cuda::Component;
+    use crate::oci::Architecture;
+
+    /// The links below `nvidia/cuNN` where wheels serve `components`, in a tree of the base or a new one.
+    fn names(cuda_major: u32, components: &[&str], exists: bool) -> Vec<String> {
+        let toolkit = Toolkit { version: (cuda_major, 0), architecture: Architecture::Amd64 };
+        let service = |name: &&str| {
+            let component = Component::named(name).unwrap();
+            Service {
+                component,
+                cuda_major,
+                distribution: component.distribution(cuda_major).parse().unwrap(),
+                version: "13.0".parse().unwrap(),
+                source: ServiceSource::Wheel,
+                demands: Vec::new(),
+                rejected: Vec::new(),
+            }
+        };
+        let resolution = Resolution {
+            services: components.iter().map(service).collect(),
+            trees: vec![Tree { toolkit, exists, found: FoundBy::Loader }],
+            ..Resolution::default()
+        };
+        let links = links(&Maker { mtime: 0 }, &resolution, "packages").into_iter();
+        let names =
+            links.filter_map(|file| Some(file.entry.path.strip_prefix("packages/nvidia/")?.to_owned()));
+        let mut names: Vec<String> = names.filter(|name| name.contains('/')).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    #[test]
+    fn the_shared_directory_leads_to_what_a_service_brings() {
+        assert_eq!(names(13, &["cuda-nvrtc"], false), ["cu13/bin", "cu13/include", "cu13/lib"]);
+        assert_eq!(names(13, &["cuda-nvrtc"], true), ["cu13/include", "cu13/lib"]);
+        assert_eq!(names(13, &["nvvm"], false), ["cu13/bin", "cu13/include", "cu13/lib", "cu13/nvvm"]);
+        assert_eq!(
+            names(13, &["cuda-nvcc", "nvvm"], true),
+            ["cu13/bin", "cu13/include", "cu13/lib", "cu13/nvvm"]
+        );
+    }
+
+    #[test]
+    fn the_directory_of_one_wheel_leads_to_what_that_wheel_has() {
+        assert_eq!(names(12, &["cublas"], false), ["cublas/include", "cublas/lib"]);
+        assert_eq!(
+            names(12, &["cuda-nvcc"], false),
+            ["cuda_nvcc/bin", "cuda_nvcc/include", "cuda_nvcc/nvvm"]
+        );
+    }
 }

@@ -10,7 +10,8 @@ use flate2::{Decompress, FlushDecompress, Status};
 use rawzip::CompressionMethod;
 
 use super::deflate::{Tail, UNKNOWN};
-use super::wheel::{Bytes, Member, Outline, Wheel, WheelError};
+use super::wheel::{Member, Outline, Wheel, WheelError};
+use super::zip::Bytes;
 use crate::cuda;
 use crate::elf::{Elf, Incomplete, Linkage, Outcome, Symbols};
 
@@ -277,7 +278,8 @@ fn next_length(length: u64, tail: Option<&Tail<'_>>, wanted: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::elf::dynamic;
-    use crate::pypa::wheel::{Sparse, sample};
+    use crate::pypa::wheel::sample;
+    use crate::pypa::zip::Sparse;
 
     /// One of this machine's libraries.
     fn library(name: &str) -> Option<Vec<u8>> {

@@ -2,8 +2,9 @@
 //!
 //! * [`simple`]: a project's page in a package index (PEP 503, 592, 658, 691, 700, 714);
 //! * [`metadata`]: core metadata, what a distribution requires (PEP 566, 643, 508);
+//! * [`specifiers`]: the bounds that versions are given (PEP 440);
 //! * [`target`]: the interpreter and platform that is built for, markers and wheel tags (PEP 425, 508, 600);
-//! * [`wheel`]: what a wheel contains, read without reading all of it (PEP 427);
+//! * [`zip`]: the archive that a wheel is; [`wheel`]: what it contains, read without reading all of it (PEP 427);
 //! * [`library`]: the shared libraries in a wheel, read likewise; [`deflate`]: how;
 //! * [`install`], [`scheme`], [`entry_points`], [`record`]: what installing a wheel means;
 //! * [`bytecode`], [`marshal`]: what its modules are compiled to.
@@ -20,5 +21,7 @@ pub mod metadata;
 pub mod record;
 pub mod scheme;
 pub mod simple;
+pub mod specifiers;
 pub mod target;
 pub mod wheel;
+pub mod zip;

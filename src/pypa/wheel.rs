@@ -2,27 +2,20 @@
 //!
 //! <https://packaging.python.org/en/latest/specifications/binary-distribution-format/>
 //!
-//! The reader may be a local file or a [`Sparse`] view of a remote one. What the view does not have yet is
-//! [`WheelError::Missing`]: fetch that range and read again.
+//! What a view of a remote wheel does not have yet is [`WheelError::Missing`]: fetch that range and read again.
 
-use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::str::FromStr;
 
-use flate2::read::DeflateDecoder;
-use rawzip::{CompressionMethod, ReaderAt, ZipArchive, ZipArchiveEntryWayfinder, ZipLocator};
+use rawzip::CompressionMethod;
 use serde::{Deserialize, Serialize};
 use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
 
+use super::zip::{Bytes, CheckedReader, Zip, ZipError, ZipMember, unpacked};
 use crate::elf::ElfError;
 
-/// The most bytes that an archive's end of central directory record and its comment take.
-pub const TAIL: u64 = 66 * 1024;
-/// A central directory larger than this is no wheel's.
-const MAX_DIRECTORY: u64 = 128 << 20;
 /// A METADATA or RECORD larger than this is no wheel's.
 const MAX_TEXT: u64 = 64 << 20;
 
@@ -84,137 +77,21 @@ impl WheelError {
     }
 }
 
-/// A reader that knows which of its bytes are at hand.
-pub trait Bytes: ReaderAt {
-    /// The size of the whole file.
-    fn len(&self) -> io::Result<u64>;
-
-    fn is_empty(&self) -> io::Result<bool> {
-        Ok(self.len()? == 0)
-    }
-
-    /// Fails with [`WheelError::Missing`] unless all of `range` can be read.
-    fn need(&self, range: Range<u64>) -> Result<(), WheelError>;
-}
-
-impl<R: Bytes> Bytes for &R {
-    fn len(&self) -> io::Result<u64> {
-        (**self).len()
-    }
-
-    fn need(&self, range: Range<u64>) -> Result<(), WheelError> {
-        (**self).need(range)
-    }
-}
-
-/// A local file, all of which is at hand.
-pub struct Local(pub File);
-
-impl ReaderAt for Local {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::read_at(&self.0, buffer, offset)
-    }
-}
-
-impl Bytes for Local {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
-
-    fn need(&self, _: Range<u64>) -> Result<(), WheelError> {
-        Ok(())
-    }
-}
-
-/// The fetched parts of a remote file.
-#[derive(Debug, Clone)]
-pub struct Sparse {
-    len: u64,
-    /// Keyed by offset; chunks neither touch nor overlap.
-    chunks: BTreeMap<u64, Vec<u8>>,
-}
-
-impl Sparse {
-    /// A file of `len` bytes of which none is at hand.
-    pub fn new(len: u64) -> Self {
-        Self { len, chunks: BTreeMap::new() }
-    }
-
-    /// Adds the bytes at `offset`.
-    pub fn add(&mut self, offset: u64, bytes: Vec<u8>) {
-        let mut start = offset;
-        let mut chunk = bytes;
-        let touching = |start: u64, chunk: &[u8], at: u64, other: &[u8]| {
-            at <= start + chunk.len() as u64 && start <= at + other.len() as u64
-        };
-        while let Some(at) =
-            self.chunks.iter().find(|(at, other)| touching(start, &chunk, **at, other)).map(|(at, _)| *at)
-        {
-            let Some(other) = self.chunks.remove(&at) else { break };
-            (start, chunk) = join((start, chunk), (at, other));
+impl From<ZipError> for WheelError {
+    fn from(error: ZipError) -> Self {
+        match error {
+            ZipError::Missing { range } => Self::Missing { range },
+            ZipError::Malformed(error) => Self::Zip(error),
+            ZipError::Read(error) => Self::Read(error),
+            ZipError::TooLarge { size, limit } => Self::TooLarge { what: "directory".into(), size, limit },
         }
-        self.chunks.insert(start, chunk);
-    }
-
-    /// The bytes at hand from `offset` on.
-    fn at(&self, offset: u64) -> Option<&[u8]> {
-        let (start, chunk) = self.chunks.range(..=offset).next_back()?;
-        chunk.get(usize::try_from(offset - start).ok()?..).filter(|bytes| !bytes.is_empty())
-    }
-}
-
-/// Joins two chunks that touch or overlap.
-fn join(a: (u64, Vec<u8>), b: (u64, Vec<u8>)) -> (u64, Vec<u8>) {
-    let ((start, mut first), (next, second)) = if a.0 <= b.0 { (a, b) } else { (b, a) };
-    let overlap = usize::try_from(start + first.len() as u64 - next).unwrap_or(usize::MAX);
-    if let Some(rest) = second.get(overlap..) {
-        first.extend_from_slice(rest);
-    }
-    (start, first)
-}
-
-impl ReaderAt for Sparse {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        if offset >= self.len {
-            return Ok(0);
-        }
-        let bytes = self.at(offset).ok_or_else(|| io::Error::other("these bytes were not fetched"))?;
-        let count = bytes.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&bytes[..count]);
-        Ok(count)
-    }
-}
-
-impl Bytes for Sparse {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.len)
-    }
-
-    fn need(&self, range: Range<u64>) -> Result<(), WheelError> {
-        let range = range.start..range.end.min(self.len);
-        if range.is_empty() {
-            return Ok(());
-        }
-        let have = self.at(range.start).map_or(0, <[u8]>::len) as u64;
-        if have >= range.end - range.start {
-            return Ok(());
-        }
-        Err(WheelError::Missing { range: range.start + have..range.end })
     }
 }
 
 /// A wheel whose central directory has been read.
 pub struct Wheel<R> {
-    archive: ZipArchive<R>,
+    zip: Zip<R>,
     outline: Outline,
-    places: Vec<Place>,
-}
-
-struct Place {
-    entry: ZipArchiveEntryWayfinder,
-    header_offset: u64,
-    method: CompressionMethod,
-    crc32: u32,
 }
 
 /// A file of a wheel, to be read in part.
@@ -228,29 +105,13 @@ pub(super) struct Member<'a, R> {
     pub size: u64,
 }
 
-/// The most that a local header takes. It repeats the path, and its extra fields may differ from the directory's.
-fn local_header(path: &str) -> u64 {
-    30 + path.len() as u64 + 1024
-}
-
 impl<R: Bytes> Wheel<R> {
     /// Reads the central directory.
     pub fn open(reader: R) -> Result<Self, WheelError> {
-        let len = reader.len().map_err(WheelError::Read)?;
-        reader.need(len.saturating_sub(TAIL)..len)?;
-        let mut buffer = vec![0; TAIL as usize];
-        let archive = ZipLocator::new()
-            .max_search_space(TAIL)
-            .locate_in_reader(reader, &mut buffer, len)
-            .map_err(|(_, error)| WheelError::Zip(error))?;
-        let (start, end) = (archive.directory_offset(), archive.eocd_offset());
-        let size = end.saturating_sub(start);
-        if size > MAX_DIRECTORY {
-            return Err(WheelError::TooLarge { what: "directory".into(), size, limit: MAX_DIRECTORY });
-        }
-        archive.get_ref().need(start..end)?;
-        let (outline, places) = read_directory(&archive, &mut buffer)?;
-        Ok(Self { archive, outline, places })
+        let zip = Zip::open(reader)?;
+        let entries = zip.members().iter().enumerate().map(|(index, member)| entry(index, member));
+        let outline = Outline { entries: entries.collect::<Result<_, _>>()? };
+        Ok(Self { zip, outline })
     }
 
     pub fn outline(&self) -> &Outline {
@@ -263,62 +124,51 @@ impl<R: Bytes> Wheel<R> {
 
     /// Where the file `path` is in the archive. Needs its first `likely` bytes as stored, which are going to be read.
     pub(super) fn member(&self, path: &str, likely: u64) -> Result<Member<'_, R>, WheelError> {
-        let (entry, place) = self.find(path)?;
-        let part = local_header(path).saturating_add(likely.min(entry.compressed_size));
-        self.archive.get_ref().need(place.header_offset..place.header_offset.saturating_add(part))?;
-        let (start, end) =
-            self.archive.get_entry(place.entry).map_err(WheelError::Zip)?.compressed_data_range();
+        let member = self.find(path)?;
         Ok(Member {
-            reader: self.archive.get_ref(),
+            reader: self.zip.reader(),
             path: path.to_owned(),
-            method: place.method,
-            data: start..end.max(start),
-            size: entry.size,
+            method: member.method,
+            data: self.zip.data(member, likely)?,
+            size: member.size,
         })
     }
 
-    fn find(&self, path: &str) -> Result<(&Entry, &Place), WheelError> {
-        let missing = || WheelError::NoMember { path: path.to_owned() };
-        let index = self.outline.entries.iter().position(|entry| entry.path == path).ok_or_else(missing)?;
-        Ok((&self.outline.entries[index], &self.places[index]))
+    fn find(&self, path: &str) -> Result<&ZipMember, WheelError> {
+        let mut members = self.zip.members().iter();
+        let member = members.find(|member| member.name == path.as_bytes());
+        member.ok_or_else(|| WheelError::NoMember { path: path.to_owned() })
     }
 
-    /// The text of the file `path`, such as [`dist_info`] and `/METADATA`.
+    /// The text of the file `path`, such as [`dist_info`](Outline::dist_info) and `/METADATA`.
     pub fn text(&self, path: &str) -> Result<String, WheelError> {
-        let (entry, place) = self.find(path)?;
-        let largest = entry.size.max(entry.compressed_size);
+        let member = self.find(path)?;
+        let largest = member.size.max(member.compressed_size);
         if largest > MAX_TEXT {
             return Err(WheelError::TooLarge { what: format!("`{path}`"), size: largest, limit: MAX_TEXT });
         }
-        let part = local_header(path).saturating_add(entry.compressed_size);
-        self.archive.get_ref().need(place.header_offset..place.header_offset.saturating_add(part))?;
-        let bytes = self.inflate(entry, place)?;
+        let bytes = self.content(path, member)?;
         String::from_utf8(bytes).map_err(|_| WheelError::NotText { path: path.to_owned() })
     }
 
-    fn inflate(&self, entry: &Entry, place: &Place) -> Result<Vec<u8>, WheelError> {
-        let corrupt = || WheelError::Corrupt { path: entry.path.clone() };
-        let (start, end) =
-            self.archive.get_entry(place.entry).map_err(WheelError::Zip)?.compressed_data_range();
-        self.archive.get_ref().need(start..end)?;
-        let mut stored = vec![0; usize::try_from(end - start).map_err(|_| corrupt())?];
-        self.archive.get_ref().read_exact_at(&mut stored, start).map_err(WheelError::Read)?;
-        let bytes = match place.method {
-            CompressionMethod::STORE => stored,
-            CompressionMethod::DEFLATE => {
-                let mut bytes = Vec::with_capacity(usize::try_from(entry.size).map_err(|_| corrupt())?);
-                // One byte more than promised is enough to know a lie.
-                let mut inflated = DeflateDecoder::new(&*stored).take(entry.size + 1);
-                inflated.read_to_end(&mut bytes).map_err(|_| corrupt())?;
-                bytes
-            }
-            method => return Err(WheelError::Method { path: entry.path.clone(), method }),
-        };
-        if bytes.len() as u64 != entry.size || crc32fast::hash(&bytes) != place.crc32 {
-            return Err(corrupt());
-        }
+    fn content(&self, path: &str, member: &ZipMember) -> Result<Vec<u8>, WheelError> {
+        let corrupt = || WheelError::Corrupt { path: path.to_owned() };
+        let data = self.zip.data(member, member.compressed_size)?;
+        self.zip.reader().need(data.clone())?;
+        let mut stored = vec![0; usize::try_from(data.end - data.start).map_err(|_| corrupt())?];
+        self.zip.reader().read_exact_at(&mut stored, data.start).map_err(WheelError::Read)?;
+        let method = || WheelError::Method { path: path.to_owned(), method: member.method };
+        let content = unpacked(&*stored, member.method).ok_or_else(method)?;
+        let mut bytes = Vec::new();
+        let mut checked = CheckedReader::new(content, member.size, member.crc32);
+        checked.read_to_end(&mut bytes).map_err(|_| corrupt())?;
         Ok(bytes)
     }
+}
+
+fn entry(index: usize, member: &ZipMember) -> Result<Entry, WheelError> {
+    let path = std::str::from_utf8(&member.name).map_err(|_| WheelError::Path { index })?;
+    Ok(Entry { path: path.to_owned(), size: member.size, compressed_size: member.compressed_size })
 }
 
 impl Outline {
@@ -336,28 +186,6 @@ impl Outline {
 fn is_dist_info(directory: &str, name: &PackageName) -> bool {
     let stem = directory.strip_suffix(".dist-info").and_then(|stem| stem.rsplit_once('-'));
     stem.is_some_and(|(prefix, _)| PackageName::from_str(prefix).is_ok_and(|prefix| prefix == *name))
-}
-
-fn read_directory<R: Bytes>(
-    archive: &ZipArchive<R>,
-    buffer: &mut [u8],
-) -> Result<(Outline, Vec<Place>), WheelError> {
-    let (mut entries, mut places) = (Vec::new(), Vec::new());
-    let mut records = archive.entries(buffer);
-    while let Some(record) = records.next_entry().map_err(WheelError::Zip)? {
-        let path = std::str::from_utf8(record.file_path().as_ref())
-            .map_err(|_| WheelError::Path { index: entries.len() })?
-            .to_owned();
-        let (size, compressed_size) = (record.uncompressed_size_hint(), record.compressed_size_hint());
-        entries.push(Entry { path, size, compressed_size });
-        places.push(Place {
-            entry: record.wayfinder(),
-            header_offset: record.local_header_offset(),
-            method: record.compression_method(),
-            crc32: record.crc32(),
-        });
-    }
-    Ok((Outline { entries }, places))
 }
 
 /// Wheels for tests.
@@ -427,6 +255,7 @@ pub(crate) mod sample {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pypa::zip::{Local, Sparse};
 
     fn filename() -> WheelFilename {
         WheelFilename::from_str("demo-1.0-py3-none-any.whl").unwrap()
@@ -503,19 +332,5 @@ mod tests {
         let at = corrupt.windows(8).position(|window| window == b"METADATA").unwrap() + 20;
         corrupt[at] ^= 0x55;
         check(&corrupt, "its `demo-1.0.dist-info/METADATA` is corrupt");
-    }
-
-    #[test]
-    fn joins_parts_that_touch_or_overlap() {
-        let mut sparse = Sparse::new(10);
-        sparse.add(6, vec![6, 7]);
-        sparse.add(0, vec![0, 1, 2]);
-        assert!(matches!(sparse.need(0..8), Err(WheelError::Missing { range }) if range == (3..8)));
-        sparse.add(2, vec![2, 3, 4, 5, 6]);
-        sparse.need(0..8).unwrap();
-        let mut bytes = [9; 8];
-        sparse.read_exact_at(&mut bytes, 0).unwrap();
-        assert_eq!(bytes, [0, 1, 2, 3, 4, 5, 6, 7]);
-        assert!(sparse.read_exact_at(&mut bytes, 4).is_err());
     }
 }

@@ -11,10 +11,10 @@ use super::installed::is_installed;
 use super::solve::{Chosen, Solution};
 use super::{
     ComponentPlace, Distribution, FoundBy, Kept, PipSees, PrivateComponent, Removed, Request, Resolution,
-    Role, Service, ServiceSource, Tree, tree_of, two_numbers,
+    Role, Service, ServiceSource, Tree, tree_of,
 };
 use crate::base::{BaseInventory, CudaCopy};
-use crate::cuda::{Component, ComponentWheel, DriverFit, Toolkit};
+use crate::cuda::{Component, ComponentWheel, DriverFit, Toolkit, toolkit_version};
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::target::Target;
 
@@ -51,7 +51,7 @@ pub(super) fn assemble(request: &Request<'_>, solution: Solution, components: Co
 fn toolkits(components: &Components, services: &[Service]) -> BTreeMap<(u32, u32), Option<DriverFit>> {
     let of_pip = services.iter().filter(|service| matches!(service.source, ServiceSource::Pip));
     let runtimes = of_pip.filter(|service| service.component.is_runtime());
-    let of_pip = runtimes.filter_map(|service| two_numbers(&service.version));
+    let of_pip = runtimes.filter_map(|service| toolkit_version(&service.version));
     let versions = of_pip.chain(components.toolkits.values().copied());
     versions.map(|version| (version, None)).collect()
 }

@@ -9,6 +9,7 @@ use uv_pep508::VersionOrUrl;
 
 use crate::cuda::{Component, ComponentWheel};
 use crate::pypa::metadata::Requirement;
+use crate::pypa::specifiers::{floors, is_pin, specifiers};
 
 /// Who makes a demand.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -69,7 +70,7 @@ pub struct Demand {
 impl Demand {
     /// The demand that `requirement` makes.
     pub fn new(by: Demander, requirement: &Requirement) -> Self {
-        let asked = specifiers(requirement);
+        let asked = specifiers(requirement).cloned().unwrap_or_default();
         let serves = match by {
             Demander::User => asked.clone(),
             _ => within_soname(requirement, &asked),
@@ -84,17 +85,7 @@ impl Demand {
 
     /// The parts of what serves that ask for a version or newer.
     pub fn floors(&self) -> impl Iterator<Item = &VersionSpecifier> {
-        self.serves.iter().filter(|specifier| {
-            matches!(
-                specifier.operator(),
-                Operator::GreaterThan
-                    | Operator::GreaterThanEqual
-                    | Operator::TildeEqual
-                    | Operator::Equal
-                    | Operator::EqualStar
-                    | Operator::ExactEqual
-            )
-        })
+        floors(&self.serves)
     }
 
     /// Whether it is why nothing older than `version` serves.
@@ -123,7 +114,7 @@ impl fmt::Display for Demand {
 /// true as it is, or is on something else.
 pub fn relaxed(requirement: &Requirement, visible: Option<&Version>) -> Option<String> {
     ComponentWheel::of(requirement.name.as_ref())?;
-    let asked = specifiers(requirement);
+    let asked = specifiers(requirement).cloned().unwrap_or_default();
     let within = within_soname(requirement, &asked);
     let generation = |version: &Version| soname_numbers(requirement, version);
     let is_beside = visible.is_some_and(|version| {
@@ -150,17 +141,6 @@ pub fn relaxed(requirement: &Requirement, visible: Option<&Version>) -> Option<S
     let mut relaxed = requirement.clone();
     relaxed.version_or_url = Some(VersionOrUrl::VersionSpecifier(kept));
     Some(relaxed.to_string())
-}
-
-fn specifiers(requirement: &Requirement) -> VersionSpecifiers {
-    match &requirement.version_or_url {
-        Some(VersionOrUrl::VersionSpecifier(specifiers)) => specifiers.clone(),
-        _ => VersionSpecifiers::empty(),
-    }
-}
-
-fn is_pin(specifier: &VersionSpecifier) -> bool {
-    matches!(specifier.operator(), Operator::Equal | Operator::EqualStar | Operator::ExactEqual)
 }
 
 /// `==12.4.5.8` and `>=12.4.5.8` as `>=12.4.5.8, <13`: what links to one SONAME cannot use another. An own ceiling stays as

@@ -113,6 +113,10 @@ impl Catalog for WithInstalled<'_> {
         self.inner.prefetch_metadata(wheels.into_iter().filter(|wheel| !is_installed(wheel)).collect());
     }
 
+    fn prefetch_outlines(&self, wheels: Vec<DistFile>) {
+        self.inner.prefetch_outlines(wheels);
+    }
+
     fn prefetch_libraries(&self, wheels: Vec<DistFile>) {
         self.inner.prefetch_libraries(wheels);
     }

@@ -12,6 +12,7 @@ mod request;
 pub mod solve;
 #[cfg(test)]
 pub(crate) mod tests;
+mod wheel_choice;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use uv_pep508::MarkerTree;
 use crate::base::CudaCopy;
 use crate::cuda::{
     Component, ComponentWheel, CudaExtra, Driver, DriverFit, Toolkit, cuda_extras, is_dispensable,
+    toolkit_version,
 };
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
@@ -325,7 +327,7 @@ fn offer<'a>(
         matches!(carries, Some(ComponentWheel::Carries { component, .. }) if component.is_runtime())
     });
     Offer {
-        of_pip: runtimes.filter_map(|chosen| two_numbers(&chosen.version)).map(|it| (it.0, it)).collect(),
+        of_pip: runtimes.filter_map(|chosen| toolkit_version(&chosen.version)).map(|it| (it.0, it)).collect(),
         target: request.target,
         exclude_newer: request.exclude_newer,
         catalog,
@@ -357,12 +359,6 @@ fn question<'a>(
             policies.sets_aside(name) || (policies.default != Policy::Pip && is_dispensable())
         }),
     }
-}
-
-/// `(12, 5)` of `12.5.82`.
-fn two_numbers(version: &Version) -> Option<(u32, u32)> {
-    let number = |index: usize| version.release().get(index).and_then(|number| u32::try_from(*number).ok());
-    Some((number(0)?, number(1)?))
 }
 
 /// What a component that is served requires of one that is left to pip.

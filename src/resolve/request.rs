@@ -47,6 +47,13 @@ impl Policies {
         self.exceptions.get(&component).copied().unwrap_or(self.default)
     }
 
+    /// The exceptions for components of which the resolution has none: nothing in it needs them.
+    pub fn without_effect<'a>(&'a self, resolution: &'a Resolution) -> impl Iterator<Item = Component> + 'a {
+        let is_served =
+            |component: &Component| resolution.services.iter().any(|service| service.component == *component);
+        self.exceptions.keys().copied().filter(move |component| !is_served(component))
+    }
+
     /// Whether requirements on the distribution of this name are met apart from the solver.
     pub(super) fn sets_aside(&self, name: &PackageName) -> bool {
         match ComponentWheel::of(name.as_ref()) {

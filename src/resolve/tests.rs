@@ -418,6 +418,17 @@ fn an_exception_is_stronger_than_the_policy() {
 }
 
 #[test]
+fn an_exception_for_a_component_that_nothing_needs_is_told() {
+    let component = |name| Component::named(name).unwrap();
+    let exceptions = [("cudnn", Policy::Pip), ("nccl", Policy::Shared), ("npp", Policy::Base)];
+    let exceptions = exceptions.map(|(name, policy)| (component(name), policy));
+    let policies = Policies { exceptions: BTreeMap::from(exceptions), ..Policies::default() };
+    let resolution = resolve_with("", "torch==2.6.0", policies.clone()).unwrap();
+    let without: Vec<Component> = policies.without_effect(&resolution).collect();
+    assert_eq!(without, [component("nccl"), component("npp")]);
+}
+
+#[test]
 fn nothing_of_cuda_is_installed_for_the_cpu() {
     assert_eq!(told(resolved("tensorflow==2.18.0 & jax==0.5.3", Policy::Cpu)), "");
     assert_eq!(
@@ -441,6 +452,10 @@ const SPARSE: &str = "
 ";
 
 fn companions(copies: &str, frameworks: &str) -> String {
+    told(resolve_from(SPARSE, copies, frameworks))
+}
+
+fn resolve_from(wheels: &str, copies: &str, frameworks: &str) -> Result<Resolution, ResolveError> {
     let base = base(copies);
     let target = Target::new("3.11.2", Architecture::Amd64, (2, 36)).unwrap();
     let root =
@@ -456,7 +471,24 @@ fn companions(copies: &str, frameworks: &str) -> String {
         constraints: Vec::new(),
         exclude_newer: None,
     };
-    told(resolve(&request, &Shelf::new(SPARSE)))
+    resolve(&request, &Shelf::new(wheels))
+}
+
+#[test]
+fn of_several_builds_of_a_wheel_the_newest_is_taken_for_components_as_for_packages() {
+    let wheels = "
+        app-1.0-1-py3-none-any : nvidia-cuda-runtime-cu12
+        app-1.0-2-py3-none-any : nvidia-cuda-runtime-cu12
+        nvidia_cuda_runtime_cu12-12.1.105-1-py3-none-any
+        nvidia_cuda_runtime_cu12-12.1.105-10-py3-none-any
+        nvidia_cuda_runtime_cu12-12.1.105-9-py3-none-any
+    ";
+    let resolution = resolve_from(wheels, "", "app").unwrap();
+    let chosen = resolution.distributions.iter().map(|distribution| distribution.wheel.filename.to_string());
+    assert_eq!(
+        chosen.collect::<Vec<_>>(),
+        ["app-1.0-2-py3-none-any.whl", "nvidia_cuda_runtime_cu12-12.1.105-10-py3-none-any.whl"]
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::layout::INDEX_FILE;
 use super::{Blobs, SourceError, SourceImage};
 use crate::oci::tar::read::{Event, Member, MemberKind, Reader, TarError};
 use crate::oci::{Architecture, Descriptor, Digest};
+use crate::store::FileRange;
 
 /// Opens the image in the archive `file`.
 pub(super) fn open(
@@ -100,7 +101,7 @@ impl Archive {
     }
 
     pub fn reader(&self, range: Range<u64>) -> impl Read + Send + use<> {
-        Part { file: Arc::clone(&self.file), range }
+        FileRange::new(Arc::clone(&self.file), range)
     }
 
     /// The blobs of the layout that the archive is.
@@ -200,26 +201,10 @@ impl Parts {
 
 impl Blobs for Parts {
     fn open(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(Part { file: Arc::clone(&self.file), range: self.range(blob)? }))
+        Ok(Box::new(FileRange::new(Arc::clone(&self.file), self.range(blob)?)))
     }
 
     fn size(&self, blob: &Descriptor) -> io::Result<Option<u64>> {
         self.range(blob).map(|range| Some(range.end - range.start))
-    }
-}
-
-/// A part of a file being read; others may read the same file at the same time.
-struct Part {
-    file: Arc<File>,
-    range: Range<u64>,
-}
-
-impl Read for Part {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let rest = self.range.end - self.range.start;
-        let length = buffer.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
-        let count = self.file.read_at(&mut buffer[..length], self.range.start)?;
-        self.range.start += count as u64;
-        Ok(count)
     }
 }

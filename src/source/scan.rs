@@ -1,14 +1,12 @@
 //! Reads the layers of an image, each once and then never again.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use super::{SourceError, SourceImage, SourceLayer};
-use crate::layer::read::{self, Content};
-use crate::layer::records;
+use crate::layer::read::{Content, Passed};
+use crate::layer::records::{self, LearnError};
 use crate::oci::Digest;
+use crate::pool;
 use crate::store::Store;
 
 /// How many layers are read at once at most: each has a thread that inflates beside its own, and keeps up to 40 MB of the
@@ -47,25 +45,10 @@ fn read_all(
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<BTreeMap<Digest, Content>, SourceError> {
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(BTreeMap::new());
-    let work = || {
-        while let Some(layer) = layers.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let content = read_layer(image, layer, store, progress);
-            if content.is_err() {
-                next.store(layers.len(), Ordering::Relaxed);
-            }
-            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-            results.insert(layer.descriptor.digest(), content);
-        }
+    let read = |layer: &&SourceLayer| {
+        Ok::<_, SourceError>((layer.descriptor.digest(), read_layer(image, layer, store, progress)?))
     };
-    thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, layers.len().clamp(1, MOST_AT_ONCE)) {
-            scope.spawn(work);
-        }
-    });
-    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.into_iter().map(|(digest, content)| Ok((digest, content?))).collect()
+    Ok(pool::run(layers, threads.min(MOST_AT_ONCE), read)?.into_iter().collect())
 }
 
 fn read_layer(
@@ -75,14 +58,17 @@ fn read_layer(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Content, SourceError> {
     let blob = &layer.descriptor;
-    let passed = read::read(image.open_blob(blob)?, progress);
-    let passed = passed.map_err(|source| SourceError::blob(&image.place, &blob.digest(), source))?;
-    image.check(blob, passed.digest, passed.size)?;
-    let unsound = |source| SourceError::Layer { image: image.place.clone(), digest: blob.digest(), source };
-    let mut layer = passed.content.map_err(unsound)?;
-    read::complete(&mut layer, passed.unfinished, || image.open_blob(blob), unsound)?;
-    let (content, _) = records::keep(store, &blob.digest(), layer)?;
-    Ok(content)
+    let open = || image.open_blob(blob);
+    let verify = |passed: &Passed| image.check(blob, passed.digest, passed.size);
+    match records::learn(store, &blob.digest(), open, verify, progress) {
+        Ok((content, _)) => Ok(content),
+        Err(LearnError::Blob(error)) => Err(error),
+        Err(LearnError::Read(source)) => Err(SourceError::blob(&image.place, &blob.digest(), source)),
+        Err(LearnError::Layer(source)) => {
+            Err(SourceError::Layer { image: image.place.clone(), digest: blob.digest(), source })
+        }
+        Err(LearnError::Store(error)) => Err(error.into()),
+    }
 }
 
 /// The content of a layer that is what the config says.

@@ -20,6 +20,7 @@
 
 mod claim;
 mod prune;
+mod range;
 mod temporary;
 mod tree;
 mod unnamed;
@@ -38,6 +39,7 @@ use crate::oci::{Digest, Hasher};
 
 pub use claim::{Claim, is_same_file};
 pub use prune::{Prune, Pruned};
+pub use range::FileRange;
 pub use unnamed::{UnnamedFile, clear_abandoned, hard_link, write};
 pub use verify::{Damage, Verified};
 

@@ -6,13 +6,13 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::OFlags;
 
 use super::prune::{Listed, digest_of, leads_to, remove};
 use super::{Store, StoreError, is_same_file};
 use crate::oci::{Digest, Hasher};
+use crate::pool;
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,25 +102,8 @@ impl Store {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> io::Result<Vec<Damage>> {
-        let (queue, found) = (Mutex::new(blobs.iter()), Mutex::new(Ok(Vec::new())));
-        std::thread::scope(|scope| {
-            for _ in 0..threads.clamp(1, blobs.len().max(1)) {
-                scope.spawn(|| {
-                    loop {
-                        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                        let Some(blob) = next else { break };
-                        let damage = self.verify_blob(&blob.path, progress);
-                        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                        match (damage, &mut *found) {
-                            (Ok(damage), Ok(damages)) => damages.extend(damage),
-                            (Err(error), found) => *found = Err(error),
-                            (Ok(_), Err(_)) => break,
-                        }
-                    }
-                });
-            }
-        });
-        found.into_inner().unwrap_or_else(PoisonError::into_inner)
+        let damages = pool::run(blobs, threads, |blob| self.verify_blob(&blob.path, progress))?;
+        Ok(damages.into_iter().flatten().collect())
     }
 
     /// Hashes a blob, and removes it when it is damaged.

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use serde_json::json;
 
+use crate::support::debian::{File, Package};
 use crate::support::image::Image;
 use crate::support::server::Resource;
 use crate::support::wheel::Wheel;
@@ -29,6 +30,32 @@ fn two_wheels() -> World {
     );
     world.recipe("packages: [demo]\nconfig: {workdir: /content}\n");
     world
+}
+
+#[test]
+fn cuda_is_found_in_a_debian_base_with_a_second_python() {
+    let mut world = World::new();
+    let interpreter = |path| vec![File::Library(path, "python")];
+    let package = |name, version, files| Package { name, version, fields: "Depends: libc6\n", files };
+    world.archive.packages[4].files = interpreter("usr/bin/python3.11");
+    world.archive.packages.extend([
+        package("python3.12-minimal", "3.12.3-1", interpreter("usr/bin/python3.12")),
+        package(
+            "cuda-cudart-12-2",
+            "12.2.140-1",
+            vec![File::Library(
+                "usr/local/cuda-12.2/targets/x86_64-linux/lib/libcudart.so.12",
+                "libcudart.so.12",
+            )],
+        ),
+    ]);
+    world.serve_archive();
+    let recipe = fs::read_to_string(world.recipe("packages: [wholesome]\n")).unwrap();
+    let packages = "packages: [python3, python3.12-minimal, cuda-cudart-12-2]";
+    world.write("recipe.yaml", recipe.replace("packages: [python3]", packages));
+    let outcome = world.run(&["plan", "recipe.yaml"]);
+    assert_eq!(outcome.code, 0, "{outcome}");
+    assert!(outcome.stdout.contains("on Python 3.11.2"), "{outcome}");
 }
 
 #[test]

@@ -89,6 +89,10 @@ impl Catalog for Recorder {
         self.index.prefetch_metadata(wheels);
     }
 
+    fn prefetch_outlines(&self, wheels: Vec<DistFile>) {
+        self.index.prefetch_outlines(wheels);
+    }
+
     fn prefetch_libraries(&self, wheels: Vec<DistFile>) {
         self.index.prefetch_libraries(wheels);
     }

@@ -24,7 +24,7 @@ impl Libc {
         else {
             return Err(without_glibc(facts));
         };
-        let version = two_numbers(upstream).ok_or(InventoryError::NoLibc)?;
+        let version = glibc_version(upstream).ok_or(InventoryError::NoLibc)?;
         let vendor = match banner.and_then(|banner| banner.debian()) {
             Some((vendor, _)) => vendor.to_owned(),
             None if libc6.is_some() => vendor_of_os(facts),
@@ -89,8 +89,8 @@ fn os_release(facts: &Facts, field: &str) -> Option<String> {
     Some(value.trim().trim_matches(['"', '\'']).to_owned())
 }
 
-/// `(2, 36)` of `2.36` or `2.36.1`.
-fn two_numbers(version: &str) -> Option<(u16, u16)> {
+/// The version of a GNU C library: `(2, 36)` of `2.36`, `2.36.1` or `2.36-9`.
+pub fn glibc_version(version: &str) -> Option<(u16, u16)> {
     let mut numbers = version.split('.');
     let minor = numbers.nth(1)?;
     let digits = minor.find(|c: char| !c.is_ascii_digit()).unwrap_or(minor.len());

@@ -98,7 +98,7 @@ impl<'a, 'b> Survey<'a, 'b> {
     /// Adds a framework, if it leads to CUDA.
     fn add(&mut self, python: &Python<'a>, head: usize, companions: &BTreeSet<usize>) {
         let members: BTreeSet<usize> = companions.iter().copied().chain([head]).collect();
-        let mut loading = Loading::begun(python);
+        let mut loading = FrameworkProcess::begun(python);
         let closure: BTreeSet<usize> =
             members.iter().flat_map(|member| self.world.closure(*member)).collect();
         let own = python.modules.iter().filter(|it| it.distribution.is_some_and(|of| members.contains(&of)));
@@ -135,7 +135,7 @@ impl<'a, 'b> Survey<'a, 'b> {
     }
 
     /// Notes how a framework comes to libraries; whether it does.
-    fn libraries_of(&mut self, framework: usize, loading: &Loading<'a>) -> bool {
+    fn libraries_of(&mut self, framework: usize, loading: &FrameworkProcess<'a>) -> bool {
         let mut reached = false;
         for (index, loaded) in loading.loaded() {
             if let Some(key) = self.library(loaded) {
@@ -165,7 +165,12 @@ impl<'a, 'b> Survey<'a, 'b> {
 
     /// Notes what a framework requires of CUDA by its metadata, where nothing in its files tells that it is loaded;
     /// whether it requires anything that is there.
-    fn required(&mut self, framework: usize, members: &BTreeSet<usize>, loading: &mut Loading<'a>) -> bool {
+    fn required(
+        &mut self,
+        framework: usize,
+        members: &BTreeSet<usize>,
+        loading: &mut FrameworkProcess<'a>,
+    ) -> bool {
         let Some(inventory) = self.subject.inventory else { return false };
         let mut reached = false;
         for member in members {
@@ -230,7 +235,7 @@ impl<'a, 'b> Survey<'a, 'b> {
     }
 
     /// Links a framework to its carriers, these to libraries, and libraries to each other.
-    fn link(&mut self, framework: usize, loading: &Loading<'a>, edges: &[Edge]) {
+    fn link(&mut self, framework: usize, loading: &FrameworkProcess<'a>, edges: &[Edge]) {
         let objects = &loading.process.objects;
         let mut leading = BTreeSet::new();
         for edge in edges {
@@ -384,7 +389,7 @@ struct Edge {
 }
 
 /// A process into which a framework is loaded.
-struct Loading<'a> {
+struct FrameworkProcess<'a> {
     process: Process<'a>,
     /// What is not the interpreter's begins here.
     from: usize,
@@ -392,7 +397,7 @@ struct Loading<'a> {
     roots: BTreeMap<usize, Way>,
 }
 
-impl<'a> Loading<'a> {
+impl<'a> FrameworkProcess<'a> {
     fn begun(python: &Python<'a>) -> Self {
         let process = python.process.clone();
         Self { from: process.objects.len(), roots: BTreeMap::new(), process }

@@ -14,17 +14,16 @@ mod worker;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use libdeflater::{CompressionLvl, Compressor};
 use rawzip::{CompressionMethod, DataDescriptorOutput, ZipArchiveWriter};
 use serde::{Deserialize, Serialize};
 
-use super::wheel::{WheelError, WheelFile};
+use super::wheel::{RefusedWheel, WheelFile};
 use crate::oci::{Architecture, Digest};
 use crate::plan::{BYTECODE_FORMAT, BytecodePlan, WheelLayer};
+use crate::pool;
 use crate::pypa::marshal::without_unused_references;
 use crate::pypa::scheme::InstallScheme;
 use crate::store::{Store, StoreError};
@@ -64,7 +63,7 @@ pub enum BytecodeError {
     #[error("could not keep the bytecode")]
     Zip(#[from] rawzip::Error),
     #[error("could not read the bytecode that was kept")]
-    Kept(#[from] WheelError),
+    Kept(#[from] RefusedWheel),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -235,33 +234,7 @@ impl<'a> Compiler<'a> {
 
     /// What becomes of each source of a batch.
     fn compile_all(&self, wheel: &WheelFile, batch: &[Source]) -> Result<Vec<Compiled>, BytecodeError> {
-        let next = AtomicUsize::new(0);
-        let failed = AtomicBool::new(false);
-        let work = || {
-            let mut compiled = Vec::new();
-            while let Some(source) = batch.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if failed.load(Ordering::Relaxed) {
-                    break;
-                }
-                let result = self.compile_one(wheel, source);
-                failed.fetch_or(result.is_err(), Ordering::Relaxed);
-                compiled.push((source.member, result));
-            }
-            compiled
-        };
-        let threads = self.threads.min(batch.len());
-        let compiled: Vec<_> = thread::scope(|scope| {
-            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            threads
-                .into_iter()
-                .flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
-        });
-        let mut by_source = BTreeMap::new();
-        for (member, result) in compiled {
-            by_source.insert(member, result?);
-        }
-        Ok(batch.iter().filter_map(|source| by_source.remove(&source.member)).collect())
+        pool::run(batch, self.threads, |source| self.compile_one(wheel, source))
     }
 
     fn compile_one(&self, wheel: &WheelFile, source: &Source) -> Result<Compiled, BytecodeError> {

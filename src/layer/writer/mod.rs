@@ -25,6 +25,7 @@ use crate::base::facts::Facts;
 use crate::base::learn::{Learned, Watcher};
 use crate::elf::probe::{Budget, MOST_KEPT_ONCE};
 use crate::elf::shelf::{Shelf, Visit};
+use crate::oci::image::MediaType;
 use crate::oci::{Digest, Entry, EntryKind, tar};
 use crate::plan::LayerCompression;
 use crate::pypa::deflate::{End, Inflater, Invalid, Passage};

@@ -31,7 +31,7 @@ const MOST_WORKERS: u32 = 4;
 /// The memory of all layers with such frames that are being written, in MB: others wait.
 const MOST_MEMORY: u32 = 150;
 
-static MEMORY: Memory = Memory { taken: Mutex::new(0), freed: Condvar::new() };
+static MEMORY: Memory = Memory::new();
 
 /// How many threads compress one frame, of so many cores.
 fn workers(level: u8, cores: u32) -> u32 {
@@ -57,22 +57,29 @@ struct Memory {
 }
 
 /// What one of them has of it.
-struct Share(u32);
+struct Share {
+    memory: &'static Memory,
+    size: u32,
+}
 
 impl Memory {
+    const fn new() -> Self {
+        Self { taken: Mutex::new(0), freed: Condvar::new() }
+    }
+
     /// So much of it; waits until others have left that, or all.
-    fn wait(&self, share: u32) -> Share {
+    fn wait(&'static self, share: u32) -> Share {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = |taken: &mut u32| *taken > 0 && *taken + share > MOST_MEMORY;
         *self.freed.wait_while(taken, is_full).unwrap_or_else(PoisonError::into_inner) += share;
-        Share(share)
+        Share { memory: self, size: share }
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        *MEMORY.taken.lock().unwrap_or_else(PoisonError::into_inner) -= self.0;
-        MEMORY.freed.notify_all();
+        *self.memory.taken.lock().unwrap_or_else(PoisonError::into_inner) -= self.size;
+        self.memory.freed.notify_all();
     }
 }
 
@@ -165,13 +172,29 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_for_which_there_is_no_memory_waits() {
-        let first = Zstd::new(19).unwrap();
+    fn frames_that_are_written_at_once_never_take_more_memory_than_there_is() {
+        static SHARED: Memory = Memory::new();
+        let taken = || *SHARED.taken.lock().unwrap();
         thread::scope(|scope| {
-            let second = scope.spawn(|| drop(Zstd::new(19).unwrap()));
-            thread::sleep(std::time::Duration::from_millis(100));
-            assert!(!second.is_finished());
-            drop(first);
+            for share in [40, 100, 60, 90, MOST_MEMORY].repeat(20) {
+                scope.spawn(move || {
+                    let _share = SHARED.wait(share);
+                    assert!((share..=MOST_MEMORY).contains(&taken()));
+                    thread::yield_now();
+                });
+            }
+        });
+        assert_eq!(taken(), 0);
+    }
+
+    #[test]
+    fn a_frame_that_needs_more_memory_than_there_is_waits_until_it_is_alone() {
+        static SHARED: Memory = Memory::new();
+        let large = SHARED.wait(MOST_MEMORY + 1);
+        assert_eq!(*SHARED.taken.lock().unwrap(), MOST_MEMORY + 1);
+        thread::scope(|scope| {
+            scope.spawn(|| assert_eq!(*SHARED.wait(1).memory.taken.lock().unwrap(), 1));
+            drop(large);
         });
     }
 }

@@ -3,8 +3,8 @@
 //! The time goes into one loop ([`compressed`]), which looks neither for the end of the input nor for that of the output:
 //! it stops where one of them is near, and behind the end of the stream there are zeros.
 
-use super::table::{Meaning, Table};
-use super::{CODE_LENGTHS_ORDER, DISTANCES, END_OF_BLOCK, LENGTHS, WINDOW};
+use super::WINDOW;
+use super::codes::{Bits, Codes};
 
 /// How much of a stream is read at once, in bytes.
 const INPUT: usize = 128 << 10;
@@ -82,7 +82,7 @@ impl Default for Inflater {
         Self {
             input: Input::new(),
             output: Output { bytes: Box::new([0; BUFFER]), fresh: 0, end: 0 },
-            codes: Codes { literals: Table::new(), distances: Table::new(), lengths: Table::new() },
+            codes: Codes::new(),
         }
     }
 }
@@ -311,79 +311,6 @@ fn copy_piece(out: &mut [u8; BUFFER], from: usize, to: usize) {
     out[to..][..PIECE].copy_from_slice(&piece);
 }
 
-/// The codes of a block.
-struct Codes {
-    literals: Table<11, 4096>,
-    distances: Table<9, 1024>,
-    /// The code by which the lengths of the words of the others are given.
-    lengths: Table<7, 128>,
-}
-
-impl Codes {
-    fn set_fixed(&mut self) -> bool {
-        let mut literals = [8; 288];
-        literals[144..256].fill(9);
-        literals[256..280].fill(7);
-        self.set(&literals, &[5; 32])
-    }
-
-    /// Reads the codes at the beginning of a block; `false` when they are none.
-    fn read(&mut self, input: &mut Input) -> bool {
-        let literals = input.take(5) as usize + 257;
-        let distances = input.take(5) as usize + 1;
-        let given = input.take(4) as usize + 4;
-        if literals > 286 || distances > 30 {
-            return false;
-        }
-        let mut of_lengths = [0; 19];
-        for at in &CODE_LENGTHS_ORDER[..given] {
-            of_lengths[*at] = input.take(3) as u8;
-        }
-        if !self.lengths.fill(&of_lengths, |symbol| Meaning::literal(symbol as u8)) {
-            return false;
-        }
-        let total = literals + distances;
-        let mut all = [0; 320];
-        let mut known = 0;
-        while known < total {
-            input.fill();
-            let meaning = self.lengths.meaning(input.bits);
-            if meaning.is_special() {
-                return false;
-            }
-            input.drop(meaning.bits());
-            let (length, count) = match meaning.byte() {
-                16 if known == 0 => return false,
-                16 => (all[known - 1], 3 + input.take(2)),
-                17 => (0, 3 + input.take(3)),
-                18 => (0, 11 + input.take(7)),
-                length => (length, 1),
-            };
-            let end = known + count as usize;
-            if end > total {
-                return false;
-            }
-            all[known..end].fill(length);
-            known = end;
-        }
-        all[usize::from(END_OF_BLOCK)] > 0 && self.set(&all[..literals], &all[literals..total])
-    }
-
-    fn set(&mut self, literals: &[u8], distances: &[u8]) -> bool {
-        let literal = |symbol: usize| match symbol {
-            0..256 => Meaning::literal(symbol as u8),
-            256 => Meaning::END_OF_BLOCK,
-            _ => number(&LENGTHS, symbol - 257),
-        };
-        self.literals.fill(literals, literal)
-            && self.distances.fill(distances, |symbol| number(&DISTANCES, symbol))
-    }
-}
-
-fn number(numbers: &[(u16, u8)], symbol: usize) -> Meaning {
-    numbers.get(symbol).map_or(Meaning::NONE, |(least, further)| Meaning::number(*least, *further))
-}
-
 /// The part of the stream that is at hand.
 struct Input {
     bytes: Box<[u8; INPUT + ZEROS]>,
@@ -477,19 +404,6 @@ impl Input {
         }
     }
 
-    /// The next `count` bits, at most 16.
-    fn take(&mut self, count: u32) -> u32 {
-        self.fill();
-        let value = self.bits & !(u64::MAX << count);
-        self.drop(count);
-        value as u32
-    }
-
-    fn drop(&mut self, count: u32) {
-        self.bits >>= count;
-        self.count -= count;
-    }
-
     /// The byte that holds the bit that was taken last, and which of its bits it is.
     fn bit_before(&mut self) -> (&mut u8, u8) {
         let at = self.next * 8 - self.count as usize - 1;
@@ -522,6 +436,18 @@ impl Input {
         }
         self.hand_on(end, passage)?;
         Ok(End { unused })
+    }
+}
+
+impl Bits for Input {
+    fn peek(&mut self) -> u64 {
+        self.fill();
+        self.bits
+    }
+
+    fn drop(&mut self, count: u32) {
+        self.bits >>= count;
+        self.count -= count;
     }
 }
 
@@ -560,6 +486,7 @@ mod tests {
     use libdeflater::{CompressionLvl, Compressor};
     use proptest::prelude::*;
 
+    use super::super::CODE_LENGTHS_ORDER;
     use super::*;
 
     /// What becomes of a stream that is read in steps of a few bytes.

@@ -3,6 +3,7 @@
 //!
 //! <https://www.rfc-editor.org/rfc/rfc1951>
 
+mod codes;
 mod inflate;
 mod table;
 mod tail;

@@ -97,6 +97,12 @@ impl<const BITS: usize, const SIZE: usize> Table<BITS, SIZE> {
         self.meanings[bits as usize & ((1 << BITS) - 1)]
     }
 
+    /// All of what `bits` begin with.
+    pub(super) fn whole_meaning(&self, bits: u64) -> Meaning {
+        let meaning = self.meaning(bits);
+        if meaning.is_special() { self.special(meaning, bits) } else { meaning }
+    }
+
     /// What `bits` begin with, of which the table does not tell all: bits that are no word, too.
     #[inline(always)]
     pub(super) fn special(&self, meaning: Meaning, bits: u64) -> Meaning {

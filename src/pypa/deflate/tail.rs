@@ -5,7 +5,9 @@
 //! byte. What is copied from before the first block that was found stays unknown. Everything else is as sure as the
 //! stream itself, and its place is known from the end.
 
-use super::{CODE_LENGTHS_ORDER, DISTANCES, END_OF_BLOCK, LENGTHS, WINDOW};
+use super::WINDOW;
+use super::codes::{Bits, Codes};
+use super::table::Meaning;
 
 /// What [`Tail::inflate`] tells of a byte that was copied from what is not at hand.
 pub const UNKNOWN: u16 = 0x100;
@@ -22,12 +24,13 @@ pub struct Tail<'a> {
 impl<'a> Tail<'a> {
     /// Finds the first block in the last `bytes` of a stream from which the stream can be followed to its end.
     pub fn find(bytes: &'a [u8]) -> Option<Self> {
+        let mut codes = Codes::new();
         (0..bytes.len() * 8).find_map(|start| {
-            if !begins_block(bytes, start) {
+            if !begins_block(bytes, start, &mut codes) {
                 return None;
             }
             let mut counter = Counter(0);
-            follow(bytes, start, &mut counter)?;
+            follow(bytes, start, &mut codes, &mut counter)?;
             Some(Self { bytes, start, len: counter.0 })
         })
     }
@@ -41,163 +44,79 @@ impl<'a> Tail<'a> {
     pub fn inflate(&self, sink: impl FnMut(&[u16])) {
         let mut window = Window { recent: vec![UNKNOWN; WINDOW], fresh: WINDOW, sink };
         // It was followed to its end before.
-        let _ = follow(self.bytes, self.start, &mut window);
+        let _ = follow(self.bytes, self.start, &mut Codes::new(), &mut window);
         window.flush();
     }
 }
 
 /// Whether a block that is not the last, with codes of its own, seems to begin at a bit.
-fn begins_block(bytes: &[u8], start: usize) -> bool {
-    let mut bits = Bits::at(bytes, start);
-    bits.peek(3) == 0b100 && bits.take(3).is_some() && codes(&mut bits).is_some()
+fn begins_block(bytes: &[u8], start: usize, codes: &mut Codes) -> bool {
+    let mut bits = Rest::at(bytes, start);
+    bits.take(3) == 0b100 && codes.read(&mut bits) && !bits.is_exhausted
 }
 
 /// Inflates from the block at `start` to the end; `None` unless the final block ends within the last byte.
-fn follow(bytes: &[u8], start: usize, output: &mut impl Output) -> Option<()> {
-    let mut bits = Bits::at(bytes, start);
+fn follow(bytes: &[u8], start: usize, codes: &mut Codes, output: &mut impl Output) -> Option<()> {
+    let mut bits = Rest::at(bytes, start);
     loop {
-        let last = bits.take(1)? == 1;
-        match bits.take(2)? {
+        let last = bits.take(1) == 1;
+        match bits.take(2) {
             0 => stored(&mut bits, output)?,
-            1 => compressed(&mut bits, &fixed_codes()?, output)?,
+            1 => {
+                codes.set_fixed();
+                compressed(&mut bits, codes, output)?;
+            }
             2 => {
-                let codes = codes(&mut bits)?;
-                compressed(&mut bits, &codes, output)?;
+                codes.read(&mut bits).then_some(())?;
+                compressed(&mut bits, codes, output)?;
             }
             _ => return None,
         }
         if last {
-            return (bits.left() < 8).then_some(());
+            return (bits.left() < 8 && !bits.is_exhausted).then_some(());
         }
     }
 }
 
-fn stored(bits: &mut Bits<'_>, output: &mut impl Output) -> Option<()> {
-    bits.take(bits.count % 8)?;
-    let length = bits.take(16)?;
-    if bits.take(16)? != !length & 0xffff {
+fn stored(bits: &mut Rest<'_>, output: &mut impl Output) -> Option<()> {
+    bits.take(bits.count % 8);
+    let length = bits.take(16);
+    if bits.take(16) != !length & 0xffff || bits.left() < length as usize * 8 {
         return None;
     }
     for _ in 0..length {
-        output.literal(bits.take(8)? as u8);
+        output.literal(bits.take(8) as u8);
     }
     Some(())
 }
 
-fn compressed(bits: &mut Bits<'_>, codes: &Codes, output: &mut impl Output) -> Option<()> {
-    loop {
-        let symbol = codes.literals.next(bits)?;
-        if symbol < END_OF_BLOCK {
-            output.literal(symbol as u8);
+fn compressed(bits: &mut Rest<'_>, codes: &Codes, output: &mut impl Output) -> Option<()> {
+    while !bits.is_exhausted {
+        let meaning = codes.literals.whole_meaning(bits.peek());
+        if meaning.is_literal() {
+            output.literal(meaning.byte());
+            bits.drop(meaning.bits());
             continue;
         }
-        if symbol == END_OF_BLOCK {
-            return Some(());
+        if meaning.is_special() {
+            bits.drop(meaning.bits());
+            return meaning.is_end_of_block().then_some(());
         }
-        let length = extended(bits, LENGTHS.get(usize::from(symbol - END_OF_BLOCK - 1))?)?;
-        let distance = codes.distances.next(bits)?;
-        let distance = extended(bits, DISTANCES.get(usize::from(distance))?)?;
+        let length = number(bits, meaning);
+        let meaning = codes.distances.whole_meaning(bits.peek());
+        if meaning.is_special() {
+            return None;
+        }
+        let distance = number(bits, meaning);
         output.copy(length, distance);
     }
+    None
 }
 
-fn extended(bits: &mut Bits<'_>, (least, further): &(u16, u8)) -> Option<usize> {
-    Some(usize::from(*least) + bits.take((*further).into())? as usize)
-}
-
-/// The two codes of a compressed block.
-struct Codes {
-    literals: Code,
-    distances: Code,
-}
-
-fn fixed_codes() -> Option<Codes> {
-    let literals: Vec<u8> = [(144, 8), (112, 9), (24, 7), (8, 8)]
-        .into_iter()
-        .flat_map(|(count, length)| std::iter::repeat_n(length, count))
-        .collect();
-    Some(Codes { literals: Code::complete(&literals)?, distances: Code::complete(&[5; 32])? })
-}
-
-/// Reads the codes at the beginning of a block.
-fn codes(bits: &mut Bits<'_>) -> Option<Codes> {
-    let [literals, distances, lengths] = [bits.take(5)? + 257, bits.take(5)? + 1, bits.take(4)? + 4];
-    if literals > 286 || distances > 30 {
-        return None;
-    }
-    let mut code_lengths = [0; 19];
-    for at in &CODE_LENGTHS_ORDER[..lengths as usize] {
-        code_lengths[*at] = bits.take(3)? as u8;
-    }
-    let code = Code::complete(&code_lengths)?;
-    let total = (literals + distances) as usize;
-    let mut all: Vec<u8> = Vec::with_capacity(total);
-    while all.len() < total {
-        let (length, count) = match code.next(bits)? {
-            16 => (*all.last()?, bits.take(2)? + 3),
-            17 => (0, bits.take(3)? + 3),
-            18 => (0, bits.take(7)? + 11),
-            length => (length as u8, 1),
-        };
-        all.extend(std::iter::repeat_n(length, count as usize));
-    }
-    let (literals, distances) = (all.get(..literals as usize)?, all.get(literals as usize..total)?);
-    if all.len() != total || literals.get(usize::from(END_OF_BLOCK)) == Some(&0) {
-        return None;
-    }
-    Some(Codes { literals: Code::complete(literals)?, distances: Code::of_distances(distances)? })
-}
-
-/// A Huffman code as a table from the next bits to a symbol and the length of its word.
-struct Code {
-    longest: u32,
-    /// A symbol times 16, and the length; 0 for bits that are no word.
-    table: Vec<u16>,
-}
-
-impl Code {
-    /// The code of the words of these lengths, unless it has too many words, or bits that are no word.
-    fn complete(lengths: &[u8]) -> Option<Self> {
-        (room(lengths) == 0).then(|| Self::new(lengths))
-    }
-
-    /// A block may have no distance at all, or one, whose word is one bit long.
-    fn of_distances(lengths: &[u8]) -> Option<Self> {
-        let used = lengths.iter().filter(|length| **length > 0);
-        let few = used.clone().count() < 2 && used.clone().all(|length| *length == 1);
-        (few || room(lengths) == 0).then(|| Self::new(lengths))
-    }
-
-    fn new(lengths: &[u8]) -> Self {
-        let longest = u32::from(lengths.iter().copied().max().unwrap_or_default()).max(1);
-        let mut table = vec![0; 1 << longest];
-        let mut word = 0_u32;
-        for length in 1..=longest {
-            for (symbol, _) in lengths.iter().enumerate().filter(|(_, of)| u32::from(**of) == length) {
-                // Words stand with their first bit lowest.
-                let first = word.reverse_bits() >> (32 - length);
-                for at in (first as usize..table.len()).step_by(1 << length) {
-                    table[at] = (symbol as u16) << 4 | length as u16;
-                }
-                word += 1;
-            }
-            word <<= 1;
-        }
-        Self { longest, table }
-    }
-
-    fn next(&self, bits: &mut Bits<'_>) -> Option<u16> {
-        let entry = self.table[bits.peek(self.longest) as usize];
-        let length = u32::from(entry & 0xf);
-        (length > 0).then_some(())?;
-        bits.take(length)?;
-        Some(entry >> 4)
-    }
-}
-
-/// How many words of the longest length could be added to a code: negative when it has too many words.
-fn room(lengths: &[u8]) -> i32 {
-    lengths.iter().filter(|length| **length > 0).fold(1 << 15, |room, length| room - (1 << (15 - length)))
+fn number(bits: &mut Rest<'_>, meaning: Meaning) -> usize {
+    let number = meaning.number_with(bits.peek());
+    bits.drop(meaning.bits());
+    number
 }
 
 /// Takes what a stream says.
@@ -257,55 +176,55 @@ impl<S: FnMut(&[u16])> Output for Window<S> {
     }
 }
 
-/// Bits, the lowest of each byte first.
-struct Bits<'a> {
-    rest: &'a [u8],
+/// The rest of a stream.
+struct Rest<'a> {
+    bytes: &'a [u8],
     buffer: u64,
     /// The bits in the buffer.
     count: u32,
+    /// Whether more bits were taken than there are.
+    is_exhausted: bool,
 }
 
-impl<'a> Bits<'a> {
+impl<'a> Rest<'a> {
     fn at(bytes: &'a [u8], bit: usize) -> Self {
-        let mut bits = Self { rest: bytes.get(bit / 8..).unwrap_or_default(), buffer: 0, count: 0 };
-        bits.take((bit % 8) as u32);
-        bits
+        let bytes = bytes.get(bit / 8..).unwrap_or_default();
+        let mut rest = Self { bytes, buffer: 0, count: 0, is_exhausted: false };
+        rest.take((bit % 8) as u32);
+        rest
     }
 
     /// The bits that are left.
     fn left(&self) -> usize {
-        self.rest.len() * 8 + self.count as usize
+        self.bytes.len() * 8 + self.count as usize
     }
 
     fn fill(&mut self) {
-        if let Some((word, rest)) = self.rest.split_first_chunk::<4>().filter(|_| self.count <= 32) {
+        if let Some((word, rest)) = self.bytes.split_first_chunk::<4>().filter(|_| self.count <= 32) {
             self.buffer |= u64::from(u32::from_le_bytes(*word)) << self.count;
             self.count += 32;
-            self.rest = rest;
+            self.bytes = rest;
         }
         while self.count <= 32
-            && let Some((byte, rest)) = self.rest.split_first()
+            && let Some((byte, rest)) = self.bytes.split_first()
         {
             self.buffer |= u64::from(*byte) << self.count;
             self.count += 8;
-            self.rest = rest;
+            self.bytes = rest;
         }
     }
+}
 
-    /// The next `count` bits, at most 16; zeros beyond the end.
-    fn peek(&mut self, count: u32) -> u32 {
-        if self.count < count {
-            self.fill();
-        }
-        (self.buffer & ((1 << count) - 1)) as u32
+impl Bits for Rest<'_> {
+    fn peek(&mut self) -> u64 {
+        self.fill();
+        self.buffer
     }
 
-    /// The next `count` bits, at most 16.
-    fn take(&mut self, count: u32) -> Option<u32> {
-        let value = self.peek(count);
-        self.count = self.count.checked_sub(count)?;
+    fn drop(&mut self, count: u32) {
+        self.is_exhausted |= count > self.count;
         self.buffer >>= count;
-        Some(value)
+        self.count = self.count.saturating_sub(count);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::base::{CudaCopy, Found, VersionSource};
 use crate::cuda::{Component, library_stem};
 use crate::pypa::simple::DistFile;
 use crate::resolve::demand::Demand;
+use crate::resolve::wheel_choice::{WheelChoice, best_wheels};
 
 /// One way to serve a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,26 +178,14 @@ pub(super) fn wheels(
     offer: &Offer<'_>,
 ) -> Result<BTreeMap<Version, DistFile>, ComponentError> {
     let project = offer.catalog.project(distribution)?;
-    let mut best = BTreeMap::new();
-    for file in &project.files {
+    let choice = WheelChoice { target: offer.target, exclude_newer: offer.exclude_newer };
+    let judge = |file: &DistFile| {
         let version = &file.filename.version;
-        let Ok(fit) = offer.target.fit(&file.filename) else { continue };
-        let too_new =
-            offer.exclude_newer.is_some_and(|limit| file.upload_time.is_none_or(|time| time >= limit));
         let locked = offer.preferences.get(distribution).is_some_and(|versions| versions.contains(version));
         let pinned = locked || demands.iter().any(|demand| demand.pins(version));
-        let wrong_python = file.requires_python.as_ref().is_some_and(|python| !offer.target.admits(python));
-        if too_new
-            || wrong_python
-            || (file.yanked.is_some() && !pinned)
-            || (version.any_prerelease() && !pinned)
-        {
-            continue;
-        }
-        let better = best.get(version).is_none_or(|(present, _)| fit > *present);
-        if better {
-            best.insert(version.clone(), (fit, file.clone()));
-        }
-    }
-    Ok(best.into_iter().map(|(version, (_, file))| (version, file)).collect())
+        let fit = choice.judge(file, pinned).ok()?;
+        (pinned || !version.any_prerelease()).then_some(fit)
+    };
+    let best = best_wheels(&project.files, judge).into_iter();
+    Ok(best.map(|(version, index)| (version, project.files[index].clone())).collect())
 }

@@ -26,9 +26,9 @@ use uv_pep440::{Version, VersionSpecifier, VersionSpecifiers};
 
 use super::demand::{Demand, Demander, soname};
 use super::solve::{Catalog, CatalogError, Scout, Want};
-use super::{Policies, Preferences, two_numbers};
+use super::{Policies, Preferences};
 use crate::base::CudaCopy;
-use crate::cuda::{Component, ComponentWheel, FIRST_UNSUFFIXED};
+use crate::cuda::{Component, ComponentWheel, FIRST_UNSUFFIXED, toolkit_version};
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::simple::{DistFile, Project};
 use crate::pypa::target::Target;
@@ -587,25 +587,25 @@ fn toolkit<'a>(
 ) -> Option<(u32, u32)> {
     let of_major = || choices.clone().filter(move |choice| choice.cuda_major == major);
     let runtime =
-        of_major().find(|choice| choice.is_runtime()).and_then(|choice| two_numbers(&choice.version));
+        of_major().find(|choice| choice.is_runtime()).and_then(|choice| toolkit_version(&choice.version));
     let of_base = || {
         let directories = of_major().filter_map(|choice| match &choice.supply {
-            Supply::Base(copy) => toolkit_version(copy.toolkit.as_deref()?),
+            Supply::Base(copy) => toolkit_of_directory(copy.toolkit.as_deref()?),
             Supply::Wheel { .. } => None,
         });
-        let default = offer.default_toolkit.and_then(|path| toolkit_version(path));
+        let default = offer.default_toolkit.and_then(|path| toolkit_of_directory(path));
         directories.chain(default).find(|version| version.0 == major)
     };
     let of_part = || {
         let parts =
             of_major().filter(|choice| choice.component.is_some_and(Component::is_numbered_as_toolkit));
-        parts.filter_map(|choice| two_numbers(&choice.version)).max()
+        parts.filter_map(|choice| toolkit_version(&choice.version)).max()
     };
     runtime.or_else(of_base).or_else(|| offer.of_pip.get(&major).copied()).or_else(of_part)
 }
 
 /// `(12, 2)` of `usr/local/cuda-12.2`.
-fn toolkit_version(directory: &str) -> Option<(u32, u32)> {
+fn toolkit_of_directory(directory: &str) -> Option<(u32, u32)> {
     let (_, version) = directory.rsplit_once("cuda-")?;
     let (major, minor) = version.split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?))

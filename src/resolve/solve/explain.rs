@@ -14,11 +14,12 @@ use uv_distribution_filename::DistFilename;
 use uv_normalize::PackageName;
 use uv_pep440::{Version, strip_local_version_sentinels};
 
-use super::rules::{Refusal, Rules};
+use super::rules::Rules;
 use super::search::{Known, Reason};
 use super::{Conflict, Explanation, Package, Question, Required, Requirer};
 use crate::pypa::simple::Project;
 use crate::pypa::target::Misfit;
+use crate::resolve::wheel_choice::Refusal;
 
 /// PubGrub's proof that there is no solution.
 pub(super) type Tree = DerivationTree<Package, Ranges<Version>, Reason>;
@@ -371,6 +372,12 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Whether an index lists a wheel of `name`, for any target.
+    fn has_wheels(&self, name: &PackageName) -> bool {
+        let known = self.known.get(name).and_then(Option::as_ref);
+        known.is_some_and(|known| !known.project.files.is_empty())
+    }
+
     /// Lists the files of `name` in `versions` and why each may not be chosen, the most relevant first. Returns what
     /// a sentence calls them.
     fn list_wheels(&mut self, name: &PackageName, versions: &Ranges<Version>) -> String {
@@ -420,9 +427,13 @@ impl<'a> Writer<'a> {
         if let Some(name) = refused {
             let newest = self.newest(name);
             return Some(match newest.is_empty() {
-                true => {
+                true if self.has_wheels(name) => {
                     format!("`{name}` has no wheel for this target at all: another base or Python may fit")
                 }
+                true => format!(
+                    "`{name}` publishes source distributions only, so no base or Python helps: build a wheel of it, and \
+                     add an index that has the wheel under `indexes:`"
+                ),
                 false => format!("allow another version of `{name}`{newest}"),
             });
         }

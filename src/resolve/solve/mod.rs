@@ -58,6 +58,9 @@ pub trait Catalog {
     /// Hints that the metadata of `wheels` may be asked for.
     fn prefetch_metadata(&self, wheels: Vec<DistFile>);
 
+    /// Hints that the files in `wheels` may be asked for.
+    fn prefetch_outlines(&self, wheels: Vec<DistFile>);
+
     /// Hints that the libraries of `wheels` may be asked for.
     fn prefetch_libraries(&self, wheels: Vec<DistFile>);
 }

@@ -10,7 +10,9 @@ use uv_pep508::VersionOrUrl;
 use super::{Question, Scout, SetAside, Want};
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::simple::{DistFile, Project};
-use crate::pypa::target::{Fit, Misfit, Target};
+use crate::pypa::specifiers::specifiers;
+use crate::pypa::target::{Fit, Target};
+use crate::resolve::wheel_choice::{Refusal, WheelChoice, best_wheels};
 
 /// The question's answer to "may this be chosen?".
 #[derive(Clone)]
@@ -22,15 +24,6 @@ pub(super) struct Rules {
     /// Versions that the user pinned, which may be yanked.
     pinned: BTreeMap<PackageName, BTreeSet<Version>>,
     preferences: BTreeMap<PackageName, Version>,
-}
-
-/// Why a wheel may not be chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refusal {
-    Misfit(Misfit),
-    Yanked(String),
-    TooNew,
-    NoUploadTime,
 }
 
 /// The versions of a project that may be chosen, with the best wheel of each.
@@ -74,48 +67,17 @@ impl Rules {
         (self.set_aside)(name)
     }
 
-    /// The versions of `project` that may be chosen. Of several wheels the one with the best tags is taken, and of
-    /// those the one with the highest build number.
+    /// The versions of `project` that may be chosen, with the best wheel of each.
     pub fn candidates(&self, project: &Project) -> Candidates {
-        let mut versions: BTreeMap<Version, (usize, Fit)> = BTreeMap::new();
-        for (index, file) in project.files.iter().enumerate() {
-            let Ok(fit) = self.judge(file) else { continue };
-            let better = |(other, best): &(usize, Fit)| {
-                let build = |index: usize| project.files[index].filename.build_tag();
-                (*best, build(*other)) < (fit, build(index))
-            };
-            if versions.get(&file.filename.version).is_none_or(better) {
-                versions.insert(file.filename.version.clone(), (index, fit));
-            }
-        }
+        let versions = best_wheels(&project.files, |file| self.judge(file).ok());
         let preferred = self.preferences.get(&project.name).filter(|version| versions.contains_key(version));
-        Candidates {
-            preferred: preferred.cloned(),
-            versions: versions.into_iter().map(|(version, (index, _))| (version, index)).collect(),
-        }
+        Candidates { preferred: preferred.cloned(), versions }
     }
 
-    /// Whether `file` may be chosen, and how well it fits.
+    /// How well `file` fits, or why it may not be chosen.
     pub fn judge(&self, file: &DistFile) -> Result<Fit, Refusal> {
-        if let Some(limit) = self.exclude_newer {
-            match file.upload_time {
-                None => return Err(Refusal::NoUploadTime),
-                Some(time) if time >= limit => return Err(Refusal::TooNew),
-                Some(_) => {}
-            }
-        }
-        if let Some(reason) = &file.yanked
-            && !self.is_meant(&file.filename.name, &file.filename.version)
-        {
-            return Err(Refusal::Yanked(reason.clone()));
-        }
-        if let Some(specifiers) = &file.requires_python
-            && !self.target.admits(specifiers)
-        {
-            let target = self.target.python().clone();
-            return Err(Refusal::Misfit(Misfit::RequiresPython { wheel: specifiers.clone(), target }));
-        }
-        self.target.fit(&file.filename).map_err(Refusal::Misfit)
+        let choice = WheelChoice { target: &self.target, exclude_newer: self.exclude_newer };
+        choice.judge(file, self.is_meant(&file.filename.name, &file.filename.version))
     }
 
     pub fn target(&self) -> &Target {
@@ -256,8 +218,7 @@ impl Edge {
 
 /// The version that `requirement` pins with `==` or `===`.
 fn pin(requirement: &Requirement) -> Option<Version> {
-    let Some(VersionOrUrl::VersionSpecifier(specifiers)) = &requirement.version_or_url else { return None };
-    specifiers
+    specifiers(requirement)?
         .iter()
         .find(|specifier| matches!(specifier.operator(), Operator::Equal | Operator::ExactEqual))
         .map(|specifier| specifier.version().clone())

@@ -123,6 +123,8 @@ impl Catalog for Shelf {
 
     fn prefetch_metadata(&self, _: Vec<DistFile>) {}
 
+    fn prefetch_outlines(&self, _: Vec<DistFile>) {}
+
     fn prefetch_libraries(&self, _: Vec<DistFile>) {}
 }
 
@@ -387,6 +389,11 @@ fn gives_hints_that_can_be_followed() {
     assert_eq!(
         hint("a-1.0-cp312-cp312-win_amd64", "a"),
         "`a` has no wheel for this target at all: another base or Python may fit"
+    );
+    assert_eq!(
+        hint("a-1.0.tar.gz\na-1.1.tar.gz", "a"),
+        "`a` publishes source distributions only, so no base or Python helps: build a wheel of it, and add an index that \
+         has the wheel under `indexes:`"
     );
     assert_eq!(hint("a-1.0 : b<1\nb-1.0\nb-0.1", "a & b==1"), "relax or drop one of `a`, `b==1`");
 }

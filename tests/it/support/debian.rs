@@ -13,6 +13,8 @@ use pgp::types::Password;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::elf;
+
 /// An archive with one suite, `bookworm`.
 #[derive(Debug, Clone)]
 pub struct Archive {
@@ -39,6 +41,8 @@ pub enum File {
     Directory(&'static str),
     Regular(&'static str, &'static str, u32),
     Link(&'static str, &'static str),
+    /// A shared library, by its path and its SONAME.
+    Library(&'static str, &'static str),
 }
 
 impl Archive {
@@ -187,13 +191,14 @@ fn tar(files: &[File], content: &str) -> Vec<u8> {
     for file in files {
         let mut header = tar::Header::new_gnu();
         let (name, kind, mode, body) = match file {
-            File::Directory(name) => (*name, tar::EntryType::Directory, 0o755, ""),
-            File::Regular(name, "", mode) => (*name, tar::EntryType::Regular, *mode, content),
-            File::Regular(name, body, mode) => (*name, tar::EntryType::Regular, *mode, *body),
+            File::Directory(name) => (*name, tar::EntryType::Directory, 0o755, Vec::new()),
+            File::Regular(name, "", mode) => (*name, tar::EntryType::Regular, *mode, content.into()),
+            File::Regular(name, body, mode) => (*name, tar::EntryType::Regular, *mode, (*body).into()),
             File::Link(name, target) => {
                 header.set_link_name_literal(target).unwrap();
-                (*name, tar::EntryType::Symlink, 0o777, "")
+                (*name, tar::EntryType::Symlink, 0o777, Vec::new())
             }
+            File::Library(name, soname) => (*name, tar::EntryType::Regular, 0o755, elf::library(soname, b"")),
         };
         header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
         header.set_entry_type(kind);
@@ -203,7 +208,7 @@ fn tar(files: &[File], content: &str) -> Vec<u8> {
         header.set_mtime(1_700_000_000);
         header.set_size(body.len() as u64);
         header.set_cksum();
-        builder.append(&header, body.as_bytes()).unwrap();
+        builder.append(&header, body.as_slice()).unwrap();
     }
     builder.into_inner().unwrap()
 }

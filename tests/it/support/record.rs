@@ -112,6 +112,8 @@ impl Catalog for Record {
 
     fn prefetch_metadata(&self, _: Vec<DistFile>) {}
 
+    fn prefetch_outlines(&self, _: Vec<DistFile>) {}
+
     fn prefetch_libraries(&self, _: Vec<DistFile>) {}
 }
 
