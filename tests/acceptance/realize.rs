@@ -39,6 +39,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let Printed { plan } = serde_json::from_slice(&std::fs::read(plan)?)?;
     let session = Session::new(Store::open(store)?, Network::Offline, &Quiet)?;
     let image = pipeline::realize(&plan, &session)?;
-    println!("{}", image.manifest.digest);
+    println!("{}", image.manifest.digest());
     Ok(())
 }
