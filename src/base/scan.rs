@@ -11,13 +11,12 @@ mod traces;
 
 use std::collections::BTreeMap;
 
-use self::cuda::Owners;
 use self::libc::Libc;
 use self::loader::Loader;
-use self::packages::{Conda, Dpkg};
-use super::facts::Facts;
+use self::packages::{Conda, Dpkg, Owners};
 use super::{BaseInventory, InventoryError};
 use crate::elf::{Architecture, Ldconfig};
+use crate::observe::inventory_facts::InventoryFacts;
 
 /// What an image's config says that decides what is found in it.
 ///
@@ -49,7 +48,7 @@ impl ImageConfigFacts {
 /// Says what is installed in the image of these facts, its layers stacked. `python` is the version that the recipe asks
 /// for: `3.11`.
 pub fn scan(
-    facts: &Facts,
+    facts: &InventoryFacts,
     config: &ImageConfigFacts,
     python: Option<&str>,
 ) -> Result<BaseInventory, InventoryError> {
@@ -89,7 +88,7 @@ fn architecture(config: &ImageConfigFacts) -> Result<Architecture, InventoryErro
     Architecture::named(&config.architecture).ok_or_else(unknown)
 }
 
-fn default_toolkit(facts: &Facts) -> Option<String> {
+fn default_toolkit(facts: &InventoryFacts) -> Option<String> {
     facts.resolve("usr/local/cuda").filter(|real| facts.is_directory(real))
 }
 

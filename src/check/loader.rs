@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::base::evidence::{Evidence, FileContent, FileItem};
 use crate::elf::{Cache, CacheError, Class, Elf, Hwcap, Kind, Machine, Object};
+use crate::observe::check_facts::{CheckFacts, FileContent, FileItem};
 
 /// What a loader is told besides files.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub struct Settings {
 /// The loader of an image.
 #[derive(Debug)]
 pub struct Loader<'a> {
-    evidence: &'a Evidence,
+    evidence: &'a CheckFacts,
     settings: Settings,
     /// The paths for each name, in the loader's order.
     cache: BTreeMap<String, Vec<String>>,
@@ -121,7 +121,7 @@ struct Found<'a> {
 
 impl<'a> Loader<'a> {
     /// The loader of the image of `evidence`.
-    pub fn new(evidence: &'a Evidence, settings: Settings) -> Result<Self, CacheError> {
+    pub fn new(evidence: &'a CheckFacts, settings: Settings) -> Result<Self, CacheError> {
         let mut cache: BTreeMap<String, Vec<String>> = BTreeMap::new();
         if let Some(bytes) = evidence.text("etc/ld.so.cache") {
             let mut libraries = Cache::parse(bytes)?.libraries;
@@ -135,7 +135,7 @@ impl<'a> Loader<'a> {
         Ok(Self::with(evidence, settings, cache))
     }
 
-    fn with(evidence: &'a Evidence, settings: Settings, cache: BTreeMap<String, Vec<String>>) -> Self {
+    fn with(evidence: &'a CheckFacts, settings: Settings, cache: BTreeMap<String, Vec<String>>) -> Self {
         let (tuple, lib) = match settings.machine {
             Machine::Aarch64 => ("aarch64-linux-gnu", "lib/aarch64-linux-gnu"),
             _ => ("x86_64-linux-gnu", "lib/x86_64-linux-gnu"),
@@ -154,7 +154,7 @@ impl<'a> Loader<'a> {
     }
 
     /// The loader of an image whose cache cannot be read.
-    pub fn without_cache(evidence: &'a Evidence, settings: Settings) -> Self {
+    pub fn without_cache(evidence: &'a CheckFacts, settings: Settings) -> Self {
         Self::with(evidence, settings, BTreeMap::new())
     }
 

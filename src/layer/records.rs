@@ -3,8 +3,8 @@
 use serde::de::DeserializeOwned;
 
 use super::read::{Content, ReadLayer};
-use crate::base::evidence::{EVIDENCE_FORMAT, Evidence};
-use crate::base::facts::FACTS_FORMAT;
+use crate::observe::check_facts::{CheckFacts, EVIDENCE_FORMAT};
+use crate::observe::inventory_facts::FACTS_FORMAT;
 use crate::oci::Digest;
 use crate::store::{Store, StoreError};
 
@@ -22,13 +22,13 @@ pub fn content(store: &Store, digest: &Digest) -> Option<Content> {
 }
 
 /// What a proof needs of the layer of `digest`; `None` when it was never looked into.
-pub fn evidence(store: &Store, digest: &Digest) -> Option<Evidence> {
+pub fn evidence(store: &Store, digest: &Digest) -> Option<CheckFacts> {
     let (_, body) = store.record_with_body::<u32>(EVIDENCE, &key(digest))?;
     decoded(&body)
 }
 
 /// Keeps what was learned of the layer of `digest`; gives it back as it will be read.
-pub fn keep(store: &Store, digest: &Digest, layer: ReadLayer) -> Result<(Content, Evidence), StoreError> {
+pub fn keep(store: &Store, digest: &Digest, layer: ReadLayer) -> Result<(Content, CheckFacts), StoreError> {
     let ReadLayer { diff_id, unpacked, learned } = layer;
     let content = Content { diff_id, unpacked, facts: learned.facts };
     store.put_record_with_body(EVIDENCE, &key(digest), &EVIDENCE_FORMAT, &encoded(&learned.evidence))?;
@@ -37,7 +37,7 @@ pub fn keep(store: &Store, digest: &Digest, layer: ReadLayer) -> Result<(Content
 }
 
 /// Empty, which nobody can read, for what cannot be written: memory has no errors.
-fn encoded(evidence: &Evidence) -> Vec<u8> {
+fn encoded(evidence: &CheckFacts) -> Vec<u8> {
     let encode = || {
         let encoder = zstd::Encoder::new(Vec::new(), LEVEL).ok()?;
         postcard::to_io(evidence, encoder).ok()?.finish().ok()
@@ -56,12 +56,12 @@ fn key(digest: &Digest) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::learn::Learned;
+    use crate::observe::ObservedLayer;
     use crate::oci::{Entry, EntryKind};
 
     #[test]
     fn evidence_is_read_as_it_was_kept() {
-        let mut learned = Learned::default();
+        let mut learned = ObservedLayer::default();
         for (path, kind) in [
             ("usr/lib/.wh.liba.so", EntryKind::File { size: 0 }),
             ("usr/lib", EntryKind::Directory),

@@ -9,7 +9,7 @@ use url::Url;
 use uv_distribution_types::PYPI_URL;
 use uv_normalize::PackageName;
 
-use super::http::redacted;
+use super::credentials::redacted;
 
 /// A package index.
 #[derive(Debug, Clone, PartialEq, Eq)]

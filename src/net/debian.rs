@@ -9,7 +9,9 @@ use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::http::{Download, Http, HttpError, redacted};
+use super::credentials::redacted;
+use super::download::Download;
+use super::http::{Http, HttpError};
 use crate::debian::packages::{self, PackagesError};
 use crate::debian::release::{Release, ReleaseError};
 use crate::debian::signature::{self, Keyring, SignatureError};

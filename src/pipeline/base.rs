@@ -5,38 +5,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
-use super::debian::{self, DebianSource};
-use super::image_base::{self, ImageSource, content};
-use super::{NotBuilt, Session};
-use crate::base::facts::Facts;
+use super::base_source::{BaseSource, DebianSource, OpenedBase};
+use super::image_base::content;
+use super::{NotBuilt, Session, debian, image_base};
 use crate::base::scan::{self, ImageConfigFacts};
+use crate::bootstrap::inventory::with_cuda;
 use crate::layer::Written;
 use crate::lock::LockedBase;
-use crate::plan::{LayerPlan, PlannedBase};
+use crate::observe::inventory_facts::InventoryFacts;
+use crate::plan::LayerPlan;
 use crate::recipe::{BaseDescription, Debian, RecipeInputs};
 use crate::source::{self, Place};
-
-/// A base that was opened.
-pub struct OpenedBase {
-    pub planned: PlannedBase,
-    /// The time at which it was made, or the newest of its parts was published, in Unix seconds.
-    pub published: u64,
-    /// Its identity in a lock.
-    pub locked: LockedBase,
-    /// Whether libraries of CUDA may be in it that its inventory does not list yet.
-    pub may_have_cuda: bool,
-    pub source: BaseSource,
-}
-
-/// Where the layers of a base come from.
-pub enum BaseSource {
-    /// Made of Debian packages.
-    Debian(DebianSource),
-    /// Taken from an image that others made.
-    Image(Box<ImageSource>),
-    /// Of any kind, of which all parts are in the store.
-    Store,
-}
 
 /// Opens the base of a recipe. Of packages nothing but releases and indexes is fetched, and not even these when they are
 /// `locked`; an image's layers are read unless they were before, or its inventory was recorded.
@@ -77,14 +56,13 @@ fn now() -> Result<u64> {
 /// Writes the layers of a base whose packages may carry CUDA, and reads them as those of any image: only the libraries
 /// themselves tell their versions.
 fn look_for_cuda(base: &mut OpenedBase, session: &Session<'_>) -> Result<()> {
-    let mut facts = Facts::default();
+    let mut facts = InventoryFacts::default();
     for written in base.source.write(&base.planned.layers, session)? {
         facts.stack(content(&written.digest, &session.store)?.facts);
     }
     let inventory = &mut base.planned.inventory;
-    let found = scan::scan(&facts, &ImageConfigFacts::new(&inventory.architecture, []), None)?;
-    inventory.cuda = found.cuda;
-    inventory.default_toolkit = found.default_toolkit;
+    let scanned = scan::scan(&facts, &ImageConfigFacts::new(&inventory.architecture, []), None)?;
+    *inventory = with_cuda(inventory.clone(), scanned);
     Ok(())
 }
 

@@ -4,10 +4,8 @@ use anyhow::Result;
 use serde_json::{Map, Value};
 
 use super::Session;
-use super::base::{BaseSource, OpenedBase};
+use super::base_source::{BaseSource, ImageSource, OpenedBase};
 use super::progress::Task;
-use crate::base::evidence::Evidence;
-use crate::base::facts::Facts;
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
 use crate::image;
@@ -15,6 +13,8 @@ use crate::layer::Written;
 use crate::layer::read::{self, Content};
 use crate::layer::records;
 use crate::lock::{ImageBase, LockedBase};
+use crate::observe::check_facts::CheckFacts;
+use crate::observe::inventory_facts::InventoryFacts;
 use crate::oci::Digest;
 use crate::oci::image::Descriptor;
 use crate::plan::{BaseLayer, LayerPlan, PlannedBase};
@@ -22,16 +22,6 @@ use crate::pypa::simple::unix_seconds;
 use crate::recipe::RecordedInventory;
 use crate::source::{self, Place, SourceImage, SourceLayer};
 use crate::store::Store;
-
-/// The layers of an image that is built upon.
-pub struct ImageSource {
-    image: SourceImage,
-    inventory: BaseInventory,
-    /// `None` while the inventory is a recorded one, and no layer has been read.
-    contents: Option<Vec<Content>>,
-    /// The version of Python that is meant, where there are several: `3.11`.
-    python: Option<String>,
-}
 
 /// A recorded inventory that is not, or no more, that of the image.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +94,7 @@ pub fn inventory(
     python: Option<&str>,
 ) -> Result<BaseInventory, InventoryError> {
     let config = ImageConfigFacts::new(&image.architecture, image.env.iter().map(String::as_str));
-    let facts = Facts::stacked(contents.iter().map(|content| content.facts.clone()));
+    let facts = InventoryFacts::stacked(contents.iter().map(|content| content.facts.clone()));
     scan::scan(&facts, &config, python)
 }
 
@@ -155,7 +145,7 @@ pub(super) fn content(digest: &Digest, store: &Store) -> Result<Content> {
 }
 
 /// The evidence for a check in a layer that imgforge wrote or read before.
-pub(super) fn evidence(digest: &Digest, store: &Store) -> Result<Evidence> {
+pub(super) fn evidence(digest: &Digest, store: &Store) -> Result<CheckFacts> {
     learned(digest, store, records::evidence, |(_, evidence)| evidence)
 }
 
@@ -164,7 +154,7 @@ fn learned<T>(
     digest: &Digest,
     store: &Store,
     noted: impl Fn(&Store, &Digest) -> Option<T>,
-    wanted: impl FnOnce((Content, Evidence)) -> T,
+    wanted: impl FnOnce((Content, CheckFacts)) -> T,
 ) -> Result<T> {
     if let Some(noted) = noted(store, digest) {
         return Ok(noted);

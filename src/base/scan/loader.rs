@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::place;
-use crate::base::facts::Facts;
 use crate::base::{Found, InventoryError};
 use crate::elf::ldconfig::Link;
 use crate::elf::{Class, Elf, Hwcap, Ldconfig, Machine, ld_so_conf};
+use crate::observe::inventory_facts::InventoryFacts;
 
 /// The loader of a base, for a process that brings no search path of its own.
 #[derive(Debug)]
 pub(super) struct Loader<'a> {
-    facts: &'a Facts,
+    facts: &'a InventoryFacts,
     machine: Machine,
     library_path: &'a [String],
     /// The directories that the loader searches where the cache has nothing.
@@ -22,7 +22,7 @@ pub(super) struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     pub(super) fn new(
-        facts: &'a Facts,
+        facts: &'a InventoryFacts,
         ldconfig: &Ldconfig,
         machine: Machine,
         library_path: &'a [String],

@@ -23,9 +23,9 @@ use rawzip::{CompressionMethod, DataDescriptorOutput, ZipArchiveWriter};
 use serde::{Deserialize, Serialize};
 
 use super::wheel::{WheelError, WheelFile};
+use crate::cpython::marshal::without_unused_references;
 use crate::oci::Digest;
 use crate::plan::{BYTECODE_FORMAT, BytecodePlan, WheelLayer};
-use crate::pypa::marshal::without_unused_references;
 use crate::pypa::scheme::InstallScheme;
 use crate::store::{Store, StoreError};
 

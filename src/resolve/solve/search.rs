@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::fmt;
 use std::sync::Arc;
 
 use pubgrub::{
@@ -10,46 +9,18 @@ use pubgrub::{
     State, Term,
 };
 use uv_normalize::{ExtraName, PackageName};
-use uv_pep440::{Version, VersionSpecifiers};
+use uv_pep440::Version;
 use uv_pep508::VersionOrUrl;
 
 use super::explain;
 use super::order::{Order, Rank};
-use super::rules::{Candidates, Rules};
+use super::rules::{Known, Reason, Rules, versions};
 use super::{Catalog, CatalogError, Chosen, Package, Question, Scout, Solution, SolveError, Want};
 use crate::pypa::metadata::{CoreMetadata, Requirement};
-use crate::pypa::simple::Project;
 
 /// From so many tried versions of a project on, the metadata of the next ones is fetched ahead: twice as many as were
 /// tried, up to a limit, and again when half of them were tried.
 const TRIES: std::ops::RangeInclusive<usize> = 4..=32;
-
-/// Why a package or version cannot be chosen, beyond what other packages require.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reason {
-    /// No index has the project.
-    Unknown,
-    /// There are versions, but no wheel of them may be chosen.
-    Refused,
-    /// The metadata of the version is wrong, as told.
-    Metadata(String),
-    /// The version's metadata asks for another Python than the index said.
-    Python(VersionSpecifiers),
-    /// The version requires something by URL.
-    Url(String),
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown => f.write_str("is in no package index"),
-            Self::Refused => f.write_str("has no wheel that may be chosen"),
-            Self::Metadata(reason) => write!(f, "has wrong metadata ({reason})"),
-            Self::Python(specifiers) => write!(f, "needs Python {specifiers}"),
-            Self::Url(requirement) => write!(f, "requires `{requirement}` by URL"),
-        }
-    }
-}
 
 /// The types PubGrub works with. There is no value: its [`State`] is driven by [`Search`].
 pub(super) enum Types {}
@@ -77,12 +48,6 @@ impl DependencyProvider for Types {
     ) -> Result<Dependencies<Package, Ranges<Version>, Reason>, Infallible> {
         match *self {}
     }
-}
-
-/// A project that the solver came across.
-pub(super) struct Known {
-    pub project: Arc<Project>,
-    pub candidates: Candidates,
 }
 
 struct Search<'a> {
@@ -205,7 +170,7 @@ impl Search<'_> {
         let joint = self.joint_range(package, range);
         let best = known.candidates.best(&joint).or_else(|| known.candidates.best(range));
         let Some((version, _)) = best else {
-            let refused = explain::versions(&known.project).iter().any(|version| range.contains(version));
+            let refused = versions(&known.project).iter().any(|version| range.contains(version));
             return Ok(Err(refused.then_some(Reason::Refused)));
         };
         let version = version.clone();
