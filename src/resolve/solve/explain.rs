@@ -12,7 +12,7 @@ use pubgrub::{DerivationTree, External, Ranges};
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use super::rules::{Known, Reason, Refusal, Rules, other_version, specifiers, versions};
+use super::rules::{KnownProject, Reason, Refusal, Rules, other_version, specifiers, versions};
 use super::{Conflict, Explanation, Package, Question, Required, Requirer};
 use crate::pypa::target::Misfit;
 
@@ -28,7 +28,7 @@ const SENTENCES: usize = 6;
 pub(super) fn explain(
     question: &Question<'_>,
     rules: &Rules,
-    known: &BTreeMap<PackageName, Option<Arc<Known>>>,
+    known: &BTreeMap<PackageName, Option<Arc<KnownProject>>>,
     tree: &Tree,
 ) -> Explanation {
     let mut facts = Facts::default();
@@ -140,7 +140,7 @@ impl Facts {
 struct Writer<'a> {
     question: &'a Question<'a>,
     rules: &'a Rules,
-    known: &'a BTreeMap<PackageName, Option<Arc<Known>>>,
+    known: &'a BTreeMap<PackageName, Option<Arc<KnownProject>>>,
     facts: &'a Facts,
     /// The requirements that were already mentioned.
     told: BTreeSet<(Package, PackageName)>,

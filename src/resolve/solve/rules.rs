@@ -295,7 +295,7 @@ impl fmt::Display for Reason {
 }
 
 /// A project that the solver came across.
-pub(super) struct Known {
+pub(super) struct KnownProject {
     pub project: Arc<Project>,
     pub candidates: Candidates,
 }

@@ -14,7 +14,7 @@ use uv_pep508::VersionOrUrl;
 
 use super::explain;
 use super::order::{Order, Rank};
-use super::rules::{Known, Reason, Rules, versions};
+use super::rules::{KnownProject, Reason, Rules, versions};
 use super::{Catalog, CatalogError, Chosen, Package, Question, Scout, Solution, SolveError, Want};
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 
@@ -61,7 +61,7 @@ struct Search<'a> {
     /// Packages that had too many conflicts since the last decision.
     forward: Vec<Package>,
     backward: Vec<Id<Package>>,
-    known: BTreeMap<PackageName, Option<Arc<Known>>>,
+    known: BTreeMap<PackageName, Option<Arc<KnownProject>>>,
     added: BTreeSet<(Package, Version)>,
     /// How many versions of a project were tried, and at how many more are fetched ahead.
     tried: BTreeMap<PackageName, (usize, usize)>,
@@ -193,7 +193,13 @@ impl Search<'_> {
     }
 
     /// Fetches ahead when version after version of a project is tried.
-    fn note_try(&mut self, name: &PackageName, known: &Known, version: &Version, range: &Ranges<Version>) {
+    fn note_try(
+        &mut self,
+        name: &PackageName,
+        known: &KnownProject,
+        version: &Version,
+        range: &Ranges<Version>,
+    ) {
         let (tried, mark) = self.tried.entry(name.clone()).or_insert((0, *TRIES.start()));
         *tried += 1;
         if *tried == *mark {
@@ -204,14 +210,14 @@ impl Search<'_> {
         }
     }
 
-    fn known(&mut self, name: &PackageName) -> Result<Option<Arc<Known>>, SolveError> {
+    fn known(&mut self, name: &PackageName) -> Result<Option<Arc<KnownProject>>, SolveError> {
         if let Some(known) = self.known.get(name) {
             return Ok(known.clone());
         }
         let known = match self.catalog.project(name) {
             Ok(project) => {
                 let candidates = self.rules.candidates(&project);
-                Some(Arc::new(Known { project, candidates }))
+                Some(Arc::new(KnownProject { project, candidates }))
             }
             Err(CatalogError::NotFound { .. }) => None,
             Err(error) => return Err(error.into()),
