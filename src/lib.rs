@@ -9,16 +9,39 @@
 //!                        Destination ◄─ Image ◄─ image::assemble ◄─ Layer… ◄─ layer::write
 //! ```
 //!
-//! The modules, in the order of the pipeline:
+//! The modules; each imports only what the table in `tests/it/architecture` allows:
 //!
-//! * stages: [`recipe`], [`base`], [`resolve`], [`lock`], [`plan`], [`layer`], [`image`], [`destination`],
-//!   told in one place by [`pipeline`];
-//! * words, one file per specification or format, importing nothing of the crate: [`oci`],
-//!   [`pypa`], [`cuda`], [`elf`], [`debian`];
-//! * helpers, importing nothing of the crate: [`credentials`], secrets in URLs; [`pool`], threads that share a list of
-//!   work;
-//! * outside, the only code that does IO beside `layer` and `destination`: [`store`], [`net`], and [`source`], which
-//!   opens images that others made.
+//! | kind | module | contents |
+//! |---|---|---|
+//! | words | [`oci`] | digests, descriptors, manifests and tar entries |
+//! | | [`pypa`] | wheels, metadata, indexes and install schemes |
+//! | | [`cpython`] | bytecode |
+//! | | [`cuda`] | components, toolkits, drivers |
+//! | | [`elf`] | libraries, the loader's configuration and cache |
+//! | | [`debian`] | packages, archives, versions and signatures |
+//! | | [`deflate`] | the compression of wheels and layers |
+//! | | [`credentials`] | secrets in URLs |
+//! | | [`pool`] | threads that share a list of work |
+//! | decisions | [`observe`] | the facts of a layer's files, for inventories and checks |
+//! | | [`recipe`] | the recipe, parsed, with every complaint at once |
+//! | | [`base`] | the inventory of an image, from the facts of its files |
+//! | | [`bootstrap`] | a base made of Debian packages: the choice, the inventory, the configuration |
+//! | | [`resolve`] | the distributions and the CUDA components, with reasons |
+//! | | [`lock`] | a resolution as a file, and back |
+//! | | [`plan`] | the layers to write, as data |
+//! | | [`image`] | the config and the manifest of the finished layers |
+//! | | [`check`] | proof that a finished image loads, and findings where it does not |
+//! | | [`compare`] | the differences between two images |
+//! | outside | [`store`] | blobs and records on disk |
+//! | | [`net`] | package indexes and archives |
+//! | | [`layer`] | layers written, read and transcoded |
+//! | | [`source`] | images that others made |
+//! | | [`destination`] | the places that images are published to |
+//! | | [`pipeline`] | the commands, each told in one place |
+//! | | [`cli`] | the command line, the terminal |
+//!
+//! Words are one file per specification or format, and import only each other. Decisions are pure: no IO, clock or
+//! environment. Only what is outside meets files, the network and the terminal.
 //!
 //! Invariants every module keeps:
 //!
@@ -29,23 +52,27 @@
 //! * Nothing downloaded is trusted before its hash is checked; archive paths cannot leave their root.
 //! * Nothing from the image is executed on the host, but for the base's interpreter where a recipe asks for bytecode: it
 //!   is given source text, and runs nothing of it.
-//! * Decisions (`recipe`, `base`, `resolve`, `lock`, `plan`, `image`) do no IO, and carry their reasons as data.
+//! * Decisions do no IO, and carry their reasons as data.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests hold decisions against the machine"))]
 
 pub mod base;
+pub mod bootstrap;
 pub mod check;
 pub mod cli;
 pub mod compare;
+pub mod cpython;
 pub mod credentials;
 pub mod cuda;
 pub mod debian;
+pub mod deflate;
 pub mod destination;
 pub mod elf;
 pub mod image;
 pub mod layer;
 pub mod lock;
 pub mod net;
+pub mod observe;
 pub mod oci;
 pub mod pipeline;
 pub mod plan;

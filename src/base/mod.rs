@@ -1,11 +1,6 @@
 //! The base: what is known of the image that a build starts from.
 
-pub mod debian;
-pub mod evidence;
-pub mod facts;
 mod inventory;
-mod layered;
-pub mod learn;
 mod record;
 pub mod scan;
 

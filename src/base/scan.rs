@@ -13,13 +13,12 @@ use std::collections::BTreeMap;
 
 pub use self::libc::glibc_version;
 
-use self::cuda::Owners;
 use self::libc::Libc;
 use self::loader::Loader;
-use self::packages::{Conda, Dpkg};
-use super::facts::Facts;
+use self::packages::{Conda, Dpkg, Owners};
 use super::{BaseInventory, InventoryError};
 use crate::elf::Ldconfig;
+use crate::observe::inventory_facts::InventoryFacts;
 use crate::oci::Architecture;
 
 /// What an image's config says that decides what is found in it.
@@ -49,7 +48,7 @@ impl ImageConfigFacts {
 /// Says what is installed in the image of these facts, its layers stacked. `python` is the version that the recipe asks
 /// for: `3.11`.
 pub fn scan(
-    facts: &Facts,
+    facts: &InventoryFacts,
     config: &ImageConfigFacts,
     python: Option<&str>,
 ) -> Result<BaseInventory, InventoryError> {
@@ -83,7 +82,7 @@ pub fn scan(
     })
 }
 
-fn default_toolkit(facts: &Facts) -> Option<String> {
+fn default_toolkit(facts: &InventoryFacts) -> Option<String> {
     facts.resolve("usr/local/cuda").filter(|real| facts.is_directory(real))
 }
 

@@ -1,7 +1,7 @@
 //! Rules for files as such.
 
 use super::{Finding, Level, Rule};
-use crate::base::evidence::{Evidence, FileContent, FileItem, Item};
+use crate::observe::check_facts::{CheckFacts, FileContent, FileItem, Item};
 
 const SET_USER_ID: u32 = 0o4000;
 const STICKY: u32 = 0o1000;
@@ -26,11 +26,11 @@ const KNOWN_SET_USER_ID: [&str; 12] = [
 /// Directories that are the kernel's while a container runs.
 const OF_THE_KERNEL: [&str; 4] = ["/proc/", "/sys/", "/dev/", "/run/"];
 
-pub(super) fn findings(evidence: &Evidence) -> Vec<Finding> {
+pub(super) fn findings(evidence: &CheckFacts) -> Vec<Finding> {
     evidence.items().filter_map(|(path, item)| finding(evidence, path, item)).collect()
 }
 
-fn finding(evidence: &Evidence, path: &str, item: &Item) -> Option<Finding> {
+fn finding(evidence: &CheckFacts, path: &str, item: &Item) -> Option<Finding> {
     let found = |level, rule, seen: String, fix: &str| {
         Some(Finding { level, rule, subject: format!("/{path}"), seen, fix: fix.to_owned() })
     };

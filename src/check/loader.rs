@@ -9,10 +9,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::base::evidence::{Evidence, FileContent, FileItem};
 use crate::elf::architecture::{library_directory, loader_path};
 use crate::elf::library_search::cached_paths;
 use crate::elf::{Cache, CacheError, Elf, Kind, LibrarySearch, Machine, Object};
+use crate::observe::check_facts::{CheckFacts, FileContent, FileItem};
 use crate::oci::Architecture;
 
 /// What a loader is told besides files.
@@ -29,7 +29,7 @@ pub struct Settings {
 /// The loader of an image.
 #[derive(Debug)]
 pub struct Loader<'a> {
-    evidence: &'a Evidence,
+    evidence: &'a CheckFacts,
     architecture: Architecture,
     places: LibrarySearch,
     /// What `$LIB` stands for.
@@ -121,7 +121,7 @@ struct Found<'a> {
 
 impl<'a> Loader<'a> {
     /// The loader of the image of `evidence`.
-    pub fn new(evidence: &'a Evidence, settings: Settings) -> Result<Self, CacheError> {
+    pub fn new(evidence: &'a CheckFacts, settings: Settings) -> Result<Self, CacheError> {
         let cache = match evidence.text("etc/ld.so.cache") {
             Some(bytes) => cached_paths(Cache::parse(bytes)?, settings.isa_level),
             None => BTreeMap::new(),
@@ -129,7 +129,7 @@ impl<'a> Loader<'a> {
         Ok(Self::with(evidence, settings, cache))
     }
 
-    fn with(evidence: &'a Evidence, settings: Settings, cache: BTreeMap<String, Vec<String>>) -> Self {
+    fn with(evidence: &'a CheckFacts, settings: Settings, cache: BTreeMap<String, Vec<String>>) -> Self {
         let of_debian = library_directory(settings.architecture);
         // Debian's loaders search the directories of the architecture, others the 64-bit ones.
         let is_debian = evidence.is_directory(&format!("usr/{of_debian}"));
@@ -152,7 +152,7 @@ impl<'a> Loader<'a> {
     }
 
     /// The loader of an image whose cache cannot be read.
-    pub fn without_cache(evidence: &'a Evidence, settings: Settings) -> Self {
+    pub fn without_cache(evidence: &'a CheckFacts, settings: Settings) -> Self {
         Self::with(evidence, settings, BTreeMap::new())
     }
 

@@ -22,10 +22,10 @@ use serde::{Deserialize, Serialize};
 pub use finding::{Finding, Level, Rule, Silence};
 
 use crate::base::BaseInventory;
-use crate::base::evidence::Evidence;
 use crate::base::scan::ImageConfigFacts;
 use crate::cuda::Driver;
 use crate::elf::CacheError;
+use crate::observe::check_facts::CheckFacts;
 use linking::Python;
 use loader::{Loader, Settings};
 use world::World;
@@ -36,7 +36,7 @@ pub const REPORT_FORMAT: u32 = 7;
 /// What is checked.
 #[derive(Debug)]
 pub struct Subject<'a> {
-    pub evidence: &'a Evidence,
+    pub evidence: &'a CheckFacts,
     /// What is installed; `None` for an image without Python.
     pub inventory: Option<&'a BaseInventory>,
     pub config: &'a ImageConfigFacts,

@@ -9,8 +9,8 @@ use super::finding::and_more;
 use super::loader::split;
 use super::world::World;
 use super::{Finding, Level, Rule, Subject};
-use crate::base::evidence::{Evidence, FileItem};
 use crate::cuda::{Component, ComponentWheel};
+use crate::observe::check_facts::{CheckFacts, FileItem};
 use crate::pypa::metadata::Requirement;
 use crate::pypa::record::Row;
 
@@ -88,7 +88,7 @@ fn remedy(requirement: &Requirement) -> String {
 }
 
 /// Holds the files of a distribution against its RECORD.
-fn record(evidence: &Evidence, world: &World<'_>, index: usize) -> Option<Finding> {
+fn record(evidence: &CheckFacts, world: &World<'_>, index: usize) -> Option<Finding> {
     let distribution = &world.distributions[index];
     if distribution.installed.of_system {
         return None;
@@ -129,7 +129,7 @@ fn differs(file: &FileItem, row: &Row) -> Option<&'static str> {
 }
 
 /// Paths that two distributions claim, with different contents.
-fn collisions(evidence: &Evidence, world: &World<'_>) -> Vec<Finding> {
+fn collisions(evidence: &CheckFacts, world: &World<'_>) -> Vec<Finding> {
     let mut claims: BTreeMap<&str, Vec<(usize, &Row)>> = BTreeMap::new();
     for (index, distribution) in world.distributions.iter().enumerate() {
         for (path, row) in &distribution.rows {
@@ -178,7 +178,7 @@ fn collisions(evidence: &Evidence, world: &World<'_>) -> Vec<Finding> {
 }
 
 /// Whether the wheel that a distribution was installed from suits the image.
-fn tags(evidence: &Evidence, world: &World<'_>, index: usize) -> Option<Finding> {
+fn tags(evidence: &CheckFacts, world: &World<'_>, index: usize) -> Option<Finding> {
     let distribution = &world.distributions[index];
     let target = world.target.as_ref()?;
     let text = evidence.text(&format!("{}/WHEEL", distribution.installed.directory))?;

@@ -8,7 +8,7 @@ use uv_pep440::Version;
 use super::Subject;
 use super::loader::split;
 use crate::base::InstalledDistribution;
-use crate::base::evidence::Evidence;
+use crate::observe::check_facts::CheckFacts;
 use crate::pypa::metadata::{self, Requirement};
 use crate::pypa::record::{self, Row};
 use crate::pypa::target::Target;
@@ -126,7 +126,7 @@ impl<'a> World<'a> {
 }
 
 impl<'a> Distribution<'a> {
-    fn new(installed: &'a InstalledDistribution, evidence: &Evidence) -> Self {
+    fn new(installed: &'a InstalledDistribution, evidence: &CheckFacts) -> Self {
         let requires = installed.requires_dist.iter().filter_map(|text| requirement(text)).collect();
         let text = evidence.text(&format!("{}/RECORD", installed.directory));
         let text = text.map(String::from_utf8_lossy).unwrap_or_default();

@@ -6,8 +6,8 @@ use std::fmt;
 use anyhow::Error as AnyError;
 
 use crate::base::InventoryError;
-use crate::base::debian::configure::ConfigureError;
-use crate::base::debian::select::SelectError;
+use crate::bootstrap::select::SelectError;
+use crate::bootstrap::tree::ConfigureError;
 use crate::debian::packages::PackagesError;
 use crate::destination::PublishError;
 use crate::layer::bytecode::BytecodeError;

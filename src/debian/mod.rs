@@ -1,7 +1,7 @@
 //! Debian words: versions, control files, relations, releases, indexes, packages and dpkg's database.
 //!
 //! One file per format. Everything here reads or writes text and streams that are passed in; what to
-//! do with them is decided in `base::debian`.
+//! do with them is decided in `bootstrap`.
 //!
 //! <https://www.debian.org/doc/debian-policy/> · <https://wiki.debian.org/DebianRepository/Format>
 

@@ -1,6 +1,6 @@
 //! The machine, the loader and the library directory of each architecture.
 
-use super::dynamic::Machine;
+use super::header::Machine;
 use crate::oci::Architecture;
 
 impl From<Architecture> for Machine {

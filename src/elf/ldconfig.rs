@@ -10,7 +10,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::dynamic::{Class, Elf, Kind, Machine};
+use super::dynamic::Elf;
+use super::header::{Class, Kind, Machine};
 use super::ld_so_cache::{Cache, Flags, Hwcap, Library, compare_names};
 use super::root::{Entry, Node, Root};
 use crate::oci::Architecture;

@@ -3,8 +3,11 @@
 //! * [`architecture`]: the machine, the loader and the library directory of each architecture.
 //! * [`dynamic`]: class, machine, SONAME, NEEDED, RPATH and RUNPATH of one file, read as the loader does, through
 //!   the program headers (never the section headers, which `strip` may remove).
+//! * `source`, `reader`, `header`, `notes`: the bytes of a file at hand, the parts asked for within a budget, the headers,
+//!   and the notes of GNU.
 //! * [`probe`]: the same facts from a stream that cannot seek: a library inflated once, on its way into a layer.
 //! * [`symbols`]: the dynamic symbols: what a library offers, and what it expects of which other.
+//! * `sections`: the same through the section headers, where the dynamic section cannot be reached.
 //! * [`object`]: all of that with symbol versions, as the loader needs it to link a file.
 //! * [`ld_so_conf`]: `/etc/ld.so.conf` and its includes, as the list of directories it names.
 //! * [`ldconfig`]: what `ldconfig` finds in those directories: the entries of its cache and the links it creates.
@@ -34,21 +37,27 @@
 //! | since 2.37 | only `glibc-hwcaps` is searched besides | the same |
 
 pub mod architecture;
+pub mod buffer_pool;
 pub mod dynamic;
+mod header;
 pub mod ld_so_cache;
 pub mod ld_so_conf;
 pub mod ldconfig;
 pub mod library_search;
 pub mod names;
+mod notes;
 pub mod object;
 mod packed;
 pub mod probe;
+mod reader;
 mod root;
-pub mod shelf;
+mod sections;
+mod source;
 mod strings;
 pub mod symbols;
 
-pub use dynamic::{Class, Dynamic, Elf, ElfError, Kind, Machine, ReadAt};
+pub use dynamic::{Dynamic, Elf};
+pub use header::{Class, Kind, Machine};
 pub use ld_so_cache::{Cache, CacheError, Flags, Hwcap, Library};
 pub use ldconfig::{Ldconfig, Link, Scan};
 pub use library_search::LibrarySearch;
@@ -56,7 +65,9 @@ pub use names::{Names, symbol_hash};
 pub use object::{Linked, Object, VersionNeed};
 pub use probe::{Incomplete, Outcome, Probe};
 pub use root::{Entry, Listing, Node, Root};
-pub use symbols::{Linkage, Symbols};
+pub use sections::Linkage;
+pub use source::{ElfError, ReadAt};
+pub use symbols::Symbols;
 
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::dynamic::{self, Elf, ElfError, Header, ReadAt, Reader, Source, Stop};
+use super::dynamic::{self, Elf};
+use super::header::{Header, Layout};
 use super::names::{Names, symbol_hash};
+use super::reader::Reader;
+use super::source::{ElfError, ReadAt, Source, Stop, read_with, utf8};
 use super::strings::Lookup;
 use super::symbols::{self, File, Read, Symbol, Symbols, Tables, entry_size};
 
@@ -50,7 +53,7 @@ pub struct VersionNeed {
 impl Object {
     /// Reads a file; `None` when it is not ELF.
     pub fn read(file: &(impl ReadAt + ?Sized)) -> Result<Option<Self>, ElfError> {
-        dynamic::read_with(file, parse)
+        read_with(file, parse)
     }
 
     /// Whether it defines this symbol for others.
@@ -93,7 +96,7 @@ pub(super) fn parse_linked_with_symbols(source: &impl Source, size: u64) -> Resu
 }
 
 /// The tables of symbols; `None` for what has none.
-fn tables<S: Source>(source: &S, size: u64) -> Result<Option<(Read<'_, S>, dynamic::Layout)>, Stop> {
+fn tables<S: Source>(source: &S, size: u64) -> Result<Option<(Read<'_, S>, Layout)>, Stop> {
     let mut reader = Reader::new(source, size, MOST_OBJECT_BYTES);
     let Some(header) = Header::read(&mut reader)? else { return Ok(None) };
     let segments = header.segments(&mut reader)?;
@@ -116,7 +119,7 @@ enum Purpose {
     Definition,
 }
 
-fn fill(object: &mut Object, read: &Read<'_, impl Source>, layout: dynamic::Layout) -> Result<(), ElfError> {
+fn fill(object: &mut Object, read: &Read<'_, impl Source>, layout: Layout) -> Result<(), ElfError> {
     let mut lookup = Lookup::default();
     for entry in read.symbols.chunks_exact(entry_size(layout) as usize) {
         let symbol = Symbol::new(entry, layout);
@@ -138,9 +141,9 @@ fn fill(object: &mut Object, read: &Read<'_, impl Source>, layout: dynamic::Layo
         match purpose {
             Purpose::Export => object.exports.push(symbol_hash(name)),
             Purpose::Import => imports.push(name.to_vec()),
-            Purpose::File(index) => object.needs[index].file = dynamic::utf8(name)?,
-            Purpose::Version(index) => object.needs[index].version = dynamic::utf8(name)?,
-            Purpose::Definition => object.defines.push(dynamic::utf8(name)?),
+            Purpose::File(index) => object.needs[index].file = utf8(name)?,
+            Purpose::Version(index) => object.needs[index].version = utf8(name)?,
+            Purpose::Definition => object.defines.push(utf8(name)?),
         }
         Ok(())
     })?;

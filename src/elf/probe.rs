@@ -14,11 +14,13 @@ use std::io;
 use std::mem;
 use std::ops::Range;
 
-use super::dynamic::{self, Elf, ElfError, Loaded, Source, Stop};
+use super::buffer_pool::{Buffer, BufferPool};
+use super::dynamic::{self, Elf, Loaded};
 use super::object::{self, Linked};
 use super::packed::Packed;
-use super::shelf::{Buffer, Shelf};
-use super::symbols::{self, Linkage, Symbols};
+use super::sections::{self, Linkage};
+use super::source::{ElfError, Source, Stop};
+use super::symbols::{self, Symbols};
 
 /// The most a [`Probe`] keeps of one file before it says what else it needs, in bytes.
 pub const MOST_KEPT: u64 = 4 << 20;
@@ -27,7 +29,7 @@ pub const MOST_KEPT: u64 = 4 << 20;
 const HEAD: u64 = 64 << 10;
 /// The end that is always kept.
 const TAIL: u64 = 256 << 10;
-/// What is kept of a file comes from a [`Shelf`] from so many bytes on.
+/// What is kept of a file comes from a [`BufferPool`] from so many bytes on.
 const SHELVED: usize = 1 << 20;
 /// The beginning that is kept of a loaded segment: the names of cuDNN's 450 MB lie within; those of LLVM, with its thousands
 /// of exported symbols, do not.
@@ -54,7 +56,7 @@ pub struct Probe {
     kept: Kept,
     wanted: Vec<Range<u64>>,
     budget: Budget,
-    shelf: Option<&'static Shelf>,
+    shelf: Option<&'static BufferPool>,
 }
 
 /// How much may be kept of one file, in bytes.
@@ -107,7 +109,7 @@ impl Probe {
     }
 
     /// The same with the budget [`Budget::LARGE`] while `shelf` has memory for it. To be said before any byte passes.
-    pub fn shelved(self, shelf: &'static Shelf) -> Self {
+    pub fn shelved(self, shelf: &'static BufferPool) -> Self {
         Self { shelf: Some(shelf), ..self }
     }
 
@@ -205,7 +207,7 @@ impl Incomplete<Linkage> {
     /// ends of the file are not.
     pub fn from_sections(size: u64) -> Self {
         let missing = std::iter::once(0..HEAD.min(size)).collect();
-        Self { parse: symbols::parse_sections, size, kept: Kept::default(), missing }
+        Self { parse: sections::parse, size, kept: Kept::default(), missing }
     }
 }
 
@@ -517,7 +519,7 @@ mod tests {
     }
 
     /// What is kept of a library of 20 MB, and how much memory for it is not the shelf's.
-    fn kept_with(shelf: &'static Shelf) -> (Range<u64>, Kept) {
+    fn kept_with(shelf: &'static BufferPool) -> (Range<u64>, Kept) {
         let size = 20 << 20;
         let mut file = head(&[(0..size, 0)]);
         file.resize(size as usize, 0);
@@ -529,7 +531,7 @@ mod tests {
 
     #[test]
     fn keeps_more_while_the_shelf_has_memory_for_it() {
-        static SHELF: Shelf = Shelf::new(MOST_KEPT_ONCE as usize);
+        static SHELF: BufferPool = BufferPool::new(MOST_KEPT_ONCE as usize);
         let _visit = SHELF.visit();
         let (all, first) = kept_with(&SHELF);
         assert_eq!(all, 0..20 << 20);

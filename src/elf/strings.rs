@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::dynamic::{ElfError, LONGEST_NAME, Source};
+use super::source::{ElfError, LONGEST_NAME, Source};
 
 /// Symbols share a name, or the end of one, when they have several versions, or a linker merged them: names never take
 /// together as many bytes as so many times the table.

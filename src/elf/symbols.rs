@@ -13,15 +13,16 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::dynamic::{
-    self, DT_NULL, DT_STRSZ, DT_STRTAB, ElfError, Header, Layout, ReadAt, Reader, Segment, Source, Stop,
-};
+use super::dynamic::{self, DT_NULL, DT_STRSZ, DT_STRTAB};
+use super::header::{Header, Layout, Segment, offset_of};
+use super::reader::Reader;
+use super::source::{ElfError, ReadAt, Source, Stop, read_with, utf8};
 use super::strings::{Lookup, StringTable};
 
 /// What the tables of one file may take together, in bytes. cuBLASLt's take 30 KiB, those of LLVM 5 MiB.
 pub const MOST_SYMBOL_BYTES: u64 = 32 << 20;
 /// A version is told by 15 bits.
-const MOST_VERSIONS: usize = 1 << 15;
+pub(super) const MOST_VERSIONS: usize = 1 << 15;
 /// How much of a table is read at first whose length nothing tells, in bytes; then as much again as is read, so that a
 /// stream passes a few times at most.
 pub(super) const STEP: u64 = 4 << 10;
@@ -46,7 +47,7 @@ const STT_FILE: u8 = 4;
 /// `STV_INTERNAL` and `STV_HIDDEN`.
 const NOT_VISIBLE: [u8; 2] = [1, 2];
 /// The bit of a `DT_VERSYM` entry that is not part of the version's number.
-const VERSYM_HIDDEN: u16 = 0x8000;
+pub(super) const VERSYM_HIDDEN: u16 = 0x8000;
 
 /// The dynamic symbols of one file, as far as versions tell whose they are.
 ///
@@ -64,18 +65,8 @@ pub struct Symbols {
 impl Symbols {
     /// Reads a file; `None` when it is not ELF. A file without a dynamic section or a hash table has no symbols.
     pub fn read(file: &(impl ReadAt + ?Sized)) -> Result<Option<Self>, ElfError> {
-        dynamic::read_with(file, parse)
+        read_with(file, parse)
     }
-}
-
-/// What a library says about itself and others where its dynamic section cannot be reached: see
-/// [`super::Incomplete::from_sections`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Linkage {
-    pub soname: Option<String>,
-    /// The SONAMEs it needs, not in the loader's order.
-    pub needed: BTreeSet<String>,
-    pub symbols: Symbols,
 }
 
 /// Reads the symbols of what `source` has of a file of `size` bytes; `None` when it is not ELF.
@@ -97,143 +88,6 @@ pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Symbols>, 
     }
 }
 
-const SHT_DYNSYM: u32 = 11;
-const SHT_GNU_VERDEF: u32 = 0x6fff_fffd;
-const SHT_GNU_VERNEED: u32 = 0x6fff_fffe;
-const SHT_GNU_VERSYM: u32 = 0x6fff_ffff;
-
-/// Reads through the section headers what [`parse`] reads through the dynamic section; `None` when it is not ELF, or
-/// has no section headers.
-///
-/// The names that only the dynamic section refers to are those in the string table that no symbol and no version has:
-/// the SONAME, what is needed, and search paths. Which of them is the SONAME, its version definitions say; a library
-/// that defines no versions has `None`.
-pub(super) fn parse_sections(source: &impl Source, size: u64) -> Result<Option<Linkage>, Stop> {
-    let mut reader = Reader::new(source, size, MOST_SYMBOL_BYTES);
-    let Some(header) = Header::read(&mut reader)? else { return Ok(None) };
-    let layout = header.layout;
-    let sections: Vec<_> =
-        header.sections(&mut reader)?.iter().map(|bytes| SectionHeader::new(bytes, layout)).collect();
-    let of_kind = |kind| sections.iter().find(|section| section.kind == kind);
-    let Some(symbols) = of_kind(SHT_DYNSYM) else { return Ok(None) };
-    let Some(strings) = sections.get(symbols.link as usize) else { return Ok(None) };
-    let strings = reader.strings(span(strings.offset, strings.size))?;
-    let mut bytes = |what, section: Option<&SectionHeader>| match section {
-        Some(section) => reader.bytes(what, span(section.offset, section.size)),
-        None => Ok(Cow::Borrowed(&[][..])),
-    };
-    let symbols = bytes("its symbols", Some(symbols))?;
-    let versions = bytes("its symbols' versions", of_kind(SHT_GNU_VERSYM))?;
-    let definitions = bytes("its version definitions", of_kind(SHT_GNU_VERDEF))?;
-    let needs = bytes("its version needs", of_kind(SHT_GNU_VERNEED))?;
-    reader.complete()?;
-
-    let needs = section_needs(&needs, layout);
-    let defined_versions = section_definitions(&definitions, layout);
-    let own = defined_versions.first().copied();
-    let mut sonames = Lookup::default();
-    own.into_iter().for_each(|name| sonames.want(name, Of::Itself));
-    let needed: BTreeSet<u32> = needs.iter().map(|need| need.soname).collect();
-    needed.iter().for_each(|name| sonames.want(*name, Of::Needed));
-    let mut others: BTreeSet<u32> =
-        defined_versions.into_iter().chain(needs.iter().map(|need| need.name)).collect();
-    others.extend(symbols.chunks_exact(entry_size(layout) as usize).map(|entry| layout.u32(entry, 0)));
-
-    let (mut soname, mut needed) = (None, BTreeSet::new());
-    sonames.names(&strings, MOST_SYMBOL_BYTES, |of, name| {
-        let name = dynamic::utf8(name)?;
-        match of {
-            Of::Itself => soname = Some(name),
-            Of::Needed => drop(needed.insert(name)),
-        }
-        Ok(())
-    })?;
-    let table = strings.bytes()?;
-    let unknown = names_without(&table, &others).filter(|name| Some(*name) != soname.as_deref());
-    needed.extend(unknown.map(str::to_owned));
-    let read = Read { symbols, strings, versions, needs, definitions: Vec::new() };
-    Ok(Some(Linkage { soname, needed, symbols: read.symbols(layout)? }))
-}
-
-/// Whose name a SONAME is.
-#[derive(Clone, Copy)]
-enum Of {
-    Itself,
-    Needed,
-}
-
-/// The names in the table that look like those of libraries, and do not begin where one of `others` does.
-fn names_without<'a>(table: &'a [u8], others: &'a BTreeSet<u32>) -> impl Iterator<Item = &'a str> {
-    let mut at = 0;
-    let names = table.split(|byte| *byte == 0).map(move |name| {
-        let start = at;
-        at += name.len() + 1;
-        (start, name)
-    });
-    names
-        .filter(|(start, _)| !u32::try_from(*start).is_ok_and(|start| others.contains(&start)))
-        .filter_map(|(_, name)| std::str::from_utf8(name).ok())
-        .filter(|name| name.contains(".so") && !name.contains(['/', ' ']))
-}
-
-/// The versions of undefined symbols.
-fn section_needs(bytes: &[u8], layout: Layout) -> Vec<Need> {
-    let mut needs = Vec::new();
-    for (at, need) in linked(bytes, 0, 12, layout) {
-        let (first, soname) = (layout.u32(need, 8), layout.u32(need, 4));
-        for (_, version) in linked(bytes, at.saturating_add(first as usize), 12, layout)
-            .take(layout.u16(need, 2).into())
-            .take(MOST_VERSIONS.saturating_sub(needs.len()))
-        {
-            needs.push(Need {
-                number: layout.u16(version, 6) & !VERSYM_HIDDEN,
-                soname,
-                name: layout.u32(version, 8),
-                weak: layout.u16(version, 4) & VER_FLG_WEAK != 0,
-            });
-        }
-    }
-    needs
-}
-
-/// The names of the versions that are defined, as offsets of names; first that of the library itself.
-fn section_definitions(bytes: &[u8], layout: Layout) -> Vec<u32> {
-    let definitions = linked(bytes, 0, 16, layout).take(MOST_VERSIONS);
-    let name = |(at, definition): (usize, &[u8])| {
-        let name = at.saturating_add(layout.u32(definition, 12) as usize);
-        layout.u32(bytes.get(name..).unwrap_or_default(), 0)
-    };
-    definitions.map(name).collect()
-}
-
-/// The records from `at` on, with their places, each of which tells at `next` how far it is to the next.
-fn linked(bytes: &[u8], at: usize, next: usize, layout: Layout) -> impl Iterator<Item = (usize, &[u8])> {
-    let record = move |at: usize| Some((at, bytes.get(at..at.checked_add(next + 4)?)?));
-    std::iter::successors(record(at), move |(at, bytes)| match layout.u32(bytes, next) {
-        0 => None,
-        distance => record(at.checked_add(distance as usize)?),
-    })
-}
-
-/// One section header.
-struct SectionHeader {
-    kind: u32,
-    offset: u64,
-    size: u64,
-    link: u32,
-}
-
-impl SectionHeader {
-    fn new(bytes: &[u8], layout: Layout) -> Self {
-        Self {
-            kind: layout.u32(bytes, 4),
-            offset: layout.word(bytes, layout.pick(16, 24)),
-            size: layout.word(bytes, layout.pick(20, 32)),
-            link: layout.u32(bytes, layout.pick(24, 40)),
-        }
-    }
-}
-
 /// What addresses are looked up in.
 pub(super) struct File<'a> {
     pub layout: Layout,
@@ -242,7 +96,7 @@ pub(super) struct File<'a> {
 
 impl File<'_> {
     fn offset(&self, table: &'static str, address: u64) -> Result<u64, ElfError> {
-        dynamic::offset_of(address, self.segments).ok_or(ElfError::UnmappedTable { table, address })
+        offset_of(address, self.segments).ok_or(ElfError::UnmappedTable { table, address })
     }
 }
 
@@ -468,7 +322,7 @@ const RECORD: u64 = 16;
 const DEFINITION: u64 = 20;
 const NAME: u64 = 8;
 const VER_FLG_BASE: u16 = 1;
-const VER_FLG_WEAK: u16 = 2;
+pub(super) const VER_FLG_WEAK: u16 = 2;
 
 /// A table whose length nothing tells, read as far as it is looked at.
 struct Growing {
@@ -502,7 +356,7 @@ pub(super) struct Read<'a, S> {
     pub symbols: Cow<'a, [u8]>,
     pub strings: StringTable<'a, S>,
     /// A number of 16 bits for each symbol; empty when nothing has versions.
-    versions: Cow<'a, [u8]>,
+    pub versions: Cow<'a, [u8]>,
     pub needs: Vec<Need>,
     /// The versions that are defined, as offsets of names.
     pub definitions: Vec<u32>,
@@ -519,7 +373,7 @@ enum Purpose {
 }
 
 impl<S: Source> Read<'_, S> {
-    fn symbols(&self, layout: Layout) -> Result<Symbols, ElfError> {
+    pub fn symbols(&self, layout: Layout) -> Result<Symbols, ElfError> {
         let owners: BTreeMap<u16, u32> = self.needs.iter().map(|need| (need.number, need.soname)).collect();
         let mut lookup = Lookup::default();
         for (index, entry) in self.symbols.chunks_exact(entry_size(layout) as usize).enumerate() {
@@ -541,7 +395,7 @@ impl<S: Source> Read<'_, S> {
         let mut undefined = BTreeMap::<u32, BTreeSet<String>>::new();
         let mut sonames = BTreeMap::new();
         lookup.names(&self.strings, MOST_SYMBOL_BYTES, |purpose, name| {
-            let name = dynamic::utf8(name)?;
+            let name = utf8(name)?;
             match purpose {
                 Purpose::Defined => drop(defined.insert(name)),
                 Purpose::Undefined(soname) => drop(undefined.entry(soname).or_default().insert(name)),
@@ -596,7 +450,7 @@ pub(super) fn entry_size(layout: Layout) -> u64 {
     layout.pick(16, 24)
 }
 
-fn span(start: u64, length: u64) -> Range<u64> {
+pub(super) fn span(start: u64, length: u64) -> Range<u64> {
     start..start.saturating_add(length)
 }
 
@@ -694,7 +548,7 @@ mod tests {
         let mut same = 0;
         for path in libraries() {
             let bytes = std::fs::read(&path).unwrap();
-            let Some(linkage) = dynamic::read_with(&*bytes, parse_sections).unwrap() else { continue };
+            let Some(linkage) = read_with(&*bytes, crate::elf::sections::parse).unwrap() else { continue };
             let dynamic = crate::elf::dynamic::read(&*bytes).unwrap().unwrap().dynamic.unwrap();
             assert_eq!(Some(linkage.symbols), read(&bytes).unwrap(), "{path:?}");
             let mut needed: BTreeSet<_> = dynamic.needed.into_iter().collect();

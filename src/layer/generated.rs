@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::writer::{LayerWriter, WriteError, Written};
-use crate::base::facts::Facts;
 use crate::elf::ld_so_conf::{self, LdSoConfError};
 use crate::elf::ldconfig::LibcVersionError;
 use crate::elf::{CacheError, Ldconfig, Root};
+use crate::observe::inventory_facts::InventoryFacts;
 use crate::oci::{Entry, EntryKind, Generated};
 use crate::plan::{GeneratedLayer, LdconfigPlan, SystemLayer};
 use crate::store::Store;
@@ -38,7 +38,11 @@ pub fn write(layer: &GeneratedLayer, store: &Store) -> Result<Written, WriteErro
 }
 
 /// Writes the top layer over the layers that `below` describes, with the loader's cache of all of them.
-pub fn write_system(layer: &SystemLayer, below: &Facts, store: &Store) -> Result<Written, SystemLayerError> {
+pub fn write_system(
+    layer: &SystemLayer,
+    below: &InventoryFacts,
+    store: &Store,
+) -> Result<Written, SystemLayerError> {
     let mut files = layer.files.clone();
     if let Some(directory) = &layer.searched {
         files.extend(loader_configuration(below, &files, directory, layer.mtime)?);
@@ -54,13 +58,13 @@ pub fn write_system(layer: &SystemLayer, below: &Facts, store: &Store) -> Result
 /// What `ldconfig` would add to an image of the layers that `below` describes with `files` on top: the cache, and the
 /// links by which libraries are found under their SONAME.
 fn loader_cache(
-    below: &Facts,
+    below: &InventoryFacts,
     files: &[Generated],
     ldconfig: &Ldconfig,
     mtime: u64,
 ) -> Result<Vec<Generated>, SystemLayerError> {
     let mut facts = below.clone();
-    facts.stack(Facts::of(files));
+    facts.stack(InventoryFacts::of(files));
     let directories = ld_so_conf::directories("/etc/ld.so.conf", &facts)?;
     let scan = ldconfig.scan(&directories, &facts);
     let entry = |path: &str, mode, kind| Entry {
@@ -88,14 +92,14 @@ fn loader_cache(
 /// An `/etc/ld.so.conf` that includes what `files` add to `/etc/ld.so.conf.d`, where the one that `below` has does not:
 /// where the loader would not search `directory`, which they name.
 fn loader_configuration(
-    below: &Facts,
+    below: &InventoryFacts,
     files: &[Generated],
     directory: &str,
     mtime: u64,
 ) -> Result<Option<Generated>, LdSoConfError> {
     const PATH: &str = "/etc/ld.so.conf";
     let mut facts = below.clone();
-    facts.stack(Facts::of(files));
+    facts.stack(InventoryFacts::of(files));
     if ld_so_conf::directories(PATH, &facts)?.iter().any(|searched| searched == directory) {
         return Ok(None);
     }

@@ -1,4 +1,4 @@
-//! Reads the layer of an image that others made: once, as a stream, for its digests and its [`Facts`].
+//! Reads the layer of an image that others made: once, as a stream, for its digests and its [`InventoryFacts`].
 //!
 //! Inflating and hashing is nearly all of the work. One thread reads the blob, hashes and inflates it; another hashes
 //! the tar and looks into it. Between them go a few buffers, so that memory does not grow with the layer.
@@ -13,9 +13,9 @@ use std::thread;
 use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
-use crate::base::facts::{Facts, Interest};
-use crate::base::learn::{Learned, Unfinished, Watcher};
 use crate::elf::probe::Budget;
+use crate::observe::inventory_facts::{InventoryFacts, Relevance};
+use crate::observe::{FileObserver, NeedsAnotherPass, ObservedLayer};
 use crate::oci::tar::read::{Event, Member, MemberKind, Reader, TarError};
 use crate::oci::{Digest, Entry, EntryKind, Hasher};
 
@@ -60,7 +60,7 @@ pub struct Passed {
     /// What the layer holds; an error says nothing that matters when the digest is not the expected one.
     pub content: Result<ReadLayer, ReadError>,
     /// Libraries of which too much passed unseen: see [`complete`].
-    pub unfinished: Vec<Unfinished>,
+    pub unfinished: Vec<NeedsAnotherPass>,
 }
 
 /// A layer that was read, before what was learned of it is kept.
@@ -70,7 +70,7 @@ pub struct ReadLayer {
     pub diff_id: Digest,
     /// The sum of the sizes of its files in bytes.
     pub unpacked: u64,
-    pub learned: Learned,
+    pub learned: ObservedLayer,
 }
 
 /// What an inventory needs of a layer.
@@ -80,7 +80,7 @@ pub struct Content {
     pub diff_id: Digest,
     /// The sum of the sizes of its files in bytes.
     pub unpacked: u64,
-    pub facts: Facts,
+    pub facts: InventoryFacts,
 }
 
 /// Why a blob is no layer that can be built upon.
@@ -123,7 +123,7 @@ const MOST_PASSES: usize = 4;
 /// again is held against nothing.
 pub fn complete<R: Read + Send, E>(
     layer: &mut ReadLayer,
-    mut unfinished: Vec<Unfinished>,
+    mut unfinished: Vec<NeedsAnotherPass>,
     open: impl Fn() -> Result<R, E>,
     unsound: impl Fn(ReadError) -> E,
 ) -> Result<(), E> {
@@ -141,9 +141,9 @@ pub fn complete<R: Read + Send, E>(
 /// still.
 fn read_again(
     blob: impl Read + Send,
-    unfinished: Vec<Unfinished>,
-    learned: &mut Learned,
-) -> Result<Vec<Unfinished>, ReadError> {
+    unfinished: Vec<NeedsAnotherPass>,
+    learned: &mut ObservedLayer,
+) -> Result<Vec<NeedsAnotherPass>, ReadError> {
     let mut blob = Blob { blob, progress: &|_| (), hasher: Hasher::default(), size: 0, failure: None };
     let (inflated, seen) = pass(&mut blob, |chunks, emptied| {
         let waiting = (0..unfinished.len()).collect();
@@ -257,7 +257,7 @@ fn each(
 /// A layer's tar of which a few files pass once more.
 struct Again {
     tar: Reader,
-    unfinished: Vec<Unfinished>,
+    unfinished: Vec<NeedsAnotherPass>,
     /// Which of the unfinished have not passed yet; a path that the layer has twice waits twice.
     waiting: BTreeSet<usize>,
     /// The member that passes; its text is used again for the next one.
@@ -311,12 +311,12 @@ struct Look {
     tar: Reader,
     diff_id: Hasher,
     unpacked: u64,
-    learned: Learned,
+    learned: ObservedLayer,
     /// The last member that was noted; its texts are used again for the next one.
     entry: Entry,
     /// Who watches the content that passes.
-    watcher: Option<Watcher>,
-    unfinished: Vec<Unfinished>,
+    watcher: Option<FileObserver>,
+    unfinished: Vec<NeedsAnotherPass>,
 }
 
 impl Look {
@@ -325,7 +325,7 @@ impl Look {
             tar: Reader::default(),
             diff_id: Hasher::default(),
             unpacked: 0,
-            learned: Learned::default(),
+            learned: ObservedLayer::default(),
             entry: Entry {
                 path: String::new(),
                 mode: 0,
@@ -354,7 +354,7 @@ impl Look {
     }
 
     /// Notes the member that begins; gives who watches its content, when somebody does.
-    fn begin(&mut self) -> Result<Option<Watcher>, ReadError> {
+    fn begin(&mut self) -> Result<Option<FileObserver>, ReadError> {
         let member = self.tar.member();
         let entry = &mut self.entry;
         if !relative(&member.path, &mut entry.path).map_err(|reason| refused(member, reason))? {
@@ -371,11 +371,11 @@ impl Look {
         self.unpacked = self.unpacked.saturating_add(size);
         match member.kind {
             MemberKind::Other => Ok(None),
-            MemberKind::SparseFile if Interest::of(&entry.path) == Interest::None => Ok(None),
+            MemberKind::SparseFile if Relevance::of(&entry.path) == Relevance::None => Ok(None),
             MemberKind::SparseFile => {
                 Err(refused(member, "a sparse file, which would have to be looked into"))
             }
-            _ => Ok(Watcher::new(entry, Budget::LARGE)),
+            _ => Ok(FileObserver::new(entry, Budget::LARGE)),
         }
     }
 
@@ -384,7 +384,7 @@ impl Look {
         self.unfinished.extend(watcher.finish_once(&mut self.learned));
     }
 
-    fn finish(self) -> Result<(ReadLayer, Vec<Unfinished>), ReadError> {
+    fn finish(self) -> Result<(ReadLayer, Vec<NeedsAnotherPass>), ReadError> {
         self.tar.finish()?;
         let Self { diff_id, unpacked, learned, unfinished, .. } = self;
         Ok((ReadLayer { diff_id: diff_id.finish(), unpacked, learned }, unfinished))

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use serde::de::DeserializeOwned;
 
 use super::read::{self, Content, Passed, ReadError, ReadLayer};
-use crate::base::evidence::{EVIDENCE_FORMAT, Evidence};
-use crate::base::facts::FACTS_FORMAT;
+use crate::observe::check_facts::{CheckFacts, EVIDENCE_FORMAT};
+use crate::observe::inventory_facts::FACTS_FORMAT;
 use crate::oci::Digest;
 use crate::store::{Store, StoreError};
 
@@ -46,7 +46,7 @@ pub fn learn<R: Read + Send, E>(
     open: impl Fn() -> Result<R, E>,
     verify: impl FnOnce(&Passed) -> Result<(), E>,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<(Content, Evidence), LearnError<E>> {
+) -> Result<(Content, CheckFacts), LearnError<E>> {
     let passed = read::read(open().map_err(LearnError::Blob)?, progress).map_err(LearnError::Read)?;
     verify(&passed).map_err(LearnError::Blob)?;
     let mut layer = passed.content.map_err(LearnError::Layer)?;
@@ -64,7 +64,7 @@ pub fn content_of(store: &Store, digest: &Digest) -> Result<Content, StoredLayer
 }
 
 /// What a proof needs of the layer of `digest` in the store, as [`content_of`].
-pub fn evidence_of(store: &Store, digest: &Digest) -> Result<Evidence, StoredLayerError> {
+pub fn evidence_of(store: &Store, digest: &Digest) -> Result<CheckFacts, StoredLayerError> {
     kept_or_learned(store, digest, evidence, |(_, evidence)| evidence)
 }
 
@@ -72,7 +72,7 @@ fn kept_or_learned<T>(
     store: &Store,
     digest: &Digest,
     kept: impl Fn(&Store, &Digest) -> Option<T>,
-    wanted: impl FnOnce((Content, Evidence)) -> T,
+    wanted: impl FnOnce((Content, CheckFacts)) -> T,
 ) -> Result<T, StoredLayerError> {
     if let Some(kept) = kept(store, digest) {
         return Ok(kept);
@@ -92,13 +92,13 @@ pub fn content(store: &Store, digest: &Digest) -> Option<Content> {
 }
 
 /// What a proof needs of the layer of `digest`; `None` when it was never looked into.
-pub fn evidence(store: &Store, digest: &Digest) -> Option<Evidence> {
+pub fn evidence(store: &Store, digest: &Digest) -> Option<CheckFacts> {
     let (_, body) = store.record_with_body::<u32>(EVIDENCE, &key(digest))?;
     decoded(&body)
 }
 
 /// Keeps what was learned of the layer of `digest`; gives it back as it will be read.
-pub fn keep(store: &Store, digest: &Digest, layer: ReadLayer) -> Result<(Content, Evidence), StoreError> {
+pub fn keep(store: &Store, digest: &Digest, layer: ReadLayer) -> Result<(Content, CheckFacts), StoreError> {
     let ReadLayer { diff_id, unpacked, learned } = layer;
     let content = Content { diff_id, unpacked, facts: learned.facts };
     store.put_record_with_body(EVIDENCE, &key(digest), &EVIDENCE_FORMAT, &encoded(&learned.evidence))?;
@@ -107,7 +107,7 @@ pub fn keep(store: &Store, digest: &Digest, layer: ReadLayer) -> Result<(Content
 }
 
 /// Empty, which nobody can read, for what cannot be written: memory has no errors.
-fn encoded(evidence: &Evidence) -> Vec<u8> {
+fn encoded(evidence: &CheckFacts) -> Vec<u8> {
     let encode = || {
         let encoder = zstd::Encoder::new(Vec::new(), LEVEL).ok()?;
         postcard::to_io(evidence, encoder).ok()?.finish().ok()
@@ -126,12 +126,12 @@ fn key(digest: &Digest) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::learn::Learned;
+    use crate::observe::ObservedLayer;
     use crate::oci::{Entry, EntryKind};
 
     #[test]
     fn evidence_is_read_as_it_was_kept() {
-        let mut learned = Learned::default();
+        let mut learned = ObservedLayer::default();
         for (path, kind) in [
             ("usr/lib/.wh.liba.so", EntryKind::File { size: 0 }),
             ("usr/lib", EntryKind::Directory),

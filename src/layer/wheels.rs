@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::bytecode::{Bytecode, BytecodeError, Compiler, Source};
 use super::wheel::{RefusedWheel, WheelFile};
 use super::writer::{LayerWriter, WriteError, Written};
+use crate::cpython::bytecode;
 use crate::cuda::Toolkit;
 use crate::oci::paths::{ancestors, below_another};
 use crate::oci::{Entry, EntryKind};
 use crate::plan::{self, WheelInstall, WheelLayer, WheelPart};
-use crate::pypa::bytecode;
 use crate::pypa::install::{
     self, Bookkeeping, Choices, Content, InstallError, InstalledFile, Place, WheelContents,
 };

@@ -6,7 +6,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
-use crate::base::debian::select::{Reason, Selected, Selection};
+use crate::bootstrap::select::{Reason, Selected, Selection};
 use crate::debian::version::Version;
 use crate::oci::{Architecture, Digest};
 use crate::recipe::Timestamp;

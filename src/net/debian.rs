@@ -9,7 +9,8 @@ use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::http::{Download, Http, HttpError};
+use super::download::Download;
+use super::http::{Http, HttpError};
 use crate::credentials::redacted;
 use crate::debian::packages::{self, PackagesError};
 use crate::debian::release::{Release, ReleaseError};

@@ -6,28 +6,25 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
 use reqwest::StatusCode;
-use reqwest::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    LAST_MODIFIED,
-};
-use serde::{Deserialize, Serialize};
+use reqwest::header::ACCEPT;
 use tokio::sync::{OnceCell, Semaphore};
-use url::Url;
 use uv_normalize::{ExtraName, PackageName};
 
 use super::config::Index;
-use super::http::{Answer, Download, Http, HttpError, Part, Span};
-use crate::credentials::{redacted, without_secrets};
+use super::download::Download;
+use super::http::{Http, HttpError, Part, Span};
+use super::page::{PageRecord, now};
+use super::wheel_parts::{Learnt, all_libraries, first_part, text_and_outline, wheel_library};
+use crate::credentials::redacted;
 use crate::oci::Digest;
 use crate::pypa::library;
 use crate::pypa::metadata::{self, CoreMetadata, MetadataError};
 use crate::pypa::simple::{self, CoreMetadataFile, DistFile, PageError, Project};
 use crate::pypa::wheel::{Outline, Wheel, WheelError};
-use crate::pypa::zip::{Bytes, Local, Sparse, TAIL};
+use crate::pypa::zip::{Bytes, Local, Sparse};
 use crate::resolve::solve::{Catalog, CatalogError, Scout, Want, WheelLibrary};
 use crate::store::{Store, StoreError};
 
@@ -39,9 +36,6 @@ const LIBRARIES_AT_ONCE: usize = 4;
 const MAX_PAGE: u64 = 256 << 20;
 /// A METADATA file larger than this is no wheel's.
 const MAX_METADATA: u64 = 64 << 20;
-/// How much of a wheel's end is fetched first: a part of its size, within bounds. It should hold the central
-/// directory and the metadata, which usually stand last.
-const FIRST_PART: (u64, std::ops::Range<u64>) = (40, TAIL..1 << 20);
 
 /// The kinds of records in the store.
 mod kind {
@@ -132,20 +126,6 @@ struct Inner {
     explored: Mutex<BTreeSet<(PackageName, Vec<ExtraName>, Digest)>>,
     /// Set when nobody will ask any more, so that what is fetched ahead stops.
     stopped: AtomicBool,
-}
-
-/// What was learned about a page. The body follows the record in the store.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct PageRecord {
-    /// Whether the index has the project.
-    found: bool,
-    /// Where the body came from, to which its links are relative.
-    base: Option<Url>,
-    content_type: Option<String>,
-    etag: Option<String>,
-    last_modified: Option<String>,
-    /// Seconds since the Unix epoch, up to which the page need not be asked for again.
-    fresh_until: i64,
 }
 
 impl PackageIndex {
@@ -522,102 +502,10 @@ impl Inner {
     }
 }
 
-/// What was read in parts.
-enum Learnt<T> {
-    Is(T),
-    /// The server does not serve them.
-    NoParts,
-}
-
-impl<T> Learnt<T> {
-    fn is(self) -> Option<T> {
-        match self {
-            Self::Is(learnt) => Some(learnt),
-            Self::NoParts => None,
-        }
-    }
-}
-
-/// The part of a wheel that is fetched first.
-fn first_part(wheel: &DistFile) -> Span {
-    let (share, bounds) = FIRST_PART;
-    match wheel.size {
-        Some(size) => {
-            let part = (size / share).clamp(bounds.start, bounds.end);
-            Span::Range(size.saturating_sub(part)..size)
-        }
-        None => Span::Suffix(bounds.start * 2),
-    }
-}
-
-impl PageRecord {
-    fn of(answer: Answer) -> (Self, Vec<u8>) {
-        let header = |name: HeaderName| Some(answer.headers.get(name)?.to_str().ok()?.to_owned());
-        let found = answer.status.is_success();
-        let record = Self {
-            found,
-            content_type: header(CONTENT_TYPE),
-            etag: header(ETAG),
-            last_modified: header(LAST_MODIFIED),
-            fresh_until: fresh_until(&answer.headers),
-            base: Some(without_secrets(&answer.url)),
-        };
-        (record, if found { answer.body } else { Vec::new() })
-    }
-
-    fn renewed(mut self, headers: &HeaderMap) -> Self {
-        self.fresh_until = fresh_until(headers);
-        self
-    }
-
-    /// The headers that ask whether the page changed.
-    fn conditions(&self) -> Vec<(HeaderName, String)> {
-        let etag = self.etag.iter().map(|etag| (IF_NONE_MATCH, etag.clone()));
-        let modified = self.last_modified.iter().map(|time| (IF_MODIFIED_SINCE, time.clone()));
-        etag.chain(modified).collect()
-    }
-
-    fn project(&self, name: &PackageName, url: &Url, body: &[u8]) -> Result<Option<Project>, PageError> {
-        if !self.found {
-            return Ok(None);
-        }
-        let base = self.base.as_ref().unwrap_or(url);
-        let is_json = self.content_type.as_deref().is_some_and(|content_type| content_type.contains("json"));
-        match is_json {
-            true => simple::parse_json(name, base, body).map(Some),
-            false => simple::parse_html(name, base, &String::from_utf8_lossy(body)).map(Some),
-        }
-    }
-}
-
-/// The text of METADATA and the outline.
-fn text_and_outline<R: Bytes>(file: &DistFile, wheel: Wheel<R>) -> Result<(String, Outline), WheelError> {
-    let metadata = format!("{}/METADATA", wheel.outline().dist_info(&file.filename)?);
-    Ok((wheel.text(&metadata)?, wheel.into_outline()))
-}
-
-/// The libraries of a wheel that is all at hand.
-fn local_libraries(file: &DistFile, local: Local) -> Result<Vec<WheelLibrary>, IndexError> {
-    let read = || -> Result<Vec<_>, WheelError> {
-        let wheel = Wheel::open(&local)?;
-        let outline = wheel.outline().clone();
-        let libraries = library::paths(&outline).filter_map(|path| wheel_library(&wheel, path).transpose());
-        libraries.collect()
-    };
-    let broken = |source| IndexError::Wheel { wheel: file.filename.to_string(), source };
-    tokio::task::block_in_place(read).map_err(broken)
-}
-
-/// The library at `path`; `None` when it is not one that the loader links.
-fn wheel_library<R: Bytes>(wheel: &Wheel<R>, path: &str) -> Result<Option<WheelLibrary>, WheelError> {
-    let Some(library) = library::read(wheel, path)? else { return Ok(None) };
-    let name = path.rsplit('/').next().unwrap_or(path);
-    Ok(Some(WheelLibrary {
-        path: path.to_owned(),
-        soname: library.soname.unwrap_or_else(|| name.to_owned()),
-        needed: library.needed,
-        symbols: library.symbols,
-    }))
+/// The libraries of a wheel that is all at hand. Inflating takes a while: other requests go on.
+fn local_libraries(wheel: &DistFile, local: Local) -> Result<Vec<WheelLibrary>, IndexError> {
+    tokio::task::block_in_place(|| all_libraries(&local))
+        .map_err(|source| IndexError::Wheel { wheel: wheel.filename.to_string(), source })
 }
 
 fn slot<K: Ord + Clone, T>(slots: &Slots<K, T>, key: &K) -> Slot<T> {
@@ -640,22 +528,6 @@ fn about(wheel: &DistFile, error: IndexError) -> CatalogError {
     }
 }
 
-/// The moment up to which `Cache-Control: max-age` says that an answer stays true, in seconds since the Unix epoch.
-fn fresh_until(headers: &HeaderMap) -> i64 {
-    let control = headers.get(CACHE_CONTROL).and_then(|control| control.to_str().ok()).unwrap_or_default();
-    let directives = || control.split(',').map(str::trim);
-    if directives().any(|directive| matches!(directive, "no-cache" | "no-store")) {
-        return 0;
-    }
-    let age = directives().find_map(|directive| directive.strip_prefix("max-age=")?.parse::<i64>().ok());
-    age.map_or(0, |age| now().saturating_add(age))
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use std::str::FromStr;
@@ -663,6 +535,7 @@ mod tests {
     use std::time::Duration;
 
     use tempfile::TempDir;
+    use url::Url;
 
     use super::*;
     use crate::net::http::Settings;

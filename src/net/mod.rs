@@ -1,14 +1,20 @@
 //! Outside: the network.
 //!
-//! * [`http`]: one client for everything, with retries, resumed downloads and checked hashes;
+//! * [`http`]: one client for everything, with retries; [`download`]: whole files, resumed and checked;
+//!   [`credentials`]: logins, and URLs without them;
 //! * [`config`]: which package indexes the machine uses;
-//! * [`index`]: what they know, as the solver's [`Catalog`](crate::resolve::solve::Catalog);
+//! * [`index`]: what they know, as the solver's [`Catalog`](crate::resolve::solve::Catalog), read from pages (`page`) and
+//!   parts of wheels (`wheel_parts`);
 //! * [`debian`]: Debian archives, their signed releases and package indexes.
 #![allow(clippy::disallowed_methods, reason = "this is where the network, the clock and the file system are")]
 
 pub mod config;
+pub mod credentials;
 pub mod debian;
+pub mod download;
 pub mod http;
 pub mod index;
 #[cfg(test)]
 mod loopback;
+mod page;
+mod wheel_parts;

@@ -5,38 +5,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
-use super::debian::{self, DebianSource};
-use super::image_base::{self, ImageSource};
-use super::{NotBuilt, Session};
-use crate::base::facts::Facts;
+use super::base_source::{BaseSource, DebianSource, OpenedBase};
+use super::{NotBuilt, Session, debian, image_base};
 use crate::base::scan::{self, ImageConfigFacts};
+use crate::bootstrap::inventory::with_cuda;
 use crate::layer::{Written, records};
 use crate::lock::LockedBase;
-use crate::plan::{LayerPlan, PlannedBase};
+use crate::observe::inventory_facts::InventoryFacts;
+use crate::plan::LayerPlan;
 use crate::recipe::{BaseDescription, Debian, RecipeInputs};
 use crate::source::{self, Place};
-
-/// A base that was opened.
-pub struct OpenedBase {
-    pub planned: PlannedBase,
-    /// The time at which it was made, or the newest of its parts was published, in Unix seconds.
-    pub published: u64,
-    /// Its identity in a lock.
-    pub locked: LockedBase,
-    /// Whether libraries of CUDA may be in it that its inventory does not list yet.
-    pub may_have_cuda: bool,
-    pub source: BaseSource,
-}
-
-/// Where the layers of a base come from.
-pub enum BaseSource {
-    /// Made of Debian packages.
-    Debian(DebianSource),
-    /// Taken from an image that others made.
-    Image(Box<ImageSource>),
-    /// Of any kind, of which all parts are in the store.
-    Store,
-}
 
 /// Opens the base of a recipe. Of packages nothing but releases and indexes is fetched, and not even these when they are
 /// `locked`; an image's layers are read unless they were before, or its inventory was recorded.
@@ -44,7 +22,7 @@ pub fn open(inputs: &RecipeInputs, locked: Option<&LockedBase>, session: &Sessio
     let directory = &inputs.base_directory;
     let place = match &inputs.base {
         BaseDescription::Debian(debian) => {
-            return open_packages(debian, directory, inputs.python().as_deref(), locked, session);
+            return open_packages(debian, directory, locked, session);
         }
         BaseDescription::Registry { .. } => return Err(NotBuilt::Base { kind: "a registry" }.into()),
         BaseDescription::Layout { path, .. } => place("oci", directory, path)?,
@@ -56,7 +34,6 @@ pub fn open(inputs: &RecipeInputs, locked: Option<&LockedBase>, session: &Sessio
 fn open_packages(
     debian: &Debian,
     directory: &Path,
-    python: Option<&str>,
     locked: Option<&LockedBase>,
     session: &Session<'_>,
 ) -> Result<OpenedBase> {
@@ -66,7 +43,7 @@ fn open_packages(
         Some(LockedBase::Image(_)) | None => debian::open(debian, directory, session, now()?)?,
     };
     if base.may_have_cuda {
-        look_for_cuda(&mut base, python, session)?;
+        look_for_cuda(&mut base, session)?;
     }
     Ok(base)
 }
@@ -79,15 +56,15 @@ fn now() -> Result<u64> {
 
 /// Writes the layers of a base whose packages may carry CUDA, and reads them as those of any image: only the libraries
 /// themselves tell their versions.
-fn look_for_cuda(base: &mut OpenedBase, python: Option<&str>, session: &Session<'_>) -> Result<()> {
-    let mut facts = Facts::default();
+fn look_for_cuda(base: &mut OpenedBase, session: &Session<'_>) -> Result<()> {
+    let mut facts = InventoryFacts::default();
     for written in base.source.write(&base.planned.layers, session)? {
         facts.stack(records::content_of(&session.store, &written.digest)?.facts);
     }
     let inventory = &mut base.planned.inventory;
-    let found = scan::scan(&facts, &ImageConfigFacts::new(inventory.architecture, []), python)?;
-    inventory.cuda = found.cuda;
-    inventory.default_toolkit = found.default_toolkit;
+    let python = inventory.python.clone();
+    let scanned = scan::scan(&facts, &ImageConfigFacts::new(inventory.architecture, []), Some(&python))?;
+    *inventory = with_cuda(inventory.clone(), scanned);
     Ok(())
 }
 

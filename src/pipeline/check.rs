@@ -6,8 +6,6 @@ use std::{panic, thread};
 use anyhow::{Context, Result};
 
 use super::{Checking, Planned, Session, image_base};
-use crate::base::evidence::{EVIDENCE_FORMAT, Evidence};
-use crate::base::facts::{FACTS_FORMAT, Facts};
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
 use crate::check::graph::Graph;
@@ -15,6 +13,8 @@ use crate::check::{self, Level, REPORT_FORMAT, Report, Silence, Subject};
 use crate::cuda::Driver;
 use crate::image::Image;
 use crate::layer::records;
+use crate::observe::check_facts::{CheckFacts, EVIDENCE_FORMAT};
+use crate::observe::inventory_facts::{FACTS_FORMAT, InventoryFacts};
 use crate::oci::Digest;
 use crate::source::{self, Place};
 use crate::store::{self, Store};
@@ -140,14 +140,14 @@ fn with_subject<T>(checked: &Checked<'_>, store: &Store, look: impl FnOnce(&Subj
     }))
 }
 
-fn evidence(checked: &Checked<'_>, store: &Store) -> Result<Evidence> {
+fn evidence(checked: &Checked<'_>, store: &Store) -> Result<CheckFacts> {
     let layers = checked.layers.iter().map(|digest| records::evidence_of(store, digest));
-    Ok(Evidence::stacked(layers.collect::<Result<Vec<_>, _>>()?))
+    Ok(CheckFacts::stacked(layers.collect::<Result<Vec<_>, _>>()?))
 }
 
 /// What is installed; `None` for an image without Python, in which there is less to check.
 fn inventory(checked: &Checked<'_>, store: &Store) -> Result<Option<BaseInventory>> {
-    let mut facts = Facts::default();
+    let mut facts = InventoryFacts::default();
     for digest in &checked.layers {
         facts.stack(records::content_of(store, digest)?.facts);
     }

@@ -7,14 +7,12 @@ use serde::Serialize;
 use url::Url;
 
 use super::Session;
-use super::base::{BaseSource, OpenedBase};
+use super::base_source::{BaseSource, DebianSource, OpenedBase};
 use super::progress::Task;
 use super::schedule::{self, Fetch};
-use crate::base::debian::facts::BaseFacts;
-use crate::base::debian::layers::{DebianLayer, DebianPackages, packages};
-use crate::base::debian::select::{self, Selection};
-use crate::base::scan::glibc_version;
-use crate::base::{BaseInventory, InventoryError};
+use crate::bootstrap::groups::{DebianLayer, DebianPackages, packages};
+use crate::bootstrap::inventory::inventory;
+use crate::bootstrap::select::{self, Selection};
 use crate::credentials::without_secrets;
 use crate::cuda::is_debian_package;
 use crate::debian::packages as package_index;
@@ -24,22 +22,16 @@ use crate::layer::debian::{self as debs, DebFile, Unpacked};
 use crate::layer::{Written, cache, packages as packages_layer};
 use crate::lock::{DebianBase, LockedBase, LockedSuite};
 use crate::net::debian::{Machine, Suite, SuiteRequest, mirror_instead, open_suite};
-use crate::net::http::{Download, Http};
+use crate::net::download::Download;
+use crate::net::http::Http;
 use crate::oci::image::RuntimeConfig;
 use crate::oci::{Digest, Entry, EntryKind};
 use crate::plan::{LayerPlan, PlannedBase};
-use crate::pypa::scheme::InstallScheme;
 use crate::recipe::{Debian, Timestamp};
 use crate::store::Store;
 
 /// Part of the key of every selection that is kept: raised when the same indexes shall give another.
 const SELECTION_FORMAT: u32 = 4;
-
-/// The downloads of a base's packages; none where the store has all of them.
-#[derive(Default)]
-pub struct DebianSource {
-    downloads: Vec<Download>,
-}
 
 /// Chooses the packages of `description`, at the time `now` in Unix seconds; nothing but releases and indexes is fetched.
 pub fn open(description: &Debian, directory: &Path, session: &Session<'_>, now: u64) -> Result<OpenedBase> {
@@ -110,9 +102,7 @@ fn selection(description: &Debian, suites: &[Suite], store: &Store) -> Result<Se
 fn opened(decided: DebianBase, mirrors: &[Url]) -> Result<OpenedBase> {
     let selection = decided.selection();
     let first = decided.suites.first().context("the base has no suite")?;
-    let facts = BaseFacts::of(&selection, first.origin.as_deref(), decided.architecture);
-    let libc_bin = selection.packages.iter().find(|package| package.name == "libc-bin");
-    let inventory = inventory(facts, libc_bin.map(|package| package.version.clone()))?;
+    let inventory = inventory(&selection, first.origin.as_deref(), decided.architecture)?;
     let base = DebianPackages {
         packages: packages(&selection),
         layout: UsrLayout::of_codename(first.codename.as_deref().unwrap_or_default()),
@@ -142,34 +132,6 @@ fn opened(decided: DebianBase, mirrors: &[Url]) -> Result<OpenedBase> {
         may_have_cuda: selection.packages.iter().any(|package| is_debian_package(&package.name)),
         locked: LockedBase::Debian(decided),
     })
-}
-
-fn inventory(
-    facts: BaseFacts,
-    libc_bin: Option<crate::debian::version::Version>,
-) -> Result<BaseInventory, InventoryError> {
-    let python = facts.python.ok_or(InventoryError::NoPython)?;
-    let glibc = facts.glibc.as_deref().and_then(glibc_version).ok_or(InventoryError::NoLibc)?;
-    let version = python_version(&python.short).ok_or(InventoryError::NoPython)?;
-    Ok(BaseInventory {
-        architecture: facts.architecture,
-        vendor: if facts.os == "ubuntu" { "Ubuntu".into() } else { "Debian".into() },
-        glibc,
-        libc_bin: libc_bin.ok_or(InventoryError::NoLibc)?,
-        externally_managed: format!("usr/lib/python{}/EXTERNALLY-MANAGED", python.short),
-        python: python.full,
-        scheme: InstallScheme::debian(version),
-        distributions: Vec::new(),
-        cuda: Vec::new(),
-        default_toolkit: None,
-        library_path: Vec::new(),
-    })
-}
-
-/// `(3, 11)` of `3.11`.
-fn python_version(short: &str) -> Option<(u8, u8)> {
-    let (major, minor) = short.split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 fn locked_suite(suite: Suite, description: &Debian) -> LockedSuite {
@@ -236,7 +198,7 @@ impl DebianSource {
             self.downloads.iter().map(|download| Fetch { download: download.clone() }).collect();
         schedule::fetch_all("Debian packages", &fetches, session)?;
         session.progress.stage("unpacking the base's packages");
-        let deb = |package: &crate::base::debian::layers::DebianPackage| DebFile {
+        let deb = |package: &crate::bootstrap::groups::DebianPackage| DebFile {
             package: package.name.clone(),
             path: session.store.blob_path(&package.deb),
         };

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::Session;
-use super::base::{self, OpenedBase};
+use super::base;
+use super::base_source::OpenedBase;
 use super::lock_file::{KeptFromLock, LockFileError, LockStatus, Locking, Upgrade};
 use super::wheel_sizes::{PrivateCuda, WheelSizes};
 use super::wheel_urls::WheelUrls;

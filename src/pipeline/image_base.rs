@@ -4,9 +4,8 @@ use anyhow::Result;
 use serde_json::{Map, Value};
 
 use super::Session;
-use super::base::{BaseSource, OpenedBase};
+use super::base_source::{BaseSource, ImageSource, OpenedBase};
 use super::progress::Task;
-use crate::base::facts::Facts;
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
 use crate::image;
@@ -14,22 +13,13 @@ use crate::layer::Written;
 use crate::layer::read::Content;
 use crate::layer::records;
 use crate::lock::{ImageBase, LockedBase};
+use crate::observe::inventory_facts::InventoryFacts;
 use crate::oci::time::unix_seconds;
 use crate::oci::{Descriptor, Digest};
 use crate::plan::{BaseLayer, LayerPlan, PlannedBase};
 use crate::recipe::RecordedInventory;
 use crate::source::{self, Place, SourceImage, SourceLayer};
 use crate::store::Store;
-
-/// The layers of an image that is built upon.
-pub struct ImageSource {
-    image: SourceImage,
-    inventory: BaseInventory,
-    /// `None` while the inventory is a recorded one, and no layer has been read.
-    contents: Option<Vec<Content>>,
-    /// The version of Python that is meant, where there are several: `3.11`.
-    python: Option<String>,
-}
 
 /// A recorded inventory that is not, or no more, that of the image.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +92,7 @@ pub fn inventory(
     python: Option<&str>,
 ) -> Result<BaseInventory, InventoryError> {
     let config = ImageConfigFacts::new(image.architecture, image.env.iter().map(String::as_str));
-    let facts = Facts::stacked(contents.iter().map(|content| content.facts.clone()));
+    let facts = InventoryFacts::stacked(contents.iter().map(|content| content.facts.clone()));
     scan::scan(&facts, &config, python)
 }
 

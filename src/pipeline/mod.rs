@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is where the stages meet the machine")]
 
 mod base;
+mod base_source;
 mod check;
 mod comparison;
 mod debian;

@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow};
 
 use super::Session;
 use super::progress::Task;
-use crate::net::http::Download;
+use crate::net::download::Download;
 use crate::pool;
 
 /// How many files are downloaded at once: enough to fill a line, few enough to be polite.

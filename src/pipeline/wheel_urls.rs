@@ -11,7 +11,7 @@ use uv_normalize::PackageName;
 
 use super::Session;
 use crate::net::config::Index;
-use crate::net::http::Download;
+use crate::net::download::Download;
 use crate::net::index::PackageIndex;
 use crate::oci::Digest;
 use crate::plan::WheelInstall;

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use super::Session;
-use super::base::BaseSource;
+use super::base_source::BaseSource;
 use super::progress::Task;
 use super::schedule::{self, Attempt, Fetch, Job};
 use super::wheel_urls::WheelUrls;
-use crate::base::facts::Facts;
 use crate::image::ImageLayer;
 use crate::layer::bytecode::{BaseInterpreter, CompileTarget, Compiler};
 use crate::layer::{Written, cache, files, generated, wheels};
+use crate::observe::inventory_facts::InventoryFacts;
 use crate::oci::Digest;
 use crate::plan::{LayerPlan, Plan, SystemLayer, WheelInstall, WheelLayer};
 use crate::pool;
@@ -74,7 +74,7 @@ impl<'a> Stages<'a> {
 #[derive(Default)]
 struct Stack {
     layers: Vec<ImageLayer>,
-    facts: Facts,
+    facts: InventoryFacts,
 }
 
 impl Stack {
@@ -167,7 +167,7 @@ fn compiler<'a>(
     base: &[Written],
     session: &'a Session<'_>,
 ) -> Result<Compiler<'a>> {
-    let mut facts = Facts::default();
+    let mut facts = InventoryFacts::default();
     base.iter().for_each(|layer| facts.stack(layer.facts.clone()));
     let digests = base.iter().map(|layer| layer.digest).collect();
     let interpreter = BaseInterpreter::locate(target, &facts, digests);

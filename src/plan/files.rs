@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{CopiedFile, FilesLayer, LayerCompression, PlanRequest};
+use crate::cpython::bytecode;
 use crate::oci::paths::whiteout;
 use crate::oci::{Entry, EntryKind};
-use crate::pypa::bytecode;
 use crate::pypa::scheme::InstallScheme;
 
 /// The layer of the files that the recipe names; `None` where it names none.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{LayerCompression, WheelLayer};
-use crate::base::debian::layers::DebianLayer;
+use crate::bootstrap::groups::DebianLayer;
 use crate::debian::version::Version;
 use crate::oci::{Architecture, Descriptor, Digest, Entry, Generated};
 

@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bytecode;
 use super::entry_points::{self, EntryPointError};
 use super::record::{self, Row};
 use super::scheme::{InstallScheme, relative};
+use crate::cpython::bytecode;
 use crate::oci::paths::below_another;
 
 /// Who `INSTALLER` says installed a distribution.

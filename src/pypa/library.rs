@@ -9,10 +9,10 @@ use std::ops::Range;
 use flate2::{Decompress, FlushDecompress, Status};
 use rawzip::CompressionMethod;
 
-use super::deflate::{Tail, UNKNOWN};
 use super::wheel::{Member, Outline, Wheel, WheelError};
 use super::zip::Bytes;
 use crate::cuda;
+use crate::deflate::{Tail, UNKNOWN};
 use crate::elf::{Elf, Incomplete, Linkage, Outcome, Symbols};
 
 /// How much of a member's beginning is read first, in bytes as stored; and of its end.

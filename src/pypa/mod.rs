@@ -5,18 +5,14 @@
 //! * [`specifiers`]: the bounds that versions are given (PEP 440);
 //! * [`target`]: the interpreter and platform that is built for, markers and wheel tags (PEP 425, 508, 600);
 //! * [`zip`]: the archive that a wheel is; [`wheel`]: what it contains, read without reading all of it (PEP 427);
-//! * [`library`]: the shared libraries in a wheel, read likewise; [`deflate`]: how;
-//! * [`install`], [`scheme`], [`entry_points`], [`record`]: what installing a wheel means;
-//! * [`bytecode`], [`marshal`]: what its modules are compiled to.
+//! * [`library`]: the shared libraries in a wheel, read likewise;
+//! * [`install`], [`scheme`], [`entry_points`], [`record`]: what installing a wheel means.
 //!
 //! <https://packaging.python.org/en/latest/specifications/>
 
-pub mod bytecode;
-pub mod deflate;
 pub mod entry_points;
 pub mod install;
 pub mod library;
-pub mod marshal;
 pub mod metadata;
 pub mod record;
 pub mod scheme;

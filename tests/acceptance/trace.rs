@@ -8,10 +8,10 @@
 use std::error::Error;
 use std::io::{self, BufWriter, Write};
 
-use imgforge::base::evidence::Evidence;
 use imgforge::check::loader::{Loader, Settings};
 use imgforge::elf::Cache;
 use imgforge::layer::records;
+use imgforge::observe::check_facts::CheckFacts;
 use imgforge::source::{self, Place};
 use imgforge::store::Store;
 
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let store = Store::open(directory)?;
     source::scan(&image, &store, 2, &|_| ())?;
     let layers = image.layers.iter().map(|layer| records::evidence(&store, &layer.descriptor.digest()));
-    let evidence = Evidence::stacked(layers.collect::<Option<Vec<_>>>().ok_or("a layer has no record")?);
+    let evidence = CheckFacts::stacked(layers.collect::<Option<Vec<_>>>().ok_or("a layer has no record")?);
     let library_path = image.env.iter().find_map(|entry| entry.strip_prefix("LD_LIBRARY_PATH="));
     let loader = Loader::new(
         &evidence,

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use imgforge::deflate::{Inflater, Passage};
 use imgforge::oci::{Digest, Hasher};
-use imgforge::pypa::deflate::{Inflater, Passage};
 use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ZipArchive};
 
 const CHUNK: usize = 256 << 10;

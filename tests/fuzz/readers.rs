@@ -2,11 +2,11 @@
 
 use std::io;
 
-use imgforge::base::learn::{Learned, Watcher};
 use imgforge::elf::probe::Budget;
 use imgforge::elf::{
     Cache, Elf, ElfError, Incomplete, Linkage, Linked, Object, Outcome, Probe, Symbols, dynamic,
 };
+use imgforge::observe::{FileObserver, ObservedLayer};
 use imgforge::oci::{Entry, EntryKind};
 
 use crate::allocator::bounded;
@@ -98,16 +98,16 @@ fn entry(path: &str, bytes: &[u8]) -> Entry {
 }
 
 fn watch(path: &str, bytes: &[u8], steps: &mut Steps) {
-    let mut watcher = Watcher::new(&entry(path, bytes), Budget::SMALL).expect("it is a file");
+    let mut watcher = FileObserver::new(&entry(path, bytes), Budget::SMALL).expect("it is a file");
     steps.pass(bytes, |chunk| watcher.update(chunk));
-    let mut learned = Learned::default();
+    let mut learned = ObservedLayer::default();
     watcher.finish(&mut learned, || Ok::<_, io::Error>(bytes)).expect("memory can be read");
 }
 
 fn watch_once(path: &str, bytes: &[u8], steps: &mut Steps) {
-    let mut watcher = Watcher::new(&entry(path, bytes), Budget::LARGE).expect("it is a file");
+    let mut watcher = FileObserver::new(&entry(path, bytes), Budget::LARGE).expect("it is a file");
     steps.pass(bytes, |chunk| watcher.update(chunk));
-    let mut learned = Learned::default();
+    let mut learned = ObservedLayer::default();
     let mut unfinished = watcher.finish_once(&mut learned);
     for _ in 0..MOST_PASSES {
         let Some(mut library) = unfinished else { return };

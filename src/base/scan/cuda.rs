@@ -5,50 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use uv_normalize::PackageName;
-use uv_pep440::Version;
-
-use super::installed::Installed;
 use super::loader::Loader;
-use super::packages::{Conda, DebianPackage, Dpkg};
+use super::packages::{Owner, Owners};
 use super::place;
 use super::traces::Traces;
-use crate::base::facts::{Facts, FileFact, Interest, VersionText};
 use crate::base::{CudaCopy, CudaLibrary};
 use crate::cuda::{Component, library_stem};
 use crate::elf::Elf;
-
-/// What tells whose a file is.
-pub(super) struct Owners<'a> {
-    pub dpkg: &'a Dpkg,
-    pub conda: &'a Conda,
-    pub distributions: &'a [Installed],
-}
-
-/// Who brought a file.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Owner<'a> {
-    Debian(DebianPackage<'a>),
-    Distribution { name: &'a PackageName, version: &'a Version },
-    Conda { name: &'a str, version: &'a str },
-}
-
-impl<'a> Owners<'a> {
-    fn of(&self, path: &str, size: u64) -> Option<Owner<'a>> {
-        if let Some(package) = self.dpkg.owner(path) {
-            return Some(Owner::Debian(package));
-        }
-        // Wheels for two CUDA majors may claim one path; the one that names the file's size was installed last.
-        let claims = || self.distributions.iter().filter(|installed| installed.sizes.contains_key(path));
-        let exact = claims().find(|installed| installed.sizes.get(path) == Some(&Some(size)));
-        if let Some(installed) = exact.or_else(|| claims().next()) {
-            let distribution = &installed.distribution;
-            return Some(Owner::Distribution { name: &distribution.name, version: &distribution.version });
-        }
-        let package = self.conda.owner(path)?;
-        Some(Owner::Conda { name: &package.name, version: &package.version })
-    }
-}
+use crate::observe::inventory_facts::{FileFact, InventoryFacts, Relevance, VersionText};
 
 /// The files of one copy.
 #[derive(Default)]
@@ -67,7 +31,7 @@ struct Key {
 }
 
 /// Every copy, sorted.
-pub(super) fn copies(facts: &Facts, owners: &Owners<'_>, loader: &Loader<'_>) -> Vec<CudaCopy> {
+pub(super) fn copies(facts: &InventoryFacts, owners: &Owners<'_>, loader: &Loader<'_>) -> Vec<CudaCopy> {
     let groups = groups(facts, owners);
     let runtimes = groups.keys().filter(|key| key.component.is_runtime());
     let majors: BTreeSet<u32> = runtimes.filter_map(|key| key.generation.parse().ok()).collect();
@@ -106,7 +70,7 @@ pub(super) fn copies(facts: &Facts, owners: &Owners<'_>, loader: &Loader<'_>) ->
     copies
 }
 
-fn groups<'a>(facts: &'a Facts, owners: &Owners<'_>) -> BTreeMap<Key, Group<'a>> {
+fn groups<'a>(facts: &'a InventoryFacts, owners: &Owners<'_>) -> BTreeMap<Key, Group<'a>> {
     let mut groups: BTreeMap<Key, Group<'a>> = BTreeMap::new();
     for (path, file) in facts.files().filter(|(path, _)| !place::is_no_copy(path)) {
         let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -212,7 +176,7 @@ fn generation(soname: &str) -> String {
 }
 
 fn is_program(path: &str) -> bool {
-    let compiles = Interest::of(path) == Interest::Versioned(VersionText::Cuda);
+    let compiles = Relevance::of(path) == Relevance::Versioned(VersionText::Cuda);
     compiles || path.ends_with("/libdevice.10.bc")
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::facts::{Facts, join};
 use crate::base::{InstalledDistribution, InstalledTexts};
 use crate::cuda::ComponentWheel;
+use crate::observe::inventory_facts::{InventoryFacts, join};
 use crate::pypa::record::Row;
 use crate::pypa::{metadata, record};
 
@@ -19,7 +19,7 @@ pub(super) struct Installed {
 /// What is installed in the directories of `sys.path`, sorted by name; of one name, the first is found.
 ///
 /// <https://packaging.python.org/en/latest/specifications/recording-installed-packages/>
-pub(super) fn distributions(facts: &Facts, directories: &[String]) -> Vec<Installed> {
+pub(super) fn distributions(facts: &InventoryFacts, directories: &[String]) -> Vec<Installed> {
     let mut found = BTreeMap::new();
     for directory in directories {
         for installed in in_directory(facts, directory) {
@@ -31,7 +31,7 @@ pub(super) fn distributions(facts: &Facts, directories: &[String]) -> Vec<Instal
 
 /// What is installed in every other directory of packages of the base, which no chosen interpreter looks into but whose
 /// CUDA libraries are there all the same.
-pub(super) fn elsewhere(facts: &Facts, directories: &[String]) -> Vec<Installed> {
+pub(super) fn elsewhere(facts: &InventoryFacts, directories: &[String]) -> Vec<Installed> {
     let mut others: Vec<String> = Vec::new();
     for (path, _) in facts.texts() {
         let Some((info, "METADATA")) = path.rsplit_once('/') else { continue };
@@ -44,7 +44,7 @@ pub(super) fn elsewhere(facts: &Facts, directories: &[String]) -> Vec<Installed>
     others.iter().flat_map(|directory| in_directory(facts, directory)).collect()
 }
 
-fn in_directory(facts: &Facts, directory: &str) -> Vec<Installed> {
+fn in_directory(facts: &InventoryFacts, directory: &str) -> Vec<Installed> {
     let Some(real) = facts.resolve(directory) else { return Vec::new() };
     let inside = real.len() + 1;
     let texts = facts.below(&real).filter_map(|(path, _)| {
@@ -61,7 +61,7 @@ fn in_directory(facts: &Facts, directory: &str) -> Vec<Installed> {
     texts.filter_map(|(info, text)| read(facts, &real, info, text)).collect()
 }
 
-fn read(facts: &Facts, directory: &str, info: &str, text: &str) -> Option<Installed> {
+fn read(facts: &InventoryFacts, directory: &str, info: &str, text: &str) -> Option<Installed> {
     let fields = |name: &str| -> Vec<String> {
         let lines = text.lines().filter_map(|line| line.split_once(':'));
         lines
@@ -96,7 +96,7 @@ fn read(facts: &Facts, directory: &str, info: &str, text: &str) -> Option<Instal
 }
 
 /// The files of a distribution that requires CUDA components.
-fn texts(facts: &Facts, info: &str, metadata: &str) -> Option<InstalledTexts> {
+fn texts(facts: &InventoryFacts, info: &str, metadata: &str) -> Option<InstalledTexts> {
     let requirements = metadata.lines().filter_map(|line| line.strip_prefix("Requires-Dist:"));
     let names = requirements.filter_map(|requirement| {
         requirement.trim().split(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))).next()

@@ -2,8 +2,8 @@
 
 use super::packages::Dpkg;
 use crate::base::InventoryError;
-use crate::base::facts::Facts;
 use crate::debian::version::Version as DebianVersion;
+use crate::observe::inventory_facts::InventoryFacts;
 
 /// A base's GNU C library.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(super) struct Libc {
 }
 
 impl Libc {
-    pub(super) fn read(facts: &Facts, dpkg: &Dpkg) -> Result<Self, InventoryError> {
+    pub(super) fn read(facts: &InventoryFacts, dpkg: &Dpkg) -> Result<Self, InventoryError> {
         let banner = facts.files().find_map(|(_, file)| Banner::parse(file.version.as_deref()?));
         let libc6 = dpkg.version("libc6");
         let Some(upstream) = libc6.map(DebianVersion::upstream).or(banner.map(|banner| banner.upstream()))
@@ -60,7 +60,7 @@ impl<'a> Banner<'a> {
     }
 }
 
-fn without_glibc(facts: &Facts) -> InventoryError {
+fn without_glibc(facts: &InventoryFacts) -> InventoryError {
     let musl =
         |(path, _): (&str, _)| path.rsplit('/').next().is_some_and(|name| name.starts_with("ld-musl-"));
     if facts.nodes().any(musl) {
@@ -70,20 +70,20 @@ fn without_glibc(facts: &Facts) -> InventoryError {
     }
 }
 
-fn vendor_of_os(facts: &Facts) -> String {
+fn vendor_of_os(facts: &InventoryFacts) -> String {
     let id = os_release(facts, "ID");
     if id.as_deref() == Some("ubuntu") { "Ubuntu".into() } else { "Debian".into() }
 }
 
 /// What the system calls itself: `Alpine Linux v3.20`.
-fn name(facts: &Facts) -> String {
+fn name(facts: &InventoryFacts) -> String {
     os_release(facts, "PRETTY_NAME").unwrap_or_else(|| "a system without a name".into())
 }
 
 /// A field of os-release.
 ///
 /// <https://www.freedesktop.org/software/systemd/man/latest/os-release.html>
-fn os_release(facts: &Facts, field: &str) -> Option<String> {
+fn os_release(facts: &InventoryFacts, field: &str) -> Option<String> {
     let text = facts.read("etc/os-release").or_else(|| facts.read("usr/lib/os-release"))?;
     let value = text.lines().find_map(|line| line.split_once('=').filter(|(key, _)| *key == field))?.1;
     Some(value.trim().trim_matches(['"', '\'']).to_owned())

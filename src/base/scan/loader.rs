@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 
 use super::place;
-use crate::base::facts::Facts;
 use crate::base::{Found, InventoryError};
 use crate::elf::ldconfig::Link;
 use crate::elf::{Hwcap, Ldconfig, LibrarySearch, Machine, ld_so_conf};
+use crate::observe::inventory_facts::InventoryFacts;
 
 /// The loader of a base, for a process that brings no search path of its own.
 #[derive(Debug)]
 pub(super) struct Loader<'a> {
-    facts: &'a Facts,
+    facts: &'a InventoryFacts,
     /// With the cache that `ldconfig` makes.
     search: LibrarySearch,
 }
 
 impl<'a> Loader<'a> {
     pub(super) fn new(
-        facts: &'a Facts,
+        facts: &'a InventoryFacts,
         ldconfig: &Ldconfig,
         machine: Machine,
         library_path: &[String],

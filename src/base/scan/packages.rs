@@ -1,10 +1,14 @@
-//! What package managers know: versions of packages, and whose a file is.
+//! The records of package managers: versions of packages, and the owners of files.
 
 use std::collections::BTreeMap;
 
-use crate::base::facts::{CondaPackage, Facts, join};
+use uv_normalize::PackageName;
+use uv_pep440::Version;
+
+use super::installed::Installed;
 use crate::debian::deb822;
 use crate::debian::version::Version as DebianVersion;
+use crate::observe::inventory_facts::{CondaPackage, InventoryFacts, join};
 
 /// The packages that dpkg has installed.
 ///
@@ -24,7 +28,7 @@ pub(super) struct DebianPackage<'a> {
 }
 
 impl Dpkg {
-    pub(super) fn read(facts: &Facts) -> Self {
+    pub(super) fn read(facts: &InventoryFacts) -> Self {
         let mut dpkg = Self::default();
         for (path, text) in facts.texts() {
             if path == "var/lib/dpkg/status" || path.starts_with("var/lib/dpkg/status.d/") {
@@ -72,7 +76,7 @@ pub(super) struct Conda {
 }
 
 impl Conda {
-    pub(super) fn read(facts: &Facts) -> Self {
+    pub(super) fn read(facts: &InventoryFacts) -> Self {
         let mut conda = Self::default();
         for (path, text) in facts.texts() {
             let Some((directory, _)) = path.rsplit_once('/') else { continue };
@@ -87,5 +91,37 @@ impl Conda {
 
     pub(super) fn owner(&self, path: &str) -> Option<&CondaPackage> {
         self.packages.get(*self.owners.get(path)?)
+    }
+}
+
+/// The records that name the owners of files.
+pub(super) struct Owners<'a> {
+    pub dpkg: &'a Dpkg,
+    pub conda: &'a Conda,
+    pub distributions: &'a [Installed],
+}
+
+/// The package that a file belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Owner<'a> {
+    Debian(DebianPackage<'a>),
+    Distribution { name: &'a PackageName, version: &'a Version },
+    Conda { name: &'a str, version: &'a str },
+}
+
+impl<'a> Owners<'a> {
+    pub(super) fn of(&self, path: &str, size: u64) -> Option<Owner<'a>> {
+        if let Some(package) = self.dpkg.owner(path) {
+            return Some(Owner::Debian(package));
+        }
+        // Wheels for two CUDA majors may claim one path; the one that names the file's size was installed last.
+        let claims = || self.distributions.iter().filter(|installed| installed.sizes.contains_key(path));
+        let exact = claims().find(|installed| installed.sizes.get(path) == Some(&Some(size)));
+        if let Some(installed) = exact.or_else(|| claims().next()) {
+            let distribution = &installed.distribution;
+            return Some(Owner::Distribution { name: &distribution.name, version: &distribution.version });
+        }
+        let package = self.conda.owner(path)?;
+        Some(Owner::Conda { name: &package.name, version: &package.version })
     }
 }

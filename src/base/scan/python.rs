@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ImageConfigFacts;
 use super::packages::Dpkg;
 use crate::base::InventoryError;
-use crate::base::facts::{Facts, FileFact, join};
 use crate::elf::Machine;
+use crate::observe::inventory_facts::{FileFact, InventoryFacts, join};
 use crate::oci::Architecture;
 use crate::pypa::scheme::InstallScheme;
 
@@ -38,7 +38,7 @@ struct Called {
 
 /// Chooses the interpreter: of the `asked` version, such as `3.11`, or the one that `VIRTUAL_ENV` and `PATH` name.
 pub(super) fn choose(
-    facts: &Facts,
+    facts: &InventoryFacts,
     dpkg: &Dpkg,
     config: &ImageConfigFacts,
     asked: Option<&str>,
@@ -72,7 +72,7 @@ fn named(versions: &BTreeSet<u8>) -> String {
 
 /// The interpreters that the config's environment leads to, the one that `python3` is first; where it leads to none, all
 /// that there are.
-fn called(facts: &Facts, config: &ImageConfigFacts) -> Vec<Called> {
+fn called(facts: &InventoryFacts, config: &ImageConfigFacts) -> Vec<Called> {
     let of_environment = config.variable("VIRTUAL_ENV").map(|root| format!("{root}/bin"));
     let path = config.variable("PATH").unwrap_or(DEFAULT_PATH);
     let directories: Vec<&str> = of_environment
@@ -104,7 +104,7 @@ fn called(facts: &Facts, config: &ImageConfigFacts) -> Vec<Called> {
     found
 }
 
-fn call(facts: &Facts, name: &str) -> Option<Called> {
+fn call(facts: &InventoryFacts, name: &str) -> Option<Called> {
     let (file, fact) = facts.file(name)?;
     fact.elf.as_ref()?;
     let minor = minor(&file).or_else(|| two(fact.version.as_deref()?))?;
@@ -123,7 +123,11 @@ fn two(version: &str) -> Option<u8> {
     version.split('.').nth(1)?.parse().ok()
 }
 
-fn check_machine(facts: &Facts, python: &Called, config: &ImageConfigFacts) -> Result<(), InventoryError> {
+fn check_machine(
+    facts: &InventoryFacts,
+    python: &Called,
+    config: &ImageConfigFacts,
+) -> Result<(), InventoryError> {
     let machine = facts.file(&python.file).and_then(|(_, file)| Some(file.elf.as_ref()?.machine));
     let found = machine.and_then(Machine::architecture);
     if found == Some(config.architecture) {
@@ -145,7 +149,7 @@ struct VirtualEnvironment {
     sees_system_packages: bool,
 }
 
-fn virtual_environment(facts: &Facts, python: &Called) -> Option<VirtualEnvironment> {
+fn virtual_environment(facts: &InventoryFacts, python: &Called) -> Option<VirtualEnvironment> {
     let root = python.name.rsplit_once('/')?.0.strip_suffix("bin")?.trim_end_matches('/');
     let text = facts.read(&join(root, "pyvenv.cfg"))?;
     let values: BTreeMap<String, &str> = text
@@ -158,7 +162,7 @@ fn virtual_environment(facts: &Facts, python: &Called) -> Option<VirtualEnvironm
     Some(VirtualEnvironment { root: facts.resolve(root)?, sees_system_packages })
 }
 
-fn describe(facts: &Facts, dpkg: &Dpkg, python: &Called) -> Python {
+fn describe(facts: &InventoryFacts, dpkg: &Dpkg, python: &Called) -> Python {
     let prefix = python
         .file
         .rsplit_once('/')
@@ -207,7 +211,7 @@ fn interpreter(prefix: &str) -> String {
 }
 
 /// The full version: as the interpreter says, or the library that it is in, or the package that brought it.
-fn version(facts: &Facts, dpkg: &Dpkg, prefix: &str, python: &Called) -> String {
+fn version(facts: &InventoryFacts, dpkg: &Dpkg, prefix: &str, python: &Called) -> String {
     let said = |file: &FileFact| file.version.clone();
     let minor = python.minor;
     let library = format!("libpython3.{minor}.so");

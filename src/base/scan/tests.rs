@@ -1,8 +1,8 @@
 use super::*;
-use crate::base::facts::tests::layer;
-use crate::base::facts::{FileFact, Interest};
 use crate::base::{CudaCopy, Found};
 use crate::elf::{Class, Dynamic, Elf, Kind, Machine};
+use crate::observe::inventory_facts::tests::layer;
+use crate::observe::inventory_facts::{FileFact, Relevance};
 
 /// A system of Debian's with the Python of [`PYTHON`] to put layouts on.
 const DEBIAN: &str = "
@@ -18,7 +18,7 @@ const PYTHON: &str = "
 
 /// The facts of a layer, an entry a line: `path is SONAME NEEDED…` is a library, `path says VERSION` a program, and all
 /// else as [`layer`] reads it, with `\n` for the ends of lines.
-fn facts(text: &str) -> Facts {
+fn facts(text: &str) -> InventoryFacts {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let is_elf = |line: &&&str| line.contains(" is ") || line.contains(" says ");
     let plain: Vec<String> =
@@ -55,7 +55,7 @@ fn elf(dynamic: Option<Dynamic>) -> Elf {
 }
 
 fn inventory(texts: &[&str], env: &[&str]) -> Result<BaseInventory, InventoryError> {
-    let image = Facts::stacked(texts.iter().map(|text| facts(text)));
+    let image = InventoryFacts::stacked(texts.iter().map(|text| facts(text)));
     scan(&image, &ImageConfigFacts::new(Architecture::Amd64, env.iter().copied()), None)
 }
 
@@ -304,7 +304,7 @@ fn what_an_upper_layer_removed_is_no_copy() {
 
 /// `version interpreter purelib` of the Python that is chosen.
 fn python(layout: &str, env: &[&str], asked: Option<&str>) -> Result<String, String> {
-    let image = Facts::stacked([facts(DEBIAN), facts(layout)]);
+    let image = InventoryFacts::stacked([facts(DEBIAN), facts(layout)]);
     scan(&image, &ImageConfigFacts::new(Architecture::Amd64, env.iter().copied()), asked)
         .map(|found| format!("{} {} {}", found.python, found.scheme.interpreter, found.scheme.purelib))
         .map_err(|error| format!("{error}; {}", error.hint().unwrap_or_default()))
@@ -375,7 +375,7 @@ fn a_base_that_cannot_be_used_says_why() {
         "the base has Python 3.11; the recipe asks for 3.12; write `python: \"3.11\"`, or choose a base that has \
          the other version",
     );
-    let image = Facts::stacked([facts(DEBIAN), facts(PYTHON)]);
+    let image = InventoryFacts::stacked([facts(DEBIAN), facts(PYTHON)]);
     let error = scan(&image, &ImageConfigFacts::new(Architecture::Arm64, []), None).unwrap_err();
     assert_eq!(error.to_string(), "`/usr/bin/python3.11` is for amd64, and the image says it is for arm64");
     let alpine =
@@ -437,7 +437,7 @@ fn distributions_are_those_that_the_interpreter_finds() {
 fn what_is_scanned_is_what_is_watched() {
     for path in ["usr/local/cuda-12.2/nvvm/libdevice/libdevice.10.bc", "usr/bin/ptxas", "usr/bin/python3.11"]
     {
-        assert_ne!(Interest::of(path), Interest::None, "{path}");
+        assert_ne!(Relevance::of(path), Relevance::None, "{path}");
     }
 }
 

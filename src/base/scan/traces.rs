@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 use uv_pep440::Version;
 
-use super::cuda::Owner;
+use super::packages::Owner;
 use super::place;
-use crate::base::facts::{Facts, FileFact, join};
 use crate::base::{CudaLibrary, VersionSource};
 use crate::cuda::{Component, ComponentWheel};
 use crate::debian::version::Version as DebianVersion;
+use crate::observe::inventory_facts::{FileFact, InventoryFacts, join};
 
 /// One copy, as far as its files and their owner are known.
 pub(super) struct Traces<'a> {
@@ -25,7 +25,7 @@ pub(super) struct Traces<'a> {
 
 impl Traces<'_> {
     /// The version, by what tells it best.
-    pub(super) fn version(&self, facts: &Facts) -> (Option<Version>, VersionSource) {
+    pub(super) fn version(&self, facts: &InventoryFacts) -> (Option<Version>, VersionSource) {
         use VersionSource as From;
         let told = self
             .of_owner()
@@ -53,7 +53,7 @@ impl Traces<'_> {
     }
 
     /// The toolkit's `version.json` names components as NVIDIA's archives do: `cuda_cudart`, `libcublas`.
-    fn of_version_json(&self, facts: &Facts) -> Option<Version> {
+    fn of_version_json(&self, facts: &InventoryFacts) -> Option<Version> {
         let versions = version_json(facts, place::toolkit(self.directory)?)?;
         let word = library_word(self.component);
         let names = [format!("cuda_{word}"), format!("lib{word}"), word.to_owned()];
@@ -62,7 +62,7 @@ impl Traces<'_> {
     }
 
     /// A header in the same place whose major version is that of the SONAME.
-    fn of_header(&self, facts: &Facts) -> Option<Version> {
+    fn of_header(&self, facts: &InventoryFacts) -> Option<Version> {
         let prefix = match self.component.name() {
             "cudnn" => "CUDNN",
             "nccl" => "NCCL",
@@ -105,7 +105,7 @@ impl Traces<'_> {
     }
 
     /// The CUDA major version it is for, as far as it tells by itself.
-    pub(super) fn cuda_major(&self, facts: &Facts) -> Option<u32> {
+    pub(super) fn cuda_major(&self, facts: &InventoryFacts) -> Option<u32> {
         self.major_of_owner()
             .or_else(|| place::wheel_major(self.directory))
             .or_else(|| self.major_of_toolkit(facts))
@@ -131,7 +131,7 @@ impl Traces<'_> {
         }
     }
 
-    fn major_of_toolkit(&self, facts: &Facts) -> Option<u32> {
+    fn major_of_toolkit(&self, facts: &InventoryFacts) -> Option<u32> {
         let toolkit = place::toolkit(self.directory)?;
         let of_json = || version_json(facts, toolkit)?.get("cuda")?.split('.').next()?.parse().ok();
         place::toolkit_version(toolkit).map(|(major, _)| major).or_else(of_json)
@@ -198,7 +198,7 @@ fn major_of_debian(name: &str, version: &DebianVersion) -> Option<u32> {
 }
 
 /// The versions by component of a toolkit's `version.json`.
-fn version_json(facts: &Facts, toolkit: &str) -> Option<BTreeMap<String, String>> {
+fn version_json(facts: &InventoryFacts, toolkit: &str) -> Option<BTreeMap<String, String>> {
     let json: serde_json::Value = serde_json::from_str(facts.read(&join(toolkit, "version.json"))?).ok()?;
     let entries = json.as_object()?.iter();
     let version = |(name, value): (&String, &serde_json::Value)| {

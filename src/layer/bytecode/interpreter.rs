@@ -11,10 +11,10 @@ use std::path::Path;
 
 use super::worker::{self, Interpreter};
 use super::{BytecodeError, CompileTarget};
-use crate::base::facts::Facts;
 use crate::elf::architecture::{library_directory, loader_path};
 use crate::elf::{Node, Root, dynamic};
 use crate::layer::read::decompressed;
+use crate::observe::inventory_facts::InventoryFacts;
 use crate::oci::Digest;
 use crate::oci::tar::read::{Event, Member, MemberKind, Reader};
 use crate::store::Store;
@@ -48,7 +48,7 @@ pub struct BaseInterpreter {
 impl BaseInterpreter {
     /// Where the interpreter is in a base of these `layers`, bottom first, that `facts` are known of; `None` when it
     /// cannot be told.
-    pub fn locate(target: CompileTarget<'_>, facts: &Facts, layers: Vec<Digest>) -> Option<Self> {
+    pub fn locate(target: CompileTarget<'_>, facts: &InventoryFacts, layers: Vec<Digest>) -> Option<Self> {
         let version = target.scheme.version;
         let (directory, name) = target.scheme.interpreter.trim_start_matches('/').rsplit_once('/')?;
         let interpreter = find(facts, directory, |entry| entry == name).into_iter().next()?.0;
@@ -170,7 +170,7 @@ fn is_wanted(name: &str) -> bool {
 }
 
 /// The files in a directory whose names are `wanted`: their paths without symlinks, and their names.
-fn find(facts: &Facts, directory: &str, wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+fn find(facts: &InventoryFacts, directory: &str, wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
     let listing = facts.directory(directory);
     let entries = listing.into_iter().flat_map(|listing| listing.entries);
     let files = entries.filter(|entry| wanted(&entry.name)).filter_map(|entry| match entry.node {
@@ -253,7 +253,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("store")).unwrap();
         let layers: Vec<Written> = layers.iter().map(|files| write_layer(&store, files)).collect();
-        let facts = Facts::stacked(layers.iter().map(|layer| layer.facts.clone()));
+        let facts = InventoryFacts::stacked(layers.iter().map(|layer| layer.facts.clone()));
         let digests: Vec<Digest> = layers.iter().map(|layer| layer.digest).collect();
         let interpreter = BaseInterpreter::locate(target, &facts, digests.clone())?;
         let output = directory.path().join("output");

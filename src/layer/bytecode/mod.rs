@@ -21,10 +21,10 @@ use rawzip::{CompressionMethod, DataDescriptorOutput, ZipArchiveWriter};
 use serde::{Deserialize, Serialize};
 
 use super::wheel::{RefusedWheel, WheelFile};
+use crate::cpython::marshal::without_unused_references;
 use crate::oci::{Architecture, Digest};
 use crate::plan::{BYTECODE_FORMAT, BytecodePlan, WheelLayer};
 use crate::pool;
-use crate::pypa::marshal::without_unused_references;
 use crate::pypa::scheme::InstallScheme;
 use crate::store::{Store, StoreError};
 

@@ -18,10 +18,10 @@ use serde::Serialize;
 use super::gzip::{self, HEADER, align, deflate, open_blocks, trailer};
 use super::outlet::Outlet;
 use super::{Description, Encoding, WriteError};
+use crate::deflate::{End, Inflater};
 use crate::oci::image::MediaType;
 use crate::oci::time::rfc3339;
 use crate::oci::{Digest, Entry, EntryKind, Hasher, tar};
-use crate::pypa::deflate::{End, Inflater};
 
 /// How much of a file is fetched at once, in bytes. Part of the layer's bytes: changing it changes digests.
 const CHUNK: u64 = 4 << 20;

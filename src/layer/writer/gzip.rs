@@ -12,8 +12,8 @@ use libdeflater::{CompressionLvl, Compressor};
 
 use super::outlet::Outlet;
 use super::{Description, Encoding, WriteError};
+use crate::deflate::{End, Inflater, Invalid, Passage};
 use crate::oci::image::MediaType;
-use crate::pypa::deflate::{End, Inflater, Invalid, Passage};
 
 /// How much uncompressed tar goes into one stream of our own. Part of the layer's bytes: changing it changes digests.
 const PIECE: usize = 1 << 20;

@@ -21,14 +21,14 @@ use flate2::read::DeflateDecoder;
 
 use super::read::ReadLayer;
 use super::records;
-use crate::base::facts::Facts;
-use crate::base::learn::{Learned, Watcher};
+use crate::deflate::{End, Inflater, Invalid, Passage};
+use crate::elf::buffer_pool::{BufferPool, Visit};
 use crate::elf::probe::{Budget, MOST_KEPT_ONCE};
-use crate::elf::shelf::{Shelf, Visit};
+use crate::observe::inventory_facts::InventoryFacts;
+use crate::observe::{FileObserver, ObservedLayer};
 use crate::oci::image::MediaType;
 use crate::oci::{Digest, Entry, EntryKind, tar};
 use crate::plan::LayerCompression;
-use crate::pypa::deflate::{End, Inflater, Invalid, Passage};
 use crate::store::{Store, StoreError};
 use cores::CORES;
 use estargz::Estargz;
@@ -135,7 +135,7 @@ pub struct Written {
     /// The sum of the sizes of the layer's files in bytes.
     pub unpacked: u64,
     /// What the loader will want to know of it.
-    pub facts: Facts,
+    pub facts: InventoryFacts,
 }
 
 /// What an entry's DEFLATE stream must inflate to.
@@ -177,7 +177,7 @@ pub struct LayerWriter<'a> {
     inflater: Inflater,
     buffer: Vec<u8>,
     unpacked: u64,
-    learned: Learned,
+    learned: ObservedLayer,
     /// The files that [`Outlet`] hashes, in their order.
     hashed: Vec<String>,
     store: Store,
@@ -203,7 +203,7 @@ impl<'a> LayerWriter<'a> {
             inflater: Inflater::default(),
             buffer: vec![0; BUFFER],
             unpacked: 0,
-            learned: Learned::default(),
+            learned: ObservedLayer::default(),
             hashed: Vec::new(),
             store: store.clone(),
             _visit: SHELF.visit(),
@@ -333,8 +333,8 @@ impl<'a> LayerWriter<'a> {
     }
 
     /// Who watches the content of `entry`, which comes next in the tar.
-    fn watcher(&mut self, entry: &Entry) -> Option<Watcher> {
-        let mut watcher = Watcher::new(entry, Budget::SMALL)?;
+    fn watcher(&mut self, entry: &Entry) -> Option<FileObserver> {
+        let mut watcher = FileObserver::new(entry, Budget::SMALL)?;
         // Beside compressing everything anew it counts for little that some is read again.
         if !matches!(self.compression, LayerCompression::Zstd { .. }) {
             watcher = watcher.shelved(&SHELF);
@@ -361,7 +361,7 @@ impl<'a> LayerWriter<'a> {
 
 /// Memory for what is kept of large libraries that pass, of all layers together: what it has no room for is read again
 /// instead, so that memory does not grow with the number of threads. It has no influence on a layer's bytes.
-static SHELF: Shelf = Shelf::new(2 * MOST_KEPT_ONCE as usize);
+static SHELF: BufferPool = BufferPool::new(2 * MOST_KEPT_ONCE as usize);
 
 fn file_size(entry: &Entry) -> u64 {
     match entry.kind {
@@ -377,7 +377,7 @@ struct Splice<'a, R> {
     limit: u64,
     size: u64,
     crc32: crc32fast::Hasher,
-    watcher: Option<Watcher>,
+    watcher: Option<FileObserver>,
     progress: &'a (dyn Fn(u64) + Sync),
     encoding: &'a mut dyn Encoding,
     out: &'a mut Outlet,

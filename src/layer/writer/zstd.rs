@@ -11,8 +11,8 @@ use ::zstd::zstd_safe::CParameter;
 
 use super::outlet::Outlet;
 use super::{Description, Encoding, WriteError};
+use crate::deflate::End;
 use crate::oci::image::MediaType;
-use crate::pypa::deflate::End;
 
 /// The distance over which repetitions are found is 2 to the power of this. Part of the layer's bytes.
 ///

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use uv_pep440::VersionSpecifier;
 
 use super::candidate::Identity;
-use super::{Ban, Bans, Choice, ComponentError, Demanded, Needy, Offer, Supply, requirement};
+use super::toolkit::requirement;
+use super::{Ban, Bans, Choice, ComponentError, Demanded, Needy, Offer, Supply};
 use crate::cuda::Component;
 use crate::elf::Symbols;
 use crate::resolve::demand::Demander;

@@ -8,36 +8,43 @@
 //! added are floors, so a choice whose companions cannot be had is banned, and never has to be tried again.
 //!
 //! * [`candidate`]: what could serve;
+//! * [`pool`]: who of them serves the demands on one distribution;
+//! * [`toolkit`]: what the parts of a toolkit need of each other;
 //! * [`companions`]: what libraries need of each other;
 //! * [`majors`]: whether several CUDA majors can live in one image.
 
 mod candidate;
 mod companions;
 pub(crate) mod majors;
+mod pool;
 #[cfg(test)]
 mod properties;
+mod toolkit;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pubgrub::Ranges;
 use uv_normalize::{ExtraName, PackageName};
-use uv_pep440::{Version, VersionSpecifier, VersionSpecifiers};
+use uv_pep440::Version;
 
-use super::demand::{Demand, Demander, soname};
+use super::demand::{Demand, Demander};
 use super::solve::{Catalog, CatalogError, Scout, Want};
 use super::{Policies, Preferences};
 use crate::base::CudaCopy;
-use crate::cuda::{Component, ComponentWheel, FIRST_UNSUFFIXED, toolkit_version};
+use crate::cuda::{Component, ComponentWheel};
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::simple::{DistFile, Project};
 use crate::pypa::target::Target;
 use crate::recipe::Policy;
 use candidate::{Candidate, Identity};
 use companions::Companion;
+use pool::select;
+use toolkit::{demands_of_toolkits, toolkit};
 
 pub use candidate::{Reason, Rejected};
 pub use majors::{Process, processes};
+pub(super) use pool::unsuffixed;
 
 /// A component, or the metapackage, and who serves it.
 #[derive(Debug, Clone)]
@@ -306,236 +313,11 @@ impl Scout for PagesOnly {
     }
 }
 
-/// A candidate that was chosen, before its metadata was read.
-struct Selected {
-    distribution: PackageName,
-    component: Option<Component>,
-    cuda_major: u32,
-    candidate: Candidate,
-    demands: Vec<Demand>,
-    rejected: Vec<Rejected>,
-}
-
-impl Selected {
-    fn choice(self, offer: &Offer<'_>) -> Result<Choice, ComponentError> {
-        Ok(Choice {
-            component: self.component,
-            cuda_major: self.cuda_major,
-            version: self.candidate.version(),
-            supply: match self.candidate {
-                Candidate::Base(copy) => Supply::Base(copy),
-                Candidate::Wheel { file, .. } => {
-                    Supply::Wheel { metadata: offer.catalog.metadata(&file)?, wheel: file }
-                }
-            },
-            distribution: self.distribution,
-            demands: self.demands,
-            rejected: self.rejected,
-        })
-    }
-}
-
 /// Whether only the base may serve what the wheel of this name carries.
 fn is_of_base(distribution: &PackageName, offer: &Offer<'_>) -> bool {
     match ComponentWheel::of(distribution.as_ref()) {
         Some(ComponentWheel::Carries { component, .. }) => offer.policies.of(component) == Policy::Base,
         _ => false,
-    }
-}
-
-/// Who serves all demands, or else who serves those on each SONAME.
-fn select(
-    distribution: PackageName,
-    demanded: &[&Demanded],
-    bans: &Bans,
-    offer: &Offer<'_>,
-) -> Result<Vec<Selected>, ComponentError> {
-    let mut demands: Vec<Demand> =
-        demanded.iter().map(|(by, requirement)| Demand::new(by.clone(), requirement)).collect();
-    demands.sort_by(|a, b| a.by.cmp(&b.by));
-    demands.dedup();
-    let pool = Pool::new(&distribution, &demands, bans, offer)?;
-    let groups = match pool.serving(&demands, None) {
-        Some(_) => vec![(None, demands.clone())],
-        None => pool.by_soname(&demands).ok_or_else(|| pool.refusal(&demands))?,
-    };
-    let select = |(soname, demands): Group| {
-        let candidate = pool.serving(&demands, soname.as_ref()).ok_or_else(|| pool.refusal(&demands))?;
-        Ok(Selected {
-            rejected: pool.rejected(Some(candidate), &demands),
-            candidate: candidate.clone(),
-            distribution: distribution.clone(),
-            component: pool.component,
-            cuda_major: pool.major,
-            demands,
-        })
-    };
-    groups.into_iter().map(select).collect()
-}
-
-/// Demands that one candidate is to meet, and the numbers that tell its SONAME where there are several.
-type Group = (Option<Vec<u64>>, Vec<Demand>);
-
-/// What could serve the demands on one distribution.
-struct Pool<'a> {
-    distribution: &'a PackageName,
-    component: Option<Component>,
-    major: u32,
-    of_base_only: bool,
-    /// The base's copies in the order of preference, then wheels, oldest first.
-    candidates: Vec<Candidate>,
-    /// Copies that are no candidates.
-    unfit: Vec<Rejected>,
-    bans: BTreeMap<Identity, Ban>,
-    preferred: Option<&'a BTreeSet<Version>>,
-}
-
-impl<'a> Pool<'a> {
-    fn new(
-        distribution: &'a PackageName,
-        demands: &[Demand],
-        bans: &Bans,
-        offer: &'a Offer<'_>,
-    ) -> Result<Self, ComponentError> {
-        let of_base_only = is_of_base(distribution, offer);
-        let (component, named) = match ComponentWheel::of(distribution.as_ref()) {
-            Some(ComponentWheel::Carries { component, major }) => (Some(component), major),
-            _ => (None, None),
-        };
-        let major = component.map_or(0, |component| named.unwrap_or_else(|| unsuffixed(component, demands)));
-        let mut candidates = Vec::new();
-        let mut unfit = Vec::new();
-        if let Some(component) = component {
-            let (copies, rejected) = candidate::copies(offer, component, major);
-            candidates.extend(copies.into_iter().map(Candidate::Base));
-            unfit = rejected;
-        }
-        if !of_base_only {
-            let wheels = candidate::wheels(distribution, demands, offer)?;
-            candidates.extend(wheels.into_iter().map(|(version, file)| Candidate::Wheel { version, file }));
-        }
-        Ok(Self {
-            distribution,
-            component,
-            major,
-            of_base_only,
-            candidates,
-            unfit,
-            bans: bans.get(distribution).cloned().unwrap_or_default(),
-            preferred: offer.preferences.get(distribution),
-        })
-    }
-
-    /// Who serves all of `demands`, under one SONAME where it is given: a copy of the base, the preferred wheel, or else
-    /// that of the lowest version; of the newest, when no demand has a floor.
-    fn serving(&self, demands: &[Demand], soname: Option<&Vec<u64>>) -> Option<&Candidate> {
-        let serves = |candidate: &&Candidate| {
-            soname.is_none_or(|soname| self.soname(candidate) == *soname)
-                && !self.bans.contains_key(&candidate.identity())
-                && demands.iter().all(|demand| candidate.meets(demand))
-        };
-        let mut serving = self.candidates.iter().filter(serves);
-        let is_base = |candidate: &&Candidate| matches!(candidate, Candidate::Base(_));
-        let is_preferred = |candidate: &&Candidate| {
-            !is_base(candidate)
-                && self.preferred.is_some_and(|versions| versions.contains(&candidate.version()))
-        };
-        let copy = serving.clone().find(is_base).or_else(|| serving.clone().find(is_preferred));
-        copy.or_else(|| match demands.iter().any(Demand::has_floor) {
-            true => serving.next(),
-            false => serving.next_back(),
-        })
-    }
-
-    /// The demands by the SONAME that serves them. One that several could serve goes to the newest that others need
-    /// anyway and that can take it, else to the newest that can.
-    fn by_soname(&self, demands: &[Demand]) -> Option<Vec<Group>> {
-        let sonames = |demand: &Demand| -> BTreeSet<Vec<u64>> {
-            let meeting = self.candidates.iter().filter(|candidate| candidate.meets(demand));
-            meeting.map(|candidate| self.soname(candidate)).collect()
-        };
-        let mut groups: BTreeMap<Vec<u64>, Vec<Demand>> = BTreeMap::new();
-        let mut undecided = Vec::new();
-        for demand in demands {
-            let possible = sonames(demand);
-            match (possible.len(), possible.first()) {
-                (1, Some(only)) => groups.entry(only.clone()).or_default().push(demand.clone()),
-                _ => undecided.push(demand),
-            }
-        }
-        for demand in undecided {
-            let takes = |soname: &Vec<u64>| {
-                let mut group = groups.get(soname).cloned().unwrap_or_default();
-                group.push(demand.clone());
-                self.serving(&group, Some(soname)).is_some()
-            };
-            let possible: Vec<Vec<u64>> = sonames(demand).into_iter().rev().filter(takes).collect();
-            let needed = possible.iter().find(|soname| groups.contains_key(*soname));
-            groups.entry(needed.or(possible.first())?.clone()).or_default().push(demand.clone());
-        }
-        Some(groups.into_iter().map(|(soname, group)| (Some(soname), group)).collect())
-    }
-
-    /// The numbers of a candidate's version that tell its SONAME.
-    fn soname(&self, candidate: &Candidate) -> Vec<u64> {
-        let version = candidate.version();
-        match self.component {
-            Some(component) => soname(component, &version),
-            None => version.release().iter().take(1).copied().collect(),
-        }
-    }
-
-    fn refusal(&self, demands: &[Demand]) -> ComponentError {
-        match self.component.filter(|_| self.of_base_only) {
-            Some(component) => ComponentError::NotInBase {
-                missing: vec![Missing {
-                    distribution: self.distribution.clone(),
-                    component,
-                    demands: demands.to_vec(),
-                    rejected: self.rejected(None, demands),
-                }],
-            },
-            None => {
-                let versions: BTreeSet<Version> = self.candidates.iter().map(Candidate::version).collect();
-                let versions: Vec<String> = versions.iter().map(Version::to_string).collect();
-                ComponentError::Unsatisfiable {
-                    distribution: self.distribution.clone(),
-                    demands: demands.to_vec(),
-                    offered: if versions.is_empty() {
-                        "nothing that fits".into()
-                    } else {
-                        versions.join(", ")
-                    },
-                }
-            }
-        }
-    }
-
-    /// The base's copies that do not serve `demands`, where `chosen` does.
-    fn rejected(&self, chosen: Option<&Candidate>, demands: &[Demand]) -> Vec<Rejected> {
-        let others = self.candidates.iter().filter(|candidate| Some(*candidate) != chosen);
-        let reasoned = others.filter_map(|candidate| {
-            let Candidate::Base(copy) = candidate else { return None };
-            let refused = demands.iter().find(|demand| !candidate.meets(demand));
-            let reason = match (refused, self.bans.get(&candidate.identity())) {
-                (Some(demand), _) => Reason::Version { demand: demand.clone() },
-                (None, Some(ban)) => Reason::Symbols { explanation: ban.explanation.clone() },
-                (None, None) => Reason::NotChosen,
-            };
-            Some(Rejected::new(copy, reason))
-        });
-        self.unfit.iter().cloned().chain(reasoned).collect()
-    }
-}
-
-/// The CUDA major of an un-suffixed wheel: as its versions are the toolkit's, or else that of the first toolkit whose
-/// wheels have no suffix.
-pub(super) fn unsuffixed(component: Component, demands: &[Demand]) -> u32 {
-    let floors = demands.iter().flat_map(Demand::floors);
-    let newest = floors.filter_map(|specifier| specifier.version().release().first().copied()).max();
-    match newest.and_then(|major| u32::try_from(major).ok()) {
-        Some(major) if component.is_numbered_as_toolkit() => major.max(FIRST_UNSUFFIXED),
-        _ => FIRST_UNSUFFIXED,
     }
 }
 
@@ -576,84 +358,4 @@ impl Choice {
 
 fn majors_of(choices: &[Choice]) -> BTreeSet<u32> {
     choices.iter().filter(|choice| choice.component.is_some()).map(|choice| choice.cuda_major).collect()
-}
-
-/// The version of the toolkit of a CUDA major: that of the runtime that is served, or else of the base's toolkit that
-/// other parts come from, or else of the runtime that pip installs, or else of the newest part that is numbered so.
-fn toolkit<'a>(
-    choices: impl Iterator<Item = &'a Choice> + Clone,
-    major: u32,
-    offer: &Offer<'_>,
-) -> Option<(u32, u32)> {
-    let of_major = || choices.clone().filter(move |choice| choice.cuda_major == major);
-    let runtime =
-        of_major().find(|choice| choice.is_runtime()).and_then(|choice| toolkit_version(&choice.version));
-    let of_base = || {
-        let directories = of_major().filter_map(|choice| match &choice.supply {
-            Supply::Base(copy) => toolkit_of_directory(copy.toolkit.as_deref()?),
-            Supply::Wheel { .. } => None,
-        });
-        let default = offer.default_toolkit.and_then(|path| toolkit_of_directory(path));
-        directories.chain(default).find(|version| version.0 == major)
-    };
-    let of_part = || {
-        let parts =
-            of_major().filter(|choice| choice.component.is_some_and(Component::is_numbered_as_toolkit));
-        parts.filter_map(|choice| toolkit_version(&choice.version)).max()
-    };
-    runtime.or_else(of_base).or_else(|| offer.of_pip.get(&major).copied()).or_else(of_part)
-}
-
-/// `(12, 2)` of `usr/local/cuda-12.2`.
-fn toolkit_of_directory(directory: &str) -> Option<(u32, u32)> {
-    let (_, version) = directory.rsplit_once("cuda-")?;
-    let (major, minor) = version.split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
-}
-
-/// What each toolkit demands of its parts: a version that names its directory, and parts that are not older than it.
-fn demands_of_toolkits(choices: &[Choice], offer: &Offer<'_>) -> Vec<Demanded> {
-    let mut demands = Vec::new();
-    let by_others = |choice: &&Choice| choice.demands.iter().any(|demand| demand.by != Demander::Layout);
-    let demanded = choices.iter().filter(by_others);
-    for major in majors_of(choices) {
-        if toolkit(demanded.clone(), major, offer).is_none() {
-            demands.extend(runtime_requirement(major).map(|requirement| (Demander::Layout, requirement)));
-        }
-        let Some((_, minor)) = toolkit(choices.iter(), major, offer) else { continue };
-        let by = Demander::Toolkit { major: u64::from(major), minor: u64::from(minor) };
-        let floor = Version::new([u64::from(major), u64::from(minor)]);
-        let follows = |choice: &&Choice| {
-            let follows = |component: Component| {
-                component.is_numbered_as_toolkit() && component.numbers_in_soname(major.into()) == 1
-            };
-            choice.cuda_major == major && choice.component.is_some_and(follows) && !choice.is_runtime()
-        };
-        let parts = choices.iter().filter(follows);
-        demands.extend(parts.map(|choice| (by.clone(), at_least(&choice.distribution, &floor))));
-    }
-    demands
-}
-
-fn runtime_requirement(major: u32) -> Option<Requirement> {
-    Component::named("cuda-runtime")?.distribution(major).parse().ok()
-}
-
-fn at_least(distribution: &PackageName, floor: &Version) -> Requirement {
-    requirement(distribution, [VersionSpecifier::greater_than_equal_version(floor.clone())])
-}
-
-fn requirement(
-    distribution: &PackageName,
-    specifiers: impl IntoIterator<Item = VersionSpecifier>,
-) -> Requirement {
-    let specifiers: VersionSpecifiers = specifiers.into_iter().collect();
-    let specifiers = Some(specifiers).filter(|specifiers| !specifiers.is_empty());
-    Requirement {
-        name: distribution.clone(),
-        extras: Box::default(),
-        version_or_url: specifiers.map(uv_pep508::VersionOrUrl::VersionSpecifier),
-        marker: uv_pep508::MarkerTree::TRUE,
-        origin: None,
-    }
 }

@@ -6,18 +6,14 @@
 use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Bound;
 use std::sync::Arc;
 
 use pubgrub::{DerivationTree, External, Ranges};
-use uv_distribution_filename::DistFilename;
 use uv_normalize::PackageName;
-use uv_pep440::{Version, strip_local_version_sentinels};
+use uv_pep440::Version;
 
-use super::rules::Rules;
-use super::search::{Known, Reason};
+use super::rules::{KnownProject, Reason, Rules, other_version, specifiers, versions};
 use super::{Conflict, Explanation, Package, Question, Required, Requirer};
-use crate::pypa::simple::Project;
 use crate::pypa::target::Misfit;
 use crate::resolve::wheel_choice::Refusal;
 
@@ -29,22 +25,11 @@ const WHEELS: (usize, usize) = (10, 40);
 /// At most so many sentences are written.
 const SENTENCES: usize = 6;
 
-/// Every version of `project` in the index, oldest first.
-pub(super) fn versions(project: &Project) -> Vec<Version> {
-    let wheels = project.files.iter().map(|file| file.filename.version.clone());
-    let others = project.others.iter().filter_map(|name| other_version(name, &project.name));
-    wheels.chain(others).collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-fn other_version(filename: &str, name: &PackageName) -> Option<Version> {
-    DistFilename::try_from_filename(filename, name).map(DistFilename::into_version)
-}
-
 /// Writes the explanation of `tree`.
 pub(super) fn explain(
     question: &Question<'_>,
     rules: &Rules,
-    known: &BTreeMap<PackageName, Option<Arc<Known>>>,
+    known: &BTreeMap<PackageName, Option<Arc<KnownProject>>>,
     tree: &Tree,
 ) -> Explanation {
     let mut facts = Facts::default();
@@ -156,7 +141,7 @@ impl Facts {
 struct Writer<'a> {
     question: &'a Question<'a>,
     rules: &'a Rules,
-    known: &'a BTreeMap<PackageName, Option<Arc<Known>>>,
+    known: &'a BTreeMap<PackageName, Option<Arc<KnownProject>>>,
     facts: &'a Facts,
     /// The requirements that were already mentioned.
     told: BTreeSet<(Package, PackageName)>,
@@ -485,32 +470,4 @@ fn told(refusal: &Refusal) -> String {
         Refusal::TooNew => "was uploaded after `exclude-newer`".into(),
         Refusal::NoUploadTime => "has no upload time in the index, which `exclude-newer` needs".into(),
     }
-}
-
-/// `versions` as version specifiers: `>=1,<2`; alternatives are joined with `or`.
-fn specifiers(versions: &Ranges<Version>) -> String {
-    // An open local part is written as a bare plus.
-    let plain = |version: &Version| version.to_string().trim_end_matches('+').to_owned();
-    let segments: Vec<_> = strip_local_version_sentinels(versions)
-        .iter()
-        .map(|(lower, upper)| match (lower, upper) {
-            (Bound::Included(lower), Bound::Included(upper)) if lower == upper => {
-                format!("=={}", plain(lower))
-            }
-            (lower, upper) => {
-                let lower = match lower {
-                    Bound::Included(version) => Some(format!(">={}", plain(version))),
-                    Bound::Excluded(version) => Some(format!(">{}", plain(version))),
-                    Bound::Unbounded => None,
-                };
-                let upper = match upper {
-                    Bound::Included(version) => Some(format!("<={}", plain(version))),
-                    Bound::Excluded(version) => Some(format!("<{}", plain(version))),
-                    Bound::Unbounded => None,
-                };
-                lower.into_iter().chain(upper).collect::<Vec<_>>().join(",")
-            }
-        })
-        .collect();
-    segments.join(" or ")
 }

@@ -1,16 +1,20 @@
 //! What may be chosen, and what a choice requires.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Bound;
+use std::sync::Arc;
 
 use pubgrub::Ranges;
+use uv_distribution_filename::DistFilename;
 use uv_normalize::{ExtraName, PackageName};
-use uv_pep440::{Operator, Version};
+use uv_pep440::{Operator, Version, VersionSpecifiers, strip_local_version_sentinels};
 use uv_pep508::VersionOrUrl;
 
 use super::{Question, Scout, SetAside, Want};
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::simple::{DistFile, Project};
-use crate::pypa::specifiers::specifiers;
+use crate::pypa::specifiers;
 use crate::pypa::target::{Fit, Target};
 use crate::resolve::wheel_choice::{Refusal, WheelChoice, best_wheels};
 
@@ -218,8 +222,80 @@ impl Edge {
 
 /// The version that `requirement` pins with `==` or `===`.
 fn pin(requirement: &Requirement) -> Option<Version> {
-    specifiers(requirement)?
+    specifiers::specifiers(requirement)?
         .iter()
         .find(|specifier| matches!(specifier.operator(), Operator::Equal | Operator::ExactEqual))
         .map(|specifier| specifier.version().clone())
+}
+
+/// Why a package or version cannot be chosen, beyond what other packages require.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// No index has the project.
+    Unknown,
+    /// There are versions, but no wheel of them may be chosen.
+    Refused,
+    /// The metadata of the version is wrong, as told.
+    Metadata(String),
+    /// The version's metadata asks for another Python than the index said.
+    Python(VersionSpecifiers),
+    /// The version requires something by URL.
+    Url(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("is in no package index"),
+            Self::Refused => f.write_str("has no wheel that may be chosen"),
+            Self::Metadata(reason) => write!(f, "has wrong metadata ({reason})"),
+            Self::Python(specifiers) => write!(f, "needs Python {specifiers}"),
+            Self::Url(requirement) => write!(f, "requires `{requirement}` by URL"),
+        }
+    }
+}
+
+/// A project that the solver came across.
+pub(super) struct KnownProject {
+    pub project: Arc<Project>,
+    pub candidates: Candidates,
+}
+
+/// Every version of `project` in the index, oldest first.
+pub(super) fn versions(project: &Project) -> Vec<Version> {
+    let wheels = project.files.iter().map(|file| file.filename.version.clone());
+    let others = project.others.iter().filter_map(|name| other_version(name, &project.name));
+    wheels.chain(others).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+pub(super) fn other_version(filename: &str, name: &PackageName) -> Option<Version> {
+    DistFilename::try_from_filename(filename, name).map(DistFilename::into_version)
+}
+
+/// `versions` as version specifiers: `>=1,<2`; alternatives are joined with `or`.
+pub(super) fn specifiers(versions: &Ranges<Version>) -> String {
+    // An open local part is written as a bare plus.
+    let plain = |version: &Version| version.to_string().trim_end_matches('+').to_owned();
+    let segments: Vec<_> = strip_local_version_sentinels(versions)
+        .iter()
+        .map(|(lower, upper)| match (lower, upper) {
+            (Bound::Included(lower), Bound::Included(upper)) if lower == upper => {
+                format!("=={}", plain(lower))
+            }
+            (lower, upper) => {
+                let lower = match lower {
+                    Bound::Included(version) => Some(format!(">={}", plain(version))),
+                    Bound::Excluded(version) => Some(format!(">{}", plain(version))),
+                    Bound::Unbounded => None,
+                };
+                let upper = match upper {
+                    Bound::Included(version) => Some(format!("<={}", plain(version))),
+                    Bound::Excluded(version) => Some(format!("<{}", plain(version))),
+                    Bound::Unbounded => None,
+                };
+                lower.into_iter().chain(upper).collect::<Vec<_>>().join(",")
+            }
+        })
+        .collect();
+    segments.join(" or ")
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::fmt;
 use std::sync::Arc;
 
 use pubgrub::{
@@ -10,46 +9,18 @@ use pubgrub::{
     State, Term,
 };
 use uv_normalize::{ExtraName, PackageName};
-use uv_pep440::{Version, VersionSpecifiers};
+use uv_pep440::Version;
 use uv_pep508::VersionOrUrl;
 
 use super::explain;
 use super::order::{Order, Rank};
-use super::rules::{Candidates, Rules};
+use super::rules::{KnownProject, Reason, Rules, versions};
 use super::{Catalog, CatalogError, Chosen, Package, Question, Scout, Solution, SolveError, Want};
 use crate::pypa::metadata::{CoreMetadata, Requirement};
-use crate::pypa::simple::Project;
 
 /// From so many tried versions of a project on, the metadata of the next ones is fetched ahead: twice as many as were
 /// tried, up to a limit, and again when half of them were tried.
 const TRIES: std::ops::RangeInclusive<usize> = 4..=32;
-
-/// Why a package or version cannot be chosen, beyond what other packages require.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reason {
-    /// No index has the project.
-    Unknown,
-    /// There are versions, but no wheel of them may be chosen.
-    Refused,
-    /// The metadata of the version is wrong, as told.
-    Metadata(String),
-    /// The version's metadata asks for another Python than the index said.
-    Python(VersionSpecifiers),
-    /// The version requires something by URL.
-    Url(String),
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown => f.write_str("is in no package index"),
-            Self::Refused => f.write_str("has no wheel that may be chosen"),
-            Self::Metadata(reason) => write!(f, "has wrong metadata ({reason})"),
-            Self::Python(specifiers) => write!(f, "needs Python {specifiers}"),
-            Self::Url(requirement) => write!(f, "requires `{requirement}` by URL"),
-        }
-    }
-}
 
 /// The types PubGrub works with. There is no value: its [`State`] is driven by [`Search`].
 pub(super) enum Types {}
@@ -79,12 +50,6 @@ impl DependencyProvider for Types {
     }
 }
 
-/// A project that the solver came across.
-pub(super) struct Known {
-    pub project: Arc<Project>,
-    pub candidates: Candidates,
-}
-
 struct Search<'a> {
     question: &'a Question<'a>,
     catalog: &'a dyn Catalog,
@@ -96,7 +61,7 @@ struct Search<'a> {
     /// Packages that had too many conflicts since the last decision.
     forward: Vec<Package>,
     backward: Vec<Id<Package>>,
-    known: BTreeMap<PackageName, Option<Arc<Known>>>,
+    known: BTreeMap<PackageName, Option<Arc<KnownProject>>>,
     added: BTreeSet<(Package, Version)>,
     /// How many versions of a project were tried, and at how many more are fetched ahead.
     tried: BTreeMap<PackageName, (usize, usize)>,
@@ -205,7 +170,7 @@ impl Search<'_> {
         let joint = self.joint_range(package, range);
         let best = known.candidates.best(&joint).or_else(|| known.candidates.best(range));
         let Some((version, _)) = best else {
-            let refused = explain::versions(&known.project).iter().any(|version| range.contains(version));
+            let refused = versions(&known.project).iter().any(|version| range.contains(version));
             return Ok(Err(refused.then_some(Reason::Refused)));
         };
         let version = version.clone();
@@ -228,7 +193,13 @@ impl Search<'_> {
     }
 
     /// Fetches ahead when version after version of a project is tried.
-    fn note_try(&mut self, name: &PackageName, known: &Known, version: &Version, range: &Ranges<Version>) {
+    fn note_try(
+        &mut self,
+        name: &PackageName,
+        known: &KnownProject,
+        version: &Version,
+        range: &Ranges<Version>,
+    ) {
         let (tried, mark) = self.tried.entry(name.clone()).or_insert((0, *TRIES.start()));
         *tried += 1;
         if *tried == *mark {
@@ -239,14 +210,14 @@ impl Search<'_> {
         }
     }
 
-    fn known(&mut self, name: &PackageName) -> Result<Option<Arc<Known>>, SolveError> {
+    fn known(&mut self, name: &PackageName) -> Result<Option<Arc<KnownProject>>, SolveError> {
         if let Some(known) = self.known.get(name) {
             return Ok(known.clone());
         }
         let known = match self.catalog.project(name) {
             Ok(project) => {
                 let candidates = self.rules.candidates(&project);
-                Some(Arc::new(Known { project, candidates }))
+                Some(Arc::new(KnownProject { project, candidates }))
             }
             Err(CatalogError::NotFound { .. }) => None,
             Err(error) => return Err(error.into()),

@@ -10,7 +10,7 @@ const STEP: usize = 4 << 20;
 
 /// Where large buffers come from, and go back to.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct BufferPool {
     most: usize,
     state: Mutex<State>,
 }
@@ -24,7 +24,7 @@ struct State {
     idle: Vec<Vec<u8>>,
 }
 
-impl Shelf {
+impl BufferPool {
     /// One whose buffers take at most `most` bytes together.
     pub const fn new(most: usize) -> Self {
         Self { most, state: Mutex::new(State { visits: 0, taken: 0, idle: Vec::new() }) }
@@ -74,9 +74,9 @@ impl Shelf {
     }
 }
 
-/// Someone who will take buffers of a [`Shelf`], as long as this is not dropped.
+/// Someone who will take buffers of a [`BufferPool`], as long as this is not dropped.
 #[derive(Debug)]
-pub struct Visit(&'static Shelf);
+pub struct Visit(&'static BufferPool);
 
 impl Drop for Visit {
     fn drop(&mut self) {
@@ -94,7 +94,7 @@ impl State {
     }
 }
 
-/// Bytes that may be in memory of a [`Shelf`], which gets it back.
+/// Bytes that may be in memory of a [`BufferPool`], which gets it back.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
@@ -103,7 +103,7 @@ pub(super) struct Buffer {
 
 #[derive(Debug)]
 struct Lent {
-    shelf: &'static Shelf,
+    shelf: &'static BufferPool,
     size: usize,
 }
 
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn lends_the_memory_of_one_to_the_next() {
-        static SHELF: Shelf = Shelf::new(10 * STEP);
+        static SHELF: BufferPool = BufferPool::new(10 * STEP);
         let visit = SHELF.visit();
         let memory = [3 * STEP - 5, 3 * STEP, 2 * STEP + 1].map(|size| {
             let mut buffer = SHELF.take(size).unwrap();
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn lends_no_more_than_there_is() {
-        static SHELF: Shelf = Shelf::new(5 * STEP);
+        static SHELF: BufferPool = BufferPool::new(5 * STEP);
         let _visit = SHELF.visit();
         let (large, small) = (SHELF.take(3 * STEP).unwrap(), SHELF.take(1).unwrap());
         assert!(SHELF.take(2 * STEP).is_none());
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_buffer_that_grew_does_not_come_back() {
-        static SHELF: Shelf = Shelf::new(STEP);
+        static SHELF: BufferPool = BufferPool::new(STEP);
         let _visit = SHELF.visit();
         let mut grown = SHELF.take(STEP).unwrap();
         grown.resize(STEP + 1, 0);

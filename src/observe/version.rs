@@ -1,7 +1,7 @@
 //! Finds the version that a program or library carries, as its content passes.
 
-use super::seam::Seam;
-use crate::base::facts::VersionText;
+use super::overlap::Seam;
+use super::relevance::VersionText;
 
 /// Looks for a version in bytes that pass in pieces.
 #[derive(Debug)]

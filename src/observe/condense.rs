@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::interest::{Form, has_an_owner_worth_knowing};
+use super::relevance::{TextForm, has_an_owner_worth_knowing};
 use crate::cuda::Component;
 use crate::pypa::record;
 
@@ -12,7 +12,7 @@ use crate::pypa::record;
 ///
 /// <https://docs.conda.io/projects/conda/en/stable/dev-guide/specs/conda-meta.html>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::base) struct CondaPackage {
+pub(crate) struct CondaPackage {
     pub name: String,
     pub version: String,
     /// Relative to the prefix; those whose owner matters.
@@ -20,29 +20,29 @@ pub(in crate::base) struct CondaPackage {
     pub files: Vec<String>,
 }
 
-pub(super) fn condense(form: Form, text: &[u8]) -> String {
+pub(super) fn condense(form: TextForm, text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     match form {
-        Form::Whole => text.into_owned(),
-        Form::DpkgStatus => lines(&text, |line| {
+        TextForm::Whole => text.into_owned(),
+        TextForm::DpkgStatus => lines(&text, |line| {
             line.is_empty()
                 || ["Package:", "Status:", "Version:", "Architecture:"]
                     .iter()
                     .any(|key| line.starts_with(key))
         }),
-        Form::DpkgList => {
+        TextForm::DpkgList => {
             lines(&text, |line| has_an_owner_worth_knowing(line.trim_start_matches('/').trim_end()))
         }
-        Form::Metadata => {
+        TextForm::Metadata => {
             let head: Vec<&str> = text.lines().take_while(|line| !line.trim_end().is_empty()).collect();
             lines(&head.join("\n"), |line| {
                 let key = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
                 matches!(key.as_str(), "name" | "version" | "requires-dist" | "provides-extra")
             })
         }
-        Form::Record => rows(&text),
-        Form::CondaMeta => conda(&text),
-        Form::Defines => lines(&text, |line| {
+        TextForm::Record => rows(&text),
+        TextForm::CondaMeta => conda(&text),
+        TextForm::Defines => lines(&text, |line| {
             let mut words = line.split_whitespace();
             let defines = words.next() == Some("#define");
             let name = words.next().unwrap_or_default();
@@ -88,32 +88,32 @@ mod tests {
     fn only_what_matters_of_a_text_is_kept() {
         let check = |form, text: &str, expected: &str| assert_eq!(condense(form, text.as_bytes()), expected);
         check(
-            Form::DpkgStatus,
+            TextForm::DpkgStatus,
             "Package: a\nStatus: install ok installed\nMaintainer: b\nVersion: 1-2\nDescription: c\n d\n\nPackage: e\n",
             "Package: a\nStatus: install ok installed\nVersion: 1-2\n\nPackage: e\n",
         );
         check(
-            Form::DpkgList,
+            TextForm::DpkgList,
             "/.\n/usr\n/usr/lib/x86_64-linux-gnu/libnccl.so.2.19.3\n/usr/share/doc/libnccl2\n",
             "/usr/lib/x86_64-linux-gnu/libnccl.so.2.19.3\n",
         );
         check(
-            Form::Metadata,
+            TextForm::Metadata,
             "Metadata-Version: 2.1\nName: torch\nVersion: 2.6.0\nrequires-dist: sympy\nSummary: s\n\nName: prose\n",
             "Name: torch\nVersion: 2.6.0\nrequires-dist: sympy\n",
         );
         check(
-            Form::Record,
+            TextForm::Record,
             "b.py,sha256=abc,12\nnvidia/lib/libcublas.so.12,sha256=def,99\na.dist-info/RECORD,,\n",
             "a.dist-info/RECORD,,\nb.py,,\nnvidia/lib/libcublas.so.12,,99\n",
         );
         check(
-            Form::CondaMeta,
+            TextForm::CondaMeta,
             r#"{"arch": "x", "files": ["lib/libcudnn.so.9", "share/x"], "name": "cudnn", "version": "9.1.1.17"}"#,
             r#"{"name":"cudnn","version":"9.1.1.17","files":["lib/libcudnn.so.9"]}"#,
         );
         check(
-            Form::Defines,
+            TextForm::Defines,
             "/* c */\n#define CUDNN_MAJOR 8\n#define CUDNN_MINOR 9\n#define CUDNN_VERSION (CUDNN_MAJOR * 1000)\n",
             "#define CUDNN_MAJOR 8\n#define CUDNN_MINOR 9\n",
         );
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_a_text_that_is_not_what_it_should_be() {
-        assert_eq!(condense(Form::CondaMeta, b"[]"), "");
-        assert_eq!(condense(Form::Metadata, b"\nbody"), "");
+        assert_eq!(condense(TextForm::CondaMeta, b"[]"), "");
+        assert_eq!(condense(TextForm::Metadata, b"\nbody"), "");
     }
 }

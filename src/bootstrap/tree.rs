@@ -1,13 +1,45 @@
-//! The file system while it is configured: what the packages ship, and what was generated so far.
+//! The file system while it is configured: the entries that the packages ship, and those generated so far.
 
 use std::collections::BTreeMap;
 
-use crate::debian::dpkg::Installed;
+use crate::debian::dpkg::{DpkgError, Installed};
 use crate::debian::script;
-use crate::debian::usrmerge;
+use crate::debian::sources::Source;
+use crate::debian::usrmerge::{self, UsrLayout};
 use crate::oci::{Entry, EntryKind, Generated};
 
-use super::configure::Input;
+/// The unpacked packages and the choices that configure them.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// Every package of the base.
+    pub packages: &'a [Installed],
+    /// Every entry the packages ship, by path.
+    pub entries: &'a BTreeMap<&'a str, &'a Entry>,
+    /// The contents of the entries that are [wanted](super::configure::is_wanted).
+    pub files: &'a BTreeMap<String, Vec<u8>>,
+    pub layout: UsrLayout,
+    /// The time of everything generated, in Unix seconds.
+    pub mtime: u64,
+    /// Where apt in the image gets packages from; empty leaves it without sources.
+    pub sources: &'a [Source],
+    /// What the archive is called: `debian`, `ubuntu`.
+    pub archive: &'a str,
+}
+
+/// Why a base cannot be configured.
+#[derive(Debug, thiserror::Error)]
+#[error("the status of the package `{package}` cannot be written")]
+pub struct ConfigureError {
+    pub(super) package: String,
+    pub(super) source: DpkgError,
+}
+
+impl ConfigureError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        self.source.hint()
+    }
+}
 
 /// The user and group that own the system.
 pub(super) const ROOT: u64 = 0;

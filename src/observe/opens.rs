@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use memchr::memmem;
 
-use super::seam::Seam;
+use super::overlap::Seam;
 use crate::cuda::Component;
 
 /// Looks for strings that are names of CUDA's libraries in bytes that pass in pieces.

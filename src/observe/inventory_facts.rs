@@ -1,10 +1,6 @@
-//! What later stages want to know of a layer, learned while the layer is written or read.
+//! The facts that an inventory is made of, kept small: a plan over a known base reads them all.
 //!
-//! A layer passes once, and what matters of it is little: [`Interest`] says what, [`Watcher`](super::learn::Watcher) learns it from the bytes
-//! that pass, [`Facts`] hold it, and stacking the facts of layers gives those of the image they make.
-
-mod condense;
-mod interest;
+//! [`Relevance`] says which paths matter, and how much of each.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::elf::{self, Elf, Listing, Node, Root, Symbols};
 use crate::oci::{Entry, EntryKind, Generated};
 
-pub(super) use super::layered::join;
+pub(crate) use super::condense::CondaPackage;
+use super::condense::condense;
+pub(crate) use super::layered::join;
 use super::layered::{LayerNode, Layered};
-pub(super) use condense::CondaPackage;
-pub(super) use interest::is_private;
-pub use interest::{Form, Interest, VersionText};
+use super::relevance;
+pub use super::relevance::{Relevance, TextForm, VersionText};
 
 /// Raise when the facts of a layer are learned or written otherwise than before: records of them are made again.
 pub const FACTS_FORMAT: u32 = 6;
@@ -27,12 +24,12 @@ pub const FACTS_FORMAT: u32 = 6;
 /// Paths are relative to the root. Directories are there when the layer says so or something is in them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Facts(Layered<Fact>);
+pub struct InventoryFacts(Layered<Fact>);
 
 /// What is known of one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Fact {
+pub(crate) enum Fact {
     Directory,
     Symlink(String),
     File(Box<FileFact>),
@@ -70,20 +67,20 @@ pub struct FileFact {
     pub version: Option<String>,
     /// The path of the layer's first entry for this file, where this one is a hard link to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) first: Option<String>,
+    pub(crate) first: Option<String>,
 }
 
 fn is_empty(symbols: &Symbols) -> bool {
     symbols.defined.is_empty() && symbols.undefined.is_empty()
 }
 
-impl Facts {
+impl InventoryFacts {
     /// The facts of generated files; libraries are not among them.
     pub fn of(files: &[Generated]) -> Self {
         let mut facts = Self::default();
         for file in files {
             facts.note(&file.entry);
-            if let Interest::Text(form) = Interest::of_loader(&file.entry.path) {
+            if let Relevance::Text(form) = Relevance::of_loader(&file.entry.path) {
                 facts.note_text(&file.entry.path, form, &file.bytes);
             }
         }
@@ -94,8 +91,8 @@ impl Facts {
     pub fn of_loader(&self) -> Self {
         let mut facts = self.clone();
         facts.0.reduce(|path, fact| match fact {
-            Fact::File(_) | Fact::Text(_) if Interest::of_loader(path) == Interest::None => {
-                interest::may_hide(path).then_some(Fact::Other)
+            Fact::File(_) | Fact::Text(_) if Relevance::of_loader(path) == Relevance::None => {
+                relevance::may_hide(path).then_some(Fact::Other)
             }
             fact => Some(fact),
         });
@@ -109,7 +106,8 @@ impl Facts {
         image
     }
 
-    /// Notes an entry of a layer. Of a file whose content matters, more is noted when it has passed: [`Watcher`](super::learn::Watcher).
+    /// Notes an entry of a layer. Of a file whose content matters, more is noted when it has passed, by a
+    /// [`FileObserver`](super::FileObserver).
     pub fn note(&mut self, entry: &Entry) {
         let path = &entry.path;
         if self.0.note_whiteout(entry) {
@@ -117,7 +115,7 @@ impl Facts {
         }
         match &entry.kind {
             EntryKind::Directory => self.note_directory(path),
-            EntryKind::Symlink { target } if interest::may_lead_somewhere(path) => {
+            EntryKind::Symlink { target } if relevance::may_lead_somewhere(path) => {
                 self.0.insert(path.clone(), Fact::Symlink(target.clone()));
             }
             EntryKind::Hardlink { target } => self.note_hardlink(path, target),
@@ -125,22 +123,22 @@ impl Facts {
         }
     }
 
-    pub(super) fn note_file(&mut self, path: &str, file: FileFact) {
+    pub(crate) fn note_file(&mut self, path: &str, file: FileFact) {
         self.0.insert(path.to_owned(), Fact::File(Box::new(file)));
     }
 
-    pub(super) fn note_text(&mut self, path: &str, form: Form, text: &[u8]) {
-        self.0.insert(path.to_owned(), Fact::Text(condense::condense(form, text)));
+    pub(crate) fn note_text(&mut self, path: &str, form: TextForm, text: &[u8]) {
+        self.0.insert(path.to_owned(), Fact::Text(condense(form, text)));
     }
 
     fn note_directory(&mut self, path: &str) {
-        if interest::may_lead_somewhere(path) {
+        if relevance::may_lead_somewhere(path) {
             self.0.insert(path.to_owned(), Fact::Directory);
         }
     }
 
     fn note_other(&mut self, path: &str) {
-        if interest::may_hide(path) {
+        if relevance::may_hide(path) {
             self.0.insert(path.to_owned(), Fact::Other);
         }
     }
@@ -168,12 +166,12 @@ impl Facts {
     }
 
     /// Everything known, sorted by path.
-    pub(super) fn nodes(&self) -> impl Iterator<Item = (&str, &Fact)> {
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&str, &Fact)> {
         self.0.nodes()
     }
 
     /// Everything known under a directory without symlinks in its path, sorted.
-    pub(super) fn below<'a>(
+    pub(crate) fn below<'a>(
         &'a self,
         directory: &str,
     ) -> impl Iterator<Item = (&'a str, &'a Fact)> + use<'a> {
@@ -181,7 +179,7 @@ impl Facts {
     }
 
     /// Every library and program, sorted by path.
-    pub(super) fn files(&self) -> impl Iterator<Item = (&str, &FileFact)> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &FileFact)> {
         self.nodes().filter_map(|(path, fact)| match fact {
             Fact::File(file) => Some((path, file.as_ref())),
             _ => None,
@@ -189,7 +187,7 @@ impl Facts {
     }
 
     /// Every text, sorted by path.
-    pub(super) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
         self.nodes().filter_map(|(path, fact)| match fact {
             Fact::Text(text) => Some((path, text.as_str())),
             _ => None,
@@ -197,7 +195,7 @@ impl Facts {
     }
 
     /// The library or program that `path` leads to, and where it is.
-    pub(super) fn file(&self, path: &str) -> Option<(String, &FileFact)> {
+    pub(crate) fn file(&self, path: &str) -> Option<(String, &FileFact)> {
         let real = self.resolve(path)?;
         match self.0.get(&real)? {
             Fact::File(file) => Some((real, file)),
@@ -206,7 +204,7 @@ impl Facts {
     }
 
     /// The text that `path` leads to.
-    pub(super) fn read(&self, path: &str) -> Option<&str> {
+    pub(crate) fn read(&self, path: &str) -> Option<&str> {
         match self.0.get(&self.resolve(path)?)? {
             Fact::Text(text) => Some(text),
             _ => None,
@@ -214,7 +212,7 @@ impl Facts {
     }
 
     /// The path with every symlink followed, without a leading slash; `None` for a loop.
-    pub(super) fn resolve(&self, path: &str) -> Option<String> {
+    pub(crate) fn resolve(&self, path: &str) -> Option<String> {
         self.0.resolve(path)
     }
 
@@ -230,12 +228,12 @@ impl Facts {
         }
     }
 
-    pub(super) fn is_directory(&self, path: &str) -> bool {
+    pub(crate) fn is_directory(&self, path: &str) -> bool {
         self.0.is_directory(path)
     }
 }
 
-impl Root for Facts {
+impl Root for InventoryFacts {
     fn directory(&self, path: &str) -> Option<Listing> {
         let identity = self.resolve(path)?;
         if !self.is_directory(&identity) {
@@ -264,4 +262,4 @@ impl Root for Facts {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

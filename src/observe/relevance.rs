@@ -3,9 +3,9 @@
 use crate::cuda::Component;
 use crate::elf::ldconfig::is_library_name;
 
-/// How much of a file's content is needed for its [`Facts`](super::Facts).
+/// How much of a file's content is needed for its [`InventoryFacts`](super::inventory_facts::InventoryFacts).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interest {
+pub enum Relevance {
     None,
     /// The headers of an ELF file.
     Library,
@@ -14,7 +14,7 @@ pub enum Interest {
     /// The headers of an ELF file and the version that is written in it.
     Versioned(VersionText),
     /// The text, reduced to what matters.
-    Text(Form),
+    Text(TextForm),
 }
 
 /// How a program or library writes its version.
@@ -30,7 +30,7 @@ pub enum VersionText {
 
 /// What a text is, which decides what is kept of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum TextForm {
     /// All of it.
     Whole,
     /// dpkg's `status`, or one package's paragraph of it.
@@ -47,9 +47,9 @@ pub enum Form {
     Defines,
 }
 
-impl Form {
+impl TextForm {
     /// The largest text that is read, in bytes; what is larger is none that imgforge knows.
-    pub(in crate::base) fn limit(self) -> u64 {
+    pub(crate) fn limit(self) -> u64 {
         match self {
             Self::Whole | Self::Defines => 1 << 20,
             Self::DpkgList | Self::Metadata => 8 << 20,
@@ -58,7 +58,7 @@ impl Form {
     }
 }
 
-impl Interest {
+impl Relevance {
     /// What an inventory needs of the file at `path`.
     pub fn of(path: &str) -> Self {
         let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -96,7 +96,7 @@ impl Interest {
     pub fn of_loader(path: &str) -> Self {
         let name = path.rsplit('/').next().unwrap_or(path);
         if path == "etc/ld.so.conf" || path.starts_with("etc/ld.so.conf.d/") {
-            Self::Text(Form::Whole)
+            Self::Text(TextForm::Whole)
         } else if is_searched(path) && is_library_name(name) {
             Self::Library
         } else {
@@ -106,36 +106,36 @@ impl Interest {
 }
 
 /// Texts that say what is installed.
-fn text(directory: &str, parent: &str, name: &str) -> Option<Form> {
+fn text(directory: &str, parent: &str, name: &str) -> Option<TextForm> {
     let of_distribution = |suffix| parent.ends_with(suffix) && directory.contains("-packages/");
     Some(match (parent, name) {
-        ("etc" | "lib", "os-release") if matches!(directory, "etc" | "usr/lib") => Form::Whole,
-        ("dpkg", "status") if directory == "var/lib/dpkg" => Form::DpkgStatus,
+        ("etc" | "lib", "os-release") if matches!(directory, "etc" | "usr/lib") => TextForm::Whole,
+        ("dpkg", "status") if directory == "var/lib/dpkg" => TextForm::DpkgStatus,
         ("status.d", _) if directory == "var/lib/dpkg/status.d" && !name.ends_with(".md5sums") => {
-            Form::DpkgStatus
+            TextForm::DpkgStatus
         }
-        ("info", _) if directory == "var/lib/dpkg/info" && name.ends_with(".list") => Form::DpkgList,
-        ("conda-meta", _) if name.ends_with(".json") => Form::CondaMeta,
-        (_, "METADATA") if of_distribution(".dist-info") => Form::Metadata,
-        (_, "RECORD") if of_distribution(".dist-info") => Form::Record,
-        (_, "INSTALLER") if of_distribution(".dist-info") => Form::Whole,
-        (_, "PKG-INFO") if of_distribution(".egg-info") => Form::Metadata,
-        ("site-packages" | "dist-packages", _) if name.ends_with(".egg-info") => Form::Metadata,
-        (_, "version.json") if parent.starts_with("cuda") => Form::Whole,
-        (_, "pyvenv.cfg" | "EXTERNALLY-MANAGED") => Form::Whole,
-        (_, "nccl.h") => Form::Defines,
-        _ if name.starts_with("cudnn_version") && name.ends_with(".h") => Form::Defines,
+        ("info", _) if directory == "var/lib/dpkg/info" && name.ends_with(".list") => TextForm::DpkgList,
+        ("conda-meta", _) if name.ends_with(".json") => TextForm::CondaMeta,
+        (_, "METADATA") if of_distribution(".dist-info") => TextForm::Metadata,
+        (_, "RECORD") if of_distribution(".dist-info") => TextForm::Record,
+        (_, "INSTALLER") if of_distribution(".dist-info") => TextForm::Whole,
+        (_, "PKG-INFO") if of_distribution(".egg-info") => TextForm::Metadata,
+        ("site-packages" | "dist-packages", _) if name.ends_with(".egg-info") => TextForm::Metadata,
+        (_, "version.json") if parent.starts_with("cuda") => TextForm::Whole,
+        (_, "pyvenv.cfg" | "EXTERNALLY-MANAGED") => TextForm::Whole,
+        (_, "nccl.h") => TextForm::Defines,
+        _ if name.starts_with("cudnn_version") && name.ends_with(".h") => TextForm::Defines,
         _ => return None,
     })
 }
 
 /// Whether dpkg's list of a package need keep this path: the inventory asks whose it is.
 pub(super) fn has_an_owner_worth_knowing(path: &str) -> bool {
-    match Interest::of(path) {
-        Interest::CudaLibrary | Interest::Versioned(VersionText::Cuda | VersionText::Python { .. }) => true,
-        Interest::Library => path.ends_with("/libdevice.10.bc"),
-        Interest::Text(form) => form == Form::Defines,
-        Interest::Versioned(VersionText::GnuLibc) | Interest::None => false,
+    match Relevance::of(path) {
+        Relevance::CudaLibrary | Relevance::Versioned(VersionText::Cuda | VersionText::Python { .. }) => true,
+        Relevance::Library => path.ends_with("/libdevice.10.bc"),
+        Relevance::Text(form) => form == TextForm::Defines,
+        Relevance::Versioned(VersionText::GnuLibc) | Relevance::None => false,
     }
 }
 
@@ -155,7 +155,7 @@ fn is_searched(path: &str) -> bool {
 }
 
 /// Whether the path is in a directory of Python's packages.
-pub(in crate::base) fn is_private(path: &str) -> bool {
+pub(crate) fn is_private(path: &str) -> bool {
     ["/site-packages/", "/dist-packages/"].iter().any(|part| path.contains(part))
 }
 
@@ -184,39 +184,39 @@ mod tests {
 
     #[test]
     fn a_path_says_what_matters_of_the_file() {
-        let python = |minor| Interest::Versioned(VersionText::Python { minor });
-        let cuda = Interest::Versioned(VersionText::Cuda);
+        let python = |minor| Relevance::Versioned(VersionText::Python { minor });
+        let cuda = Relevance::Versioned(VersionText::Cuda);
         let packages = "usr/local/lib/python3.11/site-packages";
         for (path, expected) in [
-            ("etc/ld.so.conf.d/cuda.conf", Interest::Text(Form::Whole)),
-            ("usr/lib/os-release", Interest::Text(Form::Whole)),
-            ("var/lib/dpkg/status", Interest::Text(Form::DpkgStatus)),
-            ("var/lib/dpkg/status.d/base", Interest::Text(Form::DpkgStatus)),
-            ("var/lib/dpkg/status.d/base.md5sums", Interest::None),
-            ("var/lib/dpkg/info/libc6:amd64.list", Interest::Text(Form::DpkgList)),
-            ("opt/conda/conda-meta/cudnn-9.1-0.json", Interest::Text(Form::CondaMeta)),
-            (&format!("{packages}/torch-2.6.0.dist-info/METADATA"), Interest::Text(Form::Metadata)),
-            (&format!("{packages}/torch-2.6.0.dist-info/RECORD"), Interest::Text(Form::Record)),
-            ("usr/lib/python3/dist-packages/six.egg-info", Interest::Text(Form::Metadata)),
-            ("usr/local/cuda-12.2/version.json", Interest::Text(Form::Whole)),
-            ("usr/include/x86_64-linux-gnu/cudnn_version_v9.h", Interest::Text(Form::Defines)),
-            ("usr/lib/x86_64-linux-gnu/libz.so.1.2.13", Interest::Library),
-            ("usr/lib/x86_64-linux-gnu/libcudnn.so.8.9.6", Interest::CudaLibrary),
-            (&format!("{packages}/nvidia/cublas/lib/libcublas.so.12"), Interest::CudaLibrary),
-            (&format!("{packages}/nvidia/nvshmem/lib/nvshmem_bootstrap_uid.so.3"), Interest::CudaLibrary),
-            (&format!("{packages}/numpy/core/_multiarray.so"), Interest::None),
-            (&format!("{packages}/numpy.libs/libopenblas.so"), Interest::None),
-            ("lib/x86_64-linux-gnu/libc.so.6", Interest::Versioned(VersionText::GnuLibc)),
+            ("etc/ld.so.conf.d/cuda.conf", Relevance::Text(TextForm::Whole)),
+            ("usr/lib/os-release", Relevance::Text(TextForm::Whole)),
+            ("var/lib/dpkg/status", Relevance::Text(TextForm::DpkgStatus)),
+            ("var/lib/dpkg/status.d/base", Relevance::Text(TextForm::DpkgStatus)),
+            ("var/lib/dpkg/status.d/base.md5sums", Relevance::None),
+            ("var/lib/dpkg/info/libc6:amd64.list", Relevance::Text(TextForm::DpkgList)),
+            ("opt/conda/conda-meta/cudnn-9.1-0.json", Relevance::Text(TextForm::CondaMeta)),
+            (&format!("{packages}/torch-2.6.0.dist-info/METADATA"), Relevance::Text(TextForm::Metadata)),
+            (&format!("{packages}/torch-2.6.0.dist-info/RECORD"), Relevance::Text(TextForm::Record)),
+            ("usr/lib/python3/dist-packages/six.egg-info", Relevance::Text(TextForm::Metadata)),
+            ("usr/local/cuda-12.2/version.json", Relevance::Text(TextForm::Whole)),
+            ("usr/include/x86_64-linux-gnu/cudnn_version_v9.h", Relevance::Text(TextForm::Defines)),
+            ("usr/lib/x86_64-linux-gnu/libz.so.1.2.13", Relevance::Library),
+            ("usr/lib/x86_64-linux-gnu/libcudnn.so.8.9.6", Relevance::CudaLibrary),
+            (&format!("{packages}/nvidia/cublas/lib/libcublas.so.12"), Relevance::CudaLibrary),
+            (&format!("{packages}/nvidia/nvshmem/lib/nvshmem_bootstrap_uid.so.3"), Relevance::CudaLibrary),
+            (&format!("{packages}/numpy/core/_multiarray.so"), Relevance::None),
+            (&format!("{packages}/numpy.libs/libopenblas.so"), Relevance::None),
+            ("lib/x86_64-linux-gnu/libc.so.6", Relevance::Versioned(VersionText::GnuLibc)),
             ("usr/bin/python3.11", python(Some(11))),
-            ("usr/bin/python3.11-config", Interest::None),
+            ("usr/bin/python3.11-config", Relevance::None),
             ("opt/venv/bin/python3", python(None)),
             ("usr/local/lib/libpython3.12.so.1.0", python(Some(12))),
             ("usr/local/cuda-12.2/bin/ptxas", cuda),
             (&format!("{packages}/nvidia/cu13/nvvm/bin/cicc"), cuda),
-            ("usr/local/cuda-12.2/nvvm/libdevice/libdevice.10.bc", Interest::Library),
-            ("usr/bin/env", Interest::None),
+            ("usr/local/cuda-12.2/nvvm/libdevice/libdevice.10.bc", Relevance::Library),
+            ("usr/bin/env", Relevance::None),
         ] {
-            assert_eq!(Interest::of(path), expected, "{path}");
+            assert_eq!(Relevance::of(path), expected, "{path}");
         }
     }
 

@@ -1,230 +1,17 @@
-//! The design's module table, held against the source: who may use whom, and who may touch the world.
-//!
-//! The source is read as text: no type information is needed to see `crate::x` in a file of module `y`.
+//! The files below `src/`, split into words and marks.
 
-use std::collections::BTreeSet;
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What kind of code a module holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// One file per specification or format; no IO.
-    Words,
-    /// Pure functions from data to data; no IO, clock or environment.
-    Decisions,
-    /// The code that meets files, the network and the terminal.
-    Outside,
-}
-
-/// One row of the design's table.
-struct Row {
-    module: &'static str,
-    may_use: &'static [&'static str],
-    kind: Kind,
-}
-
-const fn row(module: &'static str, may_use: &'static [&'static str], kind: Kind) -> Row {
-    Row { module, may_use, kind }
-}
-
-const WORDS: &[&str] = &["oci", "pypa", "cuda", "elf", "debian"];
-
-/// The design's table, "Folders". Words may use each other, nothing else of the crate.
-const TABLE: &[Row] = &[
-    row("oci", WORDS, Kind::Words),
-    row("pypa", WORDS, Kind::Words),
-    row("cuda", WORDS, Kind::Words),
-    row("elf", WORDS, Kind::Words),
-    row("debian", WORDS, Kind::Words),
-    row("recipe", &["oci", "pypa", "cuda", "elf", "debian", "check"], Kind::Decisions),
-    row("base", WORDS, Kind::Decisions),
-    row("resolve", &["oci", "pypa", "cuda", "elf", "debian", "recipe", "base"], Kind::Decisions),
-    row("plan", &["oci", "pypa", "cuda", "elf", "debian", "recipe", "base", "resolve"], Kind::Decisions),
-    row(
-        "lock",
-        &["oci", "pypa", "cuda", "elf", "debian", "credentials", "recipe", "base", "resolve"],
-        Kind::Decisions,
-    ),
-    row("compare", &["oci", "pypa", "cuda", "elf", "debian", "base", "resolve"], Kind::Decisions),
-    row("image", &["oci", "plan"], Kind::Decisions),
-    row("check", &["oci", "pypa", "cuda", "elf", "debian", "base"], Kind::Decisions),
-    row("credentials", &[], Kind::Words),
-    row("pool", &[], Kind::Decisions),
-    row("store", &["oci", "pool"], Kind::Outside),
-    row("net", &["oci", "pypa", "cuda", "elf", "debian", "credentials", "resolve", "store"], Kind::Outside),
-    row("layer", &["oci", "pypa", "cuda", "elf", "debian", "base", "plan", "store", "pool"], Kind::Outside),
-    row("source", &["oci", "base", "image", "layer", "store", "net", "pool"], Kind::Outside),
-    row("destination", &["oci", "image", "store", "net"], Kind::Outside),
-    row(
-        "pipeline",
-        &[
-            "oci",
-            "pypa",
-            "cuda",
-            "elf",
-            "debian",
-            "recipe",
-            "base",
-            "resolve",
-            "lock",
-            "plan",
-            "compare",
-            "image",
-            "check",
-            "store",
-            "net",
-            "layer",
-            "source",
-            "destination",
-            "credentials",
-            "pool",
-        ],
-        Kind::Outside,
-    ),
-    row(
-        "cli",
-        &[
-            "oci",
-            "pypa",
-            "cuda",
-            "elf",
-            "debian",
-            "recipe",
-            "base",
-            "resolve",
-            "lock",
-            "plan",
-            "compare",
-            "image",
-            "check",
-            "store",
-            "net",
-            "layer",
-            "source",
-            "destination",
-            "pipeline",
-        ],
-        Kind::Outside,
-    ),
-];
-
-#[test]
-fn every_module_is_in_the_table() {
-    let missing: BTreeSet<_> = sources()
-        .iter()
-        .filter(|source| source.row().is_none())
-        .map(|source| source.module().to_owned())
-        .collect();
-    assert!(missing.is_empty(), "not in the design's module table (tests/it/architecture.rs): {missing:?}");
-}
-
-#[test]
-fn modules_use_only_what_the_table_allows() {
-    assert_none(sources().iter().flat_map(forbidden_uses).collect());
-}
-
-#[test]
-fn only_outside_modules_opt_out_of_the_purity_lints() {
-    assert_none(sources().iter().flat_map(forbidden_opt_outs).collect());
-}
-
-#[test]
-fn finds_uses_in_every_form_a_path_is_written() {
-    let found = |text: &str| {
-        let source = Source { path: "src/base/scan.rs".into(), text: text.into() };
-        source.uses().into_iter().map(|used| used.name).collect::<Vec<_>>().join(" ")
-    };
-    assert_eq!(found("use crate::store::Store;"), "store");
-    assert_eq!(found("use crate::{\n    net,\n    oci::{Digest, Entry},\n};"), "net oci");
-    assert_eq!(found("fn f() -> crate :: net::Client {}"), "net");
-    assert_eq!(found("use super::super::net;"), "net");
-    assert_eq!(found("use super::{super::plan, scan};"), "plan");
-    assert_eq!(found("mod tests { use super::super::super::net; }"), "net");
-    assert_eq!(found("use super::Inventory; mod tests { use super::super::Inventory; }"), "");
-    assert_eq!(found("// crate::net\nconst A: &str = \"crate::net\"; /* crate::net */"), "");
-    assert_eq!(found("const A: char = '\"'; use crate::net; const B: char = '\"';"), "net");
-    assert_eq!(
-        found("const A: &str = r#\"a \" crate::net\"#; fn f<'a>(a: &'a crate::oci::Digest) {}"),
-        "oci"
-    );
-}
-
-#[test]
-fn finds_opt_outs_outside_tests_only() {
-    let found =
-        |text: &str| forbidden_opt_outs(&Source { path: "src/plan/mod.rs".into(), text: text.into() }).len();
-    assert_eq!(found("#![allow(clippy::disallowed_methods, reason = \"none\")]"), 1);
-    assert_eq!(found("#[expect(clippy::disallowed_types)] fn f() {}"), 1);
-    assert_eq!(
-        found("#[cfg(test)] mod tests { #![allow(clippy::disallowed_methods, reason = \"files\")] }"),
-        0
-    );
-    assert_eq!(found("#[cfg(test)] use a; mod b { #![allow(clippy::disallowed_methods)] }"), 1);
-    assert_eq!(found("#[cfg(test)] mod tests {} #[allow(clippy::disallowed_methods)] fn f() {}"), 1);
-}
-
-/// A place in the source that breaks a rule.
-struct Violation {
-    place: String,
-    rule: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.rule)
-    }
-}
-
-fn assert_none(violations: Vec<Violation>) {
-    let lines: Vec<_> = violations.iter().map(Violation::to_string).collect();
-    assert!(lines.is_empty(), "{} of the design's rules broken:\n{}\n", lines.len(), lines.join("\n"));
-}
-
-fn forbidden_uses(source: &Source) -> Vec<Violation> {
-    let Some(row) = source.row() else { return Vec::new() };
-    let allowed = |name: &str| name == row.module || row.may_use.contains(&name);
-    let is_module = |name: &str| TABLE.iter().any(|row| row.module == name);
-    source
-        .uses()
-        .into_iter()
-        .filter(|used| is_module(&used.name) && !allowed(&used.name))
-        .map(|used| Violation {
-            place: source.place(used.line),
-            rule: format!("`{}` may not use `{}`, only {:?}", row.module, used.name, row.may_use),
-        })
-        .collect()
-}
-
-fn forbidden_opt_outs(source: &Source) -> Vec<Violation> {
-    let outside = source.row().is_some_and(|row| row.kind == Kind::Outside);
-    source
-        .opt_outs()
-        .into_iter()
-        .filter_map(|opt_out| {
-            let rule = match opt_out {
-                OptOut { in_tests: true, .. } => return None,
-                _ if !outside => {
-                    format!("`{}` is no outside module: it may not touch the world", source.module())
-                }
-                OptOut { has_reason: false, .. } => "an opt-out states its `reason`".to_owned(),
-                _ => return None,
-            };
-            Some(Violation { place: source.place(opt_out.line), rule })
-        })
-        .collect()
-}
-
 /// One file below `src/`.
-struct Source {
+pub struct Source {
     /// Relative to the repository: `src/net/index.rs`.
-    path: PathBuf,
-    text: String,
+    pub path: PathBuf,
+    pub text: String,
 }
 
 /// Every file of every module: all of `src/` but the two roots, which only name modules.
-fn sources() -> Vec<Source> {
+pub fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths = Vec::new();
     collect(&root.join("src"), &mut paths);
@@ -253,21 +40,21 @@ fn collect(directory: &Path, into: &mut Vec<PathBuf>) {
 }
 
 /// A module of the crate named in a path.
-struct Use {
-    name: String,
-    line: usize,
+pub struct Use {
+    pub name: String,
+    pub line: usize,
 }
 
 /// An attribute that switches a purity lint off.
-struct OptOut {
-    line: usize,
-    has_reason: bool,
-    in_tests: bool,
+pub struct OptOut {
+    pub line: usize,
+    pub has_reason: bool,
+    pub in_tests: bool,
 }
 
 impl Source {
     /// The module path of the file: `["net", "index"]`.
-    fn module_path(&self) -> Vec<String> {
+    pub fn module_path(&self) -> Vec<String> {
         let inside = self.path.strip_prefix("src").expect("sources are below src").with_extension("");
         let mut path: Vec<_> =
             inside.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
@@ -277,21 +64,16 @@ impl Source {
         path
     }
 
-    fn module(&self) -> String {
+    pub fn module(&self) -> String {
         self.module_path().swap_remove(0)
     }
 
-    fn row(&self) -> Option<&'static Row> {
-        let module = self.module();
-        TABLE.iter().find(|row| row.module == module)
-    }
-
-    fn place(&self, line: usize) -> String {
+    pub fn place(&self, line: usize) -> String {
         format!("{}:{line}", self.path.display())
     }
 
     /// Every name directly below the crate's root that a path in the file mentions.
-    fn uses(&self) -> Vec<Use> {
+    pub fn uses(&self) -> Vec<Use> {
         let tokens = tokens(&self.text);
         let file_depth = self.module_path().len();
         let mut uses = Vec::new();
@@ -307,7 +89,7 @@ impl Source {
         uses
     }
 
-    fn opt_outs(&self) -> Vec<OptOut> {
+    pub fn opt_outs(&self) -> Vec<OptOut> {
         let tokens = tokens(&self.text);
         let scopes = scopes(&tokens);
         let is_file_of_tests = self.path.ends_with("tests.rs");
@@ -366,15 +148,17 @@ fn follow_group(tokens: &[Token], open: usize, depth: usize, uses: &mut Vec<Use>
 
 /// Where a token stands.
 #[derive(Clone, Copy, Default)]
-struct Scope {
+pub struct Scope {
     /// How many `mod name { … }` of this file enclose it.
-    inline_modules: usize,
+    pub inline_modules: usize,
     /// Whether it belongs to an item behind `#[cfg(test)]`.
-    in_tests: bool,
+    pub in_tests: bool,
+    /// How many braces enclose it.
+    pub depth: usize,
 }
 
 /// The scope of each token.
-fn scopes(tokens: &[Token]) -> Vec<Scope> {
+pub fn scopes(tokens: &[Token]) -> Vec<Scope> {
     let mut open = vec![Scope::default()];
     let mut scopes = Vec::with_capacity(tokens.len());
     let mut item_is_test = false;
@@ -388,6 +172,7 @@ fn scopes(tokens: &[Token]) -> Vec<Scope> {
                 open.push(Scope {
                     inline_modules: outer.inline_modules + usize::from(is_module),
                     in_tests: outer.in_tests || item_is_test,
+                    depth: outer.depth + 1,
                 });
                 item_is_test = false;
             }
@@ -407,13 +192,13 @@ fn is_cfg_test(tokens: &[Token]) -> bool {
 }
 
 /// A word or a mark of Rust.
-struct Token {
-    text: String,
-    line: usize,
+pub struct Token {
+    pub text: String,
+    pub line: usize,
 }
 
 /// Splits Rust source into words and marks; comments and literals are left out.
-fn tokens(text: &str) -> Vec<Token> {
+pub fn tokens(text: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut rest = text;
     let mut line = 1;

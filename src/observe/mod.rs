@@ -1,40 +1,49 @@
-//! Learns what matters of a layer as it passes, once: its [`Facts`] for an inventory, its [`Evidence`] for a proof.
+//! The facts of a layer, observed once as its content passes.
+//!
+//! There are two kinds, because they are read at different times. [`InventoryFacts`] are the few that an inventory is
+//! made of: every plan reads them, so they are kept small. [`CheckFacts`] have every path and every library's symbols:
+//! only the check of a finished image reads them. Facts of layers stack to those of an image.
 
+pub mod check_facts;
+mod condense;
+pub mod inventory_facts;
+mod layered;
 mod opens;
-mod seam;
+mod overlap;
+mod relevance;
 mod version;
 
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
+use self::check_facts::{CheckFacts, FileContent, FileItem};
+use self::inventory_facts::{FileFact, InventoryFacts, Relevance};
+use self::layered::is_whiteout;
 use self::opens::OpensSearch;
 use self::version::VersionSearch;
-use super::evidence::{self, Evidence, FileContent, FileItem};
-use super::facts::{Facts, FileFact, Interest};
-use super::layered::is_whiteout;
+use crate::elf::buffer_pool::BufferPool;
 use crate::elf::probe::Budget;
-use crate::elf::shelf::Shelf;
 use crate::elf::{ElfError, Incomplete, Linked, Outcome, Probe};
 use crate::oci::{Entry, EntryKind, Hasher};
 
-/// What was learned of a layer.
+/// The facts of a layer.
 #[derive(Debug, Default)]
-pub struct Learned {
-    pub facts: Facts,
-    pub evidence: Evidence,
+pub struct ObservedLayer {
+    pub facts: InventoryFacts,
+    pub evidence: CheckFacts,
 }
 
-impl Learned {
-    /// Notes an entry of a layer. Of a file more is noted when it has passed: [`Watcher`].
+impl ObservedLayer {
+    /// Notes an entry of a layer. Of a file more is noted when it has passed, by a [`FileObserver`].
     pub fn note(&mut self, entry: &Entry) {
         self.facts.note(entry);
         self.evidence.note(entry);
     }
 }
 
-/// Learns of one file as its content passes.
+/// Observes one file as its content passes.
 #[derive(Debug)]
-pub struct Watcher {
+pub struct FileObserver {
     file: File,
     hasher: Option<Hasher>,
     text: Option<Vec<u8>>,
@@ -49,7 +58,7 @@ struct File {
     path: String,
     mode: u32,
     size: u64,
-    interest: Interest,
+    interest: Relevance,
 }
 
 /// Everything but what the headers say.
@@ -68,7 +77,7 @@ enum Headers {
     Damaged(String),
 }
 
-impl Watcher {
+impl FileObserver {
     /// Watches the file of `entry`; how much is kept of it is `budget`'s. `None` for what is no regular file, or stands for
     /// one that is gone.
     pub fn new(entry: &Entry, budget: Budget) -> Option<Self> {
@@ -76,21 +85,21 @@ impl Watcher {
         if is_whiteout(entry) {
             return None;
         }
-        let interest = Interest::of(&entry.path);
+        let interest = Relevance::of(&entry.path);
         let probe = match interest {
-            Interest::CudaLibrary => Probe::linking_with_symbols(size),
+            Relevance::CudaLibrary => Probe::linking_with_symbols(size),
             _ => Probe::linking(size),
         };
         let version = match interest {
-            Interest::Versioned(text) => Some(VersionSearch::new(text)),
+            Relevance::Versioned(text) => Some(VersionSearch::new(text)),
             _ => None,
         };
         let limit = match interest {
-            Interest::Text(form) => Some(form.limit()),
-            _ => evidence::text_limit(&entry.path),
+            Relevance::Text(form) => Some(form.limit()),
+            _ => check_facts::text_limit(&entry.path),
         };
         Some(Self {
-            hasher: evidence::is_recorded(&entry.path).then(Hasher::default),
+            hasher: check_facts::is_recorded(&entry.path).then(Hasher::default),
             text: limit.filter(|limit| size <= *limit).map(|_| Vec::new()),
             probe: probe.keeping(budget),
             opens: OpensSearch::default(),
@@ -100,11 +109,11 @@ impl Watcher {
     }
 
     /// Keeps as much as it would of a file that cannot be read again, while `shelf` has memory for it.
-    pub fn shelved(self, shelf: &'static Shelf) -> Self {
+    pub fn shelved(self, shelf: &'static BufferPool) -> Self {
         Self { probe: self.probe.shelved(shelf), ..self }
     }
 
-    /// Leaves the digest to the caller; gives whether there must be one: see [`Evidence::note_digests`].
+    /// Leaves the digest to the caller; gives whether there must be one: see [`CheckFacts::note_digests`].
     pub fn leave_digest(&mut self) -> bool {
         self.hasher.take().is_some()
     }
@@ -129,7 +138,7 @@ impl Watcher {
     /// Notes what was learned; `reopen` gives the content again for what had passed unseen.
     pub fn finish<R: Read>(
         self,
-        learned: &mut Learned,
+        learned: &mut ObservedLayer,
         reopen: impl Fn() -> io::Result<R>,
     ) -> io::Result<()> {
         let (file, seen, outcome) = self.end();
@@ -140,9 +149,9 @@ impl Watcher {
 
     /// Notes what was learned of content that passes as part of a stream; gives what cannot be told before the stream
     /// passes once more.
-    pub fn finish_once(self, learned: &mut Learned) -> Option<Unfinished> {
+    pub fn finish_once(self, learned: &mut ObservedLayer) -> Option<NeedsAnotherPass> {
         let (file, seen, outcome) = self.end();
-        Unfinished::note(learned, file, seen, outcome)
+        NeedsAnotherPass::note(learned, file, seen, outcome)
     }
 
     fn end(self) -> (File, Seen, Result<Outcome, ElfError>) {
@@ -159,7 +168,7 @@ impl Watcher {
 /// A library of a stream of which too much passed unseen: its names lie behind what a watcher keeps, as where `patchelf`
 /// moved many of them.
 #[derive(Debug)]
-pub struct Unfinished {
+pub struct NeedsAnotherPass {
     file: File,
     seen: Seen,
     incomplete: Incomplete,
@@ -173,10 +182,10 @@ const MOST_BEHIND: u64 = 32 << 20;
 /// What is read again at most behind each part that is missed, in bytes: less, as it is there in a moment.
 const REREAD_BEHIND: u64 = 2 << 20;
 
-impl Unfinished {
+impl NeedsAnotherPass {
     /// Notes what is known of a file, unless more of it must be seen.
     fn note(
-        learned: &mut Learned,
+        learned: &mut ObservedLayer,
         file: File,
         seen: Seen,
         outcome: Result<Outcome, ElfError>,
@@ -224,26 +233,26 @@ impl Unfinished {
     }
 
     /// Notes what is known now; gives itself back while something is still missing.
-    pub fn finish(self, learned: &mut Learned) -> Option<Self> {
+    pub fn finish(self, learned: &mut ObservedLayer) -> Option<Self> {
         Self::note(learned, self.file, self.seen, self.incomplete.finish())
     }
 
     /// Notes that the file is there, and nothing of its headers.
-    pub fn give_up(self, learned: &mut Learned) {
+    pub fn give_up(self, learned: &mut ObservedLayer) {
         let missing = Headers::Damaged("its names are scattered all over it".to_owned());
         note(learned, self.file, self.seen, missing);
     }
 }
 
-fn note(learned: &mut Learned, file: File, seen: Seen, headers: Headers) {
+fn note(learned: &mut ObservedLayer, file: File, seen: Seen, headers: Headers) {
     let (linked, content) = match headers {
         Headers::Elf(linked) => (Some(linked), None),
         Headers::NotElf => (None, None),
         Headers::Damaged(reason) => (None, Some(FileContent::Damaged(reason))),
     };
     match (file.interest, &seen.text) {
-        (Interest::Text(form), Some(text)) => learned.facts.note_text(&file.path, form, text),
-        (Interest::Library | Interest::CudaLibrary | Interest::Versioned(_), _) => {
+        (Relevance::Text(form), Some(text)) => learned.facts.note_text(&file.path, form, text),
+        (Relevance::Library | Relevance::CudaLibrary | Relevance::Versioned(_), _) => {
             learned.facts.note_file(
                 &file.path,
                 FileFact {
@@ -257,7 +266,7 @@ fn note(learned: &mut Learned, file: File, seen: Seen, headers: Headers) {
         }
         _ => {}
     }
-    let text = seen.text.filter(|_| evidence::text_limit(&file.path).is_some()).map(FileContent::Text);
+    let text = seen.text.filter(|_| check_facts::text_limit(&file.path).is_some()).map(FileContent::Text);
     let object = linked.map(|linked| FileContent::Object(Box::new(linked.object), seen.opens));
     learned.evidence.note_file(
         &file.path,
@@ -359,9 +368,9 @@ mod tests {
     fn what_is_gone_is_no_file() {
         let path = "etc/ld.so.conf.d/.wh.nvidia.conf".to_owned();
         let entry = Entry { path, mode: 0, uid: 0, gid: 0, mtime: 0, kind: EntryKind::File { size: 0 } };
-        let mut learned = Learned::default();
+        let mut learned = ObservedLayer::default();
         learned.note(&entry);
-        assert!(Watcher::new(&entry, Budget::SMALL).is_none());
+        assert!(FileObserver::new(&entry, Budget::SMALL).is_none());
         assert_eq!(learned.evidence.below("etc/ld.so.conf.d").count(), 0);
     }
 
@@ -376,9 +385,9 @@ mod tests {
             mtime: 0,
             kind: EntryKind::File { size },
         };
-        let mut watcher = Watcher::new(&entry, Budget::LARGE).unwrap();
+        let mut watcher = FileObserver::new(&entry, Budget::LARGE).unwrap();
         pass(&head, size, |_, bytes| watcher.update(bytes));
-        let mut learned = Learned::default();
+        let mut learned = ObservedLayer::default();
         let mut unfinished = watcher.finish_once(&mut learned).expect("names passed unseen");
         assert!(unfinished.incomplete.missing().len() > 10, "{unfinished:?}");
         let before = unfinished.incomplete.kept();

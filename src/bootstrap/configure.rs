@@ -3,47 +3,9 @@
 //! Each step looks for the package or the file it is about, and does nothing without it, so that a
 //! small base, another suite and Ubuntu need no case of their own.
 
-use std::collections::BTreeMap;
-
-use super::tree::Tree;
+use super::tree::{ConfigureError, Input, Tree};
 use super::{accounts, alternatives, apt, certificates, database, files, pam};
-use crate::debian::dpkg::{DpkgError, Installed};
-use crate::debian::sources::Source;
-use crate::debian::usrmerge::UsrLayout;
-use crate::oci::{Entry, Generated};
-
-/// What the decisions are made from.
-#[derive(Debug, Clone, Copy)]
-pub struct Input<'a> {
-    /// Every package of the base.
-    pub packages: &'a [Installed],
-    /// Every entry the packages ship, by path.
-    pub entries: &'a BTreeMap<&'a str, &'a Entry>,
-    /// The contents of the entries that [`is_wanted`].
-    pub files: &'a BTreeMap<String, Vec<u8>>,
-    pub layout: UsrLayout,
-    /// The time of everything generated, in Unix seconds.
-    pub mtime: u64,
-    /// Where apt in the image gets packages from; empty leaves it without sources.
-    pub sources: &'a [Source],
-    /// What the archive is called: `debian`, `ubuntu`.
-    pub archive: &'a str,
-}
-
-/// Why a base cannot be configured.
-#[derive(Debug, thiserror::Error)]
-#[error("the status of the package `{package}` cannot be written")]
-pub struct ConfigureError {
-    pub(super) package: String,
-    pub(super) source: DpkgError,
-}
-
-impl ConfigureError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        self.source.hint()
-    }
-}
+use crate::oci::Generated;
 
 /// Whether [`configure`] needs the content of the file at `path`.
 pub fn is_wanted(path: &str) -> bool {

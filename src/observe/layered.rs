@@ -167,7 +167,7 @@ impl<N: LayerNode> Layered<N> {
 }
 
 /// The path of `name` in a directory that may be the root.
-pub(super) fn join(directory: &str, name: &str) -> String {
+pub(crate) fn join(directory: &str, name: &str) -> String {
     if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
 }
 

@@ -1,12 +1,12 @@
 use super::*;
-use crate::base::learn::{Learned, Watcher};
 use crate::elf::probe::Budget;
+use crate::observe::{FileObserver, ObservedLayer};
 use crate::oci::paths::WHITEOUT;
 
 /// The facts of a layer of these entries: `path/` is a directory, `path -> target` a symlink, `path => target` a hard
 /// link, `path: text` a text, and a path alone a file, a whiteout, or a library.
-pub(in crate::base) fn layer(entries: &[&str]) -> Facts {
-    let mut learned = Learned::default();
+pub(crate) fn layer(entries: &[&str]) -> InventoryFacts {
+    let mut learned = ObservedLayer::default();
     for entry in entries {
         let (path, kind) = kind(entry);
         let text = entry.split_once(": ").map(|(_, text)| text);
@@ -17,7 +17,9 @@ pub(in crate::base) fn layer(entries: &[&str]) -> Facts {
         learned.note(&entry);
         let watched = text.is_some() || !is_link && !path.contains(WHITEOUT);
         let entry = Entry { kind: EntryKind::File { size }, ..entry };
-        if let Some(mut watcher) = Watcher::new(&entry, Budget::LARGE).filter(|_| watched && !is_directory) {
+        if let Some(mut watcher) =
+            FileObserver::new(&entry, Budget::LARGE).filter(|_| watched && !is_directory)
+        {
             watcher.update(text.unwrap_or("not ELF").as_bytes());
             watcher.finish_once(&mut learned);
         }
@@ -41,7 +43,7 @@ fn kind(entry: &str) -> (&str, EntryKind) {
 
 /// What an image of these layers, bottom first, has: in the form of [`layer`]'s entries, directories left out.
 fn check(layers: &[&[&str]], expected: &[&str]) {
-    let image = Facts::stacked(layers.iter().map(|entries| layer(entries)));
+    let image = InventoryFacts::stacked(layers.iter().map(|entries| layer(entries)));
     let shown: Vec<String> = image
         .nodes()
         .filter_map(|(path, fact)| match fact {
@@ -53,12 +55,12 @@ fn check(layers: &[&[&str]], expected: &[&str]) {
         .collect();
     assert_eq!(shown, expected);
     let record = serde_json::to_string(&image).unwrap();
-    assert_eq!(serde_json::from_str::<Facts>(&record).unwrap(), image);
+    assert_eq!(serde_json::from_str::<InventoryFacts>(&record).unwrap(), image);
 }
 
 #[test]
 fn directories_are_seen_through_symlinks() {
-    let facts = Facts::stacked([layer(&[
+    let facts = InventoryFacts::stacked([layer(&[
         "etc/ld.so.conf: /usr/lib\n",
         "lib -> usr/lib",
         "usr/lib/libz.so.1 -> libz.so.1.2",
@@ -152,11 +154,11 @@ fn real_files_say_what_they_are() {
     #[allow(clippy::disallowed_methods, reason = "the files of this machine are the examples")]
     let learn = |path: &str| {
         let bytes = std::fs::read(path).ok()?;
-        let mut learned = Learned::default();
+        let mut learned = ObservedLayer::default();
         let kind = EntryKind::File { size: bytes.len() as u64 };
         let path = path.trim_start_matches('/');
         let entry = Entry { path: path.to_owned(), mode: 0o755, uid: 0, gid: 0, mtime: 0, kind };
-        let mut watcher = Watcher::new(&entry, Budget::LARGE)?;
+        let mut watcher = FileObserver::new(&entry, Budget::LARGE)?;
         bytes.chunks(65_536).for_each(|chunk| watcher.update(chunk));
         watcher.finish_once(&mut learned);
         let (_, file) = learned.facts.file(path)?;

@@ -4,8 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::configure::ConfigureError;
-use super::tree::{ROOT, Tree};
+use super::tree::{ConfigureError, ROOT, Tree};
 use crate::debian::dpkg::Installed;
 
 const DATABASE: &str = "var/lib/dpkg";

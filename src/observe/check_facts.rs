@@ -1,14 +1,14 @@
 //! What a proof needs of a layer: every path, and of the files what the loader and pip look at.
 //!
-//! Where [`Facts`](super::facts::Facts) hold what an inventory is made of, and are kept small so that a plan over a known
-//! base takes no time, evidence holds everything: it is read only to check a finished image.
+//! Where [`InventoryFacts`](super::inventory_facts::InventoryFacts) are kept small so that a plan over a known base takes
+//! no time, these have everything: they are read only to check a finished image.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::is_private;
 use super::layered::{LayerNode, Layered};
+use super::relevance::is_private;
 use crate::elf::Object;
 use crate::oci::{Digest, Entry, EntryKind};
 
@@ -17,7 +17,7 @@ pub const EVIDENCE_FORMAT: u32 = 3;
 
 /// A layer's, or a whole image's, file system.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Evidence(Layered<Item>);
+pub struct CheckFacts(Layered<Item>);
 
 /// What is at one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ impl LayerNode for Item {
     }
 }
 
-impl Evidence {
+impl CheckFacts {
     /// The evidence of an image of these layers, bottom first.
     pub fn stacked(layers: impl IntoIterator<Item = Self>) -> Self {
         let mut image = Self::default();

@@ -1,0 +1,46 @@
+//! An opened base, and where its layers come from.
+
+use crate::base::BaseInventory;
+use crate::layer::read::Content;
+use crate::lock::LockedBase;
+use crate::net::download::Download;
+use crate::plan::PlannedBase;
+use crate::source::SourceImage;
+
+/// A base that was opened.
+pub struct OpenedBase {
+    pub planned: PlannedBase,
+    /// The time at which it was made, or the newest of its parts was published, in Unix seconds.
+    pub published: u64,
+    /// Its identity in a lock.
+    pub locked: LockedBase,
+    /// Whether libraries of CUDA may be in it that its inventory does not list yet.
+    pub may_have_cuda: bool,
+    pub source: BaseSource,
+}
+
+/// Where the layers of a base come from.
+pub enum BaseSource {
+    /// Made of Debian packages.
+    Debian(DebianSource),
+    /// Taken from an image that others made.
+    Image(Box<ImageSource>),
+    /// Of any kind, of which all parts are in the store.
+    Store,
+}
+
+/// The downloads of a base's packages; none where the store has all of them.
+#[derive(Default)]
+pub struct DebianSource {
+    pub(super) downloads: Vec<Download>,
+}
+
+/// The layers of an image that is built upon.
+pub struct ImageSource {
+    pub(super) image: SourceImage,
+    pub(super) inventory: BaseInventory,
+    /// `None` while the inventory is a recorded one, and no layer has been read.
+    pub(super) contents: Option<Vec<Content>>,
+    /// The version of Python that is meant, where there are several: `3.11`.
+    pub(super) python: Option<String>,
+}
