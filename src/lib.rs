@@ -16,7 +16,8 @@
 //! * words, one file per specification or format, importing nothing of the crate: [`oci`],
 //!   [`pypa`], [`cuda`], [`elf`], [`debian`];
 //! * outside, the only code that does IO beside `layer` and `destination`: [`store`], [`net`], and [`source`], which
-//!   opens images that others made.
+//!   opens images that others made;
+//! * and what all may use: [`failure`], what errors tell people.
 //!
 //! Invariants every module keeps:
 //!
@@ -39,6 +40,7 @@ pub mod cuda;
 pub mod debian;
 pub mod destination;
 pub mod elf;
+pub mod failure;
 pub mod image;
 pub mod layer;
 pub mod lock;

@@ -4,6 +4,8 @@
 
 use super::deb822::{self, Deb822Error, Paragraph};
 
+use crate::failure::Hinted;
+
 /// One source of binary packages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Source {
@@ -38,9 +40,8 @@ pub enum SourcesError {
     Line { line: usize, text: String },
 }
 
-impl SourcesError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for SourcesError {
+    fn hint(&self) -> Option<String> {
         Some("apt reads the same lists: `apt-get indextargets` tells what it makes of them".into())
     }
 }

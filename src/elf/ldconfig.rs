@@ -14,6 +14,8 @@ use super::dynamic::{Class, Elf, Kind, Machine};
 use super::ld_so_cache::{Cache, Flags, Hwcap, Library, compare_names};
 use super::root::{Entry, Node, Root};
 
+use crate::failure::Hinted;
+
 /// The `ldconfig` of one package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ldconfig {
@@ -60,9 +62,8 @@ pub struct LibcVersionError {
     version: String,
 }
 
-impl LibcVersionError {
-    /// What the user can do next.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for LibcVersionError {
+    fn hint(&self) -> Option<String> {
         Some("use a base image of Debian or Ubuntu".to_owned())
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::oci::image::{
     CONFIG, Descriptor, History, ImageConfig, MANIFEST, Manifest, Platform, RootFs, RuntimeConfig, rfc3339,
@@ -73,6 +74,8 @@ pub struct AssembleError {
     document: &'static str,
     source: serde_json::Error,
 }
+
+impl Hinted for AssembleError {}
 
 /// Puts `layers`, bottom first, on top of `base`, under a config and a manifest.
 ///

@@ -14,6 +14,7 @@ use crate::debian::archive::{ArchiveError, Deb};
 use crate::debian::dpkg::{self, DpkgError, Installed};
 use crate::debian::usrmerge::{UsrLayout, follow};
 use crate::debian::{deb822, relation};
+use crate::failure::Hinted;
 use crate::oci::{Entry, EntryKind};
 
 /// The largest configuration file whose MD5 is taken, in bytes.
@@ -74,9 +75,8 @@ pub enum UnpackError {
     HardlinkTarget { package: String, path: String, target: String },
 }
 
-impl UnpackError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for UnpackError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Archive { source, .. } => source.hint(),
             Self::Control { source, .. } => source.hint(),

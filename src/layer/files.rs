@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::writer::{Form, LayerWriter, WriteError, Written};
+use crate::failure::{Fault, Hinted};
 use crate::oci::paths::{ancestors, has_whiteout, whiteout};
 use crate::oci::{Digest, Entry, EntryKind, Hasher};
 use crate::pypa::bytecode;
@@ -41,9 +42,8 @@ pub enum FilesError {
     Kind { path: PathBuf },
 }
 
-impl FilesError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for FilesError {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Read { .. } => "check `files:`; paths in a recipe are relative to the recipe".into(),
             Self::Changed => "run again when nothing writes to it any more".into(),
@@ -51,6 +51,10 @@ impl FilesError {
                 "rename it, or leave it out of `files:`".into()
             }
         })
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Input
     }
 }
 

@@ -6,6 +6,7 @@ use super::writer::{Form, LayerWriter, WriteError, Written};
 use crate::base::facts::Facts;
 use crate::elf::ld_so_conf::{self, LdSoConfError};
 use crate::elf::{CacheError, Ldconfig, Root};
+use crate::failure::Hinted;
 use crate::oci::{Entry, EntryKind, Generated};
 use crate::store::Store;
 
@@ -16,6 +17,15 @@ pub enum LoaderCacheError {
     Configuration(#[from] LdSoConfError),
     #[error("could not write the image's /etc/ld.so.cache")]
     Cache(#[from] CacheError),
+}
+
+impl Hinted for LoaderCacheError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Configuration(error) => error.hint(),
+            Self::Cache(error) => error.hint(),
+        }
+    }
 }
 
 /// Writes `files`, each path once, into a layer.

@@ -50,9 +50,9 @@ pub enum WheelError {
     #[error("it is not a whole zip archive")]
     Zip(#[from] rawzip::Error),
     #[error("as a zip archive it {problem}")]
-    Framing { problem: &'static str },
+    Framing { problem: FramingFault },
     #[error("its member `{path}` {problem}")]
-    Member { path: String, problem: &'static str },
+    Member { path: String, problem: WheelMemberFault },
     #[error("its member `{path}` cannot be read")]
     Content { path: String, source: io::Error },
     #[error("it inflates from {compressed} to {size} bytes, as only a zip bomb does")]
@@ -67,6 +67,50 @@ pub enum WheelError {
     Record(#[from] RecordError),
 }
 
+/// Why the archive as a whole is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FramingFault {
+    #[error("goes on behind its end")]
+    Trailing,
+    #[error("has another number of members than it says")]
+    Count,
+}
+
+/// Why a member of a wheel is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WheelMemberFault {
+    #[error("is encrypted")]
+    Encrypted,
+    #[error("is a symbolic link, which wheels cannot have")]
+    Symlink,
+    #[error("is compressed in a way that wheels do not use")]
+    Compression,
+    #[error("is there twice")]
+    Twice,
+    #[error("is not compressed, and yet has two sizes")]
+    TwoSizes,
+    #[error("has other sizes or another CRC-32 behind its bytes than in the directory")]
+    DescriptorDiffers,
+    #[error("lies behind the beginning of the directory")]
+    WithinDirectory,
+    #[error("lies below another member")]
+    BelowMember,
+    #[error("has a name that is not UTF-8")]
+    NotUtf8,
+    #[error("has a name that leaves the directory it is unpacked into")]
+    Leaves,
+    #[error("has a name that stands for a file that is gone")]
+    Whiteout,
+    #[error("has another name in its local header")]
+    LocalName,
+    #[error("is described differently in its local header and in the central directory")]
+    LocalKind,
+    #[error("has other sizes or another CRC-32 in its local header")]
+    LocalSizes,
+    #[error("shares its bytes with another member")]
+    Overlaps,
+}
+
 impl WheelFile {
     /// Opens the wheel at `path`.
     pub fn open(path: &Path) -> Result<Self, WheelError> {
@@ -74,7 +118,7 @@ impl WheelFile {
         let size = File::open(path)?.metadata()?.len();
         let archive = ZipArchive::from_file(File::open(path)?, &mut buffer)?;
         if archive.end_offset() != size {
-            return Err(WheelError::Framing { problem: "goes on behind its end" });
+            return Err(WheelError::Framing { problem: FramingFault::Trailing });
         }
         let (mut members, mut count) = (Vec::new(), 0);
         let mut name = vec![0; 128 << 10];
@@ -88,18 +132,18 @@ impl WheelFile {
             let path = member_path(&header)?;
             let refuse = |problem| WheelError::Member { path: path.clone(), problem };
             if header.flags().is_encrypted() {
-                return Err(refuse("is encrypted"));
+                return Err(refuse(WheelMemberFault::Encrypted));
             }
             if header.external_attributes() >> 16 & 0o170_000 == 0o120_000 {
-                return Err(refuse("is a symbolic link, which wheels cannot have"));
+                return Err(refuse(WheelMemberFault::Symlink));
             }
             let deflated = match header.compression_method() {
                 CompressionMethod::DEFLATE => true,
                 CompressionMethod::STORE => false,
-                _ => return Err(refuse("is compressed in a way that wheels do not use")),
+                _ => return Err(refuse(WheelMemberFault::Compression)),
             };
             if !names.insert(path.clone()) {
-                return Err(refuse("is there twice"));
+                return Err(refuse(WheelMemberFault::Twice));
             }
             let entry = archive.get_entry(header.wayfinder())?;
             let (start, end) = entry.compressed_data_range();
@@ -109,19 +153,17 @@ impl WheelFile {
                 crc32: header.crc32(),
             };
             if !deflated && expected.compressed != expected.size {
-                return Err(refuse("is not compressed, and yet has two sizes"));
+                return Err(refuse(WheelMemberFault::TwoSizes));
             }
             let local = entry.local_header(&mut name)?;
             same_in_local_header(&header, &local, expected).map_err(refuse)?;
             if let Some(descriptor) = entry.reader().data_descriptor()?
                 && expected != of_descriptor(&descriptor)
             {
-                return Err(refuse(
-                    "has other sizes or another CRC-32 behind its bytes than in the directory",
-                ));
+                return Err(refuse(WheelMemberFault::DescriptorDiffers));
             }
             if end > archive.directory_offset() {
-                return Err(refuse("lies behind the beginning of the directory"));
+                return Err(refuse(WheelMemberFault::WithinDirectory));
             }
             let executable = header.external_attributes() >> 16 & 0o111 != 0;
             members.push(ZipMember {
@@ -132,10 +174,10 @@ impl WheelFile {
             });
         }
         if count != archive.entries_hint() {
-            return Err(WheelError::Framing { problem: "has another number of members than it says" });
+            return Err(WheelError::Framing { problem: FramingFault::Count });
         }
         if let Some(path) = below_another(&names.iter().map(String::as_str).collect()) {
-            return Err(WheelError::Member { path: path.to_owned(), problem: "lies below another member" });
+            return Err(WheelError::Member { path: path.to_owned(), problem: WheelMemberFault::BelowMember });
         }
         refuse_overlaps(&members)?;
         refuse_bombs(&members, size)?;
@@ -269,15 +311,15 @@ fn member_path(header: &ZipFileHeaderRecord<'_>) -> Result<String, WheelError> {
     let raw = header.file_path();
     let shown = String::from_utf8_lossy(raw.as_bytes()).into_owned();
     let refuse = |problem| WheelError::Member { path: shown.clone(), problem };
-    let path = std::str::from_utf8(raw.as_bytes()).map_err(|_| refuse("has a name that is not UTF-8"))?;
+    let path = std::str::from_utf8(raw.as_bytes()).map_err(|_| refuse(WheelMemberFault::NotUtf8))?;
     if path.starts_with('/') || path.contains('\\') || path.contains('\0') {
-        return Err(refuse("has a name that leaves the directory it is unpacked into"));
+        return Err(refuse(WheelMemberFault::Leaves));
     }
     if has_whiteout(path) {
-        return Err(refuse("has a name that stands for a file that is gone"));
+        return Err(refuse(WheelMemberFault::Whiteout));
     }
     match path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        true => Err(refuse("has a name that leaves the directory it is unpacked into")),
+        true => Err(refuse(WheelMemberFault::Leaves)),
         false => Ok(path.to_owned()),
     }
 }
@@ -288,22 +330,22 @@ fn same_in_local_header(
     header: &ZipFileHeaderRecord<'_>,
     local: &ZipLocalFileHeader<'_>,
     expected: Expected,
-) -> Result<(), &'static str> {
+) -> Result<(), WheelMemberFault> {
     if local.file_path().as_bytes() != header.file_path().as_bytes() {
-        return Err("has another name in its local header");
+        return Err(WheelMemberFault::LocalName);
     }
     let is_same_kind = local.compression_method() == header.compression_method()
         && local.flags().is_encrypted() == header.flags().is_encrypted()
         && local.flags().has_data_descriptor() == header.flags().has_data_descriptor();
     if !is_same_kind {
-        return Err("is stored in another way as its local header has it");
+        return Err(WheelMemberFault::LocalKind);
     }
     let told = [local.compressed_size_hint(), local.uncompressed_size_hint(), local.crc32().into()];
     let promised = [expected.compressed, expected.size, expected.crc32.into()];
     let may_be_left_out = header.flags().has_data_descriptor();
     let differs = |(told, promised): (u64, u64)| told != promised && !(may_be_left_out && told == 0);
     match told.into_iter().zip(promised).any(differs) {
-        true => Err("has other sizes or another CRC-32 in its local header"),
+        true => Err(WheelMemberFault::LocalSizes),
         false => Ok(()),
     }
 }
@@ -327,7 +369,7 @@ fn refuse_overlaps(members: &[ZipMember]) -> Result<(), WheelError> {
     match ranges.windows(2).find(|pair| pair[1].0 < pair[0].1) {
         Some(pair) => Err(WheelError::Member {
             path: members[pair[1].2].member.path.clone(),
-            problem: "shares its bytes with another member",
+            problem: WheelMemberFault::Overlaps,
         }),
         None => Ok(()),
     }

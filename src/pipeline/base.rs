@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -18,6 +17,7 @@ use crate::cuda::is_debian_package;
 use crate::debian::packages;
 use crate::debian::sources::{SignedBy, Source};
 use crate::debian::usrmerge::UsrLayout;
+use crate::failure::{Context, Result};
 use crate::layer::debian::{self as debs, DebFile, Unpacked};
 use crate::layer::{Form, LayerWriter, Written, generated};
 use crate::lock::{DebianBase, LockedSuite};

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 use uv_normalize::PackageName;
 
+use crate::failure::{Fault, Hinted};
 use crate::lock::{Meaning, Said};
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
@@ -54,9 +55,8 @@ pub enum InputError {
     Circle { path: PathBuf },
 }
 
-impl InputError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for InputError {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
                 "write it as UTF-8 text".into()
@@ -72,6 +72,10 @@ impl InputError {
             }
             Self::Circle { .. } => "remove the line that includes the file".into(),
         })
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Input
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use url::Url;
 
+use crate::failure::Hinted;
 use crate::net::config::Index;
 use crate::net::http::Http;
 use crate::net::index::PackageIndex;
@@ -25,9 +26,8 @@ pub enum ListedError {
     Changed { wheel: String, name: String, expected: Digest, found: Digest },
 }
 
-impl ListedError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for ListedError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Catalog { source, .. } => source.hint(),
             Self::Gone { name, .. } => Some(format!(

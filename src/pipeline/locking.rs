@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use uv_normalize::PackageName;
 
 use super::inputs::Inputs;
+use crate::failure::{Fault, Hinted};
 use crate::lock::{Lock, LockError, LockedBase, Meaning};
 use crate::resolve::Preferences;
 use crate::store::{self, clear_abandoned};
@@ -48,9 +49,8 @@ pub enum LockFileError {
     Unknown { name: PackageName },
 }
 
-impl LockFileError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for LockFileError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { recipe, .. } => {
                 Some(format!("make it with `imgforge lock {}`", recipe.display()))
@@ -67,6 +67,10 @@ impl LockFileError {
                 Some("check the spelling; `imgforge plan` lists what is installed".into())
             }
         }
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Input
     }
 }
 

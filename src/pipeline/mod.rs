@@ -18,7 +18,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
 use uv_normalize::PackageName;
 
 use crate::base::facts::Facts;
@@ -26,6 +25,7 @@ use crate::base::{BaseInventory, InventoryError};
 use crate::check::Report;
 use crate::destination::{self, Destination};
 use crate::elf::{Architecture, Ldconfig};
+use crate::failure::{Context, Failure, Fault, Hinted, Result};
 use crate::image::{self, BaseImage, Image, ImageLayer, Settings};
 use crate::layer::bytecode::{self, BaseInterpreter, Compiler};
 use crate::layer::files::{Copy, Files};
@@ -247,7 +247,7 @@ pub fn lock(order: &LockOrder<'_>, progress: &dyn Progress) -> Result<Locked> {
 }
 
 /// Whether a lock could not be recalled because the base is another than it was locked with.
-fn is_of_another_base(error: &anyhow::Error) -> bool {
+fn is_of_another_base(error: &Failure) -> bool {
     matches!(error.downcast_ref(), Some(LockFileError::OtherBase { .. }))
 }
 
@@ -367,14 +367,17 @@ pub enum NotBuilt {
     Base { kind: &'static str },
 }
 
-impl NotBuilt {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for NotBuilt {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Base { .. } => {
                 "copy it with `skopeo copy docker://NAME oci:base`, and write `base: oci:base`".into()
             }
         })
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Input
     }
 }
 
@@ -450,9 +453,8 @@ pub struct HashNotAllowed {
     name: PackageName,
 }
 
-impl HashNotAllowed {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for HashNotAllowed {
+    fn hint(&self) -> Option<String> {
         Some("add its hash with `--hash=sha256:…`, or pin the version whose hashes are there".into())
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
 use serde_json::Value;
 
 use super::base::{self, Base};
@@ -14,6 +13,7 @@ use crate::base::evidence::Evidence;
 use crate::base::facts::Facts;
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
+use crate::failure::{Failure, Hinted, Result};
 use crate::image::{BaseImage, ImageLayer};
 use crate::layer::read::{self, Content};
 use crate::layer::records;
@@ -66,9 +66,8 @@ pub struct OtherInventory {
     place: String,
 }
 
-impl OtherInventory {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for OtherInventory {
+    fn hint(&self) -> Option<String> {
         Some(format!("record it again: `imgforge inspect {} --record FILE`", self.place))
     }
 }
@@ -160,10 +159,10 @@ fn learned<T>(
     if let Some(noted) = noted(store, digest) {
         return Ok(noted);
     }
-    let open = || Ok::<_, anyhow::Error>(store.open_blob(digest)?);
+    let open = || Ok::<_, Failure>(store.open_blob(digest)?);
     let passed = read::read(open()?, &|_| ())?;
     let mut layer = passed.content?;
-    read::complete(&mut layer, passed.unfinished, open, anyhow::Error::from)?;
+    read::complete(&mut layer, passed.unfinished, open, Failure::from)?;
     Ok(wanted(records::keep(store, digest, layer)?))
 }
 

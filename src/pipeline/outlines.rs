@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
 use url::Url;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
 use super::listed::listed;
+use crate::failure::{Hinted, Result};
 use crate::plan::Wheels;
 use crate::resolve::solve::Catalog;
 use crate::resolve::{Distribution, Resolution, Role};
@@ -34,9 +34,8 @@ pub struct NoHash {
     wheel: String,
 }
 
-impl NoHash {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for NoHash {
+    fn hint(&self) -> Option<String> {
         Some("use an index that lists hashes: imgforge installs nothing that it cannot verify".into())
     }
 }

@@ -5,9 +5,8 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
-
 use super::progress::{Progress, Task};
+use crate::failure::{Failure, Result};
 use crate::net::http::{Download, Http};
 use crate::store::Store;
 
@@ -130,7 +129,7 @@ struct Alarm<'a, T, R>(&'a Board<T, R>);
 impl<T, R> Drop for Alarm<'_, T, R> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.fail(anyhow!("a thread of the build panicked"));
+            self.0.fail(Failure::new("a thread of the build panicked"));
         }
     }
 }
@@ -166,7 +165,7 @@ struct State<T, R> {
     results: Vec<Option<R>>,
     /// How many results are missing.
     missing: usize,
-    failure: Option<anyhow::Error>,
+    failure: Option<Failure>,
 }
 
 impl<T, R> Board<T, R> {
@@ -236,7 +235,7 @@ impl<T, R> Board<T, R> {
         }
     }
 
-    fn fail(&self, problem: anyhow::Error) {
+    fn fail(&self, problem: Failure) {
         lock(&self.state).failure.get_or_insert(problem);
         self.changed.notify_all();
     }
@@ -259,7 +258,7 @@ pub fn run<T: Send, R: Send>(
     let count = items.len();
     let queue = Mutex::new(items.into_iter().enumerate().collect::<VecDeque<_>>());
     let results: Mutex<Vec<Option<R>>> = Mutex::new((0..count).map(|_| None).collect());
-    let error: Mutex<Option<(usize, anyhow::Error)>> = Mutex::new(None);
+    let error: Mutex<Option<(usize, Failure)>> = Mutex::new(None);
     // Of several failures the earliest item's is told, whichever thread was faster.
     let fail = |index, problem| {
         let mut error = lock(&error);
@@ -295,8 +294,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use anyhow::bail;
 
     use super::*;
 
@@ -366,7 +363,7 @@ mod tests {
         let failed = run(vec![1, 2, 3, 4], 1, |number| {
             begun.fetch_add(1, Ordering::Relaxed);
             if number == 2 {
-                bail!("two")
+                return Err(Failure::new("two"));
             }
             Ok(number)
         });
@@ -374,7 +371,7 @@ mod tests {
         assert_eq!(begun.into_inner(), 2);
         let board = board(&[1, 2]);
         let job = next(&board);
-        board.fail(anyhow::anyhow!("job {}", job.work));
+        board.fail(Failure::new(format!("job {}", job.work)));
         assert!(board.next_ready().is_none() && board.next_fetch(End::Longest).is_none());
         assert_eq!(board.results().unwrap_err().to_string(), "job b");
     }

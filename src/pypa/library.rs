@@ -277,6 +277,7 @@ fn next_length(length: u64, tail: Option<&Tail<'_>>, wanted: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::elf::dynamic;
+    use crate::failure::Hinted;
     use crate::pypa::wheel::{Sparse, sample};
 
     /// One of this machine's libraries.

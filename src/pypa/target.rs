@@ -13,6 +13,8 @@ use uv_platform_tags::{
     AbiTag, Arch, LanguageTag, Os, Platform, PlatformTag, TagCompatibility, TagPriority, Tags, TagsOptions,
 };
 
+use crate::failure::Hinted;
+
 /// CPython on a Linux machine with a known glibc.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -60,9 +62,8 @@ pub struct TargetError {
     python: String,
 }
 
-impl TargetError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for TargetError {
+    fn hint(&self) -> Option<String> {
         Some("write the version as MAJOR.MINOR.PATCH".into())
     }
 }

@@ -18,6 +18,7 @@ use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
 
 use crate::elf::ElfError;
+use crate::failure::Hinted;
 
 /// The most bytes that an archive's end of central directory record and its comment take.
 pub const TAIL: u64 = 66 * 1024;
@@ -72,9 +73,8 @@ pub enum WheelError {
     TooDeep { path: String },
 }
 
-impl WheelError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for WheelError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { .. } | Self::Read(_) | Self::TooDeep { .. } => None,
             _ => Some(

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::failure::Hinted;
 
 /// Problems, one per line: `LINE:COLUMN [underlined] message (label) = help`.
 fn summary(diagnostics: &Diagnostics, text: &str) -> String {

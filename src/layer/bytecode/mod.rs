@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::wheel::{WheelError, WheelFile};
 use crate::base::BaseInventory;
+use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::pypa::marshal::without_unused_references;
 use crate::store::{Store, StoreError};
@@ -70,9 +71,8 @@ pub enum BytecodeError {
     Store(#[from] StoreError),
 }
 
-impl BytecodeError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for BytecodeError {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoInterpreter { python, architecture } => format!(
                 "build on a machine for {architecture}, put CPython {python} on PATH as `{}`, or leave \

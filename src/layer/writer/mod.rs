@@ -26,6 +26,7 @@ use crate::base::facts::Facts;
 use crate::base::learn::{Learned, Watcher};
 use crate::elf::probe::{Budget, MOST_KEPT_ONCE};
 use crate::elf::shelf::{Shelf, Visit};
+use crate::failure::Hinted;
 use crate::oci::paths::ancestors;
 use crate::oci::{Digest, Entry, EntryKind, tar};
 use crate::pypa::deflate::{End, Inflater, Invalid, Passage};
@@ -202,6 +203,15 @@ pub enum WriteError {
     Write(#[source] io::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl Hinted for WriteError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => error.hint(),
+            _ => None,
+        }
+    }
 }
 
 /// A layer being written. Entries come sorted by the caller.
