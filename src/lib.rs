@@ -18,7 +18,8 @@
 //! * helpers, importing nothing of the crate: [`credentials`], secrets in URLs; [`pool`], threads that share a list of
 //!   work;
 //! * outside, the only code that does IO beside `layer` and `destination`: [`store`], [`net`], and [`source`], which
-//!   opens images that others made.
+//!   opens images that others made;
+//! * and what all may use: [`failure`], what errors tell people.
 //!
 //! Invariants every module keeps:
 //!
@@ -42,6 +43,7 @@ pub mod cuda;
 pub mod debian;
 pub mod destination;
 pub mod elf;
+pub mod failure;
 pub mod image;
 pub mod layer;
 pub mod lock;

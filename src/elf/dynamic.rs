@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::strings::StringTable;
 
+use crate::failure::Hinted;
+
 /// What one file may make [`read`] hold at once, in bytes: the program headers, the dynamic section, the notes and the
 /// names together. The largest seen, in PyTorch's libraries, is under 100 KiB.
 pub const MOST_BYTES: u64 = 4 << 20;
@@ -190,9 +192,8 @@ pub enum ElfError {
     NotUtf8 { name: String },
 }
 
-impl ElfError {
-    /// What the user can do next.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for ElfError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Read { .. } => None,
             Self::TooLarge { .. } | Self::NotUtf8 { .. } => {

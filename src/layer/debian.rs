@@ -13,6 +13,7 @@ use crate::debian::archive::{ArchiveError, Deb};
 use crate::debian::dpkg::{self, DpkgError, Installed};
 use crate::debian::usrmerge::{UsrLayout, follow};
 use crate::debian::{deb822, relation};
+use crate::failure::Hinted;
 use crate::oci::{Entry, EntryKind};
 use crate::store::FileRange;
 
@@ -74,9 +75,8 @@ pub enum UnpackError {
     HardlinkTarget { package: String, path: String, target: String },
 }
 
-impl UnpackError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for UnpackError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Archive { source, .. } => source.hint(),
             Self::Control { source, .. } => source.hint(),

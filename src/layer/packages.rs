@@ -8,6 +8,7 @@ use super::generated;
 use super::writer::{LayerWriter, WriteError, Written};
 use crate::base::debian::configure::{self, ConfigureError, Input};
 use crate::base::debian::layers::{DebianLayer, DebianPart};
+use crate::failure::Hinted;
 use crate::oci::EntryKind;
 use crate::plan::{GeneratedLayer, LayerCompression};
 use crate::store::Store;
@@ -21,6 +22,16 @@ pub enum PackagesLayerError {
     Configure(#[from] ConfigureError),
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+impl Hinted for PackagesLayerError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read(error) => error.hint(),
+            Self::Configure(error) => error.hint(),
+            Self::Write(error) => error.hint(),
+        }
+    }
 }
 
 /// Writes one layer of the base whose packages are `unpacked`.

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use super::read::{self, Content, Passed, ReadError, ReadLayer};
 use crate::base::evidence::{EVIDENCE_FORMAT, Evidence};
 use crate::base::facts::FACTS_FORMAT;
+use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::store::{Store, StoreError};
 
@@ -36,6 +37,23 @@ pub enum LearnError<E> {
 pub struct StoredLayerError {
     digest: Digest,
     source: LearnError<StoreError>,
+}
+
+impl<E: Hinted + 'static> Hinted for LearnError<E> {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Blob(error) => error.hint(),
+            Self::Read(error) => error.hint(),
+            Self::Layer(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+        }
+    }
+}
+
+impl Hinted for StoredLayerError {
+    fn hint(&self) -> Option<String> {
+        self.source.hint()
+    }
 }
 
 /// Reads the layer of `digest` whose blob `open` opens, as often as its libraries need, and keeps what it holds once

@@ -22,6 +22,7 @@ use uv_normalize::{ExtraName, PackageName};
 use super::config::Index;
 use super::http::{Answer, Download, Http, HttpError, Part, Span};
 use crate::credentials::{redacted, without_secrets};
+use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::pypa::library;
 use crate::pypa::metadata::{self, CoreMetadata, MetadataError};
@@ -83,8 +84,14 @@ pub enum IndexError {
 }
 
 impl IndexError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+    /// Whether the wheel itself is at fault, so that another version may do.
+    fn is_wheels_fault(&self) -> bool {
+        matches!(self, Self::Metadata(_) | Self::NotText { .. } | Self::Wheel { .. } | Self::Foreign { .. })
+    }
+}
+
+impl Hinted for IndexError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Http(error) => error.hint(),
             Self::Page(error) => error.hint(),
@@ -103,11 +110,6 @@ impl IndexError {
             }
             Self::NotText { .. } | Self::Open { .. } | Self::Foreign { .. } => None,
         }
-    }
-
-    /// Whether the wheel itself is at fault, so that another version may do.
-    fn is_wheels_fault(&self) -> bool {
-        matches!(self, Self::Metadata(_) | Self::NotText { .. } | Self::Wheel { .. } | Self::Foreign { .. })
     }
 }
 

@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
-
 use super::debian::{self, DebianSource};
 use super::image_base::{self, ImageSource};
 use super::{NotBuilt, Session};
 use crate::base::facts::Facts;
 use crate::base::scan::{self, ImageConfigFacts};
+use crate::failure::{Context, Result};
 use crate::layer::{Written, records};
 use crate::lock::LockedBase;
 use crate::plan::{LayerPlan, PlannedBase};

@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::{panic, thread};
 
-use anyhow::{Context, Result};
-
 use super::{Checking, Planned, Session, image_base};
 use crate::base::evidence::{EVIDENCE_FORMAT, Evidence};
 use crate::base::facts::{FACTS_FORMAT, Facts};
@@ -13,6 +11,7 @@ use crate::base::{BaseInventory, InventoryError};
 use crate::check::graph::Graph;
 use crate::check::{self, Level, REPORT_FORMAT, Report, Silence, Subject};
 use crate::cuda::Driver;
+use crate::failure::{Context, Hinted, Result};
 use crate::image::Image;
 use crate::layer::records;
 use crate::oci::Digest;
@@ -75,9 +74,8 @@ pub struct CheckFailed {
     pub report: Report,
 }
 
-impl CheckFailed {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for CheckFailed {
+    fn hint(&self) -> Option<String> {
         Some("change the recipe as the findings say, or build with `--no-check` to look at the image".into())
     }
 }

@@ -7,6 +7,7 @@ use imgforge::elf::probe::Budget;
 use imgforge::elf::{
     Cache, Elf, ElfError, Incomplete, Linkage, Linked, Object, Outcome, Probe, Symbols, dynamic,
 };
+use imgforge::failure::Hinted;
 use imgforge::oci::{Entry, EntryKind};
 
 use crate::allocator::bounded;

@@ -10,6 +10,7 @@ use super::{accounts, alternatives, apt, certificates, database, files, pam};
 use crate::debian::dpkg::{DpkgError, Installed};
 use crate::debian::sources::Source;
 use crate::debian::usrmerge::UsrLayout;
+use crate::failure::Hinted;
 use crate::oci::{Entry, Generated};
 
 /// What the decisions are made from.
@@ -38,9 +39,8 @@ pub struct ConfigureError {
     pub(super) source: DpkgError,
 }
 
-impl ConfigureError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for ConfigureError {
+    fn hint(&self) -> Option<String> {
         self.source.hint()
     }
 }

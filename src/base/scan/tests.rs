@@ -3,6 +3,7 @@ use crate::base::facts::tests::layer;
 use crate::base::facts::{FileFact, Interest};
 use crate::base::{CudaCopy, Found};
 use crate::elf::{Class, Dynamic, Elf, Kind, Machine};
+use crate::failure::Hinted;
 
 /// A system of Debian's with the Python of [`PYTHON`] to put layouts on.
 const DEBIAN: &str = "

@@ -25,6 +25,7 @@ use crate::base::facts::Facts;
 use crate::base::learn::{Learned, Watcher};
 use crate::elf::probe::{Budget, MOST_KEPT_ONCE};
 use crate::elf::shelf::{Shelf, Visit};
+use crate::failure::Hinted;
 use crate::oci::image::MediaType;
 use crate::oci::{Digest, Entry, EntryKind, tar};
 use crate::plan::LayerCompression;
@@ -165,6 +166,15 @@ pub enum WriteError {
     Write(#[source] io::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl Hinted for WriteError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => error.hint(),
+            _ => None,
+        }
+    }
 }
 
 /// A layer being written. Entries come sorted by the caller.
