@@ -34,7 +34,7 @@ pub struct Decision {
 enum Recalled {
     Decision(Box<Decision>),
     /// The base has changed since it was locked: the lock decides nothing.
-    OtherBase(RecipeInputs),
+    OtherBase(Box<RecipeInputs>),
 }
 
 /// Decides about the recipe at `path`, by the lock beside it where that agrees, else anew.
@@ -54,7 +54,7 @@ pub fn decide(
         LockStatus::Missing => return anew(inputs, KeptFromLock::default(), session),
         LockStatus::Agrees(lock) => match recall(inputs, &lock, session)? {
             Recalled::Decision(decision) => return Ok(*decision),
-            Recalled::OtherBase(inputs) => (inputs, lock, LockFileError::other_base(path)),
+            Recalled::OtherBase(inputs) => (*inputs, lock, LockFileError::other_base(path)),
         },
         LockStatus::Differs(lock, keys) => (inputs, lock, LockFileError::stale(path, keys)),
     };
@@ -96,7 +96,7 @@ fn recall(inputs: RecipeInputs, lock: &Lock, session: &Session<'_>) -> Result<Re
     let driver = inputs.recipe.cuda.driver.as_ref().map(|driver| &driver.value);
     let is_same = base.locked == lock.base;
     let resolution = if is_same { lock.resolution(&base.planned.inventory, driver)? } else { None };
-    let Some(resolution) = resolution else { return Ok(Recalled::OtherBase(inputs)) };
+    let Some(resolution) = resolution else { return Ok(Recalled::OtherBase(Box::new(inputs))) };
     Ok(Recalled::Decision(Box::new(Decision {
         private: PrivateCuda { by_framework: lock.private_cuda.clone() },
         wheels: lock.wheels(),
@@ -119,7 +119,7 @@ pub fn unless_recalled(
         Recalled::Decision(_) => Ok(None),
         Recalled::OtherBase(inputs) => {
             let kept = KeptFromLock::of(lock, fingerprint, &Upgrade::Only(BTreeSet::new()));
-            anew(inputs, kept, session).map(Some)
+            anew(*inputs, kept, session).map(Some)
         }
     }
 }
