@@ -21,6 +21,7 @@
 //! | | [`debian`] | packages, archives, versions and signatures |
 //! | | [`deflate`] | the compression of wheels and layers |
 //! | | [`credentials`] | secrets in URLs |
+//! | | [`failure`] | errors as people read them: hints, and whose fault |
 //! | | [`pool`] | threads that share a list of work |
 //! | decisions | [`observe`] | the facts of a layer's files, for inventories and checks |
 //! | | [`recipe`] | the recipe, parsed, with every complaint at once |
@@ -68,6 +69,7 @@ pub mod debian;
 pub mod deflate;
 pub mod destination;
 pub mod elf;
+pub mod failure;
 pub mod image;
 pub mod layer;
 pub mod lock;

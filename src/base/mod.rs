@@ -6,6 +6,7 @@ pub mod scan;
 
 use crate::elf::ld_so_conf::LdSoConfError;
 use crate::elf::ldconfig::LibcVersionError;
+use crate::failure::{Fault, Hinted};
 use crate::oci::Architecture;
 
 pub use inventory::{
@@ -39,9 +40,8 @@ pub enum InventoryError {
     Recorded(#[source] serde_json::Error),
 }
 
-impl InventoryError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for InventoryError {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoPython => "choose a base with Python, or add `python3` to the base's packages".into(),
             Self::OtherPython { found, .. } => match found.split_once(" and ") {
@@ -61,5 +61,9 @@ impl InventoryError {
             Self::LibcVersion(source) => return source.hint(),
             Self::LoaderConfiguration(source) => return source.hint(),
         })
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Input
     }
 }

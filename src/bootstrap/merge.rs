@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::debian::dpkg::Installed;
 use crate::debian::usrmerge::{UsrLayout, follow};
 use crate::debian::{deb822, relation};
+use crate::failure::Hinted;
 use crate::oci::{Entry, EntryKind};
 
 /// One entry, and the content of a file.
@@ -36,9 +37,8 @@ pub enum MergeError {
     HardlinkTarget { package: String, path: String, target: String },
 }
 
-impl MergeError {
-    /// The user's way out.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for MergeError {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Collision { .. } => "leave one of the two packages out of the package list".into(),
             Self::Link { .. } | Self::HardlinkTarget { .. } => {

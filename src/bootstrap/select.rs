@@ -14,6 +14,7 @@ use strsim::levenshtein;
 use crate::debian::packages::Package;
 use crate::debian::relation::{self, Dependency, Relation, RelationError};
 use crate::debian::version::Version;
+use crate::failure::Hinted;
 use crate::oci::Digest;
 
 /// The program that makes a tree usr-merged. A base is made so from the start, and takes the alternative
@@ -102,9 +103,8 @@ fn list(intro: &str, items: &[String]) -> String {
     }
 }
 
-impl SelectError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for SelectError {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Unknown { near, .. } if !near.is_empty() => {
                 format!("did you mean {}?", near.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or "))

@@ -6,6 +6,7 @@ use crate::debian::dpkg::{DpkgError, Installed};
 use crate::debian::script;
 use crate::debian::sources::Source;
 use crate::debian::usrmerge::{self, UsrLayout};
+use crate::failure::Hinted;
 use crate::oci::{Entry, EntryKind, Generated};
 
 /// The unpacked packages and the choices that configure them.
@@ -34,9 +35,8 @@ pub struct ConfigureError {
     pub(super) source: DpkgError,
 }
 
-impl ConfigureError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for ConfigureError {
+    fn hint(&self) -> Option<String> {
         self.source.hint()
     }
 }

@@ -1,6 +1,6 @@
 //! Rules for files as such.
 
-use super::{Finding, Level, Rule};
+use super::{About, Finding, Level, Observation};
 use crate::observe::check_facts::{CheckFacts, FileContent, FileItem, Item};
 
 const SET_USER_ID: u32 = 0o4000;
@@ -31,32 +31,26 @@ pub(super) fn findings(evidence: &CheckFacts) -> Vec<Finding> {
 }
 
 fn finding(evidence: &CheckFacts, path: &str, item: &Item) -> Option<Finding> {
-    let found = |level, rule, seen: String, fix: &str| {
-        Some(Finding { level, rule, subject: format!("/{path}"), seen, fix: fix.to_owned() })
-    };
+    let (level, observation) = observation(evidence, path, item)?;
+    Some(Finding { level, subject: About::Path(format!("/{path}")), observation })
+}
+
+fn observation(evidence: &CheckFacts, path: &str, item: &Item) -> Option<(Level, Observation)> {
+    let octal = |mode: &u32| format!("{mode:04o}");
     match item {
-        Item::Directory { mode } if mode & WRITABLE_BY_ALL != 0 && mode & STICKY == 0 => found(
-            Level::Warning,
-            Rule::WorldWritable,
-            format!("its mode is {mode:04o}"),
-            "give it the mode 0755, or 1777 for a directory that all shall write to",
-        ),
+        Item::Directory { mode } if mode & WRITABLE_BY_ALL != 0 && mode & STICKY == 0 => {
+            Some((Level::Warning, Observation::WorldWritable { mode: octal(mode), directory: true }))
+        }
         Item::Directory { .. } => None,
         Item::File(file) if let Some(reason) = damage(file).filter(|_| is_library(path)) => {
-            found(Level::Warning, Rule::DamagedFile, reason.to_owned(), "install its package again")
+            Some((Level::Warning, Observation::DamagedFile { reason: reason.to_owned() }))
         }
-        Item::File(file) if file.mode & SET_USER_ID != 0 && !KNOWN_SET_USER_ID.contains(&path) => found(
-            Level::Warning,
-            Rule::SetUserId,
-            format!("its mode is {:04o}", file.mode),
-            "leave its package out, or take the bit away with `files: [{…, mode: \"0755\"}]`",
-        ),
-        Item::File(file) if file.mode & WRITABLE_BY_ALL != 0 => found(
-            Level::Warning,
-            Rule::WorldWritable,
-            format!("its mode is {:04o}", file.mode),
-            "give it the mode 0644",
-        ),
+        Item::File(file) if file.mode & SET_USER_ID != 0 && !KNOWN_SET_USER_ID.contains(&path) => {
+            Some((Level::Warning, Observation::SetUserId { mode: octal(&file.mode) }))
+        }
+        Item::File(file) if file.mode & WRITABLE_BY_ALL != 0 => {
+            Some((Level::Warning, Observation::WorldWritable { mode: octal(&file.mode), directory: false }))
+        }
         Item::File(_) => None,
         Item::Symlink(target) => {
             let from = format!("/{path}");
@@ -64,11 +58,8 @@ fn finding(evidence: &CheckFacts, path: &str, item: &Item) -> Option<Finding> {
             let absolute = format!("{target}/");
             let outside =
                 OF_THE_KERNEL.iter().any(|root| from.starts_with(root) || absolute.starts_with(root));
-            if leads || outside || !matters(path) {
-                return None;
-            }
-            let seen = format!("it leads to `{target}`, which is not there");
-            found(Level::Note, Rule::BrokenLink, seen, "install what it leads to, or remove it")
+            let is_broken = !leads && !outside && matters(path);
+            is_broken.then(|| (Level::Note, Observation::BrokenLink { target: target.clone() }))
         }
     }
 }

@@ -1,6 +1,13 @@
-//! What a rule can find.
+//! A finding: what it is about, how bad it is, and what was observed.
+
+use std::cmp::Ordering;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use uv_normalize::PackageName;
+use uv_pep440::Version;
+
+use super::{Observation, Rule};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -14,242 +21,65 @@ pub enum Level {
     Note,
 }
 
-/// One thing that was found, at one place.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// One finding, at one place. Its texts are [`Finding::seen`] and [`Finding::fix`], its advice is [`Finding::advice`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     pub level: Level,
-    pub rule: Rule,
-    /// What it is about: an absolute path in the image, or a distribution.
-    pub subject: String,
-    /// What was seen: who needs what, and by which search it was found.
-    pub seen: String,
-    /// What to change, in the recipe where that helps.
-    pub fix: String,
+    pub subject: About,
+    pub observation: Observation,
 }
 
-/// A rule. Its name in reports and in a recipe's `ignore` is [`Rule::id`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+impl Finding {
+    /// The rule that was broken.
+    pub fn rule(&self) -> Rule {
+        self.observation.rule()
+    }
+}
+
+/// The worst first, then by rule and subject.
+impl Ord for Finding {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let key = |it: &Self| (it.level, it.rule());
+        let by_rule = key(self).cmp(&key(other)).then_with(|| self.subject.cmp(&other.subject));
+        by_rule.then_with(|| self.observation.cmp(&other.observation))
+    }
+}
+
+impl PartialOrd for Finding {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The subject of a finding.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Rule {
-    MissingLibrary,
-    MissingVersion,
-    MissingSymbol,
-    MissingComponent,
-    OldComponent,
-    OtherSoname,
-    TwoMajors,
-    MixedCopies,
-    MixedCudnn,
-    DuplicateSoname,
-    NvrtcBuiltins,
-    DriverFromImage,
-    DriverPath,
-    OldDriver,
-    NoPtxas,
-    NoLibdevice,
-    NoHeaders,
-    OtherNvcc,
-    UnmetRequirement,
-    UnmetExtra,
-    RecordMismatch,
-    FileCollision,
-    WheelTag,
-    LoaderCache,
-    DamagedFile,
-    SetUserId,
-    WorldWritable,
-    BrokenLink,
+pub enum About {
+    /// An absolute path in the image.
+    Path(String),
+    Distribution(DistributionId),
+    /// Libraries of one SONAME.
+    Soname(String),
 }
 
-impl Rule {
-    /// Every rule.
-    pub const ALL: [Self; 28] = [
-        Self::MissingLibrary,
-        Self::MissingVersion,
-        Self::MissingSymbol,
-        Self::MissingComponent,
-        Self::OldComponent,
-        Self::OtherSoname,
-        Self::TwoMajors,
-        Self::MixedCopies,
-        Self::MixedCudnn,
-        Self::DuplicateSoname,
-        Self::NvrtcBuiltins,
-        Self::DriverFromImage,
-        Self::DriverPath,
-        Self::OldDriver,
-        Self::NoPtxas,
-        Self::NoLibdevice,
-        Self::NoHeaders,
-        Self::OtherNvcc,
-        Self::UnmetRequirement,
-        Self::UnmetExtra,
-        Self::RecordMismatch,
-        Self::FileCollision,
-        Self::WheelTag,
-        Self::LoaderCache,
-        Self::DamagedFile,
-        Self::SetUserId,
-        Self::WorldWritable,
-        Self::BrokenLink,
-    ];
-
-    /// Its name.
-    pub fn id(self) -> &'static str {
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MissingLibrary => "missing-library",
-            Self::MissingVersion => "missing-version",
-            Self::MissingSymbol => "missing-symbol",
-            Self::MissingComponent => "missing-component",
-            Self::OldComponent => "old-component",
-            Self::OtherSoname => "other-soname",
-            Self::TwoMajors => "two-majors",
-            Self::MixedCopies => "mixed-copies",
-            Self::MixedCudnn => "mixed-cudnn",
-            Self::DuplicateSoname => "duplicate-soname",
-            Self::NvrtcBuiltins => "nvrtc-builtins",
-            Self::DriverFromImage => "driver-from-image",
-            Self::DriverPath => "driver-path",
-            Self::OldDriver => "old-driver",
-            Self::NoPtxas => "no-ptxas",
-            Self::NoLibdevice => "no-libdevice",
-            Self::NoHeaders => "no-headers",
-            Self::OtherNvcc => "other-nvcc",
-            Self::UnmetRequirement => "unmet-requirement",
-            Self::UnmetExtra => "unmet-extra",
-            Self::RecordMismatch => "record-mismatch",
-            Self::FileCollision => "file-collision",
-            Self::WheelTag => "wheel-tag",
-            Self::LoaderCache => "loader-cache",
-            Self::DamagedFile => "damaged-file",
-            Self::SetUserId => "set-user-id",
-            Self::WorldWritable => "world-writable",
-            Self::BrokenLink => "broken-link",
-        }
-    }
-
-    /// Why it breaks.
-    pub fn why(self) -> &'static str {
-        match self {
-            Self::MissingLibrary => {
-                "the loader finds no library of this name, so what needs it cannot be loaded"
-            }
-            Self::MissingVersion => {
-                "the loader refuses a library that lacks a version which another one needs"
-            }
-            Self::MissingSymbol => {
-                "nothing that is loaded defines the symbol: loading ends with `undefined symbol`"
-            }
-            Self::MissingComponent => {
-                "the framework loads the library by name when it first uses the GPU, and goes on without one"
-            }
-            Self::OldComponent => {
-                "the framework was built for a newer version, and refuses or misuses this one"
-            }
-            Self::OtherSoname => {
-                "it opens a library by a name that no version in the image has, when it first uses the GPU"
-            }
-            Self::TwoMajors => {
-                "libraries of two CUDA majors end up in one process, and share names but not ABIs"
-            }
-            Self::MixedCopies => {
-                "libraries that belong together come from different copies, whose versions may not fit"
-            }
-            Self::MixedCudnn => "cuDNN refuses its own parts when they are of another version",
-            Self::DuplicateSoname => "which of the two is loaded depends on what is imported first",
-            Self::NvrtcBuiltins => {
-                "NVRTC opens the builtins of exactly its own minor version, and fails without"
-            }
-            Self::DriverFromImage => {
-                "the driver's library must be the machine's: another one fails with error 803, or has no functions"
-            }
-            Self::DriverPath => "the container runtime puts the driver where the loader does not look",
-            Self::OldDriver => "the driver does not run a toolkit as new as this",
-            Self::NoPtxas => "XLA compiles with ptxas, and fails when it first compiles a kernel",
-            Self::NoLibdevice => "XLA links libdevice into kernels, and fails when it first needs one",
-            Self::NoHeaders => {
-                "the library compiles CUDA code while it runs, and needs the toolkit's headers"
-            }
-            Self::OtherNvcc => "extensions would be compiled for another CUDA major than the framework's",
-            Self::UnmetRequirement => {
-                "pip installs what is required with the next package, with gigabytes of CUDA where that is among it"
-            }
-            Self::UnmetExtra => "what the extra stands for is not installed, and libraries are missing",
-            Self::RecordMismatch => {
-                "files are not those that were installed: another distribution wrote over them"
-            }
-            Self::FileCollision => "the last one that was installed won, whatever the others' metadata says",
-            Self::WheelTag => "the wheel was made for another interpreter, C library or processor",
-            Self::LoaderCache => "the loader finds nothing by a cache that it cannot read",
-            Self::DamagedFile => "the loader refuses the file",
-            Self::SetUserId => "whoever starts it acts as its owner",
-            Self::WorldWritable => "any user of a container can change it for all others",
-            Self::BrokenLink => "the link leads to nothing",
+            Self::Path(text) | Self::Soname(text) => f.write_str(text),
+            Self::Distribution(distribution) => distribution.fmt(f),
         }
     }
 }
 
-/// ` and 3 more`; nothing where there are none.
-pub(super) fn and_more(count: usize) -> String {
-    if count == 0 { String::new() } else { format!(" and {count} more") }
+/// An installed distribution: `torch 2.6.0`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DistributionId {
+    pub name: PackageName,
+    pub version: Version,
 }
 
-/// A rule that is silent about some subjects.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Silence {
-    pub rule: Rule,
-    /// The subject of a finding: an absolute path, or a distribution. `*` stands for anything.
-    pub subject: String,
-    /// Why what it finds is as it should be.
-    pub reason: String,
-}
-
-impl Silence {
-    /// Whether it is about this finding.
-    pub fn covers(&self, finding: &Finding) -> bool {
-        self.rule == finding.rule && matches(&self.subject, &finding.subject)
-    }
-}
-
-/// Whether a text is that of a pattern in which `*` stands for anything.
-fn matches(pattern: &str, text: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(start) else { return false };
-    let parts: Vec<&str> = rest.split('*').collect();
-    let (end, between) = parts.split_last().unwrap_or((&"", &[]));
-    for part in between {
-        let Some(at) = text.find(part) else { return false };
-        text = &text[at + part.len()..];
-    }
-    text.len() >= end.len() && text.ends_with(end)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_anything() {
-        let check =
-            |pattern, text, expected| assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
-        check("/opt/a.so", "/opt/a.so", true);
-        check("/opt/a.so", "/opt/a.so.1", false);
-        check("/opt/*", "/opt/b/c.so", true);
-        check("*/c.so", "/opt/b/c.so", true);
-        check("/opt/*/c*.so", "/opt/b/cd.so", true);
-        check("/opt/*c", "/opt/", false);
-        check("torch *", "torch 2.6.0", true);
-        check("ab*ba", "aba", false);
-    }
-
-    #[test]
-    fn every_rule_has_a_name_of_its_own() {
-        let names: BTreeSet<&str> = Rule::ALL.iter().map(|rule| rule.id()).collect();
-        assert_eq!(names.len(), Rule::ALL.len());
-        for rule in Rule::ALL {
-            assert_eq!(serde_json::to_string(&rule).unwrap(), format!("\"{}\"", rule.id()));
-        }
+impl fmt::Display for DistributionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.version)
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::finding::and_more;
 use super::loader::{Loaded, Loader, Miss, Process, Search, split};
+use super::observation::{ExpectedIn, LoadChain, MissingName, Sample};
 use super::world::World;
-use super::{Finding, Level, Rule};
-use crate::cuda::{Component, ComponentWheel, library_stem};
+use super::{About, Finding, Level, Observation, Rule};
+use crate::cuda::{ComponentWheel, library_stem};
 use crate::elf::{Object, symbol_hash};
 
 /// What the rules say, and over how much.
@@ -50,7 +50,7 @@ pub(super) fn findings<'a>(loader: &Loader<'a>, world: &World<'_>, python: Optio
         }
         None => world.interpreter.as_deref().map(no_program),
     };
-    let findings = judge.found.into_iter().map(|(key, found)| found.finding(key)).chain(unlinked).collect();
+    let findings = judge.found.into_values().chain(unlinked).collect();
     Linked { findings, entry_points: judge.entry_points }
 }
 
@@ -58,11 +58,8 @@ pub(super) fn findings<'a>(loader: &Loader<'a>, world: &World<'_>, python: Optio
 fn no_program(path: &str) -> Finding {
     Finding {
         level: Level::Warning,
-        rule: Rule::DamagedFile,
-        subject: path.to_owned(),
-        seen: "the interpreter is no program that a loader could start: no extension module was looked at"
-            .to_owned(),
-        fix: "use a base with Python for its architecture".to_owned(),
+        subject: About::Path(path.to_owned()),
+        observation: Observation::DamagedInterpreter,
     }
 }
 
@@ -174,21 +171,8 @@ fn is_symbol_of_driver(name: &str) -> bool {
     is_named("cu") || is_named("nvml") || is_named("cuvid") || is_named("NvEncode")
 }
 
-/// What a finding is about: its rule, the object at fault and the name that it lacks.
+/// The rule, the object at fault and the name that it lacks: further entry points may lead to the same finding.
 type Key = (Rule, String, String);
-
-/// A finding while further entry points may lead to it.
-struct Found {
-    level: Level,
-    seen: String,
-    fix: String,
-}
-
-impl Found {
-    fn finding(self, (rule, subject, _): Key) -> Finding {
-        Finding { level: self.level, rule, subject, seen: self.seen, fix: self.fix }
-    }
-}
 
 /// The symbols that none of these objects defines.
 fn undefined(symbols: &[u64], scope: &[&Object]) -> Vec<u64> {
@@ -204,7 +188,7 @@ struct Judge<'a, 'b> {
     /// The files that a program or module leads to.
     reached: BTreeSet<String>,
     providers: Providers<'a>,
-    found: BTreeMap<Key, Found>,
+    found: BTreeMap<Key, Finding>,
     entry_points: usize,
 }
 
@@ -308,19 +292,13 @@ impl<'a> Judge<'a, '_> {
     }
 
     fn missed(&mut self, module: &Module, process: &Process<'a>, index: usize, misses: &[&Miss]) {
-        let name = |miss: &&Miss| match &miss.refused {
-            Some(path) => format!("{} ({path} is no library)", miss.name),
-            None => miss.name.clone(),
+        let missing = |miss: &&Miss| MissingName { name: miss.name.clone(), refused: miss.refused.clone() };
+        let observation = Observation::MissingLibraries {
+            chain: self.chain(module, process, index),
+            missing: misses.iter().map(missing).collect(),
+            searched: self.loader.all_searched(process, index),
         };
-        let names: Vec<String> = misses.iter().map(name).collect();
-        let seen = format!("{} needs {}", self.chain(module, process, index), names.join(", "));
-        let fix = match misses.iter().find_map(|miss| Component::of_library(&miss.name)) {
-            Some(component) => format!(
-                "build the image with imgforge, which serves what is required, or add the wheel of {component} to `packages`"
-            ),
-            None => "install the package that has it, in the base or in `packages`".to_owned(),
-        };
-        self.note(module, Rule::MissingLibrary, &process.objects[index], "", seen, fix);
+        self.note(module, &process.objects[index], "", observation);
     }
 
     fn versions(&mut self, module: &Module, process: &Process<'a>, index: usize) {
@@ -331,14 +309,13 @@ impl<'a> Judge<'a, '_> {
             if defines.is_empty() || defines.binary_search(&need.version).is_ok() {
                 continue;
             }
-            let other = &process.objects[found].path;
-            let chain = self.chain(module, process, index);
-            let seen = format!(
-                "{chain} needs the version {} of {}, which {other} does not define",
-                need.version, need.file
-            );
-            let fix = "use a base with a newer version of that library, or an older release of what needs it";
-            self.note(module, Rule::MissingVersion, loaded, &need.version, seen, fix.to_owned());
+            let observation = Observation::MissingVersion {
+                chain: self.chain(module, process, index),
+                version: need.version.clone(),
+                library: need.file.clone(),
+                found: process.objects[found].path.clone(),
+            };
+            self.note(module, loaded, &need.version, observation);
         }
     }
 
@@ -369,13 +346,10 @@ impl<'a> Judge<'a, '_> {
         let names = loaded.object.imports.of(&left).into_iter().map(|(_, name)| name);
         let mut left: Vec<String> = names.filter(|name| !is_symbol_of_driver(name)).collect();
         left.sort_unstable();
-        let Some(first) = left.first() else { return };
-        let others = and_more(left.len() - 1);
-        let from = self.whose(process, index, first);
-        let seen = format!("{} needs the symbol `{first}`{others}{from}", self.chain(module, process, index));
-        let fix = "let imgforge serve the libraries it is linked with (`cuda: {policy: shared}`): it takes versions that \
-                   have the symbols";
-        self.note(module, Rule::MissingSymbol, loaded, "", seen, fix.to_owned());
+        let expected_in = left.first().and_then(|first| expected_in(process, index, first));
+        let Some(symbols) = Sample::of(left) else { return };
+        let chain = self.chain(module, process, index);
+        self.note(module, loaded, "", Observation::MissingSymbols { chain, symbols, expected_in });
     }
 
     /// The imports that nothing of the distributions that the object's own requires defines: what they load is in the
@@ -388,60 +362,44 @@ impl<'a> Judge<'a, '_> {
         undefined(left, &others)
     }
 
-    /// Which of the libraries that an object needs should define a symbol, where its name tells.
-    fn whose(&self, process: &Process<'a>, index: usize, symbol: &str) -> String {
-        let stems: [(&str, &str); 9] = [
-            ("__nvJitLink", "libnvJitLink"),
-            ("nvJitLink", "libnvJitLink"),
-            ("nccl", "libnccl"),
-            ("cublasLt", "libcublasLt"),
-            ("cublas", "libcublas"),
-            ("cudnn", "libcudnn"),
-            ("cusparseLt", "libcusparseLt"),
-            ("cusparse", "libcusparse"),
-            ("cuda", "libcudart"),
-        ];
-        let Some((_, stem)) = stems.iter().find(|(start, _)| symbol.starts_with(start)) else {
-            return String::new();
-        };
-        let named = |loaded: &&Loaded<'a>| library_stem(loaded.file_name()) == Some(stem);
-        match process.reachable(index).iter().map(|index| &process.objects[*index]).find(named) {
-            Some(loaded) => {
-                format!("; {} has none (found by {})", loaded.path, loaded.search)
-            }
-            None => String::new(),
-        }
+    /// The objects through which a module leads to an object.
+    fn chain(&self, module: &Module, process: &Process<'a>, index: usize) -> LoadChain {
+        let asked_by = |index: &usize| process.objects[*index].asked_by;
+        let links =
+            std::iter::successors(Some(index), asked_by).map(|index| process.objects[index].path.clone());
+        let mut objects: Vec<String> = links.collect();
+        objects.reverse();
+        let distribution = module.distribution.map(|index| self.world.distributions[index].id());
+        LoadChain { distribution, objects }
     }
 
-    /// How a module leads to an object: `torch 2.10.0: /…/_C.so > /…/libtorch_cuda.so`.
-    fn chain(&self, module: &Module, process: &Process<'a>, index: usize) -> String {
-        let mut links = vec![process.objects[index].path.as_str()];
-        let mut at = index;
-        while let Some(by) = process.objects[at].asked_by {
-            links.push(&process.objects[by].path);
-            at = by;
-        }
-        links.reverse();
-        let owner = match module.distribution {
-            Some(index) => format!("{}: ", self.world.distributions[index].title()),
-            None => String::new(),
-        };
-        format!("{owner}{}", links.join(" > "))
-    }
-
-    fn note(
-        &mut self,
-        module: &Module,
-        rule: Rule,
-        loaded: &Loaded<'_>,
-        name: &str,
-        seen: String,
-        fix: String,
-    ) {
-        let key = (rule, format!("/{}", loaded.real), name.to_owned());
+    fn note(&mut self, module: &Module, loaded: &Loaded<'_>, name: &str, observation: Observation) {
+        let path = format!("/{}", loaded.real);
+        let finding = Finding { level: module.level, subject: About::Path(path.clone()), observation };
+        let key = (finding.rule(), path, name.to_owned());
         match self.found.get_mut(&key) {
             Some(found) if found.level <= module.level => {}
-            _ => drop(self.found.insert(key, Found { level: module.level, seen, fix })),
+            _ => drop(self.found.insert(key, finding)),
         }
     }
+}
+
+/// The library among those that an object needs which should define a symbol, where the symbol's name tells.
+fn expected_in(process: &Process<'_>, index: usize, symbol: &str) -> Option<ExpectedIn> {
+    const STEMS: [(&str, &str); 9] = [
+        ("__nvJitLink", "libnvJitLink"),
+        ("nvJitLink", "libnvJitLink"),
+        ("nccl", "libnccl"),
+        ("cublasLt", "libcublasLt"),
+        ("cublas", "libcublas"),
+        ("cudnn", "libcudnn"),
+        ("cusparseLt", "libcusparseLt"),
+        ("cusparse", "libcusparse"),
+        ("cuda", "libcudart"),
+    ];
+    let (_, stem) = STEMS.iter().find(|(start, _)| symbol.starts_with(start))?;
+    let needed = process.reachable(index);
+    let mut needed = needed.iter().map(|index| &process.objects[*index]);
+    let library = needed.find(|loaded| library_stem(loaded.file_name()) == Some(*stem))?;
+    Some(ExpectedIn { library: library.path.clone(), found_by: library.search })
 }

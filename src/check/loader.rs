@@ -9,6 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::elf::architecture::{library_directory, loader_path};
 use crate::elf::library_search::cached_paths;
 use crate::elf::{Cache, CacheError, Elf, Kind, LibrarySearch, Machine, Object};
@@ -54,7 +56,8 @@ pub struct Loaded<'a> {
 }
 
 /// By which way a file was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Search {
     /// It was named by its path.
     Path,
@@ -84,6 +87,13 @@ impl fmt::Display for Search {
             Self::Preloaded => "preloaded",
         })
     }
+}
+
+/// A search that was made, in these directories; the cache has no directories of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Searched {
+    pub by: Search,
+    pub directories: Vec<String>,
 }
 
 /// A name that leads to nothing the loader can link.
@@ -233,28 +243,51 @@ impl<'a> Loader<'a> {
             let path = self.expand(name, &process.objects[from].path)?;
             return self.look(&path).map(|hit| (hit, Search::Path));
         }
+        let searches = Self::searches(process, from);
+        let everywhere = searches.contains(&Search::Default);
         let look = |path: &str| self.look(path);
-        let within = |directories: &[String], search: Search| {
-            self.places.within(directories, name, look).map(|hit| (hit, search))
-        };
-        let rpath = || within(&self.rpath(process, from), Search::Rpath);
-        let library_path = || within(&self.places.library_path, Search::LibraryPath);
-        let runpath = || within(&self.runpath(process, from), Search::Runpath);
-        if process.musl {
-            let system = ["/lib", "/usr/local/lib", "/usr/lib"].map(str::to_owned);
-            return library_path()
-                .or_else(rpath)
-                .or_else(runpath)
-                .or_else(|| within(&system, Search::Default));
+        searches.iter().find_map(|search| {
+            let hit = match search {
+                Search::Cache => self.places.cached(name, everywhere, look),
+                _ => self.places.within(&self.searched(process, from, *search), name, look),
+            };
+            hit.map(|hit| (hit, *search))
+        })
+    }
+
+    /// The searches for a bare name that the object `from` needs, in the loader's order.
+    fn searches(process: &Process<'_>, from: usize) -> &'static [Search] {
+        const GLIBC: &[Search] =
+            &[Search::Rpath, Search::LibraryPath, Search::Runpath, Search::Cache, Search::Default];
+        const NO_DEFAULT: &[Search] = &[Search::Rpath, Search::LibraryPath, Search::Runpath, Search::Cache];
+        const MUSL: &[Search] = &[Search::LibraryPath, Search::Rpath, Search::Runpath, Search::Default];
+        let dynamic = process.objects[from].object.elf.dynamic.as_ref();
+        match dynamic.is_some_and(|dynamic| dynamic.no_default_directories) {
+            _ if process.musl => MUSL,
+            true => NO_DEFAULT,
+            false => GLIBC,
         }
-        let flagged = process.objects[from].object.elf.dynamic.as_ref();
-        let everywhere = !flagged.is_some_and(|dynamic| dynamic.no_default_directories);
-        let cache = || self.places.cached(name, everywhere, look).map(|hit| (hit, Search::Cache));
-        rpath()
-            .or_else(library_path)
-            .or_else(runpath)
-            .or_else(cache)
-            .or_else(|| within(&self.places.system, Search::Default).filter(|_| everywhere))
+    }
+
+    /// The directories of one search for what the object `from` needs.
+    fn searched(&self, process: &Process<'_>, from: usize, search: Search) -> Vec<String> {
+        match search {
+            Search::Rpath => self.rpath(process, from),
+            Search::LibraryPath => self.places.library_path.clone(),
+            Search::Runpath => self.runpath(process, from),
+            Search::Default if process.musl => {
+                ["/lib", "/usr/local/lib", "/usr/lib"].map(str::to_owned).to_vec()
+            }
+            Search::Default => self.places.system.clone(),
+            Search::Path | Search::Cache | Search::Preloaded => Vec::new(),
+        }
+    }
+
+    /// Every search that was made for a bare name which the object `from` needs and none of them found.
+    pub fn all_searched(&self, process: &Process<'_>, from: usize) -> Vec<Searched> {
+        let all = Self::searches(process, from).iter();
+        let all = all.map(|by| Searched { by: *by, directories: self.searched(process, from, *by) });
+        all.filter(|it| it.by == Search::Cache || !it.directories.is_empty()).collect()
     }
 
     /// The directories of DT_RPATH of an object, of those that led to it, and of the program. An object with a

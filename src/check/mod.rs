@@ -6,12 +6,20 @@
 //! Inventory ─ World (distributions, modules) ────────┴─► Graph ─► SVG or HTML
 //! ```
 
+mod advice;
+mod copies;
 mod files;
 mod finding;
 pub mod graph;
 mod linking;
 pub mod loader;
+pub mod observation;
 mod pip;
+mod rule;
+#[cfg(test)]
+pub(crate) mod samples;
+mod silence;
+mod text;
 mod toolkit;
 mod world;
 
@@ -19,7 +27,11 @@ use std::{panic, thread};
 
 use serde::{Deserialize, Serialize};
 
-pub use finding::{Finding, Level, Rule, Silence};
+pub use advice::Advice;
+pub use finding::{About, DistributionId, Finding, Level};
+pub use observation::Observation;
+pub use rule::Rule;
+pub use silence::Silence;
 
 use crate::base::BaseInventory;
 use crate::base::scan::ImageConfigFacts;
@@ -31,7 +43,7 @@ use loader::{Loader, Settings};
 use world::World;
 
 /// Raise when the rules say something else of the same image: reports are made again.
-pub const REPORT_FORMAT: u32 = 7;
+pub const REPORT_FORMAT: u32 = 8;
 
 /// What is checked.
 #[derive(Debug)]
@@ -89,7 +101,10 @@ pub fn check(subject: &Subject<'_>) -> Report {
         let of_files = scope.spawn(|| [files::findings(subject.evidence), pip::findings(subject, &world)]);
         let python = Python::of(&loader, &world);
         let linked = linking::findings(&loader, &world, python.as_ref());
-        findings.extend(toolkit::findings(subject, &world, &loader, python.as_ref()));
+        findings.extend(toolkit::findings(subject, &world, &loader));
+        if let (Some(inventory), Some(python)) = (subject.inventory, &python) {
+            findings.extend(copies::findings(inventory, &world, &loader, python));
+        }
         findings.extend(
             of_files.join().unwrap_or_else(|panic| panic::resume_unwind(panic)).into_iter().flatten(),
         );
@@ -133,9 +148,7 @@ fn loader<'a>(subject: &Subject<'a>) -> (Loader<'a>, Option<CacheError>) {
 fn damaged_cache(error: &CacheError) -> Finding {
     Finding {
         level: Level::Error,
-        rule: Rule::LoaderCache,
-        subject: "/etc/ld.so.cache".to_owned(),
-        seen: error.to_string(),
-        fix: "run `ldconfig` in the image, or build it with imgforge, which writes the cache".to_owned(),
+        subject: About::Path("/etc/ld.so.cache".to_owned()),
+        observation: Observation::LoaderCache { reason: error.to_string() },
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use uv_normalize::ExtraName;
+use uv_pep440::Version;
 use uv_pep508::VersionOrUrl;
 
-use super::finding::and_more;
 use super::loader::split;
+use super::observation::{Deviation, Mismatch, Sample};
 use super::world::World;
-use super::{Finding, Level, Rule, Subject};
-use crate::cuda::{Component, ComponentWheel};
+use super::{About, Finding, Level, Observation, Subject};
+use crate::cuda::Component;
 use crate::observe::check_facts::{CheckFacts, FileItem};
 use crate::pypa::metadata::Requirement;
 use crate::pypa::record::Row;
@@ -25,107 +26,93 @@ pub(super) fn findings(subject: &Subject<'_>, world: &World<'_>) -> Vec<Finding>
     findings
 }
 
-/// What `pip check` says: every requirement without an extra, held against what is installed.
+/// What `pip check` says: every requirement without an extra, compared with what is installed.
 fn requirements(world: &World<'_>, index: usize) -> Vec<Finding> {
-    let title = world.distributions[index].title();
+    let subject = About::Distribution(world.distributions[index].id());
     let mut findings = Vec::new();
     for requirement in world.requirements(index, &[]) {
-        let installed = world.named(&requirement.name);
-        if let Some(problem) = unmet(world, requirement) {
-            findings.push(Finding {
-                level: Level::Error,
-                rule: Rule::UnmetRequirement,
-                subject: title.clone(),
-                seen: format!("it requires `{requirement}`, and {problem}"),
-                fix: remedy(requirement),
-            });
+        if let Some(Unmet { installed }) = unmet(world, requirement) {
+            let (name, requirement) = (requirement.name.clone(), requirement.to_string());
+            let observation = Observation::UnmetRequirement { requirement, name, installed };
+            findings.push(Finding { level: Level::Error, subject: subject.clone(), observation });
             continue;
         }
-        let Some(installed) = installed.filter(|_| !requirement.extras.is_empty()) else { continue };
-        findings.extend(extras(world, &title, requirement, installed));
+        let installed = world.named(&requirement.name).filter(|_| !requirement.extras.is_empty());
+        let Some(installed) = installed else { continue };
+        findings.extend(extras(world, &subject, requirement, installed));
     }
     findings
 }
 
 /// Extras stand for further requirements, which `pip check` does not look at.
-fn extras(world: &World<'_>, title: &str, requirement: &Requirement, installed: usize) -> Vec<Finding> {
+fn extras(world: &World<'_>, subject: &About, requirement: &Requirement, installed: usize) -> Vec<Finding> {
     let extras: &[ExtraName] = &requirement.extras;
     let plain = world.requirements(installed, &[]);
     let further =
         world.requirements(installed, extras).into_iter().filter(|further| !plain.contains(further));
-    let unmet = further.filter_map(|further| unmet(world, further).map(|problem| (further, problem)));
-    let finding = |(further, problem): (&Requirement, String)| Finding {
+    let unmet = further.filter_map(|further| unmet(world, further).map(|unmet| (further, unmet)));
+    let finding = |(further, unmet): (&Requirement, Unmet)| Finding {
         level: Level::Warning,
-        rule: Rule::UnmetExtra,
-        subject: title.to_owned(),
-        seen: format!("it requires `{requirement}`, which requires `{further}`, and {problem}"),
-        fix: remedy(further),
+        subject: subject.clone(),
+        observation: Observation::UnmetExtra {
+            requirement: requirement.to_string(),
+            further: further.to_string(),
+            name: further.name.clone(),
+            installed: unmet.installed,
+        },
     };
     unmet.map(finding).collect()
 }
 
-fn unmet(world: &World<'_>, requirement: &Requirement) -> Option<String> {
-    let Some(installed) = world.named(&requirement.name) else {
-        return Some("it is not installed".to_owned());
-    };
+/// A requirement that nothing installed meets.
+struct Unmet {
+    /// The version that is installed instead.
+    installed: Option<Version>,
+}
+
+fn unmet(world: &World<'_>, requirement: &Requirement) -> Option<Unmet> {
+    let Some(installed) = world.named(&requirement.name) else { return Some(Unmet { installed: None }) };
     let version = world.distributions[installed].version();
     match &requirement.version_or_url {
         // pip lets pre-releases that are installed count.
         Some(VersionOrUrl::VersionSpecifier(specifiers)) if !specifiers.contains(version) => {
-            Some(format!("{version} is installed"))
+            Some(Unmet { installed: Some(version.clone()) })
         }
         _ => None,
     }
 }
 
-fn remedy(requirement: &Requirement) -> String {
-    match ComponentWheel::of(requirement.name.as_ref()) {
-        Some(_) => {
-            "build the image with imgforge, which writes metadata that is true of a shared CUDA".to_owned()
-        }
-        None => format!("add `{}` to `packages`", requirement.name),
-    }
-}
-
-/// Holds the files of a distribution against its RECORD.
+/// Compares the files of a distribution with its RECORD.
 fn record(evidence: &CheckFacts, world: &World<'_>, index: usize) -> Option<Finding> {
     let distribution = &world.distributions[index];
     if distribution.installed.of_system {
         return None;
     }
-    let mut wrong: Vec<String> = Vec::new();
-    for (path, row) in &distribution.rows {
-        let problem = match evidence.file(path) {
+    let mismatch = |(path, row): (&String, &Row)| {
+        let is = match evidence.file(path) {
             None if path.ends_with(".pyc") => None,
-            None => Some("is not there"),
-            Some((_, file)) => differs(file, row),
+            None => Some(Deviation::Missing),
+            Some((_, file)) => deviation(file, row),
         };
-        wrong.extend(problem.map(|problem| format!("/{path} {problem}")));
-    }
-    let first = wrong.first()?;
-    let more = match wrong.len() - 1 {
-        0 => String::new(),
-        more => format!(", and {more} more"),
+        is.map(|is| Mismatch { file: format!("/{path}"), is })
     };
+    let files = Sample::of(distribution.rows.iter().filter_map(mismatch).collect())?;
     Some(Finding {
         level: Level::Warning,
-        rule: Rule::RecordMismatch,
-        subject: distribution.title(),
-        seen: format!("{first}{more}"),
-        fix: format!("install `{}` again, last of those that share its files", distribution.installed.name),
+        subject: About::Distribution(distribution.id()),
+        observation: Observation::RecordMismatch { files },
     })
 }
 
-fn differs(file: &FileItem, row: &Row) -> Option<&'static str> {
+fn deviation(file: &FileItem, row: &Row) -> Option<Deviation> {
     let size: Option<u64> = row.size.parse().ok();
     if size.is_some_and(|size| size != file.size) {
-        return Some("has another size than its RECORD says");
+        return Some(Deviation::OtherSize);
     }
     let digest = file.digest.as_ref()?;
     let expected = Row::new("", digest, file.size).hash;
     let is_sha256 = row.hash.starts_with("sha256=");
-    (is_sha256 && row.hash.trim_end_matches('=') != expected)
-        .then_some("has another hash than its RECORD says")
+    (is_sha256 && row.hash.trim_end_matches('=') != expected).then_some(Deviation::OtherHash)
 }
 
 /// Paths that two distributions claim, with different contents.
@@ -143,38 +130,31 @@ fn collisions(evidence: &CheckFacts, world: &World<'_>) -> Vec<Finding> {
             pairs.entry(claims.iter().map(|(index, _)| *index).collect()).or_default().push(path);
         }
     }
-    let finding = |(owners, paths): (Vec<usize>, Vec<&str>)| {
-        let names: Vec<String> = owners.iter().map(|index| world.distributions[*index].title()).collect();
-        let winner = owners.iter().find(|index| {
-            let distribution = &world.distributions[**index];
-            let file = evidence.file(paths[0]).map(|(_, file)| file);
-            file.is_some_and(|file| differs(file, &distribution.rows[paths[0]]).is_none())
-        });
-        let winner =
-            winner.map(|index| format!("; the file is that of {}", world.distributions[*index].title()));
-        let more = and_more(paths.len() - 1);
-        let named = |is: fn(&str) -> bool| paths.iter().any(|path| is(split(path).1));
-        // One CUDA library in the place of another breaks what was built for that. Others are mostly variants of one package.
-        let level = match () {
-            () if named(|name| Component::of_library(name).is_some()) => Level::Error,
-            () if named(|name| name.contains(".so")) => Level::Warning,
-            () => Level::Note,
-        };
-        Finding {
-            level,
-            rule: Rule::FileCollision,
-            subject: names[0].clone(),
-            seen: format!(
-                "/{}{more} are also of {}{}",
-                paths[0],
-                names[1..].join(" and "),
-                winner.unwrap_or_default()
-            ),
-            fix: "keep one of them; of two CUDA majors imgforge serves each from a tree of its own"
-                .to_owned(),
-        }
+    pairs.into_iter().filter_map(|(owners, paths)| collision(evidence, world, &owners, &paths)).collect()
+}
+
+/// The paths that these distributions claim, each with other contents.
+fn collision(evidence: &CheckFacts, world: &World<'_>, owners: &[usize], paths: &[&str]) -> Option<Finding> {
+    let id = |index: &usize| world.distributions[*index].id();
+    let (first, others) = owners.split_first()?;
+    let file = evidence.file(paths.first()?).map(|(_, file)| file);
+    let winner = owners.iter().find(|index| {
+        let row = &world.distributions[**index].rows[paths[0]];
+        file.is_some_and(|file| deviation(file, row).is_none())
+    });
+    let named = |is: fn(&str) -> bool| paths.iter().any(|path| is(split(path).1));
+    // One CUDA library in the place of another breaks what was built for that. Others are mostly variants of one package.
+    let level = match () {
+        () if named(|name| Component::of_library(name).is_some()) => Level::Error,
+        () if named(|name| name.contains(".so")) => Level::Warning,
+        () => Level::Note,
     };
-    pairs.into_iter().map(finding).collect()
+    let observation = Observation::FileCollision {
+        paths: Sample::of(paths.iter().map(|path| format!("/{path}")).collect())?,
+        others: others.iter().map(id).collect(),
+        winner: winner.map(id),
+    };
+    Some(Finding { level, subject: About::Distribution(id(first)), observation })
 }
 
 /// Whether the wheel that a distribution was installed from suits the image.
@@ -192,13 +172,11 @@ fn tags(evidence: &CheckFacts, world: &World<'_>, index: usize) -> Option<Findin
     let (major, minor) = target.glibc();
     Some(Finding {
         level: Level::Error,
-        rule: Rule::WheelTag,
-        subject: distribution.title(),
-        seen: format!(
-            "it was built for {}, and the image has Python {} with glibc {major}.{minor}",
-            tags.join(", "),
-            target.python()
-        ),
-        fix: "install the wheel for this image, or use another base".to_owned(),
+        subject: About::Distribution(distribution.id()),
+        observation: Observation::WheelTag {
+            tags: tags.into_iter().map(str::to_owned).collect(),
+            python: target.python().to_string(),
+            glibc: format!("{major}.{minor}"),
+        },
     })
 }

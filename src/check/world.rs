@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::Version;
 
-use super::Subject;
 use super::loader::split;
+use super::{DistributionId, Subject};
 use crate::base::InstalledDistribution;
 use crate::observe::check_facts::CheckFacts;
 use crate::pypa::metadata::{self, Requirement};
@@ -136,9 +136,13 @@ impl<'a> Distribution<'a> {
         Self { installed, requires, rows }
     }
 
+    pub fn id(&self) -> DistributionId {
+        DistributionId { name: self.installed.name.clone(), version: self.installed.version.clone() }
+    }
+
     /// `torch 2.6.0`
     pub fn title(&self) -> String {
-        format!("{} {}", self.installed.name, self.installed.version)
+        self.id().to_string()
     }
 
     pub fn version(&self) -> &Version {

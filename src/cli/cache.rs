@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
 use clap::{Args, Subcommand};
 use jiff::{Span, SpanRelativeTo};
 
-use super::{hint, print, report, session};
+use super::{print, report, session};
+use crate::failure::{Failure, Result};
 use crate::pipeline::{Progress, Task};
 use crate::recipe::ByteSize;
 use crate::store::{Prune, Store};
@@ -93,7 +93,7 @@ fn verify(store: &Store, threads: usize, progress: &dyn Progress) -> Result<()> 
     ))?;
     match verified.damages.is_empty() {
         true => Ok(()),
-        false => Err(hint::advised(
+        false => Err(Failure::advised(
             "the store was damaged",
             "build again: what was removed is made anew; images published before may share the damage",
         )),

@@ -1,11 +1,12 @@
-//! The findings of a check, for people and for machines.
+//! The findings of a check, for people and for machines. `findings.schema.json` describes the JSON.
 
 use std::io::{self, Write};
 
 use clap::ValueEnum;
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::check::{Finding, Level, Report, Rule};
+use crate::check::{About, Advice, Finding, Level, LookedAt, Observation, Report, Rule};
 
 /// How findings are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -23,7 +24,7 @@ pub(super) enum Format {
 pub(super) fn print(out: &mut impl Write, report: &Report, image: &str, format: Format) -> io::Result<()> {
     match format {
         Format::Table => table(out, report),
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(report)?),
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&Document::of(report))?),
         Format::Sarif => writeln!(out, "{}", serde_json::to_string_pretty(&sarif(report, image))?),
         Format::Github => report.findings.iter().try_for_each(|finding| github(out, finding)),
     }
@@ -32,13 +33,13 @@ pub(super) fn print(out: &mut impl Write, report: &Report, image: &str, format: 
 /// The worst first, and how much was looked at.
 pub(super) fn table(out: &mut impl Write, report: &Report) -> io::Result<()> {
     for finding in &report.findings {
-        writeln!(out, "{}[{}]: {}", word(finding.level), finding.rule.id(), finding.subject)?;
-        writeln!(out, "  {}", finding.seen)?;
-        writeln!(out, "  why: {}", finding.rule.why())?;
-        writeln!(out, "  fix: {}\n", finding.fix)?;
+        writeln!(out, "{}[{}]: {}", word(finding.level), finding.rule().id(), finding.subject)?;
+        writeln!(out, "  {}", finding.seen())?;
+        writeln!(out, "  why: {}", finding.rule().why())?;
+        writeln!(out, "  fix: {}\n", finding.fix())?;
     }
     for (finding, reason) in &report.ignored {
-        writeln!(out, "ignored[{}]: {}: {reason}", finding.rule.id(), finding.subject)?;
+        writeln!(out, "ignored[{}]: {}: {reason}", finding.rule().id(), finding.subject)?;
     }
     let [errors, warnings, notes] =
         [Level::Error, Level::Warning, Level::Note].map(|level| report.count(level));
@@ -59,21 +60,90 @@ fn word(level: Level) -> &'static str {
     }
 }
 
+/// A report as JSON.
+#[derive(Serialize)]
+struct Document<'a> {
+    findings: Vec<Printed<'a>>,
+    ignored: Vec<(Printed<'a>, &'a str)>,
+    looked_at: LookedAt,
+}
+
+/// A finding as JSON: its texts, and the data they were made from.
+#[derive(Serialize)]
+struct Printed<'a> {
+    level: Level,
+    rule: Rule,
+    subject: String,
+    seen: String,
+    fix: String,
+    #[serde(flatten)]
+    data: Data<'a>,
+}
+
+/// The data of a finding.
+#[derive(Serialize)]
+struct Data<'a> {
+    about: &'a About,
+    evidence: &'a Observation,
+    advice: PrintedAdvice,
+}
+
+#[derive(Serialize)]
+struct PrintedAdvice {
+    #[serde(flatten)]
+    advice: Advice,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recipe: Option<Value>,
+}
+
+impl<'a> Document<'a> {
+    fn of(report: &'a Report) -> Self {
+        let ignored = report.ignored.iter();
+        Self {
+            findings: report.findings.iter().map(Printed::of).collect(),
+            ignored: ignored.map(|(finding, reason)| (Printed::of(finding), reason.as_str())).collect(),
+            looked_at: report.looked_at,
+        }
+    }
+}
+
+impl<'a> Printed<'a> {
+    fn of(finding: &'a Finding) -> Self {
+        Self {
+            level: finding.level,
+            rule: finding.rule(),
+            subject: finding.subject.to_string(),
+            seen: finding.seen(),
+            fix: finding.fix(),
+            data: Data::of(finding),
+        }
+    }
+}
+
+impl<'a> Data<'a> {
+    fn of(finding: &'a Finding) -> Self {
+        let advice = finding.advice();
+        let advice = PrintedAdvice { recipe: advice.recipe(), advice };
+        Self { about: &finding.subject, evidence: &finding.observation, advice }
+    }
+}
+
 /// <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>
 fn sarif(report: &Report, image: &str) -> Value {
     let rules = Rule::ALL.map(|rule| json!({"id": rule.id(), "shortDescription": {"text": rule.why()}}));
     let result = |finding: &Finding, suppressions: Value| {
-        let index = Rule::ALL.iter().position(|rule| *rule == finding.rule);
+        let index = Rule::ALL.iter().position(|rule| *rule == finding.rule());
         json!({
-            "ruleId": finding.rule.id(),
+            "ruleId": finding.rule().id(),
             "ruleIndex": index,
             "level": word(finding.level),
-            "message": {"text": format!("{}\n{}", finding.seen, finding.fix)},
+            "message": {"text": format!("{}\n{}", finding.seen(), finding.fix())},
             "locations": [{
                 "physicalLocation": {"artifactLocation": {"uri": uri(finding)}},
                 "logicalLocations": [{"fullyQualifiedName": format!("{image} {}", finding.subject)}],
             }],
             "suppressions": suppressions,
+            "properties": Data::of(finding),
         })
     };
     let ignored = report
@@ -97,7 +167,7 @@ fn uri(finding: &Finding) -> String {
         '%' => "%25".to_owned(),
         c => c.to_string(),
     };
-    finding.subject.trim_start_matches('/').chars().map(escape).collect()
+    finding.subject.to_string().trim_start_matches('/').chars().map(escape).collect()
 }
 
 /// <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>
@@ -108,21 +178,22 @@ fn github(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
         Level::Note => "notice",
     };
     let escaped = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
-    let message = format!("{}: {}\nfix: {}", finding.subject, finding.seen, finding.fix);
-    writeln!(out, "::{command} title={}::{}", finding.rule.id(), escaped(&message))
+    let message = format!("{}: {}\nfix: {}", finding.subject, finding.seen(), finding.fix());
+    writeln!(out, "::{command} title={}::{}", finding.rule().id(), escaped(&message))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
+    use crate::check::samples::samples;
 
     fn report() -> Report {
-        let finding = |level, subject: &str| Finding {
+        let finding = |level, path: &str| Finding {
             level,
-            rule: Rule::MissingLibrary,
-            subject: subject.to_owned(),
-            seen: "100% gone".to_owned(),
-            fix: "install it".to_owned(),
+            subject: About::Path(path.to_owned()),
+            observation: Observation::DamagedFile { reason: "100% gone".to_owned() },
         };
         Report {
             findings: vec![finding(Level::Error, "/opt/a b.so")],
@@ -131,29 +202,73 @@ mod tests {
         }
     }
 
-    fn printed(format: Format) -> String {
+    fn printed(report: &Report, format: Format) -> String {
         let mut out = Vec::new();
-        print(&mut out, &report(), "oci:image", format).unwrap();
+        print(&mut out, report, "oci:image", format).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn actions_get_one_command_for_each_finding() {
-        let expected = "::error title=missing-library::/opt/a b.so: 100%25 gone%0Afix: install it\n";
-        assert_eq!(printed(Format::Github), expected);
+        let expected =
+            "::error title=damaged-file::/opt/a b.so: 100%25 gone%0Afix: install its package again\n";
+        assert_eq!(printed(&report(), Format::Github), expected);
     }
 
     #[test]
-    fn code_scanning_gets_results_and_what_is_suppressed() {
-        let sarif: Value = serde_json::from_str(&printed(Format::Sarif)).unwrap();
+    fn code_scanning_gets_results_with_their_data_and_what_is_suppressed() {
+        let sarif: Value = serde_json::from_str(&printed(&report(), Format::Sarif)).unwrap();
         let results = sarif["runs"][0]["results"].as_array().unwrap();
         let uri = |result: &Value| {
             result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].as_str().unwrap().to_owned()
         };
         assert_eq!(results.iter().map(uri).collect::<Vec<_>>(), ["opt/a%20b.so", "opt/c.so"]);
         assert_eq!(results[1]["suppressions"][0]["justification"], "mounted");
+        let properties = json!({
+            "about": {"path": "/opt/a b.so"},
+            "evidence": {"kind": "damaged-file", "reason": "100% gone"},
+            "advice": {"kind": "reinstall-file"},
+        });
+        assert_eq!(results[0]["properties"], properties);
         let rules = sarif["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
         let index = results[0]["ruleIndex"].as_u64().unwrap() as usize;
         assert_eq!(rules[index]["id"], results[0]["ruleId"]);
+    }
+
+    #[test]
+    fn an_advice_that_is_a_change_of_the_recipe_says_which() {
+        let report = Report { findings: samples(), ..Report::default() };
+        let json: Value = serde_json::from_str(&printed(&report, Format::Json)).unwrap();
+        let changes = |rule: &str| {
+            let findings = json["findings"].as_array().unwrap().iter();
+            let of_rule = findings.filter(|finding| finding["rule"] == rule);
+            of_rule.map(|finding| finding["advice"]["recipe"].to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(changes("old-component"), [r#"{"cuda":{"components":{"cudnn":"shared"}}}"#]);
+        assert_eq!(changes("missing-symbol"), [r#"{"cuda":{"policy":"shared"}}"#]);
+        assert_eq!(changes("unmet-requirement"), [r#"{"packages":["numpy"]}"#]);
+        assert_eq!(changes("two-majors"), ["null"]);
+    }
+
+    /// Every kind of finding, as the schema that is published describes it.
+    #[test]
+    fn the_json_is_as_its_schema_says() {
+        let Some(tools) = std::env::var_os("IMGFORGE_TEST_TOOLS") else {
+            return eprintln!("skipped: IMGFORGE_TEST_TOOLS names no tools (tests/setup)");
+        };
+        let (findings, ignored) = (samples(), samples());
+        let ignored = ignored.into_iter().map(|finding| (finding, "as it should be".to_owned())).collect();
+        let json = printed(&Report { findings, ignored, ..Report::default() }, Format::Json);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("findings.json");
+        std::fs::write(&path, json).unwrap();
+        let code = "import json, sys, jsonschema\n\
+                    schema, document = (json.load(open(path)) for path in sys.argv[1:])\n\
+                    jsonschema.Draft202012Validator.check_schema(schema)\n\
+                    jsonschema.Draft202012Validator(schema).validate(document)";
+        let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/findings.schema.json");
+        let python = std::path::Path::new(&tools).join("python");
+        let status = Command::new(python).args(["-c", code, schema]).arg(&path).status().unwrap();
+        assert!(status.success());
     }
 }

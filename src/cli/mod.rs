@@ -6,7 +6,6 @@
 
 mod cache;
 mod findings;
-mod hint;
 mod picture;
 mod progress;
 mod report;
@@ -15,7 +14,6 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use uv_normalize::PackageName;
 
@@ -23,11 +21,12 @@ use crate::base::BaseInventory;
 use crate::check::Level;
 use crate::cuda::Driver;
 use crate::destination::Destination;
+use crate::failure::{Context, Failure, Fault, Hinted, Result};
 use crate::pipeline::{
     self, BuildOrder, CheckFailed, Checked, Checking, InputError, LockOrder, Locking, Network, Progress,
     Session, Side, Upgrade,
 };
-use crate::recipe::{Color, Diagnostics};
+use crate::recipe::Color;
 use crate::source::{Place, PlaceError};
 use crate::store::Store;
 use picture::Picture;
@@ -212,7 +211,10 @@ pub fn run() -> ExitCode {
         Err(error) => {
             print_findings(&error);
             print_error(&error, color);
-            if hint::is_users_recipe(&error) { ExitCode::from(2) } else { ExitCode::from(1) }
+            match error.fault() {
+                Fault::Input => ExitCode::from(2),
+                Fault::Job => ExitCode::from(1),
+            }
         }
     }
 }
@@ -307,6 +309,8 @@ struct Found {
     image: Place,
 }
 
+impl Hinted for Found {}
+
 /// The place of an image on the command line, or why the text is none.
 fn place(text: &str) -> Result<Place, String> {
     text.parse().map_err(|error| no_place(&error))
@@ -364,7 +368,7 @@ fn cache_directory() -> Result<PathBuf> {
         .or_else(|| set("XDG_CACHE_HOME").map(|path| path.join("imgforge")))
         .or_else(|| std::env::home_dir().map(|path| path.join(".cache/imgforge")))
         .ok_or_else(|| {
-            hint::advised("there is no home directory to keep the store in", "set IMGFORGE_CACHE_DIR")
+            Failure::advised("there is no home directory to keep the store in", "set IMGFORGE_CACHE_DIR")
         })
 }
 
@@ -375,7 +379,7 @@ fn threads() -> Result<Option<usize>> {
     };
     let threads = value.parse().ok().filter(|threads| *threads > 0);
     threads.map(Some).ok_or_else(|| {
-        hint::advised(&format!("IMGFORGE_THREADS is `{value}`"), "give it a number of threads, or unset it")
+        Failure::advised(format!("IMGFORGE_THREADS is `{value}`"), "give it a number of threads, or unset it")
     })
 }
 
@@ -385,8 +389,8 @@ fn source_date_epoch() -> Result<Option<u64>> {
         return Ok(None);
     };
     let seconds = value.parse().map_err(|_| {
-        hint::advised(
-            &format!("SOURCE_DATE_EPOCH is `{value}`"),
+        Failure::advised(
+            format!("SOURCE_DATE_EPOCH is `{value}`"),
             "give it whole seconds since 1970, or unset it",
         )
     })?;
@@ -402,7 +406,7 @@ fn print(text: &str) -> Result<()> {
 }
 
 /// What a check found wrong with an image that was built.
-fn print_findings(error: &anyhow::Error) {
+fn print_findings(error: &Failure) {
     if let Some(CheckFailed { report }) = error.downcast_ref() {
         let mut text = Vec::new();
         if findings::table(&mut text, report).is_ok() {
@@ -411,23 +415,16 @@ fn print_findings(error: &anyhow::Error) {
     }
 }
 
-fn print_error(error: &anyhow::Error, color: bool) {
-    let diagnostics = error.chain().find_map(diagnostics);
-    let text = match diagnostics {
-        Some(diagnostics) => diagnostics.render(if color { Color::Ansi } else { Color::Plain }),
-        None => {
+fn print_error(error: &Failure, color: bool) {
+    let text = match error.downcast_ref() {
+        Some(InputError::Diagnostics { problems }) => {
+            problems.render(if color { Color::Ansi } else { Color::Plain })
+        }
+        _ => {
             let (red, reset) = if color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-            let hint = hint::of(error).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-            format!("{red}error{reset}: {error:#}{hint}")
+            let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+            format!("{red}error{reset}: {error}{hint}")
         }
     };
     eprintln!("{}", text.trim_end());
-}
-
-/// The problems at their places, where that is what an error is about.
-fn diagnostics<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a Diagnostics> {
-    match cause.downcast_ref() {
-        Some(InputError::Diagnostics { problems }) => Some(problems),
-        _ => None,
-    }
 }

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
-
 use crate::check::graph::{Graph, html, svg};
+use crate::failure::Result;
 use crate::pipeline;
 
 /// A file for a picture, whose name says in which form.

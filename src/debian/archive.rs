@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
 
+use crate::failure::Hinted;
 use crate::oci::{Entry, EntryKind};
 
 /// The largest control file, and the largest control member, in bytes. The `md5sums` of the largest
@@ -47,7 +48,7 @@ impl Control {
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     #[error("it is not a Debian package: {reason}")]
-    Format { reason: &'static str },
+    Format { reason: FormatFault },
     #[error("its format is version `{version}`, and this reads 2.0")]
     FormatVersion { version: String },
     #[error("it has no `{member}`")]
@@ -59,12 +60,41 @@ pub enum ArchiveError {
     #[error("its control file `{name}` is larger than {limit} bytes")]
     ControlTooLarge { name: String, limit: u64 },
     #[error("it contains `{path}`, {reason}")]
-    Entry { path: String, reason: &'static str },
+    Entry { path: String, reason: EntryFault },
 }
 
-impl ArchiveError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+/// Why a file is no package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FormatFault {
+    #[error("it does not begin as an ar archive")]
+    Magic,
+    #[error("a member's header is damaged")]
+    MemberHeader,
+    #[error("a member has no size")]
+    MemberSize,
+}
+
+/// Why an entry of a package is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EntryFault {
+    #[error("a control file in a directory")]
+    ControlInDirectory,
+    #[error("a link without a target")]
+    NoTarget,
+    #[error("a link to a name that is not UTF-8")]
+    TargetNotUtf8,
+    #[error("which is neither file, directory nor link")]
+    Kind,
+    #[error("a name that is not UTF-8")]
+    NotUtf8,
+    #[error("an absolute path")]
+    Absolute,
+    #[error("a path that leaves the package")]
+    Leaves,
+}
+
+impl Hinted for ArchiveError {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Compression { .. } => {
                 "packages of Debian and Ubuntu use xz, zst, gz or no compression".into()
@@ -132,7 +162,7 @@ fn read_control(stream: impl Read) -> Result<Control, ArchiveError> {
             return Err(ArchiveError::ControlTooLarge { name: path, limit: CONTROL_FILE_LIMIT });
         }
         if path.contains('/') {
-            return Err(ArchiveError::Entry { path, reason: "a control file in a directory" });
+            return Err(ArchiveError::Entry { path, reason: EntryFault::ControlInDirectory });
         }
         let mut bytes = Vec::with_capacity(size as usize);
         entry.read_to_end(&mut bytes).map_err(failed)?;
@@ -158,11 +188,10 @@ fn describe<R: Read>(entry: &tar::Entry<'_, R>, member: &'static str) -> Result<
     }
     let wrong = |reason| ArchiveError::Entry { path: path.clone(), reason };
     let target = || {
-        let target = entry.link_name_bytes().ok_or_else(|| wrong("a link without a target"))?;
-        let target = String::from_utf8(target.into_owned())
-            .map_err(|_| wrong("a link to a name that is not UTF-8"))?;
+        let target = entry.link_name_bytes().ok_or_else(|| wrong(EntryFault::NoTarget))?;
+        let target = String::from_utf8(target.into_owned()).map_err(|_| wrong(EntryFault::TargetNotUtf8))?;
         match target.is_empty() || target.contains('\0') {
-            true => Err(wrong("a link without a target")),
+            true => Err(wrong(EntryFault::NoTarget)),
             false => Ok(target),
         }
     };
@@ -171,7 +200,7 @@ fn describe<R: Read>(entry: &tar::Entry<'_, R>, member: &'static str) -> Result<
         tar::EntryType::Regular | tar::EntryType::Continuous => EntryKind::File { size: entry.size() },
         tar::EntryType::Symlink => EntryKind::Symlink { target: target()? },
         tar::EntryType::Link => EntryKind::Hardlink { target: relative(target()?.as_bytes())? },
-        _ => return Err(wrong("which is neither file, directory nor link")),
+        _ => return Err(wrong(EntryFault::Kind)),
     };
     let header = entry.header();
     Ok(Some(Entry {
@@ -187,13 +216,13 @@ fn describe<R: Read>(entry: &tar::Entry<'_, R>, member: &'static str) -> Result<
 /// A path of an archive without leading `./` and trailing `/`; empty for the root.
 fn relative(raw: &[u8]) -> Result<String, ArchiveError> {
     let wrong = |reason| ArchiveError::Entry { path: String::from_utf8_lossy(raw).into_owned(), reason };
-    let path = std::str::from_utf8(raw).map_err(|_| wrong("a name that is not UTF-8"))?;
+    let path = std::str::from_utf8(raw).map_err(|_| wrong(EntryFault::NotUtf8))?;
     if path.starts_with('/') {
-        return Err(wrong("an absolute path"));
+        return Err(wrong(EntryFault::Absolute));
     }
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     if parts.contains(&"..") || path.contains('\0') {
-        return Err(wrong("a path that leaves the package"));
+        return Err(wrong(EntryFault::Leaves));
     }
     Ok(parts.join("/"))
 }
@@ -230,7 +259,7 @@ impl<R: Read> Members<R> {
         let mut magic = [0; 8];
         match reader.read_exact(&mut magic) {
             Ok(()) if &magic == Self::MAGIC => Ok(Self { reader, rest: 0, padding: 0 }),
-            _ => Err(ArchiveError::Format { reason: "it does not begin as an ar archive" }),
+            _ => Err(ArchiveError::Format { reason: FormatFault::Magic }),
         }
     }
 
@@ -258,10 +287,10 @@ impl<R: Read> Members<R> {
         })?;
         let text = |range: Range<usize>| std::str::from_utf8(&header[range]).unwrap_or("").trim_ascii_end();
         if &header[58..] != b"`\n" {
-            return Err(ArchiveError::Format { reason: "a member's header is damaged" });
+            return Err(ArchiveError::Format { reason: FormatFault::MemberHeader });
         }
         let size = text(48..58).parse::<u32>();
-        self.rest = size.map_err(|_| ArchiveError::Format { reason: "a member has no size" })?.into();
+        self.rest = size.map_err(|_| ArchiveError::Format { reason: FormatFault::MemberSize })?.into();
         self.padding = self.rest % 2;
         Ok(text(0..16).trim_end_matches('/').to_owned())
     }
@@ -430,20 +459,21 @@ mod tests {
     #[test]
     fn paths_stay_inside_the_package() {
         use tar::EntryType::{Block, Char, Fifo, Link, Regular, Symlink};
-        let hostile: [(&str, &str, tar::EntryType, &str); 8] = [
-            ("../etc/passwd", "", Regular, "leaves the package"),
-            ("./usr/../../etc/passwd", "", Regular, "leaves the package"),
-            ("/etc/passwd", "", Regular, "an absolute path"),
-            ("./a", "../../etc/passwd", Link, "leaves the package"),
-            ("./a", "", Symlink, "a link without a target"),
-            ("./dev/sda", "", Block, "neither file, directory nor link"),
-            ("./dev/tty", "", Char, "neither file, directory nor link"),
-            ("./run/x", "", Fifo, "neither file, directory nor link"),
+        let hostile: [(&str, &str, tar::EntryType, EntryFault); 8] = [
+            ("../etc/passwd", "", Regular, EntryFault::Leaves),
+            ("./usr/../../etc/passwd", "", Regular, EntryFault::Leaves),
+            ("/etc/passwd", "", Regular, EntryFault::Absolute),
+            ("./a", "../../etc/passwd", Link, EntryFault::Leaves),
+            ("./a", "", Symlink, EntryFault::NoTarget),
+            ("./dev/sda", "", Block, EntryFault::Kind),
+            ("./dev/tty", "", Char, EntryFault::Kind),
+            ("./run/x", "", Fifo, EntryFault::Kind),
         ];
-        for (path, target, kind, message) in hostile {
+        for (path, target, kind, expected) in hostile {
             let deb = DebBuilder::new("demo", "").raw(path, target, kind, b"").build();
-            let error = read(&deb).unwrap_err().to_string();
-            assert!(error.contains(message), "{path}: {error}");
+            let error = read(&deb).unwrap_err();
+            let refused = matches!(&error, ArchiveError::Entry { reason, .. } if *reason == expected);
+            assert!(refused, "{path}: {error}");
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! <https://www.debian.org/doc/debian-policy/ch-controlfields.html#syntax-of-control-files> · deb822(5)
 
+use crate::failure::Hinted;
+
 /// One paragraph. Names and values borrow from the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paragraph<'a> {
@@ -14,12 +16,24 @@ pub struct Paragraph<'a> {
 pub struct Deb822Error {
     /// The line, from 1.
     pub line: usize,
-    reason: String,
+    reason: Deb822Fault,
 }
 
-impl Deb822Error {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+/// Why a line cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Deb822Fault {
+    #[error("there is no field")]
+    Empty,
+    #[error("a continuation of nothing")]
+    Continuation,
+    #[error("`{text}` is not a field")]
+    NotAField { text: String },
+    #[error("`{field}` is there twice")]
+    Twice { field: String },
+}
+
+impl Hinted for Deb822Error {
+    fn hint(&self) -> Option<String> {
         Some("every line is `Field: value`, or begins with a space and continues the value above".into())
     }
 }
@@ -49,7 +63,7 @@ pub fn paragraphs(text: &str) -> Paragraphs<'_> {
 
 /// The only paragraph of `text`; with several, the first.
 pub fn paragraph(text: &str) -> Result<Paragraph<'_>, Deb822Error> {
-    let empty = || Deb822Error { line: 1, reason: "there is no field".into() };
+    let empty = || Deb822Error { line: 1, reason: Deb822Fault::Empty };
     paragraphs(text).next().unwrap_or_else(|| Err(empty()))
 }
 
@@ -72,7 +86,7 @@ impl<'a> Paragraphs<'a> {
         Some((start, start + length))
     }
 
-    fn error(&self, reason: String) -> Deb822Error {
+    fn error(&self, reason: Deb822Fault) -> Deb822Error {
         Deb822Error { line: self.line, reason }
     }
 
@@ -85,7 +99,7 @@ impl<'a> Paragraphs<'a> {
                 Some(b'#') => {}
                 Some(b' ' | b'\t') if !line.trim_ascii().is_empty() => match fields.last_mut() {
                     Some((_, _, value_end)) => *value_end = end,
-                    None => return Err(self.error("a continuation of nothing".into())),
+                    None => return Err(self.error(Deb822Fault::Continuation)),
                 },
                 _ if line.trim_ascii().is_empty() => {
                     if !fields.is_empty() {
@@ -96,10 +110,10 @@ impl<'a> Paragraphs<'a> {
                     let colon = line
                         .find(':')
                         .filter(|&colon| colon > 0 && !line[..colon].contains([' ', '\t']))
-                        .ok_or_else(|| self.error(format!("`{}` is not a field", clip(line))))?;
+                        .ok_or_else(|| self.error(Deb822Fault::NotAField { text: clip(line).to_owned() }))?;
                     let name = &line[..colon];
                     if fields.iter().any(|(field, _, _)| field.eq_ignore_ascii_case(name)) {
-                        return Err(self.error(format!("`{}` is there twice", clip(name))));
+                        return Err(self.error(Deb822Fault::Twice { field: clip(name).to_owned() }));
                     }
                     fields.push((name, start + colon + 1, end));
                 }
@@ -158,10 +172,15 @@ mod tests {
 
     #[test]
     fn names_the_line_it_cannot_read() {
-        for (text, line) in
-            [(" x\n", 1), ("A: b\nnonsense\n", 2), ("A: b\na: c\n", 2), ("A: b\n\n: x", 3), ("A b: c", 1)]
-        {
-            assert_eq!(parse(text).unwrap_err().line, line, "{text}");
+        let not_a_field = |text: &str| Deb822Fault::NotAField { text: text.to_owned() };
+        for (text, line, reason) in [
+            (" x\n", 1, Deb822Fault::Continuation),
+            ("A: b\nnonsense\n", 2, not_a_field("nonsense")),
+            ("A: b\na: c\n", 2, Deb822Fault::Twice { field: "a".to_owned() }),
+            ("A: b\n\n: x", 3, not_a_field(": x")),
+            ("A b: c", 1, not_a_field("A b: c")),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), Deb822Error { line, reason }, "{text}");
         }
     }
 

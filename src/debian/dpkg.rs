@@ -10,6 +10,8 @@ use pgp::crypto::hash::HashAlgorithm;
 use super::archive::Control;
 use super::deb822::{self, Deb822Error};
 
+use crate::failure::Hinted;
+
 /// A package whose files are in place: what dpkg remembers of it.
 #[derive(Debug, Clone)]
 pub struct Installed {
@@ -34,9 +36,8 @@ pub enum DpkgError {
     Missing { field: &'static str },
 }
 
-impl DpkgError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for DpkgError {
+    fn hint(&self) -> Option<String> {
         Some("the package was not made by dpkg-deb; report it to its archive".into())
     }
 }

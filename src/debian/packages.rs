@@ -7,6 +7,7 @@ use std::io::{self, BufReader, Read};
 use super::deb822::{self, Deb822Error, Paragraph};
 use super::relation;
 use super::version::{Version, VersionError};
+use crate::failure::Hinted;
 use crate::oci::{Digest, DigestError};
 
 /// One binary package of an index. Text borrows from the index; relationships are read when they matter.
@@ -67,9 +68,8 @@ pub enum PackagesError {
     Digest { package: String, source: DigestError },
 }
 
-impl PackagesError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for PackagesError {
+    fn hint(&self) -> Option<String> {
         Some("the mirror's package index is damaged; try again, or another mirror".into())
     }
 }

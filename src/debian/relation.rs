@@ -6,6 +6,8 @@ use std::fmt;
 
 use super::version::{Version, VersionError};
 
+use crate::failure::Hinted;
+
 /// One element of a dependency field: any of its alternatives is enough.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependency {
@@ -55,9 +57,8 @@ pub enum RelationError {
     Version { text: String, source: VersionError },
 }
 
-impl RelationError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for RelationError {
+    fn hint(&self) -> Option<String> {
         Some("a relationship is written `name (>= version) | other`".into())
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jiff::civil::DateTime;
 
 use super::deb822::{self, Deb822Error};
+use crate::failure::Hinted;
 use crate::oci::time::since_epoch;
 use crate::oci::{Digest, DigestError};
 
@@ -57,9 +58,8 @@ pub enum ReleaseError {
     Expired { suite: String, seconds: u64 },
 }
 
-impl ReleaseError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for ReleaseError {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Expired { .. } => {
                 "the mirror is stale, or this machine's clock is wrong; a snapshot of the past expires by design"

@@ -11,6 +11,8 @@ use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Packet, PacketParser, Signature, SignatureType, SubpacketData};
 use pgp::types::{KeyDetails, Tag};
 
+use crate::failure::Hinted;
+
 const ARMOR: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
 
 /// Keys that may sign a release.
@@ -48,9 +50,8 @@ pub enum SignatureError {
     },
 }
 
-impl SignatureError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for SignatureError {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Keyring { .. } | Self::NoKeys { .. } => {
                 "`signed-by` names a file of OpenPGP public keys, binary or armored".into()

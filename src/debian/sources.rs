@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::deb822::{self, Deb822Error, Paragraph};
 
+use crate::failure::Hinted;
+
 /// One source of binary packages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
@@ -40,9 +42,8 @@ pub enum SourcesError {
     Line { line: usize, text: String },
 }
 
-impl SourcesError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for SourcesError {
+    fn hint(&self) -> Option<String> {
         Some("apt reads the same lists: `apt-get indextargets` tells what it makes of them".into())
     }
 }

@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Hinted;
+
 /// A package version, compared as policy 5.6.12 says; it remembers its spelling.
 ///
 /// Two spellings of one version are equal: `1.0`, `0:1.0` and `1.0-0`.
@@ -27,12 +29,22 @@ pub struct Version {
 #[error("`{text}` is not a Debian version: {reason}")]
 pub struct VersionError {
     text: String,
-    reason: &'static str,
+    reason: VersionFault,
 }
 
-impl VersionError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+/// Why a text is no version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum VersionFault {
+    #[error("the epoch is not a number")]
+    Epoch,
+    #[error("the upstream part is empty")]
+    NoUpstream,
+    #[error("it has a character other than letters, digits and . + - ~ :")]
+    Character,
+}
+
+impl Hinted for VersionError {
+    fn hint(&self) -> Option<String> {
         Some("a version is written [epoch:]upstream[-revision], for example 1:2.36-9+deb12u4".into())
     }
 }
@@ -82,16 +94,16 @@ impl FromStr for Version {
             Some((epoch, _)) => {
                 let digits = !epoch.is_empty() && epoch.bytes().all(|byte| byte.is_ascii_digit());
                 let value = epoch.parse().ok().filter(|_| digits);
-                (value.ok_or_else(|| invalid("the epoch is not a number"))?, epoch.len() + 1)
+                (value.ok_or_else(|| invalid(VersionFault::Epoch))?, epoch.len() + 1)
             }
             None => (0, 0),
         };
         let end = text.rfind('-').filter(|&end| end >= upstream).unwrap_or(text.len());
         if upstream == end {
-            return Err(invalid("the upstream part is empty"));
+            return Err(invalid(VersionFault::NoUpstream));
         }
         if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+-~:".contains(&byte)) {
-            return Err(invalid("it has a character other than letters, digits and . + - ~ :"));
+            return Err(invalid(VersionFault::Character));
         }
         Ok(Self { text: text.to_owned(), epoch, upstream, end })
     }

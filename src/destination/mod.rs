@@ -9,6 +9,7 @@ mod reference;
 use std::io;
 use std::path::PathBuf;
 
+use crate::failure::Hinted;
 use crate::image::Image;
 use crate::store::{Store, StoreError};
 
@@ -34,9 +35,10 @@ impl PublishError {
         let path = path.into();
         move |source| Self::Write { path, source }
     }
+}
 
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for PublishError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space, or write to another place with -o".into())

@@ -10,6 +10,8 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::failure::Hinted;
+
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
 const OLD_MAGIC: &[u8] = b"ld.so-1.7.0";
 const HEADER_SIZE: usize = 48;
@@ -111,9 +113,8 @@ pub enum CacheError {
     TooLarge,
 }
 
-impl CacheError {
-    /// What the user can do next.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for CacheError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::TooLarge => None,
             _ => Some("run `ldconfig` in the image the cache comes from".to_owned()),

@@ -8,6 +8,8 @@
 
 use super::root::Root;
 
+use crate::failure::Hinted;
+
 /// More than any distribution nests, and less than what an include of itself would need.
 const DEEPEST: usize = 16;
 /// More files than any configuration has.
@@ -23,9 +25,8 @@ pub enum LdSoConfError {
     TooMany { path: String },
 }
 
-impl LdSoConfError {
-    /// What the user can do next.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for LdSoConfError {
+    fn hint(&self) -> Option<String> {
         Some("look for a file that includes itself".to_owned())
     }
 }

@@ -14,6 +14,7 @@ use super::dynamic::Elf;
 use super::header::{Class, Kind, Machine};
 use super::ld_so_cache::{Cache, Flags, Hwcap, Library, compare_names};
 use super::root::{Entry, Node, Root};
+use crate::failure::Hinted;
 use crate::oci::Architecture;
 
 /// The `ldconfig` of one package: it enters libraries of its architecture, on amd64 those for i386 and x32 too, on arm64
@@ -33,9 +34,8 @@ pub struct LibcVersionError {
     version: String,
 }
 
-impl LibcVersionError {
-    /// What the user can do next.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for LibcVersionError {
+    fn hint(&self) -> Option<String> {
         Some("use a base image of Debian or Ubuntu".to_owned())
     }
 }

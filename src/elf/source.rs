@@ -1,5 +1,6 @@
 //! The bytes that facts are read from, and the reasons why a file has none.
 
+use crate::failure::Hinted;
 use std::borrow::Cow;
 use std::fs::File;
 use std::io;
@@ -69,9 +70,8 @@ pub enum ElfError {
     NotUtf8 { name: String },
 }
 
-impl ElfError {
-    /// What the user can do next.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for ElfError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Read { .. } => None,
             Self::TooLarge { .. } | Self::NotUtf8 { .. } => {

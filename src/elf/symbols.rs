@@ -461,6 +461,7 @@ mod tests {
 
     use super::*;
     use crate::elf::{Linked, Outcome, Probe};
+    use crate::failure::Hinted;
 
     const LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu";
 

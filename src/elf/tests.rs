@@ -7,6 +7,7 @@ use std::process::Command;
 
 use super::probe::Budget;
 use super::*;
+use crate::failure::Hinted;
 use crate::oci::Architecture;
 
 const LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu";

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{AssembleError, ImageLayer, history, to_value};
+use crate::failure::Hinted;
 use crate::oci::image::{RuntimeConfig, rootfs};
 use crate::oci::time::rfc3339;
 use crate::plan::{LayerPlan, Plan};
@@ -13,6 +14,8 @@ use crate::plan::{LayerPlan, Plan};
 #[derive(Debug, thiserror::Error)]
 #[error("the settings for containers in the image's config cannot be read")]
 pub struct BaseConfigError(#[from] serde_json::Error);
+
+impl Hinted for BaseConfigError {}
 
 /// The settings for containers of an image with this config; writers in Go write null for what is empty.
 pub fn runtime_of(config: &Map<String, Value>) -> Result<RuntimeConfig, BaseConfigError> {

@@ -11,6 +11,7 @@ use oci_spec::image::{
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::failure::Hinted;
 use crate::oci::image::{rootfs, to_json};
 use crate::oci::time::rfc3339;
 use crate::oci::{Architecture, Descriptor, Digest};
@@ -54,6 +55,8 @@ pub struct AssembleError {
     document: &'static str,
     source: OciSpecError,
 }
+
+impl Hinted for AssembleError {}
 
 /// Puts the finished `layers` of `plan`, in its order, under a config and a manifest.
 ///

@@ -13,6 +13,7 @@ use crate::bootstrap::merge::{Content, MergeError, UnpackedEntry, merge};
 use crate::debian::archive::{ArchiveError, Deb};
 use crate::debian::dpkg::{self, DpkgError, Installed};
 use crate::debian::usrmerge::UsrLayout;
+use crate::failure::Hinted;
 use crate::oci::{Entry, EntryKind};
 use crate::store::FileRange;
 
@@ -52,9 +53,8 @@ pub enum UnpackError {
     Merge(#[from] MergeError),
 }
 
-impl UnpackError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for UnpackError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Archive { source, .. } => source.hint(),
             Self::Control { source, .. } => source.hint(),

@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::writer::{LayerWriter, WriteError, Written};
+use crate::failure::{Fault, Hinted};
 use crate::oci::paths::{ancestors, has_whiteout};
 use crate::oci::{Digest, Entry, EntryKind, Hasher};
 use crate::plan::{CopiedFile, FilesLayer};
@@ -45,11 +46,10 @@ pub enum FilesError {
     Write(#[from] WriteError),
 }
 
-impl FilesError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for FilesError {
+    fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Write(_) => return None,
+            Self::Write(error) => return error.hint(),
             Self::Absent { .. } => "build where the recipe is, with the files that it names".into(),
             Self::Read { .. } => "check `files:`; paths in a recipe are relative to the recipe".into(),
             Self::Changed { .. } => "run again when nothing writes to it any more".into(),
@@ -57,6 +57,13 @@ impl FilesError {
                 "rename it, or leave it out of `files:`".into()
             }
         })
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Write(error) => error.fault(),
+            _ => Fault::Input,
+        }
     }
 }
 

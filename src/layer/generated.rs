@@ -6,6 +6,7 @@ use super::writer::{LayerWriter, WriteError, Written};
 use crate::elf::ld_so_conf::{self, LdSoConfError};
 use crate::elf::ldconfig::LibcVersionError;
 use crate::elf::{CacheError, Ldconfig, Root};
+use crate::failure::Hinted;
 use crate::observe::inventory_facts::InventoryFacts;
 use crate::oci::{Entry, EntryKind, Generated};
 use crate::plan::{GeneratedLayer, LdconfigPlan, SystemLayer};
@@ -22,6 +23,17 @@ pub enum SystemLayerError {
     Libc(#[from] LibcVersionError),
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+impl Hinted for SystemLayerError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Configuration(error) => error.hint(),
+            Self::Cache(error) => error.hint(),
+            Self::Libc(error) => error.hint(),
+            Self::Write(error) => error.hint(),
+        }
+    }
 }
 
 /// Writes a layer of files whose contents are known.

@@ -9,6 +9,7 @@ use super::writer::{LayerWriter, WriteError, Written};
 use crate::bootstrap::configure;
 use crate::bootstrap::groups::{DebianLayer, DebianPart};
 use crate::bootstrap::tree::{ConfigureError, Input};
+use crate::failure::Hinted;
 use crate::oci::EntryKind;
 use crate::plan::{GeneratedLayer, LayerCompression};
 use crate::store::Store;
@@ -22,6 +23,16 @@ pub enum PackagesLayerError {
     Configure(#[from] ConfigureError),
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+impl Hinted for PackagesLayerError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read(error) => error.hint(),
+            Self::Configure(error) => error.hint(),
+            Self::Write(error) => error.hint(),
+        }
+    }
 }
 
 /// Writes one layer of the base whose packages are `unpacked`.

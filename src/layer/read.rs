@@ -14,6 +14,7 @@ use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
 use crate::elf::probe::Budget;
+use crate::failure::Hinted;
 use crate::observe::inventory_facts::{InventoryFacts, Relevance};
 use crate::observe::{FileObserver, NeedsAnotherPass, ObservedLayer};
 use crate::oci::tar::read::{Event, Member, MemberKind, Reader, TarError};
@@ -91,7 +92,22 @@ pub enum ReadError {
     #[error("it is not a sound tar")]
     Tar(#[from] TarError),
     #[error("it contains `{path}`, {reason}")]
-    Member { path: String, reason: &'static str },
+    Member { path: String, reason: LayerMemberFault },
+}
+
+impl Hinted for ReadError {}
+
+/// Why a member of a layer is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LayerMemberFault {
+    #[error("a sparse file, which would have to be looked into")]
+    Sparse,
+    #[error("a hard link that leaves the layer")]
+    LinkLeaves,
+    #[error("a path that leaves the layer")]
+    PathLeaves,
+    #[error("a path with a NUL in it")]
+    Nul,
 }
 
 /// Reads a layer's blob to its end; `progress` is told how many of its bytes were read since the last time.
@@ -372,9 +388,7 @@ impl Look {
         match member.kind {
             MemberKind::Other => Ok(None),
             MemberKind::SparseFile if Relevance::of(&entry.path) == Relevance::None => Ok(None),
-            MemberKind::SparseFile => {
-                Err(refused(member, "a sparse file, which would have to be looked into"))
-            }
+            MemberKind::SparseFile => Err(refused(member, LayerMemberFault::Sparse)),
             _ => Ok(FileObserver::new(entry, Budget::LARGE)),
         }
     }
@@ -391,7 +405,7 @@ impl Look {
     }
 }
 
-fn refused(member: &Member, reason: &'static str) -> ReadError {
+fn refused(member: &Member, reason: LayerMemberFault) -> ReadError {
     ReadError::Member { path: String::from_utf8_lossy(&member.path).into_owned(), reason }
 }
 
@@ -411,7 +425,7 @@ fn kind(member: &Member) -> Result<Option<EntryKind>, ReadError> {
             match relative(&member.link, &mut target) {
                 Ok(true) => EntryKind::Hardlink { target },
                 Ok(false) => return Ok(None),
-                Err(_) => return Err(refused(member, "a hard link that leaves the layer")),
+                Err(_) => return Err(refused(member, LayerMemberFault::LinkLeaves)),
             }
         }
     }))
@@ -419,7 +433,7 @@ fn kind(member: &Member) -> Result<Option<EntryKind>, ReadError> {
 
 /// Writes into `path` what `raw` names within the root, to which absolute paths are relative too. Gives whether there
 /// is something to note: not for the root itself, nor for names that are not UTF-8, which nobody looks for.
-fn relative(raw: &[u8], path: &mut String) -> Result<bool, &'static str> {
+fn relative(raw: &[u8], path: &mut String) -> Result<bool, LayerMemberFault> {
     path.clear();
     let mut depth = 0usize;
     let mut is_text = true;
@@ -427,10 +441,10 @@ fn relative(raw: &[u8], path: &mut String) -> Result<bool, &'static str> {
         match part {
             b"" | b"." => {}
             b".." => {
-                depth = depth.checked_sub(1).ok_or("a path that leaves the layer")?;
+                depth = depth.checked_sub(1).ok_or(LayerMemberFault::PathLeaves)?;
                 path.truncate(path.rfind('/').unwrap_or(0));
             }
-            part if part.contains(&0) => return Err("a path with a NUL in it"),
+            part if part.contains(&0) => return Err(LayerMemberFault::Nul),
             part => {
                 depth += 1;
                 let separator = if path.is_empty() { "" } else { "/" };

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use serde::de::DeserializeOwned;
 
 use super::read::{self, Content, Passed, ReadError, ReadLayer};
+use crate::failure::Hinted;
 use crate::observe::check_facts::{CheckFacts, EVIDENCE_FORMAT};
 use crate::observe::inventory_facts::FACTS_FORMAT;
 use crate::oci::Digest;
@@ -36,6 +37,23 @@ pub enum LearnError<E> {
 pub struct StoredLayerError {
     digest: Digest,
     source: LearnError<StoreError>,
+}
+
+impl<E: Hinted + 'static> Hinted for LearnError<E> {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Blob(error) => error.hint(),
+            Self::Read(error) => error.hint(),
+            Self::Layer(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+        }
+    }
+}
+
+impl Hinted for StoredLayerError {
+    fn hint(&self) -> Option<String> {
+        self.source.hint()
+    }
 }
 
 /// Reads the layer of `digest` whose blob `open` opens, as often as its libraries need, and keeps what it holds once

@@ -50,9 +50,9 @@ pub enum RefusedWheel {
     #[error("it is not a whole zip archive")]
     Zip(#[from] rawzip::Error),
     #[error("as a zip archive it {problem}")]
-    Framing { problem: &'static str },
+    Framing { problem: FramingFault },
     #[error("its member `{path}` {problem}")]
-    Member { path: String, problem: &'static str },
+    Member { path: String, problem: WheelMemberFault },
     #[error("its member `{path}` cannot be read")]
     Content { path: String, source: io::Error },
     #[error("it inflates from {compressed} to {size} bytes, as only a zip bomb does")]
@@ -67,14 +67,58 @@ pub enum RefusedWheel {
     Record(#[from] RecordError),
 }
 
+/// Why the archive as a whole is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FramingFault {
+    #[error("goes on behind its end")]
+    Trailing,
+    #[error("has another number of members than it says")]
+    Count,
+    #[error("has a larger directory than a wheel needs")]
+    Directory,
+}
+
+/// Why a member of a wheel is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WheelMemberFault {
+    #[error("is encrypted")]
+    Encrypted,
+    #[error("is a symbolic link, which wheels cannot have")]
+    Symlink,
+    #[error("is compressed in a way that wheels do not use")]
+    Compression,
+    #[error("is there twice")]
+    Twice,
+    #[error("is not compressed, and yet has two sizes")]
+    TwoSizes,
+    #[error("has other sizes or another CRC-32 behind its bytes than in the directory")]
+    DescriptorDiffers,
+    #[error("lies behind the beginning of the directory")]
+    WithinDirectory,
+    #[error("lies below another member")]
+    BelowMember,
+    #[error("has a name that is not UTF-8")]
+    NotUtf8,
+    #[error("has a name that leaves the directory it is unpacked into")]
+    Leaves,
+    #[error("has a name that stands for a file that is gone")]
+    Whiteout,
+    #[error("has another name in its local header")]
+    LocalName,
+    #[error("is described differently in its local header and in the central directory")]
+    LocalKind,
+    #[error("has other sizes or another CRC-32 in its local header")]
+    LocalSizes,
+    #[error("shares its bytes with another member")]
+    Overlaps,
+}
+
 impl From<ZipError> for RefusedWheel {
     fn from(error: ZipError) -> Self {
         match error {
             ZipError::Malformed(error) => Self::Zip(error),
             ZipError::Read(error) => Self::Read(error),
-            ZipError::TooLarge { .. } => {
-                Self::Framing { problem: "has a larger directory than a wheel needs" }
-            }
+            ZipError::TooLarge { .. } => Self::Framing { problem: FramingFault::Directory },
             ZipError::Missing { .. } => Self::Read(io::ErrorKind::UnexpectedEof.into()),
         }
     }
@@ -87,10 +131,10 @@ impl WheelFile {
         let size = file.metadata()?.len();
         let zip = Zip::open(Local(file.try_clone()?))?;
         if zip.end_offset() != size {
-            return Err(RefusedWheel::Framing { problem: "goes on behind its end" });
+            return Err(RefusedWheel::Framing { problem: FramingFault::Trailing });
         }
         if zip.members().len() as u64 != zip.told_members() {
-            return Err(RefusedWheel::Framing { problem: "has another number of members than it says" });
+            return Err(RefusedWheel::Framing { problem: FramingFault::Count });
         }
         let files = zip.members().iter().filter(|member| !member.is_directory);
         let mut header = vec![0; LONGEST_HEADER];
@@ -225,31 +269,31 @@ fn sound_member(
     let path = member_path(&described.name)?;
     let refuse = |problem| RefusedWheel::Member { path: path.clone(), problem };
     if described.is_encrypted {
-        return Err(refuse("is encrypted"));
+        return Err(refuse(WheelMemberFault::Encrypted));
     }
     if described.mode & 0o170_000 == 0o120_000 {
-        return Err(refuse("is a symbolic link, which wheels cannot have"));
+        return Err(refuse(WheelMemberFault::Symlink));
     }
     let deflated = match described.method {
         CompressionMethod::DEFLATE => true,
         CompressionMethod::STORE => false,
-        _ => return Err(refuse("is compressed in a way that wheels do not use")),
+        _ => return Err(refuse(WheelMemberFault::Compression)),
     };
     let entry = zip.entry(described)?;
     let (start, end) = entry.compressed_data_range();
     let expected = Expected { compressed: end - start, size: described.size, crc32: described.crc32 };
     if !deflated && expected.compressed != expected.size {
-        return Err(refuse("is not compressed, and yet has two sizes"));
+        return Err(refuse(WheelMemberFault::TwoSizes));
     }
     let local = entry.local_header(header)?;
     same_in_local_header(described, &local, expected).map_err(refuse)?;
     if let Some(descriptor) = entry.reader().data_descriptor()?
         && expected != of_descriptor(&descriptor)
     {
-        return Err(refuse("has other sizes or another CRC-32 behind its bytes than in the directory"));
+        return Err(refuse(WheelMemberFault::DescriptorDiffers));
     }
     if end > zip.directory_offset() {
-        return Err(refuse("lies behind the beginning of the directory"));
+        return Err(refuse(WheelMemberFault::WithinDirectory));
     }
     let executable = described.mode & 0o111 != 0;
     Ok(PlacedMember {
@@ -264,15 +308,15 @@ fn sound_member(
 fn member_path(name: &[u8]) -> Result<String, RefusedWheel> {
     let shown = String::from_utf8_lossy(name).into_owned();
     let refuse = |problem| RefusedWheel::Member { path: shown.clone(), problem };
-    let path = std::str::from_utf8(name).map_err(|_| refuse("has a name that is not UTF-8"))?;
+    let path = std::str::from_utf8(name).map_err(|_| refuse(WheelMemberFault::NotUtf8))?;
     if path.starts_with('/') || path.contains('\\') || path.contains('\0') {
-        return Err(refuse("has a name that leaves the directory it is unpacked into"));
+        return Err(refuse(WheelMemberFault::Leaves));
     }
     if has_whiteout(path) {
-        return Err(refuse("has a name that stands for a file that is gone"));
+        return Err(refuse(WheelMemberFault::Whiteout));
     }
     match path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        true => Err(refuse("has a name that leaves the directory it is unpacked into")),
+        true => Err(refuse(WheelMemberFault::Leaves)),
         false => Ok(path.to_owned()),
     }
 }
@@ -283,22 +327,22 @@ fn same_in_local_header(
     described: &ZipMember,
     local: &ZipLocalFileHeader<'_>,
     expected: Expected,
-) -> Result<(), &'static str> {
+) -> Result<(), WheelMemberFault> {
     if local.file_path().as_bytes() != described.name {
-        return Err("has another name in its local header");
+        return Err(WheelMemberFault::LocalName);
     }
     let is_same_kind = local.compression_method() == described.method
         && local.flags().is_encrypted() == described.is_encrypted
         && local.flags().has_data_descriptor() == described.has_data_descriptor;
     if !is_same_kind {
-        return Err("is stored in another way as its local header has it");
+        return Err(WheelMemberFault::LocalKind);
     }
     let told = [local.compressed_size_hint(), local.uncompressed_size_hint(), local.crc32().into()];
     let promised = [expected.compressed, expected.size, expected.crc32.into()];
     let differs =
         |(told, promised): (u64, u64)| told != promised && !(described.has_data_descriptor && told == 0);
     match told.into_iter().zip(promised).any(differs) {
-        true => Err("has other sizes or another CRC-32 in its local header"),
+        true => Err(WheelMemberFault::LocalSizes),
         false => Ok(()),
     }
 }
@@ -317,11 +361,11 @@ fn refuse_names(members: &[PlacedMember]) -> Result<(), RefusedWheel> {
     let refuse = |path: &str, problem| Err(RefusedWheel::Member { path: path.to_owned(), problem });
     for path in members.iter().map(|member| member.member.path.as_str()) {
         if !names.insert(path) {
-            return refuse(path, "is there twice");
+            return refuse(path, WheelMemberFault::Twice);
         }
     }
     match below_another(&names) {
-        Some(path) => refuse(path, "lies below another member"),
+        Some(path) => refuse(path, WheelMemberFault::BelowMember),
         None => Ok(()),
     }
 }
@@ -337,7 +381,7 @@ fn refuse_overlaps(members: &[PlacedMember]) -> Result<(), RefusedWheel> {
     match ranges.windows(2).find(|pair| pair[1].0 < pair[0].1) {
         Some(pair) => Err(RefusedWheel::Member {
             path: members[pair[1].2].member.path.clone(),
-            problem: "shares its bytes with another member",
+            problem: WheelMemberFault::Overlaps,
         }),
         None => Ok(()),
     }

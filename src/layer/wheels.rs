@@ -7,6 +7,7 @@ use super::wheel::{RefusedWheel, WheelFile};
 use super::writer::{LayerWriter, WriteError, Written};
 use crate::cpython::bytecode;
 use crate::cuda::Toolkit;
+use crate::failure::Hinted;
 use crate::oci::paths::{ancestors, below_another};
 use crate::oci::{Entry, EntryKind};
 use crate::plan::{self, WheelInstall, WheelLayer, WheelPart};
@@ -41,18 +42,17 @@ pub enum WheelLayerError {
     Store(#[from] StoreError),
 }
 
-impl WheelLayerError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for WheelLayerError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Metadata { source, .. } => source.hint(),
             Self::Bytecode { source, .. } => source.hint(),
             Self::OtherMetadata { .. } => {
                 Some("run again; if it stays so, the index or a proxy before it alters what it serves".into())
             }
-            Self::Wheel { source: RefusedWheel::Read(_), .. }
-            | Self::Write { source: WriteError::Write(_) | WriteError::Store(_), .. }
-            | Self::Finish(_) => None,
+            Self::Wheel { source: RefusedWheel::Read(_), .. } => None,
+            Self::Write { source: source @ (WriteError::Write(_) | WriteError::Store(_)), .. }
+            | Self::Finish(source) => source.hint(),
             Self::Wheel { .. } | Self::Install { .. } | Self::Write { .. } => Some(
                 "the wheel is broken: exclude this version with a constraint such as `NAME!=VERSION`".into(),
             ),

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uv_normalize::PackageName;
 
+use crate::failure::Hinted;
 use crate::recipe::Timestamp;
 use crate::resolve::{Kept, Preferences, Removed};
 
@@ -78,9 +79,8 @@ pub enum LockError {
     Unwritable { reason: String },
 }
 
-impl LockError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for LockError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Syntax { .. } => {
                 Some("restore the file as it was committed, or remove it and run `imgforge lock`".into())

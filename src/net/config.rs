@@ -11,6 +11,8 @@ use uv_normalize::PackageName;
 
 use crate::credentials::redacted;
 
+use crate::failure::Hinted;
+
 /// A package index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
@@ -49,9 +51,8 @@ pub struct ConfigError {
     value: String,
 }
 
-impl ConfigError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for ConfigError {
+    fn hint(&self) -> Option<String> {
         Some("an index URL looks like `https://HOST/simple/`".into())
     }
 }

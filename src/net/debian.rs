@@ -16,6 +16,7 @@ use crate::debian::packages::{self, PackagesError};
 use crate::debian::release::{Release, ReleaseError};
 use crate::debian::signature::{self, Keyring, SignatureError};
 use crate::debian::sources::{self, SignedBy, Source, SourcesError};
+use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::store::{Store, StoreError};
 
@@ -101,9 +102,8 @@ pub enum ArchiveError {
     Store(#[from] StoreError),
 }
 
-impl ArchiveError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for ArchiveError {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoMirror { .. } | Self::NotFound { .. } => format!(
                 "name one: set {MIRROR_VARIABLE} to the root of an archive, or write `mirror:` into the base's description"

@@ -18,6 +18,7 @@ use url::Url;
 
 use super::credentials::{Credentials, Login};
 use crate::credentials::{redacted, without_credentials};
+use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::store::StoreError;
 
@@ -83,9 +84,8 @@ pub enum HttpError {
     Store(#[from] StoreError),
 }
 
-impl HttpError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for HttpError {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Offline { .. } => "run once without `--offline`".into(),
             Self::Status { status, .. } if matches!(status.as_u16(), 401 | 403 | 407) => {
@@ -102,9 +102,7 @@ impl HttpError {
             Self::TooLarge { .. } | Self::WrongRange { .. } => {
                 "something other than the server may have answered: check the URL and the proxy".into()
             }
-            Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                "free some space, or point IMGFORGE_CACHE_DIR at a file system with more of it".into()
-            }
+            Self::Write { source, .. } => return source.hint(),
             Self::Store(error) => return error.hint(),
             _ => return None,
         })

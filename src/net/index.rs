@@ -19,6 +19,7 @@ use super::http::{Http, HttpError, Part, Span};
 use super::page::{PageRecord, now};
 use super::wheel_parts::{Learnt, all_libraries, first_part, text_and_outline, wheel_library};
 use crate::credentials::redacted;
+use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::pypa::library;
 use crate::pypa::metadata::{self, CoreMetadata, MetadataError};
@@ -77,8 +78,14 @@ pub enum IndexError {
 }
 
 impl IndexError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+    /// Whether the wheel itself is at fault, so that another version may do.
+    fn is_wheels_fault(&self) -> bool {
+        matches!(self, Self::Metadata(_) | Self::NotText { .. } | Self::Wheel { .. } | Self::Foreign { .. })
+    }
+}
+
+impl Hinted for IndexError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Http(error) => error.hint(),
             Self::Page(error) => error.hint(),
@@ -97,11 +104,6 @@ impl IndexError {
             }
             Self::NotText { .. } | Self::Open { .. } | Self::Foreign { .. } => None,
         }
-    }
-
-    /// Whether the wheel itself is at fault, so that another version may do.
-    fn is_wheels_fault(&self) -> bool {
-        matches!(self, Self::Metadata(_) | Self::NotText { .. } | Self::Wheel { .. } | Self::Foreign { .. })
     }
 }
 

@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
-
 use super::base_source::{BaseSource, DebianSource, OpenedBase};
 use super::{NotBuilt, Session, debian, image_base};
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::bootstrap::inventory::with_cuda;
+use crate::failure::{Context, Result};
 use crate::layer::{Written, records};
 use crate::lock::LockedBase;
 use crate::observe::inventory_facts::InventoryFacts;

@@ -3,14 +3,13 @@
 use std::path::Path;
 use std::{panic, thread};
 
-use anyhow::{Context, Result};
-
 use super::{Checking, Planned, Session, image_base};
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
 use crate::check::graph::Graph;
 use crate::check::{self, Level, REPORT_FORMAT, Report, Silence, Subject};
 use crate::cuda::Driver;
+use crate::failure::{Context, Hinted, Result};
 use crate::image::Image;
 use crate::layer::records;
 use crate::observe::check_facts::{CheckFacts, EVIDENCE_FORMAT};
@@ -75,9 +74,8 @@ pub struct CheckFailed {
     pub report: Report,
 }
 
-impl CheckFailed {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for CheckFailed {
+    fn hint(&self) -> Option<String> {
         Some("change the recipe as the findings say, or build with `--no-check` to look at the image".into())
     }
 }

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-
 use super::{Locking, Planned, Session, image_base, plan};
 use crate::compare::{self, Difference, Summary};
+use crate::failure::{Context, Fault, Hinted, Result};
 use crate::source::{self, Place, PlaceError};
 
 /// One side of a comparison.
@@ -68,10 +67,13 @@ pub struct NotAPlan {
     path: PathBuf,
 }
 
-impl NotAPlan {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for NotAPlan {
+    fn hint(&self) -> Option<String> {
         Some("write it with `imgforge plan RECIPE --json > FILE`".into())
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Input
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use url::Url;
 
@@ -18,6 +17,7 @@ use crate::cuda::is_debian_package;
 use crate::debian::packages as package_index;
 use crate::debian::sources::{SignedBy, Source};
 use crate::debian::usrmerge::UsrLayout;
+use crate::failure::{Context, Failure, Result};
 use crate::layer::debian::{self as debs, DebFile, Unpacked};
 use crate::layer::{Written, cache, packages as packages_layer};
 use crate::lock::{DebianBase, LockedBase, LockedSuite};
@@ -210,7 +210,9 @@ impl DebianSource {
 fn as_debian(layer: &LayerPlan) -> Result<&DebianLayer> {
     match layer {
         LayerPlan::Debian(layer) => Ok(layer),
-        other => bail!("the layer `{}` is not one of a base made of packages", other.title()),
+        other => {
+            Err(Failure::new(format!("the layer `{}` is not one of a base made of packages", other.title())))
+        }
     }
 }
 

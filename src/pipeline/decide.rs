@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
-
 use super::Session;
 use super::base;
 use super::base_source::OpenedBase;
 use super::lock_file::{KeptFromLock, LockFileError, LockStatus, Locking, Upgrade};
 use super::wheel_sizes::{PrivateCuda, WheelSizes};
 use super::wheel_urls::WheelUrls;
+use crate::failure::{Hinted, Result};
 use crate::lock::{Decided, Lock, RecipeFingerprint};
 use crate::net::config::{self, Machine};
 use crate::net::index::PackageIndex;
@@ -36,7 +35,7 @@ pub struct Decision {
 enum Recalled {
     Decision(Box<Decision>),
     /// The base has changed since it was locked: the lock decides nothing.
-    OtherBase(RecipeInputs),
+    OtherBase(Box<RecipeInputs>),
 }
 
 /// Decides about the recipe at `path`, by the lock beside it where that agrees, else anew.
@@ -56,7 +55,7 @@ pub fn decide(
         LockStatus::Missing => return anew(inputs, KeptFromLock::default(), session),
         LockStatus::Agrees(lock) => match recall(inputs, &lock, session)? {
             Recalled::Decision(decision) => return Ok(*decision),
-            Recalled::OtherBase(inputs) => (inputs, lock, LockFileError::other_base(path)),
+            Recalled::OtherBase(inputs) => (*inputs, lock, LockFileError::other_base(path)),
         },
         LockStatus::Differs(lock, keys) => (inputs, lock, LockFileError::stale(path, keys)),
     };
@@ -98,7 +97,7 @@ fn recall(inputs: RecipeInputs, lock: &Lock, session: &Session<'_>) -> Result<Re
     let driver = inputs.recipe.cuda.driver.as_ref().map(|driver| &driver.value);
     let is_same = base.locked == lock.base;
     let resolution = if is_same { lock.resolution(&base.planned.inventory, driver)? } else { None };
-    let Some(resolution) = resolution else { return Ok(Recalled::OtherBase(inputs)) };
+    let Some(resolution) = resolution else { return Ok(Recalled::OtherBase(Box::new(inputs))) };
     Ok(Recalled::Decision(Box::new(Decision {
         private: PrivateCuda { by_framework: lock.private_cuda.clone() },
         wheels: lock.wheels(),
@@ -121,7 +120,7 @@ pub fn unless_recalled(
         Recalled::Decision(_) => Ok(None),
         Recalled::OtherBase(inputs) => {
             let kept = KeptFromLock::of(lock, fingerprint, &Upgrade::Only(BTreeSet::new()));
-            anew(inputs, kept, session).map(Some)
+            anew(*inputs, kept, session).map(Some)
         }
     }
 }

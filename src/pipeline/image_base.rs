@@ -1,6 +1,5 @@
 //! A base that is an image: reads its layers, and brings them into the store.
 
-use anyhow::Result;
 use serde_json::{Map, Value};
 
 use super::Session;
@@ -8,6 +7,7 @@ use super::base_source::{BaseSource, ImageSource, OpenedBase};
 use super::progress::Task;
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
+use crate::failure::{Hinted, Result};
 use crate::image;
 use crate::layer::Written;
 use crate::layer::read::Content;
@@ -28,9 +28,8 @@ pub struct OtherInventory {
     place: String,
 }
 
-impl OtherInventory {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for OtherInventory {
+    fn hint(&self) -> Option<String> {
         Some(format!("record it again: `imgforge inspect {} --record FILE`", self.place))
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use uv_normalize::PackageName;
 
+use crate::failure::{Fault, Hinted};
 use crate::layer::files::{self, Copy, FilesError, FilesOnDisk};
 use crate::oci::Digest;
 use crate::recipe::requirements::{self, RequirementsFile};
@@ -31,9 +32,8 @@ pub enum InputError {
     Circle { path: PathBuf },
 }
 
-impl InputError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for InputError {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
                 "write it as UTF-8 text".into()
@@ -49,6 +49,10 @@ impl InputError {
             }
             Self::Circle { .. } => "remove the line that includes the file".into(),
         })
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Input
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-
 use super::{Session, image_base};
 use crate::base::BaseInventory;
+use crate::failure::Result;
 use crate::pypa::scheme::relative;
 use crate::recipe::BaseDescription;
 use crate::source::{self, Place};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use uv_normalize::PackageName;
 
+use crate::failure::{Fault, Hinted};
 use crate::lock::{Lock, LockError, LockedBase, RecipeFingerprint};
 use crate::recipe::RecipeInputs;
 use crate::resolve::Preferences;
@@ -60,9 +61,10 @@ impl LockFileError {
     pub(super) fn other_base(recipe: &Path) -> Self {
         Self::OtherBase { path: path(recipe), recipe: recipe.to_owned() }
     }
+}
 
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for LockFileError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { recipe, .. } => {
                 Some(format!("make it with `imgforge lock {}`", recipe.display()))
@@ -79,6 +81,10 @@ impl LockFileError {
                 Some("check the spelling; `imgforge plan` lists what is installed".into())
             }
         }
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Input
     }
 }
 

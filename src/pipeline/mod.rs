@@ -23,11 +23,10 @@ mod write;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-
 use crate::base::BaseInventory;
 use crate::check::Report;
 use crate::destination::{self, Destination};
+use crate::failure::{Fault, Hinted, Result};
 use crate::image::{self, Image};
 use crate::lock::{self, Change, Lock, RecipeFingerprint};
 use crate::plan::{LayerCompression, LayerPlan, Plan, PlanRequest, SystemLayer};
@@ -175,14 +174,17 @@ pub enum NotBuilt {
     Base { kind: &'static str },
 }
 
-impl NotBuilt {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for NotBuilt {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Base { .. } => {
                 "copy it with `skopeo copy docker://NAME oci:base`, and write `base: oci:base`".into()
             }
         })
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Input
     }
 }
 

@@ -5,10 +5,9 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
-
 use super::Session;
 use super::progress::Task;
+use crate::failure::{Failure, Result};
 use crate::net::download::Download;
 use crate::pool;
 
@@ -124,7 +123,7 @@ struct Alarm<'a, T, R>(&'a Board<T, R>);
 impl<T, R> Drop for Alarm<'_, T, R> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.fail(anyhow!("a thread of the build panicked"));
+            self.0.fail(Failure::new("a thread of the build panicked"));
         }
     }
 }
@@ -160,7 +159,7 @@ struct State<T, R> {
     results: Vec<Option<R>>,
     /// How many results are missing.
     missing: usize,
-    failure: Option<anyhow::Error>,
+    failure: Option<Failure>,
 }
 
 impl<T, R> Board<T, R> {
@@ -230,7 +229,7 @@ impl<T, R> Board<T, R> {
         }
     }
 
-    fn fail(&self, problem: anyhow::Error) {
+    fn fail(&self, problem: Failure) {
         lock(&self.state).failure.get_or_insert(problem);
         self.changed.notify_all();
     }
@@ -316,7 +315,7 @@ mod tests {
     fn the_first_failure_ends_all() {
         let board = board(&[1, 2]);
         let job = next(&board);
-        board.fail(anyhow::anyhow!("job {}", job.work));
+        board.fail(Failure::new(format!("job {}", job.work)));
         assert!(board.next_ready().is_none() && board.next_fetch(End::Longest).is_none());
         assert_eq!(board.results().unwrap_err().to_string(), "job b");
     }

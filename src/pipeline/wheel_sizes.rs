@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
 use url::Url;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
 use super::wheel_urls::listed;
+use crate::failure::{Hinted, Result};
 use crate::oci::Digest;
 use crate::plan::Wheels;
 use crate::pypa::simple::DistFile;
@@ -36,9 +36,8 @@ pub struct NoHash {
     wheel: String,
 }
 
-impl NoHash {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for NoHash {
+    fn hint(&self) -> Option<String> {
         Some("use an index that lists hashes: imgforge installs nothing that it cannot verify".into())
     }
 }

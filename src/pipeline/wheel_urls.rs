@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
 use url::Url;
 use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
 
 use super::Session;
+use crate::failure::{Context, Hinted, Result};
 use crate::net::config::Index;
 use crate::net::download::Download;
 use crate::net::index::PackageIndex;
@@ -30,9 +30,8 @@ pub enum ListedError {
     Changed { wheel: String, name: String, expected: Digest, found: Digest },
 }
 
-impl ListedError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for ListedError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Catalog { source, .. } => source.hint(),
             Self::Gone { name, .. } => Some(format!(

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
-
 use super::Session;
 use super::base_source::BaseSource;
 use super::progress::Task;
 use super::schedule::{self, Attempt, Fetch, Job};
 use super::wheel_urls::WheelUrls;
+use crate::failure::{Context, Failure, Result};
 use crate::image::ImageLayer;
 use crate::layer::bytecode::{BaseInterpreter, CompileTarget, Compiler};
 use crate::layer::{Written, cache, files, generated, wheels};
@@ -44,7 +43,7 @@ pub fn write(plan: &Plan, sources: &Sources, session: &Session<'_>) -> Result<Ve
     }
     let (plan, layer) = system;
     let written = cache::recall_or_write(&session.store, &plan.key(), || {
-        Ok::<_, anyhow::Error>(generated::write_system(layer, &stack.facts, &session.store)?)
+        Ok::<_, Failure>(generated::write_system(layer, &stack.facts, &session.store)?)
     })?;
     stack.push(plan.title(), written);
     Ok(stack.layers)
@@ -64,7 +63,9 @@ impl<'a> Stages<'a> {
     fn of(plan: &'a Plan) -> Result<Self> {
         let is_base = |layer: &&LayerPlan| matches!(layer, LayerPlan::Base(_) | LayerPlan::Debian(_));
         let (top, below) = plan.layers.split_last().context("the plan has no layers")?;
-        let LayerPlan::System(system) = top else { bail!("the plan's top layer is not the system's") };
+        let LayerPlan::System(system) = top else {
+            return Err(Failure::new("the plan's top layer is not the system's"));
+        };
         let (base, added) = below.split_at(below.iter().take_while(is_base).count());
         Ok(Self { base, added, system: (top, system) })
     }
@@ -156,7 +157,8 @@ fn write_added(
             wheels::write(wheels, store, compiler, &|bytes| meter.add(bytes))?
         }
         LayerPlan::Base(_) | LayerPlan::Debian(_) | LayerPlan::System(_) => {
-            bail!("the layer `{}` is at a wrong place in the plan", layer.title())
+            let wrong = format!("the layer `{}` is at a wrong place in the plan", layer.title());
+            return Err(Failure::new(wrong));
         }
     })
 }
@@ -210,7 +212,7 @@ fn fetches<'a>(
     let missing = wheels.into_values().filter(is_missing);
     let urls = sources.wheels.open(session);
     let fetches = pool::run(missing, schedule::DOWNLOADS, |wheel| {
-        Ok::<_, anyhow::Error>((wheel.wheel, Fetch { download: urls.download(wheel)? }))
+        Ok::<_, Failure>((wheel.wheel, Fetch { download: urls.download(wheel)? }))
     })?;
     Ok(fetches.into_iter().collect())
 }

@@ -278,6 +278,7 @@ fn next_length(length: u64, tail: Option<&Tail<'_>>, wanted: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::elf::dynamic;
+    use crate::failure::Hinted;
     use crate::pypa::wheel::sample;
     use crate::pypa::zip::Sparse;
 

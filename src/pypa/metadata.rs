@@ -10,6 +10,7 @@ use uv_pep440::{Version, VersionSpecifiers};
 use uv_pep508::VerbatimUrl;
 use uv_pypi_types::{LenientRequirement, LenientVersionSpecifiers};
 
+use crate::failure::Hinted;
 use crate::oci::Digest;
 
 /// A dependency specifier, as in a `Requires-Dist` field or a line of a recipe.
@@ -49,9 +50,8 @@ pub enum MetadataError {
     Invalid { field: &'static str, value: String, reason: String },
 }
 
-impl MetadataError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for MetadataError {
+    fn hint(&self) -> Option<String> {
         Some("exclude this version with a constraint such as `NAME!=VERSION`".into())
     }
 }

@@ -17,6 +17,7 @@ use uv_normalize::PackageName;
 use uv_pep440::VersionSpecifiers;
 use uv_pypi_types::LenientVersionSpecifiers;
 
+use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::oci::time::unix_seconds;
 
@@ -70,9 +71,8 @@ pub enum PageError {
     Html { name: PackageName, reason: String },
 }
 
-impl PageError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for PageError {
+    fn hint(&self) -> Option<String> {
         Some("is the index URL that of a simple repository? It usually ends in `/simple/`".into())
     }
 }

@@ -13,6 +13,7 @@ use uv_platform_tags::{
     AbiTag, Arch, LanguageTag, Os, Platform, PlatformTag, TagCompatibility, TagPriority, Tags, TagsOptions,
 };
 
+use crate::failure::Hinted;
 use crate::oci::Architecture;
 
 /// CPython on a Linux machine with a known glibc.
@@ -32,9 +33,8 @@ pub struct TargetError {
     python: String,
 }
 
-impl TargetError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for TargetError {
+    fn hint(&self) -> Option<String> {
         Some("write the version as MAJOR.MINOR.PATCH".into())
     }
 }

@@ -15,6 +15,7 @@ use uv_normalize::PackageName;
 
 use super::zip::{Bytes, CheckedReader, Zip, ZipError, ZipMember, unpacked};
 use crate::elf::ElfError;
+use crate::failure::Hinted;
 
 /// A METADATA or RECORD larger than this is no wheel's.
 const MAX_TEXT: u64 = 64 << 20;
@@ -65,9 +66,8 @@ pub enum WheelError {
     TooDeep { path: String },
 }
 
-impl WheelError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for WheelError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { .. } | Self::Read(_) | Self::TooDeep { .. } => None,
             _ => Some(

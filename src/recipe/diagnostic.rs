@@ -8,6 +8,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
 use super::source::{Source, Span};
+use crate::failure::{Fault, Hinted};
 
 /// More problems than this are counted, not kept: nobody reads them, and memory stays bounded.
 const KEPT: usize = 100;
@@ -143,14 +144,6 @@ impl Diagnostics {
         &self.problems
     }
 
-    /// What to do about it, when there is only one thing to do; otherwise each problem says so itself.
-    pub fn hint(&self) -> Option<String> {
-        match self.problems.as_slice() {
-            [only] if self.omitted == 0 => only.help.clone(),
-            _ => None,
-        }
-    }
-
     /// The problems as a terminal shows them: message, place, source line, underline, help.
     pub fn render(&self, color: Color) -> String {
         let renderer = match color {
@@ -209,6 +202,20 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
+
+/// The help of the only problem; several problems are rendered with the help of each.
+impl Hinted for Diagnostics {
+    fn hint(&self) -> Option<String> {
+        match self.problems.as_slice() {
+            [only] if self.omitted == 0 => only.help.clone(),
+            _ => None,
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Input
+    }
+}
 
 impl Serialize for Diagnostics {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

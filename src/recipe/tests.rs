@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::failure::Hinted;
 use crate::oci::Architecture;
 
 /// Problems, one per line: `LINE:COLUMN [underlined] message (label) = help`.

@@ -28,6 +28,7 @@ use crate::cuda::{
     Component, ComponentWheel, CudaExtra, Driver, DriverFit, Toolkit, cuda_extras, is_dispensable,
     toolkit_version,
 };
+use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
 use crate::pypa::simple::DistFile;
@@ -242,9 +243,8 @@ fn tree_of(trees: &[Tree], cuda_major: u32) -> Option<&Tree> {
     trees.iter().find(|tree| tree.toolkit.version.0 == cuda_major)
 }
 
-impl ResolveError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for ResolveError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Solve(error) => error.hint(),
             Self::Components(error) => error.hint(),

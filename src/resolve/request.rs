@@ -8,6 +8,7 @@ use uv_pep440::Version;
 use super::Resolution;
 use crate::base::{BaseInventory, InventoryError};
 use crate::cuda::{Component, ComponentWheel, Driver};
+use crate::failure::Hinted;
 use crate::pypa::metadata::Requirement;
 use crate::pypa::target::Target;
 use crate::recipe::{Cuda, Policy, RecipeInputs, RootRequirement};
@@ -113,9 +114,8 @@ pub struct HashNotAllowed {
     name: PackageName,
 }
 
-impl HashNotAllowed {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for HashNotAllowed {
+    fn hint(&self) -> Option<String> {
         Some("add its hash with `--hash=sha256:…`, or pin the version whose hashes are there".into())
     }
 }

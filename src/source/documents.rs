@@ -35,7 +35,7 @@ pub enum Root {
     /// The text of an index, as `index.json` of a layout has it; the tag chooses among its images.
     Index { bytes: Vec<u8>, tag: Option<String> },
     /// A manifest or an index, by its descriptor.
-    Descriptor(Descriptor),
+    Descriptor(Box<Descriptor>),
 }
 
 /// Reads the documents of the image at `place` whose blobs are `blobs`.
@@ -53,7 +53,7 @@ pub fn open_documents(
             let index: ImageIndex = reader.parse(&bytes, "the index")?;
             reader.choose_tagged(&index, tag.as_deref())?
         }
-        Root::Descriptor(descriptor) => descriptor,
+        Root::Descriptor(descriptor) => *descriptor,
     };
     for _ in 0..MAX_NESTING {
         let bytes = reader.read(&chosen, "the manifest")?;

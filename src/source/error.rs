@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::failure::Hinted;
 use crate::layer::read::ReadError;
 use crate::oci::tar::read::TarError;
 use crate::oci::{Architecture, Digest};
@@ -84,9 +85,10 @@ impl SourceError {
             _ => Self::Blob { image: image.to_owned(), digest: *digest, source },
         }
     }
+}
 
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for SourceError {
+    fn hint(&self) -> Option<String> {
         const AGAIN: &str = "the image is damaged; copy or save it again";
         Some(match self {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {

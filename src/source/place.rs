@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::failure::Hinted;
+
 /// A place where an image is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -22,9 +24,8 @@ pub struct PlaceError {
     text: String,
 }
 
-impl PlaceError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for PlaceError {
+    fn hint(&self) -> Option<String> {
         Some("write oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:TAG]".into())
     }
 }

@@ -35,6 +35,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::failure::Hinted;
 use crate::oci::{Digest, Hasher};
 
 pub use claim::{Claim, is_same_file};
@@ -65,19 +66,17 @@ impl StoreError {
         let path = path.into();
         move |source| Self { action, path, source }
     }
+}
 
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for StoreError {
+    fn hint(&self) -> Option<String> {
         match self.source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Some("free some space, or point IMGFORGE_CACHE_DIR at a file system with more of it".into())
-            }
             io::ErrorKind::PermissionDenied
             | io::ErrorKind::ReadOnlyFilesystem
             | io::ErrorKind::NotADirectory => {
                 Some("point IMGFORGE_CACHE_DIR at a directory you may write to".into())
             }
-            _ => None,
+            _ => self.source.hint(),
         }
     }
 }

@@ -4,8 +4,7 @@
 //! not know them.
 #![allow(clippy::disallowed_methods, reason = "a program of the tests")]
 
-use std::error::Error;
-
+use imgforge::failure::{Failure, Result};
 use imgforge::pipeline::{self, Meter, Network, Progress, Session, Task};
 use imgforge::plan::Plan;
 use imgforge::store::Store;
@@ -33,9 +32,9 @@ impl Meter for Quiet {
     fn add(&self, _bytes: u64) {}
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [plan, store] = &arguments[..] else { return Err("usage: realize PLAN STORE".into()) };
+    let [plan, store] = &arguments[..] else { return Err(Failure::new("usage: realize PLAN STORE")) };
     let Printed { plan } = serde_json::from_slice(&std::fs::read(plan)?)?;
     let session = Session::new(Store::open(store)?, Network::Offline, &Quiet)?;
     let image = pipeline::realize(&plan, &session)?;

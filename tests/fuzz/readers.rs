@@ -6,6 +6,7 @@ use imgforge::elf::probe::Budget;
 use imgforge::elf::{
     Cache, Elf, ElfError, Incomplete, Linkage, Linked, Object, Outcome, Probe, Symbols, dynamic,
 };
+use imgforge::failure::Hinted;
 use imgforge::observe::{FileObserver, ObservedLayer};
 use imgforge::oci::{Entry, EntryKind};
 

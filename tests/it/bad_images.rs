@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use imgforge::failure::Hinted;
 use imgforge::oci::Architecture;
 use imgforge::source::{self, Place, SourceError};
 use imgforge::store::Store;

@@ -77,6 +77,34 @@ fn a_library_that_nothing_finds_is_an_error() {
 }
 
 #[test]
+fn the_data_of_a_finding_says_who_needs_what_and_where_it_was_searched() {
+    let workshop = Workshop::new();
+    workshop.link(&defining("libcusparseLt.so.0", "void f(void) {}"));
+    let core = module(&workshop, "f", &["libcusparseLt.so.0"], &["-Wl,-rpath,$ORIGIN/lib"]);
+    let (_, findings) = findings(&demo(core, &[]));
+    let found = findings.iter().find(|finding| finding["rule"] == "missing-library").unwrap();
+    let object = format!("/{PACKAGES}/demo/core.so");
+    assert_eq!(found["about"], json!({"path": object}));
+    let evidence = json!({
+        "kind": "missing-libraries",
+        "chain": {"distribution": {"name": "demo", "version": "1.0"}, "objects": [object]},
+        "missing": [{"name": "libcusparseLt.so.0", "refused": null}],
+        "searched": [
+            {"by": "runpath", "directories": [format!("/{PACKAGES}/demo/lib")]},
+            {"by": "cache", "directories": []},
+            {
+                "by": "default",
+                "directories": ["/lib/x86_64-linux-gnu", format!("/{SYSTEM}"), "/lib", "/usr/lib"],
+            },
+        ],
+    });
+    assert_eq!(found["evidence"], evidence);
+    let recipe = json!({"cuda": {"components": {"cusparselt": "shared"}}});
+    let advice = json!({"kind": "serve-component", "component": "cusparselt", "recipe": recipe});
+    assert_eq!(found["advice"], advice);
+}
+
+#[test]
 fn a_library_that_a_module_of_the_standard_library_lacks_is_told() {
     let workshop = Workshop::new();
     let library = workshop.link(&defining("libtk8.6.so", "void f(void) {}"));

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use imgforge::destination::{Destination, publish};
 use imgforge::elf::Root;
+use imgforge::failure::Hinted;
 use imgforge::image::{ImageLayer, assemble};
 use imgforge::layer::read::Content;
 use imgforge::oci::image::{MediaType, RuntimeConfig};

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use imgforge::destination::{Destination, publish};
+use imgforge::failure::Hinted;
 use imgforge::image::{Image, ImageLayer, assemble, runtime_of};
 use imgforge::oci::image::{MediaType, RuntimeConfig};
 use imgforge::oci::{Architecture, Digest};

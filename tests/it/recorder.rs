@@ -5,6 +5,7 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 
 use imgforge::cuda::ComponentWheel;
+use imgforge::failure::Hinted;
 use imgforge::net::config;
 use imgforge::net::http::{Http, Settings};
 use imgforge::net::index::PackageIndex;

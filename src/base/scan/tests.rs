@@ -1,6 +1,7 @@
 use super::*;
 use crate::base::{CudaCopy, Found};
 use crate::elf::{Class, Dynamic, Elf, Kind, Machine};
+use crate::failure::Hinted;
 use crate::observe::inventory_facts::tests::layer;
 use crate::observe::inventory_facts::{FileFact, Relevance};
 

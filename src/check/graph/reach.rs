@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Carrier, Framework, Graph, Library, Link, Node, Reach, State, Step, Way, name};
 use crate::base::BaseInventory;
+use crate::check::copies::cuda_wheel_extras;
 use crate::check::linking::{Providers, Python};
 use crate::check::loader::{Loaded, Loader, Process, Search};
-use crate::check::toolkit::cuda_wheel_extras;
 use crate::check::world::World;
 use crate::check::{Subject, loader};
 use crate::cuda::{Component, ComponentWheel, cuda_extras};

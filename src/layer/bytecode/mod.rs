@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::wheel::{RefusedWheel, WheelFile};
 use crate::cpython::marshal::without_unused_references;
+use crate::failure::Hinted;
 use crate::oci::{Architecture, Digest};
 use crate::plan::{BYTECODE_FORMAT, BytecodePlan, WheelLayer};
 use crate::pool;
@@ -68,9 +69,8 @@ pub enum BytecodeError {
     Store(#[from] StoreError),
 }
 
-impl BytecodeError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for BytecodeError {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoInterpreter { python, architecture } => format!(
                 "build on a machine for {architecture}, put CPython {python} on PATH as `{}`, or leave \

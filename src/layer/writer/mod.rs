@@ -24,6 +24,7 @@ use super::records;
 use crate::deflate::{End, Inflater, Invalid, Passage};
 use crate::elf::buffer_pool::{BufferPool, Visit};
 use crate::elf::probe::{Budget, MOST_KEPT_ONCE};
+use crate::failure::Hinted;
 use crate::observe::inventory_facts::InventoryFacts;
 use crate::observe::{FileObserver, ObservedLayer};
 use crate::oci::image::MediaType;
@@ -165,6 +166,15 @@ pub enum WriteError {
     Write(#[source] io::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl Hinted for WriteError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => error.hint(),
+            _ => None,
+        }
+    }
 }
 
 /// A layer being written. Entries come sorted by the caller.

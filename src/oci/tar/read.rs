@@ -58,7 +58,7 @@ pub enum Event<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TarError {
     #[error("the header at byte {position} {reason}")]
-    Header { position: u64, reason: &'static str },
+    Header { position: u64, reason: HeaderFault },
     #[error(
         "the extended header at byte {position} has {size} bytes; more than {MAX_EXTENSION} are not read"
     )]
@@ -67,6 +67,21 @@ pub enum TarError {
     EndsWithin { path: String },
     #[error("it ends within a header")]
     EndsInHeader,
+}
+
+/// Why a header cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderFault {
+    #[error("is missing behind its extended header")]
+    Missing,
+    #[error("follows a block of zeros, which is half of an archive's end")]
+    AfterZeros,
+    #[error("has a wrong checksum")]
+    Checksum,
+    #[error("has no size that a file can have")]
+    Size,
+    #[error("is not made of PAX records")]
+    NotPax,
 }
 
 /// A tar being read: give it the bytes as they come, take the events.
@@ -257,7 +272,7 @@ impl Reader {
         }
         if self.header.iter().all(|byte| *byte == 0) {
             if self.extensions.pending {
-                return Err(self.wrong("is missing behind its extended header"));
+                return Err(self.wrong(HeaderFault::Missing));
             }
             self.state = match self.state {
                 State::FirstZeroBlock => State::Ended,
@@ -266,7 +281,7 @@ impl Reader {
             return Ok(false);
         }
         if matches!(self.state, State::FirstZeroBlock) {
-            return Err(self.wrong("follows a block of zeros, which is half of an archive's end"));
+            return Err(self.wrong(HeaderFault::AfterZeros));
         }
         self.check_sum()?;
         match self.header[156] {
@@ -278,7 +293,7 @@ impl Reader {
         }
     }
 
-    fn wrong(&self, reason: &'static str) -> TarError {
+    fn wrong(&self, reason: HeaderFault) -> TarError {
         TarError::Header { position: self.position.saturating_sub(HEADER as u64), reason }
     }
 
@@ -294,13 +309,13 @@ impl Reader {
         let signed: i64 = bytes().map(|byte| i64::from(byte.cast_signed())).sum();
         match number(&self.header[148..156]) {
             Some(sum) if sum == unsigned || sum == signed => Ok(()),
-            _ => Err(self.wrong("has a wrong checksum")),
+            _ => Err(self.wrong(HeaderFault::Checksum)),
         }
     }
 
     fn stored_size(&self) -> Result<u64, TarError> {
         let size = number(&self.header[124..136]).and_then(|size| u64::try_from(size).ok());
-        size.filter(|size| *size < MAX_SIZE).ok_or_else(|| self.wrong("has no size that a file can have"))
+        size.filter(|size| *size < MAX_SIZE).ok_or_else(|| self.wrong(HeaderFault::Size))
     }
 
     fn begin_extension(&mut self, kind: ExtensionKind) -> Result<bool, TarError> {
@@ -321,7 +336,7 @@ impl Reader {
         };
         whole.then_some(()).ok_or(TarError::Header {
             position: self.position - self.extensions.pax.len() as u64,
-            reason: "is not made of PAX records",
+            reason: HeaderFault::NotPax,
         })
     }
 
@@ -358,7 +373,7 @@ impl Reader {
                 b"size" => {
                     stored = decimal(value).filter(|size| *size < MAX_SIZE).ok_or(TarError::Header {
                         position: self.position - HEADER as u64,
-                        reason: "has no size that a file can have",
+                        reason: HeaderFault::Size,
                     })?;
                 }
                 b"GNU.sparse.name" => sparse_path = Some(value),

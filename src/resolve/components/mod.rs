@@ -33,6 +33,7 @@ use super::solve::{Catalog, CatalogError, Scout, Want};
 use super::{Policies, Preferences};
 use crate::base::CudaCopy;
 use crate::cuda::{Component, ComponentWheel};
+use crate::failure::Hinted;
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::simple::{DistFile, Project};
 use crate::pypa::target::Target;
@@ -125,9 +126,8 @@ fn listed(demands: &[Demand]) -> String {
     demands.iter().map(Demand::to_string).collect::<Vec<_>>().join(", ")
 }
 
-impl ComponentError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for ComponentError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Unsatisfiable { offered, .. } => Some(format!(
                 "the index offers {offered}; choose framework versions whose demands on it overlap"

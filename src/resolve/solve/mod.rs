@@ -28,6 +28,7 @@ use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::Version;
 
 use crate::elf::Symbols;
+use crate::failure::Hinted;
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::simple::{DistFile, Project};
 use crate::pypa::target::Target;
@@ -107,9 +108,8 @@ pub enum CatalogError {
     Failed { subject: String, hint: Option<String>, source: Arc<dyn Error + Send + Sync> },
 }
 
-impl CatalogError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for CatalogError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::NotFound { searched, .. } if searched.is_empty() => None,
             Self::NotFound { searched, .. } => Some(format!(
@@ -178,9 +178,8 @@ pub enum SolveError {
     Catalog(#[from] CatalogError),
 }
 
-impl SolveError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for SolveError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::NoSolution { explanation } => explanation.hint.clone(),
             Self::Url { .. } => {

@@ -2,6 +2,7 @@
 //!
 //! The source is read as text: no type information is needed to see `crate::x` in a file of module `y`.
 
+mod hints;
 mod paths;
 mod source;
 
@@ -34,10 +35,16 @@ const fn row(module: &'static str, may_use: &'static [&'static str], kind: Kind)
     Row { module, may_use, kind }
 }
 
+/// The module that every other one may use: what errors tell people.
+const FAILURE: &str = "failure";
+
 const WORDS: &[&str] = &["oci", "pypa", "cpython", "cuda", "elf", "debian", "deflate"];
 
 /// The design's table, "Folders". Words may use each other, nothing else of the crate.
 const TABLE: &[Row] = &[
+    row(FAILURE, &[], Kind::Words),
+    row("credentials", &[], Kind::Words),
+    row("pool", &[], Kind::Decisions),
     row("oci", WORDS, Kind::Words),
     row("pypa", WORDS, Kind::Words),
     row("cpython", WORDS, Kind::Words),
@@ -57,14 +64,14 @@ const TABLE: &[Row] = &[
     ),
     row(
         "lock",
-        &["oci", "pypa", "cuda", "elf", "debian", "recipe", "base", "bootstrap", "resolve"],
+        &["oci", "pypa", "cuda", "elf", "debian", "credentials", "recipe", "base", "bootstrap", "resolve"],
         Kind::Decisions,
     ),
     row("compare", &["oci", "pypa", "cuda", "elf", "debian", "base", "resolve"], Kind::Decisions),
     row("image", &["oci", "plan"], Kind::Decisions),
     row("check", &["oci", "pypa", "cuda", "elf", "debian", "base", "observe"], Kind::Decisions),
-    row("store", &["oci"], Kind::Outside),
-    row("net", &["oci", "pypa", "cuda", "elf", "debian", "resolve", "store"], Kind::Outside),
+    row("store", &["oci", "pool"], Kind::Outside),
+    row("net", &["oci", "pypa", "cuda", "elf", "debian", "credentials", "resolve", "store"], Kind::Outside),
     row(
         "layer",
         &[
@@ -80,10 +87,11 @@ const TABLE: &[Row] = &[
             "bootstrap",
             "plan",
             "store",
+            "pool",
         ],
         Kind::Outside,
     ),
-    row("source", &["oci", "base", "image", "layer", "store", "net"], Kind::Outside),
+    row("source", &["oci", "base", "image", "layer", "store", "net", "pool"], Kind::Outside),
     row("destination", &["oci", "image", "store", "net"], Kind::Outside),
     row(
         "pipeline",
@@ -108,6 +116,8 @@ const TABLE: &[Row] = &[
             "layer",
             "source",
             "destination",
+            "credentials",
+            "pool",
         ],
         Kind::Outside,
     ),
@@ -353,7 +363,7 @@ fn row_of(source: &Source) -> Option<&'static Row> {
 
 fn forbidden_uses(source: &Source) -> Vec<Violation> {
     let Some(row) = row_of(source) else { return Vec::new() };
-    let allowed = |name: &str| name == row.module || row.may_use.contains(&name);
+    let allowed = |name: &str| name == row.module || name == FAILURE || row.may_use.contains(&name);
     let is_module = |name: &str| TABLE.iter().any(|row| row.module == name);
     source
         .uses()

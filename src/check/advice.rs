@@ -1,0 +1,140 @@
+//! Advice about findings, as data; as a change of the recipe where it is one.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use uv_normalize::PackageName;
+
+use super::{About, Finding, Observation};
+use crate::cuda::{Component, ComponentWheel};
+
+/// An advice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Advice {
+    /// Let imgforge serve a component: `cuda: {components: {NAME: shared}}`.
+    ServeComponent { component: Component },
+    /// Let imgforge serve all of CUDA: `cuda: {policy: shared}`.
+    ServeCuda,
+    /// Add a package to `packages`.
+    AddPackage { name: PackageName },
+    /// Add the package that has the libraries, to the base or to `packages`.
+    AddLibraries { names: Vec<String> },
+    /// Install a distribution again.
+    Reinstall { name: PackageName },
+    /// Install the package of the file again.
+    ReinstallFile,
+    /// Use a base with a newer version of a library, or an older release of what needs it.
+    NewerLibrary { library: String },
+    /// Use a release that is built for the component's version in the image.
+    OtherRelease { component: Component },
+    /// Choose frameworks of one CUDA major.
+    OneMajor,
+    /// Keep one of several distributions.
+    OneDistribution { names: Vec<PackageName> },
+    /// Install the wheel for the image's target.
+    OtherWheel,
+    /// Use a base with Python for its architecture.
+    OtherBase,
+    /// State a newer driver, or choose frameworks of an older CUDA.
+    NewerDriver,
+    /// Hide the driver's library in the image from the loader.
+    HideDriver,
+    /// Name a directory to the loader.
+    NameDirectory { directory: String },
+    /// Write the loader's cache again.
+    RunLdconfig,
+    /// Take the set-user-ID bit away, or leave the package out.
+    DropSetUserId,
+    /// Give the file one of these modes.
+    Mode { modes: Vec<String> },
+    /// Install what the link leads to, or remove it.
+    RepairLink,
+}
+
+impl Finding {
+    /// The advice for it.
+    pub fn advice(&self) -> Advice {
+        match &self.observation {
+            Observation::MissingLibraries { missing, .. } => {
+                match missing.iter().find_map(|missing| Component::of_library(&missing.name)) {
+                    Some(component) => Advice::ServeComponent { component },
+                    None => Advice::AddLibraries {
+                        names: missing.iter().map(|missing| missing.name.clone()).collect(),
+                    },
+                }
+            }
+            Observation::MissingComponent { component, .. } => {
+                Advice::ServeComponent { component: *component }
+            }
+            Observation::OldComponent { copy, .. } => Advice::ServeComponent { component: copy.component },
+            Observation::MissingCompiler { .. } | Observation::NvrtcBuiltins { .. } => serve("cuda-nvrtc"),
+            Observation::MixedCudnn { .. } => serve("cudnn"),
+            Observation::NoPtxas(_) | Observation::NoLibdevice(_) => serve("cuda-nvcc"),
+            Observation::NoHeaders(_) => serve("cuda-runtime"),
+            Observation::MissingSymbols { .. }
+            | Observation::MixedCopies { .. }
+            | Observation::DuplicateSoname { .. } => Advice::ServeCuda,
+            Observation::UnmetRequirement { name, .. } | Observation::UnmetExtra { name, .. } => {
+                match ComponentWheel::of(name.as_ref()) {
+                    Some(_) => Advice::ServeCuda,
+                    None => Advice::AddPackage { name: name.clone() },
+                }
+            }
+            Observation::MissingVersion { library, .. } => Advice::NewerLibrary { library: library.clone() },
+            Observation::OtherSoname { copy, .. } => Advice::OtherRelease { component: copy.component },
+            Observation::TwoMajors { .. } => Advice::OneMajor,
+            Observation::FileCollision { others, .. } => Advice::OneDistribution {
+                names: self
+                    .distribution()
+                    .into_iter()
+                    .chain(others.iter().map(|it| it.name.clone()))
+                    .collect(),
+            },
+            Observation::RecordMismatch { .. } => match self.distribution() {
+                Some(name) => Advice::Reinstall { name },
+                None => Advice::ReinstallFile,
+            },
+            Observation::DamagedFile { .. } => Advice::ReinstallFile,
+            Observation::WheelTag { .. } => Advice::OtherWheel,
+            Observation::DamagedInterpreter => Advice::OtherBase,
+            Observation::OldDriver { .. } => Advice::NewerDriver,
+            Observation::DriverFromImage { .. } => Advice::HideDriver,
+            Observation::DriverPath { directory } => Advice::NameDirectory { directory: directory.clone() },
+            Observation::LoaderCache { .. } => Advice::RunLdconfig,
+            Observation::SetUserId { .. } => Advice::DropSetUserId,
+            Observation::WorldWritable { directory: true, .. } => modes(&["0755", "1777"]),
+            Observation::WorldWritable { directory: false, .. } => modes(&["0644"]),
+            Observation::BrokenLink { .. } => Advice::RepairLink,
+        }
+    }
+
+    /// The distribution that it is about.
+    fn distribution(&self) -> Option<PackageName> {
+        match &self.subject {
+            About::Distribution(distribution) => Some(distribution.name.clone()),
+            About::Path(_) | About::Soname(_) => None,
+        }
+    }
+}
+
+fn serve(name: &str) -> Advice {
+    Component::named(name).map_or(Advice::ServeCuda, |component| Advice::ServeComponent { component })
+}
+
+fn modes(modes: &[&str]) -> Advice {
+    Advice::Mode { modes: modes.iter().map(|&mode| mode.to_owned()).collect() }
+}
+
+impl Advice {
+    /// The change of the recipe, where nothing else is to be done: keys to set, and entries to add to lists.
+    pub fn recipe(&self) -> Option<Value> {
+        match self {
+            Self::ServeComponent { component } => {
+                Some(json!({"cuda": {"components": {component.name(): "shared"}}}))
+            }
+            Self::ServeCuda => Some(json!({"cuda": {"policy": "shared"}})),
+            Self::AddPackage { name } => Some(json!({"packages": [name]})),
+            _ => None,
+        }
+    }
+}

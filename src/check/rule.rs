@@ -1,0 +1,181 @@
+//! The rules, and why each of them matters.
+
+use serde::{Deserialize, Serialize};
+
+/// A rule. Its name in reports and in a recipe's `ignore` is [`Rule::id`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    MissingLibrary,
+    MissingVersion,
+    MissingSymbol,
+    MissingComponent,
+    OldComponent,
+    OtherSoname,
+    TwoMajors,
+    MixedCopies,
+    MixedCudnn,
+    DuplicateSoname,
+    NvrtcBuiltins,
+    DriverFromImage,
+    DriverPath,
+    OldDriver,
+    NoPtxas,
+    NoLibdevice,
+    NoHeaders,
+    OtherNvcc,
+    UnmetRequirement,
+    UnmetExtra,
+    RecordMismatch,
+    FileCollision,
+    WheelTag,
+    LoaderCache,
+    DamagedFile,
+    SetUserId,
+    WorldWritable,
+    BrokenLink,
+}
+
+impl Rule {
+    /// Every rule.
+    pub const ALL: [Self; 28] = [
+        Self::MissingLibrary,
+        Self::MissingVersion,
+        Self::MissingSymbol,
+        Self::MissingComponent,
+        Self::OldComponent,
+        Self::OtherSoname,
+        Self::TwoMajors,
+        Self::MixedCopies,
+        Self::MixedCudnn,
+        Self::DuplicateSoname,
+        Self::NvrtcBuiltins,
+        Self::DriverFromImage,
+        Self::DriverPath,
+        Self::OldDriver,
+        Self::NoPtxas,
+        Self::NoLibdevice,
+        Self::NoHeaders,
+        Self::OtherNvcc,
+        Self::UnmetRequirement,
+        Self::UnmetExtra,
+        Self::RecordMismatch,
+        Self::FileCollision,
+        Self::WheelTag,
+        Self::LoaderCache,
+        Self::DamagedFile,
+        Self::SetUserId,
+        Self::WorldWritable,
+        Self::BrokenLink,
+    ];
+
+    /// Its name.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::MissingLibrary => "missing-library",
+            Self::MissingVersion => "missing-version",
+            Self::MissingSymbol => "missing-symbol",
+            Self::MissingComponent => "missing-component",
+            Self::OldComponent => "old-component",
+            Self::OtherSoname => "other-soname",
+            Self::TwoMajors => "two-majors",
+            Self::MixedCopies => "mixed-copies",
+            Self::MixedCudnn => "mixed-cudnn",
+            Self::DuplicateSoname => "duplicate-soname",
+            Self::NvrtcBuiltins => "nvrtc-builtins",
+            Self::DriverFromImage => "driver-from-image",
+            Self::DriverPath => "driver-path",
+            Self::OldDriver => "old-driver",
+            Self::NoPtxas => "no-ptxas",
+            Self::NoLibdevice => "no-libdevice",
+            Self::NoHeaders => "no-headers",
+            Self::OtherNvcc => "other-nvcc",
+            Self::UnmetRequirement => "unmet-requirement",
+            Self::UnmetExtra => "unmet-extra",
+            Self::RecordMismatch => "record-mismatch",
+            Self::FileCollision => "file-collision",
+            Self::WheelTag => "wheel-tag",
+            Self::LoaderCache => "loader-cache",
+            Self::DamagedFile => "damaged-file",
+            Self::SetUserId => "set-user-id",
+            Self::WorldWritable => "world-writable",
+            Self::BrokenLink => "broken-link",
+        }
+    }
+
+    /// Why it breaks.
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::MissingLibrary => {
+                "the loader finds no library of this name, so what needs it cannot be loaded"
+            }
+            Self::MissingVersion => {
+                "the loader refuses a library that lacks a version which another one needs"
+            }
+            Self::MissingSymbol => {
+                "nothing that is loaded defines the symbol: loading ends with `undefined symbol`"
+            }
+            Self::MissingComponent => {
+                "the framework loads the library by name when it first uses the GPU, and goes on without one"
+            }
+            Self::OldComponent => {
+                "the framework was built for a newer version, and refuses or misuses this one"
+            }
+            Self::OtherSoname => {
+                "it opens a library by a name that no version in the image has, when it first uses the GPU"
+            }
+            Self::TwoMajors => {
+                "libraries of two CUDA majors end up in one process, and share names but not ABIs"
+            }
+            Self::MixedCopies => {
+                "libraries that belong together come from different copies, whose versions may not fit"
+            }
+            Self::MixedCudnn => "cuDNN refuses its own parts when they are of another version",
+            Self::DuplicateSoname => "which of the two is loaded depends on what is imported first",
+            Self::NvrtcBuiltins => {
+                "NVRTC opens the builtins of exactly its own minor version, and fails without"
+            }
+            Self::DriverFromImage => {
+                "the driver's library must be the machine's: another one fails with error 803, or has no functions"
+            }
+            Self::DriverPath => "the container runtime puts the driver where the loader does not look",
+            Self::OldDriver => "the driver does not run a toolkit as new as this",
+            Self::NoPtxas => "XLA compiles with ptxas, and fails when it first compiles a kernel",
+            Self::NoLibdevice => "XLA links libdevice into kernels, and fails when it first needs one",
+            Self::NoHeaders => {
+                "the library compiles CUDA code while it runs, and needs the toolkit's headers"
+            }
+            Self::OtherNvcc => "extensions would be compiled for another CUDA major than the framework's",
+            Self::UnmetRequirement => {
+                "pip installs what is required with the next package, with gigabytes of CUDA where that is among it"
+            }
+            Self::UnmetExtra => "what the extra stands for is not installed, and libraries are missing",
+            Self::RecordMismatch => {
+                "files are not those that were installed: another distribution wrote over them"
+            }
+            Self::FileCollision => "the last one that was installed won, whatever the others' metadata says",
+            Self::WheelTag => "the wheel was made for another interpreter, C library or processor",
+            Self::LoaderCache => "the loader finds nothing by a cache that it cannot read",
+            Self::DamagedFile => "the loader refuses the file",
+            Self::SetUserId => "whoever starts it acts as its owner",
+            Self::WorldWritable => "any user of a container can change it for all others",
+            Self::BrokenLink => "the link leads to nothing",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_rule_has_a_name_of_its_own() {
+        let names: BTreeSet<&str> = Rule::ALL.iter().map(|rule| rule.id()).collect();
+        assert_eq!(names.len(), Rule::ALL.len());
+        for rule in Rule::ALL {
+            assert_eq!(serde_json::to_string(&rule).unwrap(), format!("\"{}\"", rule.id()));
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! One finding of every kind, for tests.
+
+use super::loader::{Search, Searched};
+use super::observation::{
+    Absence, ComponentOf, Deviation, ExpectedIn, LoadChain, LoadedFor, MajorOf, Mismatch, MissingName,
+    Sample, ServingCopy,
+};
+use super::{About, DistributionId, Finding, Level, Observation};
+use crate::cuda::{Component, Driver};
+
+fn distribution(name: &str, version: &str) -> DistributionId {
+    DistributionId { name: name.parse().unwrap(), version: version.parse().unwrap() }
+}
+
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|&text| text.to_owned()).collect()
+}
+
+fn component(name: &str) -> Component {
+    Component::named(name).unwrap()
+}
+
+fn chain() -> LoadChain {
+    let objects = texts(&["/demo/core.so", "/demo/lib.so"]);
+    LoadChain { distribution: Some(distribution("demo", "1.0")), objects }
+}
+
+fn cudnn() -> ServingCopy {
+    let version = Some("9.8.0".parse().unwrap());
+    ServingCopy { component: component("cudnn"), version, directory: "/usr/lib".to_owned() }
+}
+
+fn searched() -> Vec<Searched> {
+    let search = |by, directories| Searched { by, directories: texts(directories) };
+    vec![search(Search::Runpath, &["/demo"]), search(Search::Cache, &[]), search(Search::Default, &["/lib"])]
+}
+
+fn missing(names: &[&str]) -> Observation {
+    let refused = |name: &str| name.ends_with("cc.so.1").then(|| format!("/lib/{name}"));
+    let missing = names.iter().map(|name| MissingName { name: (*name).to_owned(), refused: refused(name) });
+    Observation::MissingLibraries { chain: chain(), missing: missing.collect(), searched: searched() }
+}
+
+fn absence(file: &str) -> Absence {
+    Absence { file: file.to_owned(), directories: texts(&["/usr/local/cuda", "/opt"]) }
+}
+
+fn old_driver(driver: &str, toolkit: (u32, u32)) -> Observation {
+    let driver: Driver = driver.parse().unwrap();
+    Observation::OldDriver { fit: driver.fit(toolkit), driver, toolkit }
+}
+
+fn of_loader() -> Vec<Observation> {
+    vec![
+        missing(&["libz.so.1", "libcc.so.1"]),
+        missing(&["libcufft.so.11"]),
+        Observation::MissingCompiler {
+            distribution: distribution("demo", "1.0"),
+            names: texts(&["libnvrtc.so.11.2", "libnvrtc.so.12"]),
+            searched: searched(),
+        },
+        Observation::MissingVersion {
+            chain: chain(),
+            version: "GLIBC_2.38".to_owned(),
+            library: "libc.so.6".to_owned(),
+            found: "/lib/libc.so.6".to_owned(),
+        },
+        Observation::MissingSymbols {
+            chain: LoadChain { distribution: None, ..chain() },
+            symbols: Sample::of((0..30).map(|index| format!("nccl{index}")).collect()).unwrap(),
+            expected_in: Some(ExpectedIn {
+                library: "/lib/libnccl.so.2".to_owned(),
+                found_by: Search::Cache,
+            }),
+        },
+        Observation::LoaderCache { reason: "the cache is for big-endian machines".to_owned() },
+        Observation::DamagedInterpreter,
+    ]
+}
+
+fn of_cuda() -> Vec<Observation> {
+    let requirement = || "nvidia-cudnn-cu12==9.10.2.21".to_owned();
+    let of =
+        |name: &str, library: &str| ComponentOf { component: component(name), library: library.to_owned() };
+    let major = |major, library: &str| MajorOf { major, library: library.to_owned() };
+    let loaded =
+        |file: &str, name| LoadedFor { file: file.to_owned(), distribution: distribution(name, "2.0") };
+    let builtins = |beside: &[&str]| Observation::NvrtcBuiltins {
+        nvrtc: (12, 4),
+        expected: "libnvrtc-builtins.so.12.4".to_owned(),
+        beside: texts(beside),
+    };
+    vec![
+        Observation::MissingComponent { requirement: requirement(), component: component("cudnn") },
+        Observation::OldComponent { requirement: requirement(), copy: cudnn() },
+        Observation::OtherSoname {
+            object: "/demo/core.so".to_owned(),
+            names: texts(&["libcudnn.so.8"]),
+            copy: ServingCopy { version: None, ..cudnn() },
+            searched: searched(),
+        },
+        Observation::TwoMajors {
+            majors: vec![major(11, "/a/libcublas.so.11"), major(12, "/b/libcublas.so.12")],
+        },
+        Observation::MixedCopies {
+            of_pip: of("cublas", "/a/libcublas.so.12"),
+            of_system: of("cufft", "/b/libcufft.so.11"),
+        },
+        Observation::MixedCudnn {
+            directory: "/usr/lib".to_owned(),
+            part: "libcudnn_ops.so.9".to_owned(),
+            found_in: "/opt".to_owned(),
+        },
+        Observation::DuplicateSoname {
+            files: vec![loaded("/a/libnccl.so.2", "torch"), loaded("/b/libnccl.so.2", "jax")],
+        },
+        builtins(&[]),
+        builtins(&["libnvrtc-builtins.so.12.2"]),
+        Observation::DriverFromImage { file: "/usr/local/cuda/compat/libcuda.so.1".to_owned() },
+        Observation::DriverPath { directory: "/usr/local/nvidia/lib64".to_owned() },
+        old_driver("470.57.02", (12, 4)),
+        old_driver("530.30.02", (12, 4)),
+        old_driver("580.65.06", (13, 1)),
+        Observation::NoPtxas(absence("bin/ptxas")),
+        Observation::NoLibdevice(absence("nvvm/libdevice/libdevice.10.bc")),
+        Observation::NoHeaders(absence("cuda.h")),
+    ]
+}
+
+fn of_pip() -> Vec<Observation> {
+    let mismatch = |file: &str, is| Mismatch { file: file.to_owned(), is };
+    vec![
+        Observation::UnmetRequirement {
+            requirement: "numpy>=2".to_owned(),
+            name: "numpy".parse().unwrap(),
+            installed: Some("1.26.4".parse().unwrap()),
+        },
+        Observation::UnmetExtra {
+            requirement: "jax[cuda12]".to_owned(),
+            further: "nvidia-cublas-cu12>=12".to_owned(),
+            name: "nvidia-cublas-cu12".parse().unwrap(),
+            installed: None,
+        },
+        Observation::RecordMismatch {
+            files: Sample::of(vec![
+                mismatch("/a.py", Deviation::OtherHash),
+                mismatch("/b.py", Deviation::OtherSize),
+                mismatch("/c.py", Deviation::Missing),
+            ])
+            .unwrap(),
+        },
+        Observation::FileCollision {
+            paths: Sample::of(texts(&["/a.so", "/b.so"])).unwrap(),
+            others: vec![distribution("other", "1.0"), distribution("third", "3.0")],
+            winner: Some(distribution("other", "1.0")),
+        },
+        Observation::WheelTag {
+            tags: texts(&["cp310-cp310-win_amd64", "cp310-none-any"]),
+            python: "3.11".to_owned(),
+            glibc: "2.36".to_owned(),
+        },
+    ]
+}
+
+fn of_files() -> Vec<Observation> {
+    let writable = |mode: &str, directory| Observation::WorldWritable { mode: mode.to_owned(), directory };
+    vec![
+        Observation::DamagedFile { reason: "it is cut short".to_owned() },
+        Observation::SetUserId { mode: "4755".to_owned() },
+        writable("0777", true),
+        writable("0666", false),
+        Observation::BrokenLink { target: "gone".to_owned() },
+    ]
+}
+
+/// One finding of every kind, all about one distribution.
+pub(crate) fn samples() -> Vec<Finding> {
+    let observations = [of_loader(), of_cuda(), of_pip(), of_files()].into_iter().flatten();
+    let about = || About::Distribution(distribution("demo", "1.0"));
+    let finding = |observation| Finding { level: Level::Warning, subject: about(), observation };
+    observations.map(finding).collect()
+}
