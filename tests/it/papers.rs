@@ -1,12 +1,13 @@
-//! The papers tell the truth: every path, item and heading that they name exists, every folder is on the map, and every
-//! limit is in the list with its value.
+//! The papers tell the truth: every path, item and heading that they name exists, every folder is on the map, every
+//! limit is in the list with its value, and the README has every command, option, key and variable.
 //!
 //! A path is a code span that begins with a folder of the repository, `src/oci/digest.rs`; an item in it follows two
 //! colons, `src/oci/digest.rs::Digest`. A `*` stands for anything in a file's name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const PAPERS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 const FOLDERS: [&str; 6] = ["src/", "tests/", "images/", "recipes/", ".ci/", ".cargo/"];
@@ -70,6 +71,41 @@ fn every_limit_is_listed_with_its_value() {
 }
 
 #[test]
+fn the_readme_has_every_command_with_its_options() {
+    let readme = read("README.md");
+    let told: BTreeMap<String, BTreeSet<String>> = readme.lines().filter_map(command_row).collect();
+    assert_eq!(told, commands(&[]));
+}
+
+#[test]
+fn the_readme_has_every_key_of_a_recipe() {
+    let readme = read("README.md");
+    let is_key = |c: char| c.is_ascii_lowercase() || c == '-';
+    let told: BTreeSet<&str> =
+        code_spans(&readme).flat_map(|(_, span)| span.split(move |c: char| !is_key(c))).collect();
+    let source: String = sources_of("src/recipe/");
+    let keys =
+        [".get(\"", ".require(\"", "fields, \""].iter().flat_map(|before| source.split(before).skip(1));
+    let keys: BTreeSet<&str> = keys.filter_map(|rest| Some(rest.split_once('"')?.0)).collect();
+    assert!(keys.contains("max-size") && keys.contains("signed-by"), "{keys:?}");
+    let missing = keys.iter().filter(|key| key.chars().all(is_key) && !told.contains(*key));
+    assert_none(missing.map(|key| format!("README.md does not tell of the key `{key}`")));
+}
+
+#[test]
+fn the_readme_has_every_variable() {
+    let readme = read("README.md");
+    let told: BTreeSet<&str> = code_spans(&readme).map(|(_, span)| span).collect();
+    let source: String = sources_of("src/");
+    let variables: BTreeSet<&str> = words(&source)
+        .filter(|word| ["IMGFORGE_", "PIP_", "UV_"].iter().any(|prefix| word.starts_with(prefix)))
+        .collect();
+    assert!(variables.contains("IMGFORGE_THREADS"), "{variables:?}");
+    let missing = variables.iter().filter(|variable| !told.contains(*variable));
+    assert_none(missing.map(|variable| format!("README.md does not tell of the variable `{variable}`")));
+}
+
+#[test]
 fn finds_paths_items_links_and_limits() {
     let text = "`src/a.rs::B` and [c](d.md#e-f)\n```\n`src/no.rs`\n```\n`imgforge` `tests/x [N]`\n";
     let paths: Vec<_> = code_spans(text).filter_map(|(line, span)| Some((line, path_in(span)?))).collect();
@@ -85,6 +121,9 @@ fn finds_paths_items_links_and_limits() {
     );
     assert_eq!((number("256 << 20"), told_number("256 MiB")), (Some(256 << 20), Some(256 << 20)));
     assert_eq!((number("1_000"), told_number("1,000"), told_number("a few")), (Some(1000), Some(1000), None));
+    let row = command_row("| `imgforge cache prune` | x | `-o`, `--all DIR`, `--to=X` |");
+    let options = BTreeSet::from(["all".to_owned(), "to".to_owned()]);
+    assert_eq!(row, Some(("cache prune".to_owned(), options)));
     assert!(defines("pub(crate) async fn run<T>() {}", "run") && !defines("fn runs() {}", "run"));
 }
 
@@ -100,6 +139,55 @@ fn root() -> &'static Path {
 fn read(path: impl AsRef<Path>) -> String {
     let path = root().join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The source below `folder` without its tests, as one text.
+fn sources_of(folder: &str) -> String {
+    let files =
+        source_files().into_iter().filter(|file| file.starts_with(folder) && !file.ends_with("tests.rs"));
+    files.map(|file| before_tests(&read(file)).to_owned()).collect()
+}
+
+fn before_tests(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default()
+}
+
+/// Options that every command has.
+const GLOBAL: [&str; 5] = ["color", "help", "progress", "quiet", "version"];
+
+/// The command and the long options in a row of the README's table of commands.
+fn command_row(line: &str) -> Option<(String, BTreeSet<String>)> {
+    let mut cells = line.strip_prefix("| `imgforge ")?.split(" |");
+    let words = cells.next()?.split(['`', ' ']).take_while(|word| word.starts_with(char::is_lowercase));
+    let options = cells.nth(1)?.split('`').skip(1).step_by(2).filter_map(long_option);
+    Some((words.collect::<Vec<_>>().join(" "), options.collect()))
+}
+
+/// The name of the option that a text begins with: `upgrade` of `--upgrade[=NAME]`.
+fn long_option(text: &str) -> Option<String> {
+    let name = text.strip_prefix("--")?.split(|c: char| !c.is_ascii_lowercase() && c != '-').next()?;
+    Some(name.to_owned())
+}
+
+/// Every command below `command` with its long options, as the program's help tells.
+fn commands(command: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
+    let program = Command::new(env!("CARGO_BIN_EXE_imgforge")).args(command).arg("--help").output();
+    let help = String::from_utf8(program.expect("the program runs").stdout).expect("help is text");
+    let below: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| line.starts_with("  "))
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()))
+        .filter(|name| *name != "help")
+        .collect();
+    if !below.is_empty() {
+        return below.iter().flat_map(|name| commands(&[command, &[name]].concat())).collect();
+    }
+    let options = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    let options = options.flat_map(|line| line.split(' ').take(2).filter_map(long_option));
+    let own = options.filter(|name| !GLOBAL.contains(&name.as_str()));
+    BTreeMap::from([(command.join(" "), own.collect())])
 }
 
 /// Every file of Rust below `src/`, relative to the repository.
@@ -210,8 +298,7 @@ fn slug(heading: &str) -> String {
 /// The constants outside tests whose names say that they bound something, with their values.
 fn limits(text: &str) -> impl Iterator<Item = (&str, &str)> {
     const BEGINNINGS: [&str; 5] = ["MAX", "MOST", "LONGEST", "DEEPEST", "LARGEST"];
-    let before_tests = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    before_tests.lines().filter_map(|line| {
+    before_tests(text).lines().filter_map(|line| {
         let (_, constant) = line.split_once("const ")?;
         let (name, rest) = constant.split_once(": ")?;
         let value = rest.split_once(" = ")?.1.strip_suffix(';')?;
