@@ -12,13 +12,13 @@ pub trait Hinted: Error {
         None
     }
 
-    /// Whose fault the error is.
+    /// The side that is at fault.
     fn fault(&self) -> Fault {
         Fault::Job
     }
 }
 
-/// Whose fault a failure is: it decides the exit code.
+/// The side that is at fault, which decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The recipe's, or that of a file which it names.
@@ -63,7 +63,7 @@ impl Failure {
         self.hint.as_deref()
     }
 
-    /// Whose fault it is.
+    /// The side that is at fault.
     pub fn fault(&self) -> Fault {
         self.fault
     }

@@ -11,7 +11,7 @@ fn main() -> std::process::ExitCode {
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn keep_no_idle_memory() {
     const ARENAS: libc::c_int = 2;
-    /// What is larger, in bytes, is mapped by itself, and unmapped when it is freed.
+    /// The size in bytes from which on memory is mapped by itself, and unmapped when it is freed.
     const LARGE: libc::c_int = 256 << 10;
     // SAFETY: no other thread exists yet, and any value of these parameters is valid. A refusal changes nothing.
     unsafe {

@@ -1,4 +1,4 @@
-//! What is known of a base: enough to decide, without its layers, what is installed on it.
+//! The inventory of a base: enough to decide without its layers.
 
 use serde::{Deserialize, Serialize};
 use uv_normalize::PackageName;
@@ -11,7 +11,7 @@ use crate::oci::Architecture;
 use crate::pypa::scheme::InstallScheme;
 use crate::pypa::target::{Target, TargetError};
 
-/// What the later stages need to know of a base.
+/// The facts of a base that later stages need.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseInventory {
     /// The architecture of its programs.
@@ -24,23 +24,24 @@ pub struct BaseInventory {
     pub libc_bin: DebianVersion,
     /// The interpreter's full version: `3.11.2`.
     pub python: String,
+    /// The install scheme of its Python.
     pub scheme: InstallScheme,
     /// The path of the marker that keeps pip from installing, relative to the root.
     ///
     /// <https://packaging.python.org/en/latest/specifications/externally-managed-environments/>
     pub externally_managed: String,
-    /// What is installed already where the interpreter finds it, sorted by name.
+    /// The installed distributions that the interpreter finds, sorted by name.
     pub distributions: Vec<InstalledDistribution>,
     /// Every copy of a CUDA component, sorted.
     pub cuda: Vec<CudaCopy>,
-    /// Which toolkit's directory `/usr/local/cuda` leads to, relative to the root: `usr/local/cuda-12.2`.
+    /// The toolkit's directory that `/usr/local/cuda` leads to, relative to the root: `usr/local/cuda-12.2`.
     pub default_toolkit: Option<String>,
     /// The directories of `LD_LIBRARY_PATH` in the base's config, as written.
     pub library_path: Vec<String>,
 }
 
 impl BaseInventory {
-    /// What wheels must suit to be installed.
+    /// The target that wheels must fit to be installed.
     pub fn target(&self) -> Result<Target, TargetError> {
         Target::new(&self.python, self.architecture, self.glibc)
     }
@@ -51,7 +52,9 @@ impl BaseInventory {
 /// <https://packaging.python.org/en/latest/specifications/recording-installed-packages/>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstalledDistribution {
+    /// The normalized name.
     pub name: PackageName,
+    /// The version in its metadata.
     pub version: Version,
     /// Its `.dist-info` or `.egg-info`, relative to the root.
     pub directory: String,
@@ -61,7 +64,7 @@ pub struct InstalledDistribution {
     pub provides_extra: Vec<String>,
     /// The paths that RECORD lists, relative to the root; empty when it has none.
     pub files: Vec<String>,
-    /// Whether a package manager of the system put it there, which pip must not undo.
+    /// True if a package manager of the system put it there, which pip must not undo.
     pub of_system: bool,
     /// Of one that requires CUDA components, which may have to be rewritten.
     pub texts: Option<InstalledTexts>,
@@ -70,26 +73,30 @@ pub struct InstalledDistribution {
 /// Files of an installed distribution, as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstalledTexts {
+    /// The text of `METADATA`.
     pub metadata: String,
+    /// The text of `RECORD`.
     pub record: String,
 }
 
 /// One copy of a CUDA component in a base: its libraries and programs in one place, for one CUDA major.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CudaCopy {
+    /// The component of its libraries.
     pub component: Component,
     /// The CUDA major version that it is for; `None` where nothing tells.
     pub cuda_major: Option<u32>,
     /// As far as anything tells: `8.9.6` where the name of a file is all there is, `12.2` where only a directory is.
     pub version: Option<Version>,
+    /// The source of its version.
     pub version_from: VersionSource,
-    /// Where its libraries lie, relative to the root and without symlinks; for what has none, its toolkit's directory.
+    /// The directory of its libraries, relative to the root and without symlinks; without libraries, its toolkit's.
     pub directory: String,
     /// The toolkit's directory that it is part of: `usr/local/cuda-12.2`.
     pub toolkit: Option<String>,
     /// Sorted by SONAME.
     pub libraries: Vec<CudaLibrary>,
-    /// What else it brings that frameworks look for, relative to the toolkit's directory, sorted: `bin/ptxas`,
+    /// Its other files that frameworks look for, relative to the toolkit's directory, sorted: `bin/ptxas`,
     /// `nvvm/libdevice/libdevice.10.bc`.
     pub programs: Vec<String>,
     /// The size of its libraries and programs in bytes.
@@ -99,8 +106,8 @@ pub struct CudaCopy {
 }
 
 impl CudaCopy {
-    /// Whether no loader finds it where it is: one of the libraries that others link to or ask for by SONAME. The parts
-    /// that it loads by itself, and the compiler's own library, are found by other means.
+    /// Returns whether no loader finds it where it is: one of the libraries that others link to or ask for by SONAME.
+    /// The parts that it loads by itself, and the compiler's own library, are found by other means.
     pub fn is_hidden(&self) -> bool {
         self.asked_for().any(|library| library.found == Found::Nowhere)
     }
@@ -125,8 +132,11 @@ pub struct CudaLibrary {
     pub path: String,
     /// In bytes.
     pub size: u64,
+    /// Its visibility to the loader.
     pub found: Found,
+    /// Its DT_NEEDED entries.
     pub needed: Vec<String>,
+    /// Its dynamic symbols.
     pub symbols: Symbols,
 }
 
@@ -144,12 +154,15 @@ pub enum Found {
     Nowhere,
 }
 
-/// What told a version.
+/// The source of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum VersionSource {
+    /// The Debian package that owns its files.
     DebianPackage,
+    /// The Python distribution that owns its files.
     Distribution,
+    /// The conda package that owns its files.
     CondaPackage,
     /// `version.json` of the toolkit.
     VersionJson,
@@ -157,6 +170,7 @@ pub enum VersionSource {
     Header,
     /// A program says it itself: `ptxas`.
     Program,
+    /// The name of a file.
     FileName,
     /// The name of the toolkit's directory.
     Directory,

@@ -13,8 +13,9 @@ pub use inventory::{
     BaseInventory, CudaCopy, CudaLibrary, Found, InstalledDistribution, InstalledTexts, VersionSource,
 };
 
-/// Why a base cannot be built upon.
+/// The reason why a base cannot be built upon.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum InventoryError {
     #[error("the base has no Python")]
     NoPython,

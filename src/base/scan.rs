@@ -21,7 +21,7 @@ use crate::elf::Ldconfig;
 use crate::observe::inventory_facts::InventoryFacts;
 use crate::oci::Architecture;
 
-/// What an image's config says that decides what is found in it.
+/// The part of an image's config that an inventory depends on.
 ///
 /// <https://github.com/opencontainers/image-spec/blob/main/config.md>
 #[derive(Debug, Clone, PartialEq, Eq)]

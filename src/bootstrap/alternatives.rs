@@ -53,7 +53,7 @@ impl Install {
         install.is_sound().then_some(install)
     }
 
-    /// Whether its names are names and its paths absolute ones.
+    /// Returns whether its names are names and its paths absolute ones.
     fn is_sound(&self) -> bool {
         let slaves = || self.slaves.iter();
         let mut names = slaves().map(|(name, _)| name).chain([&self.name]);

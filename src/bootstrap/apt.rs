@@ -1,4 +1,4 @@
-//! What apt in the image needs to install more: its sources, and directories it may download into.
+//! The needs of apt in the image: its sources, and directories to download into.
 //!
 //! <https://manpages.debian.org/sources.list.5>
 

@@ -1,4 +1,4 @@
-//! What the maintainer scripts of a base would do, done natively.
+//! The work of a base's maintainer scripts, done natively.
 //!
 //! Each step looks for the package or the file it is about, and does nothing without it, so that a
 //! small base, another suite and Ubuntu need no case of their own.
@@ -7,7 +7,7 @@ use super::tree::{ConfigureError, Input, Tree};
 use super::{accounts, alternatives, apt, certificates, database, files, pam};
 use crate::oci::Generated;
 
-/// Whether [`configure`] needs the content of the file at `path`.
+/// Returns whether [`configure`] needs the content of the file at `path`.
 pub fn is_wanted(path: &str) -> bool {
     const DIRECTORIES: [&str; 9] = [
         "usr/share/base-files/",

@@ -44,7 +44,7 @@ fn write_info(tree: &mut Tree<'_>, package: &Installed) {
     }
 }
 
-/// Who wants to hear of what: a file per named trigger, and one list of paths.
+/// The interests in triggers: a file for each named trigger, and one list of paths.
 fn write_triggers(tree: &mut Tree<'_>, packages: &[&Installed]) {
     let mut interests: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for package in packages {

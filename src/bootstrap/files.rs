@@ -134,7 +134,7 @@ fn time_zone(tree: &mut Tree<'_>) {
     }
 }
 
-/// Where pip installs when it does so for every user.
+/// The directories that pip installs into for every user.
 fn python(tree: &mut Tree<'_>) {
     for minor in 0..100 {
         if tree.has(&format!("usr/bin/python3.{minor}")) {

@@ -17,6 +17,7 @@ pub const MOST_LAYERS: usize = 3;
 /// One layer of a base made of packages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DebianLayer {
+    /// The part of the base that it is.
     pub part: DebianPart,
     /// The whole base: packages divert, replace and configure each other across layers.
     pub base: Arc<DebianPackages>,
@@ -39,10 +40,11 @@ pub enum DebianPart {
 pub struct DebianPackages {
     /// In the order in which they are unpacked.
     pub packages: Vec<DebianPackage>,
+    /// The layout of `/bin`, `/lib` and their like.
     pub layout: UsrLayout,
     /// The archive's name, as in `base-files`: `debian`, `ubuntu`.
     pub archive: String,
-    /// Where apt in the image gets packages from.
+    /// The sources of apt in the image.
     pub sources: Vec<Source>,
     /// The time of everything generated, in Unix seconds.
     pub published: u64,
@@ -51,12 +53,13 @@ pub struct DebianPackages {
 /// A `.deb` of a base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DebianPackage {
+    /// The package's name.
     pub name: String,
     /// The digest of the `.deb`.
     pub deb: Digest,
     /// The size of the `.deb` in bytes.
     pub size: u64,
-    /// Whether it belongs to [`DebianPart::Essential`].
+    /// True if it belongs to [`DebianPart::Essential`].
     pub essential: bool,
 }
 

@@ -11,23 +11,31 @@ use crate::oci::{Entry, EntryKind};
 /// One entry, and the content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnpackedEntry {
+    /// The entry, as a layer has it.
     pub entry: Entry,
     /// The package it belongs to, as an index of the packages: of a shared directory, the first.
     pub package: usize,
+    /// The place of its content.
     pub content: Content,
 }
 
-/// Where the content of an entry is.
+/// The place of an entry's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// It has none: it is not a regular file.
     Nothing,
     /// In the spool, in bytes.
-    Spool { offset: u64, length: u64 },
+    Spool {
+        /// The start in the spool, in bytes.
+        offset: u64,
+        /// The length in bytes.
+        length: u64,
+    },
 }
 
 /// Two packages, or one, whose entries have no place together.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum MergeError {
     #[error("`{path}` is in both `{first}` and `{second}`")]
     Collision { path: String, first: String, second: String },
@@ -111,7 +119,7 @@ fn by_path(
     Ok(merged)
 }
 
-/// Whether `later` takes the place of `before`, at the same path.
+/// Returns whether `later` takes the place of `before`, at the same path.
 fn supersedes(
     later: &UnpackedEntry,
     before: &UnpackedEntry,
@@ -135,7 +143,7 @@ fn collision(first: &UnpackedEntry, second: &UnpackedEntry, packages: &[Installe
     MergeError::Collision { path: first.entry.path.clone(), first: name(first), second: name(second) }
 }
 
-/// Whether `package` says that it takes over files of `other`.
+/// Returns whether `package` says that it takes over files of `other`.
 ///
 /// <https://www.debian.org/doc/debian-policy/ch-relationships.html#overwriting-files-in-other-packages>
 fn replaces(package: &Installed, other: &Installed) -> bool {

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use super::tree::Tree;
 
 const PROFILES: &str = "usr/share/pam-configs";
-/// What a stack without modules lets through.
+/// The default of a stack without modules: everybody passes.
 const PERMIT: &str = "[default=1]\t\t\tpam_permit.so";
 const NONINTERACTIVE: &str = "Session-noninteractive";
 
@@ -36,7 +36,7 @@ pub(super) fn write(tree: &mut Tree<'_>) {
     }
 }
 
-/// What a package offers to do when users log in: fields of one line, or of indented lines.
+/// A package's offer for logins: fields of one line, or of indented lines.
 struct Profile {
     name: String,
     priority: i64,
@@ -132,7 +132,7 @@ impl Stack {
         text
     }
 
-    /// What pam-auth-update remembers, to recognize its own lines later.
+    /// The record by which pam-auth-update recognises its own lines later.
     fn record(&self) -> String {
         let permit = [("null".to_owned(), PERMIT.to_owned())];
         let primary = if self.primary.is_empty() { &permit[..] } else { &self.primary[..] };

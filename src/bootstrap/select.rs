@@ -1,4 +1,4 @@
-//! Which packages make the base: the essential ones, the wanted ones, and all that these need.
+//! The packages that make the base: the essential ones, the wanted ones, and all that these need.
 //!
 //! A closure over Pre-Depends and Depends, without Recommends. There is no search: the newest version
 //! of every package is meant, as on a suite that is coherent, and what does not fit is reported.
@@ -21,14 +21,14 @@ use crate::oci::Digest;
 /// that only says it is.
 const USR_CONVERTER: &str = "usrmerge";
 
-/// What is wanted of the archive.
+/// A request to the archive.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// `amd64`, `arm64`.
     pub architecture: &'a str,
     /// Package names.
     pub packages: &'a [String],
-    /// Whether the packages marked essential belong to the base: yes for any system dpkg can manage.
+    /// True if the packages marked essential belong to the base: yes for any system dpkg can manage.
     pub essential: bool,
 }
 
@@ -36,42 +36,52 @@ pub struct Request<'a> {
 /// dependencies as far as these are no circle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
+    /// In the order in which dpkg would unpack them.
     pub packages: Vec<Selected>,
 }
 
 /// One chosen package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selected {
+    /// The package's name.
     pub name: String,
+    /// The chosen version.
     pub version: Version,
+    /// Debian's name of its architecture, or `all`.
     pub architecture: String,
-    /// Which of the indexes it is from.
+    /// The number of its index.
     pub index: usize,
-    /// Where the `.deb` is, under the archive's root.
+    /// The path of the `.deb`, under the archive's root.
     pub filename: String,
     /// The size of the `.deb`, in bytes.
     pub size: u64,
     /// The digest of the `.deb`.
     pub sha256: Digest,
+    /// The reason why it is part of the base.
     pub reason: Reason,
-    /// Whether the essential packages need it, or it is one of them.
+    /// True if the essential packages need it, or it is one of them.
     pub system: bool,
 }
 
-/// Why a package is in the selection.
+/// The reason why a package is in the selection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
+    /// It is marked `Essential: yes`.
     Essential,
+    /// The description names it.
     Requested,
     /// The first package found to need it, and the words it says so with.
     Needed {
+        /// The package that depends on it.
         by: String,
+        /// The dependency, as that package writes it.
         dependency: String,
     },
 }
 
-/// Why no selection fits.
+/// The reason why no selection fits.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum SelectError {
     #[error("there is no package `{name}`{chain}")]
     Unknown { chain: Chain, name: String, near: Vec<String> },
@@ -83,7 +93,7 @@ pub enum SelectError {
     Relation { package: String, field: &'static str, source: RelationError },
 }
 
-/// Who needs whom, from what was asked for to the package in question.
+/// The chain of dependencies, from the request to the package in question.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Chain(pub Vec<String>);
 
@@ -319,7 +329,7 @@ impl<'a> Closure<'a> {
         }
     }
 
-    /// Who needs `name`, from the request on.
+    /// The chain of dependencies from the request to `name`.
     fn chain(&self, name: &str) -> Chain {
         let mut links = Vec::new();
         let mut name = name;

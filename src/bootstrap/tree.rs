@@ -18,18 +18,20 @@ pub struct Input<'a> {
     pub entries: &'a BTreeMap<&'a str, &'a Entry>,
     /// The contents of the entries that are [wanted](super::configure::is_wanted).
     pub files: &'a BTreeMap<String, Vec<u8>>,
+    /// The layout of `/bin`, `/lib` and their like.
     pub layout: UsrLayout,
     /// The time of everything generated, in Unix seconds.
     pub mtime: u64,
-    /// Where apt in the image gets packages from; empty leaves it without sources.
+    /// The sources of apt in the image; none when empty.
     pub sources: &'a [Source],
-    /// What the archive is called: `debian`, `ubuntu`.
+    /// The archive's name: `debian`, `ubuntu`.
     pub archive: &'a str,
 }
 
-/// Why a base cannot be configured.
+/// The reason why a base cannot be configured.
 #[derive(Debug, thiserror::Error)]
 #[error("the status of the package `{package}` cannot be written")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct ConfigureError {
     pub(super) package: String,
     pub(super) source: DpkgError,
@@ -51,15 +53,17 @@ pub(super) struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
+    /// The tree of `input`, before anything is generated.
     pub fn new(input: &'a Input<'a>) -> Self {
         Self { input, generated: BTreeMap::new() }
     }
 
-    /// What was generated, by path.
+    /// The generated files, by path.
     pub fn into_generated(self) -> Vec<Generated> {
         self.generated.into_values().collect()
     }
 
+    /// The installed package `name`.
     pub fn package(&self, name: &str) -> Option<&'a Installed> {
         self.input.packages.iter().find(|package| package.name == name)
     }
@@ -69,7 +73,7 @@ impl<'a> Tree<'a> {
         Some(self.package(package)?.control.text(file)?.into_owned())
     }
 
-    /// Whether the postinst of some package speaks of `path`.
+    /// Returns whether the postinst of some package speaks of `path`.
     pub fn is_in_a_postinst(&self, path: &str) -> bool {
         let speaks =
             |package: &Installed| package.control.text("postinst").is_some_and(|text| text.contains(path));
@@ -88,12 +92,12 @@ impl<'a> Tree<'a> {
             .or_else(|| self.input.entries.get(path).copied())
     }
 
-    /// Whether something is at `path`, which may begin with a slash, once its directories' links are followed.
+    /// Returns whether something is at `path`, which may begin with a slash, once its directories' links are followed.
     pub fn has(&self, path: &str) -> bool {
         self.real(path).is_some_and(|real| real.is_empty() || self.entry(&real).is_some())
     }
 
-    /// Whether a directory is at `path`, or a link to one.
+    /// Returns whether a directory is at `path`, or a link to one.
     pub fn has_directory(&self, path: &str) -> bool {
         let inside = format!("{path}/.");
         let real = self.real(&inside).unwrap_or_default();
@@ -123,6 +127,7 @@ impl<'a> Tree<'a> {
         }
     }
 
+    /// The text of the file at `path`, where it is UTF-8.
     pub fn text(&self, path: &str) -> Option<String> {
         self.bytes(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
@@ -159,6 +164,7 @@ impl<'a> Tree<'a> {
         self.file_of(path, mode, ROOT, bytes);
     }
 
+    /// Generates a file that belongs to root and to the group `gid`.
     pub fn file_of(&mut self, path: &str, mode: u32, gid: u64, bytes: impl Into<Vec<u8>>) {
         let bytes = bytes.into();
         let kind = EntryKind::File { size: bytes.len() as u64 };
@@ -214,12 +220,14 @@ pub(super) mod example {
             self
         }
 
+        /// Adds a file that a package ships.
         pub fn file(mut self, path: &str, text: &str) -> Self {
             self.entries.push(entry(path, 0o644, EntryKind::File { size: text.len() as u64 }));
             self.files.insert(path.into(), text.as_bytes().to_vec());
             self
         }
 
+        /// Adds an installed package with its control files.
         pub fn package(mut self, name: &str, control_files: &[(&str, &str)]) -> Self {
             let file = |mode, text: &str| ControlFile { mode, bytes: text.as_bytes().to_vec() };
             let control =

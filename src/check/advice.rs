@@ -12,25 +12,46 @@ use crate::cuda::{Component, ComponentWheel};
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Advice {
     /// Let imgforge serve a component: `cuda: {components: {NAME: shared}}`.
-    ServeComponent { component: Component },
+    ServeComponent {
+        /// The component.
+        component: Component,
+    },
     /// Let imgforge serve all of CUDA: `cuda: {policy: shared}`.
     ServeCuda,
     /// Add a package to `packages`.
-    AddPackage { name: PackageName },
+    AddPackage {
+        /// The package's normalized name.
+        name: PackageName,
+    },
     /// Add the package that has the libraries, to the base or to `packages`.
-    AddLibraries { names: Vec<String> },
+    AddLibraries {
+        /// The SONAMEs of the libraries.
+        names: Vec<String>,
+    },
     /// Install a distribution again.
-    Reinstall { name: PackageName },
+    Reinstall {
+        /// The distribution's normalized name.
+        name: PackageName,
+    },
     /// Install the package of the file again.
     ReinstallFile,
     /// Use a base with a newer version of a library, or an older release of what needs it.
-    NewerLibrary { library: String },
+    NewerLibrary {
+        /// The SONAME of the library.
+        library: String,
+    },
     /// Use a release that is built for the component's version in the image.
-    OtherRelease { component: Component },
+    OtherRelease {
+        /// The component.
+        component: Component,
+    },
     /// Choose frameworks of one CUDA major.
     OneMajor,
     /// Keep one of several distributions.
-    OneDistribution { names: Vec<PackageName> },
+    OneDistribution {
+        /// The distributions, of which one should stay.
+        names: Vec<PackageName>,
+    },
     /// Install the wheel for the image's target.
     OtherWheel,
     /// Use a base with Python for its architecture.
@@ -40,13 +61,19 @@ pub enum Advice {
     /// Hide the driver's library in the image from the loader.
     HideDriver,
     /// Name a directory to the loader.
-    NameDirectory { directory: String },
+    NameDirectory {
+        /// The directory.
+        directory: String,
+    },
     /// Write the loader's cache again.
     RunLdconfig,
     /// Take the set-user-ID bit away, or leave the package out.
     DropSetUserId,
     /// Give the file one of these modes.
-    Mode { modes: Vec<String> },
+    Mode {
+        /// The permission bits to set.
+        modes: Vec<String>,
+    },
     /// Install what the link leads to, or remove it.
     RepairLink,
 }

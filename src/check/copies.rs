@@ -43,12 +43,12 @@ pub(super) fn findings<'a>(
 struct Loading<'a> {
     distribution: usize,
     process: Process<'a>,
-    /// What is not the interpreter's begins here.
+    /// The index of the first object that is not the interpreter's.
     from: usize,
 }
 
 impl<'a> Loading<'a> {
-    /// What the distribution's modules load beside the interpreter.
+    /// The objects that the distribution's modules load beside the interpreter.
     fn loaded(&self) -> &[Loaded<'a>] {
         &self.process.objects[self.from..]
     }
@@ -83,7 +83,7 @@ impl<'a> Rules<'a, '_> {
         findings
     }
 
-    /// What each distribution loads that has modules.
+    /// The objects that each distribution with modules loads.
     fn loadings(&self, python: &Python<'a>) -> Vec<Loading<'a>> {
         let from = python.process.objects.len();
         let mut loadings: BTreeMap<usize, Loading<'a>> = BTreeMap::new();
@@ -108,7 +108,7 @@ impl<'a> Rules<'a, '_> {
         Finding { level, subject: About::Distribution(self.distribution(loading)), observation }
     }
 
-    /// What a distribution requires of CUDA, compared with what the loader finds.
+    /// Compares a distribution's requirements on CUDA with the libraries that the loader finds.
     fn components(&self, loading: &Loading<'a>) -> Vec<Finding> {
         let index = loading.distribution;
         let extras = cuda_wheel_extras();
@@ -142,7 +142,7 @@ impl<'a> Rules<'a, '_> {
         findings
     }
 
-    /// Whether a copy is one that frameworks load by its path in site-packages.
+    /// Returns whether a copy is one that frameworks load by its path in site-packages.
     fn is_private_wheel(&self, copy: &CudaCopy) -> bool {
         let is_wheel =
             copy.distribution.as_ref().is_some_and(|name| ComponentWheel::of(name.as_ref()).is_some());
@@ -174,8 +174,8 @@ impl<'a> Rules<'a, '_> {
         Some(self.finding(level, loading, observation))
     }
 
-    /// What a distribution's own libraries open by name: of a component that the image has, one of the names must lead
-    /// to a copy.
+    /// Checks the names that a distribution's own libraries open: of a component that the image has, one of the names
+    /// must lead to a copy.
     fn opened(&self, loading: &Loading<'a>) -> Vec<Finding> {
         let mut process = loading.process.clone();
         let mut findings = Vec::new();
@@ -323,7 +323,7 @@ impl<'a> Rules<'a, '_> {
     }
 }
 
-/// What cuDNN adds to the names of its parts, in the order in which it tries them: `.9.3.0`, `.9.3`, `.9`.
+/// The suffixes that cuDNN tries for the names of its parts, in order: `.9.3.0`, `.9.3`, `.9`.
 fn suffixes(version: Option<&Version>, major: &str) -> Vec<String> {
     let numbers = version.map(|version| version.release().to_vec()).unwrap_or_default();
     let suffix =
@@ -376,7 +376,7 @@ impl<'a> Copies<'a> {
     }
 }
 
-/// Whether a name is whole: `libnvrtc.so.12`, not the `libnvrtc.so.` to which code adds a number.
+/// Returns whether a name is whole: `libnvrtc.so.12`, not the `libnvrtc.so.` to which code adds a number.
 fn has_version(name: &str) -> bool {
     name.split_once(".so.").is_some_and(|(_, version)| version.ends_with(|c: char| c.is_ascii_digit()))
 }

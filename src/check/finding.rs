@@ -9,7 +9,7 @@ use uv_pep440::Version;
 
 use super::{Observation, Rule};
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -24,8 +24,11 @@ pub enum Level {
 /// One finding, at one place. Its texts are [`Finding::seen`] and [`Finding::fix`], its advice is [`Finding::advice`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
+    /// Its severity.
     pub level: Level,
+    /// The file, distribution or image that it is about.
     pub subject: About,
+    /// The observation, as data.
     pub observation: Observation,
 }
 
@@ -57,6 +60,7 @@ impl PartialOrd for Finding {
 pub enum About {
     /// An absolute path in the image.
     Path(String),
+    /// A distribution.
     Distribution(DistributionId),
     /// Libraries of one SONAME.
     Soname(String),
@@ -74,7 +78,9 @@ impl fmt::Display for About {
 /// An installed distribution: `torch 2.6.0`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DistributionId {
+    /// The normalized name.
     pub name: PackageName,
+    /// The version.
     pub version: Version,
 }
 

@@ -9,13 +9,13 @@ use super::{About, Finding, Level, Observation, Rule};
 use crate::cuda::{ComponentWheel, library_stem};
 use crate::elf::{Object, symbol_hash};
 
-/// What the rules say, and over how much.
+/// The findings of the rules, and the number of entry points.
 pub(super) struct Linked {
     pub findings: Vec<Finding>,
     pub entry_points: usize,
 }
 
-/// What Python loads: the process of its interpreter, and the extension modules that it may open.
+/// Python as a process: its interpreter, and the extension modules that it may open.
 pub(super) struct Python<'a> {
     pub process: Process<'a>,
     /// Sorted by path.
@@ -69,7 +69,7 @@ pub(super) struct Module {
     /// Absolute.
     pub path: String,
     pub distribution: Option<usize>,
-    /// How bad it is when it cannot be loaded: an error where importing the distribution's package loads it, as far as
+    /// The severity when it cannot be loaded: an error where importing the distribution's package loads it, as far as
     /// names tell.
     pub level: Level,
 }
@@ -96,9 +96,9 @@ fn modules(loader: &Loader<'_>, world: &World<'_>) -> Vec<Module> {
     modules.collect()
 }
 
-/// Whether the module at a path within a directory of packages is loaded with its package, as names tell: `numpy` loads `_multiarray_umath`, but nobody knows
-/// whether anyone loads `torchaudio/lib/_torchaudio_ffmpeg4`. One that lies at the top, and one that is named after its
-/// package or as its core, is.
+/// Returns whether the module at a path within a directory of packages is loaded with its package, as names tell:
+/// `numpy` loads `_multiarray_umath`, but nobody knows whether anyone loads `torchaudio/lib/_torchaudio_ffmpeg4`. One
+/// that lies at the top, and one that is named after its package or as its core, is.
 fn is_imported(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     let stem = parts.last().and_then(|name| name.split('.').next()).unwrap_or_default();
@@ -115,10 +115,11 @@ fn is_imported(path: &str) -> bool {
     }
 }
 
-/// Where a SONAME or a file's name is carried by a distribution, for what loads libraries before they are needed.
+/// The distributions that carry a SONAME or a file of that name, for code that loads libraries before they are needed.
 pub(super) struct Providers<'a>(BTreeMap<String, Vec<(usize, String, &'a Object)>>);
 
 impl<'a> Providers<'a> {
+    /// The providers among the distributions of `world`.
     pub fn of(loader: &Loader<'a>, world: &World<'_>) -> Self {
         let mut providers: BTreeMap<String, Vec<(usize, String, &'a Object)>> = BTreeMap::new();
         for (path, _, object) in loader.objects() {
@@ -278,7 +279,7 @@ impl<'a> Judge<'a, '_> {
         }
     }
 
-    /// What the objects from `first` on lack, each of them told once.
+    /// Finds the names that the objects from `first` on lack, each object once.
     fn misses(&mut self, module: &Module, process: &Process<'a>, first: usize) {
         let mut lacking: BTreeMap<usize, Vec<&Miss>> = BTreeMap::new();
         for miss in &process.misses {

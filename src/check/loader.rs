@@ -17,7 +17,7 @@ use crate::elf::{Cache, CacheError, Elf, Kind, LibrarySearch, Machine, Object};
 use crate::observe::check_facts::{CheckFacts, FileContent, FileItem};
 use crate::oci::Architecture;
 
-/// What a loader is told besides files.
+/// The settings of a loader beside its files.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The architecture of the image: the loader refuses objects for others.
@@ -34,7 +34,7 @@ pub struct Loader<'a> {
     evidence: &'a CheckFacts,
     architecture: Architecture,
     places: LibrarySearch,
-    /// What `$LIB` stands for.
+    /// The value of `$LIB`.
     lib: &'static str,
 }
 
@@ -45,11 +45,13 @@ pub struct Loaded<'a> {
     pub path: String,
     /// The file itself: the same for two paths exactly when they are one file.
     pub real: String,
+    /// Its symbols and needs.
     pub object: &'a Object,
-    /// Which object of the process asked for it; `None` for the program, and what it opens by itself.
+    /// The object of the process that asked for it; `None` for the program, and for objects that it opens by itself.
     pub asked_by: Option<usize>,
+    /// The search that found it.
     pub search: Search,
-    /// Which objects of the process it needs, in its order.
+    /// The objects of the process that it needs, in its order.
     pub needs: Vec<usize>,
     /// The name that it was first asked for under; its path, where it was named by that.
     pub name: String,
@@ -92,15 +94,18 @@ impl fmt::Display for Search {
 /// A search that was made, in these directories; the cache has no directories of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Searched {
+    /// The search.
     pub by: Search,
+    /// The directories, in the order of the search.
     pub directories: Vec<String>,
 }
 
 /// A name that leads to nothing the loader can link.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Miss {
-    /// Which object of the process needs it.
+    /// The object of the process that needs it.
     pub needed_by: usize,
+    /// The name that was searched for.
     pub name: String,
     /// The file at fault, where there is one: it is no library, or damaged.
     pub refused: Option<String>,
@@ -109,14 +114,16 @@ pub struct Miss {
 /// The objects of a process, in the order in which they were loaded.
 #[derive(Debug, Clone, Default)]
 pub struct Process<'a> {
+    /// The loaded objects, in the loader's order.
     pub objects: Vec<Loaded<'a>>,
+    /// The names that were not found.
     pub misses: Vec<Miss>,
     by_name: BTreeMap<String, usize>,
     by_file: BTreeMap<String, usize>,
     musl: bool,
 }
 
-/// Where a search ended.
+/// The end of a search.
 enum Hit<'a> {
     File(Found<'a>),
     Refused(String),
@@ -353,7 +360,7 @@ impl<'a> Loader<'a> {
         Some(expanded)
     }
 
-    /// What the loader makes of the file at `path`: nothing of one that is not there, or is for other processors.
+    /// Looks at the file at `path` as the loader does: `None` for one that is missing or for other processors.
     fn look(&self, path: &str) -> Option<Hit<'a>> {
         let (real, file) = self.evidence.file(path)?;
         match &file.content {
@@ -366,7 +373,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Where the loader looks for what no object tells it about: the directories of `LD_LIBRARY_PATH`, those of the cache,
+    /// The directories that the loader searches for every object: those of `LD_LIBRARY_PATH`, those of the cache,
     /// and the ones that are always searched.
     pub fn configured_directories(&self) -> Vec<String> {
         let LibrarySearch { library_path, cache, system, .. } = &self.places;
@@ -446,7 +453,7 @@ pub(super) fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
-/// What the loader maps: libraries and programs.
+/// Returns whether the loader maps the file: a library or a program.
 fn is_linkable(elf: &Elf) -> bool {
     matches!(elf.kind, Kind::Shared | Kind::Executable)
 }

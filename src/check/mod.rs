@@ -45,12 +45,14 @@ use world::World;
 /// Raise when the rules say something else of the same image: reports are made again.
 pub const REPORT_FORMAT: u32 = 8;
 
-/// What is checked.
+/// The subject of a check.
 #[derive(Debug)]
 pub struct Subject<'a> {
+    /// The evidence of its layers, stacked.
     pub evidence: &'a CheckFacts,
-    /// What is installed; `None` for an image without Python.
+    /// The inventory; `None` for an image without Python.
     pub inventory: Option<&'a BaseInventory>,
+    /// The part of its config that matters.
     pub config: &'a ImageConfigFacts,
     /// The oldest driver to serve, where a recipe says.
     pub driver: Option<&'a Driver>,
@@ -58,17 +60,18 @@ pub struct Subject<'a> {
     pub silences: &'a [Silence],
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The worst first, then by rule and subject.
     pub findings: Vec<Finding>,
-    /// What was found and is taken as it is, with the reason.
+    /// The accepted findings, each with its reason.
     pub ignored: Vec<(Finding, String)>,
+    /// The extent of the check.
     pub looked_at: LookedAt,
 }
 
-/// How much a check looked at.
+/// The extent of a check.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LookedAt {
     /// Files of any kind.
@@ -77,16 +80,17 @@ pub struct LookedAt {
     pub objects: usize,
     /// Programs and extension modules that were loaded with all they need.
     pub entry_points: usize,
+    /// Installed distributions.
     pub distributions: usize,
 }
 
 impl Report {
-    /// Whether anything was found that keeps the image from working.
+    /// Returns whether anything was found that keeps the image from working.
     pub fn has_errors(&self) -> bool {
         self.findings.iter().any(|finding| finding.level == Level::Error)
     }
 
-    /// How many findings there are of a level.
+    /// The number of findings of a level.
     pub fn count(&self, level: Level) -> usize {
         self.findings.iter().filter(|finding| finding.level == level).count()
     }

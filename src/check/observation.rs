@@ -15,35 +15,122 @@ use crate::cuda::{Component, Driver, DriverFit};
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Observation {
     /// An object needs libraries that the loader does not find.
-    MissingLibraries { chain: LoadChain, missing: Vec<MissingName>, searched: Vec<Searched> },
+    MissingLibraries {
+        /// The chain of objects that leads to the needy one.
+        chain: LoadChain,
+        /// The names that were not found.
+        missing: Vec<MissingName>,
+        /// The searches that were made.
+        searched: Vec<Searched>,
+    },
     /// A library of cuDNN opens NVRTC by one of these names, and the loader finds none of them.
-    MissingCompiler { distribution: DistributionId, names: Vec<String>, searched: Vec<Searched> },
+    MissingCompiler {
+        /// The distribution of the library.
+        distribution: DistributionId,
+        /// The names that it opens.
+        names: Vec<String>,
+        /// The searches that were made.
+        searched: Vec<Searched>,
+    },
     /// An object needs a version of a library that the one which the loader finds does not define.
-    MissingVersion { chain: LoadChain, version: String, library: String, found: String },
+    MissingVersion {
+        /// The chain of objects that leads to the needy one.
+        chain: LoadChain,
+        /// The symbol version.
+        version: String,
+        /// The SONAME of the library.
+        library: String,
+        /// The path of the library that was found.
+        found: String,
+    },
     /// An object needs symbols that nothing defines.
-    MissingSymbols { chain: LoadChain, symbols: Sample<String>, expected_in: Option<ExpectedIn> },
+    MissingSymbols {
+        /// The chain of objects that leads to the needy one.
+        chain: LoadChain,
+        /// The symbols.
+        symbols: Sample<String>,
+        /// The library that should define them, where the names tell.
+        expected_in: Option<ExpectedIn>,
+    },
     /// A requirement on CUDA that no copy in the image serves.
-    MissingComponent { requirement: String, component: Component },
+    MissingComponent {
+        /// The requirement, with its distribution.
+        requirement: String,
+        /// The component.
+        component: Component,
+    },
     /// A requirement on CUDA that is served by an older version.
-    OldComponent { requirement: String, copy: ServingCopy },
+    OldComponent {
+        /// The requirement, with its distribution.
+        requirement: String,
+        /// The copy that serves.
+        copy: ServingCopy,
+    },
     /// A library opens a component by names that no version in the image has.
-    OtherSoname { object: String, names: Vec<String>, copy: ServingCopy, searched: Vec<Searched> },
+    OtherSoname {
+        /// The path of the object.
+        object: String,
+        /// The names that it opens.
+        names: Vec<String>,
+        /// The copy in the image.
+        copy: ServingCopy,
+        /// The searches that were made.
+        searched: Vec<Searched>,
+    },
     /// One process loads libraries of several CUDA majors.
-    TwoMajors { majors: Vec<MajorOf> },
+    TwoMajors {
+        /// A library of each major.
+        majors: Vec<MajorOf>,
+    },
     /// One process loads some libraries from pip's copy, and others from the system's.
-    MixedCopies { of_pip: ComponentOf, of_system: ComponentOf },
+    MixedCopies {
+        /// A library of a wheel.
+        of_pip: ComponentOf,
+        /// A library of the system.
+        of_system: ComponentOf,
+    },
     /// The loader finds a part of cuDNN in another directory than cuDNN itself.
-    MixedCudnn { directory: String, part: String, found_in: String },
+    MixedCudnn {
+        /// The directory of the main library.
+        directory: String,
+        /// The part.
+        part: String,
+        /// The directory in which the loader finds the part.
+        found_in: String,
+    },
     /// Several files have one SONAME, and are loaded for different distributions.
-    DuplicateSoname { files: Vec<LoadedFor> },
+    DuplicateSoname {
+        /// The files of that SONAME.
+        files: Vec<LoadedFor>,
+    },
     /// NVRTC has other builtins beside it than its own.
-    NvrtcBuiltins { nvrtc: (u32, u32), expected: String, beside: Vec<String> },
+    NvrtcBuiltins {
+        /// The path of NVRTC.
+        nvrtc: (u32, u32),
+        /// The name of the builtins that it opens.
+        expected: String,
+        /// The builtins that lie beside it.
+        beside: Vec<String>,
+    },
     /// The loader finds the driver's library in the image.
-    DriverFromImage { file: String },
+    DriverFromImage {
+        /// The path of the library.
+        file: String,
+    },
     /// Nothing leads the loader to the directory into which container runtimes put the driver.
-    DriverPath { directory: String },
+    DriverPath {
+        /// The directory of the driver's libraries.
+        directory: String,
+    },
     /// The driver is older than the one that a toolkit was released with.
-    OldDriver { driver: Driver, toolkit: (u32, u32), fit: DriverFit },
+    OldDriver {
+        /// The oldest driver to serve.
+        driver: Driver,
+        /// The toolkit's version.
+        toolkit: (u32, u32),
+        /// The fit of both.
+        fit: DriverFit,
+    },
     /// XLA finds no ptxas.
     NoPtxas(Absence),
     /// XLA finds no libdevice.
@@ -51,27 +138,77 @@ pub enum Observation {
     /// A library that compiles CUDA finds no headers.
     NoHeaders(Absence),
     /// A requirement without an extra that is not met.
-    UnmetRequirement { requirement: String, name: PackageName, installed: Option<Version> },
+    UnmetRequirement {
+        /// The requirement.
+        requirement: String,
+        /// The required distribution.
+        name: PackageName,
+        /// Its installed version, if it is installed.
+        installed: Option<Version>,
+    },
     /// A requirement of a requirement's extra that is not met.
-    UnmetExtra { requirement: String, further: String, name: PackageName, installed: Option<Version> },
+    UnmetExtra {
+        /// The first requirement that is not met.
+        requirement: String,
+        /// The number of further ones.
+        further: String,
+        /// The required distribution.
+        name: PackageName,
+        /// Its installed version, if it is installed.
+        installed: Option<Version>,
+    },
     /// Files of a distribution differ from its RECORD.
-    RecordMismatch { files: Sample<Mismatch> },
+    RecordMismatch {
+        /// The files that differ.
+        files: Sample<Mismatch>,
+    },
     /// Several distributions installed other contents at these paths.
-    FileCollision { paths: Sample<String>, others: Vec<DistributionId>, winner: Option<DistributionId> },
+    FileCollision {
+        /// The paths that several distributions wrote.
+        paths: Sample<String>,
+        /// The distributions that lost.
+        others: Vec<DistributionId>,
+        /// The distribution whose files are there.
+        winner: Option<DistributionId>,
+    },
     /// The wheel was built for another target than the image.
-    WheelTag { tags: Vec<String>, python: String, glibc: String },
+    WheelTag {
+        /// The wheel's tags.
+        tags: Vec<String>,
+        /// The interpreter's version.
+        python: String,
+        /// The version of the C library.
+        glibc: String,
+    },
     /// The loader's cache cannot be read.
-    LoaderCache { reason: String },
+    LoaderCache {
+        /// The fault of the cache.
+        reason: String,
+    },
     /// The interpreter is no program that a loader could start.
     DamagedInterpreter,
     /// A library that begins as ELF and is none.
-    DamagedFile { reason: String },
+    DamagedFile {
+        /// The fault of the file.
+        reason: String,
+    },
     /// A program runs as its owner; the mode is octal.
-    SetUserId { mode: String },
+    SetUserId {
+        /// The permission bits.
+        mode: String,
+    },
     /// A file or directory that everyone may write; the mode is octal.
-    WorldWritable { mode: String, directory: bool },
+    WorldWritable {
+        /// The permission bits.
+        mode: String,
+        /// True if it is a directory.
+        directory: bool,
+    },
     /// A symbolic link to nothing.
-    BrokenLink { target: String },
+    BrokenLink {
+        /// The target of the link.
+        target: String,
+    },
 }
 
 impl Observation {
@@ -114,6 +251,7 @@ impl Observation {
 pub struct LoadChain {
     /// The distribution of the module; `None` for programs.
     pub distribution: Option<DistributionId>,
+    /// The paths of the objects, each of which needs the next.
     pub objects: Vec<String>,
 }
 
@@ -130,6 +268,7 @@ impl fmt::Display for LoadChain {
 /// A needed name that leads to nothing the loader can link.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MissingName {
+    /// The name.
     pub name: String,
     /// The file of this name, which is no library.
     pub refused: Option<String>,
@@ -138,15 +277,20 @@ pub struct MissingName {
 /// The library that should define a symbol, and the search by which it was found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ExpectedIn {
+    /// The library.
     pub library: String,
+    /// The search that found it.
     pub found_by: Search,
 }
 
 /// A copy of a component in the image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ServingCopy {
+    /// The component.
     pub component: Component,
+    /// Its version, where it is known.
     pub version: Option<Version>,
+    /// The directory of its libraries.
     pub directory: String,
 }
 
@@ -164,21 +308,27 @@ impl fmt::Display for ServingCopy {
 /// The first library that a process loads of a CUDA major.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MajorOf {
+    /// The CUDA major.
     pub major: u32,
+    /// The library.
     pub library: String,
 }
 
 /// The first library that a process loads of a component.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ComponentOf {
+    /// The component.
     pub component: Component,
+    /// The library.
     pub library: String,
 }
 
 /// A file, and the first distribution for which it is loaded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LoadedFor {
+    /// The path of the library.
     pub file: String,
+    /// The distribution whose process loads it.
     pub distribution: DistributionId,
 }
 
@@ -187,13 +337,16 @@ pub struct LoadedFor {
 pub struct Absence {
     /// Relative to each of the directories.
     pub file: String,
+    /// The directories that were searched.
     pub directories: Vec<String>,
 }
 
 /// A file that differs from its row in a RECORD.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mismatch {
+    /// The path of the file.
     pub file: String,
+    /// The difference.
     pub is: Deviation,
 }
 
@@ -201,15 +354,20 @@ pub struct Mismatch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Deviation {
+    /// The file is not there.
     Missing,
+    /// It has another size.
     OtherSize,
+    /// It has another hash.
     OtherHash,
 }
 
 /// The first of many, and the number of the rest: a report stays small, whatever an image holds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Sample<T> {
+    /// The first ones.
     pub first: Vec<T>,
+    /// The number of the others.
     pub more: usize,
 }
 

@@ -26,7 +26,7 @@ pub(super) fn findings(subject: &Subject<'_>, world: &World<'_>) -> Vec<Finding>
     findings
 }
 
-/// What `pip check` says: every requirement without an extra, compared with what is installed.
+/// The findings of `pip check`: every requirement without an extra, compared with the installed distributions.
 fn requirements(world: &World<'_>, index: usize) -> Vec<Finding> {
     let subject = About::Distribution(world.distributions[index].id());
     let mut findings = Vec::new();
@@ -157,7 +157,7 @@ fn collision(evidence: &CheckFacts, world: &World<'_>, owners: &[usize], paths: 
     Some(Finding { level, subject: About::Distribution(id(first)), observation })
 }
 
-/// Whether the wheel that a distribution was installed from suits the image.
+/// Returns whether the wheel that a distribution was installed from suits the image.
 fn tags(evidence: &CheckFacts, world: &World<'_>, index: usize) -> Option<Finding> {
     let distribution = &world.distributions[index];
     let target = world.target.as_ref()?;

@@ -6,33 +6,61 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
+    /// A needed library is not found.
     MissingLibrary,
+    /// A library lacks a needed symbol version.
     MissingVersion,
+    /// Nothing defines a needed symbol.
     MissingSymbol,
+    /// A component that a framework opens is missing.
     MissingComponent,
+    /// A component is older than a framework asks for.
     OldComponent,
+    /// A component has another SONAME than a framework opens.
     OtherSoname,
+    /// Two CUDA majors meet in one process.
     TwoMajors,
+    /// Libraries of one family come from different copies.
     MixedCopies,
+    /// Parts of cuDNN are of different versions.
     MixedCudnn,
+    /// Two libraries with one SONAME can be loaded.
     DuplicateSoname,
+    /// NVRTC lacks the builtins of its own version.
     NvrtcBuiltins,
+    /// A library of the driver is in the image.
     DriverFromImage,
+    /// The loader does not search the driver's directory.
     DriverPath,
+    /// The driver is too old for a toolkit.
     OldDriver,
+    /// XLA finds no `ptxas`.
     NoPtxas,
+    /// XLA finds no libdevice.
     NoLibdevice,
+    /// A library that compiles CUDA code finds no headers.
     NoHeaders,
+    /// `nvcc` is of another CUDA major than the framework.
     OtherNvcc,
+    /// A requirement of a distribution is not met.
     UnmetRequirement,
+    /// A requirement of an installed extra is not met.
     UnmetExtra,
+    /// A file is not the one in its RECORD.
     RecordMismatch,
+    /// Two distributions wrote one file.
     FileCollision,
+    /// A wheel is for another interpreter, C library or processor.
     WheelTag,
+    /// The loader's cache cannot be read.
     LoaderCache,
+    /// An ELF file is damaged.
     DamagedFile,
+    /// An unexpected program is set-user-ID.
     SetUserId,
+    /// Everybody may change a file.
     WorldWritable,
+    /// A symlink leads to nothing.
     BrokenLink,
 }
 
@@ -103,7 +131,7 @@ impl Rule {
         }
     }
 
-    /// Why it breaks.
+    /// The reason why it breaks.
     pub fn why(self) -> &'static str {
         match self {
             Self::MissingLibrary => {

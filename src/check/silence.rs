@@ -7,10 +7,11 @@ use super::{Finding, Rule};
 /// A rule that is silent about some subjects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
+    /// The rule whose findings it covers.
     pub rule: Rule,
     /// The subject of a finding: an absolute path, or a distribution. `*` stands for anything.
     pub subject: String,
-    /// Why what it finds is as it should be.
+    /// The reason why what it finds is as it should be.
     pub reason: String,
 }
 
@@ -21,7 +22,7 @@ impl Silence {
     }
 }
 
-/// Whether a text is that of a pattern in which `*` stands for anything.
+/// Returns whether a text is that of a pattern in which `*` stands for anything.
 fn matches(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(start) else { return false };

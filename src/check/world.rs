@@ -1,4 +1,4 @@
-//! What an image consists of, as rules see it: distributions, extension modules, and who requires whom.
+//! An image as the rules see it: distributions, extension modules, and requirements between them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,14 +13,14 @@ use crate::pypa::metadata::{self, Requirement};
 use crate::pypa::record::{self, Row};
 use crate::pypa::target::Target;
 
-/// What is installed.
+/// The installed distributions and their files.
 #[derive(Debug, Default)]
 pub(super) struct World<'a> {
     pub distributions: Vec<Distribution<'a>>,
     /// The absolute path of the interpreter; `None` without Python.
     pub interpreter: Option<String>,
     pub target: Option<Target>,
-    /// Where the interpreter has extension modules of its own, without symlinks.
+    /// The directory of the interpreter's own extension modules, without symlinks.
     own_modules: Option<String>,
     /// The directories of packages, without symlinks.
     pub packages: BTreeSet<String>,
@@ -38,6 +38,7 @@ pub(super) struct Distribution<'a> {
 }
 
 impl<'a> World<'a> {
+    /// The world of `subject`.
     pub fn new(subject: &Subject<'a>) -> Self {
         let Some(inventory) = subject.inventory else { return Self::default() };
         let distributions: Vec<Distribution<'a>> = inventory
@@ -70,11 +71,12 @@ impl<'a> World<'a> {
         self.packages.iter().find_map(|directory| path.strip_prefix(&**directory)?.strip_prefix('/'))
     }
 
-    /// Whether the absolute path `path` is among the extension modules of the standard library.
+    /// Returns whether the absolute path `path` is among the extension modules of the standard library.
     pub fn is_standard(&self, path: &str) -> bool {
         self.own_modules.as_deref() == Some(split(path.trim_start_matches('/')).0)
     }
 
+    /// The index of the distribution `name`.
     pub fn named(&self, name: &PackageName) -> Option<usize> {
         self.by_name.get(name).copied()
     }
@@ -136,6 +138,7 @@ impl<'a> Distribution<'a> {
         Self { installed, requires, rows }
     }
 
+    /// Its name and version.
     pub fn id(&self) -> DistributionId {
         DistributionId { name: self.installed.name.clone(), version: self.installed.version.clone() }
     }
@@ -145,6 +148,7 @@ impl<'a> Distribution<'a> {
         self.id().to_string()
     }
 
+    /// Its version.
     pub fn version(&self) -> &Version {
         &self.installed.version
     }
@@ -155,7 +159,7 @@ impl<'a> Distribution<'a> {
     }
 }
 
-/// Where the interpreter whose program is at the real path `program` has extension modules of its own.
+/// The directory of the own extension modules of the interpreter at the real path `program`.
 ///
 /// <https://docs.python.org/3/library/sys_path_init.html>
 fn own_modules(program: &str, (major, minor): (u8, u8)) -> Option<String> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::check::{About, Advice, Finding, Level, LookedAt, Observation, Report, Rule};
 
-/// How findings are printed.
+/// The format of printed findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// For people.

@@ -40,10 +40,10 @@ struct Arguments {
     /// Say nothing but errors.
     #[arg(long, short, global = true)]
     quiet: bool,
-    /// How to show progress.
+    /// The style of progress.
     #[arg(long, global = true, value_enum, default_value_t = ProgressStyle::Auto)]
     progress: ProgressStyle,
-    /// When to use colours.
+    /// The use of colours.
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
     color: ColorChoice,
 }
@@ -71,7 +71,7 @@ enum Command {
     Build {
         /// The recipe, a YAML file.
         recipe: PathBuf,
-        /// Where to publish the image; may be given several times [default: oci:out/NAME].
+        /// A place to publish the image; may be given several times [default: oci:out/NAME].
         #[arg(long, short, value_name = "DEST")]
         output: Vec<Destination>,
         /// Build what the recipe's lock says; fail when there is none, or it is out of date.
@@ -124,7 +124,7 @@ enum Command {
         /// Print JSON.
         #[arg(long)]
         json: bool,
-        /// Which Python is meant, where the image has several: 3.11.
+        /// The Python that is meant, where the image has several: 3.11.
         #[arg(long, value_name = "VERSION")]
         python: Option<String>,
         /// Write what was found into the description of a base, so that a plan need not look into the image.
@@ -136,7 +136,7 @@ enum Command {
         /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:TAG]`.
         #[arg(value_parser = place)]
         image: Place,
-        /// How to print what was found.
+        /// The format of the findings.
         #[arg(long, value_enum, default_value_t = findings::Format::Table)]
         format: findings::Format,
         /// Print JSON: the same as --format json.
@@ -145,7 +145,7 @@ enum Command {
         /// The oldest driver of NVIDIA that the image shall run with: 550.54.15.
         #[arg(long, value_name = "VERSION")]
         driver: Option<Driver>,
-        /// Which Python is meant, where the image has several: 3.11.
+        /// The Python that is meant, where the image has several: 3.11.
         #[arg(long, value_name = "VERSION")]
         python: Option<String>,
         /// Draw which framework reaches which library of CUDA, by which path, into FILE.svg or FILE.html.
@@ -176,14 +176,14 @@ enum Command {
     Completions { shell: clap_complete::Shell },
 }
 
-/// What one `--upgrade` names.
+/// The object of one `--upgrade`.
 #[derive(Debug, Clone)]
 enum Upgradable {
     Everything,
     Distribution(PackageName),
 }
 
-/// What `--upgrade` means without a name: no distribution's name is this.
+/// The value of `--upgrade` without a name: no distribution's name is this.
 const EVERYTHING: &str = "*";
 
 fn upgradable(text: &str) -> Result<Upgradable, String> {
@@ -301,7 +301,7 @@ fn execute(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// What a check found, as the reason for which the process fails.
+/// The findings of a check, as the reason for which the process fails.
 #[derive(Debug, thiserror::Error)]
 #[error("`{image}` has {errors} error(s)")]
 struct Found {
@@ -344,7 +344,7 @@ fn locking(locked: bool) -> Locking {
     }
 }
 
-/// What all `--upgrade`s together name.
+/// The union of all `--upgrade`s.
 fn asked(upgrades: &[Upgradable]) -> Upgrade {
     let names = upgrades.iter().map(|upgrade| match upgrade {
         Upgradable::Everything => None,
@@ -405,7 +405,7 @@ fn print(text: &str) -> Result<()> {
     }
 }
 
-/// What a check found wrong with an image that was built.
+/// Prints the findings of the check of a built image.
 fn print_findings(error: &Failure) {
     if let Some(CheckFailed { report }) = error.downcast_ref() {
         let mut text = Vec::new();

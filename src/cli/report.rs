@@ -48,7 +48,7 @@ pub(super) fn built(out: &mut impl Write, built: &Built) -> io::Result<()> {
     Ok(())
 }
 
-/// What moved in a lock.
+/// Writes the changes of a lock.
 pub(super) fn locked(out: &mut impl Write, locked: &Locked) -> io::Result<()> {
     for change in &locked.changes {
         writeln!(out, "{change}")?;
@@ -60,7 +60,7 @@ pub(super) fn locked(out: &mut impl Write, locked: &Locked) -> io::Result<()> {
     }
 }
 
-/// What would be built and why.
+/// Writes a plan: what would be built, and why.
 pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
     writeln!(
         out,
@@ -128,7 +128,7 @@ fn components(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
     Ok(())
 }
 
-/// What the oldest driver to serve makes of a toolkit.
+/// The verdict of the oldest driver to serve on a toolkit.
 fn driver(fit: Option<&DriverFit>) -> String {
     match fit {
         Some(DriverFit::WithoutPtx { released_with: Some(driver) }) => {
@@ -293,7 +293,7 @@ fn distribution(planned: &Planned, distribution: &Distribution) -> Value {
     })
 }
 
-/// What is installed in an image.
+/// Writes the inventory of an image.
 pub(super) fn inventory(out: &mut impl Write, inventory: &BaseInventory) -> io::Result<()> {
     let (major, minor) = inventory.glibc;
     writeln!(out, "{}, glibc {major}.{minor}, {}", inventory.vendor, inventory.architecture)?;
@@ -353,7 +353,7 @@ fn copy(copy: &CudaCopy) -> Vec<String> {
     ]
 }
 
-/// What changed between two images or plans.
+/// Writes the difference between two images or plans.
 pub(super) fn difference(out: &mut impl Write, difference: &Difference) -> io::Result<()> {
     if difference.is_empty() {
         return writeln!(out, "nothing changed");

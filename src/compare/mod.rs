@@ -1,4 +1,4 @@
-//! What changed between two images, or two plans: in distributions, in components of CUDA, and in bytes.
+//! The difference between two images, or two plans: in distributions, in components of CUDA, and in bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::base::{BaseInventory, CudaCopy};
 use crate::resolve::demand::soname;
 use crate::resolve::{Resolution, Service, ServiceSource};
 
-/// What one side has.
+/// One side of a comparison.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// The interpreter's version.
@@ -25,16 +25,20 @@ pub struct Summary {
 /// its plan did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Served {
+    /// The version that serves.
     pub version: String,
     /// `at /usr/local/cuda-12.4/…`, `from wheel nvidia-cudnn-cu12`.
     pub from: String,
 }
 
-/// What is another on the second side.
+/// The difference between two sides.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Difference {
+    /// The change of Python, if it changed.
     pub python: Option<Change>,
+    /// The changes of components.
     pub components: Vec<Change>,
+    /// The changes of distributions.
     pub distributions: Vec<Change>,
     /// Of what both sides tell the size.
     pub bytes: Vec<Growth>,
@@ -43,28 +47,34 @@ pub struct Difference {
 /// A name with what it stands for on each side; `None` where it is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
+    /// The name of the changed item.
     pub name: String,
+    /// The version before; `None` if it was added.
     pub before: Option<String>,
+    /// The version after; `None` if it was removed.
     pub after: Option<String>,
 }
 
 /// A size on each side, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Growth {
+    /// The name of the layer or distribution.
     pub name: String,
+    /// The size before, in bytes.
     pub before: u64,
+    /// The size after, in bytes.
     pub after: u64,
 }
 
 impl Difference {
-    /// Whether both sides have the same, as far as either tells.
+    /// Returns whether both sides have the same, as far as either tells.
     pub fn is_empty(&self) -> bool {
         let sizes = self.bytes.iter().all(|growth| growth.before == growth.after);
         self.python.is_none() && self.components.is_empty() && self.distributions.is_empty() && sizes
     }
 }
 
-/// What changed from `before` to `after`.
+/// The difference between `before` and `after`.
 pub fn compare(before: &Summary, after: &Summary) -> Difference {
     let python = Change {
         name: "Python".into(),
@@ -105,7 +115,7 @@ fn changes<T>(
 }
 
 impl Summary {
-    /// What an image has.
+    /// The summary of an image.
     pub fn of_image(inventory: &BaseInventory) -> Self {
         let distributions = inventory.distributions.iter();
         Self {
@@ -116,7 +126,7 @@ impl Summary {
         }
     }
 
-    /// What a plan installs on its base.
+    /// The summary of a plan: its base, and the distributions that it installs.
     pub fn of_plan(base: &BaseInventory, resolution: &Resolution) -> Self {
         let mut summary = Self::of_image(base);
         summary.components.extend(resolution.services.iter().map(of_service));

@@ -2,8 +2,8 @@
 //!
 //! <https://peps.python.org/pep-3147/>
 
-/// Where the interpreter of `version` looks for the bytecode of the module at `source`: `a/__pycache__/b.cpython-311.pyc`
-/// for `a/b.py`. `None` for what is no module.
+/// The path of the bytecode of the module at `source` for the interpreter of `version`:
+/// `a/__pycache__/b.cpython-311.pyc` for `a/b.py`. `None` for what is no module.
 pub fn cached(source: &str, (major, minor): (u8, u8)) -> Option<String> {
     let (directory, name) = source.rsplit_once('/')?;
     let stem = name.strip_suffix(".py").filter(|stem| !stem.is_empty())?;

@@ -39,7 +39,7 @@ pub fn without_unused_references(data: &[u8], version: (u8, u8)) -> Option<Vec<u
     Some(written)
 }
 
-/// What a code object is made of, in its order.
+/// The fields of a code object, in their order.
 #[derive(Debug, Clone, Copy)]
 struct CodeFields {
     /// Numbers of four bytes.

@@ -97,17 +97,22 @@ const ALWAYS_SUFFIXED: [&str; 6] = ["cudnn", "cudss", "cusparselt", "cutensor", 
 /// The metapackage that pins one toolkit's components behind extras.
 const TOOLKIT_METAPACKAGE: &str = "cuda-toolkit";
 
-/// What a distribution is to CUDA, judged by its name.
+/// The role of a distribution in CUDA, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ComponentWheel {
     /// It carries a component's files; `major` is the CUDA major version its name ends in, if it does.
-    Carries { component: Component, major: Option<u32> },
+    Carries {
+        /// The component.
+        component: Component,
+        /// The CUDA major in the wheel's name.
+        major: Option<u32>,
+    },
     /// It carries nothing but pins on components.
     Metapackage,
 }
 
 impl ComponentWheel {
-    /// What the distribution of this normalized name is; `None` for everything that is not CUDA's.
+    /// The role of the distribution of this normalized name; `None` for everything that is not CUDA's.
     pub fn of(distribution: &str) -> Option<Self> {
         if distribution == TOOLKIT_METAPACKAGE {
             return Some(Self::Metapackage);
@@ -127,6 +132,7 @@ impl Component {
         COMPONENTS.iter().find(|row| row.name == name).map(|row| Self { name: row.name })
     }
 
+    /// Its name, as recipes write it.
     pub fn name(self) -> &'static str {
         self.name
     }
@@ -155,7 +161,7 @@ impl Component {
         names.split('|').next().unwrap_or_default().split_whitespace()
     }
 
-    /// What else must be there for a copy to serve, relative to its toolkit's directory.
+    /// The other files without which a copy does not serve, relative to its toolkit's directory.
     pub fn essential_programs(self) -> impl Iterator<Item = &'static str> {
         let names: &[&str] = match self.name {
             "cuda-nvcc" => &["bin/ptxas", "nvvm/libdevice/libdevice.10.bc"],
@@ -164,8 +170,8 @@ impl Component {
         names.iter().copied()
     }
 
-    /// How many numbers of a version its SONAMEs follow: one, as NVIDIA raises the first number with the SONAME; two for
-    /// CUDA 11's CUPTI, whose SONAMEs are `libcupti.so.11.7`, `libcupti.so.11.8`.
+    /// The count of a version's numbers that its SONAMEs follow: one, as NVIDIA raises the first number with the
+    /// SONAME; two for CUDA 11's CUPTI, whose SONAMEs are `libcupti.so.11.7`, `libcupti.so.11.8`.
     pub fn numbers_in_soname(self, first_number: u64) -> usize {
         match (self.name, first_number) {
             ("cuda-cupti", 11) => 2,
@@ -192,22 +198,22 @@ impl Component {
         }
     }
 
-    /// Whether its wheel for a CUDA major has the directory `nvvm`: NVVM has a wheel of its own since CUDA 13.
+    /// Returns whether its wheel for a CUDA major has the directory `nvvm`: NVVM has a wheel of its own since CUDA 13.
     pub fn brings_nvvm(self, cuda_major: u32) -> bool {
         self.name == if cuda_major >= FIRST_UNSUFFIXED { "nvvm" } else { "cuda-nvcc" }
     }
 
-    /// Whether it has libraries.
+    /// Returns whether it has libraries.
     pub fn has_libraries(self) -> bool {
         LIBRARIES.iter().any(|(name, _)| *name == self.name)
     }
 
-    /// Whether `X.Y` of its version is that of the CUDA toolkit it belongs to.
+    /// Returns whether `X.Y` of its version is that of the CUDA toolkit it belongs to.
     pub fn is_numbered_as_toolkit(self) -> bool {
         COMPONENTS.iter().any(|row| row.name == self.name && row.numbered_as_toolkit)
     }
 
-    /// Whether it is the runtime, whose version is the toolkit's.
+    /// Returns whether it is the runtime, whose version is the toolkit's.
     pub fn is_runtime(self) -> bool {
         self.name == "cuda-runtime"
     }
@@ -226,8 +232,8 @@ impl fmt::Display for Component {
     }
 }
 
-/// Whether a Debian package of this name may carry a component: one of NVIDIA's, `cuda-cudart-12-2`, or one that is named
-/// after its library as Debian does, `libcublaslt11`.
+/// Returns whether a Debian package of this name may carry a component: one of NVIDIA's, `cuda-cudart-12-2`, or one
+/// that is named after its library as Debian does, `libcublaslt11`.
 pub fn is_debian_package(name: &str) -> bool {
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || ".-".contains(c));
     let libraries = LIBRARIES.iter().flat_map(|(_, names)| names.split_whitespace());

@@ -1,4 +1,4 @@
-//! Which toolkits a driver runs.
+//! The toolkits that a driver runs.
 //!
 //! A toolkit runs on the driver that it was released with, and newer ones. By minor-version compatibility it runs on every
 //! driver from the first of its major on, but then the driver cannot compile the PTX that the toolkit's compilers make.
@@ -14,16 +14,22 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Driver(Vec<u32>);
 
-/// Whether a driver runs a toolkit.
+/// The fit of a driver and a toolkit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DriverFit {
     /// It was released with it, or is newer.
     Runs,
     /// By minor-version compatibility: everything but what is compiled to PTX in the container.
-    WithoutPtx { released_with: Option<Driver> },
+    WithoutPtx {
+        /// The driver that the toolkit was released with, where that is known.
+        released_with: Option<Driver>,
+    },
     /// It is older than the major's first.
-    TooOld { oldest: Driver },
+    TooOld {
+        /// The oldest driver that runs the toolkit.
+        oldest: Driver,
+    },
 }
 
 /// The oldest driver that runs anything of a major, and with which driver each minor was released. Facts of the past,
@@ -64,8 +70,8 @@ const MAJORS: &[(u32, &str, &[&str])] = &[
 ];
 
 impl Driver {
-    /// Whether it runs the toolkit of this version, `(12, 5)` for CUDA 12.5. A major that is newer than all that is known
-    /// is taken as too new for every driver older than the newest that is known.
+    /// Returns whether it runs the toolkit of this version, `(12, 5)` for CUDA 12.5. A major that is newer than all
+    /// that is known is taken as too new for every driver older than the newest that is known.
     pub fn fit(&self, (major, minor): (u32, u32)) -> DriverFit {
         let known = MAJORS.iter().find(|(known, ..)| *known == major);
         let Some((_, oldest, minors)) = known.or(MAJORS.last()) else { return DriverFit::Runs };

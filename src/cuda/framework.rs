@@ -1,4 +1,4 @@
-//! Which extra of a framework asks for its CUDA components.
+//! The extra of a framework that asks for its CUDA components.
 
 /// An extra that adds a framework's demands on components.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +19,9 @@ pub fn cuda_extras(distribution: &str) -> &'static [CudaExtra] {
     }
 }
 
-/// Whether a CUDA extra asks for this distribution although frameworks run without it, and it has no wheels of its own:
-/// `tensorflow[and-cuda]` up to 2.16 asks for TensorRT, whose project is a source archive that downloads another.
+/// Returns whether a CUDA extra asks for this distribution although frameworks run without it, and it has no wheels of
+/// its own: `tensorflow[and-cuda]` up to 2.16 asks for TensorRT, whose project is a source archive that downloads
+/// another.
 pub fn is_dispensable(distribution: &str) -> bool {
     matches!(distribution, "tensorrt" | "tensorrt-bindings" | "tensorrt-libs")
 }

@@ -44,12 +44,12 @@ impl Toolkit {
         }
     }
 
-    /// Where its libraries are, relative to the image's root.
+    /// The directory of its libraries, relative to the image's root.
     pub fn library_directory(&self) -> String {
         format!("{}/targets/{}/lib", self.root(), self.target())
     }
 
-    /// Where the toolkit keeps a file that a component's wheel has at `wheel_path`, relative to the image's root.
+    /// The place in the toolkit of the file at `wheel_path` in a component's wheel, relative to the image's root.
     ///
     /// Wheels keep their files below `nvidia/<name>` or `<name>`, in directories named as the toolkit's. The Python
     /// packages around them have no place in a toolkit: `None`.

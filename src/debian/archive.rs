@@ -20,12 +20,14 @@ const DATA: &str = "data.tar";
 /// A `.deb` whose control member was read; its files wait to be read.
 pub struct Deb<R> {
     members: Members<R>,
+    /// Its control files.
     pub control: Control,
 }
 
 /// The members of `control.tar` by name: `control`, `conffiles`, `md5sums`, `postinst`, `triggers`…
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Control {
+    /// By name: `control`, `postinst`, `md5sums`.
     pub files: BTreeMap<String, ControlFile>,
 }
 
@@ -34,6 +36,7 @@ pub struct Control {
 pub struct ControlFile {
     /// Permission bits: 0o755 for a maintainer script.
     pub mode: u32,
+    /// Its content.
     pub bytes: Vec<u8>,
 }
 
@@ -44,8 +47,9 @@ impl Control {
     }
 }
 
-/// Why a `.deb` cannot be read.
+/// The reason why a `.deb` cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum ArchiveError {
     #[error("it is not a Debian package: {reason}")]
     Format { reason: FormatFault },
@@ -63,8 +67,9 @@ pub enum ArchiveError {
     Entry { path: String, reason: EntryFault },
 }
 
-/// Why a file is no package.
+/// The reason why a file is no package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum FormatFault {
     #[error("it does not begin as an ar archive")]
     Magic,
@@ -74,8 +79,9 @@ pub enum FormatFault {
     MemberSize,
 }
 
-/// Why an entry of a package is refused.
+/// The reason why an entry of a package is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum EntryFault {
     #[error("a control file in a directory")]
     ControlInDirectory,
@@ -246,7 +252,7 @@ fn decompress<'r>(
 /// The members of an `ar` archive in order, read without seeking.
 struct Members<R> {
     reader: R,
-    /// What is left of the current member, in bytes.
+    /// The rest of the current member, in bytes.
     rest: u64,
     /// The byte that makes an odd member even.
     padding: u64,
@@ -323,6 +329,7 @@ pub(crate) mod example {
     }
 
     impl DebBuilder {
+        /// A package with this name and these control fields.
         pub fn new(name: &str, fields: &str) -> Self {
             let text = format!(
                 "Package: {name}\nVersion: 1.0-1\nArchitecture: amd64\n{fields}Description: {name}\n"
@@ -331,32 +338,39 @@ pub(crate) mod example {
             Self { control: new(), data: new(), compression: "xz" }.control("control", &text)
         }
 
+        /// Adds a control file.
         pub fn control(mut self, name: &str, text: &str) -> Self {
             append(&mut self.control, &format!("./{name}"), "", tar::EntryType::Regular, text.as_bytes());
             self
         }
 
+        /// Adds a file.
         pub fn file(self, path: &str, text: &str) -> Self {
             self.raw(path, "", tar::EntryType::Regular, text.as_bytes())
         }
 
+        /// Adds a directory.
         pub fn directory(self, path: &str) -> Self {
             self.raw(path, "", tar::EntryType::Directory, b"")
         }
 
+        /// Adds a symlink.
         pub fn symlink(self, path: &str, target: &str) -> Self {
             self.raw(path, target, tar::EntryType::Symlink, b"")
         }
 
+        /// Adds a hard link.
         pub fn hardlink(self, path: &str, target: &str) -> Self {
             self.raw(path, target, tar::EntryType::Link, b"")
         }
 
+        /// Adds an entry of any kind, whatever its path.
         pub fn raw(mut self, path: &str, target: &str, kind: tar::EntryType, bytes: &[u8]) -> Self {
             append(&mut self.data, path, target, kind, bytes);
             self
         }
 
+        /// The bytes of the package.
         pub fn build(self) -> Vec<u8> {
             let extension = if self.compression.is_empty() { "" } else { "." };
             let name = |member: &str| format!("{member}{extension}{}", self.compression);

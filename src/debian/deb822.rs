@@ -13,14 +13,16 @@ pub struct Paragraph<'a> {
 /// A line that no paragraph can contain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct Deb822Error {
     /// The line, from 1.
     pub line: usize,
     reason: Deb822Fault,
 }
 
-/// Why a line cannot be read.
+/// The reason why a line cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum Deb822Fault {
     #[error("there is no field")]
     Empty,

@@ -15,11 +15,15 @@ use crate::failure::Hinted;
 /// A package whose files are in place: what dpkg remembers of it.
 #[derive(Debug, Clone)]
 pub struct Installed {
+    /// The package's name.
     pub name: String,
+    /// Its version.
     pub version: String,
+    /// Debian's name of its architecture, or `all`.
     pub architecture: String,
     /// `same`, `foreign` or `allowed`.
     pub multi_arch: Option<String>,
+    /// Its control files.
     pub control: Control,
     /// The paths it shipped, in the order and the spelling of its archive, relative to the root.
     pub paths: Vec<String>,
@@ -29,6 +33,7 @@ pub struct Installed {
 
 /// A `.deb` whose control file does not describe a package.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum DpkgError {
     #[error("its control file cannot be read")]
     Syntax { source: Deb822Error },
@@ -93,7 +98,7 @@ impl Installed {
         })
     }
 
-    /// How dpkg names the package's files under `info`: with the architecture when several may be
+    /// The name of the package's files under `info`: with the architecture when several may be
     /// installed together.
     pub fn info_name(&self) -> String {
         match self.multi_arch.as_deref() {
@@ -156,7 +161,7 @@ pub struct Alternative {
     pub link: String,
     /// The generic paths of what follows the choice (manual pages), by name.
     pub slaves: BTreeMap<String, String>,
-    /// Who can serve it, by path.
+    /// The candidates, by path.
     pub choices: BTreeMap<String, Choice>,
 }
 

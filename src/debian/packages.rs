@@ -13,44 +13,58 @@ use crate::oci::{Digest, DigestError};
 /// One binary package of an index. Text borrows from the index; relationships are read when they matter.
 #[derive(Debug, Clone)]
 pub struct Package<'a> {
+    /// The package's name.
     pub name: &'a str,
+    /// Its version.
     pub version: Version,
     /// `amd64`, or `all` for every architecture.
     pub architecture: &'a str,
-    /// Whether dpkg refuses to be without it.
+    /// True if dpkg refuses to be without it.
     pub essential: bool,
+    /// Its priority.
     pub priority: Priority,
     /// `same`, `foreign` or `allowed`.
     pub multi_arch: Option<&'a str>,
+    /// The field `Depends`, as written.
     pub depends: &'a str,
+    /// The field `Pre-Depends`, as written.
     pub pre_depends: &'a str,
+    /// The field `Provides`, as written.
     pub provides: &'a str,
+    /// The field `Conflicts`, as written.
     pub conflicts: &'a str,
+    /// The field `Breaks`, as written.
     pub breaks: &'a str,
-    /// Where the `.deb` is, under the archive's root.
+    /// The path of the `.deb`, under the archive's root.
     pub filename: &'a str,
     /// The size of the `.deb`, in bytes.
     pub size: u64,
     /// The digest of the `.deb`.
     pub sha256: Digest,
-    /// What it takes once unpacked, an estimate in KiB.
+    /// The estimated unpacked size in KiB.
     pub installed_size: u64,
 }
 
-/// How much a system needs a package; the most needed first.
+/// The priority of a package; the most needed first.
 ///
 /// <https://www.debian.org/doc/debian-policy/ch-archive.html#priorities>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
+    /// The system does not work without it.
     Required,
+    /// Every Unix-like system has it.
     Important,
+    /// A reasonably small character-mode system has it.
     Standard,
+    /// Everything else.
     Optional,
+    /// An old name of `optional`.
     Extra,
 }
 
-/// Why an index cannot be used.
+/// The reason why an index cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum PackagesError {
     #[error("could not decompress the package index `{name}`")]
     Decompress { name: String, source: io::Error },
@@ -144,7 +158,7 @@ fn package<'a>(fields: &Paragraph<'a>) -> Result<Package<'a>, PackagesError> {
     })
 }
 
-/// Whether a path stays under the archive's root and can be part of a URL as it is.
+/// Returns whether a path stays under the archive's root and can be part of a URL as it is.
 fn is_safe_location(path: &str) -> bool {
     let printable = path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\\".contains(&byte));
     printable && !path.is_empty() && path.split('/').all(|part| !part.is_empty() && part != "..")

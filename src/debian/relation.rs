@@ -18,9 +18,11 @@ pub struct Dependency {
 /// A package, or a range of its versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relation {
+    /// The package's name, or a virtual one.
     pub name: String,
-    /// What follows the colon: `any` in `python3:any`.
+    /// The qualifier after the colon: `any` in `python3:any`.
     pub qualifier: Option<String>,
+    /// The versions that it admits; `None` for any.
     pub constraint: Option<Constraint>,
     /// The architectures it is for, `!` in front of the excluded; empty means all.
     pub architectures: Vec<String>,
@@ -29,11 +31,13 @@ pub struct Relation {
 /// A range of versions: `(>= 2.36)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Constraint {
+    /// The comparison.
     pub operator: Operator,
+    /// The version to compare with.
     pub version: Version,
 }
 
-/// How a version is compared.
+/// The comparison of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operator {
     /// `<<`
@@ -50,6 +54,7 @@ pub enum Operator {
 
 /// A relationship that cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum RelationError {
     #[error("`{text}` is not a relationship between packages")]
     Syntax { text: String },
@@ -139,7 +144,7 @@ fn parse_constraint(inner: &str, text: &str) -> Result<Constraint, RelationError
     Ok(Constraint { operator, version })
 }
 
-/// Whether `name` is spelled as a package name may be.
+/// Returns whether `name` is spelled as a package name may be.
 ///
 /// <https://www.debian.org/doc/debian-policy/ch-controlfields.html#source>
 pub fn is_package_name(name: &str) -> bool {
@@ -148,7 +153,7 @@ pub fn is_package_name(name: &str) -> bool {
 }
 
 impl Constraint {
-    /// Whether `version` is in the range.
+    /// Returns whether `version` is in the range.
     pub fn admits(&self, version: &Version) -> bool {
         let order = version.cmp(&self.version);
         match self.operator {
@@ -162,12 +167,12 @@ impl Constraint {
 }
 
 impl Relation {
-    /// Whether a package of this name with `version` is meant.
+    /// Returns whether a package of this name with `version` is meant.
     pub fn admits(&self, version: &Version) -> bool {
         self.constraint.as_ref().is_none_or(|constraint| constraint.admits(version))
     }
 
-    /// Whether a `Provides` of this name is enough; a virtual package with a constraint must be
+    /// Returns whether a `Provides` of this name is enough; a virtual package with a constraint must be
     /// provided with a version (policy 7.5).
     pub fn admits_provided(&self, version: Option<&Version>) -> bool {
         match (&self.constraint, version) {
@@ -177,7 +182,7 @@ impl Relation {
         }
     }
 
-    /// Whether it concerns `architecture`.
+    /// Returns whether it concerns `architecture`.
     pub fn applies_to(&self, architecture: &str) -> bool {
         let mut named = self.architectures.iter().map(|name| match name.strip_prefix('!') {
             Some(excluded) => (excluded, false),

@@ -14,7 +14,7 @@ use crate::oci::{Digest, DigestError};
 /// A parsed Release file. Read it from verified text only: see [`super::signature`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
-    /// Who publishes: `Debian`, `Ubuntu`.
+    /// The publisher: `Debian`, `Ubuntu`.
     pub origin: Option<String>,
     /// `stable`, `bookworm-security`, `jammy-updates`.
     pub suite: Option<String>,
@@ -22,13 +22,15 @@ pub struct Release {
     pub codename: Option<String>,
     /// The release's number: `12.11`, `22.04`.
     pub version: Option<String>,
-    /// When it was published, in Unix seconds.
+    /// The time of its publication, in Unix seconds.
     pub date: u64,
-    /// When it stops being the current one, in Unix seconds.
+    /// The time from which on it is expired, in Unix seconds.
     pub valid_until: Option<u64>,
+    /// The components of the suite.
     pub components: Vec<String>,
+    /// The architectures of the suite.
     pub architectures: Vec<String>,
-    /// Whether an index can be fetched by its digest, which no update of the mirror can tear.
+    /// True if an index can be fetched by its digest, which no update of the mirror can tear.
     pub acquire_by_hash: bool,
     /// The indexes by their path under the suite's directory.
     pub indexes: BTreeMap<String, IndexFile>,
@@ -37,12 +39,15 @@ pub struct Release {
 /// The size in bytes and the digest of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IndexFile {
+    /// The digest of the index.
     pub digest: Digest,
+    /// The size of the index in bytes.
     pub size: u64,
 }
 
-/// Why a Release file cannot be used.
+/// The reason why a Release file cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum ReleaseError {
     #[error("the Release file cannot be read")]
     Syntax { source: Deb822Error },
@@ -96,7 +101,7 @@ impl Release {
         })
     }
 
-    /// What to call it in messages: the codename, else the suite.
+    /// The name for messages: the codename, else the suite.
     pub fn name(&self) -> &str {
         self.codename.as_deref().or(self.suite.as_deref()).unwrap_or("unnamed")
     }
@@ -121,7 +126,7 @@ impl Release {
         })
     }
 
-    /// Where to fetch the index `path` from, under the suite's directory.
+    /// The location of the index `path`, under the suite's directory.
     pub fn location(&self, path: &str, file: &IndexFile) -> String {
         match path.rsplit_once('/') {
             Some((directory, _)) if self.acquire_by_hash => {

@@ -10,7 +10,7 @@ pub fn literal_commands(script: &str) -> Vec<Vec<String>> {
     joined.lines().flat_map(commands_of_line).collect()
 }
 
-/// What `cat > FILE << WORD` writes to the file `path`, `None` when the script does not.
+/// The text that `cat > FILE << WORD` writes to the file `path`; `None` when the script does not.
 pub fn heredoc(script: &str, path: &str) -> Option<String> {
     let mut lines = script.lines();
     while let Some(line) = lines.next() {

@@ -25,16 +25,17 @@ pub struct Keyring {
 /// A text with a good signature: all that may be used of the file it came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
-    /// What was signed, lines ending in `\n`.
+    /// The signed text, lines ending in `\n`.
     pub text: String,
     /// The fingerprint of the primary key of the signer, in capital hexadecimal digits.
     pub fingerprint: String,
-    /// When it was signed, in Unix seconds.
+    /// The time of the signature, in Unix seconds.
     pub created: u64,
 }
 
-/// Why a release is not trusted.
+/// The reason why a release is not trusted.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum SignatureError {
     #[error("the keyring `{keyring}` cannot be read")]
     Keyring { keyring: String, source: pgp::errors::Error },
@@ -44,7 +45,7 @@ pub enum SignatureError {
     NotSigned { source: pgp::errors::Error },
     #[error("the InRelease file has no good signature: {}", findings.join("; "))]
     Untrusted {
-        /// What is wrong with each signature, naming its key.
+        /// The fault of each signature, naming its key.
         findings: Vec<String>,
         keyrings: Vec<String>,
     },
@@ -156,7 +157,7 @@ fn check(signature: &Signature, text: &str, keyrings: &[Keyring], now: u64) -> R
     wrong(reason)
 }
 
-/// Whether `key` or one of its subkeys made the signature; `Err(None)` when it is by another key.
+/// Returns whether `key` or one of its subkeys made the signature; `Err(None)` when it is by another key.
 fn signed_by(
     signature: &Signature,
     text: &str,
@@ -223,7 +224,7 @@ fn require_bound(
     }
 }
 
-/// Whether the key existed and had not expired when the signature was made.
+/// Returns whether the key existed and had not expired when the signature was made.
 fn require_valid(key: &impl KeyDetails, own: &Signature, created: u64) -> Result<(), Option<&'static str>> {
     let begin = u64::from(key.created_at().as_secs());
     let lifetime = own.key_expiration_time().map_or(0, |duration| u64::from(duration.as_secs()));
@@ -238,7 +239,7 @@ fn newest<'a>(signatures: impl Iterator<Item = &'a Signature>) -> Option<&'a Sig
     signatures.max_by_key(|signature| signature.created())
 }
 
-/// Whether a self-signature or binding lets its key sign. A key without flags may do all its algorithm can.
+/// Returns whether a self-signature or binding lets its key sign. A key without flags may do all its algorithm can.
 fn can_sign(own: &Signature) -> bool {
     let has_flags = own.config().is_some_and(|config| {
         config.hashed_subpackets().any(|subpacket| matches!(subpacket.data, SubpacketData::KeyFlags(_)))
@@ -251,13 +252,13 @@ fn is_strong(hash: HashAlgorithm) -> bool {
     matches!(hash, Sha256 | Sha384 | Sha512 | Sha3_256 | Sha3_512)
 }
 
-/// Whether the signature says `key` made it; that is a hint, verified later.
+/// Returns whether the signature says `key` made it; that is a hint, verified later.
 fn is_by(signature: &Signature, key: &impl KeyDetails) -> bool {
     signature.issuer_fingerprint().contains(&&key.fingerprint())
         || signature.issuer_key_id().contains(&&key.legacy_key_id())
 }
 
-/// Who a signature says made it: a fingerprint, else a key id.
+/// The signer that a signature names: a fingerprint, else a key id.
 fn signer(signature: &Signature) -> String {
     let fingerprint = signature.issuer_fingerprint().first().map(|fingerprint| format!("{fingerprint:X}"));
     let id = || signature.issuer_key_id().first().map(|id| format!("{id}").to_uppercase());

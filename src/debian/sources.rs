@@ -15,12 +15,15 @@ pub struct Source {
     pub uris: Vec<String>,
     /// Suites by name or codename; one ending in `/` is a directory.
     pub suites: Vec<String>,
+    /// The components of the suites.
     pub components: Vec<String>,
     /// The architectures it is limited to; empty means all.
     pub architectures: Vec<String>,
+    /// The keys that may sign it; `None` for apt's default.
     pub signed_by: Option<SignedBy>,
+    /// True unless it is switched off.
     pub enabled: bool,
-    /// Whether its user gave up checking signatures.
+    /// True if its user gave up checking signatures.
     pub trusted: bool,
 }
 
@@ -35,6 +38,7 @@ pub enum SignedBy {
 
 /// A list of sources that cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum SourcesError {
     #[error("the list of sources cannot be read")]
     Syntax { source: Deb822Error },

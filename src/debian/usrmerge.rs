@@ -5,12 +5,12 @@
 /// The top directories that are links on a merged system.
 pub const MERGED_DIRECTORIES: [&str; 7] = ["bin", "lib", "lib32", "lib64", "libo32", "libx32", "sbin"];
 
-/// Where packages put what they ship in `/bin`, `/lib` and their like.
+/// The layout of `/bin`, `/lib` and their like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum UsrLayout {
     /// In `/usr`: Debian 12, Ubuntu 20.04, and everything later.
     Merged,
-    /// Where the package says.
+    /// The path of the package, unchanged.
     Separate,
 }
 
@@ -29,7 +29,7 @@ impl UsrLayout {
         merged.then(|| format!("usr/{path}"))
     }
 
-    /// Where `path`, relative to the root, really is.
+    /// The real place of `path`, relative to the root.
     pub fn place(self, path: &str) -> String {
         let (top, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
         match self.link(top) {

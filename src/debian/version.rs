@@ -18,22 +18,24 @@ use crate::failure::Hinted;
 pub struct Version {
     text: String,
     epoch: u32,
-    /// Where the upstream part begins, in bytes.
+    /// The start of the upstream part, in bytes.
     upstream: usize,
-    /// Where the upstream part ends, in bytes.
+    /// The end of the upstream part, in bytes.
     end: usize,
 }
 
 /// Text that is not a Debian version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a Debian version: {reason}")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct VersionError {
     text: String,
     reason: VersionFault,
 }
 
-/// Why a text is no version.
+/// The reason why a text is no version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum VersionFault {
     #[error("the epoch is not a number")]
     Epoch,

@@ -6,25 +6,26 @@
 use super::WINDOW;
 use super::codes::{Bits, Codes};
 
-/// How much of a stream is read at once, in bytes.
+/// The bytes of a stream that are read at once.
 const INPUT: usize = 128 << 10;
-/// How many zeros are behind the end of a stream.
+/// The number of zeros that are behind the end of a stream.
 const ZEROS: usize = 64;
-/// How many bytes one turn of the loop looks at: three times eight at most, of which those before were used up.
+/// The bytes that one turn of the loop looks at: three times eight at most, of which those before were used up.
 const INPUT_STEP: usize = 24;
 /// A block's codes take fewer bytes: 316 lengths of 14 bits, 19 of 3, and 17 bits.
 const CODES: usize = 640;
-/// How many inflated bytes are handed on at once.
+/// The number of inflated bytes that are handed on at once.
 const OUTPUT: usize = 128 << 10;
-/// How many bytes one turn of the loop may write: two literals, the longest copy, and what a copy in pieces writes beyond
-/// its end.
+/// The most bytes that one turn of the loop writes: two literals, the longest copy, and what a copy in pieces writes
+/// beyond its end.
 const OUTPUT_STEP: usize = 2 + 258 + 2 * PIECE;
 const BUFFER: usize = WINDOW + OUTPUT + OUTPUT_STEP;
 /// Copies are made in pieces of this many bytes.
 const PIECE: usize = 16;
 
-/// Where a stream comes from, and where it goes.
+/// The passage of a stream: its source, and its destination.
 pub trait Passage {
+    /// The error of the source or the destination.
     type Error: From<Invalid>;
 
     /// Reads the next bytes of the stream; none at its end.
@@ -34,7 +35,7 @@ pub trait Passage {
     /// byte [passed](Self::passed).
     fn last_block(&mut self, _byte: &mut u8, _bit: u8) {}
 
-    /// Whether [`block`](Self::block) wants to be told.
+    /// Returns whether [`block`](Self::block) wants to be told.
     fn wants_blocks(&self) -> bool {
         false
     }
@@ -52,8 +53,9 @@ pub trait Passage {
     fn inflated(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
 }
 
-/// What is wrong with a stream.
+/// The fault of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum Invalid {
     #[error("its bits are not DEFLATE")]
     Bits,
@@ -66,7 +68,7 @@ pub enum Invalid {
 /// The end of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct End {
-    /// How many bits of the last byte are not part of the stream: 0 to 7.
+    /// The number of bits of the last byte that are not part of the stream: 0 to 7.
     pub unused: u32,
 }
 
@@ -156,7 +158,7 @@ impl Inflater {
     }
 }
 
-/// Why the loop stopped.
+/// The reason why the loop stopped.
 enum Stop {
     EndOfBlock,
     /// Little input is left.
@@ -268,7 +270,7 @@ fn follow(codes: &Codes, input: &mut Input, output: &mut Output) -> Stop {
     stop
 }
 
-/// What follows `next` and one turn of the loop looks at.
+/// The bytes from `next` on that one turn of the loop looks at.
 #[inline(always)]
 fn ahead(bytes: &[u8], next: usize) -> Option<&[u8; INPUT_STEP]> {
     bytes.get(next..).and_then(|rest| rest.first_chunk())
@@ -337,7 +339,7 @@ impl Input {
         (self.bits, self.count) = (0, 0);
     }
 
-    /// Where the bytes end that may be read: zeros are behind the stream.
+    /// The end of the bytes that may be read: zeros are behind the stream.
     fn end(&self) -> usize {
         if self.ended { self.filled + ZEROS } else { self.filled }
     }
@@ -347,7 +349,7 @@ impl Input {
         self.next - (self.count / 8) as usize
     }
 
-    /// Whether more bits were taken than there are.
+    /// Returns whether more bits were taken than there are.
     fn has_ended(&self) -> bool {
         self.ended && self.next * 8 - self.count as usize > self.filled * 8
     }
@@ -416,7 +418,7 @@ impl Input {
         (self.bits, self.count) = (0, 0);
     }
 
-    /// What is wrong when the bits that were taken last are: behind the end of the stream, anything is.
+    /// The fault of the bits that were taken last: behind the end of the stream, any.
     fn invalid(&self) -> Invalid {
         if self.has_ended() { Invalid::Cut } else { Invalid::Bits }
     }
@@ -451,7 +453,7 @@ impl Bits for Input {
     }
 }
 
-/// What was inflated last.
+/// The output that was inflated last.
 struct Output {
     bytes: Box<[u8; BUFFER]>,
     /// The bytes from here on were not handed on yet.
@@ -489,7 +491,7 @@ mod tests {
     use super::super::CODE_LENGTHS_ORDER;
     use super::*;
 
-    /// What becomes of a stream that is read in steps of a few bytes.
+    /// A stream that is read in steps of a few bytes.
     struct Steps<'a> {
         stream: &'a [u8],
         step: usize,
@@ -524,7 +526,7 @@ mod tests {
         }
     }
 
-    /// What the stream inflates to.
+    /// Inflates the stream.
     fn inflate(stream: &[u8], step: usize) -> Result<Vec<u8>, Invalid> {
         let mut steps = Steps { stream, step, passed: Vec::new(), inflated: Vec::new(), marks: Vec::new() };
         let End { unused } = Inflater::default().inflate(&mut steps)?;
@@ -538,7 +540,7 @@ mod tests {
         Ok(inflated)
     }
 
-    /// What zlib-rs makes of the stream, when that is all of it.
+    /// Inflates the stream with zlib-rs; `None` unless that takes all of it.
     fn inflate_by_zlib(stream: &[u8]) -> Option<Vec<u8>> {
         let mut zlib = Decompress::new(false);
         let mut inflated = Vec::new();

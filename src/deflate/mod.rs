@@ -11,7 +11,7 @@ mod tail;
 pub use inflate::{End, Inflater, Invalid, Passage};
 pub use tail::{Tail, UNKNOWN};
 
-/// How far back a stream may copy from, in bytes.
+/// The distance in bytes that a stream may copy from.
 const WINDOW: usize = 32 << 10;
 /// No word of a Huffman code has more bits.
 const LONGEST_WORD: usize = 15;

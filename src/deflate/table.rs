@@ -2,8 +2,8 @@
 
 use super::LONGEST_WORD;
 
-/// What the next bits mean. From the lowest bit on: how many bits that takes (8 bits), how many of them are the word
-/// itself (4 bits), what kind it is (4 bits), and its value (16 bits).
+/// The meaning of the next bits. From the lowest bit on: the number of bits that it takes (8 bits), of those that are
+/// the word itself (4 bits), what kind it is (4 bits), and its value (16 bits).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Meaning(u32);
 
@@ -36,12 +36,12 @@ impl Meaning {
         Self(self.0 + (length as u32 | (length as u32) << 8))
     }
 
-    /// Where the table for the further bits of a word begins, and how many bits it takes.
+    /// The start of the table for the further bits of a word, and the number of these bits.
     fn further(start: usize, bits: usize, word: usize) -> Self {
         Self(SPECIAL | FURTHER | (start as u32) << 16 | (bits as u32) << 8 | word as u32)
     }
 
-    /// How many bits it takes.
+    /// The number of bits that it takes.
     #[inline(always)]
     pub(super) fn bits(self) -> u32 {
         self.0 & 0xff
@@ -91,7 +91,7 @@ impl<const BITS: usize, const SIZE: usize> Table<BITS, SIZE> {
         Self { meanings: Box::new([Meaning::NONE; SIZE]) }
     }
 
-    /// What `bits` begin with.
+    /// The meaning of the first of `bits`.
     #[inline(always)]
     pub(super) fn meaning(&self, bits: u64) -> Meaning {
         self.meanings[bits as usize & ((1 << BITS) - 1)]
@@ -103,7 +103,7 @@ impl<const BITS: usize, const SIZE: usize> Table<BITS, SIZE> {
         if meaning.is_special() { self.special(meaning, bits) } else { meaning }
     }
 
-    /// What `bits` begin with, of which the table does not tell all: bits that are no word, too.
+    /// The meaning of the first of `bits` where the table does not tell all: bits that are no word, too.
     #[inline(always)]
     pub(super) fn special(&self, meaning: Meaning, bits: u64) -> Meaning {
         if meaning.0 & FURTHER == 0 {
@@ -180,7 +180,7 @@ impl<const BITS: usize, const SIZE: usize> Table<BITS, SIZE> {
     }
 }
 
-/// How many bits the words of a subtable have behind their common beginning, when the first has `first`: as many as make
+/// The number of bits of a subtable's words behind their common beginning, when the first has `first`: as many as make
 /// the words that follow, `here` of the same length and then `counts`, fill it.
 fn further_bits(first: usize, here: usize, counts: &[usize]) -> usize {
     let mut bits = first;

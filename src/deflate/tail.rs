@@ -9,14 +9,14 @@ use super::WINDOW;
 use super::codes::{Bits, Codes};
 use super::table::Meaning;
 
-/// What [`Tail::inflate`] tells of a byte that was copied from what is not at hand.
+/// The value that [`Tail::inflate`] gives for a byte that was copied from an unknown place.
 pub const UNKNOWN: u16 = 0x100;
 
 /// The blocks at the end of a stream.
 #[derive(Debug)]
 pub struct Tail<'a> {
     bytes: &'a [u8],
-    /// Where the first block begins, in bits.
+    /// The start of the first block, in bits.
     start: usize,
     len: u64,
 }
@@ -49,7 +49,7 @@ impl<'a> Tail<'a> {
     }
 }
 
-/// Whether a block that is not the last, with codes of its own, seems to begin at a bit.
+/// Returns whether a block that is not the last, with codes of its own, seems to begin at a bit.
 fn begins_block(bytes: &[u8], start: usize, codes: &mut Codes) -> bool {
     let mut bits = Rest::at(bytes, start);
     bits.take(3) == 0b100 && codes.read(&mut bits) && !bits.is_exhausted
@@ -142,7 +142,7 @@ impl Output for Counter {
 /// Holds the bytes that may be copied from, and passes them on.
 struct Window<S> {
     recent: Vec<u16>,
-    /// Where the bytes begin that were not passed on yet.
+    /// The start of the bytes that were not passed on yet.
     fresh: usize,
     sink: S,
 }
@@ -182,7 +182,7 @@ struct Rest<'a> {
     buffer: u64,
     /// The bits in the buffer.
     count: u32,
-    /// Whether more bits were taken than there are.
+    /// True if more bits were taken than there are.
     is_exhausted: bool,
 }
 

@@ -15,8 +15,9 @@ use crate::store::{Store, StoreError};
 
 pub use reference::{Destination, ReferenceError};
 
-/// Why an image could not be published.
+/// The reason why an image could not be published.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum PublishError {
     #[error("could not write `{path}`")]
     Write { path: PathBuf, source: io::Error },

@@ -1,4 +1,4 @@
-//! What `-o` takes.
+//! The argument of `-o`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,13 +8,24 @@ use std::str::FromStr;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     /// `oci:DIR[:TAG]`
-    OciLayout { directory: PathBuf, tag: Option<String> },
+    OciLayout {
+        /// The layout's directory.
+        directory: PathBuf,
+        /// The image's tag in the layout.
+        tag: Option<String>,
+    },
     /// `oci-archive:FILE[:TAG]`
-    OciArchive { file: PathBuf, tag: Option<String> },
+    OciArchive {
+        /// The archive.
+        file: PathBuf,
+        /// The image's tag in the archive.
+        tag: Option<String>,
+    },
 }
 
 /// Text that names no destination.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum ReferenceError {
     #[error("`{transport}:` is not built yet; destinations are oci:DIR[:TAG] and oci-archive:FILE[:TAG]")]
     NotBuilt { transport: String },

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Sizes are rounded up to a multiple of so many bytes, so that a buffer fits more than one file.
 const STEP: usize = 4 << 20;
 
-/// Where large buffers come from, and go back to.
+/// A pool of large buffers.
 #[derive(Debug)]
 pub struct BufferPool {
     most: usize,
@@ -17,7 +17,7 @@ pub struct BufferPool {
 
 #[derive(Debug)]
 struct State {
-    /// How many [`Visit`]s there are.
+    /// The number of [`Visit`]s.
     visits: usize,
     /// The size of all buffers that are in use, in bytes; with the others' it is never more than the shelf's.
     taken: usize,

@@ -1,4 +1,4 @@
-//! What the loader reads of one ELF file.
+//! The headers and the dynamic section of one ELF file, as the loader reads them.
 //!
 //! Everything is found as the loader finds it: the program headers name the dynamic section, and its addresses become
 //! offsets through the `PT_LOAD` segments. No count or size of the file is trusted: at most [`MOST_BYTES`] are read.
@@ -14,8 +14,8 @@ use super::notes::{abi_tag, isa_level};
 use super::reader::Reader;
 use super::source::{ElfError, ReadAt, Source, Stop, read_with, until_nul, utf8};
 
-/// What one file may make [`read`] hold at once, in bytes: the program headers, the dynamic section, the notes and the
-/// names together. The largest seen, in PyTorch's libraries, is under 100 KiB.
+/// The most bytes that one file may make [`read`] hold at once: the program headers, the dynamic section, the notes and
+/// the names together. The largest seen, in PyTorch's libraries, is under 100 KiB.
 pub const MOST_BYTES: u64 = 4 << 20;
 
 const PF_W: u32 = 2;
@@ -34,11 +34,14 @@ const DT_RUNPATH: u64 = 29;
 const DT_FLAGS_1: u64 = 0x6fff_fffb;
 const DF_1_NODEFLIB: u64 = 0x800;
 
-/// What the loader and `ldconfig` read of an ELF file.
+/// The part of an ELF file that the loader and `ldconfig` read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Elf {
+    /// The size of its addresses.
     pub class: Class,
+    /// The processor that it is for.
     pub machine: Machine,
+    /// Its type: `e_type`.
     pub kind: Kind,
     /// `e_flags`: on 32-bit ARM, the floating-point ABI.
     pub flags: u32,
@@ -56,6 +59,7 @@ pub struct Elf {
 /// The dynamic section, as far as it says which files belong together.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Dynamic {
+    /// `DT_SONAME`.
     pub soname: Option<String>,
     /// In the file's order, which is the loader's.
     pub needed: Vec<String>,
@@ -68,7 +72,7 @@ pub struct Dynamic {
 }
 
 impl Elf {
-    /// What it calls itself, where it is a library that does.
+    /// Its SONAME, where it has one.
     pub fn soname(&self) -> Option<&str> {
         self.dynamic.as_ref()?.soname.as_deref()
     }
@@ -112,16 +116,16 @@ pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Elf>, Stop
     }))
 }
 
-/// Where the facts of a file are, as far as its program headers tell.
+/// The places of a file's facts, as far as its program headers tell.
 #[derive(Default)]
 pub(super) struct Whereabouts {
-    /// What the program headers point to.
+    /// The parts that the program headers point to.
     pub parts: Vec<Range<u64>>,
     /// The segments that are loaded: the names are somewhere in them.
     pub loaded: Vec<Loaded>,
 }
 
-/// Where a segment is that is loaded.
+/// The place of a loaded segment.
 pub(super) struct Loaded {
     pub range: Range<u64>,
     pub is_writable: bool,

@@ -18,17 +18,24 @@ pub(super) const PT_LOAD: u32 = 1;
 /// The size of addresses: `EI_CLASS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Class {
+    /// 32 bits.
     Elf32,
+    /// 64 bits.
     Elf64,
 }
 
 /// `e_machine`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Machine {
+    /// 32-bit x86.
     I386,
+    /// 32-bit ARM.
     Arm,
+    /// 64-bit x86.
     X86_64,
+    /// 64-bit ARM.
     Aarch64,
+    /// Any other, by its number.
     Other(u16),
 }
 
@@ -47,11 +54,13 @@ impl Machine {
 /// `e_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
+    /// An object file.
     Relocatable,
     /// An executable at fixed addresses.
     Executable,
     /// A shared library, or an executable that may be loaded anywhere.
     Shared,
+    /// Any other, by its number.
     Other(u16),
 }
 
@@ -66,7 +75,7 @@ impl Kind {
     }
 }
 
-/// How numbers are written: `EI_CLASS` and `EI_DATA`.
+/// The encoding of numbers: `EI_CLASS` and `EI_DATA`.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
     pub(super) class: Class,

@@ -20,7 +20,7 @@ const LITTLE_ENDIAN: u8 = 2;
 
 /// `PATH_MAX` of Linux: a cache cannot make its reader hold more for an entry.
 const LONGEST_PATH: usize = 4096;
-/// How many times its own size the names of a cache may take that is read. Names share their bytes: a SONAME ends a path,
+/// The most that a cache's names may take, in multiples of its size. Names share their bytes: a SONAME ends a path,
 /// and a path stands for each processor; no writer shares more.
 const MOST_SHARED: usize = 16;
 
@@ -40,7 +40,7 @@ pub struct Cache {
     /// In the order of the file, which is the loader's: of several libraries with one SONAME it takes the first that
     /// suits the processor.
     pub libraries: Vec<Library>,
-    /// What wrote the cache: `ldconfig (Debian GLIBC 2.36-9+deb12u10) stable release version 2.36`.
+    /// The writer of the cache: `ldconfig (Debian GLIBC 2.36-9+deb12u10) stable release version 2.36`.
     pub generator: Option<String>,
     /// The `glibc-hwcaps` subdirectories without libraries. `ldconfig` leaves their names among the strings; nothing
     /// reads them.
@@ -50,17 +50,19 @@ pub struct Cache {
 /// One library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Library {
-    /// What programs ask for.
+    /// The name that programs ask for.
     pub soname: String,
     /// The file to load.
     pub path: String,
+    /// The kind of library and its ABI.
     pub flags: Flags,
     /// The ABI note, as [`super::Elf::abi_tag`]; 0 is none, and since 2.36 always.
     pub abi_tag: u32,
+    /// The processors that can use it.
     pub hwcap: Hwcap,
 }
 
-/// Which programs can use a library: its C library and its ABI.
+/// The programs that can use a library: its C library and its ABI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Flags(pub i32);
 
@@ -69,31 +71,43 @@ impl Flags {
     pub const I386_ANY: Self = Self(0x0001);
     /// An i386 library for the C library before glibc 2; before glibc 2.37.
     pub const I386_LIBC5: Self = Self(0x0002);
+    /// 32-bit x86.
     pub const I386: Self = Self(0x0003);
     /// A 32-bit ARM library that suits both floating-point ABIs.
     pub const ARM_UNMARKED: Self = Self(0x0003);
+    /// 64-bit x86.
     pub const X86_64: Self = Self(0x0303);
+    /// 64-bit x86 with 32-bit addresses.
     pub const X32: Self = Self(0x0803);
+    /// 32-bit ARM with floating-point registers.
     pub const ARM_HARD_FLOAT: Self = Self(0x0903);
+    /// 64-bit ARM.
     pub const AARCH64: Self = Self(0x0a03);
+    /// 32-bit ARM without floating-point registers.
     pub const ARM_SOFT_FLOAT: Self = Self(0x0b03);
 }
 
-/// Which processors can use a library.
+/// The processors that can use a library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hwcap {
     /// All.
     Any,
     /// Those that suit a subdirectory of `glibc-hwcaps`, such as `x86-64-v3`, and the level that the library itself
     /// states, as [`super::Elf::isa_level`].
-    Glibc { name: String, isa_level: u32 },
+    Glibc {
+        /// The subdirectory of `glibc-hwcaps`: `x86-64-v3`.
+        name: String,
+        /// The level of the x86 instruction set that it needs.
+        isa_level: u32,
+    },
     /// Those that have the bits of the directory's name; before glibc 2.37.
     Legacy(u64),
 }
 
-/// Why a cache cannot be written or read.
+/// The reason why a cache cannot be written or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum CacheError {
     #[error("the cache is not of the format `glibc-ld.so.cache1.1`")]
     Format,
@@ -241,7 +255,7 @@ fn order(left: &Library, right: &Library) -> Ordering {
         .then_with(|| legacy(left).cmp(&legacy(right)))
 }
 
-/// How glibc compares the names of libraries: runs of digits by their value, and behind everything else, so that
+/// Compares names of libraries as glibc does: runs of digits by their value, and behind everything else, so that
 /// `libx.so.9` comes before `libx.so.10`.
 pub(super) fn compare_names(left: &str, right: &str) -> Ordering {
     name_parts(left.as_bytes()).cmp(name_parts(right.as_bytes()))
@@ -357,7 +371,7 @@ impl Writer {
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// Where the present format begins: behind the format of 1997, if that is there.
+    /// The start of the present format: behind the format of 1997, if that is there.
     fn start(&self) -> Result<usize, CacheError> {
         if !self.0.starts_with(OLD_MAGIC) {
             return Ok(0);
@@ -390,7 +404,8 @@ fn utf8(bytes: &[u8], offset: usize) -> Result<String, CacheError> {
     String::from_utf8(bytes.to_vec()).map_err(|_| CacheError::NotUtf8 { offset })
 }
 
-/// How many more bytes the names of a cache may take. They share their bytes, so that a small file could have many long ones.
+/// The bytes that a cache's names may still take. Names share their bytes, so that a small file could have many long
+/// ones.
 struct Names {
     limit: usize,
     left: usize,
@@ -434,7 +449,7 @@ fn library(
     })
 }
 
-/// What the directory of extensions names.
+/// The contents of the directory of extensions.
 #[derive(Default)]
 struct Extensions {
     generator: Option<String>,

@@ -15,9 +15,10 @@ const DEEPEST: usize = 16;
 /// More files than any configuration has.
 const MOST_FILES: usize = 4096;
 
-/// Why a configuration cannot be followed.
+/// The reason why a configuration cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum LdSoConfError {
     #[error("`{path}` is included {DEEPEST} files deep")]
     TooDeep { path: String },
@@ -182,7 +183,7 @@ impl Token {
     }
 }
 
-/// Whether the whole name matches: each `*` first takes nothing, and more only when the rest fails.
+/// Returns whether the whole name matches: each `*` first takes nothing, and more only when the rest fails.
 fn matches(pattern: &[Token], name: &[u8]) -> bool {
     let (mut token, mut byte) = (0, 0);
     let mut retry = None;

@@ -1,4 +1,4 @@
-//! What `ldconfig` finds in its directories, decided without running it.
+//! The findings of `ldconfig` in its directories, decided without running it.
 //!
 //! In each directory `ldconfig` looks at the names of libraries, keeps for each SONAME the newest file, makes the SONAME
 //! a symlink to it, and enters it into the cache. Directories come in the order of the configuration, the system's last;
@@ -30,6 +30,7 @@ pub struct Ldconfig {
 /// A version of libc-bin that does not begin with glibc's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("libc-bin's version `{version}` does not begin with a version of glibc such as 2.36")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct LibcVersionError {
     version: String,
 }
@@ -40,7 +41,7 @@ impl Hinted for LibcVersionError {
     }
 }
 
-/// What `ldconfig` would find and change.
+/// The result of a scan: the libraries that `ldconfig` would list, and the links that it would change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scan {
     /// In the cache's order.
@@ -82,7 +83,7 @@ impl Ldconfig {
         Ok(Self { architecture, release, generator })
     }
 
-    /// What it calls itself in the caches it writes.
+    /// Its own name in the caches that it writes.
     pub fn generator(&self) -> &str {
         &self.generator
     }
@@ -223,7 +224,7 @@ impl Ldconfig {
     }
 }
 
-/// Whether `ldconfig` looks into a file of this name: `lib*.so*`, `ld-*.so*`, `ld.so.*` and `ld64.so.*`.
+/// Returns whether `ldconfig` looks into a file of this name: `lib*.so*`, `ld-*.so*`, `ld.so.*` and `ld64.so.*`.
 pub fn is_library_name(name: &str) -> bool {
     let library = (name.starts_with("lib") || name.starts_with("ld-")) && name.contains(".so");
     let loader = name.starts_with("ld.so.") || name.starts_with("ld64.so.");

@@ -11,6 +11,7 @@ use super::{Cache, Class, Elf, Hwcap, Machine};
 /// The places that the loader of an image looks into, in the order of the fields.
 #[derive(Debug, Clone)]
 pub struct LibrarySearch {
+    /// The processor of the image.
     pub machine: Machine,
     /// The level of the processor: 0 for the baseline, 2 for x86-64-v3.
     pub isa_level: u32,
@@ -23,7 +24,7 @@ pub struct LibrarySearch {
 }
 
 impl LibrarySearch {
-    /// Whether the loader takes an object for its own machine; it passes over all others.
+    /// Returns whether the loader takes an object for its own machine; it passes over all others.
     pub fn suits(&self, elf: &Elf) -> bool {
         elf.class == Class::Elf64 && elf.machine == self.machine
     }
@@ -43,7 +44,7 @@ impl LibrarySearch {
         })
     }
 
-    /// What the cache leads to; with `everywhere`, also in the directories that are searched last.
+    /// The library that the cache leads to; with `everywhere`, also in the directories that are searched last.
     ///
     /// The loader takes one entry: where its file cannot be opened, it goes on to the last directories.
     pub fn cached<T>(&self, name: &str, everywhere: bool, look: impl Fn(&str) -> Option<T>) -> Option<T> {

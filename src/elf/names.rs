@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What ends a name in a string table.
+/// The end of a name in a string table.
 const END: u8 = 0;
 /// Mangled names shrink to an eighth, in no time.
 const LEVEL: i32 = 1;

@@ -16,12 +16,13 @@ use super::source::{ElfError, ReadAt, Source, Stop, read_with, utf8};
 use super::strings::Lookup;
 use super::symbols::{self, File, Read, Symbol, Symbols, Tables, entry_size};
 
-/// What the tables of one file may take together, in bytes: those of TensorFlow take 63 MB.
+/// The most bytes of one file's tables together: those of TensorFlow take 63 MB.
 pub const MOST_OBJECT_BYTES: u64 = 128 << 20;
 
-/// What the loader links.
+/// The object, where the loader links it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
+    /// Its headers and dynamic section.
     pub elf: Elf,
     /// The versions it needs of other files; the loader refuses a file that lacks one.
     pub needs: Vec<VersionNeed>,
@@ -33,10 +34,12 @@ pub struct Object {
     pub imports: Names,
 }
 
-/// What a file says of itself, and the [`Symbols`] where they were asked for.
+/// The facts of a file, and its [`Symbols`] where they were asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Linked {
+    /// Its headers, versions and symbols.
     pub object: Object,
+    /// The symbols by name, where they were asked for.
     pub symbols: Option<Symbols>,
 }
 
@@ -45,8 +48,9 @@ pub struct Linked {
 pub struct VersionNeed {
     /// The name in DT_NEEDED of the file that shall define it.
     pub file: String,
+    /// The name of the version: `GLIBC_2.34`.
     pub version: String,
-    /// Whether the loader goes on without it: `VER_FLG_WEAK`.
+    /// True if the loader goes on without it: `VER_FLG_WEAK`.
     pub weak: bool,
 }
 
@@ -56,7 +60,7 @@ impl Object {
         read_with(file, parse)
     }
 
-    /// Whether it defines this symbol for others.
+    /// Returns whether it defines this symbol for others.
     pub fn exports(&self, hash: u64) -> bool {
         self.exports.binary_search(&hash).is_ok()
     }
@@ -108,7 +112,7 @@ fn tables<S: Source>(source: &S, size: u64) -> Result<Option<(Read<'_, S>, Layou
     Ok(read.map(|read| (read, header.layout)))
 }
 
-/// What a name in the string table is for.
+/// The purpose of a name in the string table.
 #[derive(Clone, Copy)]
 enum Purpose {
     Export,

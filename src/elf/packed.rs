@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 
-/// How much is packed together, in bytes.
+/// The bytes that are packed together.
 const BLOCK: usize = 256 << 10;
 /// Tables of symbols shrink to a third, and their names to an eighth, in no time.
 const LEVEL: i32 = 1;
@@ -13,7 +13,7 @@ const LEVEL: i32 = 1;
 pub(super) struct Packed {
     /// Each stands for [`BLOCK`] bytes; one of that length is not compressed, as that made it no smaller.
     blocks: Vec<Vec<u8>>,
-    /// What is less than a block.
+    /// The rest that is less than a block.
     last: Vec<u8>,
 }
 

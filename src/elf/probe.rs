@@ -29,7 +29,7 @@ pub const MOST_KEPT: u64 = 4 << 20;
 const HEAD: u64 = 64 << 10;
 /// The end that is always kept.
 const TAIL: u64 = 256 << 10;
-/// What is kept of a file comes from a [`BufferPool`] from so many bytes on.
+/// The size in bytes from which on the parts of a file that are kept come from a [`BufferPool`].
 const SHELVED: usize = 1 << 20;
 /// The beginning that is kept of a loaded segment: the names of cuDNN's 450 MB lie within; those of LLVM, with its thousands
 /// of exported symbols, do not.
@@ -38,9 +38,9 @@ const SEGMENT_HEAD: u64 = 1 << 20;
 /// The most a [`Probe`] keeps of one file that cannot be read again, in bytes: the last segment of cuSPARSELt 0.7, where
 /// `patchelf` put 27 MB of names, and 9 MB more.
 pub const MOST_KEPT_ONCE: u64 = 36 << 20;
-/// What is kept then of the first segment, where linkers put the tables: those of PyTorch take 15 MB.
+/// The bytes kept then of the first segment, where linkers put the tables: those of PyTorch take 15 MB.
 const FIRST_HEAD_ONCE: u64 = 16 << 20;
-/// What is kept then of a segment that is written to, as those are into which `patchelf` moves tables.
+/// The bytes kept then of a writable segment, such as `patchelf` moves tables into.
 const WRITABLE_HEAD_ONCE: u64 = 28 << 20;
 
 /// Reads the facts `T` of what is kept of a file of so many bytes; `None` when it is not ELF.
@@ -59,7 +59,7 @@ pub struct Probe {
     shelf: Option<&'static BufferPool>,
 }
 
-/// How much may be kept of one file, in bytes.
+/// The bytes that may be kept of one file.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     most: u64,
@@ -75,11 +75,14 @@ impl Budget {
         Self { most: MOST_KEPT_ONCE, first_head: FIRST_HEAD_ONCE, writable_head: WRITABLE_HEAD_ONCE };
 }
 
-/// What a [`Probe`] knows when the file has passed.
+/// The outcome of a [`Probe`] when the file has passed.
 #[derive(Debug)]
 pub enum Outcome<T = Linked> {
+    /// It does not begin as ELF.
     NotElf,
+    /// Its facts.
     Elf(T),
+    /// Parts of it are missing.
     Incomplete(Incomplete<T>),
 }
 
@@ -113,7 +116,7 @@ impl Probe {
         Self { shelf: Some(shelf), ..self }
     }
 
-    /// Whether what has passed so far begins as ELF does.
+    /// Returns whether what has passed so far begins as ELF does.
     pub fn is_elf(&self) -> bool {
         self.elf
     }
@@ -218,7 +221,7 @@ impl<T> Incomplete<T> {
         &self.missing
     }
 
-    /// How many bytes of the file are kept, before they are packed.
+    /// The number of bytes of the file that are kept, before they are packed.
     pub fn kept(&self) -> u64 {
         self.kept.packed.values().map(|part| part.len() as u64).sum()
     }
@@ -259,9 +262,9 @@ fn with_symbols(source: &Kept, size: u64) -> Result<Option<(Elf, Symbols)>, Stop
     }
 }
 
-/// What to keep of the `rest` of a file whose head is `kept`: all of it where the budget allows that, or else what the
-/// program headers point to, its end, and the beginnings of its segments, in this order of importance. Small segments
-/// come first: `patchelf` puts what it moves into segments of their own.
+/// Plans the parts to keep of the `rest` of a file whose head is `kept`: all of it where the budget allows that, or
+/// else what the program headers point to, its end, and the beginnings of its segments, in this order of importance.
+/// Small segments come first: `patchelf` puts what it moves into segments of their own.
 fn plan(kept: &Kept, rest: Range<u64>, budget: Budget) -> Vec<Range<u64>> {
     let Budget { most, first_head, writable_head } = budget;
     let mut budget = most - HEAD;
@@ -310,11 +313,11 @@ fn merge(ranges: impl IntoIterator<Item = Range<u64>>) -> Vec<Range<u64>> {
 /// Parts of a file.
 #[derive(Debug, Default)]
 struct Kept {
-    /// What was kept as it passed, one part behind the other.
+    /// The parts kept as they passed, one behind the other.
     passed: Buffer,
-    /// Where in `passed` each part is, by the offset of its first byte in the file.
+    /// The place of each part in `passed`, by the offset of its first byte in the file.
     parts: BTreeMap<u64, Range<usize>>,
-    /// What was handed over later, and what had passed by then, by the offset of the first byte.
+    /// The parts handed over later, and those that had passed by then, by the offset of the first byte.
     packed: BTreeMap<u64, Packed>,
 }
 
@@ -372,7 +375,7 @@ impl Kept {
         parts.find(|(part, at)| *at < part.len())
     }
 
-    /// How many bytes are at hand from `offset` on, or at least how many of one part.
+    /// The number of bytes that are at hand from `offset` on, or at least how many of one part.
     fn length_at(&self, offset: u64) -> usize {
         let packed = || self.packed_at(offset).map_or(0, |(part, at)| part.len() - at);
         self.passed_at(offset).map_or_else(packed, <[u8]>::len)
@@ -518,7 +521,7 @@ mod tests {
         assert!(kept_from(HEAD).is_some_and(|length| length > 6 << 20), "{ranges:?}");
     }
 
-    /// What is kept of a library of 20 MB, and how much memory for it is not the shelf's.
+    /// Probes a library of 20 MB: the kept part, and its memory that is not the shelf's.
     fn kept_with(shelf: &'static BufferPool) -> (Range<u64>, Kept) {
         let size = 20 << 20;
         let mut file = head(&[(0..size, 0)]);

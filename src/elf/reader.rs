@@ -63,7 +63,7 @@ impl<'a, S: Source> Reader<'a, S> {
         if self.missing.is_empty() { Ok(()) } else { Err(Stop::Missing(self.take_missing())) }
     }
 
-    /// What was asked for and not at hand, which is then no longer noted.
+    /// Takes the parts that were asked for and not at hand.
     pub(super) fn take_missing(&mut self) -> Vec<Range<u64>> {
         std::mem::take(&mut self.missing)
     }

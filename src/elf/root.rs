@@ -8,14 +8,14 @@ use super::dynamic::Elf;
 ///
 /// Paths are absolute within it, may lead through symlinks, and resolve without leaving it.
 pub trait Root {
-    /// What the directory at `path` holds; `None` when there is no directory.
+    /// The listing of the directory at `path`; `None` when there is no directory.
     fn directory(&self, path: &str) -> Option<Listing>;
 
     /// The bytes of the file at `path`; `None` when there is no file.
     fn text(&self, path: &str) -> Option<Vec<u8>>;
 }
 
-/// What a directory holds.
+/// The contents of a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Listing {
     /// The same for two paths exactly when they are one directory: `/lib` and `/usr/lib` on a merged root.
@@ -28,15 +28,18 @@ pub struct Listing {
 /// One name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
+    /// Its name in the directory.
     pub name: String,
+    /// True if it is a symlink.
     pub symlink: bool,
-    /// What the name is, every symlink followed.
+    /// The node that the name leads to, every symlink followed.
     pub node: Node,
 }
 
-/// What a name leads to.
+/// A node that a name leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
+    /// A regular file.
     File {
         /// The same for two names exactly when they are one file, through symlinks or hard links.
         identity: String,
@@ -44,6 +47,7 @@ pub enum Node {
         /// accepts are looked at.
         elf: Option<Elf>,
     },
+    /// A directory.
     Directory {
         /// As [`Listing::identity`].
         identity: String,

@@ -18,13 +18,15 @@ const SHT_GNU_VERDEF: u32 = 0x6fff_fffd;
 const SHT_GNU_VERNEED: u32 = 0x6fff_fffe;
 const SHT_GNU_VERSYM: u32 = 0x6fff_ffff;
 
-/// What a library says about itself and others where its dynamic section cannot be reached: see
+/// The symbols and needs of a library whose dynamic section cannot be reached: see
 /// [`super::Incomplete::from_sections`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Linkage {
+    /// Its SONAME, where it has one.
     pub soname: Option<String>,
     /// The SONAMEs it needs, not in the loader's order.
     pub needed: BTreeSet<String>,
+    /// Its dynamic symbols.
     pub symbols: Symbols,
 }
 
@@ -81,7 +83,7 @@ pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Linkage>, 
     Ok(Some(Linkage { soname, needed, symbols: read.symbols(layout)? }))
 }
 
-/// Whose name a SONAME is.
+/// The owner of a SONAME in the tables.
 #[derive(Clone, Copy)]
 enum Of {
     Itself,

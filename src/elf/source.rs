@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 
 /// The longest name, in bytes; C++ has made names of 20 KiB.
 pub(super) const LONGEST_NAME: u64 = 64 << 10;
-/// How much of a long table is read at once, in bytes.
+/// The bytes of a long table that are read at once.
 const PIECE: u64 = 256 << 10;
 
 /// A file that can be read anywhere.
@@ -44,9 +44,10 @@ impl ReadAt for [u8] {
     }
 }
 
-/// Why a file that begins as ELF could not be read. The caller knows and names the file.
+/// The reason why a file that begins as ELF could not be read. The caller knows and names the file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum ElfError {
     #[error("could not read {what}")]
     Read { what: &'static str, source: io::Error },
@@ -87,7 +88,7 @@ pub(super) trait Source {
     /// All bytes of `range`, or `None` when some of them are not at hand.
     fn fetch(&self, range: Range<u64>) -> io::Result<Option<Cow<'_, [u8]>>>;
 
-    /// Whether all bytes of `range` are at hand.
+    /// Returns whether all bytes of `range` are at hand.
     fn has(&self, range: Range<u64>) -> bool;
 
     /// Bytes from the beginning of `range`, as many as are at hand at little cost; empty when none is.
@@ -122,7 +123,7 @@ impl<R: ReadAt + ?Sized> Source for Seekable<'_, R> {
     }
 }
 
-/// Why facts cannot be read of what is at hand.
+/// The reason why facts cannot be read of what is at hand.
 pub(super) enum Stop {
     Invalid(ElfError),
     /// These parts of the file are needed and not at hand.

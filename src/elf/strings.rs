@@ -83,7 +83,7 @@ impl<T: Copy> Lookup<T> {
 /// The part of a table that is looked at.
 #[derive(Default)]
 struct Window {
-    /// Where it begins in the table, in bytes.
+    /// Its start in the table, in bytes.
     start: u64,
     bytes: Vec<u8>,
 }

@@ -19,11 +19,11 @@ use super::reader::Reader;
 use super::source::{ElfError, ReadAt, Source, Stop, read_with, utf8};
 use super::strings::{Lookup, StringTable};
 
-/// What the tables of one file may take together, in bytes. cuBLASLt's take 30 KiB, those of LLVM 5 MiB.
+/// The most bytes of one file's tables together. cuBLASLt's take 30 KiB, those of LLVM 5 MiB.
 pub const MOST_SYMBOL_BYTES: u64 = 32 << 20;
 /// A version is told by 15 bits.
 pub(super) const MOST_VERSIONS: usize = 1 << 15;
-/// How much of a table is read at first whose length nothing tells, in bytes; then as much again as is read, so that a
+/// The bytes that are read first of a table whose length is unknown; then as much again as is read, so that a
 /// stream passes a few times at most.
 pub(super) const STEP: u64 = 4 << 10;
 
@@ -88,7 +88,7 @@ pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Symbols>, 
     }
 }
 
-/// What addresses are looked up in.
+/// The file in which addresses are looked up.
 pub(super) struct File<'a> {
     pub layout: Layout,
     pub segments: &'a [Segment],
@@ -187,8 +187,9 @@ impl Tables {
         }
     }
 
-    /// How many symbols fit in front of the table that follows theirs: for the rare file that defines nothing, where
-    /// GNU's hash table does not count what is undefined. Linkers leave no more than padding between the two.
+    /// The number of symbols that fit in front of the table that follows theirs: for the rare file that defines
+    /// nothing, where GNU's hash table does not count what is undefined. Linkers leave no more than padding between the
+    /// two.
     fn room(&self, layout: Layout) -> Option<u32> {
         let symbols = self.symbols?;
         let next = [self.strings, self.versions, self.needs, self.gnu_hash]
@@ -274,7 +275,7 @@ pub(super) struct Need {
     pub weak: bool,
 }
 
-/// What GNU's hash table says about the number of symbols.
+/// The number of symbols, as GNU's hash table tells it.
 enum Count {
     Known(u32),
     NothingDefined,
@@ -362,7 +363,7 @@ pub(super) struct Read<'a, S> {
     pub definitions: Vec<u32>,
 }
 
-/// What a name in the string table is for.
+/// The purpose of a name in the string table.
 #[derive(Clone, Copy)]
 enum Purpose {
     Defined,
@@ -496,7 +497,7 @@ mod tests {
         String::from_utf8_lossy(&output.stdout).replace("<OS specific>: 10", "UNIQUE")
     }
 
-    /// What `readelf` shows of a file, brought into our shape.
+    /// The output of `readelf` for a file, brought into our shape.
     fn shown(path: &Path) -> Symbols {
         let versions = readelf("-V", path);
         let needs = versions.split("Version needs section").nth(1).unwrap_or_default();
@@ -634,7 +635,7 @@ mod tests {
         u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
     }
 
-    /// Where the value of a dynamic entry of a 64-bit library is.
+    /// The offset of the value of a dynamic entry in a 64-bit library.
     fn value(bytes: &[u8], tag: u64) -> usize {
         let segment = (0..usize::from(bytes[56])).map(|index| 64 + 56 * index).find(|at| bytes[*at] == 2);
         let start = number(bytes, segment.unwrap() + 8) as usize;

@@ -137,7 +137,7 @@ fn assert_same(ours: &[u8], theirs: &[u8], what: &str) {
     assert!(ours == theirs, "{what}: the same entries in other bytes");
 }
 
-/// What a layout puts into a root.
+/// An entry that a layout puts into a root.
 enum Put<'a> {
     /// A copy of the first library of this machine whose name begins so.
     Library(&'a str),

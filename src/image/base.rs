@@ -13,6 +13,7 @@ use crate::plan::{LayerPlan, Plan};
 /// <https://github.com/opencontainers/image-spec/blob/main/config.md>
 #[derive(Debug, thiserror::Error)]
 #[error("the settings for containers in the image's config cannot be read")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct BaseConfigError(#[from] serde_json::Error);
 
 impl Hinted for BaseConfigError {}

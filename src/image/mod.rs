@@ -22,15 +22,18 @@ pub use base::{BaseConfigError, runtime_of};
 /// A finished layer, with the words its history entry says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ImageLayer {
-    /// What is in it, for people: `torch 2.6.0`.
+    /// Its content, for people: `torch 2.6.0`.
     pub title: String,
+    /// The media type of its descriptor.
     pub media_type: MediaType,
-    /// What its descriptor says beside that.
+    /// The annotations of its descriptor.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// The digest of the compressed blob.
     pub digest: Digest,
     /// The compressed blob's size in bytes.
     pub size: u64,
+    /// The digest of the uncompressed tar.
     pub diff_id: Digest,
     /// The sum of its files' sizes in bytes.
     pub unpacked: u64,
@@ -41,16 +44,20 @@ pub struct ImageLayer {
 pub struct Image {
     /// The manifest's descriptor, whose digest is the image's.
     pub manifest: Descriptor,
+    /// The manifest's JSON.
     pub manifest_bytes: Vec<u8>,
+    /// The descriptor of the config.
     pub config: Descriptor,
+    /// The config's JSON.
     pub config_bytes: Vec<u8>,
     /// The base's among them; bottom first.
     pub layers: Vec<ImageLayer>,
 }
 
-/// Why an image could not be assembled.
+/// The reason why an image could not be assembled.
 #[derive(Debug, thiserror::Error)]
 #[error("could not write the image's {document} as JSON")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct AssembleError {
     document: &'static str,
     source: OciSpecError,

@@ -25,10 +25,11 @@ const CONFFILE_LIMIT: u64 = 64 << 20;
 pub struct DebFile {
     /// The name of its package, for messages.
     pub package: String,
+    /// The file on disk.
     pub path: PathBuf,
 }
 
-/// What the packages ship, each path once.
+/// The files of the packages, each path once.
 #[derive(Debug)]
 pub struct Unpacked {
     /// In the order of their paths; a hard link comes after its target.
@@ -38,8 +39,9 @@ pub struct Unpacked {
     spool: File,
 }
 
-/// Why packages cannot be unpacked together.
+/// The reason why packages cannot be unpacked together.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum UnpackError {
     #[error("could not open the package `{package}` at `{path}`")]
     Open { package: String, path: PathBuf, source: io::Error },
@@ -119,7 +121,7 @@ struct Unpacking {
     packages: Vec<Installed>,
 }
 
-/// What stops the reading of one package.
+/// The reasons to stop reading one package.
 enum ReadError {
     Archive(ArchiveError),
     Spool { path: String, source: io::Error },

@@ -18,6 +18,7 @@ use crate::store::Store;
 /// A file or directory to copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copy {
+    /// The path on disk.
     pub from: PathBuf,
     /// Relative to the image's root.
     pub to: String,
@@ -25,8 +26,9 @@ pub struct Copy {
     pub mode: Option<u32>,
 }
 
-/// Why files could not be copied.
+/// The reason why files could not be copied.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum FilesError {
     #[error("could not read `{path}`")]
     Read { path: PathBuf, source: io::Error },

@@ -12,8 +12,9 @@ use crate::oci::{Entry, EntryKind, Generated};
 use crate::plan::{GeneratedLayer, LdconfigPlan, SystemLayer};
 use crate::store::Store;
 
-/// Why the system's layer could not be written.
+/// The reason why the system's layer could not be written.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum SystemLayerError {
     #[error("could not read the image's /etc/ld.so.conf")]
     Configuration(#[from] LdSoConfError),
@@ -67,7 +68,7 @@ pub fn write_system(
     Ok(write(&GeneratedLayer { files: merged(files, cache), compression }, store)?)
 }
 
-/// What `ldconfig` would add to an image of the layers that `below` describes with `files` on top: the cache, and the
+/// The additions of `ldconfig` to an image of the layers that `below` describes with `files` on top: the cache, and the
 /// links by which libraries are found under their SONAME.
 fn loader_cache(
     below: &InventoryFacts,

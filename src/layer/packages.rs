@@ -14,8 +14,9 @@ use crate::oci::EntryKind;
 use crate::plan::{GeneratedLayer, LayerCompression};
 use crate::store::Store;
 
-/// Why a layer of a base could not be written.
+/// The reason why a layer of a base could not be written.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum PackagesLayerError {
     #[error("could not read the base's packages")]
     Read(#[source] io::Error),

@@ -20,14 +20,15 @@ use crate::observe::{FileObserver, NeedsAnotherPass, ObservedLayer};
 use crate::oci::tar::read::{Event, Member, MemberKind, Reader, TarError};
 use crate::oci::{Digest, Entry, EntryKind, Hasher};
 
-/// What passes between the threads at once, in bytes.
+/// The bytes that pass between the threads at once.
 const CHUNK: usize = 256 << 10;
-/// How many chunks may wait.
+/// The number of chunks that may wait.
 const DEPTH: usize = 4;
 
-/// How a layer's tar is compressed, as its first bytes tell; container engines look at those too.
+/// The compression of a layer's tar, by its first bytes; container engines look at those too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
+    /// A plain tar.
     None,
     /// Of any number of members.
     Gzip,
@@ -36,10 +37,10 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// How many bytes tell.
+    /// The number of bytes that tell.
     pub const MAGIC: usize = 4;
 
-    /// What begins with `bytes`.
+    /// The compression of a stream that begins with `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         match bytes {
             [0x1f, 0x8b, ..] => Self::Gzip,
@@ -58,7 +59,7 @@ pub struct Passed {
     pub digest: Digest,
     /// Their count.
     pub size: u64,
-    /// What the layer holds; an error says nothing that matters when the digest is not the expected one.
+    /// The contents of the layer; an error means nothing when the digest is not the expected one.
     pub content: Result<ReadLayer, ReadError>,
     /// Libraries of which too much passed unseen: see [`complete`].
     pub unfinished: Vec<NeedsAnotherPass>,
@@ -71,21 +72,24 @@ pub struct ReadLayer {
     pub diff_id: Digest,
     /// The sum of the sizes of its files in bytes.
     pub unpacked: u64,
+    /// The facts and the evidence of its files.
     pub learned: ObservedLayer,
 }
 
-/// What an inventory needs of a layer.
+/// The part of a layer that an inventory needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
     /// The digest of the uncompressed tar.
     pub diff_id: Digest,
     /// The sum of the sizes of its files in bytes.
     pub unpacked: u64,
+    /// The facts of its files.
     pub facts: InventoryFacts,
 }
 
-/// Why a blob is no layer that can be built upon.
+/// The reason why a blob is no layer that can be built upon.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum ReadError {
     #[error("it cannot be decompressed")]
     Compression(#[source] io::Error),
@@ -97,8 +101,9 @@ pub enum ReadError {
 
 impl Hinted for ReadError {}
 
-/// Why a member of a layer is refused.
+/// The reason why a member of a layer is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum LayerMemberFault {
     #[error("a sparse file, which would have to be looked into")]
     Sparse,
@@ -131,7 +136,7 @@ pub fn read(blob: impl Read + Send, progress: &(dyn Fn(u64) + Sync)) -> io::Resu
     Ok(Passed { digest: blob.hasher.finish(), size: blob.size, content, unfinished })
 }
 
-/// How often a layer passes again for libraries whose names lie where nobody expects them: the dynamic section leads to
+/// The most passes over a layer for libraries whose names lie where nobody expects them: the dynamic section leads to
 /// tables, and they to names.
 const MOST_PASSES: usize = 4;
 
@@ -274,11 +279,11 @@ fn each(
 struct Again {
     tar: Reader,
     unfinished: Vec<NeedsAnotherPass>,
-    /// Which of the unfinished have not passed yet; a path that the layer has twice waits twice.
+    /// The unfinished files that have not passed yet; a path that the layer has twice waits twice.
     waiting: BTreeSet<usize>,
     /// The member that passes; its text is used again for the next one.
     path: String,
-    /// Which of the unfinished it is, and how many of its bytes have passed.
+    /// The unfinished file that passes, and the number of its bytes that have passed.
     current: Option<(usize, u64)>,
 }
 
@@ -330,7 +335,7 @@ struct Look {
     learned: ObservedLayer,
     /// The last member that was noted; its texts are used again for the next one.
     entry: Entry,
-    /// Who watches the content that passes.
+    /// The watcher of the content that passes.
     watcher: Option<FileObserver>,
     unfinished: Vec<NeedsAnotherPass>,
 }
@@ -409,7 +414,7 @@ fn refused(member: &Member, reason: LayerMemberFault) -> ReadError {
     ReadError::Member { path: String::from_utf8_lossy(&member.path).into_owned(), reason }
 }
 
-/// What a layer's entry is; `None` for a link to a name that is not UTF-8.
+/// The kind of a layer's entry; `None` for a link to a name that is not UTF-8.
 fn kind(member: &Member) -> Result<Option<EntryKind>, ReadError> {
     Ok(Some(match member.kind {
         MemberKind::File | MemberKind::SparseFile => EntryKind::File { size: member.size },

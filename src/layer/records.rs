@@ -1,4 +1,4 @@
-//! What was learned of layers, kept in the store by their digests: a layer is never looked into twice.
+//! The observations of layers, kept in the store by their digests: a layer is never read twice.
 
 use std::io::{self, Read};
 
@@ -18,8 +18,9 @@ const EVIDENCE: &str = "layer-evidence";
 /// Evidence is mostly paths: they shrink to a fifth, in no time.
 const LEVEL: i32 = 1;
 
-/// Why a layer could not be looked into.
+/// The reason why a layer could not be looked into.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum LearnError<E> {
     #[error("its blob could not be opened, or is another")]
     Blob(#[source] E),
@@ -34,6 +35,7 @@ pub enum LearnError<E> {
 /// A layer of the store that could not be looked into.
 #[derive(Debug, thiserror::Error)]
 #[error("could not look into the layer {digest}")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct StoredLayerError {
     digest: Digest,
     source: LearnError<StoreError>,
@@ -73,7 +75,7 @@ pub fn learn<R: Read + Send, E>(
     keep(store, digest, layer).map_err(LearnError::Store)
 }
 
-/// What the layer of `digest` in the store holds.
+/// The content of the layer of `digest` in the store.
 ///
 /// It was kept when the layer was written, unless another version of imgforge wrote it: then the layer is read again, by
 /// one process at a time. Blobs in the store were verified.
@@ -81,7 +83,7 @@ pub fn content_of(store: &Store, digest: &Digest) -> Result<Content, StoredLayer
     kept_or_learned(store, digest, content, |(content, _)| content)
 }
 
-/// What a proof needs of the layer of `digest` in the store, as [`content_of`].
+/// The evidence of the layer of `digest` in the store, as [`content_of`].
 pub fn evidence_of(store: &Store, digest: &Digest) -> Result<CheckFacts, StoredLayerError> {
     kept_or_learned(store, digest, evidence, |(_, evidence)| evidence)
 }
@@ -103,13 +105,13 @@ fn kept_or_learned<T>(
     learned.map(wanted).map_err(|source| StoredLayerError { digest: *digest, source })
 }
 
-/// What the layer of `digest` holds; `None` when it was never looked into, or a proof could not be made of it.
+/// The content of the layer of `digest`; `None` when it was never read, or its evidence is gone.
 pub fn content(store: &Store, digest: &Digest) -> Option<Content> {
     let key = key(digest);
     store.record(CONTENT, &key).filter(|_| store.has_record(EVIDENCE, &key))
 }
 
-/// What a proof needs of the layer of `digest`; `None` when it was never looked into.
+/// The evidence of the layer of `digest`; `None` when it was never read.
 pub fn evidence(store: &Store, digest: &Digest) -> Option<CheckFacts> {
     let (_, body) = store.record_with_body::<u32>(EVIDENCE, &key(digest))?;
     decoded(&body)

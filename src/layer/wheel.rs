@@ -33,7 +33,7 @@ pub struct WheelFile {
     members: Vec<PlacedMember>,
 }
 
-/// Where a member's bytes are, and what they must inflate to.
+/// The place of a member's bytes, and the size and CRC-32 that they must inflate to.
 #[derive(Debug)]
 struct PlacedMember {
     member: Member,
@@ -42,8 +42,9 @@ struct PlacedMember {
     expected: Expected,
 }
 
-/// Why a wheel was refused.
+/// The reason why a wheel was refused.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum RefusedWheel {
     #[error("could not read the wheel")]
     Read(#[from] io::Error),
@@ -67,8 +68,9 @@ pub enum RefusedWheel {
     Record(#[from] RecordError),
 }
 
-/// Why the archive as a whole is refused.
+/// The reason why the archive as a whole is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum FramingFault {
     #[error("goes on behind its end")]
     Trailing,
@@ -78,8 +80,9 @@ pub enum FramingFault {
     Directory,
 }
 
-/// Why a member of a wheel is refused.
+/// The reason why a member of a wheel is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum WheelMemberFault {
     #[error("is encrypted")]
     Encrypted,
@@ -146,7 +149,7 @@ impl WheelFile {
         Ok(Self { file, members })
     }
 
-    /// What the installation is decided from.
+    /// The contents of the wheel from which its installation is decided.
     pub fn contents(&self) -> Result<WheelContents, RefusedWheel> {
         let paths = self.members.iter().map(|member| member.member.path.as_str());
         let dist_info = find_dist_info(paths).ok_or(RefusedWheel::DistInfo)?;
@@ -165,7 +168,7 @@ impl WheelFile {
         })
     }
 
-    /// What a member's DEFLATE stream must inflate to; `None` when the member is stored.
+    /// The size and CRC-32 that a member's DEFLATE stream must inflate to; `None` when the member is stored.
     pub fn deflated(&self, index: usize) -> Option<Expected> {
         let member = &self.members[index];
         member.deflated.then_some(member.expected)

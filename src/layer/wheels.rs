@@ -21,8 +21,9 @@ use crate::store::{Store, StoreError};
 /// The modification time of every file that comes from a wheel: zip, hence wheel, cannot store years before 1980.
 pub const ZIP_EPOCH: u64 = 315_532_800;
 
-/// Why a layer of wheels could not be written.
+/// The reason why a layer of wheels could not be written.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum WheelLayerError {
     #[error("could not read wheel `{wheel}`")]
     Wheel { wheel: String, source: RefusedWheel },
@@ -195,7 +196,7 @@ fn installed_files(
     install::install(contents, &choices)
 }
 
-/// Where a component's file goes; a library gets the link that `cc -l` looks for beside it.
+/// The place of a component's file; a library gets the link that `cc -l` looks for beside it.
 fn component_place(toolkit: &Toolkit, distribution: &str, wheel_path: &str) -> Place {
     let Some(path) = toolkit.place(distribution, wheel_path) else {
         return Place::Dropped;
@@ -210,7 +211,7 @@ fn component_place(toolkit: &Toolkit, distribution: &str, wheel_path: &str) -> P
     }
 }
 
-/// Where a component's library goes beside those of another SONAME; headers and links are the other's.
+/// The place of a component's library beside those of another SONAME; headers and links are the other's.
 fn library_place(toolkit: &Toolkit, distribution: &str, wheel_path: &str) -> Place {
     match component_place(toolkit, distribution, wheel_path) {
         Place::Linked { path, .. } => Place::At(path),

@@ -15,7 +15,9 @@ use crate::recipe::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LockedBase {
+    /// Packages of Debian.
     Debian(DebianBase),
+    /// An image.
     Image(ImageBase),
 }
 
@@ -47,20 +49,22 @@ pub struct DebianBase {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LockedSuite {
+    /// The suite's name.
     pub name: String,
     /// The archive's root, without credentials: where the image's apt finds the suite again.
     pub mirror: Url,
+    /// The components that packages are taken from.
     pub components: Vec<String>,
     /// The keyring in the image that signs the suite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keyring: Option<String>,
-    /// Who publishes it: `Debian`, `Ubuntu`.
+    /// The publisher: `Debian`, `Ubuntu`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
     /// `bookworm`, `jammy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codename: Option<String>,
-    /// When its release was published.
+    /// The time of its release's publication.
     pub published: Timestamp,
 }
 
@@ -68,21 +72,25 @@ pub struct LockedSuite {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LockedPackage {
+    /// The package's name.
     pub name: String,
+    /// Its version.
     pub version: Version,
+    /// Debian's name of its architecture, or `all`.
     pub architecture: String,
-    /// Where the `.deb` is, under the archive's root.
+    /// The path of the `.deb`, under the archive's root.
     pub filename: String,
     /// The size of the `.deb`, in bytes.
     pub size: u64,
     /// The digest of the `.deb`.
     pub digest: Digest,
-    /// Which index it is from, counted over the components of all suites.
+    /// The index that it is from, counted over the components of all suites.
     #[serde(default, skip_serializing_if = "is_default")]
     pub index: usize,
-    /// Whether the essential packages need it, or it is one of them.
+    /// True if the essential packages need it, or it is one of them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub system: bool,
+    /// The reason why it is part of the base.
     #[serde(serialize_with = "write_reason", deserialize_with = "read_reason")]
     pub because: Reason,
 }
@@ -103,13 +111,13 @@ impl DebianBase {
         Selection { packages: self.packages.iter().cloned().map(Selected::from).collect() }
     }
 
-    /// When the newest of the suites was published, in Unix seconds.
+    /// The publication of the newest suite, in Unix seconds.
     pub fn published(&self) -> u64 {
         let newest = self.suites.iter().map(|suite| suite.published.unix_seconds()).max();
         newest.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or_default()
     }
 
-    /// Which of the suites the index of this number belongs to.
+    /// The suite that the index of this number belongs to.
     pub fn suite_of(&self, index: usize) -> Option<usize> {
         let suites = self.suites.iter().enumerate();
         suites.flat_map(|(at, suite)| suite.components.iter().map(move |_| at)).nth(index)

@@ -1,4 +1,4 @@
-//! What moved between two locks.
+//! The changes between two locks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,7 +8,7 @@ use super::{Lock, LockedBase};
 /// Something that is locked at other versions than before.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
-    /// What it is: a distribution's name, `base`, or a package of the base.
+    /// The name of the changed item: a distribution, `base`, or a package of the base.
     pub name: String,
     /// Its versions before; empty when it is new.
     pub before: Vec<String>,
@@ -27,7 +27,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// What moved from `before` to `after`: the base's packages first, then the distributions.
+/// The changes from `before` to `after`: the base's packages first, then the distributions.
 pub fn changes(before: &Lock, after: &Lock) -> Vec<Change> {
     let mut changes = moved(base_versions(&before.base), base_versions(&after.base));
     changes.extend(moved(distribution_versions(before), distribution_versions(after)));

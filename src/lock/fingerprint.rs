@@ -54,7 +54,7 @@ impl RecipeFingerprint {
         keys.into_iter().filter(|key| self.0.get(*key) != other.0.get(*key)).cloned().collect()
     }
 
-    /// Whether `key` means the same in `other`.
+    /// Returns whether `key` means the same in `other`.
     pub fn agrees_on(&self, key: &str, other: &Self) -> bool {
         self.0.get(key) == other.0.get(key)
     }

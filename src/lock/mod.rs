@@ -32,7 +32,7 @@ pub use resolution::{LockedComponent, LockedDistribution, LockedTree, ToolkitVer
 /// The version of the format. Another one is refused.
 const VERSION: u32 = 1;
 
-/// What stands before the data.
+/// The comment before the data.
 const HEADER: &str = "# Written by `imgforge lock`: what the recipe beside it was resolved to. Commit it, and do not edit it.\n";
 
 /// Everything decided about a recipe.
@@ -40,27 +40,28 @@ const HEADER: &str = "# Written by `imgforge lock`: what the recipe beside it wa
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Lock {
     version: u32,
-    /// When the newest of what is locked was published: the image's time.
+    /// The publication of the newest locked item: the image's time.
     pub created: Timestamp,
     /// The versions of the CUDA toolkits in the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub toolkits: Vec<ToolkitVersion>,
-    /// What it was made from.
+    /// The fingerprint of its inputs.
     pub recipe: RecipeFingerprint,
     /// By framework: what the CUDA that it would have brought for itself weighs, in bytes unpacked.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub private_cuda: BTreeMap<String, u64>,
+    /// The base.
     pub base: LockedBase,
     /// The toolkits' trees that the image adds to or makes.
     #[serde(default, rename = "tree", skip_serializing_if = "Vec::is_empty")]
     pub trees: Vec<LockedTree>,
-    /// Who serves each component.
+    /// The supplier of each component.
     #[serde(default, rename = "component", skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<LockedComponent>,
-    /// What the base has and the resolution uses.
+    /// The distributions of the base that the resolution uses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Kept>,
-    /// What the base has and the image hides.
+    /// The distributions of the base that the image hides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<Removed>,
     /// Sorted by name and version.
@@ -68,8 +69,9 @@ pub struct Lock {
     pub distributions: Vec<LockedDistribution>,
 }
 
-/// Why a text is not a lock.
+/// The reason why a text is not a lock.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum LockError {
     #[error("line {line} of the lock cannot be read: {reason}")]
     Syntax { line: usize, reason: String },
@@ -96,9 +98,13 @@ impl Hinted for LockError {
 /// The parts of a [`Lock`], apart from its distributions and toolkits, which are a resolution's.
 #[derive(Debug, Clone)]
 pub struct Decided {
+    /// The image's time.
     pub created: Timestamp,
+    /// The fingerprint of the recipe.
     pub recipe: RecipeFingerprint,
+    /// The size of each framework's own CUDA, in bytes.
     pub private_cuda: BTreeMap<String, u64>,
+    /// The base.
     pub base: LockedBase,
 }
 
@@ -139,13 +145,13 @@ impl Lock {
         preferences
     }
 
-    /// Whether a distribution of this name is locked.
+    /// Returns whether a distribution of this name is locked.
     pub fn has(&self, name: &PackageName) -> bool {
         self.distributions.iter().any(|distribution| distribution.name() == name)
     }
 }
 
-/// What every version of the format begins with.
+/// The beginning of every version of the format.
 #[derive(Deserialize)]
 struct Head {
     version: u32,

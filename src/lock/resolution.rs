@@ -31,7 +31,7 @@ pub struct LockedDistribution {
     name: PackageName,
     version: Version,
     role: LockedRole,
-    /// Where it stands in the text is what an error about the distribution points at.
+    /// Its place in the text is where an error about the distribution points.
     wheel: Spanned<WheelFilename>,
     /// The digest of the wheel.
     digest: Digest,
@@ -42,7 +42,7 @@ pub struct LockedDistribution {
     unpacked: u64,
     /// The digest of its core metadata.
     metadata: Digest,
-    /// Whether the recipe names it.
+    /// True if the recipe names it.
     #[serde(default, skip_serializing_if = "is_false")]
     requested: bool,
     /// The components that it asks for by itself: `NAME`, or `NAME==VERSION` where it pins them.
@@ -56,7 +56,7 @@ pub struct LockedDistribution {
     relaxed: BTreeMap<String, String>,
 }
 
-/// Who serves a component.
+/// The supplier of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LockedComponent {
@@ -67,16 +67,16 @@ pub struct LockedComponent {
     distribution: PackageName,
     version: Version,
     from: LockedSource,
-    /// Where the base's copy is, relative to the root.
+    /// The directory of the base's copy, relative to the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     path: Option<String>,
-    /// Where the base's copy gets links.
+    /// The directory that gets links to the base's copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     linked_in: Option<String>,
-    /// What tells pip of the base's copy.
+    /// The way in which pip sees the base's copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pip_sees: Option<PipSees>,
-    /// Who needs it: `torch 2.6.0 needs nvidia-cudnn-cu12==9.1.0.70`.
+    /// The demands on it: `torch 2.6.0 needs nvidia-cudnn-cu12==9.1.0.70`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     demands: Vec<LockedDemand>,
 }
@@ -94,12 +94,12 @@ enum LockedSource {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LockedTree {
     toolkit: ToolkitVersion,
-    /// Whether the base has its directory.
+    /// True if the base has its directory.
     of_base: bool,
     found_by: FoundBy,
 }
 
-/// What a distribution is to CUDA.
+/// The role of a distribution in CUDA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum LockedRole {
@@ -240,7 +240,7 @@ impl LockedDistribution {
         }
     }
 
-    /// What its fields say of each other that cannot be true, and where in the text.
+    /// A contradiction between its fields, and its place in the text.
     pub(super) fn contradiction(&self) -> Option<(usize, String)> {
         let wheel = self.wheel.get_ref();
         let at = |text| Some((self.wheel.span().start, text));
@@ -279,10 +279,12 @@ impl LockedDistribution {
         }
     }
 
+    /// Its normalized name.
     pub fn name(&self) -> &PackageName {
         &self.name
     }
 
+    /// Its version.
     pub fn version(&self) -> &Version {
         &self.version
     }
@@ -319,7 +321,7 @@ impl LockedComponent {
         }
     }
 
-    /// Who serves, with the copy that `base` has where it is the base; `None` when it does not have it.
+    /// The service, with the copy of `base` where the base serves; `None` when it does not have it.
     fn service(&self, base: &BaseInventory) -> Option<Service> {
         let is_this = |copy: &&CudaCopy| {
             copy.component == self.component

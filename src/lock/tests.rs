@@ -1,4 +1,4 @@
-//! What a lock holds, and what makes it another recipe's.
+//! The contents of a lock, and the changes of a recipe that make it stale.
 
 use super::*;
 use crate::base::BaseInventory;

@@ -1,4 +1,4 @@
-//! Which package indexes the machine uses: those of pip and uv.
+//! The package indexes of the machine: those of pip and uv.
 //!
 //! <https://pip.pypa.io/en/stable/topics/configuration/>
 
@@ -43,9 +43,10 @@ impl Index {
     }
 }
 
-/// Why the machine's configuration could not be understood.
+/// The reason why the machine's configuration could not be understood.
 #[derive(Debug, thiserror::Error)]
 #[error("{origin} names the package index `{value}`, which is not a URL")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct ConfigError {
     origin: String,
     value: String,
@@ -57,7 +58,7 @@ impl Hinted for ConfigError {
     }
 }
 
-/// What is asked of the machine.
+/// The questions to the machine.
 pub struct Machine<'a> {
     /// An environment variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,

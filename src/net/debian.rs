@@ -27,7 +27,7 @@ const MAX_RELEASE: u64 = 16 << 20;
 /// The largest Packages index of a real component has 60 MB.
 const MAX_INDEX: u64 = 512 << 20;
 
-/// What the machine knows of Debian archives.
+/// The machine's Debian archives.
 #[derive(Debug, Clone, Default)]
 pub struct Machine {
     /// The mirror that [`MIRROR_VARIABLE`] names.
@@ -41,11 +41,13 @@ pub struct Machine {
 /// A suite to open.
 #[derive(Debug, Clone)]
 pub struct SuiteRequest<'a> {
+    /// The suite's name.
     pub name: &'a str,
     /// The mirror that the description names.
     pub mirror: Option<&'a Url>,
     /// The keyrings that the description names; when empty, the machine's.
     pub signed_by: Vec<PathBuf>,
+    /// The components to take packages from.
     pub components: &'a [String],
     /// `amd64`
     pub architecture: &'a str,
@@ -54,12 +56,15 @@ pub struct SuiteRequest<'a> {
 /// A suite whose release was verified and whose indexes are in the store.
 #[derive(Debug, Clone)]
 pub struct Suite {
+    /// The suite's name.
     pub name: String,
     /// The archive's root.
     pub mirror: Url,
+    /// Its verified release.
     pub release: Release,
     /// The keyring files that were trusted.
     pub keyrings: Vec<PathBuf>,
+    /// Its package indexes, in the order of the components.
     pub indexes: Vec<IndexBlob>,
 }
 
@@ -68,11 +73,13 @@ pub struct Suite {
 pub struct IndexBlob {
     /// Its path in the archive, whose extension says how it is compressed.
     pub path: String,
+    /// The digest of the blob.
     pub digest: Digest,
 }
 
-/// Why a suite could not be opened.
+/// The reason why a suite could not be opened.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum ArchiveError {
     #[error("no mirror is known for Debian suite `{suite}`")]
     NoMirror { suite: String },
@@ -173,7 +180,7 @@ impl Machine {
     }
 }
 
-/// Where the environment says that the packages of `suite` are, whatever mirror they were chosen from.
+/// The mirror of the packages of `suite` that the environment names, whatever mirror they were chosen from.
 pub fn mirror_instead(suite: &str) -> Result<Option<Url>, ArchiveError> {
     let mirror = environments_mirror()?;
     Ok(mirror.and_then(|mirror| beside_security(&mirror, suite).into_iter().next()))

@@ -17,16 +17,18 @@ use crate::store::Store;
 /// A file to download.
 #[derive(Debug, Clone)]
 pub struct Download {
+    /// The file's URL.
     pub url: Url,
-    /// What messages call it.
+    /// Its name in messages.
     pub name: String,
+    /// The digest that the file must have.
     pub digest: Digest,
     /// In bytes.
     pub size: Option<u64>,
 }
 
 impl Download {
-    /// Whether nothing of it need be downloaded.
+    /// Returns whether nothing of it need be downloaded.
     pub fn is_in(&self, store: &Store) -> bool {
         store.has_blob(&self.digest, self.size)
     }

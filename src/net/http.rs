@@ -25,18 +25,18 @@ use crate::store::StoreError;
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// How patient the client is.
+/// The patience of the client.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Attempts after the first one failed for a reason that may pass.
     pub retries: u32,
     /// The wait before the second attempt; it doubles with every further one.
     pub backoff: Duration,
-    /// How long a connection may take to be made.
+    /// The time to make a connection.
     pub connect: Duration,
-    /// How long a connection may be silent.
+    /// The time that a connection may be silent.
     pub stall: Duration,
-    /// Whether every request fails.
+    /// True if every request fails.
     pub offline: bool,
     /// The text of a netrc file, with passwords by host.
     pub netrc: Option<String>,
@@ -55,8 +55,9 @@ impl Default for Settings {
     }
 }
 
-/// Why something could not be fetched. URLs in messages carry no credentials.
+/// The reason why something could not be fetched. URLs in messages carry no credentials.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum HttpError {
     #[error("could not set up the HTTP client")]
     Client(#[source] reqwest::Error),
@@ -112,10 +113,13 @@ impl Hinted for HttpError {
 /// A small answer.
 #[derive(Debug)]
 pub struct Answer {
+    /// The HTTP status.
     pub status: StatusCode,
+    /// The HTTP headers.
     pub headers: HeaderMap,
+    /// The body, decompressed.
     pub body: Vec<u8>,
-    /// Where the answer came from after redirects.
+    /// The URL of the answer, after redirects.
     pub url: Url,
 }
 
@@ -123,14 +127,22 @@ pub struct Answer {
 #[derive(Debug)]
 pub enum Part {
     /// The bytes from `offset` on of a file of `total` bytes.
-    Bytes { offset: u64, bytes: Vec<u8>, total: u64 },
+    Bytes {
+        /// The offset of the first byte in the file.
+        offset: u64,
+        /// The bytes.
+        bytes: Vec<u8>,
+        /// The size of the whole file.
+        total: u64,
+    },
     /// The server does not serve parts.
     Unsupported,
 }
 
-/// Which part of a file.
+/// A part of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Span {
+    /// These bytes.
     Range(Range<u64>),
     /// So many bytes at the end.
     Suffix(u64),
@@ -145,6 +157,7 @@ pub struct Http {
 }
 
 impl Http {
+    /// A client with these settings.
     pub fn new(settings: Settings) -> Result<Self, HttpError> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("imgforge/", env!("CARGO_PKG_VERSION")))
@@ -161,6 +174,7 @@ impl Http {
         self.credentials.lock().unwrap_or_else(PoisonError::into_inner).remember(url);
     }
 
+    /// Returns whether every request fails.
     pub fn is_offline(&self) -> bool {
         self.settings.offline
     }
@@ -343,7 +357,7 @@ pub(super) fn successful(url: &Url, response: Response) -> Result<Response, Http
     }
 }
 
-/// Whether the chain of causes ends at a certificate: trying again will not make it valid.
+/// Returns whether the chain of causes ends at a certificate: trying again will not make it valid.
 fn is_certificate(error: &reqwest::Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -374,7 +388,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 pub(super) struct Failure {
     error: HttpError,
     passing: bool,
-    /// How long the server asks to wait.
+    /// The wait that the server asks for.
     after: Option<Duration>,
 }
 

@@ -40,14 +40,20 @@ const MAX_METADATA: u64 = 64 << 20;
 
 /// The kinds of records in the store.
 mod kind {
+    /// The page of a project.
     pub const PAGE: &str = "simple-page";
+    /// The core metadata of a wheel.
     pub const METADATA: &str = "core-metadata";
+    /// The files in a wheel.
     pub const OUTLINE: &str = "wheel-outline";
+    /// The shared libraries in a wheel.
     pub const LIBRARIES: &str = "wheel-libraries";
 }
 
-/// Why an index could not be asked. What the solver sees is a [`CatalogError`] with one of these as its source.
+/// The reason why an index could not be asked. What the solver sees is a [`CatalogError`] with one of these as its
+/// source.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum IndexError {
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -78,7 +84,7 @@ pub enum IndexError {
 }
 
 impl IndexError {
-    /// Whether the wheel itself is at fault, so that another version may do.
+    /// Returns whether the wheel itself is at fault, so that another version may do.
     fn is_wheels_fault(&self) -> bool {
         matches!(self, Self::Metadata(_) | Self::NotText { .. } | Self::Wheel { .. } | Self::Foreign { .. })
     }
@@ -320,7 +326,8 @@ impl Inner {
         Ok(project)
     }
 
-    /// Whether `status` means that `index` does not have a project. Some extra indexes forbid what they do not have.
+    /// Returns whether `status` means that `index` does not have a project. Some extra indexes forbid what they do not
+    /// have.
     fn is_absent(&self, status: StatusCode, index: &Index) -> bool {
         let is_extra = self.indexes.last() != Some(index);
         matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
@@ -515,7 +522,7 @@ fn slot<K: Ord + Clone, T>(slots: &Slots<K, T>, key: &K) -> Slot<T> {
     slots.entry(key.clone()).or_default().clone()
 }
 
-/// What the records about a wheel are keyed by: its hash, or its URL when the index tells none.
+/// The key of the records about a wheel: its hash, or its URL when the index tells none.
 fn key(wheel: &DistFile) -> Digest {
     wheel.sha256.unwrap_or_else(|| Digest::of(redacted(&wheel.url)))
 }
@@ -726,7 +733,7 @@ mod tests {
         Some((wheel, WheelLibrary { path, soname, needed: elf.dynamic.unwrap().needed, symbols }))
     }
 
-    /// How many bytes of the wheel were asked for.
+    /// The number of bytes of the wheel that were asked for.
     fn asked_for(server: &Server) -> usize {
         let ranges = server.log().into_iter().filter_map(|asked| asked.range());
         ranges.map(|(start, end)| end.unwrap() + 1 - start).sum()

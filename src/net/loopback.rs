@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use url::Url;
 
-/// What a client asked.
+/// A request of a client.
 #[derive(Debug, Clone)]
 pub struct Asked {
+    /// The path and the query.
     pub path: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
 }
 
 impl Asked {
+    /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -27,26 +29,32 @@ impl Asked {
     }
 }
 
-/// What it is told.
+/// The answer to it.
 #[derive(Debug, Clone)]
 pub struct Told {
+    /// The HTTP status.
     pub status: u16,
+    /// The headers beside those of the connection.
     pub headers: Vec<(&'static str, String)>,
+    /// The body.
     pub body: Vec<u8>,
-    /// How much of the body is sent before the connection breaks, and how long it is silent before that.
+    /// The bytes of the body that are sent before the connection breaks, and the silence before that.
     pub broken: Option<(usize, Duration)>,
 }
 
 impl Told {
+    /// An answer with this status and body.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: Vec::new(), body: body.into(), broken: None }
     }
 
+    /// The same answer with one more header.
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
+    /// The same answer, but the connection is silent and then breaks after so many bytes of the body.
     pub fn broken_after(mut self, bytes: usize, silence: Duration) -> Self {
         self.broken = Some((bytes, silence));
         self
@@ -66,11 +74,13 @@ impl Told {
 
 /// A server that lives as long as the test process.
 pub struct Server {
+    /// The server's root.
     pub url: Url,
     log: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Server {
+    /// Starts a server that answers by `answer`.
     pub fn start(answer: impl Fn(&Asked) -> Told + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
@@ -85,7 +95,7 @@ impl Server {
         Self { url, log }
     }
 
-    /// What was asked so far.
+    /// The requests so far.
     pub fn log(&self) -> Vec<Asked> {
         self.log.lock().unwrap().clone()
     }

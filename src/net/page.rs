@@ -13,12 +13,12 @@ use super::http::Answer;
 use crate::credentials::without_secrets;
 use crate::pypa::simple::{self, PageError, Project};
 
-/// What was learned about a page. The body follows the record in the store.
+/// The record of a page. The body follows it in the store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct PageRecord {
-    /// Whether the index has the project.
+    /// True if the index has the project.
     found: bool,
-    /// Where the body came from, to which its links are relative.
+    /// The URL of the body, to which its links are relative.
     base: Option<Url>,
     content_type: Option<String>,
     etag: Option<String>,
@@ -28,6 +28,7 @@ pub(super) struct PageRecord {
 }
 
 impl PageRecord {
+    /// The record of an answer.
     pub fn of(answer: Answer) -> (Self, Vec<u8>) {
         let header = |name: HeaderName| Some(answer.headers.get(name)?.to_str().ok()?.to_owned());
         let found = answer.status.is_success();
@@ -42,6 +43,7 @@ impl PageRecord {
         (record, if found { answer.body } else { Vec::new() })
     }
 
+    /// The record after the index confirmed it.
     pub fn renewed(mut self, headers: &HeaderMap) -> Self {
         self.fresh_until = fresh_until(headers);
         self
@@ -54,6 +56,7 @@ impl PageRecord {
         etag.chain(modified).collect()
     }
 
+    /// The project of the page.
     pub fn project(&self, name: &PackageName, url: &Url, body: &[u8]) -> Result<Option<Project>, PageError> {
         if !self.found {
             return Ok(None);

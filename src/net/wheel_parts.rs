@@ -9,7 +9,7 @@ use crate::pypa::wheel::{Outline, Wheel, WheelError};
 use crate::pypa::zip::{Bytes, Local, TAIL};
 use crate::resolve::solve::WheelLibrary;
 
-/// What was read in parts.
+/// The result of reading in parts.
 pub(super) enum Learnt<T> {
     Is(T),
     /// The server does not serve them.
@@ -36,7 +36,7 @@ pub(super) fn first_part(wheel: &DistFile) -> Span {
         None => Span::Suffix(bounds.start * 2),
     }
 }
-/// How much of a wheel's end is fetched first: a part of its size, within bounds. It should hold the central
+/// The part of a wheel's end that is fetched first: a fraction of its size, within bounds. It should hold the central
 /// directory and the metadata, which usually stand last.
 const FIRST_PART: (u64, Range<u64>) = (40, TAIL..1 << 20);
 

@@ -1,4 +1,5 @@
-//! What a proof needs of a layer: every path, and of the files what the loader and pip look at.
+//! The evidence of a layer, from which the check proves: every path, and the parts of files that the loader and pip
+//! read.
 //!
 //! Where [`InventoryFacts`](super::inventory_facts::InventoryFacts) are kept small so that a plan over a known base takes
 //! no time, these have everything: they are read only to check a finished image.
@@ -19,14 +20,17 @@ pub const EVIDENCE_FORMAT: u32 = 3;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckFacts(Layered<Item>);
 
-/// What is at one path.
+/// The item at one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Item {
+    /// A directory.
     Directory {
         /// Permission bits.
         mode: u32,
     },
+    /// A symlink, with its target as written.
     Symlink(String),
+    /// A file.
     File(Box<FileItem>),
 }
 
@@ -39,16 +43,18 @@ pub struct FileItem {
     pub size: u64,
     /// Of files in a directory of Python's packages, which a RECORD may list.
     pub digest: Option<Digest>,
+    /// The known part of its content.
     pub content: FileContent,
     /// The path of the layer's first entry for this file, where this one is a hard link to it.
     pub first: Option<String>,
 }
 
-/// What is known of a file's content.
+/// The known part of a file's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileContent {
     /// Nothing that matters.
     Plain,
+    /// An ELF file, and the names that it may open.
     Object(Box<Object>, Opens),
     /// It begins as ELF and is none: why.
     Damaged(String),
@@ -59,7 +65,7 @@ pub enum FileContent {
 /// The names of CUDA's libraries among the strings of a file, sorted: those that it may `dlopen`.
 pub type Opens = Vec<String>;
 
-/// Whether a proof reads the text at `path`, up to how many bytes.
+/// Returns whether a proof reads the text at `path`, up to how many bytes.
 pub(super) fn text_limit(path: &str) -> Option<u64> {
     const OF_DISTRIBUTION: [&str; 3] = ["METADATA", "RECORD", "WHEEL"];
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -67,7 +73,7 @@ pub(super) fn text_limit(path: &str) -> Option<u64> {
     (is_distribution || path == "etc/ld.so.cache").then_some(64 << 20)
 }
 
-/// Whether a file's digest is kept: a RECORD lists it.
+/// Returns whether a file's digest is kept: a RECORD lists it.
 pub(super) fn is_recorded(path: &str) -> bool {
     is_private(path) && !path.ends_with(".pyc")
 }
@@ -151,11 +157,12 @@ impl CheckFacts {
         self.0.resolve(path)
     }
 
+    /// Returns whether the path is a directory, or leads to one.
     pub fn is_directory(&self, path: &str) -> bool {
         self.0.is_directory(path)
     }
 
-    /// Whether a path without symlinks in it leads to something.
+    /// Returns whether a path without symlinks in it leads to something.
     pub fn exists(&self, path: &str) -> bool {
         self.0.get(path).is_some() || self.0.is_directory(path)
     }
@@ -186,7 +193,7 @@ impl Item {
 }
 
 impl FileItem {
-    /// What the loader links.
+    /// The object, where the loader links it.
     pub fn object(&self) -> Option<&Object> {
         match &self.content {
             FileContent::Object(object, _) => Some(object),

@@ -1,4 +1,4 @@
-//! What is kept of a text: of a `status` of a megabyte, the names and versions.
+//! The kept part of a text: of a `status` of a megabyte, the names and versions.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use super::relevance::{TextForm, has_an_owner_worth_knowing};
 use crate::cuda::Component;
 use crate::pypa::record;
 
-/// What is kept of conda's file on a package.
+/// The kept part of conda's file on a package.
 ///
 /// <https://docs.conda.io/projects/conda/en/stable/dev-guide/specs/conda-meta.html>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

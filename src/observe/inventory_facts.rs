@@ -26,7 +26,7 @@ pub const FACTS_FORMAT: u32 = 6;
 #[serde(transparent)]
 pub struct InventoryFacts(Layered<Fact>);
 
-/// What is known of one path.
+/// The fact at one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Fact {
@@ -51,7 +51,7 @@ impl LayerNode for Fact {
     }
 }
 
-/// What is known of a library or a program.
+/// The facts of a library or a program.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileFact {
     /// In bytes.
@@ -62,7 +62,7 @@ pub struct FileFact {
     /// Of CUDA's libraries only.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub symbols: Symbols,
-    /// What the file calls its version: `3.11.2`; of the C library, its whole banner.
+    /// The version that the file carries: `3.11.2`; of the C library, its whole banner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// The path of the layer's first entry for this file, where this one is a hard link to it.

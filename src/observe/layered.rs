@@ -14,24 +14,24 @@ use crate::oci::{Entry, EntryKind};
 /// <https://github.com/opencontainers/image-spec/blob/main/layer.md#opaque-whiteout>
 const OPAQUE: &str = ".wh..wh..opq";
 
-/// How many symlinks a path may lead through: Linux's `MAXSYMLINKS`.
+/// The most symlinks in one path: Linux's `MAXSYMLINKS`.
 const MAX_LINKS: usize = 40;
 
-/// What is noted of one path.
+/// A node at one path of a layer.
 pub(super) trait LayerNode {
     fn is_directory(&self) -> bool;
 
-    /// Where a symlink leads, as it is written.
+    /// The target of a symlink, as written.
     fn link(&self) -> Option<&str>;
 }
 
-/// What is noted of a layer's, or of a whole image's, file system, by path.
+/// The file system of a layer, or of a stack of layers, by path.
 ///
 /// Paths are relative to the root. Directories are there when the layer says so or something is in them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Layered<N> {
     nodes: BTreeMap<String, N>,
-    /// What the layer takes from those below: the path and all that is under it.
+    /// The paths that the layer removes from those below, with everything under them.
     removed: BTreeSet<String>,
     /// The directories of which the layer hides what those below have in them.
     opaque: BTreeSet<String>,
@@ -43,7 +43,7 @@ impl<N> Default for Layered<N> {
     }
 }
 
-/// Whether an entry stands for what is gone, and is no file itself.
+/// Returns whether an entry stands for what is gone, and is no file itself.
 ///
 /// <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
 pub(super) fn is_whiteout(entry: &Entry) -> bool {
@@ -64,10 +64,12 @@ impl<N: LayerNode> Layered<N> {
         is_whiteout
     }
 
+    /// Puts a node at a path.
     pub fn insert(&mut self, path: impl Into<String>, node: N) {
         self.nodes.insert(path.into(), node);
     }
 
+    /// The node at a path, without following links.
     pub fn get(&self, path: &str) -> Option<&N> {
         self.nodes.get(path)
     }
@@ -123,6 +125,7 @@ impl<N: LayerNode> Layered<N> {
         self.nodes.iter().map(|(path, node)| (path.as_str(), node))
     }
 
+    /// Every path with its node, to be changed.
     pub fn nodes_mut(&mut self) -> impl Iterator<Item = (&str, &mut N)> {
         self.nodes.iter_mut().map(|(path, node)| (path.as_str(), node))
     }
@@ -134,6 +137,7 @@ impl<N: LayerNode> Layered<N> {
         range.take_while(move |(path, _)| path.starts_with(&inside)).map(|(path, node)| (path.as_str(), node))
     }
 
+    /// Returns whether a directory is at `path`, without following links.
     pub fn is_directory(&self, path: &str) -> bool {
         self.nodes.get(path).is_some_and(N::is_directory) || self.below(path).next().is_some()
     }

@@ -29,7 +29,9 @@ use crate::oci::{Entry, EntryKind, Hasher};
 /// The facts of a layer.
 #[derive(Debug, Default)]
 pub struct ObservedLayer {
+    /// For an inventory.
     pub facts: InventoryFacts,
+    /// For a check.
     pub evidence: CheckFacts,
 }
 
@@ -52,7 +54,7 @@ pub struct FileObserver {
     version: Option<VersionSearch>,
 }
 
-/// What is known of a file before its content is.
+/// A file before its content has passed.
 #[derive(Debug)]
 struct File {
     path: String,
@@ -70,7 +72,7 @@ struct Seen {
     version: Option<String>,
 }
 
-/// What the headers say.
+/// The result of reading the headers.
 enum Headers {
     NotElf,
     Elf(Box<Linked>),
@@ -174,12 +176,12 @@ pub struct NeedsAnotherPass {
     incomplete: Incomplete,
 }
 
-/// How much is kept behind what is missed, in bytes: a table leads to the next one there.
+/// The bytes kept behind a missed part: a table leads to the next one there.
 const BEHIND: u64 = 8 << 20;
 /// The same of all parts together.
 const MOST_BEHIND: u64 = 32 << 20;
 
-/// What is read again at most behind each part that is missed, in bytes: less, as it is there in a moment.
+/// The most bytes read again behind each missed part: fewer, as they can be had again at once.
 const REREAD_BEHIND: u64 = 2 << 20;
 
 impl NeedsAnotherPass {
@@ -222,12 +224,12 @@ impl NeedsAnotherPass {
         }
     }
 
-    /// How much is kept behind each part that is missed.
+    /// The number of bytes kept behind each missed part.
     fn behind(&self) -> u64 {
         behind(&self.incomplete, BEHIND)
     }
 
-    /// Whether nothing of the file is kept from `offset` on.
+    /// Returns whether nothing of the file is kept from `offset` on.
     pub fn wants_nothing_from(&self, offset: u64) -> bool {
         self.incomplete.missing().last().is_none_or(|range| range.end.saturating_add(self.behind()) <= offset)
     }
@@ -280,18 +282,18 @@ fn note(learned: &mut ObservedLayer, file: File, seen: Seen, headers: Headers) {
     );
 }
 
-/// How many bytes to keep behind each part that is missed: `most`, while they are few.
+/// The number of bytes to keep behind each missed part: `most`, while the parts are few.
 fn behind(incomplete: &Incomplete, most: u64) -> u64 {
     most.min(MOST_BEHIND / incomplete.missing().len().max(1) as u64)
 }
 
-/// How much is read at once, in bytes.
+/// The bytes of one read.
 const READ: u64 = 128 << 10;
 
 /// Held while a library is read again: the symbols of one may take 20 MB, and those of several several times that.
 static REREADING: Mutex<()> = Mutex::new(());
 
-/// What the headers of a file say, after it was read as often again as they lead to something unseen.
+/// The headers of a file, which is read again as long as they lead to an unseen part.
 fn complete<R: Read>(
     mut outcome: Result<Outcome, ElfError>,
     reopen: impl Fn() -> io::Result<R>,

@@ -18,10 +18,11 @@ pub(super) struct OpensSearch {
 const LONGEST: usize = 128;
 /// No library has as many names: those of a file that is made of names are not all kept.
 const MOST: usize = 4096;
-/// What every name has in it.
+/// The part that every name contains.
 const MARKER: &[u8] = b".so";
 
 impl OpensSearch {
+    /// Takes the next bytes of the file.
     pub fn update(&mut self, bytes: &[u8]) {
         self.seam.pass(bytes, |bytes| find(bytes, &mut self.found));
     }

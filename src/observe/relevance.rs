@@ -1,11 +1,12 @@
-//! Which paths of a layer matter, and how much of each.
+//! The relevance of a layer's paths: which are kept, and how much of each.
 
 use crate::cuda::Component;
 use crate::elf::ldconfig::is_library_name;
 
-/// How much of a file's content is needed for its [`InventoryFacts`](super::inventory_facts::InventoryFacts).
+/// The part of a file's content that its [`InventoryFacts`](super::inventory_facts::InventoryFacts) need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relevance {
+    /// Nothing of it.
     None,
     /// The headers of an ELF file.
     Library,
@@ -17,18 +18,21 @@ pub enum Relevance {
     Text(TextForm),
 }
 
-/// How a program or library writes its version.
+/// The form in which a program or library carries its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VersionText {
     /// `3.11.2` between NULs, for Python 3.11; of which minor version the file's name does not say when it is `None`.
-    Python { minor: Option<u8> },
+    Python {
+        /// The minor version in the file's name, where it has one.
+        minor: Option<u8>,
+    },
     /// `Cuda compilation tools, release 12.2, V12.2.140`
     Cuda,
     /// `GNU C Library (Debian GLIBC 2.36-9+deb12u14) stable release version 2.36.`
     GnuLibc,
 }
 
-/// What a text is, which decides what is kept of it.
+/// The kind of a text, which decides the part that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextForm {
     /// All of it.
@@ -41,7 +45,7 @@ pub enum TextForm {
     Metadata,
     /// A distribution's `RECORD`.
     Record,
-    /// What conda knows of a package, in JSON.
+    /// conda's record of a package, in JSON.
     CondaMeta,
     /// A header of C, for the versions it defines.
     Defines,
@@ -59,7 +63,7 @@ impl TextForm {
 }
 
 impl Relevance {
-    /// What an inventory needs of the file at `path`.
+    /// The needs of an inventory from the file at `path`.
     pub fn of(path: &str) -> Self {
         let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
         match Self::of_loader(path) {
@@ -92,7 +96,7 @@ impl Relevance {
         }
     }
 
-    /// What the loader's cache needs of the file at `path`; an inventory needs as much and more.
+    /// The needs of the loader's cache from the file at `path`; an inventory needs as much and more.
     pub fn of_loader(path: &str) -> Self {
         let name = path.rsplit('/').next().unwrap_or(path);
         if path == "etc/ld.so.conf" || path.starts_with("etc/ld.so.conf.d/") {
@@ -129,7 +133,7 @@ fn text(directory: &str, parent: &str, name: &str) -> Option<TextForm> {
     })
 }
 
-/// Whether dpkg's list of a package need keep this path: the inventory asks whose it is.
+/// Returns whether dpkg's list of a package need keep this path: the inventory asks whose it is.
 pub(super) fn has_an_owner_worth_knowing(path: &str) -> bool {
     match Relevance::of(path) {
         Relevance::CudaLibrary | Relevance::Versioned(VersionText::Cuda | VersionText::Python { .. }) => true,
@@ -148,24 +152,24 @@ fn minor_after(name: &str, prefix: &str) -> Option<u8> {
     name.strip_prefix(prefix)?.split('.').next()?.parse().ok()
 }
 
-/// Whether a loader might be configured to search here. Packages' own directories are found by other means.
+/// Returns whether a loader might be configured to search here. Packages' own directories are found by other means.
 fn is_searched(path: &str) -> bool {
     let data = ["usr/share/", "var/", "usr/include/"].iter().any(|start| path.starts_with(start));
     !is_private(path) && !data
 }
 
-/// Whether the path is in a directory of Python's packages.
+/// Returns whether the path is in a directory of Python's packages.
 pub(crate) fn is_private(path: &str) -> bool {
     ["/site-packages/", "/dist-packages/"].iter().any(|part| path.contains(part))
 }
 
-/// Whether a symlink or a directory at this path can lead to what matters.
+/// Returns whether a symlink or a directory at this path can lead to what matters.
 pub(super) fn may_lead_somewhere(path: &str) -> bool {
     is_searched(path) || (is_private(path) && path.contains("-packages/nvidia"))
 }
 
-/// Whether a file of no interest at this path may stand where a lower layer has what matters: a directory of it, or a
-/// symlink. Names with the extension of a file are no directories.
+/// Returns whether a file of no interest at this path may stand where a lower layer has what matters: a directory of
+/// it, or a symlink. Names with the extension of a file are no directories.
 pub(super) fn may_hide(path: &str) -> bool {
     const EXTENSIONS: &[&str] = &[
         "a", "bat", "c", "cc", "cfg", "cmake", "conf", "cpp", "css", "csv", "cu", "cuh", "dat", "gif", "go",

@@ -15,10 +15,12 @@ pub(super) struct VersionSearch {
 const LONGEST_VERSION: usize = 256;
 
 impl VersionSearch {
+    /// A search for a version in this form.
     pub fn new(text: VersionText) -> Self {
         Self { text, seam: Seam::default(), found: None }
     }
 
+    /// Takes the next bytes of the file.
     pub fn update(&mut self, bytes: &[u8]) {
         if self.found.is_some() {
             return;

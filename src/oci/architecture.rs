@@ -50,6 +50,7 @@ impl Architecture {
 /// The name of an architecture that is not supported.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is not a supported architecture: these are amd64 and arm64")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct ArchitectureError {
     name: String,
 }

@@ -14,7 +14,7 @@ pub const BLOCK: usize = 64;
 /// The bytes of the length at a message's end.
 const LENGTH: usize = 8;
 
-/// What a digest begins with.
+/// The initial state of a digest.
 const FIRST: State =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
@@ -88,7 +88,7 @@ mod x86 {
 
     use super::{BLOCK, State};
 
-    /// What is added to the words of a block: the first bits of the cube roots of the primes.
+    /// The constants that are added to the words of a block: the first bits of the cube roots of the primes.
     const ADDED: [[u32; 4]; 16] = [
         [0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5],
         [0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5],

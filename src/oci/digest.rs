@@ -38,7 +38,7 @@ impl Digest {
         }
     }
 
-    /// What a hash of these bytes made.
+    /// The digest that a hash has made, of these bytes.
     pub(super) fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -64,6 +64,7 @@ impl fmt::Debug for Digest {
 /// Text that is not `sha256:` and 64 lowercase hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a sha256 digest")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct DigestError {
     text: String,
 }
@@ -94,10 +95,12 @@ impl<'de> Deserialize<'de> for Digest {
 pub struct Hasher(Sha256);
 
 impl Hasher {
+    /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
+    /// The digest of all bytes.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }

@@ -11,26 +11,34 @@ pub struct Entry {
     pub path: String,
     /// Permission bits, with setuid, setgid and sticky: at most `0o7777`.
     pub mode: u32,
+    /// The owner's number.
     pub uid: u64,
+    /// The group's number.
     pub gid: u64,
     /// Seconds since the Unix epoch.
     pub mtime: u64,
+    /// The kind of the entry.
     pub kind: EntryKind,
 }
 
-/// What an [`Entry`] is.
+/// The kind of an [`Entry`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EntryKind {
+    /// A directory.
     Directory,
     /// A regular file of `size` bytes.
     File {
+        /// In bytes.
         size: u64,
     },
+    /// A symbolic link.
     Symlink {
+        /// As written in the link.
         target: String,
     },
     /// Another name of the file at `target`, a path like [`Entry::path`], written earlier in the same layer.
     Hardlink {
+        /// The path of an earlier entry, relative to the root.
         target: String,
     },
 }
@@ -38,6 +46,7 @@ pub enum EntryKind {
 /// An entry whose content is at hand, because imgforge made it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generated {
+    /// The entry.
     pub entry: Entry,
     /// Empty for anything but a regular file. In JSON a string where it is UTF-8, else an array of bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text_or_bytes")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// What the name of an entry begins with that stands for something gone.
+/// The prefix of a whiteout's name.
 ///
 /// <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
 pub const WHITEOUT: &str = ".wh.";
@@ -30,7 +30,7 @@ pub fn whiteout(path: &str) -> String {
     }
 }
 
-/// Whether a part of `path` would stand for something gone, as no file of an image can be called.
+/// Returns whether a part of `path` would stand for something gone, as no file of an image can be called.
 pub fn has_whiteout(path: &str) -> bool {
     path.split('/').any(|name| name.starts_with(WHITEOUT))
 }

@@ -18,7 +18,7 @@ const MAX_OCTAL_11: u64 = 0o77_777_777_777;
 /// The largest number that a field of seven octal digits holds.
 const MAX_OCTAL_7: u64 = 0o7_777_777;
 
-/// How many zero bytes follow `size` bytes of content to fill the last block.
+/// The number of zero bytes that fill the last block behind `size` bytes of content.
 pub fn padding(size: u64) -> usize {
     (size.next_multiple_of(BLOCK) - size) as usize
 }

@@ -9,17 +9,19 @@ use crate::source::SourceImage;
 
 /// A base that was opened.
 pub struct OpenedBase {
+    /// The base as a plan sees it.
     pub planned: PlannedBase,
     /// The time at which it was made, or the newest of its parts was published, in Unix seconds.
     pub published: u64,
     /// Its identity in a lock.
     pub locked: LockedBase,
-    /// Whether libraries of CUDA may be in it that its inventory does not list yet.
+    /// True if libraries of CUDA may be in it that its inventory does not list yet.
     pub may_have_cuda: bool,
+    /// The source of its layers.
     pub source: BaseSource,
 }
 
-/// Where the layers of a base come from.
+/// The source of a base's layers.
 pub enum BaseSource {
     /// Made of Debian packages.
     Debian(DebianSource),

@@ -51,12 +51,12 @@ impl<'a> Checked<'a> {
         })
     }
 
-    /// What every rule says of it.
+    /// The findings of every rule.
     pub fn report(&self, session: &Session<'_>) -> Result<Report> {
         of_layers(self, &session.store)
     }
 
-    /// Who reaches which library of CUDA in it. Unlike a report it is not kept: few ask for it.
+    /// The graph of frameworks and libraries of CUDA in it. Unlike a report it is not kept: few ask for it.
     pub fn graph(&self, session: &Session<'_>) -> Result<Graph> {
         with_subject(self, &session.store, Graph::of)
     }
@@ -70,6 +70,7 @@ pub fn write_picture(path: &Path, picture: &str) -> Result<()> {
 /// An image that was built and would not work.
 #[derive(Debug, thiserror::Error)]
 #[error("the image would not work: the check found {} error(s)", .report.count(Level::Error))]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct CheckFailed {
     pub report: Report,
 }
@@ -121,7 +122,7 @@ fn of_layers(checked: &Checked<'_>, store: &Store) -> Result<Report> {
     Ok(report)
 }
 
-/// What `look` makes of the image, its layers stacked.
+/// Applies `look` to the image, its layers stacked.
 fn with_subject<T>(checked: &Checked<'_>, store: &Store, look: impl FnOnce(&Subject<'_>) -> T) -> Result<T> {
     let (inventory, evidence) = thread::scope(|scope| {
         let inventory = scope.spawn(|| inventory(checked, store));
@@ -143,7 +144,7 @@ fn evidence(checked: &Checked<'_>, store: &Store) -> Result<CheckFacts> {
     Ok(CheckFacts::stacked(layers.collect::<Result<Vec<_>, _>>()?))
 }
 
-/// What is installed; `None` for an image without Python, in which there is less to check.
+/// The inventory; `None` for an image without Python, in which there is less to check.
 fn inventory(checked: &Checked<'_>, store: &Store) -> Result<Option<BaseInventory>> {
     let mut facts = InventoryFacts::default();
     for digest in &checked.layers {

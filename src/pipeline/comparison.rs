@@ -11,9 +11,11 @@ use crate::source::{self, Place, PlaceError};
 /// One side of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Side {
+    /// An image.
     Image(Place),
-    /// What `imgforge plan --json` printed.
+    /// The output of `imgforge plan --json`.
     Plan(PathBuf),
+    /// A recipe, which is resolved.
     Recipe(PathBuf),
 }
 
@@ -30,7 +32,7 @@ impl Side {
     }
 }
 
-/// What changed from one side to the other.
+/// The difference between two sides.
 pub fn compare(before: &Side, after: &Side, session: &Session<'_>) -> Result<Difference> {
     let before = summary(before, session)?;
     Ok(compare::compare(&before, &summary(after, session)?))
@@ -54,7 +56,7 @@ fn of_image(place: &Place, session: &Session<'_>) -> Result<Summary> {
     Ok(summary)
 }
 
-/// What matters here of a plan that was printed as JSON.
+/// The part of a plan's JSON that a comparison reads.
 #[derive(serde::Deserialize)]
 struct Printed {
     summary: Summary,
@@ -63,6 +65,7 @@ struct Printed {
 /// A file that is no such plan.
 #[derive(Debug, thiserror::Error)]
 #[error("`{path}` is not a plan that imgforge printed")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct NotAPlan {
     path: PathBuf,
 }
@@ -84,7 +87,7 @@ fn of_json(path: &Path) -> Result<Summary> {
     Ok(plan.summary)
 }
 
-/// What a plan's JSON holds for a later comparison.
+/// The summary in a plan's JSON, for a later comparison.
 pub fn summary_of(planned: &Planned) -> Summary {
     let mut summary = Summary::of_plan(&planned.base, &planned.resolution);
     let wheels: BTreeMap<&str, u64> =

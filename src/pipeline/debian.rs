@@ -147,7 +147,7 @@ fn locked_suite(suite: Suite, description: &Debian) -> LockedSuite {
     }
 }
 
-/// Where apt in the image finds the suite again.
+/// The entry by which apt in the image finds the suite again.
 fn source(suite: &LockedSuite) -> Source {
     Source {
         uris: vec![suite.mirror.to_string()],

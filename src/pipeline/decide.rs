@@ -20,12 +20,17 @@ use crate::resolve::{self, Request, Resolution};
 
 /// Everything that was decided about a recipe, before it is planned as layers.
 pub struct Decision {
+    /// The recipe and the files that it names.
     pub inputs: RecipeInputs,
+    /// The base.
     pub base: OpenedBase,
+    /// The resolution.
     pub resolution: Resolution,
     /// The sizes of the CUDA that each framework would have brought for itself.
     pub private: PrivateCuda,
+    /// The wheels, by file name.
     pub wheels: Wheels,
+    /// The URLs of the wheels.
     pub urls: WheelUrls,
     /// The time at which the newest of the inputs was published, in Unix seconds.
     pub published: u64,

@@ -24,6 +24,7 @@ use crate::store::Store;
 /// A recorded inventory that is not, or no more, that of the image.
 #[derive(Debug, thiserror::Error)]
 #[error("the inventory that was recorded of `{place}` is not what the image has")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct OtherInventory {
     place: String,
 }

@@ -15,8 +15,9 @@ use crate::recipe::{
     BaseDescription, BaseRef, Diagnostics, ImageName, Recipe, RecipeInputs, RootRequirement,
 };
 
-/// Why the inputs cannot be read.
+/// The reason why the inputs cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum InputError {
     #[error("could not read `{path}`")]
     Read { path: PathBuf, source: io::Error },

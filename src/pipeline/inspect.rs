@@ -1,4 +1,4 @@
-//! What is installed in an image, and the description of a base that says so.
+//! The inventory of an image, and the description of a base with it.
 
 use std::path::{Path, PathBuf};
 

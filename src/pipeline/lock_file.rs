@@ -13,7 +13,7 @@ use crate::recipe::RecipeInputs;
 use crate::resolve::Preferences;
 use crate::store::{self, clear_abandoned};
 
-/// What a build makes of the lock beside its recipe.
+/// The use of the lock beside a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Locking {
     /// It decides when it agrees with the recipe, and otherwise its versions are tried first.
@@ -22,16 +22,18 @@ pub enum Locking {
     Required,
 }
 
-/// What a new lock does not keep of the one before.
+/// The part of an earlier lock that a new one does not keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Upgrade {
+    /// Nothing of the earlier lock is kept.
     Everything,
     /// These distributions; nothing when empty.
     Only(BTreeSet<PackageName>),
 }
 
-/// Why the lock beside a recipe cannot be used.
+/// The reason why the lock beside a recipe cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum LockFileError {
     #[error("there is no lock `{path}`")]
     Missing { path: PathBuf, recipe: PathBuf },
@@ -146,7 +148,7 @@ pub(super) fn write(path: &Path, lock: &Lock) -> Result<bool, LockFileError> {
     Ok(true)
 }
 
-/// What is kept of an earlier lock while everything allows it.
+/// The part of an earlier lock that is kept where possible.
 #[derive(Debug, Default)]
 pub(super) struct KeptFromLock {
     pub preferences: Preferences,
@@ -155,7 +157,7 @@ pub(super) struct KeptFromLock {
 }
 
 impl KeptFromLock {
-    /// What `upgrade` leaves of `lock` for a recipe of this `fingerprint`.
+    /// The part of `lock` that `upgrade` leaves, for a recipe of this `fingerprint`.
     pub(super) fn of(lock: &Lock, fingerprint: &RecipeFingerprint, upgrade: &Upgrade) -> Self {
         let Upgrade::Only(names) = upgrade else { return Self::default() };
         let mut preferences = lock.preferences();

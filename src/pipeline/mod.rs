@@ -47,54 +47,69 @@ pub use session::{Network, Session};
 pub use wheel_sizes::{NoHash, PrivateCuda};
 pub use wheel_urls::ListedError;
 
-/// What to build.
+/// An order to build.
 #[derive(Debug)]
 pub struct BuildOrder<'a> {
+    /// The path of the recipe.
     pub recipe: &'a Path,
-    /// Where to publish; the default destination when empty.
+    /// The destinations; the default one when empty.
     pub destinations: &'a [Destination],
+    /// The use of the lock.
     pub locking: Locking,
+    /// The use of the check.
     pub checking: Checking,
 }
 
-/// Whether a build proves that its image loads before it publishes it.
+/// The check of a built image before it is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checking {
+    /// An image that would not load is not published.
     Refuse,
+    /// There is no check.
     Skip,
 }
 
-/// What to lock.
+/// An order to lock.
 #[derive(Debug)]
 pub struct LockOrder<'a> {
+    /// The path of the recipe.
     pub recipe: &'a Path,
+    /// The part of an earlier lock to give up.
     pub upgrade: Upgrade,
 }
 
 /// A lock that is beside its recipe now.
 pub struct Locked {
+    /// The path of the lock.
     pub path: PathBuf,
+    /// The lock.
     pub lock: Lock,
-    /// Whether the file is another than before.
+    /// True if the file is another than before.
     pub written: bool,
-    /// What moved since the lock before, if there was one.
+    /// The changes since the lock before, if there was one.
     pub changes: Vec<Change>,
 }
 
 /// A recipe's plan, the decisions that led to it, and the places that its parts come from.
 pub struct Planned {
+    /// The recipe and the files that it names.
     pub inputs: RecipeInputs,
+    /// The inventory of the base.
     pub base: BaseInventory,
+    /// The resolution.
     pub resolution: Resolution,
     /// The sizes of the CUDA that each framework would have brought for itself.
     pub private: PrivateCuda,
+    /// The plan.
     pub plan: Plan,
     sources: Sources,
 }
 
 /// An image that was built and published.
 pub struct Built {
+    /// The plan.
     pub planned: Planned,
+    /// The image.
     pub image: Image,
     /// The check's report, which has no errors; `None` where the check was skipped.
     pub report: Option<Report>,
@@ -169,6 +184,7 @@ pub fn realize(plan: &Plan, session: &Session<'_>) -> Result<Image> {
 
 /// An input that asks for something a later version will do.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum NotBuilt {
     #[error("a base from {kind} is not built yet; layouts, archives and Debian packages are")]
     Base { kind: &'static str },

@@ -1,4 +1,4 @@
-//! What a build tells while it runs.
+//! The progress of a build.
 
 use std::fmt;
 
@@ -16,15 +16,20 @@ pub trait Progress: Sync {
 
 /// Counts a task's bytes.
 pub trait Meter: Send + Sync {
+    /// Adds to the bytes that are done.
     fn add(&self, bytes: u64);
 }
 
-/// What takes time.
+/// A task that takes time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
+    /// A download.
     Download,
+    /// Reading the layers of an image.
     ReadLayers,
+    /// Writing a layer.
     WriteLayer,
+    /// Verifying the store.
     Verify,
 }
 

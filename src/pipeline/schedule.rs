@@ -11,16 +11,17 @@ use crate::failure::{Failure, Result};
 use crate::net::download::Download;
 use crate::pool;
 
-/// How many files are downloaded at once: enough to fill a line, few enough to be polite.
+/// The number of files that are downloaded at once: enough to fill a line, few enough to be polite.
 pub const DOWNLOADS: usize = 6;
 
-/// How many jobs are done at once, however many cores there are: what a job holds in memory is bounded, and so is their
-/// sum.
+/// The number of jobs that are done at once, however many cores there are: what a job holds in memory is bounded, and
+/// so is their sum.
 const MOST_JOBS: usize = 12;
 
 /// A file to bring into the store.
 #[derive(Clone)]
 pub struct Fetch {
+    /// The file to download.
     pub download: Download,
 }
 
@@ -39,14 +40,17 @@ pub fn fetch_all(what: &str, wanted: &[Fetch], session: &Session<'_>) -> Result<
 
 /// Work that needs files first: what [`staged`] does.
 pub struct Job<T> {
+    /// The files that it needs.
     pub fetches: Vec<Fetch>,
-    /// How long the work takes beside others', in any unit: what takes longest is begun first.
+    /// The relative duration of the work, in any unit: the longest is begun first.
     pub weight: u64,
+    /// The work itself.
     pub work: T,
 }
 
-/// How an attempt at a job ended.
+/// The outcome of an attempt at a job.
 pub enum Attempt<R> {
+    /// The work is done.
     Done(R),
     /// Another process is at it.
     Elsewhere,
@@ -107,10 +111,10 @@ pub fn staged<T: Sync + Send, R: Send>(
     board.results()
 }
 
-/// How long a thread without work waits before it asks again what other processes do.
+/// The time that a thread without work waits before it asks again for the work of other processes.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// Which of the jobs that wait for their files.
+/// The end of the queue of jobs that wait for their files.
 #[derive(Clone, Copy)]
 enum End {
     Longest,
@@ -142,7 +146,7 @@ impl<T> std::ops::Deref for Placed<T> {
     }
 }
 
-/// Where the threads of [`staged`] see what is to do.
+/// The board from which the threads of [`staged`] take their work.
 struct Board<T, R> {
     state: Mutex<State<T, R>>,
     changed: Condvar,
@@ -157,7 +161,7 @@ struct State<T, R> {
     elsewhere: VecDeque<Placed<T>>,
     /// By the jobs' order.
     results: Vec<Option<R>>,
-    /// How many results are missing.
+    /// The number of results that are missing.
     missing: usize,
     failure: Option<Failure>,
 }

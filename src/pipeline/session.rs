@@ -9,18 +9,22 @@ use crate::store::Store;
 
 /// The means of a process.
 pub struct Session<'a> {
+    /// The store.
     pub store: Store,
+    /// The network.
     pub http: Arc<Http>,
-    /// How many layers are written at once. It has no influence on their bytes.
+    /// The number of layers that are written at once. It has no influence on their bytes.
     pub threads: usize,
     /// <https://reproducible-builds.org/specs/source-date-epoch/>
     pub source_date_epoch: Option<u64>,
+    /// The progress of the process.
     pub progress: &'a dyn Progress,
 }
 
-/// Whether a process may use the network.
+/// The use of the network by a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
+    /// Everything may be downloaded.
     Online,
     /// Only the store is asked.
     Offline,

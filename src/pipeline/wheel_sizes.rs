@@ -21,7 +21,7 @@ pub struct PrivateCuda {
     pub by_framework: BTreeMap<String, u64>,
 }
 
-/// What is in the wheels, as far as plans and reports need it.
+/// The contents of the wheels, as far as plans and reports need them.
 pub(super) struct WheelSizes {
     pub wheels: Wheels,
     /// The URLs of the wheels, by their digests.
@@ -32,6 +32,7 @@ pub(super) struct WheelSizes {
 /// A wheel that an index lists without a hash.
 #[derive(Debug, thiserror::Error)]
 #[error("the package index gives no sha256 hash for `{wheel}`")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct NoHash {
     wheel: String,
 }
@@ -43,6 +44,7 @@ impl Hinted for NoHash {
 }
 
 impl WheelSizes {
+    /// Reads the sizes of the wheels of a resolution.
     pub fn read(resolution: &Resolution, catalog: &dyn Catalog) -> Result<Self> {
         let files = resolution.distributions.iter().map(|distribution| hashed(distribution, catalog));
         let files: Vec<(Digest, DistFile)> = files.collect::<Result<_>>()?;
@@ -69,7 +71,7 @@ fn hashed(distribution: &Distribution, catalog: &dyn Catalog) -> Result<(Digest,
 /// The wheels of components that frameworks pin at other versions than those that are served.
 type PinnedFiles = BTreeMap<(PackageName, Version), DistFile>;
 
-/// What every framework's own components would weigh: at the version it pins, or else at the one that is served.
+/// The weight of every framework's own components: at the version that it pins, or else at the one that is served.
 fn private_cuda(
     resolution: &Resolution,
     wheels: &Wheels,

@@ -19,8 +19,9 @@ use crate::pypa::simple::DistFile;
 use crate::resolve::Resolution;
 use crate::resolve::solve::{Catalog, CatalogError};
 
-/// Why a wheel is not found again.
+/// The reason why a wheel is not found again.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum ListedError {
     #[error("could not find `{wheel}` again")]
     Catalog { wheel: String, source: CatalogError },

@@ -17,9 +17,11 @@ use crate::oci::Digest;
 use crate::plan::{LayerPlan, Plan, SystemLayer, WheelInstall, WheelLayer};
 use crate::pool;
 
-/// Where the parts of a plan come from.
+/// The sources of a plan's parts.
 pub struct Sources {
+    /// The source of the base's layers.
     pub base: BaseSource,
+    /// The URLs of the wheels.
     pub wheels: WheelUrls,
     /// The recipe's files by their contents' digests.
     pub files: BTreeMap<Digest, PathBuf>,

@@ -7,14 +7,17 @@ use serde::{Deserialize, Serialize};
 use crate::oci::paths::ancestors;
 use crate::recipe;
 
-/// How a layer is compressed: the same tar has other bytes in another form.
+/// The compression of a layer: the same tar has other bytes in another form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LayerCompression {
     /// One gzip member, which any reader takes.
     Gzip,
     /// One zstd frame: smaller, and read faster, by engines that know it.
-    Zstd { level: u8 },
+    Zstd {
+        /// From 1 to 19.
+        level: u8,
+    },
     /// Many gzip members and a table of contents: a snapshotter fetches files when they are read.
     ///
     /// <https://github.com/containerd/stargz-snapshotter/blob/main/docs/estargz.md>
@@ -36,7 +39,7 @@ impl LayerCompression {
         }
     }
 
-    /// Whether the file at `path` comes first in the layer, to be fetched at once.
+    /// Returns whether the file at `path` comes first in the layer, to be fetched at once.
     pub fn fetches_first(&self, path: &str) -> bool {
         let is_at = |named: &String| {
             path.strip_prefix(named.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -1,4 +1,4 @@
-//! Which wheels share a layer, and which wheel takes several.
+//! The wheels that share a layer, and which wheel takes several.
 //!
 //! A layer is made again when one of its wheels changes, and everyone who has the image pulls it again. So what a wheel
 //! shares its layer with depends on names alone: a small package that comes, goes or grows rewrites its own layer only.
@@ -19,7 +19,7 @@ const MAX_GROUPS: usize = 8;
 pub(super) struct Candidate {
     pub install: WheelInstall,
     pub is_component: bool,
-    /// What it unpacks to, in bytes.
+    /// Its unpacked size in bytes.
     pub size: u64,
 }
 

@@ -26,7 +26,7 @@ pub enum LayerPlan {
     Wheels(WheelLayer),
     /// The recipe's own files.
     Files(FilesLayer),
-    /// What makes the parts one system: always the top layer.
+    /// The files that make the parts one system: always the top layer.
     System(SystemLayer),
 }
 
@@ -44,6 +44,7 @@ pub struct BaseLayer {
 pub struct GeneratedLayer {
     /// Sorted by path, each once.
     pub files: Vec<Generated>,
+    /// The compression of the layer.
     pub compression: LayerCompression,
 }
 
@@ -52,12 +53,14 @@ pub struct GeneratedLayer {
 pub struct FilesLayer {
     /// Sorted by path, each once.
     pub files: Vec<CopiedFile>,
+    /// The compression of the layer.
     pub compression: LayerCompression,
 }
 
 /// An entry of a [`FilesLayer`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopiedFile {
+    /// The entry.
     pub entry: Entry,
     /// The digest of a regular file's content; `None` for an empty one that is made up, and for anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,11 +76,13 @@ pub struct SystemLayer {
     /// The absolute directory that the loader must search, where the image has a CUDA of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub searched: Option<String>,
+    /// The `ldconfig` whose cache the image gets.
     pub ldconfig: LdconfigPlan,
     /// The modification time of what is made, in Unix seconds.
     pub mtime: u64,
     /// The keys of the layers below, bottom first, as one digest: the cache lists what they hold.
     pub below: Digest,
+    /// The compression of the layer.
     pub compression: LayerCompression,
 }
 

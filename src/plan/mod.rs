@@ -68,6 +68,7 @@ pub struct Plan {
 /// A base as a plan sees it, before any layer of it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedBase {
+    /// The inventory of the base.
     pub inventory: BaseInventory,
     /// Bottom first, all of kind [`LayerPlan::Base`] or [`LayerPlan::Debian`].
     pub layers: Vec<LayerPlan>,
@@ -80,9 +81,13 @@ pub struct PlannedBase {
 /// The values that [`plan`] is a function of.
 #[derive(Debug, Clone, Copy)]
 pub struct PlanRequest<'a> {
+    /// The recipe and the files that it names.
     pub inputs: &'a RecipeInputs,
+    /// The base.
     pub base: &'a PlannedBase,
+    /// The resolution.
     pub resolution: &'a Resolution,
+    /// The wheels, by file name.
     pub wheels: &'a Wheels,
     /// The files that the recipe's `files` name, whatever their modification times.
     pub files: &'a [CopiedFile],
@@ -133,12 +138,14 @@ impl Plan {
 /// Wheels that are installed into one layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WheelLayer {
+    /// The install scheme of its wheels.
     pub scheme: InstallScheme,
     /// Sorted by distribution; where two write the same path the later one wins, as it does under pip.
     pub wheels: Vec<WheelInstall>,
     /// The interpreter that their modules are compiled for, where they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytecode: Option<BytecodePlan>,
+    /// The compression of the layer.
     pub compression: LayerCompression,
 }
 
@@ -158,7 +165,9 @@ pub struct BytecodePlan {
 pub struct WheelInstall {
     /// The distribution's normalized name.
     pub distribution: String,
+    /// The distribution's version.
     pub version: String,
+    /// The wheel's file name.
     pub filename: String,
     /// The digest of the wheel.
     pub wheel: Digest,
@@ -166,12 +175,13 @@ pub struct WheelInstall {
     pub unpacked: u64,
     /// The digest of its core metadata: what the plan was made from, which the wheel must hold.
     pub metadata: Digest,
-    /// Whether the recipe names the distribution.
+    /// True if the recipe names the distribution.
     pub requested: bool,
     /// Requirements of the metadata to rewrite, and what takes their place.
     pub relaxed: BTreeMap<String, String>,
+    /// The place of its files.
     pub place: WheelPlacement,
-    /// Which of its files, where it is cut over several layers.
+    /// The part of its files, where it is cut over several layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<WheelPart>,
 }
@@ -181,13 +191,14 @@ pub struct WheelInstall {
 pub struct WheelPart {
     /// From 0 on.
     pub index: usize,
+    /// The number of parts.
     pub of: usize,
 }
 
-/// Where a wheel's files go.
+/// The place of a wheel's files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WheelPlacement {
-    /// Where its install scheme says.
+    /// The directories of its install scheme.
     SitePackages,
     /// A component's: into the toolkit's tree.
     Toolkit(Toolkit),
@@ -196,7 +207,7 @@ pub enum WheelPlacement {
 }
 
 impl WheelLayer {
-    /// What is in it, for people.
+    /// Its content, for people.
     pub fn title(&self) -> String {
         let named = |wheel: &WheelInstall| match wheel.part {
             None => format!("{} {}", wheel.distribution, wheel.version),
@@ -214,7 +225,7 @@ impl WheelLayer {
     }
 }
 
-/// What the wheels of a resolution are, once they were looked at, by file name: digest and unpacked size in bytes.
+/// The wheels of a resolution, by file name: digest and unpacked size in bytes.
 pub type Wheels = BTreeMap<String, (Digest, u64)>;
 
 /// The layers of a resolution's wheels: components first, then large wheels, then groups of small ones.

@@ -62,8 +62,8 @@ fn of_tree(make: &Maker, tree: &Tree, resolution: &Resolution, directory: &str) 
     })
 }
 
-/// Whether a service has something in a directory of its toolkit's tree, as far as is known: the headers of a toolkit are
-/// where its compiler is.
+/// Returns whether a service has something in a directory of its toolkit's tree, as far as is known: the headers of a
+/// toolkit are where its compiler is.
 fn brings(service: &Service, toolkit: &Toolkit, part: &str) -> bool {
     let component = service.component;
     match &service.source {
@@ -115,7 +115,7 @@ fn of_toolkit(
     std::iter::once(make.directory(directory)).chain(wanted.map(link)).collect()
 }
 
-/// What the base has, file by file: its directory may be one of the system's, with much else in it.
+/// Links the base's copy file by file: its directory may be one of the system's, with much else in it.
 fn of_copy(make: &Maker, service: &Service, copy: &CudaCopy, directory: &str) -> Vec<Generated> {
     let library = format!("{directory}/lib");
     let mut files = vec![make.directory(directory)];

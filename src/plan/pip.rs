@@ -1,4 +1,4 @@
-//! What pip, uv and `importlib.metadata` see of what is not installed from a wheel.
+//! The view of pip, uv and `importlib.metadata` on components that are not installed from a wheel.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::pypa::scheme::InstallScheme;
 use crate::recipe::{Constrain, Recipe};
 use crate::resolve::{PipSees, Resolution, Role, Service, ServiceSource};
 
-/// Where the constraints are that `PIP_CONSTRAINT` and `UV_CONSTRAINT` name, relative to the root.
+/// The path of the constraints file that `PIP_CONSTRAINT` and `UV_CONSTRAINT` name, relative to the root.
 pub(super) const CONSTRAINTS: &str = "etc/imgforge/constraints.txt";
 
 /// A distribution for each component that the base serves without one: metadata that says so, and nothing else.
@@ -55,7 +55,7 @@ pub(super) fn constraints(make: &Maker, pins: &BTreeMap<String, String>) -> Gene
     make.file(CONSTRAINTS, text)
 }
 
-/// What a later `pip install` must not replace, where the recipe wants that kept and there is something to keep.
+/// The pins that a later `pip install` must keep, where the recipe wants constraints and there is something to pin.
 pub(super) fn constrained(resolution: &Resolution, recipe: &Recipe) -> Option<BTreeMap<String, String>> {
     let pins = pins(resolution, |name| recipe.frameworks.contains_key(name));
     (recipe.python.constrain == Constrain::Frameworks && !pins.is_empty()).then_some(pins)

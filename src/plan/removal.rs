@@ -1,4 +1,4 @@
-//! What of the base an image hides: whiteouts, in a layer below all that is added.
+//! The files of the base that an image hides: whiteouts, in a layer below all that is added.
 //!
 //! <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
 

@@ -14,7 +14,7 @@ use crate::resolve::{FoundBy, Resolution, ServiceSource, Tree};
 /// The loader's directories that the image adds to its base's, with the file that names them: sorted before NVIDIA's
 /// own, so that what the image adds is found first.
 pub const LOADER_CONFIGURATION: &str = "etc/ld.so.conf.d/000-imgforge.conf";
-/// Where NVIDIA's device plugins mount the driver's libraries.
+/// The configuration for the directory where NVIDIA's device plugins mount the driver's libraries.
 const DRIVER_CONFIGURATION: &str = "etc/ld.so.conf.d/nvidia.conf";
 const DRIVER_DIRECTORIES: &str = "/usr/local/nvidia/lib\n/usr/local/nvidia/lib64\n";
 
@@ -76,7 +76,7 @@ fn loader_configuration(make: &Maker, trees: &[Tree]) -> Option<Generated> {
     (!lines.is_empty()).then(|| make.file(LOADER_CONFIGURATION, lines))
 }
 
-/// What makes a directory a toolkit; of one that the base has, only what leads to it.
+/// The files that make a directory a toolkit; for one of the base's, only those that lead to it.
 fn tree_files(make: &Maker, tree: &Tree, resolution: &Resolution, base: &BaseInventory) -> Vec<Generated> {
     let toolkit = &tree.toolkit;
     let root = toolkit.root();

@@ -5,15 +5,18 @@
 /// A script that an installer generates: `NAME = MODULE:FUNCTION`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
+    /// The name of the program.
     pub name: String,
+    /// The module to import.
     pub module: String,
-    /// What to call in the module; may have dots: `App.main`.
+    /// The function in the module; may have dots: `App.main`.
     pub function: String,
 }
 
 /// A line of `entry_points.txt` that is not a script.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("entry_points.txt names no script in `{line}`")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct EntryPointError {
     line: String,
 }

@@ -10,12 +10,13 @@ use super::scheme::{InstallScheme, relative};
 use crate::cpython::bytecode;
 use crate::oci::paths::below_another;
 
-/// Who `INSTALLER` says installed a distribution.
+/// The content of `INSTALLER`.
 const INSTALLER: &[u8] = b"imgforge\n";
 
-/// What a wheel has in it: its members' names and modes, and the text of those that say how to install it.
+/// The contents of a wheel: its members' names and modes, and the texts that say how to install it.
 #[derive(Debug, Clone)]
 pub struct WheelContents {
+    /// The members, in the archive's order.
     pub members: Vec<Member>,
     /// The name of the `.dist-info` directory.
     pub dist_info: String,
@@ -38,32 +39,37 @@ pub struct Member {
     pub path: String,
     /// Size in bytes once inflated.
     pub size: u64,
-    /// Whether any of the execute bits is set.
+    /// True if any of the execute bits is set.
     pub executable: bool,
 }
 
-/// What the plan decided about one wheel's installation.
+/// The plan's choices for one wheel's installation.
 pub struct Choices<'a> {
+    /// The install scheme.
     pub scheme: &'a InstallScheme,
+    /// The records to write.
     pub bookkeeping: Bookkeeping,
     /// The `METADATA` to write where it differs from the wheel's.
     pub metadata: Option<String>,
-    /// Where a member outside `.dist-info` and `.data` goes.
+    /// The place of a member outside `.dist-info` and `.data`.
     pub relocate: &'a dyn Fn(&str) -> Place,
-    /// Which members are modules that were compiled, and the index of each one's bytecode.
+    /// The members that are modules that were compiled, and the index of each one's bytecode.
     pub bytecode: &'a BTreeMap<usize, usize>,
 }
 
-/// What an installer writes of an installation.
+/// The records that an installer writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bookkeeping {
     /// The `.dist-info` directory, with `REQUESTED` where the user named the distribution.
-    DistInfo { requested: bool },
+    DistInfo {
+        /// True if the recipe names the distribution.
+        requested: bool,
+    },
     /// Nothing: the files are not a distribution's.
     Nothing,
 }
 
-/// Where a member of the wheel's root goes.
+/// The place of a member of the wheel's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// Into site-packages, as in the wheel.
@@ -71,7 +77,12 @@ pub enum Place {
     /// To this path, relative to the image's root.
     At(String),
     /// To this path, with a symbolic link `link` beside it that points to it.
-    Linked { path: String, link: String },
+    Linked {
+        /// The path of the file.
+        path: String,
+        /// The path of a link to it.
+        link: String,
+    },
     /// Nowhere.
     Dropped,
 }
@@ -81,15 +92,18 @@ pub enum Place {
 pub struct InstalledFile {
     /// Relative to the image's root.
     pub path: String,
+    /// Permission bits.
     pub mode: u32,
+    /// The content of the file.
     pub content: Content,
 }
 
-/// What an [`InstalledFile`] holds.
+/// The content of an [`InstalledFile`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// The member of the wheel with this index.
     Member(usize),
+    /// These bytes.
     Bytes(Vec<u8>),
     /// The bytecode with this index.
     Bytecode(usize),
@@ -97,8 +111,9 @@ pub enum Content {
     Link(String),
 }
 
-/// Why a wheel cannot be installed.
+/// The reason why a wheel cannot be installed.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum InstallError {
     #[error("WHEEL says version {version} of the wheel format; imgforge knows version 1")]
     Version { version: String },
@@ -229,7 +244,7 @@ fn place_member(
     Ok(())
 }
 
-/// What was decided so far.
+/// The decisions so far.
 struct Installation<'a> {
     site_packages: &'a str,
     files: Vec<InstalledFile>,

@@ -15,13 +15,13 @@ use crate::cuda;
 use crate::deflate::{Tail, UNKNOWN};
 use crate::elf::{Elf, Incomplete, Linkage, Outcome, Symbols};
 
-/// How much of a member's beginning is read first, in bytes as stored; and of its end.
+/// The bytes of a member's beginning that are read first, as stored; and of its end.
 const FIRST: u64 = 128 << 10;
-/// How far from either end of a stream, in bytes as stored, the dynamic section is worth to be read.
+/// The distance from either end of a stream, in bytes as stored, within which the dynamic section is worth reading.
 const DEEP: u64 = 8 << 20;
-/// How much of either end is read at most, should the distance turn out to be longer.
+/// The most bytes that are read of either end, should the distance turn out to be longer.
 const MOST: u64 = 32 << 20;
-/// How much is inflated at once, in bytes.
+/// The bytes that are inflated at once.
 const STEP: usize = 64 << 10;
 /// More rounds than a library needs, whose parts are found one after the other.
 const MOST_ROUNDS: usize = 1 << 10;
@@ -32,12 +32,14 @@ pub fn paths(outline: &Outline) -> impl Iterator<Item = &str> {
     paths.filter(|path| path.rsplit('/').next().and_then(cuda::library_stem).is_some())
 }
 
-/// What a library says about itself and others.
+/// The names, needs and symbols of a library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Library {
+    /// Its SONAME, where it has one.
     pub soname: Option<String>,
     /// In the loader's order, unless the dynamic section is too deep within the file to be read: then sorted.
     pub needed: Vec<String>,
+    /// Its dynamic symbols.
     pub symbols: Symbols,
 }
 
@@ -266,7 +268,7 @@ impl<R: Bytes> Member<'_, R> {
     }
 }
 
-/// How many bytes of the end to read when the last `length` do not reach back to `wanted` bytes of what they inflate to.
+/// The bytes of the end to read when the last `length` do not reach back to `wanted` inflated bytes.
 fn next_length(length: u64, tail: Option<&Tail<'_>>, wanted: u64) -> u64 {
     let inflated = tail.map_or(0, Tail::inflated_len).max(1);
     // A little more than at the rate so far, which must not mislead far.
@@ -319,7 +321,7 @@ mod tests {
         sample::zip_of_bytes(&files)
     }
 
-    /// Whether a part of a wheel tells of a library what all of it does, from at most so many bytes.
+    /// Returns whether a part of a wheel tells of a library what all of it does, from at most so many bytes.
     #[track_caller]
     fn check(name: &str, most: u64) {
         let Some(bytes) = library(name) else { return };

@@ -21,11 +21,15 @@ pub type Requirement = uv_pep508::Requirement<VerbatimUrl>;
 /// The fields of a `METADATA` file that decide what is installed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CoreMetadata {
+    /// The normalized name.
     pub name: PackageName,
+    /// The version.
     pub version: Version,
     /// `Requires-Dist`, in the order of the file.
     pub requires_dist: Vec<Requirement>,
+    /// `Requires-Python`.
     pub requires_python: Option<VersionSpecifiers>,
+    /// `Provides-Extra`.
     pub provides_extra: Vec<ExtraName>,
 }
 
@@ -41,8 +45,9 @@ impl CoreMetadata {
     }
 }
 
-/// Why a text is not core metadata.
+/// The reason why a text is not core metadata.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum MetadataError {
     #[error("the metadata has no field `{field}`")]
     Missing { field: &'static str },
@@ -146,7 +151,7 @@ impl Key {
 struct Field<'a> {
     key: &'a str,
     value: &'a str,
-    /// Where in the text the value starts, in bytes.
+    /// The start of the value in the text, in bytes.
     value_start: usize,
 }
 

@@ -39,9 +39,10 @@ impl Row {
     }
 }
 
-/// Why a `RECORD` could not be read.
+/// The reason why a `RECORD` could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("RECORD is not the CSV it should be")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct RecordError(#[from] csv::Error);
 
 /// Reads a `RECORD`.
@@ -56,7 +57,7 @@ pub fn parse(text: &str) -> Result<Vec<Row>, RecordError> {
     Ok(rows)
 }
 
-/// Where the file of a row is, relative to the root, for a distribution in `directory`.
+/// The path of a row's file, relative to the root, for a distribution in `directory`.
 pub fn place(directory: &str, path: &str) -> String {
     let mut parts: Vec<&str> =
         if path.starts_with('/') { Vec::new() } else { directory.split('/').collect() };

@@ -1,4 +1,4 @@
-//! Where an interpreter looks for what is installed into it.
+//! The directories that an interpreter searches.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,11 +7,15 @@ use serde::{Deserialize, Serialize};
 /// <https://docs.python.org/3/library/sysconfig.html#installation-paths>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstallScheme {
+    /// The directory of pure Python modules.
     pub purelib: String,
+    /// The directory of modules with binary parts.
     pub platlib: String,
+    /// The directory of programs.
     pub scripts: String,
-    /// Where headers go, each distribution's in a directory named after it.
+    /// The directory of headers, each distribution's in one named after it.
     pub include: String,
+    /// The directory that data files are relative to.
     pub data: String,
     /// The interpreter's absolute path, for `#!` lines.
     pub interpreter: String,
@@ -37,7 +41,7 @@ impl InstallScheme {
         }
     }
 
-    /// Whether what is at `path` is where the interpreter imports modules from.
+    /// Returns whether what is at `path` is where the interpreter imports modules from.
     pub fn has_module(&self, path: &str) -> bool {
         let below =
             |packages: &String| path.strip_prefix(&**packages).is_some_and(|rest| rest.starts_with('/'));

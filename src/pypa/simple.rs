@@ -24,13 +24,14 @@ use crate::oci::time::unix_seconds;
 /// The media type of a project page as JSON.
 pub const JSON: &str = "application/vnd.pypi.simple.v1+json";
 
-/// What to ask an index for: JSON where it can, HTML otherwise.
+/// The `Accept` header for an index: JSON where it can, HTML otherwise.
 pub const ACCEPT: &str =
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01";
 
 /// A project as a package index lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
+    /// The normalized name.
     pub name: PackageName,
     /// The wheels, in the order of the page.
     pub files: Vec<DistFile>,
@@ -41,29 +42,38 @@ pub struct Project {
 /// A wheel in a package index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DistFile {
+    /// The wheel's file name.
     pub filename: WheelFilename,
+    /// The URL of the file.
     pub url: Url,
+    /// The digest, where the index gives it.
     pub sha256: Option<Digest>,
     /// In bytes.
     pub size: Option<u64>,
     /// Seconds since the Unix epoch.
     pub upload_time: Option<i64>,
+    /// `Requires-Python`, where the index gives it.
     pub requires_python: Option<VersionSpecifiers>,
-    /// Why the file was yanked (PEP 592); empty when no reason was given.
+    /// The reason why the file was yanked (PEP 592); empty when no reason was given.
     pub yanked: Option<String>,
+    /// The offer of its `METADATA`.
     pub core_metadata: CoreMetadataFile,
 }
 
-/// Whether the index serves a wheel's `METADATA` beside it, at the wheel's URL and `.metadata` (PEP 658, 714).
+/// The index's offer of a wheel's `METADATA` beside it, at the wheel's URL and `.metadata` (PEP 658, 714).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CoreMetadataFile {
+    /// There is no such file.
     Absent,
+    /// There is one, without a digest.
     Present,
+    /// There is one, with this digest.
     Hashed(Digest),
 }
 
-/// Why a page is not a project page.
+/// The reason why a page is not a project page.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum PageError {
     #[error("the page of `{name}` is not the JSON of the simple repository API")]
     Json { name: PackageName, source: serde_json::Error },
@@ -78,7 +88,7 @@ impl Hinted for PageError {
 }
 
 impl DistFile {
-    /// Where the `METADATA` file is when [`Self::core_metadata`] says that there is one.
+    /// The URL of the `METADATA` file, when [`Self::core_metadata`] says that there is one.
     pub fn metadata_url(&self) -> Url {
         let mut url = self.url.clone();
         url.set_path(&format!("{}.metadata", self.url.path()));

@@ -31,7 +31,7 @@ pub fn floor(requirement: &Requirement) -> Option<Version> {
     floors(specifiers(requirement)?).map(|specifier| specifier.version().clone()).max()
 }
 
-/// Whether a specifier allows one version, or those that begin with it.
+/// Returns whether a specifier allows one version, or those that begin with it.
 pub fn is_pin(specifier: &VersionSpecifier) -> bool {
     matches!(specifier.operator(), Operator::Equal | Operator::EqualStar | Operator::ExactEqual)
 }

@@ -26,9 +26,10 @@ pub struct Target {
     tags: Tags,
 }
 
-/// Why there is no such target.
+/// The reason why there is no such target.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("`{python}` is not a Python version such as 3.11.2")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct TargetError {
     python: String,
 }
@@ -47,23 +48,48 @@ fn arch_of(architecture: Architecture) -> Arch {
     }
 }
 
-/// How well a wheel fits a [`Target`]: the greatest is the one an installer takes.
+/// The fit of a wheel and a [`Target`]: the greatest is the one that an installer takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fit(TagPriority);
 
-/// Why a wheel does not fit a [`Target`].
+/// The reason why a wheel does not fit a [`Target`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Misfit {
     /// It is for other Python versions or implementations.
-    Python { wheel: Vec<String>, target: String },
+    Python {
+        /// The wheel's Python tags.
+        wheel: Vec<String>,
+        /// The target's Python.
+        target: String,
+    },
     /// It is compiled against another Python ABI.
-    Abi { wheel: Vec<String>, target: String },
+    Abi {
+        /// The wheel's ABI tags.
+        wheel: Vec<String>,
+        /// The target's ABI.
+        target: String,
+    },
     /// It needs a newer glibc than the target has.
-    Glibc { wheel: (u16, u16), target: (u16, u16) },
+    Glibc {
+        /// The glibc that the wheel needs.
+        wheel: (u16, u16),
+        /// The target's glibc.
+        target: (u16, u16),
+    },
     /// It is for other operating systems, C libraries or machines.
-    Platform { wheel: Vec<String>, architecture: Architecture },
+    Platform {
+        /// The wheel's platform tags.
+        wheel: Vec<String>,
+        /// The target's architecture.
+        architecture: Architecture,
+    },
     /// Its project says that it needs another Python.
-    RequiresPython { wheel: VersionSpecifiers, target: Version },
+    RequiresPython {
+        /// The wheel's `Requires-Python`.
+        wheel: VersionSpecifiers,
+        /// The target's Python.
+        target: Version,
+    },
 }
 
 impl fmt::Display for Misfit {
@@ -140,6 +166,7 @@ impl Target {
         self.tags.python_version()
     }
 
+    /// The architecture of the target.
     pub fn architecture(&self) -> Architecture {
         self.architecture
     }
@@ -154,12 +181,13 @@ impl Target {
         &self.markers
     }
 
-    /// Whether `requires_python` admits this Python. As installers do, only release numbers are compared.
+    /// Returns whether `requires_python` admits this Python. As installers do, only release numbers are compared.
     pub fn admits(&self, requires_python: &VersionSpecifiers) -> bool {
         release_specifiers_to_ranges(requires_python.clone()).contains(&self.python.only_release())
     }
 
-    /// How well `wheel` fits, or why it does not. Its `Requires-Python` is the index's to tell: see [`Self::admits`].
+    /// The fit of `wheel`, or the reason why it does not fit. `Requires-Python` is the index's to tell: see
+    /// [`Self::admits`].
     pub fn fit(&self, wheel: &WheelFilename) -> Result<Fit, Misfit> {
         match wheel.compatibility(&self.tags) {
             TagCompatibility::Compatible(priority) => Ok(Fit(priority)),
@@ -167,13 +195,14 @@ impl Target {
         }
     }
 
-    /// Whether a wheel of this compatibility tag fits, as a `WHEEL` file lists it: `cp311-cp311-manylinux_2_28_x86_64`.
+    /// Returns whether a wheel of this compatibility tag fits, as a `WHEEL` file lists it:
+    /// `cp311-cp311-manylinux_2_28_x86_64`.
     pub fn suits(&self, tag: &str) -> bool {
         let filename = WheelFilename::from_str(&format!("wheel-0-{tag}.whl"));
         filename.is_ok_and(|wheel| self.fit(&wheel).is_ok())
     }
 
-    /// Whether `wheel` is for this operating system, C library and machine, or for any, whatever else it needs.
+    /// Returns whether `wheel` is for this operating system, C library and machine, or for any, whatever else it needs.
     pub fn is_platform_of(&self, wheel: &WheelFilename) -> bool {
         wheel.platform_tags().iter().any(|tag| *tag == PlatformTag::Any || self.glibc_of(tag).is_some())
     }

@@ -1,4 +1,4 @@
-//! What a wheel contains, read from the end of the archive without reading the rest.
+//! The contents of a wheel, read from the end of the archive without reading the rest.
 //!
 //! <https://packaging.python.org/en/latest/specifications/binary-distribution-format/>
 //!
@@ -23,6 +23,7 @@ const MAX_TEXT: u64 = 64 << 20;
 /// The files of a wheel, in the order of its central directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outline {
+    /// The files, in the archive's order.
     pub entries: Vec<Entry>,
 }
 
@@ -37,8 +38,9 @@ pub struct Entry {
     pub compressed_size: u64,
 }
 
-/// Why a wheel could not be read.
+/// The reason why a wheel could not be read.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum WheelError {
     #[error("bytes {} to {} were not fetched", range.start, range.end)]
     Missing { range: Range<u64> },
@@ -99,7 +101,7 @@ pub(super) struct Member<'a, R> {
     pub reader: &'a R,
     pub path: String,
     pub method: CompressionMethod,
-    /// Where it is in the archive, as stored.
+    /// Its place in the archive, as stored.
     pub data: Range<u64>,
     /// In bytes, unpacked.
     pub size: u64,
@@ -114,15 +116,18 @@ impl<R: Bytes> Wheel<R> {
         Ok(Self { zip, outline })
     }
 
+    /// The files in the wheel.
     pub fn outline(&self) -> &Outline {
         &self.outline
     }
 
+    /// The files in the wheel, without the rest.
     pub fn into_outline(self) -> Outline {
         self.outline
     }
 
-    /// Where the file `path` is in the archive. Needs its first `likely` bytes as stored, which are going to be read.
+    /// The place of the file `path` in the archive. Needs its first `likely` bytes as stored, which are going to be
+    /// read.
     pub(super) fn member(&self, path: &str, likely: u64) -> Result<Member<'_, R>, WheelError> {
         let member = self.find(path)?;
         Ok(Member {

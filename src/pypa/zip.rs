@@ -18,8 +18,9 @@ pub const TAIL: u64 = 66 * 1024;
 /// A central directory larger than this is no wheel's.
 const MAX_DIRECTORY: u64 = 128 << 20;
 
-/// Why an archive could not be read.
+/// The reason why an archive could not be read.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum ZipError {
     #[error("bytes {} to {} were not fetched", range.start, range.end)]
     Missing { range: Range<u64> },
@@ -46,15 +47,19 @@ pub struct ZipMember {
     pub size: u64,
     /// In bytes, as stored.
     pub compressed_size: u64,
+    /// The CRC-32 of the content.
     pub crc32: u32,
+    /// The compression method.
     pub method: CompressionMethod,
     /// The mode of the file on Unix.
     pub mode: u32,
+    /// True if its name ends in a slash.
     pub is_directory: bool,
+    /// True if it is encrypted.
     pub is_encrypted: bool,
-    /// Whether sizes and CRC-32 follow the member's bytes.
+    /// True if sizes and CRC-32 follow the member's bytes.
     pub has_data_descriptor: bool,
-    /// Where its local header begins.
+    /// The start of its local header.
     pub header_offset: u64,
     entry: ZipArchiveEntryWayfinder,
 }
@@ -94,16 +99,17 @@ impl<R: Bytes> Zip<R> {
         self.archive.entries_hint()
     }
 
-    /// Where the central directory begins.
+    /// The start of the central directory.
     pub fn directory_offset(&self) -> u64 {
         self.archive.directory_offset()
     }
 
-    /// Where the archive ends.
+    /// The end of the archive.
     pub fn end_offset(&self) -> u64 {
         self.archive.end_offset()
     }
 
+    /// The reader of the archive's bytes.
     pub fn reader(&self) -> &R {
         self.archive.get_ref()
     }
@@ -113,7 +119,7 @@ impl<R: Bytes> Zip<R> {
         self.archive.get_entry(member.entry)
     }
 
-    /// Where a member's bytes are. Needs the first `likely` of them, which are going to be read.
+    /// The place of a member's bytes. Needs the first `likely` of them, which are going to be read.
     pub fn data(&self, member: &ZipMember, likely: u64) -> Result<Range<u64>, ZipError> {
         let part = local_header(member).saturating_add(likely.min(member.compressed_size));
         self.reader().need(member.header_offset..member.header_offset.saturating_add(part))?;
@@ -155,7 +161,7 @@ pub fn unpacked<'a>(stored: impl Read + 'a, method: CompressionMethod) -> Option
 /// Compares what it reads with a size, as it goes, and with a CRC-32, at the end.
 pub struct CheckedReader<R> {
     reader: R,
-    /// How many bytes have passed.
+    /// The number of bytes that have passed.
     passed: u64,
     passed_crc32: crc32fast::Hasher,
     size: u64,
@@ -163,6 +169,7 @@ pub struct CheckedReader<R> {
 }
 
 impl<R: Read> CheckedReader<R> {
+    /// A reader that compares its bytes with this size and this CRC-32.
     pub fn new(reader: R, size: u64, crc32: u32) -> Self {
         Self { reader, passed: 0, passed_crc32: crc32fast::Hasher::new(), size, crc32 }
     }
@@ -190,6 +197,7 @@ pub trait Bytes: ReaderAt {
     /// The size of the whole file.
     fn len(&self) -> io::Result<u64>;
 
+    /// Returns whether there are no bytes.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }

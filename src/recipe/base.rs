@@ -1,4 +1,4 @@
-//! What to build on: the recipe's `base`, and the descriptions in `images/`.
+//! The recipe's `base`, and the descriptions in `images/`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ impl Decode for BaseRef {
     }
 }
 
-/// What a file in `images/` says: exactly one of the kinds.
+/// A file in `images/`: exactly one of the kinds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BaseDescription {
@@ -51,7 +51,9 @@ pub enum BaseDescription {
     Registry {
         /// Without the digest when that is given apart.
         reference: String,
+        /// The manifest's digest, where it is given.
         digest: Option<Digest>,
+        /// The recorded inventory of the image.
         #[serde(skip_serializing_if = "Option::is_none")]
         inventory: Option<RecordedInventory>,
     },
@@ -59,6 +61,7 @@ pub enum BaseDescription {
     Layout {
         /// Relative to the file that says so.
         path: String,
+        /// The recorded inventory of the image.
         #[serde(skip_serializing_if = "Option::is_none")]
         inventory: Option<RecordedInventory>,
     },
@@ -66,6 +69,7 @@ pub enum BaseDescription {
     Archive {
         /// Relative to the file that says so.
         path: String,
+        /// The recorded inventory of the image.
         #[serde(skip_serializing_if = "Option::is_none")]
         inventory: Option<RecordedInventory>,
     },
@@ -108,7 +112,7 @@ impl BaseDescription {
         parse_document(&source, LONGEST_DESCRIPTION, Self::decode)
     }
 
-    /// What was recorded of the image.
+    /// The recorded inventory of the image.
     pub fn inventory(&self) -> Option<&RecordedInventory> {
         match self {
             Self::Debian(_) => None,
@@ -210,10 +214,11 @@ impl Decode for Digest {
 /// A base unpacked from the packages of Debian, or of a distribution laid out like it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Debian {
-    /// What to take packages from, in the order written; at least one.
+    /// The suites, in the order written; at least one.
     pub suites: Vec<Spanned<Suite>>,
-    /// Which parts of each suite: `main`, `contrib`, …; at least one.
+    /// The components of each suite: `main`, `contrib`, …; at least one.
     pub components: Vec<String>,
+    /// The architecture of the packages.
     pub architecture: Architecture,
     /// The archive of every suite that names none; without it, one is found on the machine.
     pub mirror: Option<Url>,
@@ -221,7 +226,7 @@ pub struct Debian {
     pub signed_by: Vec<Spanned<String>>,
     /// The packages to install, beside what they depend on.
     pub packages: Vec<Spanned<String>>,
-    /// Whether the packages marked `Essential: yes` are installed too.
+    /// True if the packages marked `Essential: yes` are installed too.
     pub essential: bool,
 }
 
@@ -262,6 +267,7 @@ impl Debian {
 /// One suite: `bookworm`, or `{suite: bookworm-security, mirror: URL}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Suite {
+    /// The suite's name.
     pub name: String,
     /// The archive that has it; without it, that of the description.
     pub mirror: Option<Url>,

@@ -13,7 +13,7 @@ pub(super) trait Decode: Sized {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self>;
 }
 
-/// Why a text is not what it should be.
+/// The reason why a text is not what it should be.
 #[derive(Debug)]
 pub(super) struct Complaint {
     message: String,
@@ -165,7 +165,7 @@ impl<'n> Fields<'n> {
         self.span
     }
 
-    /// Whether `key` is there and holds something.
+    /// Returns whether `key` is there and holds something.
     pub(super) fn has(&self, key: &str) -> bool {
         self.node(key).is_some()
     }

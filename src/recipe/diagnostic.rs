@@ -1,4 +1,4 @@
-//! What is wrong with a text, every problem at its place, for people and for machines.
+//! The problems of a text, each at its place, for people and for machines.
 
 use std::fmt;
 use std::sync::Arc;
@@ -81,17 +81,20 @@ impl Problem {
     }
 }
 
-/// How bad a [`Diagnostic`] is.
+/// The severity of a [`Diagnostic`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
+    /// It must be mended.
     Error,
+    /// It should be mended.
     Warning,
 }
 
 /// One thing wrong, as data: what `--json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
+    /// Its severity.
     pub severity: Severity,
     /// One sentence without a full stop.
     pub message: String,
@@ -103,13 +106,13 @@ pub struct Diagnostic {
     pub line: usize,
     /// Counted from 1, in characters.
     pub column: usize,
-    /// What is wrong with the bytes at `span`.
+    /// The label of the bytes at `span`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// Another place that takes part, such as the first of two equal keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub related: Option<Label>,
-    /// What the user can do.
+    /// Advice for the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
 }
@@ -117,9 +120,13 @@ pub struct Diagnostic {
 /// A place and what to say about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Label {
+    /// The bytes that it is about.
     pub span: Span,
+    /// Counted from 1.
     pub line: usize,
+    /// Counted from 1, in characters.
     pub column: usize,
+    /// The text of the label.
     pub text: String,
 }
 
@@ -227,9 +234,10 @@ fn problems_counted(count: usize) -> String {
     if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") }
 }
 
-/// How [`Diagnostics::render`] writes.
+/// The colours of [`Diagnostics::render`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Color {
+    /// Without colours.
     Plain,
     /// With ANSI escape sequences.
     Ansi,

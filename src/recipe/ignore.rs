@@ -1,4 +1,4 @@
-//! Which findings of a check a recipe takes as they are.
+//! The findings of a check that a recipe accepts.
 
 use super::decode::{Complaint, Decode, Fields, parsed};
 use super::diagnostic::{Problems, quote};

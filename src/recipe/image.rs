@@ -29,6 +29,7 @@ impl ImageName {
         valid.then(|| Self(text.to_owned()))
     }
 
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -101,7 +102,7 @@ impl Decode for ContainerPath {
 pub struct FileCopy {
     /// The path on the host, relative to the recipe.
     pub from: Spanned<String>,
-    /// Where the file, or the directory, lies in the image.
+    /// The path of the file or directory in the image.
     pub to: ContainerPath,
     /// Permission bits of every file; without it, each keeps whether its owner may execute it.
     pub mode: Option<u32>,
@@ -162,7 +163,7 @@ impl Decode for Mode {
     }
 }
 
-/// What the recipe changes in the image's config.
+/// The recipe's changes to the image's config.
 ///
 /// <https://github.com/opencontainers/image-spec/blob/main/config.md>
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -177,6 +178,7 @@ pub struct ConfigChanges {
     pub entrypoint: Option<Vec<String>>,
     /// Replaces the base's, also when empty; without it, the base's.
     pub cmd: Option<Vec<String>>,
+    /// Added to the base's labels.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -303,13 +305,14 @@ fn text_or_quote(node: &Node, name: &Spanned<String>, problems: &mut Problems) -
     text(node, "a text", problems).map(str::to_owned)
 }
 
-/// How the image is cut into layers.
+/// The layers of the image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Layers {
     /// The most layers to add to the base's: 1 to 120, as docker refuses an image of more than 125.
     pub budget: u8,
     /// The size, uncompressed, from which on a layer takes no further distribution.
     pub max_size: ByteSize,
+    /// The compression of the layers.
     pub compression: Compression,
     /// Files, or directories of them, that a snapshotter fetches before anything is read.
     pub prefetch: Vec<ContainerPath>,
@@ -357,14 +360,17 @@ impl Decode for Budget {
     }
 }
 
-/// How a layer is compressed: `gzip`, `zstd`, `zstd:LEVEL` or `estargz`.
+/// The compression of a layer: `gzip`, `zstd`, `zstd:LEVEL` or `estargz`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
+    /// One gzip member.
     Gzip,
     /// At a level from 1 to 19.
     Zstd {
+        /// From 1 to 19.
         level: u8,
     },
+    /// Many gzip members, with a table of contents.
     Estargz,
 }
 

@@ -13,11 +13,13 @@ use crate::pypa::metadata::Requirement;
 /// Everything that the user wrote.
 #[derive(Debug)]
 pub struct RecipeInputs {
+    /// The recipe.
     pub recipe: Recipe,
     /// The recipe's name, else its file's.
     pub name: String,
     /// The directory from which relative paths of the recipe start.
     pub directory: PathBuf,
+    /// The description of its base.
     pub base: BaseDescription,
     /// The directory from which relative paths of the base's description start.
     pub base_directory: PathBuf,
@@ -36,6 +38,7 @@ pub struct RecipeInputs {
 /// A requirement of the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootRequirement {
+    /// The requirement.
     pub requirement: Requirement,
     /// The file with it: `the recipe` or `requirements.txt`.
     pub source: String,

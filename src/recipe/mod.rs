@@ -54,9 +54,11 @@ use yaml::Node;
 pub struct Recipe {
     /// The name of the image; without it, that of the recipe's file.
     pub name: Option<ImageName>,
+    /// The base.
     pub base: Spanned<BaseRef>,
+    /// The choices about Python.
     pub python: Python,
-    /// What the image is for, by name.
+    /// The frameworks that the image is for, by name.
     pub frameworks: BTreeMap<PackageName, Framework>,
     /// Further distributions, as PEP 508 requirements; never a URL.
     pub packages: Vec<Spanned<Requirement>>,
@@ -68,13 +70,17 @@ pub struct Recipe {
     pub indexes: Vec<Index>,
     /// Only what was uploaded before this instant is considered.
     pub exclude_newer: Option<Timestamp>,
+    /// The choices about CUDA.
     pub cuda: Cuda,
+    /// The files to copy into the image.
     pub files: Vec<FileCopy>,
+    /// The changes to the image's config.
     pub config: ConfigChanges,
     /// The manifest's annotations.
     ///
     /// <https://github.com/opencontainers/image-spec/blob/main/annotations.md>
     pub annotations: BTreeMap<String, String>,
+    /// The choices about layers.
     pub layers: Layers,
     /// The findings of a check that are taken as they are.
     pub ignore: Vec<Silence>,
@@ -89,13 +95,13 @@ impl Recipe {
         parse_document(&source, yaml::LONGEST_TEXT, |root, problems| Self::decode(root, &source, problems))
     }
 
-    /// What the recipe asks to install: the frameworks in the order of their names, then the packages.
+    /// The requirements of the recipe: the frameworks in the order of their names, then the packages.
     pub fn roots(&self) -> impl Iterator<Item = Requirement> {
         let frameworks = self.frameworks.iter().map(|(name, framework)| framework.requirement(name));
         frameworks.chain(self.packages.iter().map(|package| package.value.clone()))
     }
 
-    /// Where the recipe asks for `name`.
+    /// The place where the recipe asks for `name`.
     pub fn locate(&self, name: &PackageName) -> Option<Span> {
         let package = || self.packages.iter().find(|package| package.name == *name);
         let framework = self.frameworks.get(name).map(|framework| framework.span);

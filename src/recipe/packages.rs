@@ -16,14 +16,16 @@ use super::suggest::closest;
 use super::yaml::{Node, Value};
 use crate::cuda::{Component, Driver};
 
-/// What the recipe says about the base's Python.
+/// The recipe's words on the base's Python.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Python {
     /// The version the base must have; without it, any.
     pub version: Option<Spanned<PythonVersion>>,
+    /// The treatment of the marker against pip.
     pub externally_managed: ExternallyManaged,
+    /// The constraints of a later `pip install`.
     pub constrain: Constrain,
-    /// Whether the modules of wheels are compiled.
+    /// True if the modules of wheels are compiled.
     pub bytecode: bool,
 }
 
@@ -48,7 +50,7 @@ impl Decode for Python {
     }
 }
 
-/// What happens to the marker by which a distribution keeps pip from its Python.
+/// The treatment of the marker by which a Linux distribution keeps pip from its Python.
 ///
 /// <https://packaging.python.org/en/latest/specifications/externally-managed-environments/>
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -57,6 +59,7 @@ pub enum ExternallyManaged {
     /// The marker is removed: pip works in the image without flags.
     #[default]
     Remove,
+    /// The marker stays.
     Keep,
 }
 
@@ -66,13 +69,14 @@ impl Decode for ExternallyManaged {
     }
 }
 
-/// What `pip install` in a container of the image may not replace.
+/// The distributions that `pip install` in a container may not replace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Constrain {
     /// The frameworks and the components: a constraints file, which `PIP_CONSTRAINT` and `UV_CONSTRAINT` name.
     #[default]
     Frameworks,
+    /// There is no constraints file.
     Nothing,
 }
 
@@ -86,10 +90,11 @@ impl Decode for Constrain {
 /// A framework, asked for by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Framework {
+    /// The extras that the recipe asks for.
     pub extras: Vec<ExtraName>,
     /// Empty for any version.
     pub specifiers: VersionSpecifiers,
-    /// Where its name is written.
+    /// The place of its name.
     #[serde(skip)]
     pub span: Span,
 }
@@ -169,8 +174,9 @@ pub(super) fn refuse_overlap(
 /// An index beside the default one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Index {
+    /// The URL of its simple repository.
     pub url: Spanned<Url>,
-    /// What to call it in messages; without it, its URL.
+    /// Its name in messages; without it, its URL.
     pub name: Option<String>,
     /// The only projects to look up there; when empty, every project.
     pub packages: Vec<PackageName>,
@@ -205,9 +211,10 @@ pub(super) fn parse_url(text: &str) -> Result<Url, Complaint> {
     url.ok_or_else(|| complaint().help("write `https://` or `http://`, the host, and the path"))
 }
 
-/// Where each CUDA component comes from.
+/// The source of each CUDA component.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Cuda {
+    /// The policy of components without an exception.
     pub policy: Policy,
     /// The oldest driver that the image is to run on.
     pub driver: Option<Spanned<Driver>>,
@@ -268,7 +275,7 @@ impl Decode for Driver {
     }
 }
 
-/// Where a CUDA component comes from.
+/// The source of a CUDA component.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {

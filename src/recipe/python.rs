@@ -18,13 +18,16 @@ use super::yaml::Node;
 /// A Python version to insist on: `3.11`, or exactly `3.11.2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PythonVersion {
+    /// 3 of `3.11.2`.
     pub major: u32,
+    /// 11 of `3.11.2`.
     pub minor: u32,
+    /// 2 of `3.11.2`; `None` for any.
     pub patch: Option<u32>,
 }
 
 impl PythonVersion {
-    /// Whether an interpreter of `version` is what was insisted on.
+    /// Returns whether an interpreter of `version` is what was insisted on.
     pub fn admits(&self, version: &Version) -> bool {
         let wanted = [Some(self.major), Some(self.minor), self.patch];
         let given = version.release();
@@ -135,7 +138,7 @@ pub(super) fn parse_requirement(text: &str) -> Result<Requirement, Complaint> {
     })
 }
 
-/// What pip would take from somewhere other than an index, by its name.
+/// A complaint about a requirement that pip would take from somewhere other than an index.
 fn not_from_an_index(text: &str) -> Option<Complaint> {
     let scheme = text.split_once("://").map(|(scheme, _)| scheme.trim_start());
     let what = match scheme {
@@ -149,7 +152,7 @@ fn not_from_an_index(text: &str) -> Option<Complaint> {
     Some(unindexed(text, what))
 }
 
-/// Whether `text` is the name of a distribution's file; PEP 508 takes it for a project's name.
+/// Returns whether `text` is the name of a distribution's file; PEP 508 takes it for a project's name.
 fn is_archive(text: &str) -> bool {
     [".whl", ".tar.gz", ".zip"].iter().any(|suffix| text.trim_end().ends_with(suffix))
 }

@@ -10,7 +10,7 @@ use crate::oci::Digest;
 const TRANSPORTS: [&str; 5] =
     ["oci:", "oci-archive:", "docker-archive:", "docker-daemon:", "containers-storage:"];
 
-/// Whether `text` can only be the name of a file in `images/`: a reference has a `/`, `:` or `@`.
+/// Returns whether `text` can only be the name of a file in `images/`: a reference has a `/`, `:` or `@`.
 pub(super) fn is_bare_name(text: &str) -> bool {
     !text.is_empty()
         && text
@@ -18,7 +18,7 @@ pub(super) fn is_bare_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte))
 }
 
-/// Whether `text` is one component of a repository's path.
+/// Returns whether `text` is one component of a repository's path.
 ///
 /// <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests>
 pub(super) fn is_path_component(text: &str) -> bool {
@@ -62,8 +62,8 @@ pub(super) fn check_reference(text: &str) -> Result<(), Complaint> {
     })
 }
 
-/// Whether oci-spec reads `text` as a reference; it takes letters of any script in a tag, any number as a port, and
-/// capitals before the first `/`, which registries refuse.
+/// Returns whether oci-spec reads `text` as a reference; it takes letters of any script in a tag, any number as a port,
+/// and capitals before the first `/`, which registries refuse.
 fn is_reference(text: &str) -> bool {
     let is_usable = |reference: Reference| {
         let port = reference.registry().rsplit_once(':').map(|(_, port)| port);

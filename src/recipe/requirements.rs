@@ -16,9 +16,10 @@ use super::python::parse_requirement;
 use super::source::{Source, Span, Spanned};
 use crate::oci::Digest;
 
-/// What a requirements file says.
+/// A requirements file.
 #[derive(Debug, Clone, Serialize)]
 pub struct RequirementsFile {
+    /// The requirements, in the file's order.
     pub requirements: Vec<HashedRequirement>,
     /// `-r`: paths of further requirements files, relative to this one.
     pub includes: Vec<Spanned<String>>,

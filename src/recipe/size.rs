@@ -30,6 +30,7 @@ pub struct ByteSize(u64);
 impl ByteSize {
     pub(super) const GIB: Self = Self(1 << 30);
 
+    /// The number of bytes.
     pub fn bytes(self) -> u64 {
         self.0
     }
@@ -61,6 +62,7 @@ impl fmt::Display for ByteSize {
 /// Text that is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a size; write a number and a unit: `1GiB`, `500MB`")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct ByteSizeError {
     text: String,
 }

@@ -1,4 +1,4 @@
-//! Where things are written: a text with its name, and byte ranges in it.
+//! Places in texts: a text with its name, and byte ranges in it.
 
 use std::ops::Deref;
 
@@ -23,6 +23,7 @@ impl Source {
         &self.origin
     }
 
+    /// The whole text.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -47,6 +48,7 @@ impl Source {
 /// A range of bytes in a [`Source`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Span {
+    /// The offset of the first byte.
     pub start: usize,
     /// The first byte after the range.
     pub end: usize,
@@ -57,7 +59,9 @@ pub struct Span {
 /// Two are equal when their values are, and the value alone is serialised: moving a line changes no build.
 #[derive(Debug, Clone)]
 pub struct Spanned<T> {
+    /// The value.
     pub value: T,
+    /// The place where it is written.
     pub span: Span,
 }
 

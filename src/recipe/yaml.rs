@@ -16,7 +16,7 @@ use super::source::{Source, Span, Spanned};
 pub(super) const LONGEST_TEXT: usize = 1 << 20;
 /// A recipe nests five deep.
 const DEEPEST: usize = 32;
-/// What the tree of what a person writes may cost with every alias expanded, in bytes as counted by [`Node::cost`].
+/// The most that the tree of a text may cost with every alias expanded, in bytes as counted by [`Node::cost`].
 const LARGEST_TREE: usize = 8 << 20;
 
 /// One YAML node.
@@ -24,11 +24,11 @@ const LARGEST_TREE: usize = 8 << 20;
 pub(super) struct Node {
     pub(super) span: Span,
     pub(super) value: Value,
-    /// Where a scalar's text starts, when the source holds it byte for byte.
+    /// The start of a scalar's text, when the source holds it byte for byte.
     verbatim: Option<usize>,
 }
 
-/// What a [`Node`] holds.
+/// The value of a [`Node`].
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     /// Nothing, or a plain `null` or `~`.
@@ -44,14 +44,14 @@ impl Node {
         Self { span, value, verbatim: None }
     }
 
-    /// Where the bytes `within` a scalar's text are written, when they are as they are read.
+    /// The place of the bytes `within` a scalar's text, when they are written as they are read.
     pub(super) fn verbatim(&self, within: Range<usize>) -> Option<Span> {
         let (Value::Scalar(text), Some(start)) = (&self.value, self.verbatim) else { return None };
         let from = within.start.min(text.len());
         Some(Span { start: start + from, end: start + within.end.clamp(from, text.len()) })
     }
 
-    /// What the node is, as a noun with its article.
+    /// The kind of the node, as a noun with its article.
     pub(super) fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing",
@@ -314,7 +314,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What people stumble over when they write versions and requirements in YAML.
+/// Help for the usual mistakes with versions and requirements in YAML.
 fn syntax_help(reason: &str, line: &str) -> &'static str {
     let value = line.split_once(": ").map_or(line, |(_, value)| value);
     let value = value.trim_start_matches(['-', ' ', '{', '[']);

@@ -96,8 +96,8 @@ fn trees(components: &Components, request: &Request<'_>) -> Vec<Tree> {
     trees
 }
 
-/// What the base has that is replaced by another version, or whose copy of a component would stand before the one that
-/// serves.
+/// The distributions of the base that are replaced by another version, or whose copy of a component would stand before
+/// the one that serves.
 fn removed(solution: &Solution, components: &Components, base: &BaseInventory) -> Vec<Removed> {
     let serves = |name: &PackageName| {
         components.choices.iter().any(|choice| match &choice.supply {
@@ -115,7 +115,7 @@ fn removed(solution: &Solution, components: &Components, base: &BaseInventory) -
         .collect()
 }
 
-/// Whether a rejected copy of a component serves another SONAME, or another CUDA major.
+/// Returns whether a rejected copy of a component serves another SONAME, or another CUDA major.
 fn serves_elsewhere(components: &Components, component: Option<Component>, copy: &Rejected) -> bool {
     components.choices.iter().any(|choice| match &choice.supply {
         Supply::Base(serving) => {

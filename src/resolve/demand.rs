@@ -11,18 +11,39 @@ use crate::cuda::{Component, ComponentWheel};
 use crate::pypa::metadata::Requirement;
 use crate::pypa::specifiers::{floors, is_pin, specifiers};
 
-/// Who makes a demand.
+/// The author of a demand.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Demander {
     /// The recipe itself, or a requirements file.
     User,
     /// A distribution, by its metadata; `through` are the distributions by which the recipe comes to it.
-    Distribution { name: PackageName, version: Version, through: Vec<PackageName> },
+    Distribution {
+        /// The distribution's name.
+        name: PackageName,
+        /// The distribution's version.
+        version: Version,
+        /// The metapackages that lead to the component.
+        through: Vec<PackageName>,
+    },
     /// A library, which links to the component, or needs a symbol that what would serve otherwise lacks.
-    Library { distribution: PackageName, version: Version, library: String, symbol: Option<String> },
+    Library {
+        /// The distribution of the library.
+        distribution: PackageName,
+        /// The distribution's version.
+        version: Version,
+        /// The library that needs the symbol.
+        library: String,
+        /// The symbol.
+        symbol: Option<String>,
+    },
     /// The toolkit: what it contains is not older than itself.
-    Toolkit { major: u64, minor: u64 },
+    Toolkit {
+        /// 12 of CUDA 12.5.
+        major: u64,
+        /// 5 of CUDA 12.5.
+        minor: u64,
+    },
     /// The layout: a toolkit's directory is named after the version of its runtime.
     Layout,
 }
@@ -57,6 +78,7 @@ impl fmt::Display for Demander {
 /// One requirement on a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Demand {
+    /// The author of the demand.
     pub by: Demander,
     /// The versions that were asked for, as written.
     pub asked: VersionSpecifiers,
@@ -78,7 +100,7 @@ impl Demand {
         Self { by, serves, asked, extras: requirement.extras.to_vec() }
     }
 
-    /// Whether it asks for a version or newer.
+    /// Returns whether it asks for a version or newer.
     pub fn has_floor(&self) -> bool {
         self.floors().next().is_some()
     }
@@ -88,12 +110,12 @@ impl Demand {
         floors(&self.serves)
     }
 
-    /// Whether it is why nothing older than `version` serves.
+    /// Returns whether it is why nothing older than `version` serves.
     pub fn decides(&self, version: &Version) -> bool {
         self.serves.iter().any(|specifier| specifier.version() == version)
     }
 
-    /// Whether it asks for exactly `version`.
+    /// Returns whether it asks for exactly `version`.
     pub fn pins(&self, version: &Version) -> bool {
         self.asked.iter().any(|specifier| is_pin(specifier) && specifier.version() == version)
     }
@@ -108,10 +130,10 @@ impl fmt::Display for Demand {
     }
 }
 
-/// What takes the place of a requirement on a component in installed metadata, where `visible` is the version that
-/// pip sees: its pins relaxed, and its ceilings too where its own SONAME is served beside the one that pip sees. Where
-/// less is known of the visible version than a floor names, the floor is what is known. `None` for a requirement that is
-/// true as it is, or is on something else.
+/// The replacement of a requirement on a component in installed metadata, where `visible` is the version that pip sees:
+/// its pins relaxed, and its ceilings too where its own SONAME is served beside the one that pip sees. Where less is
+/// known of the visible version than a floor names, the floor is what is known. `None` for a requirement that is true
+/// as it is, or is on something else.
 pub fn relaxed(requirement: &Requirement, visible: Option<&Version>) -> Option<String> {
     ComponentWheel::of(requirement.name.as_ref())?;
     let asked = specifiers(requirement).cloned().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a base has installed, offered to the solver beside what indexes have.
+//! The installed distributions of a base, offered to the solver beside those of the indexes.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ use crate::pypa::wheel::Outline;
 /// The scheme of the URLs of what is installed already.
 const SCHEME: &str = "installed";
 
-/// Whether a file stands for a distribution that the base has.
+/// Returns whether a file stands for a distribution that the base has.
 pub fn is_installed(file: &DistFile) -> bool {
     file.url.scheme() == SCHEME
 }
@@ -30,6 +30,7 @@ pub struct WithInstalled<'a> {
 }
 
 impl<'a> WithInstalled<'a> {
+    /// The catalog `inner`, with `distributions` beside its files.
     pub fn new(inner: &'a dyn Catalog, distributions: &[InstalledDistribution]) -> Self {
         let entries = distributions.iter().filter_map(|distribution| {
             Some((distribution.name.clone(), (file(distribution)?, Arc::new(core_metadata(distribution)?))))

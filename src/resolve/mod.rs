@@ -43,13 +43,13 @@ pub use request::{HashNotAllowed, Policies, Preferences, Request, check_hashes, 
 /// Every decision about what is installed.
 #[derive(Debug, Clone, Default)]
 pub struct Resolution {
-    /// What is installed from wheels, sorted by name; components are among them.
+    /// The distributions installed from wheels, sorted by name; components are among them.
     pub distributions: Vec<Distribution>,
-    /// Who serves each component, sorted by component.
+    /// The supplier of each component, sorted by component.
     pub services: Vec<Service>,
-    /// What the base has and the resolution uses, sorted by name.
+    /// The distributions of the base that the resolution uses, sorted by name.
     pub kept: Vec<Kept>,
-    /// What the base has and the image hides, sorted by name.
+    /// The distributions of the base that the image hides, sorted by name.
     pub removed: Vec<Removed>,
     /// The toolkits' trees that the image adds to or makes, the loader's first.
     pub trees: Vec<Tree>,
@@ -61,22 +61,28 @@ pub struct Resolution {
 /// A distribution to install.
 #[derive(Debug, Clone)]
 pub struct Distribution {
+    /// The normalized name.
     pub name: PackageName,
+    /// The version.
     pub version: Version,
+    /// The wheel that it is installed from.
     pub wheel: ChosenWheel,
     /// The digest of the core metadata that the decisions about it were made from.
     pub metadata: Digest,
-    /// Whether the recipe names it.
+    /// True if the recipe names it.
     pub requested: bool,
     /// Requirements of its metadata to rewrite, and what takes their place.
     pub relaxed: BTreeMap<String, String>,
+    /// Its role in CUDA.
     pub role: Role,
 }
 
-/// Which wheel a distribution is installed from, wherever it is found.
+/// The wheel that a distribution is installed from, wherever it is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChosenWheel {
+    /// The wheel's file name.
     pub filename: WheelFilename,
+    /// The digest, where the index gives it.
     pub sha256: Option<Digest>,
     /// In bytes.
     pub size: Option<u64>,
@@ -91,18 +97,28 @@ impl From<DistFile> for ChosenWheel {
     }
 }
 
-/// What a distribution is to CUDA.
+/// The role of a distribution in CUDA.
 #[derive(Debug, Clone)]
 pub enum Role {
     /// It is installed into site-packages; `private` are the components that it asks for by itself.
-    Package { private: Vec<PrivateComponent> },
+    Package {
+        /// The components that it would have brought under pip.
+        private: Vec<PrivateComponent>,
+    },
     /// It carries a component, which is laid out in a toolkit's tree.
-    Component { component: Component, toolkit: Toolkit, place: ComponentPlace },
+    Component {
+        /// The component that it carries.
+        component: Component,
+        /// The toolkit that it is laid out in.
+        toolkit: Toolkit,
+        /// The part of the wheel that is laid out.
+        place: ComponentPlace,
+    },
     /// It carries pins on components and nothing else.
     Metapackage,
 }
 
-/// How much of a component's wheel is laid out.
+/// The part of a component's wheel that is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ComponentPlace {
@@ -115,20 +131,24 @@ pub enum ComponentPlace {
 /// A component wheel that a framework would have brought for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrivateComponent {
+    /// The distribution of the component.
     pub distribution: PackageName,
     /// The version it pins; `None` when it takes what others have.
     pub pinned: Option<Version>,
 }
 
-/// Who serves one component under one SONAME, and why.
+/// The supplier of one component under one SONAME, with the reasons.
 #[derive(Debug, Clone)]
 pub struct Service {
+    /// The component.
     pub component: Component,
+    /// The CUDA major that it is for.
     pub cuda_major: u32,
     /// The name under which pip sees it: `nvidia-cublas-cu12`.
     pub distribution: PackageName,
     /// As far as it is known.
     pub version: Version,
+    /// The supplier.
     pub source: ServiceSource,
     /// Sorted by who makes them.
     pub demands: Vec<Demand>,
@@ -136,14 +156,16 @@ pub struct Service {
     pub rejected: Vec<Rejected>,
 }
 
-/// Where a component comes from.
+/// The source of a component.
 #[derive(Debug, Clone)]
 pub enum ServiceSource {
     /// A copy that the base has.
     Base {
+        /// The copy of the base.
         copy: CudaCopy,
         /// The directory of a tree in which it gets links, because no loader finds it where it is.
         linked_in: Option<String>,
+        /// The way in which pip sees it.
         pip: PipSees,
     },
     /// A distribution among [`Resolution::distributions`], laid out in a toolkit's tree.
@@ -152,7 +174,7 @@ pub enum ServiceSource {
     Pip,
 }
 
-/// What tells pip of a component that the base serves.
+/// The way in which pip sees a component that the base serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PipSees {
@@ -167,9 +189,11 @@ pub enum PipSees {
 /// A distribution of the base that is used as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
+    /// The normalized name.
     pub name: PackageName,
+    /// The version.
     pub version: Version,
-    /// Whether the recipe names it.
+    /// True if the recipe names it.
     pub requested: bool,
     /// Requirements of its metadata to rewrite, and what takes their place.
     pub relaxed: BTreeMap<String, String>,
@@ -178,20 +202,24 @@ pub struct Kept {
 /// A distribution of the base whose files the image hides, as pip does that uninstalls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
+    /// The normalized name.
     pub name: PackageName,
+    /// The version.
     pub version: Version,
 }
 
 /// A toolkit's tree that the image adds to or makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
+    /// The toolkit.
     pub toolkit: Toolkit,
-    /// Whether the base has its directory.
+    /// True if the base has its directory.
     pub exists: bool,
+    /// The searches that find its libraries.
     pub found: FoundBy,
 }
 
-/// Who finds the libraries of a tree.
+/// The searches that find the libraries of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FoundBy {
@@ -202,8 +230,9 @@ pub enum FoundBy {
     Frameworks,
 }
 
-/// Why a recipe cannot be resolved.
+/// The reason why a recipe cannot be resolved.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum ResolveError {
     #[error(transparent)]
     Solve(#[from] SolveError),
@@ -222,7 +251,7 @@ impl Resolution {
         uploads.filter_map(|time| u64::try_from(time).ok()).max().unwrap_or_default()
     }
 
-    /// Whether anything of CUDA is in the image.
+    /// Returns whether anything of CUDA is in the image.
     pub fn has_cuda(&self) -> bool {
         !self.services.is_empty()
     }
@@ -361,7 +390,7 @@ fn question<'a>(
     }
 }
 
-/// What a component that is served requires of one that is left to pip.
+/// The requirement of a served component on one that is left to pip.
 fn root((by, requirement): &Demanded) -> RootRequirement {
     // Its marker was found to hold, by extras that a root does not have.
     let requirement = Requirement { marker: MarkerTree::TRUE, ..requirement.clone() };
@@ -507,7 +536,7 @@ fn through(name: &PackageName, parents: &BTreeMap<&PackageName, &PackageName>) -
     chain
 }
 
-/// What the recipe itself requires of components, which the solver set aside as all others'.
+/// The recipe's own requirements on components, which the solver set aside with all others.
 fn demanded_by_user(request: &Request<'_>) -> Vec<Demanded> {
     let requirements = request.roots.iter().map(|root| &root.requirement);
     let active =

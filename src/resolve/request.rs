@@ -15,15 +15,17 @@ use crate::recipe::{Cuda, Policy, RecipeInputs, RootRequirement};
 
 /// The values that a resolution is a function of, beside the package indexes.
 pub struct Request<'a> {
+    /// The target of wheels.
     pub target: &'a Target,
-    /// What is installed on.
+    /// The base.
     pub base: &'a BaseInventory,
-    /// What the recipe asks for.
+    /// The requirements of the recipe.
     pub roots: Vec<RootRequirement>,
-    /// Where components come from.
+    /// The policies for components.
     pub policies: Policies,
     /// The names under the recipe's `frameworks`, which get their CUDA extra.
     pub frameworks: BTreeSet<PackageName>,
+    /// The constraints of the constraints files.
     pub constraints: Vec<Requirement>,
     /// Nothing uploaded at or after this moment, in Unix seconds, is considered.
     pub exclude_newer: Option<i64>,
@@ -36,14 +38,17 @@ pub struct Request<'a> {
 /// Versions by distribution; of a component with two SONAMEs there are two.
 pub type Preferences = BTreeMap<PackageName, BTreeSet<Version>>;
 
-/// Where each component comes from.
+/// The policy of each component.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policies {
+    /// The policy of components without an exception.
     pub default: Policy,
+    /// The exceptions, by component.
     pub exceptions: BTreeMap<Component, Policy>,
 }
 
 impl Policies {
+    /// The policy of a component.
     pub fn of(&self, component: Component) -> Policy {
         self.exceptions.get(&component).copied().unwrap_or(self.default)
     }
@@ -55,7 +60,7 @@ impl Policies {
         self.exceptions.keys().copied().filter(move |component| !is_served(component))
     }
 
-    /// Whether requirements on the distribution of this name are met apart from the solver.
+    /// Returns whether requirements on the distribution of this name are met apart from the solver.
     pub(super) fn sets_aside(&self, name: &PackageName) -> bool {
         match ComponentWheel::of(name.as_ref()) {
             Some(ComponentWheel::Carries { component, .. }) => self.of(component) != Policy::Pip,
@@ -109,6 +114,7 @@ pub fn check_python(inputs: &RecipeInputs, base: &BaseInventory) -> Result<(), I
 /// A wheel that a requirements file does not allow.
 #[derive(Debug, thiserror::Error)]
 #[error("`{wheel}` has none of the hashes that the requirements files give for `{name}`")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct HashNotAllowed {
     wheel: String,
     name: PackageName,

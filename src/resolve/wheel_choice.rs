@@ -25,7 +25,7 @@ pub(super) enum Refusal {
 }
 
 impl WheelChoice<'_> {
-    /// How well `file` fits, or why it may not be chosen. A yanked file may be chosen only where its version is
+    /// The fit of `file`, or the reason why it may not be chosen. A yanked file may be chosen only where its version is
     /// `pinned`.
     pub fn judge(&self, file: &DistFile, pinned: bool) -> Result<Fit, Refusal> {
         if let Some(limit) = self.exclude_newer {

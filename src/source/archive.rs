@@ -37,7 +37,7 @@ pub(super) struct Archive {
 
 #[derive(Debug)]
 enum Place {
-    /// Where the content of a file lies.
+    /// The place of a file's content.
     File(Range<u64>),
     /// Another path of the archive.
     Link(String),
@@ -62,7 +62,7 @@ impl Archive {
         }
     }
 
-    /// Where the content of the file `path` lies, followed through links.
+    /// The place of the content of the file `path`, followed through links.
     pub fn range(&self, path: &str) -> Option<Range<u64>> {
         const MAX_LINKS: usize = 8;
         let mut path = path;
@@ -100,6 +100,7 @@ impl Archive {
         self.document(name, place)?.ok_or_else(other)
     }
 
+    /// Reads a range of the archive.
     pub fn reader(&self, range: Range<u64>) -> impl Read + Send + use<> {
         FileRange::new(Arc::clone(&self.file), range)
     }

@@ -1,4 +1,4 @@
-//! What `docker save` writes: a tar with a `manifest.json` that names the config and the layers by path.
+//! The output of `docker save`: a tar with a `manifest.json` that names the config and the layers by path.
 //!
 //! Its layers have no descriptors. A layer that is a plain tar is the blob whose digest is its diff_id; others are
 //! hashed once to learn theirs, unless they lie in a layout, whose names are digests.

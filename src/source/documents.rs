@@ -12,7 +12,7 @@ use super::{Blobs, SourceError, SourceImage, SourceLayer};
 use crate::oci::image::{from_json, from_value};
 use crate::oci::{Architecture, Descriptor, Digest};
 
-/// What Docker calls the same documents.
+/// Docker's names for the same documents.
 ///
 /// <https://distribution.github.io/distribution/spec/manifest-v2-2/>
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
@@ -29,11 +29,16 @@ const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 const MAX_DOCUMENT: u64 = 8 << 20;
 const MAX_NESTING: usize = 4;
 
-/// Where the documents of an image begin.
+/// The root of an image's documents.
 #[derive(Debug)]
 pub enum Root {
     /// The text of an index, as `index.json` of a layout has it; the tag chooses among its images.
-    Index { bytes: Vec<u8>, tag: Option<String> },
+    Index {
+        /// The text of the index.
+        bytes: Vec<u8>,
+        /// The tag that chooses among its images.
+        tag: Option<String>,
+    },
     /// A manifest or an index, by its descriptor.
     Descriptor(Box<Descriptor>),
 }
@@ -326,7 +331,7 @@ impl Documents<'_> {
     }
 }
 
-/// Whether an image for `platform` runs on Linux on the `wanted` architecture.
+/// Returns whether an image for `platform` runs on Linux on the `wanted` architecture.
 fn fits(platform: &spec::Platform, wanted: Option<Architecture>) -> bool {
     *platform.os() == Os::Linux && wanted.is_some_and(|wanted| *platform.architecture() == wanted.into())
 }

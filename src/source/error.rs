@@ -1,4 +1,4 @@
-//! Why an image cannot be read.
+//! The reason why an image cannot be read.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,8 +9,9 @@ use crate::oci::tar::read::TarError;
 use crate::oci::{Architecture, Digest};
 use crate::store::StoreError;
 
-/// Why an image cannot be read.
+/// The reason why an image cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum SourceError {
     #[error("could not read `{path}`")]
     Read { path: PathBuf, source: io::Error },

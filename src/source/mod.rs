@@ -26,7 +26,7 @@ pub use error::SourceError;
 pub use place::{Place, PlaceError};
 pub use scan::scan;
 
-/// Where the blobs of an image are.
+/// The blobs of an image.
 pub trait Blobs: fmt::Debug + Send + Sync {
     /// Opens a blob as a stream of its bytes, which nobody has verified yet. An error of kind
     /// [`io::ErrorKind::NotFound`] says that there is no such blob.
@@ -44,7 +44,7 @@ pub trait Blobs: fmt::Debug + Send + Sync {
 /// An image of which the documents were read, and whose layers can be.
 #[derive(Debug, Clone)]
 pub struct SourceImage {
-    /// Where it is, as the user would write it.
+    /// Its place, as the user would write it.
     pub place: String,
     /// The manifest's digest, where the source has a manifest.
     pub digest: Option<Digest>,

@@ -1,4 +1,4 @@
-//! What names an image that is a file or a directory.
+//! The names of images that are files or directories.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,16 +10,32 @@ use crate::failure::Hinted;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// `oci:DIR[:TAG]`
-    OciLayout { directory: PathBuf, tag: Option<String> },
+    OciLayout {
+        /// The layout's directory.
+        directory: PathBuf,
+        /// The image's tag in the layout.
+        tag: Option<String>,
+    },
     /// `oci-archive:FILE[:TAG]`
-    OciArchive { file: PathBuf, tag: Option<String> },
+    OciArchive {
+        /// The archive.
+        file: PathBuf,
+        /// The image's tag in the archive.
+        tag: Option<String>,
+    },
     /// `docker-archive:FILE[:TAG]`, as `docker save` writes it.
-    DockerArchive { file: PathBuf, tag: Option<String> },
+    DockerArchive {
+        /// The archive.
+        file: PathBuf,
+        /// The image's tag in the archive.
+        tag: Option<String>,
+    },
 }
 
 /// Text that names no place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not the place of an image")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct PlaceError {
     text: String,
 }

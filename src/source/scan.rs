@@ -9,11 +9,11 @@ use crate::oci::Digest;
 use crate::pool;
 use crate::store::Store;
 
-/// How many layers are read at once at most: each has a thread that inflates beside its own, and keeps up to 40 MB of the
-/// library that passes.
+/// The number of layers that are read at once at most: each has a thread that inflates beside its own, and keeps up to
+/// 40 MB of the library that passes.
 const MOST_AT_ONCE: usize = 3;
 
-/// What the layers of `image` hold, bottom first.
+/// The contents of the layers of `image`, bottom first.
 ///
 /// A layer that was never seen is read, as many at once as `threads` says, and verified; what is learned is kept in
 /// `store`, the layer is not. `progress` is told how many bytes of blobs were read since the last time.

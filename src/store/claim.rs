@@ -55,7 +55,7 @@ impl Claim {
         Ok(rustix::fs::futimens(&self.file, &times)?)
     }
 
-    /// When it was taken, by the clock of the file system.
+    /// The time at which it was taken, by the clock of the file system.
     pub(super) fn since(&self) -> io::Result<SystemTime> {
         self.file.metadata()?.modified()
     }
@@ -72,7 +72,7 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
-/// Whether nobody else had the file locked.
+/// Returns whether nobody else had the file locked.
 pub(super) fn try_lock(file: &File) -> io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),
@@ -81,13 +81,13 @@ pub(super) fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Whether what this process has just made at `path` is its own: between its making and its locking it looks abandoned,
-/// and may be cleared. A file system without locks has no clearing either.
+/// Returns whether what this process has just made at `path` is its own: between its making and its locking it looks
+/// abandoned, and may be cleared. A file system without locks has no clearing either.
 pub(super) fn lock_made(file: &File, path: &Path) -> bool {
     try_lock(file).unwrap_or(true) && is_at(file, path)
 }
 
-/// Whether `path` is a name of the open file.
+/// Returns whether `path` is a name of the open file.
 pub(super) fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::symlink_metadata(path)) {
         (Ok(ours), Ok(theirs)) => is_same_file(&ours, &theirs),
@@ -95,7 +95,7 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Whether two names are of one file.
+/// Returns whether two names are of one file.
 pub fn is_same_file(one: &fs::Metadata, other: &fs::Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }

@@ -52,9 +52,10 @@ pub struct Store {
     claim: Option<Arc<Claim>>,
 }
 
-/// Why the store could not keep or give something.
+/// The reason why the store could not keep or give something.
 #[derive(Debug, thiserror::Error)]
 #[error("could not {action} `{path}` in the store")]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct StoreError {
     action: &'static str,
     path: PathBuf,
@@ -96,11 +97,12 @@ impl Store {
         Ok(store)
     }
 
+    /// The store's directory.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where the blob `digest` is, or would be.
+    /// The path of the blob `digest`, whether or not it is there.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.root.join("blobs/sha256").join(digest.hex())
     }
@@ -110,8 +112,8 @@ impl Store {
         fs::metadata(self.blob_path(digest)).ok().map(|metadata| metadata.len())
     }
 
-    /// Whether the store has the blob `digest`, whole as far as its size tells: `None` for a size nobody knows. One that
-    /// it has stays as long as this process uses the store.
+    /// Returns whether the store has the blob `digest`, whole as far as its size tells: `None` for a size nobody knows.
+    /// One that it has stays as long as this process uses the store.
     pub fn has_blob(&self, digest: &Digest, size: Option<u64>) -> bool {
         let _gate = self.gate();
         let present = self.blob_size(digest).is_some_and(|present| size.is_none_or(|size| size == present));
@@ -188,7 +190,7 @@ impl Store {
         Ok(digest)
     }
 
-    /// Where an interrupted download of `digest` waits to be resumed.
+    /// The path at which an interrupted download of `digest` waits to be resumed.
     pub fn partial_path(&self, digest: &Digest) -> PathBuf {
         self.root.join("tmp").join(format!("partial-{}", digest.hex()))
     }
@@ -202,7 +204,7 @@ impl Store {
         fs::rename(path, &target).map_err(StoreError::new("write", target))
     }
 
-    /// Whether the open file `file` can be linked into the store, as far as file systems go.
+    /// Returns whether the open file `file` can be linked into the store, as far as file systems go.
     pub fn shares_file_system(&self, file: &File) -> bool {
         use std::os::unix::fs::MetadataExt;
         let here = fs::metadata(self.root.join("blobs/sha256"));
@@ -232,7 +234,8 @@ impl Store {
         serde_json::from_slice(&self.read_record(kind, key)?).ok()
     }
 
-    /// Whether there is a record of `kind` made from `key`. One that there is stays as long as this process uses the store.
+    /// Returns whether there is a record of `kind` made from `key`. One that there is stays as long as this process
+    /// uses the store.
     pub fn has_record(&self, kind: &str, key: &Digest) -> bool {
         let _gate = self.gate();
         let path = self.record_path(kind, key);
@@ -288,7 +291,7 @@ impl Store {
         write().map_err(StoreError::new("write", &path))
     }
 
-    /// What the store's blobs take.
+    /// The number and size of the store's blobs.
     pub fn usage(&self) -> Result<Usage, StoreError> {
         let path = self.root.join("blobs/sha256");
         let list = || {
@@ -322,10 +325,12 @@ fn mark_used(path: &Path) {
     let _ = rustix::fs::utimensat(CWD, path, &times, AtFlags::empty());
 }
 
-/// What a store's blobs take.
+/// The number and size of a store's blobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
+    /// The number of blobs.
     pub blobs: u64,
+    /// Their size in bytes.
     pub bytes: u64,
 }
 
@@ -335,15 +340,15 @@ pub struct BlobWriter {
     file: BufWriter<UnnamedFile>,
     hasher: Hasher,
     size: u64,
-    /// How many bytes are on their way to the disk.
+    /// The number of bytes that are on their way to the disk.
     sent: u64,
 }
 
-/// How many bytes are written at once; what comes in as many is not copied before. More than a processor's own cache holds
-/// beside what it hashes takes several times as long to write.
+/// The number of bytes that are written at once; what comes in as many is not copied before. More than a processor's
+/// own cache holds beside what it hashes takes several times as long to write.
 pub const BUFFER: usize = 256 << 10;
 
-/// How many bytes of a blob are sent to the disk at once, so that little is left to wait for at its end.
+/// The number of bytes of a blob that are sent to the disk at once, so that little is left to wait for at its end.
 const SENT_AT_ONCE: u64 = 8 << 20;
 
 impl BlobWriter {

@@ -11,20 +11,23 @@ use super::unnamed::clear_abandoned;
 use super::{Store, StoreError};
 use crate::oci::Digest;
 
-/// What to remove from a store.
+/// The rule by which blobs are removed from a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prune {
-    /// What no build used for so long.
+    /// Removes everything that no build has used for so long.
     UnusedFor(Duration),
-    /// What was used least recently, until all blobs take so many bytes at most.
+    /// Removes the least recently used until all blobs take at most so many bytes.
     ToSize(u64),
+    /// Removes everything.
     Everything,
 }
 
-/// What was removed from a store.
+/// The result of a removal from a store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pruned {
+    /// The number of removed blobs.
     pub blobs: u64,
+    /// The number of removed records.
     pub records: u64,
     /// The directories of files out of blobs: see [`Store::tree`].
     pub trees: u64,
@@ -32,14 +35,14 @@ pub struct Pruned {
     pub freed: u64,
     /// The bytes of all blobs that are left.
     pub left: u64,
-    /// Whether other processes use the store, so that what they may use was left.
+    /// True if other processes use the store, so that what they may use was left.
     pub in_use: bool,
 }
 
 /// A file of the store.
 pub(super) struct Listed {
     pub path: PathBuf,
-    /// When it was last marked as used.
+    /// The time of its last mark of use.
     pub used: SystemTime,
     /// In bytes.
     pub size: u64,
@@ -180,7 +183,7 @@ fn list(directory: &Path) -> io::Result<Vec<Listed>> {
     Ok(files)
 }
 
-/// What a file holds: nothing, when another process was faster to remove it.
+/// The content of a file: nothing, when another process was faster to remove it.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -201,8 +204,8 @@ pub(super) fn digest_of(path: &Path) -> Option<Digest> {
     Digest::from_hex(path.file_name()?.to_str()?).ok()
 }
 
-/// Whether a record promises one of `blobs`. Those with a body do not: they hold what servers said, who name much that
-/// was never in the store.
+/// Returns whether a record promises one of `blobs`. Those with a body do not: they hold what servers said, who name
+/// much that was never in the store.
 pub(super) fn leads_to(record: &[u8], blobs: &BTreeSet<Digest>) -> bool {
     if record.contains(&b'\n') {
         return false;

@@ -11,11 +11,12 @@ use std::os::unix::fs::FileExt;
 #[derive(Debug)]
 pub struct FileRange<F> {
     file: F,
-    /// What is not read yet.
+    /// The range that is not read yet.
     rest: Range<u64>,
 }
 
 impl<F: Borrow<File>> FileRange<F> {
+    /// Reads `range` of `file`.
     pub fn new(file: F, range: Range<u64>) -> Self {
         Self { file, rest: range }
     }

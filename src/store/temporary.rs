@@ -9,7 +9,7 @@ use super::Store;
 use super::claim::{self, Claim};
 use super::unnamed::{clear_abandoned, remove_abandoned};
 
-/// How long an interrupted download waits to be resumed.
+/// The time for which an interrupted download waits to be resumed.
 const RESUMABLE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 const USE: &str = "use-";
@@ -47,7 +47,7 @@ impl Store {
         }
     }
 
-    /// When the process that has used the store for longest began to, by the clock of the file system.
+    /// The start of the process that has used the store for longest, by the clock of the file system.
     pub(super) fn used_since(&self) -> io::Result<SystemTime> {
         let own = self.claim.as_ref().ok_or(io::ErrorKind::ReadOnlyFilesystem)?;
         let mut oldest = own.since()?;

@@ -9,7 +9,7 @@ use super::unnamed::PREFIX;
 use super::{Store, StoreError, claim};
 use crate::oci::Digest;
 
-/// Where they are, below the store's root.
+/// Their directory, below the store's root.
 const TREES: &str = "interpreters";
 
 impl Store {

@@ -12,7 +12,7 @@ use tempfile::TempPath;
 
 use super::claim;
 
-/// What the names of files begin with that are not whole yet.
+/// The prefix of names of files that are not whole yet.
 pub(super) const PREFIX: &str = ".imgforge-";
 
 /// A file being written. Dropped, or with its process killed, it is gone.

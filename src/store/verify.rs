@@ -14,16 +14,16 @@ use super::{Store, StoreError, is_same_file};
 use crate::oci::{Digest, Hasher};
 use crate::pool;
 
-/// What a verification found.
+/// The result of a verification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// How many blobs were hashed.
+    /// The number of blobs that were hashed.
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// How many records were read.
+    /// The number of records that were read.
     pub records: u64,
-    /// What was damaged and removed, by path.
+    /// The damaged files, which were removed, by path.
     pub damages: Vec<Damage>,
 }
 
@@ -31,13 +31,27 @@ pub struct Verified {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Damage {
     /// Its content has another digest than its name says.
-    Blob { path: PathBuf, actual: Digest },
+    Blob {
+        /// The blob's path.
+        path: PathBuf,
+        /// The digest that its bytes have.
+        actual: Digest,
+    },
     /// Its name is no digest.
-    Stray { path: PathBuf },
+    Stray {
+        /// Its path.
+        path: PathBuf,
+    },
     /// It is not JSON.
-    Record { path: PathBuf },
+    Record {
+        /// The record's path.
+        path: PathBuf,
+    },
     /// It led to a blob that is damaged.
-    LedAstray { path: PathBuf },
+    LedAstray {
+        /// The record's path.
+        path: PathBuf,
+    },
 }
 
 impl Damage {
@@ -157,7 +171,7 @@ fn open_unmarked(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether the first line is JSON: the rest is a body.
+/// Returns whether the first line is JSON: the rest is a body.
 fn is_record(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()

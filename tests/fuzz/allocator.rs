@@ -13,11 +13,11 @@ static PEAK: AtomicUsize = AtomicUsize::new(0);
 static WORST_RATIO: AtomicU64 = AtomicU64::new(0);
 static WORST: AtomicUsize = AtomicUsize::new(0);
 
-/// What a reader may need whatever the size of its file, in bytes: what names and notes may take that overlap each other
-/// (`elf::dynamic::MOST_BYTES`), twice while a table grows, and what a proof keeps of a file's strings.
+/// The bytes that a reader may need whatever the size of its file: what names and notes may take that overlap each
+/// other (`elf::dynamic::MOST_BYTES`), twice while a table grows, and what a proof keeps of a file's strings.
 const CONSTANT: usize = 16 << 20;
-/// What it may need besides for each byte of the file: the file itself as kept, its tables, and names of up to 16 times
-/// their table, by the loader's view and once more by that of symbols.
+/// The bytes that it may need besides for each byte of the file: the file itself as kept, its tables, and names of up
+/// to 16 times their table, by the loader's view and once more by that of symbols.
 const FOR_EACH_BYTE: usize = 64;
 
 unsafe impl GlobalAlloc for Counting {

@@ -16,10 +16,10 @@ const OF_MACHINE: [&str; 6] = [
     "/lib64/ld-linux-x86-64.so.2",
     "/etc/ld.so.cache",
 ];
-/// How far tables lie apart where a stream's watcher does not keep all of them: more than it keeps in all.
+/// The distance of tables of which a stream's watcher does not keep all: more than it keeps in all.
 const APART: usize = 1 << 20;
 
-/// What is larger takes long to read again and again, in bytes.
+/// The size in bytes from which on a file takes long to read again and again.
 const LARGE: usize = 64 << 10;
 
 /// A file that is whole.

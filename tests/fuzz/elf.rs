@@ -1,6 +1,6 @@
 //! Libraries with everything a reader looks at, of every class and byte order; and where things are in any library.
 
-/// How a file writes numbers.
+/// The encoding of a file's numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct Form {
     /// 64 bits.
@@ -34,7 +34,7 @@ impl Form {
     }
 }
 
-/// Which hash table counts the symbols.
+/// The hash that table counts the symbols.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Hash {
     Sysv,
@@ -255,15 +255,15 @@ impl Out {
     }
 }
 
-/// Where things are in a file that is whole.
+/// The places in a whole file.
 #[derive(Debug)]
 pub struct Places {
     pub form: Form,
-    /// Where the program headers begin, and how many there are.
+    /// The start of the program headers, and their number.
     pub segments: (usize, usize),
-    /// Where the dynamic section begins, and how many entries it has.
+    /// The start of the dynamic section, and the number of its entries.
     pub dynamic: (usize, usize),
-    /// Where the tables begin and end that the dynamic section leads to.
+    /// The ranges of the tables that the dynamic section leads to.
     pub tables: Vec<(usize, usize)>,
     /// The symbols, and the names.
     pub symbols: Option<(usize, usize)>,

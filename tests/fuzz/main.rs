@@ -31,11 +31,11 @@ use watchdog::Watchdog;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How many inputs a run has where `IMGFORGE_FUZZ_CASES` does not say: under a minute on one core, unoptimised.
+/// The number of inputs of a run without `IMGFORGE_FUZZ_CASES`: under a minute on one core, unoptimised.
 const CASES: u32 = 2_000;
 /// The seed where `IMGFORGE_FUZZ_SEED` does not say.
 const SEED: u64 = 1;
-/// How many times an input may be damaged.
+/// The most times that an input is damaged.
 const MOST_MUTATIONS: usize = 6;
 
 /// An input: a file of the corpus by its number, and what happens to it.

@@ -1,4 +1,4 @@
-//! What happens to a file: every number that a reader believes becomes what no linker writes.
+//! The damage to a file: every number that a reader believes becomes what no linker writes.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};

@@ -12,12 +12,13 @@ use imgforge::oci::{Entry, EntryKind};
 
 use crate::allocator::bounded;
 
-/// How often a reader may ask for more of a file: tables are read in steps that double, and a name in steps of 512 bytes.
+/// The most times that a reader asks for more of a file: tables are read in steps that double, and a name in steps of
+/// 512 bytes.
 const MOST_ROUNDS: usize = 400;
-/// How often a layer passes, as `layer::read` does it.
+/// The number of passes over a layer, as in `layer::read`.
 const MOST_PASSES: usize = 4;
 
-/// What a watcher takes for something else: a library, one of CUDA, programs whose version is looked for, a file of a
+/// Paths of each kind that a watcher knows: a library, one of CUDA, programs whose version is looked for, a file of a
 /// distribution, and texts.
 const PATHS: [&str; 7] = [
     "usr/lib/x86_64-linux-gnu/libdemo.so.1",
@@ -62,7 +63,7 @@ pub fn read(bytes: &[u8]) {
     bounded("a watcher of a stream", bytes.len(), || watch_once(other, bytes, &mut steps));
 }
 
-/// What a reader said, to be compared; of several things that are wrong, each names the one that it meets first.
+/// The result of a reader, to be compared; of several faults, each reader names the one that it meets first.
 fn told<T>(read: Result<Option<T>, ElfError>) -> Option<Option<T>> {
     if let Err(error) = &read {
         assert!(!error.to_string().is_empty() && error.hint().is_none_or(|hint| !hint.is_empty()));

@@ -44,7 +44,7 @@ fn demo(module: Vec<u8>, libraries: &[(&str, Vec<u8>)]) -> Layout {
     Layout::new().layer(tar)
 }
 
-/// What a check of the image finds: `error missing-library demo …` by level, rule and subject.
+/// The findings of a check of the image: `error missing-library demo …` by level, rule and subject.
 fn findings(layout: &Layout) -> (i32, Vec<Value>) {
     let world = World::new();
     layout.write(&world.path("image"));

@@ -171,7 +171,7 @@ fn check_refusal(combination: &Combination, policy: Policy, expected: &str) {
     }
 }
 
-/// What is installed, a line each, components first: in a toolkit's tree, or `beside` another SONAME in it.
+/// The installed distributions, a line each, components first: in a toolkit's tree, or `beside` another SONAME in it.
 fn listed(resolved: &Resolved) -> String {
     let toolkits = resolved.toolkits.iter().map(|version| format!("CUDA {version}\n"));
     let lines = |part: fn(Part) -> Option<&'static str>| {
@@ -320,7 +320,7 @@ fn the_judge_holds_what_pip_sees_against_what_is_there() {
     );
 }
 
-/// What the witness finds wrong with a conflict over `project` of torch 2.6.0 and TensorFlow 2.18.0. Each of
+/// Checks the witness on a conflict over `project` of torch 2.6.0 and TensorFlow 2.18.0. Each of
 /// `requirements` is who requires it, of which version, and what is said to be allowed.
 #[track_caller]
 fn check_witness(project: &str, requirements: &[(&str, &str, &str)], expected: &[&str]) {

@@ -96,7 +96,7 @@ fn what_is_published_later_changes_nothing() {
     assert_ne!(world.build().check_success(), first);
 }
 
-/// What an archive of the past serves.
+/// A package that an archive of the past serves.
 fn first_package() -> Resource {
     let archive = crate::support::debian::Archive::small();
     let (_, bytes) = archive.files().into_iter().find(|(path, _)| path.contains("base-files")).unwrap();

@@ -1,4 +1,4 @@
-//! What is published: the exact bytes of an image's documents, and a layout whose other images stay as they are.
+//! Publishing: the exact bytes of an image's documents, and a layout whose other images stay as they are.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -63,7 +63,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-/// Where a test publishes.
+/// The place where a test publishes.
 struct Place {
     directory: TempDir,
     store: Store,

@@ -21,7 +21,7 @@ struct Group<'a> {
     programs: Vec<(&'a str, &'a FileFact)>,
 }
 
-/// What makes files one copy.
+/// The key by which files are one copy.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     component: Component,
@@ -120,7 +120,7 @@ impl<'a> Group<'a> {
         self.libraries.first().or(self.programs.first()).copied()
     }
 
-    /// Whether a library is here without which there is no copy.
+    /// Returns whether a library is here without which there is no copy.
     fn serves(&self, component: Component) -> bool {
         let stems: Vec<&str> = component.essential_libraries().collect();
         let mut names = self.libraries.iter().map(|(path, file)| soname(file, file_name(path)));

@@ -16,7 +16,7 @@ pub(super) struct Installed {
     pub sizes: BTreeMap<String, Option<u64>>,
 }
 
-/// What is installed in the directories of `sys.path`, sorted by name; of one name, the first is found.
+/// The distributions in the directories of `sys.path`, sorted by name; of one name, the first counts.
 ///
 /// <https://packaging.python.org/en/latest/specifications/recording-installed-packages/>
 pub(super) fn distributions(facts: &InventoryFacts, directories: &[String]) -> Vec<Installed> {
@@ -29,7 +29,7 @@ pub(super) fn distributions(facts: &InventoryFacts, directories: &[String]) -> V
     found.into_values().collect()
 }
 
-/// What is installed in every other directory of packages of the base, which no chosen interpreter looks into but whose
+/// The distributions in every other directory of packages, which the chosen interpreter does not search but whose
 /// CUDA libraries are there all the same.
 pub(super) fn elsewhere(facts: &InventoryFacts, directories: &[String]) -> Vec<Installed> {
     let mut others: Vec<String> = Vec::new();
@@ -107,7 +107,7 @@ fn texts(facts: &InventoryFacts, info: &str, metadata: &str) -> Option<Installed
     Some(InstalledTexts { metadata: metadata.to_owned(), record: record.to_owned() })
 }
 
-/// Whether only Debian's packages put things here.
+/// Returns whether only Debian's packages put things here.
 fn is_of_debian(directory: &str) -> bool {
     directory.starts_with("usr/lib/python3") && directory.ends_with("/dist-packages")
 }

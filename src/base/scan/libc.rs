@@ -1,4 +1,4 @@
-//! Which C library a base has, and whose `ldconfig`.
+//! The C that library a base has, and whose `ldconfig`.
 
 use super::packages::Dpkg;
 use crate::base::InventoryError;
@@ -75,7 +75,7 @@ fn vendor_of_os(facts: &InventoryFacts) -> String {
     if id.as_deref() == Some("ubuntu") { "Ubuntu".into() } else { "Debian".into() }
 }
 
-/// What the system calls itself: `Alpine Linux v3.20`.
+/// The system's own name: `Alpine Linux v3.20`.
 fn name(facts: &InventoryFacts) -> String {
     os_release(facts, "PRETTY_NAME").unwrap_or_else(|| "a system without a name".into())
 }

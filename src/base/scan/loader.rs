@@ -1,4 +1,4 @@
-//! Which library the loader takes for a SONAME.
+//! The library that the loader takes for a SONAME.
 
 use std::collections::BTreeMap;
 

@@ -49,7 +49,7 @@ impl Dpkg {
         self.versions.get(package)
     }
 
-    /// Whose the file at this real path is.
+    /// The package that owns the file at this real path.
     pub(super) fn owner(&self, path: &str) -> Option<DebianPackage<'_>> {
         let (name, version) = self.versions.get_key_value(self.owners.get(path)?)?;
         Some(DebianPackage { name, version })

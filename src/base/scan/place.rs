@@ -1,4 +1,4 @@
-//! What a path says of the CUDA that lies there.
+//! The CUDA that a path names.
 
 /// The toolkit's directory that a path lies in: `usr/local/cuda-12.2` of `usr/local/cuda-12.2/targets/x86_64-linux/lib`.
 pub(super) fn toolkit(path: &str) -> Option<&str> {
@@ -38,7 +38,7 @@ pub(super) fn in_packages(path: &str) -> Option<&str> {
     Some(inside)
 }
 
-/// Whether a path is where NVIDIA's wheels put their files, in which frameworks look for them.
+/// Returns whether a path is where NVIDIA's wheels put their files, in which frameworks look for them.
 pub(super) fn in_cuda_wheel(path: &str) -> bool {
     let first = in_packages(path).and_then(|inside| inside.split('/').next());
     first.is_some_and(|name| ["nvidia", "cusparselt", "cutensor"].contains(&name))
@@ -49,8 +49,8 @@ pub(super) fn wheel_major(path: &str) -> Option<u32> {
     in_packages(path)?.strip_prefix("nvidia/cu")?.split('/').next()?.parse().ok()
 }
 
-/// Whether what lies here is no copy: for linkers only, the driver's, of a program's own, or downloaded by conda but not
-/// installed.
+/// Returns whether what lies here is no copy: for linkers only, the driver's, of a program's own, or downloaded by
+/// conda but not installed.
 pub(super) fn is_no_copy(path: &str) -> bool {
     let elsewhere = path.split('/').any(|part| ["stubs", "compat", "pkgs"].contains(&part));
     let of_another_wheel = in_packages(path).is_some() && !in_cuda_wheel(path);

@@ -1,4 +1,4 @@
-//! Which Python of a base is meant, and where it looks for what is installed.
+//! The Python of a base that is meant, and its directories of packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -140,7 +140,7 @@ fn check_machine(
     })
 }
 
-/// What `pyvenv.cfg` says of the virtual environment that the interpreter is called in.
+/// The virtual environment of the interpreter, from its `pyvenv.cfg`.
 ///
 /// <https://docs.python.org/3/library/venv.html>
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -81,7 +81,7 @@ fn shown(copy: &CudaCopy) -> String {
     )
 }
 
-/// What CUDA is found in a layout on top of [`DEBIAN`].
+/// Checks the CUDA found in a layout on top of [`DEBIAN`].
 fn check(layout: &str, env: &[&str], expected: &[&str]) {
     let inventory = inventory(&[DEBIAN, PYTHON, layout], env).unwrap();
     let copies: Vec<String> = inventory.cuda.iter().map(shown).collect();

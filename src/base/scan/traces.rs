@@ -1,4 +1,4 @@
-//! What a copy's surroundings tell of its version, and of the CUDA it is for.
+//! The traces around a copy of its version, and of the CUDA that it is for.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -176,7 +176,8 @@ fn of_debian(version: &DebianVersion) -> Option<Version> {
     Version::from_str(own.split('+').next().unwrap_or(own)).ok()
 }
 
-/// What Debian's own packages of CUDA have before and after the last `~`: the library's version and the toolkit's.
+/// The parts of a version before and after the last `~` in Debian's own packages of CUDA: the library's and the
+/// toolkit's.
 fn toolkit_of_debian(version: &DebianVersion) -> Option<(&str, &str)> {
     version.upstream().rsplit_once('~')
 }

@@ -1,4 +1,4 @@
-//! Where everything of a graph stands in its picture: three columns of cards, whose bars are as large as files.
+//! The layout of a graph's picture: three columns of cards, whose bars are as large as files.
 
 use super::{Graph, Library, Node, name, size};
 
@@ -12,11 +12,11 @@ const HIGHEST_BAR: f64 = 150.0;
 const LOWEST_BAR: f64 = 1.5;
 /// The height of a line of text.
 pub(super) const LINE: f64 = 17.0;
-/// What is free within a card around its text and bar.
+/// The padding in a card around its text and bar.
 pub(super) const PAD: f64 = 6.0;
-/// What is free around the picture.
+/// The margin around the picture.
 pub(super) const MARGIN: f64 = 24.0;
-/// What is free above the cards, for the title.
+/// The space above the cards, for the title.
 const TOP: f64 = 92.0;
 /// Between columns, for links.
 const GUTTER: f64 = 170.0;
@@ -41,7 +41,7 @@ pub(super) struct Layout {
     pub bytes_for_pixel: f64,
     /// The headings of the columns, and where they begin.
     pub columns: [(&'static str, f64); 3],
-    /// Where the legend begins.
+    /// The top of the legend.
     pub legend: f64,
 }
 
@@ -69,16 +69,19 @@ pub(super) struct Group {
 }
 
 impl Card {
+    /// The vertical middle of the card.
     pub fn middle(&self) -> f64 {
         self.y + self.height / 2.0
     }
 
+    /// The right edge of the card.
     pub fn right(&self) -> f64 {
         self.x + self.width
     }
 }
 
 impl Layout {
+    /// The layout of `graph`.
     pub fn of(graph: &Graph) -> Self {
         let largest = sizes(graph).max().unwrap_or_default().max(1);
         let scale = HIGHEST_BAR / largest as f64;
@@ -107,12 +110,13 @@ impl Layout {
         }
     }
 
+    /// The card of `node`.
     pub fn card(&self, node: Node) -> Option<&Card> {
         self.cards.iter().find(|card| card.node == node)
     }
 }
 
-/// What a card shows: its node, its size in bytes, and its text.
+/// The content of a card: its node, its size in bytes, and its text.
 type Content = (Node, u64, Vec<String>);
 
 fn sizes(graph: &Graph) -> impl Iterator<Item = u64> {

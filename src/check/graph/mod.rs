@@ -16,9 +16,11 @@ use super::Subject;
 use super::loader::Search;
 use crate::cuda::Component;
 
-/// Who reaches what. Everything is sorted: the same image gives the same graph.
+/// The frameworks, the libraries that they reach, and the paths between them. Everything is sorted: the same image
+/// gives the same graph.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Graph {
+    /// The frameworks, by name.
     pub frameworks: Vec<Framework>,
     /// By framework, then by path.
     pub carriers: Vec<Carrier>,
@@ -53,6 +55,7 @@ pub struct Carrier {
 /// A library of CUDA: every one that the image has, and those that are missed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Library {
+    /// The component that it belongs to.
     pub component: Component,
     /// Its SONAME, or else the name of its file.
     pub name: String,
@@ -62,12 +65,13 @@ pub struct Library {
     pub path: Option<String>,
     /// In bytes.
     pub bytes: u64,
+    /// Its state in the image.
     pub state: State,
     /// At most one for each framework, in their order.
     pub reaches: Vec<Reach>,
 }
 
-/// What becomes of a library.
+/// The state of a library in the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     /// It is reached, and no other of its name is.
@@ -98,9 +102,10 @@ impl State {
     }
 }
 
-/// How a framework comes to a library.
+/// The path from a framework to a library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reach {
+    /// The index of the framework.
     pub framework: usize,
     /// From the object that is loaded first to the library. Empty where only metadata tells.
     pub chain: Vec<Step>,
@@ -111,10 +116,11 @@ pub struct Reach {
 pub struct Step {
     /// Absolute; the bare name of what is missed.
     pub path: String,
+    /// The way by which this step loads the next.
     pub way: Way,
 }
 
-/// How an object comes into a process.
+/// The way by which an object comes into a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
     /// Python imports it as an extension module.
@@ -130,7 +136,7 @@ pub enum Way {
 }
 
 impl Way {
-    /// Whether the loader alone sees to it, without anything that code decides.
+    /// Returns whether the loader alone sees to it, without anything that code decides.
     pub fn is_certain(self) -> bool {
         matches!(self, Self::Imported | Self::Needed(_) | Self::Missed)
     }
@@ -162,16 +168,22 @@ fn found(search: Search) -> &'static str {
 /// A node, by its place in the graph's lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Node {
+    /// A framework, by index.
     Framework(usize),
+    /// A carrier, by index.
     Carrier(usize),
+    /// A library, by index.
     Library(usize),
 }
 
 /// One node leads to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
+    /// The node at its left end.
     pub from: Node,
+    /// The node at its right end.
     pub to: Node,
+    /// The way by which one leads to the other.
     pub way: Way,
     /// The paths of the objects between the two, which lead to CUDA by this one only.
     pub through: Vec<String>,
@@ -204,7 +216,7 @@ impl Graph {
         )
     }
 
-    /// How a framework comes to a library, one line for each step.
+    /// The path from a framework to a library, one line for each step.
     fn told(&self, reach: &Reach) -> String {
         let mut lines = vec![self.frameworks[reach.framework].title.clone()];
         lines.extend(reach.chain.iter().map(|step| format!("> {} ({})", step.path, step.way.words())));

@@ -37,7 +37,7 @@ fn heads(world: &World<'_>) -> Vec<(usize, BTreeSet<usize>)> {
     heads
 }
 
-/// What the CUDA extras of a distribution add to what it requires anyway: JAX's plugins.
+/// The distributions that a distribution's CUDA extras add to its requirements: JAX's plugins.
 fn companions(world: &World<'_>, index: usize) -> BTreeSet<usize> {
     let extras = cuda_extras(world.distributions[index].installed.name.as_ref()).iter();
     let extras: Vec<_> = extras.filter_map(|extra| extra.extra.parse().ok()).collect();
@@ -50,7 +50,7 @@ fn companions(world: &World<'_>, index: usize) -> BTreeSet<usize> {
     added.flat_map(|added| world.closure(added)).filter(|added| !plain.contains(added)).collect()
 }
 
-/// What a node is known by while the graph grows.
+/// The key of a node while the graph grows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Framework(usize),
@@ -391,9 +391,9 @@ struct Edge {
 /// A process into which a framework is loaded.
 struct FrameworkProcess<'a> {
     process: Process<'a>,
-    /// What is not the interpreter's begins here.
+    /// The index of the first object that is not the interpreter's.
     from: usize,
-    /// How objects came that none before them needs.
+    /// The ways of objects that no earlier object needs.
     roots: BTreeMap<usize, Way>,
 }
 
@@ -411,7 +411,7 @@ impl<'a> FrameworkProcess<'a> {
         }
     }
 
-    /// Who leads to whom, when everything is opened that may be.
+    /// The edges between objects, when everything is opened that may be.
     fn edges(&mut self, loader: &Loader<'a>) -> Vec<Edge> {
         let mut edges = Vec::new();
         let mut from = self.from;
@@ -433,12 +433,12 @@ impl<'a> FrameworkProcess<'a> {
         edges
     }
 
-    /// What is not the interpreter's.
+    /// The objects that are not the interpreter's.
     fn loaded(&self) -> impl Iterator<Item = (usize, &Loaded<'a>)> {
         self.process.objects.iter().enumerate().skip(self.from)
     }
 
-    /// What is needed and not there, and by which object.
+    /// The names that are needed and missing, each with the object that needs it.
     fn missed(&self) -> impl Iterator<Item = (usize, &str)> {
         let misses = self.process.misses.iter().filter(|miss| miss.needed_by >= self.from);
         misses.map(|miss| (miss.needed_by, miss.name.as_str()))

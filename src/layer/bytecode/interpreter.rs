@@ -30,7 +30,7 @@ const LIBRARIES: [&str; 15] = [
 const MAX_FILE: u64 = 256 << 20;
 const CHUNK: usize = 256 << 10;
 
-/// Where an interpreter's parts are in a base, and what they are called once they are out of it.
+/// The places of an interpreter's parts in a base, and their names outside of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseInterpreter {
     /// The base's layers, bottom first.
@@ -46,7 +46,7 @@ pub struct BaseInterpreter {
 }
 
 impl BaseInterpreter {
-    /// Where the interpreter is in a base of these `layers`, bottom first, that `facts` are known of; `None` when it
+    /// Locates the interpreter in a base of these `layers`, bottom first, by their `facts`; `None` when it
     /// cannot be told.
     pub fn locate(target: CompileTarget<'_>, facts: &InventoryFacts, layers: Vec<Digest>) -> Option<Self> {
         let version = target.scheme.version;
@@ -78,7 +78,7 @@ impl BaseInterpreter {
         Some(Self { layers, parts, library, version, loader })
     }
 
-    /// How to call it, once it is out of the layers: it is taken out of `store`'s blobs at most once.
+    /// Extracts it from `store`'s blobs, at most once, and gives the way to call it.
     pub(super) fn extract(&self, store: &Store) -> Result<Interpreter, BytecodeError> {
         let key = Digest::of(format!("{FORMAT} {self:?}"));
         let directory = store.put_tree(&key, |directory| self.extract_into(store, directory))?;
@@ -134,7 +134,7 @@ impl BaseInterpreter {
         }
     }
 
-    /// What the file of an archive is called once it is out; nothing when it is none of the parts.
+    /// The names of an archive's file outside of it; none when it is none of the parts.
     fn names(&self, member: &Member) -> Vec<String> {
         if member.kind != MemberKind::File || member.size > MAX_FILE {
             return Vec::new();
@@ -151,8 +151,8 @@ impl BaseInterpreter {
     }
 }
 
-/// What of the standard library is needed to compile: `os.py`, by which the interpreter knows its library, what it starts
-/// with, and what source text is decoded by.
+/// Returns whether compiling needs this file of the standard library: `os.py`, by which the interpreter knows its
+/// library, what it starts with, and what source text is decoded by.
 fn is_of_compiler(path: &str) -> bool {
     let module = |directory: &str| path.strip_prefix(directory).filter(|name| !name.contains('/'));
     // Before Python 3.11, what comes first is not part of the program.
@@ -248,7 +248,7 @@ mod tests {
         CompileTarget { python: "3.11.2", architecture, scheme }
     }
 
-    /// What is taken out of layers, by name.
+    /// The files extracted from layers, by name.
     fn extracted(layers: &[&[File]], target: CompileTarget<'_>) -> Option<BTreeMap<String, String>> {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("store")).unwrap();

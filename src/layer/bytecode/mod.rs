@@ -37,11 +37,12 @@ const RECORD: &str = "bytecode";
 const LEVEL: i32 = 6;
 /// The size of what comes before a `.pyc`'s code, in bytes.
 const PYC_HEADER: usize = 16;
-/// How much source text is compiled before what became of it is written, in bytes.
+/// The bytes of source text that are compiled before the results are written.
 const BATCH: u64 = 8 << 20;
 
-/// Why modules could not be compiled.
+/// The reason why modules could not be compiled.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum BytecodeError {
     #[error("nothing here compiles for Python {python} of a base for {architecture}")]
     NoInterpreter { python: String, architecture: Architecture },
@@ -106,19 +107,20 @@ fn called(python: &str) -> String {
 pub struct Source {
     /// Its index among the wheel's members.
     pub member: usize,
-    /// Where it will be, relative to the image's root.
+    /// Its path, relative to the image's root.
     pub path: String,
 }
 
 /// The bytecode of a wheel: an archive whose members are `.pyc` files, deflated as those of wheels are.
 #[derive(Debug)]
 pub struct Bytecode {
+    /// The archive of `.pyc` files, which is read as a wheel is.
     pub file: WheelFile,
-    /// Which of its members is the bytecode of which member of the wheel.
+    /// The member with the bytecode of each member of the wheel.
     pub by_source: BTreeMap<usize, usize>,
 }
 
-/// What the store remembers of a wheel's bytecode.
+/// The store's record of a wheel's bytecode.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
     digest: Digest,
@@ -134,6 +136,7 @@ pub struct CompileTarget<'a> {
     pub python: &'a str,
     /// The architecture of the interpreter.
     pub architecture: Architecture,
+    /// The install scheme of the modules.
     pub scheme: &'a InstallScheme,
 }
 
@@ -232,7 +235,7 @@ impl<'a> Compiler<'a> {
         Ok(Record { digest, size, sources: written })
     }
 
-    /// What becomes of each source of a batch.
+    /// Compiles each source of a batch.
     fn compile_all(&self, wheel: &WheelFile, batch: &[Source]) -> Result<Vec<Compiled>, BytecodeError> {
         pool::run(batch, self.threads, |source| self.compile_one(wheel, source))
     }

@@ -13,12 +13,12 @@ use crate::oci::Digest;
 use crate::store::Store;
 
 const SCRIPT: &str = include_str!("worker.py");
-/// What one file may take to compile: seconds of a processor, and bytes of addresses.
+/// The limits for compiling one file: seconds of a processor, bytes of addresses, and no output file.
 const LIMITS: [(Resource, u64); 3] = [(Resource::Cpu, 300), (Resource::As, 4 << 30), (Resource::Fsize, 0)];
 /// The largest answer in bytes; no bytecode is nearly that large.
 const MAX_ANSWER: usize = 256 << 20;
 
-/// How an interpreter is called.
+/// The command line of an interpreter.
 #[derive(Debug, Clone)]
 pub(super) struct Interpreter {
     pub program: PathBuf,
@@ -34,7 +34,7 @@ pub(super) struct Worker {
     output: ChildStdout,
 }
 
-/// What became of a source text.
+/// The result of compiling a source text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Compiled {
     /// The content of a `.pyc`.
@@ -95,7 +95,8 @@ impl Interpreter {
     }
 }
 
-/// Where the script is that interpreters run, on disk since Python 3.13 needs half its library for one that is an argument.
+/// The path of the script that interpreters run, on disk because Python 3.13 needs half its library for one in an
+/// argument.
 pub(super) fn script(store: &Store) -> Result<PathBuf, BytecodeError> {
     const NAME: &str = "worker.py";
     let write = |directory: &Path| {
@@ -134,7 +135,7 @@ impl Worker {
         Ok((kind, content))
     }
 
-    /// What it said before it ended.
+    /// Its last output on standard error.
     fn last_words(&mut self) -> String {
         const ENOUGH: u64 = 4096;
         let mut said = Vec::new();

@@ -1,4 +1,4 @@
-//! Who keeps this machine's cores busy, of all that write layers.
+//! The share of this machine's cores that the writers of layers keep busy.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +39,7 @@ impl Core {
         cores.busy.try_update(Ordering::Relaxed, Ordering::Relaxed, taken).ok().map(|_| Self(cores))
     }
 
-    /// Whether there is more to do than there are cores.
+    /// Returns whether there is more to do than there are cores.
     pub(super) fn is_wanted(&self) -> bool {
         self.0.busy.load(Ordering::Relaxed) > *self.0.all
     }

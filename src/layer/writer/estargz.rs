@@ -23,11 +23,11 @@ use crate::oci::image::MediaType;
 use crate::oci::time::rfc3339;
 use crate::oci::{Digest, Entry, EntryKind, Hasher, tar};
 
-/// How much of a file is fetched at once, in bytes. Part of the layer's bytes: changing it changes digests.
+/// The bytes of a file that are fetched at once. Part of the layer's bytes: changing it changes digests.
 const CHUNK: u64 = 4 << 20;
 /// Streams copy from no further back, in bytes.
 const WINDOW: u64 = 32 << 10;
-/// How much is gathered before it is compressed, in bytes. Part of the layer's bytes.
+/// The bytes that are gathered before they are compressed. Part of the layer's bytes.
 const PIECE: usize = 1 << 20;
 
 const TOC: &str = "stargz.index.json";
@@ -71,7 +71,7 @@ struct TocEntry {
     uid: u64,
     #[serde(skip_serializing_if = "is_zero")]
     gid: u64,
-    /// Where the chunk's member begins in the blob.
+    /// The start of the chunk's member in the blob.
     #[serde(skip_serializing_if = "is_zero")]
     offset: u64,
     /// Of the whole file.
@@ -116,7 +116,7 @@ impl TocEntry {
 /// A chunk being written.
 #[derive(Default)]
 struct Chunk {
-    /// Where it begins in the blob, and in the file.
+    /// Its start in the blob, and in the file.
     offset: u64,
     start: u64,
     size: u64,
@@ -124,7 +124,7 @@ struct Chunk {
     crc32: crc32fast::Hasher,
 }
 
-/// How a chunk's stream is written.
+/// The mode in which a chunk's stream is written.
 enum Mode {
     /// As it comes. The lowest bits of the first byte, this many, are not the stream's but these.
     AsItIs { bits: u32, instead: u8 },
@@ -146,7 +146,7 @@ pub(super) struct Estargz {
     file_size: u64,
     chunk: Chunk,
     mode: Mode,
-    /// Where the table's member begins, and the table's digest.
+    /// The start of the table's member, and the table's digest.
     toc: Option<(u64, Digest)>,
 }
 
@@ -386,7 +386,7 @@ fn footer(toc: u64) -> Vec<u8> {
 /// Bits, the lowest of each byte first.
 struct Bits {
     bytes: Vec<u8>,
-    /// How many bits of the last byte are used; none when all are.
+    /// The number of used bits of the last byte; none when all are.
     used: u32,
 }
 

@@ -15,7 +15,7 @@ use super::{Description, Encoding, WriteError};
 use crate::deflate::{End, Inflater, Invalid, Passage};
 use crate::oci::image::MediaType;
 
-/// How much uncompressed tar goes into one stream of our own. Part of the layer's bytes: changing it changes digests.
+/// The bytes of uncompressed tar in one stream of our own. Part of the layer's bytes: changing it changes digests.
 const PIECE: usize = 1 << 20;
 /// Part of the layer's bytes, as [`PIECE`].
 const LEVEL: i32 = 6;
@@ -23,7 +23,7 @@ const LEVEL: i32 = 6;
 pub(super) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// A last block without anything in it.
 const LAST_BLOCK: [u8; 2] = [3, 0];
-/// What a stored block without anything in it has behind its mark.
+/// The bytes of an empty stored block behind its header bits.
 const EMPTY_STORED: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// A member being written.
@@ -119,7 +119,7 @@ impl Encoding for Gzip {
     }
 }
 
-/// What ends a member: the CRC-32 and the size modulo 2³² of what it holds.
+/// The trailer of a member: the CRC-32 and the size modulo 2³² of its content.
 pub(super) fn trailer(crc32: u32, size: u64) -> [u8; 8] {
     let [a, b, c, d] = crc32.to_le_bytes();
     let [e, f, g, h] = (size as u32).to_le_bytes();

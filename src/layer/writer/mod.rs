@@ -37,7 +37,7 @@ use gzip::Gzip;
 use outlet::Outlet;
 use zstd::Zstd;
 
-/// How much is read at once, in bytes.
+/// The bytes of one read.
 const BUFFER: usize = 128 << 10;
 
 fn encoding(compression: &LayerCompression) -> Result<Box<dyn Encoding>, WriteError> {
@@ -50,7 +50,7 @@ fn encoding(compression: &LayerCompression) -> Result<Box<dyn Encoding>, WriteEr
 
 /// Makes a blob of a tar that comes piece by piece.
 trait Encoding {
-    /// What follows is of this entry.
+    /// Begins an entry.
     fn entry(&mut self, _entry: &Entry) {}
 
     /// Takes bytes of the tar: headers, and what fills a block.
@@ -69,10 +69,10 @@ trait Encoding {
     /// The entry's content comes as a DEFLATE stream, which inflates to `size` bytes.
     fn begin(&mut self, size: u64, out: &mut Outlet) -> Result<(), WriteError>;
 
-    /// Whether a stream's last block is followed by others, and hence is not marked as the last.
+    /// Returns whether a stream's last block is followed by others, and hence is not marked as the last.
     fn continues(&self) -> bool;
 
-    /// Whether it wants to be told where blocks of the stream begin.
+    /// Returns whether it wants to be told where blocks of the stream begin.
     fn wants_blocks(&self) -> bool {
         false
     }
@@ -97,7 +97,7 @@ trait Encoding {
         out: &mut Outlet,
     ) -> Result<(), WriteError>;
 
-    /// What ends the tar.
+    /// The end of the tar.
     fn last(&mut self, _out: &mut Outlet) -> Result<Vec<u8>, WriteError> {
         Ok(tar::END.to_vec())
     }
@@ -106,7 +106,7 @@ trait Encoding {
     fn finish(self: Box<Self>, out: &mut Outlet) -> Result<Description, WriteError>;
 }
 
-/// What a descriptor says of a blob beside its digest and size.
+/// The part of a blob's descriptor beside its digest and size.
 struct Description {
     media_type: MediaType,
     annotations: BTreeMap<String, String>,
@@ -121,9 +121,9 @@ impl Description {
 /// A layer that was written: what a manifest and a config say of it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Written {
-    /// How the blob says what it is in a manifest.
+    /// The media type of its descriptor.
     pub media_type: MediaType,
-    /// What a manifest says of the blob beside that.
+    /// The annotations of its descriptor.
     pub annotations: BTreeMap<String, String>,
     /// The digest of the compressed blob.
     pub digest: Digest,
@@ -135,22 +135,24 @@ pub struct Written {
     pub diff_id: Digest,
     /// The sum of the sizes of the layer's files in bytes.
     pub unpacked: u64,
-    /// What the loader will want to know of it.
+    /// The facts that the loader's cache needs.
     pub facts: InventoryFacts,
 }
 
-/// What an entry's DEFLATE stream must inflate to.
+/// The promise of an entry's DEFLATE stream: its sizes and CRC-32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected {
     /// Compressed size in bytes.
     pub compressed: u64,
     /// Size in bytes once inflated.
     pub size: u64,
+    /// The CRC-32 of the inflated bytes.
     pub crc32: u32,
 }
 
-/// Why an entry could not be written.
+/// The reason why an entry could not be written.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum WriteError {
     #[error("could not read the content of `{path}`")]
     Read { path: String, source: io::Error },
@@ -342,7 +344,7 @@ impl<'a> LayerWriter<'a> {
         self.file(&entry, || Ok(content))
     }
 
-    /// Who watches the content of `entry`, which comes next in the tar.
+    /// The watcher for the content of `entry`, which comes next in the tar.
     fn watcher(&mut self, entry: &Entry) -> Option<FileObserver> {
         let mut watcher = FileObserver::new(entry, Budget::SMALL)?;
         // Beside compressing everything anew it counts for little that some is read again.
@@ -383,7 +385,7 @@ fn file_size(entry: &Entry) -> u64 {
 /// A stream on its way into the layer.
 struct Splice<'a, R> {
     stream: R,
-    /// How many bytes it may inflate to.
+    /// The number of bytes that it may inflate to.
     limit: u64,
     size: u64,
     crc32: crc32fast::Hasher,
@@ -393,7 +395,7 @@ struct Splice<'a, R> {
     out: &'a mut Outlet,
 }
 
-/// Why a stream was not inflated to its end.
+/// The reason why a stream was not inflated to its end.
 enum Stopped {
     Invalid(Invalid),
     TooLong,

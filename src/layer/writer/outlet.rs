@@ -1,4 +1,4 @@
-//! Where a layer goes: its tar and the files in it are hashed and its blob is written, in the order they come.
+//! The outlet of a layer: its tar and the files in it are hashed and its blob is written, in the order they come.
 //!
 //! That is done at once, while what comes is in the cache of the core that made it; or on a thread of its own, as long as
 //! a core has nothing else to do.
@@ -16,22 +16,22 @@ use super::cores::Core;
 use crate::oci::{BLOCK, BlockHasher, Digest};
 use crate::store::{self, BlobWriter};
 
-/// What is handed over to a thread at once, in bytes.
+/// The bytes that are handed over to a thread at once.
 const CHUNK: usize = store::BUFFER;
-/// How many chunks may wait.
+/// The number of chunks that may wait.
 const DEPTH: usize = 2;
 
 /// A layer's tar and blob on their way.
 pub(super) struct Outlet {
-    /// How many bytes tar and blob have so far.
+    /// The sizes of tar and blob so far, in bytes.
     tar_size: u64,
     size: u64,
     way: Way,
-    /// Whoever writes the layer keeps it busy.
+    /// The core that the writer of the layer keeps busy.
     core: Core,
 }
 
-/// Where it is hashed and written.
+/// The place where it is hashed and written.
 enum Way {
     Here(Box<Sink>),
     There(Helper),
@@ -39,7 +39,7 @@ enum Way {
     Nowhere,
 }
 
-/// What is known of a layer at its end.
+/// The digests and sizes of a finished layer.
 pub(super) struct Finished {
     /// The digest of the blob.
     pub digest: Digest,
@@ -58,12 +58,12 @@ impl Outlet {
         Self { tar_size: 0, size: 0, way, core }
     }
 
-    /// How many bytes the tar has so far.
+    /// The size of the tar so far, in bytes.
     pub(super) fn tar_size(&self) -> u64 {
         self.tar_size
     }
 
-    /// How many bytes the blob has so far.
+    /// The size of the blob so far, in bytes.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
@@ -148,7 +148,7 @@ impl Outlet {
 }
 
 impl Way {
-    /// What everything has gone into.
+    /// The sink that everything has gone into.
     fn end(self) -> Result<Box<Sink>, WriteError> {
         match self {
             Self::Here(sink) => Ok(sink),
@@ -164,7 +164,7 @@ struct Sink {
     blob: BlobWriter,
 }
 
-/// What is handed over to a thread.
+/// A chunk that is handed over to a thread.
 enum Chunk {
     /// With where in the tar files are that begin here, and are to be hashed.
     Tar(Vec<u8>, Vec<Range<u64>>),
@@ -182,7 +182,7 @@ struct Helper {
     thread: JoinHandle<Result<Box<Sink>, WriteError>>,
 }
 
-/// What it is given is refused when an error has ended it.
+/// A helper refuses chunks when an error has ended it.
 impl Helper {
     fn new(sink: Box<Sink>, core: Core) -> Self {
         let (full, chunks) = mpsc::sync_channel(DEPTH);
@@ -261,9 +261,9 @@ fn drain(
 #[derive(Default)]
 struct Digests {
     tar: BlockHasher,
-    /// How many bytes of the tar have passed, in whole blocks.
+    /// The number of bytes of the tar that have passed, in whole blocks.
     passed: u64,
-    /// What has come of the next block.
+    /// The beginning of the next block.
     begun: Vec<u8>,
     /// The files that have not passed to their ends, in order.
     waiting: VecDeque<Range<u64>>,

@@ -190,7 +190,7 @@ fn zstd_has_the_tar_that_gzip_has() {
     }
 }
 
-/// What the table of an eStargz blob says, held against the blob: name and size of each chunk.
+/// The table of an eStargz blob, compared with the blob: name and size of each chunk.
 fn chunks(blob: &[u8], written: &Written) -> Vec<(String, u64)> {
     let (rest, footer) = blob.split_at(blob.len() - 51);
     let offset = std::str::from_utf8(&footer[16..32]).unwrap();

@@ -22,7 +22,7 @@ use crate::oci::image::MediaType;
 const WINDOW_LOG: u32 = 24;
 /// From this level on the library's own choice of what follows takes several times the memory, for one or two per cent.
 const LARGE: u8 = 10;
-/// What one thread compresses at once then, in bytes, and the tables it has: 2 to the power of this many entries. Part of the
+/// The bytes that one thread compresses at once then, and the logarithm of its tables' entries. Part of the
 /// layer's bytes.
 const LARGE_JOB: u32 = 8 << 20;
 const LARGE_TABLE_LOG: u32 = 22;
@@ -33,13 +33,13 @@ const MOST_MEMORY: u32 = 150;
 
 static MEMORY: Memory = Memory::new();
 
-/// How many threads compress one frame, of so many cores.
+/// The number of threads that compress one frame, of so many cores.
 fn workers(level: u8, cores: u32) -> u32 {
     let most = cores.clamp(1, MOST_WORKERS);
     (1..=most).rev().find(|workers| memory(level, *workers) <= MOST_MEMORY).unwrap_or(1)
 }
 
-/// How much memory a layer with such a frame takes, in MB, at most, as measured with libzstd 1.5.7 on a library of CUDA.
+/// The most memory of a layer with such a frame, in MB, as measured with libzstd 1.5.7 on a library of CUDA.
 fn memory(level: u8, workers: u32) -> u32 {
     let (frame, worker) = match level {
         ..=6 => (45, 5),
@@ -56,7 +56,7 @@ struct Memory {
     freed: Condvar,
 }
 
-/// What one of them has of it.
+/// The share of one of them.
 struct Share {
     memory: &'static Memory,
     size: u32,

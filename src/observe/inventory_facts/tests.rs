@@ -41,7 +41,7 @@ fn kind(entry: &str) -> (&str, EntryKind) {
     }
 }
 
-/// What an image of these layers, bottom first, has: in the form of [`layer`]'s entries, directories left out.
+/// Checks the stack of these layers, bottom first, in the form of [`layer`]'s entries without directories.
 fn check(layers: &[&[&str]], expected: &[&str]) {
     let image = InventoryFacts::stacked(layers.iter().map(|entries| layer(entries)));
     let shown: Vec<String> = image

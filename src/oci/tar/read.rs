@@ -13,14 +13,18 @@ pub const MAX_EXTENSION: u64 = 1 << 20;
 
 const HEADER: usize = 512;
 
-/// What a member is.
+/// The kind of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemberKind {
+    /// A regular file.
     File,
     /// A file of which only the parts between its holes are in the archive.
     SparseFile,
+    /// A directory.
     Directory,
+    /// A symbolic link.
     Symlink,
+    /// A hard link.
     Hardlink,
     /// A device, a pipe, or a kind that no layer has: there is something, and it has no content.
     Other,
@@ -31,19 +35,23 @@ pub enum MemberKind {
 pub struct Member {
     /// As written: not yet relative, and of any bytes.
     pub path: Vec<u8>,
+    /// The kind of the member.
     pub kind: MemberKind,
-    /// Where a link leads, as written.
+    /// The target of a link, as written.
     pub link: Vec<u8>,
     /// The size of the file in bytes, holes included.
     pub size: u64,
+    /// Permission bits, with setuid, setgid and sticky.
     pub mode: u32,
+    /// The owner's number.
     pub uid: u64,
+    /// The group's number.
     pub gid: u64,
     /// Seconds since the Unix epoch; 0 for what is before.
     pub mtime: u64,
 }
 
-/// What comes next in an archive.
+/// The next event in an archive.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A member begins: [`Reader::member`].
@@ -54,8 +62,9 @@ pub enum Event<'a> {
     End,
 }
 
-/// Why bytes are not a tar.
+/// The reason why bytes are not a tar.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum TarError {
     #[error("the header at byte {position} {reason}")]
     Header { position: u64, reason: HeaderFault },
@@ -69,8 +78,9 @@ pub enum TarError {
     EndsInHeader,
 }
 
-/// Why a header cannot be read.
+/// The reason why a header cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum HeaderFault {
     #[error("is missing behind its extended header")]
     Missing,
@@ -87,10 +97,10 @@ pub enum HeaderFault {
 /// A tar being read: give it the bytes as they come, take the events.
 pub struct Reader {
     state: State,
-    /// How many bytes have passed.
+    /// The number of bytes that have passed.
     position: u64,
     header: [u8; HEADER],
-    /// How much of `header` is filled.
+    /// The filled part of `header`, in bytes.
     filled: usize,
     member: Member,
     extensions: Extensions,
@@ -129,7 +139,7 @@ enum ExtensionKind {
     Ignored,
 }
 
-/// What the extended headers before a member say.
+/// The extended headers before a member.
 #[derive(Default)]
 struct Extensions {
     pending: bool,
@@ -166,12 +176,12 @@ impl Reader {
         &self.member
     }
 
-    /// Whether the blocks that end an archive have passed; what follows them is no part of it.
+    /// Returns whether the blocks that end an archive have passed; what follows them is no part of it.
     pub fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended)
     }
 
-    /// How many of the next bytes are content that may be [passed over](Self::pass) unseen.
+    /// The number of next bytes that are content and may be [passed over](Self::pass) unseen.
     pub fn content_ahead(&self) -> u64 {
         match self.state {
             State::Content { remaining, .. } => remaining,
@@ -251,7 +261,7 @@ impl Reader {
         taken
     }
 
-    /// Whether the block is whole.
+    /// Returns whether the block is whole.
     fn fill_header(&mut self, input: &mut &[u8]) -> bool {
         let bytes = self.take(input, (HEADER - self.filled) as u64);
         self.header[self.filled..self.filled + bytes.len()].copy_from_slice(bytes);
@@ -259,7 +269,7 @@ impl Reader {
         self.filled == HEADER
     }
 
-    /// Whether a member begins with the block that is now whole.
+    /// Returns whether a member begins with the block that is now whole.
     fn end_header(&mut self) -> Result<bool, TarError> {
         self.filled = 0;
         if let State::SparseMap { stored } = self.state {

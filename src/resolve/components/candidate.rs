@@ -1,4 +1,4 @@
-//! What could serve the demands on a component: the copies that the base has, and the wheels that an index offers.
+//! The candidates for a component: the base's copies, and the wheels of an index.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub(super) enum Candidate {
     Wheel { version: Version, file: DistFile },
 }
 
-/// What tells a candidate from the others of its distribution.
+/// The identity of a candidate among those of its distribution.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Identity {
     /// By its directory.
@@ -55,28 +55,42 @@ impl Candidate {
 /// A copy of the base that does not serve, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rejected {
-    /// Where it is, from the root: `/usr/local/cuda-12.2/targets/x86_64-linux/lib`.
+    /// Its directory, from the root: `/usr/local/cuda-12.2/targets/x86_64-linux/lib`.
     pub path: String,
+    /// The copy's version, where it is known.
     pub version: Option<Version>,
     /// Its size in bytes, which the image carries without use.
     pub bytes: u64,
+    /// The reason why it does not serve.
     pub reason: Reason,
 }
 
-/// Why a copy of the base does not serve.
+/// The reason why a copy of the base does not serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Reason {
     /// It is for another CUDA major.
-    OtherMajor { major: Option<u32> },
+    OtherMajor {
+        /// The CUDA major of the copy, where it is known.
+        major: Option<u32>,
+    },
     /// Nothing tells its version.
     UnknownVersion,
     /// Libraries or programs that belong to it are not there.
-    Incomplete { missing: Vec<String> },
+    Incomplete {
+        /// The files that it lacks.
+        missing: Vec<String>,
+    },
     /// A demand asks for other versions.
-    Version { demand: Demand },
+    Version {
+        /// The demand that it does not meet.
+        demand: Demand,
+    },
     /// A library needs symbols of another component that no version which may be served has, or lacks symbols itself.
-    Symbols { explanation: String },
+    Symbols {
+        /// The library and the symbol that it lacks.
+        explanation: String,
+    },
     /// Another copy serves.
     NotChosen,
 }
@@ -130,7 +144,7 @@ pub(super) fn copies(offer: &Offer<'_>, component: Component, major: u32) -> (Ve
     (whole, rejected)
 }
 
-/// What without which a copy does not serve, and is not there.
+/// The essential files that a copy lacks.
 fn missing(copy: &CudaCopy) -> Vec<String> {
     let has = |name: &str| copy.libraries.iter().any(|library| library_stem(&library.soname) == Some(name));
     let libraries = copy.component.essential_libraries().filter(|name| !has(name)).map(str::to_owned);
@@ -139,7 +153,8 @@ fn missing(copy: &CudaCopy) -> Vec<String> {
     libraries.chain(programs).collect()
 }
 
-/// How a copy is reached, best first: as it is by the loader, then by frameworks' own search paths, then by links.
+/// The rank of the way to a copy, best first: as it is by the loader, then by frameworks' own search paths, then by
+/// links.
 fn reach(copy: &CudaCopy) -> u8 {
     let found = copy.asked_for().map(|library| library.found).max();
     match found {
@@ -149,7 +164,8 @@ fn reach(copy: &CudaCopy) -> u8 {
     }
 }
 
-/// Whether a copy meets a demand. Where less of its version is known than the demand names, as much as is known counts.
+/// Returns whether a copy meets a demand. Where less of its version is known than the demand names, as much as is known
+/// counts.
 fn meets(copy: &CudaCopy, demand: &Demand) -> bool {
     let Some(version) = &copy.version else { return false };
     let whole = matches!(

@@ -1,5 +1,5 @@
-//! What libraries need of each other: CUDA's minor versions differ by symbols alone, and only the libraries themselves
-//! tell which.
+//! The needs of libraries from each other: CUDA's minor versions differ by symbols alone, and only the libraries
+//! themselves tell which.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ pub(super) struct Companion {
     provider: PackageName,
     /// The SONAME of the library that it is linked to.
     provider_library: String,
-    /// What lacks a symbol; `None` when nothing was chosen to provide the library.
+    /// The provider that lacks a symbol; `None` when nothing was chosen to provide the library.
     lacks: Option<Lacks>,
 }
 
@@ -36,7 +36,7 @@ struct Lacks {
     version: Version,
 }
 
-/// What the libraries of a choice need that it does not have.
+/// The needs of a choice's libraries that are not met.
 pub(super) struct Needs {
     pub lacking: Vec<Companion>,
     /// The SONAMEs of each CUDA major.
@@ -48,12 +48,12 @@ impl Companion {
         self.lacks.as_ref().is_some_and(|lacks| matches!(lacks.identity, Identity::Base(_)))
     }
 
-    /// Whether both are about the same need.
+    /// Returns whether both are about the same need.
     pub fn is_as(&self, other: &Self) -> bool {
         (&self.needy, &self.library, &self.provider) == (&other.needy, &other.library, &other.provider)
     }
 
-    /// Whether the needy library is among `choices`.
+    /// Returns whether the needy library is among `choices`.
     pub fn is_of(&self, choices: &[Choice]) -> bool {
         choices
             .iter()

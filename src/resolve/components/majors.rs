@@ -18,8 +18,11 @@ pub(crate) const FIRST_SEPARABLE: u32 = 13;
 /// A distribution whose process would load two CUDA majors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
+    /// The distribution whose process it is.
     pub name: PackageName,
+    /// Its version.
     pub version: Version,
+    /// The two majors.
     pub majors: (u32, u32),
     /// For each of the two: the distributions from this one to the one that requires the component, and the requirement.
     pub chains: [(Vec<PackageName>, String); 2],

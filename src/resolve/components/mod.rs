@@ -50,6 +50,7 @@ pub(super) use pool::unsuffixed;
 /// A component, or the metapackage, and who serves it.
 #[derive(Debug, Clone)]
 pub struct Choice {
+    /// The distribution of the component.
     pub distribution: PackageName,
     /// `None` for the metapackage.
     pub component: Option<Component>,
@@ -57,6 +58,7 @@ pub struct Choice {
     pub cuda_major: u32,
     /// As far as it is known.
     pub version: Version,
+    /// The source of the component.
     pub supply: Supply,
     /// Sorted by who makes them.
     pub demands: Vec<Demand>,
@@ -64,26 +66,35 @@ pub struct Choice {
     pub rejected: Vec<Rejected>,
 }
 
-/// Where a component comes from.
+/// The source of a component.
 #[derive(Debug, Clone)]
 pub enum Supply {
+    /// A copy of the base.
     Base(CudaCopy),
-    Wheel { wheel: DistFile, metadata: Arc<CoreMetadata> },
+    /// A wheel of an index.
+    Wheel {
+        /// The wheel.
+        wheel: DistFile,
+        /// The wheel's metadata.
+        metadata: Arc<CoreMetadata>,
+    },
 }
 
 /// Every component of an image, and the toolkits they make.
 #[derive(Debug, Clone, Default)]
 pub struct Components {
+    /// The choices, sorted by distribution.
     pub choices: Vec<Choice>,
     /// By CUDA major: `(12, 5)` for CUDA 12.5, whose runtime is the one that is served, or else that of the base's
     /// toolkit.
     pub toolkits: BTreeMap<u32, (u32, u32)>,
-    /// What the choices require of components that are left to pip.
+    /// The requirements of the choices on components that are left to pip.
     pub left_to_pip: Vec<Demanded>,
 }
 
-/// Why the demands cannot be met.
+/// The reason why the demands cannot be met.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum ComponentError {
     #[error("no version of `{distribution}` meets every demand on it: {}", listed(demands))]
     Unsatisfiable { distribution: PackageName, demands: Vec<Demand>, offered: String },
@@ -105,9 +116,13 @@ pub enum ComponentError {
 /// A component that the policy `base` wants from a base that does not serve it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
+    /// The distribution of the component.
     pub distribution: PackageName,
+    /// The component.
     pub component: Component,
+    /// The demands that nothing meets.
     pub demands: Vec<Demand>,
+    /// The copies of the base that do not serve.
     pub rejected: Vec<Rejected>,
 }
 
@@ -152,16 +167,19 @@ impl Hinted for ComponentError {
     }
 }
 
-/// Where components are looked for.
+/// The offer of components: the base's copies, and the indexes' wheels.
 pub struct Offer<'a> {
+    /// The target of wheels.
     pub target: &'a Target,
     /// Nothing uploaded at or after this moment, in Unix seconds, is considered.
     pub exclude_newer: Option<i64>,
+    /// The indexes.
     pub catalog: &'a dyn Catalog,
-    /// What the base has.
+    /// The copies of the base.
     pub copies: &'a [CudaCopy],
-    /// Which toolkit's directory `/usr/local/cuda` leads to in the base.
+    /// The toolkit's directory that `/usr/local/cuda` leads to in the base.
     pub default_toolkit: Option<&'a String>,
+    /// The policies of components.
     pub policies: &'a Policies,
     /// Versions of wheels to keep where they serve.
     pub preferences: &'a Preferences,
@@ -175,7 +193,7 @@ pub type Demanded = (Demander, Requirement);
 /// Candidates that are out, by distribution.
 type Bans = BTreeMap<PackageName, BTreeMap<Identity, Ban>>;
 
-/// Why a candidate is out.
+/// The reason why a candidate is out.
 #[derive(Debug, Clone)]
 struct Ban {
     explanation: String,
@@ -313,7 +331,7 @@ impl Scout for PagesOnly {
     }
 }
 
-/// Whether only the base may serve what the wheel of this name carries.
+/// Returns whether only the base may serve what the wheel of this name carries.
 fn is_of_base(distribution: &PackageName, offer: &Offer<'_>) -> bool {
     match ComponentWheel::of(distribution.as_ref()) {
         Some(ComponentWheel::Carries { component, .. }) => offer.policies.of(component) == Policy::Base,
@@ -321,7 +339,7 @@ fn is_of_base(distribution: &PackageName, offer: &Offer<'_>) -> bool {
     }
 }
 
-/// What the chosen wheels require of each other.
+/// The demands of the chosen wheels on each other.
 fn demands_of(choices: &[Choice], target: &Target) -> Vec<Demanded> {
     let mut demanded = Vec::new();
     for choice in choices {

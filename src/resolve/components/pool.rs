@@ -10,7 +10,7 @@ use super::{Ban, Bans, Choice, ComponentError, Demanded, Missing, Offer, Supply,
 use crate::cuda::{Component, ComponentWheel, FIRST_UNSUFFIXED};
 use crate::resolve::demand::{Demand, soname};
 
-/// Who serves all demands, or else who serves those on each SONAME.
+/// Selects the candidate for all demands, or else one for those on each SONAME.
 pub(super) fn select(
     distribution: PackageName,
     demanded: &[&Demanded],
@@ -72,7 +72,7 @@ impl Selected {
 /// Demands that one candidate is to meet, and the numbers that tell its SONAME where there are several.
 type Group = (Option<Vec<u64>>, Vec<Demand>);
 
-/// What could serve the demands on one distribution.
+/// The candidates for the demands on one distribution.
 struct Pool<'a> {
     distribution: &'a PackageName,
     component: Option<Component>,
@@ -122,8 +122,8 @@ impl<'a> Pool<'a> {
         })
     }
 
-    /// Who serves all of `demands`, under one SONAME where it is given: a copy of the base, the preferred wheel, or else
-    /// that of the lowest version; of the newest, when no demand has a floor.
+    /// The candidate for all of `demands`, under one SONAME where it is given: a copy of the base, the preferred wheel,
+    /// or else that of the lowest version; of the newest, when no demand has a floor.
     fn serving(&self, demands: &[Demand], soname: Option<&Vec<u64>>) -> Option<&Candidate> {
         let serves = |candidate: &&Candidate| {
             soname.is_none_or(|soname| self.soname(candidate) == *soname)

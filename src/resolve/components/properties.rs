@@ -27,9 +27,9 @@ struct Instance {
     copies: Vec<(usize, String, u32, bool, usize)>,
     /// Demands: component and specifiers.
     demands: Vec<(usize, String)>,
-    /// Whether each component comes from the base only.
+    /// True if each component comes from the base only.
     of_base: [bool; 4],
-    /// Whether each component has wheels.
+    /// True if each component has wheels.
     offered: [Vec<String>; 4],
 }
 
@@ -99,7 +99,7 @@ fn symbol(level: usize) -> String {
 }
 
 impl Instance {
-    /// How many symbols the wheel of a version has, or needs.
+    /// The number of symbols that the wheel of a version has, or needs.
     fn level(&self, component: usize, version: &str) -> usize {
         let index = WORLD[component].2.iter().position(|known| *known == version).unwrap();
         match component {
@@ -183,7 +183,7 @@ impl Instance {
     }
 }
 
-/// What may serve, in the oracle's words.
+/// A service that the oracle allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Served {
     component: usize,
@@ -214,8 +214,8 @@ fn generation(served: &Served) -> Option<u64> {
     served.candidate.version().release().first().copied()
 }
 
-/// Whether `served` keeps every promise: each demand is met, each SONAME is served once, nothing is needless, and every
-/// library has the symbols that it needs.
+/// Returns whether `served` keeps every promise: each demand is met, each SONAME is served once, nothing is needless,
+/// and every library has the symbols that it needs.
 fn holds(instance: &Instance, served: &[Served]) -> bool {
     let demands: Vec<(usize, Demand)> = instance
         .demanded()

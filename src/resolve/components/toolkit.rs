@@ -41,7 +41,7 @@ fn toolkit_of_directory(directory: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// What each toolkit demands of its parts: a version that names its directory, and parts that are not older than it.
+/// The demands of each toolkit on its parts: a version that names its directory, and parts that are not older than it.
 pub(super) fn demands_of_toolkits(choices: &[Choice], offer: &Offer<'_>) -> Vec<Demanded> {
     let mut demands = Vec::new();
     let by_others = |choice: &&Choice| choice.demands.iter().any(|demand| demand.by != Demander::Layout);

@@ -1,4 +1,4 @@
-//! Why there is no solution, in sentences.
+//! The reason why there is no solution, in sentences.
 //!
 //! PubGrub's proof names every version it tried. Here the facts of the proof are gathered by who requires whom,
 //! and each project that nobody can agree on gets one sentence with the chains that lead to it.
@@ -55,8 +55,8 @@ type Edge = (Ranges<Version>, Ranges<Version>);
 /// The leaves of a proof.
 #[derive(Default)]
 struct Facts {
-    /// Who requires which project, and the versions of both: several when versions of the one differ in what they
-    /// require of the other.
+    /// The requirements between projects, with the versions of both: several when versions of the one differ in what
+    /// they require of the other.
     requires: BTreeMap<(PackageName, Package), Vec<Edge>>,
     unusable: BTreeMap<PackageName, Vec<(Ranges<Version>, Reason)>>,
     /// In the order of the proof, the deepest first.
@@ -109,7 +109,7 @@ impl Facts {
         }
     }
 
-    /// Who requires `name`.
+    /// The projects that require `name`.
     fn dependents<'a>(&'a self, name: &'a PackageName) -> impl Iterator<Item = &'a Package> + 'a {
         self.requires.keys().filter(move |(required, _)| required == name).map(|(_, dependent)| dependent)
     }
@@ -164,14 +164,14 @@ impl<'a> Writer<'a> {
         if contested.is_empty() { names } else { contested }
     }
 
-    /// Whether something is wrong with `name` itself.
+    /// Returns whether something is wrong with `name` itself.
     fn is_unusable(&self, name: &PackageName) -> bool {
         let mut reasons = self.facts.unusable.get(name).into_iter().flatten();
         let wrong = reasons.any(|(_, reason)| *reason != Reason::Refused);
         wrong || !self.unmet(name).is_empty() || !self.is_usable(name, &self.common(name))
     }
 
-    /// Whether a version of `name` in `versions` may be chosen, or nobody knows.
+    /// Returns whether a version of `name` in `versions` may be chosen, or nobody knows.
     fn is_usable(&self, name: &PackageName, versions: &Ranges<Version>) -> bool {
         let known = self.known.get(name).and_then(Option::as_ref);
         known.is_none_or(|known| known.candidates.versions().any(|version| versions.contains(version)))
@@ -184,7 +184,7 @@ impl<'a> Writer<'a> {
         ranges.filter(|to| !self.is_usable(name, to)).fold(Ranges::empty(), |unmet, to| unmet.union(to))
     }
 
-    /// Who requires what of `name`, if no version of it suits them all.
+    /// The requirements on `name`, if no version of it meets them all.
     fn conflict(&self, name: &PackageName) -> Option<Conflict> {
         let common = self.common(name);
         if !common.is_empty() && self.is_usable(name, &common) {
@@ -203,7 +203,7 @@ impl<'a> Writer<'a> {
         Some(Conflict { project: name.clone(), requirements: requirements.collect() })
     }
 
-    /// Why nobody can agree on `name`.
+    /// The reason why nobody can agree on `name`.
     fn sentence(&mut self, name: &'a PackageName) -> String {
         let facts = self.facts;
         let mut chains = Vec::new();
@@ -247,7 +247,7 @@ impl<'a> Writer<'a> {
         asked.into_iter().chain(bounds).collect::<Vec<_>>().join(" and ")
     }
 
-    /// What `dependent` requires of `name`; with `from_root`, also who asked for `dependent`.
+    /// The clause for the requirement of `dependent` on `name`; with `from_root`, also who asked for `dependent`.
     fn edge_clause(&self, dependent: &Package, name: &PackageName, from_root: bool) -> Option<String> {
         let edges = self.facts.requires.get(&(name.clone(), dependent.clone()))?;
         let from = edges.iter().fold(Ranges::empty(), |from, (versions, _)| from.union(versions));
@@ -260,7 +260,7 @@ impl<'a> Writer<'a> {
         Some(format!("{subject}{origin} depends on {name}{versions}{bounds}"))
     }
 
-    /// Where the user asked for `package`: ` (from the recipe)`.
+    /// The place where the user asked for `package`: ` (from the recipe)`.
     fn origin(&self, package: &Package) -> String {
         let asked = |root: &&crate::recipe::RootRequirement| Some(&root.requirement.name) == package.name();
         let sources: BTreeSet<_> =
@@ -357,7 +357,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Whether an index lists a wheel of `name`, for any target.
+    /// Returns whether an index lists a wheel of `name`, for any target.
     fn has_wheels(&self, name: &PackageName) -> bool {
         let known = self.known.get(name).and_then(Option::as_ref);
         known.is_some_and(|known| !known.project.files.is_empty())
@@ -433,7 +433,8 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// What one dependent allows: all requirements of one version hold together, those of several versions are choices.
+/// The versions that one dependent allows: all requirements of one version hold together, those of several versions are
+/// choices.
 fn allowed(edges: &[Edge]) -> Ranges<Version> {
     let is_one = edges.iter().all(|(from, _)| Some(from) == edges.first().map(|(first, _)| first));
     match is_one {
@@ -450,7 +451,7 @@ fn capitalized(sentence: &str) -> String {
     }
 }
 
-/// How far a file is from being chosen.
+/// The distance of a file from being chosen.
 fn distance(refusal: &Refusal) -> u8 {
     match refusal {
         Refusal::Yanked(_) | Refusal::TooNew | Refusal::NoUploadTime => 0,

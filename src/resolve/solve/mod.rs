@@ -1,4 +1,4 @@
-//! Which version of which distribution: a solution of all requirements at once.
+//! The choice of versions: a solution of all requirements at once.
 //!
 //! The semantics are those of `uv pip compile --only-binary :all:` for one target: newest versions first, wheels
 //! only, stable releases before pre-releases, yanked files only when pinned. The algorithm is [PubGrub]; a failure
@@ -35,7 +35,7 @@ use crate::pypa::target::Target;
 use crate::pypa::wheel::Outline;
 use crate::recipe::RootRequirement;
 
-/// What the package indexes know.
+/// The package indexes, as the solver asks them.
 ///
 /// The solver asks for one thing at a time and says early what it will need, so that an implementation can fetch
 /// many things at once.
@@ -73,15 +73,20 @@ pub struct WheelLibrary {
     pub path: String,
     /// Its SONAME; the name of the file where it has none.
     pub soname: String,
+    /// Its DT_NEEDED entries.
     pub needed: Vec<String>,
+    /// Its dynamic symbols.
     pub symbols: Symbols,
 }
 
 /// A requirement that the solver will come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Want {
+    /// The normalized name.
     pub name: PackageName,
+    /// The extras that are wanted.
     pub extras: Vec<ExtraName>,
+    /// The versions that are wanted.
     pub versions: Ranges<Version>,
 }
 
@@ -90,12 +95,13 @@ pub trait Scout: Send + Sync {
     /// The wheel that is chosen when nothing else has a say.
     fn wheel(&self, want: &Want, project: &Project) -> Option<DistFile>;
 
-    /// What `metadata` requires in turn.
+    /// The wants that `metadata` adds.
     fn wants(&self, want: &Want, metadata: &CoreMetadata) -> Vec<Want>;
 }
 
-/// Why a catalog could not answer.
+/// The reason why a catalog could not answer.
 #[derive(Debug, Clone, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum CatalogError {
     /// No index has the project.
     #[error("`{name}` is in no package index")]
@@ -127,9 +133,11 @@ impl Hinted for CatalogError {
 /// Names whose requirements are collected instead of solved.
 pub type SetAside = Arc<dyn Fn(&PackageName) -> bool + Send + Sync>;
 
-/// What is asked of [`solve`].
+/// A question to [`solve`].
 pub struct Question<'a> {
+    /// The target of wheels.
     pub target: &'a Target,
+    /// The user's requirements.
     pub roots: Vec<RootRequirement>,
     /// Bounds on versions, for projects that something requires.
     pub constraints: Vec<Requirement>,
@@ -145,27 +153,32 @@ pub struct Question<'a> {
 /// One version of every distribution that is required.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Solution {
+    /// The chosen distributions, by name.
     pub distributions: BTreeMap<PackageName, Chosen>,
 }
 
 /// A distribution of a [`Solution`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chosen {
+    /// The normalized name.
     pub name: PackageName,
+    /// The version.
     pub version: Version,
     /// The wheel that fits the target best.
     pub wheel: DistFile,
+    /// The core metadata.
     pub metadata: Arc<CoreMetadata>,
     /// The extras that something requires.
     pub extras: BTreeSet<ExtraName>,
-    /// What it requires on the target, with its extras, apart from what was set aside.
+    /// Its requirements on the target, with its extras, apart from those that were set aside.
     pub requires: BTreeSet<PackageName>,
     /// Its requirements, on the target and with its extras, on projects that were set aside.
     pub set_aside: Vec<Requirement>,
 }
 
-/// Why there is no [`Solution`].
+/// The reason why there is no [`Solution`].
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum SolveError {
     /// The requirements contradict each other or what the indexes have.
     #[error("{}", explanation.text)]
@@ -190,7 +203,7 @@ impl Hinted for SolveError {
     }
 }
 
-/// What leads from the user's requirements to a contradiction.
+/// The way from the user's requirements to a contradiction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
     /// It in sentences.
@@ -198,32 +211,43 @@ pub struct Explanation {
     /// The projects that nobody can agree on, in the order of the sentences: several when versions of one distribution
     /// fail by different projects, none when something required does not exist or cannot be used.
     pub conflicts: Vec<Conflict>,
+    /// Advice for the user.
     pub hint: Option<String>,
 }
 
 /// A project of which no version that may be chosen suits all who require it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
+    /// The project that nobody can agree on.
     pub project: PackageName,
+    /// The requirements on it.
     pub requirements: Vec<Required>,
 }
 
-/// What one of those who require a project allows.
+/// The versions that one requirer of a project allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Required {
+    /// The requirer.
     pub by: Requirer,
     /// The versions of the project, within the user's constraints.
     pub allowed: Ranges<Version>,
 }
 
-/// Who requires a project.
+/// A requirer of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requirer {
     /// The recipe, or a requirements file.
     User,
     /// The versions of a distribution that may be chosen in this place; with `extra`, only for who wants that extra.
     /// Versions that do not exist may lie between.
-    Distribution { name: PackageName, extra: Option<ExtraName>, versions: Ranges<Version> },
+    Distribution {
+        /// The normalized name.
+        name: PackageName,
+        /// The extra that requires it, if it is one.
+        extra: Option<ExtraName>,
+        /// The versions that require it.
+        versions: Ranges<Version>,
+    },
 }
 
 /// Solves `question` with what `catalog` knows.
@@ -231,10 +255,10 @@ pub fn solve(question: &Question<'_>, catalog: &dyn Catalog) -> Result<Solution,
     search::run(question, catalog)
 }
 
-/// What the solver decides on: a project, or an extra of one, which is always decided at its project's version.
+/// A unit of the solver's decisions: a project, or an extra of one, which is always decided at its project's version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Package {
-    /// What the user requires.
+    /// The requirements of the user.
     Root,
     Project(PackageName),
     Extra(PackageName, ExtraName),

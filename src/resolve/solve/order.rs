@@ -1,4 +1,4 @@
-//! Which package is decided next.
+//! The package that is decided next.
 //!
 //! The order decides which of several solutions is found and how fast. It is uv's: pinned packages first, then
 //! packages that were part of many conflicts, then in the order of discovery.
@@ -99,7 +99,7 @@ fn count(counts: &mut BTreeMap<Package, u32>, package: &Package) -> bool {
     *count == CONFLICTS
 }
 
-/// Whether `versions` is what `==` means: one public version, with any local part.
+/// Returns whether `versions` is what `==` means: one public version, with any local part.
 fn is_pin(versions: &Ranges<Version>) -> bool {
     versions.as_singleton().is_some() || strip_local_version_sentinels(versions).as_singleton().is_some()
 }

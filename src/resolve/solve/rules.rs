@@ -1,4 +1,4 @@
-//! What may be chosen, and what a choice requires.
+//! The rules of the choice: the candidates, and the requirements of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -78,7 +78,7 @@ impl Rules {
         Candidates { preferred: preferred.cloned(), versions }
     }
 
-    /// How well `file` fits, or why it may not be chosen.
+    /// The fit of `file`, or the reason why it may not be chosen.
     pub fn judge(&self, file: &DistFile) -> Result<Fit, Refusal> {
         let choice = WheelChoice { target: &self.target, exclude_newer: self.exclude_newer };
         choice.judge(file, self.is_meant(&file.filename.name, &file.filename.version))
@@ -88,7 +88,7 @@ impl Rules {
         &self.target
     }
 
-    /// Whether exactly this version is pinned or preferred.
+    /// Returns whether exactly this version is pinned or preferred.
     fn is_meant(&self, name: &PackageName, version: &Version) -> bool {
         let pinned = self.pinned.get(name).is_some_and(|versions| versions.contains(version));
         pinned || self.preferences.get(name) == Some(version)
@@ -228,7 +228,7 @@ fn pin(requirement: &Requirement) -> Option<Version> {
         .map(|specifier| specifier.version().clone())
 }
 
-/// Why a package or version cannot be chosen, beyond what other packages require.
+/// The reason why a package or version cannot be chosen, beyond what other packages require.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reason {
     /// No index has the project.

@@ -63,7 +63,7 @@ struct Search<'a> {
     backward: Vec<Id<Package>>,
     known: BTreeMap<PackageName, Option<Arc<KnownProject>>>,
     added: BTreeSet<(Package, Version)>,
-    /// How many versions of a project were tried, and at how many more are fetched ahead.
+    /// The number of versions of a project that were tried, and the number at which more are fetched ahead.
     tried: BTreeMap<PackageName, (usize, usize)>,
 }
 
@@ -181,7 +181,7 @@ impl Search<'_> {
         Ok(Ok(version))
     }
 
-    /// What is left of `range` when an extra must have its project's version.
+    /// The rest of `range` when an extra must have its project's version.
     fn joint_range(&mut self, package: &Package, range: &Ranges<Version>) -> Ranges<Version> {
         let Package::Extra(name, _) = package else { return range.clone() };
         let project = Package::Project(name.clone());
@@ -240,7 +240,7 @@ impl Search<'_> {
         }
     }
 
-    /// What `package` at `version` requires, or why it cannot be used after all.
+    /// The requirements of `package` at `version`, or the reason why it cannot be used after all.
     fn dependencies(
         &mut self,
         package: &Package,

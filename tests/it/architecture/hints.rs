@@ -52,7 +52,8 @@ struct Hint {
 }
 
 impl Hint {
-    /// Whether it is decided what the hint of `cause` is: its variant is named, or what is not named has a hint.
+    /// Returns whether it is decided what the hint of `cause` is: its variant is named, or what is not named has a
+    /// hint.
     fn covers(&self, cause: &Cause) -> bool {
         let has = |words: &[&str]| self.body.windows(words.len()).any(|window| window == words);
         let gives_up = has(&["_", "=", ">", "None"]) || has(&["_", "=", ">", "return", "None"]);
@@ -100,7 +101,7 @@ impl Source {
     }
 }
 
-/// What the braces enclose that `tokens` starts with.
+/// The tokens in the braces that `tokens` starts with.
 fn block(tokens: &[Token]) -> &[Token] {
     let mut nesting = 0;
     let end = tokens.iter().position(|token| {
@@ -114,7 +115,7 @@ fn block(tokens: &[Token]) -> &[Token] {
     tokens.get(1..end.unwrap_or_default()).unwrap_or_default()
 }
 
-/// Whether `tokens` starts with these words.
+/// Returns whether `tokens` starts with these words.
 fn is(tokens: &[Token], words: &[&str]) -> bool {
     tokens.len() >= words.len() && tokens.iter().zip(words).all(|(token, word)| token.text == *word)
 }

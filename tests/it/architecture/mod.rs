@@ -13,7 +13,7 @@ use std::fs;
 use self::paths::{Definition, Module, Modules};
 use self::source::{OptOut, Source, sources};
 
-/// What kind of code a module holds.
+/// The kind of code in a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// One file per specification or format; no IO.

@@ -13,7 +13,7 @@ pub struct Import {
     /// The name in the file: the last segment, or the one after `as`; `*` for all names of a module.
     pub name: String,
     pub path: Segments,
-    /// Whether other files reach the name through this one.
+    /// True if other files reach the name through this one.
     pub is_reexport: bool,
     pub line: usize,
 }
@@ -24,7 +24,7 @@ pub struct Module {
     pub path: Segments,
     /// The file, relative to the repository.
     pub file: String,
-    /// How many lines it has without its tests.
+    /// The number of its lines without its tests.
     pub lines: usize,
     pub imports: Vec<Import>,
     /// The structs, enums, traits, unions and aliases that it defines, with their lines.
@@ -266,7 +266,7 @@ fn branches(tokens: &[Token], open: usize) -> Vec<usize> {
     starts
 }
 
-/// How many lines lie outside the items behind `#[cfg(test)]`.
+/// The number of lines outside the items behind `#[cfg(test)]`.
 fn lines_without_tests(text: &str, tokens: &[Token], scopes: &[Scope]) -> usize {
     let stretches: Vec<Vec<usize>> = tokens
         .iter()

@@ -146,14 +146,14 @@ fn follow_group(tokens: &[Token], open: usize, depth: usize, uses: &mut Vec<Use>
     }
 }
 
-/// Where a token stands.
+/// The scope of a token.
 #[derive(Clone, Copy, Default)]
 pub struct Scope {
-    /// How many `mod name { … }` of this file enclose it.
+    /// The number of enclosing `mod name { … }` of this file.
     pub inline_modules: usize,
-    /// Whether it belongs to an item behind `#[cfg(test)]`.
+    /// True if it belongs to an item behind `#[cfg(test)]`.
     pub in_tests: bool,
-    /// How many braces enclose it.
+    /// The number of enclosing braces.
     pub depth: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Whether a resolution holds together, judged by recorded metadata alone: nothing of the resolver is used.
+//! The consistency of a resolution, judged by recorded metadata alone: nothing of the resolver is used.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use uv_pep508::VersionOrUrl;
 use super::record::Record;
 use super::resolution::{Installed, Part, Resolved};
 
-/// What a resolution is judged by.
+/// The judge of a resolution.
 pub struct Judge<'a> {
     pub record: &'a Record,
     pub target: &'a Target,
@@ -27,7 +27,7 @@ type Extras = BTreeMap<PackageName, BTreeSet<ExtraName>>;
 type Active = Vec<(String, Requirement)>;
 
 impl Judge<'_> {
-    /// What is wrong with `resolved`, a sentence each.
+    /// The faults of `resolved`, a sentence each.
     pub fn faults(&self, resolved: &Resolved) -> Vec<String> {
         let extras = self.extras(resolved);
         let active = self.active(resolved, &extras);
@@ -74,7 +74,7 @@ impl Judge<'_> {
         requirement.evaluate_markers(self.target.markers(), &extras)
     }
 
-    /// What is wrong with the wheel of `installed`, or with what is believed of it.
+    /// The faults of the wheel of `installed`, or of its metadata.
     fn of_the_wheel(&self, installed: &Installed, active: &Active) -> Vec<String> {
         let wheels = self.record.wheels(&installed.name);
         let recorded = wheels.iter().find(|(file, _)| file.filename == installed.wheel.filename);
@@ -100,7 +100,7 @@ impl Judge<'_> {
         wrong.map(|(_, fault)| format!("{} has {fault}", told(installed))).collect()
     }
 
-    /// Whether nothing that is installed meets what `by` requires.
+    /// Returns whether nothing that is installed meets what `by` requires.
     fn unmet(&self, by: &str, requirement: &Requirement, resolved: &Resolved) -> Option<String> {
         let shared = self.policy == Policy::Shared;
         let mut candidates = resolved.installed.iter().filter(|i| i.name == requirement.name).peekable();
@@ -116,7 +116,7 @@ impl Judge<'_> {
         (!is_met).then(|| format!("nothing meets that {by} requires {requirement}"))
     }
 
-    /// What `pip check` would find if it looked at extras too.
+    /// The findings of `pip check`, if it looked at extras too.
     fn in_the_eyes_of_pip(&self, resolved: &Resolved, extras: &Extras) -> Vec<String> {
         let seen: BTreeMap<&PackageName, &Installed> = resolved
             .installed
@@ -165,7 +165,7 @@ impl Installed {
     }
 }
 
-/// What is served or installed more often than once.
+/// The components that are served or installed more than once.
 fn twice(resolved: &Resolved) -> Vec<String> {
     let mut counts: BTreeMap<String, u32> = BTreeMap::new();
     for installed in &resolved.installed {
@@ -189,7 +189,7 @@ fn cuda_major(installed: &Installed) -> u32 {
     }
 }
 
-/// What nothing requires. A toolkit has a runtime in any case: its directory is named after it.
+/// The distributions that nothing requires. A toolkit has a runtime in any case: its directory is named after it.
 fn needless(resolved: &Resolved, active: &Active) -> Vec<String> {
     let required: BTreeSet<&PackageName> = active.iter().map(|(_, requirement)| &requirement.name).collect();
     let is_needless = |installed: &&Installed| {
@@ -204,8 +204,8 @@ fn told(installed: &Installed) -> String {
     format!("{} {}", installed.name, installed.version)
 }
 
-/// Whether a component at `version` serves who asked for `asked`: a pin means as new, with the same first number,
-/// which NVIDIA raises with the SONAME.
+/// Returns whether a component at `version` serves who asked for `asked`: a pin means as new, with the same first
+/// number, which NVIDIA raises with the SONAME.
 fn serves(asked: &VersionSpecifiers, version: &Version) -> bool {
     asked.iter().all(|specifier| match is_pin(specifier) {
         true => version >= specifier.version() && version.release()[0] == specifier.version().release()[0],

@@ -1,4 +1,4 @@
-//! Whether a refusal tells the truth: that who is named must be installed, requires what is said, and that this
+//! The truth of a refusal: the named projects must be installed, have the stated requirements, and these
 //! excludes each other. Judged by recorded metadata alone.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,18 +14,18 @@ use uv_pep440::{Version, strip_local_version_sentinels};
 use super::consistency::specifiers;
 use super::record::Record;
 
-/// What a refusal is judged by.
+/// The witness of a refusal.
 pub struct Witness<'a> {
     pub record: &'a Record,
     pub target: &'a Target,
     pub roots: &'a [Requirement],
 }
 
-/// What follows from the roots without a choice: the versions of each project, and the extras.
+/// The consequences of the roots without a choice: the versions of each project, and the extras.
 type Forced = BTreeMap<PackageName, (Ranges<Version>, BTreeSet<ExtraName>)>;
 
 impl Witness<'_> {
-    /// What is wrong with `conflict`, a sentence each.
+    /// The faults of `conflict`, a sentence each.
     pub fn faults(&self, conflict: &Conflict) -> Vec<String> {
         let forced = self.forced();
         let made = conflict.requirements.iter().flat_map(|required| match &required.by {

@@ -46,7 +46,7 @@ pub enum File {
 }
 
 impl Archive {
-    /// What a base needs, and no more: a C library, the loader's configurator, and a Python.
+    /// The least that a base needs: a C library, the loader's configurator, and a Python.
     pub fn small() -> Self {
         use File::{Directory, Link, Regular};
         let essential = "Essential: yes\n";

@@ -26,7 +26,7 @@ pub struct File {
     pub mode: u32,
     pub kind: tar::EntryType,
     pub content: Vec<u8>,
-    /// Where a link leads.
+    /// The target of a link.
     pub target: Option<String>,
 }
 

@@ -141,7 +141,7 @@ fn pax_record(key: &str, value: &str) -> String {
     format!("{length} {key}={value}\n")
 }
 
-/// How a layer's tar becomes a blob.
+/// The packing of a layer's tar into a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
     Plain,
@@ -186,9 +186,9 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 pub struct Layout {
     layers: Vec<(Vec<u8>, Vec<u8>)>,
     pub config: Value,
-    /// What the manifest says; the config's descriptor is filled in when it is written.
+    /// The manifest; the config's descriptor is filled in when it is written.
     pub manifest: Value,
-    /// What `index.json` says; the manifest's descriptor is added when it is written.
+    /// The `index.json`; the manifest's descriptor is added when it is written.
     pub index: Value,
 }
 

@@ -16,7 +16,7 @@ pub struct Source<'a> {
     pub code: &'a str,
     /// SONAMEs of libraries that were linked before.
     pub needs: &'a [&'a str],
-    /// What else the linker is told: `-Wl,-rpath,$ORIGIN`.
+    /// Further flags of the linker: `-Wl,-rpath,$ORIGIN`.
     pub flags: &'a [&'a str],
 }
 

@@ -34,7 +34,7 @@ pub struct World {
     pages: BTreeMap<String, Vec<Value>>,
 }
 
-/// How a run of the program ended.
+/// The outcome of a run of the program.
 #[derive(Debug)]
 pub struct Outcome {
     pub code: i32,

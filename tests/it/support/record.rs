@@ -52,18 +52,18 @@ struct Read {
 
 const AGAIN: &str = "is not in the record: make it again, as tests/it/recorder.rs says";
 
-/// Where projects are recorded.
+/// The directory of the recorded projects.
 pub fn directory() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/recorded/index"))
 }
 
-/// Where the project `name` is recorded.
+/// The file of the recorded project `name`.
 pub fn file(name: &PackageName) -> PathBuf {
     directory().join(format!("{name}.txt"))
 }
 
 impl Record {
-    /// What was recorded of `name`; `None` for a project that the index does not have.
+    /// The record of `name`; `None` for a project that the index does not have.
     fn read(&self, name: &PackageName) -> Option<Arc<Read>> {
         let mut read = self.read.lock().unwrap();
         let load = || {
@@ -75,7 +75,7 @@ impl Record {
         read.entry(name.clone()).or_insert_with(load).clone()
     }
 
-    /// Whether anything was asked of `name`.
+    /// Returns whether anything was asked of `name`.
     pub fn has(&self, name: &PackageName) -> bool {
         file(name).exists()
     }

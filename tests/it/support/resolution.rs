@@ -29,7 +29,7 @@ pub struct Installed {
     pub part: Part,
 }
 
-/// What a distribution is to CUDA.
+/// The role of a distribution in CUDA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     Package,
@@ -41,7 +41,7 @@ pub enum Part {
     Metapackage,
 }
 
-/// What was decided.
+/// The decisions of a resolution.
 pub struct Resolved {
     /// Such as `12.5`, of each toolkit.
     pub toolkits: Vec<String>,

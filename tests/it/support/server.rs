@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What is served at a path, and how.
+/// A resource that is served at a path.
 #[derive(Debug, Clone)]
 pub struct Resource {
     bytes: Arc<Vec<u8>>,
@@ -16,7 +16,7 @@ pub struct Resource {
     manner: Manner,
 }
 
-/// How the server answers.
+/// The manner of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
     /// Whole, or the range that is asked for.
@@ -50,7 +50,7 @@ impl Resource {
         Self { media_type: "text/html", ..Self::file(text) }
     }
 
-    /// What a client inflates before it reads it.
+    /// A body that a client inflates before it reads it.
     pub fn gzip(bytes: Vec<u8>) -> Self {
         Self { media_type: "text/html\r\nContent-Encoding: gzip", ..Self::file(bytes) }
     }
@@ -112,7 +112,7 @@ impl Server {
         drop(TcpStream::connect(self.address));
     }
 
-    /// What was asked for since the last call.
+    /// The requests since the last call.
     pub fn take_requests(&self) -> Vec<Request> {
         std::mem::take(&mut self.state.requests.lock().unwrap())
     }

@@ -15,12 +15,12 @@ pub struct Member {
     pub data: Vec<u8>,
     pub deflated: bool,
     pub size: u32,
-    /// What the directory says `data` takes; `None` for the truth.
+    /// The size of `data` in the directory; `None` for the truth.
     pub compressed_size: Option<u32>,
     pub crc32: u32,
     /// Unix file type and permissions.
     pub mode: u32,
-    /// What the local header says instead of `size`.
+    /// The size in the local header, instead of `size`.
     pub local_size: Option<u32>,
     /// Sizes and CRC-32 that follow the bytes instead of being in the local header.
     pub descriptor: Option<[u32; 3]>,
@@ -88,7 +88,7 @@ impl Member {
         header
     }
 
-    /// What the local header and the directory share, from the version on.
+    /// The fields that the local header and the directory share, from the version on.
     fn common(&self, crc32_and_sizes: [u32; 3], out: &mut Vec<u8>) {
         let method: u16 = if self.deflated { 8 } else { 0 };
         let flags: u16 = if self.descriptor.is_some() { 0x0808 } else { 0x0800 };
@@ -117,7 +117,7 @@ impl Member {
         record
     }
 
-    /// How many bytes it takes before the directory.
+    /// The number of bytes that it takes before the directory.
     pub fn stored_size(&self) -> u32 {
         (self.header().len() + self.data.len()) as u32
     }
