@@ -6,9 +6,10 @@ Steps other than the builds work on target/acceptance/colab-like, which only a r
 import shutil
 from functools import cached_property
 
-from acceptance import builds, failures, installed, layout, libraries, pip_content, real_loader, size
+from acceptance import builds, failures, installed, layout, libraries, pip_content, plans, real_loader, size
 from harness import program
 from harness.oci import Layout
+from harness.report import figure, require
 from harness.work import Work
 
 
@@ -38,10 +39,17 @@ class ColabLike(Work):
         return engine
 
 
+def plan_alone(work):
+    digest = plans.realized(builds.RECIPE, work)
+    figure("digest", digest)
+    require(digest == work.digest, f"the plan alone gives {digest}, the recipe {work.digest}")
+
+
 STEPS = {
     "first-build": builds.first_build,
     "second-build": builds.second_build,
     "other-machine": builds.other_machine,
+    "plan-alone": plan_alone,
     "archive": builds.archive,
     "inspect": layout.inspect,
     "schemas": layout.schemas,

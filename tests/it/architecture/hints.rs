@@ -71,16 +71,17 @@ struct Cause {
 }
 
 impl Source {
-    /// Every `impl Hinted` that has a `hint`.
+    /// Every `impl Hinted` of an error of the crate that has a `hint`.
     fn hints(&self) -> Vec<Hint> {
         let tokens = tokens(&self.text);
         let hint = |at: usize| {
-            let opening = tokens[at..].iter().position(|token| token.text == "{")?;
+            let is_own = matches!(&*tokens[at + 3].text, "{" | "<");
+            let opening = tokens[at..].iter().position(|token| token.text == "{").filter(|_| is_own)?;
             let body: Vec<String> =
                 block(&tokens[at + opening..]).iter().map(|token| token.text.clone()).collect();
             body.iter().any(|word| word == "hint").then(|| Hint { error: tokens[at + 2].text.clone(), body })
         };
-        let starts = (0..tokens.len()).filter(|&at| is(&tokens[at..], &["Hinted", "for"]));
+        let starts = (0..tokens.len().saturating_sub(4)).filter(|&at| is(&tokens[at..], &["Hinted", "for"]));
         starts.filter_map(hint).collect()
     }
 
