@@ -6,6 +6,7 @@
 //! Inventory ─ World (distributions, modules) ────────┴─► Graph ─► SVG or HTML
 //! ```
 
+mod about;
 mod advice;
 mod copies;
 mod files;
@@ -27,8 +28,9 @@ use std::{panic, thread};
 
 use serde::{Deserialize, Serialize};
 
+pub use about::{About, DistributionId};
 pub use advice::Advice;
-pub use finding::{About, DistributionId, Finding, Level};
+pub use finding::{Finding, Level};
 pub use observation::Observation;
 pub use rule::Rule;
 pub use silence::Silence;

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use oci_spec::image::{ANNOTATION_REF_NAME, Digest, ImageIndex, ImageManifest, MediaType, SCHEMA_VERSION};
+use oci_spec::image::{ANNOTATION_REF_NAME, ImageIndex, ImageManifest, MediaType, SCHEMA_VERSION};
 use serde_json::{Map, Value, json};
 
 use super::PublishError;
@@ -75,7 +75,7 @@ impl Index {
     pub fn reached(&self, blobs: &Path) -> Option<BTreeSet<String>> {
         let mut reached = BTreeSet::new();
         for entry in &self.manifests {
-            let digest: Digest = entry.get("digest")?.as_str()?.parse().ok()?;
+            let digest: oci_spec::image::Digest = entry.get("digest")?.as_str()?.parse().ok()?;
             let path = blobs.join(digest.algorithm().as_ref()).join(digest.digest());
             let manifest: ImageManifest = from_json(&fs::read(path).ok()?).ok()?;
             let parts = manifest.layers().iter().chain([manifest.config()]).chain(manifest.subject());

@@ -9,7 +9,7 @@ use reqwest::StatusCode;
 use reqwest::header::{ACCEPT_ENCODING, ETAG, HeaderValue, IF_RANGE, RANGE};
 use url::Url;
 
-use super::http::{Failure, Http, HttpError, content_range, successful};
+use super::http::{Http, HttpError, RequestFailure, content_range, successful};
 use crate::credentials::redacted;
 use crate::oci::{Digest, Hasher};
 use crate::store::Store;
@@ -144,7 +144,7 @@ impl Http {
         path: &Path,
         partial: &mut Partial,
         progress: Arrivals<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), RequestFailure> {
         let url = &file.url;
         let mut request = self.request(url)?.header(ACCEPT_ENCODING, "identity");
         if partial.size > 0 {

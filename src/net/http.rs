@@ -220,7 +220,7 @@ impl Http {
         url: &Url,
         headers: &[(HeaderName, &str)],
         limit: u64,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, RequestFailure> {
         let mut request = self.request(url)?;
         for (name, value) in headers {
             request = request.header(name, *value);
@@ -243,7 +243,7 @@ impl Http {
         }
     }
 
-    async fn try_part(&self, url: &Url, span: &Span) -> Result<Part, Failure> {
+    async fn try_part(&self, url: &Url, span: &Span) -> Result<Part, RequestFailure> {
         let (range, wanted) = match span {
             Span::Range(range) => {
                 (format!("bytes={}-{}", range.start, range.end.saturating_sub(1)), range.end - range.start)
@@ -287,19 +287,19 @@ impl Http {
     }
 
     /// Sends a request. A status that may pass is a failure.
-    pub(super) async fn send(&self, url: &Url, request: RequestBuilder) -> Result<Response, Failure> {
+    pub(super) async fn send(&self, url: &Url, request: RequestBuilder) -> Result<Response, RequestFailure> {
         let response = request.send().await.map_err(|error| self.failure(url, error))?;
         let status = response.status();
         if matches!(status.as_u16(), 408 | 429)
             || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
         {
             let after = retry_after(response.headers());
-            return Err(Failure::passing(HttpError::Status { url: redacted(url), status }, after));
+            return Err(RequestFailure::passing(HttpError::Status { url: redacted(url), status }, after));
         }
         Ok(response)
     }
 
-    async fn body(&self, url: &Url, response: Response, limit: u64) -> Result<Vec<u8>, Failure> {
+    async fn body(&self, url: &Url, response: Response, limit: u64) -> Result<Vec<u8>, RequestFailure> {
         let promised = response.content_length().unwrap_or(0).min(limit);
         let mut body = Vec::with_capacity(usize::try_from(promised).unwrap_or(0));
         self.receive(url, response, |chunk| {
@@ -318,7 +318,7 @@ impl Http {
         url: &Url,
         mut response: Response,
         mut take: impl FnMut(&[u8]) -> Result<(), HttpError>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), RequestFailure> {
         while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(url, error))? {
             take(&chunk)?;
         }
@@ -326,7 +326,7 @@ impl Http {
     }
 
     /// Every error below HTTP may pass, except one that the request itself causes.
-    fn failure(&self, url: &Url, error: reqwest::Error) -> Failure {
+    fn failure(&self, url: &Url, error: reqwest::Error) -> RequestFailure {
         let error = error.without_url();
         let passing = !error.is_builder() && !error.is_redirect() && !is_certificate(&error);
         let error = match error.is_timeout() && !error.is_connect() {
@@ -334,7 +334,7 @@ impl Http {
             false => HttpError::Request { url: redacted(url), source: error },
         };
         match passing {
-            true => Failure::passing(error, None),
+            true => RequestFailure::passing(error, None),
             false => error.into(),
         }
     }
@@ -385,20 +385,20 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// An error, and whether another attempt may succeed.
-pub(super) struct Failure {
+pub(super) struct RequestFailure {
     error: HttpError,
     passing: bool,
     /// The wait that the server asks for.
     after: Option<Duration>,
 }
 
-impl Failure {
+impl RequestFailure {
     fn passing(error: HttpError, after: Option<Duration>) -> Self {
         Self { error, passing: true, after }
     }
 }
 
-impl From<HttpError> for Failure {
+impl From<HttpError> for RequestFailure {
     fn from(error: HttpError) -> Self {
         Self { error, passing: false, after: None }
     }
@@ -416,7 +416,7 @@ impl Attempts {
     }
 
     /// Waits for the next attempt, or gives up with the error.
-    pub(super) async fn wait(&mut self, failure: Failure) -> Result<(), HttpError> {
+    pub(super) async fn wait(&mut self, failure: RequestFailure) -> Result<(), HttpError> {
         if !failure.passing || self.left == 0 {
             return Err(failure.error);
         }

@@ -63,16 +63,16 @@ pub fn open_documents(
     for _ in 0..MAX_NESTING {
         let bytes = reader.read(&chosen, "the manifest")?;
         match kind_of(&chosen, &bytes) {
-            Kind::Index => {
+            DocumentKind::Index => {
                 let index: ImageIndex = reader.parse(&bytes, "the index")?;
                 chosen = reader.choose_platform(images(&index))?;
             }
-            Kind::Manifest => {
+            DocumentKind::Manifest => {
                 let (config, layers) = reader.parse_manifest(&bytes)?;
                 let image = reader.assemble(layers, reader.read_config(&config)?, Arc::clone(&blobs))?;
                 return Ok(SourceImage { digest: Some(chosen.digest()), ..image });
             }
-            Kind::Other(media_type) => return Err(reader.media_type("a manifest", &media_type)),
+            DocumentKind::Other(media_type) => return Err(reader.media_type("a manifest", &media_type)),
         }
     }
     Err(SourceError::Nested { image: place.to_owned() })
@@ -353,7 +353,7 @@ fn tag_of(descriptor: &spec::Descriptor) -> Option<&String> {
 }
 
 /// A document between a place and a config.
-enum Kind {
+enum DocumentKind {
     Index,
     Manifest,
     /// By its media type.
@@ -361,7 +361,7 @@ enum Kind {
 }
 
 /// The kind that a document states itself, or else its descriptor.
-fn kind_of(descriptor: &Descriptor, bytes: &[u8]) -> Kind {
+fn kind_of(descriptor: &Descriptor, bytes: &[u8]) -> DocumentKind {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Document {
@@ -369,11 +369,11 @@ fn kind_of(descriptor: &Descriptor, bytes: &[u8]) -> Kind {
     }
     let document = serde_json::from_slice::<Document>(bytes).ok().and_then(|document| document.media_type);
     match document.unwrap_or_else(|| descriptor.media_type().clone()) {
-        MediaType::ImageIndex => Kind::Index,
-        MediaType::ImageManifest => Kind::Manifest,
-        MediaType::Other(docker) if docker == DOCKER_LIST => Kind::Index,
-        MediaType::Other(docker) if docker == DOCKER_MANIFEST => Kind::Manifest,
-        other => Kind::Other(other.to_string()),
+        MediaType::ImageIndex => DocumentKind::Index,
+        MediaType::ImageManifest => DocumentKind::Manifest,
+        MediaType::Other(docker) if docker == DOCKER_LIST => DocumentKind::Index,
+        MediaType::Other(docker) if docker == DOCKER_MANIFEST => DocumentKind::Manifest,
+        other => DocumentKind::Other(other.to_string()),
     }
 }
 

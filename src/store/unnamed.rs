@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use tempfile::TempPath;
 
 use super::claim;
@@ -70,7 +70,7 @@ impl UnnamedFile {
     pub(super) fn send(&self, part: Range<u64>) {
         let length = NonZeroU64::new(part.end - part.start);
         // A file system that cannot has all the more to do in the end.
-        let _ = rustix::fs::fadvise(&self.file, part.start, length, Advice::DontNeed);
+        let _ = rustix::fs::fadvise(&self.file, part.start, length, rustix::fs::Advice::DontNeed);
     }
 
     /// Appends the first `size` bytes of `source`; a file system that can shares them instead of copying.

@@ -231,9 +231,9 @@ impl Estargz {
     }
 
     /// Compresses what was gathered of a chunk's stream; gives the bits of its last byte, where the stream goes on.
-    fn blocks_of(&mut self, inflated: &[u8]) -> Result<(Bits, End), WriteError> {
+    fn blocks_of(&mut self, inflated: &[u8]) -> Result<(BitString, End), WriteError> {
         let (bytes, end) = open_blocks(inflated, &mut self.compressor, &mut self.inflater)?;
-        Ok((Bits { bytes, used: (8 - end.unused) % 8 }, end))
+        Ok((BitString { bytes, used: (8 - end.unused) % 8 }, end))
     }
 }
 
@@ -288,7 +288,7 @@ impl Encoding for Estargz {
         let left = self.file_size.saturating_sub(self.chunk.start + self.chunk.size);
         match &mut self.mode {
             Mode::AsItIs { .. } if self.chunk.size >= CHUNK && left > 2 * WINDOW => {
-                let mut end = Bits { bytes: Vec::new(), used: 0 };
+                let mut end = BitString { bytes: Vec::new(), used: 0 };
                 end.put(byte.into(), bit);
                 end.last_block();
                 out.blob(&end.bytes)?;
@@ -384,13 +384,13 @@ fn footer(toc: u64) -> Vec<u8> {
 }
 
 /// Bits, the lowest of each byte first.
-struct Bits {
+struct BitString {
     bytes: Vec<u8>,
     /// The number of used bits of the last byte; none when all are.
     used: u32,
 }
 
-impl Bits {
+impl BitString {
     fn put(&mut self, value: u32, count: u32) {
         for bit in 0..count {
             let bit = ((value >> bit & 1) << self.used) as u8;
@@ -449,7 +449,7 @@ mod tests {
     #[test]
     fn empty_blocks_lead_from_any_bit_to_any_other() {
         for (from, to) in (0..8).flat_map(|from| (0..8).map(move |to| (from, to))) {
-            let mut bits = Bits { bytes: Vec::new(), used: 0 };
+            let mut bits = BitString { bytes: Vec::new(), used: 0 };
             bits.fill_to(from);
             bits.fill_to(to);
             assert_eq!(bits.used, to);

@@ -150,12 +150,8 @@ const TABLE: &[Row] = &[
     ),
 ];
 
-/// Files that are still longer than they shall be. The list only shrinks.
-const STILL_LONG: &[&str] = &["src/check/toolkit.rs"];
-
 /// Type names that still mean several things. The list only shrinks.
 const STILL_AMBIGUOUS: &[&str] = &[
-    "Architecture",
     "Archive",
     "ArchiveError",
     "Budget",
@@ -199,7 +195,6 @@ const STILL_AMBIGUOUS: &[&str] = &[
     "Part",
     "Picture",
     "Place",
-    "Platform",
     "Process",
     "Python",
     "Read",
@@ -209,7 +204,6 @@ const STILL_AMBIGUOUS: &[&str] = &[
     "Request",
     "Requirement",
     "Root",
-    "RootFs",
     "Row",
     "Rules",
     "Runtime",
@@ -226,7 +220,6 @@ const STILL_AMBIGUOUS: &[&str] = &[
     "Value",
     "Version",
     "Way",
-    "WheelError",
 ];
 
 #[test]
@@ -273,7 +266,7 @@ fn files_have_at_most_600_lines_without_their_tests() {
         place: module.file.clone(),
         rule: format!("{} lines without tests: split it by idea", module.lines),
     });
-    assert_none_but(STILL_LONG, long.collect());
+    assert_none(long.collect());
 }
 
 #[test]
