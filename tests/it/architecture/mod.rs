@@ -441,7 +441,7 @@ fn ambiguous_names(modules: &Modules) -> Vec<Violation> {
     for module in modules.iter() {
         for (name, line) in &module.types {
             if let Some(meanings) = meanings.get_mut(name.as_str()) {
-                let meaning = [&module.path[..], &[name.clone()]].concat().join("::");
+                let meaning = [&module.path[..], std::slice::from_ref(name)].concat().join("::");
                 meanings.entry(format!("crate::{meaning}")).or_insert(format!("{}:{line}", module.file));
             }
         }
