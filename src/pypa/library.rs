@@ -2,7 +2,7 @@
 //!
 //! A library of 400 MB tells its names and symbols in some ten kilobytes, which linkers put at its beginning and
 //! `patchelf` at its end; the dynamic section, which says where they are, is near the end. A member of a wheel is one
-//! DEFLATE stream, which can be inflated from its beginning as far as needed, and its end with [`super::deflate`].
+//! DEFLATE stream, which can be inflated from its beginning as far as needed, and its end with [`crate::deflate`].
 
 use std::ops::Range;
 

@@ -9,7 +9,7 @@
 //!
 //! * [`candidate`]: what could serve;
 //! * [`pool`]: who of them serves the demands on one distribution;
-//! * [`toolkit`]: what the parts of a toolkit need of each other;
+//! * [`mod@toolkit`]: what the parts of a toolkit need of each other;
 //! * [`companions`]: what libraries need of each other;
 //! * [`majors`]: whether several CUDA majors can live in one image.
 
