@@ -5,7 +5,7 @@ use uv_normalize::PackageName;
 use uv_pep440::Version;
 
 use crate::cuda::{Component, library_stem};
-use crate::debian::version::Version as DebianVersion;
+use crate::debian::version::DebianVersion;
 use crate::elf::Symbols;
 use crate::oci::Architecture;
 use crate::pypa::scheme::InstallScheme;
@@ -109,7 +109,7 @@ impl CudaCopy {
     /// Returns whether no loader finds it where it is: one of the libraries that others link to or ask for by SONAME.
     /// The parts that it loads by itself, and the compiler's own library, are found by other means.
     pub fn is_hidden(&self) -> bool {
-        self.asked_for().any(|library| library.found == Found::Nowhere)
+        self.asked_for().any(|library| library.found == LoaderRoute::Nowhere)
     }
 
     /// Its libraries that others ask the loader for.
@@ -133,7 +133,7 @@ pub struct CudaLibrary {
     /// In bytes.
     pub size: u64,
     /// Its visibility to the loader.
-    pub found: Found,
+    pub found: LoaderRoute,
     /// Its DT_NEEDED entries.
     pub needed: Vec<String>,
     /// Its dynamic symbols.
@@ -143,7 +143,7 @@ pub struct CudaLibrary {
 /// By which way the loader finds a library under its SONAME, in a process that brings no search path of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Found {
+pub enum LoaderRoute {
     /// In a directory of the config's `LD_LIBRARY_PATH`.
     LibraryPath,
     /// By the cache that `ldconfig` makes of the base's configuration, or in a directory that is always searched.

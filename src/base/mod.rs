@@ -10,7 +10,7 @@ use crate::failure::{Fault, Hinted};
 use crate::oci::Architecture;
 
 pub use inventory::{
-    BaseInventory, CudaCopy, CudaLibrary, Found, InstalledDistribution, InstalledTexts, VersionSource,
+    BaseInventory, CudaCopy, CudaLibrary, InstalledDistribution, InstalledTexts, LoaderRoute, VersionSource,
 };
 
 /// The reason why a base cannot be built upon.

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub use self::libc::glibc_version;
 
 use self::libc::Libc;
-use self::loader::Loader;
+use self::loader::BaseLoader;
 use self::packages::{Conda, Dpkg, Owners};
 use super::{BaseInventory, InventoryError};
 use crate::elf::Ldconfig;
@@ -65,7 +65,7 @@ pub fn scan(
         .map(|path| path.split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect())
         .unwrap_or_default();
     let ldconfig = Ldconfig::new(config.architecture, &libc.vendor, libc.libc_bin.as_str())?;
-    let loader = Loader::new(facts, &ldconfig, config.architecture.into(), &library_path)?;
+    let loader = BaseLoader::new(facts, &ldconfig, config.architecture.into(), &library_path)?;
     let owners = Owners { dpkg: &dpkg, conda: &conda, distributions: &known };
     Ok(BaseInventory {
         architecture: config.architecture,

@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use super::tree::Tree;
-use crate::debian::dpkg::{Alternative, Choice, Installed};
+use crate::debian::dpkg::{Alternative, Choice, InstalledPackage};
 
 const DIRECTORY: &str = "/etc/alternatives";
 const DATABASE: &str = "var/lib/dpkg/alternatives";
 
-pub(super) fn write(tree: &mut Tree<'_>, packages: &[Installed]) {
+pub(super) fn write(tree: &mut Tree<'_>, packages: &[InstalledPackage]) {
     let mut groups = BTreeMap::new();
     for package in packages {
         for command in tree.postinst_commands(&package.name) {
@@ -103,7 +103,7 @@ mod tests {
             .fold(example, |example, (name, postinst)| example.package(name, &[("postinst", postinst)]));
         let installed: Vec<String> = packages.iter().map(|(name, _)| (*name).to_owned()).collect();
         let generated = example.run(|tree| {
-            let packages: Vec<Installed> =
+            let packages: Vec<InstalledPackage> =
                 installed.iter().filter_map(|name| tree.package(name)).cloned().collect();
             write(tree, &packages);
         });

@@ -3,11 +3,11 @@
 //! <https://manpages.debian.org/sources.list.5>
 
 use super::tree::Tree;
-use crate::debian::sources::{self, SignedBy, Source};
+use crate::debian::sources::{self, AptSource, SignedBy};
 
 const KEYRINGS: &str = "/usr/share/keyrings";
 
-pub(super) fn write(tree: &mut Tree<'_>, list: &[Source], archive: &str) {
+pub(super) fn write(tree: &mut Tree<'_>, list: &[AptSource], archive: &str) {
     if tree.package("apt").is_none() {
         return;
     }
@@ -17,14 +17,14 @@ pub(super) fn write(tree: &mut Tree<'_>, list: &[Source], archive: &str) {
         tree.private_directory(directory, user);
     }
     if !list.is_empty() {
-        let list: Vec<Source> =
+        let list: Vec<AptSource> =
             list.iter().map(|source| with_keyring(tree, source.clone(), archive)).collect();
         tree.file(&format!("etc/apt/sources.list.d/{archive}.sources"), 0o644, sources::write(&list));
     }
 }
 
 /// The source with keyrings of the image: one that only this machine has would make apt refuse it.
-fn with_keyring(tree: &Tree<'_>, source: Source, archive: &str) -> Source {
+fn with_keyring(tree: &Tree<'_>, source: AptSource, archive: &str) -> AptSource {
     let is_there = |name: &String| !name.starts_with('/') || tree.has(name);
     let own = [
         format!("{KEYRINGS}/{archive}-archive-keyring.gpg"),
@@ -35,7 +35,7 @@ fn with_keyring(tree: &Tree<'_>, source: Source, archive: &str) -> Source {
         Some(SignedBy::Names(names)) if names.iter().all(is_there) => Some(SignedBy::Names(names)),
         _ => own.into_iter().find(|path| tree.has(path)).map(|path| SignedBy::Names(vec![path])),
     };
-    Source { signed_by, ..source }
+    AptSource { signed_by, ..source }
 }
 
 #[cfg(test)]
@@ -43,14 +43,14 @@ mod tests {
     use super::super::tree::example::Example;
     use super::*;
 
-    fn source(keyring: &str) -> Source {
-        Source {
+    fn source(keyring: &str) -> AptSource {
+        AptSource {
             uris: vec!["http://mirror.test/debian/".into()],
             suites: vec!["bookworm".into()],
             components: vec!["main".into()],
             signed_by: Some(SignedBy::Names(vec![keyring.into()])),
             enabled: true,
-            ..Source::default()
+            ..AptSource::default()
         }
     }
 

@@ -3,7 +3,7 @@
 //! Each step looks for the package or the file it is about, and does nothing without it, so that a
 //! small base, another suite and Ubuntu need no case of their own.
 
-use super::tree::{ConfigureError, Input, Tree};
+use super::tree::{ConfigureError, ConfigureInput, Tree};
 use super::{accounts, alternatives, apt, certificates, database, files, pam};
 use crate::oci::Generated;
 
@@ -24,7 +24,7 @@ pub fn is_wanted(path: &str) -> bool {
 }
 
 /// Everything the maintainer scripts would have made, sorted by path, to be written above the packages.
-pub fn configure(input: &Input<'_>) -> Result<Vec<Generated>, ConfigureError> {
+pub fn configure(input: &ConfigureInput<'_>) -> Result<Vec<Generated>, ConfigureError> {
     let mut tree = Tree::new(input);
     merge_usr(&mut tree, input);
     accounts::write(&mut tree, input.mtime);
@@ -38,7 +38,7 @@ pub fn configure(input: &Input<'_>) -> Result<Vec<Generated>, ConfigureError> {
 }
 
 /// The links of a merged `/usr` that stand in for directories some package uses and none ships as links.
-fn merge_usr(tree: &mut Tree<'_>, input: &Input<'_>) {
+fn merge_usr(tree: &mut Tree<'_>, input: &ConfigureInput<'_>) {
     for path in input.packages.iter().flat_map(|package| &package.paths) {
         let top = path.split('/').next().unwrap_or_default();
         match input.layout.link(top) {

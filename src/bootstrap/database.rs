@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 
 use super::tree::{ConfigureError, ROOT, Tree};
-use crate::debian::dpkg::Installed;
+use crate::debian::dpkg::InstalledPackage;
 
 const DATABASE: &str = "var/lib/dpkg";
 /// The version of the layout of `info`: files of co-installable packages name their architecture.
 const INFO_FORMAT: &str = "1\n";
 
-pub(super) fn write(tree: &mut Tree<'_>, packages: &[Installed]) -> Result<(), ConfigureError> {
-    let mut sorted: Vec<&Installed> = packages.iter().collect();
+pub(super) fn write(tree: &mut Tree<'_>, packages: &[InstalledPackage]) -> Result<(), ConfigureError> {
+    let mut sorted: Vec<&InstalledPackage> = packages.iter().collect();
     sorted.sort_by(|left, right| (&left.name, &left.architecture).cmp(&(&right.name, &right.architecture)));
     let mut status = String::new();
     for package in &sorted {
@@ -35,7 +35,7 @@ pub(super) fn write(tree: &mut Tree<'_>, packages: &[Installed]) -> Result<(), C
 }
 
 /// The package's file list and its control files, but for `control`, which is in `status`.
-fn write_info(tree: &mut Tree<'_>, package: &Installed) {
+fn write_info(tree: &mut Tree<'_>, package: &InstalledPackage) {
     let name = format!("{DATABASE}/info/{}", package.info_name());
     tree.file(&format!("{name}.list"), 0o644, package.list());
     for (file, content) in package.control.files.iter().filter(|(file, _)| *file != "control") {
@@ -45,7 +45,7 @@ fn write_info(tree: &mut Tree<'_>, package: &Installed) {
 }
 
 /// The interests in triggers: a file for each named trigger, and one list of paths.
-fn write_triggers(tree: &mut Tree<'_>, packages: &[&Installed]) {
+fn write_triggers(tree: &mut Tree<'_>, packages: &[&InstalledPackage]) {
     let mut interests: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for package in packages {
         let text = package.control.text("triggers").unwrap_or_default();

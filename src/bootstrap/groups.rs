@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::select::{Selected, Selection};
-use crate::debian::sources::Source;
+use crate::debian::sources::AptSource;
 use crate::debian::usrmerge::UsrLayout;
 use crate::oci::Digest;
 
@@ -45,7 +45,7 @@ pub struct DebianPackages {
     /// The archive's name, as in `base-files`: `debian`, `ubuntu`.
     pub archive: String,
     /// The sources of apt in the image.
-    pub sources: Vec<Source>,
+    pub sources: Vec<AptSource>,
     /// The time of everything generated, in Unix seconds.
     pub published: u64,
 }

@@ -3,7 +3,7 @@
 use super::select::{Selected, Selection};
 use crate::base::scan::glibc_version;
 use crate::base::{BaseInventory, InventoryError};
-use crate::debian::version::Version;
+use crate::debian::version::DebianVersion;
 use crate::oci::Architecture;
 use crate::pypa::scheme::InstallScheme;
 
@@ -13,14 +13,14 @@ struct PackageFacts {
     /// The C library's version: `2.36`.
     glibc: Option<String>,
     /// The version of the package with `ldconfig`.
-    libc_bin: Option<Version>,
+    libc_bin: Option<DebianVersion>,
     /// The default Python, when the base has one.
-    python: Option<Python>,
+    python: Option<DebianPython>,
 }
 
 /// The interpreter that `python3` is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Python {
+struct DebianPython {
     /// `3.11`
     short: String,
     /// `3.11.2`
@@ -80,12 +80,12 @@ impl PackageFacts {
 }
 
 /// `python3` (or its minimal part) says which Python is the default; that Python's package has the full version.
-fn default_python(upstream: &impl Fn(&str) -> Option<String>) -> Option<Python> {
+fn default_python(upstream: &impl Fn(&str) -> Option<String>) -> Option<DebianPython> {
     let default = ["python3", "python3-minimal"].into_iter().find_map(upstream)?;
     let short: Vec<&str> = numeric_prefix(&default).split('.').take(2).collect();
     let short = short.join(".");
     let full = upstream(&format!("python{short}-minimal"))?;
-    Some(Python { short, full: numeric_prefix(&full).to_owned() })
+    Some(DebianPython { short, full: numeric_prefix(&full).to_owned() })
 }
 
 /// The leading numbers and dots of a version: `3.13.5` of `3.13.5~rc1`.
@@ -129,7 +129,7 @@ mod tests {
             ("python3.12-minimal", "3.12.1~rc1-1"),
         ];
         let facts = facts(&packages);
-        let python = Python { short: "3.11".into(), full: "3.11.2".into() };
+        let python = DebianPython { short: "3.11".into(), full: "3.11.2".into() };
         assert_eq!((facts.glibc.as_deref(), facts.python), (Some("2.36"), Some(python)));
 
         let inventory = |origin| inventory(&selection(&packages), origin, Architecture::Amd64).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::debian::dpkg::Installed;
+use crate::debian::dpkg::InstalledPackage;
 use crate::debian::usrmerge::{UsrLayout, follow};
 use crate::debian::{deb822, relation};
 use crate::failure::Hinted;
@@ -16,12 +16,12 @@ pub struct UnpackedEntry {
     /// The package it belongs to, as an index of the packages: of a shared directory, the first.
     pub package: usize,
     /// The place of its content.
-    pub content: Content,
+    pub content: EntryContent,
 }
 
 /// The place of an entry's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Content {
+pub enum EntryContent {
     /// It has none: it is not a regular file.
     Nothing,
     /// In the spool, in bytes.
@@ -60,7 +60,7 @@ impl Hinted for MergeError {
 pub fn merge(
     entries: Vec<UnpackedEntry>,
     layout: UsrLayout,
-    packages: &[Installed],
+    packages: &[InstalledPackage],
 ) -> Result<Vec<UnpackedEntry>, MergeError> {
     let entries = follow_links(entries, layout, packages)?;
     let entries = by_path(entries, packages)?;
@@ -72,7 +72,7 @@ pub fn merge(
 fn follow_links(
     mut entries: Vec<UnpackedEntry>,
     layout: UsrLayout,
-    packages: &[Installed],
+    packages: &[InstalledPackage],
 ) -> Result<Vec<UnpackedEntry>, MergeError> {
     let links: BTreeMap<String, String> = entries
         .iter()
@@ -100,7 +100,7 @@ fn follow_links(
 /// The entries by path, each path once.
 fn by_path(
     entries: Vec<UnpackedEntry>,
-    packages: &[Installed],
+    packages: &[InstalledPackage],
 ) -> Result<BTreeMap<String, UnpackedEntry>, MergeError> {
     let mut merged: BTreeMap<String, UnpackedEntry> = BTreeMap::new();
     for entry in entries {
@@ -123,7 +123,7 @@ fn by_path(
 fn supersedes(
     later: &UnpackedEntry,
     before: &UnpackedEntry,
-    packages: &[Installed],
+    packages: &[InstalledPackage],
 ) -> Result<bool, MergeError> {
     use EntryKind::{Directory, File, Symlink};
     match (&before.entry.kind, &later.entry.kind) {
@@ -138,7 +138,7 @@ fn supersedes(
     }
 }
 
-fn collision(first: &UnpackedEntry, second: &UnpackedEntry, packages: &[Installed]) -> MergeError {
+fn collision(first: &UnpackedEntry, second: &UnpackedEntry, packages: &[InstalledPackage]) -> MergeError {
     let name = |entry: &UnpackedEntry| packages[entry.package].name.clone();
     MergeError::Collision { path: first.entry.path.clone(), first: name(first), second: name(second) }
 }
@@ -146,7 +146,7 @@ fn collision(first: &UnpackedEntry, second: &UnpackedEntry, packages: &[Installe
 /// Returns whether `package` says that it takes over files of `other`.
 ///
 /// <https://www.debian.org/doc/debian-policy/ch-relationships.html#overwriting-files-in-other-packages>
-fn replaces(package: &Installed, other: &Installed) -> bool {
+fn replaces(package: &InstalledPackage, other: &InstalledPackage) -> bool {
     let control = package.control.text("control").unwrap_or_default();
     let Ok(fields) = deb822::paragraph(&control) else { return false };
     let relations = relation::parse_list(fields.get("Replaces").unwrap_or("")).unwrap_or_default();
@@ -159,7 +159,7 @@ fn replaces(package: &Installed, other: &Installed) -> bool {
 /// Makes the first path of every file the file, and its other names links to it.
 fn order_hardlinks(
     mut entries: BTreeMap<String, UnpackedEntry>,
-    packages: &[Installed],
+    packages: &[InstalledPackage],
 ) -> Result<BTreeMap<String, UnpackedEntry>, MergeError> {
     let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (path, entry) in &entries {
@@ -178,7 +178,7 @@ fn order_hardlinks(
         let mut names = names.into_iter();
         let Some(first) = names.next() else { continue };
         let link = EntryKind::Hardlink { target: first.clone() };
-        let rest = names.map(|name| (name, link.clone(), Content::Nothing));
+        let rest = names.map(|name| (name, link.clone(), EntryContent::Nothing));
         for (name, kind, content) in std::iter::once((first, entry.kind, content)).chain(rest) {
             if let Some(member) = entries.get_mut(&name) {
                 member.entry.kind = kind;

@@ -13,7 +13,7 @@ use strsim::levenshtein;
 
 use crate::debian::packages::Package;
 use crate::debian::relation::{self, Dependency, Relation, RelationError};
-use crate::debian::version::Version;
+use crate::debian::version::DebianVersion;
 use crate::failure::Hinted;
 use crate::oci::Digest;
 
@@ -23,7 +23,7 @@ const USR_CONVERTER: &str = "usrmerge";
 
 /// A request to the archive.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
+pub struct SelectionRequest<'a> {
     /// `amd64`, `arm64`.
     pub architecture: &'a str,
     /// Package names.
@@ -46,7 +46,7 @@ pub struct Selected {
     /// The package's name.
     pub name: String,
     /// The chosen version.
-    pub version: Version,
+    pub version: DebianVersion,
     /// Debian's name of its architecture, or `all`.
     pub architecture: String,
     /// The number of its index.
@@ -131,7 +131,10 @@ impl Hinted for SelectError {
 }
 
 /// Chooses packages from `indexes`, the parsed Packages files of every suite and component in use.
-pub fn select(indexes: &[Vec<Package<'_>>], request: &Request<'_>) -> Result<Selection, SelectError> {
+pub fn select(
+    indexes: &[Vec<Package<'_>>],
+    request: &SelectionRequest<'_>,
+) -> Result<Selection, SelectError> {
     let archive = Archive::new(indexes, request.architecture)?;
     let mut closure = Closure {
         archive: &archive,
@@ -170,7 +173,7 @@ struct Archive<'a> {
     /// By name, newest first.
     packages: BTreeMap<&'a str, Vec<Candidate<'a>>>,
     /// By provided name, best first.
-    provides: BTreeMap<String, Vec<(Candidate<'a>, Option<Version>)>>,
+    provides: BTreeMap<String, Vec<(Candidate<'a>, Option<DebianVersion>)>>,
 }
 
 impl<'a> Archive<'a> {
@@ -251,13 +254,13 @@ impl<'a> Archive<'a> {
 /// The packages chosen so far and what they still need.
 struct Closure<'a> {
     archive: &'a Archive<'a>,
-    chosen: BTreeMap<&'a str, Chosen<'a>>,
+    chosen: BTreeMap<&'a str, ChosenPackage<'a>>,
     /// Dependencies with one alternative, to be met before the others: they may settle them.
     hard: VecDeque<(&'a str, Dependency)>,
     choices: VecDeque<(&'a str, Dependency)>,
 }
 
-struct Chosen<'a> {
+struct ChosenPackage<'a> {
     candidate: Candidate<'a>,
     reason: Reason,
     system: bool,
@@ -281,7 +284,7 @@ impl<'a> Closure<'a> {
             let queue = if dependency.alternatives.len() == 1 { &mut self.hard } else { &mut self.choices };
             queue.push_back((package.name, dependency.clone()));
         }
-        self.chosen.insert(package.name, Chosen { candidate, reason, system: false, dependencies });
+        self.chosen.insert(package.name, ChosenPackage { candidate, reason, system: false, dependencies });
         Ok(())
     }
 
@@ -480,7 +483,7 @@ mod tests {
         let texts: Vec<String> = indexes.iter().map(|packages| index(packages)).collect();
         let parsed: Vec<_> = texts.iter().map(|text| packages::parse(text).unwrap()).collect();
         let packages: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
-        select(&parsed, &Request { architecture: "amd64", packages: &packages, essential: true })
+        select(&parsed, &SelectionRequest { architecture: "amd64", packages: &packages, essential: true })
     }
 
     fn check(packages: &str, wanted: &[&str], expected: &str) {

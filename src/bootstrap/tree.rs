@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::debian::dpkg::{DpkgError, Installed};
+use crate::debian::dpkg::{DpkgError, InstalledPackage};
 use crate::debian::script;
-use crate::debian::sources::Source;
+use crate::debian::sources::AptSource;
 use crate::debian::usrmerge::{self, UsrLayout};
 use crate::failure::Hinted;
 use crate::oci::{Entry, EntryKind, Generated};
 
 /// The unpacked packages and the choices that configure them.
 #[derive(Debug, Clone, Copy)]
-pub struct Input<'a> {
+pub struct ConfigureInput<'a> {
     /// Every package of the base.
-    pub packages: &'a [Installed],
+    pub packages: &'a [InstalledPackage],
     /// Every entry the packages ship, by path.
     pub entries: &'a BTreeMap<&'a str, &'a Entry>,
     /// The contents of the entries that are [wanted](super::configure::is_wanted).
@@ -23,7 +23,7 @@ pub struct Input<'a> {
     /// The time of everything generated, in Unix seconds.
     pub mtime: u64,
     /// The sources of apt in the image; none when empty.
-    pub sources: &'a [Source],
+    pub sources: &'a [AptSource],
     /// The archive's name: `debian`, `ubuntu`.
     pub archive: &'a str,
 }
@@ -48,13 +48,13 @@ pub(super) const ROOT: u64 = 0;
 
 /// The shipped files, and the generated ones above them.
 pub(super) struct Tree<'a> {
-    input: &'a Input<'a>,
+    input: &'a ConfigureInput<'a>,
     generated: BTreeMap<String, Generated>,
 }
 
 impl<'a> Tree<'a> {
     /// The tree of `input`, before anything is generated.
-    pub fn new(input: &'a Input<'a>) -> Self {
+    pub fn new(input: &'a ConfigureInput<'a>) -> Self {
         Self { input, generated: BTreeMap::new() }
     }
 
@@ -64,7 +64,7 @@ impl<'a> Tree<'a> {
     }
 
     /// The installed package `name`.
-    pub fn package(&self, name: &str) -> Option<&'a Installed> {
+    pub fn package(&self, name: &str) -> Option<&'a InstalledPackage> {
         self.input.packages.iter().find(|package| package.name == name)
     }
 
@@ -75,8 +75,9 @@ impl<'a> Tree<'a> {
 
     /// Returns whether the postinst of some package speaks of `path`.
     pub fn is_in_a_postinst(&self, path: &str) -> bool {
-        let speaks =
-            |package: &Installed| package.control.text("postinst").is_some_and(|text| text.contains(path));
+        let speaks = |package: &InstalledPackage| {
+            package.control.text("postinst").is_some_and(|text| text.contains(path))
+        };
         self.input.packages.iter().any(speaks)
     }
 
@@ -209,7 +210,7 @@ pub(super) mod example {
     pub struct Example {
         entries: Vec<Entry>,
         files: BTreeMap<String, Vec<u8>>,
-        packages: Vec<Installed>,
+        packages: Vec<InstalledPackage>,
     }
 
     impl Example {
@@ -235,7 +236,7 @@ pub(super) mod example {
             let mut files = BTreeMap::from([("control".to_owned(), file(0o644, &control))]);
             files.extend(control_files.iter().map(|(name, text)| ((*name).to_owned(), file(0o755, text))));
             let paths = vec!["usr".into(), format!("usr/share/{name}")];
-            let installed = Installed::new(Control { files }, paths, BTreeMap::new());
+            let installed = InstalledPackage::new(Control { files }, paths, BTreeMap::new());
             self.packages.push(installed.expect("the example is a package"));
             self
         }
@@ -243,7 +244,7 @@ pub(super) mod example {
         /// Runs `step`, and tells what it generated: `path mode uid:gid content`.
         pub fn run(&self, step: impl FnOnce(&mut Tree<'_>)) -> Vec<String> {
             let entries = self.entries.iter().map(|entry| (entry.path.as_str(), entry)).collect();
-            let input = Input {
+            let input = ConfigureInput {
                 packages: &self.packages,
                 entries: &entries,
                 files: &self.files,

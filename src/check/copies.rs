@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uv_normalize::ExtraName;
 use uv_pep440::Version;
 
-use super::linking::Python;
+use super::linking::PythonProcess;
 use super::loader::{Loaded, Loader, Process, Search};
 use super::observation::{ComponentOf, LoadedFor, MajorOf, ServingCopy};
 use super::world::World;
@@ -31,11 +31,11 @@ pub(super) fn findings<'a>(
     inventory: &BaseInventory,
     world: &World<'_>,
     loader: &Loader<'a>,
-    python: &Python<'a>,
+    python: &PythonProcess<'a>,
 ) -> Vec<Finding> {
     match inventory.cuda.is_empty() {
         true => Vec::new(),
-        false => Rules { world, loader, copies: Copies::of(inventory) }.judge(python),
+        false => CopyRules { world, loader, copies: Copies::of(inventory) }.judge(python),
     }
 }
 
@@ -55,14 +55,14 @@ impl<'a> Loading<'a> {
 }
 
 /// The rules for which copies of CUDA each distribution ends up with.
-struct Rules<'a, 'b> {
+struct CopyRules<'a, 'b> {
     world: &'b World<'b>,
     loader: &'b Loader<'a>,
     copies: Copies<'b>,
 }
 
-impl<'a> Rules<'a, '_> {
-    fn judge(&self, python: &Python<'a>) -> Vec<Finding> {
+impl<'a> CopyRules<'a, '_> {
+    fn judge(&self, python: &PythonProcess<'a>) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut reached: BTreeMap<String, BTreeMap<String, DistributionId>> = BTreeMap::new();
         for loading in self.loadings(python) {
@@ -84,7 +84,7 @@ impl<'a> Rules<'a, '_> {
     }
 
     /// The objects that each distribution with modules loads.
-    fn loadings(&self, python: &Python<'a>) -> Vec<Loading<'a>> {
+    fn loadings(&self, python: &PythonProcess<'a>) -> Vec<Loading<'a>> {
         let from = python.process.objects.len();
         let mut loadings: BTreeMap<usize, Loading<'a>> = BTreeMap::new();
         for module in &python.modules {

@@ -10,19 +10,19 @@ use crate::cuda::{ComponentWheel, library_stem};
 use crate::elf::{Object, symbol_hash};
 
 /// The findings of the rules, and the number of entry points.
-pub(super) struct Linked {
+pub(super) struct LinkingReport {
     pub findings: Vec<Finding>,
     pub entry_points: usize,
 }
 
 /// Python as a process: its interpreter, and the extension modules that it may open.
-pub(super) struct Python<'a> {
+pub(super) struct PythonProcess<'a> {
     pub process: Process<'a>,
     /// Sorted by path.
     pub modules: Vec<Module>,
 }
 
-impl<'a> Python<'a> {
+impl<'a> PythonProcess<'a> {
     /// `None` without an interpreter that can be started.
     pub fn of(loader: &Loader<'a>, world: &World<'_>) -> Option<Self> {
         let process = loader.start(world.interpreter.as_ref()?)?;
@@ -31,7 +31,11 @@ impl<'a> Python<'a> {
 }
 
 /// Judges every program and extension module of an image.
-pub(super) fn findings<'a>(loader: &Loader<'a>, world: &World<'_>, python: Option<&Python<'a>>) -> Linked {
+pub(super) fn findings<'a>(
+    loader: &Loader<'a>,
+    world: &World<'_>,
+    python: Option<&PythonProcess<'a>>,
+) -> LinkingReport {
     let mut judge = Judge {
         loader,
         world,
@@ -51,7 +55,7 @@ pub(super) fn findings<'a>(loader: &Loader<'a>, world: &World<'_>, python: Optio
         None => world.interpreter.as_deref().map(no_program),
     };
     let findings = judge.found.into_values().chain(unlinked).collect();
-    Linked { findings, entry_points: judge.entry_points }
+    LinkingReport { findings, entry_points: judge.entry_points }
 }
 
 /// An interpreter that nobody can start: then its modules are not looked at.
@@ -214,7 +218,7 @@ impl<'a> Judge<'a, '_> {
         }
     }
 
-    fn modules(&mut self, python: &Python<'a>) {
+    fn modules(&mut self, python: &PythonProcess<'a>) {
         let mut closures: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         for module in &python.modules {
             let mut process = python.process.clone();
@@ -231,7 +235,7 @@ impl<'a> Judge<'a, '_> {
 
     /// The libraries of distributions that nothing needs: their code opens them by path, should it get to that, and mostly
     /// goes on without those that lack something.
-    fn plugins(&mut self, python: &Python<'a>) {
+    fn plugins(&mut self, python: &PythonProcess<'a>) {
         let companies = self.world.companies();
         for (distribution, paths) in self.unreached() {
             let mut process = python.process.clone();

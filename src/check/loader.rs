@@ -19,7 +19,7 @@ use crate::oci::Architecture;
 
 /// The settings of a loader beside its files.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct LoaderSettings {
     /// The architecture of the image: the loader refuses objects for others.
     pub architecture: Architecture,
     /// The value of `LD_LIBRARY_PATH` in the image's config.
@@ -138,7 +138,7 @@ struct Found<'a> {
 
 impl<'a> Loader<'a> {
     /// The loader of the image of `evidence`.
-    pub fn new(evidence: &'a CheckFacts, settings: Settings) -> Result<Self, CacheError> {
+    pub fn new(evidence: &'a CheckFacts, settings: LoaderSettings) -> Result<Self, CacheError> {
         let cache = match evidence.text("etc/ld.so.cache") {
             Some(bytes) => cached_paths(Cache::parse(bytes)?, settings.isa_level),
             None => BTreeMap::new(),
@@ -146,7 +146,11 @@ impl<'a> Loader<'a> {
         Ok(Self::with(evidence, settings, cache))
     }
 
-    fn with(evidence: &'a CheckFacts, settings: Settings, cache: BTreeMap<String, Vec<String>>) -> Self {
+    fn with(
+        evidence: &'a CheckFacts,
+        settings: LoaderSettings,
+        cache: BTreeMap<String, Vec<String>>,
+    ) -> Self {
         let of_debian = library_directory(settings.architecture);
         // Debian's loaders search the directories of the architecture, others the 64-bit ones.
         let is_debian = evidence.is_directory(&format!("usr/{of_debian}"));
@@ -158,7 +162,7 @@ impl<'a> Loader<'a> {
             false => (vec!["/lib64".into(), "/usr/lib64".into()], "lib64"),
         };
         let library_path = settings.library_path.as_deref().map(split_environment).unwrap_or_default();
-        let Settings { architecture, isa_level, .. } = settings;
+        let LoaderSettings { architecture, isa_level, .. } = settings;
         let machine = Machine::from(architecture);
         Self {
             evidence,
@@ -169,7 +173,7 @@ impl<'a> Loader<'a> {
     }
 
     /// The loader of an image whose cache cannot be read.
-    pub fn without_cache(evidence: &'a CheckFacts, settings: Settings) -> Self {
+    pub fn without_cache(evidence: &'a CheckFacts, settings: LoaderSettings) -> Self {
         Self::with(evidence, settings, BTreeMap::new())
     }
 

@@ -40,8 +40,8 @@ use crate::base::scan::ImageConfigFacts;
 use crate::cuda::Driver;
 use crate::elf::CacheError;
 use crate::observe::check_facts::CheckFacts;
-use linking::Python;
-use loader::{Loader, Settings};
+use linking::PythonProcess;
+use loader::{Loader, LoaderSettings};
 use world::World;
 
 /// Raise when the rules say something else of the same image: reports are made again.
@@ -105,7 +105,7 @@ pub fn check(subject: &Subject<'_>) -> Report {
     let world = World::new(subject);
     let linked = thread::scope(|scope| {
         let of_files = scope.spawn(|| [files::findings(subject.evidence), pip::findings(subject, &world)]);
-        let python = Python::of(&loader, &world);
+        let python = PythonProcess::of(&loader, &world);
         let linked = linking::findings(&loader, &world, python.as_ref());
         findings.extend(toolkit::findings(subject, &world, &loader));
         if let (Some(inventory), Some(python)) = (subject.inventory, &python) {
@@ -140,7 +140,7 @@ pub fn check(subject: &Subject<'_>) -> Report {
 
 /// The image's loader, and what is wrong with its cache.
 fn loader<'a>(subject: &Subject<'a>) -> (Loader<'a>, Option<CacheError>) {
-    let settings = Settings {
+    let settings = LoaderSettings {
         architecture: subject.config.architecture,
         library_path: subject.config.env.get("LD_LIBRARY_PATH").cloned(),
         isa_level: 0,

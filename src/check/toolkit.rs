@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::loader::Loader;
 use super::observation::Absence;
-use super::world::{Distribution, World};
+use super::world::{ImageDistribution, World};
 use super::{About, Finding, Level, Observation, Subject};
 use crate::base::{BaseInventory, CudaCopy};
 use crate::cuda::{DriverFit, toolkit_version};
@@ -117,7 +117,7 @@ fn nvrtc_builtins(copy: &CudaCopy) -> Option<Finding> {
 fn xla(subject: &Subject<'_>, world: &World<'_>, inventory: &BaseInventory) -> Vec<Finding> {
     const PTXAS: &str = "bin/ptxas";
     const LIBDEVICE: &str = "nvvm/libdevice/libdevice.10.bc";
-    let is_user = |it: &Distribution<'_>| COMPILED_BY_XLA.contains(&it.installed.name.as_ref());
+    let is_user = |it: &ImageDistribution<'_>| COMPILED_BY_XLA.contains(&it.installed.name.as_ref());
     let serves = inventory.cuda.iter().any(|copy| copy.component.is_runtime());
     let Some(user) = world.distributions.iter().find(|it| is_user(it)).filter(|_| serves) else {
         return Vec::new();
@@ -163,7 +163,7 @@ fn headers(subject: &Subject<'_>, world: &World<'_>) -> Vec<Finding> {
     let lacking = users.filter(|(_, header)| {
         !places.iter().any(|place| subject.evidence.file(&format!("{place}/{header}")).is_some())
     });
-    let finding = |(user, header): (&Distribution<'_>, &&str)| Finding {
+    let finding = |(user, header): (&ImageDistribution<'_>, &&str)| Finding {
         level: Level::Warning,
         subject: About::Distribution(user.id()),
         observation: Observation::NoHeaders(Absence {

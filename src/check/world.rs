@@ -16,7 +16,7 @@ use crate::pypa::target::Target;
 /// The installed distributions and their files.
 #[derive(Debug, Default)]
 pub(super) struct World<'a> {
-    pub distributions: Vec<Distribution<'a>>,
+    pub distributions: Vec<ImageDistribution<'a>>,
     /// The absolute path of the interpreter; `None` without Python.
     pub interpreter: Option<String>,
     pub target: Option<Target>,
@@ -30,7 +30,7 @@ pub(super) struct World<'a> {
 
 /// An installed distribution.
 #[derive(Debug)]
-pub(super) struct Distribution<'a> {
+pub(super) struct ImageDistribution<'a> {
     pub installed: &'a InstalledDistribution,
     pub requires: Vec<Requirement>,
     /// The rows of its RECORD by real path.
@@ -41,10 +41,10 @@ impl<'a> World<'a> {
     /// The world of `subject`.
     pub fn new(subject: &Subject<'a>) -> Self {
         let Some(inventory) = subject.inventory else { return Self::default() };
-        let distributions: Vec<Distribution<'a>> = inventory
+        let distributions: Vec<ImageDistribution<'a>> = inventory
             .distributions
             .iter()
-            .map(|installed| Distribution::new(installed, subject.evidence))
+            .map(|installed| ImageDistribution::new(installed, subject.evidence))
             .collect();
         let names = distributions.iter().enumerate();
         let by_name = names.clone().map(|(index, it)| (it.installed.name.clone(), index)).collect();
@@ -127,7 +127,7 @@ impl<'a> World<'a> {
     }
 }
 
-impl<'a> Distribution<'a> {
+impl<'a> ImageDistribution<'a> {
     fn new(installed: &'a InstalledDistribution, evidence: &CheckFacts) -> Self {
         let requires = installed.requires_dist.iter().filter_map(|text| requirement(text)).collect();
         let text = evidence.text(&format!("{}/RECORD", installed.directory));
@@ -204,7 +204,7 @@ mod tests {
             let mut requires: Vec<Requirement> = requires.into_iter().filter_map(requirement).collect();
             requires.extend((name == "plain").then(|| requirement("added; extra == 'more'").unwrap()));
             world.by_name.insert(all[index].name.clone(), index);
-            world.distributions.push(Distribution {
+            world.distributions.push(ImageDistribution {
                 installed: &all[index],
                 requires,
                 rows: BTreeMap::new(),

@@ -12,7 +12,7 @@ use crate::recipe::ByteSize;
 use crate::store::{Prune, Store};
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum CacheCommand {
     /// Print where the store is and how large it is.
     Info,
     /// Remove what no build used lately; what running builds use stays.
@@ -47,13 +47,13 @@ impl PruneArguments {
     }
 }
 
-pub(super) fn execute(command: &Command, progress: &dyn Progress) -> Result<()> {
+pub(super) fn execute(command: &CacheCommand, progress: &dyn Progress) -> Result<()> {
     let session = session(true, progress)?;
     let store = &session.store;
     match command {
-        Command::Info => info(store),
-        Command::Prune(arguments) => prune(arguments, store, progress),
-        Command::Verify => verify(store, session.threads, progress),
+        CacheCommand::Info => info(store),
+        CacheCommand::Prune(arguments) => prune(arguments, store, progress),
+        CacheCommand::Verify => verify(store, session.threads, progress),
     }
 }
 

@@ -27,16 +27,16 @@ use crate::pipeline::{
     Session, Side, Upgrade,
 };
 use crate::recipe::Color;
-use crate::source::{Place, PlaceError};
+use crate::source::{ImagePlace, PlaceError};
 use crate::store::Store;
-use picture::Picture;
+use picture::PictureFile;
 
 /// Builds OCI images in which every framework shares one system CUDA.
 #[derive(Debug, Parser)]
 #[command(name = "imgforge", version, max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Action,
     /// Say nothing but errors.
     #[arg(long, short, global = true)]
     quiet: bool,
@@ -66,7 +66,7 @@ enum ColorChoice {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum Action {
     /// Build an image from a recipe; prints its digest.
     Build {
         /// The recipe, a YAML file.
@@ -120,7 +120,7 @@ enum Command {
     Inspect {
         /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:TAG]`.
         #[arg(value_parser = place)]
-        image: Place,
+        image: ImagePlace,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -135,7 +135,7 @@ enum Command {
     Check {
         /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:TAG]`.
         #[arg(value_parser = place)]
-        image: Place,
+        image: ImagePlace,
         /// The format of the findings.
         #[arg(long, value_enum, default_value_t = findings::Format::Table)]
         format: findings::Format,
@@ -149,8 +149,8 @@ enum Command {
         #[arg(long, value_name = "VERSION")]
         python: Option<String>,
         /// Draw which framework reaches which library of CUDA, by which path, into FILE.svg or FILE.html.
-        #[arg(long, value_name = "FILE", value_parser = Picture::at)]
-        graph: Option<Picture>,
+        #[arg(long, value_name = "FILE", value_parser = PictureFile::at)]
+        graph: Option<PictureFile>,
     },
     /// Show what changed between two images or plans.
     Diff {
@@ -170,7 +170,7 @@ enum Command {
     /// Look at the store, and look after it.
     Cache {
         #[command(subcommand)]
-        command: cache::Command,
+        command: cache::CacheCommand,
     },
     /// Print a completion script for a shell.
     Completions { shell: clap_complete::Shell },
@@ -222,7 +222,7 @@ pub fn run() -> ExitCode {
 fn execute(arguments: &Arguments) -> Result<()> {
     let progress = progress::Terminal::new(arguments.quiet, arguments.progress);
     match &arguments.command {
-        Command::Build { recipe, output, locked, offline, no_check } => {
+        Action::Build { recipe, output, locked, offline, no_check } => {
             let session = session(*offline, &progress)?;
             let checking = if *no_check { Checking::Skip } else { Checking::Refuse };
             let order = BuildOrder { recipe, destinations: output, locking: locking(*locked), checking };
@@ -233,7 +233,7 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
             print(&format!("{}\n", built.image.manifest.digest()))
         }
-        Command::Plan { recipe, json, locked, offline } => {
+        Action::Plan { recipe, json, locked, offline } => {
             let planned = pipeline::plan(recipe, locking(*locked), &session(*offline, &progress)?)?;
             progress.finish();
             let mut text = Vec::new();
@@ -243,7 +243,7 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
             print(&String::from_utf8_lossy(&text))
         }
-        Command::Inspect { image, json, python, record } => {
+        Action::Inspect { image, json, python, record } => {
             let inventory = pipeline::inspect(image, python.as_deref(), &session(true, &progress)?)?;
             progress.finish();
             if let Some(file) = record {
@@ -256,7 +256,7 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
             print(&String::from_utf8_lossy(&text))
         }
-        Command::Check { image, format, json, driver, python, graph } => {
+        Action::Check { image, format, json, driver, python, graph } => {
             let session = session(true, &progress)?;
             let checked = Checked::read(image, python.as_deref(), driver.as_ref(), &session)?;
             let report = checked.report(&session)?;
@@ -269,11 +269,11 @@ fn execute(arguments: &Arguments) -> Result<()> {
                 picture.draw(&checked.graph(&session)?, &image.to_string())?;
             }
             match report.has_errors() {
-                true => Err(Found { errors: report.count(Level::Error), image: image.clone() }.into()),
+                true => Err(FailedCheck { errors: report.count(Level::Error), image: image.clone() }.into()),
                 false => Ok(()),
             }
         }
-        Command::Lock { recipe, upgrade, offline } => {
+        Action::Lock { recipe, upgrade, offline } => {
             let order = LockOrder { recipe, upgrade: asked(upgrade) };
             let locked = pipeline::lock(&order, &session(*offline, &progress)?)?;
             progress.finish();
@@ -282,7 +282,7 @@ fn execute(arguments: &Arguments) -> Result<()> {
                 false => Ok(report::locked(&mut io::stderr().lock(), &locked)?),
             }
         }
-        Command::Diff { before, after, json, offline } => {
+        Action::Diff { before, after, json, offline } => {
             let difference = pipeline::compare(before, after, &session(*offline, &progress)?)?;
             progress.finish();
             let mut text = Vec::new();
@@ -292,8 +292,8 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
             print(&String::from_utf8_lossy(&text))
         }
-        Command::Cache { command } => cache::execute(command, &progress),
-        Command::Completions { shell } => {
+        Action::Cache { command } => cache::execute(command, &progress),
+        Action::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "imgforge", &mut script);
             print(&String::from_utf8_lossy(&script))
@@ -304,15 +304,15 @@ fn execute(arguments: &Arguments) -> Result<()> {
 /// The findings of a check, as the reason for which the process fails.
 #[derive(Debug, thiserror::Error)]
 #[error("`{image}` has {errors} error(s)")]
-struct Found {
+struct FailedCheck {
     errors: usize,
-    image: Place,
+    image: ImagePlace,
 }
 
-impl Hinted for Found {}
+impl Hinted for FailedCheck {}
 
 /// The place of an image on the command line, or why the text is none.
-fn place(text: &str) -> Result<Place, String> {
+fn place(text: &str) -> Result<ImagePlace, String> {
     text.parse().map_err(|error| no_place(&error))
 }
 
@@ -327,7 +327,7 @@ fn no_place(error: &PlaceError) -> String {
 }
 
 /// Writes or updates the description of a base.
-fn record_inventory(file: &Path, image: &Place, inventory: &BaseInventory) -> Result<()> {
+fn record_inventory(file: &Path, image: &ImagePlace, inventory: &BaseInventory) -> Result<()> {
     let written = match std::fs::read_to_string(file) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,

@@ -8,7 +8,7 @@ use crate::pipeline;
 
 /// A file for a picture, whose name says in which form.
 #[derive(Debug, Clone)]
-pub(super) struct Picture {
+pub(super) struct PictureFile {
     path: PathBuf,
     form: Form,
 }
@@ -19,7 +19,7 @@ enum Form {
     Html,
 }
 
-impl Picture {
+impl PictureFile {
     /// The picture at a path, or why there can be none.
     pub fn at(path: &str) -> Result<Self, String> {
         let path = PathBuf::from(path);

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
-use crate::base::{BaseInventory, CudaCopy, Found, VersionSource};
+use crate::base::{BaseInventory, CudaCopy, LoaderRoute, VersionSource};
 use crate::check::Level;
 use crate::compare::{Change, Difference};
 use crate::cuda::DriverFit;
@@ -333,12 +333,12 @@ fn copy(copy: &CudaCopy) -> Vec<String> {
         VersionSource::Directory => "directory".to_owned(),
         VersionSource::Unknown => String::new(),
     };
-    let ways: BTreeSet<Found> = copy.libraries.iter().map(|library| library.found).collect();
+    let ways: BTreeSet<LoaderRoute> = copy.libraries.iter().map(|library| library.found).collect();
     let way = |found| match found {
-        Found::LibraryPath => "LD_LIBRARY_PATH",
-        Found::Cache => "ld.so.cache",
-        Found::SitePackages => "frameworks",
-        Found::Nowhere => "nowhere",
+        LoaderRoute::LibraryPath => "LD_LIBRARY_PATH",
+        LoaderRoute::Cache => "ld.so.cache",
+        LoaderRoute::SitePackages => "frameworks",
+        LoaderRoute::Nowhere => "nowhere",
     };
     let programs = copy.programs.iter().map(String::as_str);
     let found: Vec<&str> = ways.into_iter().map(way).chain(programs).collect();

@@ -14,21 +14,21 @@ pub struct Component {
 
 /// A component's name, its wheel's name without the CUDA suffix, and whether its versions are those of the CUDA
 /// toolkit (`12.5.82` belongs to CUDA 12.5).
-struct Row {
+struct ComponentRow {
     name: &'static str,
     wheel: &'static str,
     numbered_as_toolkit: bool,
 }
 
-const fn toolkit(name: &'static str, wheel: &'static str) -> Row {
-    Row { name, wheel, numbered_as_toolkit: true }
+const fn toolkit(name: &'static str, wheel: &'static str) -> ComponentRow {
+    ComponentRow { name, wheel, numbered_as_toolkit: true }
 }
 
-const fn own(name: &'static str, wheel: &'static str) -> Row {
-    Row { name, wheel, numbered_as_toolkit: false }
+const fn own(name: &'static str, wheel: &'static str) -> ComponentRow {
+    ComponentRow { name, wheel, numbered_as_toolkit: false }
 }
 
-const COMPONENTS: &[Row] = &[
+const COMPONENTS: &[ComponentRow] = &[
     own("cublas", "nvidia-cublas"),
     toolkit("cuda-cccl", "nvidia-cuda-cccl"),
     toolkit("cuda-crt", "nvidia-cuda-crt"),

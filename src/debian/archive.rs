@@ -50,7 +50,7 @@ impl Control {
 /// The reason why a `.deb` cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages are the documentation")]
-pub enum ArchiveError {
+pub enum DebError {
     #[error("it is not a Debian package: {reason}")]
     Format { reason: FormatFault },
     #[error("its format is version `{version}`, and this reads 2.0")]
@@ -99,7 +99,7 @@ pub enum EntryFault {
     Leaves,
 }
 
-impl Hinted for ArchiveError {
+impl Hinted for DebError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Compression { .. } => {
@@ -112,7 +112,7 @@ impl Hinted for ArchiveError {
 
 impl<R: Read> Deb<R> {
     /// Reads the beginning of a `.deb`, up to and with its control member.
-    pub fn open(reader: R) -> Result<Self, ArchiveError> {
+    pub fn open(reader: R) -> Result<Self, DebError> {
         let mut members = Members::open(reader)?;
         members.seek("debian-binary")?;
         check_format_version(&mut members)?;
@@ -125,11 +125,11 @@ impl<R: Read> Deb<R> {
     ///
     /// Paths are checked, and without leading `./`; the root directory itself is left out. `each` may
     /// leave the content unread.
-    pub fn entries<E: From<ArchiveError>>(
+    pub fn entries<E: From<DebError>>(
         mut self,
         mut each: impl FnMut(Entry, &mut dyn Read) -> Result<(), E>,
     ) -> Result<(), E> {
-        let failed = |source| ArchiveError::Read { member: DATA, source };
+        let failed = |source| DebError::Read { member: DATA, source };
         let name = self.members.seek(DATA)?;
         let mut tar = tar::Archive::new(decompress(&name, &mut self.members, DATA)?);
         for entry in tar.entries().map_err(failed)? {
@@ -143,19 +143,19 @@ impl<R: Read> Deb<R> {
     }
 }
 
-fn check_format_version(member: &mut impl Read) -> Result<(), ArchiveError> {
-    let failed = |source| ArchiveError::Read { member: "debian-binary", source };
+fn check_format_version(member: &mut impl Read) -> Result<(), DebError> {
+    let failed = |source| DebError::Read { member: "debian-binary", source };
     let mut version = String::new();
     member.take(100).read_to_string(&mut version).map_err(failed)?;
     let version = version.lines().next().unwrap_or("");
     match version.split_once('.') {
         Some(("2", _)) => Ok(()),
-        _ => Err(ArchiveError::FormatVersion { version: version.to_owned() }),
+        _ => Err(DebError::FormatVersion { version: version.to_owned() }),
     }
 }
 
-fn read_control(stream: impl Read) -> Result<Control, ArchiveError> {
-    let failed = |source| ArchiveError::Read { member: CONTROL, source };
+fn read_control(stream: impl Read) -> Result<Control, DebError> {
+    let failed = |source| DebError::Read { member: CONTROL, source };
     let mut tar = tar::Archive::new(stream.take(CONTROL_LIMIT));
     let mut control = Control::default();
     for entry in tar.entries().map_err(failed)? {
@@ -165,10 +165,10 @@ fn read_control(stream: impl Read) -> Result<Control, ArchiveError> {
             continue;
         };
         if size > CONTROL_FILE_LIMIT {
-            return Err(ArchiveError::ControlTooLarge { name: path, limit: CONTROL_FILE_LIMIT });
+            return Err(DebError::ControlTooLarge { name: path, limit: CONTROL_FILE_LIMIT });
         }
         if path.contains('/') {
-            return Err(ArchiveError::Entry { path, reason: EntryFault::ControlInDirectory });
+            return Err(DebError::Entry { path, reason: EntryFault::ControlInDirectory });
         }
         let mut bytes = Vec::with_capacity(size as usize);
         entry.read_to_end(&mut bytes).map_err(failed)?;
@@ -179,20 +179,20 @@ fn read_control(stream: impl Read) -> Result<Control, ArchiveError> {
 }
 
 /// Reads what follows the last entry, so that a stream cut off there, or with a wrong checksum, is noticed.
-fn finish(tar: tar::Archive<impl Read>, member: &'static str) -> Result<(), ArchiveError> {
+fn finish(tar: tar::Archive<impl Read>, member: &'static str) -> Result<(), DebError> {
     let copied = io::copy(&mut tar.into_inner(), &mut io::sink());
-    copied.map(drop).map_err(|source| ArchiveError::Read { member, source })
+    copied.map(drop).map_err(|source| DebError::Read { member, source })
 }
 
 /// The tar entry as a layer keeps it, or `None` for the root directory.
-fn describe<R: Read>(entry: &tar::Entry<'_, R>, member: &'static str) -> Result<Option<Entry>, ArchiveError> {
-    let failed = |source| ArchiveError::Read { member, source };
+fn describe<R: Read>(entry: &tar::Entry<'_, R>, member: &'static str) -> Result<Option<Entry>, DebError> {
+    let failed = |source| DebError::Read { member, source };
     let raw = entry.path_bytes();
     let path = relative(&raw)?;
     if path.is_empty() {
         return Ok(None);
     }
-    let wrong = |reason| ArchiveError::Entry { path: path.clone(), reason };
+    let wrong = |reason| DebError::Entry { path: path.clone(), reason };
     let target = || {
         let target = entry.link_name_bytes().ok_or_else(|| wrong(EntryFault::NoTarget))?;
         let target = String::from_utf8(target.into_owned()).map_err(|_| wrong(EntryFault::TargetNotUtf8))?;
@@ -220,8 +220,8 @@ fn describe<R: Read>(entry: &tar::Entry<'_, R>, member: &'static str) -> Result<
 }
 
 /// A path of an archive without leading `./` and trailing `/`; empty for the root.
-fn relative(raw: &[u8]) -> Result<String, ArchiveError> {
-    let wrong = |reason| ArchiveError::Entry { path: String::from_utf8_lossy(raw).into_owned(), reason };
+fn relative(raw: &[u8]) -> Result<String, DebError> {
+    let wrong = |reason| DebError::Entry { path: String::from_utf8_lossy(raw).into_owned(), reason };
     let path = std::str::from_utf8(raw).map_err(|_| wrong(EntryFault::NotUtf8))?;
     if path.starts_with('/') {
         return Err(wrong(EntryFault::Absolute));
@@ -238,14 +238,14 @@ fn decompress<'r>(
     name: &str,
     reader: impl Read + 'r,
     member: &'static str,
-) -> Result<Box<dyn Read + 'r>, ArchiveError> {
-    let failed = |source| ArchiveError::Read { member, source };
+) -> Result<Box<dyn Read + 'r>, DebError> {
+    let failed = |source| DebError::Read { member, source };
     Ok(match name.split_once(".tar").map(|(_, extension)| extension) {
         Some("") => Box::new(BufReader::new(reader)),
         Some(".xz") => Box::new(liblzma::read::XzDecoder::new_multi_decoder(reader)),
         Some(".zst") => Box::new(zstd::Decoder::new(reader).map_err(failed)?),
         Some(".gz") => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(reader))),
-        _ => return Err(ArchiveError::Compression { member: name.to_owned() }),
+        _ => return Err(DebError::Compression { member: name.to_owned() }),
     })
 }
 
@@ -261,42 +261,42 @@ struct Members<R> {
 impl<R: Read> Members<R> {
     const MAGIC: &[u8; 8] = b"!<arch>\n";
 
-    fn open(mut reader: R) -> Result<Self, ArchiveError> {
+    fn open(mut reader: R) -> Result<Self, DebError> {
         let mut magic = [0; 8];
         match reader.read_exact(&mut magic) {
             Ok(()) if &magic == Self::MAGIC => Ok(Self { reader, rest: 0, padding: 0 }),
-            _ => Err(ArchiveError::Format { reason: FormatFault::Magic }),
+            _ => Err(DebError::Format { reason: FormatFault::Magic }),
         }
     }
 
     /// Goes to the member whose name begins with `wanted`, and returns its name. Members named `_…` on
     /// the way are passed over, as deb(5) says.
-    fn seek(&mut self, wanted: &'static str) -> Result<String, ArchiveError> {
+    fn seek(&mut self, wanted: &'static str) -> Result<String, DebError> {
         let mut name = self.advance(wanted)?;
         while name.starts_with('_') {
             name = self.advance(wanted)?;
         }
         match name.starts_with(wanted) {
             true => Ok(name),
-            false => Err(ArchiveError::MissingMember { member: wanted }),
+            false => Err(DebError::MissingMember { member: wanted }),
         }
     }
 
-    fn advance(&mut self, wanted: &'static str) -> Result<String, ArchiveError> {
-        let failed = |source| ArchiveError::Read { member: wanted, source };
+    fn advance(&mut self, wanted: &'static str) -> Result<String, DebError> {
+        let failed = |source| DebError::Read { member: wanted, source };
         let mut before = self.reader.by_ref().take(self.rest + self.padding);
         io::copy(&mut before, &mut io::sink()).map_err(failed)?;
         let mut header = [0; 60];
         self.reader.read_exact(&mut header).map_err(|source| match source.kind() {
-            io::ErrorKind::UnexpectedEof => ArchiveError::MissingMember { member: wanted },
+            io::ErrorKind::UnexpectedEof => DebError::MissingMember { member: wanted },
             _ => failed(source),
         })?;
         let text = |range: Range<usize>| std::str::from_utf8(&header[range]).unwrap_or("").trim_ascii_end();
         if &header[58..] != b"`\n" {
-            return Err(ArchiveError::Format { reason: FormatFault::MemberHeader });
+            return Err(DebError::Format { reason: FormatFault::MemberHeader });
         }
         let size = text(48..58).parse::<u32>();
-        self.rest = size.map_err(|_| ArchiveError::Format { reason: FormatFault::MemberSize })?.into();
+        self.rest = size.map_err(|_| DebError::Format { reason: FormatFault::MemberSize })?.into();
         self.padding = self.rest % 2;
         Ok(text(0..16).trim_end_matches('/').to_owned())
     }
@@ -429,22 +429,20 @@ mod tests {
     use super::*;
 
     /// The control files and the entries of a package: `path kind content`.
-    fn read(deb: &[u8]) -> Result<(Vec<String>, Vec<String>), ArchiveError> {
+    fn read(deb: &[u8]) -> Result<(Vec<String>, Vec<String>), DebError> {
         let deb = Deb::open(deb)?;
         let control = deb.control.files.keys().cloned().collect();
         let mut entries = Vec::new();
         deb.entries(|entry, content| {
             let mut text = String::new();
-            content
-                .read_to_string(&mut text)
-                .map_err(|source| ArchiveError::Read { member: DATA, source })?;
+            content.read_to_string(&mut text).map_err(|source| DebError::Read { member: DATA, source })?;
             entries.push(match entry.kind {
                 EntryKind::Directory => format!("{}/", entry.path),
                 EntryKind::File { size } => format!("{} {:o} {size} {text}", entry.path, entry.mode),
                 EntryKind::Symlink { target } => format!("{} -> {target}", entry.path),
                 EntryKind::Hardlink { target } => format!("{} = {target}", entry.path),
             });
-            Ok::<(), ArchiveError>(())
+            Ok::<(), DebError>(())
         })?;
         Ok((control, entries))
     }
@@ -486,7 +484,7 @@ mod tests {
         for (path, target, kind, expected) in hostile {
             let deb = DebBuilder::new("demo", "").raw(path, target, kind, b"").build();
             let error = read(&deb).unwrap_err();
-            let refused = matches!(&error, ArchiveError::Entry { reason, .. } if *reason == expected);
+            let refused = matches!(&error, DebError::Entry { reason, .. } if *reason == expected);
             assert!(refused, "{path}: {error}");
         }
     }
@@ -529,6 +527,6 @@ mod tests {
     fn a_control_file_cannot_fill_the_memory() {
         let large = "x".repeat(CONTROL_FILE_LIMIT as usize + 1);
         let error = read(&DebBuilder::new("demo", "").control("md5sums", &large).build()).unwrap_err();
-        assert!(matches!(error, ArchiveError::ControlTooLarge { .. }), "{error}");
+        assert!(matches!(error, DebError::ControlTooLarge { .. }), "{error}");
     }
 }

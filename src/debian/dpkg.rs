@@ -14,7 +14,7 @@ use crate::failure::Hinted;
 
 /// A package whose files are in place: what dpkg remembers of it.
 #[derive(Debug, Clone)]
-pub struct Installed {
+pub struct InstalledPackage {
     /// The package's name.
     pub name: String,
     /// Its version.
@@ -76,7 +76,7 @@ const FIELD_ORDER: [&str; 25] = [
     "Description",
 ];
 
-impl Installed {
+impl InstalledPackage {
     /// Reads the control file of an unpacked package.
     pub fn new(
         control: Control,
@@ -221,7 +221,8 @@ mod tests {
             control(&[("control", HOSTNAME), ("conffiles", "/etc/b\n/etc/a\nremove-on-upgrade /etc/old\n")]);
         assert_eq!(conffiles(&control), ["etc/b", "etc/a"]);
         let hashes = [("etc/a", md5(b"")), ("etc/b", md5(b"b"))].map(|(path, md5)| (path.to_owned(), md5));
-        let installed = Installed::new(control, vec!["etc".into(), "etc/a".into()], hashes.into()).unwrap();
+        let installed =
+            InstalledPackage::new(control, vec!["etc".into(), "etc/a".into()], hashes.into()).unwrap();
         let expected = "Package: demo\nEssential: yes\nStatus: install ok installed\nPriority: required\n\
             Section: admin\nMaintainer: A <a@test>\nArchitecture: amd64\nMulti-Arch: same\nSource: demo (1.0)\n\
             Version: 1.0+nmu1\nDepends: libc6 (>= 2.34)\n\
@@ -234,9 +235,9 @@ mod tests {
 
     #[test]
     fn a_control_file_without_a_name_is_refused() {
-        let result = Installed::new(control(&[("control", "Version: 1\n")]), vec![], BTreeMap::new());
+        let result = InstalledPackage::new(control(&[("control", "Version: 1\n")]), vec![], BTreeMap::new());
         assert_eq!(result.unwrap_err().to_string(), "its control file has no `Package`");
-        assert!(Installed::new(Control::default(), vec![], BTreeMap::new()).is_err());
+        assert!(InstalledPackage::new(Control::default(), vec![], BTreeMap::new()).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read};
 
 use super::deb822::{self, Deb822Error, Paragraph};
 use super::relation;
-use super::version::{Version, VersionError};
+use super::version::{DebianVersion, VersionError};
 use crate::failure::Hinted;
 use crate::oci::{Digest, DigestError};
 
@@ -16,7 +16,7 @@ pub struct Package<'a> {
     /// The package's name.
     pub name: &'a str,
     /// Its version.
-    pub version: Version,
+    pub version: DebianVersion,
     /// `amd64`, or `all` for every architecture.
     pub architecture: &'a str,
     /// True if dpkg refuses to be without it.

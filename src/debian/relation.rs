@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::version::{Version, VersionError};
+use super::version::{DebianVersion, VersionError};
 
 use crate::failure::Hinted;
 
@@ -32,14 +32,14 @@ pub struct Relation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Constraint {
     /// The comparison.
-    pub operator: Operator,
+    pub operator: VersionRelation,
     /// The version to compare with.
-    pub version: Version,
+    pub version: DebianVersion,
 }
 
 /// The comparison of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operator {
+pub enum VersionRelation {
     /// `<<`
     Earlier,
     /// `<=`
@@ -124,14 +124,14 @@ fn bracketed(text: &str, [open, close]: [char; 2]) -> Option<(Option<&str>, &str
 
 fn parse_constraint(inner: &str, text: &str) -> Result<Constraint, RelationError> {
     // The one-character forms are obsolete and mean the inclusive ones.
-    const OPERATORS: [(&str, Operator); 7] = [
-        ("<<", Operator::Earlier),
-        ("<=", Operator::EarlierOrEqual),
-        (">>", Operator::Later),
-        (">=", Operator::LaterOrEqual),
-        ("=", Operator::Exactly),
-        ("<", Operator::EarlierOrEqual),
-        (">", Operator::LaterOrEqual),
+    const OPERATORS: [(&str, VersionRelation); 7] = [
+        ("<<", VersionRelation::Earlier),
+        ("<=", VersionRelation::EarlierOrEqual),
+        (">>", VersionRelation::Later),
+        (">=", VersionRelation::LaterOrEqual),
+        ("=", VersionRelation::Exactly),
+        ("<", VersionRelation::EarlierOrEqual),
+        (">", VersionRelation::LaterOrEqual),
     ];
     let (operator, version) = OPERATORS
         .iter()
@@ -154,27 +154,27 @@ pub fn is_package_name(name: &str) -> bool {
 
 impl Constraint {
     /// Returns whether `version` is in the range.
-    pub fn admits(&self, version: &Version) -> bool {
+    pub fn admits(&self, version: &DebianVersion) -> bool {
         let order = version.cmp(&self.version);
         match self.operator {
-            Operator::Earlier => order.is_lt(),
-            Operator::EarlierOrEqual => order.is_le(),
-            Operator::Exactly => order.is_eq(),
-            Operator::LaterOrEqual => order.is_ge(),
-            Operator::Later => order.is_gt(),
+            VersionRelation::Earlier => order.is_lt(),
+            VersionRelation::EarlierOrEqual => order.is_le(),
+            VersionRelation::Exactly => order.is_eq(),
+            VersionRelation::LaterOrEqual => order.is_ge(),
+            VersionRelation::Later => order.is_gt(),
         }
     }
 }
 
 impl Relation {
     /// Returns whether a package of this name with `version` is meant.
-    pub fn admits(&self, version: &Version) -> bool {
+    pub fn admits(&self, version: &DebianVersion) -> bool {
         self.constraint.as_ref().is_none_or(|constraint| constraint.admits(version))
     }
 
     /// Returns whether a `Provides` of this name is enough; a virtual package with a constraint must be
     /// provided with a version (policy 7.5).
-    pub fn admits_provided(&self, version: Option<&Version>) -> bool {
+    pub fn admits_provided(&self, version: Option<&DebianVersion>) -> bool {
         match (&self.constraint, version) {
             (None, _) => true,
             (Some(constraint), Some(version)) => constraint.admits(version),
@@ -197,7 +197,7 @@ impl Relation {
     }
 }
 
-impl fmt::Display for Operator {
+impl fmt::Display for VersionRelation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Earlier => "<<",

@@ -10,7 +10,7 @@ use crate::failure::Hinted;
 
 /// One source of binary packages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
+pub struct AptSource {
     /// Roots of the same archive, each ending in `/`.
     pub uris: Vec<String>,
     /// Suites by name or codename; one ending in `/` is a directory.
@@ -53,7 +53,7 @@ impl Hinted for SourcesError {
 }
 
 /// Reads the text of a `.sources` file.
-pub fn parse_sources(text: &str) -> Result<Vec<Source>, SourcesError> {
+pub fn parse_sources(text: &str) -> Result<Vec<AptSource>, SourcesError> {
     let mut sources = Vec::new();
     for paragraph in deb822::paragraphs(text) {
         let fields = paragraph.map_err(|source| SourcesError::Syntax { source })?;
@@ -64,13 +64,13 @@ pub fn parse_sources(text: &str) -> Result<Vec<Source>, SourcesError> {
     Ok(sources)
 }
 
-fn source(fields: &Paragraph<'_>) -> Source {
+fn source(fields: &Paragraph<'_>) -> AptSource {
     let words = |name: &str| fields.words(name).map(str::to_owned).collect::<Vec<_>>();
     let signed_by = fields.get("Signed-By").map(|value| match value.contains("-----BEGIN") {
         true => SignedBy::Key(embedded_key(value)),
         false => SignedBy::Names(words("Signed-By")),
     });
-    Source {
+    AptSource {
         uris: fields.words("URIs").map(directory).collect(),
         suites: words("Suites"),
         components: words("Components"),
@@ -82,12 +82,12 @@ fn source(fields: &Paragraph<'_>) -> Source {
 }
 
 /// The sources as the text of a `.sources` file.
-pub fn write(sources: &[Source]) -> String {
+pub fn write(sources: &[AptSource]) -> String {
     let paragraphs: Vec<String> = sources.iter().map(paragraph).collect();
     paragraphs.join("\n")
 }
 
-fn paragraph(source: &Source) -> String {
+fn paragraph(source: &AptSource) -> String {
     let signed_by = match &source.signed_by {
         None => String::new(),
         Some(SignedBy::Names(names)) => names.join(" "),
@@ -120,7 +120,7 @@ fn embedded_key(value: &str) -> String {
 }
 
 /// Reads the text of a `.list` file.
-pub fn parse_list(text: &str) -> Result<Vec<Source>, SourcesError> {
+pub fn parse_list(text: &str) -> Result<Vec<AptSource>, SourcesError> {
     let mut sources = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let entry = line.split_once('#').map_or(line, |(entry, _)| entry).trim_ascii();
@@ -134,7 +134,7 @@ pub fn parse_list(text: &str) -> Result<Vec<Source>, SourcesError> {
 }
 
 /// `deb [option=value …] uri suite component…`
-fn parse_line(entry: &str) -> Option<Source> {
+fn parse_line(entry: &str) -> Option<AptSource> {
     let rest = entry.strip_prefix("deb")?;
     let rest = rest.starts_with([' ', '\t', '[']).then(|| rest.trim_ascii_start())?;
     let (options, rest) = match rest.strip_prefix('[') {
@@ -142,12 +142,12 @@ fn parse_line(entry: &str) -> Option<Source> {
         None => ("", rest),
     };
     let mut words = rest.split_ascii_whitespace();
-    let mut source = Source {
+    let mut source = AptSource {
         uris: vec![directory(words.next()?)],
         suites: vec![words.next()?.to_owned()],
         components: words.map(str::to_owned).collect(),
         enabled: true,
-        ..Source::default()
+        ..AptSource::default()
     };
     for option in options.split_ascii_whitespace() {
         let (name, value) = option.split_once('=')?;
@@ -171,8 +171,8 @@ fn is_yes(value: &str) -> bool {
 }
 
 /// The sources in use that offer `suite`, in their order.
-pub fn find<'a>(sources: &'a [Source], suite: &str) -> Vec<&'a Source> {
-    let offers = |source: &&Source| source.enabled && source.suites.iter().any(|name| name == suite);
+pub fn find<'a>(sources: &'a [AptSource], suite: &str) -> Vec<&'a AptSource> {
+    let offers = |source: &&AptSource| source.enabled && source.suites.iter().any(|name| name == suite);
     sources.iter().filter(offers).collect()
 }
 
@@ -182,8 +182,8 @@ mod tests {
 
     const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-    fn expected() -> Source {
-        Source {
+    fn expected() -> AptSource {
+        AptSource {
             uris: vec!["http://mirror.test/debian/".into()],
             suites: vec!["bookworm".into()],
             components: vec!["main".into(), "contrib".into()],
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let key = SignedBy::Key("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAA\n".into());
-        let other = Source { enabled: false, trusted: true, signed_by: Some(key), ..expected() };
+        let other = AptSource { enabled: false, trusted: true, signed_by: Some(key), ..expected() };
         let sources = [expected(), other];
         assert_eq!(parse_sources(&write(&sources)).unwrap(), sources);
     }

@@ -15,7 +15,7 @@ use crate::failure::Hinted;
 /// Two spellings of one version are equal: `1.0`, `0:1.0` and `1.0-0`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Version {
+pub struct DebianVersion {
     text: String,
     epoch: u32,
     /// The start of the upstream part, in bytes.
@@ -51,7 +51,7 @@ impl Hinted for VersionError {
     }
 }
 
-impl TryFrom<String> for Version {
+impl TryFrom<String> for DebianVersion {
     type Error = VersionError;
 
     fn try_from(text: String) -> Result<Self, VersionError> {
@@ -59,13 +59,13 @@ impl TryFrom<String> for Version {
     }
 }
 
-impl From<Version> for String {
-    fn from(version: Version) -> Self {
+impl From<DebianVersion> for String {
+    fn from(version: DebianVersion) -> Self {
         version.text
     }
 }
 
-impl Version {
+impl DebianVersion {
     /// The text as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -87,7 +87,7 @@ impl Version {
     }
 }
 
-impl FromStr for Version {
+impl FromStr for DebianVersion {
     type Err = VersionError;
 
     fn from_str(text: &str) -> Result<Self, VersionError> {
@@ -111,13 +111,13 @@ impl FromStr for Version {
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for DebianVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl Ord for Version {
+impl Ord for DebianVersion {
     fn cmp(&self, other: &Self) -> Ordering {
         self.epoch
             .cmp(&other.epoch)
@@ -126,19 +126,19 @@ impl Ord for Version {
     }
 }
 
-impl PartialOrd for Version {
+impl PartialOrd for DebianVersion {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Version {
+impl PartialEq for DebianVersion {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl Eq for Version {}
+impl Eq for DebianVersion {}
 
 /// Compares two upstream parts or two revisions: by turns a run of non-digits and a run of digits.
 fn compare(left: &str, right: &str) -> Ordering {
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     fn check(left: &str, order: Ordering, right: &str) {
-        let version = |text: &str| text.parse::<Version>().unwrap();
+        let version = |text: &str| text.parse::<DebianVersion>().unwrap();
         assert_eq!(version(left).cmp(&version(right)), order, "{left} {right}");
         assert_eq!(version(right).cmp(&version(left)), order.reverse(), "{right} {left}");
     }
@@ -231,16 +231,16 @@ mod tests {
 
     #[test]
     fn splits_epoch_upstream_and_revision() {
-        let version: Version = "1:3.11.2-6-x+deb12u6".parse().unwrap();
+        let version: DebianVersion = "1:3.11.2-6-x+deb12u6".parse().unwrap();
         assert_eq!((version.epoch(), version.upstream(), version.revision()), (1, "3.11.2-6", "x+deb12u6"));
-        let native: Version = "12.4+deb12u5".parse().unwrap();
+        let native: DebianVersion = "12.4+deb12u5".parse().unwrap();
         assert_eq!((native.epoch(), native.upstream(), native.revision()), (0, "12.4+deb12u5", ""));
     }
 
     #[test]
     fn refuses_what_is_not_a_version() {
         for text in ["", ":", "a:1", "+1:1", "1:", "-1", "1 2", "1/2", "ü", "99999999999:1"] {
-            assert!(text.parse::<Version>().is_err(), "{text}");
+            assert!(text.parse::<DebianVersion>().is_err(), "{text}");
         }
     }
 }

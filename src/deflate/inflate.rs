@@ -148,18 +148,18 @@ impl Inflater {
     fn compressed<P: Passage>(&mut self, passage: &mut P) -> Result<(), P::Error> {
         loop {
             match compressed(&self.codes, &mut self.input, &mut self.output) {
-                Stop::EndOfBlock => return Ok(()),
-                Stop::Output => self.output.hand_on(passage)?,
-                Stop::Input if self.input.has_ended() => return Err(Invalid::Cut.into()),
-                Stop::Input => self.input.need(CODES, passage)?,
-                Stop::Invalid => return Err(self.input.invalid().into()),
+                StopReason::EndOfBlock => return Ok(()),
+                StopReason::Output => self.output.hand_on(passage)?,
+                StopReason::Input if self.input.has_ended() => return Err(Invalid::Cut.into()),
+                StopReason::Input => self.input.need(CODES, passage)?,
+                StopReason::Invalid => return Err(self.input.invalid().into()),
             }
         }
     }
 }
 
 /// The reason why the loop stopped.
-enum Stop {
+enum StopReason {
     EndOfBlock,
     /// Little input is left.
     Input,
@@ -169,7 +169,7 @@ enum Stop {
 }
 
 /// Inflates a block until it ends, or until input or output are used up.
-fn compressed(codes: &Codes, input: &mut Input, output: &mut Output) -> Stop {
+fn compressed(codes: &Codes, input: &mut Input, output: &mut Output) -> StopReason {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("bmi2") {
         // SAFETY: the processor has the instructions that the function was compiled with.
@@ -181,12 +181,12 @@ fn compressed(codes: &Codes, input: &mut Input, output: &mut Output) -> Stop {
 /// The same, where a shift by a number that is not known before is one instruction.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "bmi2")]
-fn compressed_with_bmi2(codes: &Codes, input: &mut Input, output: &mut Output) -> Stop {
+fn compressed_with_bmi2(codes: &Codes, input: &mut Input, output: &mut Output) -> StopReason {
     follow(codes, input, output)
 }
 
 #[inline(always)]
-fn follow(codes: &Codes, input: &mut Input, output: &mut Output) -> Stop {
+fn follow(codes: &Codes, input: &mut Input, output: &mut Output) -> StopReason {
     let bytes = &input.bytes[..input.end()];
     let out = &mut *output.bytes;
     let (mut bits, mut count, mut next) = (input.bits, input.count, input.next);
@@ -212,15 +212,15 @@ fn follow(codes: &Codes, input: &mut Input, output: &mut Output) -> Stop {
             end += 1;
         };
     }
-    let Some(ahead) = ahead(bytes, next) else { return Stop::Input };
+    let Some(ahead) = ahead(bytes, next) else { return StopReason::Input };
     let start = next;
     refill!(ahead, start);
     // Always of what comes next, and looked up before what came before is copied.
     let mut meaning = codes.literals.meaning(bits);
     let stop = loop {
-        let Some(ahead) = self::ahead(bytes, next) else { break Stop::Input };
+        let Some(ahead) = self::ahead(bytes, next) else { break StopReason::Input };
         if end > WINDOW + OUTPUT {
-            break Stop::Output;
+            break StopReason::Output;
         }
         let start = next;
         // Three looks take 33 bits at most, a length after two of them 20.
@@ -236,7 +236,7 @@ fn follow(codes: &Codes, input: &mut Input, output: &mut Output) -> Stop {
             meaning = codes.literals.special(meaning, bits);
             if meaning.is_special() {
                 take!(meaning);
-                break if meaning.is_end_of_block() { Stop::EndOfBlock } else { Stop::Invalid };
+                break if meaning.is_end_of_block() { StopReason::EndOfBlock } else { StopReason::Invalid };
             }
         }
         if meaning.is_literal() {
@@ -252,13 +252,13 @@ fn follow(codes: &Codes, input: &mut Input, output: &mut Output) -> Stop {
         if of_distance.is_special() {
             of_distance = codes.distances.special(of_distance, bits);
             if of_distance.is_special() {
-                break Stop::Invalid;
+                break StopReason::Invalid;
             }
         }
         let distance = of_distance.number_with(bits);
         take!(of_distance);
         if distance > end {
-            break Stop::Invalid;
+            break StopReason::Invalid;
         }
         refill!(ahead, start);
         meaning = codes.literals.meaning(bits);

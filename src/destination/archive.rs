@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::index::{Index, tagged};
+use super::index::{IndexDocument, tagged};
 use super::{PublishError, layout};
 use crate::image::Image;
 use crate::oci::{Digest, Entry, EntryKind, tar};
@@ -53,7 +53,7 @@ fn write(archive: &mut Archive, image: &Image, name: &str, tag: &str, store: &St
         repo_tags: vec![format!("{name}:{tag}")],
         layers: image.layers.iter().map(|layer| blob(&layer.digest)).collect(),
     }];
-    let mut index = Index::new();
+    let mut index = IndexDocument::new();
     index.put(tagged(image, tag), tag);
     archive.directory("blobs")?;
     archive.directory("blobs/sha256")?;

@@ -17,12 +17,12 @@ use crate::oci::image::{from_json, from_value, to_json};
 
 /// An index that is published.
 #[derive(Debug)]
-pub(super) struct Index {
+pub(super) struct IndexDocument {
     members: Map<String, Value>,
     manifests: Vec<Value>,
 }
 
-impl Index {
+impl IndexDocument {
     /// An index without images.
     pub fn new() -> Self {
         let mut members = Map::new();

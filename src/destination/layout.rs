@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use super::PublishError;
-use super::index::{Index, tagged};
+use super::index::{IndexDocument, tagged};
 use crate::image::Image;
 use crate::oci::Digest;
 use crate::store::{self, Store, UnnamedFile, clear_abandoned, hard_link, is_same_file};
@@ -30,7 +30,7 @@ pub(super) fn publish(image: &Image, directory: &Path, tag: &str, store: &Store)
     write(&directory.join("oci-layout"), LAYOUT.as_bytes())?;
     let _alone = alone(directory);
     let path = directory.join("index.json");
-    let mut index = Index::read(&path)?;
+    let mut index = IndexDocument::read(&path)?;
     let blobs = directory.join("blobs/sha256");
     fs::create_dir_all(&blobs).map_err(PublishError::write(&blobs))?;
     clear_abandoned(&blobs);
@@ -86,7 +86,7 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
 }
 
 /// Removes the blobs that no image of the index names. A layout with a manifest that cannot be read is left as it is.
-fn remove_unused(directory: &Path, index: &Index) -> Result<(), PublishError> {
+fn remove_unused(directory: &Path, index: &IndexDocument) -> Result<(), PublishError> {
     let Some(used) = index.reached(&directory.join("blobs")) else { return Ok(()) };
     let blobs = directory.join("blobs/sha256");
     let entries = fs::read_dir(&blobs).map_err(PublishError::write(&blobs))?;

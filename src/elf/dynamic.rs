@@ -9,10 +9,10 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::header::{Class, Header, Kind, Layout, Machine, PT_LOAD, Segment, offset_of};
+use super::header::{Class, Header, Kind, Machine, NumberFormat, PT_LOAD, Segment, offset_of};
 use super::notes::{abi_tag, isa_level};
-use super::reader::Reader;
-use super::source::{ElfError, ReadAt, Source, Stop, read_with, until_nul, utf8};
+use super::reader::PartReader;
+use super::source::{ElfError, PartSource, ReadAt, Stop, read_with, until_nul, utf8};
 
 /// The most bytes that one file may make [`read`] hold at once: the program headers, the dynamic section, the notes and
 /// the names together. The largest seen, in PyTorch's libraries, is under 100 KiB.
@@ -84,8 +84,8 @@ pub fn read(file: &(impl ReadAt + ?Sized)) -> Result<Option<Elf>, ElfError> {
 }
 
 /// Reads what `source` has of a file of `size` bytes; `None` when it is not ELF.
-pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Elf>, Stop> {
-    let mut reader = Reader::new(source, size, MOST_BYTES);
+pub(super) fn parse(source: &impl PartSource, size: u64) -> Result<Option<Elf>, Stop> {
+    let mut reader = PartReader::new(source, size, MOST_BYTES);
     let Some(header) = Header::read(&mut reader)? else { return Ok(None) };
     let segments = header.segments(&mut reader)?;
     let wanted = Wanted::of(&segments, header.layout);
@@ -122,22 +122,23 @@ pub(super) struct Whereabouts {
     /// The parts that the program headers point to.
     pub parts: Vec<Range<u64>>,
     /// The segments that are loaded: the names are somewhere in them.
-    pub loaded: Vec<Loaded>,
+    pub loaded: Vec<LoadedSegment>,
 }
 
 /// The place of a loaded segment.
-pub(super) struct Loaded {
+pub(super) struct LoadedSegment {
     pub range: Range<u64>,
     pub is_writable: bool,
 }
 
 /// Finds the parts of a file that [`parse`] will read; `None` when not even the program headers can be read.
-pub(super) fn whereabouts(source: &impl Source, size: u64) -> Option<Whereabouts> {
-    let mut reader = Reader::new(source, size, MOST_BYTES);
+pub(super) fn whereabouts(source: &impl PartSource, size: u64) -> Option<Whereabouts> {
+    let mut reader = PartReader::new(source, size, MOST_BYTES);
     let header = Header::read(&mut reader).ok()??;
     let segments = header.segments(&mut reader).ok()?;
     let loaded = segments.iter().filter(|segment| segment.kind == PT_LOAD);
-    let loaded = loaded.map(|it| Loaded { range: it.range(), is_writable: it.flags & PF_W != 0 }).collect();
+    let loaded =
+        loaded.map(|it| LoadedSegment { range: it.range(), is_writable: it.flags & PF_W != 0 }).collect();
     let wanted = Wanted::of(&segments, header.layout);
     let parts =
         [wanted.dynamic, wanted.interpreter, wanted.properties].into_iter().flatten().chain(wanted.notes);
@@ -154,7 +155,7 @@ struct Wanted {
 
 impl Wanted {
     /// Of several segments of a kind the last counts, as for the loader.
-    fn of(segments: &[Segment], layout: Layout) -> Self {
+    fn of(segments: &[Segment], layout: NumberFormat) -> Self {
         let of_kind =
             |kind| segments.iter().filter(move |segment| segment.kind == kind && segment.file_size > 0);
         let word = layout.word_size() as u64;
@@ -186,7 +187,7 @@ struct Section {
 }
 
 impl Section {
-    fn of(bytes: &[u8], layout: Layout) -> Self {
+    fn of(bytes: &[u8], layout: NumberFormat) -> Self {
         let mut section = Self::default();
         for entry in bytes.chunks_exact(2 * layout.word_size()) {
             let value = layout.word(entry, layout.word_size());
@@ -206,7 +207,11 @@ impl Section {
     }
 
     /// Looks the names up; `None` without a string table, as in separate debug information.
-    fn names(self, segments: &[Segment], reader: &mut Reader<impl Source>) -> Result<Option<Dynamic>, Stop> {
+    fn names(
+        self,
+        segments: &[Segment],
+        reader: &mut PartReader<impl PartSource>,
+    ) -> Result<Option<Dynamic>, Stop> {
         let Some(address) = self.strings else { return Ok(None) };
         let start = offset_of(address, segments).ok_or(ElfError::Unmapped { address })?;
         let end = start.saturating_add(self.strings_size.unwrap_or(u64::MAX));
@@ -228,6 +233,6 @@ impl Section {
 }
 
 /// The dynamic section's range of the file.
-pub(super) fn dynamic_section(segments: &[Segment], layout: Layout) -> Option<Range<u64>> {
+pub(super) fn dynamic_section(segments: &[Segment], layout: NumberFormat) -> Option<Range<u64>> {
     Wanted::of(segments, layout).dynamic
 }

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::reader::Reader;
-use super::source::{ElfError, Source, Stop};
+use super::reader::PartReader;
+use super::source::{ElfError, PartSource, Stop};
 
 const MAGIC: &[u8] = b"\x7fELF";
 const LONGEST_HEADER: u64 = 64;
@@ -77,12 +77,12 @@ impl Kind {
 
 /// The encoding of numbers: `EI_CLASS` and `EI_DATA`.
 #[derive(Clone, Copy)]
-pub(super) struct Layout {
+pub(super) struct NumberFormat {
     pub(super) class: Class,
     big_endian: bool,
 }
 
-impl Layout {
+impl NumberFormat {
     fn of(header: &[u8]) -> Result<Self, ElfError> {
         let [class, data] = [4, 5].map(|at| header.get(at).copied().unwrap_or_default());
         let class_known = match class {
@@ -128,7 +128,7 @@ impl Layout {
 
 /// The ELF header.
 pub(super) struct Header {
-    pub(super) layout: Layout,
+    pub(super) layout: NumberFormat,
     pub(super) kind: u16,
     pub(super) machine: u16,
     pub(super) flags: u32,
@@ -141,13 +141,13 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub(super) fn read(reader: &mut Reader<impl Source>) -> Result<Option<Self>, Stop> {
+    pub(super) fn read(reader: &mut PartReader<impl PartSource>) -> Result<Option<Self>, Stop> {
         let bytes = reader.bytes("its ELF header", 0..reader.size().min(LONGEST_HEADER))?;
         reader.complete()?;
         if !bytes.starts_with(MAGIC) {
             return Ok(None);
         }
-        let layout = Layout::of(&bytes)?;
+        let layout = NumberFormat::of(&bytes)?;
         let length = layout.pick(52, 64);
         if reader.size() < length {
             return Err(ElfError::BeyondEnd {
@@ -172,7 +172,7 @@ impl Header {
         }))
     }
 
-    pub(super) fn segments(&self, reader: &mut Reader<impl Source>) -> Result<Vec<Segment>, Stop> {
+    pub(super) fn segments(&self, reader: &mut PartReader<impl PartSource>) -> Result<Vec<Segment>, Stop> {
         if self.program_header_count == 0 {
             return Ok(Vec::new());
         }
@@ -188,7 +188,7 @@ impl Header {
     }
 
     /// The bytes of each section header; none when there is no table of them.
-    pub(super) fn sections(&self, reader: &mut Reader<impl Source>) -> Result<Vec<Vec<u8>>, Stop> {
+    pub(super) fn sections(&self, reader: &mut PartReader<impl PartSource>) -> Result<Vec<Vec<u8>>, Stop> {
         let expected = self.layout.pick(40, 64);
         if self.sections == 0 || self.section_size != expected {
             return Ok(Vec::new());
@@ -212,7 +212,7 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    fn new(bytes: &[u8], layout: Layout) -> Self {
+    fn new(bytes: &[u8], layout: NumberFormat) -> Self {
         Self {
             kind: layout.u32(bytes, 0),
             flags: layout.u32(bytes, layout.pick(24, 4)),

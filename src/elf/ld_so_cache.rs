@@ -39,7 +39,7 @@ const ISA_LEVEL_MASK: u64 = 0x3ff;
 pub struct Cache {
     /// In the order of the file, which is the loader's: of several libraries with one SONAME it takes the first that
     /// suits the processor.
-    pub libraries: Vec<Library>,
+    pub libraries: Vec<CachedLibrary>,
     /// The writer of the cache: `ldconfig (Debian GLIBC 2.36-9+deb12u10) stable release version 2.36`.
     pub generator: Option<String>,
     /// The `glibc-hwcaps` subdirectories without libraries. `ldconfig` leaves their names among the strings; nothing
@@ -49,7 +49,7 @@ pub struct Cache {
 
 /// One library.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Library {
+pub struct CachedLibrary {
     /// The name that programs ask for.
     pub soname: String,
     /// The file to load.
@@ -138,7 +138,7 @@ impl Hinted for CacheError {
 
 impl Cache {
     /// Puts libraries into the order of the cache; those it does not order keep theirs.
-    pub fn sort(libraries: &mut [Library]) {
+    pub fn sort(libraries: &mut [CachedLibrary]) {
         libraries.sort_by(order);
     }
 
@@ -175,9 +175,9 @@ impl Cache {
 
     /// Reads a file, also one with the format of 1997 in front, which glibc before 2.32 wrote.
     pub fn parse(bytes: &[u8]) -> Result<Self, CacheError> {
-        let file = Reader(bytes);
+        let file = CacheReader(bytes);
         let start = file.start()?;
-        let cache = Reader(bytes.get(start..).unwrap_or_default());
+        let cache = CacheReader(bytes.get(start..).unwrap_or_default());
         if !cache.0.starts_with(MAGIC) {
             return Err(CacheError::Format);
         }
@@ -192,7 +192,7 @@ impl Cache {
         let entries = cache.part("the entries", HEADER_SIZE, length)?;
         let libraries = entries
             .chunks_exact(ENTRY_SIZE)
-            .map(|entry| library(&Reader(entry), &cache, &extensions.hwcaps, &mut names))
+            .map(|entry| library(&CacheReader(entry), &cache, &extensions.hwcaps, &mut names))
             .collect::<Result<_, _>>()?;
         Ok(Self { libraries, generator: extensions.generator, idle_hwcaps: BTreeSet::new() })
     }
@@ -240,11 +240,11 @@ impl Hwcap {
 
 /// The cache's order: SONAMEs and flags descending; `glibc-hwcaps` before all else, since the loader stops at the first
 /// entry that is none; then more particular before less.
-fn order(left: &Library, right: &Library) -> Ordering {
+fn order(left: &CachedLibrary, right: &CachedLibrary) -> Ordering {
     let names = compare_names(&right.soname, &left.soname);
     let flags = right.flags.cmp(&left.flags);
-    let glibc = |library: &Library| Reverse(library.hwcap.glibc_name().is_some());
-    let legacy = |library: &Library| {
+    let glibc = |library: &CachedLibrary| Reverse(library.hwcap.glibc_name().is_some());
+    let legacy = |library: &CachedLibrary| {
         let bits = library.hwcap.legacy_bits();
         Reverse((bits.count_ones(), bits, library.abi_tag))
     };
@@ -368,9 +368,9 @@ impl Writer {
 }
 
 /// A file, or a part of it, being read.
-struct Reader<'a>(&'a [u8]);
+struct CacheReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> CacheReader<'a> {
     /// The start of the present format: behind the format of 1997, if that is there.
     fn start(&self) -> Result<usize, CacheError> {
         if !self.0.starts_with(OLD_MAGIC) {
@@ -424,7 +424,12 @@ impl Names {
     }
 
     /// The name at `offset` of a cache.
-    fn string(&mut self, cache: &Reader, what: &'static str, offset: usize) -> Result<String, CacheError> {
+    fn string(
+        &mut self,
+        cache: &CacheReader,
+        what: &'static str,
+        offset: usize,
+    ) -> Result<String, CacheError> {
         let name = cache.string(what, offset)?;
         self.take(&name)?;
         Ok(name)
@@ -432,15 +437,15 @@ impl Names {
 }
 
 fn library(
-    entry: &Reader,
-    cache: &Reader,
+    entry: &CacheReader,
+    cache: &CacheReader,
     hwcaps: &[String],
     names: &mut Names,
-) -> Result<Library, CacheError> {
+) -> Result<CachedLibrary, CacheError> {
     let number = |at| entry.number("an entry", at);
     let hwcap = Hwcap::from_bits(u64::from(number(16)?) | u64::from(number(20)?) << 32, hwcaps);
     names.take(hwcap.glibc_name().unwrap_or_default())?;
-    Ok(Library {
+    Ok(CachedLibrary {
         flags: Flags(number(0)? as i32),
         soname: names.string(cache, "a SONAME", number(4)? as usize)?,
         path: names.string(cache, "a path", number(8)? as usize)?,
@@ -458,7 +463,7 @@ struct Extensions {
 
 impl Extensions {
     /// Offsets of extensions count from the beginning of the file, those of strings from that of the present format.
-    fn parse(file: &Reader, cache: &Reader, names: &mut Names) -> Result<Self, CacheError> {
+    fn parse(file: &CacheReader, cache: &CacheReader, names: &mut Names) -> Result<Self, CacheError> {
         let what = "the extensions";
         let mut extensions = Self::default();
         let start = cache.number("the header", 32)? as usize;
@@ -472,7 +477,7 @@ impl Extensions {
         let length = count.checked_mul(SECTION_SIZE).ok_or(CacheError::Truncated { what })?;
         // Of several with one tag the last counts, as for the loader.
         let (mut generator, mut hwcaps) = (None, None);
-        for section in file.part(what, start + 8, length)?.chunks_exact(SECTION_SIZE).map(Reader) {
+        for section in file.part(what, start + 8, length)?.chunks_exact(SECTION_SIZE).map(CacheReader) {
             let [tag, offset, size] =
                 [section.number(what, 0)?, section.number(what, 8)?, section.number(what, 12)?];
             let content = file.part(what, offset as usize, size as usize)?;
@@ -486,7 +491,7 @@ impl Extensions {
             extensions.generator = Some(utf8(content, offset as usize)?);
         }
         for offset in hwcaps.unwrap_or_default().chunks_exact(4) {
-            let offset = Reader(offset).number(what, 0)? as usize;
+            let offset = CacheReader(offset).number(what, 0)? as usize;
             extensions.hwcaps.push(names.string(cache, "a glibc-hwcaps name", offset)?);
         }
         Ok(extensions)
@@ -497,8 +502,8 @@ impl Extensions {
 mod tests {
     use super::*;
 
-    fn library(soname: &str, path: &str, flags: Flags, hwcap: Hwcap) -> Library {
-        Library { soname: soname.to_owned(), path: path.to_owned(), flags, abi_tag: 0, hwcap }
+    fn library(soname: &str, path: &str, flags: Flags, hwcap: Hwcap) -> CachedLibrary {
+        CachedLibrary { soname: soname.to_owned(), path: path.to_owned(), flags, abi_tag: 0, hwcap }
     }
 
     fn cache() -> Cache {

@@ -212,19 +212,22 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::elf::{Entry, Listing, Node};
+    use crate::elf::{DirectoryEntry, DirectoryListing, FileNode};
 
     /// Text files by path; their directories follow.
     struct Files(BTreeMap<&'static str, &'static str>);
 
     impl Root for Files {
-        fn directory(&self, path: &str) -> Option<Listing> {
+        fn directory(&self, path: &str) -> Option<DirectoryListing> {
             let names = self.0.keys().filter_map(|file| {
                 let (directory, name) = file.rsplit_once('/')?;
                 (directory == path).then(|| name.to_owned())
             });
-            let entries = names.map(|name| Entry { name, symlink: false, node: Node::Other }).rev().collect();
-            Some(Listing { identity: path.to_owned(), entries })
+            let entries = names
+                .map(|name| DirectoryEntry { name, symlink: false, node: FileNode::Other })
+                .rev()
+                .collect();
+            Some(DirectoryListing { identity: path.to_owned(), entries })
         }
 
         fn text(&self, path: &str) -> Option<Vec<u8>> {

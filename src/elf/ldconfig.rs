@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::dynamic::Elf;
 use super::header::{Class, Kind, Machine};
-use super::ld_so_cache::{Cache, Flags, Hwcap, Library, compare_names};
-use super::root::{Entry, Node, Root};
+use super::ld_so_cache::{Cache, CachedLibrary, Flags, Hwcap, compare_names};
+use super::root::{DirectoryEntry, FileNode, Root};
 use crate::failure::Hinted;
 use crate::oci::Architecture;
 
@@ -45,9 +45,9 @@ impl Hinted for LibcVersionError {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scan {
     /// In the cache's order.
-    pub libraries: Vec<Library>,
+    pub libraries: Vec<CachedLibrary>,
     /// The symlinks it creates, or points elsewhere, by path.
-    pub links: Vec<Link>,
+    pub links: Vec<LibraryLink>,
     /// The dangling symlinks it removes.
     pub stale: Vec<String>,
     idle_hwcaps: BTreeSet<String>,
@@ -55,7 +55,7 @@ pub struct Scan {
 
 /// A symlink.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Link {
+pub struct LibraryLink {
     /// `/usr/lib/x86_64-linux-gnu/libz.so.1`
     pub path: String,
     /// A name in the same directory: `libz.so.1.2.13`.
@@ -144,9 +144,9 @@ impl Ldconfig {
             }
             let path = format!("{}/{}", directory.path, entry.name);
             match &entry.node {
-                Node::Dangling if entry.name.contains(".so.") => scan.stale.push(path),
-                Node::Directory { identity } if subdirectory => queue.add(path, identity, None),
-                Node::File { identity, elf: Some(elf) } => {
+                FileNode::Dangling if entry.name.contains(".so.") => scan.stale.push(path),
+                FileNode::Directory { identity } if subdirectory => queue.add(path, identity, None),
+                FileNode::File { identity, elf: Some(elf) } => {
                     if let Some(flags) = self.flags(elf) {
                         found.add(Candidate::new(entry, identity, elf, flags));
                     }
@@ -163,7 +163,7 @@ impl Ldconfig {
         }
     }
 
-    fn library(&self, directory: &Directory, candidate: &Candidate) -> Library {
+    fn library(&self, directory: &Directory, candidate: &Candidate) -> CachedLibrary {
         let name = if directory.hwcaps.is_some() { candidate.name } else { &candidate.soname };
         let hwcap = match (&directory.hwcaps, self.legacy_bits(&directory.path)) {
             (Some(name), _) => Hwcap::Glibc { name: name.clone(), isa_level: candidate.elf.isa_level },
@@ -171,7 +171,7 @@ impl Ldconfig {
             (None, bits) => Hwcap::Legacy(bits),
         };
         let abi_tag = if self.release < 36 { candidate.elf.abi_tag.unwrap_or_default() } else { 0 };
-        Library {
+        CachedLibrary {
             soname: candidate.soname.clone(),
             path: format!("{}/{name}", directory.path),
             flags: candidate.flags,
@@ -293,9 +293,10 @@ impl Queue {
         let above = format!("{path}/glibc-hwcaps");
         let mut entries = root.directory(&above).unwrap_or_default().entries;
         entries.sort_by(|left, right| left.name.cmp(&right.name));
-        for Entry { name, node, .. } in entries {
+        for DirectoryEntry { name, node, .. } in entries {
             // The loader separates these names by `:`.
-            if let (Node::Directory { identity }, false) = (node, name.starts_with('.') || name.contains(':'))
+            if let (FileNode::Directory { identity }, false) =
+                (node, name.starts_with('.') || name.contains(':'))
             {
                 self.hwcaps.insert(name.clone());
                 self.add(format!("{above}/{name}"), &identity, Some(name));
@@ -316,7 +317,7 @@ struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    fn new(entry: &'a Entry, identity: &'a str, elf: &'a Elf, flags: Flags) -> Self {
+    fn new(entry: &'a DirectoryEntry, identity: &'a str, elf: &'a Elf, flags: Flags) -> Self {
         let name = entry.name.as_str();
         let soname = elf.soname().unwrap_or(name);
         let for_link_editor = name.ends_with(".so") && soname.starts_with(name);
@@ -343,7 +344,7 @@ impl<'a> Candidate<'a> {
     }
 
     /// The symlink to create from the SONAME, unless it leads to the file already, or is a file.
-    fn link(&self, directory: &str, entries: &[Entry]) -> Option<Link> {
+    fn link(&self, directory: &str, entries: &[DirectoryEntry]) -> Option<LibraryLink> {
         // A SONAME is what its file says: one that is a path could lead anywhere.
         let outside = self.soname.contains('/') || ["", ".", ".."].contains(&self.soname.as_str());
         if self.link || self.soname == self.name || outside {
@@ -351,11 +352,14 @@ impl<'a> Candidate<'a> {
         }
         let present = entries.iter().find(|entry| entry.name == self.soname);
         let leave = present.is_some_and(|entry| match &entry.node {
-            Node::File { identity, .. } => identity == self.identity || !entry.symlink,
-            Node::Directory { .. } | Node::Other => !entry.symlink,
-            Node::Dangling => false,
+            FileNode::File { identity, .. } => identity == self.identity || !entry.symlink,
+            FileNode::Directory { .. } | FileNode::Other => !entry.symlink,
+            FileNode::Dangling => false,
         });
-        (!leave).then(|| Link { path: format!("{directory}/{}", self.soname), target: self.name.to_owned() })
+        (!leave).then(|| LibraryLink {
+            path: format!("{directory}/{}", self.soname),
+            target: self.name.to_owned(),
+        })
     }
 }
 
@@ -386,7 +390,7 @@ impl<'a> Found<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::elf::{Dynamic, Listing};
+    use crate::elf::{DirectoryListing, Dynamic};
 
     fn elf(machine: Machine, soname: &str) -> Elf {
         let dynamic = Dynamic { soname: Some(soname.to_owned()), ..Dynamic::default() };
@@ -402,19 +406,19 @@ mod tests {
         }
     }
 
-    fn listing(path: &str, entries: Vec<Entry>) -> (String, Listing) {
-        (path.to_owned(), Listing { identity: path.to_owned(), entries })
+    fn listing(path: &str, entries: Vec<DirectoryEntry>) -> (String, DirectoryListing) {
+        (path.to_owned(), DirectoryListing { identity: path.to_owned(), entries })
     }
 
-    fn file(directory: &str, name: &str, elf: Elf) -> Entry {
-        let node = Node::File { identity: format!("{directory}/{name}"), elf: Some(elf) };
-        Entry { name: name.to_owned(), symlink: false, node }
+    fn file(directory: &str, name: &str, elf: Elf) -> DirectoryEntry {
+        let node = FileNode::File { identity: format!("{directory}/{name}"), elf: Some(elf) };
+        DirectoryEntry { name: name.to_owned(), symlink: false, node }
     }
 
     /// A library in `/usr/lib`, and another in a subdirectory `tls`.
-    fn root(machine: Machine, soname: &str) -> BTreeMap<String, Listing> {
-        let tls = Node::Directory { identity: "/usr/lib/tls".to_owned() };
-        let tls = Entry { name: "tls".to_owned(), symlink: false, node: tls };
+    fn root(machine: Machine, soname: &str) -> BTreeMap<String, DirectoryListing> {
+        let tls = FileNode::Directory { identity: "/usr/lib/tls".to_owned() };
+        let tls = DirectoryEntry { name: "tls".to_owned(), symlink: false, node: tls };
         BTreeMap::from([
             listing("/usr/lib", vec![file("/usr/lib", "liba.so.1.0", elf(machine, soname)), tls]),
             listing("/usr/lib/tls", vec![file("/usr/lib/tls", "libt.so", elf(machine, "libt.so"))]),

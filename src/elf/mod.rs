@@ -58,13 +58,13 @@ pub mod symbols;
 
 pub use dynamic::{Dynamic, Elf};
 pub use header::{Class, Kind, Machine};
-pub use ld_so_cache::{Cache, CacheError, Flags, Hwcap, Library};
-pub use ldconfig::{Ldconfig, Link, Scan};
+pub use ld_so_cache::{Cache, CacheError, CachedLibrary, Flags, Hwcap};
+pub use ldconfig::{Ldconfig, LibraryLink, Scan};
 pub use library_search::LibrarySearch;
-pub use names::{Names, symbol_hash};
+pub use names::{SymbolNames, symbol_hash};
 pub use object::{Linked, Object, VersionNeed};
 pub use probe::{Incomplete, Outcome, Probe};
-pub use root::{Entry, Listing, Node, Root};
+pub use root::{DirectoryEntry, DirectoryListing, FileNode, Root};
 pub use sections::Linkage;
 pub use source::{ElfError, ReadAt};
 pub use symbols::Symbols;

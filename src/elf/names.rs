@@ -12,14 +12,14 @@ const LEVEL: i32 = 1;
 /// A hundred of TensorFlow's modules import thousands of symbols each, of a hundred bytes: 40 MB if they were kept as they
 /// are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Names {
+pub struct SymbolNames {
     /// Sorted.
     hashes: Vec<u64>,
     /// The names in the order of their hashes, each with its end: one zstd frame.
     packed: Vec<u8>,
 }
 
-impl Names {
+impl SymbolNames {
     /// The names that are not empty, each once.
     pub fn new<'a>(names: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let hashed = names.into_iter().filter(|name| !name.is_empty()).map(|name| (symbol_hash(name), name));
@@ -65,12 +65,12 @@ mod tests {
 
     #[test]
     fn names_are_told_by_their_hashes() {
-        let names = Names::new([&b"memcpy"[..], b"", b"abort", b"memcpy"]);
+        let names = SymbolNames::new([&b"memcpy"[..], b"", b"abort", b"memcpy"]);
         let [memcpy, abort] = [&b"memcpy"[..], b"abort"].map(symbol_hash);
         assert_eq!(names.hashes().len(), 2);
         assert_eq!(names.of(&[memcpy, 7]), [(memcpy, "memcpy".to_owned())]);
         assert_eq!(names.of(&[abort]), [(abort, "abort".to_owned())]);
-        assert_eq!(Names::new([]), Names::default());
-        assert!(Names::default().of(&[7]).is_empty());
+        assert_eq!(SymbolNames::new([]), SymbolNames::default());
+        assert!(SymbolNames::default().of(&[7]).is_empty());
     }
 }

@@ -3,7 +3,7 @@
 //! * <https://gabi.xinuos.com/elf/07-pheader.html>, "Note Section"
 //! * the x86 psABI's program properties: <https://gitlab.com/x86-psABIs/x86-64-ABI>
 
-use super::header::Layout;
+use super::header::NumberFormat;
 
 const NT_GNU_ABI_TAG: u32 = 1;
 const NT_GNU_PROPERTY_TYPE_0: u32 = 5;
@@ -12,7 +12,7 @@ const GNU_PROPERTY_X86_ISA_1_NEEDED: u32 = 0xc000_8002;
 /// The ABI tag among the notes of a segment.
 ///
 /// <https://refspecs.linuxfoundation.org/LSB_5.0.0/LSB-Core-generic/LSB-Core-generic/noteabitag.html>
-pub(super) fn abi_tag(notes: &[u8], layout: Layout) -> Option<u32> {
+pub(super) fn abi_tag(notes: &[u8], layout: NumberFormat) -> Option<u32> {
     let note = gnu_notes(notes, 4, layout)
         .find(|note| note.kind == NT_GNU_ABI_TAG && note.descriptor.len() == 16)?;
     let [os, major, minor, patch] = [0, 4, 8, 12].map(|at| layout.u32(note.descriptor, at));
@@ -20,7 +20,7 @@ pub(super) fn abi_tag(notes: &[u8], layout: Layout) -> Option<u32> {
 }
 
 /// The ISA level among a segment's GNU properties, as `ldconfig` records it.
-pub(super) fn isa_level(notes: &[u8], layout: Layout) -> u32 {
+pub(super) fn isa_level(notes: &[u8], layout: NumberFormat) -> u32 {
     let alignment = layout.word_size();
     let Some(note) = gnu_notes(notes, alignment, layout).find(|note| note.kind == NT_GNU_PROPERTY_TYPE_0)
     else {
@@ -46,7 +46,7 @@ struct GnuNote<'a> {
 }
 
 /// The notes of a segment that GNU owns. A note that ends beyond the segment ends the list.
-fn gnu_notes(bytes: &[u8], alignment: usize, layout: Layout) -> impl Iterator<Item = GnuNote<'_>> {
+fn gnu_notes(bytes: &[u8], alignment: usize, layout: NumberFormat) -> impl Iterator<Item = GnuNote<'_>> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let header = rest.get(..12)?;

@@ -9,12 +9,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::dynamic::{self, Elf};
-use super::header::{Header, Layout};
-use super::names::{Names, symbol_hash};
-use super::reader::Reader;
-use super::source::{ElfError, ReadAt, Source, Stop, read_with, utf8};
+use super::header::{Header, NumberFormat};
+use super::names::{SymbolNames, symbol_hash};
+use super::reader::PartReader;
+use super::source::{ElfError, PartSource, ReadAt, Stop, read_with, utf8};
 use super::strings::Lookup;
-use super::symbols::{self, File, Read, Symbol, Symbols, Tables, entry_size};
+use super::symbols::{self, Symbol, SymbolFile, SymbolTables, Symbols, Tables, entry_size};
 
 /// The most bytes of one file's tables together: those of TensorFlow take 63 MB.
 pub const MOST_OBJECT_BYTES: u64 = 128 << 20;
@@ -31,7 +31,7 @@ pub struct Object {
     /// The [`symbol_hash`] of every symbol it defines for others, sorted.
     pub exports: Vec<u64>,
     /// The undefined symbols that are not weak.
-    pub imports: Names,
+    pub imports: SymbolNames,
 }
 
 /// The facts of a file, and its [`Symbols`] where they were asked for.
@@ -67,7 +67,7 @@ impl Object {
 }
 
 /// Reads what `source` has of a file of `size` bytes; `None` when it is not ELF.
-pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Object>, Stop> {
+pub(super) fn parse(source: &impl PartSource, size: u64) -> Result<Option<Object>, Stop> {
     // What both miss is asked for at once.
     let (elf, read) = match (dynamic::parse(source, size), tables(source, size)) {
         (Err(Stop::Missing(mut names)), Err(Stop::Missing(tables))) => {
@@ -82,7 +82,7 @@ pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Object>, S
         needs: Vec::new(),
         defines: Vec::new(),
         exports: Vec::new(),
-        imports: Names::default(),
+        imports: SymbolNames::default(),
     };
     if let Some((read, layout)) = read {
         fill(&mut object, &read, layout)?;
@@ -90,24 +90,24 @@ pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Object>, S
     Ok(Some(object))
 }
 
-pub(super) fn parse_linked(source: &impl Source, size: u64) -> Result<Option<Linked>, Stop> {
+pub(super) fn parse_linked(source: &impl PartSource, size: u64) -> Result<Option<Linked>, Stop> {
     Ok(parse(source, size)?.map(|object| Linked { object, symbols: None }))
 }
 
-pub(super) fn parse_linked_with_symbols(source: &impl Source, size: u64) -> Result<Option<Linked>, Stop> {
+pub(super) fn parse_linked_with_symbols(source: &impl PartSource, size: u64) -> Result<Option<Linked>, Stop> {
     let Some(object) = parse(source, size)? else { return Ok(None) };
     Ok(Some(Linked { object, symbols: symbols::parse(source, size)? }))
 }
 
 /// The tables of symbols; `None` for what has none.
-fn tables<S: Source>(source: &S, size: u64) -> Result<Option<(Read<'_, S>, Layout)>, Stop> {
-    let mut reader = Reader::new(source, size, MOST_OBJECT_BYTES);
+fn tables<S: PartSource>(source: &S, size: u64) -> Result<Option<(SymbolTables<'_, S>, NumberFormat)>, Stop> {
+    let mut reader = PartReader::new(source, size, MOST_OBJECT_BYTES);
     let Some(header) = Header::read(&mut reader)? else { return Ok(None) };
     let segments = header.segments(&mut reader)?;
     let Some(section) = dynamic::dynamic_section(&segments, header.layout) else { return Ok(None) };
     let section = reader.bytes("its dynamic section", section)?;
     reader.complete()?;
-    let file = File { layout: header.layout, segments: &segments };
+    let file = SymbolFile { layout: header.layout, segments: &segments };
     let read = Tables::of(&section, header.layout).read(&file, &mut reader)?;
     Ok(read.map(|read| (read, header.layout)))
 }
@@ -123,7 +123,11 @@ enum Purpose {
     Definition,
 }
 
-fn fill(object: &mut Object, read: &Read<'_, impl Source>, layout: Layout) -> Result<(), ElfError> {
+fn fill(
+    object: &mut Object,
+    read: &SymbolTables<'_, impl PartSource>,
+    layout: NumberFormat,
+) -> Result<(), ElfError> {
     let mut lookup = Lookup::default();
     for entry in read.symbols.chunks_exact(entry_size(layout) as usize) {
         let symbol = Symbol::new(entry, layout);
@@ -151,7 +155,7 @@ fn fill(object: &mut Object, read: &Read<'_, impl Source>, layout: Layout) -> Re
         }
         Ok(())
     })?;
-    object.imports = Names::new(imports.iter().map(Vec::as_slice));
+    object.imports = SymbolNames::new(imports.iter().map(Vec::as_slice));
     object.exports.sort_unstable();
     object.exports.dedup();
     object.defines.sort_unstable();

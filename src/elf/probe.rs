@@ -15,11 +15,11 @@ use std::mem;
 use std::ops::Range;
 
 use super::buffer_pool::{Buffer, BufferPool};
-use super::dynamic::{self, Elf, Loaded};
+use super::dynamic::{self, Elf, LoadedSegment};
 use super::object::{self, Linked};
 use super::packed::Packed;
 use super::sections::{self, Linkage};
-use super::source::{ElfError, Source, Stop};
+use super::source::{ElfError, PartSource, Stop};
 use super::symbols::{self, Symbols};
 
 /// The most a [`Probe`] keeps of one file before it says what else it needs, in bytes.
@@ -44,7 +44,7 @@ const FIRST_HEAD_ONCE: u64 = 16 << 20;
 const WRITABLE_HEAD_ONCE: u64 = 28 << 20;
 
 /// Reads the facts `T` of what is kept of a file of so many bytes; `None` when it is not ELF.
-type Parse<T> = fn(&Kept, u64) -> Result<Option<T>, Stop>;
+type Parse<T> = fn(&KeptParts, u64) -> Result<Option<T>, Stop>;
 
 /// Reads the facts of one file as its bytes pass.
 #[derive(Debug)]
@@ -53,21 +53,21 @@ pub struct Probe {
     size: u64,
     position: u64,
     elf: bool,
-    kept: Kept,
+    kept: KeptParts,
     wanted: Vec<Range<u64>>,
-    budget: Budget,
+    budget: ProbeBudget,
     shelf: Option<&'static BufferPool>,
 }
 
 /// The bytes that may be kept of one file.
 #[derive(Debug, Clone, Copy)]
-pub struct Budget {
+pub struct ProbeBudget {
     most: u64,
     first_head: u64,
     writable_head: u64,
 }
 
-impl Budget {
+impl ProbeBudget {
     /// For a file that can be read again without much ado.
     pub const SMALL: Self = Self { most: MOST_KEPT, first_head: SEGMENT_HEAD, writable_head: SEGMENT_HEAD };
     /// For a file that passes as part of a stream.
@@ -91,7 +91,7 @@ pub enum Outcome<T = Linked> {
 pub struct Incomplete<T = Linked> {
     parse: Parse<T>,
     size: u64,
-    kept: Kept,
+    kept: KeptParts,
     missing: Vec<Range<u64>>,
 }
 
@@ -107,11 +107,11 @@ impl Probe {
     }
 
     /// The same with another budget. To be said before any byte passes.
-    pub fn keeping(self, budget: Budget) -> Self {
+    pub fn keeping(self, budget: ProbeBudget) -> Self {
         Self { budget, ..self }
     }
 
-    /// The same with the budget [`Budget::LARGE`] while `shelf` has memory for it. To be said before any byte passes.
+    /// The same with the budget [`ProbeBudget::LARGE`] while `shelf` has memory for it. To be said before any byte passes.
     pub fn shelved(self, shelf: &'static BufferPool) -> Self {
         Self { shelf: Some(shelf), ..self }
     }
@@ -127,9 +127,12 @@ impl Probe {
             size,
             position: 0,
             elf: true,
-            kept: Kept { passed: Buffer::with_capacity(HEAD.min(size) as usize), ..Kept::default() },
+            kept: KeptParts {
+                passed: Buffer::with_capacity(HEAD.min(size) as usize),
+                ..KeptParts::default()
+            },
             wanted: std::iter::once(0..HEAD.min(size)).collect(),
-            budget: Budget::SMALL,
+            budget: ProbeBudget::SMALL,
             shelf: None,
         }
     }
@@ -172,7 +175,7 @@ impl Probe {
             self.plan_rest();
         }
         if !self.elf {
-            self.kept = Kept::default();
+            self.kept = KeptParts::default();
         }
     }
 
@@ -184,7 +187,7 @@ impl Probe {
             (wanted, self.kept.passed.len() + rest as usize)
         };
         let lent = self.shelf.and_then(|shelf| {
-            let (wanted, length) = planned(Budget::LARGE);
+            let (wanted, length) = planned(ProbeBudget::LARGE);
             Some((wanted, (length >= SHELVED).then(|| shelf.take(length))??))
         });
         let (wanted, mut memory) = lent.unwrap_or_else(|| {
@@ -201,7 +204,7 @@ impl Incomplete<(Elf, Symbols)> {
     /// A file of `size` bytes of which nothing has been seen, whose symbols are wanted too.
     pub fn with_symbols(size: u64) -> Self {
         let missing = std::iter::once(0..HEAD.min(size)).collect();
-        Self { parse: with_symbols, size, kept: Kept::default(), missing }
+        Self { parse: with_symbols, size, kept: KeptParts::default(), missing }
     }
 }
 
@@ -210,7 +213,7 @@ impl Incomplete<Linkage> {
     /// ends of the file are not.
     pub fn from_sections(size: u64) -> Self {
         let missing = std::iter::once(0..HEAD.min(size)).collect();
-        Self { parse: sections::parse, size, kept: Kept::default(), missing }
+        Self { parse: sections::parse, size, kept: KeptParts::default(), missing }
     }
 }
 
@@ -238,7 +241,7 @@ impl<T> Incomplete<T> {
     }
 }
 
-fn outcome<T>(parse: Parse<T>, mut kept: Kept, size: u64) -> Result<Outcome<T>, ElfError> {
+fn outcome<T>(parse: Parse<T>, mut kept: KeptParts, size: u64) -> Result<Outcome<T>, ElfError> {
     match parse(&kept, size) {
         Ok(None) => Ok(Outcome::NotElf),
         Ok(Some(facts)) => Ok(Outcome::Elf(facts)),
@@ -252,7 +255,7 @@ fn outcome<T>(parse: Parse<T>, mut kept: Kept, size: u64) -> Result<Outcome<T>, 
 }
 
 /// The facts of [`dynamic`] together with the symbols. Both say at once what they miss, so that it is fetched at once.
-fn with_symbols(source: &Kept, size: u64) -> Result<Option<(Elf, Symbols)>, Stop> {
+fn with_symbols(source: &KeptParts, size: u64) -> Result<Option<(Elf, Symbols)>, Stop> {
     match (dynamic::parse(source, size), symbols::parse(source, size)) {
         (Err(Stop::Missing(mut names)), Err(Stop::Missing(tables))) => {
             names.extend(tables);
@@ -265,8 +268,8 @@ fn with_symbols(source: &Kept, size: u64) -> Result<Option<(Elf, Symbols)>, Stop
 /// Plans the parts to keep of the `rest` of a file whose head is `kept`: all of it where the budget allows that, or
 /// else what the program headers point to, its end, and the beginnings of its segments, in this order of importance.
 /// Small segments come first: `patchelf` puts what it moves into segments of their own.
-fn plan(kept: &Kept, rest: Range<u64>, budget: Budget) -> Vec<Range<u64>> {
-    let Budget { most, first_head, writable_head } = budget;
+fn plan(kept: &KeptParts, rest: Range<u64>, budget: ProbeBudget) -> Vec<Range<u64>> {
+    let ProbeBudget { most, first_head, writable_head } = budget;
     let mut budget = most - HEAD;
     if rest.end - rest.start <= budget {
         return merge([rest]);
@@ -275,7 +278,7 @@ fn plan(kept: &Kept, rest: Range<u64>, budget: Budget) -> Vec<Range<u64>> {
     let first = known.loaded.iter().map(|segment| segment.range.start).min();
     known.loaded.sort_by_key(|segment| segment.range.end - segment.range.start);
     let tail = rest.end.saturating_sub(TAIL)..rest.end;
-    let heads = known.loaded.into_iter().map(|Loaded { range: Range { start, end }, is_writable }| {
+    let heads = known.loaded.into_iter().map(|LoadedSegment { range: Range { start, end }, is_writable }| {
         let head = match is_writable {
             true => writable_head,
             false if Some(start) == first => first_head,
@@ -312,7 +315,7 @@ fn merge(ranges: impl IntoIterator<Item = Range<u64>>) -> Vec<Range<u64>> {
 
 /// Parts of a file.
 #[derive(Debug, Default)]
-struct Kept {
+struct KeptParts {
     /// The parts kept as they passed, one behind the other.
     passed: Buffer,
     /// The place of each part in `passed`, by the offset of its first byte in the file.
@@ -321,7 +324,7 @@ struct Kept {
     packed: BTreeMap<u64, Packed>,
 }
 
-impl Kept {
+impl KeptParts {
     /// Adds bytes that lie behind all that have passed.
     fn append(&mut self, offset: u64, bytes: &[u8]) {
         let at = self.passed.len();
@@ -388,7 +391,7 @@ impl Kept {
     }
 }
 
-impl Source for Kept {
+impl PartSource for KeptParts {
     fn fetch(&self, range: Range<u64>) -> io::Result<Option<Cow<'_, [u8]>>> {
         let length = (range.end - range.start) as usize;
         if let Some(bytes) = self.passed_at(range.start).and_then(|bytes| bytes.get(..length)) {
@@ -463,7 +466,7 @@ mod tests {
     fn says_which_parts_it_missed_and_takes_them_later() {
         let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let expected = dynamic::read(&bytes[..]).unwrap();
-        let mut outcome = outcome(dynamic::parse, Kept::default(), bytes.len() as u64).unwrap();
+        let mut outcome = outcome(dynamic::parse, KeptParts::default(), bytes.len() as u64).unwrap();
         let mut rounds = 0;
         loop {
             match outcome {
@@ -498,9 +501,9 @@ mod tests {
     }
 
     fn planned(segments: &[(Range<u64>, u64)]) -> Vec<Range<u64>> {
-        let mut kept = Kept::default();
+        let mut kept = KeptParts::default();
         kept.append(0, &head(segments));
-        plan(&kept, HEAD..700 << 20, Budget::LARGE)
+        plan(&kept, HEAD..700 << 20, ProbeBudget::LARGE)
     }
 
     #[test]
@@ -522,7 +525,7 @@ mod tests {
     }
 
     /// Probes a library of 20 MB: the kept part, and its memory that is not the shelf's.
-    fn kept_with(shelf: &'static BufferPool) -> (Range<u64>, Kept) {
+    fn kept_with(shelf: &'static BufferPool) -> (Range<u64>, KeptParts) {
         let size = 20 << 20;
         let mut file = head(&[(0..size, 0)]);
         file.resize(size as usize, 0);
@@ -547,7 +550,7 @@ mod tests {
 
     #[test]
     fn gives_up_what_is_handed_over_again() {
-        let mut kept = Kept::default();
+        let mut kept = KeptParts::default();
         for (at, bytes) in [(0, &[1; 10][..]), (20, &[2; 5]), (30, &[3; 9])] {
             kept.append(at, bytes);
         }
@@ -563,7 +566,7 @@ mod tests {
     #[test]
     fn parts_come_in_pieces_and_overlap() {
         let file: Vec<u8> = (0..100).collect();
-        let mut kept = Kept::default();
+        let mut kept = KeptParts::default();
         for range in [10..20, 40..50, 20..30, 10..15, 25..45] {
             kept.supply(range.start as u64, &file[range]);
         }

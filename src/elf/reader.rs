@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::source::{ElfError, LONGEST_NAME, Source, Stop, until_nul};
+use super::source::{ElfError, LONGEST_NAME, PartSource, Stop, until_nul};
 use super::strings::StringTable;
 
 const NAME_STEP: u64 = 512;
 
 /// Fetches parts of a file within its size and within a budget, and notes those that are not at hand.
-pub(super) struct Reader<'a, S> {
+pub(super) struct PartReader<'a, S> {
     source: &'a S,
     size: u64,
     limit: u64,
@@ -17,7 +17,7 @@ pub(super) struct Reader<'a, S> {
     missing: Vec<Range<u64>>,
 }
 
-impl<'a, S: Source> Reader<'a, S> {
+impl<'a, S: PartSource> PartReader<'a, S> {
     /// Reads at most `limit` bytes of a file of `size` bytes.
     pub(super) fn new(source: &'a S, size: u64, limit: u64) -> Self {
         Self { source, size, limit, budget: limit, missing: Vec::new() }

@@ -9,7 +9,7 @@ use super::dynamic::Elf;
 /// Paths are absolute within it, may lead through symlinks, and resolve without leaving it.
 pub trait Root {
     /// The listing of the directory at `path`; `None` when there is no directory.
-    fn directory(&self, path: &str) -> Option<Listing>;
+    fn directory(&self, path: &str) -> Option<DirectoryListing>;
 
     /// The bytes of the file at `path`; `None` when there is no file.
     fn text(&self, path: &str) -> Option<Vec<u8>>;
@@ -17,28 +17,28 @@ pub trait Root {
 
 /// The contents of a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Listing {
+pub struct DirectoryListing {
     /// The same for two paths exactly when they are one directory: `/lib` and `/usr/lib` on a merged root.
     /// The path without symlinks will do.
     pub identity: String,
     /// In any order.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<DirectoryEntry>,
 }
 
 /// One name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct DirectoryEntry {
     /// Its name in the directory.
     pub name: String,
     /// True if it is a symlink.
     pub symlink: bool,
     /// The node that the name leads to, every symlink followed.
-    pub node: Node,
+    pub node: FileNode,
 }
 
 /// A node that a name leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Node {
+pub enum FileNode {
     /// A regular file.
     File {
         /// The same for two names exactly when they are one file, through symlinks or hard links.
@@ -49,7 +49,7 @@ pub enum Node {
     },
     /// A directory.
     Directory {
-        /// As [`Listing::identity`].
+        /// As [`DirectoryListing::identity`].
         identity: String,
     },
     /// A device, socket or pipe.
@@ -59,8 +59,8 @@ pub enum Node {
 }
 
 /// A root given as data, without text files.
-impl Root for BTreeMap<String, Listing> {
-    fn directory(&self, path: &str) -> Option<Listing> {
+impl Root for BTreeMap<String, DirectoryListing> {
+    fn directory(&self, path: &str) -> Option<DirectoryListing> {
         self.get(path).cloned()
     }
 

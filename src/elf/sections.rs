@@ -5,12 +5,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::header::{Header, Layout};
-use super::reader::Reader;
-use super::source::{Source, Stop, utf8};
+use super::header::{Header, NumberFormat};
+use super::reader::PartReader;
+use super::source::{PartSource, Stop, utf8};
 use super::strings::Lookup;
 use super::symbols::{
-    MOST_SYMBOL_BYTES, MOST_VERSIONS, Need, Read, Symbols, VER_FLG_WEAK, VERSYM_HIDDEN, entry_size, span,
+    MOST_SYMBOL_BYTES, MOST_VERSIONS, Need, SymbolTables, Symbols, VER_FLG_WEAK, VERSYM_HIDDEN, entry_size,
+    span,
 };
 
 const SHT_DYNSYM: u32 = 11;
@@ -36,8 +37,8 @@ pub struct Linkage {
 /// The names that only the dynamic section refers to are those in the string table that no symbol and no version has:
 /// the SONAME, what is needed, and search paths. Which of them is the SONAME, its version definitions say; a library
 /// that defines no versions has `None`.
-pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Linkage>, Stop> {
-    let mut reader = Reader::new(source, size, MOST_SYMBOL_BYTES);
+pub(super) fn parse(source: &impl PartSource, size: u64) -> Result<Option<Linkage>, Stop> {
+    let mut reader = PartReader::new(source, size, MOST_SYMBOL_BYTES);
     let Some(header) = Header::read(&mut reader)? else { return Ok(None) };
     let layout = header.layout;
     let sections: Vec<_> =
@@ -79,7 +80,7 @@ pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Linkage>, 
     let table = strings.bytes()?;
     let unknown = names_without(&table, &others).filter(|name| Some(*name) != soname.as_deref());
     needed.extend(unknown.map(str::to_owned));
-    let read = Read { symbols, strings, versions, needs, definitions: Vec::new() };
+    let read = SymbolTables { symbols, strings, versions, needs, definitions: Vec::new() };
     Ok(Some(Linkage { soname, needed, symbols: read.symbols(layout)? }))
 }
 
@@ -105,7 +106,7 @@ fn names_without<'a>(table: &'a [u8], others: &'a BTreeSet<u32>) -> impl Iterato
 }
 
 /// The versions of undefined symbols.
-fn needs_of(bytes: &[u8], layout: Layout) -> Vec<Need> {
+fn needs_of(bytes: &[u8], layout: NumberFormat) -> Vec<Need> {
     let mut needs = Vec::new();
     for (at, need) in linked(bytes, 0, 12, layout) {
         let (first, soname) = (layout.u32(need, 8), layout.u32(need, 4));
@@ -125,7 +126,7 @@ fn needs_of(bytes: &[u8], layout: Layout) -> Vec<Need> {
 }
 
 /// The names of the versions that are defined, as offsets of names; first that of the library itself.
-fn definitions_of(bytes: &[u8], layout: Layout) -> Vec<u32> {
+fn definitions_of(bytes: &[u8], layout: NumberFormat) -> Vec<u32> {
     let definitions = linked(bytes, 0, 16, layout).take(MOST_VERSIONS);
     let name = |(at, definition): (usize, &[u8])| {
         let name = at.saturating_add(layout.u32(definition, 12) as usize);
@@ -135,7 +136,12 @@ fn definitions_of(bytes: &[u8], layout: Layout) -> Vec<u32> {
 }
 
 /// The records from `at` on, with their places, each of which tells at `next` how far it is to the next.
-fn linked(bytes: &[u8], at: usize, next: usize, layout: Layout) -> impl Iterator<Item = (usize, &[u8])> {
+fn linked(
+    bytes: &[u8],
+    at: usize,
+    next: usize,
+    layout: NumberFormat,
+) -> impl Iterator<Item = (usize, &[u8])> {
     let record = move |at: usize| Some((at, bytes.get(at..at.checked_add(next + 4)?)?));
     std::iter::successors(record(at), move |(at, bytes)| match layout.u32(bytes, next) {
         0 => None,
@@ -152,7 +158,7 @@ struct SectionHeader {
 }
 
 impl SectionHeader {
-    fn new(bytes: &[u8], layout: Layout) -> Self {
+    fn new(bytes: &[u8], layout: NumberFormat) -> Self {
         Self {
             kind: layout.u32(bytes, 4),
             offset: layout.word(bytes, layout.pick(16, 24)),

@@ -84,7 +84,7 @@ impl Hinted for ElfError {
 }
 
 /// The part of a file that is at hand.
-pub(super) trait Source {
+pub(super) trait PartSource {
     /// All bytes of `range`, or `None` when some of them are not at hand.
     fn fetch(&self, range: Range<u64>) -> io::Result<Option<Cow<'_, [u8]>>>;
 
@@ -95,10 +95,10 @@ pub(super) trait Source {
     fn piece(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>>;
 }
 
-/// A file that can be read anywhere, as a [`Source`].
+/// A file that can be read anywhere, as a [`PartSource`].
 pub(super) struct Seekable<'a, R: ?Sized>(&'a R);
 
-impl<R: ReadAt + ?Sized> Source for Seekable<'_, R> {
+impl<R: ReadAt + ?Sized> PartSource for Seekable<'_, R> {
     fn fetch(&self, range: Range<u64>) -> io::Result<Option<Cow<'_, [u8]>>> {
         let mut bytes = vec![0; (range.end - range.start) as usize];
         let mut filled = 0;

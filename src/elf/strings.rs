@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::source::{ElfError, LONGEST_NAME, Source};
+use super::source::{ElfError, LONGEST_NAME, PartSource};
 
 /// Symbols share a name, or the end of one, when they have several versions, or a linker merged them: names never take
 /// together as many bytes as so many times the table.
@@ -20,7 +20,7 @@ pub(super) struct StringTable<'a, S> {
     range: Range<u64>,
 }
 
-impl<'a, S: Source> StringTable<'a, S> {
+impl<'a, S: PartSource> StringTable<'a, S> {
     /// The table at `range` of the file, which the caller knows to be there.
     pub(super) fn new(source: &'a S, range: Range<u64>) -> Self {
         Self { source, range }
@@ -62,7 +62,7 @@ impl<T: Copy> Lookup<T> {
     /// `limit` bytes are handed over.
     pub(super) fn names(
         mut self,
-        table: &StringTable<'_, impl Source>,
+        table: &StringTable<'_, impl PartSource>,
         limit: u64,
         mut take: impl FnMut(T, &[u8]) -> Result<(), ElfError>,
     ) -> Result<(), ElfError> {
@@ -90,7 +90,7 @@ struct Window {
 
 impl Window {
     /// The name that begins at `offset`, where none was asked for behind it.
-    fn name(&mut self, table: &StringTable<'_, impl Source>, offset: u32) -> Result<&[u8], ElfError> {
+    fn name(&mut self, table: &StringTable<'_, impl PartSource>, offset: u32) -> Result<&[u8], ElfError> {
         let unterminated = ElfError::Unterminated { offset: offset.into() };
         let offset = u64::from(offset);
         let mut searched = 0;
@@ -109,7 +109,7 @@ impl Window {
     }
 
     /// Takes the next bytes of the table, and gives up those before `offset`; whether there were more.
-    fn advance(&mut self, table: &StringTable<'_, impl Source>, offset: u64) -> Result<bool, ElfError> {
+    fn advance(&mut self, table: &StringTable<'_, impl PartSource>, offset: u64) -> Result<bool, ElfError> {
         let end = self.start + self.bytes.len() as u64;
         if offset >= end {
             self.bytes.clear();
@@ -137,7 +137,7 @@ mod tests {
     /// A file that is read in pieces of so many bytes.
     struct Pieces<'a>(&'a [u8], usize);
 
-    impl Source for Pieces<'_> {
+    impl PartSource for Pieces<'_> {
         fn fetch(&self, range: Range<u64>) -> io::Result<Option<Cow<'_, [u8]>>> {
             Ok(self.0.get(range.start as usize..range.end as usize).map(Cow::Borrowed))
         }

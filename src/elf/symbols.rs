@@ -14,9 +14,9 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::dynamic::{self, DT_NULL, DT_STRSZ, DT_STRTAB};
-use super::header::{Header, Layout, Segment, offset_of};
-use super::reader::Reader;
-use super::source::{ElfError, ReadAt, Source, Stop, read_with, utf8};
+use super::header::{Header, NumberFormat, Segment, offset_of};
+use super::reader::PartReader;
+use super::source::{ElfError, PartSource, ReadAt, Stop, read_with, utf8};
 use super::strings::{Lookup, StringTable};
 
 /// The most bytes of one file's tables together. cuBLASLt's take 30 KiB, those of LLVM 5 MiB.
@@ -70,8 +70,8 @@ impl Symbols {
 }
 
 /// Reads the symbols of what `source` has of a file of `size` bytes; `None` when it is not ELF.
-pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Symbols>, Stop> {
-    let mut reader = Reader::new(source, size, MOST_SYMBOL_BYTES);
+pub(super) fn parse(source: &impl PartSource, size: u64) -> Result<Option<Symbols>, Stop> {
+    let mut reader = PartReader::new(source, size, MOST_SYMBOL_BYTES);
     let Some(header) = Header::read(&mut reader)? else { return Ok(None) };
     let layout = header.layout;
     let segments = header.segments(&mut reader)?;
@@ -81,7 +81,7 @@ pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Symbols>, 
     let section = reader.bytes("its dynamic section", section)?;
     reader.complete()?;
     let tables = Tables::of(&section, layout);
-    let file = File { layout, segments: &segments };
+    let file = SymbolFile { layout, segments: &segments };
     match tables.read(&file, &mut reader)? {
         Some(tables) => Ok(Some(tables.symbols(layout)?)),
         None => Ok(Some(Symbols::default())),
@@ -89,12 +89,12 @@ pub(super) fn parse(source: &impl Source, size: u64) -> Result<Option<Symbols>, 
 }
 
 /// The file in which addresses are looked up.
-pub(super) struct File<'a> {
-    pub layout: Layout,
+pub(super) struct SymbolFile<'a> {
+    pub layout: NumberFormat,
     pub segments: &'a [Segment],
 }
 
-impl File<'_> {
+impl SymbolFile<'_> {
     fn offset(&self, table: &'static str, address: u64) -> Result<u64, ElfError> {
         offset_of(address, self.segments).ok_or(ElfError::UnmappedTable { table, address })
     }
@@ -116,7 +116,7 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub fn of(section: &[u8], layout: Layout) -> Self {
+    pub fn of(section: &[u8], layout: NumberFormat) -> Self {
         let mut tables = Self::default();
         for entry in section.chunks_exact(2 * layout.word_size()) {
             let value = layout.word(entry, layout.word_size());
@@ -139,11 +139,11 @@ impl Tables {
     }
 
     /// The bytes of the tables; `None` without symbols, names or a hash table.
-    pub fn read<'a, S: Source>(
+    pub fn read<'a, S: PartSource>(
         &self,
-        file: &File<'_>,
-        reader: &mut Reader<'a, S>,
-    ) -> Result<Option<Read<'a, S>>, Stop> {
+        file: &SymbolFile<'_>,
+        reader: &mut PartReader<'a, S>,
+    ) -> Result<Option<SymbolTables<'a, S>>, Stop> {
         let (Some(symbols), Some(strings), Some(strings_size)) =
             (self.symbols, self.strings, self.strings_size)
         else {
@@ -164,11 +164,15 @@ impl Tables {
         let needs = self.needs(file, reader)?;
         let definitions = self.definitions(file, reader)?;
         reader.complete()?;
-        Ok(Some(Read { symbols, strings, versions, needs, definitions }))
+        Ok(Some(SymbolTables { symbols, strings, versions, needs, definitions }))
     }
 
     /// The number of symbols.
-    fn count(&self, file: &File<'_>, reader: &mut Reader<impl Source>) -> Result<Option<u32>, Stop> {
+    fn count(
+        &self,
+        file: &SymbolFile<'_>,
+        reader: &mut PartReader<impl PartSource>,
+    ) -> Result<Option<u32>, Stop> {
         if let Some(address) = self.hash {
             let start = file.offset("its hash table", address)?;
             let head = reader.bytes("its hash table", span(start, 8))?;
@@ -190,7 +194,7 @@ impl Tables {
     /// The number of symbols that fit in front of the table that follows theirs: for the rare file that defines
     /// nothing, where GNU's hash table does not count what is undefined. Linkers leave no more than padding between the
     /// two.
-    fn room(&self, layout: Layout) -> Option<u32> {
+    fn room(&self, layout: NumberFormat) -> Option<u32> {
         let symbols = self.symbols?;
         let next = [self.strings, self.versions, self.needs, self.gnu_hash]
             .into_iter()
@@ -201,7 +205,11 @@ impl Tables {
     }
 
     /// The versions of undefined symbols.
-    fn needs(&self, file: &File<'_>, reader: &mut Reader<impl Source>) -> Result<Vec<Need>, Stop> {
+    fn needs(
+        &self,
+        file: &SymbolFile<'_>,
+        reader: &mut PartReader<impl PartSource>,
+    ) -> Result<Vec<Need>, Stop> {
         let Some(address) = self.needs else { return Ok(Vec::new()) };
         let layout = file.layout;
         let mut table = Growing::new("its version needs", file.offset("its version needs", address)?);
@@ -242,7 +250,11 @@ impl Tables {
 
     /// The names of the versions that are defined, as offsets of names; not that of the file itself, nor those that it
     /// only inherits.
-    fn definitions(&self, file: &File<'_>, reader: &mut Reader<impl Source>) -> Result<Vec<u32>, Stop> {
+    fn definitions(
+        &self,
+        file: &SymbolFile<'_>,
+        reader: &mut PartReader<impl PartSource>,
+    ) -> Result<Vec<u32>, Stop> {
         let Some(address) = self.definitions else { return Ok(Vec::new()) };
         let layout = file.layout;
         let what = "its version definitions";
@@ -282,7 +294,11 @@ enum Count {
 }
 
 /// Walks the chain of the last bucket, whose end is the last symbol.
-fn gnu_count(start: u64, layout: Layout, reader: &mut Reader<impl Source>) -> Result<Count, Stop> {
+fn gnu_count(
+    start: u64,
+    layout: NumberFormat,
+    reader: &mut PartReader<impl PartSource>,
+) -> Result<Count, Stop> {
     let what = "its hash table";
     let head = reader.bytes(what, span(start, 16))?;
     reader.complete()?;
@@ -338,7 +354,12 @@ impl Growing {
     }
 
     /// The record of `length` bytes at `at` from the beginning of the table.
-    fn record(&mut self, at: u64, length: u64, reader: &mut Reader<impl Source>) -> Result<&[u8], Stop> {
+    fn record(
+        &mut self,
+        at: u64,
+        length: u64,
+        reader: &mut PartReader<impl PartSource>,
+    ) -> Result<&[u8], Stop> {
         let end = at.saturating_add(length);
         let have = self.bytes.len() as u64;
         if end > have {
@@ -353,7 +374,7 @@ impl Growing {
 }
 
 /// The tables of symbols as they are in the file.
-pub(super) struct Read<'a, S> {
+pub(super) struct SymbolTables<'a, S> {
     pub symbols: Cow<'a, [u8]>,
     pub strings: StringTable<'a, S>,
     /// A number of 16 bits for each symbol; empty when nothing has versions.
@@ -373,8 +394,8 @@ enum Purpose {
     Owner(u32),
 }
 
-impl<S: Source> Read<'_, S> {
-    pub fn symbols(&self, layout: Layout) -> Result<Symbols, ElfError> {
+impl<S: PartSource> SymbolTables<'_, S> {
+    pub fn symbols(&self, layout: NumberFormat) -> Result<Symbols, ElfError> {
         let owners: BTreeMap<u16, u32> = self.needs.iter().map(|need| (need.number, need.soname)).collect();
         let mut lookup = Lookup::default();
         for (index, entry) in self.symbols.chunks_exact(entry_size(layout) as usize).enumerate() {
@@ -423,7 +444,7 @@ pub(super) struct Symbol {
 }
 
 impl Symbol {
-    pub fn new(entry: &[u8], layout: Layout) -> Self {
+    pub fn new(entry: &[u8], layout: NumberFormat) -> Self {
         let [info, other] =
             layout.pick([12, 13], [4, 5]).map(|at| entry.get(at).copied().unwrap_or_default());
         Self {
@@ -447,7 +468,7 @@ impl Symbol {
     }
 }
 
-pub(super) fn entry_size(layout: Layout) -> u64 {
+pub(super) fn entry_size(layout: NumberFormat) -> u64 {
     layout.pick(16, 24)
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
-use super::probe::Budget;
+use super::probe::ProbeBudget;
 use super::*;
 use crate::failure::Hinted;
 use crate::oci::Architecture;
@@ -40,19 +40,19 @@ impl Disk {
         None
     }
 
-    fn entry(&self, directory: &str, entry: &fs::DirEntry) -> Option<Entry> {
+    fn entry(&self, directory: &str, entry: &fs::DirEntry) -> Option<DirectoryEntry> {
         let name = entry.file_name().into_string().ok()?;
         let resolved = self.resolve(&format!("{directory}/{name}"))?;
         let node = match fs::metadata(&resolved) {
-            Err(_) => Node::Dangling,
-            Ok(metadata) if metadata.is_dir() => Node::Directory { identity: identity(&metadata) },
+            Err(_) => FileNode::Dangling,
+            Ok(metadata) if metadata.is_dir() => FileNode::Directory { identity: identity(&metadata) },
             Ok(metadata) if metadata.is_file() => {
                 let elf = ldconfig::is_library_name(&name).then(|| read(&resolved)).flatten();
-                Node::File { identity: identity(&metadata), elf }
+                FileNode::File { identity: identity(&metadata), elf }
             }
-            Ok(_) => Node::Other,
+            Ok(_) => FileNode::Other,
         };
-        Some(Entry { name, symlink: entry.file_type().ok()?.is_symlink(), node })
+        Some(DirectoryEntry { name, symlink: entry.file_type().ok()?.is_symlink(), node })
     }
 }
 
@@ -73,11 +73,11 @@ fn read(path: &Path) -> Option<Elf> {
 }
 
 impl Root for Disk {
-    fn directory(&self, path: &str) -> Option<Listing> {
+    fn directory(&self, path: &str) -> Option<DirectoryListing> {
         let resolved = self.resolve(path)?;
         let entries =
             fs::read_dir(&resolved).ok()?.filter_map(|entry| self.entry(path, &entry.ok()?)).collect();
-        Some(Listing { identity: identity(&fs::metadata(&resolved).ok()?), entries })
+        Some(DirectoryListing { identity: identity(&fs::metadata(&resolved).ok()?), entries })
     }
 
     fn text(&self, path: &str) -> Option<Vec<u8>> {
@@ -510,7 +510,7 @@ fn probes_of_every_library_what_a_seekable_file_shows() {
             continue;
         }
         let bytes = fs::read(entry.path()).unwrap();
-        let mut probe = Probe::linking(bytes.len() as u64).keeping(Budget::LARGE);
+        let mut probe = Probe::linking(bytes.len() as u64).keeping(ProbeBudget::LARGE);
         bytes.chunks(32 << 10).for_each(|chunk| probe.update(chunk));
         let (linked, rounds) = supply(probe.finish(), &bytes);
         assert_eq!(linked.map(|linked| linked.object.elf), read(&entry.path()), "{entry:?}");

@@ -9,9 +9,9 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
 
-use crate::bootstrap::merge::{Content, MergeError, UnpackedEntry, merge};
-use crate::debian::archive::{ArchiveError, Deb};
-use crate::debian::dpkg::{self, DpkgError, Installed};
+use crate::bootstrap::merge::{EntryContent, MergeError, UnpackedEntry, merge};
+use crate::debian::archive::{Deb, DebError};
+use crate::debian::dpkg::{self, DpkgError, InstalledPackage};
 use crate::debian::usrmerge::UsrLayout;
 use crate::failure::Hinted;
 use crate::oci::{Entry, EntryKind};
@@ -35,7 +35,7 @@ pub struct Unpacked {
     /// In the order of their paths; a hard link comes after its target.
     pub entries: Vec<UnpackedEntry>,
     /// In the order of the files given.
-    pub packages: Vec<Installed>,
+    pub packages: Vec<InstalledPackage>,
     spool: File,
 }
 
@@ -46,7 +46,7 @@ pub enum UnpackError {
     #[error("could not open the package `{package}` at `{path}`")]
     Open { package: String, path: PathBuf, source: io::Error },
     #[error("the package `{package}` cannot be read")]
-    Archive { package: String, source: ArchiveError },
+    Archive { package: String, source: DebError },
     #[error("the package `{package}` cannot be read")]
     Control { package: String, source: DpkgError },
     #[error("could not keep `{path}` of the package `{package}`")]
@@ -84,10 +84,10 @@ pub fn unpack(debs: &[DebFile], layout: UsrLayout, spool: File) -> Result<Unpack
 
 impl Unpacked {
     /// A reader of an entry's content.
-    pub fn reader(&self, content: Content) -> FileRange<&File> {
+    pub fn reader(&self, content: EntryContent) -> FileRange<&File> {
         let range = match content {
-            Content::Nothing => 0..0,
-            Content::Spool { offset, length } => offset..offset + length,
+            EntryContent::Nothing => 0..0,
+            EntryContent::Spool { offset, length } => offset..offset + length,
         };
         FileRange::new(&self.spool, range)
     }
@@ -118,17 +118,17 @@ struct Unpacking {
     /// Bytes in the spool.
     length: u64,
     entries: Vec<UnpackedEntry>,
-    packages: Vec<Installed>,
+    packages: Vec<InstalledPackage>,
 }
 
 /// The reasons to stop reading one package.
-enum ReadError {
-    Archive(ArchiveError),
+enum UnreadablePackage {
+    Archive(DebError),
     Spool { path: String, source: io::Error },
 }
 
-impl From<ArchiveError> for ReadError {
-    fn from(error: ArchiveError) -> Self {
+impl From<DebError> for UnreadablePackage {
+    fn from(error: DebError) -> Self {
         Self::Archive(error)
     }
 }
@@ -156,10 +156,12 @@ impl Unpacking {
             Ok(())
         })
         .map_err(|error| match error {
-            ReadError::Archive(source) => UnpackError::Archive { package: package(), source },
-            ReadError::Spool { path, source } => UnpackError::Spool { package: package(), path, source },
+            UnreadablePackage::Archive(source) => UnpackError::Archive { package: package(), source },
+            UnreadablePackage::Spool { path, source } => {
+                UnpackError::Spool { package: package(), path, source }
+            }
         })?;
-        let installed = Installed::new(control, paths, conffiles)
+        let installed = InstalledPackage::new(control, paths, conffiles)
             .map_err(|source| UnpackError::Control { package: package(), source })?;
         self.packages.push(installed);
         Ok(())
@@ -171,9 +173,9 @@ impl Unpacking {
         entry: &Entry,
         content: &mut dyn Read,
         is_conffile: bool,
-    ) -> Result<(Content, Option<String>), ReadError> {
-        let EntryKind::File { size } = entry.kind else { return Ok((Content::Nothing, None)) };
-        let failed = |source| ReadError::Spool { path: entry.path.clone(), source };
+    ) -> Result<(EntryContent, Option<String>), UnreadablePackage> {
+        let EntryKind::File { size } = entry.kind else { return Ok((EntryContent::Nothing, None)) };
+        let failed = |source| UnreadablePackage::Spool { path: entry.path.clone(), source };
         let (length, md5) = match is_conffile && size <= CONFFILE_LIMIT {
             true => {
                 let mut bytes = Vec::new();
@@ -188,7 +190,7 @@ impl Unpacking {
         }
         let offset = self.length;
         self.length += size;
-        Ok((Content::Spool { offset, length: size }, md5))
+        Ok((EntryContent::Spool { offset, length: size }, md5))
     }
 
     fn finish(self) -> Result<Unpacked, UnpackError> {

@@ -8,7 +8,7 @@ use super::generated;
 use super::writer::{LayerWriter, WriteError, Written};
 use crate::bootstrap::configure;
 use crate::bootstrap::groups::{DebianLayer, DebianPart};
-use crate::bootstrap::tree::{ConfigureError, Input};
+use crate::bootstrap::tree::{ConfigureError, ConfigureInput};
 use crate::failure::Hinted;
 use crate::oci::EntryKind;
 use crate::plan::{GeneratedLayer, LayerCompression};
@@ -76,7 +76,7 @@ fn write_configuration(
     let entries: BTreeMap<_, _> =
         unpacked.entries.iter().map(|entry| (entry.entry.path.as_str(), &entry.entry)).collect();
     let files = unpacked.contents(configure::is_wanted).map_err(PackagesLayerError::Read)?;
-    let files = configure::configure(&Input {
+    let files = configure::configure(&ConfigureInput {
         packages: &unpacked.packages,
         entries: &entries,
         files: &files,

@@ -13,11 +13,11 @@ use std::thread;
 use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
-use crate::elf::probe::Budget;
+use crate::elf::probe::ProbeBudget;
 use crate::failure::Hinted;
 use crate::observe::inventory_facts::{InventoryFacts, Relevance};
 use crate::observe::{FileObserver, NeedsAnotherPass, ObservedLayer};
-use crate::oci::tar::read::{Event, Member, MemberKind, Reader, TarError};
+use crate::oci::tar::read::{MemberKind, TarError, TarEvent, TarMember, TarReader};
 use crate::oci::{Digest, Entry, EntryKind, Hasher};
 
 /// The bytes that pass between the threads at once.
@@ -27,7 +27,7 @@ const DEPTH: usize = 4;
 
 /// The compression of a layer's tar, by its first bytes; container engines look at those too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
+pub enum DetectedCompression {
     /// A plain tar.
     None,
     /// Of any number of members.
@@ -36,7 +36,7 @@ pub enum Compression {
     Zstd,
 }
 
-impl Compression {
+impl DetectedCompression {
     /// The number of bytes that tell.
     pub const MAGIC: usize = 4;
 
@@ -78,7 +78,7 @@ pub struct ReadLayer {
 
 /// The part of a layer that an inventory needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Content {
+pub struct LayerContent {
     /// The digest of the uncompressed tar.
     pub diff_id: Digest,
     /// The sum of the sizes of its files in bytes.
@@ -169,7 +169,7 @@ fn read_again(
     let (inflated, seen) = pass(&mut blob, |chunks, emptied| {
         let waiting = (0..unfinished.len()).collect();
         let mut again =
-            Again { tar: Reader::default(), unfinished, waiting, path: String::new(), current: None };
+            Again { tar: TarReader::default(), unfinished, waiting, path: String::new(), current: None };
         each(chunks, emptied, |chunk| again.see(chunk))?;
         Ok(again.unfinished)
     });
@@ -223,14 +223,14 @@ impl<R: Read> Read for Blob<'_, R> {
 
 /// The tar of a layer's blob, however it is compressed.
 pub(super) fn decompressed<'a>(mut blob: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
-    let mut magic = Vec::with_capacity(Compression::MAGIC);
-    blob.by_ref().take(Compression::MAGIC as u64).read_to_end(&mut magic)?;
-    let compression = Compression::of(&magic);
+    let mut magic = Vec::with_capacity(DetectedCompression::MAGIC);
+    blob.by_ref().take(DetectedCompression::MAGIC as u64).read_to_end(&mut magic)?;
+    let compression = DetectedCompression::of(&magic);
     let blob = BufReader::with_capacity(CHUNK, io::Cursor::new(magic).chain(blob));
     Ok(match compression {
-        Compression::None => Box::new(blob),
-        Compression::Gzip => Box::new(MultiGzDecoder::new(blob)),
-        Compression::Zstd => Box::new(zstd::Decoder::with_buffer(blob)?),
+        DetectedCompression::None => Box::new(blob),
+        DetectedCompression::Gzip => Box::new(MultiGzDecoder::new(blob)),
+        DetectedCompression::Zstd => Box::new(zstd::Decoder::with_buffer(blob)?),
     })
 }
 
@@ -277,7 +277,7 @@ fn each(
 
 /// A layer's tar of which a few files pass once more.
 struct Again {
-    tar: Reader,
+    tar: TarReader,
     unfinished: Vec<NeedsAnotherPass>,
     /// The unfinished files that have not passed yet; a path that the layer has twice waits twice.
     waiting: BTreeSet<usize>,
@@ -292,7 +292,7 @@ impl Again {
     fn see(&mut self, mut bytes: &[u8]) -> Result<ControlFlow<()>, ReadError> {
         while let Some(event) = self.tar.next(&mut bytes)? {
             match event {
-                Event::Begin => {
+                TarEvent::Begin => {
                     let member = self.tar.member();
                     let known = relative(&member.path, &mut self.path).unwrap_or_default();
                     let is_this =
@@ -300,7 +300,7 @@ impl Again {
                     let index = self.waiting.iter().find(is_this).copied();
                     self.current = index.filter(|_| known).map(|index| (index, 0));
                 }
-                Event::Content(content) => {
+                TarEvent::Content(content) => {
                     if let Some((index, position)) = &mut self.current {
                         let library = &mut self.unfinished[*index];
                         library.update(*position, content);
@@ -310,7 +310,7 @@ impl Again {
                         }
                     }
                 }
-                Event::End => self.pass(),
+                TarEvent::End => self.pass(),
             }
             if self.waiting.is_empty() {
                 return Ok(ControlFlow::Break(()));
@@ -329,7 +329,7 @@ impl Again {
 
 /// A layer's tar being looked into.
 struct Look {
-    tar: Reader,
+    tar: TarReader,
     diff_id: Hasher,
     unpacked: u64,
     learned: ObservedLayer,
@@ -343,7 +343,7 @@ struct Look {
 impl Look {
     fn new() -> Self {
         Self {
-            tar: Reader::default(),
+            tar: TarReader::default(),
             diff_id: Hasher::default(),
             unpacked: 0,
             learned: ObservedLayer::default(),
@@ -364,11 +364,11 @@ impl Look {
         self.diff_id.update(bytes);
         while let Some(event) = self.tar.next(&mut bytes)? {
             match event {
-                Event::Begin => self.watcher = self.begin()?,
-                Event::Content(content) => {
+                TarEvent::Begin => self.watcher = self.begin()?,
+                TarEvent::Content(content) => {
                     self.watcher.iter_mut().for_each(|watcher| watcher.update(content));
                 }
-                Event::End => self.end(),
+                TarEvent::End => self.end(),
             }
         }
         Ok(())
@@ -394,7 +394,7 @@ impl Look {
             MemberKind::Other => Ok(None),
             MemberKind::SparseFile if Relevance::of(&entry.path) == Relevance::None => Ok(None),
             MemberKind::SparseFile => Err(refused(member, LayerMemberFault::Sparse)),
-            _ => Ok(FileObserver::new(entry, Budget::LARGE)),
+            _ => Ok(FileObserver::new(entry, ProbeBudget::LARGE)),
         }
     }
 
@@ -410,12 +410,12 @@ impl Look {
     }
 }
 
-fn refused(member: &Member, reason: LayerMemberFault) -> ReadError {
+fn refused(member: &TarMember, reason: LayerMemberFault) -> ReadError {
     ReadError::Member { path: String::from_utf8_lossy(&member.path).into_owned(), reason }
 }
 
 /// The kind of a layer's entry; `None` for a link to a name that is not UTF-8.
-fn kind(member: &Member) -> Result<Option<EntryKind>, ReadError> {
+fn kind(member: &TarMember) -> Result<Option<EntryKind>, ReadError> {
     Ok(Some(match member.kind {
         MemberKind::File | MemberKind::SparseFile => EntryKind::File { size: member.size },
         MemberKind::Directory => EntryKind::Directory,

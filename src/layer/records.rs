@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use serde::de::DeserializeOwned;
 
-use super::read::{self, Content, Passed, ReadError, ReadLayer};
+use super::read::{self, LayerContent, Passed, ReadError, ReadLayer};
 use crate::failure::Hinted;
 use crate::observe::check_facts::{CheckFacts, EVIDENCE_FORMAT};
 use crate::observe::inventory_facts::FACTS_FORMAT;
@@ -66,7 +66,7 @@ pub fn learn<R: Read + Send, E>(
     open: impl Fn() -> Result<R, E>,
     verify: impl FnOnce(&Passed) -> Result<(), E>,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<(Content, CheckFacts), LearnError<E>> {
+) -> Result<(LayerContent, CheckFacts), LearnError<E>> {
     let passed = read::read(open().map_err(LearnError::Blob)?, progress).map_err(LearnError::Read)?;
     verify(&passed).map_err(LearnError::Blob)?;
     let mut layer = passed.content.map_err(LearnError::Layer)?;
@@ -79,7 +79,7 @@ pub fn learn<R: Read + Send, E>(
 ///
 /// It was kept when the layer was written, unless another version of imgforge wrote it: then the layer is read again, by
 /// one process at a time. Blobs in the store were verified.
-pub fn content_of(store: &Store, digest: &Digest) -> Result<Content, StoredLayerError> {
+pub fn content_of(store: &Store, digest: &Digest) -> Result<LayerContent, StoredLayerError> {
     kept_or_learned(store, digest, content, |(content, _)| content)
 }
 
@@ -92,7 +92,7 @@ fn kept_or_learned<T>(
     store: &Store,
     digest: &Digest,
     kept: impl Fn(&Store, &Digest) -> Option<T>,
-    wanted: impl FnOnce((Content, CheckFacts)) -> T,
+    wanted: impl FnOnce((LayerContent, CheckFacts)) -> T,
 ) -> Result<T, StoredLayerError> {
     if let Some(kept) = kept(store, digest) {
         return Ok(kept);
@@ -106,7 +106,7 @@ fn kept_or_learned<T>(
 }
 
 /// The content of the layer of `digest`; `None` when it was never read, or its evidence is gone.
-pub fn content(store: &Store, digest: &Digest) -> Option<Content> {
+pub fn content(store: &Store, digest: &Digest) -> Option<LayerContent> {
     let key = key(digest);
     store.record(CONTENT, &key).filter(|_| store.has_record(EVIDENCE, &key))
 }
@@ -118,9 +118,13 @@ pub fn evidence(store: &Store, digest: &Digest) -> Option<CheckFacts> {
 }
 
 /// Keeps what was learned of the layer of `digest`; gives it back as it will be read.
-pub fn keep(store: &Store, digest: &Digest, layer: ReadLayer) -> Result<(Content, CheckFacts), StoreError> {
+pub fn keep(
+    store: &Store,
+    digest: &Digest,
+    layer: ReadLayer,
+) -> Result<(LayerContent, CheckFacts), StoreError> {
     let ReadLayer { diff_id, unpacked, learned } = layer;
-    let content = Content { diff_id, unpacked, facts: learned.facts };
+    let content = LayerContent { diff_id, unpacked, facts: learned.facts };
     store.put_record_with_body(EVIDENCE, &key(digest), &EVIDENCE_FORMAT, &encoded(&learned.evidence))?;
     store.put_record(CONTENT, &key(digest), &content)?;
     Ok((content, learned.evidence))

@@ -12,7 +12,7 @@ use rawzip::{CompressionMethod, ZipDataDescriptor, ZipLocalFileHeader};
 use super::writer::Expected;
 use crate::oci::Hasher;
 use crate::oci::paths::{below_another, has_whiteout};
-use crate::pypa::install::{Member, WheelContents, find_dist_info};
+use crate::pypa::install::{WheelContents, WheelMember, find_dist_info};
 use crate::pypa::record::{self, RecordError, Row};
 use crate::pypa::zip::{CheckedReader, Local, Zip, ZipError, ZipMember};
 use crate::store::FileRange;
@@ -36,7 +36,7 @@ pub struct WheelFile {
 /// The place of a member's bytes, and the size and CRC-32 that they must inflate to.
 #[derive(Debug)]
 struct PlacedMember {
-    member: Member,
+    member: WheelMember,
     offset: u64,
     deflated: bool,
     expected: Expected,
@@ -300,7 +300,7 @@ fn sound_member(
     }
     let executable = described.mode & 0o111 != 0;
     Ok(PlacedMember {
-        member: Member { path, size: expected.size, executable },
+        member: WheelMember { path, size: expected.size, executable },
         offset: start,
         deflated,
         expected,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bytecode::{Bytecode, BytecodeError, Compiler, Source};
+use super::bytecode::{Bytecode, BytecodeError, Compiler, ModuleSource};
 use super::wheel::{RefusedWheel, WheelFile};
 use super::writer::{LayerWriter, WriteError, Written};
 use crate::cpython::bytecode;
@@ -12,7 +12,7 @@ use crate::oci::paths::{ancestors, below_another};
 use crate::oci::{Entry, EntryKind};
 use crate::plan::{self, WheelInstall, WheelLayer, WheelPart};
 use crate::pypa::install::{
-    self, Bookkeeping, Choices, Content, InstallError, InstalledFile, Place, WheelContents,
+    self, Bookkeeping, Choices, Content, InstallError, InstallPlace, InstalledFile, WheelContents,
 };
 use crate::pypa::metadata::{self, MetadataError, rewrite_requirements};
 use crate::pypa::scheme::InstallScheme;
@@ -140,12 +140,12 @@ fn decide<'a>(
 }
 
 /// The modules among `files` that an interpreter imports.
-fn modules(files: &[InstalledFile], scheme: &InstallScheme) -> Vec<Source> {
+fn modules(files: &[InstalledFile], scheme: &InstallScheme) -> Vec<ModuleSource> {
     let source = |file: &InstalledFile| {
         let is_module = bytecode::cached(&file.path, scheme.version).is_some();
         match file.content {
             Content::Member(member) if is_module && scheme.has_module(&file.path) => {
-                Some(Source { member, path: file.path.clone() })
+                Some(ModuleSource { member, path: file.path.clone() })
             }
             _ => None,
         }
@@ -177,7 +177,7 @@ fn installed_files(
         plan::WheelPlacement::ToolkitLibraries(toolkit) => {
             library_place(toolkit, &install.distribution, path)
         }
-        plan::WheelPlacement::SitePackages => Place::SitePackages,
+        plan::WheelPlacement::SitePackages => InstallPlace::SitePackages,
     };
     let choices = Choices {
         scheme: &layer.scheme,
@@ -197,26 +197,26 @@ fn installed_files(
 }
 
 /// The place of a component's file; a library gets the link that `cc -l` looks for beside it.
-fn component_place(toolkit: &Toolkit, distribution: &str, wheel_path: &str) -> Place {
+fn component_place(toolkit: &Toolkit, distribution: &str, wheel_path: &str) -> InstallPlace {
     let Some(path) = toolkit.place(distribution, wheel_path) else {
-        return Place::Dropped;
+        return InstallPlace::Dropped;
     };
     let directory = format!("{}/", toolkit.library_directory());
     let library = path.strip_prefix(&directory).filter(|name| !name.contains('/'));
     match library.and_then(|name| name.split_once(".so.")) {
         Some((stem, version)) if !version.contains('.') => {
-            Place::Linked { link: format!("{directory}{stem}.so"), path }
+            InstallPlace::Linked { link: format!("{directory}{stem}.so"), path }
         }
-        _ => Place::At(path),
+        _ => InstallPlace::At(path),
     }
 }
 
 /// The place of a component's library beside those of another SONAME; headers and links are the other's.
-fn library_place(toolkit: &Toolkit, distribution: &str, wheel_path: &str) -> Place {
+fn library_place(toolkit: &Toolkit, distribution: &str, wheel_path: &str) -> InstallPlace {
     match component_place(toolkit, distribution, wheel_path) {
-        Place::Linked { path, .. } => Place::At(path),
-        Place::At(path) if path.contains(".so.") => Place::At(path),
-        _ => Place::Dropped,
+        InstallPlace::Linked { path, .. } => InstallPlace::At(path),
+        InstallPlace::At(path) if path.contains(".so.") => InstallPlace::At(path),
+        _ => InstallPlace::Dropped,
     }
 }
 
@@ -307,7 +307,7 @@ mod tests {
         let directory = toolkit.library_directory();
         assert_eq!(
             component_place(&toolkit, "nvidia-cublas-cu12", "nvidia/cublas/lib/libcublas.so.12"),
-            Place::Linked {
+            InstallPlace::Linked {
                 path: format!("{directory}/libcublas.so.12"),
                 link: format!("{directory}/libcublas.so")
             }
@@ -318,7 +318,7 @@ mod tests {
                 "nvidia-cuda-nvrtc-cu12",
                 "nvidia/cuda_nvrtc/lib/libnvrtc-builtins.so.12.5"
             ),
-            Place::At(format!("{directory}/libnvrtc-builtins.so.12.5"))
+            InstallPlace::At(format!("{directory}/libnvrtc-builtins.so.12.5"))
         );
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
 use crate::bootstrap::select::{Reason, Selected, Selection};
-use crate::debian::version::Version;
+use crate::debian::version::DebianVersion;
 use crate::oci::{Architecture, Digest};
 use crate::recipe::Timestamp;
 
@@ -75,7 +75,7 @@ pub struct LockedPackage {
     /// The package's name.
     pub name: String,
     /// Its version.
-    pub version: Version,
+    pub version: DebianVersion,
     /// Debian's name of its architecture, or `all`.
     pub architecture: String,
     /// The path of the `.deb`, under the archive's root.

@@ -7,7 +7,7 @@ use super::{Lock, LockedBase};
 
 /// Something that is locked at other versions than before.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Change {
+pub struct LockChange {
     /// The name of the changed item: a distribution, `base`, or a package of the base.
     pub name: String,
     /// Its versions before; empty when it is new.
@@ -16,7 +16,7 @@ pub struct Change {
     pub after: Vec<String>,
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for LockChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (before, after) = (self.before.join(" and "), self.after.join(" and "));
         match (self.before.is_empty(), self.after.is_empty()) {
@@ -28,7 +28,7 @@ impl fmt::Display for Change {
 }
 
 /// The changes from `before` to `after`: the base's packages first, then the distributions.
-pub fn changes(before: &Lock, after: &Lock) -> Vec<Change> {
+pub fn changes(before: &Lock, after: &Lock) -> Vec<LockChange> {
     let mut changes = moved(base_versions(&before.base), base_versions(&after.base));
     changes.extend(moved(distribution_versions(before), distribution_versions(after)));
     changes
@@ -57,12 +57,12 @@ fn base_versions(base: &LockedBase) -> Versions {
     }
 }
 
-fn moved(before: Versions, after: Versions) -> Vec<Change> {
+fn moved(before: Versions, after: Versions) -> Vec<LockChange> {
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let versions = |versions: &Versions, name: &String| versions.get(name).cloned().unwrap_or_default();
     names
         .into_iter()
-        .map(|name| Change {
+        .map(|name| LockChange {
             name: name.clone(),
             before: versions(&before, name),
             after: versions(&after, name),

@@ -25,7 +25,7 @@ use crate::recipe::Timestamp;
 use crate::resolve::{Kept, Preferences, Removed};
 
 pub use base::{DebianBase, ImageBase, LockedBase, LockedPackage, LockedSuite};
-pub use changes::{Change, changes};
+pub use changes::{LockChange, changes};
 pub use fingerprint::RecipeFingerprint;
 pub use resolution::{LockedComponent, LockedDistribution, LockedTree, ToolkitVersion};
 

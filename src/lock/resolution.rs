@@ -21,7 +21,7 @@ use crate::pypa::metadata::Requirement;
 use crate::resolve::demand::{Demand, Demander};
 use crate::resolve::{
     ChosenWheel, ComponentPlace, Distribution, FoundBy, PipSees, PrivateComponent, Resolution, ResolveError,
-    Role, Service, ServiceSource, Tree, driver_fits,
+    Role, Service, ServiceSource, ToolkitTree, driver_fits,
 };
 
 /// A distribution that is installed.
@@ -351,12 +351,12 @@ impl LockedComponent {
 }
 
 impl LockedTree {
-    fn of(tree: &Tree) -> Self {
+    fn of(tree: &ToolkitTree) -> Self {
         Self { toolkit: ToolkitVersion::of(&tree.toolkit), of_base: tree.exists, found_by: tree.found }
     }
 
-    fn tree(&self, architecture: Architecture) -> Tree {
-        Tree { toolkit: self.toolkit.on(architecture), exists: self.of_base, found: self.found_by }
+    fn tree(&self, architecture: Architecture) -> ToolkitTree {
+        ToolkitTree { toolkit: self.toolkit.on(architecture), exists: self.of_base, found: self.found_by }
     }
 }
 

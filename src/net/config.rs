@@ -15,14 +15,14 @@ use crate::failure::Hinted;
 
 /// A package index.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Index {
+pub struct ConfiguredIndex {
     /// The URL of its simple repository. Credentials in it are used and never shown.
     pub url: Url,
     /// The only projects it serves, and their only source; `None` for an index of everything.
     pub packages: Option<Vec<PackageName>>,
 }
 
-impl Index {
+impl ConfiguredIndex {
     /// An index of everything.
     pub fn new(url: Url) -> Self {
         Self { url, packages: None }
@@ -59,21 +59,21 @@ impl Hinted for ConfigError {
 }
 
 /// The questions to the machine.
-pub struct Machine<'a> {
+pub struct MachineConfig<'a> {
     /// An environment variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// The text of a file, when it can be read.
     pub file: &'a dyn Fn(&Path) -> Option<String>,
 }
 
-impl Machine<'static> {
+impl MachineConfig<'static> {
     /// This machine.
     pub fn here() -> Self {
         Self { variable: &|name| std::env::var(name).ok(), file: &|path| std::fs::read_to_string(path).ok() }
     }
 }
 
-impl Machine<'_> {
+impl MachineConfig<'_> {
     fn variable(&self, name: &str) -> Option<String> {
         (self.variable)(name).filter(|value| !value.trim().is_empty())
     }
@@ -89,7 +89,7 @@ impl Machine<'_> {
 /// The indexes that pip and uv would use, in the order in which they are asked: extra ones first, then the default.
 ///
 /// The environment goes before pip's configuration files; without any, the default is the one of the Python world.
-pub fn indexes(machine: &Machine<'_>) -> Result<Vec<Index>, ConfigError> {
+pub fn indexes(machine: &MachineConfig<'_>) -> Result<Vec<ConfiguredIndex>, ConfigError> {
     let pip = pip_options(machine);
     let first = |variables: &[&str], option: &str| {
         let variable =
@@ -105,10 +105,10 @@ pub fn indexes(machine: &Machine<'_>) -> Result<Vec<Index>, ConfigError> {
         first(&["PIP_EXTRA_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"], "extra-index-url")
     {
         for url in value.split_whitespace() {
-            indexes.push(Index::new(parse(&origin, url)?));
+            indexes.push(ConfiguredIndex::new(parse(&origin, url)?));
         }
     }
-    indexes.push(Index::new(default));
+    indexes.push(ConfiguredIndex::new(default));
     Ok(indexes)
 }
 
@@ -126,7 +126,7 @@ fn parse(origin: &str, value: &str) -> Result<Url, ConfigError> {
 }
 
 /// pip's options with where each was found. A later file goes before an earlier one, `[install]` before `[global]`.
-fn pip_options(machine: &Machine<'_>) -> BTreeMap<String, (String, String)> {
+fn pip_options(machine: &MachineConfig<'_>) -> BTreeMap<String, (String, String)> {
     let mut options = BTreeMap::new();
     let sections: Vec<_> = pip_files(machine)
         .into_iter()
@@ -143,7 +143,7 @@ fn pip_options(machine: &Machine<'_>) -> BTreeMap<String, (String, String)> {
 }
 
 /// pip's configuration files, the most general first.
-fn pip_files(machine: &Machine<'_>) -> Vec<PathBuf> {
+fn pip_files(machine: &MachineConfig<'_>) -> Vec<PathBuf> {
     let explicit = machine.variable("PIP_CONFIG_FILE").map(PathBuf::from);
     if explicit.as_deref() == Some(Path::new("/dev/null")) {
         return Vec::new();
@@ -199,7 +199,7 @@ mod tests {
         let find = |pairs: &[(&str, &str)], key: &str| {
             pairs.iter().find(|(name, _)| *name == key).map(|(_, value)| (*value).to_owned())
         };
-        let machine = Machine {
+        let machine = MachineConfig {
             variable: &|name| find(variables, name),
             file: &|path| find(files, path.to_str().unwrap_or_default()),
         };
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn names_what_is_not_a_url_without_its_password() {
-        let machine = Machine {
+        let machine = MachineConfig {
             variable: &|name| (name == "PIP_INDEX_URL").then(|| "user:secret@host".into()),
             file: &|_| None,
         };
@@ -265,7 +265,9 @@ mod tests {
 
     #[test]
     fn appends_the_project_to_the_index() {
-        let page = |url: &str| Index::new(Url::parse(url).unwrap()).page(&"a-b".parse().unwrap()).to_string();
+        let page = |url: &str| {
+            ConfiguredIndex::new(Url::parse(url).unwrap()).page(&"a-b".parse().unwrap()).to_string()
+        };
         assert_eq!(page("http://h/simple"), "http://h/simple/a-b/");
         assert_eq!(page("http://h/simple/?x=1"), "http://h/simple/a-b/?x=1");
     }

@@ -15,7 +15,7 @@ use crate::credentials::redacted;
 use crate::debian::packages::{self, PackagesError};
 use crate::debian::release::{Release, ReleaseError};
 use crate::debian::signature::{self, Keyring, SignatureError};
-use crate::debian::sources::{self, SignedBy, Source, SourcesError};
+use crate::debian::sources::{self, AptSource, SignedBy, SourcesError};
 use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::store::{Store, StoreError};
@@ -29,11 +29,11 @@ const MAX_INDEX: u64 = 512 << 20;
 
 /// The machine's Debian archives.
 #[derive(Debug, Clone, Default)]
-pub struct Machine {
+pub struct MachineArchives {
     /// The mirror that [`MIRROR_VARIABLE`] names.
     pub mirror: Option<Url>,
     /// apt's sources.
-    pub sources: Vec<Source>,
+    pub sources: Vec<AptSource>,
     /// The keyrings of archives, wherever Debian and Ubuntu keep them.
     pub keyrings: Vec<PathBuf>,
 }
@@ -55,7 +55,7 @@ pub struct SuiteRequest<'a> {
 
 /// A suite whose release was verified and whose indexes are in the store.
 #[derive(Debug, Clone)]
-pub struct Suite {
+pub struct VerifiedSuite {
     /// The suite's name.
     pub name: String,
     /// The archive's root.
@@ -131,7 +131,7 @@ impl Hinted for ArchiveError {
     }
 }
 
-impl Machine {
+impl MachineArchives {
     /// Reads the environment, apt's sources and the installed keyrings of this machine.
     pub fn read() -> Result<Self, ArchiveError> {
         Ok(Self {
@@ -205,7 +205,7 @@ fn directory_url(text: &str) -> Result<Url, url::ParseError> {
     Url::parse(&format!("{}/", text.trim_end_matches('/')))
 }
 
-fn read_sources(apt: &Path) -> Result<Vec<Source>, ArchiveError> {
+fn read_sources(apt: &Path) -> Result<Vec<AptSource>, ArchiveError> {
     let mut files = vec![apt.join("sources.list")];
     let mut parts: Vec<PathBuf> = fs::read_dir(apt.join("sources.list.d"))
         .into_iter()
@@ -246,11 +246,11 @@ fn keyrings() -> Vec<PathBuf> {
 /// Opens a suite: finds its mirror, verifies its release, and brings its indexes into the store.
 pub fn open_suite(
     request: &SuiteRequest<'_>,
-    machine: &Machine,
+    machine: &MachineArchives,
     http: &Http,
     store: &Store,
     now: u64,
-) -> Result<Suite, ArchiveError> {
+) -> Result<VerifiedSuite, ArchiveError> {
     let suite = request.name.to_owned();
     let mirrors = machine.mirrors(request);
     if mirrors.is_empty() {
@@ -274,7 +274,7 @@ pub fn open_suite(
     for component in request.components {
         indexes.push(fetch_index(request, component, &release, &mirror, http, store)?);
     }
-    Ok(Suite { name: suite, mirror, release, keyrings: paths, indexes })
+    Ok(VerifiedSuite { name: suite, mirror, release, keyrings: paths, indexes })
 }
 
 impl IndexBlob {
@@ -393,7 +393,7 @@ mod tests {
         SuiteRequest { name, mirror: None, signed_by: Vec::new(), components: &[], architecture: "amd64" }
     }
 
-    fn check(machine: &Machine, suite: &str, expected: &[&str]) {
+    fn check(machine: &MachineArchives, suite: &str, expected: &[&str]) {
         let mirrors: Vec<String> = machine.mirrors(&request(suite)).iter().map(Url::to_string).collect();
         assert_eq!(mirrors, expected);
     }
@@ -401,7 +401,7 @@ mod tests {
     #[test]
     fn the_environment_comes_before_apts_sources() {
         let mirror = directory_url("http://mirror.test/debian").ok();
-        let machine = Machine { mirror, ..Machine::default() };
+        let machine = MachineArchives { mirror, ..MachineArchives::default() };
         check(&machine, "trixie", &["http://mirror.test/debian/"]);
         check(
             &machine,
@@ -414,9 +414,10 @@ mod tests {
     fn apts_source_of_the_suite_comes_first() {
         let list =
             "deb http://a.test/debian bookworm main\ndeb http://b.test/security bookworm-security main\n";
-        let machine = Machine { sources: sources::parse_list(list).unwrap(), ..Machine::default() };
+        let machine =
+            MachineArchives { sources: sources::parse_list(list).unwrap(), ..MachineArchives::default() };
         check(&machine, "bookworm-security", &["http://b.test/security/", "http://a.test/debian/"]);
         check(&machine, "trixie", &["http://a.test/debian/", "http://b.test/security/"]);
-        check(&Machine::default(), "trixie", &[]);
+        check(&MachineArchives::default(), "trixie", &[]);
     }
 }

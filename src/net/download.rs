@@ -277,17 +277,17 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::net::http::Settings;
+    use crate::net::http::HttpSettings;
     use crate::net::loopback::{Server, Told};
 
     const CONTENT: &[u8] = &[7; 100_000];
 
     fn http() -> Http {
-        Http::new(Settings {
+        Http::new(HttpSettings {
             retries: 3,
             backoff: Duration::from_millis(1),
             stall: Duration::from_millis(300),
-            ..Settings::default()
+            ..HttpSettings::default()
         })
         .unwrap()
     }
@@ -394,7 +394,7 @@ mod tests {
     #[test]
     fn asks_nothing_offline() {
         let server = Server::start(|_| Told::new(200, ""));
-        let http = Http::new(Settings { offline: true, ..Settings::default() }).unwrap();
+        let http = Http::new(HttpSettings { offline: true, ..HttpSettings::default() }).unwrap();
         let (_directory, store) = store();
         assert!(matches!(http.download(&store, &wanted(&server), &|_| {}), Err(HttpError::Offline { .. })));
         assert!(server.log().is_empty());

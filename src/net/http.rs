@@ -27,7 +27,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The patience of the client.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct HttpSettings {
     /// Attempts after the first one failed for a reason that may pass.
     pub retries: u32,
     /// The wait before the second attempt; it doubles with every further one.
@@ -42,7 +42,7 @@ pub struct Settings {
     pub netrc: Option<String>,
 }
 
-impl Default for Settings {
+impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             retries: 5,
@@ -125,7 +125,7 @@ pub struct Answer {
 
 /// A part of a file.
 #[derive(Debug)]
-pub enum Part {
+pub enum FilePart {
     /// The bytes from `offset` on of a file of `total` bytes.
     Bytes {
         /// The offset of the first byte in the file.
@@ -141,7 +141,7 @@ pub enum Part {
 
 /// A part of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Span {
+pub enum ByteSpan {
     /// These bytes.
     Range(Range<u64>),
     /// So many bytes at the end.
@@ -151,14 +151,14 @@ pub enum Span {
 /// The client. Its methods may be called from many threads.
 pub struct Http {
     client: reqwest::Client,
-    settings: Settings,
+    settings: HttpSettings,
     runtime: &'static Runtime,
     credentials: Mutex<Credentials>,
 }
 
 impl Http {
     /// A client with these settings.
-    pub fn new(settings: Settings) -> Result<Self, HttpError> {
+    pub fn new(settings: HttpSettings) -> Result<Self, HttpError> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("imgforge/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(settings.connect)
@@ -233,7 +233,7 @@ impl Http {
     }
 
     /// Fetches a part of a file.
-    pub(super) async fn part(&self, url: &Url, span: &Span) -> Result<Part, HttpError> {
+    pub(super) async fn part(&self, url: &Url, span: &ByteSpan) -> Result<FilePart, HttpError> {
         let mut attempts = self.attempts();
         loop {
             match self.try_part(url, span).await {
@@ -243,12 +243,12 @@ impl Http {
         }
     }
 
-    async fn try_part(&self, url: &Url, span: &Span) -> Result<Part, RequestFailure> {
+    async fn try_part(&self, url: &Url, span: &ByteSpan) -> Result<FilePart, RequestFailure> {
         let (range, wanted) = match span {
-            Span::Range(range) => {
+            ByteSpan::Range(range) => {
                 (format!("bytes={}-{}", range.start, range.end.saturating_sub(1)), range.end - range.start)
             }
-            Span::Suffix(count) => (format!("bytes=-{count}"), *count),
+            ByteSpan::Suffix(count) => (format!("bytes=-{count}"), *count),
         };
         let request = self.request(url)?.header(RANGE, range).header(ACCEPT_ENCODING, "identity");
         let response = self.send(url, request).await?;
@@ -256,22 +256,22 @@ impl Http {
             StatusCode::PARTIAL_CONTENT => {}
             // A server that does not know suffixes says that the range is not in the file.
             StatusCode::OK | StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::NOT_IMPLEMENTED => {
-                return Ok(Part::Unsupported);
+                return Ok(FilePart::Unsupported);
             }
             status => return Err(HttpError::Status { url: redacted(url), status }.into()),
         }
         let Some((offset, end, total)) = content_range(response.headers()) else {
-            return Ok(Part::Unsupported);
+            return Ok(FilePart::Unsupported);
         };
         let bytes = self.body(url, response, wanted).await?;
         let expected = match span {
-            Span::Range(range) => range.start..range.end.min(total),
-            Span::Suffix(count) => total.saturating_sub(*count)..total,
+            ByteSpan::Range(range) => range.start..range.end.min(total),
+            ByteSpan::Suffix(count) => total.saturating_sub(*count)..total,
         };
         if (offset..end) != expected || bytes.len() as u64 != end - offset {
             return Err(HttpError::WrongRange { url: redacted(url) }.into());
         }
-        Ok(Part::Bytes { offset, bytes, total })
+        Ok(FilePart::Bytes { offset, bytes, total })
     }
 
     pub(super) fn request(&self, url: &Url) -> Result<RequestBuilder, HttpError> {
@@ -411,7 +411,7 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    fn new(settings: &Settings) -> Self {
+    fn new(settings: &HttpSettings) -> Self {
         Self { left: settings.retries, wait: settings.backoff }
     }
 
@@ -435,11 +435,11 @@ mod tests {
     use crate::net::loopback::{Server, Told};
 
     fn http() -> Http {
-        Http::new(Settings {
+        Http::new(HttpSettings {
             retries: 3,
             backoff: Duration::from_millis(1),
             stall: Duration::from_millis(300),
-            ..Settings::default()
+            ..HttpSettings::default()
         })
         .unwrap()
     }
@@ -477,7 +477,7 @@ mod tests {
         let host = server.url.host_str().unwrap();
         let netrc =
             format!("machine other login x password y\nmachine {host} login user password s3cret # note\n");
-        let settings = Settings { netrc: Some(netrc), retries: 0, ..Settings::default() };
+        let settings = HttpSettings { netrc: Some(netrc), retries: 0, ..HttpSettings::default() };
         let http = Http::new(settings).unwrap();
         http.get(&server.url, &[], 9).unwrap_err();
         let mut url = server.url.clone();
@@ -496,7 +496,7 @@ mod tests {
     #[test]
     fn asks_nothing_offline() {
         let server = Server::start(|_| Told::new(200, ""));
-        let http = Http::new(Settings { offline: true, ..Settings::default() }).unwrap();
+        let http = Http::new(HttpSettings { offline: true, ..HttpSettings::default() }).unwrap();
         assert!(matches!(http.get(&server.url, &[], 9), Err(HttpError::Offline { .. })));
         assert!(server.log().is_empty());
     }

@@ -13,9 +13,9 @@ use reqwest::header::ACCEPT;
 use tokio::sync::{OnceCell, Semaphore};
 use uv_normalize::{ExtraName, PackageName};
 
-use super::config::Index;
+use super::config::ConfiguredIndex;
 use super::download::Download;
-use super::http::{Http, HttpError, Part, Span};
+use super::http::{ByteSpan, FilePart, Http, HttpError};
 use super::page::{PageRecord, now};
 use super::wheel_parts::{Learnt, all_libraries, first_part, text_and_outline, wheel_library};
 use crate::credentials::redacted;
@@ -124,7 +124,7 @@ type Slots<K, T> = Mutex<BTreeMap<K, Slot<T>>>;
 struct Inner {
     http: Arc<Http>,
     store: Store,
-    indexes: Vec<Index>,
+    indexes: Vec<ConfiguredIndex>,
     requests: Semaphore,
     reading: Semaphore,
     projects: Slots<PackageName, Project>,
@@ -139,7 +139,7 @@ struct Inner {
 impl PackageIndex {
     /// The catalog of `indexes`: the first that has a project is its only source, and an index that is limited to
     /// some projects is the only source of these. An offline `http` leaves what `store` knows.
-    pub fn new(http: Arc<Http>, store: Store, indexes: Vec<Index>) -> Self {
+    pub fn new(http: Arc<Http>, store: Store, indexes: Vec<ConfiguredIndex>) -> Self {
         for index in &indexes {
             http.remember(&index.url);
         }
@@ -270,8 +270,9 @@ impl Inner {
 
     /// Asks the indexes in their order.
     async fn find_project(&self, name: &PackageName) -> Result<Project, CatalogError> {
-        let is_limited_to =
-            |index: &&Index| index.packages.as_ref().is_some_and(|packages| packages.contains(name));
+        let is_limited_to = |index: &&ConfiguredIndex| {
+            index.packages.as_ref().is_some_and(|packages| packages.contains(name))
+        };
         let indexes: Vec<_> = match self.indexes.iter().find(is_limited_to) {
             Some(only) => vec![only],
             None => self.indexes.iter().filter(|index| index.packages.is_none()).collect(),
@@ -290,12 +291,12 @@ impl Inner {
                 }
             }
         }
-        let searched = indexes.into_iter().map(Index::shown).collect();
+        let searched = indexes.into_iter().map(ConfiguredIndex::shown).collect();
         Err(CatalogError::NotFound { name: name.clone(), searched })
     }
 
     /// The page of a project in one index; `None` when the index does not have it.
-    async fn page(&self, index: &Index, name: &PackageName) -> Result<Option<Project>, IndexError> {
+    async fn page(&self, index: &ConfiguredIndex, name: &PackageName) -> Result<Option<Project>, IndexError> {
         let url = index.page(name);
         let key = Digest::of(redacted(&url));
         let cached = self.cached_page(&key);
@@ -328,7 +329,7 @@ impl Inner {
 
     /// Returns whether `status` means that `index` does not have a project. Some extra indexes forbid what they do not
     /// have.
-    fn is_absent(&self, status: StatusCode, index: &Index) -> bool {
+    fn is_absent(&self, status: StatusCode, index: &ConfiguredIndex) -> bool {
         let is_extra = self.indexes.last() != Some(index);
         matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
             || (status == StatusCode::FORBIDDEN && is_extra)
@@ -479,7 +480,7 @@ impl Inner {
                 // Inflating takes a while: other requests go on.
                 match tokio::task::block_in_place(|| Wheel::open(parts).and_then(&read)) {
                     Ok(learnt) => return Ok(Learnt::Is(learnt)),
-                    Err(WheelError::Missing { range }) => span = Span::Range(range),
+                    Err(WheelError::Missing { range }) => span = ByteSpan::Range(range),
                     Err(source) => {
                         return Err(IndexError::Wheel { wheel: wheel.filename.to_string(), source });
                     }
@@ -487,10 +488,10 @@ impl Inner {
             }
             let _permit = self.requests.acquire().await;
             match self.http.part(&wheel.url, &span).await? {
-                Part::Bytes { offset, bytes, total } => {
+                FilePart::Bytes { offset, bytes, total } => {
                     parts.get_or_insert_with(|| Sparse::new(total)).add(offset, bytes);
                 }
-                Part::Unsupported => return Ok(Learnt::NoParts),
+                FilePart::Unsupported => return Ok(Learnt::NoParts),
             }
         }
     }
@@ -547,7 +548,7 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use crate::net::http::Settings;
+    use crate::net::http::HttpSettings;
     use crate::net::loopback::{Asked, Server, Told};
     use crate::pypa::wheel::sample;
 
@@ -571,15 +572,16 @@ mod tests {
     const FILE: &str = r#"{"filename": "demo-1.0-py3-none-any.whl", "url": "demo-1.0-py3-none-any.whl",
         "hashes": {"sha256": "HASH"}, "size": SIZE}"#;
 
-    fn limited(url: &Url, packages: Option<&[&str]>) -> Index {
+    fn limited(url: &Url, packages: Option<&[&str]>) -> ConfiguredIndex {
         let names =
             |packages: &[&str]| packages.iter().map(|name| PackageName::from_str(name).unwrap()).collect();
-        Index { url: url.join("simple").unwrap(), packages: packages.map(names) }
+        ConfiguredIndex { url: url.join("simple").unwrap(), packages: packages.map(names) }
     }
 
-    fn open(directory: &TempDir, offline: bool, indexes: Vec<Index>) -> PackageIndex {
+    fn open(directory: &TempDir, offline: bool, indexes: Vec<ConfiguredIndex>) -> PackageIndex {
         let backoff = Duration::from_millis(1);
-        let http = Http::new(Settings { offline, retries: 1, backoff, ..Settings::default() }).unwrap();
+        let http =
+            Http::new(HttpSettings { offline, retries: 1, backoff, ..HttpSettings::default() }).unwrap();
         PackageIndex::new(Arc::new(http), Store::open(directory.path()).unwrap(), indexes)
     }
 
@@ -660,7 +662,7 @@ mod tests {
         let has = |file: &str| index_of(Vec::new(), &FILE.replace("demo-1.0-py3", file), Told::part);
         let (first, second, empty) =
             (has("demo-1.0-py3"), has("demo-2.0-py3"), Server::start(|_| Told::new(404, "")));
-        let check = |indexes: Vec<Index>, expected: &str| {
+        let check = |indexes: Vec<ConfiguredIndex>, expected: &str| {
             let directory = tempfile::tempdir().unwrap();
             let told = match open(&directory, false, indexes).project(&demo()) {
                 Ok(project) => project.files[0].filename.version.to_string(),

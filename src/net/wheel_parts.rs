@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::http::Span;
+use super::http::ByteSpan;
 use crate::pypa::library;
 use crate::pypa::simple::DistFile;
 use crate::pypa::wheel::{Outline, Wheel, WheelError};
@@ -26,14 +26,14 @@ impl<T> Learnt<T> {
 }
 
 /// The part of a wheel that is fetched first.
-pub(super) fn first_part(wheel: &DistFile) -> Span {
+pub(super) fn first_part(wheel: &DistFile) -> ByteSpan {
     let (share, bounds) = FIRST_PART;
     match wheel.size {
         Some(size) => {
             let part = (size / share).clamp(bounds.start, bounds.end);
-            Span::Range(size.saturating_sub(part)..size)
+            ByteSpan::Range(size.saturating_sub(part)..size)
         }
-        None => Span::Suffix(bounds.start * 2),
+        None => ByteSpan::Suffix(bounds.start * 2),
     }
 }
 /// The part of a wheel's end that is fetched first: a fraction of its size, within bounds. It should hold the central

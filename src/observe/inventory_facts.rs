@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::elf::{self, Elf, Listing, Node, Root, Symbols};
+use crate::elf::{self, DirectoryListing, Elf, FileNode, Root, Symbols};
 use crate::oci::{Entry, EntryKind, Generated};
 
 pub(crate) use super::condense::CondaPackage;
@@ -216,15 +216,15 @@ impl InventoryFacts {
         self.0.resolve(path)
     }
 
-    fn node(&self, path: &str) -> Node {
-        let Some(resolved) = self.resolve(path) else { return Node::Dangling };
+    fn node(&self, path: &str) -> FileNode {
+        let Some(resolved) = self.resolve(path) else { return FileNode::Dangling };
         match self.0.get(&resolved) {
             Some(Fact::File(file)) => {
-                Node::File { identity: file.first.clone().unwrap_or(resolved), elf: file.elf.clone() }
+                FileNode::File { identity: file.first.clone().unwrap_or(resolved), elf: file.elf.clone() }
             }
-            Some(Fact::Text(_) | Fact::Other) => Node::File { identity: resolved, elf: None },
-            _ if self.is_directory(&resolved) => Node::Directory { identity: resolved },
-            _ => Node::Dangling,
+            Some(Fact::Text(_) | Fact::Other) => FileNode::File { identity: resolved, elf: None },
+            _ if self.is_directory(&resolved) => FileNode::Directory { identity: resolved },
+            _ => FileNode::Dangling,
         }
     }
 
@@ -234,7 +234,7 @@ impl InventoryFacts {
 }
 
 impl Root for InventoryFacts {
-    fn directory(&self, path: &str) -> Option<Listing> {
+    fn directory(&self, path: &str) -> Option<DirectoryListing> {
         let identity = self.resolve(path)?;
         if !self.is_directory(&identity) {
             return None;
@@ -247,13 +247,13 @@ impl Root for InventoryFacts {
                 None => drop(entries.insert(&path[start..], matches!(fact, Fact::Symlink(_)))),
             }
         }
-        let entry = |(name, symlink): (&str, bool)| elf::Entry {
+        let entry = |(name, symlink): (&str, bool)| elf::DirectoryEntry {
             name: name.to_owned(),
             symlink,
             node: self.node(&join(&identity, name)),
         };
         let entries = entries.into_iter().map(entry).collect();
-        Some(Listing { identity, entries })
+        Some(DirectoryListing { identity, entries })
     }
 
     fn text(&self, path: &str) -> Option<Vec<u8>> {

@@ -22,7 +22,7 @@ use self::layered::is_whiteout;
 use self::opens::OpensSearch;
 use self::version::VersionSearch;
 use crate::elf::buffer_pool::BufferPool;
-use crate::elf::probe::Budget;
+use crate::elf::probe::ProbeBudget;
 use crate::elf::{ElfError, Incomplete, Linked, Outcome, Probe};
 use crate::oci::{Entry, EntryKind, Hasher};
 
@@ -46,7 +46,7 @@ impl ObservedLayer {
 /// Observes one file as its content passes.
 #[derive(Debug)]
 pub struct FileObserver {
-    file: File,
+    file: PassingFile,
     hasher: Option<Hasher>,
     text: Option<Vec<u8>>,
     probe: Probe,
@@ -56,7 +56,7 @@ pub struct FileObserver {
 
 /// A file before its content has passed.
 #[derive(Debug)]
-struct File {
+struct PassingFile {
     path: String,
     mode: u32,
     size: u64,
@@ -82,7 +82,7 @@ enum Headers {
 impl FileObserver {
     /// Watches the file of `entry`; how much is kept of it is `budget`'s. `None` for what is no regular file, or stands for
     /// one that is gone.
-    pub fn new(entry: &Entry, budget: Budget) -> Option<Self> {
+    pub fn new(entry: &Entry, budget: ProbeBudget) -> Option<Self> {
         let EntryKind::File { size } = entry.kind else { return None };
         if is_whiteout(entry) {
             return None;
@@ -106,7 +106,7 @@ impl FileObserver {
             probe: probe.keeping(budget),
             opens: OpensSearch::default(),
             version,
-            file: File { path: entry.path.clone(), mode: entry.mode, size, interest },
+            file: PassingFile { path: entry.path.clone(), mode: entry.mode, size, interest },
         })
     }
 
@@ -156,7 +156,7 @@ impl FileObserver {
         NeedsAnotherPass::note(learned, file, seen, outcome)
     }
 
-    fn end(self) -> (File, Seen, Result<Outcome, ElfError>) {
+    fn end(self) -> (PassingFile, Seen, Result<Outcome, ElfError>) {
         let seen = Seen {
             hasher: self.hasher,
             text: self.text,
@@ -171,7 +171,7 @@ impl FileObserver {
 /// moved many of them.
 #[derive(Debug)]
 pub struct NeedsAnotherPass {
-    file: File,
+    file: PassingFile,
     seen: Seen,
     incomplete: Incomplete,
 }
@@ -188,7 +188,7 @@ impl NeedsAnotherPass {
     /// Notes what is known of a file, unless more of it must be seen.
     fn note(
         learned: &mut ObservedLayer,
-        file: File,
+        file: PassingFile,
         seen: Seen,
         outcome: Result<Outcome, ElfError>,
     ) -> Option<Self> {
@@ -246,7 +246,7 @@ impl NeedsAnotherPass {
     }
 }
 
-fn note(learned: &mut ObservedLayer, file: File, seen: Seen, headers: Headers) {
+fn note(learned: &mut ObservedLayer, file: PassingFile, seen: Seen, headers: Headers) {
     let (linked, content) = match headers {
         Headers::Elf(linked) => (Some(linked), None),
         Headers::NotElf => (None, None),
@@ -372,7 +372,7 @@ mod tests {
         let entry = Entry { path, mode: 0, uid: 0, gid: 0, mtime: 0, kind: EntryKind::File { size: 0 } };
         let mut learned = ObservedLayer::default();
         learned.note(&entry);
-        assert!(FileObserver::new(&entry, Budget::SMALL).is_none());
+        assert!(FileObserver::new(&entry, ProbeBudget::SMALL).is_none());
         assert_eq!(learned.evidence.below("etc/ld.so.conf.d").count(), 0);
     }
 
@@ -387,7 +387,7 @@ mod tests {
             mtime: 0,
             kind: EntryKind::File { size },
         };
-        let mut watcher = FileObserver::new(&entry, Budget::LARGE).unwrap();
+        let mut watcher = FileObserver::new(&entry, ProbeBudget::LARGE).unwrap();
         pass(&head, size, |_, bytes| watcher.update(bytes));
         let mut learned = ObservedLayer::default();
         let mut unfinished = watcher.finish_once(&mut learned).expect("names passed unseen");

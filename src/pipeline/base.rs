@@ -13,7 +13,7 @@ use crate::lock::LockedBase;
 use crate::observe::inventory_facts::InventoryFacts;
 use crate::plan::LayerPlan;
 use crate::recipe::{BaseDescription, Debian, RecipeInputs};
-use crate::source::{self, Place};
+use crate::source::{self, ImagePlace};
 
 /// Opens the base of a recipe. Of packages nothing but releases and indexes is fetched, and not even these when they are
 /// `locked`; an image's layers are read unless they were before, or its inventory was recorded.
@@ -68,13 +68,13 @@ fn look_for_cuda(base: &mut OpenedBase, session: &Session<'_>) -> Result<()> {
 }
 
 /// The place that a path and perhaps a tag name, seen from `directory`.
-fn place(transport: &str, directory: &Path, path: &str) -> Result<Place> {
+fn place(transport: &str, directory: &Path, path: &str) -> Result<ImagePlace> {
     let joined: PathBuf = directory.join(path);
     Ok(format!("{transport}:{}", joined.display()).parse()?)
 }
 
 /// An archive's place, of the kind that its documents show.
-fn archive(directory: &Path, path: &str) -> Result<Place> {
+fn archive(directory: &Path, path: &str) -> Result<ImagePlace> {
     let oci = place("oci-archive", directory, path)?;
     match source::open(&oci, None) {
         Err(source::SourceError::OtherArchive { .. }) => place("docker-archive", directory, path),

@@ -1,7 +1,7 @@
 //! An opened base, and where its layers come from.
 
 use crate::base::BaseInventory;
-use crate::layer::read::Content;
+use crate::layer::read::LayerContent;
 use crate::lock::LockedBase;
 use crate::net::download::Download;
 use crate::plan::PlannedBase;
@@ -42,7 +42,7 @@ pub struct ImageSource {
     pub(super) image: SourceImage,
     pub(super) inventory: BaseInventory,
     /// `None` while the inventory is a recorded one, and no layer has been read.
-    pub(super) contents: Option<Vec<Content>>,
+    pub(super) contents: Option<Vec<LayerContent>>,
     /// The version of Python that is meant, where there are several: `3.11`.
     pub(super) python: Option<String>,
 }

@@ -15,7 +15,7 @@ use crate::layer::records;
 use crate::observe::check_facts::{CheckFacts, EVIDENCE_FORMAT};
 use crate::observe::inventory_facts::{FACTS_FORMAT, InventoryFacts};
 use crate::oci::Digest;
-use crate::source::{self, Place};
+use crate::source::{self, ImagePlace};
 use crate::store::{self, Store};
 
 const RECORD: &str = "check";
@@ -34,7 +34,7 @@ pub struct Checked<'a> {
 impl<'a> Checked<'a> {
     /// The image at `place`: reads the layers that were never read before.
     pub fn read(
-        place: &Place,
+        place: &ImagePlace,
         python: Option<&str>,
         driver: Option<&'a Driver>,
         session: &Session<'_>,

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use super::{Locking, Planned, Session, image_base, plan};
 use crate::compare::{self, Difference, Summary};
 use crate::failure::{Context, Fault, Hinted, Result};
-use crate::source::{self, Place, PlaceError};
+use crate::source::{self, ImagePlace, PlaceError};
 
 /// One side of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Side {
     /// An image.
-    Image(Place),
+    Image(ImagePlace),
     /// The output of `imgforge plan --json`.
     Plan(PathBuf),
     /// A recipe, which is resolved.
@@ -46,7 +46,7 @@ fn summary(side: &Side, session: &Session<'_>) -> Result<Summary> {
     }
 }
 
-fn of_image(place: &Place, session: &Session<'_>) -> Result<Summary> {
+fn of_image(place: &ImagePlace, session: &Session<'_>) -> Result<Summary> {
     let image = source::open(place, None)?;
     let contents = image_base::scan(&image, session)?;
     let mut summary = Summary::of_image(&image_base::inventory(&image, &contents, None)?);

@@ -15,13 +15,13 @@ use crate::bootstrap::select::{self, Selection};
 use crate::credentials::without_secrets;
 use crate::cuda::is_debian_package;
 use crate::debian::packages as package_index;
-use crate::debian::sources::{SignedBy, Source};
+use crate::debian::sources::{AptSource, SignedBy};
 use crate::debian::usrmerge::UsrLayout;
 use crate::failure::{Context, Failure, Result};
 use crate::layer::debian::{self as debs, DebFile, Unpacked};
 use crate::layer::{Written, cache, packages as packages_layer};
 use crate::lock::{DebianBase, LockedBase, LockedSuite};
-use crate::net::debian::{Machine, Suite, SuiteRequest, mirror_instead, open_suite};
+use crate::net::debian::{MachineArchives, SuiteRequest, VerifiedSuite, mirror_instead, open_suite};
 use crate::net::download::Download;
 use crate::net::http::Http;
 use crate::oci::image::RuntimeConfig;
@@ -35,7 +35,7 @@ const SELECTION_FORMAT: u32 = 4;
 
 /// Chooses the packages of `description`, at the time `now` in Unix seconds; nothing but releases and indexes is fetched.
 pub fn open(description: &Debian, directory: &Path, session: &Session<'_>, now: u64) -> Result<OpenedBase> {
-    let machine = Machine::read()?;
+    let machine = MachineArchives::read()?;
     let signed_by: Vec<PathBuf> =
         description.signed_by.iter().map(|path| directory.join(&path.value)).collect();
     let architecture = description.architecture;
@@ -75,7 +75,7 @@ pub fn recall(description: &Debian, decided: &DebianBase, http: &Http) -> Result
 }
 
 /// The selection is a function of the indexes' bytes and the description, and is remembered as one.
-fn selection(description: &Debian, suites: &[Suite], store: &Store) -> Result<Selection> {
+fn selection(description: &Debian, suites: &[VerifiedSuite], store: &Store) -> Result<Selection> {
     const RECORD: &str = "debian-selection";
     let indexes: Vec<_> = suites.iter().flat_map(|suite| &suite.indexes).collect();
     let wanted: Vec<String> = description.packages.iter().map(|package| package.value.clone()).collect();
@@ -92,7 +92,8 @@ fn selection(description: &Debian, suites: &[Suite], store: &Store) -> Result<Se
     for text in &texts {
         parsed.push(package_index::parse(text)?);
     }
-    let request = select::Request { architecture, packages: &wanted, essential: description.essential };
+    let request =
+        select::SelectionRequest { architecture, packages: &wanted, essential: description.essential };
     let selection = select::select(&parsed, &request)?;
     store.put_record(RECORD, &key, &selection)?;
     Ok(selection)
@@ -134,7 +135,7 @@ fn opened(decided: DebianBase, mirrors: &[Url]) -> Result<OpenedBase> {
     })
 }
 
-fn locked_suite(suite: Suite, description: &Debian) -> LockedSuite {
+fn locked_suite(suite: VerifiedSuite, description: &Debian) -> LockedSuite {
     let mut keyrings = suite.keyrings.iter().filter(|path| path.starts_with("/usr/share/keyrings"));
     LockedSuite {
         mirror: without_secrets(&suite.mirror),
@@ -148,14 +149,14 @@ fn locked_suite(suite: Suite, description: &Debian) -> LockedSuite {
 }
 
 /// The entry by which apt in the image finds the suite again.
-fn source(suite: &LockedSuite) -> Source {
-    Source {
+fn source(suite: &LockedSuite) -> AptSource {
+    AptSource {
         uris: vec![suite.mirror.to_string()],
         suites: vec![suite.name.clone()],
         components: suite.components.clone(),
         signed_by: suite.keyring.clone().map(|keyring| SignedBy::Names(vec![keyring])),
         enabled: true,
-        ..Source::default()
+        ..AptSource::default()
     }
 }
 

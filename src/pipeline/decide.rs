@@ -12,11 +12,11 @@ use super::wheel_sizes::{PrivateCuda, WheelSizes};
 use super::wheel_urls::WheelUrls;
 use crate::failure::{Hinted, Result};
 use crate::lock::{Decided, Lock, RecipeFingerprint};
-use crate::net::config::{self, Machine};
+use crate::net::config::{self, MachineConfig};
 use crate::net::index::PackageIndex;
 use crate::plan::Wheels;
 use crate::recipe::{RecipeInputs, Timestamp};
-use crate::resolve::{self, Request, Resolution};
+use crate::resolve::{self, Resolution, ResolutionRequest};
 
 /// Everything that was decided about a recipe, before it is planned as layers.
 pub struct Decision {
@@ -80,7 +80,7 @@ pub fn anew(inputs: RecipeInputs, kept: KeptFromLock, session: &Session<'_>) -> 
     resolve::check_python(&inputs, inventory)?;
     let target = inventory.target()?;
     session.progress.stage("resolving distributions and components");
-    let request = Request::new(&inputs, inventory, &target, kept.preferences);
+    let request = ResolutionRequest::new(&inputs, inventory, &target, kept.preferences);
     let catalog = PackageIndex::new(Arc::clone(&session.http), session.store.clone(), indexes(&inputs)?);
     let resolution = resolve::resolve(&request, &catalog)?;
     for component in request.policies.without_effect(&resolution) {
@@ -131,20 +131,20 @@ pub fn unless_recalled(
 }
 
 /// The package indexes that a recipe's distributions come from, in the order in which they are asked.
-fn indexes(inputs: &RecipeInputs) -> Result<Vec<config::Index>> {
-    let mut indexes: Vec<config::Index> = inputs
+fn indexes(inputs: &RecipeInputs) -> Result<Vec<config::ConfiguredIndex>> {
+    let mut indexes: Vec<config::ConfiguredIndex> = inputs
         .recipe
         .indexes
         .iter()
-        .map(|index| config::Index {
+        .map(|index| config::ConfiguredIndex {
             packages: Some(index.packages.clone()).filter(|packages| !packages.is_empty()),
-            ..config::Index::new(index.url.value.clone())
+            ..config::ConfiguredIndex::new(index.url.value.clone())
         })
         .collect();
-    indexes.extend(inputs.extra_index_urls.iter().cloned().map(config::Index::new));
+    indexes.extend(inputs.extra_index_urls.iter().cloned().map(config::ConfiguredIndex::new));
     match &inputs.index_url {
-        Some(url) => indexes.push(config::Index::new(url.clone())),
-        None => indexes.extend(config::indexes(&Machine::here())?),
+        Some(url) => indexes.push(config::ConfiguredIndex::new(url.clone())),
+        None => indexes.extend(config::indexes(&MachineConfig::here())?),
     }
     Ok(indexes)
 }

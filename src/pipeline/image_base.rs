@@ -10,7 +10,7 @@ use crate::base::{BaseInventory, InventoryError};
 use crate::failure::{Hinted, Result};
 use crate::image;
 use crate::layer::Written;
-use crate::layer::read::Content;
+use crate::layer::read::LayerContent;
 use crate::layer::records;
 use crate::lock::{ImageBase, LockedBase};
 use crate::observe::inventory_facts::InventoryFacts;
@@ -18,7 +18,7 @@ use crate::oci::time::unix_seconds;
 use crate::oci::{Descriptor, Digest};
 use crate::plan::{BaseLayer, LayerPlan, PlannedBase};
 use crate::recipe::RecordedInventory;
-use crate::source::{self, Place, SourceImage, SourceLayer};
+use crate::source::{self, ImagePlace, SourceImage, SourceLayer};
 use crate::store::Store;
 
 /// A recorded inventory that is not, or no more, that of the image.
@@ -37,7 +37,7 @@ impl Hinted for OtherInventory {
 
 /// Opens the image at `place`; its layers are read unless they were before, or its inventory is `recorded`.
 pub fn open(
-    place: &Place,
+    place: &ImagePlace,
     recorded: Option<&RecordedInventory>,
     python: Option<String>,
     session: &Session<'_>,
@@ -78,7 +78,7 @@ fn created(config: &Map<String, Value>) -> u64 {
 }
 
 /// The contents of an image's layers, bottom first.
-pub fn scan(image: &SourceImage, session: &Session<'_>) -> Result<Vec<Content>> {
+pub fn scan(image: &SourceImage, session: &Session<'_>) -> Result<Vec<LayerContent>> {
     session.progress.stage("reading the base's layers");
     let size = image.layers.iter().map(|layer| layer.descriptor.size()).sum();
     let meter = session.progress.start(Task::ReadLayers, &image.place, Some(size));
@@ -88,7 +88,7 @@ pub fn scan(image: &SourceImage, session: &Session<'_>) -> Result<Vec<Content>> 
 /// The inventory of an image; `python` is the version that is meant where there are several.
 pub fn inventory(
     image: &SourceImage,
-    contents: &[Content],
+    contents: &[LayerContent],
     python: Option<&str>,
 ) -> Result<BaseInventory, InventoryError> {
     let config = ImageConfigFacts::new(image.architecture, image.env.iter().map(String::as_str));
@@ -111,7 +111,7 @@ impl ImageSource {
     }
 
     /// Reads the layers that a recorded inventory spared so far, and compares them with it.
-    fn scan_as_recorded(&self, session: &Session<'_>) -> Result<Vec<Content>> {
+    fn scan_as_recorded(&self, session: &Session<'_>) -> Result<Vec<LayerContent>> {
         let contents = scan(&self.image, session)?;
         match inventory(&self.image, &contents, self.python.as_deref())? == self.inventory {
             true => Ok(contents),
@@ -125,7 +125,7 @@ pub fn stored(layer: &BaseLayer, store: &Store) -> Result<Written> {
     Ok(written(&layer.descriptor, layer.diff_id, records::content_of(store, &layer.descriptor.digest())?))
 }
 
-fn written(descriptor: &Descriptor, diff_id: Digest, content: Content) -> Written {
+fn written(descriptor: &Descriptor, diff_id: Digest, content: LayerContent) -> Written {
     Written {
         media_type: descriptor.media_type().clone(),
         annotations: descriptor.annotations(),

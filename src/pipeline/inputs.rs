@@ -68,7 +68,7 @@ pub fn read(path: &Path) -> Result<RecipeInputs, InputError> {
     let (base, base_directory) = base_description(&recipe, &directory)?;
     let roots =
         recipe.roots().map(|requirement| RootRequirement { requirement, source: "the recipe".into() });
-    let mut reader = Reader(RecipeInputs {
+    let mut reader = InputReader(RecipeInputs {
         name: image_name(&recipe, path)?,
         roots: roots.collect(),
         constraints: Vec::new(),
@@ -100,9 +100,9 @@ pub fn list_files(inputs: &RecipeInputs) -> Result<FilesOnDisk, FilesError> {
 }
 
 /// Adds the files that a recipe names to its inputs.
-struct Reader(RecipeInputs);
+struct InputReader(RecipeInputs);
 
-impl Reader {
+impl InputReader {
     fn read_requirements(&mut self, path: &Path, above: &mut Vec<PathBuf>) -> Result<(), InputError> {
         let file = self.read_file(path, above)?;
         for requirement in file.requirements {

@@ -7,18 +7,18 @@ use crate::base::BaseInventory;
 use crate::failure::Result;
 use crate::pypa::scheme::relative;
 use crate::recipe::BaseDescription;
-use crate::source::{self, Place};
+use crate::source::{self, ImagePlace};
 
 /// Reads the layers of the image at `place` that were never read before, and says what is installed in it; `python` is
 /// the version meant, such as `3.11`, where there are several.
-pub fn inspect(place: &Place, python: Option<&str>, session: &Session<'_>) -> Result<BaseInventory> {
+pub fn inspect(place: &ImagePlace, python: Option<&str>, session: &Session<'_>) -> Result<BaseInventory> {
     let image = source::open(place, None)?;
     let contents = image_base::scan(&image, session)?;
     Ok(image_base::inventory(&image, &contents, python)?)
 }
 
 /// The text of the description in `file` with this inventory; `text` is what it had, where it is there already.
-pub fn describe(file: &Path, text: Option<&str>, place: &Place, inventory: &BaseInventory) -> String {
+pub fn describe(file: &Path, text: Option<&str>, place: &ImagePlace, inventory: &BaseInventory) -> String {
     let json = inventory.to_record();
     match text {
         Some(text) => BaseDescription::record(text, &json),
@@ -27,10 +27,12 @@ pub fn describe(file: &Path, text: Option<&str>, place: &Place, inventory: &Base
 }
 
 /// `layout: ../out/base`: the place, seen from the directory of the description.
-fn kind(file: &Path, place: &Place) -> String {
+fn kind(file: &Path, place: &ImagePlace) -> String {
     let (kind, path, tag) = match place {
-        Place::OciLayout { directory, tag } => ("layout", directory, tag),
-        Place::OciArchive { file, tag } | Place::DockerArchive { file, tag } => ("archive", file, tag),
+        ImagePlace::OciLayout { directory, tag } => ("layout", directory, tag),
+        ImagePlace::OciArchive { file, tag } | ImagePlace::DockerArchive { file, tag } => {
+            ("archive", file, tag)
+        }
     };
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let text = |path: PathBuf| path.to_string_lossy().trim_matches('/').to_owned();

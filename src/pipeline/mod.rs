@@ -28,7 +28,7 @@ use crate::check::Report;
 use crate::destination::{self, Destination};
 use crate::failure::{Fault, Hinted, Result};
 use crate::image::{self, Image};
-use crate::lock::{self, Change, Lock, RecipeFingerprint};
+use crate::lock::{self, Lock, LockChange, RecipeFingerprint};
 use crate::plan::{LayerCompression, LayerPlan, Plan, PlanRequest, SystemLayer};
 use crate::recipe::RecipeInputs;
 use crate::resolve::Resolution;
@@ -87,7 +87,7 @@ pub struct Locked {
     /// True if the file is another than before.
     pub written: bool,
     /// The changes since the lock before, if there was one.
-    pub changes: Vec<Change>,
+    pub changes: Vec<LockChange>,
 }
 
 /// A recipe's plan, the decisions that led to it, and the places that its parts come from.

@@ -86,7 +86,7 @@ pub fn staged<T: Sync + Send, R: Send>(
             let (board, fetch) = (&board, &fetch);
             scope.spawn(move || {
                 let _alarm = Alarm(board);
-                let end = if number % 2 == 0 { End::Longest } else { End::Shortest };
+                let end = if number % 2 == 0 { QueueEnd::Longest } else { QueueEnd::Shortest };
                 while let Some(job) = board.next_fetch(end) {
                     match fetch(&job.fetches) {
                         Ok(()) => board.fetched(job),
@@ -116,7 +116,7 @@ const AGAIN: Duration = Duration::from_millis(20);
 
 /// The end of the queue of jobs that wait for their files.
 #[derive(Clone, Copy)]
-enum End {
+enum QueueEnd {
     Longest,
     Shortest,
 }
@@ -180,12 +180,12 @@ impl<T, R> Board<T, R> {
     }
 
     /// The next job whose files are to be fetched.
-    fn next_fetch(&self, end: End) -> Option<Placed<T>> {
+    fn next_fetch(&self, end: QueueEnd) -> Option<Placed<T>> {
         let mut state = lock(&self.state);
         match (&state.failure, end) {
             (Some(_), _) => None,
-            (None, End::Longest) => state.waiting.pop_back(),
-            (None, End::Shortest) => state.waiting.pop_front(),
+            (None, QueueEnd::Longest) => state.waiting.pop_back(),
+            (None, QueueEnd::Shortest) => state.waiting.pop_front(),
         }
     }
 
@@ -320,7 +320,7 @@ mod tests {
         let board = board(&[1, 2]);
         let job = next(&board);
         board.fail(Failure::new(format!("job {}", job.work)));
-        assert!(board.next_ready().is_none() && board.next_fetch(End::Longest).is_none());
+        assert!(board.next_ready().is_none() && board.next_fetch(QueueEnd::Longest).is_none());
         assert_eq!(board.results().unwrap_err().to_string(), "job b");
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Progress;
-use crate::net::config::Machine;
-use crate::net::http::{Http, HttpError, Settings};
+use crate::net::config::MachineConfig;
+use crate::net::http::{Http, HttpError, HttpSettings};
 use crate::store::Store;
 
 /// The means of a process.
@@ -33,10 +33,10 @@ pub enum Network {
 impl<'a> Session<'a> {
     /// A session on `store`, with as many threads as the machine has cores.
     pub fn new(store: Store, network: Network, progress: &'a dyn Progress) -> Result<Self, HttpError> {
-        let settings = Settings {
+        let settings = HttpSettings {
             offline: network == Network::Offline,
-            netrc: Machine::here().netrc(),
-            ..Settings::default()
+            netrc: MachineConfig::here().netrc(),
+            ..HttpSettings::default()
         };
         Ok(Self {
             store,

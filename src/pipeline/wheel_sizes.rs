@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use crate::pypa::metadata::CoreMetadata;
     use crate::pypa::simple::{CoreMetadataFile, Project};
-    use crate::pypa::wheel::{Entry, Outline};
+    use crate::pypa::wheel::{Outline, WheelEntry};
     use crate::resolve::ChosenWheel;
     use crate::resolve::solve::{CatalogError, Scout, Want, WheelLibrary};
 
@@ -203,7 +203,9 @@ mod tests {
         fn outline(&self, wheel: &DistFile) -> Result<Arc<Outline>, CatalogError> {
             self.note(format!("{} {}", wheel.filename.name, wheel.filename.version));
             let size = wheel.filename.version.release()[0];
-            Ok(Arc::new(Outline { entries: vec![Entry { path: "a".into(), size, compressed_size: size }] }))
+            Ok(Arc::new(Outline {
+                entries: vec![WheelEntry { path: "a".into(), size, compressed_size: size }],
+            }))
         }
 
         fn libraries(&self, _: &DistFile) -> Result<Arc<Vec<WheelLibrary>>, CatalogError> {

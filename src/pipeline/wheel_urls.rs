@@ -10,7 +10,7 @@ use uv_normalize::PackageName;
 
 use super::Session;
 use crate::failure::{Context, Hinted, Result};
-use crate::net::config::Index;
+use crate::net::config::ConfiguredIndex;
 use crate::net::download::Download;
 use crate::net::index::PackageIndex;
 use crate::oci::Digest;
@@ -63,7 +63,7 @@ enum Known {
     /// The indexes told them while the plan was made.
     Urls(BTreeMap<Digest, Url>),
     /// These indexes are asked for the wheels that the store lacks.
-    Indexes(Vec<Index>),
+    Indexes(Vec<ConfiguredIndex>),
 }
 
 impl WheelUrls {
@@ -73,7 +73,7 @@ impl WheelUrls {
     }
 
     /// The wheels of `resolution`, wherever `indexes` list them.
-    pub fn listed_by(indexes: Vec<Index>, resolution: &Resolution) -> Self {
+    pub fn listed_by(indexes: Vec<ConfiguredIndex>, resolution: &Resolution) -> Self {
         Self { known: Known::Indexes(indexes), sizes: sizes(resolution) }
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::pip::CONSTRAINTS;
-use crate::base::{BaseInventory, Found};
-use crate::resolve::{Resolution, Tree};
+use crate::base::{BaseInventory, LoaderRoute};
+use crate::resolve::{Resolution, ToolkitTree};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DRIVER_DIRECTORIES: &str = "/usr/local/nvidia/lib:/usr/local/nvidia/lib64";
@@ -35,7 +35,7 @@ pub(super) fn environment(
 }
 
 /// Makes `/usr/local/cuda`, which leads to `tree`, the toolkit that programs find.
-fn lead_to(env: &mut BTreeMap<String, String>, tree: &Tree, base: &BaseInventory) {
+fn lead_to(env: &mut BTreeMap<String, String>, tree: &ToolkitTree, base: &BaseInventory) {
     prepend(env, "PATH", "/usr/local/cuda/bin");
     if base.default_toolkit.as_ref() == Some(&tree.toolkit.root()) {
         default(env, "CUDA_HOME", "/usr/local/cuda");
@@ -48,7 +48,7 @@ fn lead_to(env: &mut BTreeMap<String, String>, tree: &Tree, base: &BaseInventory
         }
     }
     let by_library_path = |copy: &crate::base::CudaCopy| {
-        copy.libraries.iter().any(|library| library.found == Found::LibraryPath)
+        copy.libraries.iter().any(|library| library.found == LoaderRoute::LibraryPath)
     };
     if base.cuda.iter().any(by_library_path) {
         prepend(env, "LD_LIBRARY_PATH", &format!("/{}", tree.toolkit.library_directory()));

@@ -16,7 +16,7 @@ const MAX_GROUPS: usize = 8;
 
 /// A wheel to install.
 #[derive(Debug, Clone)]
-pub(super) struct Candidate {
+pub(super) struct GroupedWheel {
     pub install: WheelInstall,
     pub is_component: bool,
     /// Its unpacked size in bytes.
@@ -24,7 +24,7 @@ pub(super) struct Candidate {
 }
 
 /// The wheels of each layer, `limits.budget` at most: components first, then large wheels, then groups of small ones.
-pub(super) fn grouped(candidates: Vec<Candidate>, limits: &Limits) -> Vec<Vec<WheelInstall>> {
+pub(super) fn grouped(candidates: Vec<GroupedWheel>, limits: &Limits) -> Vec<Vec<WheelInstall>> {
     let (mut alone, mut small): (Vec<_>, Vec<_>) =
         candidates.into_iter().partition(|wheel| wheel.is_component || wheel.size >= LARGE);
     let groups = MAX_GROUPS.min(limits.budget.saturating_sub(alone.len())).max(1);
@@ -32,7 +32,7 @@ pub(super) fn grouped(candidates: Vec<Candidate>, limits: &Limits) -> Vec<Vec<Wh
     let room = limits.budget.saturating_sub(groups);
     small.extend(alone.drain(room.min(alone.len())..));
     let mut spare = limits.budget.saturating_sub(alone.len() + groups);
-    let mut cut: Vec<(Candidate, usize)> = Vec::new();
+    let mut cut: Vec<(GroupedWheel, usize)> = Vec::new();
     for wheel in alone {
         let wanted = usize::try_from(wheel.size.div_ceil(limits.max_size)).unwrap_or(usize::MAX);
         let parts = wanted.clamp(1, 1 + spare);
@@ -54,13 +54,13 @@ fn in_parts(install: WheelInstall, parts: usize) -> Vec<WheelInstall> {
 /// Groups by name. A group that unpacks to more than `max_size` is cut while it has some of the `spare` layers, which
 /// are shared out evenly beforehand, so that no group's layers depend on another's.
 fn small_layers(
-    mut small: Vec<Candidate>,
+    mut small: Vec<GroupedWheel>,
     groups: usize,
     spare: usize,
     max_size: u64,
 ) -> Vec<Vec<WheelInstall>> {
     small.sort_by(|a, b| a.install.filename.cmp(&b.install.filename));
-    let mut by_group: BTreeMap<usize, Vec<(Digest, Candidate)>> = BTreeMap::new();
+    let mut by_group: BTreeMap<usize, Vec<(Digest, GroupedWheel)>> = BTreeMap::new();
     for wheel in small {
         let hash = Digest::of(&wheel.install.distribution);
         by_group.entry(usize::from(hash.bytes()[0]) % groups).or_default().push((hash, wheel));
@@ -71,7 +71,12 @@ fn small_layers(
 
 /// Cuts a group by the next bit of its names' hashes, and what is still too large by further ones: where a wheel goes
 /// depends on its name, and a cut on the size of what is cut. Each half has half of the `room`.
-fn halved(group: Vec<(Digest, Candidate)>, room: usize, max_size: u64, bit: usize) -> Vec<Vec<WheelInstall>> {
+fn halved(
+    group: Vec<(Digest, GroupedWheel)>,
+    room: usize,
+    max_size: u64,
+    bit: usize,
+) -> Vec<Vec<WheelInstall>> {
     const BITS: usize = 8 * 31;
     let size: u64 = group.iter().map(|(_, wheel)| wheel.size).sum();
     if group.is_empty() {
@@ -98,7 +103,7 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn candidate(name: &str, is_component: bool, size: u64) -> Candidate {
+    fn candidate(name: &str, is_component: bool, size: u64) -> GroupedWheel {
         let install = WheelInstall {
             distribution: name.to_owned(),
             version: "1".into(),
@@ -111,7 +116,7 @@ mod tests {
             place: WheelPlacement::SitePackages,
             part: None,
         };
-        Candidate { install, is_component, size }
+        GroupedWheel { install, is_component, size }
     }
 
     fn shown(layers: &[Vec<WheelInstall>]) -> Vec<String> {
@@ -170,7 +175,7 @@ mod tests {
             max_size in prop_oneof![20..200u64, Just(1024)],
         ) {
             let limits = Limits { budget, max_size: max_size * MIB };
-            let mut candidates: Vec<Candidate> = wheels
+            let mut candidates: Vec<GroupedWheel> = wheels
                 .iter()
                 .map(|(name, (_, is_component, mib))| candidate(name, *is_component, mib * MIB))
                 .collect();

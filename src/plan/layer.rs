@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{LayerCompression, WheelLayer};
 use crate::bootstrap::groups::DebianLayer;
-use crate::debian::version::Version;
+use crate::debian::version::DebianVersion;
 use crate::oci::{Architecture, Descriptor, Digest, Entry, Generated};
 
 /// The version of the layers' bytes: raised when an equal plan shall give other bytes. Part of every [key](LayerPlan::key).
@@ -94,7 +94,7 @@ pub struct LdconfigPlan {
     /// `Debian` or `Ubuntu`: who adapted it.
     pub vendor: String,
     /// The version of its package, `libc-bin`.
-    pub libc_bin: Version,
+    pub libc_bin: DebianVersion,
 }
 
 impl LayerPlan {

@@ -35,7 +35,7 @@ use crate::pypa::scheme::InstallScheme;
 use crate::recipe::RecipeInputs;
 use crate::resolve::{ComponentPlace, Distribution, Resolution, Role};
 
-use grouping::Candidate;
+use grouping::GroupedWheel;
 
 pub use compression::LayerCompression;
 pub use layer::{
@@ -237,7 +237,7 @@ fn wheel_layers(request: &PlanRequest<'_>) -> Vec<WheelLayer> {
     let mut candidates = Vec::new();
     for distribution in &resolution.distributions {
         let Some((digest, size)) = wheels.get(&distribution.wheel.filename.to_string()) else { continue };
-        candidates.push(Candidate {
+        candidates.push(GroupedWheel {
             install: wheel_install(distribution, *digest, *size),
             is_component: matches!(distribution.role, Role::Component { .. }),
             size: *size,

@@ -8,7 +8,7 @@ use crate::base::CudaCopy;
 use crate::cuda::Toolkit;
 use crate::oci::Generated;
 use crate::pypa::scheme::relative;
-use crate::resolve::{FoundBy, PipSees, Resolution, Service, ServiceSource, Tree};
+use crate::resolve::{FoundBy, PipSees, Resolution, Service, ServiceSource, ToolkitTree};
 
 /// The links below `nvidia` of `site_packages`.
 ///
@@ -16,7 +16,7 @@ use crate::resolve::{FoundBy, PipSees, Resolution, Service, ServiceSource, Tree}
 /// directories, and frameworks of one would look into those of the other.
 pub(super) fn links(make: &Maker, resolution: &Resolution, site_packages: &str) -> Vec<Generated> {
     let nvidia = format!("{site_packages}/nvidia");
-    let of_frameworks = |tree: &&Tree| tree.found == FoundBy::Frameworks;
+    let of_frameworks = |tree: &&ToolkitTree| tree.found == FoundBy::Frameworks;
     let mut files: Vec<Generated> = match resolution.trees.iter().find(of_frameworks) {
         Some(tree) => of_tree(make, tree, resolution, &format!("{nvidia}/cu{}", tree.toolkit.version.0)),
         None => resolution
@@ -53,7 +53,7 @@ fn of_service(make: &Maker, service: &Service, resolution: &Resolution, nvidia: 
 
 /// The directories that all wheels of a CUDA major share: those of the tree that are made, or to which a service brings
 /// something.
-fn of_tree(make: &Maker, tree: &Tree, resolution: &Resolution, directory: &str) -> Vec<Generated> {
+fn of_tree(make: &Maker, tree: &ToolkitTree, resolution: &Resolution, directory: &str) -> Vec<Generated> {
     let of_major = |service: &&Service| service.cuda_major == tree.toolkit.version.0;
     let services = || resolution.services.iter().filter(of_major);
     let is_made = |part: &str| !tree.exists && part != "nvvm";
@@ -156,7 +156,7 @@ mod tests {
         };
         let resolution = Resolution {
             services: components.iter().map(service).collect(),
-            trees: vec![Tree { toolkit, exists, found: FoundBy::Loader }],
+            trees: vec![ToolkitTree { toolkit, exists, found: FoundBy::Loader }],
             ..Resolution::default()
         };
         let links = links(&Maker { mtime: 0 }, &resolution, "packages").into_iter();

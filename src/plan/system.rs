@@ -9,7 +9,7 @@ use crate::base::BaseInventory;
 use crate::cuda::Toolkit;
 use crate::oci::{Digest, Generated};
 use crate::recipe::ExternallyManaged;
-use crate::resolve::{FoundBy, Resolution, ServiceSource, Tree};
+use crate::resolve::{FoundBy, Resolution, ServiceSource, ToolkitTree};
 
 /// The loader's directories that the image adds to its base's, with the file that names them: sorted before NVIDIA's
 /// own, so that what the image adds is found first.
@@ -70,14 +70,19 @@ fn files(request: &PlanRequest<'_>, pins: Option<&BTreeMap<String, String>>) -> 
     files
 }
 
-fn loader_configuration(make: &Maker, trees: &[Tree]) -> Option<Generated> {
+fn loader_configuration(make: &Maker, trees: &[ToolkitTree]) -> Option<Generated> {
     let searched = trees.iter().filter(|tree| tree.found == FoundBy::Loader);
     let lines: String = searched.map(|tree| format!("/{}\n", tree.toolkit.library_directory())).collect();
     (!lines.is_empty()).then(|| make.file(LOADER_CONFIGURATION, lines))
 }
 
 /// The files that make a directory a toolkit; for one of the base's, only those that lead to it.
-fn tree_files(make: &Maker, tree: &Tree, resolution: &Resolution, base: &BaseInventory) -> Vec<Generated> {
+fn tree_files(
+    make: &Maker,
+    tree: &ToolkitTree,
+    resolution: &Resolution,
+    base: &BaseInventory,
+) -> Vec<Generated> {
     let toolkit = &tree.toolkit;
     let root = toolkit.root();
     let name = format!("cuda-{toolkit}");

@@ -17,7 +17,7 @@ const INSTALLER: &[u8] = b"imgforge\n";
 #[derive(Debug, Clone)]
 pub struct WheelContents {
     /// The members, in the archive's order.
-    pub members: Vec<Member>,
+    pub members: Vec<WheelMember>,
     /// The name of the `.dist-info` directory.
     pub dist_info: String,
     /// The text of `METADATA`.
@@ -34,7 +34,7 @@ pub struct WheelContents {
 
 /// A file in a wheel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
+pub struct WheelMember {
     /// As in the wheel, `/` between components, no `.` or `..`.
     pub path: String,
     /// Size in bytes once inflated.
@@ -52,7 +52,7 @@ pub struct Choices<'a> {
     /// The `METADATA` to write where it differs from the wheel's.
     pub metadata: Option<String>,
     /// The place of a member outside `.dist-info` and `.data`.
-    pub relocate: &'a dyn Fn(&str) -> Place,
+    pub relocate: &'a dyn Fn(&str) -> InstallPlace,
     /// The members that are modules that were compiled, and the index of each one's bytecode.
     pub bytecode: &'a BTreeMap<usize, usize>,
 }
@@ -71,7 +71,7 @@ pub enum Bookkeeping {
 
 /// The place of a member of the wheel's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum InstallPlace {
     /// Into site-packages, as in the wheel.
     SitePackages,
     /// To this path, relative to the image's root.
@@ -177,7 +177,7 @@ fn place_member(
     listed: &BTreeMap<&str, &Row>,
     installation: &mut Installation<'_>,
     index: usize,
-    member: &Member,
+    member: &WheelMember,
 ) -> Result<(), InstallError> {
     let scheme = choices.scheme;
     let mode = if member.executable { 0o755 } else { 0o644 };
@@ -224,8 +224,8 @@ fn place_member(
         }
     } else {
         match (choices.relocate)(&member.path) {
-            Place::Dropped => {}
-            Place::SitePackages => {
+            InstallPlace::Dropped => {}
+            InstallPlace::SitePackages => {
                 installation.add_member(
                     format!("{}/{}", installation.site_packages, member.path),
                     mode,
@@ -233,8 +233,8 @@ fn place_member(
                     row()?,
                 );
             }
-            Place::At(path) => installation.add_member(path, mode, index, row()?),
-            Place::Linked { path, link } => {
+            InstallPlace::At(path) => installation.add_member(path, mode, index, row()?),
+            InstallPlace::Linked { path, link } => {
                 let target = path.rsplit('/').next().unwrap_or(&path).to_owned();
                 installation.add_link(link, target);
                 installation.add_member(path, mode, index, row()?);
@@ -336,8 +336,11 @@ mod tests {
     use super::*;
 
     fn wheel(paths: &[&str]) -> WheelContents {
-        let member =
-            |path: &&str| Member { path: (*path).to_owned(), size: 0, executable: path.ends_with(".bin") };
+        let member = |path: &&str| WheelMember {
+            path: (*path).to_owned(),
+            size: 0,
+            executable: path.ends_with(".bin"),
+        };
         let rows = paths.iter().map(|path| Row::of(*path, b"")).collect();
         WheelContents {
             members: paths.iter().map(member).collect(),
@@ -352,7 +355,7 @@ mod tests {
 
     static NONE: BTreeMap<usize, usize> = BTreeMap::new();
 
-    fn choices<'a>(scheme: &'a InstallScheme, relocate: &'a dyn Fn(&str) -> Place) -> Choices<'a> {
+    fn choices<'a>(scheme: &'a InstallScheme, relocate: &'a dyn Fn(&str) -> InstallPlace) -> Choices<'a> {
         Choices {
             scheme,
             bookkeeping: Bookkeeping::DistInfo { requested: true },
@@ -364,7 +367,7 @@ mod tests {
 
     fn check(
         wheel: &WheelContents,
-        relocate: &dyn Fn(&str) -> Place,
+        relocate: &dyn Fn(&str) -> InstallPlace,
         expected: &[(&str, u32)],
     ) -> Vec<InstalledFile> {
         let scheme = InstallScheme::debian((3, 11));
@@ -378,7 +381,7 @@ mod tests {
         files
     }
 
-    const KEEP: &dyn Fn(&str) -> Place = &|_| Place::SitePackages;
+    const KEEP: &dyn Fn(&str) -> InstallPlace = &|_| InstallPlace::SitePackages;
 
     #[test]
     fn every_scheme_has_its_directory() {
@@ -409,11 +412,11 @@ mod tests {
         let mut wheel = wheel(&["demo/lib/libdemo.so.1", "demo/__init__.py", "demo-1.dist-info/METADATA"]);
         wheel.entry_points = "[console_scripts]\ndemo = demo:main\n".into();
         let relocate = |path: &str| match path.rsplit('/').next() {
-            Some("libdemo.so.1") => Place::Linked {
+            Some("libdemo.so.1") => InstallPlace::Linked {
                 path: "usr/local/cuda/lib/libdemo.so.1".into(),
                 link: "usr/local/cuda/lib/libdemo.so".into(),
             },
-            _ => Place::Dropped,
+            _ => InstallPlace::Dropped,
         };
         let files = check(
             &wheel,

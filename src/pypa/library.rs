@@ -9,7 +9,7 @@ use std::ops::Range;
 use flate2::{Decompress, FlushDecompress, Status};
 use rawzip::CompressionMethod;
 
-use super::wheel::{Member, Outline, Wheel, WheelError};
+use super::wheel::{OpenMember, Outline, Wheel, WheelError};
 use super::zip::Bytes;
 use crate::cuda;
 use crate::deflate::{Tail, UNKNOWN};
@@ -34,7 +34,7 @@ pub fn paths(outline: &Outline) -> impl Iterator<Item = &str> {
 
 /// The names, needs and symbols of a library.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Library {
+pub struct LibraryOutline {
     /// Its SONAME, where it has one.
     pub soname: Option<String>,
     /// In the loader's order, unless the dynamic section is too deep within the file to be read: then sorted.
@@ -47,19 +47,19 @@ pub struct Library {
 ///
 /// Of a wheel that is not all at hand it says with [`WheelError::Missing`] what to fetch, and with
 /// [`WheelError::TooDeep`] that fetching it in parts is not worth while.
-pub fn read<R: Bytes>(wheel: &Wheel<R>, path: &str) -> Result<Option<Library>, WheelError> {
+pub fn read<R: Bytes>(wheel: &Wheel<R>, path: &str) -> Result<Option<LibraryOutline>, WheelError> {
     let member = wheel.member(path, FIRST)?;
     match member.learn(Incomplete::with_symbols(member.size)) {
-        Ok(facts) => Ok(facts.and_then(Library::of_facts)),
+        Ok(facts) => Ok(facts.and_then(LibraryOutline::of_facts)),
         Err(WheelError::TooDeep { .. }) => match member.learn(Incomplete::from_sections(member.size))? {
-            Some(linkage) => Ok(Some(Library::of_linkage(linkage, path))),
+            Some(linkage) => Ok(Some(LibraryOutline::of_linkage(linkage, path))),
             None => Err(WheelError::TooDeep { path: path.to_owned() }),
         },
         Err(error) => Err(error),
     }
 }
 
-impl Library {
+impl LibraryOutline {
     fn of_facts((elf, symbols): (Elf, Symbols)) -> Option<Self> {
         let dynamic = elf.dynamic?;
         Some(Self { soname: dynamic.soname, needed: dynamic.needed, symbols })
@@ -106,7 +106,7 @@ impl Part {
     }
 }
 
-impl<R: Bytes> Member<'_, R> {
+impl<R: Bytes> OpenMember<'_, R> {
     /// Hands over what is missing until nothing is; `None` when it is not ELF.
     fn learn<T>(&self, mut incomplete: Incomplete<T>) -> Result<Option<T>, WheelError> {
         let unsound = |source| WheelError::Library { path: self.path.clone(), source };
@@ -296,7 +296,7 @@ mod tests {
         Some(std::fs::read(path?).unwrap())
     }
 
-    type Told = Result<Option<Library>, WheelError>;
+    type Told = Result<Option<LibraryOutline>, WheelError>;
 
     /// Reads the library at `path` of a remote wheel; also tells how many bytes were fetched in how many parts.
     fn read_sparsely(wheel: &[u8], path: &str) -> (Told, u64, usize) {
@@ -326,7 +326,7 @@ mod tests {
     fn check(name: &str, most: u64) {
         let Some(bytes) = library(name) else { return };
         let facts = dynamic::read(&*bytes).unwrap().zip(Symbols::read(&*bytes).unwrap());
-        let expected = facts.and_then(Library::of_facts);
+        let expected = facts.and_then(LibraryOutline::of_facts);
         let wheel = wheel_with(&bytes);
         let (found, fetched, parts) = read_sparsely(&wheel, "demo/lib/libdemo.so.1");
         assert_eq!(found.unwrap(), expected);

@@ -24,12 +24,12 @@ const MAX_TEXT: u64 = 64 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outline {
     /// The files, in the archive's order.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<WheelEntry>,
 }
 
 /// A file of a wheel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct WheelEntry {
     /// As the archive writes it, with `/` between components.
     pub path: String,
     /// In bytes, unpacked.
@@ -97,7 +97,7 @@ pub struct Wheel<R> {
 }
 
 /// A file of a wheel, to be read in part.
-pub(super) struct Member<'a, R> {
+pub(super) struct OpenMember<'a, R> {
     pub reader: &'a R,
     pub path: String,
     pub method: CompressionMethod,
@@ -128,9 +128,9 @@ impl<R: Bytes> Wheel<R> {
 
     /// The place of the file `path` in the archive. Needs its first `likely` bytes as stored, which are going to be
     /// read.
-    pub(super) fn member(&self, path: &str, likely: u64) -> Result<Member<'_, R>, WheelError> {
+    pub(super) fn member(&self, path: &str, likely: u64) -> Result<OpenMember<'_, R>, WheelError> {
         let member = self.find(path)?;
-        Ok(Member {
+        Ok(OpenMember {
             reader: self.zip.reader(),
             path: path.to_owned(),
             method: member.method,
@@ -171,9 +171,9 @@ impl<R: Bytes> Wheel<R> {
     }
 }
 
-fn entry(index: usize, member: &ZipMember) -> Result<Entry, WheelError> {
+fn entry(index: usize, member: &ZipMember) -> Result<WheelEntry, WheelError> {
     let path = std::str::from_utf8(&member.name).map_err(|_| WheelError::Path { index })?;
-    Ok(Entry { path: path.to_owned(), size: member.size, compressed_size: member.compressed_size })
+    Ok(WheelEntry { path: path.to_owned(), size: member.size, compressed_size: member.compressed_size })
 }
 
 impl Outline {

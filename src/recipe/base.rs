@@ -11,8 +11,8 @@ use super::diagnostic::{Diagnostics, Problem, Problems, quote};
 use super::image::{HostPath, paths};
 use super::parse_document;
 use super::reference::{check_image, check_reference, is_bare_name};
-use super::source::{Source, Spanned};
-use super::yaml::{Node, Value};
+use super::source::{SourceText, Spanned};
+use super::yaml::{Node, YamlValue};
 use crate::oci::{Architecture, Digest};
 
 /// The recipe's `base`.
@@ -29,7 +29,7 @@ pub enum BaseRef {
 
 impl Decode for BaseRef {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        if let Value::Mapping(_) = node.value {
+        if let YamlValue::Mapping(_) = node.value {
             return BaseDescription::decode(node, problems).map(Self::Inline);
         }
         parsed(node, "a base", problems, |text| {
@@ -108,7 +108,7 @@ const KINDS: [&str; 5] = ["suite", "suites", "image", "layout", "archive"];
 impl BaseDescription {
     /// Reads a file of `images/`; `origin` is its name for messages.
     pub fn parse(text: &str, origin: &str) -> Result<Self, Diagnostics> {
-        let source = Arc::new(Source::new(text, origin));
+        let source = Arc::new(SourceText::new(text, origin));
         parse_document(&source, LONGEST_DESCRIPTION, Self::decode)
     }
 
@@ -247,7 +247,7 @@ impl Debian {
             problems.push(problem.help("name one: `suites: [bookworm]`"));
         }
         refuse_duplicates(&suites, problems, |suite| suite.name.clone(), |suite| suite.name.clone());
-        let packages: Vec<Spanned<Package>> = packages?;
+        let packages: Vec<Spanned<PackageEntry>> = packages?;
         let packages: Vec<Spanned<String>> =
             packages.into_iter().map(|it| Spanned { value: it.value.0, span: it.span }).collect();
         refuse_duplicates(&packages, problems, String::clone, String::clone);
@@ -275,7 +275,7 @@ pub struct Suite {
 
 impl Decode for Suite {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        if !matches!(node.value, Value::Mapping(_)) {
+        if !matches!(node.value, YamlValue::Mapping(_)) {
             return Word::decode(node, problems).map(|name| Self { name: name.0, mirror: None });
         }
         let mut fields = Fields::open(node, "a suite", problems)?;
@@ -304,9 +304,9 @@ impl Decode for Word {
     }
 }
 
-struct Package(String);
+struct PackageEntry(String);
 
-impl Decode for Package {
+impl Decode for PackageEntry {
     /// <https://www.debian.org/doc/debian-policy/ch-controlfields.html#source>
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         parsed(node, "a package name", problems, |text| {
@@ -324,7 +324,7 @@ impl Decode for Package {
 
 impl Decode for Architecture {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        if let Value::Scalar(text) = &node.value
+        if let YamlValue::Scalar(text) = &node.value
             && let Some(debian) = debian_name(text)
         {
             let message = format!("{} is not Debian's name of an architecture", quote(text));

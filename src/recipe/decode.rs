@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::diagnostic::{Problem, Problems, quote};
 use super::source::{Span, Spanned};
 use super::suggest::closest;
-use super::yaml::{Node, Value};
+use super::yaml::{Node, YamlValue};
 
 /// A type that can be read from a node; `None` means the reason is among the problems.
 pub(super) trait Decode: Sized {
@@ -69,7 +69,7 @@ impl Complaint {
 /// Reads a scalar; `what` names it with its article.
 pub(super) fn text<'n>(node: &'n Node, what: &str, problems: &mut Problems) -> Option<&'n str> {
     match &node.value {
-        Value::Scalar(text) => Some(text),
+        YamlValue::Scalar(text) => Some(text),
         _ => {
             problems.push(unexpected(node, what));
             None
@@ -152,7 +152,7 @@ impl<'n> Fields<'n> {
     /// `what` names the mapping with its article.
     pub(super) fn open(node: &'n Node, what: &'static str, problems: &mut Problems) -> Option<Self> {
         match &node.value {
-            Value::Mapping(entries) => Some(Self { what, span: node.span, entries, known: Vec::new() }),
+            YamlValue::Mapping(entries) => Some(Self { what, span: node.span, entries, known: Vec::new() }),
             _ => {
                 let message = format!("{what} is a mapping, not {}", node.kind());
                 problems.push(Problem::error(node.span, message).help("write `key: value` lines"));
@@ -206,7 +206,7 @@ impl<'n> Fields<'n> {
 
     fn node(&self, key: &str) -> Option<&'n Node> {
         let (_, node) = self.entries.iter().find(|(written, _)| written.value == key)?;
-        Some(node).filter(|node| !matches!(node.value, Value::Null))
+        Some(node).filter(|node| !matches!(node.value, YamlValue::Null))
     }
 
     fn key_span(&self, key: &str) -> Option<Span> {
@@ -221,7 +221,7 @@ pub(super) fn entries<'n>(
     problems: &mut Problems,
 ) -> Option<&'n [(Spanned<String>, Node)]> {
     match &node.value {
-        Value::Mapping(entries) => Some(entries),
+        YamlValue::Mapping(entries) => Some(entries),
         _ => {
             problems.push(unexpected(node, what).help("write `name: value` lines"));
             None
@@ -237,9 +237,9 @@ impl<T: Decode> Decode for Spanned<T> {
 
 impl<T: Decode> Decode for Vec<T> {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let Value::Sequence(items) = &node.value else {
+        let YamlValue::Sequence(items) = &node.value else {
             let help = match &node.value {
-                Value::Scalar(text) => format!("write a list: `[{text:?}]`, or `- ` before each entry"),
+                YamlValue::Scalar(text) => format!("write a list: `[{text:?}]`, or `- ` before each entry"),
                 _ => "write a list: `- ` before each entry".to_owned(),
             };
             problems.push(unexpected(node, "a list").help(help));

@@ -7,13 +7,13 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
-use super::source::{Source, Span};
+use super::source::{SourceText, Span};
 use crate::failure::{Fault, Hinted};
 
 /// More problems than this are counted, not kept: nobody reads them, and memory stays bounded.
 const KEPT: usize = 100;
 
-/// One thing wrong at one place, before it is tied to a [`Source`].
+/// One thing wrong at one place, before it is tied to a [`SourceText`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     severity: Severity,
@@ -60,7 +60,7 @@ impl Problem {
         self
     }
 
-    fn locate(self, source: &Source) -> Diagnostic {
+    fn locate(self, source: &SourceText) -> Diagnostic {
         let label = |span, text: String| {
             let span = source.first_line(span);
             let (line, column) = source.position(span.start);
@@ -133,14 +133,14 @@ pub struct Label {
 /// Every problem of one text, in its order; as an error it says how many, [`Diagnostics::render`] shows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics {
-    source: Arc<Source>,
+    source: Arc<SourceText>,
     problems: Vec<Diagnostic>,
     omitted: usize,
 }
 
 impl Diagnostics {
     /// One problem in `source`, whose spans parsing the same text gave.
-    pub fn one(source: &Arc<Source>, problem: Problem) -> Self {
+    pub fn one(source: &Arc<SourceText>, problem: Problem) -> Self {
         let mut problems = Problems::default();
         problems.push(problem);
         problems.into_diagnostics(source)
@@ -260,14 +260,14 @@ impl Problems {
     }
 
     /// `value` when there was no problem.
-    pub(super) fn finish<T>(self, value: Option<T>, source: &Arc<Source>) -> Result<T, Diagnostics> {
+    pub(super) fn finish<T>(self, value: Option<T>, source: &Arc<SourceText>) -> Result<T, Diagnostics> {
         match value {
             Some(value) if self.kept.is_empty() => Ok(value),
             _ => Err(self.into_diagnostics(source)),
         }
     }
 
-    fn into_diagnostics(mut self, source: &Arc<Source>) -> Diagnostics {
+    fn into_diagnostics(mut self, source: &Arc<SourceText>) -> Diagnostics {
         self.kept.sort_by_key(|problem| problem.span);
         Diagnostics {
             source: Arc::clone(source),

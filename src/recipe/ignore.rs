@@ -12,14 +12,14 @@ pub(super) struct Silences(pub(super) Vec<Silence>);
 
 impl Decode for Silences {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let entries: Vec<Entry> = Vec::decode(node, problems)?;
+        let entries: Vec<SilenceEntry> = Vec::decode(node, problems)?;
         Some(Self(entries.into_iter().map(|entry| entry.0).collect()))
     }
 }
 
-struct Entry(Silence);
+struct SilenceEntry(Silence);
 
-impl Decode for Entry {
+impl Decode for SilenceEntry {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         const HELP: &str = "say why: `{rule: broken-link, path: /opt/*, reason: mounted when it runs}`";
         let mut fields = Fields::open(node, "an entry of `ignore`", problems)?;

@@ -11,7 +11,7 @@ use super::reference::is_path_component;
 use super::size::ByteSize;
 use super::source::Spanned;
 use super::suggest::closest;
-use super::yaml::{Node, Value};
+use super::yaml::{Node, YamlValue};
 
 /// The name of an image: one component of a repository's path, so that it serves as a docker tag too.
 ///
@@ -114,7 +114,7 @@ impl Decode for FileCopy {
         let mut fields = Fields::open(node, "an entry of `files`", problems)?;
         let from: Option<Spanned<HostPath>> = fields.require("from", HELP, problems);
         let to = fields.require("to", HELP, problems);
-        let mode: Option<Mode> = fields.get("mode", problems);
+        let mode: Option<FileMode> = fields.get("mode", problems);
         fields.finish(problems);
         let from = from?;
         let from = Spanned { value: from.value.0, span: from.span };
@@ -147,9 +147,9 @@ pub(super) fn paths(
     paths
 }
 
-struct Mode(u32);
+struct FileMode(u32);
 
-impl Decode for Mode {
+impl Decode for FileMode {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         parsed(node, "permission bits", problems, |text| {
             let digits = text.strip_prefix("0o").unwrap_or(text);
@@ -209,7 +209,7 @@ struct Inherited<T>(Option<T>);
 impl<T: Decode> Decode for Inherited<T> {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         match &node.value {
-            Value::Scalar(text) if text.is_empty() => Some(Self(None)),
+            YamlValue::Scalar(text) if text.is_empty() => Some(Self(None)),
             _ => T::decode(node, problems).map(|value| Self(Some(value))),
         }
     }
@@ -237,7 +237,7 @@ struct Arguments(Vec<String>);
 
 impl Decode for Arguments {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let Value::Scalar(command) = &node.value else {
+        let YamlValue::Scalar(command) = &node.value else {
             return Vec::decode(node, problems).map(Self);
         };
         let words: Vec<String> = command.split_whitespace().map(|word| format!("{word:?}")).collect();
@@ -297,7 +297,7 @@ impl Decode for Annotations {
 
 /// Reads the text of `name`; nothing at all is more likely forgotten than meant.
 fn text_or_quote(node: &Node, name: &Spanned<String>, problems: &mut Problems) -> Option<String> {
-    if matches!(node.value, Value::Null) {
+    if matches!(node.value, YamlValue::Null) {
         let message = format!("{} has no value", quote(name));
         problems.push(Problem::error(name.span, message).help("write `\"\"` for an empty text"));
         return None;

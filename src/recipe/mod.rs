@@ -38,7 +38,7 @@ pub use inputs::{RecipeInputs, RootRequirement};
 pub use packages::{Constrain, Cuda, ExternallyManaged, Framework, Index, Policy, Python};
 pub use python::PythonVersion;
 pub use size::{ByteSize, ByteSizeError};
-pub use source::{Source, Span, Spanned};
+pub use source::{SourceText, Span, Spanned};
 pub use timestamp::Timestamp;
 
 use crate::check::Silence;
@@ -85,13 +85,13 @@ pub struct Recipe {
     /// The findings of a check that are taken as they are.
     pub ignore: Vec<Silence>,
     #[serde(skip)]
-    source: Arc<Source>,
+    source: Arc<SourceText>,
 }
 
 impl Recipe {
     /// Reads a recipe; `origin` is the file's name for messages. Every problem is reported at once.
     pub fn parse(text: &str, origin: &str) -> Result<Self, Diagnostics> {
-        let source = Arc::new(Source::new(text, origin));
+        let source = Arc::new(SourceText::new(text, origin));
         parse_document(&source, yaml::LONGEST_TEXT, |root, problems| Self::decode(root, &source, problems))
     }
 
@@ -113,7 +113,7 @@ impl Recipe {
         Diagnostics::one(&self.source, problem)
     }
 
-    fn decode(root: &Node, source: &Arc<Source>, problems: &mut Problems) -> Option<Self> {
+    fn decode(root: &Node, source: &Arc<SourceText>, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::open(root, "the recipe", problems)?;
         let name = fields.get("name", problems);
         let base = fields.require("base", "name the image to build on: `base: debian-bookworm`", problems);
@@ -167,7 +167,7 @@ fn nothing_to_install(span: Span) -> Problem {
 
 /// Reads the only document of `source`, of at most `longest` bytes, and gives it to `decode`.
 fn parse_document<T>(
-    source: &Arc<Source>,
+    source: &Arc<SourceText>,
     longest: usize,
     decode: impl FnOnce(&Node, &mut Problems) -> Option<T>,
 ) -> Result<T, Diagnostics> {

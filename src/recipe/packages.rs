@@ -13,7 +13,7 @@ use super::diagnostic::{Problem, Problems, quote};
 use super::python::{PythonVersion, parse_framework_key, parse_framework_version};
 use super::source::{Span, Spanned};
 use super::suggest::closest;
-use super::yaml::{Node, Value};
+use super::yaml::{Node, YamlValue};
 use crate::cuda::{Component, Driver};
 
 /// The recipe's words on the base's Python.
@@ -31,7 +31,7 @@ pub struct Python {
 
 impl Decode for Python {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        if let Value::Scalar(_) = node.value {
+        if let YamlValue::Scalar(_) = node.value {
             let version = Decode::decode(node, problems)?;
             return Some(Self { version: Some(version), ..Self::default() });
         }
@@ -142,7 +142,7 @@ impl Decode for Frameworks {
 
 fn framework_version(node: &Node, problems: &mut Problems) -> Option<VersionSpecifiers> {
     match node.value {
-        Value::Null => Some(VersionSpecifiers::empty()),
+        YamlValue::Null => Some(VersionSpecifiers::empty()),
         _ => parsed(node, "a version", problems, parse_framework_version),
     }
 }
@@ -184,7 +184,7 @@ pub struct Index {
 
 impl Decode for Index {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        if let Value::Scalar(_) = node.value {
+        if let YamlValue::Scalar(_) = node.value {
             let url = Decode::decode(node, problems)?;
             return Some(Self { url, name: None, packages: Vec::new() });
         }
@@ -227,7 +227,7 @@ impl Decode for Cuda {
         let mut fields = Fields::open(node, "`cuda`", problems)?;
         let policy = fields.get("policy", problems);
         let driver = fields.get("driver", problems);
-        let components: Option<Components> = fields.get("components", problems);
+        let components: Option<ComponentPolicies> = fields.get("components", problems);
         fields.finish(problems);
         let components = components.unwrap_or_default().0;
         Some(Self { policy: policy.unwrap_or_default(), driver, components })
@@ -235,9 +235,9 @@ impl Decode for Cuda {
 }
 
 #[derive(Default)]
-struct Components(BTreeMap<Component, Spanned<Policy>>);
+struct ComponentPolicies(BTreeMap<Component, Spanned<Policy>>);
 
-impl Decode for Components {
+impl Decode for ComponentPolicies {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut components = BTreeMap::new();
         for (name, policy) in entries(node, "a mapping of components to policies", problems)? {
@@ -245,7 +245,7 @@ impl Decode for Components {
                 problems.push(unknown_component(name));
                 continue;
             };
-            if matches!(policy.value, Value::Null) {
+            if matches!(policy.value, YamlValue::Null) {
                 problems.push(unexpected(policy, "a policy").help(Policy::HELP));
             } else if let Some(value) = word(policy, "a policy of one component", &Policy::WORDS, problems) {
                 components.insert(component, Spanned { value, span: name.span });

@@ -13,7 +13,7 @@ use super::decode::Complaint;
 use super::diagnostic::{Diagnostics, Problem, Problems, quote};
 use super::packages::parse_url;
 use super::python::parse_requirement;
-use super::source::{Source, Span, Spanned};
+use super::source::{SourceText, Span, Spanned};
 use crate::oci::Digest;
 
 /// A requirements file.
@@ -30,7 +30,7 @@ pub struct RequirementsFile {
     /// `--extra-index-url`: indexes beside the default one.
     pub extra_index_urls: Vec<Spanned<Url>>,
     #[serde(skip)]
-    source: Arc<Source>,
+    source: Arc<SourceText>,
 }
 
 /// A requirement of a file.
@@ -43,7 +43,7 @@ pub struct HashedRequirement {
 }
 
 impl RequirementsFile {
-    fn empty(source: Arc<Source>) -> Self {
+    fn empty(source: Arc<SourceText>) -> Self {
         Self {
             requirements: Vec::new(),
             includes: Vec::new(),
@@ -98,7 +98,7 @@ impl RequirementsFile {
 
 /// Reads a requirements or constraints file; `origin` is its name for messages.
 pub fn parse(text: &str, origin: &str) -> Result<RequirementsFile, Diagnostics> {
-    let source = Arc::new(Source::new(text, origin));
+    let source = Arc::new(SourceText::new(text, origin));
     let mut problems = Problems::default();
     let mut file = RequirementsFile::empty(Arc::clone(&source));
     for line in logical_lines(source.text()) {

@@ -6,12 +6,12 @@ use serde::{Serialize, Serializer};
 
 /// A text a user wrote, and the name to report it under.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub struct SourceText {
     origin: String,
     text: String,
 }
 
-impl Source {
+impl SourceText {
     /// Takes `text`, without a leading byte order mark; every [`Span`] counts from behind it.
     pub fn new(text: &str, origin: &str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -45,7 +45,7 @@ impl Source {
     }
 }
 
-/// A range of bytes in a [`Source`].
+/// A range of bytes in a [`SourceText`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Span {
     /// The offset of the first byte.

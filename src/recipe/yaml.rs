@@ -10,7 +10,7 @@ use std::rc::Rc;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
 use super::diagnostic::{Problem, Problems, quote};
-use super::source::{Source, Span, Spanned};
+use super::source::{SourceText, Span, Spanned};
 
 /// The longest text that a person writes, in bytes.
 pub(super) const LONGEST_TEXT: usize = 1 << 20;
@@ -23,14 +23,14 @@ const LARGEST_TREE: usize = 8 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) span: Span,
-    pub(super) value: Value,
+    pub(super) value: YamlValue,
     /// The start of a scalar's text, when the source holds it byte for byte.
     verbatim: Option<usize>,
 }
 
 /// The value of a [`Node`].
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub(super) enum YamlValue {
     /// Nothing, or a plain `null` or `~`.
     Null,
     Scalar(String),
@@ -40,13 +40,13 @@ pub(super) enum Value {
 }
 
 impl Node {
-    fn new(span: Span, value: Value) -> Self {
+    fn new(span: Span, value: YamlValue) -> Self {
         Self { span, value, verbatim: None }
     }
 
     /// The place of the bytes `within` a scalar's text, when they are written as they are read.
     pub(super) fn verbatim(&self, within: Range<usize>) -> Option<Span> {
-        let (Value::Scalar(text), Some(start)) = (&self.value, self.verbatim) else { return None };
+        let (YamlValue::Scalar(text), Some(start)) = (&self.value, self.verbatim) else { return None };
         let from = within.start.min(text.len());
         Some(Span { start: start + from, end: start + within.end.clamp(from, text.len()) })
     }
@@ -54,19 +54,19 @@ impl Node {
     /// The kind of the node, as a noun with its article.
     pub(super) fn kind(&self) -> &'static str {
         match self.value {
-            Value::Null => "nothing",
-            Value::Scalar(_) => "a single value",
-            Value::Sequence(_) => "a list",
-            Value::Mapping(_) => "a mapping",
+            YamlValue::Null => "nothing",
+            YamlValue::Scalar(_) => "a single value",
+            YamlValue::Sequence(_) => "a list",
+            YamlValue::Mapping(_) => "a mapping",
         }
     }
 
     /// The memory the node takes without its children, roughly, in bytes.
     fn cost(&self) -> usize {
         let text = match &self.value {
-            Value::Null | Value::Sequence(_) => 0,
-            Value::Scalar(text) => text.len(),
-            Value::Mapping(entries) => entries.iter().map(|(key, _)| key.len()).sum(),
+            YamlValue::Null | YamlValue::Sequence(_) => 0,
+            YamlValue::Scalar(text) => text.len(),
+            YamlValue::Mapping(entries) => entries.iter().map(|(key, _)| key.len()).sum(),
         };
         size_of::<Self>() + text
     }
@@ -74,22 +74,22 @@ impl Node {
     /// [`Node::cost`] of the node and everything below it.
     fn total_cost(&self) -> usize {
         let children: usize = match &self.value {
-            Value::Null | Value::Scalar(_) => 0,
-            Value::Sequence(items) => items.iter().map(Self::total_cost).sum(),
-            Value::Mapping(entries) => entries.iter().map(|(_, node)| node.total_cost()).sum(),
+            YamlValue::Null | YamlValue::Scalar(_) => 0,
+            YamlValue::Sequence(items) => items.iter().map(Self::total_cost).sum(),
+            YamlValue::Mapping(entries) => entries.iter().map(|(_, node)| node.total_cost()).sum(),
         };
         self.cost() + children
     }
 }
 
 /// Reads the only document of `source`, of at most `longest` bytes; what does not stop the reading goes to `problems`.
-pub(super) fn read(source: &Source, longest: usize, problems: &mut Problems) -> Option<Node> {
+pub(super) fn read(source: &SourceText, longest: usize, problems: &mut Problems) -> Option<Node> {
     if source.text().len() > longest {
         let message = format!("the file is longer than {longest} bytes");
         problems.push(Problem::error(Span::default(), message));
         return None;
     }
-    let mut reader = Reader::new(source, problems);
+    let mut reader = YamlReader::new(source, problems);
     match reader.document() {
         Ok(node) => node,
         Err(problem) => {
@@ -102,9 +102,9 @@ pub(super) fn read(source: &Source, longest: usize, problems: &mut Problems) -> 
 /// A problem after which nothing further can be read.
 type Fatal = Box<Problem>;
 
-struct Reader<'a> {
+struct YamlReader<'a> {
     events: Parser<'a, StrInput<'a>>,
-    source: &'a Source,
+    source: &'a SourceText,
     problems: &'a mut Problems,
     /// The byte offset of every character; none when the text is ASCII, where both are the same.
     offsets: Vec<usize>,
@@ -119,8 +119,8 @@ struct Anchored {
     cost: usize,
 }
 
-impl<'a> Reader<'a> {
-    fn new(source: &'a Source, problems: &'a mut Problems) -> Self {
+impl<'a> YamlReader<'a> {
+    fn new(source: &'a SourceText, problems: &'a mut Problems) -> Self {
         let text = source.text();
         let offsets =
             if text.is_ascii() { Vec::new() } else { text.char_indices().map(|(at, _)| at).collect() };
@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
                 (Event::DocumentStart(_), span) if root.is_some() => return Err(second_document(span)),
                 (Event::DocumentStart(_), _) => {
                     let first = self.next()?;
-                    root = Some(self.node(first, 0)?).filter(|root| !matches!(root.value, Value::Null));
+                    root = Some(self.node(first, 0)?).filter(|root| !matches!(root.value, YamlValue::Null));
                 }
                 _ => {}
             }
@@ -196,12 +196,12 @@ impl<'a> Reader<'a> {
             && tag.is_none_or(|tag| tag.suffix == "null")
             && matches!(text, "" | "~" | "null" | "Null" | "NULL");
         if is_null {
-            return Ok(Node::new(span, Value::Null));
+            return Ok(Node::new(span, YamlValue::Null));
         }
         // A plain scalar starts where its node does, a quoted one behind the quote.
         let written = |at: &usize| self.source.text().get(*at..).is_some_and(|rest| rest.starts_with(text));
         let verbatim = [span.start, span.start + 1].into_iter().find(written);
-        Ok(Node { span, value: Value::Scalar(text.to_owned()), verbatim })
+        Ok(Node { span, value: YamlValue::Scalar(text.to_owned()), verbatim })
     }
 
     fn sequence(&mut self, start: Span, depth: usize) -> Result<Node, Fatal> {
@@ -210,7 +210,7 @@ impl<'a> Reader<'a> {
             match self.next()? {
                 (Event::SequenceEnd, end) => {
                     let last = items.last().map(|node: &Node| node.span);
-                    return Ok(Node::new(enclosing(start, last, end), Value::Sequence(items)));
+                    return Ok(Node::new(enclosing(start, last, end), YamlValue::Sequence(items)));
                 }
                 item => items.push(self.node(item, depth + 1)?),
             }
@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
             let key = match self.next()? {
                 (Event::MappingEnd, end) => {
                     let last = entries.last().map(|(_, node)| node.span);
-                    return Ok(Node::new(enclosing(start, last, end), Value::Mapping(entries)));
+                    return Ok(Node::new(enclosing(start, last, end), YamlValue::Mapping(entries)));
                 }
                 key => self.node(key, depth + 1)?,
             };
@@ -243,7 +243,7 @@ impl<'a> Reader<'a> {
 
     fn key(&mut self, key: Node) -> Option<Spanned<String>> {
         match key.value {
-            Value::Scalar(text) => Some(Spanned { value: text, span: key.span }),
+            YamlValue::Scalar(text) => Some(Spanned { value: text, span: key.span }),
             _ => {
                 let message = format!("a key is {}, not a name", key.kind());
                 self.problems.push(Problem::error(key.span, message));

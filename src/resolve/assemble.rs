@@ -5,20 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use super::components::{Choice, Components, Rejected, Supply, majors};
+use super::components::{ComponentChoice, Components, Rejected, Supply, majors};
 use super::demand::{self, Demand, Demander};
 use super::installed::is_installed;
 use super::solve::{Chosen, Solution};
 use super::{
-    ComponentPlace, Distribution, FoundBy, Kept, PipSees, PrivateComponent, Removed, Request, Resolution,
-    Role, Service, ServiceSource, Tree, tree_of,
+    ComponentPlace, Distribution, FoundBy, Kept, PipSees, PrivateComponent, Removed, Resolution,
+    ResolutionRequest, Role, Service, ServiceSource, ToolkitTree, tree_of,
 };
 use crate::base::{BaseInventory, CudaCopy};
 use crate::cuda::{Component, ComponentWheel, DriverFit, Toolkit, toolkit_version};
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::target::Target;
 
-pub(super) fn assemble(request: &Request<'_>, solution: Solution, components: Components) -> Resolution {
+pub(super) fn assemble(
+    request: &ResolutionRequest<'_>,
+    solution: Solution,
+    components: Components,
+) -> Resolution {
     let requested: BTreeSet<&PackageName> = request.roots.iter().map(|root| &root.requirement.name).collect();
     let visible = visible(&solution, &components);
     let trees = trees(&components, request);
@@ -73,14 +77,14 @@ fn is_component(name: &PackageName) -> bool {
 }
 
 /// The trees that something is laid out or linked in, or that must come first in a search.
-fn trees(components: &Components, request: &Request<'_>) -> Vec<Tree> {
+fn trees(components: &Components, request: &ResolutionRequest<'_>) -> Vec<ToolkitTree> {
     let architecture = request.target.architecture();
     let first = components.toolkits.keys().next().copied();
     let tree = |(major, version): (&u32, &(u32, u32))| {
         let toolkit = Toolkit { version: *version, architecture };
         let beside = first != Some(*major) && *major >= majors::FIRST_SEPARABLE;
         let of_major = components.choices.iter().filter(|choice| choice.cuda_major == *major);
-        let needs_tree = |choice: &Choice| match &choice.supply {
+        let needs_tree = |choice: &ComponentChoice| match &choice.supply {
             Supply::Wheel { .. } => choice.component.is_some(),
             Supply::Base(copy) => copy.is_hidden(),
         };
@@ -89,9 +93,9 @@ fn trees(components: &Components, request: &Request<'_>) -> Vec<Tree> {
         let exists = request.base.default_toolkit.as_ref() == Some(&root)
             || request.base.cuda.iter().any(|copy| copy.toolkit.as_ref() == Some(&root));
         let found = if beside { FoundBy::Frameworks } else { FoundBy::Loader };
-        needed.then_some(Tree { toolkit, exists, found })
+        needed.then_some(ToolkitTree { toolkit, exists, found })
     };
-    let mut trees: Vec<Tree> = components.toolkits.iter().filter_map(tree).collect();
+    let mut trees: Vec<ToolkitTree> = components.toolkits.iter().filter_map(tree).collect();
     trees.sort_by_key(|tree| (tree.found == FoundBy::Frameworks, std::cmp::Reverse(tree.toolkit.version)));
     trees
 }
@@ -130,9 +134,9 @@ fn serves_elsewhere(components: &Components, component: Option<Component>, copy:
 fn services(
     components: &Components,
     visible: &BTreeMap<PackageName, Version>,
-    trees: &[Tree],
+    trees: &[ToolkitTree],
 ) -> Vec<Service> {
-    let service = |choice: &Choice| {
+    let service = |choice: &ComponentChoice| {
         let source = match &choice.supply {
             Supply::Wheel { .. } => ServiceSource::Wheel,
             Supply::Base(copy) => ServiceSource::Base {
@@ -164,7 +168,7 @@ fn services(
 }
 
 /// The directory in which a copy gets links, when nobody finds it where it is.
-fn linked_in(choice: &Choice, copy: &CudaCopy, trees: &[Tree]) -> Option<String> {
+fn linked_in(choice: &ComponentChoice, copy: &CudaCopy, trees: &[ToolkitTree]) -> Option<String> {
     let tree = tree_of(trees, choice.cuda_major)?;
     let directory = tree.toolkit.library_directory();
     let hidden = copy.is_hidden() || (tree.found == FoundBy::Frameworks && !copy.libraries.is_empty());
@@ -229,9 +233,9 @@ fn package(chosen: Chosen, visible: &BTreeMap<PackageName, Version>) -> Distribu
 }
 
 fn component(
-    choice: Choice,
+    choice: ComponentChoice,
     visible: &BTreeMap<PackageName, Version>,
-    trees: &[Tree],
+    trees: &[ToolkitTree],
 ) -> Option<Distribution> {
     let tree = tree_of(trees, choice.cuda_major);
     let Supply::Wheel { wheel, metadata } = choice.supply else { return None };

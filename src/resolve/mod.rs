@@ -38,7 +38,7 @@ use demand::{Demand, Demander};
 use installed::WithInstalled;
 use solve::{Catalog, Chosen, Question, Solution, SolveError};
 
-pub use request::{HashNotAllowed, Policies, Preferences, Request, check_hashes, check_python};
+pub use request::{HashNotAllowed, Policies, Preferences, ResolutionRequest, check_hashes, check_python};
 
 /// Every decision about what is installed.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +52,7 @@ pub struct Resolution {
     /// The distributions of the base that the image hides, sorted by name.
     pub removed: Vec<Removed>,
     /// The toolkits' trees that the image adds to or makes, the loader's first.
-    pub trees: Vec<Tree>,
+    pub trees: Vec<ToolkitTree>,
     /// The versions of the toolkits, `(12, 5)` for CUDA 12.5, and how the oldest driver to serve runs them, where the
     /// recipe names one.
     pub toolkits: BTreeMap<(u32, u32), Option<DriverFit>>,
@@ -210,7 +210,7 @@ pub struct Removed {
 
 /// A toolkit's tree that the image adds to or makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tree {
+pub struct ToolkitTree {
     /// The toolkit.
     pub toolkit: Toolkit,
     /// True if the base has its directory.
@@ -257,18 +257,18 @@ impl Resolution {
     }
 
     /// The tree whose libraries the loader's cache has.
-    pub fn loader_tree(&self) -> Option<&Tree> {
+    pub fn loader_tree(&self) -> Option<&ToolkitTree> {
         self.trees.iter().find(|tree| tree.found == FoundBy::Loader)
     }
 
     /// The tree of a CUDA major.
-    pub fn tree_of(&self, cuda_major: u32) -> Option<&Tree> {
+    pub fn tree_of(&self, cuda_major: u32) -> Option<&ToolkitTree> {
         tree_of(&self.trees, cuda_major)
     }
 }
 
 /// The tree of a CUDA major: no two trees share one.
-fn tree_of(trees: &[Tree], cuda_major: u32) -> Option<&Tree> {
+fn tree_of(trees: &[ToolkitTree], cuda_major: u32) -> Option<&ToolkitTree> {
     trees.iter().find(|tree| tree.toolkit.version.0 == cuda_major)
 }
 
@@ -292,7 +292,7 @@ impl Hinted for ResolveError {
 }
 
 /// Resolves `request` with what `catalog` offers.
-pub fn resolve(request: &Request<'_>, catalog: &dyn Catalog) -> Result<Resolution, ResolveError> {
+pub fn resolve(request: &ResolutionRequest<'_>, catalog: &dyn Catalog) -> Result<Resolution, ResolveError> {
     let catalog = WithInstalled::new(catalog, &request.base.distributions);
     let preferences = preferences(request, &catalog);
     let plain = solve::solve(&question(request, &request.roots, &preferences), &catalog)?;
@@ -338,7 +338,7 @@ pub fn driver_fits(
 }
 
 /// The versions of a lock, and else those that the base has.
-fn preferences(request: &Request<'_>, catalog: &WithInstalled<'_>) -> Preferences {
+fn preferences(request: &ResolutionRequest<'_>, catalog: &WithInstalled<'_>) -> Preferences {
     let installed = catalog.versions().into_iter().map(|(name, version)| (name, BTreeSet::from([version])));
     let mut preferences: Preferences = installed.collect();
     preferences.extend(request.preferences.clone());
@@ -346,7 +346,7 @@ fn preferences(request: &Request<'_>, catalog: &WithInstalled<'_>) -> Preference
 }
 
 fn offer<'a>(
-    request: &'a Request<'_>,
+    request: &'a ResolutionRequest<'_>,
     catalog: &'a dyn Catalog,
     preferences: &'a Preferences,
     solution: &Solution,
@@ -368,7 +368,7 @@ fn offer<'a>(
 }
 
 fn question<'a>(
-    request: &'a Request<'a>,
+    request: &'a ResolutionRequest<'a>,
     roots: &[RootRequirement],
     preferences: &Preferences,
 ) -> Question<'a> {
@@ -409,7 +409,7 @@ fn needs_cuda(demanded: &[Demanded]) -> ResolveError {
 
 /// The roots with the CUDA extra of each framework that has one: the extra of the CUDA major that the others use, or else
 /// that the base has.
-fn with_cuda_extras(request: &Request<'_>, plain: &Solution) -> Vec<RootRequirement> {
+fn with_cuda_extras(request: &ResolutionRequest<'_>, plain: &Solution) -> Vec<RootRequirement> {
     let mut majors = majors(plain);
     let mut chosen: BTreeMap<PackageName, &'static str> = BTreeMap::new();
     let mut undecided = Vec::new();
@@ -537,7 +537,7 @@ fn through(name: &PackageName, parents: &BTreeMap<&PackageName, &PackageName>) -
 }
 
 /// The recipe's own requirements on components, which the solver set aside with all others.
-fn demanded_by_user(request: &Request<'_>) -> Vec<Demanded> {
+fn demanded_by_user(request: &ResolutionRequest<'_>) -> Vec<Demanded> {
     let requirements = request.roots.iter().map(|root| &root.requirement);
     let active =
         requirements.filter(|requirement| requirement.evaluate_markers(request.target.markers(), &[]));

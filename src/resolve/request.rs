@@ -14,7 +14,7 @@ use crate::pypa::target::Target;
 use crate::recipe::{Cuda, Policy, RecipeInputs, RootRequirement};
 
 /// The values that a resolution is a function of, beside the package indexes.
-pub struct Request<'a> {
+pub struct ResolutionRequest<'a> {
     /// The target of wheels.
     pub target: &'a Target,
     /// The base.
@@ -70,7 +70,7 @@ impl Policies {
     }
 }
 
-impl<'a> Request<'a> {
+impl<'a> ResolutionRequest<'a> {
     /// The question of a recipe over a base.
     pub fn new(
         inputs: &RecipeInputs,

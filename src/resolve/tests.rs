@@ -2,7 +2,7 @@
 
 use super::solve::tests::Shelf;
 use super::*;
-use crate::base::{BaseInventory, CudaLibrary, Found, InstalledDistribution, VersionSource};
+use crate::base::{BaseInventory, CudaLibrary, InstalledDistribution, LoaderRoute, VersionSource};
 use crate::oci::Architecture;
 use crate::pypa::target::Target;
 
@@ -60,7 +60,7 @@ fn resolve_with(copies: &str, frameworks: &str, policies: Policies) -> Result<Re
     let shelf = Shelf::new(&[TORCH, TENSORFLOW, JAX, WHEELS].concat());
     let target = Target::new("3.11.2", Architecture::Amd64, (2, 36)).unwrap();
     let requirements: Vec<Requirement> = frameworks.split(" & ").map(|text| text.parse().unwrap()).collect();
-    let request = Request {
+    let request = ResolutionRequest {
         target: &target,
         base: &base,
         policies,
@@ -119,9 +119,9 @@ fn copy(line: &str) -> CudaCopy {
     let major: u32 = words[2][2..].parse().unwrap();
     let is = |flag: &str| words[4..].contains(&flag);
     let found = match (is("hidden"), is("pip")) {
-        (true, _) => Found::Nowhere,
-        (_, true) => Found::SitePackages,
-        _ => Found::Cache,
+        (true, _) => LoaderRoute::Nowhere,
+        (_, true) => LoaderRoute::SitePackages,
+        _ => LoaderRoute::Cache,
     };
     let generation = version.release()[0];
     let whole = component.essential_libraries().map(|name| format!("{name}.so.{generation}"));
@@ -460,7 +460,7 @@ fn resolve_from(wheels: &str, copies: &str, frameworks: &str) -> Result<Resoluti
     let target = Target::new("3.11.2", Architecture::Amd64, (2, 36)).unwrap();
     let root =
         |text: &str| RootRequirement { requirement: text.parse().unwrap(), source: "the recipe".into() };
-    let request = Request {
+    let request = ResolutionRequest {
         target: &target,
         base: &base,
         policies: Policies::default(),

@@ -8,10 +8,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::documents::{Root, check_document_size, open_documents};
+use super::documents::{DocumentRoot, check_document_size, open_documents};
 use super::layout::INDEX_FILE;
 use super::{Blobs, SourceError, SourceImage};
-use crate::oci::tar::read::{Event, Member, MemberKind, Reader, TarError};
+use crate::oci::tar::read::{MemberKind, TarError, TarEvent, TarMember, TarReader};
 use crate::oci::{Architecture, Descriptor, Digest};
 use crate::store::FileRange;
 
@@ -22,15 +22,15 @@ pub(super) fn open(
     architecture: Option<Architecture>,
     place: &str,
 ) -> Result<SourceImage, SourceError> {
-    let archive = Archive::open(file)?;
+    let archive = IndexedTar::open(file)?;
     let bytes = archive.entry_document(INDEX_FILE, "oci-archive", file, place)?;
-    let root = Root::Index { bytes, tag: tag.map(str::to_owned) };
+    let root = DocumentRoot::Index { bytes, tag: tag.map(str::to_owned) };
     open_documents(root, Arc::new(archive.blobs()), architecture, place)
 }
 
 /// A tar whose files are known by path.
 #[derive(Debug)]
-pub(super) struct Archive {
+pub(super) struct IndexedTar {
     file: Arc<File>,
     members: BTreeMap<String, Place>,
 }
@@ -43,7 +43,7 @@ enum Place {
     Link(String),
 }
 
-impl Archive {
+impl IndexedTar {
     /// Reads the headers of the tar at `path`.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let file = File::open(path).map_err(SourceError::read(path))?;
@@ -88,7 +88,7 @@ impl Archive {
     ///
     /// # Errors
     ///
-    /// As [`Archive::document`], and [`SourceError::OtherArchive`] where the archive at `path` has no such file.
+    /// As [`IndexedTar::document`], and [`SourceError::OtherArchive`] where the archive at `path` has no such file.
     pub fn entry_document(
         &self,
         name: &'static str,
@@ -129,7 +129,7 @@ fn is_compressed(magic: &[u8]) -> bool {
 fn members(file: &File) -> io::Result<Result<BTreeMap<String, Place>, TarError>> {
     let length = file.metadata()?.len();
     let mut members = BTreeMap::new();
-    let mut reader = Reader::default();
+    let mut reader = TarReader::default();
     let mut position = 0;
     let mut buffer = vec![0; 4096];
     while !reader.has_ended() {
@@ -143,7 +143,7 @@ fn members(file: &File) -> io::Result<Result<BTreeMap<String, Place>, TarError>>
         let mut bytes = &buffer[..count];
         loop {
             match reader.next(&mut bytes) {
-                Ok(Some(Event::Begin)) => {
+                Ok(Some(TarEvent::Begin)) => {
                     let start = position + (count - bytes.len()) as u64;
                     let end = start + reader.content_ahead();
                     members.extend(member(reader.member(), start..end));
@@ -161,7 +161,7 @@ fn members(file: &File) -> io::Result<Result<BTreeMap<String, Place>, TarError>>
     Ok(reader.finish().map(|()| members))
 }
 
-fn member(member: &Member, range: Range<u64>) -> Option<(String, Place)> {
+fn member(member: &TarMember, range: Range<u64>) -> Option<(String, Place)> {
     let path = relative(str::from_utf8(&member.path).ok()?, "")?;
     let link = str::from_utf8(&member.link).ok();
     let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);

@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::archive::Archive;
+use super::archive::IndexedTar;
 use super::documents::{self, parse};
 use super::{SourceError, SourceImage};
-use crate::layer::read::Compression;
+use crate::layer::read::DetectedCompression;
 use crate::oci::image::MediaType;
 use crate::oci::{Architecture, Descriptor, Digest, Hasher};
 
@@ -39,7 +39,7 @@ pub(super) fn open(
     architecture: Option<Architecture>,
     place: &str,
 ) -> Result<SourceImage, SourceError> {
-    let archive = Archive::open(file)?;
+    let archive = IndexedTar::open(file)?;
     let bytes = archive.entry_document(MANIFEST_FILE, "docker-archive", file, place)?;
     let saved = choose(parse(&bytes, "`manifest.json`", place)?, tag, place)?;
     let missing = |path: &str| SourceError::MissingFile { image: place.to_owned(), path: path.to_owned() };
@@ -93,11 +93,11 @@ fn check_name(path: &str, config: &[u8], place: &str) -> Result<(), SourceError>
 /// The media type and the digest of the layer at `path`.
 fn describe<R: Read>(path: &str, diff_id: &Digest, open: impl Fn() -> R) -> io::Result<(MediaType, Digest)> {
     let mut magic = Vec::new();
-    open().take(Compression::MAGIC as u64).read_to_end(&mut magic)?;
-    let media_type = match Compression::of(&magic) {
-        Compression::None => return Ok((MediaType::ImageLayer, *diff_id)),
-        Compression::Gzip => MediaType::ImageLayerGzip,
-        Compression::Zstd => MediaType::ImageLayerZstd,
+    open().take(DetectedCompression::MAGIC as u64).read_to_end(&mut magic)?;
+    let media_type = match DetectedCompression::of(&magic) {
+        DetectedCompression::None => return Ok((MediaType::ImageLayer, *diff_id)),
+        DetectedCompression::Gzip => MediaType::ImageLayerGzip,
+        DetectedCompression::Zstd => MediaType::ImageLayerZstd,
     };
     let named = path.strip_prefix("blobs/sha256/").and_then(|hex| Digest::from_hex(hex).ok());
     if let Some(digest) = named {

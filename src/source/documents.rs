@@ -31,7 +31,7 @@ const MAX_NESTING: usize = 4;
 
 /// The root of an image's documents.
 #[derive(Debug)]
-pub enum Root {
+pub enum DocumentRoot {
     /// The text of an index, as `index.json` of a layout has it; the tag chooses among its images.
     Index {
         /// The text of the index.
@@ -47,18 +47,18 @@ pub enum Root {
 ///
 /// A source of any kind ends here: what it must bring is where the documents begin, and [`Blobs`].
 pub fn open_documents(
-    root: Root,
+    root: DocumentRoot,
     blobs: Arc<dyn Blobs>,
     architecture: Option<Architecture>,
     place: &str,
 ) -> Result<SourceImage, SourceError> {
     let reader = Documents { place, blobs: &*blobs, architecture };
     let mut chosen = match root {
-        Root::Index { bytes, tag } => {
+        DocumentRoot::Index { bytes, tag } => {
             let index: ImageIndex = reader.parse(&bytes, "the index")?;
             reader.choose_tagged(&index, tag.as_deref())?
         }
-        Root::Descriptor(descriptor) => *descriptor,
+        DocumentRoot::Descriptor(descriptor) => *descriptor,
     };
     for _ in 0..MAX_NESTING {
         let bytes = reader.read(&chosen, "the manifest")?;
@@ -136,12 +136,12 @@ struct Documents<'a> {
 pub(super) struct Config {
     architecture: String,
     os: String,
-    config: Option<Runtime>,
+    config: Option<DockerRuntime>,
     rootfs: RootFs,
 }
 
 #[derive(Default, Deserialize)]
-struct Runtime {
+struct DockerRuntime {
     #[serde(rename = "Env")]
     env: Option<Vec<String>>,
 }

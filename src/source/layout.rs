@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::documents::{Root, check_document_size, open_documents};
+use super::documents::{DocumentRoot, check_document_size, open_documents};
 use super::{Blobs, SourceError, SourceImage};
 use crate::oci::{Architecture, Descriptor};
 
@@ -16,7 +16,7 @@ pub(super) const INDEX_FILE: &str = "index.json";
 const LAYOUT_FILE: &str = "oci-layout";
 
 #[derive(Debug)]
-struct Layout {
+struct LayoutDirectory {
     directory: PathBuf,
 }
 
@@ -38,17 +38,17 @@ pub(super) fn open(
     let size = fs::metadata(&index).map_err(SourceError::read(&index))?.len();
     check_document_size(place, "the index", size)?;
     let bytes = fs::read(&index).map_err(SourceError::read(&index))?;
-    let root = Root::Index { bytes, tag: tag.map(str::to_owned) };
-    open_documents(root, Arc::new(Layout { directory: directory.to_owned() }), architecture, place)
+    let root = DocumentRoot::Index { bytes, tag: tag.map(str::to_owned) };
+    open_documents(root, Arc::new(LayoutDirectory { directory: directory.to_owned() }), architecture, place)
 }
 
-impl Layout {
+impl LayoutDirectory {
     fn path(&self, blob: &Descriptor) -> PathBuf {
         self.directory.join("blobs/sha256").join(blob.digest().hex())
     }
 }
 
-impl Blobs for Layout {
+impl Blobs for LayoutDirectory {
     fn open(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(File::open(self.path(blob))?))
     }

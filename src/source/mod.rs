@@ -21,9 +21,9 @@ use std::sync::Arc;
 use crate::oci::{Architecture, Descriptor, Digest, Hasher};
 use crate::store::Store;
 
-pub use documents::{Root, environment, open_documents};
+pub use documents::{DocumentRoot, environment, open_documents};
 pub use error::SourceError;
-pub use place::{Place, PlaceError};
+pub use place::{ImagePlace, PlaceError};
 pub use scan::scan;
 
 /// The blobs of an image.
@@ -73,15 +73,15 @@ pub struct SourceLayer {
 /// Only documents are read. That every layer is there, with the size it should have, is checked as far as the source
 /// tells without reading them. An image that turns out to be of another architecture than the one asked for is
 /// [refused](SourceError::Architecture), and so is one of an [unknown](SourceError::UnknownArchitecture) architecture.
-pub fn open(place: &Place, architecture: Option<Architecture>) -> Result<SourceImage, SourceError> {
+pub fn open(place: &ImagePlace, architecture: Option<Architecture>) -> Result<SourceImage, SourceError> {
     match place {
-        Place::OciLayout { directory, tag } => {
+        ImagePlace::OciLayout { directory, tag } => {
             layout::open(directory, tag.as_deref(), architecture, &place.to_string())
         }
-        Place::OciArchive { file, tag } => {
+        ImagePlace::OciArchive { file, tag } => {
             archive::open(file, tag.as_deref(), architecture, &place.to_string())
         }
-        Place::DockerArchive { file, tag } => {
+        ImagePlace::DockerArchive { file, tag } => {
             docker::open(file, tag.as_deref(), architecture, &place.to_string())
         }
     }

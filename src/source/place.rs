@@ -8,7 +8,7 @@ use crate::failure::Hinted;
 
 /// A place where an image is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum ImagePlace {
     /// `oci:DIR[:TAG]`
     OciLayout {
         /// The layout's directory.
@@ -46,7 +46,7 @@ impl Hinted for PlaceError {
     }
 }
 
-impl FromStr for Place {
+impl FromStr for ImagePlace {
     type Err = PlaceError;
 
     fn from_str(text: &str) -> Result<Self, PlaceError> {
@@ -66,7 +66,7 @@ impl FromStr for Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ImagePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (transport, path, tag) = match self {
             Self::OciLayout { directory, tag } => ("oci", directory, tag),
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &str) {
-        let shown = match text.parse::<Place>() {
+        let shown = match text.parse::<ImagePlace>() {
             Ok(place) => format!("{place} {place:?}"),
             Err(error) => error.to_string(),
         };

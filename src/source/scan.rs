@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{SourceError, SourceImage, SourceLayer};
-use crate::layer::read::{Content, Passed};
+use crate::layer::read::{LayerContent, Passed};
 use crate::layer::records::{self, LearnError};
 use crate::oci::Digest;
 use crate::pool;
@@ -22,7 +22,7 @@ pub fn scan(
     store: &Store,
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<Vec<Content>, SourceError> {
+) -> Result<Vec<LayerContent>, SourceError> {
     let mut known = BTreeMap::new();
     let mut unknown: BTreeMap<Digest, &SourceLayer> = BTreeMap::new();
     for layer in &image.layers {
@@ -44,7 +44,7 @@ fn read_all(
     store: &Store,
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<BTreeMap<Digest, Content>, SourceError> {
+) -> Result<BTreeMap<Digest, LayerContent>, SourceError> {
     let read = |layer: &&SourceLayer| {
         Ok::<_, SourceError>((layer.descriptor.digest(), read_layer(image, layer, store, progress)?))
     };
@@ -56,7 +56,7 @@ fn read_layer(
     layer: &SourceLayer,
     store: &Store,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<Content, SourceError> {
+) -> Result<LayerContent, SourceError> {
     let blob = &layer.descriptor;
     let open = || image.open_blob(blob);
     let verify = |passed: &Passed| image.check(blob, passed.digest, passed.size);
@@ -72,7 +72,11 @@ fn read_layer(
 }
 
 /// The content of a layer that is what the config says.
-fn checked(image: &SourceImage, layer: &SourceLayer, content: &Content) -> Result<Content, SourceError> {
+fn checked(
+    image: &SourceImage,
+    layer: &SourceLayer,
+    content: &LayerContent,
+) -> Result<LayerContent, SourceError> {
     if content.diff_id == layer.diff_id {
         return Ok(content.clone());
     }

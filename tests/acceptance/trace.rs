@@ -8,11 +8,11 @@
 use std::error::Error;
 use std::io::{self, BufWriter, Write};
 
-use imgforge::check::loader::{Loader, Settings};
+use imgforge::check::loader::{Loader, LoaderSettings};
 use imgforge::elf::Cache;
 use imgforge::layer::records;
 use imgforge::observe::check_facts::CheckFacts;
-use imgforge::source::{self, Place};
+use imgforge::source::{self, ImagePlace};
 use imgforge::store::Store;
 
 const CACHE: &str = "etc/ld.so.cache";
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [layout, directory, level @ ..] = &arguments[..] else {
         return Err("usage: trace LAYOUT STORE [ISA_LEVEL]".into());
     };
-    let image = source::open(&format!("oci:{layout}").parse::<Place>()?, None)?;
+    let image = source::open(&format!("oci:{layout}").parse::<ImagePlace>()?, None)?;
     let store = Store::open(directory)?;
     source::scan(&image, &store, 2, &|_| ())?;
     let layers = image.layers.iter().map(|layer| records::evidence(&store, &layer.descriptor.digest()));
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let library_path = image.env.iter().find_map(|entry| entry.strip_prefix("LD_LIBRARY_PATH="));
     let loader = Loader::new(
         &evidence,
-        Settings {
+        LoaderSettings {
             architecture: image.architecture,
             library_path: library_path.map(str::to_owned),
             isa_level: level.first().map_or(Ok(0), |level| level.parse())?,

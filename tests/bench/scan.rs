@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use flate2::bufread::MultiGzDecoder;
 use imgforge::oci::{Digest, Hasher};
-use imgforge::source::{self, Place, SourceImage, SourceLayer};
+use imgforge::source::{self, ImagePlace, SourceImage, SourceLayer};
 use imgforge::store::Store;
 
 const CHUNK: usize = 256 << 10;
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn open(layout: &str) -> Result<SourceImage, Box<dyn Error>> {
-    Ok(source::open(&format!("oci:{layout}").parse::<Place>()?, None)?)
+    Ok(source::open(&format!("oci:{layout}").parse::<ImagePlace>()?, None)?)
 }
 
 /// Inflates every layer and hashes it before and after, several layers at once.

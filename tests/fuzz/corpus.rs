@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use imgforge::elf::{Cache, Flags, Hwcap, Library};
+use imgforge::elf::{Cache, CachedLibrary, Flags, Hwcap};
 
 use crate::Case;
 use crate::elf::{Form, Hash, Places, library, needing};
@@ -76,7 +76,7 @@ impl File {
 }
 
 fn cache() -> Vec<u8> {
-    let library = |soname: &str, hwcap| Library {
+    let library = |soname: &str, hwcap| CachedLibrary {
         soname: soname.to_owned(),
         path: format!("/usr/lib/{soname}"),
         flags: Flags::X86_64,

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use imgforge::elf::probe::Budget;
+use imgforge::elf::probe::ProbeBudget;
 use imgforge::elf::{
     Cache, Elf, ElfError, Incomplete, Linkage, Linked, Object, Outcome, Probe, Symbols, dynamic,
 };
@@ -36,7 +36,7 @@ pub fn read(bytes: &[u8]) {
     let whole = bounded("the linked object", bytes.len(), || told(Object::read(bytes)));
     let symbols = bounded("the symbols", bytes.len(), || told(Symbols::read(bytes)));
     let elf = bounded("the headers", bytes.len(), || told(dynamic::read(bytes)));
-    for budget in [Budget::SMALL, Budget::LARGE] {
+    for budget in [ProbeBudget::SMALL, ProbeBudget::LARGE] {
         let probe = Probe::linking(bytes.len() as u64).keeping(budget);
         let streamed = bounded("a probe", bytes.len(), || stream(probe, bytes, &mut steps));
         assert_eq!(told(streamed.map(|linked| linked.map(|it| it.object))), whole);
@@ -100,14 +100,14 @@ fn entry(path: &str, bytes: &[u8]) -> Entry {
 }
 
 fn watch(path: &str, bytes: &[u8], steps: &mut Steps) {
-    let mut watcher = FileObserver::new(&entry(path, bytes), Budget::SMALL).expect("it is a file");
+    let mut watcher = FileObserver::new(&entry(path, bytes), ProbeBudget::SMALL).expect("it is a file");
     steps.pass(bytes, |chunk| watcher.update(chunk));
     let mut learned = ObservedLayer::default();
     watcher.finish(&mut learned, || Ok::<_, io::Error>(bytes)).expect("memory can be read");
 }
 
 fn watch_once(path: &str, bytes: &[u8], steps: &mut Steps) {
-    let mut watcher = FileObserver::new(&entry(path, bytes), Budget::LARGE).expect("it is a file");
+    let mut watcher = FileObserver::new(&entry(path, bytes), ProbeBudget::LARGE).expect("it is a file");
     steps.pass(bytes, |chunk| watcher.update(chunk));
     let mut learned = ObservedLayer::default();
     let mut unfinished = watcher.finish_once(&mut learned);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use imgforge::failure::Hinted;
 use imgforge::oci::Architecture;
-use imgforge::source::{self, Place, SourceError};
+use imgforge::source::{self, ImagePlace, SourceError};
 use imgforge::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -18,7 +18,7 @@ const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// Reads all of an image, as a build upon it does.
 fn read(place: &str, store: &Store) -> Result<(), SourceError> {
-    let image = source::open(&place.parse::<Place>().unwrap(), Some(Architecture::Amd64))?;
+    let image = source::open(&place.parse::<ImagePlace>().unwrap(), Some(Architecture::Amd64))?;
     source::scan(&image, store, 2, &|_| ())?;
     image.fetch_into(store, &|_| ())
 }

@@ -9,11 +9,11 @@ use imgforge::destination::{Destination, publish};
 use imgforge::elf::Root;
 use imgforge::failure::Hinted;
 use imgforge::image::{ImageLayer, assemble};
-use imgforge::layer::read::Content;
+use imgforge::layer::read::LayerContent;
 use imgforge::oci::image::{MediaType, RuntimeConfig};
 use imgforge::oci::{Architecture, Digest};
 use imgforge::plan::{BaseLayer, GeneratedLayer, LayerCompression, LayerPlan, Plan};
-use imgforge::source::{self, Place, SourceError, SourceImage, SourceLayer};
+use imgforge::source::{self, ImagePlace, SourceError, SourceImage, SourceLayer};
 use imgforge::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -24,14 +24,14 @@ use super::support::sound_blobs;
 const CONF: &str = "etc/ld.so.conf";
 
 fn open(place: &str) -> Result<SourceImage, SourceError> {
-    source::open(&place.parse::<Place>().unwrap(), None)
+    source::open(&place.parse::<ImagePlace>().unwrap(), None)
 }
 
 fn open_for(place: &str, architecture: Architecture) -> Result<SourceImage, SourceError> {
-    source::open(&place.parse::<Place>().unwrap(), Some(architecture))
+    source::open(&place.parse::<ImagePlace>().unwrap(), Some(architecture))
 }
 
-fn scan(image: &SourceImage, store: &Store) -> Vec<Content> {
+fn scan(image: &SourceImage, store: &Store) -> Vec<LayerContent> {
     source::scan(image, store, 2, &|_| ()).unwrap()
 }
 
@@ -270,7 +270,7 @@ fn an_image_built_upon_another_is_published_with_its_layers_as_they_are() {
     let contents = scan(&opened, &store);
     opened.fetch_into(&store, &|_| ()).unwrap();
 
-    let of_base = |layer: &SourceLayer, content: &Content| ImageLayer {
+    let of_base = |layer: &SourceLayer, content: &LayerContent| ImageLayer {
         title: "the base".into(),
         media_type: layer.descriptor.media_type().clone(),
         annotations: layer.descriptor.annotations(),

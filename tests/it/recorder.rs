@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use imgforge::cuda::ComponentWheel;
 use imgforge::failure::Hinted;
 use imgforge::net::config;
-use imgforge::net::http::{Http, Settings};
+use imgforge::net::http::{Http, HttpSettings};
 use imgforge::net::index::PackageIndex;
 use imgforge::pypa::metadata::CoreMetadata;
 use imgforge::pypa::simple::{DistFile, Project};
@@ -31,8 +31,8 @@ const AROUND: usize = 2;
 #[test]
 #[ignore = "asks the package index, and writes into the source tree"]
 fn records_what_the_conflicts_ask_for() {
-    let machine = config::Machine::here();
-    let settings = Settings { netrc: machine.netrc(), ..Settings::default() };
+    let machine = config::MachineConfig::here();
+    let settings = HttpSettings { netrc: machine.netrc(), ..HttpSettings::default() };
     let store = Store::open(concat!(env!("CARGO_TARGET_TMPDIR"), "/recorder")).unwrap();
     let indexes = config::indexes(&machine).unwrap();
     let index = PackageIndex::new(Arc::new(Http::new(settings).unwrap()), store, indexes);

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use imgforge::net::config;
-use imgforge::net::http::{Http, Settings};
+use imgforge::net::http::{Http, HttpSettings};
 use imgforge::net::index::PackageIndex;
 use imgforge::oci::Architecture;
 use imgforge::oci::time::unix_seconds;
@@ -42,7 +42,7 @@ fn chooses_what_uv_chooses() {
         eprintln!("skipped: uv is not installed");
         return;
     }
-    let machine = config::Machine::here();
+    let machine = config::MachineConfig::here();
     let indexes = config::indexes(&machine).unwrap();
     let directory = tempfile::tempdir().unwrap();
     for (requirements, python, moment) in CASES {
@@ -62,10 +62,10 @@ fn ours(
     requirements: &str,
     python: &str,
     moment: &str,
-    indexes: &[config::Index],
+    indexes: &[config::ConfiguredIndex],
     store: &Store,
 ) -> BTreeSet<String> {
-    let settings = Settings { netrc: config::Machine::here().netrc(), ..Settings::default() };
+    let settings = HttpSettings { netrc: config::MachineConfig::here().netrc(), ..HttpSettings::default() };
     let catalog = PackageIndex::new(Arc::new(Http::new(settings).unwrap()), store.clone(), indexes.to_vec());
     let target = Target::new(python, Architecture::Amd64, (2, 36)).unwrap();
     let root =

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::loader::Loader;
+use super::loader::BaseLoader;
 use super::packages::{Owner, Owners};
 use super::place;
 use super::traces::Traces;
@@ -31,7 +31,7 @@ struct Key {
 }
 
 /// Every copy, sorted.
-pub(super) fn copies(facts: &InventoryFacts, owners: &Owners<'_>, loader: &Loader<'_>) -> Vec<CudaCopy> {
+pub(super) fn copies(facts: &InventoryFacts, owners: &Owners<'_>, loader: &BaseLoader<'_>) -> Vec<CudaCopy> {
     let groups = groups(facts, owners);
     let runtimes = groups.keys().filter(|key| key.component.is_runtime());
     let majors: BTreeSet<u32> = runtimes.filter_map(|key| key.generation.parse().ok()).collect();
@@ -127,7 +127,7 @@ impl<'a> Group<'a> {
         names.any(|soname| library_stem(&soname).is_some_and(|stem| stems.contains(&stem)))
     }
 
-    fn libraries(&self, loader: &Loader<'_>) -> Vec<CudaLibrary> {
+    fn libraries(&self, loader: &BaseLoader<'_>) -> Vec<CudaLibrary> {
         let mut libraries: Vec<CudaLibrary> = self
             .libraries
             .iter()

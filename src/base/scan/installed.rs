@@ -10,7 +10,7 @@ use crate::pypa::{metadata, record};
 
 /// An installed distribution and the rows of its `RECORD`, by real path.
 #[derive(Debug, Clone)]
-pub(super) struct Installed {
+pub(super) struct InstalledFiles {
     pub distribution: InstalledDistribution,
     /// The size in bytes by path, where the record has it.
     pub sizes: BTreeMap<String, Option<u64>>,
@@ -19,7 +19,7 @@ pub(super) struct Installed {
 /// The distributions in the directories of `sys.path`, sorted by name; of one name, the first counts.
 ///
 /// <https://packaging.python.org/en/latest/specifications/recording-installed-packages/>
-pub(super) fn distributions(facts: &InventoryFacts, directories: &[String]) -> Vec<Installed> {
+pub(super) fn distributions(facts: &InventoryFacts, directories: &[String]) -> Vec<InstalledFiles> {
     let mut found = BTreeMap::new();
     for directory in directories {
         for installed in in_directory(facts, directory) {
@@ -31,7 +31,7 @@ pub(super) fn distributions(facts: &InventoryFacts, directories: &[String]) -> V
 
 /// The distributions in every other directory of packages, which the chosen interpreter does not search but whose
 /// CUDA libraries are there all the same.
-pub(super) fn elsewhere(facts: &InventoryFacts, directories: &[String]) -> Vec<Installed> {
+pub(super) fn elsewhere(facts: &InventoryFacts, directories: &[String]) -> Vec<InstalledFiles> {
     let mut others: Vec<String> = Vec::new();
     for (path, _) in facts.texts() {
         let Some((info, "METADATA")) = path.rsplit_once('/') else { continue };
@@ -44,7 +44,7 @@ pub(super) fn elsewhere(facts: &InventoryFacts, directories: &[String]) -> Vec<I
     others.iter().flat_map(|directory| in_directory(facts, directory)).collect()
 }
 
-fn in_directory(facts: &InventoryFacts, directory: &str) -> Vec<Installed> {
+fn in_directory(facts: &InventoryFacts, directory: &str) -> Vec<InstalledFiles> {
     let Some(real) = facts.resolve(directory) else { return Vec::new() };
     let inside = real.len() + 1;
     let texts = facts.below(&real).filter_map(|(path, _)| {
@@ -61,7 +61,7 @@ fn in_directory(facts: &InventoryFacts, directory: &str) -> Vec<Installed> {
     texts.filter_map(|(info, text)| read(facts, &real, info, text)).collect()
 }
 
-fn read(facts: &InventoryFacts, directory: &str, info: &str, text: &str) -> Option<Installed> {
+fn read(facts: &InventoryFacts, directory: &str, info: &str, text: &str) -> Option<InstalledFiles> {
     let fields = |name: &str| -> Vec<String> {
         let lines = text.lines().filter_map(|line| line.split_once(':'));
         lines
@@ -80,7 +80,7 @@ fn read(facts: &InventoryFacts, directory: &str, info: &str, text: &str) -> Opti
         .collect();
     let installer = facts.read(&join(info, "INSTALLER")).map(str::trim).unwrap_or_default();
     let of_system = is_of_debian(directory) || ["conda", "debian", "dpkg", "rpm"].contains(&installer);
-    Some(Installed {
+    Some(InstalledFiles {
         distribution: InstalledDistribution {
             name: known.name,
             version: known.version,

@@ -2,7 +2,7 @@
 
 use super::packages::Dpkg;
 use crate::base::InventoryError;
-use crate::debian::version::Version as DebianVersion;
+use crate::debian::version::DebianVersion;
 use crate::observe::inventory_facts::InventoryFacts;
 
 /// A base's GNU C library.

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::place;
-use crate::base::{Found, InventoryError};
-use crate::elf::ldconfig::Link;
+use crate::base::{InventoryError, LoaderRoute};
+use crate::elf::ldconfig::LibraryLink;
 use crate::elf::{Hwcap, Ldconfig, LibrarySearch, Machine, ld_so_conf};
 use crate::observe::inventory_facts::InventoryFacts;
 
 /// The loader of a base, for a process that brings no search path of its own.
 #[derive(Debug)]
-pub(super) struct Loader<'a> {
+pub(super) struct BaseLoader<'a> {
     facts: &'a InventoryFacts,
     /// With the cache that `ldconfig` makes.
     search: LibrarySearch,
 }
 
-impl<'a> Loader<'a> {
+impl<'a> BaseLoader<'a> {
     pub(super) fn new(
         facts: &'a InventoryFacts,
         ldconfig: &Ldconfig,
@@ -33,7 +33,8 @@ impl<'a> Loader<'a> {
         let mut loader = Self { facts, search };
         let directories = ld_so_conf::directories("/etc/ld.so.conf", facts)?;
         let scan = ldconfig.scan(&directories, facts);
-        let links: BTreeMap<&str, &Link> = scan.links.iter().map(|link| (link.path.as_str(), link)).collect();
+        let links: BTreeMap<&str, &LibraryLink> =
+            scan.links.iter().map(|link| (link.path.as_str(), link)).collect();
         for library in scan.libraries.iter().filter(|library| library.hwcap == Hwcap::Any) {
             let directory = library.path.rsplit_once('/').map_or("", |(directory, _)| directory);
             let path = match links.get(library.path.as_str()) {
@@ -54,15 +55,15 @@ impl<'a> Loader<'a> {
     }
 
     /// By which way the file at the real path `path` is found under its SONAME.
-    pub(super) fn finds(&self, soname: &str, path: &str) -> Found {
+    pub(super) fn finds(&self, soname: &str, path: &str) -> LoaderRoute {
         let look = |path: &str| self.look(path);
         let within = |directories: &[String]| self.search.within(directories, soname, look);
         let of_cache = || self.search.cached(soname, true, look).or_else(|| within(&self.search.system));
         match within(&self.search.library_path) {
-            Some(real) if real == path => Found::LibraryPath,
-            None if of_cache().is_some_and(|real| real == path) => Found::Cache,
-            _ if place::in_cuda_wheel(path) => Found::SitePackages,
-            _ => Found::Nowhere,
+            Some(real) if real == path => LoaderRoute::LibraryPath,
+            None if of_cache().is_some_and(|real| real == path) => LoaderRoute::Cache,
+            _ if place::in_cuda_wheel(path) => LoaderRoute::SitePackages,
+            _ => LoaderRoute::Nowhere,
         }
     }
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use super::installed::Installed;
+use super::installed::InstalledFiles;
 use crate::debian::deb822;
-use crate::debian::version::Version as DebianVersion;
+use crate::debian::version::DebianVersion;
 use crate::observe::inventory_facts::{CondaPackage, InventoryFacts, join};
 
 /// The packages that dpkg has installed.
@@ -98,7 +98,7 @@ impl Conda {
 pub(super) struct Owners<'a> {
     pub dpkg: &'a Dpkg,
     pub conda: &'a Conda,
-    pub distributions: &'a [Installed],
+    pub distributions: &'a [InstalledFiles],
 }
 
 /// The package that a file belongs to.

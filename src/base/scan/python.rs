@@ -15,7 +15,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// An interpreter and what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Python {
+pub(super) struct BasePython {
     /// `3.11.2`
     pub version: String,
     pub scheme: InstallScheme,
@@ -42,7 +42,7 @@ pub(super) fn choose(
     dpkg: &Dpkg,
     config: &ImageConfigFacts,
     asked: Option<&str>,
-) -> Result<Python, InventoryError> {
+) -> Result<BasePython, InventoryError> {
     let called = called(facts, config);
     let first = called.first().ok_or(InventoryError::NoPython)?;
     let versions: BTreeSet<u8> = called.iter().map(|python| python.minor).collect();
@@ -162,7 +162,7 @@ fn virtual_environment(facts: &InventoryFacts, python: &Called) -> Option<Virtua
     Some(VirtualEnvironment { root: facts.resolve(root)?, sees_system_packages })
 }
 
-fn describe(facts: &InventoryFacts, dpkg: &Dpkg, python: &Called) -> Python {
+fn describe(facts: &InventoryFacts, dpkg: &Dpkg, python: &Called) -> BasePython {
     let prefix = python
         .file
         .rsplit_once('/')
@@ -179,10 +179,10 @@ fn describe(facts: &InventoryFacts, dpkg: &Dpkg, python: &Called) -> Python {
             packages.extend(system.1);
         }
         // pip looks for the marker beside the standard library, and not at all in a virtual environment.
-        return Python { version, scheme, externally_managed, packages };
+        return BasePython { version, scheme, externally_managed, packages };
     }
     let (scheme, packages) = system;
-    Python { version, scheme, externally_managed, packages }
+    BasePython { version, scheme, externally_managed, packages }
 }
 
 /// The scheme of an interpreter outside virtual environments, and where it looks for distributions.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::base::{CudaCopy, Found};
+use crate::base::{CudaCopy, LoaderRoute};
 use crate::elf::{Class, Dynamic, Elf, Kind, Machine};
 use crate::failure::Hinted;
 use crate::observe::inventory_facts::tests::layer;
@@ -63,10 +63,10 @@ fn inventory(texts: &[&str], env: &[&str]) -> Result<BaseInventory, InventoryErr
 /// `component cuMAJOR version (source) directory: SONAME way, …; program, …`
 fn shown(copy: &CudaCopy) -> String {
     let way = |found| match found {
-        Found::LibraryPath => "path",
-        Found::Cache => "cache",
-        Found::SitePackages => "packages",
-        Found::Nowhere => "nowhere",
+        LoaderRoute::LibraryPath => "path",
+        LoaderRoute::Cache => "cache",
+        LoaderRoute::SitePackages => "packages",
+        LoaderRoute::Nowhere => "nowhere",
     };
     let libraries = copy.libraries.iter().map(|library| format!("{} {}", library.soname, way(library.found)));
     let files: Vec<String> = libraries.chain(copy.programs.iter().cloned()).collect();

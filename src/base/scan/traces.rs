@@ -9,7 +9,7 @@ use super::packages::Owner;
 use super::place;
 use crate::base::{CudaLibrary, VersionSource};
 use crate::cuda::{Component, ComponentWheel};
-use crate::debian::version::Version as DebianVersion;
+use crate::debian::version::DebianVersion;
 use crate::observe::inventory_facts::{FileFact, InventoryFacts, join};
 
 /// One copy, as far as its files and their owner are known.

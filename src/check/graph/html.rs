@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Graph, Library, escape, size, svg};
+use super::{Graph, GraphLibrary, escape, size, svg};
 
 const STYLE: &str = "body{margin:24px;background:#fff;color:#1c2128;font:14px/1.45 system-ui,sans-serif}\
     .picture{overflow-x:auto}table{border-collapse:collapse;margin-top:24px}caption{text-align:left;font-weight:bold}\
@@ -41,7 +41,7 @@ pub fn render(graph: &Graph, title: &str) -> String {
     )
 }
 
-fn row(graph: &Graph, library: &Library) -> String {
+fn row(graph: &Graph, library: &GraphLibrary) -> String {
     let mut row = String::from("<tr>");
     let (_, colour, _) = svg::of_state(library.state);
     let reaches = library.reaches.iter().map(|reach| format!("<pre>{}</pre>", escape(&graph.told(reach))));

@@ -1,6 +1,6 @@
 //! The layout of a graph's picture: three columns of cards, whose bars are as large as files.
 
-use super::{Graph, Library, Node, name, size};
+use super::{Graph, GraphLibrary, GraphNode, name, size};
 
 /// The width of a character of the picture's font, in pixels at its size.
 const CHARACTER: f64 = 7.3;
@@ -48,7 +48,7 @@ pub(super) struct Layout {
 /// The place of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Card {
-    pub node: Node,
+    pub node: GraphNode,
     pub x: f64,
     pub y: f64,
     pub width: f64,
@@ -111,13 +111,13 @@ impl Layout {
     }
 
     /// The card of `node`.
-    pub fn card(&self, node: Node) -> Option<&Card> {
+    pub fn card(&self, node: GraphNode) -> Option<&Card> {
         self.cards.iter().find(|card| card.node == node)
     }
 }
 
 /// The content of a card: its node, its size in bytes, and its text.
-type Content = (Node, u64, Vec<String>);
+type Content = (GraphNode, u64, Vec<String>);
 
 fn sizes(graph: &Graph) -> impl Iterator<Item = u64> {
     let frameworks = graph.frameworks.iter().map(|it| it.bytes);
@@ -127,9 +127,9 @@ fn sizes(graph: &Graph) -> impl Iterator<Item = u64> {
 }
 
 fn frameworks(graph: &Graph) -> Vec<Content> {
-    let content = |(index, framework): (usize, &super::Framework)| {
+    let content = |(index, framework): (usize, &super::GraphFramework)| {
         let lines = vec![shown(&framework.title), size(framework.bytes)];
-        (Node::Framework(index), framework.bytes, lines)
+        (GraphNode::Framework(index), framework.bytes, lines)
     };
     graph.frameworks.iter().enumerate().map(content).collect()
 }
@@ -137,31 +137,31 @@ fn frameworks(graph: &Graph) -> Vec<Content> {
 fn carriers(graph: &Graph) -> Vec<Content> {
     let content = |(index, carrier): (usize, &super::Carrier)| {
         let text = format!("{}  {}", shown(name(&carrier.path)), size(carrier.bytes));
-        (Node::Carrier(index), carrier.bytes, vec![text])
+        (GraphNode::Carrier(index), carrier.bytes, vec![text])
     };
     graph.carriers.iter().enumerate().map(content).collect()
 }
 
 fn libraries(graph: &Graph) -> Vec<Content> {
-    let content = |(index, library): (usize, &Library)| {
+    let content = |(index, library): (usize, &GraphLibrary)| {
         let size = if library.path.is_some() { size(library.bytes) } else { "not found".to_owned() };
         let mut lines = vec![format!("{}  {size}", shown(&library.name))];
         // Only its path tells one copy from another.
         if let Some(path) = library.path.as_deref().filter(|_| has_namesake(graph, library)) {
             lines.push(shown_end(path));
         }
-        (Node::Library(index), library.bytes, lines)
+        (GraphNode::Library(index), library.bytes, lines)
     };
     graph.libraries.iter().enumerate().map(content).collect()
 }
 
-fn has_namesake(graph: &Graph, library: &Library) -> bool {
+fn has_namesake(graph: &Graph, library: &GraphLibrary) -> bool {
     graph.libraries.iter().filter(|other| other.name == library.name).count() > 1
 }
 
 fn starts_framework(graph: &Graph, card: &Card) -> bool {
     match card.node {
-        Node::Carrier(index) if index > 0 => {
+        GraphNode::Carrier(index) if index > 0 => {
             graph.carriers[index].framework != graph.carriers[index - 1].framework
         }
         _ => false,
@@ -255,7 +255,7 @@ impl Column {
 }
 
 /// `cudnn 9.3.0.75, 1.01 GiB`
-fn group_title(graph: &Graph, first: &Library) -> String {
+fn group_title(graph: &Graph, first: &GraphLibrary) -> String {
     let all = graph.libraries.iter().filter(|library| library.component == first.component);
     let bytes = all.clone().map(|library| library.bytes).sum();
     let mut versions: Vec<&str> = all.filter_map(|library| library.version.as_deref()).collect();

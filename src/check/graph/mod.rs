@@ -21,18 +21,18 @@ use crate::cuda::Component;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Graph {
     /// The frameworks, by name.
-    pub frameworks: Vec<Framework>,
+    pub frameworks: Vec<GraphFramework>,
     /// By framework, then by path.
     pub carriers: Vec<Carrier>,
     /// By component, then by name and path.
-    pub libraries: Vec<Library>,
+    pub libraries: Vec<GraphLibrary>,
     /// By their ends; one between two nodes.
-    pub links: Vec<Link>,
+    pub links: Vec<GraphLink>,
 }
 
 /// A distribution that reaches libraries of CUDA.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Framework {
+pub struct GraphFramework {
     /// `jax 0.5.3`
     pub title: String,
     /// The distributions that its CUDA extras add: `jax-cuda12-plugin 0.5.3`.
@@ -54,7 +54,7 @@ pub struct Carrier {
 
 /// A library of CUDA: every one that the image has, and those that are missed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Library {
+pub struct GraphLibrary {
     /// The component that it belongs to.
     pub component: Component,
     /// Its SONAME, or else the name of its file.
@@ -66,14 +66,14 @@ pub struct Library {
     /// In bytes.
     pub bytes: u64,
     /// Its state in the image.
-    pub state: State,
+    pub state: LibraryState,
     /// At most one for each framework, in their order.
     pub reaches: Vec<Reach>,
 }
 
 /// The state of a library in the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
+pub enum LibraryState {
     /// It is reached, and no other of its name is.
     Served,
     /// It is reached, and so is another of its name.
@@ -86,7 +86,7 @@ pub enum State {
     Missing,
 }
 
-impl State {
+impl LibraryState {
     /// Every state.
     pub const ALL: [Self; 5] = [Self::Served, Self::Duplicate, Self::Shadowed, Self::Idle, Self::Missing];
 
@@ -117,12 +117,12 @@ pub struct Step {
     /// Absolute; the bare name of what is missed.
     pub path: String,
     /// The way by which this step loads the next.
-    pub way: Way,
+    pub way: LoadedBy,
 }
 
 /// The way by which an object comes into a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Way {
+pub enum LoadedBy {
     /// Python imports it as an extension module.
     Imported,
     /// DT_NEEDED, found by this search.
@@ -135,7 +135,7 @@ pub enum Way {
     Missed,
 }
 
-impl Way {
+impl LoadedBy {
     /// Returns whether the loader alone sees to it, without anything that code decides.
     pub fn is_certain(self) -> bool {
         matches!(self, Self::Imported | Self::Needed(_) | Self::Missed)
@@ -167,7 +167,7 @@ fn found(search: Search) -> &'static str {
 
 /// A node, by its place in the graph's lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Node {
+pub enum GraphNode {
     /// A framework, by index.
     Framework(usize),
     /// A carrier, by index.
@@ -178,13 +178,13 @@ pub enum Node {
 
 /// One node leads to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
+pub struct GraphLink {
     /// The node at its left end.
-    pub from: Node,
+    pub from: GraphNode,
     /// The node at its right end.
-    pub to: Node,
+    pub to: GraphNode,
     /// The way by which one leads to the other.
-    pub way: Way,
+    pub way: LoadedBy,
     /// The paths of the objects between the two, which lead to CUDA by this one only.
     pub through: Vec<String>,
 }
@@ -196,14 +196,14 @@ impl Graph {
     }
 
     /// The libraries of a state.
-    pub fn of_state(&self, state: State) -> impl Iterator<Item = &Library> {
+    pub fn of_state(&self, state: LibraryState) -> impl Iterator<Item = &GraphLibrary> {
         self.libraries.iter().filter(move |library| library.state == state)
     }
 
     /// One line on all of it.
     pub fn summary(&self) -> String {
         let bytes = self.libraries.iter().map(|library| library.bytes).sum();
-        let counts = State::ALL.map(|state| (self.of_state(state).count(), state.word()));
+        let counts = LibraryState::ALL.map(|state| (self.of_state(state).count(), state.word()));
         let counts =
             counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
         let counts: Vec<String> = counts.collect();
@@ -221,7 +221,7 @@ impl Graph {
         let mut lines = vec![self.frameworks[reach.framework].title.clone()];
         lines.extend(reach.chain.iter().map(|step| format!("> {} ({})", step.path, step.way.words())));
         if reach.chain.is_empty() {
-            lines.push(format!("> {}", Way::Required.words()));
+            lines.push(format!("> {}", LoadedBy::Required.words()));
         }
         lines.join("\n")
     }

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Carrier, Framework, Graph, Library, Link, Node, Reach, State, Step, Way, name};
+use super::{
+    Carrier, Graph, GraphFramework, GraphLibrary, GraphLink, GraphNode, LibraryState, LoadedBy, Reach, Step,
+    name,
+};
 use crate::base::BaseInventory;
 use crate::check::copies::cuda_wheel_extras;
-use crate::check::linking::{Providers, Python};
+use crate::check::linking::{Providers, PythonProcess};
 use crate::check::loader::{Loaded, Loader, Process, Search};
 use crate::check::world::World;
 use crate::check::{Subject, loader};
@@ -16,7 +19,7 @@ pub(super) fn graph(subject: &Subject<'_>) -> Graph {
     let (loader, _) = loader(subject);
     let world = World::new(subject);
     let mut survey = Survey::new(subject, &loader, &world);
-    if let Some(python) = Python::of(&loader, &world) {
+    if let Some(python) = PythonProcess::of(&loader, &world) {
         for (head, companions) in heads(&world) {
             survey.add(&python, head, &companions);
         }
@@ -61,7 +64,7 @@ enum Key {
 }
 
 /// Two nodes, and the objects between them.
-type Found = (Way, Vec<String>);
+type Found = (LoadedBy, Vec<String>);
 
 struct Survey<'a, 'b> {
     subject: &'b Subject<'a>,
@@ -70,10 +73,10 @@ struct Survey<'a, 'b> {
     providers: Providers<'a>,
     /// The objects of each distribution that need or may open a library of CUDA.
     touching: BTreeMap<usize, Vec<String>>,
-    frameworks: Vec<Framework>,
+    frameworks: Vec<GraphFramework>,
     members: BTreeMap<usize, usize>,
     carriers: BTreeMap<String, (String, u64)>,
-    libraries: BTreeMap<Key, Library>,
+    libraries: BTreeMap<Key, GraphLibrary>,
     links: BTreeMap<(Key, Key), Found>,
 }
 
@@ -96,18 +99,18 @@ impl<'a, 'b> Survey<'a, 'b> {
     }
 
     /// Adds a framework, if it leads to CUDA.
-    fn add(&mut self, python: &Python<'a>, head: usize, companions: &BTreeSet<usize>) {
+    fn add(&mut self, python: &PythonProcess<'a>, head: usize, companions: &BTreeSet<usize>) {
         let members: BTreeSet<usize> = companions.iter().copied().chain([head]).collect();
         let mut loading = FrameworkProcess::begun(python);
         let closure: BTreeSet<usize> =
             members.iter().flat_map(|member| self.world.closure(*member)).collect();
         let own = python.modules.iter().filter(|it| it.distribution.is_some_and(|of| members.contains(&of)));
         for module in own {
-            loading.open(self.loader, &module.path, Way::Imported);
+            loading.open(self.loader, &module.path, LoadedBy::Imported);
         }
         let touching = members.iter().filter_map(|member| self.touching.get(member)).flatten();
         for path in touching {
-            loading.open(self.loader, path, Way::Opened(Search::Path));
+            loading.open(self.loader, path, LoadedBy::Opened(Search::Path));
         }
         self.providers.preload(self.loader, &mut loading.process, &closure);
         let edges = loading.edges(self.loader);
@@ -121,7 +124,7 @@ impl<'a, 'b> Survey<'a, 'b> {
         self.members.extend(members.iter().map(|member| (*member, framework)));
         self.link(framework, &loading, &edges);
         let title = |index: &usize| self.world.distributions[*index].title();
-        self.frameworks.push(Framework {
+        self.frameworks.push(GraphFramework {
             title: title(&head),
             companions: companions.iter().map(title).collect(),
             bytes: members.iter().map(|member| self.bytes(*member)).sum(),
@@ -146,17 +149,17 @@ impl<'a, 'b> Survey<'a, 'b> {
         for (by, missed) in loading.missed() {
             let Some(component) = Component::of_library(missed) else { continue };
             let key = Key::Missing(missed.to_owned());
-            self.libraries.entry(key.clone()).or_insert_with(|| Library {
+            self.libraries.entry(key.clone()).or_insert_with(|| GraphLibrary {
                 component,
                 name: missed.to_owned(),
                 version: None,
                 path: None,
                 bytes: 0,
-                state: State::Missing,
+                state: LibraryState::Missing,
                 reaches: Vec::new(),
             });
             let mut chain = loading.chain(by);
-            chain.push(Step { path: missed.to_owned(), way: Way::Missed });
+            chain.push(Step { path: missed.to_owned(), way: LoadedBy::Missed });
             self.reach(key, Reach { framework, chain });
             reached = true;
         }
@@ -190,7 +193,7 @@ impl<'a, 'b> Survey<'a, 'b> {
                         continue;
                     }
                     self.reach(key.clone(), Reach { framework, chain: Vec::new() });
-                    self.links.insert((Key::Framework(framework), key), (Way::Required, Vec::new()));
+                    self.links.insert((Key::Framework(framework), key), (LoadedBy::Required, Vec::new()));
                     reached = true;
                 }
             }
@@ -220,13 +223,13 @@ impl<'a, 'b> Survey<'a, 'b> {
             let file = self.loader.file(&loaded.path)?;
             self.libraries.insert(
                 key.clone(),
-                Library {
+                GraphLibrary {
                     component,
                     name: loaded.soname().to_owned(),
                     version: None,
                     path: Some(format!("/{}", loaded.real)),
                     bytes: file.size,
-                    state: State::Idle,
+                    state: LibraryState::Idle,
                     reaches: Vec::new(),
                 },
             );
@@ -242,8 +245,8 @@ impl<'a, 'b> Survey<'a, 'b> {
             let Some(to) = self.library(&objects[edge.to]) else { continue };
             let from = Key::File(objects[edge.from].real.clone());
             let way = match edge.opened {
-                true => Way::Opened(objects[edge.to].search),
-                false => Way::Needed(objects[edge.to].search),
+                true => LoadedBy::Opened(objects[edge.to].search),
+                false => LoadedBy::Needed(objects[edge.to].search),
             };
             self.note(from.clone(), to, (way, Vec::new()));
             if !self.libraries.contains_key(&from) {
@@ -254,7 +257,7 @@ impl<'a, 'b> Survey<'a, 'b> {
             let to = Key::Missing(missed.to_owned());
             let from = Key::File(objects[by].real.clone());
             if self.libraries.contains_key(&to) {
-                self.note(from.clone(), to, (Way::Missed, Vec::new()));
+                self.note(from.clone(), to, (LoadedBy::Missed, Vec::new()));
                 if !self.libraries.contains_key(&from) {
                     leading.insert(by);
                 }
@@ -267,7 +270,7 @@ impl<'a, 'b> Survey<'a, 'b> {
             let mut chain = loading.chain(carrier);
             let doubtful = chain.iter().find(|step| !step.way.is_certain()).map(|step| step.way);
             let last = chain.pop().map(|step| step.way);
-            let way = doubtful.or(last).unwrap_or(Way::Imported);
+            let way = doubtful.or(last).unwrap_or(LoadedBy::Imported);
             let through = chain.into_iter().map(|step| step.path).collect();
             self.note(Key::Framework(framework), Key::File(loaded.real.clone()), (way, through));
         }
@@ -282,10 +285,10 @@ impl<'a, 'b> Survey<'a, 'b> {
     }
 
     fn finish(self) -> Graph {
-        let mut libraries: Vec<(Key, Library)> = self.libraries.into_iter().collect();
+        let mut libraries: Vec<(Key, GraphLibrary)> = self.libraries.into_iter().collect();
         judge(&mut libraries);
         libraries.sort_by(|(_, left), (_, right)| {
-            let key = |it: &Library| (it.component, it.name.clone(), it.path.clone());
+            let key = |it: &GraphLibrary| (it.component, it.name.clone(), it.path.clone());
             key(left).cmp(&key(right))
         });
         let owner = |path: &str| self.members.get(&self.world.owner(path)?).copied();
@@ -298,21 +301,23 @@ impl<'a, 'b> Survey<'a, 'b> {
             .collect();
         carriers.sort_by_key(|(_, it)| (it.framework.unwrap_or(usize::MAX), it.path.clone()));
 
-        let mut nodes: BTreeMap<Key, Node> = BTreeMap::new();
-        nodes.extend((0..self.frameworks.len()).map(|index| (Key::Framework(index), Node::Framework(index))));
+        let mut nodes: BTreeMap<Key, GraphNode> = BTreeMap::new();
+        nodes.extend(
+            (0..self.frameworks.len()).map(|index| (Key::Framework(index), GraphNode::Framework(index))),
+        );
         nodes.extend(
             carriers
                 .iter()
                 .enumerate()
-                .map(|(index, (real, _))| (Key::File(real.clone()), Node::Carrier(index))),
+                .map(|(index, (real, _))| (Key::File(real.clone()), GraphNode::Carrier(index))),
         );
         nodes.extend(
-            libraries.iter().enumerate().map(|(index, (key, _))| (key.clone(), Node::Library(index))),
+            libraries.iter().enumerate().map(|(index, (key, _))| (key.clone(), GraphNode::Library(index))),
         );
         let links = self.links.into_iter().filter_map(|((from, to), (way, through))| {
-            Some(Link { from: *nodes.get(&from)?, to: *nodes.get(&to)?, way, through })
+            Some(GraphLink { from: *nodes.get(&from)?, to: *nodes.get(&to)?, way, through })
         });
-        let mut links: Vec<Link> = links.collect();
+        let mut links: Vec<GraphLink> = links.collect();
         links.sort_by_key(|link| (link.from, link.to));
         Graph {
             frameworks: self.frameworks,
@@ -324,7 +329,7 @@ impl<'a, 'b> Survey<'a, 'b> {
 }
 
 /// Every library of CUDA that an inventory has, as nobody reaches it yet.
-fn libraries(subject: &Subject<'_>, inventory: &BaseInventory) -> Vec<(Key, Library)> {
+fn libraries(subject: &Subject<'_>, inventory: &BaseInventory) -> Vec<(Key, GraphLibrary)> {
     let mut libraries = Vec::new();
     for copy in &inventory.cuda {
         for library in &copy.libraries {
@@ -332,13 +337,13 @@ fn libraries(subject: &Subject<'_>, inventory: &BaseInventory) -> Vec<(Key, Libr
             let key = Key::File(first.unwrap_or_else(|| library.path.clone()));
             libraries.push((
                 key,
-                Library {
+                GraphLibrary {
                     component: copy.component,
                     name: library.soname.clone(),
                     version: copy.version.as_ref().map(ToString::to_string),
                     path: Some(format!("/{}", library.path)),
                     bytes: library.size,
-                    state: State::Idle,
+                    state: LibraryState::Idle,
                     reaches: Vec::new(),
                 },
             ));
@@ -348,7 +353,7 @@ fn libraries(subject: &Subject<'_>, inventory: &BaseInventory) -> Vec<(Key, Libr
 }
 
 /// Says what becomes of each library beside the others of its name.
-fn judge(libraries: &mut [(Key, Library)]) {
+fn judge(libraries: &mut [(Key, GraphLibrary)]) {
     let mut reached: BTreeMap<String, usize> = BTreeMap::new();
     for (_, library) in libraries.iter().filter(|(_, it)| it.path.is_some() && !it.reaches.is_empty()) {
         *reached.entry(library.name.clone()).or_default() += 1;
@@ -356,11 +361,11 @@ fn judge(libraries: &mut [(Key, Library)]) {
     for (_, library) in libraries {
         let of_name = reached.get(&library.name).copied().unwrap_or_default();
         library.state = match (&library.path, library.reaches.is_empty()) {
-            (None, _) => State::Missing,
-            (_, false) if of_name > 1 => State::Duplicate,
-            (_, false) => State::Served,
-            (_, true) if of_name > 0 => State::Shadowed,
-            (_, true) => State::Idle,
+            (None, _) => LibraryState::Missing,
+            (_, false) if of_name > 1 => LibraryState::Duplicate,
+            (_, false) => LibraryState::Served,
+            (_, true) if of_name > 0 => LibraryState::Shadowed,
+            (_, true) => LibraryState::Idle,
         };
     }
 }
@@ -394,16 +399,16 @@ struct FrameworkProcess<'a> {
     /// The index of the first object that is not the interpreter's.
     from: usize,
     /// The ways of objects that no earlier object needs.
-    roots: BTreeMap<usize, Way>,
+    roots: BTreeMap<usize, LoadedBy>,
 }
 
 impl<'a> FrameworkProcess<'a> {
-    fn begun(python: &Python<'a>) -> Self {
+    fn begun(python: &PythonProcess<'a>) -> Self {
         let process = python.process.clone();
         Self { from: process.objects.len(), roots: BTreeMap::new(), process }
     }
 
-    fn open(&mut self, loader: &Loader<'a>, path: &str, way: Way) {
+    fn open(&mut self, loader: &Loader<'a>, path: &str, way: LoadedBy) {
         let first = self.process.objects.len();
         loader.open(&mut self.process, path, Search::Path);
         if self.process.objects.len() > first {
@@ -422,7 +427,7 @@ impl<'a> FrameworkProcess<'a> {
                 let first = self.process.objects.len();
                 let Some(to) = loader.open_name(&mut self.process, name, from) else { continue };
                 if to >= first {
-                    self.roots.insert(to, Way::Opened(self.process.objects[to].search));
+                    self.roots.insert(to, LoadedBy::Opened(self.process.objects[to].search));
                 }
                 if to != from && !needed.contains(&to) {
                     edges.push(Edge { from, to, opened: true });
@@ -449,7 +454,7 @@ impl<'a> FrameworkProcess<'a> {
         let chain = std::iter::successors(Some(index), |index| self.process.objects[*index].asked_by);
         let step = |index: usize| {
             let loaded = &self.process.objects[index];
-            let way = self.roots.get(&index).copied().unwrap_or(Way::Needed(loaded.search));
+            let way = self.roots.get(&index).copied().unwrap_or(LoadedBy::Needed(loaded.search));
             Step { path: format!("/{}", loaded.real), way }
         };
         let mut steps: Vec<Step> = chain.filter(|index| *index >= self.from).map(step).collect();

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use super::layout::{BAR, Card, LINE, Layout, MARGIN, PAD};
-use super::{Graph, Link, Node, State, escape, size};
+use super::{Graph, GraphLink, GraphNode, LibraryState, escape, size};
 
 /// The colours of frameworks, which everyone tells apart: <https://jfly.uni-koeln.de/color/>, darkened for lines.
 const COLOURS: [&str; 7] = ["#0072b2", "#b8570a", "#007a5a", "#a8508a", "#3d8fc4", "#8a7400", "#555555"];
@@ -96,29 +96,29 @@ impl Picture<'_> {
     }
 
     /// The colours of a card: its ground, its edge, and its bar.
-    fn colours(&self, node: Node) -> (&'static str, &'static str, &'static str) {
+    fn colours(&self, node: GraphNode) -> (&'static str, &'static str, &'static str) {
         match node {
-            Node::Framework(index) => ("#ffffff", colour(Some(index)), colour(Some(index))),
-            Node::Carrier(index) => {
+            GraphNode::Framework(index) => ("#ffffff", colour(Some(index)), colour(Some(index))),
+            GraphNode::Carrier(index) => {
                 let colour = colour(self.graph.carriers[index].framework);
                 ("#ffffff", colour, colour)
             }
-            Node::Library(index) => of_state(self.graph.libraries[index].state),
+            GraphNode::Library(index) => of_state(self.graph.libraries[index].state),
         }
     }
 
-    fn hover(&self, node: Node) -> String {
+    fn hover(&self, node: GraphNode) -> String {
         match node {
-            Node::Framework(index) => {
+            GraphNode::Framework(index) => {
                 let framework = &self.graph.frameworks[index];
                 let companions = framework.companions.iter().map(|title| format!("\nwith {title}"));
                 format!("{}, {}{}", framework.title, size(framework.bytes), companions.collect::<String>())
             }
-            Node::Carrier(index) => {
+            GraphNode::Carrier(index) => {
                 let carrier = &self.graph.carriers[index];
                 format!("{}\n{}", carrier.path, size(carrier.bytes))
             }
-            Node::Library(index) => {
+            GraphNode::Library(index) => {
                 let library = &self.graph.libraries[index];
                 let version =
                     library.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
@@ -137,16 +137,16 @@ impl Picture<'_> {
         }
     }
 
-    fn link(&self, out: &mut String, link: &Link) {
+    fn link(&self, out: &mut String, link: &GraphLink) {
         let (Some(from), Some(to)) = (self.layout.card(link.from), self.layout.card(link.to)) else { return };
         let colour = match link.from {
-            Node::Framework(index) => colour(Some(index)),
-            Node::Carrier(index) => colour(self.graph.carriers[index].framework),
-            Node::Library(_) => GREY,
+            GraphNode::Framework(index) => colour(Some(index)),
+            GraphNode::Carrier(index) => colour(self.graph.carriers[index].framework),
+            GraphNode::Library(_) => GREY,
         };
         let (x, y) = (from.right(), from.middle());
         let (path, arrow) = match (link.from, link.to) {
-            (Node::Library(_), Node::Library(_)) => {
+            (GraphNode::Library(_), GraphNode::Library(_)) => {
                 let (end, y_end) = (to.right(), to.middle());
                 let bulge = x + 22.0 + ((y_end - y).abs() * 0.22).min(88.0);
                 let path = format!(
@@ -192,18 +192,18 @@ impl Picture<'_> {
         );
     }
 
-    fn link_hover(&self, link: &Link) -> String {
+    fn link_hover(&self, link: &GraphLink) -> String {
         let mut lines = vec![self.named(link.from)];
         lines.extend(link.through.iter().map(|path| format!("> {path}")));
         lines.push(format!("> {} ({})", self.named(link.to), link.way.words()));
         lines.join("\n")
     }
 
-    fn named(&self, node: Node) -> String {
+    fn named(&self, node: GraphNode) -> String {
         match node {
-            Node::Framework(index) => self.graph.frameworks[index].title.clone(),
-            Node::Carrier(index) => self.graph.carriers[index].path.clone(),
-            Node::Library(index) => {
+            GraphNode::Framework(index) => self.graph.frameworks[index].title.clone(),
+            GraphNode::Carrier(index) => self.graph.carriers[index].path.clone(),
+            GraphNode::Library(index) => {
                 let library = &self.graph.libraries[index];
                 library.path.clone().unwrap_or_else(|| library.name.clone())
             }
@@ -213,7 +213,7 @@ impl Picture<'_> {
     fn legend(&self, out: &mut String) {
         let top = self.layout.legend;
         let mut x = MARGIN;
-        for state in State::ALL {
+        for state in LibraryState::ALL {
             let (fill, stroke, bar) = of_state(state);
             let _ = writeln!(
                 out,
@@ -252,12 +252,12 @@ fn colour(framework: Option<usize>) -> &'static str {
 }
 
 /// The colours of a library: its ground, its edge, and its bar.
-pub(super) fn of_state(state: State) -> (&'static str, &'static str, &'static str) {
+pub(super) fn of_state(state: LibraryState) -> (&'static str, &'static str, &'static str) {
     match state {
-        State::Served => ("#e6f4ea", "#2f855a", "#2f855a"),
-        State::Duplicate => ("#fff0d9", "#d97706", "#d97706"),
-        State::Shadowed => ("#fbe3f0", "#b83280", "#b83280"),
-        State::Idle => ("#ffffff", "#b9c0ca", "#b9c0ca"),
-        State::Missing => ("#fde2e1", "#c81e1e", "#c81e1e"),
+        LibraryState::Served => ("#e6f4ea", "#2f855a", "#2f855a"),
+        LibraryState::Duplicate => ("#fff0d9", "#d97706", "#d97706"),
+        LibraryState::Shadowed => ("#fbe3f0", "#b83280", "#b83280"),
+        LibraryState::Idle => ("#ffffff", "#b9c0ca", "#b9c0ca"),
+        LibraryState::Missing => ("#fde2e1", "#c81e1e", "#c81e1e"),
     }
 }

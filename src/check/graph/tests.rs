@@ -1,8 +1,8 @@
 use super::layout::{Card, Layout};
 use super::*;
 
-fn library(component: &str, name: &str, path: Option<&str>, bytes: u64, state: State) -> Library {
-    Library {
+fn library(component: &str, name: &str, path: Option<&str>, bytes: u64, state: LibraryState) -> GraphLibrary {
+    GraphLibrary {
         component: Component::named(component).unwrap(),
         name: name.to_owned(),
         version: Some("9.1".to_owned()),
@@ -15,34 +15,40 @@ fn library(component: &str, name: &str, path: Option<&str>, bytes: u64, state: S
 
 /// Two frameworks, one of them with a hostile name, and a library in every state.
 fn graph() -> Graph {
-    let link = |from, to, way| Link { from, to, way, through: vec!["/opt/a&b.so".to_owned()] };
+    let link = |from, to, way| GraphLink { from, to, way, through: vec!["/opt/a&b.so".to_owned()] };
     let step = |path: &str, way| Step { path: path.to_owned(), way };
     let mut libraries = vec![
-        library("cublas", "libcublas.so.12", Some("/usr/lib/libcublas.so.12"), 100 << 20, State::Served),
-        library("cudnn", "libcudnn.so.9", Some("/opt/libcudnn.so.9"), 50 << 20, State::Duplicate),
-        library("cudnn", "libcudnn.so.9", Some("/usr/lib/libcudnn.so.9"), 1, State::Duplicate),
-        library("cufft", "libcufft.so.11", Some("/usr/lib/libcufft.so.11"), 7, State::Idle),
+        library(
+            "cublas",
+            "libcublas.so.12",
+            Some("/usr/lib/libcublas.so.12"),
+            100 << 20,
+            LibraryState::Served,
+        ),
+        library("cudnn", "libcudnn.so.9", Some("/opt/libcudnn.so.9"), 50 << 20, LibraryState::Duplicate),
+        library("cudnn", "libcudnn.so.9", Some("/usr/lib/libcudnn.so.9"), 1, LibraryState::Duplicate),
+        library("cufft", "libcufft.so.11", Some("/usr/lib/libcufft.so.11"), 7, LibraryState::Idle),
         library(
             "nccl",
             "libnccl.so.2",
             Some(&format!("/opt/{}/libnccl.so.2", "deep/".repeat(30))),
             9,
-            State::Shadowed,
+            LibraryState::Shadowed,
         ),
-        library("nvtx", "libnvToolsExt.so.1", None, 0, State::Missing),
+        library("nvtx", "libnvToolsExt.so.1", None, 0, LibraryState::Missing),
     ];
     libraries[0].reaches = vec![Reach {
         framework: 0,
         chain: vec![
-            step("/opt/torch/_C.so", Way::Imported),
-            step("/usr/lib/libcublas.so.12", Way::Needed(Search::Cache)),
+            step("/opt/torch/_C.so", LoadedBy::Imported),
+            step("/usr/lib/libcublas.so.12", LoadedBy::Needed(Search::Cache)),
         ],
     }];
     libraries[1].reaches = vec![Reach { framework: 1, chain: Vec::new() }];
     Graph {
         frameworks: vec![
-            Framework { title: "torch 2.6.0".to_owned(), companions: Vec::new(), bytes: 1 << 30 },
-            Framework {
+            GraphFramework { title: "torch 2.6.0".to_owned(), companions: Vec::new(), bytes: 1 << 30 },
+            GraphFramework {
                 title: "<script>&\"'\u{1}".to_owned(),
                 companions: vec!["plugin 1".to_owned()],
                 bytes: 10,
@@ -51,11 +57,11 @@ fn graph() -> Graph {
         carriers: vec![Carrier { path: "/opt/torch/_C.so".to_owned(), framework: Some(0), bytes: 200 << 20 }],
         libraries,
         links: vec![
-            link(Node::Framework(0), Node::Carrier(0), Way::Imported),
-            link(Node::Framework(1), Node::Library(1), Way::Required),
-            link(Node::Carrier(0), Node::Library(0), Way::Needed(Search::Cache)),
-            link(Node::Carrier(0), Node::Library(5), Way::Missed),
-            link(Node::Library(1), Node::Library(2), Way::Opened(Search::Runpath)),
+            link(GraphNode::Framework(0), GraphNode::Carrier(0), LoadedBy::Imported),
+            link(GraphNode::Framework(1), GraphNode::Library(1), LoadedBy::Required),
+            link(GraphNode::Carrier(0), GraphNode::Library(0), LoadedBy::Needed(Search::Cache)),
+            link(GraphNode::Carrier(0), GraphNode::Library(5), LoadedBy::Missed),
+            link(GraphNode::Library(1), GraphNode::Library(2), LoadedBy::Opened(Search::Runpath)),
         ],
     }
 }
@@ -137,7 +143,7 @@ fn no_card_covers_another_and_text_stays_beside_bars() {
 #[test]
 fn areas_are_as_sizes() {
     let layout = Layout::of(&graph());
-    let bar = |index| layout.card(Node::Library(index)).unwrap().bar;
+    let bar = |index| layout.card(GraphNode::Library(index)).unwrap().bar;
     assert_eq!(bar(0) / bar(1), 2.0);
     assert_eq!(bar(5), 0.0, "what is missing has no size");
     let height = (100 << 20) as f64 / layout.bytes_for_pixel;

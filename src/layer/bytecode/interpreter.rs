@@ -12,11 +12,11 @@ use std::path::Path;
 use super::worker::{self, Interpreter};
 use super::{BytecodeError, CompileTarget};
 use crate::elf::architecture::{library_directory, loader_path};
-use crate::elf::{Node, Root, dynamic};
+use crate::elf::{FileNode, Root, dynamic};
 use crate::layer::read::decompressed;
 use crate::observe::inventory_facts::InventoryFacts;
 use crate::oci::Digest;
-use crate::oci::tar::read::{Event, Member, MemberKind, Reader};
+use crate::oci::tar::read::{MemberKind, TarEvent, TarMember, TarReader};
 use crate::store::Store;
 
 /// Part of the name of what is kept: raised when other files of a base are needed.
@@ -107,7 +107,7 @@ impl BaseInterpreter {
     /// Writes the parts that the layer has below `directory`; those of upper layers replace them.
     fn extract_layer(&self, blob: File, directory: &Path) -> io::Result<()> {
         let mut content = decompressed(blob)?;
-        let mut tar = Reader::default();
+        let mut tar = TarReader::default();
         let mut chunk = vec![0; CHUNK];
         let mut current: Option<(Vec<String>, Vec<u8>)> = None;
         loop {
@@ -118,14 +118,14 @@ impl BaseInterpreter {
             let mut bytes = &chunk[..count];
             while let Some(event) = tar.next(&mut bytes).map_err(io::Error::other)? {
                 match event {
-                    Event::Begin => {
+                    TarEvent::Begin => {
                         let names = self.names(tar.member());
                         current = (!names.is_empty()).then(|| (names, Vec::new()));
                     }
-                    Event::Content(bytes) => {
+                    TarEvent::Content(bytes) => {
                         current.iter_mut().for_each(|(_, content)| content.extend_from_slice(bytes));
                     }
-                    Event::End => {
+                    TarEvent::End => {
                         let (names, content) = current.take().unwrap_or_default();
                         names.iter().try_for_each(|name| write(&directory.join(name), &content))?;
                     }
@@ -135,7 +135,7 @@ impl BaseInterpreter {
     }
 
     /// The names of an archive's file outside of it; none when it is none of the parts.
-    fn names(&self, member: &Member) -> Vec<String> {
+    fn names(&self, member: &TarMember) -> Vec<String> {
         if member.kind != MemberKind::File || member.size > MAX_FILE {
             return Vec::new();
         }
@@ -174,7 +174,7 @@ fn find(facts: &InventoryFacts, directory: &str, wanted: impl Fn(&str) -> bool) 
     let listing = facts.directory(directory);
     let entries = listing.into_iter().flat_map(|listing| listing.entries);
     let files = entries.filter(|entry| wanted(&entry.name)).filter_map(|entry| match entry.node {
-        Node::File { identity, .. } => Some((identity, entry.name)),
+        FileNode::File { identity, .. } => Some((identity, entry.name)),
         _ => None,
     });
     files.collect()

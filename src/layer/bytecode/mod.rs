@@ -104,7 +104,7 @@ fn called(python: &str) -> String {
 
 /// A module to compile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Source {
+pub struct ModuleSource {
     /// Its index among the wheel's members.
     pub member: usize,
     /// Its path, relative to the image's root.
@@ -193,7 +193,7 @@ impl<'a> Compiler<'a> {
         &self,
         digest: &Digest,
         wheel: &WheelFile,
-        sources: &[Source],
+        sources: &[ModuleSource],
     ) -> Result<Bytecode, BytecodeError> {
         let key = serde_json::to_vec(&(BYTECODE_FORMAT, self.target.python, digest, sources))
             .map_err(io::Error::from);
@@ -219,7 +219,7 @@ impl<'a> Compiler<'a> {
         Ok(Bytecode { file: WheelFile::open(&self.store.blob_path(&record.digest))?, by_source })
     }
 
-    fn write(&self, wheel: &WheelFile, sources: &[Source]) -> Result<Record, BytecodeError> {
+    fn write(&self, wheel: &WheelFile, sources: &[ModuleSource]) -> Result<Record, BytecodeError> {
         let mut archive = ZipArchiveWriter::new(self.store.new_blob()?);
         let mut compressor = Compressor::new(CompressionLvl::new(LEVEL).unwrap_or_default());
         let mut written = Vec::new();
@@ -236,11 +236,11 @@ impl<'a> Compiler<'a> {
     }
 
     /// Compiles each source of a batch.
-    fn compile_all(&self, wheel: &WheelFile, batch: &[Source]) -> Result<Vec<Compiled>, BytecodeError> {
+    fn compile_all(&self, wheel: &WheelFile, batch: &[ModuleSource]) -> Result<Vec<Compiled>, BytecodeError> {
         pool::run(batch, self.threads, |source| self.compile_one(wheel, source))
     }
 
-    fn compile_one(&self, wheel: &WheelFile, source: &Source) -> Result<Compiled, BytecodeError> {
+    fn compile_one(&self, wheel: &WheelFile, source: &ModuleSource) -> Result<Compiled, BytecodeError> {
         let path = || source.path.clone();
         let mut text = Vec::new();
         wheel
@@ -323,12 +323,12 @@ fn of_machine(target: CompileTarget<'_>, store: &Store) -> Result<(Interpreter, 
 }
 
 /// Cuts `sources` where their sizes sum up to [`BATCH`].
-fn batches(sources: &[Source], size: impl Fn(&Source) -> u64) -> Vec<&[Source]> {
+fn batches(sources: &[ModuleSource], size: impl Fn(&ModuleSource) -> u64) -> Vec<&[ModuleSource]> {
     let mut batches = Vec::new();
     let mut rest = sources;
     while !rest.is_empty() {
         let mut filled = 0;
-        let fits = |source: &&Source| {
+        let fits = |source: &&ModuleSource| {
             let fits = filled < BATCH;
             filled += size(source);
             fits

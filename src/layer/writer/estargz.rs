@@ -125,7 +125,7 @@ struct Chunk {
 }
 
 /// The mode in which a chunk's stream is written.
-enum Mode {
+enum ChunkMode {
     /// As it comes. The lowest bits of the first byte, this many, are not the stream's but these.
     AsItIs { bits: u32, instead: u8 },
     /// Compressed from what it inflates to.
@@ -145,7 +145,7 @@ pub(super) struct Estargz {
     digest: Hasher,
     file_size: u64,
     chunk: Chunk,
-    mode: Mode,
+    mode: ChunkMode,
     /// The start of the table's member, and the table's digest.
     toc: Option<(u64, Digest)>,
 }
@@ -161,7 +161,7 @@ impl Estargz {
             digest: Hasher::default(),
             file_size: 0,
             chunk: Chunk::default(),
-            mode: Mode::AsItIs { bits: 0, instead: 0 },
+            mode: ChunkMode::AsItIs { bits: 0, instead: 0 },
             toc: None,
         }
     }
@@ -272,7 +272,7 @@ impl Encoding for Estargz {
 
     fn begin(&mut self, _size: u64, out: &mut Outlet) -> Result<(), WriteError> {
         self.flush(out)?;
-        self.mode = Mode::AsItIs { bits: 0, instead: 0 };
+        self.mode = ChunkMode::AsItIs { bits: 0, instead: 0 };
         self.begin_chunk(out)
     }
 
@@ -287,23 +287,23 @@ impl Encoding for Estargz {
     fn block(&mut self, byte: u8, bit: u32, out: &mut Outlet) -> Result<(), WriteError> {
         let left = self.file_size.saturating_sub(self.chunk.start + self.chunk.size);
         match &mut self.mode {
-            Mode::AsItIs { .. } if self.chunk.size >= CHUNK && left > 2 * WINDOW => {
+            ChunkMode::AsItIs { .. } if self.chunk.size >= CHUNK && left > 2 * WINDOW => {
                 let mut end = BitString { bytes: Vec::new(), used: 0 };
                 end.put(byte.into(), bit);
                 end.last_block();
                 out.blob(&end.bytes)?;
                 self.end_chunk(out)?;
                 self.begin_chunk(out)?;
-                self.mode = Mode::Anew { inflated: Vec::new() };
+                self.mode = ChunkMode::Anew { inflated: Vec::new() };
                 Ok(())
             }
-            Mode::Anew { inflated } if self.chunk.size >= WINDOW => {
+            ChunkMode::Anew { inflated } if self.chunk.size >= WINDOW => {
                 let inflated = mem::take(inflated);
                 let (mut blocks, _) = self.blocks_of(&inflated)?;
                 blocks.fill_to(bit);
                 let instead = if bit > 0 { blocks.bytes.pop().unwrap_or_default() } else { 0 };
                 out.blob(&blocks.bytes)?;
-                self.mode = Mode::AsItIs { bits: bit, instead };
+                self.mode = ChunkMode::AsItIs { bits: bit, instead };
                 Ok(())
             }
             _ => Ok(()),
@@ -311,7 +311,7 @@ impl Encoding for Estargz {
     }
 
     fn deflated(&mut self, bytes: &[u8], out: &mut Outlet) -> Result<(), WriteError> {
-        let Mode::AsItIs { bits, instead } = &mut self.mode else { return Ok(()) };
+        let ChunkMode::AsItIs { bits, instead } = &mut self.mode else { return Ok(()) };
         let Some((first, rest)) = bytes.split_first() else { return Ok(()) };
         let kept = 0xff_u8.unbounded_shl(*bits);
         out.blob(&[first & kept | *instead])?;
@@ -321,7 +321,7 @@ impl Encoding for Estargz {
 
     fn inflated(&mut self, bytes: &[u8], out: &mut Outlet) -> Result<(), WriteError> {
         self.see(bytes);
-        let Mode::Anew { inflated } = &mut self.mode else { return Ok(()) };
+        let ChunkMode::Anew { inflated } = &mut self.mode else { return Ok(()) };
         inflated.extend_from_slice(bytes);
         if inflated.len() < PIECE {
             return Ok(());
@@ -340,7 +340,7 @@ impl Encoding for Estargz {
         _crc32: &crc32fast::Hasher,
         out: &mut Outlet,
     ) -> Result<(), WriteError> {
-        if let Mode::Anew { inflated } = &self.mode {
+        if let ChunkMode::Anew { inflated } = &self.mode {
             out.blob(&deflate(inflated, &mut self.compressor)?)?;
         }
         self.end_chunk(out)

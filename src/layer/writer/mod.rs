@@ -23,7 +23,7 @@ use super::read::ReadLayer;
 use super::records;
 use crate::deflate::{End, Inflater, Invalid, Passage};
 use crate::elf::buffer_pool::{BufferPool, Visit};
-use crate::elf::probe::{Budget, MOST_KEPT_ONCE};
+use crate::elf::probe::{MOST_KEPT_ONCE, ProbeBudget};
 use crate::failure::Hinted;
 use crate::observe::inventory_facts::InventoryFacts;
 use crate::observe::{FileObserver, ObservedLayer};
@@ -346,7 +346,7 @@ impl<'a> LayerWriter<'a> {
 
     /// The watcher for the content of `entry`, which comes next in the tar.
     fn watcher(&mut self, entry: &Entry) -> Option<FileObserver> {
-        let mut watcher = FileObserver::new(entry, Budget::SMALL)?;
+        let mut watcher = FileObserver::new(entry, ProbeBudget::SMALL)?;
         // Beside compressing everything anew it counts for little that some is read again.
         if !matches!(self.compression, LayerCompression::Zstd { .. }) {
             watcher = watcher.shelved(&SHELF);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::elf::probe::Budget;
+use crate::elf::probe::ProbeBudget;
 use crate::observe::{FileObserver, ObservedLayer};
 use crate::oci::paths::WHITEOUT;
 
@@ -18,7 +18,7 @@ pub(crate) fn layer(entries: &[&str]) -> InventoryFacts {
         let watched = text.is_some() || !is_link && !path.contains(WHITEOUT);
         let entry = Entry { kind: EntryKind::File { size }, ..entry };
         if let Some(mut watcher) =
-            FileObserver::new(&entry, Budget::LARGE).filter(|_| watched && !is_directory)
+            FileObserver::new(&entry, ProbeBudget::LARGE).filter(|_| watched && !is_directory)
         {
             watcher.update(text.unwrap_or("not ELF").as_bytes());
             watcher.finish_once(&mut learned);
@@ -69,12 +69,12 @@ fn directories_are_seen_through_symlinks() {
     ])]);
     let listing = facts.directory("/lib").unwrap();
     assert_eq!(listing.identity, "usr/lib");
-    let shown: Vec<(&str, bool, &Node)> =
+    let shown: Vec<(&str, bool, &FileNode)> =
         listing.entries.iter().map(|e| (e.name.as_str(), e.symlink, &e.node)).collect();
-    let file = Node::File { identity: "usr/lib/libz.so.1.2".into(), elf: None };
+    let file = FileNode::File { identity: "usr/lib/libz.so.1.2".into(), elf: None };
     assert_eq!(
         shown,
-        [("libz.so.1", true, &file), ("libz.so.1.2", false, &file), ("loop.so", true, &Node::Dangling)]
+        [("libz.so.1", true, &file), ("libz.so.1.2", false, &file), ("loop.so", true, &FileNode::Dangling)]
     );
     assert_eq!(facts.text("/etc/ld.so.conf").unwrap(), b"/usr/lib\n");
     assert!(facts.directory("/nowhere").is_none());
@@ -144,7 +144,7 @@ fn a_hard_link_outlives_the_name_it_was_made_from() {
     let lower = &["usr/lib/liba.so", "usr/lib/libb.so => usr/lib/liba.so"][..];
     check(&[lower, &["usr/lib/.wh.liba.so"]], &["usr/lib/libb.so"]);
     let facts = layer(lower);
-    let identities: Vec<Node> =
+    let identities: Vec<FileNode> =
         facts.directory("usr/lib").unwrap().entries.into_iter().map(|entry| entry.node).collect();
     assert_eq!(identities[0], identities[1]);
 }
@@ -158,7 +158,7 @@ fn real_files_say_what_they_are() {
         let kind = EntryKind::File { size: bytes.len() as u64 };
         let path = path.trim_start_matches('/');
         let entry = Entry { path: path.to_owned(), mode: 0o755, uid: 0, gid: 0, mtime: 0, kind };
-        let mut watcher = FileObserver::new(&entry, Budget::LARGE)?;
+        let mut watcher = FileObserver::new(&entry, ProbeBudget::LARGE)?;
         bytes.chunks(65_536).for_each(|chunk| watcher.update(chunk));
         watcher.finish_once(&mut learned);
         let (_, file) = learned.facts.file(path)?;

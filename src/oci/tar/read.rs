@@ -32,7 +32,7 @@ pub enum MemberKind {
 
 /// A member's header, with what its extended headers say in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
+pub struct TarMember {
     /// As written: not yet relative, and of any bytes.
     pub path: Vec<u8>,
     /// The kind of the member.
@@ -53,8 +53,8 @@ pub struct Member {
 
 /// The next event in an archive.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// A member begins: [`Reader::member`].
+pub enum TarEvent<'a> {
+    /// A member begins: [`TarReader::member`].
     Begin,
     /// Content of the member that began last, as the archive has it.
     Content(&'a [u8]),
@@ -95,14 +95,14 @@ pub enum HeaderFault {
 }
 
 /// A tar being read: give it the bytes as they come, take the events.
-pub struct Reader {
+pub struct TarReader {
     state: State,
     /// The number of bytes that have passed.
     position: u64,
     header: [u8; HEADER],
     /// The filled part of `header`, in bytes.
     filled: usize,
-    member: Member,
+    member: TarMember,
     extensions: Extensions,
 }
 
@@ -148,14 +148,14 @@ struct Extensions {
     pax: Vec<u8>,
 }
 
-impl Default for Reader {
+impl Default for TarReader {
     fn default() -> Self {
         Self {
             state: State::Header,
             position: 0,
             header: [0; HEADER],
             filled: 0,
-            member: Member {
+            member: TarMember {
                 path: Vec::new(),
                 kind: MemberKind::File,
                 link: Vec::new(),
@@ -170,9 +170,9 @@ impl Default for Reader {
     }
 }
 
-impl Reader {
+impl TarReader {
     /// The member that began last.
-    pub fn member(&self) -> &Member {
+    pub fn member(&self) -> &TarMember {
         &self.member
     }
 
@@ -198,12 +198,12 @@ impl Reader {
     }
 
     /// Takes from `input` up to the next event; `None` when it is used up.
-    pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, TarError> {
+    pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<TarEvent<'a>>, TarError> {
         loop {
             match self.state {
                 State::Content { remaining: 0, padding } => {
                     self.state = State::Padding { remaining: padding };
-                    return Ok(Some(Event::End));
+                    return Ok(Some(TarEvent::End));
                 }
                 State::Padding { remaining: 0 } => self.state = State::Header,
                 State::Extension { kind, remaining: 0, padding } => {
@@ -218,7 +218,7 @@ impl Reader {
                 State::Content { remaining, padding } => {
                     let bytes = self.take(input, remaining);
                     self.state = State::Content { remaining: remaining - bytes.len() as u64, padding };
-                    return Ok(Some(Event::Content(bytes)));
+                    return Ok(Some(TarEvent::Content(bytes)));
                 }
                 State::Padding { remaining } => {
                     let bytes = self.take(input, remaining);
@@ -232,7 +232,7 @@ impl Reader {
                 }
                 State::Header | State::FirstZeroBlock | State::SparseMap { .. } => {
                     if self.fill_header(input) && self.end_header()? {
-                        return Ok(Some(Event::Begin));
+                        return Ok(Some(TarEvent::Begin));
                     }
                 }
             }
@@ -529,15 +529,15 @@ mod tests {
     use crate::oci::{Entry, EntryKind};
 
     /// Reads `archive` in pieces of `chunk` bytes: each member with its content.
-    fn read(archive: &[u8], chunk: usize) -> Result<Vec<(Member, Vec<u8>)>, TarError> {
-        let mut reader = Reader::default();
+    fn read(archive: &[u8], chunk: usize) -> Result<Vec<(TarMember, Vec<u8>)>, TarError> {
+        let mut reader = TarReader::default();
         let mut members = Vec::new();
         for mut piece in archive.chunks(chunk) {
             while let Some(event) = reader.next(&mut piece)? {
                 match event {
-                    Event::Begin => members.push((reader.member().clone(), Vec::new())),
-                    Event::Content(bytes) => members.last_mut().unwrap().1.extend(bytes),
-                    Event::End => {}
+                    TarEvent::Begin => members.push((reader.member().clone(), Vec::new())),
+                    TarEvent::Content(bytes) => members.last_mut().unwrap().1.extend(bytes),
+                    TarEvent::End => {}
                 }
             }
         }
@@ -588,7 +588,7 @@ mod tests {
                     EntryKind::Symlink { target } => (MemberKind::Symlink, target.as_str(), ""),
                     EntryKind::Hardlink { target } => (MemberKind::Hardlink, target.as_str(), ""),
                 };
-                let read = Member {
+                let read = TarMember {
                     path: format!("{}{end}", entry.path).into_bytes(),
                     kind,
                     link: link.into(),

@@ -7,7 +7,7 @@ use uv_normalize::PackageName;
 use uv_pep440::{Operator, Version, VersionSpecifier};
 
 use super::{ComponentError, Offer};
-use crate::base::{CudaCopy, Found, VersionSource};
+use crate::base::{CudaCopy, LoaderRoute, VersionSource};
 use crate::cuda::{Component, library_stem};
 use crate::pypa::simple::DistFile;
 use crate::resolve::demand::Demand;
@@ -15,7 +15,7 @@ use crate::resolve::wheel_choice::{WheelChoice, best_wheels};
 
 /// One way to serve a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Candidate {
+pub(super) enum ServiceCandidate {
     Base(CudaCopy),
     Wheel { version: Version, file: DistFile },
 }
@@ -28,7 +28,7 @@ pub(super) enum Identity {
     Wheel(Version),
 }
 
-impl Candidate {
+impl ServiceCandidate {
     pub fn identity(&self) -> Identity {
         match self {
             Self::Base(copy) => Identity::Base(copy.directory.clone()),
@@ -62,13 +62,13 @@ pub struct Rejected {
     /// Its size in bytes, which the image carries without use.
     pub bytes: u64,
     /// The reason why it does not serve.
-    pub reason: Reason,
+    pub reason: RejectionReason,
 }
 
 /// The reason why a copy of the base does not serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
-pub enum Reason {
+pub enum RejectionReason {
     /// It is for another CUDA major.
     OtherMajor {
         /// The CUDA major of the copy, where it is known.
@@ -95,7 +95,7 @@ pub enum Reason {
     NotChosen,
 }
 
-impl std::fmt::Display for Reason {
+impl std::fmt::Display for RejectionReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::OtherMajor { major: Some(major) } => write!(f, "it is for CUDA {major}"),
@@ -110,7 +110,7 @@ impl std::fmt::Display for Reason {
 }
 
 impl Rejected {
-    pub(super) fn new(copy: &CudaCopy, reason: Reason) -> Self {
+    pub(super) fn new(copy: &CudaCopy, reason: RejectionReason) -> Self {
         Self {
             path: format!("/{}", copy.directory),
             version: copy.version.clone(),
@@ -127,11 +127,11 @@ pub(super) fn copies(offer: &Offer<'_>, component: Component, major: u32) -> (Ve
     for copy in offer.copies.iter().filter(|copy| copy.component == component) {
         let missing = missing(copy);
         let reason = if copy.cuda_major != Some(major) {
-            Some(Reason::OtherMajor { major: copy.cuda_major })
+            Some(RejectionReason::OtherMajor { major: copy.cuda_major })
         } else if copy.version.is_none() {
-            Some(Reason::UnknownVersion)
+            Some(RejectionReason::UnknownVersion)
         } else if !missing.is_empty() {
-            Some(Reason::Incomplete { missing })
+            Some(RejectionReason::Incomplete { missing })
         } else {
             None
         };
@@ -158,9 +158,9 @@ fn missing(copy: &CudaCopy) -> Vec<String> {
 fn reach(copy: &CudaCopy) -> u8 {
     let found = copy.asked_for().map(|library| library.found).max();
     match found {
-        None | Some(Found::LibraryPath | Found::Cache) => 0,
-        Some(Found::Nowhere) => 1,
-        Some(Found::SitePackages) => 2,
+        None | Some(LoaderRoute::LibraryPath | LoaderRoute::Cache) => 0,
+        Some(LoaderRoute::Nowhere) => 1,
+        Some(LoaderRoute::SitePackages) => 2,
     }
 }
 

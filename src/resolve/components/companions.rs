@@ -7,7 +7,7 @@ use uv_pep440::VersionSpecifier;
 
 use super::candidate::Identity;
 use super::toolkit::requirement;
-use super::{Ban, Bans, Choice, ComponentError, Demanded, Needy, Offer, Supply};
+use super::{Ban, Bans, ComponentChoice, ComponentError, Demanded, Needy, Offer, Supply};
 use crate::cuda::Component;
 use crate::elf::Symbols;
 use crate::resolve::demand::Demander;
@@ -54,7 +54,7 @@ impl Companion {
     }
 
     /// Returns whether the needy library is among `choices`.
-    pub fn is_of(&self, choices: &[Choice]) -> bool {
+    pub fn is_of(&self, choices: &[ComponentChoice]) -> bool {
         choices
             .iter()
             .any(|choice| choice.distribution == self.needy && identity(choice) == self.needy_identity)
@@ -110,14 +110,14 @@ pub(super) fn ban_needy(bans: &mut Bans, needy: Needy, explanation: String) {
 
 /// A library of a choice.
 struct Member<'a> {
-    choice: &'a Choice,
+    choice: &'a ComponentChoice,
     soname: String,
     needed: Vec<String>,
     symbols: Symbols,
 }
 
 /// Finds what the libraries of `choices` need of each other and do not have.
-pub(super) fn needs(choices: &[Choice], offer: &Offer<'_>) -> Result<Needs, ComponentError> {
+pub(super) fn needs(choices: &[ComponentChoice], offer: &Offer<'_>) -> Result<Needs, ComponentError> {
     let members = members(choices, offer)?;
     let mut providers: BTreeMap<(u32, &str), &Member<'_>> = BTreeMap::new();
     for member in &members {
@@ -175,14 +175,14 @@ fn companion(
     }
 }
 
-fn identity(choice: &Choice) -> Identity {
+fn identity(choice: &ComponentChoice) -> Identity {
     match &choice.supply {
         Supply::Base(copy) => Identity::Base(copy.directory.clone()),
         Supply::Wheel { .. } => Identity::Wheel(choice.version.clone()),
     }
 }
 
-fn members<'a>(choices: &'a [Choice], offer: &Offer<'_>) -> Result<Vec<Member<'a>>, ComponentError> {
+fn members<'a>(choices: &'a [ComponentChoice], offer: &Offer<'_>) -> Result<Vec<Member<'a>>, ComponentError> {
     let wheels = choices.iter().filter(|choice| choice.component.is_some());
     let wheels = wheels.filter_map(|choice| match &choice.supply {
         Supply::Wheel { wheel, .. } => Some(wheel.clone()),

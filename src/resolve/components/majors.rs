@@ -17,7 +17,7 @@ pub(crate) const FIRST_SEPARABLE: u32 = 13;
 
 /// A distribution whose process would load two CUDA majors.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Process {
+pub struct MixedProcess {
     /// The distribution whose process it is.
     pub name: PackageName,
     /// Its version.
@@ -28,7 +28,7 @@ pub struct Process {
     pub chains: [(Vec<PackageName>, String); 2],
 }
 
-impl fmt::Display for Process {
+impl fmt::Display for MixedProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.name, self.version)?;
         for (index, (chain, requirement)) in self.chains.iter().enumerate() {
@@ -57,7 +57,7 @@ pub fn processes(
         }
         let mut found = found.into_iter();
         if let (Some((lower, first)), Some((upper, second))) = (found.next(), found.next()) {
-            let process = Process {
+            let process = MixedProcess {
                 name: chosen.name.clone(),
                 version: chosen.version.clone(),
                 majors: (lower, upper),

@@ -38,18 +38,18 @@ use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::simple::{DistFile, Project};
 use crate::pypa::target::Target;
 use crate::recipe::Policy;
-use candidate::{Candidate, Identity};
+use candidate::{Identity, ServiceCandidate};
 use companions::Companion;
 use pool::select;
 use toolkit::{demands_of_toolkits, toolkit};
 
-pub use candidate::{Reason, Rejected};
-pub use majors::{Process, processes};
+pub use candidate::{Rejected, RejectionReason};
+pub use majors::{MixedProcess, processes};
 pub(super) use pool::unsuffixed;
 
 /// A component, or the metapackage, and who serves it.
 #[derive(Debug, Clone)]
-pub struct Choice {
+pub struct ComponentChoice {
     /// The distribution of the component.
     pub distribution: PackageName,
     /// `None` for the metapackage.
@@ -84,7 +84,7 @@ pub enum Supply {
 #[derive(Debug, Clone, Default)]
 pub struct Components {
     /// The choices, sorted by distribution.
-    pub choices: Vec<Choice>,
+    pub choices: Vec<ComponentChoice>,
     /// By CUDA major: `(12, 5)` for CUDA 12.5, whose runtime is the one that is served, or else that of the base's
     /// toolkit.
     pub toolkits: BTreeMap<u32, (u32, u32)>,
@@ -101,7 +101,7 @@ pub enum ComponentError {
     #[error("the base does not serve {}", missing.iter().map(Missing::to_string).collect::<Vec<_>>().join("; "))]
     NotInBase { missing: Vec<Missing> },
     #[error("CUDA {} and CUDA {} are both needed in one process: {process}", process.majors.0, process.majors.1)]
-    OneProcess { process: Box<Process> },
+    OneProcess { process: Box<MixedProcess> },
     #[error(
         "CUDA {} and CUDA {} are both demanded, and both have {}: the loader cannot tell them apart: {demands}",
         majors.0, majors.1, shared.join(", ")
@@ -290,7 +290,7 @@ fn choose_round(
     derived: &[Demanded],
     bans: &Bans,
     offer: &Offer<'_>,
-) -> Result<Vec<Choice>, ComponentError> {
+) -> Result<Vec<ComponentChoice>, ComponentError> {
     let mut by_name: BTreeMap<PackageName, Vec<&Demanded>> = BTreeMap::new();
     for demand in demanded.iter().chain(derived) {
         by_name.entry(demand.1.name.clone()).or_default().push(demand);
@@ -311,8 +311,8 @@ fn choose_round(
         return Err(ComponentError::NotInBase { missing });
     }
     let wheels = selected.iter().filter_map(|selected| match &selected.candidate {
-        Candidate::Wheel { file, .. } => Some(file.clone()),
-        Candidate::Base(_) => None,
+        ServiceCandidate::Wheel { file, .. } => Some(file.clone()),
+        ServiceCandidate::Base(_) => None,
     });
     offer.catalog.prefetch_metadata(wheels.collect());
     selected.into_iter().map(|selected| selected.choice(offer)).collect()
@@ -340,7 +340,7 @@ fn is_of_base(distribution: &PackageName, offer: &Offer<'_>) -> bool {
 }
 
 /// The demands of the chosen wheels on each other.
-fn demands_of(choices: &[Choice], target: &Target) -> Vec<Demanded> {
+fn demands_of(choices: &[ComponentChoice], target: &Target) -> Vec<Demanded> {
     let mut demanded = Vec::new();
     for choice in choices {
         let Supply::Wheel { metadata, .. } = &choice.supply else { continue };
@@ -355,7 +355,7 @@ fn demands_of(choices: &[Choice], target: &Target) -> Vec<Demanded> {
     demanded
 }
 
-impl Choice {
+impl ComponentChoice {
     fn demanded_extras(&self) -> Vec<ExtraName> {
         let extras: BTreeSet<&ExtraName> = self.demands.iter().flat_map(|demand| &demand.extras).collect();
         extras.into_iter().cloned().collect()
@@ -374,6 +374,6 @@ impl Choice {
     }
 }
 
-fn majors_of(choices: &[Choice]) -> BTreeSet<u32> {
+fn majors_of(choices: &[ComponentChoice]) -> BTreeSet<u32> {
     choices.iter().filter(|choice| choice.component.is_some()).map(|choice| choice.cuda_major).collect()
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use super::candidate::{self, Candidate, Identity, Reason, Rejected};
-use super::{Ban, Bans, Choice, ComponentError, Demanded, Missing, Offer, Supply, is_of_base};
+use super::candidate::{self, Identity, Rejected, RejectionReason, ServiceCandidate};
+use super::{Ban, Bans, ComponentChoice, ComponentError, Demanded, Missing, Offer, Supply, is_of_base};
 use crate::cuda::{Component, ComponentWheel, FIRST_UNSUFFIXED};
 use crate::resolve::demand::{Demand, soname};
 
@@ -16,7 +16,7 @@ pub(super) fn select(
     demanded: &[&Demanded],
     bans: &Bans,
     offer: &Offer<'_>,
-) -> Result<Vec<Selected>, ComponentError> {
+) -> Result<Vec<SelectedCandidate>, ComponentError> {
     let mut demands: Vec<Demand> =
         demanded.iter().map(|(by, requirement)| Demand::new(by.clone(), requirement)).collect();
     demands.sort_by(|a, b| a.by.cmp(&b.by));
@@ -28,7 +28,7 @@ pub(super) fn select(
     };
     let select = |(soname, demands): Group| {
         let candidate = pool.serving(&demands, soname.as_ref()).ok_or_else(|| pool.refusal(&demands))?;
-        Ok(Selected {
+        Ok(SelectedCandidate {
             rejected: pool.rejected(Some(candidate), &demands),
             candidate: candidate.clone(),
             distribution: distribution.clone(),
@@ -41,24 +41,24 @@ pub(super) fn select(
 }
 
 /// A candidate that was chosen, before its metadata was read.
-pub(super) struct Selected {
+pub(super) struct SelectedCandidate {
     distribution: PackageName,
     component: Option<Component>,
     cuda_major: u32,
-    pub(super) candidate: Candidate,
+    pub(super) candidate: ServiceCandidate,
     demands: Vec<Demand>,
     rejected: Vec<Rejected>,
 }
 
-impl Selected {
-    pub(super) fn choice(self, offer: &Offer<'_>) -> Result<Choice, ComponentError> {
-        Ok(Choice {
+impl SelectedCandidate {
+    pub(super) fn choice(self, offer: &Offer<'_>) -> Result<ComponentChoice, ComponentError> {
+        Ok(ComponentChoice {
             component: self.component,
             cuda_major: self.cuda_major,
             version: self.candidate.version(),
             supply: match self.candidate {
-                Candidate::Base(copy) => Supply::Base(copy),
-                Candidate::Wheel { file, .. } => {
+                ServiceCandidate::Base(copy) => Supply::Base(copy),
+                ServiceCandidate::Wheel { file, .. } => {
                     Supply::Wheel { metadata: offer.catalog.metadata(&file)?, wheel: file }
                 }
             },
@@ -79,7 +79,7 @@ struct Pool<'a> {
     major: u32,
     of_base_only: bool,
     /// The base's copies in the order of preference, then wheels, oldest first.
-    candidates: Vec<Candidate>,
+    candidates: Vec<ServiceCandidate>,
     /// Copies that are no candidates.
     unfit: Vec<Rejected>,
     bans: BTreeMap<Identity, Ban>,
@@ -103,12 +103,13 @@ impl<'a> Pool<'a> {
         let mut unfit = Vec::new();
         if let Some(component) = component {
             let (copies, rejected) = candidate::copies(offer, component, major);
-            candidates.extend(copies.into_iter().map(Candidate::Base));
+            candidates.extend(copies.into_iter().map(ServiceCandidate::Base));
             unfit = rejected;
         }
         if !of_base_only {
             let wheels = candidate::wheels(distribution, demands, offer)?;
-            candidates.extend(wheels.into_iter().map(|(version, file)| Candidate::Wheel { version, file }));
+            candidates
+                .extend(wheels.into_iter().map(|(version, file)| ServiceCandidate::Wheel { version, file }));
         }
         Ok(Self {
             distribution,
@@ -124,15 +125,15 @@ impl<'a> Pool<'a> {
 
     /// The candidate for all of `demands`, under one SONAME where it is given: a copy of the base, the preferred wheel,
     /// or else that of the lowest version; of the newest, when no demand has a floor.
-    fn serving(&self, demands: &[Demand], soname: Option<&Vec<u64>>) -> Option<&Candidate> {
-        let serves = |candidate: &&Candidate| {
+    fn serving(&self, demands: &[Demand], soname: Option<&Vec<u64>>) -> Option<&ServiceCandidate> {
+        let serves = |candidate: &&ServiceCandidate| {
             soname.is_none_or(|soname| self.soname(candidate) == *soname)
                 && !self.bans.contains_key(&candidate.identity())
                 && demands.iter().all(|demand| candidate.meets(demand))
         };
         let mut serving = self.candidates.iter().filter(serves);
-        let is_base = |candidate: &&Candidate| matches!(candidate, Candidate::Base(_));
-        let is_preferred = |candidate: &&Candidate| {
+        let is_base = |candidate: &&ServiceCandidate| matches!(candidate, ServiceCandidate::Base(_));
+        let is_preferred = |candidate: &&ServiceCandidate| {
             !is_base(candidate)
                 && self.preferred.is_some_and(|versions| versions.contains(&candidate.version()))
         };
@@ -173,7 +174,7 @@ impl<'a> Pool<'a> {
     }
 
     /// The numbers of a candidate's version that tell its SONAME.
-    fn soname(&self, candidate: &Candidate) -> Vec<u64> {
+    fn soname(&self, candidate: &ServiceCandidate) -> Vec<u64> {
         let version = candidate.version();
         match self.component {
             Some(component) => soname(component, &version),
@@ -192,7 +193,8 @@ impl<'a> Pool<'a> {
                 }],
             },
             None => {
-                let versions: BTreeSet<Version> = self.candidates.iter().map(Candidate::version).collect();
+                let versions: BTreeSet<Version> =
+                    self.candidates.iter().map(ServiceCandidate::version).collect();
                 let versions: Vec<String> = versions.iter().map(Version::to_string).collect();
                 ComponentError::Unsatisfiable {
                     distribution: self.distribution.clone(),
@@ -208,15 +210,15 @@ impl<'a> Pool<'a> {
     }
 
     /// The base's copies that do not serve `demands`, where `chosen` does.
-    fn rejected(&self, chosen: Option<&Candidate>, demands: &[Demand]) -> Vec<Rejected> {
+    fn rejected(&self, chosen: Option<&ServiceCandidate>, demands: &[Demand]) -> Vec<Rejected> {
         let others = self.candidates.iter().filter(|candidate| Some(*candidate) != chosen);
         let reasoned = others.filter_map(|candidate| {
-            let Candidate::Base(copy) = candidate else { return None };
+            let ServiceCandidate::Base(copy) = candidate else { return None };
             let refused = demands.iter().find(|demand| !candidate.meets(demand));
             let reason = match (refused, self.bans.get(&candidate.identity())) {
-                (Some(demand), _) => Reason::Version { demand: demand.clone() },
-                (None, Some(ban)) => Reason::Symbols { explanation: ban.explanation.clone() },
-                (None, None) => Reason::NotChosen,
+                (Some(demand), _) => RejectionReason::Version { demand: demand.clone() },
+                (None, Some(ban)) => RejectionReason::Symbols { explanation: ban.explanation.clone() },
+                (None, None) => RejectionReason::NotChosen,
             };
             Some(Rejected::new(copy, reason))
         });

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::subsequence;
 
 use super::*;
-use crate::base::{CudaLibrary, Found, VersionSource};
+use crate::base::{CudaLibrary, LoaderRoute, VersionSource};
 use crate::elf::Symbols;
 use crate::oci::Architecture;
 use crate::resolve::solve::tests::Shelf;
@@ -150,7 +150,7 @@ impl Instance {
                 soname: soname.into(),
                 path: format!("usr/{index}/{soname}"),
                 size: 1,
-                found: Found::Cache,
+                found: LoaderRoute::Cache,
                 needed: symbols.undefined.keys().cloned().collect(),
                 symbols,
             };
@@ -187,7 +187,7 @@ impl Instance {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Served {
     component: usize,
-    candidate: Candidate,
+    candidate: ServiceCandidate,
     level: usize,
 }
 
@@ -196,14 +196,18 @@ fn servable(instance: &Instance, component: usize) -> Vec<Served> {
     let copies = instance.base().into_iter().zip(&instance.copies);
     let of_base = copies.filter(|(_, (of, _, major, whole, _))| *of == component && *major == 12 && *whole);
     let mut served: Vec<Served> = of_base
-        .map(|(copy, (.., level))| Served { component, candidate: Candidate::Base(copy), level: *level })
+        .map(|(copy, (.., level))| Served {
+            component,
+            candidate: ServiceCandidate::Base(copy),
+            level: *level,
+        })
         .collect();
     if !instance.of_base[component] {
         let project = instance.shelf().project(&distribution(component)).unwrap();
         for version in &instance.offered[component] {
             let parsed: Version = version.parse().unwrap();
             let file = project.files.iter().find(|file| file.filename.version == parsed).unwrap().clone();
-            let candidate = Candidate::Wheel { version: parsed, file };
+            let candidate = ServiceCandidate::Wheel { version: parsed, file };
             served.push(Served { component, candidate, level: instance.level(component, version) });
         }
     }
@@ -263,11 +267,11 @@ fn all_ways(instance: &Instance) -> Vec<Vec<Served>> {
 }
 
 fn served(instance: &Instance, components: &Components) -> Vec<Served> {
-    let find = |choice: &Choice| {
+    let find = |choice: &ComponentChoice| {
         let component = (0..4).find(|index| Some(named(*index)) == choice.component)?;
         let same = |one: &Served| match (&one.candidate, &choice.supply) {
-            (Candidate::Base(copy), Supply::Base(chosen)) => copy == chosen,
-            (Candidate::Wheel { file, .. }, Supply::Wheel { wheel, .. }) => file == wheel,
+            (ServiceCandidate::Base(copy), Supply::Base(chosen)) => copy == chosen,
+            (ServiceCandidate::Wheel { file, .. }, Supply::Wheel { wheel, .. }) => file == wheel,
             _ => false,
         };
         servable(instance, component).into_iter().find(same)
@@ -310,7 +314,7 @@ proptest! {
                 let served = served(&instance, &components);
                 prop_assert!(holds(&instance, &served), "a promise is broken by {served:#?}");
                 let one_copy = (0..4).all(|component| servable_copies(&instance, component) <= 1);
-                let is_base = |one: &Served| matches!(one.candidate, Candidate::Base(_));
+                let is_base = |one: &Served| matches!(one.candidate, ServiceCandidate::Base(_));
                 let of_base = || all_ways(&instance).into_iter().find(|way| {
                     way.iter().all(is_base) && holds(&instance, way)
                 });
@@ -328,5 +332,8 @@ proptest! {
 }
 
 fn servable_copies(instance: &Instance, component: usize) -> usize {
-    servable(instance, component).iter().filter(|one| matches!(one.candidate, Candidate::Base(_))).count()
+    servable(instance, component)
+        .iter()
+        .filter(|one| matches!(one.candidate, ServiceCandidate::Base(_)))
+        .count()
 }

@@ -3,7 +3,7 @@
 use uv_normalize::PackageName;
 use uv_pep440::{Version, VersionSpecifier, VersionSpecifiers};
 
-use super::{Choice, Demanded, Offer, Supply, majors_of};
+use super::{ComponentChoice, Demanded, Offer, Supply, majors_of};
 use crate::cuda::{Component, toolkit_version};
 use crate::pypa::metadata::Requirement;
 use crate::resolve::demand::Demander;
@@ -11,7 +11,7 @@ use crate::resolve::demand::Demander;
 /// The version of the toolkit of a CUDA major: that of the runtime that is served, or else of the base's toolkit that
 /// other parts come from, or else of the runtime that pip installs, or else of the newest part that is numbered so.
 pub(super) fn toolkit<'a>(
-    choices: impl Iterator<Item = &'a Choice> + Clone,
+    choices: impl Iterator<Item = &'a ComponentChoice> + Clone,
     major: u32,
     offer: &Offer<'_>,
 ) -> Option<(u32, u32)> {
@@ -42,9 +42,10 @@ fn toolkit_of_directory(directory: &str) -> Option<(u32, u32)> {
 }
 
 /// The demands of each toolkit on its parts: a version that names its directory, and parts that are not older than it.
-pub(super) fn demands_of_toolkits(choices: &[Choice], offer: &Offer<'_>) -> Vec<Demanded> {
+pub(super) fn demands_of_toolkits(choices: &[ComponentChoice], offer: &Offer<'_>) -> Vec<Demanded> {
     let mut demands = Vec::new();
-    let by_others = |choice: &&Choice| choice.demands.iter().any(|demand| demand.by != Demander::Layout);
+    let by_others =
+        |choice: &&ComponentChoice| choice.demands.iter().any(|demand| demand.by != Demander::Layout);
     let demanded = choices.iter().filter(by_others);
     for major in majors_of(choices) {
         if toolkit(demanded.clone(), major, offer).is_none() {
@@ -53,7 +54,7 @@ pub(super) fn demands_of_toolkits(choices: &[Choice], offer: &Offer<'_>) -> Vec<
         let Some((_, minor)) = toolkit(choices.iter(), major, offer) else { continue };
         let by = Demander::Toolkit { major: u64::from(major), minor: u64::from(minor) };
         let floor = Version::new([u64::from(major), u64::from(minor)]);
-        let follows = |choice: &&Choice| {
+        let follows = |choice: &&ComponentChoice| {
             let follows = |component: Component| {
                 component.is_numbered_as_toolkit() && component.numbers_in_soname(major.into()) == 1
             };

@@ -12,13 +12,13 @@ use pubgrub::{DerivationTree, External, Ranges};
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use super::rules::{KnownProject, Reason, Rules, other_version, specifiers, versions};
-use super::{Conflict, Explanation, Package, Question, Required, Requirer};
+use super::rules::{Exclusion, KnownProject, Rules, other_version, specifiers, versions};
+use super::{Conflict, Explanation, Question, Required, Requirer, SolverPackage};
 use crate::pypa::target::Misfit;
 use crate::resolve::wheel_choice::Refusal;
 
 /// PubGrub's proof that there is no solution.
-pub(super) type Tree = DerivationTree<Package, Ranges<Version>, Reason>;
+pub(super) type Derivation = DerivationTree<SolverPackage, Ranges<Version>, Exclusion>;
 
 /// At most so many wheels are listed of a project, and of a single version.
 const WHEELS: (usize, usize) = (10, 40);
@@ -30,7 +30,7 @@ pub(super) fn explain(
     question: &Question<'_>,
     rules: &Rules,
     known: &BTreeMap<PackageName, Option<Arc<KnownProject>>>,
-    tree: &Tree,
+    tree: &Derivation,
 ) -> Explanation {
     let mut facts = Facts::default();
     facts.gather(tree);
@@ -57,14 +57,14 @@ type Edge = (Ranges<Version>, Ranges<Version>);
 struct Facts {
     /// The requirements between projects, with the versions of both: several when versions of the one differ in what
     /// they require of the other.
-    requires: BTreeMap<(PackageName, Package), Vec<Edge>>,
-    unusable: BTreeMap<PackageName, Vec<(Ranges<Version>, Reason)>>,
+    requires: BTreeMap<(PackageName, SolverPackage), Vec<Edge>>,
+    unusable: BTreeMap<PackageName, Vec<(Ranges<Version>, Exclusion)>>,
     /// In the order of the proof, the deepest first.
     order: Vec<PackageName>,
 }
 
 impl Facts {
-    fn gather(&mut self, tree: &Tree) {
+    fn gather(&mut self, tree: &Derivation) {
         let mut seen = BTreeSet::new();
         let mut stack = vec![tree];
         while let Some(tree) = stack.pop() {
@@ -80,7 +80,7 @@ impl Facts {
         self.order.reverse();
     }
 
-    fn add(&mut self, external: &External<Package, Ranges<Version>, Reason>) {
+    fn add(&mut self, external: &External<SolverPackage, Ranges<Version>, Exclusion>) {
         match external {
             External::NotRoot(..) => {}
             External::NoVersions(package, _) => self.order.extend(package.name().cloned()),
@@ -110,13 +110,13 @@ impl Facts {
     }
 
     /// The projects that require `name`.
-    fn dependents<'a>(&'a self, name: &'a PackageName) -> impl Iterator<Item = &'a Package> + 'a {
+    fn dependents<'a>(&'a self, name: &'a PackageName) -> impl Iterator<Item = &'a SolverPackage> + 'a {
         self.requires.keys().filter(move |(required, _)| required == name).map(|(_, dependent)| dependent)
     }
 
     /// The requirements that lead from the user to `package`, first to last.
-    fn chain<'a>(&'a self, package: &'a Package) -> Vec<(&'a Package, &'a PackageName)> {
-        let mut required_by: BTreeMap<&PackageName, &Package> = BTreeMap::new();
+    fn chain<'a>(&'a self, package: &'a SolverPackage) -> Vec<(&'a SolverPackage, &'a PackageName)> {
+        let mut required_by: BTreeMap<&PackageName, &SolverPackage> = BTreeMap::new();
         let mut frontier = VecDeque::from([None]);
         while let Some(current) = frontier.pop_front() {
             for (name, dependent) in self.requires.keys().filter(|(_, dependent)| dependent.name() == current)
@@ -144,7 +144,7 @@ struct Writer<'a> {
     known: &'a BTreeMap<PackageName, Option<Arc<KnownProject>>>,
     facts: &'a Facts,
     /// The requirements that were already mentioned.
-    told: BTreeSet<(Package, PackageName)>,
+    told: BTreeSet<(SolverPackage, PackageName)>,
     /// Wheels and why they do not fit, below the sentences.
     lists: Vec<String>,
 }
@@ -167,7 +167,7 @@ impl<'a> Writer<'a> {
     /// Returns whether something is wrong with `name` itself.
     fn is_unusable(&self, name: &PackageName) -> bool {
         let mut reasons = self.facts.unusable.get(name).into_iter().flatten();
-        let wrong = reasons.any(|(_, reason)| *reason != Reason::Refused);
+        let wrong = reasons.any(|(_, reason)| *reason != Exclusion::Refused);
         wrong || !self.unmet(name).is_empty() || !self.is_usable(name, &self.common(name))
     }
 
@@ -194,9 +194,11 @@ impl<'a> Writer<'a> {
         let requirements = required.map(|((_, dependent), edges)| {
             let versions = edges.iter().fold(Ranges::empty(), |versions, (from, _)| versions.union(from));
             let by = match dependent.clone() {
-                Package::Root => Requirer::User,
-                Package::Project(name) => Requirer::Distribution { name, extra: None, versions },
-                Package::Extra(name, extra) => Requirer::Distribution { name, extra: Some(extra), versions },
+                SolverPackage::Root => Requirer::User,
+                SolverPackage::Project(name) => Requirer::Distribution { name, extra: None, versions },
+                SolverPackage::Extra(name, extra) => {
+                    Requirer::Distribution { name, extra: Some(extra), versions }
+                }
             };
             Required { by, allowed: allowed(edges) }
         });
@@ -222,12 +224,12 @@ impl<'a> Writer<'a> {
     }
 
     /// The requirements `links`, of which only the last is worth repeating from an earlier sentence.
-    fn chain(&mut self, links: &[(&Package, &PackageName)]) -> String {
+    fn chain(&mut self, links: &[(&SolverPackage, &PackageName)]) -> String {
         let mut clauses = Vec::new();
         for (index, (dependent, name)) in links.iter().enumerate() {
             let is_new = self.told.insert(((*dependent).clone(), (*name).clone()));
             let is_last = index + 1 == links.len();
-            if **dependent == Package::Root {
+            if **dependent == SolverPackage::Root {
                 // Otherwise the next clause says where its subject comes from.
                 clauses.extend(is_last.then(|| self.root_clause(name)));
             } else if is_new || is_last {
@@ -248,7 +250,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The clause for the requirement of `dependent` on `name`; with `from_root`, also who asked for `dependent`.
-    fn edge_clause(&self, dependent: &Package, name: &PackageName, from_root: bool) -> Option<String> {
+    fn edge_clause(&self, dependent: &SolverPackage, name: &PackageName, from_root: bool) -> Option<String> {
         let edges = self.facts.requires.get(&(name.clone(), dependent.clone()))?;
         let from = edges.iter().fold(Ranges::empty(), |from, (versions, _)| from.union(versions));
         let to = allowed(edges);
@@ -261,7 +263,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The place where the user asked for `package`: ` (from the recipe)`.
-    fn origin(&self, package: &Package) -> String {
+    fn origin(&self, package: &SolverPackage) -> String {
         let asked = |root: &&crate::recipe::RootRequirement| Some(&root.requirement.name) == package.name();
         let sources: BTreeSet<_> =
             self.question.roots.iter().filter(asked).map(|root| format!("from {}", root.source)).collect();
@@ -272,7 +274,7 @@ impl<'a> Writer<'a> {
     }
 
     /// `torch 2.6.0`, `every version of torch`, `torch>=2,<3`.
-    fn subject(&self, package: &Package, versions: &Ranges<Version>) -> String {
+    fn subject(&self, package: &SolverPackage, versions: &Ranges<Version>) -> String {
         let Some(name) = package.name() else { return package.to_string() };
         let usable = self.usable(name);
         let inside: Vec<_> = usable.iter().filter(|version| versions.contains(version)).collect();
@@ -303,12 +305,12 @@ impl<'a> Writer<'a> {
         let mut conclusions = Vec::new();
         for (versions, reason) in self.facts.unusable.get(name).into_iter().flatten() {
             match reason {
-                Reason::Refused => {}
-                Reason::Unknown => conclusions.push(format!("`{name}` is in no package index")),
+                Exclusion::Refused => {}
+                Exclusion::Unknown => conclusions.push(format!("`{name}` is in no package index")),
                 reason => {
                     conclusions.push(format!(
                         "{} {reason}",
-                        self.subject(&Package::Project(name.clone()), versions)
+                        self.subject(&SolverPackage::Project(name.clone()), versions)
                     ));
                 }
             }
@@ -402,7 +404,7 @@ impl<'a> Writer<'a> {
                 .iter()
                 .flat_map(|(name, reasons)| reasons.iter().map(move |(_, reason)| (name, reason)))
         };
-        if let Some((name, _)) = reasons().find(|(_, reason)| **reason == Reason::Unknown) {
+        if let Some((name, _)) = reasons().find(|(_, reason)| **reason == Exclusion::Unknown) {
             return Some(format!(
                 "check the spelling of `{name}`, or add the index that has it under `indexes:`"
             ));
@@ -426,7 +428,7 @@ impl<'a> Writer<'a> {
             .question
             .roots
             .iter()
-            .filter(|root| self.told.contains(&(Package::Root, root.requirement.name.clone())))
+            .filter(|root| self.told.contains(&(SolverPackage::Root, root.requirement.name.clone())))
             .map(|root| format!("`{}`", root.requirement))
             .collect();
         (!asked.is_empty()).then(|| format!("relax or drop one of {}", asked.join(", ")))

@@ -257,14 +257,14 @@ pub fn solve(question: &Question<'_>, catalog: &dyn Catalog) -> Result<Solution,
 
 /// A unit of the solver's decisions: a project, or an extra of one, which is always decided at its project's version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Package {
+enum SolverPackage {
     /// The requirements of the user.
     Root,
     Project(PackageName),
     Extra(PackageName, ExtraName),
 }
 
-impl Package {
+impl SolverPackage {
     fn name(&self) -> Option<&PackageName> {
         match self {
             Self::Root => None,
@@ -273,7 +273,7 @@ impl Package {
     }
 }
 
-impl fmt::Display for Package {
+impl fmt::Display for SolverPackage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => f.write_str("the recipe"),

@@ -10,17 +10,17 @@ use pubgrub::Ranges;
 use uv_normalize::PackageName;
 use uv_pep440::{Version, strip_local_version_sentinels};
 
-use super::Package;
+use super::SolverPackage;
 
 /// So many conflicts move a package forward.
 const CONFLICTS: u32 = 5;
 
 /// The rank of a package: the greatest is decided next. Ranks are per name, so that a project and its extras are
 /// decided together; the second number keeps them in the order of discovery.
-pub(super) type Rank = (Class, Reverse<usize>, Reverse<usize>);
+pub(super) type Rank = (Urgency, Reverse<usize>, Reverse<usize>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Class {
+pub(super) enum Urgency {
     Free,
     /// Its choice often ruled others out.
     Culprit,
@@ -34,58 +34,58 @@ pub(super) enum Class {
 /// Ranks by what is known so far.
 #[derive(Debug, Default)]
 pub(super) struct Order {
-    names: BTreeMap<PackageName, (Class, usize)>,
-    packages: BTreeMap<Package, usize>,
-    affected: BTreeMap<Package, u32>,
-    culprits: BTreeMap<Package, u32>,
+    names: BTreeMap<PackageName, (Urgency, usize)>,
+    packages: BTreeMap<SolverPackage, usize>,
+    affected: BTreeMap<SolverPackage, u32>,
+    culprits: BTreeMap<SolverPackage, u32>,
 }
 
 impl Order {
     /// Notes that `package` is required in `versions`.
-    pub fn discover(&mut self, package: &Package, versions: &Ranges<Version>) {
+    pub fn discover(&mut self, package: &SolverPackage, versions: &Ranges<Version>) {
         let found = self.packages.len();
         self.packages.entry(package.clone()).or_insert(found);
         let Some(name) = package.name() else { return };
         let found = self.names.len();
-        let (class, _) = self.names.entry(name.clone()).or_insert((Class::Free, found));
+        let (class, _) = self.names.entry(name.clone()).or_insert((Urgency::Free, found));
         if is_pin(versions) {
-            *class = Class::Pinned.max(*class);
+            *class = Urgency::Pinned.max(*class);
         }
     }
 
-    pub fn rank(&self, package: &Package) -> Rank {
+    pub fn rank(&self, package: &SolverPackage) -> Rank {
         let found = self.packages.get(package).copied().unwrap_or(usize::MAX);
         match package.name() {
-            None => (Class::Root, Reverse(0), Reverse(0)),
+            None => (Urgency::Root, Reverse(0), Reverse(0)),
             Some(name) => {
-                let (class, order) = self.names.get(name).copied().unwrap_or((Class::Free, usize::MAX));
+                let (class, order) = self.names.get(name).copied().unwrap_or((Urgency::Free, usize::MAX));
                 (class, Reverse(order), Reverse(found))
             }
         }
     }
 
     /// Counts a conflict in which `affected` was ruled out; whether it was one too many.
-    pub fn count_affected(&mut self, affected: &Package) -> bool {
+    pub fn count_affected(&mut self, affected: &SolverPackage) -> bool {
         count(&mut self.affected, affected)
     }
 
     /// Counts a conflict that the choice of `culprit` caused; whether it was one too many.
-    pub fn count_culprit(&mut self, culprit: &Package) -> bool {
+    pub fn count_culprit(&mut self, culprit: &SolverPackage) -> bool {
         count(&mut self.culprits, culprit)
     }
 
     /// Moves `package` before everything that is not pinned by conflict.
-    pub fn prefer_affected(&mut self, package: &Package) {
+    pub fn prefer_affected(&mut self, package: &SolverPackage) {
         if let Some((class, _)) = package.name().and_then(|name| self.names.get_mut(name)) {
-            *class = Class::Affected;
+            *class = Urgency::Affected;
         }
     }
 
     /// Moves `package` behind the affected ones; whether that is new.
-    pub fn defer_culprit(&mut self, package: &Package) -> bool {
+    pub fn defer_culprit(&mut self, package: &SolverPackage) -> bool {
         match package.name().and_then(|name| self.names.get_mut(name)) {
-            Some((class, _)) if !matches!(class, Class::Culprit | Class::Affected) => {
-                *class = Class::Culprit;
+            Some((class, _)) if !matches!(class, Urgency::Culprit | Urgency::Affected) => {
+                *class = Urgency::Culprit;
                 true
             }
             _ => false,
@@ -93,7 +93,7 @@ impl Order {
     }
 }
 
-fn count(counts: &mut BTreeMap<Package, u32>, package: &Package) -> bool {
+fn count(counts: &mut BTreeMap<SolverPackage, u32>, package: &SolverPackage) -> bool {
     let count = counts.entry(package.clone()).or_default();
     *count += 1;
     *count == CONFLICTS

@@ -230,7 +230,7 @@ fn pin(requirement: &Requirement) -> Option<Version> {
 
 /// The reason why a package or version cannot be chosen, beyond what other packages require.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(super) enum Exclusion {
     /// No index has the project.
     Unknown,
     /// There are versions, but no wheel of them may be chosen.
@@ -243,7 +243,7 @@ pub(super) enum Reason {
     Url(String),
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for Exclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str("is in no package index"),

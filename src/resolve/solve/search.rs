@@ -14,43 +14,43 @@ use uv_pep508::VersionOrUrl;
 
 use super::explain;
 use super::order::{Order, Rank};
-use super::rules::{KnownProject, Reason, Rules, versions};
-use super::{Catalog, CatalogError, Chosen, Package, Question, Scout, Solution, SolveError, Want};
+use super::rules::{Exclusion, KnownProject, Rules, versions};
+use super::{Catalog, CatalogError, Chosen, Question, Scout, Solution, SolveError, SolverPackage, Want};
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 
 /// From so many tried versions of a project on, the metadata of the next ones is fetched ahead: twice as many as were
 /// tried, up to a limit, and again when half of them were tried.
 const TRIES: std::ops::RangeInclusive<usize> = 4..=32;
 
-/// The types PubGrub works with. There is no value: its [`State`] is driven by [`Search`].
+/// The types PubGrub works with. There is no value: its [`State`] is driven by [`SolverSearch`].
 pub(super) enum Types {}
 
 impl DependencyProvider for Types {
-    type P = Package;
+    type P = SolverPackage;
     type V = Version;
     type VS = Ranges<Version>;
     type Priority = Rank;
-    type M = Reason;
+    type M = Exclusion;
     type Err = Infallible;
 
-    fn prioritize(&self, _: &Package, _: &Ranges<Version>, _: &PackageResolutionStatistics) -> Rank {
+    fn prioritize(&self, _: &SolverPackage, _: &Ranges<Version>, _: &PackageResolutionStatistics) -> Rank {
         match *self {}
     }
 
-    fn choose_version(&self, _: &Package, _: &Ranges<Version>) -> Result<Option<Version>, Infallible> {
+    fn choose_version(&self, _: &SolverPackage, _: &Ranges<Version>) -> Result<Option<Version>, Infallible> {
         match *self {}
     }
 
     fn get_dependencies(
         &self,
-        _: &Package,
+        _: &SolverPackage,
         _: &Version,
-    ) -> Result<Dependencies<Package, Ranges<Version>, Reason>, Infallible> {
+    ) -> Result<Dependencies<SolverPackage, Ranges<Version>, Exclusion>, Infallible> {
         match *self {}
     }
 }
 
-struct Search<'a> {
+struct SolverSearch<'a> {
     question: &'a Question<'a>,
     catalog: &'a dyn Catalog,
     rules: Arc<Rules>,
@@ -59,10 +59,10 @@ struct Search<'a> {
     state: State<Types>,
     order: Order,
     /// Packages that had too many conflicts since the last decision.
-    forward: Vec<Package>,
-    backward: Vec<Id<Package>>,
+    forward: Vec<SolverPackage>,
+    backward: Vec<Id<SolverPackage>>,
     known: BTreeMap<PackageName, Option<Arc<KnownProject>>>,
-    added: BTreeSet<(Package, Version)>,
+    added: BTreeSet<(SolverPackage, Version)>,
     /// The number of versions of a project that were tried, and the number at which more are fetched ahead.
     tried: BTreeMap<PackageName, (usize, usize)>,
 }
@@ -76,13 +76,13 @@ pub(super) fn run(question: &Question<'_>, catalog: &dyn Catalog) -> Result<Solu
         }
     }
     let rules = Arc::new(Rules::new(question));
-    let mut search = Search {
+    let mut search = SolverSearch {
         question,
         catalog,
         scout: rules.clone(),
         rules,
         requirements: question.roots.iter().map(|root| root.requirement.clone()).collect(),
-        state: State::init(Package::Root, root_version()),
+        state: State::init(SolverPackage::Root, root_version()),
         order: Order::default(),
         forward: Vec::new(),
         backward: Vec::new(),
@@ -99,7 +99,7 @@ fn root_version() -> Version {
     Version::new([0])
 }
 
-impl Search<'_> {
+impl SolverSearch<'_> {
     fn solve(&mut self) -> Result<(), SolveError> {
         let mut next = self.state.root_package;
         loop {
@@ -124,7 +124,7 @@ impl Search<'_> {
     }
 
     /// Decides on a version of the package `id`, or notes that there is none.
-    fn decide(&mut self, id: Id<Package>) -> Result<(), SolveError> {
+    fn decide(&mut self, id: Id<SolverPackage>) -> Result<(), SolveError> {
         let package = self.state.package_store[id].clone();
         let Some(Term::Positive(range)) =
             self.state.partial_solution.term_intersection_for_package(id).cloned()
@@ -162,19 +162,20 @@ impl Search<'_> {
     /// The version to try of `package` in `range`; without one, the reason if there is any to tell.
     fn choose(
         &mut self,
-        package: &Package,
+        package: &SolverPackage,
         name: &PackageName,
         range: &Ranges<Version>,
-    ) -> Result<Result<Version, Option<Reason>>, SolveError> {
-        let Some(known) = self.known(name)? else { return Ok(Err(Some(Reason::Unknown))) };
+    ) -> Result<Result<Version, Option<Exclusion>>, SolveError> {
+        let Some(known) = self.known(name)? else { return Ok(Err(Some(Exclusion::Unknown))) };
         let joint = self.joint_range(package, range);
         let best = known.candidates.best(&joint).or_else(|| known.candidates.best(range));
         let Some((version, _)) = best else {
             let refused = versions(&known.project).iter().any(|version| range.contains(version));
-            return Ok(Err(refused.then_some(Reason::Refused)));
+            return Ok(Err(refused.then_some(Exclusion::Refused)));
         };
         let version = version.clone();
-        if matches!(package, Package::Project(_)) && !self.added.contains(&(package.clone(), version.clone()))
+        if matches!(package, SolverPackage::Project(_))
+            && !self.added.contains(&(package.clone(), version.clone()))
         {
             self.note_try(name, &known, &version, range);
         }
@@ -182,9 +183,9 @@ impl Search<'_> {
     }
 
     /// The rest of `range` when an extra must have its project's version.
-    fn joint_range(&mut self, package: &Package, range: &Ranges<Version>) -> Ranges<Version> {
-        let Package::Extra(name, _) = package else { return range.clone() };
-        let project = Package::Project(name.clone());
+    fn joint_range(&mut self, package: &SolverPackage, range: &Ranges<Version>) -> Ranges<Version> {
+        let SolverPackage::Extra(name, _) = package else { return range.clone() };
+        let project = SolverPackage::Project(name.clone());
         let id = self.state.package_store.alloc(project);
         match self.state.partial_solution.term_intersection_for_package(id) {
             Some(Term::Positive(base)) => base.intersection(range),
@@ -230,12 +231,14 @@ impl Search<'_> {
         &mut self,
         name: &PackageName,
         version: &Version,
-    ) -> Result<Result<Arc<CoreMetadata>, Reason>, SolveError> {
-        let Some(known) = self.known(name)? else { return Ok(Err(Reason::Unknown)) };
-        let Some(index) = known.candidates.wheel(version) else { return Ok(Err(Reason::Refused)) };
+    ) -> Result<Result<Arc<CoreMetadata>, Exclusion>, SolveError> {
+        let Some(known) = self.known(name)? else { return Ok(Err(Exclusion::Unknown)) };
+        let Some(index) = known.candidates.wheel(version) else { return Ok(Err(Exclusion::Refused)) };
         match self.catalog.metadata(&known.project.files[index]) {
             Ok(metadata) => Ok(Ok(metadata)),
-            Err(CatalogError::BadMetadata { source, .. }) => Ok(Err(Reason::Metadata(with_causes(&*source)))),
+            Err(CatalogError::BadMetadata { source, .. }) => {
+                Ok(Err(Exclusion::Metadata(with_causes(&*source))))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -243,18 +246,18 @@ impl Search<'_> {
     /// The requirements of `package` at `version`, or the reason why it cannot be used after all.
     fn dependencies(
         &mut self,
-        package: &Package,
+        package: &SolverPackage,
         version: &Version,
-    ) -> Result<Result<Vec<Dependency>, Reason>, SolveError> {
+    ) -> Result<Result<Vec<PackageDemand>, Exclusion>, SolveError> {
         let (name, extra) = match package {
-            Package::Root => {
+            SolverPackage::Root => {
                 let requirements = std::mem::take(&mut self.requirements);
                 let dependencies = self.translate(None, None, &requirements);
                 self.requirements = requirements;
                 return Ok(dependencies);
             }
-            Package::Project(name) => (name, None),
-            Package::Extra(name, extra) => (name, Some(extra)),
+            SolverPackage::Project(name) => (name, None),
+            SolverPackage::Extra(name, extra) => (name, Some(extra)),
         };
         let metadata = match self.metadata(name, version)? {
             Ok(metadata) => metadata,
@@ -263,13 +266,13 @@ impl Search<'_> {
         if let Some(specifiers) = &metadata.requires_python
             && !self.rules.target().admits(specifiers)
         {
-            return Ok(Err(Reason::Python(specifiers.clone())));
+            return Ok(Err(Exclusion::Python(specifiers.clone())));
         }
         let itself = Ranges::singleton(version.clone());
         let dependencies = self.translate(Some((name, &itself)), extra, &metadata.requires_dist);
         Ok(dependencies.map(|mut dependencies| {
             if extra.is_some() {
-                dependencies.insert(0, (Package::Project(name.clone()), itself));
+                dependencies.insert(0, (SolverPackage::Project(name.clone()), itself));
             }
             dependencies
         }))
@@ -283,10 +286,10 @@ impl Search<'_> {
         itself: Option<(&PackageName, &Ranges<Version>)>,
         extra: Option<&ExtraName>,
         requirements: &[Requirement],
-    ) -> Result<Vec<Dependency>, Reason> {
+    ) -> Result<Vec<PackageDemand>, Exclusion> {
         let edges = self.rules.edges(requirements, extra);
         if let Some(url) = edges.iter().find_map(|edge| edge.url.as_ref()) {
-            return Err(Reason::Url(url.clone()));
+            return Err(Exclusion::Url(url.clone()));
         }
         let mut dependencies = Vec::with_capacity(edges.len());
         let mut wants = Vec::with_capacity(edges.len());
@@ -297,23 +300,28 @@ impl Search<'_> {
                     versions = versions.intersection(version);
                     // A project may not require a version of itself that it is not.
                     if versions.is_empty() {
-                        dependencies.push((Package::Project(name.clone()), versions.clone()));
+                        dependencies.push((SolverPackage::Project(name.clone()), versions.clone()));
                     }
                 }
                 _ => {
-                    dependencies.push((Package::Project(name.clone()), versions.clone()));
+                    dependencies.push((SolverPackage::Project(name.clone()), versions.clone()));
                     wants.push(edge.want);
                 }
             }
             let extras =
-                extras.into_iter().map(|extra| (Package::Extra(name.clone(), extra), versions.clone()));
+                extras.into_iter().map(|extra| (SolverPackage::Extra(name.clone(), extra), versions.clone()));
             dependencies.extend(extras);
         }
         self.catalog.prefetch(wants, &self.scout);
         Ok(dependencies)
     }
 
-    fn add_dependencies(&mut self, id: Id<Package>, version: Version, dependencies: Vec<Dependency>) {
+    fn add_dependencies(
+        &mut self,
+        id: Id<SolverPackage>,
+        version: Version,
+        dependencies: Vec<PackageDemand>,
+    ) {
         for (package, versions) in &dependencies {
             self.order.discover(package, versions);
         }
@@ -326,7 +334,7 @@ impl Search<'_> {
 
     /// `version` and the room around it up to the next versions, so that what is learned about one version after
     /// another joins to a range.
-    fn alike(&self, package: &Package, version: &Version) -> Ranges<Version> {
+    fn alike(&self, package: &SolverPackage, version: &Version) -> Ranges<Version> {
         let only = Ranges::singleton(version.clone());
         let known = package.name().and_then(|name| self.known.get(name)?.as_ref());
         match known {
@@ -338,9 +346,9 @@ impl Search<'_> {
     /// Counts who was part of a conflict, for [`Self::reorder`].
     fn count_conflict(
         &mut self,
-        decided: Id<Package>,
-        affected: Id<Package>,
-        conflict: IncompId<Package, Ranges<Version>, Reason>,
+        decided: Id<SolverPackage>,
+        affected: Id<SolverPackage>,
+        conflict: IncompId<SolverPackage, Ranges<Version>, Exclusion>,
     ) {
         let packages = &self.state.package_store;
         let name = packages[affected].name();
@@ -371,7 +379,7 @@ impl Search<'_> {
         }
     }
 
-    fn explain(&self, tree: &explain::Tree) -> SolveError {
+    fn explain(&self, tree: &explain::Derivation) -> SolveError {
         SolveError::NoSolution {
             explanation: explain::explain(self.question, &self.rules, &self.known, tree),
         }
@@ -382,11 +390,11 @@ impl Search<'_> {
         let mut extras: BTreeMap<PackageName, BTreeSet<ExtraName>> = BTreeMap::new();
         for (id, version) in self.state.partial_solution.extract_solution() {
             match self.state.package_store[id].clone() {
-                Package::Root => {}
-                Package::Project(name) => {
+                SolverPackage::Root => {}
+                SolverPackage::Project(name) => {
                     versions.insert(name, version);
                 }
-                Package::Extra(name, extra) => {
+                SolverPackage::Extra(name, extra) => {
                     extras.entry(name).or_default().insert(extra);
                 }
             }
@@ -418,7 +426,7 @@ impl Search<'_> {
     }
 }
 
-type Dependency = (Package, Ranges<Version>);
+type PackageDemand = (SolverPackage, Ranges<Version>);
 
 /// An error and the causes behind it, in one line.
 fn with_causes(error: &dyn std::error::Error) -> String {

@@ -12,7 +12,8 @@ use imgforge::recipe::Policy;
 use imgforge::recipe::RootRequirement;
 use imgforge::resolve::solve::Catalog;
 use imgforge::resolve::{
-    self, ComponentPlace, Distribution, Policies, Preferences, Request, Resolution, ResolveError, Role,
+    self, ComponentPlace, Distribution, Policies, Preferences, Resolution, ResolutionRequest, ResolveError,
+    Role,
 };
 use uv_normalize::PackageName;
 use uv_pep440::Version;
@@ -58,7 +59,7 @@ pub fn resolve(
 ) -> Result<Resolved, ResolveError> {
     let requirements = requirements(frameworks);
     let base = bare_base(target);
-    let request = Request {
+    let request = ResolutionRequest {
         target,
         base: &base,
         policies: Policies { default: policy, ..Policies::default() },
