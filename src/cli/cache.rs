@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use jiff::{Span, SpanRelativeTo};
+use jiff::SpanRelativeTo;
 
 use super::{print, report, session};
 use crate::failure::{Failure, Result};
@@ -103,7 +103,7 @@ fn verify(store: &Store, threads: usize, progress: &dyn Progress) -> Result<()> 
 /// An age as people write it: `30d`. Months and years, whose length varies, have no place in one.
 fn age(text: &str) -> Result<Duration, String> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
-    let span = text.parse::<Span>().ok().filter(|_| is_plain);
+    let span = text.parse::<jiff::Span>().ok().filter(|_| is_plain);
     let age = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
     let wrong = || "write a whole number and one of the units s, m, h, d, w: `30d`".to_owned();
     age.and_then(|age| age.try_into().ok()).ok_or_else(wrong)

@@ -3,7 +3,7 @@
 //! <https://docs.openssl.org/3.0/man1/openssl-rehash/> · <https://datatracker.ietf.org/doc/html/rfc5280#section-4.1>
 
 use der::asn1::AnyRef;
-use der::{Decode as _, Encode, Reader, SliceReader, Tag, TagNumber, Tagged};
+use der::{Decode as _, Encode, Reader as _, SliceReader, Tag, TagNumber, Tagged};
 use pgp::crypto::hash::HashAlgorithm;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;

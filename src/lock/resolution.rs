@@ -7,7 +7,6 @@ use std::str::FromStr;
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use toml::Spanned;
 use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
@@ -32,7 +31,7 @@ pub struct LockedDistribution {
     version: Version,
     role: LockedRole,
     /// Its place in the text is where an error about the distribution points.
-    wheel: Spanned<WheelFilename>,
+    wheel: toml::Spanned<WheelFilename>,
     /// The digest of the wheel.
     digest: Digest,
     /// The size of the wheel in bytes, where the index tells it.
@@ -211,7 +210,7 @@ impl LockedDistribution {
             name: distribution.name.clone(),
             version: distribution.version.clone(),
             role,
-            wheel: Spanned::new(0..0, distribution.wheel.filename.clone()),
+            wheel: toml::Spanned::new(0..0, distribution.wheel.filename.clone()),
             digest,
             size: distribution.wheel.size,
             unpacked,

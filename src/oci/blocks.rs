@@ -15,15 +15,15 @@ pub const BLOCK: usize = 64;
 const LENGTH: usize = 8;
 
 /// The initial state of a digest.
-const FIRST: State =
+const FIRST: HashState =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
-type State = [u32; 8];
+type HashState = [u32; 8];
 
 /// Hashes a message of whole blocks, and what is left of it, into a [`Digest`].
 #[derive(Debug, Clone)]
 pub struct BlockHasher {
-    state: State,
+    state: HashState,
     /// The number of blocks.
     passed: u64,
 }
@@ -68,7 +68,7 @@ impl BlockHasher {
     }
 }
 
-fn compress_both(states: [&mut State; 2], blocks: &[[u8; BLOCK]]) {
+fn compress_both(states: [&mut HashState; 2], blocks: &[[u8; BLOCK]]) {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("sha") && std::arch::is_x86_feature_detected!("sse4.1") {
         // SAFETY: the processor has the instructions that the function was compiled with.
@@ -86,7 +86,7 @@ fn compress_both(states: [&mut State; 2], blocks: &[[u8; BLOCK]]) {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{BLOCK, State};
+    use super::BLOCK;
 
     /// The constants that are added to the words of a block: the first bits of the cube roots of the primes.
     const ADDED: [[u32; 4]; 16] = [
@@ -109,7 +109,7 @@ mod x86 {
     ];
 
     #[target_feature(enable = "sha,sse4.1")]
-    pub(super) fn compress_both(states: [&mut State; 2], blocks: &[[u8; BLOCK]]) {
+    pub(super) fn compress_both(states: [&mut super::HashState; 2], blocks: &[[u8; BLOCK]]) {
         let halves =
             |order: [usize; 4]| [0, 1].map(|index: usize| words(order.map(|word| states[index][word])));
         let (mut abef, mut cdgh) = (halves([5, 4, 1, 0]), halves([7, 6, 3, 2]));

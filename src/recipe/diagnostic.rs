@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Renderer, Snippet};
 use serde::Serialize;
 
 use super::source::{SourceText, Span};
@@ -166,7 +166,7 @@ impl Diagnostics {
         reports.join("\n\n") + "\n"
     }
 
-    fn group<'a>(&'a self, problem: &'a Diagnostic) -> Group<'a> {
+    fn group<'a>(&'a self, problem: &'a Diagnostic) -> annotate_snippets::Group<'a> {
         let places = || std::iter::once(problem.span).chain(problem.related.iter().map(|other| other.span));
         let window = self.window(places());
         let range = |span: Span| span.start - window.start..span.end - window.start;
@@ -181,12 +181,12 @@ impl Diagnostics {
             .annotation(primary)
             .annotations(related);
         let level = match problem.severity {
-            Severity::Error => Level::ERROR,
-            Severity::Warning => Level::WARNING,
+            Severity::Error => annotate_snippets::Level::ERROR,
+            Severity::Warning => annotate_snippets::Level::WARNING,
         };
         let group = level.primary_title(&problem.message).element(snippet);
         match &problem.help {
-            Some(help) => group.element(Level::HELP.message(help)),
+            Some(help) => group.element(annotate_snippets::Level::HELP.message(help)),
             None => group,
         }
     }

@@ -29,7 +29,6 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use uv_normalize::PackageName;
-use uv_pep508::Requirement;
 
 pub use base::{BaseDescription, BaseRef, Debian, RecordedInventory, Suite};
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Label, Problem, Severity};
@@ -61,7 +60,7 @@ pub struct Recipe {
     /// The frameworks that the image is for, by name.
     pub frameworks: BTreeMap<PackageName, Framework>,
     /// Further distributions, as PEP 508 requirements; never a URL.
-    pub packages: Vec<Spanned<Requirement>>,
+    pub packages: Vec<Spanned<uv_pep508::Requirement>>,
     /// Paths of requirements files, relative to the recipe.
     pub requirements: Vec<Spanned<String>>,
     /// Paths of constraints files, relative to the recipe.
@@ -96,7 +95,7 @@ impl Recipe {
     }
 
     /// The requirements of the recipe: the frameworks in the order of their names, then the packages.
-    pub fn roots(&self) -> impl Iterator<Item = Requirement> {
+    pub fn roots(&self) -> impl Iterator<Item = uv_pep508::Requirement> {
         let frameworks = self.frameworks.iter().map(|(name, framework)| framework.requirement(name));
         frameworks.chain(self.packages.iter().map(|package| package.value.clone()))
     }
@@ -119,7 +118,7 @@ impl Recipe {
         let base = fields.require("base", "name the image to build on: `base: debian-bookworm`", problems);
         let python = fields.get("python", problems);
         let frameworks: Option<Frameworks> = fields.get("frameworks", problems);
-        let packages: Option<Vec<Spanned<Requirement>>> = fields.get("packages", problems);
+        let packages: Option<Vec<Spanned<uv_pep508::Requirement>>> = fields.get("packages", problems);
         let requirements = image::paths(&mut fields, "requirements", problems);
         let constraints = image::paths(&mut fields, "constraints", problems);
         let indexes: Option<Vec<Index>> = fields.get("indexes", problems);

@@ -6,7 +6,7 @@ use serde::Serialize;
 use url::Url;
 use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::VersionSpecifiers;
-use uv_pep508::{MarkerTree, Requirement, VersionOrUrl};
+use uv_pep508::{MarkerTree, VersionOrUrl};
 
 use super::decode::{Complaint, Decode, Fields, entries, parsed, unexpected, word};
 use super::diagnostic::{Problem, Problems, quote};
@@ -101,9 +101,9 @@ pub struct Framework {
 
 impl Framework {
     /// The framework as a PEP 508 requirement.
-    pub fn requirement(&self, name: &PackageName) -> Requirement {
+    pub fn requirement(&self, name: &PackageName) -> uv_pep508::Requirement {
         let specifiers = Some(&self.specifiers).filter(|specifiers| !specifiers.is_empty());
-        Requirement {
+        uv_pep508::Requirement {
             name: name.clone(),
             extras: self.extras.clone().into_boxed_slice(),
             version_or_url: specifiers.cloned().map(VersionOrUrl::VersionSpecifier),
@@ -150,7 +150,7 @@ fn framework_version(node: &Node, problems: &mut Problems) -> Option<VersionSpec
 /// Complains of packages that are asked for twice: as frameworks too, or twice for the same environments.
 pub(super) fn refuse_overlap(
     frameworks: &BTreeMap<PackageName, Framework>,
-    packages: &[Spanned<Requirement>],
+    packages: &[Spanned<uv_pep508::Requirement>],
     problems: &mut Problems,
 ) {
     let mut seen: BTreeMap<(&PackageName, MarkerTree), Span> = BTreeMap::new();

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use url::Url;
 use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::{Version, VersionPattern, VersionSpecifier, VersionSpecifiers};
-use uv_pep508::{Pep508Error, Pep508ErrorSource, Requirement, VersionOrUrl};
+use uv_pep508::{Pep508Error, Pep508ErrorSource, VersionOrUrl};
 
 use super::decode::{Complaint, Decode, parsed};
 use super::diagnostic::{Problems, quote};
@@ -77,7 +77,7 @@ impl Decode for PackageName {
     }
 }
 
-impl Decode for Requirement {
+impl Decode for uv_pep508::Requirement {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         parsed(node, "a requirement", problems, parse_requirement)
     }
@@ -92,7 +92,8 @@ fn parse_name(text: &str) -> Result<PackageName, Complaint> {
 
 /// Reads the key of a framework: a name, and extras in brackets.
 pub(super) fn parse_framework_key(text: &str) -> Result<(PackageName, Vec<ExtraName>), Complaint> {
-    let requirement = Requirement::<Url>::from_str(text).map_err(|error| from_pep508(&error, text))?;
+    let requirement =
+        uv_pep508::Requirement::<Url>::from_str(text).map_err(|error| from_pep508(&error, text))?;
     if requirement.version_or_url.is_some() || !requirement.marker.is_true() {
         let complaint = Complaint::new(format!("{} is more than a name", quote(text)));
         return Err(complaint.help("write the version after the colon: `torch: \"2.6.0\"`"));
@@ -119,9 +120,9 @@ pub(super) fn parse_framework_version(text: &str) -> Result<VersionSpecifiers, C
 }
 
 /// Reads a requirement that an index can answer.
-pub(super) fn parse_requirement(text: &str) -> Result<Requirement, Complaint> {
+pub(super) fn parse_requirement(text: &str) -> Result<uv_pep508::Requirement, Complaint> {
     // Parsed with plain URLs: the other kind would expand the environment's variables.
-    let requirement = Requirement::<Url>::from_str(text)
+    let requirement = uv_pep508::Requirement::<Url>::from_str(text)
         .map_err(|error| not_from_an_index(text).unwrap_or_else(|| from_pep508(&error, text)))?;
     let version_or_url = match requirement.version_or_url {
         Some(VersionOrUrl::Url(_)) => return Err(direct_reference(text, &requirement.name)),
@@ -129,7 +130,7 @@ pub(super) fn parse_requirement(text: &str) -> Result<Requirement, Complaint> {
         None if is_archive(text) => return Err(unindexed(text, "a file")),
         None => None,
     };
-    Ok(Requirement {
+    Ok(uv_pep508::Requirement {
         name: requirement.name,
         extras: requirement.extras,
         version_or_url,

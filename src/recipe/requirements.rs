@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use url::Url;
-use uv_pep508::Requirement;
 
 use super::decode::Complaint;
 use super::diagnostic::{Diagnostics, Problem, Problems, quote};
@@ -37,7 +36,7 @@ pub struct RequirementsFile {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HashedRequirement {
     /// Never a URL.
-    pub requirement: Spanned<Requirement>,
+    pub requirement: Spanned<uv_pep508::Requirement>,
     /// `--hash`: the only archives allowed; when empty, any.
     pub hashes: Vec<Digest>,
 }

@@ -117,7 +117,7 @@ impl Layout {
 }
 
 /// The content of a card: its node, its size in bytes, and its text.
-type Content = (GraphNode, u64, Vec<String>);
+type CardContent = (GraphNode, u64, Vec<String>);
 
 fn sizes(graph: &Graph) -> impl Iterator<Item = u64> {
     let frameworks = graph.frameworks.iter().map(|it| it.bytes);
@@ -126,7 +126,7 @@ fn sizes(graph: &Graph) -> impl Iterator<Item = u64> {
         .chain(graph.libraries.iter().map(|it| it.bytes))
 }
 
-fn frameworks(graph: &Graph) -> Vec<Content> {
+fn frameworks(graph: &Graph) -> Vec<CardContent> {
     let content = |(index, framework): (usize, &super::GraphFramework)| {
         let lines = vec![shown(&framework.title), size(framework.bytes)];
         (GraphNode::Framework(index), framework.bytes, lines)
@@ -134,7 +134,7 @@ fn frameworks(graph: &Graph) -> Vec<Content> {
     graph.frameworks.iter().enumerate().map(content).collect()
 }
 
-fn carriers(graph: &Graph) -> Vec<Content> {
+fn carriers(graph: &Graph) -> Vec<CardContent> {
     let content = |(index, carrier): (usize, &super::Carrier)| {
         let text = format!("{}  {}", shown(name(&carrier.path)), size(carrier.bytes));
         (GraphNode::Carrier(index), carrier.bytes, vec![text])
@@ -142,7 +142,7 @@ fn carriers(graph: &Graph) -> Vec<Content> {
     graph.carriers.iter().enumerate().map(content).collect()
 }
 
-fn libraries(graph: &Graph) -> Vec<Content> {
+fn libraries(graph: &Graph) -> Vec<CardContent> {
     let content = |(index, library): (usize, &GraphLibrary)| {
         let size = if library.path.is_some() { size(library.bytes) } else { "not found".to_owned() };
         let mut lines = vec![format!("{}  {size}", shown(&library.name))];
@@ -193,11 +193,11 @@ struct Column {
 }
 
 impl Column {
-    fn new(x: f64, contents: Vec<Content>, scale: f64) -> Self {
+    fn new(x: f64, contents: Vec<CardContent>, scale: f64) -> Self {
         let longest = contents.iter().flat_map(|(.., lines)| lines).map(|line| line.chars().count()).max();
         let text = longest.unwrap_or(24) as f64 * CHARACTER;
         let width = (text + BAR + 3.0 * PAD).ceil();
-        let card = |(node, bytes, lines): Content| {
+        let card = |(node, bytes, lines): CardContent| {
             let bar = if bytes == 0 { 0.0 } else { (bytes as f64 * scale).max(LOWEST_BAR) };
             let height = (lines.len() as f64 * LINE).max(bar) + PAD;
             Card { node, x, y: TOP, width, height, bar, lines }

@@ -4,7 +4,7 @@
 //! and each project that nobody can agree on gets one sentence with the chains that lead to it.
 
 use std::cmp::Reverse;
-use std::collections::btree_map::Entry;
+use std::collections::btree_map;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -121,7 +121,7 @@ impl Facts {
         while let Some(current) = frontier.pop_front() {
             for (name, dependent) in self.requires.keys().filter(|(_, dependent)| dependent.name() == current)
             {
-                if let Entry::Vacant(entry) = required_by.entry(name) {
+                if let btree_map::Entry::Vacant(entry) = required_by.entry(name) {
                     entry.insert(dependent);
                     frontier.push_back(Some(name));
                 }

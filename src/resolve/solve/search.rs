@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pubgrub::{
     Dependencies, DependencyProvider, Id, IncompId, Incompatibility, PackageResolutionStatistics, Ranges,
-    State, Term,
+    Term,
 };
 use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::Version;
@@ -22,7 +22,7 @@ use crate::pypa::metadata::{CoreMetadata, Requirement};
 /// tried, up to a limit, and again when half of them were tried.
 const TRIES: std::ops::RangeInclusive<usize> = 4..=32;
 
-/// The types PubGrub works with. There is no value: its [`State`] is driven by [`SolverSearch`].
+/// The types PubGrub works with. There is no value: its [`pubgrub::State`] is driven by [`SolverSearch`].
 pub(super) enum Types {}
 
 impl DependencyProvider for Types {
@@ -56,7 +56,7 @@ struct SolverSearch<'a> {
     rules: Arc<Rules>,
     scout: Arc<dyn Scout>,
     requirements: Vec<Requirement>,
-    state: State<Types>,
+    state: pubgrub::State<Types>,
     order: Order,
     /// Packages that had too many conflicts since the last decision.
     forward: Vec<SolverPackage>,
@@ -82,7 +82,7 @@ pub(super) fn run(question: &Question<'_>, catalog: &dyn Catalog) -> Result<Solu
         scout: rules.clone(),
         rules,
         requirements: question.roots.iter().map(|root| root.requirement.clone()).collect(),
-        state: State::init(SolverPackage::Root, root_version()),
+        state: pubgrub::State::init(SolverPackage::Root, root_version()),
         order: Order::default(),
         forward: Vec::new(),
         backward: Vec::new(),
