@@ -159,6 +159,8 @@ pub struct Http {
 impl Http {
     /// A client with these settings.
     pub fn new(settings: HttpSettings) -> Result<Self, HttpError> {
+        // Fails where a provider is set already: by an earlier client.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .user_agent(concat!("imgforge/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(settings.connect)
