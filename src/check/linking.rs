@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::imports::{Force, ImportedFiles};
 use super::loader::{Loaded, Loader, Miss, Process, Search, split};
 use super::observation::{ExpectedIn, LoadChain, MissingName, Sample};
 use super::world::World;
@@ -24,9 +25,9 @@ pub(super) struct PythonProcess<'a> {
 
 impl<'a> PythonProcess<'a> {
     /// `None` without an interpreter that can be started.
-    pub fn of(loader: &Loader<'a>, world: &World<'_>) -> Option<Self> {
+    pub fn of(loader: &Loader<'a>, world: &World<'_>, imported: &ImportedFiles) -> Option<Self> {
         let process = loader.start(world.interpreter.as_ref()?)?;
-        Some(Self { process, modules: modules(loader, world) })
+        Some(Self { process, modules: modules(loader, world, imported) })
     }
 }
 
@@ -73,8 +74,7 @@ pub(super) struct Module {
     /// Absolute.
     pub path: String,
     pub distribution: Option<usize>,
-    /// The severity when it cannot be loaded: an error where importing the distribution's package loads it, as far as
-    /// names tell.
+    /// The severity when it cannot be loaded: an error where what nobody else requires cannot be imported without it.
     pub level: Level,
 }
 
@@ -82,13 +82,14 @@ pub(super) struct Module {
 /// initialise it.
 ///
 /// <https://docs.python.org/3/extending/building.html>
-fn modules(loader: &Loader<'_>, world: &World<'_>) -> Vec<Module> {
+fn modules(loader: &Loader<'_>, world: &World<'_>, imported: &ImportedFiles) -> Vec<Module> {
     let modules = loader.objects().filter_map(|(path, _, object)| {
-        let level = match world.within_packages(&path) {
-            Some(within) if is_imported(within) => Level::Error,
-            Some(_) => Level::Warning,
+        let level = match imported.force(&path) {
+            Some(Force::Needed) => Level::Error,
+            Some(Force::Optional) => Level::Warning,
             // Images leave out what parts of the standard library need, as slim ones do Tk.
             None if world.is_standard(&path) => Level::Warning,
+            None if world.within_packages(&path).is_some() => Level::Note,
             None => return None,
         };
         let (_, name) = split(&path);
@@ -98,25 +99,6 @@ fn modules(loader: &Loader<'_>, world: &World<'_>) -> Vec<Module> {
         is_module.then(|| Module { distribution: world.owner(&path), level, path })
     });
     modules.collect()
-}
-
-/// Returns whether the module at a path within a directory of packages is loaded with its package, as names tell:
-/// `numpy` loads `_multiarray_umath`, but nobody knows whether anyone loads `torchaudio/lib/_torchaudio_ffmpeg4`. One
-/// that lies at the top, and one that is named after its package or as its core, is.
-fn is_imported(path: &str) -> bool {
-    let parts: Vec<&str> = path.split('/').collect();
-    let stem = parts.last().and_then(|name| name.split('.').next()).unwrap_or_default();
-    match parts.as_slice() {
-        [_] => true,
-        [package, .., _] => {
-            let package = package.trim_start_matches('_');
-            ["_C", "_core", "_ext", "core", "_lib"].contains(&stem) && parts.len() <= 3
-                || stem.trim_start_matches('_') == package
-                || stem.contains("_multiarray_umath")
-                || stem.contains("pywrap_tensorflow")
-        }
-        [] => false,
-    }
 }
 
 /// The distributions that carry a SONAME or a file of that name, for code that loads libraries before they are needed.

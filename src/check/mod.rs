@@ -12,6 +12,7 @@ mod copies;
 mod files;
 mod finding;
 pub mod graph;
+mod imports;
 mod linking;
 pub mod loader;
 pub mod observation;
@@ -40,12 +41,13 @@ use crate::base::scan::ImageConfigFacts;
 use crate::cuda::Driver;
 use crate::elf::CacheError;
 use crate::observe::check_facts::CheckFacts;
+use imports::ImportedFiles;
 use linking::PythonProcess;
 use loader::{Loader, LoaderSettings};
 use world::World;
 
 /// Raise when the rules say something else of the same image: reports are made again.
-pub const REPORT_FORMAT: u32 = 8;
+pub const REPORT_FORMAT: u32 = 9;
 
 /// The subject of a check.
 #[derive(Debug)]
@@ -105,7 +107,8 @@ pub fn check(subject: &Subject<'_>) -> Report {
     let world = World::new(subject);
     let linked = thread::scope(|scope| {
         let of_files = scope.spawn(|| [files::findings(subject.evidence), pip::findings(subject, &world)]);
-        let python = PythonProcess::of(&loader, &world);
+        let imported = ImportedFiles::of(subject.evidence, &world, subject.config.architecture);
+        let python = PythonProcess::of(&loader, &world, &imported);
         let linked = linking::findings(&loader, &world, python.as_ref());
         findings.extend(toolkit::findings(subject, &world, &loader));
         if let (Some(inventory), Some(python)) = (subject.inventory, &python) {

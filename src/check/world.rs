@@ -13,6 +13,10 @@ use crate::pypa::metadata::{self, Requirement};
 use crate::pypa::record::{self, Row};
 use crate::pypa::target::Target;
 
+/// Modules that come with a package and are none of what its users import.
+pub(super) const NOT_FOR_USERS: [&str; 9] =
+    ["tests", "test", "testing", "conftest", "setup", "benchmarks", "examples", "docs", "tools"];
+
 /// The installed distributions and their files.
 #[derive(Debug, Default)]
 pub(super) struct World<'a> {
@@ -20,6 +24,8 @@ pub(super) struct World<'a> {
     /// The absolute path of the interpreter; `None` without Python.
     pub interpreter: Option<String>,
     pub target: Option<Target>,
+    /// 3 and 11 of Python 3.11.
+    pub python: Option<(u8, u8)>,
     /// The directory of the interpreter's own extension modules, without symlinks.
     own_modules: Option<String>,
     /// The directories of packages, without symlinks.
@@ -58,6 +64,7 @@ impl<'a> World<'a> {
             packages: directories.collect(),
             interpreter: Some(format!("/{interpreter}")),
             target: inventory.target().ok(),
+            python: Some(inventory.scheme.version),
             own_modules,
             by_name,
             owners,
@@ -69,6 +76,45 @@ impl<'a> World<'a> {
     pub fn within_packages<'p>(&self, path: &'p str) -> Option<&'p str> {
         let path = path.trim_start_matches('/');
         self.packages.iter().find_map(|directory| path.strip_prefix(&**directory)?.strip_prefix('/'))
+    }
+
+    /// The directories in which modules are searched: those of the standard library and of packages, without symlinks.
+    pub fn search_path(&self) -> Vec<String> {
+        let own =
+            self.own_modules.iter().flat_map(|directory| [split(directory).0.to_owned(), directory.clone()]);
+        own.chain(self.packages.iter().cloned()).collect()
+    }
+
+    /// The distributions that no other one requires.
+    pub fn top_level(&self) -> impl Iterator<Item = usize> {
+        let required: BTreeSet<&PackageName> = (0..self.distributions.len())
+            .flat_map(|index| self.requirements(index, &[]))
+            .map(|requirement| &requirement.name)
+            .collect();
+        let names = self.distributions.iter().map(|it| &it.installed.name).enumerate();
+        names
+            .filter(|(_, name)| !required.contains(name))
+            .map(|(index, _)| index)
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+
+    /// The names of the modules that a distribution is imported by: the one of its own name, or all that it has at the top.
+    pub fn import_names(&self, index: usize) -> Vec<String> {
+        let distribution = &self.distributions[index];
+        let directory = distribution.packages();
+        let inside =
+            distribution.rows.keys().filter_map(|path| path.strip_prefix(directory)?.strip_prefix('/'));
+        let names: BTreeSet<&str> = inside
+            .filter(|path| path.ends_with(".py") || path.ends_with(".so"))
+            .filter_map(|path| path.split(['/', '.']).next())
+            .filter(|name| !name.starts_with('_') && !NOT_FOR_USERS.contains(name))
+            .collect();
+        let own = distribution.installed.name.as_dist_info_name();
+        match names.iter().find(|name| name.eq_ignore_ascii_case(&own)) {
+            Some(name) => vec![(*name).to_owned()],
+            None => names.into_iter().map(str::to_owned).collect(),
+        }
     }
 
     /// Returns whether the absolute path `path` is among the extension modules of the standard library.

@@ -14,7 +14,7 @@ use crate::elf::Object;
 use crate::oci::{Digest, Entry, EntryKind};
 
 /// Raise when evidence is learned or written otherwise than before: records of it are made again.
-pub const EVIDENCE_FORMAT: u32 = 3;
+pub const EVIDENCE_FORMAT: u32 = 4;
 
 /// A layer's, or a whole image's, file system.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,8 @@ pub enum FileContent {
     Damaged(String),
     /// A text that pip or the loader reads.
     Text(Vec<u8>),
+    /// The source of a Python module: the text of its [`Imports`](crate::cpython::imports::Imports).
+    Module(String),
 }
 
 /// The names of CUDA's libraries among the strings of a file, sorted: those that it may `dlopen`.
@@ -71,6 +73,16 @@ pub(super) fn text_limit(path: &str) -> Option<u64> {
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
     let is_distribution = directory.ends_with(".dist-info") && OF_DISTRIBUTION.contains(&name);
     (is_distribution || path == "etc/ld.so.cache").then_some(64 << 20)
+}
+
+/// The largest module whose imports are read, in bytes: only tables of data are larger.
+const LARGEST_MODULE: u64 = 1 << 20;
+
+/// Returns whether the imports of the module at `path` matter, and up to how many bytes of source are read for them.
+pub(super) fn module_limit(path: &str) -> Option<u64> {
+    let is_on_path = is_private(path) || path.contains("lib/python3");
+    let is_test = ["/tests/", "/test/"].iter().any(|part| path.contains(part));
+    (path.ends_with(".py") && is_on_path && !is_test).then_some(LARGEST_MODULE)
 }
 
 /// Returns whether a file's digest is kept: a RECORD lists it.

@@ -21,6 +21,7 @@ use self::inventory_facts::{FileFact, InventoryFacts, Relevance};
 use self::layered::is_whiteout;
 use self::opens::OpensSearch;
 use self::version::VersionSearch;
+use crate::cpython::imports::Imports;
 use crate::elf::buffer_pool::BufferPool;
 use crate::elf::probe::ProbeBudget;
 use crate::elf::{ElfError, Incomplete, Linked, Outcome, Probe};
@@ -98,7 +99,7 @@ impl FileObserver {
         };
         let limit = match interest {
             Relevance::Text(form) => Some(form.limit()),
-            _ => check_facts::text_limit(&entry.path),
+            _ => check_facts::text_limit(&entry.path).or_else(|| check_facts::module_limit(&entry.path)),
         };
         Some(Self {
             hasher: check_facts::is_recorded(&entry.path).then(Hasher::default),
@@ -268,7 +269,7 @@ fn note(learned: &mut ObservedLayer, file: PassingFile, seen: Seen, headers: Hea
         }
         _ => {}
     }
-    let text = seen.text.filter(|_| check_facts::text_limit(&file.path).is_some()).map(FileContent::Text);
+    let text = seen.text.and_then(|text| content_of_text(&file.path, text));
     let object = linked.map(|linked| FileContent::Object(Box::new(linked.object), seen.opens));
     learned.evidence.note_file(
         &file.path,
@@ -280,6 +281,14 @@ fn note(learned: &mut ObservedLayer, file: PassingFile, seen: Seen, headers: Hea
             first: None,
         },
     );
+}
+
+fn content_of_text(path: &str, text: Vec<u8>) -> Option<FileContent> {
+    if check_facts::text_limit(path).is_some() {
+        return Some(FileContent::Text(text));
+    }
+    check_facts::module_limit(path)?;
+    Some(FileContent::Module(Imports::read(&text).as_str().to_owned()))
 }
 
 /// The number of bytes to keep behind each missed part: `most`, while the parts are few.

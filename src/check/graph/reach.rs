@@ -8,6 +8,7 @@ use super::{
 };
 use crate::base::BaseInventory;
 use crate::check::copies::cuda_wheel_extras;
+use crate::check::imports::ImportedFiles;
 use crate::check::linking::{Providers, PythonProcess};
 use crate::check::loader::{Loaded, Loader, Process, Search};
 use crate::check::world::World;
@@ -19,7 +20,8 @@ pub(super) fn graph(subject: &Subject<'_>) -> Graph {
     let (loader, _) = loader(subject);
     let world = World::new(subject);
     let mut survey = Survey::new(subject, &loader, &world);
-    if let Some(python) = PythonProcess::of(&loader, &world) {
+    let imported = ImportedFiles::of(subject.evidence, &world, subject.config.architecture);
+    if let Some(python) = PythonProcess::of(&loader, &world, &imported) {
         for (head, companions) in heads(&world) {
             survey.add(&python, head, &companions);
         }

@@ -69,7 +69,7 @@ const TABLE: &[Row] = &[
     ),
     row("compare", &["oci", "pypa", "cuda", "elf", "debian", "base", "resolve"], Kind::Decisions),
     row("image", &["oci", "plan"], Kind::Decisions),
-    row("check", &["oci", "pypa", "cuda", "elf", "debian", "base", "observe"], Kind::Decisions),
+    row("check", &["oci", "pypa", "cpython", "cuda", "elf", "debian", "base", "observe"], Kind::Decisions),
     row("store", &["oci", "pool"], Kind::Outside),
     row("net", &["oci", "pypa", "cuda", "elf", "debian", "credentials", "resolve", "store"], Kind::Outside),
     row(

@@ -1,0 +1,408 @@
+//! The imports that a module makes when it is loaded, read from its source.
+//!
+//! Statements in the bodies of functions are left out; those of classes count. An import that may fail without consequence,
+//! or may not be reached, is told from a plain one.
+//!
+//! <https://docs.python.org/3/reference/simple_stmts.html#the-import-statement>
+
+use std::fmt::{self, Write as _};
+
+use super::lines::{LogicalLine, LogicalLines};
+
+/// The most imports that are kept of a module: the longest generated ones have some hundreds.
+const MOST_IMPORTS: usize = 4096;
+/// The most blocks around a statement; CPython allows 100 levels of indentation.
+const DEEPEST: usize = 100;
+
+/// One import of a module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Import<'a> {
+    /// True if the module goes on without it: it is caught, or behind a condition.
+    pub is_guarded: bool,
+    /// The number of leading dots of a relative import.
+    pub level: usize,
+    /// `a.b` of `import a.b` and of `from a.b import c`; empty for `from . import c`.
+    pub module: &'a str,
+    /// `c` and `d` of `from a.b import c, d`, separated by commas; empty for `import a.b` and for `*`.
+    names: &'a str,
+}
+
+impl<'a> Import<'a> {
+    /// The names that are taken from the module.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.names.split(',').filter(|name| !name.is_empty())
+    }
+}
+
+/// The imports of a module in their order, each a line: `?` where it is guarded, dots, the module, and names after a colon.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Imports(String);
+
+impl Imports {
+    /// Reads the imports of a source text. What is no Python gives what can be told of it.
+    pub fn read(source: &[u8]) -> Self {
+        let mut reader = ImportReader::default();
+        for line in LogicalLines::new(source) {
+            reader.line(&line);
+        }
+        reader.finish()
+    }
+
+    /// The imports that `text` stands for, as [`Imports::as_str`] gave it.
+    pub fn from_text(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text of all imports.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Every import, in the order of the source.
+    pub fn iter(&self) -> impl Iterator<Item = Import<'_>> {
+        self.0.lines().map(|line| {
+            let rest = line.strip_prefix('?').unwrap_or(line);
+            let path = rest.trim_start_matches('.');
+            let (module, names) = path.split_once(':').unwrap_or((path, ""));
+            Import { is_guarded: rest.len() != line.len(), level: rest.len() - path.len(), module, names }
+        })
+    }
+}
+
+/// The kind of a block, as far as imports within it are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Block {
+    /// It is entered when the module is loaded: a class, `with`, `finally`.
+    Plain,
+    /// It is not entered then: a function, `if TYPE_CHECKING`.
+    Skipped,
+    /// It may be entered: `if`, loops, handlers.
+    Conditional,
+    /// The statements of a `try`, with its number.
+    Try(usize),
+    /// A handler of a `try`.
+    Handler { of: usize, catches: bool, raises: bool },
+}
+
+/// A block that has begun, with the indentation of its header.
+#[derive(Debug, Clone, Copy)]
+struct OpenBlock {
+    block: Block,
+    indentation: usize,
+}
+
+/// An import whose guards are not known before the module's end.
+#[derive(Debug)]
+struct Noted {
+    is_conditional: bool,
+    tries: Vec<usize>,
+    text: String,
+}
+
+#[derive(Debug, Default)]
+struct ImportReader {
+    open: Vec<OpenBlock>,
+    /// For each `try` whether one of its handlers lets the module go on without an import.
+    is_caught: Vec<bool>,
+    noted: Vec<Noted>,
+}
+
+impl ImportReader {
+    fn line(&mut self, line: &LogicalLine) {
+        let closed = self.close(line.indentation);
+        let mut rest = line.text.as_str();
+        if let Some((header, body)) = split_header(rest)
+            && let Some(block) = self.block(header, closed)
+        {
+            if self.open.len() < DEEPEST {
+                self.open.push(OpenBlock { block, indentation: line.indentation });
+            }
+            rest = body;
+        }
+        for statement in rest.split(';') {
+            self.statement(statement.trim());
+        }
+    }
+
+    /// Ends the blocks that a line of this indentation is not in; gives the one whose header has the same indentation.
+    fn close(&mut self, indentation: usize) -> Option<Block> {
+        let mut last = None;
+        while let Some(open) = self.open.pop_if(|open| open.indentation >= indentation) {
+            if let Block::Handler { of, catches: true, raises: false } = open.block {
+                self.is_caught[of] = true;
+            }
+            last = (open.indentation == indentation).then_some(open.block);
+        }
+        last
+    }
+
+    /// The block that a header begins, after the one that `before` it had the same indentation.
+    fn block(&mut self, header: &str, before: Option<Block>) -> Option<Block> {
+        let (word, condition) = split_word(header);
+        Some(match word {
+            "def" => Block::Skipped,
+            "async" if split_word(condition).0 == "def" => Block::Skipped,
+            "class" | "finally" => Block::Plain,
+            "with" | "async" if suppresses(condition) => Block::Conditional,
+            "with" | "async" => Block::Plain,
+            "if" | "elif" if is_for_type_checkers(condition) => Block::Skipped,
+            "else" => match before {
+                Some(Block::Skipped) => Block::Plain,
+                Some(Block::Try(of) | Block::Handler { of, .. }) => Block::Try(of),
+                _ => Block::Conditional,
+            },
+            "if" | "elif" | "for" | "while" | "match" | "case" => Block::Conditional,
+            "try" => {
+                self.is_caught.push(false);
+                Block::Try(self.is_caught.len() - 1)
+            }
+            "except" => match before {
+                Some(Block::Try(of) | Block::Handler { of, .. }) => {
+                    Block::Handler { of, catches: catches_import_errors(condition), raises: false }
+                }
+                _ => Block::Conditional,
+            },
+            _ => return None,
+        })
+    }
+
+    fn statement(&mut self, text: &str) {
+        match split_word(text) {
+            ("import", modules) => {
+                for module in modules.split(',') {
+                    self.note(0, first_word(module), "");
+                }
+            }
+            ("from", rest) => self.from_import(rest),
+            ("raise", _) => {
+                if let Some(OpenBlock { block: Block::Handler { raises, .. }, .. }) = self.open.last_mut() {
+                    *raises = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// `..a.b import (c as d, e)`, after `from`.
+    fn from_import(&mut self, text: &str) {
+        let path = text.trim_start_matches(['.', ' ']);
+        let level = text[..text.len() - path.len()].matches('.').count();
+        let Some((module, names)) = split_import(path) else { return };
+        let names = names.trim_matches(|c: char| c.is_whitespace() || c == '(' || c == ')');
+        let names: Vec<&str> = names.split(',').map(first_word).filter(|name| is_dotted(name)).collect();
+        self.note(level, module, &names.join(","));
+    }
+
+    fn note(&mut self, level: usize, module: &str, names: &str) {
+        let is_named = is_dotted(module) || (module.is_empty() && level > 0);
+        let blocks = || self.open.iter().map(|open| open.block);
+        if !is_named || self.noted.len() == MOST_IMPORTS || blocks().any(|block| block == Block::Skipped) {
+            return;
+        }
+        let tries = blocks().filter_map(|block| match block {
+            Block::Try(number) => Some(number),
+            _ => None,
+        });
+        let is_conditional =
+            blocks().any(|block| matches!(block, Block::Conditional | Block::Handler { .. }));
+        let mut text = format!("{}{module}", ".".repeat(level));
+        if !names.is_empty() {
+            let _ = write!(text, ":{names}");
+        }
+        self.noted.push(Noted { is_conditional, tries: tries.collect(), text });
+    }
+
+    fn finish(mut self) -> Imports {
+        self.close(0);
+        let mut all = String::new();
+        for noted in &self.noted {
+            let is_guarded = noted.is_conditional || noted.tries.iter().any(|number| self.is_caught[*number]);
+            all.push_str(if is_guarded { "?" } else { "" });
+            all.push_str(&noted.text);
+            all.push('\n');
+        }
+        Imports(all)
+    }
+}
+
+impl fmt::Display for Imports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The header of a compound statement and what follows its colon on the same line.
+fn split_header(text: &str) -> Option<(&str, &str)> {
+    const KEYWORDS: &[&str] = &[
+        "async", "case", "class", "def", "elif", "else", "except", "finally", "for", "if", "match", "try",
+        "while", "with",
+    ];
+    let word = text.split(|c: char| !c.is_ascii_alphabetic()).next()?;
+    if !KEYWORDS.contains(&word) {
+        return None;
+    }
+    let mut depth = 0_i32;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth -= 1,
+            b':' if depth <= 0 && text.as_bytes().get(at + 1) != Some(&b'=') => {
+                return Some((&text[..at], &text[at + 1..]));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The first word of a statement, and what follows.
+fn split_word(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    (&text[..end], text[end..].trim_start())
+}
+
+/// `a.b` and what comes after `import`; before it may be no space: `from .import a`.
+fn split_import(text: &str) -> Option<(&str, &str)> {
+    let (module, rest) = match text.strip_prefix("import") {
+        Some(rest) if !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == '.') => ("", rest),
+        _ => {
+            let (module, rest) = text.split_once(char::is_whitespace)?;
+            (module, rest.trim_start().strip_prefix("import")?)
+        }
+    };
+    (!rest.starts_with(|c: char| c.is_alphanumeric() || c == '_')).then_some((module, rest))
+}
+
+/// The word before ` as `.
+fn first_word(text: &str) -> &str {
+    text.split_whitespace().next().unwrap_or_default()
+}
+
+/// Returns whether a text is names between dots.
+fn is_dotted(text: &str) -> bool {
+    let is_name = |part: &str| {
+        part.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && part.chars().all(|c| c.is_alphanumeric() || c == '_')
+    };
+    text.split('.').all(is_name)
+}
+
+fn is_for_type_checkers(condition: &str) -> bool {
+    condition.contains("TYPE_CHECKING") && !condition.contains("not ")
+}
+
+/// The exceptions whose handlers handle a failed import.
+const HANDLED: [&str; 4] = ["ImportError", "ModuleNotFoundError", "Exception", "BaseException"];
+
+/// Returns whether a handler of these exceptions, which are all of them where it names none, handles a failed import.
+fn catches_import_errors(exceptions: &str) -> bool {
+    exceptions.trim().is_empty() || names_any(exceptions)
+}
+
+fn suppresses(context: &str) -> bool {
+    context.contains("suppress") && names_any(context)
+}
+
+fn names_any(text: &str) -> bool {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| HANDLED.contains(&word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(source: &str, expected: &[&str]) {
+        let imports = Imports::read(source.as_bytes());
+        assert_eq!(imports.as_str().lines().collect::<Vec<_>>(), expected, "{source}");
+    }
+
+    #[test]
+    fn every_form_of_the_statement_is_read() {
+        check("import os\nimport a.b as c, d\n", &["os", "a.b", "d"]);
+        check(
+            "from a.b import c as d, e\nfrom . import f\nfrom ..g.h import *\n",
+            &["a.b:c,e", ".:f", "..g.h"],
+        );
+        check("from a import (b,  # one\n    c as d,\n)\nfrom .import x\n", &["a:b,c", ".:x"]);
+        check("import a; import b\nx = 1; from c import d\n", &["a", "b", "c:d"]);
+        check("from a \\\n  import b\nimport \\\n  c\n", &["a:b", "c"]);
+        check("important = 1\nimport_it()\nfrom_here = 2\nfrom a importing\n", &[]);
+    }
+
+    #[test]
+    fn text_is_no_code() {
+        check("'''\nimport a\n'''\n# import b\nx = \"import c\"\nimport d\n", &["d"]);
+        check("x = r'\\'\nimport a\n", &["a"]);
+        check("x = 'unterminated\nimport a\n", &["a"]);
+        check("x = (1,\nimport_me,\n)\nimport a\n", &["a"]);
+        check("x = f\"{y['import z']}\"\nimport a\n", &["a"]);
+        check("\"\"\"a\\\"\"\"\nimport b\n\"\"\"\nimport c\n", &["c"]);
+    }
+
+    #[test]
+    fn functions_are_not_entered_and_classes_are() {
+        check("def f():\n    import a\nimport b\n", &["b"]);
+        check("async def f(x: int = 1) -> None:\n    import a\n", &[]);
+        check("class A:\n    import a\n    def f(self):\n        import b\n    import c\n", &["a", "c"]);
+        check("def f(): import a\nimport b\n", &["b"]);
+        check("class A: import a\n", &["a"]);
+        check("if TYPE_CHECKING:\n    import a\nelse:\n    import b\n", &["b"]);
+        check("if typing.TYPE_CHECKING:\n  if x:\n    import a\nimport b\n", &["b"]);
+    }
+
+    #[test]
+    fn an_import_is_guarded_where_the_module_goes_on_without() {
+        check("try:\n    import a\nexcept ImportError:\n    import b\n", &["?a", "?b"]);
+        check("try:\n    import a\nexcept (ValueError, ModuleNotFoundError):\n    a = None\n", &["?a"]);
+        check("try:\n    import a\nexcept:\n    pass\n", &["?a"]);
+        check("try:\n    import a\nexcept OSError:\n    pass\n", &["a"]);
+        check("try:\n    import a\nfinally:\n    import b\n", &["a", "b"]);
+        check("try: import a\nexcept ImportError: a = None\n", &["?a"]);
+        check("try: x\nexcept OSError: pass\nelse: import a\n", &["a"]);
+        check("with suppress(ImportError):\n    import a\n", &["?a"]);
+        check("with catch_warnings():\n    import a\n", &["a"]);
+        check(
+            "if sys.platform == 'win32':\n    import a\nelif x:\n    import b\nelse:\n    import c\n",
+            &["?a", "?b", "?c"],
+        );
+        check("for x in y: import a\n", &["?a"]);
+    }
+
+    #[test]
+    fn a_handler_that_raises_guards_nothing() {
+        check(
+            "try:\n    import a\nexcept ImportError as e:\n    m = 1\n    raise ImportError(m) from e\n",
+            &["a"],
+        );
+        check("try:\n    import a\nexcept ImportError:\n    if x:\n        raise\n", &["?a"]);
+        check("try:\n    import a\nexcept ImportError: raise\nexcept Exception:\n    pass\n", &["?a"]);
+        check(
+            "try:\n  try:\n    import a\n  except ImportError:\n    raise\nexcept ImportError:\n  pass\n",
+            &["?a"],
+        );
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_written() {
+        let imports = Imports::read(b"from ..a import b, c\ntry:\n  import d.e\nexcept ImportError: pass\n");
+        let all: Vec<_> = imports
+            .iter()
+            .map(|it| (it.is_guarded, it.level, it.module, it.names().collect::<Vec<_>>()))
+            .collect();
+        assert_eq!(all, [(false, 2, "a", vec!["b", "c"]), (true, 0, "d.e", vec![])]);
+        assert_eq!(Imports::from_text(imports.as_str().to_owned()), imports);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(source: Vec<u8>) {
+            let imports = Imports::read(&source);
+            assert!(imports.as_str().len() <= 2 * source.len() + 2);
+        }
+
+        #[test]
+        fn no_code_makes_it_panic(source in "(try:|except|if|else:|def f|class|import|from| |\n|\t|:|;|,|\\.|\\(|\\)|'|\"|\\\\|#|a|raise)*") {
+            Imports::read(source.as_bytes());
+        }
+    }
+}
