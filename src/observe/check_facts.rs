@@ -65,7 +65,7 @@ pub enum FileContent {
 /// The names of CUDA's libraries among the strings of a file, sorted: those that it may `dlopen`.
 pub type Opens = Vec<String>;
 
-/// The largest text that is kept, in bytes: METADATA, RECORD, WHEEL or the loader's cache. The RECORD of torch has 1.2 MB.
+/// The largest text that is kept, in bytes: METADATA, RECORD, WHEEL or the loader's cache. torch's RECORD has 1.2 MB.
 const MAX_TEXT: u64 = 64 << 20;
 
 /// Returns whether a proof reads the text at `path`, up to how many bytes.
