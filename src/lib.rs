@@ -3,10 +3,11 @@
 //! A build is a chain of values; nothing is written before everything is decided:
 //!
 //! ```text
-//! recipe text ─ recipe::parse ─► Recipe ────┐
-//! base        ─ base ──────────► BaseInventory ─► resolve ─► Resolution ─► plan ─► Plan
-//!                                                                                   │
-//!                        Destination ◄─ Image ◄─ image::assemble ◄─ Layer… ◄─ layer::write
+//! recipe text ─ Recipe::parse ─► Recipe ───────────────────┐
+//! place or suite ─ pipeline::base::open ─► BaseInventory ──┴─► resolve ─► Resolution ─► plan ─► Plan
+//!                                                                                                 │
+//!       Destination ◄─ Image ◄─ image::assemble ◄─ ImageLayer… ◄─ pipeline::write(LayerPlan…) ◄───┘
+//!                        └─► check ─► Report
 //! ```
 //!
 //! The modules; each imports only what the table in `tests/it/architecture` allows:

@@ -67,12 +67,15 @@ pub enum FileContent {
 /// The names of CUDA's libraries among the strings of a file, sorted: those that it may `dlopen`.
 pub type Opens = Vec<String>;
 
+/// The largest text that is kept, in bytes: METADATA, RECORD, WHEEL or the loader's cache. torch's RECORD has 1.2 MB.
+const MAX_TEXT: u64 = 64 << 20;
+
 /// Returns whether a proof reads the text at `path`, up to how many bytes.
 pub(super) fn text_limit(path: &str) -> Option<u64> {
     const OF_DISTRIBUTION: [&str; 3] = ["METADATA", "RECORD", "WHEEL"];
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
     let is_distribution = directory.ends_with(".dist-info") && OF_DISTRIBUTION.contains(&name);
-    (is_distribution || path == "etc/ld.so.cache").then_some(64 << 20)
+    (is_distribution || path == "etc/ld.so.cache").then_some(MAX_TEXT)
 }
 
 /// The largest module whose imports are read, in bytes: only tables of data are larger.
