@@ -268,7 +268,7 @@ pub(super) mod example {
         match kind {
             EntryKind::Directory => format!("{path}/ {mode:o} {uid}:{gid}"),
             EntryKind::Symlink { target } | EntryKind::Hardlink { target } => format!("{path} -> {target}"),
-            EntryKind::File { .. } => {
+            EntryKind::File { .. } | EntryKind::Whiteout => {
                 format!("{path} {mode:o} {uid}:{gid} {}", String::from_utf8_lossy(&generated.bytes))
             }
         }

@@ -7,6 +7,7 @@ use std::io::{self, BufReader, Read};
 use std::ops::Range;
 
 use crate::failure::Hinted;
+use crate::oci::paths::{PathFault, path_fault};
 use crate::oci::{Entry, EntryKind};
 
 /// The largest control file, and the largest control member, in bytes. The `md5sums` of the largest
@@ -97,6 +98,8 @@ pub enum EntryFault {
     Absolute,
     #[error("a path that leaves the package")]
     Leaves,
+    #[error("a path that no file of an image can have: {0}")]
+    Path(PathFault),
 }
 
 impl Hinted for DebError {
@@ -230,7 +233,11 @@ fn relative(raw: &[u8]) -> Result<String, DebError> {
     if parts.contains(&"..") || path.contains('\0') {
         return Err(wrong(EntryFault::Leaves));
     }
-    Ok(parts.join("/"))
+    let path = parts.join("/");
+    match path_fault(&path) {
+        Some(fault) => Err(wrong(EntryFault::Path(fault))),
+        None => Ok(path),
+    }
 }
 
 /// Decompresses a member by its extension.
@@ -439,6 +446,7 @@ mod tests {
             entries.push(match entry.kind {
                 EntryKind::Directory => format!("{}/", entry.path),
                 EntryKind::File { size } => format!("{} {:o} {size} {text}", entry.path, entry.mode),
+                EntryKind::Whiteout => format!("{} whiteout", entry.path),
                 EntryKind::Symlink { target } => format!("{} -> {target}", entry.path),
                 EntryKind::Hardlink { target } => format!("{} = {target}", entry.path),
             });
@@ -471,7 +479,12 @@ mod tests {
     #[test]
     fn paths_stay_inside_the_package() {
         use tar::EntryType::{Block, Char, Fifo, Link, Regular, Symlink};
-        let hostile: [(&str, &str, tar::EntryType, EntryFault); 8] = [
+        let whiteout = || EntryFault::Path(PathFault::Whiteout);
+        let hostile: [(&str, &str, tar::EntryType, EntryFault); 12] = [
+            ("./usr/bin/.wh.sh", "", Regular, whiteout()),
+            ("./etc/.wh..wh..opq", "", Regular, whiteout()),
+            ("./etc/.wh.d/a", "", Regular, whiteout()),
+            ("./etc/a", "./etc/.wh.passwd", Link, whiteout()),
             ("../etc/passwd", "", Regular, EntryFault::Leaves),
             ("./usr/../../etc/passwd", "", Regular, EntryFault::Leaves),
             ("/etc/passwd", "", Regular, EntryFault::Absolute),

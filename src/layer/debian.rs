@@ -234,7 +234,7 @@ mod tests {
         let package = &unpacked.packages[*package].name;
         match &entry.kind {
             EntryKind::Directory => format!("{}/ [{package}]", entry.path),
-            EntryKind::File { .. } => format!("{} {text} [{package}]", entry.path),
+            EntryKind::File { .. } | EntryKind::Whiteout => format!("{} {text} [{package}]", entry.path),
             EntryKind::Symlink { target } => format!("{} -> {target} [{package}]", entry.path),
             EntryKind::Hardlink { target } => format!("{} = {target} [{package}]", entry.path),
         }

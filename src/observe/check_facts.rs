@@ -123,6 +123,7 @@ impl CheckFacts {
             EntryKind::Directory => Item::Directory { mode: entry.mode },
             EntryKind::Symlink { target } => Item::Symlink(target.clone()),
             EntryKind::File { size } => Item::file(entry.mode, *size),
+            EntryKind::Whiteout => return,
             EntryKind::Hardlink { target } => match self.0.get(target) {
                 Some(Item::File(file)) => {
                     let first = file.first.clone().unwrap_or_else(|| target.clone());

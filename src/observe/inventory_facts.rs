@@ -119,6 +119,7 @@ impl InventoryFacts {
                 self.0.insert(path.clone(), Fact::Symlink(target.clone()));
             }
             EntryKind::Hardlink { target } => self.note_hardlink(path, target),
+            EntryKind::Whiteout => {}
             EntryKind::Symlink { .. } | EntryKind::File { .. } => self.note_other(path),
         }
     }

@@ -48,7 +48,7 @@ impl<N> Default for Layered<N> {
 /// <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
 pub(super) fn is_whiteout(entry: &Entry) -> bool {
     let name = entry.path.rsplit_once('/').map_or(entry.path.as_str(), |(_, name)| name);
-    matches!(entry.kind, EntryKind::File { .. }) && name.starts_with(WHITEOUT)
+    matches!(entry.kind, EntryKind::File { .. } | EntryKind::Whiteout) && name.starts_with(WHITEOUT)
 }
 
 impl<N: LayerNode> Layered<N> {

@@ -41,6 +41,11 @@ pub enum EntryKind {
         /// The path of an earlier entry, relative to the root.
         target: String,
     },
+    /// An empty file whose name hides what lower layers have. No other entry of a layer that is written may have such a
+    /// name.
+    ///
+    /// <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
+    Whiteout,
 }
 
 /// An entry whose content is at hand, because imgforge made it.

@@ -30,6 +30,48 @@ pub fn whiteout(path: &str) -> String {
     }
 }
 
+/// The longest name of a file in bytes: Linux's NAME_MAX.
+const LONGEST_NAME: usize = 255;
+/// The longest path in bytes: Linux's PATH_MAX.
+const LONGEST_PATH: usize = 4096;
+
+/// The reason for which no file of an image can have a name or path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
+pub enum PathFault {
+    #[error("it stands for a file that is gone")]
+    Whiteout,
+    #[error("it has a NUL")]
+    Nul,
+    #[error("one of its parts is empty, `.` or `..`")]
+    Part,
+    #[error("one of its names is longer than {LONGEST_NAME} bytes")]
+    LongName,
+    #[error("it is longer than {LONGEST_PATH} bytes")]
+    LongPath,
+}
+
+/// The reason for which no file can have this name in a directory of an image.
+pub fn name_fault(name: &str) -> Option<PathFault> {
+    match name {
+        "" | "." | ".." => Some(PathFault::Part),
+        _ if name.contains('\0') => Some(PathFault::Nul),
+        _ if name.contains('/') => Some(PathFault::Part),
+        _ if name.starts_with(WHITEOUT) => Some(PathFault::Whiteout),
+        _ if name.len() > LONGEST_NAME => Some(PathFault::LongName),
+        _ => None,
+    }
+}
+
+/// The reason for which no file of an image can be at `path`; the root can.
+pub fn path_fault(path: &str) -> Option<PathFault> {
+    match path {
+        "" => None,
+        _ if path.len() > LONGEST_PATH => Some(PathFault::LongPath),
+        _ => path.split('/').find_map(name_fault),
+    }
+}
+
 /// Returns whether a part of `path` would stand for something gone, as no file of an image can be called.
 pub fn has_whiteout(path: &str) -> bool {
     path.split('/').any(|name| name.starts_with(WHITEOUT))
@@ -52,6 +94,23 @@ mod tests {
     #[test]
     fn what_is_gone_has_a_file_beside_it() {
         assert_eq!((whiteout("a"), whiteout("a/b/c")), (".wh.a".to_owned(), "a/b/.wh.c".to_owned()));
+    }
+
+    #[test]
+    fn a_path_that_no_file_can_have_is_told_from_others() {
+        let check = |path: &str, expected| assert_eq!(path_fault(path), expected, "{path:?}");
+        for path in ["", "a", "usr/bin/a.wh.b", "..a/b..", "a b/\n", ".wh", &"n".repeat(255)] {
+            check(path, None);
+        }
+        for path in [".wh.python3", ".wh..wh..opq", "usr/.wh.bin/a", "a/.wh."] {
+            check(path, Some(PathFault::Whiteout));
+        }
+        check("a\0b", Some(PathFault::Nul));
+        for path in ["/a", "a/", "a//b", "./a", "a/..", ".."] {
+            check(path, Some(PathFault::Part));
+        }
+        check(&format!("a/{}/b", "n".repeat(256)), Some(PathFault::LongName));
+        check(&"n/".repeat(2049), Some(PathFault::LongPath));
     }
 
     #[test]

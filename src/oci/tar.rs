@@ -32,6 +32,7 @@ pub fn header(entry: &Entry) -> Vec<u8> {
     let (flag, size, link) = match &entry.kind {
         EntryKind::Directory => (b'5', 0, ""),
         EntryKind::File { size } => (b'0', *size, ""),
+        EntryKind::Whiteout => (b'0', 0, ""),
         EntryKind::Symlink { target } => (b'2', 0, target.as_str()),
         EntryKind::Hardlink { target } => (b'1', 0, target.as_str()),
     };
@@ -157,6 +158,7 @@ mod tests {
         assert_eq!(read.header().uid().unwrap(), entry.uid);
         match &entry.kind {
             EntryKind::File { size } => assert_eq!(read.size(), *size),
+            EntryKind::Whiteout => assert_eq!(read.size(), 0),
             EntryKind::Directory => assert!(read.header().entry_type().is_dir()),
             EntryKind::Symlink { target } | EntryKind::Hardlink { target } => {
                 assert_eq!(read.link_name().unwrap().unwrap().to_str().unwrap(), target);

@@ -33,7 +33,7 @@ fn hide_bytecode(files: &mut BTreeMap<String, CopiedFile>, scheme: &InstallSchem
     for path in compiled {
         if !files.contains_key(&path) {
             let path = whiteout(&path);
-            let kind = EntryKind::File { size: 0 };
+            let kind = EntryKind::Whiteout;
             let entry = Entry { path: path.clone(), mode: 0o644, uid: 0, gid: 0, mtime, kind };
             files.insert(path, CopiedFile { entry, content: None });
         }

@@ -1,7 +1,7 @@
 //! Makes entries of generated files.
 
 use crate::base::CudaCopy;
-use crate::oci::{Entry, EntryKind, Generated};
+use crate::oci::{Entry, EntryKind, Generated, paths};
 use crate::pypa::scheme::relative;
 
 pub(super) struct Maker {
@@ -16,6 +16,11 @@ impl Maker {
     /// A directory.
     pub fn directory(&self, path: &str) -> Generated {
         Generated { entry: self.entry(path, 0o755, EntryKind::Directory), bytes: Vec::new() }
+    }
+
+    /// The file that hides `path`.
+    pub fn whiteout(&self, path: &str) -> Generated {
+        Generated { entry: self.entry(&paths::whiteout(path), 0o644, EntryKind::Whiteout), bytes: Vec::new() }
     }
 
     /// A symlink.

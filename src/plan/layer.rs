@@ -62,7 +62,7 @@ pub struct FilesLayer {
 pub struct CopiedFile {
     /// The entry.
     pub entry: Entry,
-    /// The digest of a regular file's content; `None` for an empty one that is made up, and for anything else.
+    /// The digest of a regular file's content; `None` for anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Digest>,
 }

@@ -8,7 +8,7 @@ use super::generate::Maker;
 use super::{GeneratedLayer, LayerCompression, PlanRequest};
 use crate::base::{BaseInventory, CudaCopy, InstalledDistribution};
 use crate::oci::Generated;
-use crate::oci::paths::{self, ancestors};
+use crate::oci::paths::ancestors;
 use crate::resolve::demand::soname;
 use crate::resolve::{Resolution, Service, ServiceSource};
 
@@ -43,14 +43,9 @@ fn removals(resolution: &Resolution, base: &BaseInventory, mtime: u64) -> Vec<Ge
     hidden.extend(resolution.services.iter().flat_map(|service| shadowed(service, resolution, base)));
     let is_covered = |path: &str| ancestors(path).any(|above| hidden.contains(above));
     let mut files: Vec<Generated> =
-        hidden.iter().filter(|path| !is_covered(path)).map(|path| whiteout(&make, path)).collect();
+        hidden.iter().filter(|path| !is_covered(path)).map(|path| make.whiteout(path)).collect();
     files.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
     files
-}
-
-/// The file that hides `path`.
-pub(super) fn whiteout(make: &Maker, path: &str) -> Generated {
-    make.file(&paths::whiteout(path), String::new())
 }
 
 /// The highest directory below `top` in which `file` lies and nothing of another distribution does; else `file`.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::generate::Maker;
-use super::{LayerCompression, LdconfigPlan, PlanRequest, SystemLayer, namespace, pip, removal};
+use super::{LayerCompression, LdconfigPlan, PlanRequest, SystemLayer, namespace, pip};
 use crate::base::BaseInventory;
 use crate::cuda::Toolkit;
 use crate::oci::{Digest, Generated};
@@ -59,7 +59,7 @@ fn files(request: &PlanRequest<'_>, pins: Option<&BTreeMap<String, String>>) -> 
     files.extend(pins.map(|pins| pip::constraints(&make, pins)));
     let keep = inputs.recipe.python.externally_managed == ExternallyManaged::Keep;
     if !keep && !base.externally_managed.is_empty() {
-        files.push(removal::whiteout(&make, &base.externally_managed));
+        files.push(make.whiteout(&base.externally_managed));
     }
     let workdir = inputs.recipe.config.workdir.as_ref().map(|path| path.relative());
     if let Some(workdir) = workdir.filter(|path| !path.is_empty()) {

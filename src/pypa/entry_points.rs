@@ -2,6 +2,8 @@
 //!
 //! <https://packaging.python.org/en/latest/specifications/entry-points/>
 
+use crate::oci::paths::name_fault;
+
 /// A script that an installer generates: `NAME = MODULE:FUNCTION`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
@@ -51,7 +53,7 @@ fn script(line: &str) -> Option<Script> {
         !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-'))
     };
     let (name, module, function) = (name.trim(), module.trim(), function.trim());
-    let is_file_name = !name.is_empty() && !name.contains('/') && name != "." && name != "..";
+    let is_file_name = name_fault(name).is_none();
     (is_file_name && identifier(module) && identifier(function)).then(|| Script {
         name: name.into(),
         module: module.into(),
@@ -121,7 +123,22 @@ mod tests {
 
     #[test]
     fn refuses_a_script_that_could_leave_its_directory() {
-        for line in ["../x = a:b", "x = a", "x = a:b c", ".. = a:b"] {
+        let names = [
+            "../x",
+            "..",
+            ".",
+            "",
+            "/x",
+            ".wh.python3",
+            ".wh..wh..opq",
+            ".wh.",
+            "a\0b",
+            "\0",
+            &"x".repeat(256),
+        ];
+        for line in
+            names.map(|name| format!("{name} = a:b")).iter().map(String::as_str).chain(["x = a", "x = a:b c"])
+        {
             assert!(scripts(&format!("[console_scripts]\n{line}\n"), (3, 11)).is_err(), "{line}");
         }
     }

@@ -96,6 +96,7 @@ impl TocEntry {
         let (kind, size, link) = match &entry.kind {
             EntryKind::Directory => ("dir", 0, ""),
             EntryKind::File { size } => ("reg", *size, ""),
+            EntryKind::Whiteout => ("reg", 0, ""),
             EntryKind::Symlink { target } => ("symlink", 0, target.as_str()),
             EntryKind::Hardlink { target } => ("hardlink", 0, target.as_str()),
         };

@@ -28,6 +28,7 @@ use crate::failure::Hinted;
 use crate::observe::inventory_facts::InventoryFacts;
 use crate::observe::{FileObserver, ObservedLayer};
 use crate::oci::image::MediaType;
+use crate::oci::paths::{PathFault, path_fault};
 use crate::oci::{Digest, Entry, EntryKind, tar};
 use crate::plan::LayerCompression;
 use crate::store::{Store, StoreError};
@@ -164,6 +165,8 @@ pub enum WriteError {
     Deflate { path: String, source: Invalid },
     #[error("`{path}` inflates to more than the {expected} bytes that were promised")]
     TooLong { path: String, expected: u64 },
+    #[error("`{path}` cannot be a path of a layer: {fault}")]
+    Path { path: String, fault: PathFault },
     #[error("could not write the layer")]
     Write(#[source] io::Error),
     #[error(transparent)]
@@ -174,6 +177,9 @@ impl Hinted for WriteError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Store(error) => error.hint(),
+            Self::Path { .. } => {
+                Some("leave out what has the file: no engine would unpack it as it is".into())
+            }
             _ => None,
         }
     }
@@ -222,8 +228,19 @@ impl<'a> LayerWriter<'a> {
         })
     }
 
-    /// Writes an entry that has no content: a directory or a link.
+    /// Writes an entry that has no content: a directory, a link or a whiteout.
     pub fn entry(&mut self, entry: &Entry) -> Result<(), WriteError> {
+        check_path(entry)?;
+        match entry.kind {
+            EntryKind::Whiteout => self
+                .checked_file(&Entry { kind: EntryKind::File { size: 0 }, ..entry.clone() }, || {
+                    Ok(io::empty())
+                }),
+            _ => self.begin(entry),
+        }
+    }
+
+    fn begin(&mut self, entry: &Entry) -> Result<(), WriteError> {
         if matches!(entry.kind, EntryKind::File { .. }) && !self.compression.fetches_first(&entry.path) {
             self.landmark()?;
         }
@@ -238,9 +255,18 @@ impl<'a> LayerWriter<'a> {
         entry: &Entry,
         open: impl Fn() -> io::Result<R>,
     ) -> Result<(), WriteError> {
+        check_path(entry)?;
+        self.checked_file(entry, open)
+    }
+
+    fn checked_file<R: Read>(
+        &mut self,
+        entry: &Entry,
+        open: impl Fn() -> io::Result<R>,
+    ) -> Result<(), WriteError> {
         let expected = file_size(entry);
         let unreadable = |source| WriteError::Read { path: entry.path.clone(), source };
-        self.entry(entry)?;
+        self.begin(entry)?;
         let mut watcher = self.watcher(entry);
         let mut content = open().map_err(unreadable)?;
         let mut buffer = mem::take(&mut self.buffer);
@@ -278,7 +304,8 @@ impl<'a> LayerWriter<'a> {
     ) -> Result<(), WriteError> {
         let path = || entry.path.clone();
         let unreadable = |source| WriteError::Read { path: path(), source };
-        self.entry(entry)?;
+        check_path(entry)?;
+        self.begin(entry)?;
         let watcher = self.watcher(entry);
         self.encoding.begin(expected.size, &mut self.out)?;
         let mut splice = Splice {
@@ -374,6 +401,22 @@ impl<'a> LayerWriter<'a> {
 /// Memory for what is kept of large libraries that pass, of all layers together: what it has no room for is read again
 /// instead, so that memory does not grow with the number of threads. It has no influence on a layer's bytes.
 static SHELF: BufferPool = BufferPool::new(2 * MOST_KEPT_ONCE as usize);
+
+/// Refuses an entry that would hide files of lower layers without being a [whiteout](EntryKind::Whiteout), and a path
+/// that no file can have, from whatever source it is.
+fn check_path(entry: &Entry) -> Result<(), WriteError> {
+    let fault = match (&entry.kind, path_fault(&entry.path)) {
+        (EntryKind::Whiteout, Some(PathFault::Whiteout)) => None,
+        (EntryKind::Whiteout, None) => Some(PathFault::Part),
+        (EntryKind::Hardlink { target }, None) => path_fault(target),
+        (EntryKind::Symlink { target }, None) if target.contains('\0') => Some(PathFault::Nul),
+        (_, fault) => fault,
+    };
+    match fault {
+        Some(fault) => Err(WriteError::Path { path: entry.path.clone(), fault }),
+        None => Ok(()),
+    }
+}
 
 fn file_size(entry: &Entry) -> u64 {
     match entry.kind {

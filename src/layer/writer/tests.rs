@@ -313,3 +313,62 @@ fn a_layer_that_was_given_up_leaves_no_blob() {
     drop(writer);
     assert_eq!(std::fs::read_dir(directory.path().join("blobs/sha256")).unwrap().count(), 0);
 }
+
+#[test]
+fn only_a_whiteout_by_kind_hides_files_whoever_names_it() {
+    let (_directory, store) = store();
+    let (deflated, expected) = deflate(b"x");
+    let check = |kind: EntryKind, path: &str, fault: Option<PathFault>| {
+        let mut writer = LayerWriter::new(&store, &LayerCompression::Gzip, &|_| ()).unwrap();
+        let entry = entry(path, kind);
+        let mut written = vec![writer.entry(&entry)];
+        if let EntryKind::File { .. } = entry.kind {
+            written = vec![
+                writer.file(&entry, || Ok(&b"x"[..])),
+                writer.splice(&entry, || Ok(deflated.as_slice()), expected),
+            ];
+        }
+        for written in written {
+            match (written, fault) {
+                (Ok(()), None) => {}
+                (Err(WriteError::Path { path: told, fault: found }), Some(fault)) => {
+                    assert_eq!((told.as_str(), found), (path, fault));
+                }
+                (written, _) => panic!("{path:?}: {written:?}"),
+            }
+        }
+    };
+    let link = |target: &str| EntryKind::Symlink { target: target.into() };
+    let hard = |target: &str| EntryKind::Hardlink { target: target.into() };
+    let file = || EntryKind::File { size: 1 };
+    for path in ["usr/bin/.wh.python3", ".wh..wh..opq", "a/.wh.b/c"] {
+        for kind in [file(), EntryKind::Directory, link("x"), hard("x")] {
+            check(kind, path, Some(PathFault::Whiteout));
+        }
+    }
+    check(EntryKind::Whiteout, "usr/bin/.wh.python3", None);
+    check(hard("etc/.wh.passwd"), "a", Some(PathFault::Whiteout));
+    check(link("../.wh.a"), "a", None);
+    check(link("a\0b"), "a", Some(PathFault::Nul));
+    check(file(), "usr/bin/a\0b", Some(PathFault::Nul));
+    check(file(), "usr/../bin", Some(PathFault::Part));
+    check(EntryKind::Directory, &"n".repeat(256), Some(PathFault::LongName));
+}
+
+#[test]
+fn a_whiteout_is_written_as_an_empty_file() {
+    let (_directory, store) = store();
+    let zstd = LayerCompression::Zstd { level: 3 };
+    for form in [LayerCompression::Gzip, zstd, LayerCompression::Estargz { prefetch: Vec::new() }] {
+        let written = |kind: EntryKind| {
+            let mut writer = LayerWriter::new(&store, &form, &|_| ()).unwrap();
+            let entry = entry("a/.wh.b", kind);
+            match entry.kind {
+                EntryKind::Whiteout => writer.entry(&entry).unwrap(),
+                _ => writer.checked_file(&entry, || Ok(io::empty())).unwrap(),
+            }
+            writer.finish().unwrap()
+        };
+        assert_eq!(written(EntryKind::Whiteout), written(EntryKind::File { size: 0 }));
+    }
+}

@@ -583,7 +583,7 @@ mod tests {
             prop_assert_eq!(read.len(), files.len());
             for ((member, content), (entry, expected)) in read.iter().zip(&files) {
                 let (kind, link, end) = match &entry.kind {
-                    EntryKind::File { .. } => (MemberKind::File, "", ""),
+                    EntryKind::File { .. } | EntryKind::Whiteout => (MemberKind::File, "", ""),
                     EntryKind::Directory => (MemberKind::Directory, "", "/"),
                     EntryKind::Symlink { target } => (MemberKind::Symlink, target.as_str(), ""),
                     EntryKind::Hardlink { target } => (MemberKind::Hardlink, target.as_str(), ""),
