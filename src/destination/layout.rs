@@ -9,7 +9,7 @@ use super::PublishError;
 use super::index::{IndexDocument, tagged};
 use crate::image::Image;
 use crate::oci::Digest;
-use crate::store::{self, Store, UnnamedFile, clear_abandoned, hard_link, is_same_file};
+use crate::store::{self, FileIdentity, Store, UnnamedFile, clear_abandoned, sync_directory};
 
 pub(super) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -42,10 +42,12 @@ pub(super) fn publish(image: &Image, directory: &Path, tag: &str, store: &Store)
 
 fn place_blobs(image: &Image, blobs: &Path, store: &Store) -> Result<(), PublishError> {
     for layer in &image.layers {
-        place(&store.blob_path(&layer.digest), blobs, &layer.digest, layer.size)?;
+        place(store, blobs, &layer.digest, layer.size)?;
     }
     write(&blobs.join(image.config.digest().hex()), &image.config_bytes)?;
-    write(&blobs.join(image.manifest.digest().hex()), &image.manifest_bytes)
+    write(&blobs.join(image.manifest.digest().hex()), &image.manifest_bytes)?;
+    // The index shall name only what is there, after a loss of power too.
+    sync_directory(blobs).map_err(PublishError::write(blobs))
 }
 
 /// Waits until no other build publishes into the layout; where directories cannot be locked, builds trust their luck.
@@ -57,24 +59,24 @@ fn alone(directory: &Path) -> Option<File> {
 
 /// Puts a blob of the store into the layout: a hard link where the file system allows one, else a copy.
 ///
-/// A blob that is there already is left as it is where it is the store's, or cannot be: then it is believed to be whole
-/// when it has its size.
-fn place(source: &Path, blobs: &Path, digest: &Digest, size: u64) -> Result<(), PublishError> {
+/// A blob that is there already is left as it is where it is the store's, or was copied before and has not changed since.
+fn place(store: &Store, blobs: &Path, digest: &Digest, size: u64) -> Result<(), PublishError> {
     let target = blobs.join(digest.hex());
-    let present = fs::metadata(&target).ok();
-    let is_source =
-        |present: &fs::Metadata| fs::metadata(source).is_ok_and(|source| is_same_file(&source, present));
-    let is_linked = present.as_ref().is_some_and(is_source);
-    if is_linked || hard_link(source, &target).is_ok() || present.is_some_and(|present| present.len() == size)
-    {
+    let is_unchanged = || FileIdentity::at(&target).is_some_and(|file| store.has_seen(digest, &file));
+    if store.is_blob(digest, &target) || store.link_out(digest, &target) || is_unchanged() {
         return Ok(());
     }
+    let source = store.open_blob(digest)?;
     let copy = || {
         let mut file = UnnamedFile::new_in(blobs)?;
-        file.copy_from(&File::open(source)?, size)?;
-        file.persist(&target)
+        file.copy_from(&source, size)?;
+        file.sync()?.persist(&target)
     };
-    copy().map_err(PublishError::write(&target))
+    copy().map_err(PublishError::write(&target))?;
+    if let Some(file) = FileIdentity::at(&target) {
+        store.note_published(digest, &file);
+    }
+    Ok(())
 }
 
 /// Replaces the file at `path` in one step; leaves it alone when it has these bytes already.

@@ -1,6 +1,6 @@
 //! Downloads of whole files into the store: resumed, and checked against their hashes.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -262,7 +262,7 @@ impl Partial {
 
 /// Opens and locks the file at `path`; `None` when another process renamed or removed it meanwhile.
 fn lock(path: &Path) -> io::Result<Option<File>> {
-    let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    let file = Store::open_partial(path)?;
     file.lock()?;
     let (ours, theirs) = (file.metadata()?, std::fs::metadata(path));
     let same = theirs.is_ok_and(|theirs| (theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino()));

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::Session;
 use super::base_source::{BaseSource, ImageSource, OpenedBase};
-use super::progress::Task;
+use super::progress::{Meter, Task};
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
 use crate::failure::{Hinted, Result};
@@ -46,7 +46,7 @@ pub fn open(
     let (inventory, contents) = match recorded {
         Some(recorded) => (BaseInventory::from_record(recorded.json())?, None),
         None => {
-            let contents = scan(&image, session)?;
+            let contents = scan_to_build(&image, session)?;
             (inventory(&image, &contents, python.as_deref())?, Some(contents))
         }
     };
@@ -77,12 +77,22 @@ fn created(config: &Map<String, Value>) -> u64 {
     created.and_then(|time| u64::try_from(time).ok()).unwrap_or_default()
 }
 
-/// The contents of an image's layers, bottom first.
+/// The contents of an image's layers, bottom first, as they are at its place now.
 pub fn scan(image: &SourceImage, session: &Session<'_>) -> Result<Vec<LayerContent>> {
+    let meter = begin(image, session);
+    Ok(source::scan(image, &session.store, session.threads, &|bytes| meter.add(bytes))?)
+}
+
+/// The same of a base, whose layers are taken from the store where that has them.
+fn scan_to_build(image: &SourceImage, session: &Session<'_>) -> Result<Vec<LayerContent>> {
+    let meter = begin(image, session);
+    Ok(source::scan_to_build(image, &session.store, session.threads, &|bytes| meter.add(bytes))?)
+}
+
+fn begin(image: &SourceImage, session: &Session<'_>) -> Box<dyn Meter> {
     session.progress.stage("reading the base's layers");
     let size = image.layers.iter().map(|layer| layer.descriptor.size()).sum();
-    let meter = session.progress.start(Task::ReadLayers, &image.place, Some(size));
-    Ok(source::scan(image, &session.store, session.threads, &|bytes| meter.add(bytes))?)
+    session.progress.start(Task::ReadLayers, &image.place, Some(size))
 }
 
 /// The inventory of an image; `python` is the version that is meant where there are several.
@@ -112,7 +122,7 @@ impl ImageSource {
 
     /// Reads the layers that a recorded inventory spared so far, and compares them with it.
     fn scan_as_recorded(&self, session: &Session<'_>) -> Result<Vec<LayerContent>> {
-        let contents = scan(&self.image, session)?;
+        let contents = scan_to_build(&self.image, session)?;
         match inventory(&self.image, &contents, self.python.as_deref())? == self.inventory {
             true => Ok(contents),
             false => Err(OtherInventory { place: self.image.place.clone() }.into()),

@@ -13,7 +13,7 @@ use super::layout::INDEX_FILE;
 use super::{Blobs, SourceError, SourceImage};
 use crate::oci::tar::read::{MemberKind, TarError, TarEvent, TarMember, TarReader};
 use crate::oci::{Architecture, Descriptor, Digest};
-use crate::store::FileRange;
+use crate::store::{FileIdentity, FileRange};
 
 /// Opens the image in the archive `file`.
 pub(super) fn open(
@@ -207,5 +207,9 @@ impl Blobs for Parts {
 
     fn size(&self, blob: &Descriptor) -> io::Result<Option<u64>> {
         self.range(blob).map(|range| Some(range.end - range.start))
+    }
+
+    fn identity(&self, blob: &Descriptor) -> Option<FileIdentity> {
+        self.blobs.contains_key(&blob.digest()).then(|| FileIdentity::of_file(&self.file))?
     }
 }

@@ -19,12 +19,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::oci::{Architecture, Descriptor, Digest, Hasher};
-use crate::store::Store;
+use crate::store::{FileIdentity, Store};
 
 pub use documents::{DocumentRoot, environment, open_documents};
 pub use error::SourceError;
 pub use place::{ImagePlace, PlaceError};
-pub use scan::scan;
+pub use scan::{scan, scan_to_build};
 
 /// The blobs of an image.
 pub trait Blobs: fmt::Debug + Send + Sync {
@@ -38,6 +38,11 @@ pub trait Blobs: fmt::Debug + Send + Sync {
     /// The file that is the blob, where a file is.
     fn file(&self, _blob: &Descriptor) -> Option<PathBuf> {
         None
+    }
+
+    /// The identity of the file that has the blob's bytes, where there is one: while it does not change, neither do they.
+    fn identity(&self, blob: &Descriptor) -> Option<FileIdentity> {
+        FileIdentity::at(&self.file(blob)?)
     }
 }
 
@@ -88,8 +93,9 @@ pub fn open(place: &ImagePlace, architecture: Option<Architecture>) -> Result<So
 }
 
 impl SourceImage {
-    /// Brings the layers' blobs into `store`, from where images are published; those that are there already stay. A file
-    /// of the store's file system is linked rather than copied. Each is verified on its way.
+    /// Brings the layers' blobs into `store`, from where images are published; those that are there already stay. They are
+    /// copies, which no write to the source changes; where the file system can, they share its blocks. Each is verified
+    /// on its way.
     ///
     /// `progress` is told how many bytes of blobs were read since the last time.
     pub fn fetch_into(&self, store: &Store, progress: &(dyn Fn(u64) + Sync)) -> Result<(), SourceError> {
@@ -106,22 +112,55 @@ impl SourceImage {
             return Ok(());
         }
         let unreadable = |source| SourceError::blob(&self.place, &blob.digest(), source);
-        if let Some(path) = self.blobs.file(blob) {
-            let mut file = File::open(path).map_err(unreadable)?;
-            if store.shares_file_system(&file) {
-                let mut hasher = Hasher::default();
-                let size = copy(&mut file, &mut hasher, progress).map_err(unreadable)?;
-                self.check(blob, hasher.finish(), size)?;
-                if store.link_blob(&file, &blob.digest()) {
-                    return Ok(());
-                }
-            }
-        }
         let mut writer = store.new_blob()?;
-        let size = copy(&mut self.open_blob(blob)?, &mut writer, progress).map_err(unreadable)?;
-        self.check(blob, writer.digest(), size)?;
+        let is_shared = match self.blobs.file(blob) {
+            Some(path) => {
+                let file = File::open(path).map_err(unreadable)?;
+                writer.share(&file, progress).map_err(unreadable)?
+            }
+            None => false,
+        };
+        if !is_shared {
+            copy(&mut self.open_blob(blob)?, &mut writer, progress).map_err(unreadable)?;
+        }
+        self.check(blob, writer.digest(), writer.size())?;
         writer.finish()?;
         Ok(())
+    }
+
+    /// Holds the bytes of a layer, as the source has them now, against its digest: hashes them unless `store` tells that
+    /// the file with them was hashed before and has not changed since.
+    fn verify(
+        &self,
+        blob: &Descriptor,
+        store: &Store,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), SourceError> {
+        if self.blobs.file(blob).is_some_and(|path| store.is_blob(&blob.digest(), &path)) {
+            return Ok(());
+        }
+        let origin = self.blobs.identity(blob);
+        if origin.as_ref().is_some_and(|origin| store.has_seen(&blob.digest(), origin)) {
+            return Ok(());
+        }
+        let unreadable = |source| SourceError::blob(&self.place, &blob.digest(), source);
+        let mut bytes = match self.open_blob(blob) {
+            // Nothing is there that could be something else.
+            Err(SourceError::MissingBlob { .. }) => return Ok(()),
+            bytes => bytes?,
+        };
+        let mut hasher = Hasher::default();
+        let size = copy(&mut bytes, &mut hasher, progress).map_err(unreadable)?;
+        self.check(blob, hasher.finish(), size)?;
+        self.note_seen(blob, origin, store);
+        Ok(())
+    }
+
+    /// Notes that a blob was read whole from the file that had this identity before, and still has it.
+    fn note_seen(&self, blob: &Descriptor, origin: Option<FileIdentity>, store: &Store) {
+        if let Some(origin) = origin.filter(|origin| self.blobs.identity(blob).as_ref() == Some(origin)) {
+            store.note_seen(&blob.digest(), &origin);
+        }
     }
 
     /// The blob's bytes: one more than it should have at most.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{SourceError, SourceImage, SourceLayer};
 use crate::layer::read::{LayerContent, Passed};
 use crate::layer::records::{self, LearnError};
-use crate::oci::Digest;
+use crate::oci::{Descriptor, Digest};
 use crate::pool;
 use crate::store::Store;
 
@@ -16,12 +16,34 @@ const MOST_AT_ONCE: usize = 3;
 /// The contents of the layers of `image`, bottom first.
 ///
 /// A layer that was never seen is read, as many at once as `threads` says, and verified; what is learned is kept in
-/// `store`, the layer is not. `progress` is told how many bytes of blobs were read since the last time.
+/// `store`, the layer is not. One that was is hashed again where its file has changed since. `progress` is told how many
+/// bytes of blobs were read since the last time.
 pub fn scan(
     image: &SourceImage,
     store: &Store,
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
+) -> Result<Vec<LayerContent>, SourceError> {
+    scan_unless(image, store, threads, progress, |_| false)
+}
+
+/// The same for who takes the layers from `store` where that has them, whatever has become of their files since.
+pub fn scan_to_build(
+    image: &SourceImage,
+    store: &Store,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Vec<LayerContent>, SourceError> {
+    let is_stored = |blob: &Descriptor| store.has_blob(&blob.digest(), Some(blob.size()));
+    scan_unless(image, store, threads, progress, is_stored)
+}
+
+fn scan_unless(
+    image: &SourceImage,
+    store: &Store,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+    is_stored: impl Fn(&Descriptor) -> bool + Sync,
 ) -> Result<Vec<LayerContent>, SourceError> {
     let mut known = BTreeMap::new();
     let mut unknown: BTreeMap<Digest, &SourceLayer> = BTreeMap::new();
@@ -31,6 +53,11 @@ pub fn scan(
             None => drop(unknown.insert(layer.descriptor.digest(), layer)),
         }
     }
+    let is_known = |layer: &&SourceLayer| known.contains_key(&layer.descriptor.digest());
+    pool::run(image.layers.iter().filter(is_known), threads, |layer| match is_stored(&layer.descriptor) {
+        true => Ok(()),
+        false => image.verify(&layer.descriptor, store, progress),
+    })?;
     let mut unknown: Vec<&SourceLayer> = unknown.into_values().collect();
     // The largest first, so that the last one to be read is small.
     unknown.sort_by_key(|layer| std::cmp::Reverse(layer.descriptor.size()));
@@ -58,10 +85,14 @@ fn read_layer(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<LayerContent, SourceError> {
     let blob = &layer.descriptor;
+    let origin = image.blobs.identity(blob);
     let open = || image.open_blob(blob);
     let verify = |passed: &Passed| image.check(blob, passed.digest, passed.size);
     match records::learn(store, &blob.digest(), open, verify, progress) {
-        Ok((content, _)) => Ok(content),
+        Ok((content, _)) => {
+            image.note_seen(blob, origin, store);
+            Ok(content)
+        }
         Err(LearnError::Blob(error)) => Err(error),
         Err(LearnError::Read(source)) => Err(SourceError::blob(&image.place, &blob.digest(), source)),
         Err(LearnError::Layer(source)) => {

@@ -1,12 +1,14 @@
 //! Files that say what a process is at, as long as it lives: locked, so that the kernel ends them with it.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+
+use super::guarded;
 
 /// A name that one process has at a time. Dropped it is free again, and so it is when the process is killed: only the
 /// file's name is left behind then, and says nothing.
@@ -22,7 +24,7 @@ impl Claim {
     /// Waits until nobody else has `path`.
     pub(super) fn take(path: &Path) -> io::Result<Self> {
         loop {
-            let file = open(path)?;
+            let file = guarded::open_appending(path)?;
             file.lock()?;
             if is_at(&file, path) {
                 return Ok(Self { path: path.to_owned(), file });
@@ -33,7 +35,7 @@ impl Claim {
     /// `None` while someone else has `path`.
     pub(super) fn try_take(path: &Path) -> io::Result<Option<Self>> {
         loop {
-            let file = open(path)?;
+            let file = guarded::open_appending(path)?;
             if !try_lock(&file)? {
                 return Ok(None);
             }
@@ -66,10 +68,6 @@ impl Drop for Claim {
         // The name is still ours: the file behind it is locked. Who waits for it sees that it is gone, and makes a new one.
         let _ = fs::remove_file(&self.path);
     }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 /// Returns whether nobody else had the file locked.

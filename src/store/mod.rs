@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! blobs/sha256/<hex>       verified when written; an OCI layout's own form
-//! records/<kind>/<hex>     JSON, perhaps with a body of bytes, keyed by the digest of what it was made from
+//! seals/<hex>              what a blob's file looked like then: changed outside, it is hashed before it is believed
+//! records/<kind>/<hex>     JSON, perhaps with a body of bytes, and a checksum; keyed by the digest of what it was made from
 //! interpreters/<hex>/      directories of files out of blobs, keyed by what is in them: see [`Store::tree`]
 //! lock                     held for moments: by all who mark a blob as used, alone by who removes one
 //! tmp/partial-<hex>        downloads that were interrupted, waiting to be resumed
@@ -12,22 +13,27 @@
 //!
 //! A file has no name before it is whole (see [`UnnamedFile`]), so that `kill -9` and
 //! builds at the same time leave nothing half-written visible. What a killed process leaves is in `tmp/`, and the next
-//! one clears it.
+//! one clears it. A blob is on disk before it has its name; everything else is made again where a loss of power took a
+//! part of it. The directories are their user's alone, and what others may have put there is not [followed](guarded).
 //!
 //! Reading a blob or record marks it as used, by its access time, which is set whatever the file system is mounted with.
 //! [`Store::prune`] goes by these marks.
 #![allow(clippy::disallowed_methods, reason = "the store is where blobs meet the file system")]
 
+mod checksum;
 mod claim;
+mod foreign;
+mod guarded;
 mod prune;
 mod range;
+mod seal;
 mod temporary;
 mod tree;
 mod unnamed;
 mod verify;
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,13 +41,17 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::checksum::{with_checksum, without_checksum};
+use self::guarded::Untrusted;
+use self::seal::{KnownSeals, SEALS};
 use crate::failure::Hinted;
 use crate::oci::{Digest, Hasher};
 
 pub use claim::{Claim, is_same_file};
+pub use foreign::FileIdentity;
 pub use prune::{Prune, Pruned};
 pub use range::FileRange;
-pub use unnamed::{UnnamedFile, clear_abandoned, hard_link, write};
+pub use unnamed::{UnnamedFile, clear_abandoned, sync_directory, write};
 pub use verify::{Damage, Verified};
 
 /// A directory of blobs and records.
@@ -50,6 +60,8 @@ pub struct Store {
     root: PathBuf,
     /// Tells others that this process uses the store. A store that cannot be written has none, and needs none.
     claim: Option<Arc<Claim>>,
+    /// The seals that this process knows.
+    seals: Arc<KnownSeals>,
 }
 
 /// The reason why the store could not keep or give something.
@@ -71,6 +83,9 @@ impl StoreError {
 
 impl Hinted for StoreError {
     fn hint(&self) -> Option<String> {
+        if let Some(untrusted) = self.source.get_ref().and_then(|source| source.downcast_ref::<Untrusted>()) {
+            return Some(untrusted.hint(&self.path));
+        }
         match self.source.kind() {
             io::ErrorKind::PermissionDenied
             | io::ErrorKind::ReadOnlyFilesystem
@@ -85,12 +100,14 @@ impl Hinted for StoreError {
 impl Store {
     /// Opens the store at `root`, making it when it is missing, and clears what killed processes left in its `tmp/`.
     ///
-    /// Nothing that is used from now on is pruned, until the last clone is dropped or the process ends.
+    /// Nothing that is used from now on is pruned, until the last clone is dropped or the process ends. A store of another
+    /// user, or one that others may write to, is refused.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        let mut store = Self { root: root.into(), claim: None };
-        for directory in ["blobs/sha256", "records", "tmp"] {
+        let mut store = Self { root: root.into(), claim: None, seals: Arc::default() };
+        guarded::private_root(&store.root).map_err(unusable(&store.root))?;
+        for directory in ["blobs", "blobs/sha256", "records", SEALS, "tmp"] {
             let path = store.root.join(directory);
-            fs::create_dir_all(&path).map_err(StoreError::new("create", path))?;
+            guarded::private_directory(&path).map_err(unusable(&path))?;
         }
         store.clear_temporary();
         store.claim = store.claim_use().ok().map(Arc::new);
@@ -109,18 +126,43 @@ impl Store {
 
     /// The size of the blob `digest`, or `None` when the store does not have it.
     pub fn blob_size(&self, digest: &Digest) -> Option<u64> {
-        fs::metadata(self.blob_path(digest)).ok().map(|metadata| metadata.len())
+        guarded::metadata(&self.blob_path(digest)).map(|metadata| metadata.len())
     }
 
-    /// Returns whether the store has the blob `digest`, whole as far as its size tells: `None` for a size nobody knows.
-    /// One that it has stays as long as this process uses the store.
+    /// Returns whether the store has the blob `digest`, of this size where one is known. One that was changed outside is
+    /// hashed, and gone if it is another now. One that it has stays as long as this process uses the store.
     pub fn has_blob(&self, digest: &Digest, size: Option<u64>) -> bool {
-        let _gate = self.gate();
-        let present = self.blob_size(digest).is_some_and(|present| size.is_none_or(|size| size == present));
-        if present {
-            mark_used(&self.blob_path(digest));
-        }
-        present
+        let path = self.blob_path(digest);
+        let gate = self.gate();
+        let Some(found) =
+            guarded::metadata(&path).filter(|found| size.is_none_or(|size| size == found.len()))
+        else {
+            return false;
+        };
+        mark_used(&path);
+        // Who examines a blob may have to remove it, alone.
+        drop(gate);
+        self.is_sealed(digest, &found) || self.open_examined(digest).is_ok_and(|file| file.is_some())
+    }
+
+    /// Opens the blob `digest`, hashed where its seal is not its own; `None` when it is another one.
+    fn open_examined(&self, digest: &Digest) -> io::Result<Option<File>> {
+        let mut file = guarded::open(&self.blob_path(digest))?;
+        let is_sound = self.is_sealed(digest, &file.metadata()?) || {
+            let is_sound = self.examine(digest, &mut file)?;
+            file.rewind()?;
+            is_sound
+        };
+        Ok(is_sound.then_some(file))
+    }
+
+    /// Gives a blob that is whole its name and its seal.
+    fn persist_blob(&self, file: UnnamedFile, digest: &Digest) -> io::Result<()> {
+        seal::close_to_writes(file.as_file())?;
+        let metadata = file.as_file().metadata()?;
+        self.persist(file, &self.blob_path(digest))?;
+        self.seal(digest, &metadata);
+        Ok(())
     }
 
     /// Gives a file of the store its name. Who is about to remove what has it now waits, and sees what has it then.
@@ -139,7 +181,7 @@ impl Store {
 
     fn open_gate(&self) -> io::Result<File> {
         let path = self.root.join("lock");
-        File::open(&path).or_else(|_| File::options().read(true).append(true).create(true).open(&path))
+        guarded::open(&path).or_else(|_| guarded::open_appending(&path))
     }
 
     /// Makes this process the one that makes what `key` stands for; `None` while another one is at it, which then has to
@@ -160,10 +202,11 @@ impl Store {
         self.root.join("tmp").join(format!("making-{}", key.hex()))
     }
 
-    /// Opens a blob for reading.
+    /// Opens a blob for reading. One that was changed outside is hashed first, and refused if it is another now.
     pub fn open_blob(&self, digest: &Digest) -> Result<File, StoreError> {
         let path = self.blob_path(digest);
-        File::open(&path).map_err(StoreError::new("open", path))
+        let opened = self.open_examined(digest).and_then(|file| Ok(file.ok_or(Untrusted::Changed)?));
+        opened.map_err(StoreError::new("open", path))
     }
 
     /// Starts a blob whose digest is not known yet.
@@ -195,32 +238,26 @@ impl Store {
         self.root.join("tmp").join(format!("partial-{}", digest.hex()))
     }
 
+    /// Opens the partial file at `path` to write at its end, making it where it is missing. What is there and is not this
+    /// store's own file alone, such as a link, makes place for one.
+    pub fn open_partial(path: &Path) -> io::Result<File> {
+        guarded::open_appending(path)
+    }
+
     /// Makes the file at `path`, whose content was just verified to be `digest`, the blob `digest`.
     pub fn adopt(&self, path: &Path, digest: &Digest) -> Result<(), StoreError> {
-        let _gate = self.gate();
-        // It may have been begun long ago.
-        mark_used(path);
         let target = self.blob_path(digest);
-        fs::rename(path, &target).map_err(StoreError::new("write", target))
-    }
-
-    /// Returns whether the open file `file` can be linked into the store, as far as file systems go.
-    pub fn shares_file_system(&self, file: &File) -> bool {
-        use std::os::unix::fs::MetadataExt;
-        let here = fs::metadata(self.root.join("blobs/sha256"));
-        here.is_ok_and(|here| file.metadata().is_ok_and(|there| there.dev() == here.dev()))
-    }
-
-    /// Makes the open file `file`, whose content was just verified to be `digest`, the blob `digest` too; gives whether
-    /// the file system allows that. The file keeps its own name.
-    pub fn link_blob(&self, file: &File, digest: &Digest) -> bool {
-        let _gate = self.gate();
-        let path = self.blob_path(digest);
-        let linked = unnamed::link(file, &path).is_ok();
-        if linked {
-            mark_used(&path);
-        }
-        linked
+        let adopt = || {
+            let _gate = self.gate();
+            let file = guarded::open(path)?;
+            // It may have been begun long ago: now it is used.
+            seal::close_to_writes(&file)?;
+            fs::rename(path, &target)?;
+            file.metadata()
+        };
+        let metadata = adopt().map_err(StoreError::new("write", &target))?;
+        self.seal(digest, &metadata);
+        Ok(())
     }
 
     /// A scratch file that disappears with its handle.
@@ -239,7 +276,7 @@ impl Store {
     pub fn has_record(&self, kind: &str, key: &Digest) -> bool {
         let _gate = self.gate();
         let path = self.record_path(kind, key);
-        let present = path.exists();
+        let present = guarded::metadata(&path).is_some();
         if present {
             mark_used(&path);
         }
@@ -274,7 +311,7 @@ impl Store {
 
     fn read_record(&self, kind: &str, key: &Digest) -> Option<Vec<u8>> {
         let path = self.record_path(kind, key);
-        let bytes = fs::read(&path).ok()?;
+        let bytes = without_checksum(guarded::read(&path).ok()?)?;
         mark_used(&path);
         Some(bytes)
     }
@@ -283,9 +320,9 @@ impl Store {
         let path = self.record_path(kind, key);
         let directory = self.root.join("records").join(kind);
         let write = || {
-            fs::create_dir_all(&directory)?;
+            guarded::private_directory(&directory)?;
             let mut file = UnnamedFile::new_in(&self.root.join("tmp"))?;
-            file.write_all(&bytes?)?;
+            file.write_all(&with_checksum(bytes?))?;
             self.persist(file, &path)
         };
         write().map_err(StoreError::new("write", &path))
@@ -322,7 +359,15 @@ fn mark_used(path: &Path) {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
         last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
     };
-    let _ = rustix::fs::utimensat(CWD, path, &times, AtFlags::empty());
+    let _ = rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW);
+}
+
+/// The failure to make or to use a directory of the store.
+fn unusable(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    move |source| {
+        let is_untrusted = source.get_ref().is_some_and(|source| source.is::<Untrusted>());
+        StoreError::new(if is_untrusted { "trust" } else { "create" }, path)(source)
+    }
 }
 
 /// The number and size of a store's blobs.
@@ -357,12 +402,40 @@ impl BlobWriter {
         self.hasher.clone().finish()
     }
 
+    /// Takes over the content of `source`, where the file system can share it between two files, and hashes it there;
+    /// gives whether it can. The files are two from then on: a write to one does not change the other.
+    ///
+    /// <https://man7.org/linux/man-pages/man2/ioctl_ficlone.2.html>
+    pub fn share(&mut self, source: &File, progress: &(dyn Fn(u64) + Sync)) -> io::Result<bool> {
+        let file = self.file.get_ref().as_file();
+        if rustix::fs::ioctl_ficlone(file, source).is_err() {
+            return Ok(false);
+        }
+        let mut own = file.try_clone()?;
+        own.rewind()?;
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let count = own.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(true);
+            }
+            self.hasher.update(&buffer[..count]);
+            self.size += count as u64;
+            progress(count as u64);
+        }
+    }
+
+    /// The number of bytes so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Makes the blob visible under its digest.
     pub fn finish(self) -> Result<(Digest, u64), StoreError> {
         let digest = self.hasher.finish();
         let path = self.store.blob_path(&digest);
         let file = self.file.into_inner().map_err(|error| error.into_error());
-        let named = file.and_then(|file| self.store.persist(file.sync()?, &path));
+        let named = file.and_then(|file| self.store.persist_blob(file.sync()?, &digest));
         named.map_err(StoreError::new("write", &path))?;
         Ok((digest, self.size))
     }

@@ -5,9 +5,9 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::Store;
 use super::claim::{self, Claim};
 use super::unnamed::{clear_abandoned, remove_abandoned};
+use super::{Store, guarded};
 
 /// The time for which an interrupted download waits to be resumed.
 const RESUMABLE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -40,7 +40,8 @@ impl Store {
             let name = name.to_string_lossy();
             if name.starts_with(USE)
                 || name.starts_with(MAKING)
-                || (name.starts_with(PARTIAL) && is_stale(&entry.path()))
+                || (name.starts_with(PARTIAL)
+                    && (is_stale(&entry.path()) || guarded::metadata(&entry.path()).is_none()))
             {
                 remove_abandoned(&entry.path());
             }
@@ -57,7 +58,7 @@ impl Store {
                 continue;
             }
             // One that is gone by now was somebody's who is done.
-            let Ok(file) = fs::File::open(entry.path()) else { continue };
+            let Ok(file) = guarded::open(&entry.path()) else { continue };
             if !claim::try_lock(&file)? {
                 oldest = oldest.min(file.metadata()?.modified()?);
             }
@@ -67,7 +68,7 @@ impl Store {
 }
 
 fn is_stale(path: &Path) -> bool {
-    let written = fs::metadata(path).and_then(|metadata| metadata.modified());
+    let written = fs::symlink_metadata(path).and_then(|metadata| metadata.modified());
     let age = written.ok().and_then(|written| SystemTime::now().duration_since(written).ok());
     age.is_some_and(|age| age > RESUMABLE)
 }

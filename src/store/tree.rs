@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::unnamed::PREFIX;
-use super::{Store, StoreError, claim};
+use super::{Store, StoreError, claim, guarded};
 use crate::oci::Digest;
 
 /// Their directory, below the store's root.
@@ -17,7 +17,11 @@ impl Store {
     /// as this process uses the store.
     pub fn tree(&self, key: &Digest) -> Option<PathBuf> {
         let _gate = self.gate();
-        let path = self.tree_path(key).canonicalize().ok()?;
+        let path = self.tree_path(key);
+        if !fs::symlink_metadata(&path).is_ok_and(|tree| tree.is_dir()) {
+            return None;
+        }
+        let path = path.canonicalize().ok()?;
         // Its access time would be that of whoever looks into it last. A store that is only read has no marks.
         let _ = File::open(&path).and_then(|tree| tree.set_modified(SystemTime::now()));
         Some(path)
@@ -36,6 +40,10 @@ impl Store {
         let path = self.tree_path(key);
         let (unfinished, _lock) = self.begin_tree().map_err(StoreError::new("create", &path))?;
         fill(unfinished.path())?;
+        // Its files are believed for as long as the directory is there: they have to outlive a loss of power.
+        File::open(unfinished.path())
+            .and_then(|tree| Ok(rustix::fs::syncfs(tree)?))
+            .map_err(StoreError::new("write", &path))?;
         let renamed = fs::rename(unfinished.path(), &path);
         // Another build may have been faster.
         let made = self.tree(key).ok_or_else(|| renamed.err().unwrap_or(io::ErrorKind::NotFound.into()));
@@ -44,7 +52,7 @@ impl Store {
 
     /// An empty directory which the next one to open the store clears, when this process is killed: until then it is locked.
     fn begin_tree(&self) -> io::Result<(tempfile::TempDir, File)> {
-        fs::create_dir_all(self.root.join(TREES))?;
+        guarded::private_directory(&self.root.join(TREES))?;
         loop {
             let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(self.root.join("tmp"))?;
             let lock = match File::open(directory.path()) {

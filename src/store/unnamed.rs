@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use tempfile::TempPath;
 
-use super::claim;
+use super::{claim, guarded};
 
 /// The prefix of names of files that are not whole yet.
 pub(super) const PREFIX: &str = ".imgforge-";
@@ -85,19 +85,16 @@ impl UnnamedFile {
         }
     }
 
+    /// The file itself.
+    pub(super) fn as_file(&self) -> &File {
+        &self.file
+    }
+
     /// Gives the file its name, in place of whatever has it.
     pub fn persist(self, path: &Path) -> io::Result<()> {
         match self.name {
             Some(name) => Ok(name.persist(path)?),
-            None => match link(&self.file, path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    let first = tempfile::Builder::new()
-                        .prefix(PREFIX)
-                        .make_in(&self.directory, |name| link(&self.file, name))?;
-                    first.into_temp_path().persist(path).map_err(Into::into)
-                }
-                result => result,
-            },
+            None => link_over_in(&self.file, path, &self.directory),
         }
     }
 }
@@ -112,30 +109,50 @@ impl Write for UnnamedFile {
     }
 }
 
-/// Puts a file with these bytes at `path` in one step, in place of whatever is there.
+/// Puts a file with these bytes at `path` in one step, in place of whatever is there: whole on the disk before it has the
+/// name, and there under that name before this returns.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let mut file = UnnamedFile::new_in(directory.unwrap_or(Path::new(".")))?;
+    let directory = parent(path);
+    let mut file = UnnamedFile::new_in(directory)?;
     file.write_all(bytes)?;
-    file.persist(path)
+    file.sync()?.persist(path)?;
+    sync_directory(directory)
 }
 
-/// Gives the file at `source` one more name, in place of whatever has it.
-pub fn hard_link(source: &Path, path: &Path) -> io::Result<()> {
-    match fs::hard_link(source, path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let first = tempfile::Builder::new()
-                .prefix(PREFIX)
-                .make_in(directory.unwrap_or(Path::new(".")), |name| fs::hard_link(source, name))?;
+/// Waits until the names in a directory are on disk.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    match File::open(path)?.sync_all() {
+        // Not every file system can.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Gives an open file one more name, in place of whatever has it.
+pub(super) fn link_over(file: &File, path: &Path) -> io::Result<()> {
+    link_over_in(file, path, parent(path))
+}
+
+/// [`link_over`], with a first name in `directory` where the other one is taken.
+fn link_over_in(file: &File, path: &Path, directory: &Path) -> io::Result<()> {
+    match link(file, path) {
+        // Of two names of one file the kernel would keep both.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !claim::is_at(file, path) => {
+            let first =
+                tempfile::Builder::new().prefix(PREFIX).make_in(directory, |name| link(file, name))?;
             first.into_temp_path().persist(path).map_err(Into::into)
         }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         result => result,
     }
 }
 
 /// Gives an open file one more name, unless something has it.
-pub(super) fn link(file: &File, path: &Path) -> io::Result<()> {
+fn link(file: &File, path: &Path) -> io::Result<()> {
     let descriptor = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     Ok(rustix::fs::linkat(CWD, &descriptor, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
 }
@@ -152,7 +169,12 @@ pub fn clear_abandoned(directory: &Path) {
 
 /// Removes a file, or a directory, that no process has locked. What cannot be removed now is left for the next time.
 pub(super) fn remove_abandoned(path: &Path) {
-    if let Ok(file) = File::open(path)
+    let file = match guarded::open_any(File::options().read(true), OFlags::empty(), path) {
+        // A symbolic link: nothing of ours is one.
+        Err(_) if path.is_symlink() => return drop(fs::remove_file(path)),
+        file => file,
+    };
+    if let Ok(file) = file
         && claim::try_lock(&file).is_ok_and(|locked| locked)
         && claim::is_at(&file, path)
     {

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
+use super::checksum::without_checksum;
 use super::prune::{Listed, digest_of, leads_to, remove};
-use super::{Store, StoreError, is_same_file};
+use super::{Store, StoreError, guarded, is_same_file};
 use crate::oci::{Digest, Hasher};
 use crate::pool;
 
@@ -37,12 +37,12 @@ pub enum Damage {
         /// The digest that its bytes have.
         actual: Digest,
     },
-    /// Its name is no digest.
+    /// Its name is no digest, or it is no file.
     Stray {
         /// Its path.
         path: PathBuf,
     },
-    /// It is not JSON.
+    /// It is not whole, or not JSON.
     Record {
         /// The record's path.
         path: PathBuf,
@@ -72,7 +72,7 @@ impl fmt::Display for Damage {
         match self {
             Self::Blob { actual, .. } => write!(f, "it has the content of {actual}"),
             Self::Stray { .. } => f.write_str("it is no blob"),
-            Self::Record { .. } => f.write_str("it is not JSON"),
+            Self::Record { .. } => f.write_str("it is not whole, or not JSON"),
             Self::LedAstray { .. } => f.write_str("it led to a damaged blob"),
         }
     }
@@ -93,16 +93,18 @@ impl Store {
             damages.iter().filter_map(|damage| digest_of(damage.path())).collect();
         let mut records = 0;
         for Listed { path, .. } in self.records()? {
-            let Some(mut file) = open_unmarked(&path)? else { continue };
-            let mut record = Vec::new();
-            file.read_to_end(&mut record)?;
+            let Some(found) = OpenedEntry::at(&path)? else { continue };
             records += 1;
-            let damage = match is_record(&record) {
-                false => Damage::Record { path },
-                true if leads_to(&record, &damaged) => Damage::LedAstray { path },
-                true => continue,
+            let mut record = Vec::new();
+            if let Some(mut file) = found.file {
+                file.read_to_end(&mut record)?;
+            }
+            let damage = match without_checksum(record).filter(|record| is_record(record)) {
+                None => Damage::Record { path },
+                Some(record) if leads_to(&record, &damaged) => Damage::LedAstray { path },
+                Some(_) => continue,
             };
-            damages.extend(self.removed(damage, &file)?);
+            damages.extend(self.removed(damage, &found.metadata)?);
         }
         damages.sort();
         let bytes = blobs.iter().map(|blob| blob.size).sum();
@@ -122,26 +124,59 @@ impl Store {
 
     /// Hashes a blob, and removes it when it is damaged.
     fn verify_blob(&self, path: &Path, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Option<Damage>> {
-        let Some(mut file) = open_unmarked(path)? else { return Ok(None) };
-        let damage = match digest_of(path) {
-            None => Damage::Stray { path: path.to_owned() },
-            Some(expected) => {
+        let Some(found) = OpenedEntry::at(path)? else { return Ok(None) };
+        let damage = match (digest_of(path), found.file) {
+            (Some(expected), Some(mut file)) => {
                 let actual = hash(&mut file, progress)?;
                 if actual == expected {
+                    self.seal_again(&expected, &found.metadata, &file)?;
                     return Ok(None);
                 }
                 Damage::Blob { path: path.to_owned(), actual }
             }
+            _ => Damage::Stray { path: path.to_owned() },
         };
-        self.removed(damage, &file)
+        self.removed(damage, &found.metadata)
     }
 
-    /// Removes the open file that is damaged; `None` when another one, which a build made meanwhile, has its name.
-    fn removed(&self, damage: Damage, file: &File) -> io::Result<Option<Damage>> {
-        let seen = file.metadata()?;
-        let is_seen = |metadata: &Metadata| Ok(is_same_file(metadata, &seen));
-        let removed = self.alone_with(damage.path(), is_seen, |_| remove(damage.path()))?;
+    /// Seals a blob that was hashed, unless its file changed meanwhile.
+    fn seal_again(&self, digest: &Digest, before: &Metadata, file: &File) -> io::Result<()> {
+        let after = file.metadata()?;
+        if before.modified()? == after.modified()? && !self.is_sealed(digest, &after) {
+            self.seal(digest, &after);
+        }
+        Ok(())
+    }
+
+    /// Removes what was `seen` to be damaged; `None` when another file, which a build made meanwhile, has its name.
+    fn removed(&self, damage: Damage, seen: &Metadata) -> io::Result<Option<Damage>> {
+        let is_seen = |metadata: &Metadata| Ok(is_same_file(metadata, seen));
+        let removed = self.alone_with(damage.path(), is_seen, |_| match (&damage, seen.is_dir()) {
+            (_, true) => std::fs::remove_dir_all(damage.path()),
+            (Damage::Blob { .. }, false) => self.remove_blob(damage.path()),
+            (_, false) => remove(damage.path()),
+        })?;
         Ok(removed.map(|()| damage))
+    }
+}
+
+/// Something in the store, opened where it is a regular file.
+struct OpenedEntry {
+    metadata: Metadata,
+    file: Option<File>,
+}
+
+impl OpenedEntry {
+    /// `None` when it is gone.
+    fn at(path: &Path) -> io::Result<Option<Self>> {
+        let metadata = match std::fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            metadata => metadata?,
+        };
+        match metadata.is_file() {
+            true => Ok(open_unmarked(path)?.map(|file| Self { metadata, file: Some(file) })),
+            false => Ok(Some(Self { metadata, file: None })),
+        }
     }
 }
 
@@ -163,9 +198,8 @@ fn hash(file: &mut File, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Digest> 
 
 /// Opens a file without its counting as used, where it is ours; `None` when it is gone.
 fn open_unmarked(path: &Path) -> io::Result<Option<File>> {
-    let flags = OFlags::NOATIME.bits().cast_signed();
-    let unmarked = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    match unmarked.or_else(|_| File::open(path)) {
+    let unmarked = guarded::open_with(File::options().read(true), OFlags::NOATIME, path);
+    match unmarked.or_else(|_| guarded::open(path)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         file => file.map(Some),
     }
@@ -190,12 +224,12 @@ mod tests {
         let blob = store.put_blob(b"content").unwrap();
         let path = store.blob_path(&blob);
         fs::write(&path, "half").unwrap();
-        let seen = File::open(&path).unwrap();
+        let seen = std::fs::metadata(&path).unwrap();
         store.put_blob(b"content").unwrap();
         let damage = || Damage::Blob { path: path.clone(), actual: Digest::of("half") };
         assert_eq!(store.removed(damage(), &seen).unwrap(), None);
         assert!(store.has_blob(&blob, Some(7)));
-        assert_eq!(store.removed(damage(), &File::open(&path).unwrap()).unwrap(), Some(damage()));
+        assert_eq!(store.removed(damage(), &std::fs::metadata(&path).unwrap()).unwrap(), Some(damage()));
         assert!(!store.has_blob(&blob, None));
     }
 

@@ -26,7 +26,7 @@ NAMES = [f"small-{number}" for number in range(24)]
 # Large enough for a layer of its own, or rather for several of `max-size`.
 LARGE = {"large": 70 << 20}
 KEYS = {"base": "debian-bookworm", "packages": [*NAMES, *LARGE], "layers": {"max-size": "40MiB"}}
-STORED = re.compile(r"(blobs/sha256|records/[a-z-]+)/[0-9a-f]{64}|lock|tmp/[^/]+")
+STORED = re.compile(r"(blobs/sha256|seals|records/[a-z-]+)/[0-9a-f]{64}|lock|tmp/[^/]+")
 
 
 def write_wheel(directory, name, size, source):

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Instant;
 
@@ -57,7 +56,8 @@ fn transcode(path: &Path, store: &Store, compression: &LayerCompression) -> Resu
     std::io::copy(&mut std::fs::File::open(path)?, &mut hasher)?;
     let wheel = hasher.finish();
     if !store.has_blob(&wheel, None) {
-        symlink(std::fs::canonicalize(path)?, store.blob_path(&wheel))?;
+        let blob = store.blob_path(&wheel);
+        std::fs::hard_link(path, &blob).or_else(|_| std::fs::copy(path, &blob).map(drop))?;
     }
     let layer = WheelLayer {
         scheme: InstallScheme::debian((3, 11)),

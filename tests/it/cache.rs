@@ -180,8 +180,10 @@ fn a_rebuild_with_a_lock_reads_no_blob() {
     let world = world();
     let first = world.build().check_success();
     for path in files(&world.store().join("blobs")) {
-        let size = fs::metadata(&path).unwrap().len();
-        replace(&path, &vec![0; usize::try_from(size).unwrap()]);
+        // Who looks at a blob's file alone cannot tell.
+        let metadata = fs::metadata(&path).unwrap();
+        fs::write(&path, vec![0; usize::try_from(metadata.len()).unwrap()]).unwrap();
+        fs::File::open(&path).unwrap().set_modified(metadata.modified().unwrap()).unwrap();
     }
     let rebuild = ["build", "recipe.yaml", "--locked", "--offline", "-o", "oci:image", "-o", "oci:other"];
     assert_eq!(world.run(&rebuild).check_success(), first);
