@@ -16,6 +16,11 @@ pub trait Hinted: Error {
     fn fault(&self) -> Fault {
         Fault::Job
     }
+
+    /// The message line by line, where it has several lines of its own: those in names of others are none.
+    fn lines(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The side that is at fault, which decides the exit code.
@@ -34,6 +39,7 @@ pub struct Failure {
     error: Box<dyn Error + Send + Sync>,
     hint: Option<String>,
     fault: Fault,
+    lines: Vec<String>,
 }
 
 /// The result of what can fail for many reasons.
@@ -42,8 +48,8 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 impl<E: Hinted + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         let of_io = || causes(&error).find_map(|cause| cause.downcast_ref::<io::Error>()?.hint());
-        let (hint, fault) = (error.hint().or_else(of_io), error.fault());
-        Self { context: Vec::new(), error: Box::new(error), hint, fault }
+        let (hint, fault, lines) = (error.hint().or_else(of_io), error.fault(), error.lines());
+        Self { context: Vec::new(), error: Box::new(error), hint, fault, lines }
     }
 }
 
@@ -61,6 +67,18 @@ impl Failure {
     /// The hint of the outermost error that has one.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
+    }
+
+    /// The message with its causes, line by line; a line break within a line is one of somebody's name.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = self.lines.clone();
+        match lines.first_mut() {
+            Some(first) => {
+                *first = self.context.iter().fold(first.clone(), |text, step| format!("{step}: {text}"))
+            }
+            None => lines.push(self.to_string()),
+        }
+        lines
     }
 
     /// The side that is at fault.

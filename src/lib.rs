@@ -22,6 +22,7 @@
 //! | | [`debian`] | packages, archives, versions and signatures |
 //! | | [`deflate`] | the compression of wheels and layers |
 //! | | [`credentials`] | secrets in URLs |
+//! | | [`escape`] | text from outside, as people read it |
 //! | | [`failure`] | errors as people read them: hints, and whose fault |
 //! | | [`pool`] | threads that share a list of work |
 //! | decisions | [`observe`] | the facts of a layer's files, for inventories and checks |
@@ -70,6 +71,7 @@ pub mod debian;
 pub mod deflate;
 pub mod destination;
 pub mod elf;
+pub mod escape;
 pub mod failure;
 pub mod image;
 pub mod layer;

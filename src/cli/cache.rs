@@ -5,7 +5,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use jiff::SpanRelativeTo;
 
-use super::{print, report, session};
+use super::text::PrintedText;
+use super::{report, session};
 use crate::failure::{Failure, Result};
 use crate::pipeline::{Progress, Task};
 use crate::recipe::ByteSize;
@@ -60,7 +61,10 @@ pub(super) fn execute(command: &CacheCommand, progress: &dyn Progress) -> Result
 fn info(store: &Store) -> Result<()> {
     let usage = store.usage()?;
     let size = report::bytes(usage.bytes);
-    print(&format!("{}\n{} blobs, {size}\n", store.root().display(), usage.blobs))
+    let mut out = PrintedText::default();
+    out.line(store.root().display());
+    out.line(format_args!("{} blobs, {size}", usage.blobs));
+    out.print()
 }
 
 fn prune(arguments: &PruneArguments, store: &Store, progress: &dyn Progress) -> Result<()> {
@@ -70,10 +74,12 @@ fn prune(arguments: &PruneArguments, store: &Store, progress: &dyn Progress) -> 
     }
     let verb = if arguments.dry_run { "would remove" } else { "removed" };
     let (freed, left) = (report::bytes(pruned.freed), report::bytes(pruned.left));
-    print(&format!(
-        "{verb} {} blobs, {} records and {} interpreters, {freed} freed; {left} left\n",
+    let mut out = PrintedText::default();
+    out.line(format_args!(
+        "{verb} {} blobs, {} records and {} interpreters, {freed} freed; {left} left",
         pruned.blobs, pruned.records, pruned.trees
-    ))
+    ));
+    out.print()
 }
 
 fn verify(store: &Store, threads: usize, progress: &dyn Progress) -> Result<()> {
@@ -81,16 +87,18 @@ fn verify(store: &Store, threads: usize, progress: &dyn Progress) -> Result<()> 
     let meter = progress.start(Task::Verify, "the store", Some(usage.bytes));
     let verified = store.verify(threads, &|bytes| meter.add(bytes))?;
     drop(meter);
+    let mut out = PrintedText::default();
     for damage in &verified.damages {
-        print(&format!("removed {damage}\n"))?;
+        out.line(format_args!("removed {damage}"));
     }
-    print(&format!(
-        "{} blobs, {}, and {} records: {} damaged\n",
+    out.line(format_args!(
+        "{} blobs, {}, and {} records: {} damaged",
         verified.blobs,
         report::bytes(verified.bytes),
         verified.records,
         verified.damages.len()
-    ))?;
+    ));
+    out.print()?;
     match verified.damages.is_empty() {
         true => Ok(()),
         false => Err(Failure::advised(

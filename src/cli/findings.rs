@@ -1,12 +1,12 @@
 //! The findings of a check, for people and for machines. `findings.schema.json` describes the JSON.
 
-use std::io::{self, Write};
-
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::text::PrintedText;
 use crate::check::{About, Advice, Finding, Level, LookedAt, Observation, Report, Rule};
+use crate::escape::escaped;
 
 /// The format of printed findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -20,36 +20,38 @@ pub(super) enum Format {
     Github,
 }
 
-/// Prints a report on `image` as `format` says.
-pub(super) fn print(out: &mut impl Write, report: &Report, image: &str, format: Format) -> io::Result<()> {
-    match format {
-        Format::Table => table(out, report),
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&Document::of(report))?),
-        Format::Sarif => writeln!(out, "{}", serde_json::to_string_pretty(&sarif(report, image))?),
-        Format::Github => report.findings.iter().try_for_each(|finding| github(out, finding)),
-    }
+/// A report on `image` as `format` says.
+pub(super) fn printed(report: &Report, image: &str, format: Format) -> serde_json::Result<PrintedText> {
+    Ok(match format {
+        Format::Table => table(report),
+        Format::Json => PrintedText::json(&Document::of(report))?,
+        Format::Sarif => PrintedText::json(&sarif(report, image))?,
+        Format::Github => PrintedText::commands(report.findings.iter().map(github)),
+    })
 }
 
 /// The worst first, and how much was looked at.
-pub(super) fn table(out: &mut impl Write, report: &Report) -> io::Result<()> {
+pub(super) fn table(report: &Report) -> PrintedText {
+    let mut out = PrintedText::default();
     for finding in &report.findings {
-        writeln!(out, "{}[{}]: {}", word(finding.level), finding.rule().id(), finding.subject)?;
-        writeln!(out, "  {}", finding.seen())?;
-        writeln!(out, "  why: {}", finding.rule().why())?;
-        writeln!(out, "  fix: {}\n", finding.fix())?;
+        out.line(format_args!("{}[{}]: {}", word(finding.level), finding.rule().id(), finding.subject));
+        out.line(format_args!("  {}", finding.seen()));
+        out.line(format_args!("  why: {}", finding.rule().why()));
+        out.line(format_args!("  fix: {}", finding.fix()));
+        out.blank();
     }
     for (finding, reason) in &report.ignored {
-        writeln!(out, "ignored[{}]: {}: {reason}", finding.rule().id(), finding.subject)?;
+        out.line(format_args!("ignored[{}]: {}: {reason}", finding.rule().id(), finding.subject));
     }
     let [errors, warnings, notes] =
         [Level::Error, Level::Warning, Level::Note].map(|level| report.count(level));
     let seen = &report.looked_at;
-    writeln!(
-        out,
+    out.line(format_args!(
         "{errors} errors, {warnings} warnings, {notes} notes; looked at {} files, {} of them ELF, {} programs and modules \
          with all they load, {} distributions",
         seen.files, seen.objects, seen.entry_points, seen.distributions
-    )
+    ));
+    out
 }
 
 fn word(level: Level) -> &'static str {
@@ -171,15 +173,15 @@ fn uri(finding: &Finding) -> String {
 }
 
 /// <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>
-fn github(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
+fn github(finding: &Finding) -> String {
     let command = match finding.level {
         Level::Error => "error",
         Level::Warning => "warning",
         Level::Note => "notice",
     };
-    let escaped = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
-    let message = format!("{}: {}\nfix: {}", finding.subject, finding.seen(), finding.fix());
-    writeln!(out, "::{command} title={}::{}", finding.rule().id(), escaped(&message))
+    let message = format!("{}: {}", finding.subject, finding.seen());
+    let [message, fix] = [message, finding.fix()].map(|text| escaped(&text).replace('%', "%25"));
+    format!("::{command} title={}::{message}%0Afix: {fix}", finding.rule().id())
 }
 
 #[cfg(test)]
@@ -203,9 +205,7 @@ mod tests {
     }
 
     fn printed(report: &Report, format: Format) -> String {
-        let mut out = Vec::new();
-        print(&mut out, report, "oci:image", format).unwrap();
-        String::from_utf8(out).unwrap()
+        super::printed(report, "oci:image", format).unwrap().to_string()
     }
 
     #[test]

@@ -9,8 +9,9 @@ mod findings;
 mod picture;
 mod progress;
 mod report;
+mod text;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,15 +22,17 @@ use crate::base::BaseInventory;
 use crate::check::Level;
 use crate::cuda::Driver;
 use crate::destination::Destination;
+use crate::escape;
 use crate::failure::{Context, Failure, Fault, Hinted, Result};
 use crate::pipeline::{
-    self, BuildOrder, CheckFailed, Checked, Checking, InputError, LockOrder, Locking, Network, Progress,
-    Session, Side, Upgrade,
+    self, BuildOrder, CheckFailed, Checked, Checking, InputError, LockOrder, Locking, Network, Outside,
+    Progress, Session, Side, Upgrade,
 };
 use crate::recipe::Color;
 use crate::source::{ImagePlace, PlaceError};
 use crate::store::Store;
 use picture::PictureFile;
+use text::{PrintedText, print, tell, tell_line};
 
 /// Builds OCI images in which every framework shares one system CUDA.
 #[derive(Debug, Parser)]
@@ -80,6 +83,9 @@ enum Action {
         /// Use only what the store has; download nothing.
         #[arg(long)]
         offline: bool,
+        /// Let the recipe name files outside of its directory: it may then put any file that you can read into the image.
+        #[arg(long)]
+        allow_outside: bool,
         /// Publish without proving that the image loads.
         #[arg(long)]
         no_check: bool,
@@ -97,6 +103,9 @@ enum Action {
         /// Use only what the store has; download nothing.
         #[arg(long)]
         offline: bool,
+        /// Let the recipe name files outside of its directory: it may then put any file that you can read into the image.
+        #[arg(long)]
+        allow_outside: bool,
     },
     /// Write everything that is decided about a recipe to the .lock beside it, keeping what still fits.
     Lock {
@@ -115,6 +124,9 @@ enum Action {
         /// Use only what the store has; download nothing.
         #[arg(long)]
         offline: bool,
+        /// Let the recipe name files outside of its directory: it may then put any file that you can read into the image.
+        #[arg(long)]
+        allow_outside: bool,
     },
     /// Show what is installed in an image: Python, distributions, and every copy of CUDA.
     Inspect {
@@ -166,6 +178,9 @@ enum Action {
         /// Use only what the store has; download nothing.
         #[arg(long)]
         offline: bool,
+        /// Let the recipe name files outside of its directory: it may then put any file that you can read into the image.
+        #[arg(long)]
+        allow_outside: bool,
     },
     /// Look at the store, and look after it.
     Cache {
@@ -198,7 +213,10 @@ fn upgradable(text: &str) -> Result<Upgradable, String> {
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse_arguments(&error),
+    };
     let color = match arguments.color {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
@@ -222,26 +240,25 @@ pub fn run() -> ExitCode {
 fn execute(arguments: &Arguments) -> Result<()> {
     let progress = progress::Terminal::new(arguments.quiet, arguments.progress);
     match &arguments.command {
-        Action::Build { recipe, output, locked, offline, no_check } => {
-            let session = session(*offline, &progress)?;
+        Action::Build { recipe, output, locked, offline, allow_outside, no_check } => {
+            let session = session_for(*offline, *allow_outside, &progress)?;
             let checking = if *no_check { Checking::Skip } else { Checking::Refuse };
             let order = BuildOrder { recipe, destinations: output, locking: locking(*locked), checking };
             let built = pipeline::build(&order, &session)?;
             progress.finish();
             if !arguments.quiet {
-                report::built(&mut io::stderr().lock(), &built)?;
+                report::built(&built).tell();
             }
             print(&format!("{}\n", built.image.manifest.digest()))
         }
-        Action::Plan { recipe, json, locked, offline } => {
-            let planned = pipeline::plan(recipe, locking(*locked), &session(*offline, &progress)?)?;
+        Action::Plan { recipe, json, locked, offline, allow_outside } => {
+            let planned =
+                pipeline::plan(recipe, locking(*locked), &session_for(*offline, *allow_outside, &progress)?)?;
             progress.finish();
-            let mut text = Vec::new();
             match json {
-                true => report::plan_json(&mut text, &planned)?,
-                false => report::plan(&mut text, &planned)?,
+                true => report::plan_json(&planned)?.print(),
+                false => report::plan(&planned).print(),
             }
-            print(&String::from_utf8_lossy(&text))
         }
         Action::Inspect { image, json, python, record } => {
             let inventory = pipeline::inspect(image, python.as_deref(), &session(true, &progress)?)?;
@@ -249,22 +266,18 @@ fn execute(arguments: &Arguments) -> Result<()> {
             if let Some(file) = record {
                 record_inventory(file, image, &inventory)?;
             }
-            let mut text = Vec::new();
             match json {
-                true => writeln!(text, "{}", serde_json::to_string_pretty(&inventory)?)?,
-                false => report::inventory(&mut text, &inventory)?,
+                true => PrintedText::json(&inventory)?.print(),
+                false => report::inventory(&inventory).print(),
             }
-            print(&String::from_utf8_lossy(&text))
         }
         Action::Check { image, format, json, driver, python, graph } => {
             let session = session(true, &progress)?;
             let checked = Checked::read(image, python.as_deref(), driver.as_ref(), &session)?;
             let report = checked.report(&session)?;
             progress.finish();
-            let mut text = Vec::new();
             let format = if *json { findings::Format::Json } else { *format };
-            findings::print(&mut text, &report, &image.to_string(), format)?;
-            print(&String::from_utf8_lossy(&text))?;
+            findings::printed(&report, &image.to_string(), format)?.print()?;
             if let Some(picture) = graph {
                 picture.draw(&checked.graph(&session)?, &image.to_string())?;
             }
@@ -273,24 +286,23 @@ fn execute(arguments: &Arguments) -> Result<()> {
                 false => Ok(()),
             }
         }
-        Action::Lock { recipe, upgrade, offline } => {
+        Action::Lock { recipe, upgrade, offline, allow_outside } => {
             let order = LockOrder { recipe, upgrade: asked(upgrade) };
-            let locked = pipeline::lock(&order, &session(*offline, &progress)?)?;
+            let locked = pipeline::lock(&order, &session_for(*offline, *allow_outside, &progress)?)?;
             progress.finish();
-            match arguments.quiet {
-                true => Ok(()),
-                false => Ok(report::locked(&mut io::stderr().lock(), &locked)?),
+            if !arguments.quiet {
+                report::locked(&locked).tell();
             }
+            Ok(())
         }
-        Action::Diff { before, after, json, offline } => {
-            let difference = pipeline::compare(before, after, &session(*offline, &progress)?)?;
+        Action::Diff { before, after, json, offline, allow_outside } => {
+            let difference =
+                pipeline::compare(before, after, &session_for(*offline, *allow_outside, &progress)?)?;
             progress.finish();
-            let mut text = Vec::new();
             match json {
-                true => writeln!(text, "{}", serde_json::to_string_pretty(&difference)?)?,
-                false => report::difference(&mut text, &difference)?,
+                true => PrintedText::json(&difference)?.print(),
+                false => report::difference(&difference).print(),
             }
-            print(&String::from_utf8_lossy(&text))
         }
         Action::Cache { command } => cache::execute(command, &progress),
         Action::Completions { shell } => {
@@ -361,6 +373,12 @@ fn session(offline: bool, progress: &dyn Progress) -> Result<Session<'_>> {
     Ok(Session { threads, source_date_epoch: source_date_epoch()?, ..session })
 }
 
+/// The same, for a command that reads a recipe.
+fn session_for(offline: bool, allow_outside: bool, progress: &dyn Progress) -> Result<Session<'_>> {
+    let outside = if allow_outside { Outside::Allowed } else { Outside::Refused };
+    Ok(Session { outside, ..session(offline, progress)? })
+}
+
 /// `IMGFORGE_CACHE_DIR`, else the XDG cache directory.
 fn cache_directory() -> Result<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -397,34 +415,42 @@ fn source_date_epoch() -> Result<Option<u64>> {
     Ok(Some(seconds))
 }
 
-/// Prints data; a closed pipe is the reader's choice.
-fn print(text: &str) -> Result<()> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
-    }
-}
-
 /// Prints the findings of the check of a built image.
 fn print_findings(error: &Failure) {
     if let Some(CheckFailed { report }) = error.downcast_ref() {
-        let mut text = Vec::new();
-        if findings::table(&mut text, report).is_ok() {
-            eprintln!("{}", String::from_utf8_lossy(&text));
-        }
+        findings::table(report).tell();
+        tell("\n");
     }
 }
 
 fn print_error(error: &Failure, color: bool) {
-    let text = match error.downcast_ref() {
-        Some(InputError::Diagnostics { problems }) => {
-            problems.render(if color { Color::Ansi } else { Color::Plain })
+    if let Some(InputError::Diagnostics { problems }) = error.downcast_ref() {
+        let shown = problems.render(if color { Color::Ansi } else { Color::Plain });
+        return tell(&format!("{}\n", shown.trim_end()));
+    }
+    let (red, reset) = if color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+    tell(&format!("{red}error{reset}: "));
+    error.lines().iter().for_each(tell_line);
+    if let Some(hint) = error.hint() {
+        tell_line(format_args!("hint: {hint}"));
+    }
+}
+
+/// Prints help, a version, or what is wrong with the arguments. clap quotes these as they are: so it is asked again, with
+/// arguments that can be shown.
+fn refuse_arguments(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        return match print(&error.render().to_string()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    let shown = std::env::args_os().map(|argument| escape::line(&argument.to_string_lossy()));
+    match Arguments::try_parse_from(shown) {
+        Err(again) if again.use_stderr() => {
+            let _ = again.print();
         }
-        _ => {
-            let (red, reset) = if color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-            let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-            format!("{red}error{reset}: {error}{hint}")
-        }
-    };
-    eprintln!("{}", text.trim_end());
+        _ => error.render().to_string().lines().for_each(tell_line),
+    }
+    ExitCode::from(2)
 }

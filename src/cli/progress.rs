@@ -5,8 +5,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle as BarStyle};
+use serde_json::{Value, json};
 
 use super::ProgressStyle;
+use super::text::{tell, tell_line};
+use crate::escape::{json as escaped_json, line};
 use crate::pipeline::{Meter, Progress, Task};
 
 /// Shows progress on standard error.
@@ -47,12 +50,12 @@ impl Progress for Terminal {
     fn stage(&self, text: &str) {
         match &self.style {
             Style::Quiet => {}
-            Style::Plain => eprintln!("{text}"),
-            Style::Json => eprintln!("{}", serde_json::json!({ "event": "stage", "text": text })),
+            Style::Plain => tell_line(text),
+            Style::Json => event(&json!({ "event": "stage", "text": text })),
             Style::Bars { bars, stage } => {
                 clear(stage);
                 let bar = bars.insert(0, ProgressBar::new_spinner());
-                bar.set_message(text.to_owned());
+                bar.set_message(line(text));
                 bar.enable_steady_tick(Duration::from_millis(100));
                 if let Ok(mut stage) = stage.lock() {
                     *stage = Some(bar);
@@ -64,9 +67,9 @@ impl Progress for Terminal {
     fn warn(&self, text: &str) {
         match &self.style {
             Style::Quiet => {}
-            Style::Plain => eprintln!("warning: {text}"),
-            Style::Json => eprintln!("{}", serde_json::json!({ "event": "warning", "text": text })),
-            Style::Bars { bars, .. } => bars.suspend(|| eprintln!("warning: {text}")),
+            Style::Plain => tell_line(format_args!("warning: {text}")),
+            Style::Json => event(&json!({ "event": "warning", "text": text })),
+            Style::Bars { bars, .. } => bars.suspend(|| tell_line(format_args!("warning: {text}"))),
         }
     }
 
@@ -75,12 +78,11 @@ impl Progress for Terminal {
             Style::Quiet => Box::new(Silent),
             Style::Plain => {
                 let size = size.map(|size| format!(" ({})", HumanBytes(size))).unwrap_or_default();
-                eprintln!("{task} {name}{size}");
+                tell_line(format_args!("{task} {name}{size}"));
                 Box::new(Silent)
             }
             Style::Json => {
-                let event = serde_json::json!({ "event": "start", "task": task.to_string(), "name": name, "bytes": size });
-                eprintln!("{event}");
+                event(&json!({ "event": "start", "task": task.to_string(), "name": name, "bytes": size }));
                 Box::new(Silent)
             }
             Style::Bars { bars, .. } => {
@@ -92,11 +94,16 @@ impl Progress for Terminal {
                     bar.set_style(style.progress_chars("━╸─"));
                 }
                 bar.set_prefix(task.to_string());
-                bar.set_message(name.to_owned());
+                bar.set_message(line(name));
                 Box::new(Bar(bar))
             }
         }
     }
+}
+
+/// Tells a program of something, in JSON on a line.
+fn event(event: &Value) {
+    tell(&format!("{}\n", escaped_json(&event.to_string())));
 }
 
 const TEMPLATE: &str =

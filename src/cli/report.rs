@@ -1,11 +1,11 @@
 //! Tables: what was decided, and what was made.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
 
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
+use super::text::PrintedText;
 use crate::base::{BaseInventory, CudaCopy, LoaderRoute, VersionSource};
 use crate::check::Level;
 use crate::compare::{Change, Difference};
@@ -20,54 +20,57 @@ pub(super) fn bytes(count: u64) -> String {
 }
 
 /// The table that ends a build.
-pub(super) fn built(out: &mut impl Write, built: &Built) -> io::Result<()> {
-    components(out, &built.planned)?;
+pub(super) fn built(built: &Built) -> PrintedText {
+    let mut out = PrintedText::default();
+    components(&mut out, &built.planned);
     let rows = built
         .image
         .layers
         .iter()
         .map(|layer| vec![layer.title.clone(), bytes(layer.size), bytes(layer.unpacked)]);
-    table(out, &["LAYER", "COMPRESSED", "UNPACKED"], rows.collect())?;
+    out.table(&["LAYER", "COMPRESSED", "UNPACKED"], rows.collect());
     let compressed: u64 = built.image.layers.iter().map(|layer| layer.size).sum();
     let unpacked: u64 = built.image.layers.iter().map(|layer| layer.unpacked).sum();
-    writeln!(
-        out,
+    out.line(format_args!(
         "{} layers, {}, {} unpacked",
         built.image.layers.len(),
         bytes(compressed),
         bytes(unpacked)
-    )?;
-    comparison(out, &built.planned)?;
+    ));
+    comparison(&mut out, &built.planned);
     if let Some(report) = &built.report {
         let [warnings, notes] = [Level::Warning, Level::Note].map(|level| report.count(level));
-        writeln!(out, "checked: it loads; {warnings} warnings, {notes} notes")?;
+        out.line(format_args!("checked: it loads; {warnings} warnings, {notes} notes"));
     }
     for destination in &built.destinations {
-        writeln!(out, "published {destination}")?;
+        out.line(format_args!("published {destination}"));
     }
-    Ok(())
+    out
 }
 
 /// Writes the changes of a lock.
-pub(super) fn locked(out: &mut impl Write, locked: &Locked) -> io::Result<()> {
+pub(super) fn locked(locked: &Locked) -> PrintedText {
+    let mut out = PrintedText::default();
     for change in &locked.changes {
-        writeln!(out, "{change}")?;
+        out.line(format_args!("{change}"));
     }
     let (path, count) = (locked.path.display(), locked.lock.distributions.len());
     match locked.written {
-        true => writeln!(out, "wrote {path}: {count} distributions and their base"),
-        false => writeln!(out, "{path} is up to date"),
+        true => out.line(format_args!("wrote {path}: {count} distributions and their base")),
+        false => out.line(format_args!("{path} is up to date")),
     }
+    out
 }
 
 /// Writes a plan: what would be built, and why.
-pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
-    writeln!(
-        out,
-        "{} on Python {}, {}\n",
+pub(super) fn plan(planned: &Planned) -> PrintedText {
+    let mut out = PrintedText::default();
+    out.line(format_args!(
+        "{} on Python {}, {}",
         planned.inputs.name, planned.base.python, planned.base.architecture
-    )?;
-    components(out, planned)?;
+    ));
+    out.blank();
+    components(&mut out, planned);
     let packages = planned.resolution.distributions.iter().filter(|d| matches!(d.role, Role::Package { .. }));
     let rows = packages.map(|distribution| {
         vec![
@@ -77,23 +80,26 @@ pub(super) fn plan(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
             size(planned, distribution),
         ]
     });
-    table(out, &["DISTRIBUTION", "VERSION", "ASKED FOR BY", "UNPACKED"], rows.collect())?;
+    out.table(&["DISTRIBUTION", "VERSION", "ASKED FOR BY", "UNPACKED"], rows.collect());
     let rows = planned.plan.wheel_layers().map(|layer| vec![layer.title()]);
-    table(out, &["LAYERS OF WHEELS"], rows.collect())?;
-    comparison(out, planned)
+    out.table(&["LAYERS OF WHEELS"], rows.collect());
+    comparison(&mut out, planned);
+    out
 }
 
-fn components(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
+fn components(out: &mut PrintedText, planned: &Planned) {
     let resolution = &planned.resolution;
     if !resolution.has_cuda() {
-        return writeln!(out, "no distribution needs CUDA\n");
+        out.line(format_args!("no distribution needs CUDA"));
+        out.blank();
+        return;
     }
     for ((major, minor), fit) in &resolution.toolkits {
         let tree = resolution.trees.iter().find(|tree| tree.toolkit.version == (*major, *minor));
         let at = tree.map(|tree| format!(" at /{}", tree.toolkit.root())).unwrap_or_default();
-        writeln!(out, "CUDA {major}.{minor}{at}{}", driver(fit.as_ref()))?;
+        out.line(format_args!("CUDA {major}.{minor}{at}{}", driver(fit.as_ref())));
     }
-    writeln!(out)?;
+    out.blank();
     let rows = resolution.services.iter().map(|service| {
         vec![
             service.component.to_string(),
@@ -103,7 +109,7 @@ fn components(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
             because(service),
         ]
     });
-    table(out, &["COMPONENT", "VERSION", "FROM", "UNPACKED", "BECAUSE OF"], rows.collect())?;
+    out.table(&["COMPONENT", "VERSION", "FROM", "UNPACKED", "BECAUSE OF"], rows.collect());
     let rejected = resolution.services.iter().flat_map(|service| {
         service.rejected.iter().map(move |copy| {
             vec![
@@ -117,15 +123,15 @@ fn components(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
     });
     let rejected: Vec<Vec<String>> = rejected.collect();
     if !rejected.is_empty() {
-        table(out, &["OF THE BASE, NOT USED", "VERSION", "AT", "WASTED", "BECAUSE"], rejected)?;
+        out.table(&["OF THE BASE, NOT USED", "VERSION", "AT", "WASTED", "BECAUSE"], rejected);
     }
     let removed = &resolution.removed;
     if !removed.is_empty() {
         let names: Vec<String> =
             removed.iter().map(|gone| format!("{} {}", gone.name, gone.version)).collect();
-        writeln!(out, "hidden of the base: {}\n", names.join(", "))?;
+        out.line(format_args!("hidden of the base: {}", names.join(", ")));
+        out.blank();
     }
-    Ok(())
 }
 
 /// The verdict of the oldest driver to serve on a toolkit.
@@ -170,10 +176,10 @@ fn service_size(planned: &Planned, service: &Service) -> Option<u64> {
     }
 }
 
-fn comparison(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
+fn comparison(out: &mut PrintedText, planned: &Planned) {
     let private = &planned.private.by_framework;
     if private.is_empty() {
-        return Ok(());
+        return;
     }
     let served: u64 = planned
         .resolution
@@ -184,13 +190,12 @@ fn comparison(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
         .sum();
     let sum: u64 = private.values().sum();
     let parts: Vec<String> = private.iter().map(|(name, size)| format!("{name} {}", bytes(*size))).collect();
-    writeln!(
-        out,
+    out.line(format_args!(
         "one CUDA of {} instead of a private copy for each ({}): {} saved",
         bytes(served),
         parts.join(", "),
         bytes(sum.saturating_sub(served))
-    )
+    ))
 }
 
 fn size(planned: &Planned, distribution: &Distribution) -> String {
@@ -198,7 +203,7 @@ fn size(planned: &Planned, distribution: &Distribution) -> String {
 }
 
 /// The plan as JSON.
-pub(super) fn plan_json(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
+pub(super) fn plan_json(planned: &Planned) -> serde_json::Result<PrintedText> {
     let resolution = &planned.resolution;
     let value = json!({
         "name": planned.inputs.name,
@@ -230,8 +235,7 @@ pub(super) fn plan_json(out: &mut impl Write, planned: &Planned) -> io::Result<(
         "created": planned.plan.created,
         "plan": planned.plan,
     });
-    serde_json::to_writer_pretty(&mut *out, &value)?;
-    writeln!(out)
+    PrintedText::json(&value)
 }
 
 fn service(planned: &Planned, service: &Service) -> Value {
@@ -294,29 +298,35 @@ fn distribution(planned: &Planned, distribution: &Distribution) -> Value {
 }
 
 /// Writes the inventory of an image.
-pub(super) fn inventory(out: &mut impl Write, inventory: &BaseInventory) -> io::Result<()> {
+pub(super) fn inventory(inventory: &BaseInventory) -> PrintedText {
+    let mut out = PrintedText::default();
     let (major, minor) = inventory.glibc;
-    writeln!(out, "{}, glibc {major}.{minor}, {}", inventory.vendor, inventory.architecture)?;
+    out.line(format_args!("{}, glibc {major}.{minor}, {}", inventory.vendor, inventory.architecture));
     let scheme = &inventory.scheme;
-    writeln!(out, "Python {} at {}, packages in /{}", inventory.python, scheme.interpreter, scheme.purelib)?;
+    out.line(format_args!(
+        "Python {} at {}, packages in /{}",
+        inventory.python, scheme.interpreter, scheme.purelib
+    ));
     if !inventory.library_path.is_empty() {
-        writeln!(out, "LD_LIBRARY_PATH {}", inventory.library_path.join(":"))?;
+        out.line(format_args!("LD_LIBRARY_PATH {}", inventory.library_path.join(":")));
     }
     if let Some(toolkit) = &inventory.default_toolkit {
-        writeln!(out, "/usr/local/cuda is /{toolkit}")?;
+        out.line(format_args!("/usr/local/cuda is /{toolkit}"));
     }
-    writeln!(out)?;
+    out.blank();
     let rows: Vec<Vec<String>> = inventory.cuda.iter().map(copy).collect();
     if rows.is_empty() {
-        writeln!(out, "no CUDA\n")?;
+        out.line(format_args!("no CUDA"));
+        out.blank();
     } else {
-        table(out, &["COMPONENT", "CUDA", "VERSION", "TOLD BY", "SIZE", "FOUND", "WHERE"], rows)?;
+        out.table(&["COMPONENT", "CUDA", "VERSION", "TOLD BY", "SIZE", "FOUND", "WHERE"], rows);
     }
     let rows = inventory.distributions.iter().map(|installed| {
         let owner = if installed.of_system { "the system's" } else { "pip's" };
         vec![installed.name.to_string(), installed.version.to_string(), owner.to_owned()]
     });
-    table(out, &["DISTRIBUTION", "VERSION", "WHOSE"], rows.collect())
+    out.table(&["DISTRIBUTION", "VERSION", "WHOSE"], rows.collect());
+    out
 }
 
 fn copy(copy: &CudaCopy) -> Vec<String> {
@@ -354,12 +364,15 @@ fn copy(copy: &CudaCopy) -> Vec<String> {
 }
 
 /// Writes the difference between two images or plans.
-pub(super) fn difference(out: &mut impl Write, difference: &Difference) -> io::Result<()> {
+pub(super) fn difference(difference: &Difference) -> PrintedText {
+    let mut out = PrintedText::default();
     if difference.is_empty() {
-        return writeln!(out, "nothing changed");
+        out.line(format_args!("nothing changed"));
+        return out;
     }
     if let Some(Change { before: Some(before), after: Some(after), .. }) = &difference.python {
-        writeln!(out, "Python {before} → {after}\n")?;
+        out.line(format_args!("Python {before} → {after}"));
+        out.blank();
     }
     for (head, changes) in
         [("COMPONENT", &difference.components), ("DISTRIBUTION", &difference.distributions)]
@@ -368,7 +381,7 @@ pub(super) fn difference(out: &mut impl Write, difference: &Difference) -> io::R
         let rows =
             changes.iter().map(|change| vec![change.name.clone(), cell(&change.before), cell(&change.after)]);
         if !changes.is_empty() {
-            table(out, &[head, "BEFORE", "AFTER"], rows.collect())?;
+            out.table(&[head, "BEFORE", "AFTER"], rows.collect());
         }
     }
     for growth in &difference.bytes {
@@ -377,22 +390,7 @@ pub(super) fn difference(out: &mut impl Write, difference: &Difference) -> io::R
             None => ("-", growth.before - growth.after),
         };
         let (before, after) = (bytes(growth.before), bytes(growth.after));
-        writeln!(out, "{}: {before} → {after} ({sign}{})", growth.name, bytes(by))?;
+        out.line(format_args!("{}: {before} → {after} ({sign}{})", growth.name, bytes(by)));
     }
-    Ok(())
-}
-
-/// Columns as wide as their widest cell, the last one ragged; an empty line after.
-fn table(out: &mut impl Write, head: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
-    let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
-    let all: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
-    let columns = all.first().map_or(0, Vec::len);
-    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for row in &all {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        let line = cells.collect::<Vec<_>>().join("  ");
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    writeln!(out)
+    out
 }

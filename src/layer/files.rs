@@ -3,14 +3,15 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::beneath::{FileRoot, ReachError};
 use super::writer::{LayerWriter, WriteError, Written};
 use crate::failure::{Fault, Hinted};
-use crate::oci::paths::{ancestors, has_whiteout};
+use crate::oci::paths::{PathFault, ancestors, path_fault};
 use crate::oci::{Digest, Entry, EntryKind, Hasher};
 use crate::plan::{CopiedFile, FilesLayer};
 use crate::store::Store;
@@ -38,14 +39,24 @@ pub enum FilesError {
     Absent { path: String },
     #[error("`{path}` has a name that is not UTF-8")]
     Name { path: PathBuf },
-    #[error("`{path}` would be `/{to}` in the image, where it stands for a file that is gone")]
-    Whiteout { path: PathBuf, to: String },
+    #[error("`{path}` would be `/{to}` in the image: {fault}")]
+    Path { path: PathBuf, to: String, fault: PathFault },
     #[error("`{path}` would be `/{to}` in the image, below a file of `files:`")]
     Below { path: PathBuf, to: String },
-    #[error("`{path}` is neither file, directory nor symbolic link")]
-    Kind { path: PathBuf },
+    #[error("could not read `{path}`")]
+    Reach { path: PathBuf, source: ReachError },
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+impl FilesError {
+    fn reach(path: &Path) -> impl FnOnce(ReachError) -> Self {
+        let path = path.to_owned();
+        move |source| match source {
+            ReachError::Io(source) => Self::Read { path, source },
+            source => Self::Reach { path, source },
+        }
+    }
 }
 
 impl Hinted for FilesError {
@@ -55,7 +66,8 @@ impl Hinted for FilesError {
             Self::Absent { .. } => "build where the recipe is, with the files that it names".into(),
             Self::Read { .. } => "check `files:`; paths in a recipe are relative to the recipe".into(),
             Self::Changed { .. } => "run again when nothing writes to it any more".into(),
-            Self::Name { .. } | Self::Kind { .. } | Self::Whiteout { .. } | Self::Below { .. } => {
+            Self::Reach { source, .. } => return source.hint(),
+            Self::Name { .. } | Self::Path { .. } | Self::Below { .. } => {
                 "rename it, or leave it out of `files:`".into()
             }
         })
@@ -75,39 +87,48 @@ pub struct FilesOnDisk {
     /// Sorted by path, each once; modification times are the plan's to decide.
     pub files: Vec<CopiedFile>,
     /// A file with each content.
-    pub contents: BTreeMap<Digest, PathBuf>,
+    pub contents: FileContents,
 }
 
-/// Lists the files that `copies` name, and hashes them; later copies win. Every file belongs to root.
-pub fn list(copies: &[Copy]) -> Result<FilesOnDisk, FilesError> {
-    let mut listing = Listing::default();
+/// The paths of files by their contents, and the directory that they are reached from.
+#[derive(Debug, Default)]
+pub struct FileContents {
+    root: Option<FileRoot>,
+    paths: BTreeMap<Digest, PathBuf>,
+}
+
+/// Lists the files below `root` that `copies` name, and hashes them; later copies win. Every file belongs to root.
+pub fn list(root: &FileRoot, copies: &[Copy]) -> Result<FilesOnDisk, FilesError> {
+    let mut listing = DiskListing { root, entries: BTreeMap::new() };
     for copy in copies {
         listing.add(&copy.from, &copy.to, copy.mode)?;
     }
     listing.check_parents()?;
     let mut on_disk = FilesOnDisk::default();
+    on_disk.contents.root = Some(root.clone());
     for (entry, path) in listing.entries.into_values() {
-        let content = matches!(entry.kind, EntryKind::File { .. }).then(|| digest(&path)).transpose()?;
-        on_disk.contents.extend(content.map(|digest| (digest, path)));
+        let content =
+            matches!(entry.kind, EntryKind::File { .. }).then(|| digest(root, &path)).transpose()?;
+        on_disk.contents.paths.extend(content.map(|digest| (digest, path)));
         on_disk.files.push(CopiedFile { entry, content });
     }
     Ok(on_disk)
 }
 
-fn digest(path: &Path) -> Result<Digest, FilesError> {
-    let unreadable = |source| FilesError::Read { path: path.to_owned(), source };
+fn digest(root: &FileRoot, path: &Path) -> Result<Digest, FilesError> {
+    let mut file = root.open_file(path).map_err(FilesError::reach(path))?;
     let mut hasher = Hasher::default();
-    io::copy(&mut File::open(path).map_err(unreadable)?, &mut hasher).map_err(unreadable)?;
+    io::copy(&mut file, &mut hasher).map_err(|source| FilesError::Read { path: path.to_owned(), source })?;
     Ok(hasher.finish())
 }
 
 /// Entries by path in the image, with their paths on disk.
-#[derive(Default)]
-struct Listing {
+struct DiskListing<'a> {
+    root: &'a FileRoot,
     entries: BTreeMap<String, (Entry, PathBuf)>,
 }
 
-impl Listing {
+impl DiskListing<'_> {
     /// Refuses a file below another file.
     fn check_parents(&self) -> Result<(), FilesError> {
         let is_directory =
@@ -120,18 +141,16 @@ impl Listing {
 
     fn add(&mut self, from: &Path, to: &str, mode: Option<u32>) -> Result<(), FilesError> {
         let unreadable = |source| FilesError::Read { path: from.to_owned(), source };
-        let metadata = fs::symlink_metadata(from).map_err(unreadable)?;
+        let found = self.root.find(from).map_err(FilesError::reach(from))?;
+        let metadata = &found.metadata;
         let permissions = metadata.permissions().mode() & 0o777;
         let kind = if metadata.is_dir() {
             EntryKind::Directory
         } else if metadata.is_file() {
             EntryKind::File { size: metadata.len() }
-        } else if metadata.is_symlink() {
-            let target = fs::read_link(from).map_err(unreadable)?;
-            let target = target.into_os_string().into_string();
-            EntryKind::Symlink { target: target.map_err(|_| FilesError::Name { path: from.to_owned() })? }
         } else {
-            return Err(FilesError::Kind { path: from.to_owned() });
+            let target = found.target().map_err(unreadable)?.into_string();
+            EntryKind::Symlink { target: target.map_err(|_| FilesError::Name { path: from.to_owned() })? }
         };
         let permissions = match kind {
             EntryKind::File { .. } if permissions & 0o100 == 0 => mode.unwrap_or(0o644),
@@ -139,8 +158,8 @@ impl Listing {
             EntryKind::Directory => 0o755,
             _ => 0o777,
         };
-        if has_whiteout(to) {
-            return Err(FilesError::Whiteout { path: from.to_owned(), to: to.to_owned() });
+        if let Some(fault) = path_fault(to) {
+            return Err(FilesError::Path { path: from.to_owned(), to: to.to_owned(), fault });
         }
         if !to.is_empty() {
             let entry = Entry {
@@ -154,12 +173,11 @@ impl Listing {
             self.entries.insert(to.to_owned(), (entry, from.to_owned()));
         }
         if kind == EntryKind::Directory {
-            for child in fs::read_dir(from).map_err(unreadable)? {
-                let child = child.map_err(unreadable)?;
-                let name = child.file_name().into_string();
-                let name = name.map_err(|_| FilesError::Name { path: child.path() })?;
+            for name in self.root.names(from).map_err(FilesError::reach(from))? {
+                let path = from.join(&name);
+                let name = name.into_string().map_err(|_| FilesError::Name { path: path.clone() })?;
                 let to = if to.is_empty() { name } else { format!("{to}/{name}") };
-                self.add(&child.path(), &to, mode)?;
+                self.add(&path, &to, mode)?;
             }
         }
         Ok(())
@@ -168,18 +186,13 @@ impl Listing {
 
 /// Writes the layer, each content from the path that `contents` has for it. A file that is not what it was when it was
 /// listed is refused.
-pub fn write(
-    layer: &FilesLayer,
-    contents: &BTreeMap<Digest, PathBuf>,
-    store: &Store,
-) -> Result<Written, FilesError> {
+pub fn write(layer: &FilesLayer, contents: &FileContents, store: &Store) -> Result<Written, FilesError> {
     let mut writer = LayerWriter::new(store, &layer.compression, &|_| ())?;
     let files = layer.files.iter().map(|file| (file.entry.path.clone(), file)).collect();
     for (_, file) in layer.compression.in_order(&files) {
-        match (&file.content, &file.entry.kind) {
-            (Some(digest), _) => copy(&mut writer, &file.entry, digest, contents)?,
-            (None, EntryKind::File { .. }) => writer.file(&file.entry, || Ok(io::empty()))?,
-            (None, _) => writer.entry(&file.entry)?,
+        match &file.content {
+            Some(digest) => copy(&mut writer, &file.entry, digest, contents)?,
+            None => writer.entry(&file.entry)?,
         }
     }
     Ok(writer.finish()?)
@@ -189,12 +202,16 @@ fn copy(
     writer: &mut LayerWriter<'_>,
     entry: &Entry,
     digest: &Digest,
-    contents: &BTreeMap<Digest, PathBuf>,
+    contents: &FileContents,
 ) -> Result<(), FilesError> {
-    let path = contents.get(digest).ok_or_else(|| FilesError::Absent { path: entry.path.clone() })?;
+    let found = contents.root.as_ref().zip(contents.paths.get(digest));
+    let (root, path) = found.ok_or_else(|| FilesError::Absent { path: entry.path.clone() })?;
     let changed = || FilesError::Changed { path: path.clone() };
     let hasher = RefCell::new(Hasher::default());
-    let copied = writer.file(entry, || Ok(Hashed { file: File::open(path)?, hasher: &hasher }));
+    let copied = writer.file(entry, || {
+        let file = root.open_file(path).map_err(io::Error::other)?;
+        Ok(Hashed { file, hasher: &hasher })
+    });
     copied.map_err(|error| match error {
         WriteError::Size { .. } => changed(),
         error => error.into(),

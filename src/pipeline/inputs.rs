@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use uv_normalize::PackageName;
 
 use crate::failure::{Fault, Hinted};
+use crate::layer::beneath::{FileRoot, Outside, ReachError};
 use crate::layer::files::{self, Copy, FilesError, FilesOnDisk};
 use crate::oci::Digest;
 use crate::recipe::requirements::{self, RequirementsFile};
@@ -21,6 +22,8 @@ use crate::recipe::{
 pub enum InputError {
     #[error("could not read `{path}`")]
     Read { path: PathBuf, source: io::Error },
+    #[error("could not read `{path}`")]
+    Reach { path: PathBuf, source: ReachError },
     #[error("{} has problems", problems.problems().first().map_or("the input", |problem| &problem.file))]
     Diagnostics { problems: Diagnostics },
     #[error("`{name}` is not a name for an image")]
@@ -41,6 +44,7 @@ impl Hinted for InputError {
             }
             Self::Read { .. } => "check the path; paths in a recipe are relative to the recipe".into(),
             Self::Diagnostics { .. } => return None,
+            Self::Reach { source, .. } => return source.hint(),
             Self::Name { .. } => "add `name:` to the recipe: lowercase letters, digits and separators".into(),
             Self::UnknownBase { known, .. } => {
                 format!("write such a file, describe the base inline, or use one of: {}", known.join(", "))
@@ -61,14 +65,15 @@ impl Hinted for InputError {
 const BUILT_IN: [(&str, &str); 1] =
     [("debian-bookworm", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/images/debian-bookworm.yaml")))];
 
-/// Reads the recipe at `path` and the files that it names.
-pub fn read(path: &Path) -> Result<RecipeInputs, InputError> {
+/// Reads the recipe at `path` and the files that it names, those outside of its directory as `outside` says.
+pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
     let recipe = Recipe::parse(&text(path)?, &path.display().to_string()).map_err(diagnostics)?;
     let directory = parent(path);
-    let (base, base_directory) = base_description(&recipe, &directory)?;
+    let (base, base_directory) = base_description(&recipe, &directory, outside)?;
     let roots =
         recipe.roots().map(|requirement| RootRequirement { requirement, source: "the recipe".into() });
-    let mut reader = InputReader(RecipeInputs {
+    let root = root(&directory, outside)?;
+    let inputs = RecipeInputs {
         name: image_name(&recipe, path)?,
         roots: roots.collect(),
         constraints: Vec::new(),
@@ -79,35 +84,44 @@ pub fn read(path: &Path) -> Result<RecipeInputs, InputError> {
         base_directory,
         directory: directory.clone(),
         recipe: recipe.clone(),
-    });
+    };
+    let mut reader = InputReader { root, inputs };
     for file in &recipe.requirements {
         reader.read_requirements(&directory.join(&file.value), &mut Vec::new())?;
     }
     for file in &recipe.constraints {
         reader.read_constraints(&directory.join(&file.value), &mut Vec::new())?;
     }
-    Ok(reader.0)
+    Ok(reader.inputs)
 }
 
 /// Lists the files that the recipe's `files` name, before anything is downloaded.
-pub fn list_files(inputs: &RecipeInputs) -> Result<FilesOnDisk, FilesError> {
+pub fn list_files(inputs: &RecipeInputs, outside: Outside) -> Result<FilesOnDisk, FilesError> {
+    if inputs.recipe.files.is_empty() {
+        return Ok(FilesOnDisk::default());
+    }
+    let unreadable = |source| FilesError::Read { path: inputs.directory.clone(), source };
+    let root = FileRoot::open(&inputs.directory, outside).map_err(unreadable)?;
     let copies = inputs.recipe.files.iter().map(|file| Copy {
         from: inputs.directory.join(&file.from.value),
         to: file.to.relative().to_owned(),
         mode: file.mode,
     });
-    files::list(&copies.collect::<Vec<_>>())
+    files::list(&root, &copies.collect::<Vec<_>>())
 }
 
 /// Adds the files that a recipe names to its inputs.
-struct InputReader(RecipeInputs);
+struct InputReader {
+    root: FileRoot,
+    inputs: RecipeInputs,
+}
 
 impl InputReader {
     fn read_requirements(&mut self, path: &Path, above: &mut Vec<PathBuf>) -> Result<(), InputError> {
         let file = self.read_file(path, above)?;
         for requirement in file.requirements {
             self.note_hashes(&requirement.requirement.name, requirement.hashes);
-            self.0.roots.push(RootRequirement {
+            self.inputs.roots.push(RootRequirement {
                 requirement: requirement.requirement.value,
                 source: path.display().to_string(),
             });
@@ -121,8 +135,8 @@ impl InputReader {
             self.read_constraints(&directory.join(&constraints.value), above)?;
         }
         above.pop();
-        self.0.index_url = file.index_url.map(|url| url.value).or(self.0.index_url.take());
-        self.0.extra_index_urls.extend(file.extra_index_urls.into_iter().map(|url| url.value));
+        self.inputs.index_url = file.index_url.map(|url| url.value).or(self.inputs.index_url.take());
+        self.inputs.extra_index_urls.extend(file.extra_index_urls.into_iter().map(|url| url.value));
         Ok(())
     }
 
@@ -130,7 +144,7 @@ impl InputReader {
         let file = self.read_file(path, above)?;
         for requirement in file.requirements {
             self.note_hashes(&requirement.requirement.name, requirement.hashes);
-            self.0.constraints.push(requirement.requirement.value);
+            self.inputs.constraints.push(requirement.requirement.value);
         }
         above.push(path.to_owned());
         for include in file.includes.iter().chain(&file.constraints) {
@@ -144,17 +158,23 @@ impl InputReader {
         if above.iter().any(|including| including == path) {
             return Err(InputError::Circle { path: path.to_owned() });
         }
-        requirements::parse(&text(path)?, &path.display().to_string()).map_err(diagnostics)
+        let (text, is_below) = self.root.read_text(path).map_err(|source| unreachable_file(path, source))?;
+        let parsed = requirements::parse(&text, &path.display().to_string());
+        parsed.map_err(|problems| diagnostics(if is_below { problems } else { problems.without_text() }))
     }
 
     fn note_hashes(&mut self, name: &PackageName, hashes: Vec<Digest>) {
         if !hashes.is_empty() {
-            self.0.hashes.entry(name.clone()).or_default().extend(hashes);
+            self.inputs.hashes.entry(name.clone()).or_default().extend(hashes);
         }
     }
 }
 
-fn base_description(recipe: &Recipe, directory: &Path) -> Result<(BaseDescription, PathBuf), InputError> {
+fn base_description(
+    recipe: &Recipe,
+    directory: &Path,
+    outside: Outside,
+) -> Result<(BaseDescription, PathBuf), InputError> {
     let name = match &recipe.base.value {
         BaseRef::Inline(description) => return Ok((description.clone(), directory.to_owned())),
         BaseRef::Image(image) => return Ok((image_description(image)?, directory.to_owned())),
@@ -162,9 +182,13 @@ fn base_description(recipe: &Recipe, directory: &Path) -> Result<(BaseDescriptio
     };
     let file = format!("images/{name}.yaml");
     let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
-    if let Some(path) = absolute.ancestors().map(|above| above.join(&file)).find(|path| path.is_file()) {
-        let origin = path.display().to_string();
-        let description = BaseDescription::parse(&text(&path)?, &origin).map_err(diagnostics)?;
+    if let Some(above) = absolute.ancestors().find(|above| above.join(&file).is_file()) {
+        let path = above.join(&file);
+        let read = root(above, outside)?.read_text(&path);
+        let (text, is_below) = read.map_err(|source| unreachable_file(&path, source))?;
+        let description = BaseDescription::parse(&text, &path.display().to_string());
+        let description = description
+            .map_err(|problems| diagnostics(if is_below { problems } else { problems.without_text() }))?;
         return Ok((description, parent(&path)));
     }
     match BUILT_IN.iter().find(|(known, _)| known == name) {
@@ -217,6 +241,18 @@ fn parent(path: &Path) -> PathBuf {
 
 fn text(path: &Path) -> Result<String, InputError> {
     fs::read_to_string(path).map_err(|source| InputError::Read { path: path.to_owned(), source })
+}
+
+/// The directory at `path`, in which files are found.
+fn root(path: &Path, outside: Outside) -> Result<FileRoot, InputError> {
+    FileRoot::open(path, outside).map_err(|source| InputError::Read { path: path.to_owned(), source })
+}
+
+fn unreachable_file(path: &Path, source: ReachError) -> InputError {
+    match source {
+        ReachError::Io(source) => InputError::Read { path: path.to_owned(), source },
+        source => InputError::Reach { path: path.to_owned(), source },
+    }
 }
 
 fn diagnostics(problems: Diagnostics) -> InputError {

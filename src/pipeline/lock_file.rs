@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use uv_normalize::PackageName;
 
 use crate::failure::{Fault, Hinted};
+use crate::layer::beneath::{FileRoot, Outside, ReachError};
 use crate::lock::{Lock, LockError, LockedBase, RecipeFingerprint};
 use crate::recipe::RecipeInputs;
 use crate::resolve::Preferences;
@@ -106,7 +107,7 @@ impl LockStatus {
     /// Reads the lock beside `recipe`, and compares it with the recipe's fingerprint.
     pub(super) fn read(recipe: &Path, fingerprint: &RecipeFingerprint) -> Result<Self, LockFileError> {
         let path = path(recipe);
-        let text = match fs::read_to_string(&path) {
+        let text = match read_beside(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Missing),
             Err(source) => return Err(LockFileError::Read { path, source }),
@@ -127,6 +128,20 @@ impl LockStatus {
     }
 }
 
+/// The text of the lock, which no link may make that of a file elsewhere: what is wrong with it is told.
+fn read_beside(path: &Path) -> io::Result<String> {
+    let read = FileRoot::open(directory_of(path), Outside::Refused)?.read_text(path);
+    match read {
+        Ok((text, _)) => Ok(text),
+        Err(ReachError::Io(error)) => Err(error),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// `NAME.lock` beside `NAME.yaml`; never the recipe itself.
 pub(super) fn path(recipe: &Path) -> PathBuf {
     match recipe.extension() {
@@ -141,8 +156,7 @@ pub(super) fn write(path: &Path, lock: &Lock) -> Result<bool, LockFileError> {
     if fs::read(path).is_ok_and(|present| present == text.as_bytes()) {
         return Ok(false);
     }
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    clear_abandoned(directory);
+    clear_abandoned(directory_of(path));
     store::write(path, text.as_bytes())
         .map_err(|source| LockFileError::Write { path: path.to_owned(), source })?;
     Ok(true)

@@ -37,6 +37,7 @@ use lock_file::{KeptFromLock, LockStatus};
 use write::Sources;
 
 pub use self::check::{CheckFailed, Checked, write_picture};
+pub use crate::layer::beneath::Outside;
 pub use comparison::{NotAPlan, Side, compare, summary_of};
 pub use image_base::OtherInventory;
 pub use inputs::InputError;
@@ -131,8 +132,8 @@ pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
 /// Decides everything about the recipe at `path`, or recalls it from the lock beside it, and plans its layers; writes
 /// nothing.
 pub fn plan(path: &Path, locking: Locking, session: &Session<'_>) -> Result<Planned> {
-    let inputs = inputs::read(path)?;
-    let files = inputs::list_files(&inputs)?;
+    let inputs = inputs::read(path, session.outside)?;
+    let files = inputs::list_files(&inputs, session.outside)?;
     let Decision { inputs, base, resolution, private, wheels, urls, published } =
         decide::decide(inputs, path, locking, session)?;
     let plan = crate::plan::plan(&PlanRequest {
@@ -149,7 +150,7 @@ pub fn plan(path: &Path, locking: Locking, session: &Session<'_>) -> Result<Plan
 
 /// Decides what the lock beside a recipe leaves open or `upgrade` gives up, and writes the lock.
 pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
-    let inputs = inputs::read(order.recipe)?;
+    let inputs = inputs::read(order.recipe, session.outside)?;
     let fingerprint = RecipeFingerprint::of(&inputs)?;
     let status = match LockStatus::read(order.recipe, &fingerprint) {
         // Nothing of it is kept.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Progress;
+use crate::layer::beneath::Outside;
 use crate::net::config::MachineConfig;
 use crate::net::http::{Http, HttpError, HttpSettings};
 use crate::store::Store;
@@ -17,6 +18,8 @@ pub struct Session<'a> {
     pub threads: usize,
     /// <https://reproducible-builds.org/specs/source-date-epoch/>
     pub source_date_epoch: Option<u64>,
+    /// The use of files that a recipe names outside of its directory.
+    pub outside: Outside,
     /// The progress of the process.
     pub progress: &'a dyn Progress,
 }
@@ -43,6 +46,7 @@ impl<'a> Session<'a> {
             http: Arc::new(Http::new(settings)?),
             threads: std::thread::available_parallelism().map_or(1, Into::into),
             source_date_epoch: None,
+            outside: Outside::Refused,
             progress,
         })
     }

@@ -1,7 +1,6 @@
 //! Writes the layers of a plan: those that the store lacks, several at once. Nothing is decided here.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use super::Session;
 use super::base_source::BaseSource;
@@ -11,6 +10,7 @@ use super::wheel_urls::WheelUrls;
 use crate::failure::{Context, Failure, Result};
 use crate::image::ImageLayer;
 use crate::layer::bytecode::{BaseInterpreter, CompileTarget, Compiler};
+use crate::layer::files::FileContents;
 use crate::layer::{Written, cache, files, generated, wheels};
 use crate::observe::inventory_facts::InventoryFacts;
 use crate::oci::Digest;
@@ -23,14 +23,14 @@ pub struct Sources {
     pub base: BaseSource,
     /// The URLs of the wheels.
     pub wheels: WheelUrls,
-    /// The recipe's files by their contents' digests.
-    pub files: BTreeMap<Digest, PathBuf>,
+    /// The recipe's files by their contents.
+    pub files: FileContents,
 }
 
 impl Sources {
     /// The store alone: what a plan that was read as JSON is written from.
     pub fn of_store() -> Self {
-        Self { base: BaseSource::Store, wheels: WheelUrls::default(), files: BTreeMap::new() }
+        Self { base: BaseSource::Store, wheels: WheelUrls::default(), files: FileContents::default() }
     }
 }
 

@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Origin, Renderer, Snippet};
 use serde::Serialize;
 
 use super::source::{SourceText, Span};
+use crate::escape::{escaped, is_visible};
 use crate::failure::{Fault, Hinted};
 
 /// More problems than this are counted, not kept: nobody reads them, and memory stays bounded.
@@ -136,6 +137,7 @@ pub struct Diagnostics {
     source: Arc<SourceText>,
     problems: Vec<Diagnostic>,
     omitted: usize,
+    shows_text: bool,
 }
 
 impl Diagnostics {
@@ -144,6 +146,18 @@ impl Diagnostics {
         let mut problems = Problems::default();
         problems.push(problem);
         problems.into_diagnostics(source)
+    }
+
+    /// The same places with nothing of the text, which its reader need not be allowed to see: neither excerpts nor messages,
+    /// which quote it.
+    #[must_use]
+    pub fn without_text(mut self) -> Self {
+        for problem in &mut self.problems {
+            problem.message = "this line cannot be read; its text is not shown, as the file is outside of the recipe's directory".to_owned();
+            (problem.label, problem.related, problem.help) = (None, None, None);
+        }
+        self.shows_text = false;
+        self
     }
 
     /// The problems, in the order of the text; never empty.
@@ -158,8 +172,11 @@ impl Diagnostics {
             Color::Ansi => Renderer::styled(),
         }
         .decor_style(DecorStyle::Ascii);
-        let mut reports: Vec<String> =
-            self.problems.iter().map(|problem| renderer.render(&[self.group(problem)])).collect();
+        let report = |problem| match self.shows_text {
+            true => renderer.render(&[self.group(problem)]),
+            false => renderer.render(&[place(problem)]),
+        };
+        let mut reports: Vec<String> = self.problems.iter().map(report).collect();
         if self.omitted > 0 {
             reports.push(format!("and {} more", problems_counted(self.omitted)));
         }
@@ -175,16 +192,12 @@ impl Diagnostics {
             .iter()
             .map(|other| AnnotationKind::Context.span(range(other.span)).label(&other.text));
         let primary = AnnotationKind::Primary.span(range(problem.span)).label(problem.label.as_deref());
-        let snippet = Snippet::source(without_c1(&self.source.text()[window.start..window.end]))
+        let snippet = Snippet::source(harmless(&self.source.text()[window.start..window.end]))
             .line_start(self.source.position(window.start).0)
             .path(&problem.file)
             .annotation(primary)
             .annotations(related);
-        let level = match problem.severity {
-            Severity::Error => annotate_snippets::Level::ERROR,
-            Severity::Warning => annotate_snippets::Level::WARNING,
-        };
-        let group = level.primary_title(&problem.message).element(snippet);
+        let group = level(problem.severity).primary_title(&problem.message).element(snippet);
         match &problem.help {
             Some(help) => group.element(annotate_snippets::Level::HELP.message(help)),
             None => group,
@@ -234,6 +247,19 @@ fn problems_counted(count: usize) -> String {
     if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") }
 }
 
+/// A problem with its place alone.
+fn place(problem: &Diagnostic) -> annotate_snippets::Group<'_> {
+    let origin = Origin::path(&problem.file).line(problem.line);
+    level(problem.severity).primary_title(&problem.message).element(origin)
+}
+
+fn level(severity: Severity) -> annotate_snippets::Level<'static> {
+    match severity {
+        Severity::Error => annotate_snippets::Level::ERROR,
+        Severity::Warning => annotate_snippets::Level::WARNING,
+    }
+}
+
 /// The colours of [`Diagnostics::render`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Color {
@@ -273,6 +299,7 @@ impl Problems {
             source: Arc::clone(source),
             problems: self.kept.into_iter().map(|problem| problem.locate(source)).collect(),
             omitted: self.omitted,
+            shows_text: true,
         }
     }
 }
@@ -288,21 +315,19 @@ pub(super) fn quote(text: &str) -> String {
     format!("`{}{more}`", printable(&shown))
 }
 
-/// `text` with its control characters escaped: none may reach the terminal, nor end the line.
+/// `text` on one line, with nothing that a terminal or a runner of CI obeys.
 fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
-        if c.is_control() {
-            shown.extend(c.escape_default())
-        } else {
-            shown.push(c)
-        }
-        shown
-    })
+    escaped(text).into_owned()
 }
 
-/// Lines of source with every control character beyond ASCII replaced by one of the same length.
-///
-/// Such characters drive terminals too; those within ASCII the renderer replaces itself.
-fn without_c1(lines: &str) -> String {
-    lines.replace(|c: char| c.is_control() && !c.is_ascii(), "¿")
+/// Lines of source in which every invisible character and every runner's command is replaced by something of the same
+/// length, so that places in it stay. The renderer itself replaces ASCII's control characters, tabs among them.
+fn harmless(lines: &str) -> String {
+    let shown = |c: char| match c.len_utf8() {
+        _ if is_visible(c) || c.is_ascii() => String::from(c),
+        2 => "¿".to_owned(),
+        3 => "�".to_owned(),
+        _ => "¿¿".to_owned(),
+    };
+    lines.chars().map(shown).collect::<String>().replace("##[", "#?[").replace("##vso[", "#?vso[")
 }

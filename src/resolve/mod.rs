@@ -289,6 +289,13 @@ impl Hinted for ResolveError {
             ),
         }
     }
+
+    fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Solve(error) => error.lines(),
+            Self::Components(_) | Self::NeedsCuda { .. } | Self::Driver { .. } => Vec::new(),
+        }
+    }
 }
 
 /// Resolves `request` with what `catalog` offers.

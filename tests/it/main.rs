@@ -3,10 +3,13 @@
 
 mod architecture;
 mod bad_archives;
+mod bad_files;
 mod bad_images;
 mod bad_indexes;
+mod bad_names;
 mod bad_places;
 mod bad_recipes;
+mod bad_store;
 mod bad_wheels;
 mod build;
 mod bytecode;

@@ -14,6 +14,7 @@ use uv_pep440::Version;
 
 use super::rules::{Exclusion, KnownProject, Rules, other_version, specifiers, versions};
 use super::{Conflict, Explanation, Question, Required, Requirer, SolverPackage};
+use crate::escape::escaped;
 use crate::pypa::target::Misfit;
 use crate::resolve::wheel_choice::Refusal;
 
@@ -46,7 +47,8 @@ pub(super) fn explain(
     }
     sentences.append(&mut writer.lists);
     let hint = writer.hint();
-    Explanation { text: sentences.join("\n"), conflicts, hint }
+    let lines: Vec<_> = sentences.iter().map(|sentence| escaped(sentence)).collect();
+    Explanation { text: lines.join("\n"), conflicts, hint }
 }
 
 /// Versions that require something, and the versions they require of it.

@@ -201,12 +201,19 @@ impl Hinted for SolveError {
             Self::Catalog(error) => error.hint(),
         }
     }
+
+    fn lines(&self) -> Vec<String> {
+        match self {
+            Self::NoSolution { explanation } => explanation.text.lines().map(str::to_owned).collect(),
+            Self::Url { .. } | Self::Catalog(_) => Vec::new(),
+        }
+    }
 }
 
 /// The way from the user's requirements to a contradiction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// It in sentences.
+    /// It in sentences, one a line, as people read them.
     pub text: String,
     /// The projects that nobody can agree on, in the order of the sentences: several when versions of one distribution
     /// fail by different projects, none when something required does not exist or cannot be used.
