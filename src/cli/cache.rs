@@ -91,6 +91,9 @@ fn verify(store: &Store, threads: usize, progress: &dyn Progress) -> Result<()> 
     for damage in &verified.damages {
         out.line(format_args!("removed {damage}"));
     }
+    if verified.unfinished > 0 {
+        out.line(format_args!("removed {} records that were never finished", verified.unfinished));
+    }
     out.line(format_args!(
         "{} blobs, {}, and {} records: {} damaged",
         verified.blobs,

@@ -74,7 +74,7 @@ enum Action {
     Build {
         /// The recipe, a YAML file.
         recipe: PathBuf,
-        /// A place to publish the image; may be given several times [default: oci:out/NAME].
+        /// A place to publish the image; may be given several times; oci-archive:- is standard output [default: oci:out/NAME].
         #[arg(long, short, value_name = "DEST")]
         output: Vec<Destination>,
         /// Build what the recipe's lock says; fail when there is none, or it is out of date.
@@ -249,7 +249,12 @@ fn execute(arguments: &Arguments) -> Result<()> {
             if !arguments.quiet {
                 report::built(&built).tell();
             }
-            print(&format!("{}\n", built.image.manifest.digest()))
+            let digest = built.image.manifest.digest();
+            match output.iter().any(Destination::is_standard_output) {
+                true => tell_line(digest),
+                false => print(&format!("{digest}\n"))?,
+            }
+            Ok(())
         }
         Action::Plan { recipe, json, locked, offline, allow_outside } => {
             let planned =

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::escape;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 
 /// Lines for people.
 #[derive(Debug, Default)]
@@ -66,7 +66,12 @@ pub(super) fn print(data: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(data.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
+        result => result.map_err(|error| {
+            Failure::advised(
+                format!("could not write to standard output: {error}"),
+                "let standard output be a file or pipe that takes it",
+            )
+        }),
     }
 }
 

@@ -6,15 +6,18 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::index::{IndexDocument, tagged};
+use super::reference::STANDARD_OUTPUT;
 use super::{PublishError, layout};
 use crate::image::Image;
 use crate::oci::{Digest, Entry, EntryKind, tar};
-use crate::store::{Store, UnnamedFile, clear_abandoned};
+use crate::store::{FileIdentity, Store, UnnamedFile, clear_abandoned, copy_whole};
 
 /// One image of docker's `manifest.json`.
 #[derive(Serialize)]
@@ -25,7 +28,7 @@ struct DockerManifest {
     layers: Vec<String>,
 }
 
-/// Writes the archive at `file`, replacing what is there once it is whole.
+/// Writes the archive at `file`: replacing a regular file once it is whole, and byte by byte into anything else.
 pub(super) fn publish(
     image: &Image,
     file: &Path,
@@ -33,6 +36,18 @@ pub(super) fn publish(
     tag: &str,
     store: &Store,
 ) -> Result<(), PublishError> {
+    match ArchiveOutlet::of(file)? {
+        ArchiveOutlet::Stream(stream) => {
+            let mut archive =
+                Archive { writer: BufWriter::with_capacity(BUFFER, ArchiveFile::Stream(stream)) };
+            let written = write(&mut archive, image, name, tag, store).and_then(|()| archive.writer.flush());
+            written.map_err(PublishError::write(file))
+        }
+        ArchiveOutlet::File(file) => replace(image, &file, name, tag, store),
+    }
+}
+
+fn replace(image: &Image, file: &Path, name: &str, tag: &str, store: &Store) -> Result<(), PublishError> {
     let directory = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -40,11 +55,81 @@ pub(super) fn publish(
     std::fs::create_dir_all(directory).map_err(PublishError::write(directory))?;
     clear_abandoned(directory);
     let temporary = UnnamedFile::new_in(directory).map_err(PublishError::write(directory))?;
-    let mut archive = Archive { writer: BufWriter::with_capacity(1 << 20, temporary) };
+    let mut archive = Archive { writer: BufWriter::with_capacity(BUFFER, ArchiveFile::Temporary(temporary)) };
     write(&mut archive, image, name, tag, store).map_err(PublishError::write(file))?;
-    let temporary =
-        archive.writer.into_inner().map_err(|error| error.into_error()).map_err(PublishError::write(file))?;
-    temporary.persist(file).map_err(PublishError::write(file))
+    let written = archive.writer.into_inner().map_err(|error| error.into_error());
+    let named = written.and_then(|written| match written {
+        ArchiveFile::Temporary(temporary) => temporary.persist(file),
+        ArchiveFile::Stream(_) => Ok(()),
+    });
+    named.map_err(PublishError::write(file))?;
+    if let Some(identity) = FileIdentity::at(file) {
+        image.layers.iter().for_each(|layer| store.note_published(&layer.digest, &identity));
+    }
+    Ok(())
+}
+
+/// The bytes that are written at once.
+const BUFFER: usize = 1 << 20;
+
+/// The way of an archive to its place.
+enum ArchiveOutlet {
+    /// A file that takes the place of what is at the path.
+    File(PathBuf),
+    /// A pipe, a device or standard output, which nothing can take the place of.
+    Stream(File),
+}
+
+impl ArchiveOutlet {
+    fn of(file: &Path) -> Result<Self, PublishError> {
+        if file == Path::new(STANDARD_OUTPUT) {
+            let stream = io::stdout().as_fd().try_clone_to_owned().map_err(PublishError::write(file))?;
+            return Ok(Self::Stream(stream.into()));
+        }
+        match std::fs::metadata(file) {
+            // A link is kept: what it leads to is replaced.
+            Ok(there) if there.is_file() => {
+                Ok(Self::File(std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned())))
+            }
+            Ok(there) if there.file_type().is_fifo() || there.file_type().is_char_device() => {
+                let stream = File::options().write(true).open(file).map_err(PublishError::write(file))?;
+                Ok(Self::Stream(stream))
+            }
+            Ok(there) if !there.is_dir() => Err(PublishError::NoFile { path: file.to_owned() }),
+            _ => Ok(Self::File(file.to_owned())),
+        }
+    }
+}
+
+/// A file that an archive is written to.
+enum ArchiveFile {
+    Temporary(UnnamedFile),
+    Stream(File),
+}
+
+impl ArchiveFile {
+    fn copy_from(&mut self, source: &File, size: u64) -> io::Result<()> {
+        match self {
+            Self::Temporary(file) => file.copy_from(source, size),
+            Self::Stream(stream) => copy_whole(source, size, stream),
+        }
+    }
+}
+
+impl Write for ArchiveFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Temporary(file) => file.write(bytes),
+            Self::Stream(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Temporary(file) => file.flush(),
+            Self::Stream(stream) => stream.flush(),
+        }
+    }
 }
 
 fn write(archive: &mut Archive, image: &Image, name: &str, tag: &str, store: &Store) -> io::Result<()> {
@@ -75,7 +160,7 @@ fn blob(digest: &Digest) -> String {
 }
 
 struct Archive {
-    writer: BufWriter<UnnamedFile>,
+    writer: BufWriter<ArchiveFile>,
 }
 
 impl Archive {

@@ -3,11 +3,13 @@
 //! <https://github.com/opencontainers/image-spec/blob/main/image-index.md>
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use oci_spec::image::{ANNOTATION_REF_NAME, ImageIndex, ImageManifest, MediaType, SCHEMA_VERSION};
+use rustix::fs::OFlags;
 use serde_json::{Map, Value, json};
 
 use super::PublishError;
@@ -15,11 +17,33 @@ use crate::image::Image;
 use crate::oci::Descriptor;
 use crate::oci::image::{from_json, from_value, to_json};
 
+/// The largest index in bytes: with 8 MiB it has some 20,000 images, and registries take half of it.
+const LARGEST_INDEX: u64 = 8 << 20;
+
 /// An index that is published.
 #[derive(Debug)]
 pub(super) struct IndexDocument {
     members: Map<String, Value>,
     manifests: Vec<Value>,
+}
+
+/// The bytes of a regular file that can be an index: a pipe would be waited for.
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    if metadata.len() > LARGEST_INDEX {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it has more than {LARGEST_INDEX} bytes"),
+        ));
+    }
+    let mut bytes = Vec::new();
+    file.take(LARGEST_INDEX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 impl IndexDocument {
@@ -33,10 +57,11 @@ impl IndexDocument {
 
     /// Reads the index in the file `path`; a new one where there is no file.
     pub fn read(path: &Path) -> Result<Self, PublishError> {
-        match fs::read(path) {
+        match read_regular(path) {
             Ok(bytes) => Self::parse(&bytes)
                 .map_err(|source| PublishError::NotAnIndex { path: path.to_owned(), source }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::new()),
+            // A link that leads nowhere may lead somewhere again.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(Self::new()),
             Err(source) => Err(PublishError::Read { path: path.to_owned(), source }),
         }
     }

@@ -46,8 +46,9 @@ fn place_blobs(image: &Image, blobs: &Path, store: &Store) -> Result<(), Publish
     }
     write(&blobs.join(image.config.digest().hex()), &image.config_bytes)?;
     write(&blobs.join(image.manifest.digest().hex()), &image.manifest_bytes)?;
-    // The index shall name only what is there, after a loss of power too.
-    sync_directory(blobs).map_err(PublishError::write(blobs))
+    // The index shall name only what is there, after a loss of power too: its blobs, and the directories to them.
+    let mut directories = blobs.ancestors().take(3);
+    directories.try_for_each(|path| sync_directory(path).map_err(PublishError::write(path)))
 }
 
 /// Waits until no other build publishes into the layout; where directories cannot be locked, builds trust their luck.
@@ -81,7 +82,8 @@ fn place(store: &Store, blobs: &Path, digest: &Digest, size: u64) -> Result<(), 
 
 /// Replaces the file at `path` in one step; leaves it alone when it has these bytes already.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
-    if fs::read(path).is_ok_and(|present| present == bytes) {
+    let is_file = fs::symlink_metadata(path).is_ok_and(|there| there.is_file());
+    if is_file && fs::read(path).is_ok_and(|present| present == bytes) {
         return Ok(());
     }
     store::write(path, bytes).map_err(PublishError::write(path))

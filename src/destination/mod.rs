@@ -23,6 +23,8 @@ pub enum PublishError {
     Write { path: PathBuf, source: io::Error },
     #[error("could not read `{path}`")]
     Read { path: PathBuf, source: io::Error },
+    #[error("`{path}` is neither a file nor a pipe")]
+    NoFile { path: PathBuf },
     #[error("`{path}` is there and is not an OCI layout")]
     NotALayout { path: PathBuf },
     #[error("`{path}` is not an image index")]
@@ -48,6 +50,7 @@ impl Hinted for PublishError {
             Self::Read { .. } => {
                 Some("make the file readable, or choose another directory with -o oci:DIR: it may name other images".into())
             }
+            Self::NoFile { .. } => Some("name a file with -o, or `-` for standard output".into()),
             Self::NotALayout { .. } | Self::NotAnIndex { .. } => {
                 Some("choose another directory with -o oci:DIR, or remove this one".into())
             }

@@ -1,8 +1,11 @@
 //! The argument of `-o`.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+/// The name of standard output among files.
+pub(super) const STANDARD_OUTPUT: &str = "-";
 
 /// A place to publish an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,13 +17,26 @@ pub enum Destination {
         /// The image's tag in the layout.
         tag: Option<String>,
     },
-    /// `oci-archive:FILE[:TAG]`
+    /// `oci-archive:FILE[:TAG]`, where `-` is standard output.
     OciArchive {
         /// The archive.
         file: PathBuf,
         /// The image's tag in the archive.
         tag: Option<String>,
     },
+}
+
+impl Destination {
+    /// Returns whether the image itself goes to standard output, where nothing else may be printed then.
+    pub fn is_standard_output(&self) -> bool {
+        match self {
+            Self::OciLayout { .. } => false,
+            Self::OciArchive { file, .. } => {
+                let names = [STANDARD_OUTPUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+                names.iter().any(|name| file == Path::new(name))
+            }
+        }
+    }
 }
 
 /// Text that names no destination.

@@ -10,7 +10,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags};
@@ -108,7 +108,7 @@ impl FileRoot {
     pub fn open(path: &Path, outside: Outside) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-        let absolute = std::path::absolute(path)?;
+        let absolute = path::absolute(path)?;
         Ok(Self { directory: path.to_owned(), absolute, descriptor: Arc::new(descriptor), outside })
     }
 
@@ -242,10 +242,10 @@ fn open_by_hand(root: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, E
 
 /// The parts of a relative path, the last one first.
 fn parts_of(path: &Path) -> Result<Vec<OsString>, Errno> {
-    let part = |component: Component<'_>| match component {
-        Component::CurDir => None,
-        Component::Normal(_) | Component::ParentDir => Some(Ok(component.as_os_str().to_owned())),
-        Component::RootDir | Component::Prefix(_) => Some(Err(Errno::XDEV)),
+    let part = |component: path::Component<'_>| match component {
+        path::Component::CurDir => None,
+        path::Component::Normal(_) | path::Component::ParentDir => Some(Ok(component.as_os_str().to_owned())),
+        path::Component::RootDir | path::Component::Prefix(_) => Some(Err(Errno::XDEV)),
     };
     path.components().rev().filter_map(part).collect()
 }

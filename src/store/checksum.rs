@@ -21,6 +21,13 @@ pub(super) fn without_checksum(mut file: Vec<u8>) -> Option<Vec<u8>> {
     is_whole.then_some(file)
 }
 
+/// Returns whether a file ends in no checksum at all: its writing was not finished. One that ends in a checksum, but not in
+/// its own, was changed later.
+pub(super) fn is_unfinished(file: &[u8]) -> bool {
+    let end = file.len().saturating_sub(BITS);
+    file.len() < BITS || !file[end..].iter().all(|byte| matches!(byte, b' ' | b'\t'))
+}
+
 fn blanks(record: &[u8]) -> [u8; BITS] {
     let checksum = crc32fast::hash(record);
     std::array::from_fn(|bit| if checksum >> bit & 1 == 1 { b'\t' } else { b' ' })
@@ -37,7 +44,9 @@ mod tests {
             assert_eq!(without_checksum(file.clone()).as_deref(), Some(record));
             for length in 0..file.len() {
                 assert_eq!(without_checksum(file[..length].to_vec()), None, "{length}");
+                assert!(is_unfinished(&file[..length.saturating_sub(1)]), "{length}");
                 let zeroed = [&file[..length], &vec![0; file.len() - length]].concat();
+                assert!(is_unfinished(&zeroed));
                 assert_eq!(without_checksum(zeroed), None, "{length}");
             }
         }

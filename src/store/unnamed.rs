@@ -75,14 +75,7 @@ impl UnnamedFile {
 
     /// Appends the first `size` bytes of `source`; a file system that can shares them instead of copying.
     pub fn copy_from(&mut self, source: &File, size: u64) -> io::Result<()> {
-        let copied = io::copy(&mut source.take(size), &mut self.file)?;
-        match copied == size {
-            true => Ok(()),
-            false => Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                format!("{copied} bytes are there instead of {size}"),
-            )),
-        }
+        copy_whole(source, size, &mut self.file)
     }
 
     /// The file itself.
@@ -106,6 +99,18 @@ impl Write for UnnamedFile {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+/// Appends the first `size` bytes of `source` to `file`; the kernel does it where it can.
+pub fn copy_whole(source: &File, size: u64, file: &mut File) -> io::Result<()> {
+    let copied = io::copy(&mut source.take(size), file)?;
+    match copied == size {
+        true => Ok(()),
+        false => Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            format!("{copied} bytes are there instead of {size}"),
+        )),
     }
 }
 

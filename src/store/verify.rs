@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::checksum::without_checksum;
+use super::checksum::{is_unfinished, without_checksum};
 use super::prune::{Listed, digest_of, leads_to, remove};
 use super::{Store, StoreError, guarded, is_same_file};
 use crate::oci::{Digest, Hasher};
@@ -23,6 +23,8 @@ pub struct Verified {
     pub bytes: u64,
     /// The number of records that were read.
     pub records: u64,
+    /// The number of records that were half-written when power was lost, and were removed: nothing believed them.
+    pub unfinished: u64,
     /// The damaged files, which were removed, by path.
     pub damages: Vec<Damage>,
 }
@@ -91,13 +93,17 @@ impl Store {
         let mut damages = self.damaged_blobs(&blobs, threads, progress)?;
         let damaged: BTreeSet<Digest> =
             damages.iter().filter_map(|damage| digest_of(damage.path())).collect();
-        let mut records = 0;
+        let (mut records, mut unfinished) = (0, 0);
         for Listed { path, .. } in self.records()? {
             let Some(found) = OpenedEntry::at(&path)? else { continue };
             records += 1;
             let mut record = Vec::new();
             if let Some(mut file) = found.file {
                 file.read_to_end(&mut record)?;
+            }
+            if found.metadata.is_file() && is_unfinished(&record) {
+                unfinished += u64::from(self.removed(Damage::Record { path }, &found.metadata)?.is_some());
+                continue;
             }
             let damage = match without_checksum(record).filter(|record| is_record(record)) {
                 None => Damage::Record { path },
@@ -108,7 +114,7 @@ impl Store {
         }
         damages.sort();
         let bytes = blobs.iter().map(|blob| blob.size).sum();
-        Ok(Verified { blobs: blobs.len() as u64, bytes, records, damages })
+        Ok(Verified { blobs: blobs.len() as u64, bytes, records, unfinished, damages })
     }
 
     /// Removes those of `blobs` that are damaged, and says which they are.
@@ -242,7 +248,9 @@ mod tests {
             store.put_record(kind, &Digest::of(kind), &blob).unwrap();
         }
         let broken = store.record_path("sound", &Digest::of("broken"));
-        fs::write(&broken, "{\"half").unwrap();
+        fs::write(&broken, format!("{{\"half{}", " ".repeat(32))).unwrap();
+        let unfinished = store.record_path("sound", &Digest::of("unfinished"));
+        fs::write(&unfinished, "{\"half").unwrap();
         let stray = directory.path().join("blobs/sha256/stray");
         fs::write(&stray, "").unwrap();
         fs::write(store.blob_path(&damaged), "damagee").unwrap();
@@ -259,7 +267,8 @@ mod tests {
                 Damage::LedAstray { path: led },
             ]
         );
-        assert_eq!((verified.blobs, verified.records), (3, 3));
+        assert_eq!((verified.blobs, verified.records, verified.unfinished), (3, 4, 1));
+        assert!(!unfinished.exists());
         assert!(store.verify(3, &|_| ()).unwrap().damages.is_empty());
         assert!(store.has_blob(&sound, Some(5)) && !store.has_blob(&damaged, None));
         assert_eq!(store.record("sound", &Digest::of("sound")), Some(sound));

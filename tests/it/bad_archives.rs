@@ -139,6 +139,9 @@ fn a_package_cannot_leave_the_image() {
         ("../evil", "a path that leaves the package"),
         ("usr/../../evil", "a path that leaves the package"),
         ("/etc/evil", "an absolute path"),
+        ("usr/bin/.wh.sh", "it stands for a file that is gone"),
+        ("etc/.wh..wh..opq", "it stands for a file that is gone"),
+        ("usr/.wh.lib/evil", "it stands for a file that is gone"),
     ] {
         check(
             |archive| archive.packages[3].files.push(File::Regular(path, "evil\n", 0o644)),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::support::wheel::Wheel;
-use crate::support::{World, run, sound_blobs};
+use crate::support::{Outcome, World, run, sound_blobs};
 
 /// A world with a wheel of so many bytes that do not compress.
 fn with_wheel_of(bytes: usize) -> World {
@@ -169,4 +169,100 @@ fn a_time_that_is_none_is_named() {
     let mut command = world.command(&["build", "recipe.yaml"]);
     let outcome = run(command.env("SOURCE_DATE_EPOCH", "yesterday"));
     outcome.check_failure(1, &["SOURCE_DATE_EPOCH is `yesterday`", "hint: "]);
+}
+
+/// Runs the program in a shell, as `$0`, with what `script` makes of its standard files.
+fn in_shell(world: &World, script: &str) -> Outcome {
+    let mut command = Command::new("sh");
+    let program = world.command(&[]);
+    command.args(["-c", script, env!("CARGO_BIN_EXE_imgforge")]).current_dir(world.directory.path());
+    command.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    run(&mut command)
+}
+
+#[test]
+fn an_archive_goes_into_a_pipe_as_into_a_file() {
+    let world = with_wheel_of(2 << 20);
+    world.run(&["build", "recipe.yaml", "-o", "oci-archive:file.tar"]).check_success();
+    let file = fs::read(world.path("file.tar")).unwrap();
+    assert!(Command::new("mkfifo").arg(world.path("fifo")).status().unwrap().success());
+    for (script, is_shown) in [
+        ("$0 build recipe.yaml -q -o oci-archive:- | cat > piped.tar", false),
+        ("$0 build recipe.yaml -q -o oci-archive:- > piped.tar", false),
+        ("$0 build recipe.yaml -q -o oci-archive:/dev/stdout | cat > piped.tar", false),
+        ("$0 build recipe.yaml -q -o oci-archive:-:latest | cat > piped.tar", false),
+        ("cat fifo > piped.tar & $0 build recipe.yaml -q -o oci-archive:fifo; wait", true),
+        ("$0 build recipe.yaml -q -o oci-archive:/dev/fd/3 3>&1 >&2 | cat > piped.tar", false),
+    ] {
+        let outcome = in_shell(&world, script);
+        assert_eq!(outcome.code, 0, "{script}: {outcome}");
+        assert_eq!(outcome.stdout.contains("sha256:"), is_shown, "{script}: {outcome}");
+        assert!(fs::read(world.path("piped.tar")).unwrap() == file, "{script}: another archive");
+        fs::remove_file(world.path("piped.tar")).unwrap();
+    }
+    assert!(!fs::symlink_metadata(world.path("fifo")).unwrap().is_file());
+    let kinds = |path: &str| fs::symlink_metadata(path).unwrap().file_type();
+    assert!(kinds("/dev/stdout").is_symlink() && !kinds("/dev/null").is_file());
+}
+
+#[test]
+fn a_link_to_an_archive_stays_one() {
+    let world = with_wheel_of(10);
+    fs::create_dir(world.path("there")).unwrap();
+    world.write("there/image.tar", "old");
+    std::os::unix::fs::symlink("there/image.tar", world.path("link.tar")).unwrap();
+    world.run(&["build", "recipe.yaml", "-o", "oci-archive:link.tar"]).check_success();
+    assert!(fs::symlink_metadata(world.path("link.tar")).unwrap().is_symlink());
+    assert!(fs::metadata(world.path("there/image.tar")).unwrap().len() > 1000);
+}
+
+#[test]
+fn a_device_is_written_to_and_stays_one() {
+    let world = with_wheel_of(10);
+    world.run(&["build", "recipe.yaml", "-o", "oci-archive:/dev/null"]).check_success();
+    let outcome = world.run(&["build", "recipe.yaml", "-o", "oci-archive:/dev/full"]);
+    world.check_failure(&outcome, 1, &["could not write `/dev/full`", "No space left on device", "hint: "]);
+    use std::os::unix::fs::FileTypeExt;
+    for device in ["/dev/null", "/dev/full"] {
+        assert!(fs::symlink_metadata(device).unwrap().file_type().is_char_device(), "{device}");
+    }
+    let _socket = std::os::unix::net::UnixListener::bind(world.path("socket")).unwrap();
+    let outcome = world.run(&["build", "recipe.yaml", "-o", "oci-archive:socket"]);
+    world.check_failure(&outcome, 1, &["`socket` is neither a file nor a pipe", "hint: "]);
+}
+
+#[test]
+fn standard_files_that_are_closed_or_full_are_no_panic() {
+    let world = with_wheel_of(10);
+    world.build().check_success();
+    for (script, code) in [
+        ("$0 build recipe.yaml -o oci:image 2>&-", 0),
+        ("$0 build recipe.yaml -o oci:image 2>/dev/full", 0),
+        ("$0 build recipe.yaml -o oci:image --progress json 2>/dev/full", 0),
+        ("$0 build recipe.yaml -o oci:image >&- 2>&-", 0),
+        ("$0 lock recipe.yaml 2>/dev/full", 0),
+        ("$0 build gone.yaml 2>/dev/full", 2),
+        ("$0 build gone.yaml 2>&-", 2),
+        ("$0 build 2>/dev/full", 2),
+        ("$0 check oci:image 2>/dev/full >/dev/null", 0),
+        ("$0 plan recipe.yaml >/dev/full", 1),
+        ("$0 plan recipe.yaml --json >/dev/full", 1),
+        ("$0 check oci:image >/dev/full", 1),
+        ("$0 check oci:image --json >/dev/full 2>/dev/full", 1),
+        ("$0 cache verify >/dev/full", 1),
+        ("$0 cache info >/dev/full", 1),
+        ("$0 build recipe.yaml -o oci:image >/dev/full", 1),
+        ("$0 --help >/dev/full", 1),
+        ("$0 completions bash >/dev/full", 1),
+        ("{ $0 plan recipe.yaml --json; echo $? >code; } | true; exit $(cat code)", 0),
+        ("{ $0 completions bash; echo $? >code; } | true; exit $(cat code)", 0),
+        ("{ $0 build recipe.yaml -q -o oci-archive:-; echo $? >code; } | true; exit $(cat code)", 1),
+    ] {
+        let outcome = in_shell(&world, script);
+        assert_eq!(outcome.code, code, "{script}: {outcome}");
+        assert!(!outcome.stderr.contains("panicked"), "{script}: {outcome}");
+        if script.contains(">/dev/full") && code == 1 && !script.contains("2>") && !script.contains("help") {
+            assert!(outcome.stderr.contains("could not write to standard output"), "{script}: {outcome}");
+        }
+    }
 }

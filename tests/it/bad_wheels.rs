@@ -187,6 +187,22 @@ fn a_name_that_hides_a_file_of_the_base_is_refused() {
     for name in ["demo/.wh.other.py", ".wh..wh..opq", "demo/.wh.other/x.py"] {
         check_member(Member::file(name, b""), &[WHEEL, name, "stands for a file that is gone", "hint: "]);
     }
+    for name in [
+        "demo-1.0.data/scripts/.wh.python3",
+        "demo-1.0.data/data/.wh..wh..opq",
+        "demo-1.0.data/purelib/.wh.a/b",
+    ] {
+        check_member(Member::file(name, b""), &[WHEEL, name, "stands for a file that is gone", "hint: "]);
+    }
+    for (text, shown) in [
+        ("[console_scripts]\n.wh.python3 = a:b\n", "`.wh.python3 = a:b`"),
+        ("[gui_scripts]\n.wh..wh..opq = a:b\n", "`.wh..wh..opq = a:b`"),
+        ("[console_scripts]\na\0b = a:b\n", "`a\\u{0}b = a:b`"),
+        ("[console_scripts]\n.. = a:b\n", "`.. = a:b`"),
+    ] {
+        let wheel = Wheel::new("demo", "1.0").entry_points(text);
+        check(wheel, &[WHEEL, "entry_points.txt names no script in", shown, "hint: "]);
+    }
 }
 
 #[test]

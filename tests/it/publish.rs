@@ -275,10 +275,23 @@ fn a_layout_is_read_beside_an_image_by_another_algorithm() {
     assert!(error.contains("only sha256 is supported"), "{error}");
 }
 
+fn make_fifo(path: &Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
 #[test]
 fn an_index_that_cannot_be_read_is_left_with_its_images() {
     type Spoil = fn(&Path);
-    let spoilers: [(&str, Spoil, &str); 5] = [
+    let spoilers: [(&str, Spoil, &str); 10] = [
+        ("a link to nowhere", |index| symlink("gone.json", index).unwrap(), "could not read"),
+        ("a FIFO", make_fifo, "could not read"),
+        ("a device", |index| symlink("/dev/zero", index).unwrap(), "could not read"),
+        (
+            "half of it",
+            |index| fs::write(index, r#"{"schemaVersion":2,"manifests":[{"mediaType":"app"#).unwrap(),
+            "is not an image index",
+        ),
+        ("too large", |index| fs::write(index, vec![b' '; 9 << 20]).unwrap(), "could not read"),
         ("a loop", |index| symlink("index.json", index).unwrap(), "could not read"),
         ("a directory", |index| fs::create_dir(index).unwrap(), "could not read"),
         ("no JSON", |index| fs::write(index, "{").unwrap(), "is not an image index"),
