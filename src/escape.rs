@@ -5,10 +5,10 @@
 
 use std::borrow::Cow;
 
-/// The beginning of commands that GitHub's and Azure's runners obey anywhere in a line.
+/// The beginning of commands that the runners of GitHub, Azure and TeamCity obey, some anywhere in a line.
 ///
 /// <https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs>
-const MARKS: [&str; 2] = ["##[", "##vso["];
+pub const MARKS: [&str; 3] = ["##[", "##vso[", "##teamcity["];
 
 /// The beginning of commands that GitHub's runner obeys at the start of a line, behind white space too.
 const COMMAND: &str = "::";
@@ -111,6 +111,7 @@ mod tests {
         check("a\n::error::x", "a\\n::error::x");
         check("see ##[error]x", "see #\\u{23}[error]x");
         check("##vso[task.setvariable]", "#\\u{23}vso[task.setvariable]");
+        check("##teamcity[message]", "#\\u{23}teamcity[message]");
         check("###[x", "##\\u{23}[x");
     }
 

@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Dir, FsWord, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::failure::Hinted;
@@ -22,10 +22,13 @@ use crate::store::is_same_file;
 /// The most symbolic links that are followed in one path where the kernel does not do it: Linux's MAXSYMLINKS.
 const MAX_LINKS: usize = 40;
 
+/// The most tries to open a file while others rename directories.
+const MOST_TRIES: usize = 128;
+
 /// The types of file systems whose files are the kernel's answers: `/proc` has the environment of processes.
 ///
 /// <https://man7.org/linux/man-pages/man2/statfs.2.html>
-const KERNELS: [i64; 2] = [0x9fa0, 0x6265_6572];
+const KERNELS: [FsWord; 2] = [0x9fa0, 0x6265_6572];
 
 /// The use of files outside of the directory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -168,7 +171,7 @@ impl FileRoot {
     /// Opens what is at `path`; gives whether it is below the directory.
     fn descriptor(&self, path: &Path, flags: OFlags) -> Result<(OwnedFd, bool), ReachError> {
         let flags = flags | OFlags::CLOEXEC;
-        match (open_beneath(&self.descriptor, &self.relative(path), flags), self.outside) {
+        match (open_beneath(&self.descriptor, self.relative(path), flags), self.outside) {
             (Ok(descriptor), _) => Ok((descriptor, true)),
             (Err(Errno::XDEV), Outside::Allowed) => {
                 Ok((rustix::fs::openat(CWD, path, flags, Mode::empty())?, false))
@@ -188,12 +191,12 @@ impl FileRoot {
 }
 
 fn is_answer_of_kernel(file: &File) -> bool {
-    rustix::fs::fstatfs(file).is_ok_and(|at| KERNELS.contains(&i64::from(at.f_type)))
+    rustix::fs::fstatfs(file).is_ok_and(|at| KERNELS.contains(&at.f_type))
 }
 
 fn open_beneath(root: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    loop {
+    for _ in 0..MOST_TRIES {
         match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
             // Something was renamed meanwhile: the kernel is not sure that the path stayed below.
             Err(Errno::AGAIN) => {}
@@ -202,6 +205,7 @@ fn open_beneath(root: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, E
             opened => return opened,
         }
     }
+    Err(Errno::AGAIN)
 }
 
 /// The same, part by part: each directory is open before anything in it is looked at.

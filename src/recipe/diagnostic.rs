@@ -8,7 +8,7 @@ use annotate_snippets::{AnnotationKind, Origin, Renderer, Snippet};
 use serde::Serialize;
 
 use super::source::{SourceText, Span};
-use crate::escape::{escaped, is_visible};
+use crate::escape::{self, escaped, is_visible};
 use crate::failure::{Fault, Hinted};
 
 /// More problems than this are counted, not kept: nobody reads them, and memory stays bounded.
@@ -329,5 +329,6 @@ fn harmless(lines: &str) -> String {
         3 => "�".to_owned(),
         _ => "¿¿".to_owned(),
     };
-    lines.chars().map(shown).collect::<String>().replace("##[", "#?[").replace("##vso[", "#?vso[")
+    let shown: String = lines.chars().map(shown).collect();
+    escape::MARKS.iter().fold(shown, |shown, mark| shown.replace(mark, &mark.replacen("##", "#?", 1)))
 }

@@ -105,9 +105,13 @@ impl Store {
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let mut store = Self { root: root.into(), claim: None, seals: Arc::default() };
         guarded::private_root(&store.root).map_err(unusable(&store.root))?;
-        for directory in ["blobs", "blobs/sha256", "records", SEALS, "tmp"] {
+        for directory in ["blobs", "blobs/sha256", "records", "tmp", SEALS] {
             let path = store.root.join(directory);
-            guarded::private_directory(&path).map_err(unusable(&path))?;
+            match guarded::private_directory(&path) {
+                // A store of an earlier version that can only be read has no seals.
+                Err(error) if directory == SEALS && error.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
+                made => made.map_err(unusable(&path))?,
+            }
         }
         store.clear_temporary();
         store.claim = store.claim_use().ok().map(Arc::new);

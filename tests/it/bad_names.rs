@@ -202,10 +202,8 @@ fn the_progress_for_programs_is_json_whatever_a_name_is() {
         outcome.check_success();
         let outcome =
             world.run(&["build", "recipe.yaml", "--progress", "json", "-o", &format!("oci:{name}:latest")]);
-        let events = outcome.stderr.lines().filter(|line| line.starts_with('{'));
-        assert!(
-            events.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).count() > 2,
-            "{outcome}"
-        );
+        let lines = outcome.stderr.lines().filter(|line| line.starts_with('{'));
+        let events: Vec<serde_json::Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(events.len() > 2, "{outcome}");
     }
 }
