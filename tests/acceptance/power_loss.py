@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from harness import program, wheels
 from harness.imgforge import binary, imgforge
@@ -86,7 +87,7 @@ class Replay:
             self.change(target + path.removeprefix(source), file)
 
     def sync_directory(self, directory):
-        synced = [change for change in self.pending if os.path.dirname(change[0]) == directory]
+        synced = [change for change in self.pending if change[0].rpartition("/")[0] == directory]
         self.pending = [change for change in self.pending if change not in synced]
         apply(self.durable, synced)
 
@@ -138,12 +139,11 @@ def strings(arguments):
 
 def follow(replay, call, arguments, result):
     """Applies a call that succeeded; gives whether it changed anything that a loss of power could lose."""
-    paths = strings(arguments)
     descriptor = int(arguments.split(",")[0].split("<")[0]) if re.match(r"\d", arguments) else None
     file = replay.descriptors.get(descriptor)
     match call:
         case "openat" | "creat":
-            replay.descriptors[result] = opened(replay, paths[0], arguments)
+            replay.descriptors[result] = opened(replay, strings(arguments)[0], arguments)
             return "O_CREAT" in arguments or "O_TMPFILE" in arguments
         case "dup" | "dup2" | "dup3" | "fcntl":
             if call != "fcntl" or "DUPFD" in arguments:
@@ -154,18 +154,30 @@ def follow(replay, call, arguments, result):
         case "copy_file_range" | "sendfile" | "splice":
             target = arguments.split(",")[2 if call == "copy_file_range" else 0]
             written(replay.descriptors.get(int(target.strip().split("<")[0])))
-        case "fsync" | "fdatasync":
-            if isinstance(file, str):
-                replay.sync_directory(file)
-            elif file:
-                file.is_synced = True
-        case "syncfs":
-            replay.sync_all()
+        case "fsync" | "fdatasync" | "syncfs":
+            sync(replay, file, is_all=call == "syncfs")
+        case _:
+            follow_names(replay, call, strings(arguments))
+    return True
+
+
+def sync(replay, file, is_all):
+    if is_all:
+        replay.sync_all()
+    elif isinstance(file, str):
+        replay.sync_directory(file)
+    elif file:
+        file.is_synced = True
+
+
+def follow_names(replay, call, paths):
+    """Applies a call that changes names."""
+    match call:
         case "link" | "linkat":
             source, target = paths
             number = re.fullmatch(r"/proc/self/fd/(\d+)", source)
             found = replay.descriptors.get(int(number[1])) if number else replay.names.get(source)
-            if found is not None and not isinstance(found, str):
+            if isinstance(found, File):
                 replay.change(target, found)
         case "rename" | "renameat" | "renameat2":
             replay.rename(*paths)
@@ -175,7 +187,6 @@ def follow(replay, call, arguments, result):
             replay.change(paths[0], replay.made(is_directory=True))
         case "symlink" | "symlinkat":
             replay.change(paths[1], replay.made())
-    return True
 
 
 def opened(replay, path, arguments):
@@ -238,9 +249,9 @@ class Builds(Work):
         for path in sorted(names):
             file = names[path]
             if file.is_directory:
-                os.makedirs(path, mode=0o700, exist_ok=True)
+                Path(path).mkdir(mode=0o700, parents=True, exist_ok=True)
         for path, file in names.items():
-            if not file.is_directory and os.path.isdir(os.path.dirname(path)):
+            if not file.is_directory and Path(path).parent.is_dir():
                 content(path, file)
 
 
@@ -294,6 +305,10 @@ def shortened(size, path, file):
         target.write(size(content))
 
 
+def nothing(_):
+    return b""
+
+
 @dataclass
 class Losses:
     """The four ways of losing what a moment had not on the disk."""
@@ -301,13 +316,13 @@ class Losses:
     chance: random.Random
 
     def names_without_bytes(self, moment):
-        return moment.names, lambda content: b""
+        return moment.names, nothing
 
     def names_with_zeros(self, moment):
         return moment.names, lambda content: bytes(len(content))
 
     def no_names(self, moment):
-        return moment.durable, lambda content: b""
+        return moment.durable, nothing
 
     def some(self, moment):
         names = dict(moment.durable)
