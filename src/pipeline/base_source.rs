@@ -1,5 +1,6 @@
 //! An opened base, and where its layers come from.
 
+use super::debian_lock::LockedPackages;
 use crate::base::BaseInventory;
 use crate::layer::read::LayerContent;
 use crate::lock::LockedBase;
@@ -35,6 +36,8 @@ pub enum BaseSource {
 #[derive(Default)]
 pub struct DebianSource {
     pub(super) downloads: Vec<Download>,
+    /// The packages of a lock; `None` where signed indexes gave them.
+    pub(super) locked: Option<LockedPackages>,
 }
 
 /// The layers of an image that is built upon.

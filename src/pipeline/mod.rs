@@ -8,6 +8,7 @@ mod base_source;
 mod check;
 mod comparison;
 mod debian;
+mod debian_lock;
 mod decide;
 mod image_base;
 mod inputs;
