@@ -7,6 +7,7 @@ use jiff::{Span, SpanRelativeTo};
 
 use super::{print, report, session};
 use crate::failure::{Failure, Result};
+use crate::net::learned;
 use crate::pipeline::{Progress, Task};
 use crate::recipe::ByteSize;
 use crate::store::{Prune, Store};
@@ -17,7 +18,7 @@ pub(super) enum CacheCommand {
     Info,
     /// Remove what no build used lately; what running builds use stays.
     Prune(PruneArguments),
-    /// Hash every blob again; removes what is damaged, and then fails.
+    /// Hash every blob again, and compare records with the wheels they are about; removes what is damaged, and then fails.
     Verify,
 }
 
@@ -79,8 +80,9 @@ fn prune(arguments: &PruneArguments, store: &Store, progress: &dyn Progress) -> 
 fn verify(store: &Store, threads: usize, progress: &dyn Progress) -> Result<()> {
     let usage = store.usage()?;
     let meter = progress.start(Task::Verify, "the store", Some(usage.bytes));
-    let verified = store.verify(threads, &|bytes| meter.add(bytes))?;
+    let mut verified = store.verify(threads, &|bytes| meter.add(bytes))?;
     drop(meter);
+    verified.damages.extend(learned::verify(store)?);
     for damage in &verified.damages {
         print(&format!("removed {damage}\n"))?;
     }

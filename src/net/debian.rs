@@ -61,6 +61,8 @@ pub struct VerifiedSuite {
     pub name: String,
     /// The archive's root.
     pub mirror: Url,
+    /// Further mirrors, which may have packages that this one lost.
+    pub others: Vec<Url>,
     /// Its verified release.
     pub release: Release,
     /// The keyring files that were trusted.
@@ -221,10 +223,9 @@ impl MachineArchives {
     }
 }
 
-/// The mirror of the packages of `suite` that the environment names, whatever mirror they were chosen from.
-pub fn mirror_instead(suite: &str) -> Result<Option<Url>, ArchiveError> {
-    let mirror = environments_mirror()?;
-    Ok(mirror.and_then(|mirror| beside_security(&mirror, suite).into_iter().next()))
+/// The mirrors of the packages of `suite` that the environment names, whatever mirror they were chosen from.
+pub fn mirrors_instead(suite: &str) -> Result<Vec<Url>, ArchiveError> {
+    Ok(environments_mirror()?.map(|mirror| beside_security(&mirror, suite)).unwrap_or_default())
 }
 
 fn environments_mirror() -> Result<Option<Url>, ArchiveError> {
@@ -301,14 +302,16 @@ pub fn open_suite(
     let paths = machine.keyrings(request);
     let keyrings = read_keyrings(&paths, &suite)?;
     let mut refused = Vec::new();
-    for mirror in mirrors {
-        http.remember(&mirror);
-        let opening = SuiteOpening { request, mirror: &mirror, http, store };
+    for mirror in &mirrors {
+        http.remember(mirror);
+        let opening = SuiteOpening { request, mirror, http, store };
         match opening.open(&keyrings, now) {
             Ok((release, indexes)) => {
-                return Ok(VerifiedSuite { name: suite, mirror, release, keyrings: paths, indexes });
+                let others = mirrors.iter().filter(|other| *other != mirror).cloned().collect();
+                let mirror = mirror.clone();
+                return Ok(VerifiedSuite { name: suite, mirror, others, release, keyrings: paths, indexes });
             }
-            Err(error) if error.is_of_mirror() => refused.push((mirror, error)),
+            Err(error) if error.is_of_mirror() => refused.push((mirror.clone(), error)),
             Err(error) => return Err(error),
         }
     }

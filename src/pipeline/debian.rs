@@ -23,7 +23,7 @@ use crate::failure::{Context, Failure, Result};
 use crate::layer::debian::{self as debs, DebFile, Unpacked};
 use crate::layer::{Written, cache, packages as packages_layer};
 use crate::lock::{DebianBase, LockedBase, LockedSuite};
-use crate::net::debian::{MachineArchives, VerifiedSuite, mirror_instead, open_suite};
+use crate::net::debian::{MachineArchives, VerifiedSuite, mirrors_instead, open_suite};
 use crate::net::download::Download;
 use crate::net::http::Http;
 use crate::oci::image::RuntimeConfig;
@@ -44,7 +44,8 @@ pub fn open(description: &Debian, directory: &Path, session: &Session<'_>) -> Re
         suites.push(open_suite(&request, &machine, &session.http, &session.store, now)?);
     }
     let selection = selection(description, &suites, &session.store)?;
-    let mirrors: Vec<Url> = suites.iter().map(|suite| suite.mirror.clone()).collect();
+    let of_suite = |suite: &VerifiedSuite| [std::slice::from_ref(&suite.mirror), &suite.others].concat();
+    let mirrors: Vec<Vec<Url>> = suites.iter().map(of_suite).collect();
     let suites = suites.into_iter().map(|suite| locked_suite(suite, description)).collect();
     opened(DebianBase::new(description.architecture, suites, selection), &mirrors, None)
 }
@@ -60,13 +61,15 @@ pub fn recall(
     let mut mirrors = Vec::new();
     for (at, suite) in decided.suites.iter().enumerate() {
         let described = description.suites.get(at).and_then(|suite| suite.mirror.as_ref());
-        mirrors.push(match described.or(description.mirror.as_ref()) {
+        let instead = match described.or(description.mirror.as_ref()) {
             Some(mirror) => {
                 http.remember(mirror);
-                suite.mirror.clone()
+                Vec::new()
             }
-            None => mirror_instead(&suite.name)?.unwrap_or_else(|| suite.mirror.clone()),
-        });
+            None => mirrors_instead(&suite.name)?,
+        };
+        instead.iter().for_each(|mirror| http.remember(mirror));
+        mirrors.push(if instead.is_empty() { vec![suite.mirror.clone()] } else { instead });
     }
     let (description, directory) = (description.clone(), directory.to_owned());
     let locked = LockedPackages { description, directory, decided: decided.clone() };
@@ -104,9 +107,9 @@ fn selection(description: &Debian, suites: &[VerifiedSuite], store: &Store) -> R
     Ok(selection)
 }
 
-/// The base that was `decided`, with the mirror of each of its suites, and the packages that are still to be held against
+/// The base that was `decided`, with the mirrors of each of its suites, and the packages that are still to be held against
 /// them.
-fn opened(decided: DebianBase, mirrors: &[Url], locked: Option<LockedPackages>) -> Result<OpenedBase> {
+fn opened(decided: DebianBase, mirrors: &[Vec<Url>], locked: Option<LockedPackages>) -> Result<OpenedBase> {
     let selection = decided.selection();
     let first = decided.suites.first().context("the base has no suite")?;
     let inventory = inventory(&selection, first.origin.as_deref(), decided.architecture)?;
@@ -117,16 +120,19 @@ fn opened(decided: DebianBase, mirrors: &[Url], locked: Option<LockedPackages>) 
         sources: decided.suites.iter().map(source).collect(),
         published: decided.published(),
     };
-    let downloads = selection.packages.iter().map(|package| {
+    let fetches = selection.packages.iter().map(|package| {
         let suite = decided.suite_of(package.index);
-        let mirror = suite.and_then(|suite| mirrors.get(suite)).context("a package is in no suite")?;
+        let mirrors = suite.and_then(|suite| mirrors.get(suite)).context("a package is in no suite")?;
+        let url = |mirror| package_index::location(mirror, &package.filename);
+        let mut urls = mirrors.iter().filter_map(url);
+        let first = urls.next();
+        let url = first.with_context(|| format!("`{}` is no path below an archive", package.filename))?;
         let (name, digest) = (package.name.clone(), package.sha256);
-        let url = package_index::location(mirror, &package.filename)
-            .with_context(|| format!("`{}` is no path below an archive", package.filename))?;
-        Ok(Download { url, name, digest, size: Some(package.size) })
+        let download = Download { url, name, digest, size: Some(package.size) };
+        Ok(Fetch { download, elsewhere: urls.collect() })
     });
     Ok(OpenedBase {
-        source: BaseSource::Debian(DebianSource { downloads: downloads.collect::<Result<_>>()?, locked }),
+        source: BaseSource::Debian(DebianSource { fetches: fetches.collect::<Result<_>>()?, locked }),
         planned: PlannedBase {
             inventory,
             layers: base.layers().into_iter().map(LayerPlan::Debian).collect(),
@@ -206,9 +212,7 @@ impl DebianSource {
     }
 
     fn unpack(&self, base: &DebianPackages, session: &Session<'_>) -> Result<Unpacked> {
-        let fetches: Vec<Fetch> =
-            self.downloads.iter().map(|download| Fetch { download: download.clone() }).collect();
-        schedule::fetch_all("Debian packages", &fetches, session)?;
+        schedule::fetch_all("Debian packages", &self.fetches, session)?;
         session.progress.stage("unpacking the base's packages");
         let deb = |package: &crate::bootstrap::groups::DebianPackage| DebFile {
             package: package.name.clone(),

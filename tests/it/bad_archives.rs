@@ -153,6 +153,17 @@ fn a_mirror_that_is_down_or_wrong_does_not_end_the_search() {
 }
 
 #[test]
+fn a_package_that_one_mirror_lost_comes_from_another() {
+    for resource in [Resource::status(404), Resource::status(503), Resource::file("another package")] {
+        let world = behind(|_, _| {});
+        let location = format!("/debian-security/{}", world.archive.packages[2].location());
+        world.server.set(&location, resource);
+        build_by_environment(&world).check_success();
+        assert!(world.server.take_requests().contains(&format!("GET {location}")));
+    }
+}
+
+#[test]
 fn of_mirrors_that_are_all_wrong_each_is_named() {
     let world = behind(instead("InRelease", Resource::status(403)));
     let url = world.server.url();
