@@ -8,6 +8,7 @@ use jiff::SpanRelativeTo;
 use super::text::PrintedText;
 use super::{report, session};
 use crate::failure::{Failure, Result};
+use crate::net::learned;
 use crate::pipeline::{Progress, Task};
 use crate::recipe::ByteSize;
 use crate::store::{Prune, Store};
@@ -18,7 +19,7 @@ pub(super) enum CacheCommand {
     Info,
     /// Remove what no build used lately; what running builds use stays.
     Prune(PruneArguments),
-    /// Hash every blob again; removes what is damaged, and then fails.
+    /// Hash every blob again, and compare records with the wheels they are about; removes what is damaged, and then fails.
     Verify,
 }
 
@@ -85,9 +86,10 @@ fn prune(arguments: &PruneArguments, store: &Store, progress: &dyn Progress) -> 
 fn verify(store: &Store, threads: usize, progress: &dyn Progress) -> Result<()> {
     let usage = store.usage()?;
     let meter = progress.start(Task::Verify, "the store", Some(usage.bytes));
-    let verified = store.verify(threads, &|bytes| meter.add(bytes))?;
+    let mut verified = store.verify(threads, &|bytes| meter.add(bytes))?;
     drop(meter);
     let mut out = PrintedText::default();
+    verified.damages.extend(learned::verify(store)?);
     for damage in &verified.damages {
         out.line(format_args!("removed {damage}"));
     }

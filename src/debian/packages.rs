@@ -4,6 +4,8 @@
 
 use std::io::{self, BufReader, Read};
 
+use url::Url;
+
 use super::deb822::{self, Deb822Error, Paragraph};
 use super::relation;
 use super::version::{DebianVersion, VersionError};
@@ -158,10 +160,20 @@ fn package<'a>(fields: &Paragraph<'a>) -> Result<Package<'a>, PackagesError> {
     })
 }
 
-/// Returns whether a path stays under the archive's root and can be part of a URL as it is.
-fn is_safe_location(path: &str) -> bool {
+/// Returns whether a path stays under the archive's root and can be part of a URL as it is: neither a scheme nor an encoded
+/// dot makes something else of it.
+pub fn is_safe_location(path: &str) -> bool {
     let printable = path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\\".contains(&byte));
-    printable && !path.is_empty() && path.split('/').all(|part| !part.is_empty() && part != "..")
+    let first = path.split('/').next().unwrap_or_default();
+    let is_safe = |part: &str| !part.is_empty() && part.to_ascii_lowercase().replace("%2e", ".") != "..";
+    printable && !first.contains(':') && path.split('/').all(is_safe)
+}
+
+/// The URL of the file at `path` of the archive at `mirror`; `None` when it is not below that.
+pub fn location(mirror: &Url, path: &str) -> Option<Url> {
+    let url = mirror.join(path).ok().filter(|_| is_safe_location(path))?;
+    let is_below = url.origin() == mirror.origin() && url.path().starts_with(mirror.path());
+    is_below.then_some(url)
 }
 
 impl Priority {
@@ -218,6 +230,43 @@ mod tests {
         ] {
             let error = parse(&text).unwrap_err().to_string();
             assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_location_leaves_the_archive() {
+        let check = |path: &str, expected: Option<&str>| {
+            for mirror in ["http://mirror/debian/", "https://user:pw@mirror:8443/debian/"] {
+                let mirror = Url::parse(mirror).unwrap();
+                let url = location(&mirror, path);
+                assert_eq!(url.as_ref().map(|url| url.path()), expected, "{path}");
+                assert!(url.is_none_or(|url| url.origin() == mirror.origin()));
+            }
+        };
+        check("pool/main/a.deb", Some("/debian/pool/main/a.deb"));
+        check("./a_1%3a2.deb", Some("/debian/a_1%3a2.deb"));
+        check("pool/a:b.deb", Some("/debian/pool/a:b.deb"));
+        for path in [
+            "http://evil/a.deb",
+            "https:evil/a.deb",
+            "http:a.deb",
+            "HTTPS:evil/a.deb",
+            "file:a.deb",
+            "//evil/a.deb",
+            "/a.deb",
+            "\\\\evil\\a.deb",
+            "../a.deb",
+            "pool/../../a.deb",
+            "%2e%2E/a.deb",
+            ".%2e/a.deb",
+            "pool/%2E./%2e%2e/a.deb",
+            "a.deb?x",
+            "a.deb#x",
+            "a b.deb",
+            "a.deb\n",
+            "",
+        ] {
+            check(path, None);
         }
     }
 

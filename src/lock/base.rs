@@ -7,6 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
 use crate::bootstrap::select::{Reason, Selected, Selection};
+use crate::credentials::{redacted, without_secrets};
+use crate::debian::packages::is_safe_location;
+use crate::debian::relation::is_package_name;
 use crate::debian::version::DebianVersion;
 use crate::oci::{Architecture, Digest};
 use crate::recipe::Timestamp;
@@ -52,11 +55,12 @@ pub struct LockedSuite {
     /// The suite's name.
     pub name: String,
     /// The archive's root, without credentials: where the image's apt finds the suite again.
+    #[serde(deserialize_with = "read_mirror")]
     pub mirror: Url,
     /// The components that packages are taken from.
     pub components: Vec<String>,
     /// The keyring in the image that signs the suite.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "read_keyring")]
     pub keyring: Option<String>,
     /// The publisher: `Debian`, `Ubuntu`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,12 +77,15 @@ pub struct LockedSuite {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LockedPackage {
     /// The package's name.
+    #[serde(deserialize_with = "read_name")]
     pub name: String,
     /// Its version.
     pub version: DebianVersion,
     /// Debian's name of its architecture, or `all`.
+    #[serde(deserialize_with = "read_name")]
     pub architecture: String,
     /// The path of the `.deb`, under the archive's root.
+    #[serde(deserialize_with = "read_location")]
     pub filename: String,
     /// The size of the `.deb`, in bytes.
     pub size: u64,
@@ -93,6 +100,45 @@ pub struct LockedPackage {
     /// The reason why it is part of the base.
     #[serde(serialize_with = "write_reason", deserialize_with = "read_reason")]
     pub because: Reason,
+}
+
+/// A text of which `is_sound` must hold; what it should be is said where it does not.
+fn sound<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    what: &str,
+    is_sound: impl Fn(&str) -> bool,
+) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match is_sound(&text) {
+        true => Ok(text),
+        false => Err(D::Error::custom(format!("`{}` is no {what}", text.escape_debug()))),
+    }
+}
+
+fn read_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    sound(deserializer, "name of a package or an architecture", is_package_name)
+}
+
+fn read_location<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    sound(deserializer, "path below an archive", is_safe_location)
+}
+
+/// The keyring is named in the image's sources of apt: nothing else may be said there.
+fn read_keyring<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let is_sound = |path: &str| {
+        path.strip_prefix("/usr/share/keyrings/")
+            .is_some_and(|name| is_safe_location(name) && !name.contains(':'))
+    };
+    sound(deserializer, "keyring of an image", is_sound).map(Some)
+}
+
+fn read_mirror<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+    let url = Url::deserialize(deserializer)?;
+    let is_plain = matches!(url.scheme(), "http" | "https") && url == without_secrets(&url);
+    match is_plain && url.path().ends_with('/') {
+        true => Ok(url),
+        false => Err(D::Error::custom(format!("`{}` is no archive's root", redacted(&url)))),
+    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

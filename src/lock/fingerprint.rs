@@ -9,7 +9,7 @@ use url::Url;
 use crate::credentials;
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
-use crate::recipe::RecipeInputs;
+use crate::recipe::{Index, RecipeInputs};
 
 /// By key of the recipe, the digest of its meaning; keys without one are left out.
 ///
@@ -30,8 +30,7 @@ impl RecipeFingerprint {
         let requirements = texts(&mut inputs.file_requirements().iter().map(|root| &root.requirement));
         let of_files = json!({ "requirements": requirements, "hashes": hashes, "indexes": indexes });
         let python = recipe.python.version.as_ref().map(|version| version.value.to_string());
-        let indexes: Vec<Value> =
-            recipe.indexes.iter().map(|index| json!([index.url.value, index.packages])).collect();
+        let indexes: Vec<Value> = recipe.indexes.iter().map(meaning).collect();
         let keys = [
             ("base", serde_json::to_value(base)?),
             ("python", json!(python)),
@@ -57,6 +56,14 @@ impl RecipeFingerprint {
     /// Returns whether `key` means the same in `other`.
     pub fn agrees_on(&self, key: &str, other: &Self) -> bool {
         self.0.get(key) == other.0.get(key)
+    }
+}
+
+/// The meaning of an index. Nothing is said of what it does not say, so that older locks agree.
+fn meaning(index: &Index) -> Value {
+    match index.missing.is_empty() {
+        true => json!([index.url.value, index.packages]),
+        false => json!([index.url.value, index.packages, index.missing]),
     }
 }
 

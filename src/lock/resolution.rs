@@ -70,7 +70,7 @@ pub struct LockedComponent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     path: Option<String>,
     /// The directory that gets links to the base's copy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "read_directory")]
     linked_in: Option<String>,
     /// The way in which pip sees the base's copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,6 +119,16 @@ pub struct ToolkitVersion(u32, u32);
 struct LockedDemand {
     by: Demander,
     requirement: Requirement,
+}
+
+/// A directory, relative to the root, that stays below it.
+fn read_directory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let is_part = |part: &str| !matches!(part, "" | "." | "..") && !part.starts_with(".wh.");
+    match text.split('/').all(is_part) && !text.chars().any(char::is_control) {
+        true => Ok(Some(text)),
+        false => Err(de::Error::custom(format!("`{}` is no directory of an image", text.escape_debug()))),
+    }
 }
 
 fn is_false(value: &bool) -> bool {

@@ -20,12 +20,14 @@ pub struct ConfiguredIndex {
     pub url: Url,
     /// The only projects it serves, and their only source; `None` for an index of everything.
     pub packages: Option<Vec<PackageName>>,
+    /// The statuses by which it says that it does not have a project, beside 404 and 410.
+    pub missing: Vec<u16>,
 }
 
 impl ConfiguredIndex {
     /// An index of everything.
     pub fn new(url: Url) -> Self {
-        Self { url, packages: None }
+        Self { url, packages: None, missing: Vec::new() }
     }
 
     /// The page of the project `name`.
@@ -35,6 +37,12 @@ impl ConfiguredIndex {
         url.set_path(&path);
         url.set_fragment(None);
         url
+    }
+
+    /// Returns whether an answer with `status` means that it does not have a project. Any other failure may hide one, which a
+    /// further index must not supply.
+    pub fn is_absent(&self, status: u16) -> bool {
+        matches!(status, 404 | 410) || self.missing.contains(&status)
     }
 
     /// Its URL without credentials.
@@ -78,11 +86,10 @@ impl MachineConfig<'_> {
         (self.variable)(name).filter(|value| !value.trim().is_empty())
     }
 
-    /// The text of the user's netrc file.
-    pub fn netrc(&self) -> Option<String> {
-        let path = self.variable("NETRC").map(PathBuf::from);
-        let path = path.or_else(|| Some(Path::new(&self.variable("HOME")?).join(".netrc")))?;
-        (self.file)(&path)
+    /// The path of the user's netrc file.
+    pub fn netrc(&self) -> Option<PathBuf> {
+        let named = self.variable("NETRC").map(PathBuf::from);
+        named.or_else(|| Some(Path::new(&self.variable("HOME")?).join(".netrc")))
     }
 }
 

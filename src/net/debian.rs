@@ -18,6 +18,7 @@ use crate::debian::signature::{self, Keyring, SignatureError};
 use crate::debian::sources::{self, AptSource, SignedBy, SourcesError};
 use crate::failure::Hinted;
 use crate::oci::Digest;
+use crate::oci::time::rfc3339;
 use crate::store::{Store, StoreError};
 
 /// The variable that names the mirror of suites whose description names none.
@@ -60,6 +61,8 @@ pub struct VerifiedSuite {
     pub name: String,
     /// The archive's root.
     pub mirror: Url,
+    /// Further mirrors, which may have packages that this one lost.
+    pub others: Vec<Url>,
     /// Its verified release.
     pub release: Release,
     /// The keyring files that were trusted.
@@ -85,6 +88,14 @@ pub enum ArchiveError {
     NoMirror { suite: String },
     #[error("none of the mirrors has suite `{suite}`: {tried}")]
     NotFound { suite: String, tried: String },
+    #[error("it has no suite `{suite}`")]
+    NoSuite { suite: String },
+    #[error("no mirror serves suite `{suite}` soundly: {}", reasons.join("; "))]
+    NoneSound { suite: String, reasons: Vec<String>, hint: Option<String> },
+    #[error(
+        "`{mirror}` serves an older release of suite `{suite}` than before: of {date}, where one of {seen} was seen"
+    )]
+    RolledBack { suite: String, mirror: String, date: String, seen: String },
     #[error("`{value}` in {MIRROR_VARIABLE} is not a URL")]
     Mirror { value: String, source: url::ParseError },
     #[error("suite `{suite}` at `{mirror}` cannot be trusted")]
@@ -112,7 +123,7 @@ pub enum ArchiveError {
 impl Hinted for ArchiveError {
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoMirror { .. } | Self::NotFound { .. } => format!(
+            Self::NoMirror { .. } | Self::NotFound { .. } | Self::NoSuite { .. } => format!(
                 "name one: set {MIRROR_VARIABLE} to the root of an archive, or write `mirror:` into the base's description"
             ),
             Self::Mirror { .. } => "write it as http://HOST/debian".into(),
@@ -121,6 +132,8 @@ impl Hinted for ArchiveError {
                 "install the archive's keyring package (debian-archive-keyring), or name a keyring file in `signed-by`".into()
             }
             Self::Release { source, .. } => return source.hint(),
+            Self::NoneSound { hint, .. } => return hint.clone(),
+            Self::RolledBack { .. } => "the mirror lags behind, or somebody replays an old release to keep back security updates: try again later, or name another mirror".into(),
             Self::OtherSuite { .. } => "check the suite's name and the mirror's address".into(),
             Self::NoComponent { offered, .. } => format!("it has {}", offered.join(", ")),
             Self::Sources { source, .. } => return source.hint(),
@@ -129,6 +142,36 @@ impl Hinted for ArchiveError {
             Self::Store(error) => return error.hint(),
         })
     }
+}
+
+impl ArchiveError {
+    /// Returns whether the mirror is at fault, so that another one may do.
+    fn is_of_mirror(&self) -> bool {
+        !matches!(self, Self::Store(_) | Self::Http(HttpError::Store(_) | HttpError::Write { .. }))
+    }
+
+    /// The error of a suite that every mirror `refused`.
+    fn of_mirrors(suite: String, mut refused: Vec<(Url, Self)>) -> Self {
+        if refused.iter().all(|(_, error)| matches!(error, Self::NoSuite { .. })) {
+            let tried: Vec<String> = refused.iter().map(|(mirror, _)| redacted(mirror)).collect();
+            return Self::NotFound { suite, tried: tried.join(", ") };
+        }
+        // That it is not there says less than any other reason.
+        let hint = refused.iter().filter(|(_, error)| !matches!(error, Self::NoSuite { .. }));
+        let hint = hint.map(|(_, error)| error.hint()).next().flatten();
+        let reasons =
+            || refused.iter().map(|(mirror, error)| format!("`{}`: {}", redacted(mirror), told(error)));
+        match refused.len() {
+            1 => refused.remove(0).1,
+            _ => Self::NoneSound { suite, reasons: reasons().collect(), hint },
+        }
+    }
+}
+
+/// An error with its causes.
+fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl MachineArchives {
@@ -142,7 +185,7 @@ impl MachineArchives {
     }
 
     /// The mirrors to try for `suite`, best first.
-    fn mirrors(&self, request: &SuiteRequest<'_>) -> Vec<Url> {
+    pub fn mirrors(&self, request: &SuiteRequest<'_>) -> Vec<Url> {
         if let Some(mirror) = request.mirror {
             return directory_url(mirror.as_str()).into_iter().collect();
         }
@@ -180,10 +223,9 @@ impl MachineArchives {
     }
 }
 
-/// The mirror of the packages of `suite` that the environment names, whatever mirror they were chosen from.
-pub fn mirror_instead(suite: &str) -> Result<Option<Url>, ArchiveError> {
-    let mirror = environments_mirror()?;
-    Ok(mirror.and_then(|mirror| beside_security(&mirror, suite).into_iter().next()))
+/// The mirrors of the packages of `suite` that the environment names, whatever mirror they were chosen from.
+pub fn mirrors_instead(suite: &str) -> Result<Vec<Url>, ArchiveError> {
+    Ok(environments_mirror()?.map(|mirror| beside_security(&mirror, suite)).unwrap_or_default())
 }
 
 fn environments_mirror() -> Result<Option<Url>, ArchiveError> {
@@ -201,7 +243,8 @@ fn beside_security(mirror: &Url, suite: &str) -> Vec<Url> {
     security.into_iter().chain([mirror.clone()]).collect()
 }
 
-fn directory_url(text: &str) -> Result<Url, url::ParseError> {
+/// The URL of a directory, to which paths can be relative.
+pub fn directory_url(text: &str) -> Result<Url, url::ParseError> {
     Url::parse(&format!("{}/", text.trim_end_matches('/')))
 }
 
@@ -243,7 +286,7 @@ fn keyrings() -> Vec<PathBuf> {
     shared.chain(trusted.into_iter().filter(is_keyring)).filter(|path| path.exists()).collect()
 }
 
-/// Opens a suite: finds its mirror, verifies its release, and brings its indexes into the store.
+/// Opens a suite: finds a mirror that serves it soundly, verifies its release, and brings its indexes into the store.
 pub fn open_suite(
     request: &SuiteRequest<'_>,
     machine: &MachineArchives,
@@ -258,23 +301,120 @@ pub fn open_suite(
     }
     let paths = machine.keyrings(request);
     let keyrings = read_keyrings(&paths, &suite)?;
-    let (mirror, inrelease) = fetch_release(&mirrors, &suite, http, store)?;
-    let signed = signature::verify(&inrelease, &keyrings, now).map_err(|source| ArchiveError::Untrusted {
-        suite: suite.clone(),
-        mirror: redacted(&mirror),
-        source: source.into(),
-    })?;
-    let unusable = |source| ArchiveError::Release { suite: suite.clone(), source };
-    let release = Release::parse(&signed.text).map_err(unusable)?;
-    if !http.is_offline() {
-        release.check_valid_until(now).map_err(unusable)?;
+    let mut refused = Vec::new();
+    for mirror in &mirrors {
+        http.remember(mirror);
+        let opening = SuiteOpening { request, mirror, http, store };
+        match opening.open(&keyrings, now) {
+            Ok((release, indexes)) => {
+                let others = mirrors.iter().filter(|other| *other != mirror).cloned().collect();
+                let mirror = mirror.clone();
+                return Ok(VerifiedSuite { name: suite, mirror, others, release, keyrings: paths, indexes });
+            }
+            Err(error) if error.is_of_mirror() => refused.push((mirror.clone(), error)),
+            Err(error) => return Err(error),
+        }
     }
-    check_name(&release, &suite, &mirror)?;
-    let mut indexes = Vec::new();
-    for component in request.components {
-        indexes.push(fetch_index(request, component, &release, &mirror, http, store)?);
+    Err(ArchiveError::of_mirrors(suite, refused))
+}
+
+/// A suite as one mirror serves it.
+struct SuiteOpening<'a> {
+    request: &'a SuiteRequest<'a>,
+    mirror: &'a Url,
+    http: &'a Http,
+    store: &'a Store,
+}
+
+/// The record of a release that was verified: for builds without a network, and against mirrors that go back in time.
+#[derive(Serialize, Deserialize)]
+struct SeenRelease {
+    /// `Date` of the release, in Unix seconds.
+    date: u64,
+    inrelease: Digest,
+}
+
+impl SuiteOpening<'_> {
+    const RECORD: &'static str = "debian-release";
+
+    fn open(&self, keyrings: &[Keyring], now: u64) -> Result<(Release, Vec<IndexBlob>), ArchiveError> {
+        let (suite, mirror) = (self.request.name, redacted(self.mirror));
+        let key = Digest::of(format!("{mirror}\n{suite}"));
+        let seen: Option<SeenRelease> = self.store.record(Self::RECORD, &key);
+        let inrelease = self.inrelease(seen.as_ref())?;
+        let untrusted = |source: SignatureError| ArchiveError::Untrusted {
+            suite: suite.to_owned(),
+            mirror,
+            source: source.into(),
+        };
+        let signed = signature::verify(&inrelease, keyrings, now).map_err(untrusted)?;
+        let unusable = |source| ArchiveError::Release { suite: suite.to_owned(), source };
+        let release = Release::parse(&signed.text).map_err(unusable)?;
+        if !self.http.is_offline() {
+            release.check_valid_until(now).map_err(unusable)?;
+            self.check_date(&release, seen.as_ref())?;
+        }
+        check_name(&release, suite, self.mirror)?;
+        let indexes = self.request.components.iter().map(|component| self.index(component, &release));
+        let indexes = indexes.collect::<Result<_, _>>()?;
+        if !self.http.is_offline() {
+            let inrelease = self.store.put_blob(&inrelease)?;
+            self.store.put_record(Self::RECORD, &key, &SeenRelease { date: release.date, inrelease })?;
+        }
+        Ok((release, indexes))
     }
-    Ok(VerifiedSuite { name: suite, mirror, release, keyrings: paths, indexes })
+
+    /// The InRelease file; without a network, the one that was `seen`.
+    fn inrelease(&self, seen: Option<&SeenRelease>) -> Result<Vec<u8>, ArchiveError> {
+        if let Some(seen) = seen.filter(|_| self.http.is_offline()) {
+            let mut bytes = Vec::new();
+            io::Read::read_to_end(&mut self.store.open_blob(&seen.inrelease)?, &mut bytes)
+                .map_err(|source| HttpError::Write { path: self.store.blob_path(&seen.inrelease), source })?;
+            return Ok(bytes);
+        }
+        let path = format!("dists/{}/InRelease", self.request.name);
+        let missing = || ArchiveError::NoSuite { suite: self.request.name.to_owned() };
+        let url = self.mirror.join(&path).map_err(|_| missing())?;
+        let answer = self.http.get(&url, &[], MAX_RELEASE)?;
+        match answer.status {
+            status if status.is_success() => Ok(answer.body),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Err(missing()),
+            status => Err(HttpError::Status { url: redacted(&url), status }.into()),
+        }
+    }
+
+    /// Refuses a release that is older than the one that was `seen`: it may be replayed, to keep back security updates.
+    fn check_date(&self, release: &Release, seen: Option<&SeenRelease>) -> Result<(), ArchiveError> {
+        match seen.filter(|seen| release.date < seen.date) {
+            None => Ok(()),
+            Some(seen) => Err(ArchiveError::RolledBack {
+                suite: self.request.name.to_owned(),
+                mirror: redacted(self.mirror),
+                date: rfc3339(release.date),
+                seen: rfc3339(seen.date),
+            }),
+        }
+    }
+
+    fn index(&self, component: &str, release: &Release) -> Result<IndexBlob, ArchiveError> {
+        let Self { request, mirror, http, store } = self;
+        let missing = || ArchiveError::NoComponent {
+            suite: request.name.to_owned(),
+            component: component.to_owned(),
+            architecture: request.architecture.to_owned(),
+            offered: release.components.clone(),
+        };
+        let (path, file) = release.packages_index(component, request.architecture).ok_or_else(missing)?;
+        let location = format!("dists/{}/{}", request.name, release.location(&path, &file));
+        let download = Download {
+            url: mirror.join(&location).map_err(|_| missing())?,
+            name: format!("{} {path}", request.name),
+            digest: file.digest,
+            size: Some(file.size),
+        };
+        http.download(store, &download, &|_| ())?;
+        Ok(IndexBlob { path, digest: file.digest })
+    }
 }
 
 impl IndexBlob {
@@ -305,46 +445,6 @@ fn read_keyrings(paths: &[PathBuf], suite: &str) -> Result<Vec<Keyring>, Archive
         .collect()
 }
 
-/// The record of a release that was fetched before, for builds without a network.
-#[derive(Serialize, Deserialize)]
-struct Fetched {
-    mirror: Url,
-    inrelease: Digest,
-}
-
-/// The InRelease file of the first mirror that has the suite. What was fetched is remembered for offline builds.
-fn fetch_release(
-    mirrors: &[Url],
-    suite: &str,
-    http: &Http,
-    store: &Store,
-) -> Result<(Url, Vec<u8>), ArchiveError> {
-    const RECORD: &str = "debian-release";
-    let key = Digest::of(format!("{suite}\n{mirrors:?}"));
-    if http.is_offline()
-        && let Some(fetched) = store.record::<Fetched>(RECORD, &key)
-    {
-        let mut bytes = Vec::new();
-        io::Read::read_to_end(&mut store.open_blob(&fetched.inrelease)?, &mut bytes)
-            .map_err(|source| HttpError::Write { path: store.blob_path(&fetched.inrelease), source })?;
-        return Ok((fetched.mirror, bytes));
-    }
-    for mirror in mirrors {
-        let Ok(url) = mirror.join(&format!("dists/{suite}/InRelease")) else { continue };
-        let answer = http.get(&url, &[], MAX_RELEASE)?;
-        if answer.status.is_success() {
-            let inrelease = store.put_blob(&answer.body)?;
-            store.put_record(RECORD, &key, &Fetched { mirror: mirror.clone(), inrelease })?;
-            return Ok((mirror.clone(), answer.body));
-        }
-        if answer.status != StatusCode::NOT_FOUND && mirrors.len() == 1 {
-            return Err(HttpError::Status { url: redacted(&url), status: answer.status }.into());
-        }
-    }
-    let tried = mirrors.iter().map(redacted).collect::<Vec<_>>().join(", ");
-    Err(ArchiveError::NotFound { suite: suite.to_owned(), tried })
-}
-
 /// A mirror must not serve another suite, however well signed, under this one's name.
 fn check_name(release: &Release, suite: &str, mirror: &Url) -> Result<(), ArchiveError> {
     let plain = |name: &str| name.trim_end_matches("/updates").replace('/', "-");
@@ -357,32 +457,6 @@ fn check_name(release: &Release, suite: &str, mirror: &Url) -> Result<(), Archiv
             mirror: redacted(mirror),
         }),
     }
-}
-
-fn fetch_index(
-    request: &SuiteRequest<'_>,
-    component: &str,
-    release: &Release,
-    mirror: &Url,
-    http: &Http,
-    store: &Store,
-) -> Result<IndexBlob, ArchiveError> {
-    let missing = || ArchiveError::NoComponent {
-        suite: request.name.to_owned(),
-        component: component.to_owned(),
-        architecture: request.architecture.to_owned(),
-        offered: release.components.clone(),
-    };
-    let (path, file) = release.packages_index(component, request.architecture).ok_or_else(missing)?;
-    let location = format!("dists/{}/{}", request.name, release.location(&path, &file));
-    let download = Download {
-        url: mirror.join(&location).map_err(|_| missing())?,
-        name: format!("{} {path}", request.name),
-        digest: file.digest,
-        size: Some(file.size),
-    };
-    http.download(store, &download, &|_| ())?;
-    Ok(IndexBlob { path, digest: file.digest })
 }
 
 #[cfg(test)]

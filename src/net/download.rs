@@ -5,14 +5,22 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use reqwest::StatusCode;
-use reqwest::header::{ACCEPT_ENCODING, ETAG, HeaderValue, IF_RANGE, RANGE};
+use reqwest::header::{
+    ACCEPT_ENCODING, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE,
+};
+use reqwest::{Response, StatusCode};
 use url::Url;
 
 use super::http::{Http, HttpError, RequestFailure, content_range, successful};
 use crate::credentials::redacted;
 use crate::oci::{Digest, Hasher};
-use crate::store::Store;
+use crate::store::{BlobWriter, Store};
+
+/// A file whose size nobody tells may have this many bytes: the largest wheels have a few GB.
+const LARGEST_FILE: u64 = 16 << 30;
+/// An attempt that brought at least this many bytes is followed by as many as there were at first; one that brought fewer is
+/// counted.
+const LEAST_PROGRESS: u64 = 16 << 10;
 
 /// A file to download.
 #[derive(Debug, Clone)]
@@ -31,6 +39,26 @@ impl Download {
     /// Returns whether nothing of it need be downloaded.
     pub fn is_in(&self, store: &Store) -> bool {
         store.has_blob(&self.digest, self.size)
+    }
+
+    /// Compares what came with what must come.
+    fn check(&self, size: u64, digest: Digest) -> Result<(), HttpError> {
+        let file = self.name.clone();
+        if let Some(expected) = self.size.filter(|expected| *expected != size) {
+            return Err(HttpError::Size { file, expected, got: size });
+        }
+        match self.digest == digest {
+            true => Ok(()),
+            false => Err(HttpError::Hash { file, expected: self.digest, got: digest }),
+        }
+    }
+
+    /// The error for a file of which `got` bytes came, and more than it may have.
+    fn too_large(&self, got: u64) -> HttpError {
+        match self.size {
+            Some(expected) => HttpError::Size { file: self.name.clone(), expected, got },
+            None => HttpError::TooLarge { url: redacted(&self.url), limit: LARGEST_FILE },
+        }
     }
 }
 
@@ -67,28 +95,39 @@ impl Http {
         let write = |source| HttpError::Write { path: path.clone(), source };
         let Some(handle) = self.claim(store, file, &path).await? else { return Ok(()) };
         let mut partial = Partial::resume(handle).map_err(write)?;
-        progress(partial.size);
-        let resumed = partial.size > 0;
-        let mut result = self.fill(file, &path, &mut partial, progress).await;
-        // What an earlier build left may be of another file.
-        if resumed && matches!(result, Err(HttpError::Hash { .. } | HttpError::Size { .. })) {
-            partial.restart().map_err(write)?;
-            result = self.fill(file, &path, &mut partial, progress).await;
-        }
-        match result {
-            Ok(()) => {
+        let resumed = partial.size;
+        progress(resumed);
+        let continued = self.fill(file, &path, &mut partial, progress).await;
+        let is_wrong = |error: &HttpError| matches!(error, HttpError::Hash { .. } | HttpError::Size { .. });
+        match continued {
+            Ok(Filled::Complete) => {
                 partial.file.sync_data().map_err(write)?;
-                store.adopt(&path, &file.digest)?;
-                Ok(())
+                return Ok(store.adopt(&path, &file.digest)?);
             }
-            Err(error) => {
-                if matches!(error, HttpError::Hash { .. } | HttpError::Size { .. }) {
-                    // The name is still ours: the file behind it is locked.
-                    std::fs::remove_file(&path).map_err(write)?;
+            Ok(Filled::Refused) => self.whole(store, file, progress).await?,
+            // What an earlier build left may be of another file, or what came now.
+            Err(error) if is_wrong(&error) && resumed > 0 => {
+                if let Err(error) = self.whole(store, file, progress).await {
+                    partial.file.set_len(if is_wrong(&error) { 0 } else { resumed }).map_err(write)?;
+                    return Err(error);
                 }
-                Err(error)
+            }
+            Err(error) if !is_wrong(&error) => return Err(error),
+            Err(error) => {
+                std::fs::remove_file(&path).map_err(write)?;
+                return Err(error);
             }
         }
+        // The name is still ours: the file behind it is locked.
+        std::fs::remove_file(&path).map_err(write)
+    }
+
+    /// Downloads `file` from its first byte, beside what there is of it: that stays until the whole was verified.
+    async fn whole(&self, store: &Store, file: &Download, progress: Arrivals<'_>) -> Result<(), HttpError> {
+        let (blob, size) = self.receive_blob(store, &file.url, file.size, progress).await?;
+        file.check(size, blob.digest())?;
+        blob.finish()?;
+        Ok(())
     }
 
     /// Locks the partial file, waiting for whoever is downloading it; `None` when the blob is there.
@@ -121,21 +160,23 @@ impl Http {
         path: &Path,
         partial: &mut Partial,
         progress: Arrivals<'_>,
-    ) -> Result<(), HttpError> {
+    ) -> Result<Filled, HttpError> {
         let mut attempts = self.attempts();
         while file.size.is_none_or(|size| partial.size < size) {
             let before = partial.size;
             match self.try_fill(file, path, partial, progress).await {
-                Ok(()) => break,
+                Ok(Filled::Complete) => break,
+                Ok(Filled::Refused) if partial.check(file).is_ok() => break,
+                Ok(Filled::Refused) => return Ok(Filled::Refused),
                 Err(failure) => {
-                    if partial.size > before {
+                    if partial.size - before >= LEAST_PROGRESS {
                         attempts = self.attempts();
                     }
                     attempts.wait(failure).await?;
                 }
             }
         }
-        partial.check(file)
+        partial.check(file).map(|()| Filled::Complete)
     }
 
     async fn try_fill(
@@ -144,40 +185,34 @@ impl Http {
         path: &Path,
         partial: &mut Partial,
         progress: Arrivals<'_>,
-    ) -> Result<(), RequestFailure> {
+    ) -> Result<Filled, RequestFailure> {
         let url = &file.url;
         let mut request = self.request(url)?.header(ACCEPT_ENCODING, "identity");
         if partial.size > 0 {
             request = request.header(RANGE, format!("bytes={}-", partial.size));
-            if let Some(etag) = &partial.etag {
-                request = request.header(IF_RANGE, etag);
+            if let Some((_, validator)) = &partial.validator {
+                request = request.header(IF_RANGE, validator);
             }
         }
         let response = self.send(url, request).await?;
-        let write = |source| HttpError::Write { path: path.to_owned(), source };
-        let continues = response.status() == StatusCode::PARTIAL_CONTENT
-            && content_range(response.headers()).is_some_and(|(offset, _, _)| offset == partial.size);
-        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-            // There is no more of it.
-            return Ok(());
+        let is_refused =
+            response.status() == StatusCode::RANGE_NOT_SATISFIABLE || response.status().is_success();
+        if partial.size > 0 && is_refused && !partial.is_continued_by(&response, file) {
+            return Ok(Filled::Refused);
         }
-        if !continues && partial.size > 0 {
-            partial.restart().map_err(write)?;
-        }
-        let response = successful(url, response)?;
-        partial.etag =
-            response.headers().get(ETAG).filter(|etag| !etag.as_bytes().starts_with(b"W/")).cloned();
+        let response = whole_or_part(url, response, partial.size > 0)?;
+        partial.validator = validator(response.headers()).or(partial.validator.take());
+        let limit = file.size.unwrap_or(LARGEST_FILE);
         self.receive(url, response, |chunk| {
-            progress(chunk.len() as u64);
-            partial.append(chunk).map_err(write)?;
-            match file.size {
-                Some(expected) if partial.size > expected => {
-                    Err(HttpError::Size { file: file.name.clone(), expected, got: partial.size })
-                }
-                _ => Ok(()),
+            let got = partial.size + chunk.len() as u64;
+            if got > limit {
+                return Err(file.too_large(got));
             }
+            progress(chunk.len() as u64);
+            partial.append(chunk).map_err(|source| HttpError::Write { path: path.to_owned(), source })
         })
-        .await
+        .await?;
+        Ok(Filled::Complete)
     }
 
     /// [`Self::download_unverified`], for callers inside the runtime.
@@ -187,14 +222,31 @@ impl Http {
         url: &Url,
         progress: Arrivals<'_>,
     ) -> Result<(Digest, u64), HttpError> {
+        let (blob, _) = self.receive_blob(store, url, None, progress).await?;
+        Ok(blob.finish()?)
+    }
+
+    /// Downloads a file of `size` bytes as a blob that is not visible yet.
+    async fn receive_blob(
+        &self,
+        store: &Store,
+        url: &Url,
+        size: Option<u64>,
+        progress: Arrivals<'_>,
+    ) -> Result<(BlobWriter, u64), HttpError> {
+        let limit = size.unwrap_or(LARGEST_FILE);
         let mut attempts = self.attempts();
         loop {
-            let mut blob = store.new_blob()?;
+            let (mut blob, mut got) = (store.new_blob()?, 0);
             let request = self.request(url).map(|request| request.header(ACCEPT_ENCODING, "identity"));
             let received = async {
                 let response = self.send(url, request?).await?;
-                let response = successful(url, response)?;
+                let response = whole_or_part(url, response, false)?;
                 self.receive(url, response, |chunk| {
+                    got += chunk.len() as u64;
+                    if got > limit {
+                        return Err(HttpError::TooLarge { url: redacted(url), limit });
+                    }
                     progress(chunk.len() as u64);
                     blob.write_all(chunk)
                         .map_err(|source| HttpError::Write { path: store.root().to_owned(), source })
@@ -202,11 +254,34 @@ impl Http {
                 .await
             };
             match received.await {
-                Ok(()) => return Ok(blob.finish()?),
+                Ok(()) => return Ok((blob, got)),
                 Err(failure) => attempts.wait(failure).await?,
             }
         }
     }
+}
+
+/// The outcome of an attempt to fill a partial file.
+enum Filled {
+    /// There is no more to come.
+    Complete,
+    /// The server does not continue it: it has other bytes, or none from there on.
+    Refused,
+}
+
+/// A successful answer: a part where one was asked for, else the whole.
+fn whole_or_part(url: &Url, response: Response, part: bool) -> Result<Response, HttpError> {
+    let response = successful(url, response)?;
+    match (response.status() == StatusCode::PARTIAL_CONTENT) == part {
+        true => Ok(response),
+        false => Err(HttpError::WrongRange { url: redacted(url) }),
+    }
+}
+
+/// The header that tells one state of a file from another: a strong `ETag`, or else `Last-Modified`.
+fn validator(headers: &HeaderMap) -> Option<(HeaderName, HeaderValue)> {
+    let header = |name: HeaderName| Some((name.clone(), headers.get(name)?.clone()));
+    header(ETAG).filter(|(_, etag)| !etag.as_bytes().starts_with(b"W/")).or_else(|| header(LAST_MODIFIED))
 }
 
 /// A download that is being written, and the hash of what is there.
@@ -214,7 +289,8 @@ struct Partial {
     file: File,
     hasher: Hasher,
     size: u64,
-    etag: Option<HeaderValue>,
+    /// The state of the file on the server, as this process saw it.
+    validator: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Partial {
@@ -225,7 +301,7 @@ impl Partial {
         let mut buffer = vec![0; 1 << 20];
         loop {
             match file.read(&mut buffer)? {
-                0 => return Ok(Self { file, hasher, size, etag: None }),
+                0 => return Ok(Self { file, hasher, size, validator: None }),
                 count => {
                     hasher.update(&buffer[..count]);
                     size += count as u64;
@@ -241,22 +317,21 @@ impl Partial {
         Ok(())
     }
 
-    fn restart(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        (self.hasher, self.size, self.etag) = (Hasher::default(), 0, None);
-        Ok(())
+    /// Returns whether `response` goes on where this ends, in the same state of the same `file`.
+    fn is_continued_by(&self, response: &Response, file: &Download) -> bool {
+        let Some((offset, _, total)) = content_range(response.headers()) else { return false };
+        let is_same = self
+            .validator
+            .as_ref()
+            .is_none_or(|(name, value)| response.headers().get(name).is_none_or(|other| other == value));
+        response.status() == StatusCode::PARTIAL_CONTENT
+            && offset == self.size
+            && file.size.is_none_or(|size| size == total)
+            && is_same
     }
 
     fn check(&self, file: &Download) -> Result<(), HttpError> {
-        let (name, got) = (file.name.clone(), self.size);
-        if let Some(expected) = file.size.filter(|expected| *expected != got) {
-            return Err(HttpError::Size { file: name, expected, got });
-        }
-        let (expected, got) = (file.digest, self.hasher.clone().finish());
-        if expected != got {
-            return Err(HttpError::Hash { file: name, expected, got });
-        }
-        Ok(())
+        file.check(self.size, self.hasher.clone().finish())
     }
 }
 
@@ -278,7 +353,7 @@ mod tests {
 
     use super::*;
     use crate::net::http::HttpSettings;
-    use crate::net::loopback::{Server, Told};
+    use crate::net::loopback::{Asked, Server, Told};
 
     const CONTENT: &[u8] = &[7; 100_000];
 
@@ -361,6 +436,41 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_stays_until_the_server_is_seen_to_have_better() {
+        fn check(answer: impl Fn(&Asked) -> Told + Send + Sync + 'static, expected: &str) {
+            let server = Server::start(answer);
+            let (_directory, store) = store();
+            let partial = store.partial_path(&Digest::of(CONTENT));
+            std::fs::write(&partial, &CONTENT[..60_000]).unwrap();
+            let error = http().download(&store, &wanted(&server), &|_| {}).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+            assert!(std::fs::read(&partial).unwrap() == CONTENT[..60_000], "{expected}");
+            let sound = Server::start(|asked| Told::part(asked, CONTENT));
+            http().download(&store, &wanted(&sound), &|_| {}).unwrap();
+            assert_eq!(sound.log()[0].header("range"), Some("bytes=60000-"));
+            assert_eq!((partials(&store), store.blob_size(&Digest::of(CONTENT))), (0, Some(100_000)));
+        }
+        check(|_| Told::new(401, "log in"), "answered 401");
+        check(|_| Told::new(403, "expired"), "answered 403");
+        check(|_| Told::new(404, ""), "answered 404");
+        check(|_| Told::new(410, ""), "answered 410");
+        check(|_| Told::new(416, ""), "answered 416");
+        check(|_| Told::new(500, ""), "answered 500");
+        check(|_| Told::new(304, ""), "answered 304");
+        check(|_| Told::new(200, "<html>log in first</html>"), "wrong size");
+        check(|_| Told::new(200, [9; 100_000]), "wrong hash");
+        check(|_| Told::new(200, [9; 200_000]), "sent more than 100000 bytes");
+        check(|_| Told::new(200, CONTENT).broken_after(70_000, Duration::ZERO), "could not fetch");
+        // A part of another file, or from another place.
+        check(|_| Told::new(206, [9; 40_000]), "other bytes than were asked for");
+        for range in
+            ["bytes 0-39999/100000", "bytes 60000-99999/100001", "bytes 60001-99999/100000", "nonsense"]
+        {
+            check(move |_| Told::new(206, [9; 40_000]).with("content-range", range), "other bytes");
+        }
+    }
+
+    #[test]
     fn keeps_nothing_of_a_file_with_the_wrong_hash_or_size() {
         let server = Server::start(|_| Told::new(200, [8; 100_000]));
         let (_directory, store) = store();
@@ -373,6 +483,38 @@ mod tests {
         check(wanted(&server), &format!("`file.whl` has the wrong hash: expected {expected}, got {got}"));
         let short = Download { size: Some(200_000), ..wanted(&server) };
         check(short, "`file.whl` has the wrong size: expected 200000 bytes, got 100000");
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_downloaded_is_begun_again() {
+        for validator in ["etag", "last-modified"] {
+            let asked_before = AtomicUsize::new(0);
+            let server = Server::start(move |asked| match asked_before.fetch_add(1, Ordering::SeqCst) {
+                0 => Told::new(200, [9; 100_000]).with(validator, "one").broken_after(30_000, Duration::ZERO),
+                _ => Told::part(asked, CONTENT).with(validator, "two"),
+            });
+            let (_directory, store) = store();
+            http().download(&store, &wanted(&server), &|_| {}).unwrap();
+            assert_eq!(server.log()[1].header("if-range"), Some("one"));
+            assert_eq!((server.log().len(), partials(&store)), (3, 0));
+        }
+    }
+
+    #[test]
+    fn a_download_that_never_ends_is_given_up() {
+        let trickle = |_: &Asked| Told::new(200, CONTENT).trickled(Duration::from_millis(5));
+        let few = |asked: &Asked| Told::part(asked, CONTENT).broken_after(1, Duration::ZERO);
+        let check = |server: Server, size: Option<u64>, expected: &str| {
+            let (_directory, store) = store();
+            let wanted = Download { size, ..wanted(&server) };
+            let error = http().download(&store, &wanted, &|_| {}).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+            assert!(server.log().len() <= 4, "{}", server.log().len());
+        };
+        for size in [Some(100_000), None] {
+            check(Server::start(trickle), size, "sends too slowly: too few bytes came in 300ms");
+            check(Server::start(few), size, "could not fetch");
+        }
     }
 
     #[test]

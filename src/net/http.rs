@@ -9,14 +9,17 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderName, RANGE, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::runtime::Runtime;
 use url::Url;
 
-use super::credentials::{Credentials, Login};
+use super::credentials::Credentials;
+use super::netrc::{Login, Netrc};
+use super::pace::Pace;
+use super::redirect::{self, RedirectError};
 use crate::credentials::{redacted, without_credentials};
 use crate::failure::Hinted;
 use crate::oci::Digest;
@@ -24,6 +27,9 @@ use crate::store::StoreError;
 
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The longest time for one small answer, from the request to the last byte: a page of the largest size comes in it at 110
+/// KiB/s.
+const LONGEST_ANSWER: Duration = Duration::from_secs(600);
 
 /// The patience of the client.
 #[derive(Debug, Clone)]
@@ -38,8 +44,8 @@ pub struct HttpSettings {
     pub stall: Duration,
     /// True if every request fails.
     pub offline: bool,
-    /// The text of a netrc file, with passwords by host.
-    pub netrc: Option<String>,
+    /// The logins of a netrc file.
+    pub netrc: Netrc,
 }
 
 impl Default for HttpSettings {
@@ -50,7 +56,7 @@ impl Default for HttpSettings {
             connect: Duration::from_secs(15),
             stall: Duration::from_secs(30),
             offline: false,
-            netrc: None,
+            netrc: Netrc::default(),
         }
     }
 }
@@ -69,6 +75,12 @@ pub enum HttpError {
     Request { url: String, source: reqwest::Error },
     #[error("nothing came from `{url}` for {silence:?}")]
     Stalled { url: String, silence: Duration },
+    #[error("`{url}` sends too slowly: too few bytes came in {interval:?}")]
+    Slow { url: String, interval: Duration },
+    #[error("`{url}` did not send all of its answer in {limit:?}")]
+    Endless { url: String, limit: Duration },
+    #[error("could not follow `{url}`")]
+    Redirect { url: String, source: RedirectError },
     #[error("`{url}` answered {status}")]
     Status { url: String, status: StatusCode },
     #[error("`{url}` sent more than {limit} bytes")]
@@ -85,6 +97,16 @@ pub enum HttpError {
     Store(#[from] StoreError),
 }
 
+impl HttpError {
+    /// Returns whether the server is at fault, so that another one may do.
+    pub fn is_of_server(&self) -> bool {
+        !matches!(
+            self,
+            Self::Client(_) | Self::Runtime(_) | Self::Offline { .. } | Self::Write { .. } | Self::Store(_)
+        )
+    }
+}
+
 impl Hinted for HttpError {
     fn hint(&self) -> Option<String> {
         Some(match self {
@@ -93,6 +115,10 @@ impl Hinted for HttpError {
                 "give credentials in the URL or in ~/.netrc".into()
             }
             Self::Status { status, .. } if *status == StatusCode::NOT_FOUND => "check the URL".into(),
+            Self::Redirect { source, .. } => return source.hint(),
+            Self::Slow { .. } | Self::Endless { .. } => {
+                "use a faster mirror or index; a download is resumed".into()
+            }
             Self::Request { .. } | Self::Stalled { .. } | Self::Status { .. } => {
                 "check the network, and HTTPS_PROXY and SSL_CERT_FILE if you need them; a download is resumed"
                     .into()
@@ -165,13 +191,16 @@ impl Http {
             .user_agent(concat!("imgforge/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(settings.connect)
             .read_timeout(settings.stall)
+            .redirect(redirect::policy())
+            .referer(false)
             .build()
             .map_err(HttpError::Client)?;
-        let credentials = Mutex::new(Credentials::from_netrc(settings.netrc.as_deref().unwrap_or_default()));
+        let credentials = Mutex::new(Credentials::new(settings.netrc.clone()));
         Ok(Self { client, settings, runtime: runtime()?, credentials })
     }
 
-    /// Uses the credentials in `url` for everything from the same origin.
+    /// Notes that the user names `url` as an index or a mirror. The credentials in it are used for everything from the same
+    /// origin.
     pub fn remember(&self, url: &Url) {
         self.credentials.lock().unwrap_or_else(PoisonError::into_inner).remember(url);
     }
@@ -205,11 +234,21 @@ impl Http {
     ) -> Result<Answer, HttpError> {
         let mut attempts = self.attempts();
         loop {
-            match self.try_get(url, headers, limit).await {
+            match self.in_time(url, self.try_get(url, headers, limit)).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => attempts.wait(failure).await?,
             }
         }
+    }
+
+    /// Gives up what takes longer than any honest answer.
+    async fn in_time<T>(
+        &self,
+        url: &Url,
+        answer: impl Future<Output = Result<T, RequestFailure>>,
+    ) -> Result<T, RequestFailure> {
+        let endless = |_| HttpError::Endless { url: redacted(url), limit: LONGEST_ANSWER };
+        tokio::time::timeout(LONGEST_ANSWER, answer).await.map_err(endless)?
     }
 
     /// The attempts that one request has.
@@ -238,7 +277,7 @@ impl Http {
     pub(super) async fn part(&self, url: &Url, span: &ByteSpan) -> Result<FilePart, HttpError> {
         let mut attempts = self.attempts();
         loop {
-            match self.try_part(url, span).await {
+            match self.in_time(url, self.try_part(url, span)).await {
                 Ok(part) => return Ok(part),
                 Err(failure) => attempts.wait(failure).await?,
             }
@@ -321,20 +360,38 @@ impl Http {
         mut response: Response,
         mut take: impl FnMut(&[u8]) -> Result<(), HttpError>,
     ) -> Result<(), RequestFailure> {
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(url, error))? {
+        let stall = self.settings.stall;
+        let mut pace = Pace::new(stall);
+        loop {
+            let asked = Instant::now();
+            // What is inflated to nothing is silence, too.
+            let chunk = tokio::time::timeout(stall, response.chunk());
+            let chunk = chunk.await.map_err(|_| self.stalled(url))?;
+            let Some(chunk) = chunk.map_err(|error| self.failure(url, error))? else { return Ok(()) };
+            if !pace.is_enough(asked.elapsed(), chunk.len() as u64) {
+                let slow = HttpError::Slow { url: redacted(url), interval: stall };
+                return Err(RequestFailure::passing(slow, None));
+            }
             take(&chunk)?;
         }
-        Ok(())
+    }
+
+    fn stalled(&self, url: &Url) -> RequestFailure {
+        let stalled = HttpError::Stalled { url: redacted(url), silence: self.settings.stall };
+        RequestFailure::passing(stalled, None)
     }
 
     /// Every error below HTTP may pass, except one that the request itself causes.
     fn failure(&self, url: &Url, error: reqwest::Error) -> RequestFailure {
+        if let Some(source) = redirect::refusal(&error) {
+            return HttpError::Redirect { url: redacted(url), source }.into();
+        }
         let error = error.without_url();
         let passing = !error.is_builder() && !error.is_redirect() && !is_certificate(&error);
-        let error = match error.is_timeout() && !error.is_connect() {
-            true => HttpError::Stalled { url: redacted(url), silence: self.settings.stall },
-            false => HttpError::Request { url: redacted(url), source: error },
-        };
+        if error.is_timeout() && !error.is_connect() {
+            return self.stalled(url);
+        }
+        let error = HttpError::Request { url: redacted(url), source: error };
         match passing {
             true => RequestFailure::passing(error, None),
             false => error.into(),
@@ -422,6 +479,10 @@ impl Attempts {
         if !failure.passing || self.left == 0 {
             return Err(failure.error);
         }
+        // Slowness lasts, and each attempt takes its whole time: there is one more.
+        if matches!(failure.error, HttpError::Slow { .. }) {
+            self.left = 1;
+        }
         self.left -= 1;
         tokio::time::sleep(failure.after.unwrap_or(self.wait).min(LONGEST_WAIT)).await;
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
@@ -431,6 +492,8 @@ impl Attempts {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
@@ -474,12 +537,93 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_trickles_is_given_up() {
+        let server = Server::start(|_| Told::new(200, [b'x'; 1000]).trickled(Duration::from_millis(5)));
+        let error = http().get(&server.url, &[], 1000).unwrap_err().to_string();
+        assert!(error.contains("sends too slowly"), "{error}");
+        assert_eq!(server.log().len(), 2);
+    }
+
+    /// The URL of a server that sends `first`, and then `more` again and again, with a pause.
+    fn endless(first: &'static [u8], more: &'static [u8], pause: Duration) -> Url {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                std::thread::spawn(move || {
+                    // What comes before the request is no answer.
+                    let mut sent = stream.read(&mut [0; 4096]).and_then(|_| stream.write_all(first));
+                    while sent.is_ok() {
+                        std::thread::sleep(pause);
+                        sent = stream.write_all(more);
+                    }
+                });
+            }
+        });
+        url
+    }
+
+    #[test]
+    fn an_answer_without_end_ends() {
+        const GZIP: &[u8] = b"HTTP/1.1 200 -\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08\0\0\0\0\0\0\xff";
+        let check = |first, more, pause, expected: &str| {
+            let url = endless(first, more, Duration::from_millis(pause));
+            let error = http().get(&url, &[], 100_000).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        check(b"HTTP/1.1 200 -\r\n", b"x-header: and one more\r\n", 0, "could not fetch");
+        check(b"HTTP/1.1 200 -\r\nx: ", b"a long value goes on and on, ", 0, "could not fetch");
+        check(b"HTTP/1.1 200 -\r\n", b"x-header: and one more\r\n", 50, "for 300ms");
+        check(
+            b"HTTP/1.1 200 -\r\n\r\n",
+            b"0123456789 0123456789 0123456789 0123456789",
+            0,
+            "sent more than 100000 bytes",
+        );
+        check(b"HTTP/1.1 200 -\r\n\r\n", b"0", 20, "sends too slowly");
+        // Empty blocks, which inflate to nothing.
+        check(GZIP, b"\0\0\0\xff\xff", 1, "for 300ms");
+    }
+
+    #[test]
+    fn a_redirect_takes_no_login_and_no_query_to_another_origin() {
+        let check = |host: Option<&str>, expected: Option<&str>| {
+            let to = Server::start(|_| Told::new(200, "there"));
+            let mut target = to.url.clone();
+            host.map(|host| target.set_host(Some(host)).unwrap());
+            let from = Server::start(move |_| Told::new(302, "").with("location", target.as_str()));
+            let mut url = from.url.join("simple/?token=t0ken").unwrap();
+            url.set_username("me").unwrap();
+            url.set_password(Some("secret")).unwrap();
+            let client = http();
+            client.remember(&url);
+            assert_eq!(client.get(&url, &[], 9).unwrap().body, b"there");
+            let [asked] = &to.log()[..] else { panic!("{:?}", to.log()) };
+            assert_eq!((asked.header("authorization"), asked.header("referer")), (expected, None));
+            assert!(from.log()[0].header("authorization").is_some());
+        };
+        // Another port, another name of the same machine, and another address of it.
+        check(None, None);
+        check(Some("localhost"), None);
+        check(Some("127.0.0.1"), None);
+    }
+
+    #[test]
+    fn a_redirect_to_itself_ends() {
+        let server = Server::start(|_| Told::new(302, "").with("location", "/"));
+        let error = Http::new(HttpSettings::default()).unwrap().get(&server.url, &[], 9).unwrap_err();
+        assert!(matches!(error, HttpError::Redirect { source: RedirectError::TooMany, .. }), "{error}");
+        assert_eq!(server.log().len(), 11);
+    }
+
+    #[test]
     fn uses_credentials_and_never_shows_them() {
         let server = Server::start(|_| Told::new(500, ""));
         let host = server.url.host_str().unwrap();
         let netrc =
             format!("machine other login x password y\nmachine {host} login user password s3cret # note\n");
-        let settings = HttpSettings { netrc: Some(netrc), retries: 0, ..HttpSettings::default() };
+        let netrc = Netrc::parse(&netrc);
+        let settings = HttpSettings { netrc, retries: 0, ..HttpSettings::default() };
         let http = Http::new(settings).unwrap();
         http.get(&server.url, &[], 9).unwrap_err();
         let mut url = server.url.clone();

@@ -16,7 +16,8 @@ use uv_normalize::{ExtraName, PackageName};
 use super::config::ConfiguredIndex;
 use super::download::Download;
 use super::http::{ByteSpan, FilePart, Http, HttpError};
-use super::page::{PageRecord, now};
+use super::learned::{Learned, RecordSource, keep, recall};
+use super::page::PageRecord;
 use super::wheel_parts::{Learnt, all_libraries, first_part, text_and_outline, wheel_library};
 use crate::credentials::redacted;
 use crate::failure::Hinted;
@@ -25,7 +26,7 @@ use crate::pypa::library;
 use crate::pypa::metadata::{self, CoreMetadata, MetadataError};
 use crate::pypa::simple::{self, CoreMetadataFile, DistFile, PageError, Project};
 use crate::pypa::wheel::{Outline, Wheel, WheelError};
-use crate::pypa::zip::{Bytes, Local, Sparse};
+use crate::pypa::zip::{Local, Sparse};
 use crate::resolve::solve::{Catalog, CatalogError, Scout, Want, WheelLibrary};
 use crate::store::{Store, StoreError};
 
@@ -33,22 +34,13 @@ use crate::store::{Store, StoreError};
 const CONCURRENCY: usize = 48;
 /// The most libraries that are read at once. One may take 64 MB, though it rarely takes one.
 const LIBRARIES_AT_ONCE: usize = 4;
-/// A page larger than this is no project's.
-const MAX_PAGE: u64 = 256 << 20;
+/// A page larger than this, unpacked, is no project's.
+const MAX_PAGE: u64 = 64 << 20;
 /// A METADATA file larger than this is no wheel's.
 const MAX_METADATA: u64 = 64 << 20;
 
-/// The kinds of records in the store.
-mod kind {
-    /// The page of a project.
-    pub const PAGE: &str = "simple-page";
-    /// The core metadata of a wheel.
-    pub const METADATA: &str = "core-metadata";
-    /// The files in a wheel.
-    pub const OUTLINE: &str = "wheel-outline";
-    /// The shared libraries in a wheel.
-    pub const LIBRARIES: &str = "wheel-libraries";
-}
+/// The kind of the records of project pages.
+const PAGE: &str = "simple-page";
 
 /// The reason why an index could not be asked. What the solver sees is a [`CatalogError`] with one of these as its
 /// source.
@@ -63,6 +55,8 @@ pub enum IndexError {
     Store(#[from] StoreError),
     #[error("`{url}` answered {status}")]
     Status { url: String, status: StatusCode },
+    #[error("the package index `{index}` does not tell whether it has `{project}`: it answered {status}")]
+    Refused { index: String, project: String, status: StatusCode },
     #[error("the page `{url}` is not in the cache, and this is an offline build")]
     PageNotCached { url: String },
     #[error("the metadata of `{wheel}` is not in the cache, and this is an offline build")]
@@ -98,6 +92,7 @@ impl Hinted for IndexError {
             Self::Store(error) => error.hint(),
             Self::Metadata(error) => error.hint(),
             Self::Wheel { source, .. } => source.hint(),
+            Self::Refused { index, project, status } => Some(refused(index, project, *status)),
             Self::Status { status, .. } if matches!(status.as_u16(), 401 | 403 | 407) => {
                 Some("give credentials in the index URL or in ~/.netrc".into())
             }
@@ -113,6 +108,28 @@ impl Hinted for IndexError {
     }
 }
 
+/// The use of pages that were fetched before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// They are believed as long as the index said, within bounds, and then asked for again.
+    Believed,
+    /// Every page is fetched anew.
+    Anew,
+}
+
+/// The next step where an index may have a project and does not show it. Another index is not asked: there, anybody may have
+/// published the name.
+fn refused(index: &str, project: &str, status: StatusCode) -> String {
+    let status = status.as_u16();
+    let access = match status {
+        401 | 403 | 407 => "give credentials in the index URL or in ~/.netrc",
+        _ => "check the index URL, or try again later",
+    };
+    format!(
+        "{access}; no further index was asked for `{project}`. If the index answers {status} for what it does not have, list it in the recipe: `indexes: [{{url: {index}, missing: [{status}]}}]`"
+    )
+}
+
 /// The package indexes of a build, as the solver's [`Catalog`].
 pub struct PackageIndex {
     inner: Arc<Inner>,
@@ -125,9 +142,12 @@ struct Inner {
     http: Arc<Http>,
     store: Store,
     indexes: Vec<ConfiguredIndex>,
+    freshness: Freshness,
     requests: Semaphore,
     reading: Semaphore,
     projects: Slots<PackageName, Project>,
+    /// The index that each project is from.
+    sources: Mutex<BTreeMap<PackageName, String>>,
     metadata: Slots<Digest, CoreMetadata>,
     outlines: Slots<Digest, Outline>,
     libraries: Slots<Digest, Vec<WheelLibrary>>,
@@ -139,7 +159,7 @@ struct Inner {
 impl PackageIndex {
     /// The catalog of `indexes`: the first that has a project is its only source, and an index that is limited to
     /// some projects is the only source of these. An offline `http` leaves what `store` knows.
-    pub fn new(http: Arc<Http>, store: Store, indexes: Vec<ConfiguredIndex>) -> Self {
+    pub fn new(http: Arc<Http>, store: Store, indexes: Vec<ConfiguredIndex>, freshness: Freshness) -> Self {
         for index in &indexes {
             http.remember(&index.url);
         }
@@ -147,9 +167,11 @@ impl PackageIndex {
             http,
             store,
             indexes,
+            freshness,
             requests: Semaphore::new(CONCURRENCY),
             reading: Semaphore::new(LIBRARIES_AT_ONCE),
             projects: Mutex::default(),
+            sources: Mutex::default(),
             metadata: Mutex::default(),
             outlines: Mutex::default(),
             libraries: Mutex::default(),
@@ -279,7 +301,11 @@ impl Inner {
         };
         for index in &indexes {
             match self.page(index, name).await {
-                Ok(Some(project)) => return Ok(project),
+                Ok(Some(project)) => {
+                    let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+                    sources.insert(name.clone(), index.shown());
+                    return Ok(project);
+                }
                 Ok(None) => {}
                 Err(error) => {
                     let hint = error.hint();
@@ -305,11 +331,13 @@ impl Inner {
             return Ok(record.project(name, &url, &body)?);
         }
         if let Some((record, body)) = &cached
-            && now() < record.fresh_until
+            && self.freshness == Freshness::Believed
+            && record.is_fresh()
             && let Ok(project) = record.project(name, &url, body)
         {
             return Ok(project);
         }
+        let cached = cached.filter(|_| self.freshness == Freshness::Believed);
         let conditions = cached.as_ref().map(|(record, _)| record.conditions()).unwrap_or_default();
         let mut headers = vec![(ACCEPT, simple::ACCEPT)];
         headers.extend(conditions.iter().map(|(name, value)| (name.clone(), value.as_str())));
@@ -319,38 +347,32 @@ impl Inner {
         };
         let (record, body) = match (answer.status, cached) {
             (StatusCode::NOT_MODIFIED, Some((record, body))) => (record.renewed(&answer.headers), body),
-            (status, _) if status.is_success() || self.is_absent(status, index) => PageRecord::of(answer),
-            (status, _) => return Err(IndexError::Status { url: redacted(&url), status }),
+            (status, _) if status.is_success() || index.is_absent(status.as_u16()) => PageRecord::of(answer),
+            (status, _) => {
+                let (index, project) = (index.shown(), name.to_string());
+                return Err(IndexError::Refused { index, project, status });
+            }
         };
         let project = record.project(name, &url, &body)?;
-        self.store.put_record_with_body(kind::PAGE, &key, &record, &body)?;
+        self.store.put_record_with_body(PAGE, &key, &record, &body)?;
         Ok(project)
     }
 
-    /// Returns whether `status` means that `index` does not have a project. Some extra indexes forbid what they do not
-    /// have.
-    fn is_absent(&self, status: StatusCode, index: &ConfiguredIndex) -> bool {
-        let is_extra = self.indexes.last() != Some(index);
-        matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
-            || (status == StatusCode::FORBIDDEN && is_extra)
-    }
-
     fn cached_page(&self, key: &Digest) -> Option<(PageRecord, Vec<u8>)> {
-        self.store.record_with_body(kind::PAGE, key)
+        self.store.record_with_body(PAGE, key)
     }
 
     async fn learn_metadata(&self, wheel: &DistFile) -> Result<CoreMetadata, IndexError> {
-        let key = key(wheel);
-        if let Some(metadata) = self.store.record(kind::METADATA, &key) {
+        if let Some(metadata) = recall(&self.store, Learned::Metadata, wheel) {
             return Ok(metadata);
         }
-        let text = match self.stored_wheel(wheel)? {
-            Some(local) => self.read(wheel, &key, local)?,
+        let (source, text) = match self.stored_wheel(wheel)? {
+            Some(local) => self.read(wheel, local)?,
             None if self.http.is_offline() => {
                 return Err(IndexError::MetadataNotCached { wheel: wheel.filename.to_string() });
             }
             None => match wheel.core_metadata {
-                CoreMetadataFile::Absent => self.remote_text(wheel, &key).await?,
+                CoreMetadataFile::Absent => self.remote_text(wheel).await?,
                 CoreMetadataFile::Present => self.served_text(wheel, None).await?,
                 CoreMetadataFile::Hashed(digest) => self.served_text(wheel, Some(digest)).await?,
             },
@@ -360,65 +382,85 @@ impl Inner {
             let (name, version) = (metadata.name.to_string(), metadata.version.to_string());
             return Err(IndexError::Foreign { wheel: wheel.filename.to_string(), name, version });
         }
-        self.store.put_record(kind::METADATA, &key, &metadata)?;
+        keep(&self.store, Learned::Metadata, wheel, &source, &metadata)?;
         Ok(metadata)
     }
 
     async fn learn_outline(&self, wheel: &DistFile) -> Result<Outline, IndexError> {
-        let key = key(wheel);
-        if let Some(outline) = self.store.record(kind::OUTLINE, &key) {
+        if let Some(outline) = recall(&self.store, Learned::Outline, wheel) {
             return Ok(outline);
         }
         match self.stored_wheel(wheel)? {
-            Some(local) => drop(self.read(wheel, &key, local)?),
+            Some(local) => drop(self.read(wheel, local)?),
             None if self.http.is_offline() => {
                 return Err(IndexError::MetadataNotCached { wheel: wheel.filename.to_string() });
             }
-            None => drop(self.remote_text(wheel, &key).await?),
+            None => drop(self.remote_text(wheel).await?),
         }
         let gone = || IndexError::MetadataNotCached { wheel: wheel.filename.to_string() };
-        self.store.record(kind::OUTLINE, &key).ok_or_else(gone)
+        recall(&self.store, Learned::Outline, wheel).ok_or_else(gone)
     }
 
     async fn learn_libraries(&self, wheel: &DistFile) -> Result<Vec<WheelLibrary>, IndexError> {
-        let key = key(wheel);
-        if let Some(libraries) = self.store.record(kind::LIBRARIES, &key) {
+        if let Some(libraries) = recall(&self.store, Learned::Libraries, wheel) {
             return Ok(libraries);
         }
-        let libraries = match self.stored_wheel(wheel)? {
-            Some(local) => local_libraries(wheel, local)?,
+        let whole = |libraries| (RecordSource::whole(wheel), libraries);
+        let (source, libraries) = match self.stored_wheel(wheel)? {
+            Some(local) => whole(local_libraries(wheel, local)?),
             None if self.http.is_offline() => {
                 return Err(IndexError::LibrariesNotCached { wheel: wheel.filename.to_string() });
             }
             None => match self.remote_libraries(wheel).await {
                 Err(IndexError::Wheel { source: WheelError::TooDeep { .. }, .. }) => {
-                    local_libraries(wheel, self.whole(wheel).await?)?
+                    whole(local_libraries(wheel, self.whole(wheel).await?)?)
                 }
                 libraries => libraries?,
             },
         };
-        self.store.put_record(kind::LIBRARIES, &key, &libraries)?;
+        keep(&self.store, Learned::Libraries, wheel, &source, &libraries)?;
         Ok(libraries)
     }
 
     /// Reads the libraries out of the remote wheel, part by part, all at once.
-    async fn remote_libraries(&self, wheel: &DistFile) -> Result<Vec<WheelLibrary>, IndexError> {
+    async fn remote_libraries(
+        &self,
+        wheel: &DistFile,
+    ) -> Result<(RecordSource, Vec<WheelLibrary>), IndexError> {
         let mut directory = None;
         let outline = match self.in_parts(wheel, &mut directory, |wheel| Ok(wheel.into_outline())).await? {
             Learnt::Is(outline) => outline,
-            Learnt::NoParts => return local_libraries(wheel, self.whole(wheel).await?),
+            Learnt::NoParts => return self.whole_libraries(wheel).await,
         };
-        self.store.put_record(kind::OUTLINE, &key(wheel), &outline)?;
+        let source = RecordSource::claim(&self.index_of(wheel), wheel, &directory);
+        keep(&self.store, Learned::Outline, wheel, &source, &outline)?;
         let read = library::paths(&outline).map(async |path| {
             let _permit = self.reading.acquire().await;
             let mut parts = directory.clone();
-            self.in_parts(wheel, &mut parts, |wheel| wheel_library(&wheel, path)).await
+            let read = self.in_parts(wheel, &mut parts, |wheel| wheel_library(&wheel, path)).await?;
+            Ok::<_, IndexError>(read.is().map(|library| (RecordSource::claim("", wheel, &parts), library)))
         });
-        let read: Option<Vec<_>> = try_join_all(read).await?.into_iter().map(Learnt::is).collect();
+        let read: Option<Vec<_>> = try_join_all(read).await?.into_iter().collect();
         match read {
-            Some(libraries) => Ok(libraries.into_iter().flatten().collect()),
-            None => local_libraries(wheel, self.whole(wheel).await?),
+            Some(read) => {
+                let (sources, libraries): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+                Ok((source.with_parts_of(sources), libraries.into_iter().flatten().collect()))
+            }
+            None => self.whole_libraries(wheel).await,
         }
+    }
+
+    async fn whole_libraries(
+        &self,
+        wheel: &DistFile,
+    ) -> Result<(RecordSource, Vec<WheelLibrary>), IndexError> {
+        Ok((RecordSource::whole(wheel), local_libraries(wheel, self.whole(wheel).await?)?))
+    }
+
+    /// The index that lists a wheel, as it may be shown.
+    fn index_of(&self, wheel: &DistFile) -> String {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.get(&wheel.filename.name).cloned().unwrap_or_else(|| redacted(&wheel.url))
     }
 
     /// The wheel in the store, when it was downloaded before.
@@ -429,17 +471,22 @@ impl Inner {
         }
     }
 
-    /// Reads the outline, which is kept, and the text of METADATA.
-    fn read<R: Bytes>(&self, wheel: &DistFile, key: &Digest, reader: R) -> Result<String, IndexError> {
-        let (text, outline) = Wheel::open(reader)
-            .and_then(|opened| text_and_outline(wheel, opened))
+    /// Reads the outline, which is kept, and the text of METADATA of a whole wheel.
+    fn read(&self, wheel: &DistFile, local: Local) -> Result<(RecordSource, String), IndexError> {
+        let (text, outline) = Wheel::open(local)
+            .and_then(|opened| text_and_outline(&wheel.filename, opened))
             .map_err(|source| IndexError::Wheel { wheel: wheel.filename.to_string(), source })?;
-        self.store.put_record(kind::OUTLINE, key, &outline)?;
-        Ok(text)
+        let source = RecordSource::whole(wheel);
+        keep(&self.store, Learned::Outline, wheel, &source, &outline)?;
+        Ok((source, text))
     }
 
     /// The METADATA file that the index serves beside the wheel.
-    async fn served_text(&self, wheel: &DistFile, expected: Option<Digest>) -> Result<String, IndexError> {
+    async fn served_text(
+        &self,
+        wheel: &DistFile,
+        expected: Option<Digest>,
+    ) -> Result<(RecordSource, String), IndexError> {
         let url = wheel.metadata_url();
         let answer = {
             let _permit = self.requests.acquire().await;
@@ -449,21 +496,24 @@ impl Inner {
             return Err(IndexError::Status { url: redacted(&url), status: answer.status });
         }
         let got = Digest::of(&answer.body);
-        match expected {
-            Some(expected) if expected != got => Err(IndexError::Hash { url: redacted(&url), expected, got }),
-            _ => String::from_utf8(answer.body).map_err(|_| IndexError::NotText { url: redacted(&url) }),
+        if let Some(expected) = expected.filter(|expected| *expected != got) {
+            return Err(IndexError::Hash { url: redacted(&url), expected, got });
         }
+        let text = String::from_utf8(answer.body).map_err(|_| IndexError::NotText { url: redacted(&url) })?;
+        Ok((RecordSource::claim(&self.index_of(wheel), wheel, None), text))
     }
 
     /// Reads METADATA out of the remote wheel, part by part.
-    async fn remote_text(&self, wheel: &DistFile, key: &Digest) -> Result<String, IndexError> {
-        let read = |opened: Wheel<&Sparse>| text_and_outline(wheel, opened);
-        match self.in_parts(wheel, &mut None, read).await? {
+    async fn remote_text(&self, wheel: &DistFile) -> Result<(RecordSource, String), IndexError> {
+        let read = |opened: Wheel<&Sparse>| text_and_outline(&wheel.filename, opened);
+        let mut parts = None;
+        match self.in_parts(wheel, &mut parts, read).await? {
             Learnt::Is((text, outline)) => {
-                self.store.put_record(kind::OUTLINE, key, &outline)?;
-                Ok(text)
+                let source = RecordSource::claim(&self.index_of(wheel), wheel, &parts);
+                keep(&self.store, Learned::Outline, wheel, &source, &outline)?;
+                Ok((source, text))
             }
-            Learnt::NoParts => self.read(wheel, key, self.whole(wheel).await?),
+            Learnt::NoParts => self.read(wheel, self.whole(wheel).await?),
         }
     }
 
@@ -523,7 +573,7 @@ fn slot<K: Ord + Clone, T>(slots: &Slots<K, T>, key: &K) -> Slot<T> {
     slots.entry(key.clone()).or_default().clone()
 }
 
-/// The key of the records about a wheel: its hash, or its URL when the index tells none.
+/// The key of a wheel among those of this build: its hash, or its URL when the index tells none.
 fn key(wheel: &DistFile) -> Digest {
     wheel.sha256.unwrap_or_else(|| Digest::of(redacted(&wheel.url)))
 }
@@ -575,14 +625,19 @@ mod tests {
     fn limited(url: &Url, packages: Option<&[&str]>) -> ConfiguredIndex {
         let names =
             |packages: &[&str]| packages.iter().map(|name| PackageName::from_str(name).unwrap()).collect();
-        ConfiguredIndex { url: url.join("simple").unwrap(), packages: packages.map(names) }
+        ConfiguredIndex { packages: packages.map(names), ..ConfiguredIndex::new(url.join("simple").unwrap()) }
     }
 
     fn open(directory: &TempDir, offline: bool, indexes: Vec<ConfiguredIndex>) -> PackageIndex {
         let backoff = Duration::from_millis(1);
         let http =
             Http::new(HttpSettings { offline, retries: 1, backoff, ..HttpSettings::default() }).unwrap();
-        PackageIndex::new(Arc::new(http), Store::open(directory.path()).unwrap(), indexes)
+        PackageIndex::new(
+            Arc::new(http),
+            Store::open(directory.path()).unwrap(),
+            indexes,
+            Freshness::Believed,
+        )
     }
 
     fn demo() -> PackageName {

@@ -40,12 +40,14 @@ pub struct Told {
     pub body: Vec<u8>,
     /// The bytes of the body that are sent before the connection breaks, and the silence before that.
     pub broken: Option<(usize, Duration)>,
+    /// The time between two bytes of the body.
+    pub trickle: Option<Duration>,
 }
 
 impl Told {
     /// An answer with this status and body.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into(), broken: None }
+        Self { status, headers: Vec::new(), body: body.into(), broken: None, trickle: None }
     }
 
     /// The same answer with one more header.
@@ -57,6 +59,12 @@ impl Told {
     /// The same answer, but the connection is silent and then breaks after so many bytes of the body.
     pub fn broken_after(mut self, bytes: usize, silence: Duration) -> Self {
         self.broken = Some((bytes, silence));
+        self
+    }
+
+    /// The same answer, byte by byte.
+    pub fn trickled(mut self, pause: Duration) -> Self {
+        self.trickle = Some(pause);
         self
     }
 
@@ -113,7 +121,7 @@ fn serve(stream: TcpStream, log: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked) -> 
         }
         let body = &told.body[..told.broken.map_or(told.body.len(), |(bytes, _)| bytes)];
         let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(b"\r\n"));
-        if sent.and_then(|()| stream.write_all(body)).is_err() {
+        if sent.and_then(|()| write_body(&mut stream, body, told.trickle)).is_err() {
             return;
         }
         if let Some((_, silence)) = told.broken {
@@ -121,6 +129,15 @@ fn serve(stream: TcpStream, log: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked) -> 
             return;
         }
     }
+}
+
+fn write_body(stream: &mut TcpStream, body: &[u8], trickle: Option<Duration>) -> std::io::Result<()> {
+    let Some(pause) = trickle else { return stream.write_all(body) };
+    for byte in body {
+        stream.write_all(&[*byte])?;
+        std::thread::sleep(pause);
+    }
+    Ok(())
 }
 
 fn read_request(reader: &mut impl BufRead) -> Option<Asked> {

@@ -1,10 +1,10 @@
 //! Outside: the network.
 //!
-//! * [`http`]: one client for everything, with retries; [`download`]: whole files, resumed and checked;
-//!   [`credentials`]: logins, and URLs without them;
+//! * [`http`]: one client for everything, with retries, a least `pace`, and bounds on `redirect`s; [`download`]: whole
+//!   files, resumed and checked; [`credentials`]: logins, and URLs without them;
 //! * [`config`]: which package indexes the machine uses;
 //! * [`index`]: what they know, as the solver's [`Catalog`](crate::resolve::solve::Catalog), read from pages (`page`) and
-//!   parts of wheels (`wheel_parts`);
+//!   parts of wheels (`wheel_parts`); [`learned`]: the records of that, believed as far as they were verified;
 //! * [`debian`]: Debian archives, their signed releases and package indexes.
 #![allow(clippy::disallowed_methods, reason = "this is where the network, the clock and the file system are")]
 
@@ -14,7 +14,11 @@ pub mod debian;
 pub mod download;
 pub mod http;
 pub mod index;
+pub mod learned;
 #[cfg(test)]
 mod loopback;
+pub mod netrc;
+mod pace;
 mod page;
+mod redirect;
 mod wheel_parts;

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use uv_distribution_filename::WheelFilename;
+
 use super::http::ByteSpan;
 use crate::pypa::library;
 use crate::pypa::simple::DistFile;
@@ -42,10 +44,10 @@ const FIRST_PART: (u64, Range<u64>) = (40, TAIL..1 << 20);
 
 /// The text of METADATA and the outline.
 pub(super) fn text_and_outline<R: Bytes>(
-    file: &DistFile,
+    filename: &WheelFilename,
     wheel: Wheel<R>,
 ) -> Result<(String, Outline), WheelError> {
-    let metadata = format!("{}/METADATA", wheel.outline().dist_info(&file.filename)?);
+    let metadata = format!("{}/METADATA", wheel.outline().dist_info(filename)?);
     Ok((wheel.text(&metadata)?, wheel.into_outline()))
 }
 

@@ -1,13 +1,12 @@
 //! Opens the base of a recipe, of whatever kind, and brings its layers into the store.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::base_source::{BaseSource, DebianSource, OpenedBase};
 use super::{NotBuilt, Session, debian, image_base};
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::bootstrap::inventory::with_cuda;
-use crate::failure::{Context, Result};
+use crate::failure::Result;
 use crate::layer::{Written, records};
 use crate::lock::LockedBase;
 use crate::observe::inventory_facts::InventoryFacts;
@@ -38,19 +37,13 @@ fn open_packages(
 ) -> Result<OpenedBase> {
     session.progress.stage("choosing the base's packages");
     let mut base = match locked {
-        Some(LockedBase::Debian(decided)) => debian::recall(debian, decided, &session.http)?,
-        Some(LockedBase::Image(_)) | None => debian::open(debian, directory, session, now()?)?,
+        Some(LockedBase::Debian(decided)) => debian::recall(debian, directory, decided, &session.http)?,
+        Some(LockedBase::Image(_)) | None => debian::open(debian, directory, session)?,
     };
     if base.may_have_cuda {
         look_for_cuda(&mut base, session)?;
     }
     Ok(base)
-}
-
-/// Now, in Unix seconds: a release is valid until a time that it names.
-fn now() -> Result<u64> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
-    Ok(since.as_secs())
 }
 
 /// Writes the layers of a base whose packages may carry CUDA, and reads them as those of any image: only the libraries

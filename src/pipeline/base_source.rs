@@ -1,9 +1,10 @@
 //! An opened base, and where its layers come from.
 
+use super::debian_lock::LockedPackages;
+use super::schedule::Fetch;
 use crate::base::BaseInventory;
 use crate::layer::read::LayerContent;
 use crate::lock::LockedBase;
-use crate::net::download::Download;
 use crate::plan::PlannedBase;
 use crate::source::SourceImage;
 
@@ -34,7 +35,9 @@ pub enum BaseSource {
 /// The downloads of a base's packages; none where the store has all of them.
 #[derive(Default)]
 pub struct DebianSource {
-    pub(super) downloads: Vec<Download>,
+    pub(super) fetches: Vec<Fetch>,
+    /// The packages of a lock; `None` where signed indexes gave them.
+    pub(super) locked: Option<LockedPackages>,
 }
 
 /// The layers of an image that is built upon.

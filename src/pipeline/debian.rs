@@ -1,12 +1,14 @@
 //! Opens and writes a base made of Debian packages.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use url::Url;
 
 use super::Session;
 use super::base_source::{BaseSource, DebianSource, OpenedBase};
+use super::debian_lock::{LockedPackages, check_suites, requests};
 use super::progress::Task;
 use super::schedule::{self, Fetch};
 use crate::bootstrap::groups::{DebianLayer, DebianPackages, packages};
@@ -21,7 +23,7 @@ use crate::failure::{Context, Failure, Result};
 use crate::layer::debian::{self as debs, DebFile, Unpacked};
 use crate::layer::{Written, cache, packages as packages_layer};
 use crate::lock::{DebianBase, LockedBase, LockedSuite};
-use crate::net::debian::{MachineArchives, SuiteRequest, VerifiedSuite, mirror_instead, open_suite};
+use crate::net::debian::{MachineArchives, VerifiedSuite, mirrors_instead, open_suite};
 use crate::net::download::Download;
 use crate::net::http::Http;
 use crate::oci::image::RuntimeConfig;
@@ -33,45 +35,51 @@ use crate::store::Store;
 /// Part of the key of every selection that is kept: raised when the same indexes shall give another.
 const SELECTION_FORMAT: u32 = 4;
 
-/// Chooses the packages of `description`, at the time `now` in Unix seconds; nothing but releases and indexes is fetched.
-pub fn open(description: &Debian, directory: &Path, session: &Session<'_>, now: u64) -> Result<OpenedBase> {
+/// Chooses the packages of `description`, whose paths are relative to `directory`; nothing but releases and indexes is fetched.
+pub fn open(description: &Debian, directory: &Path, session: &Session<'_>) -> Result<OpenedBase> {
     let machine = MachineArchives::read()?;
-    let signed_by: Vec<PathBuf> =
-        description.signed_by.iter().map(|path| directory.join(&path.value)).collect();
-    let architecture = description.architecture;
+    let now = now()?;
     let mut suites = Vec::new();
-    for suite in &description.suites {
-        let request = SuiteRequest {
-            name: &suite.name,
-            mirror: suite.mirror.as_ref().or(description.mirror.as_ref()),
-            signed_by: signed_by.clone(),
-            components: &description.components,
-            architecture: architecture.as_str(),
-        };
-        let suite = open_suite(&request, &machine, &session.http, &session.store, now)?;
-        session.http.remember(&suite.mirror);
-        suites.push(suite);
+    for request in requests(description, directory) {
+        suites.push(open_suite(&request, &machine, &session.http, &session.store, now)?);
     }
     let selection = selection(description, &suites, &session.store)?;
-    let mirrors: Vec<Url> = suites.iter().map(|suite| suite.mirror.clone()).collect();
+    let of_suite = |suite: &VerifiedSuite| [std::slice::from_ref(&suite.mirror), &suite.others].concat();
+    let mirrors: Vec<Vec<Url>> = suites.iter().map(of_suite).collect();
     let suites = suites.into_iter().map(|suite| locked_suite(suite, description)).collect();
-    opened(DebianBase::new(architecture, suites, selection), &mirrors)
+    opened(DebianBase::new(description.architecture, suites, selection), &mirrors, None)
 }
 
 /// The base of `description` as it was `decided` before; nothing is fetched.
-pub fn recall(description: &Debian, decided: &DebianBase, http: &Http) -> Result<OpenedBase> {
+pub fn recall(
+    description: &Debian,
+    directory: &Path,
+    decided: &DebianBase,
+    http: &Http,
+) -> Result<OpenedBase> {
+    check_suites(description, decided)?;
     let mut mirrors = Vec::new();
     for (at, suite) in decided.suites.iter().enumerate() {
         let described = description.suites.get(at).and_then(|suite| suite.mirror.as_ref());
-        mirrors.push(match described.or(description.mirror.as_ref()) {
+        let instead = match described.or(description.mirror.as_ref()) {
             Some(mirror) => {
                 http.remember(mirror);
-                suite.mirror.clone()
+                Vec::new()
             }
-            None => mirror_instead(&suite.name)?.unwrap_or_else(|| suite.mirror.clone()),
-        });
+            None => mirrors_instead(&suite.name)?,
+        };
+        instead.iter().for_each(|mirror| http.remember(mirror));
+        mirrors.push(if instead.is_empty() { vec![suite.mirror.clone()] } else { instead });
     }
-    opened(decided.clone(), &mirrors)
+    let (description, directory) = (description.clone(), directory.to_owned());
+    let locked = LockedPackages { description, directory, decided: decided.clone() };
+    opened(decided.clone(), &mirrors, Some(locked))
+}
+
+/// Now, in Unix seconds: a release is valid until a time that it names.
+fn now() -> Result<u64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    Ok(since.as_secs())
 }
 
 /// The selection is a function of the indexes' bytes and the description, and is remembered as one.
@@ -99,8 +107,9 @@ fn selection(description: &Debian, suites: &[VerifiedSuite], store: &Store) -> R
     Ok(selection)
 }
 
-/// The base that was `decided`, with the mirror of each of its suites.
-fn opened(decided: DebianBase, mirrors: &[Url]) -> Result<OpenedBase> {
+/// The base that was `decided`, with the mirrors of each of its suites, and the packages that are still to be held against
+/// them.
+fn opened(decided: DebianBase, mirrors: &[Vec<Url>], locked: Option<LockedPackages>) -> Result<OpenedBase> {
     let selection = decided.selection();
     let first = decided.suites.first().context("the base has no suite")?;
     let inventory = inventory(&selection, first.origin.as_deref(), decided.architecture)?;
@@ -111,14 +120,19 @@ fn opened(decided: DebianBase, mirrors: &[Url]) -> Result<OpenedBase> {
         sources: decided.suites.iter().map(source).collect(),
         published: decided.published(),
     };
-    let downloads = selection.packages.iter().map(|package| {
+    let fetches = selection.packages.iter().map(|package| {
         let suite = decided.suite_of(package.index);
-        let mirror = suite.and_then(|suite| mirrors.get(suite)).context("a package is in no suite")?;
+        let mirrors = suite.and_then(|suite| mirrors.get(suite)).context("a package is in no suite")?;
+        let url = |mirror| package_index::location(mirror, &package.filename);
+        let mut urls = mirrors.iter().filter_map(url);
+        let first = urls.next();
+        let url = first.with_context(|| format!("`{}` is no path below an archive", package.filename))?;
         let (name, digest) = (package.name.clone(), package.sha256);
-        Ok(Download { url: mirror.join(&package.filename)?, name, digest, size: Some(package.size) })
+        let download = Download { url, name, digest, size: Some(package.size) };
+        Ok(Fetch { download, elsewhere: urls.collect() })
     });
     Ok(OpenedBase {
-        source: BaseSource::Debian(DebianSource { downloads: downloads.collect::<Result<_>>()? }),
+        source: BaseSource::Debian(DebianSource { fetches: fetches.collect::<Result<_>>()?, locked }),
         planned: PlannedBase {
             inventory,
             layers: base.layers().into_iter().map(LayerPlan::Debian).collect(),
@@ -173,6 +187,9 @@ impl DebianSource {
         if let Some(written) = recalled() {
             return Ok(written);
         }
+        if let Some(locked) = &self.locked {
+            locked.hold(session, now()?)?;
+        }
         let layers = layers.iter().map(as_debian).collect::<Result<Vec<_>>>()?;
         let written = self.write_layers(&layers, session)?;
         for (key, written) in keys.iter().zip(&written) {
@@ -195,9 +212,7 @@ impl DebianSource {
     }
 
     fn unpack(&self, base: &DebianPackages, session: &Session<'_>) -> Result<Unpacked> {
-        let fetches: Vec<Fetch> =
-            self.downloads.iter().map(|download| Fetch { download: download.clone() }).collect();
-        schedule::fetch_all("Debian packages", &fetches, session)?;
+        schedule::fetch_all("Debian packages", &self.fetches, session)?;
         session.progress.stage("unpacking the base's packages");
         let deb = |package: &crate::bootstrap::groups::DebianPackage| DebFile {
             package: package.name.clone(),

@@ -13,7 +13,7 @@ use super::wheel_urls::WheelUrls;
 use crate::failure::{Hinted, Result};
 use crate::lock::{Decided, Lock, RecipeFingerprint};
 use crate::net::config::{self, MachineConfig};
-use crate::net::index::PackageIndex;
+use crate::net::index::{Freshness, PackageIndex};
 use crate::plan::Wheels;
 use crate::recipe::{RecipeInputs, Timestamp};
 use crate::resolve::{self, Resolution, ResolutionRequest};
@@ -57,7 +57,7 @@ pub fn decide(
         LockStatus::Missing if locking == Locking::Required => {
             return Err(LockFileError::missing(path).into());
         }
-        LockStatus::Missing => return anew(inputs, KeptFromLock::default(), session),
+        LockStatus::Missing => return anew(inputs, KeptFromLock::default(), Freshness::Believed, session),
         LockStatus::Agrees(lock) => match recall(inputs, &lock, session)? {
             Recalled::Decision(decision) => return Ok(*decision),
             Recalled::OtherBase(inputs) => (*inputs, lock, LockFileError::other_base(path)),
@@ -70,18 +70,24 @@ pub fn decide(
     let hint = problem.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
     session.progress.warn(&format!("{problem}{hint}"));
     let kept = KeptFromLock::of(&lock, &fingerprint, &Upgrade::Only(BTreeSet::new()));
-    anew(inputs, kept, session)
+    anew(inputs, kept, Freshness::Believed, session)
 }
 
-/// Decides everything about a recipe, trying first the choices in `kept`.
-pub fn anew(inputs: RecipeInputs, kept: KeptFromLock, session: &Session<'_>) -> Result<Decision> {
+/// Decides everything about a recipe, trying first the choices in `kept`, by pages of this `freshness`.
+pub fn anew(
+    inputs: RecipeInputs,
+    kept: KeptFromLock,
+    freshness: Freshness,
+    session: &Session<'_>,
+) -> Result<Decision> {
     let base = base::open(&inputs, kept.base.as_ref(), session)?;
     let inventory = &base.planned.inventory;
     resolve::check_python(&inputs, inventory)?;
     let target = inventory.target()?;
     session.progress.stage("resolving distributions and components");
     let request = ResolutionRequest::new(&inputs, inventory, &target, kept.preferences);
-    let catalog = PackageIndex::new(Arc::clone(&session.http), session.store.clone(), indexes(&inputs)?);
+    let (http, store) = (Arc::clone(&session.http), session.store.clone());
+    let catalog = PackageIndex::new(http, store, indexes(&inputs)?, freshness);
     let resolution = resolve::resolve(&request, &catalog)?;
     for component in request.policies.without_effect(&resolution) {
         session.progress.warn(&format!(
@@ -125,7 +131,7 @@ pub fn unless_recalled(
         Recalled::Decision(_) => Ok(None),
         Recalled::OtherBase(inputs) => {
             let kept = KeptFromLock::of(lock, fingerprint, &Upgrade::Only(BTreeSet::new()));
-            anew(*inputs, kept, session).map(Some)
+            anew(*inputs, kept, Freshness::Believed, session).map(Some)
         }
     }
 }
@@ -138,6 +144,7 @@ fn indexes(inputs: &RecipeInputs) -> Result<Vec<config::ConfiguredIndex>> {
         .iter()
         .map(|index| config::ConfiguredIndex {
             packages: Some(index.packages.clone()).filter(|packages| !packages.is_empty()),
+            missing: index.missing.iter().map(|status| status.0).collect(),
             ..config::ConfiguredIndex::new(index.url.value.clone())
         })
         .collect();

@@ -10,6 +10,7 @@ use uv_normalize::PackageName;
 use crate::failure::{Fault, Hinted};
 use crate::layer::beneath::{FileRoot, Outside, ReachError};
 use crate::lock::{Lock, LockError, LockedBase, RecipeFingerprint};
+use crate::net::index::Freshness;
 use crate::recipe::RecipeInputs;
 use crate::resolve::Preferences;
 use crate::store::{self, clear_abandoned};
@@ -30,6 +31,16 @@ pub enum Upgrade {
     Everything,
     /// These distributions; nothing when empty.
     Only(BTreeSet<PackageName>),
+}
+
+impl Upgrade {
+    /// The pages by which is decided: an upgrade trusts none that was fetched before.
+    pub(super) fn freshness(&self) -> Freshness {
+        match self {
+            Self::Only(names) if names.is_empty() => Freshness::Believed,
+            Self::Only(_) | Self::Everything => Freshness::Anew,
+        }
+    }
 }
 
 /// The reason why the lock beside a recipe cannot be used.

@@ -8,6 +8,7 @@ mod base_source;
 mod check;
 mod comparison;
 mod debian;
+mod debian_lock;
 mod decide;
 mod image_base;
 mod inputs;
@@ -168,9 +169,12 @@ pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
         }
         LockStatus::Agrees(lock) | LockStatus::Differs(lock, _) => {
             let kept = KeptFromLock::of(&lock, &fingerprint, &order.upgrade);
-            (decide::anew(inputs, kept, session)?, Some(lock))
+            (decide::anew(inputs, kept, order.upgrade.freshness(), session)?, Some(lock))
         }
-        LockStatus::Missing => (decide::anew(inputs, KeptFromLock::default(), session)?, None),
+        LockStatus::Missing => {
+            let freshness = order.upgrade.freshness();
+            (decide::anew(inputs, KeptFromLock::default(), freshness, session)?, None)
+        }
     };
     let lock = decision.lock(fingerprint)?;
     let changes = before.map(|before| lock::changes(&before, &lock)).unwrap_or_default();

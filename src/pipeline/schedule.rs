@@ -5,10 +5,14 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use url::Url;
+
 use super::Session;
 use super::progress::Task;
 use crate::failure::{Failure, Result};
-use crate::net::download::Download;
+use crate::net::download::{Arrivals, Download};
+use crate::net::http::HttpError;
+use crate::net::learned;
 use crate::pool;
 
 /// The number of files that are downloaded at once: enough to fill a line, few enough to be polite.
@@ -23,18 +27,35 @@ const MOST_JOBS: usize = 12;
 pub struct Fetch {
     /// The file to download.
     pub download: Download,
+    /// Further servers that may have it.
+    pub elsewhere: Vec<Url>,
+}
+
+impl Fetch {
+    /// Downloads the file from the first server that has it.
+    fn bring(&self, session: &Session<'_>, progress: Arrivals<'_>) -> Result<(), HttpError> {
+        let Session { http, store, .. } = session;
+        let first = match http.download(store, &self.download, progress) {
+            Err(error) if error.is_of_server() => error,
+            brought => return brought,
+        };
+        let elsewhere =
+            self.elsewhere.iter().map(|url| Download { url: url.clone(), ..self.download.clone() });
+        let mut brought = elsewhere.map(|download| http.download(store, &download, progress));
+        brought.find(Result::is_ok).unwrap_or(Err(first))
+    }
 }
 
 /// Brings files into the store, with one meter for all of them.
 pub fn fetch_all(what: &str, wanted: &[Fetch], session: &Session<'_>) -> Result<()> {
-    let Session { http, store, progress, .. } = session;
+    let Session { store, progress, .. } = session;
     let missing: Vec<&Fetch> = wanted.iter().filter(|fetch| !fetch.download.is_in(store)).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let total = missing.iter().map(|fetch| fetch.download.size.unwrap_or_default()).sum();
     let meter = progress.start(Task::Download, &format!("{} {what}", missing.len()), Some(total));
-    pool::run(missing, DOWNLOADS, |fetch| http.download(store, &fetch.download, &|bytes| meter.add(bytes)))?;
+    pool::run(missing, DOWNLOADS, |fetch| fetch.bring(session, &|bytes| meter.add(bytes)))?;
     Ok(())
 }
 
@@ -69,13 +90,14 @@ pub fn staged<T: Sync + Send, R: Send>(
 ) -> Result<Vec<R>> {
     let Session { http, store, threads, progress, .. } = session;
     let fetch = |fetches: &[Fetch]| -> Result<()> {
-        for Fetch { download } in fetches {
+        for Fetch { download, .. } in fetches {
             if !download.is_in(store) {
                 // Begun with the first bytes: who waits for another's download of the file has none to tell of.
                 let meter = OnceLock::new();
                 let start = || progress.start(Task::Download, &download.name, download.size);
                 http.download(store, download, &|bytes| meter.get_or_init(start).add(bytes))?;
             }
+            learned::hold(store, &download.digest, &download.url)?;
         }
         Ok(())
     };

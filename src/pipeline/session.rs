@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::Progress;
 use crate::layer::beneath::Outside;
+use crate::failure::Hinted;
 use crate::net::config::MachineConfig;
 use crate::net::http::{Http, HttpError, HttpSettings};
+use crate::net::netrc::Netrc;
 use crate::store::Store;
 
 /// The means of a process.
@@ -38,7 +40,7 @@ impl<'a> Session<'a> {
     pub fn new(store: Store, network: Network, progress: &'a dyn Progress) -> Result<Self, HttpError> {
         let settings = HttpSettings {
             offline: network == Network::Offline,
-            netrc: MachineConfig::here().netrc(),
+            netrc: netrc(progress),
             ..HttpSettings::default()
         };
         Ok(Self {
@@ -50,4 +52,14 @@ impl<'a> Session<'a> {
             progress,
         })
     }
+}
+
+/// The logins of the user's netrc file. One that cannot be used is none, and said to be so.
+fn netrc(progress: &dyn Progress) -> Netrc {
+    let Some(path) = MachineConfig::here().netrc() else { return Netrc::default() };
+    Netrc::read(&path).map(Option::unwrap_or_default).unwrap_or_else(|problem| {
+        let hint = problem.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        progress.warn(&format!("`{}` is not used for logins: {problem}{hint}", path.display()));
+        Netrc::default()
+    })
 }

@@ -12,7 +12,7 @@ use super::Session;
 use crate::failure::{Context, Hinted, Result};
 use crate::net::config::ConfiguredIndex;
 use crate::net::download::Download;
-use crate::net::index::PackageIndex;
+use crate::net::index::{Freshness, PackageIndex};
 use crate::oci::Digest;
 use crate::plan::WheelInstall;
 use crate::pypa::simple::DistFile;
@@ -87,7 +87,8 @@ impl WheelUrls {
         let catalog = match &self.known {
             Known::Urls(_) => None,
             Known::Indexes(indexes) => {
-                Some(PackageIndex::new(Arc::clone(&session.http), session.store.clone(), indexes.clone()))
+                let (http, store) = (Arc::clone(&session.http), session.store.clone());
+                Some(PackageIndex::new(http, store, indexes.clone(), Freshness::Believed))
             }
         };
         OpenWheelUrls { urls: self, catalog }

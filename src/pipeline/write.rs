@@ -214,7 +214,7 @@ fn fetches<'a>(
     let missing = wheels.into_values().filter(is_missing);
     let urls = sources.wheels.open(session);
     let fetches = pool::run(missing, schedule::DOWNLOADS, |wheel| {
-        Ok::<_, Failure>((wheel.wheel, Fetch { download: urls.download(wheel)? }))
+        Ok::<_, Failure>((wheel.wheel, Fetch { download: urls.download(wheel)?, elsewhere: Vec::new() }))
     })?;
     Ok(fetches.into_iter().collect())
 }

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use html_escape::decode_html_entities;
+use html5gum::{StartTag, Token, Tokenizer};
 use percent_encoding::percent_decode_str;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use url::Url;
 use uv_distribution_filename::WheelFilename;
@@ -27,6 +27,11 @@ pub const JSON: &str = "application/vnd.pypi.simple.v1+json";
 /// The `Accept` header for an index: JSON where it can, HTML otherwise.
 pub const ACCEPT: &str =
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01";
+
+/// More files than any project has: the largest have some ten thousand.
+const MOST_FILES: usize = 100_000;
+/// A file whose name or `requires-python` has more bytes is passed over: real ones have a few hundred.
+const LONGEST_FIELD: usize = 4 << 10;
 
 /// A project as a package index lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,8 +82,8 @@ pub enum CoreMetadataFile {
 pub enum PageError {
     #[error("the page of `{name}` is not the JSON of the simple repository API")]
     Json { name: PackageName, source: serde_json::Error },
-    #[error("the page of `{name}` is not the HTML of the simple repository API: {reason}")]
-    Html { name: PackageName, reason: String },
+    #[error("the page of `{name}` lists more than {MOST_FILES} files")]
+    TooMany { name: PackageName },
 }
 
 impl Hinted for PageError {
@@ -98,67 +103,35 @@ impl DistFile {
 
 /// Parses a project page in JSON (PEP 691). Relative URLs are relative to `base`.
 pub fn parse_json(name: &PackageName, base: &Url, body: &[u8]) -> Result<Project, PageError> {
-    let page: JsonPage<'_> =
-        serde_json::from_slice(body).map_err(|source| PageError::Json { name: name.clone(), source })?;
     let mut listing = Listing::new(name, base);
-    for file in page.files {
-        let core_metadata = file.core_metadata.or(file.dist_info_metadata);
-        listing.add(RawFile {
-            filename: &file.filename.0,
-            url: &file.url.0,
-            sha256: file.hashes.sha256.as_ref().map(|hex| &*hex.0),
-            size: file.size,
-            upload_time: file.upload_time.as_ref().map(|time| &*time.0),
-            requires_python: file.requires_python.as_ref().map(|specifiers| &*specifiers.0),
-            yanked: file.yanked.0,
-            core_metadata: core_metadata.map_or(CoreMetadataFile::Absent, |JsonCoreMetadata(file)| file),
-        });
-    }
-    Ok(listing.project)
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = JsonPage(&mut listing).deserialize(&mut json).and_then(|()| json.end());
+    let project = listing.finish()?;
+    read.map(|()| project).map_err(|source| PageError::Json { name: name.clone(), source })
 }
 
 /// Parses a project page in HTML (PEP 503). Relative URLs are relative to `base`, or to the page's `<base>`.
-pub fn parse_html(name: &PackageName, base: &Url, body: &str) -> Result<Project, PageError> {
-    let invalid = |reason: String| PageError::Html { name: name.clone(), reason };
-    let dom = tl::parse(body, tl::ParserOptions::default()).map_err(|error| invalid(error.to_string()))?;
-    let attribute = |tag: &tl::HTMLTag<'_>, key: &str| {
-        let value = tag.attributes().get(key)??;
-        Some(decode_html_entities(&value.as_utf8_str()).into_owned())
-    };
-    let tags = || dom.nodes().iter().filter_map(tl::Node::as_tag);
-    let base = tags()
-        .find(|tag| tag.name().as_bytes().eq_ignore_ascii_case(b"base"))
-        .and_then(|tag| base.join(&attribute(tag, "href")?).ok())
-        .unwrap_or_else(|| base.clone());
-    let mut listing = Listing::new(name, &base);
-    for tag in tags().filter(|tag| tag.name().as_bytes().eq_ignore_ascii_case(b"a")) {
-        let Some(href) = attribute(tag, "href") else { continue };
-        let Ok(url) = base.join(&href) else { continue };
-        let Some(filename) = url.path_segments().and_then(Iterator::last) else { continue };
-        let filename = percent_decode_str(filename).decode_utf8_lossy();
-        let metadata =
-            attribute(tag, "data-core-metadata").or_else(|| attribute(tag, "data-dist-info-metadata"));
-        let requires_python = attribute(tag, "data-requires-python");
-        listing.add(RawFile {
-            filename: &filename,
-            url: url.as_str(),
-            sha256: None,
-            size: None,
-            upload_time: None,
-            requires_python: requires_python.as_deref(),
-            yanked: tag.attributes().get("data-yanked").map(|reason| {
-                reason.map_or_else(String::new, |text| decode_html_entities(&text.as_utf8_str()).into_owned())
-            }),
-            core_metadata: metadata.map_or(CoreMetadataFile::Absent, |value| {
-                match value.strip_prefix("sha256=").and_then(sha256) {
-                    Some(digest) => CoreMetadataFile::Hashed(digest),
-                    None if value == "false" => CoreMetadataFile::Absent,
-                    None => CoreMetadataFile::Present,
-                }
-            }),
-        });
+///
+/// Any text is HTML: one that is no page has no links.
+pub fn parse_html(name: &PackageName, base: &Url, body: impl AsRef<[u8]>) -> Result<Project, PageError> {
+    let mut listing = Listing::new(name, base);
+    for token in Tokenizer::new(body.as_ref()) {
+        let Ok(token) = token;
+        match token {
+            Token::StartTag(tag) if tag.name == b"a" => listing.add_link(&tag),
+            Token::StartTag(tag) if tag.name == b"base" => listing.set_base(&tag),
+            _ => {}
+        }
+        if listing.is_full() {
+            break;
+        }
     }
-    Ok(listing.project)
+    listing.finish()
+}
+
+/// The value of an attribute, its entities decoded.
+fn attribute<'a>(tag: &'a StartTag<()>, key: &str) -> Option<Cow<'a, str>> {
+    tag.attributes.get(key.as_bytes()).map(|value| String::from_utf8_lossy(&value.value))
 }
 
 /// A file as a page writes it.
@@ -174,20 +147,75 @@ struct RawFile<'a> {
 }
 
 /// Collects the files of a page. A page has thousands of files and few distinct `requires-python`.
-struct Listing<'a> {
-    base: &'a Url,
+struct Listing {
+    base: Url,
+    /// True once the page itself has named its base.
+    has_base: bool,
     project: Project,
+    /// The number of files so far, whatever they are.
+    files: usize,
     specifiers: BTreeMap<String, Option<VersionSpecifiers>>,
 }
 
-impl<'a> Listing<'a> {
-    fn new(name: &PackageName, base: &'a Url) -> Self {
+impl Listing {
+    fn new(name: &PackageName, base: &Url) -> Self {
         let project = Project { name: name.clone(), files: Vec::new(), others: Vec::new() };
-        Self { base, project, specifiers: BTreeMap::new() }
+        Self { base: base.clone(), has_base: false, project, files: 0, specifiers: BTreeMap::new() }
+    }
+
+    /// Returns whether there are more files than any project has.
+    fn is_full(&self) -> bool {
+        self.files > MOST_FILES
+    }
+
+    fn finish(self) -> Result<Project, PageError> {
+        match self.is_full() {
+            true => Err(PageError::TooMany { name: self.project.name }),
+            false => Ok(self.project),
+        }
+    }
+
+    /// The first `<base>` holds.
+    fn set_base(&mut self, tag: &StartTag<()>) {
+        let url = attribute(tag, "href").and_then(|href| self.base.join(&href).ok());
+        if let Some(url) = url.filter(|_| !self.has_base) {
+            (self.base, self.has_base) = (url, true);
+        }
+    }
+
+    /// Adds the file that a link leads to.
+    fn add_link(&mut self, tag: &StartTag<()>) {
+        let Some(href) = attribute(tag, "href") else { return };
+        let Ok(url) = self.base.join(&href) else { return };
+        let Some(filename) = url.path_segments().and_then(Iterator::last) else { return };
+        let filename = percent_decode_str(filename).decode_utf8_lossy();
+        let metadata =
+            attribute(tag, "data-core-metadata").or_else(|| attribute(tag, "data-dist-info-metadata"));
+        let requires_python = attribute(tag, "data-requires-python");
+        self.add(RawFile {
+            filename: &filename,
+            url: url.as_str(),
+            sha256: None,
+            size: None,
+            upload_time: None,
+            requires_python: requires_python.as_deref(),
+            yanked: attribute(tag, "data-yanked").map(Cow::into_owned),
+            core_metadata: metadata.map_or(CoreMetadataFile::Absent, |value| {
+                match value.strip_prefix("sha256=").and_then(sha256) {
+                    Some(digest) => CoreMetadataFile::Hashed(digest),
+                    None if value == "false" => CoreMetadataFile::Absent,
+                    None => CoreMetadataFile::Present,
+                }
+            }),
+        });
     }
 
     /// Adds a file. As for uv, a file with a wrong name, URL or `requires-python` is not there.
     fn add(&mut self, file: RawFile<'_>) {
+        self.files += 1;
+        if self.is_full() || file.filename.len() > LONGEST_FIELD {
+            return;
+        }
         if !file.filename.ends_with(".whl") {
             self.project.others.push(file.filename.to_owned());
             return;
@@ -198,6 +226,7 @@ impl<'a> Listing<'a> {
         }
         let requires_python = match file.requires_python {
             None | Some("") => None,
+            Some(text) if text.len() > LONGEST_FIELD => return,
             Some(text) => match self.requires_python(text) {
                 None => return,
                 specifiers => specifiers,
@@ -234,10 +263,72 @@ fn sha256(digits: &str) -> Option<Digest> {
     Digest::from_hex(&digits.to_ascii_lowercase()).ok()
 }
 
-#[derive(Deserialize)]
-struct JsonPage<'a> {
-    #[serde(borrow)]
-    files: Vec<JsonFile<'a>>,
+/// Reads a page into a listing, file by file.
+struct JsonPage<'l>(&'l mut Listing);
+
+impl<'de> DeserializeSeed<'de> for JsonPage<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for JsonPage<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a project page")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut has_files = false;
+        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+            if key == "files" {
+                map.next_value_seed(JsonFiles(self.0))?;
+                has_files = true;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        has_files.then_some(()).ok_or_else(|| de::Error::missing_field("files"))
+    }
+}
+
+/// Reads the files of a page.
+struct JsonFiles<'l>(&'l mut Listing);
+
+impl<'de> DeserializeSeed<'de> for JsonFiles<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for JsonFiles<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of files")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut files: A) -> Result<(), A::Error> {
+        while let Some(file) = files.next_element::<JsonFile<'_>>()? {
+            let core_metadata = file.core_metadata.or(file.dist_info_metadata);
+            self.0.add(RawFile {
+                filename: &file.filename.0,
+                url: &file.url.0,
+                sha256: file.hashes.sha256.as_ref().map(|hex| &*hex.0),
+                size: file.size,
+                upload_time: file.upload_time.as_ref().map(|time| &*time.0),
+                requires_python: file.requires_python.as_ref().map(|specifiers| &*specifiers.0),
+                yanked: file.yanked.0,
+                core_metadata: core_metadata.map_or(CoreMetadataFile::Absent, |JsonCoreMetadata(file)| file),
+            });
+        }
+        Ok(())
+    }
 }
 
 #[derive(Deserialize)]
@@ -423,6 +514,55 @@ mod tests {
         assert!(json(&file("other-1-py3-none-any.whl", "")).files.is_empty());
         assert!(json(&file("demo-x-py3.whl", "")).files.is_empty());
         assert_eq!(json(&file("demo-1-py3-none-any.whl", ">=3.6,")).files.len(), 1);
+    }
+
+    #[test]
+    fn a_page_with_more_files_than_any_project_has_is_refused() {
+        let check = |count: usize, expected: bool| {
+            let file = r#"{"filename": "a", "url": "b"}"#;
+            let json = format!(r#"{{"files": [{}]}}"#, vec![file; count].join(","));
+            let html = r#"<a href="demo-1.tar.gz">"#.repeat(count);
+            let read = [parse_json(&name(), &base(), json.as_bytes()), parse_html(&name(), &base(), &html)];
+            for read in read {
+                assert_eq!(read.is_ok(), expected);
+                assert!(read.err().is_none_or(|error| matches!(error, PageError::TooMany { .. })));
+            }
+        };
+        check(MOST_FILES, true);
+        check(MOST_FILES + 1, false);
+    }
+
+    #[test]
+    fn a_file_with_words_longer_than_any_real_ones_is_passed_over() {
+        let long = ">=3,".repeat(LONGEST_FIELD);
+        let file =
+            format!(r#"{{"filename": "demo-1-py3-none-any.whl", "url": "x", "requires-python": "{long}"}}"#);
+        assert!(json(&file).files.is_empty());
+        let link = format!(r#"<a href="demo-1-py3-none-any.whl" data-requires-python="{long}">"#);
+        assert!(parse_html(&name(), &base(), link).unwrap().files.is_empty());
+        let others = json(&format!(r#"{{"filename": "{long}.tar.gz", "url": "x"}}"#)).others;
+        assert!(others.is_empty());
+    }
+
+    #[test]
+    fn reads_the_links_of_any_html() {
+        let check = |html: &[u8], expected: &[&str]| {
+            let project = parse_html(&name(), &base(), html).unwrap();
+            let files: Vec<_> = project.files.iter().map(|file| file.url.as_str()).collect();
+            assert_eq!(files, expected, "{}", String::from_utf8_lossy(html));
+        };
+        let file = "http://localhost/simple/demo/demo-1-py3-none-any.whl";
+        check(b"<a href=demo-1-py3-none-any.whl>", &[file]);
+        check(b"<A class='x' HREF='demo-1-py3-none-any.whl'>x</A", &[file]);
+        check(b"<!-- <a href=demo-1-py3-none-any.whl> --><p>", &[]);
+        check(b"<a href=\"demo-1-py3-none-any.whl\" title=\"\xff > \">\xff", &[file]);
+        check(b"<a href=\"demo&#45;1-py3-none-any.whl\">", &[file]);
+        check(
+            b"<base href='/files/'><base href='/x/'><a href=demo-1-py3-none-any.whl>",
+            &["http://localhost/files/demo-1-py3-none-any.whl"],
+        );
+        check(b"<a", &[]);
+        check(b"", &[]);
     }
 
     #[test]

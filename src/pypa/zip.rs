@@ -249,6 +249,11 @@ impl Sparse {
         Self { len, chunks: BTreeMap::new() }
     }
 
+    /// The fetched parts, each with its offset.
+    pub fn parts(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.chunks.iter().map(|(offset, bytes)| (*offset, &bytes[..]))
+    }
+
     /// Adds the bytes at `offset`.
     pub fn add(&mut self, offset: u64, bytes: Vec<u8>) {
         let mut start = offset;

@@ -34,7 +34,7 @@ pub use base::{BaseDescription, BaseRef, Debian, RecordedInventory, Suite};
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Label, Problem, Severity};
 pub use image::{Compression, ConfigChanges, ContainerPath, FileCopy, ImageName, Layers};
 pub use inputs::{RecipeInputs, RootRequirement};
-pub use packages::{Constrain, Cuda, ExternallyManaged, Framework, Index, Policy, Python};
+pub use packages::{Constrain, Cuda, ExternallyManaged, Framework, Index, MissingStatus, Policy, Python};
 pub use python::PythonVersion;
 pub use size::{ByteSize, ByteSizeError};
 pub use source::{SourceText, Span, Spanned};

@@ -180,21 +180,48 @@ pub struct Index {
     pub name: Option<String>,
     /// The only projects to look up there; when empty, every project.
     pub packages: Vec<PackageName>,
+    /// The statuses by which it answers for a project that it does not have, beside 404 and 410.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingStatus>,
 }
 
 impl Decode for Index {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         if let YamlValue::Scalar(_) = node.value {
             let url = Decode::decode(node, problems)?;
-            return Some(Self { url, name: None, packages: Vec::new() });
+            return Some(Self { url, name: None, packages: Vec::new(), missing: Vec::new() });
         }
         let mut fields = Fields::open(node, "an index", problems)?;
         let help = "give its simple API: `{url: https://…/simple, packages: [torch]}`";
         let url = fields.require("url", help, problems);
         let name = fields.get("name", problems);
         let packages: Option<Vec<PackageName>> = fields.get("packages", problems);
+        let missing: Option<Vec<MissingStatus>> = fields.get("missing", problems);
         fields.finish(problems);
-        Some(Self { url: url?, name, packages: packages.unwrap_or_default() })
+        Some(Self {
+            url: url?,
+            name,
+            packages: packages.unwrap_or_default(),
+            missing: missing.unwrap_or_default(),
+        })
+    }
+}
+
+/// An HTTP status by which an index answers for a project that it does not have: one of the client errors that do not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct MissingStatus(pub u16);
+
+impl Decode for MissingStatus {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "an HTTP status", problems, |text| {
+            let status = text.parse().ok().filter(|status| (400..500).contains(status));
+            let status = status.filter(|status| !matches!(status, 407 | 408 | 429));
+            status.map(Self).ok_or_else(|| {
+                Complaint::new(format!("{} is no status for a project that is missing", quote(text)))
+                    .help("write the status that the index answers for an unknown project: `missing: [403]`")
+            })
+        })
     }
 }
 

@@ -313,6 +313,34 @@ impl Store {
         self.write_record(kind, key, json.map(|json| [&json, &b"\n"[..], body].concat()))
     }
 
+    /// The keys of all records of `kind`.
+    pub fn record_keys(&self, kind: &str) -> Result<Vec<Digest>, StoreError> {
+        let path = self.root.join("records").join(kind);
+        let entries = match fs::read_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(StoreError::new("list", &path))?,
+        };
+        let mut keys: Vec<Digest> =
+            entries.flatten().filter_map(|entry| prune::digest_of(&entry.path())).collect();
+        keys.sort();
+        Ok(keys)
+    }
+
+    /// Removes the record of `kind` made from `key`, if there is one.
+    pub fn remove_record(&self, kind: &str, key: &Digest) -> Result<(), StoreError> {
+        let path = self.record_path(kind, key);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(StoreError::new("remove", path)),
+        }
+    }
+
+    /// Removes the record of `kind` made from `key`, which was found to be false.
+    pub fn refute(&self, kind: &str, key: &Digest) -> Result<Damage, StoreError> {
+        self.remove_record(kind, key)?;
+        Ok(Damage::False { path: self.record_path(kind, key) })
+    }
+
     fn read_record(&self, kind: &str, key: &Digest) -> Option<Vec<u8>> {
         let path = self.record_path(kind, key);
         let bytes = without_checksum(guarded::read(&path).ok()?)?;

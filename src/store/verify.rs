@@ -54,6 +54,11 @@ pub enum Damage {
         /// The record's path.
         path: PathBuf,
     },
+    /// It says something else than the blob it is about.
+    False {
+        /// The record's path.
+        path: PathBuf,
+    },
 }
 
 impl Damage {
@@ -63,7 +68,8 @@ impl Damage {
             Self::Blob { path, .. }
             | Self::Stray { path }
             | Self::Record { path }
-            | Self::LedAstray { path } => path,
+            | Self::LedAstray { path }
+            | Self::False { path } => path,
         }
     }
 }
@@ -76,6 +82,7 @@ impl fmt::Display for Damage {
             Self::Stray { .. } => f.write_str("it is no blob"),
             Self::Record { .. } => f.write_str("it is not whole, or not JSON"),
             Self::LedAstray { .. } => f.write_str("it led to a damaged blob"),
+            Self::False { .. } => f.write_str("it is not true of the wheel it is about"),
         }
     }
 }

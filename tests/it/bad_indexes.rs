@@ -1,15 +1,19 @@
 //! An index that cannot be asked, or has nothing that fits, is named with the reason.
 
+use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use imgforge::oci::Digest;
 use serde_json::json;
 
-use crate::support::server::Resource;
+use crate::support::server::{Resource, Server};
 use crate::support::wheel::{Built, Wheel};
-use crate::support::{World, run};
+use crate::support::{Outcome, World, run};
 
 /// A build of these packages fails and says all of `said`.
 #[track_caller]
@@ -60,6 +64,292 @@ fn an_index_that_forbids_wants_credentials() {
     check(&mut world, "demo", &["answered 401", "hint: give credentials"]);
 }
 
+/// A build of `demo`, which the default index has, where the one before it answers `status`.
+fn build_behind(world: &World, status: u16, missing: &str) -> Outcome {
+    let private = format!("{}/private", world.server.url());
+    world.server.set("/private/demo/", Resource::status(status));
+    let index = format!("{{url: '{private}', missing: [{missing}]}}");
+    world.recipe(&format!("packages: [demo]\nindexes: [{index}]\n"));
+    world.build()
+}
+
+#[test]
+fn an_index_that_may_have_a_project_is_not_passed_over() {
+    let mut world = World::new();
+    world.publish(Wheel::new("demo", "1.0"));
+    let index = format!("{}/private", world.server.url());
+    for (status, advice) in [
+        (400, "hint: check the index URL"),
+        (401, "hint: give credentials"),
+        (403, "hint: give credentials"),
+        (407, "hint: give credentials"),
+        (451, "hint: check the index URL"),
+        (501, "hint: check the index URL"),
+    ] {
+        let outcome = build_behind(&world, status, "");
+        let missing = format!("missing: [{status}]");
+        let said = [index.as_str(), "`demo`", &format!("answered {status}"), advice, &missing];
+        world.check_failure(&outcome, 1, &said);
+        assert!(!world.path("image").exists());
+        // Nor is one that the machine names.
+        world.recipe("packages: [demo]\n");
+        let mut command = world.command(&["build", "recipe.yaml"]);
+        let outcome = run(command.env("PIP_EXTRA_INDEX_URL", &index));
+        world.check_failure(&outcome, 1, &[&index, "`demo`", &format!("answered {status}"), advice]);
+        assert!(!world.server.take_requests().iter().any(|request| request == "GET /simple/demo/"));
+    }
+    for (status, said) in [(429, "answered 429"), (500, "answered 500"), (503, "answered 503")] {
+        let outcome = build_behind(&world, status, "");
+        world.check_failure(&outcome, 1, &["/private/demo/`", said, "hint: "]);
+        assert!(!world.server.take_requests().iter().any(|request| request == "GET /simple/demo/"));
+    }
+}
+
+#[test]
+fn an_index_that_does_not_have_a_project_is_passed_over() {
+    let mut world = World::new();
+    world.publish(Wheel::new("demo", "1.0"));
+    for (status, missing) in [(404, ""), (410, ""), (403, "403"), (401, "403, 401")] {
+        build_behind(&world, status, missing).check_success();
+    }
+    for wrong in ["200", "500", "429", "407", "4O3", "-403"] {
+        let outcome = build_behind(&world, 404, wrong);
+        world.check_failure(&outcome, 2, &["recipe.yaml:", wrong, "missing: [403]"]);
+    }
+}
+
+#[test]
+fn a_page_is_not_believed_for_as_long_as_it_claims() {
+    let mut world = World::new();
+    world.publish(Wheel::new("demo", "1.0"));
+    let lasting = |world: &World, name: &str| {
+        let filename = format!("{name}-1.0-py3-none-any.whl");
+        let url = format!("../../files/{filename}");
+        let hash = Digest::of(Wheel::new(name, "1.0").build().bytes).hex();
+        let file = json!({"filename": filename, "url": url, "hashes": {"sha256": hash}});
+        world.server.set(&format!("/simple/{name}/"), Resource::lasting_json(&json!({"files": [file]})));
+    };
+    lasting(&world, "demo");
+    world.recipe("packages: [demo]\n");
+    let asked = |world: &World, arguments: &[&str], version: &str| {
+        world.server.take_requests();
+        let outcome = world.run(arguments);
+        assert_eq!(outcome.code, 0, "{outcome}");
+        let told = format!(
+            "{}{}",
+            outcome.stdout,
+            fs::read_to_string(world.path("recipe.lock")).unwrap_or_default()
+        );
+        assert!(told.contains(version), "{version}: {told}");
+        world.server.take_requests().iter().any(|request| request == "GET /simple/demo/")
+    };
+    assert!(asked(&world, &["plan", "recipe.yaml"], "1.0"));
+    assert!(!asked(&world, &["plan", "recipe.yaml"], "1.0"), "a page may be believed for some minutes");
+    world.publish(Wheel::new("demo", "2.0"));
+    // Records of a page that is believed for too long are as good as none.
+    let pages = world.store().join("records/simple-page");
+    for page in fs::read_dir(&pages).unwrap().map(|page| page.unwrap().path()) {
+        let text = fs::read_to_string(&page).unwrap();
+        let (before, after) = text.split_once("\"fresh_until\":").unwrap();
+        let end = after.find('}').unwrap();
+        fs::write(&page, format!("{before}\"fresh_until\":101764430000{}", &after[end..])).unwrap();
+    }
+    assert!(asked(&world, &["plan", "recipe.yaml"], "2.0"));
+}
+
+#[test]
+fn an_upgrade_asks_every_index_again() {
+    for arguments in [&["lock", "recipe.yaml", "--upgrade"][..], &["lock", "recipe.yaml", "--upgrade=demo"]] {
+        let mut world = World::new();
+        let old = world.publish(Wheel::new("demo", "1.0"));
+        let file = json!({
+            "filename": old.filename, "url": format!("../../files/{}", old.filename),
+            "hashes": {"sha256": Digest::of(&old.bytes).hex()},
+        });
+        world.server.set("/simple/demo/", Resource::lasting_json(&json!({"files": [file]})));
+        world.recipe("packages: [demo]\n");
+        assert_eq!(world.run(&["lock", "recipe.yaml"]).code, 0);
+        world.publish(Wheel::new("demo", "2.0"));
+        assert_eq!(world.run(arguments).code, 0);
+        let lock = fs::read_to_string(world.path("recipe.lock")).unwrap();
+        assert!(lock.contains("demo-2.0-py3-none-any.whl"), "{lock}");
+    }
+}
+
+#[test]
+fn a_login_goes_to_the_index_and_not_to_a_server_that_its_page_links_to() {
+    let mut world = World::new();
+    let elsewhere = Server::start();
+    let wheel = Wheel::new("demo", "1.0").build();
+    elsewhere.set("/files/demo-1.0-py3-none-any.whl", Resource::file(wheel.bytes.clone()));
+    let linked = format!("{}/files/{}", elsewhere.url(), wheel.filename);
+    world.publish_file("demo", &wheel, |file| file["url"] = linked.clone().into());
+    world.recipe("packages: [demo]\n");
+    let index = world.server.url().replace("http://", "http://me:pass@") + "/simple/";
+    for (netrc, index) in [
+        ("default login me password pass\n", None),
+        ("machine other login x password y\ndefault login me password \"pass\"\n", None),
+        ("", Some(index.as_str())),
+    ] {
+        let netrc = world.write("netrc", netrc);
+        fs::set_permissions(&netrc, fs::Permissions::from_mode(0o600)).unwrap();
+        drop(fs::remove_dir_all(world.store()));
+        let mut command = world.command(&["build", "recipe.yaml", "-o", "oci:image"]);
+        index.map(|index| command.env("PIP_INDEX_URL", index));
+        run(command.env("NETRC", &netrc)).check_success();
+        let logins = world.server.take_logins();
+        assert!(logins.iter().any(|(path, login)| path == "/simple/demo/" && login == "Basic bWU6cGFzcw=="));
+        assert_eq!(elsewhere.take_logins(), []);
+    }
+}
+
+#[test]
+fn no_password_is_shown_or_kept() {
+    let world = World::new();
+    world.recipe("packages: [wholesome, gone]\n");
+    let netrc = world.write("netrc", "machine 127.0.0.1 login me password netr0cs3cret\n");
+    fs::set_permissions(&netrc, fs::Permissions::from_mode(0o600)).unwrap();
+    let with_login = |text: &str| text.replace("http://", "http://me:urls3cret@");
+    let recipe = fs::read_to_string(world.path("recipe.yaml")).unwrap();
+    let index = with_login(&world.server.url()) + "/simple/?token=querys3cret";
+    for (path, status) in [("/simple/gone/?token=querys3cret", 404), ("/simple/gone/?token=querys3cret", 403)]
+    {
+        world.server.set(path, Resource::status(status));
+        world.server.set("/simple/wholesome/?token=querys3cret", Resource::status(status));
+        world.write("recipe.yaml", with_login(&recipe));
+        for command in [&["plan", "recipe.yaml"][..], &["lock", "recipe.yaml"], &BUILD] {
+            let mut command = world.command(command);
+            let outcome = run(command.env("PIP_INDEX_URL", &index).env("NETRC", &netrc));
+            assert_eq!(outcome.code, 1, "{outcome}");
+            assert!(!outcome.stderr.contains("s3cret"), "{outcome}");
+        }
+    }
+    world.write("recipe.yaml", with_login(&recipe.replace(", gone", "")));
+    let index = with_login(&world.server.url()) + "/simple/";
+    for command in [&["lock", "recipe.yaml"][..], &BUILD] {
+        let outcome = run(world.command(command).env("PIP_INDEX_URL", &index).env("NETRC", &netrc));
+        assert!(outcome.code == 0 && !outcome.stderr.contains("s3cret"), "{outcome}");
+    }
+    for place in ["store", "image", "recipe.lock"] {
+        let grep = Command::new("grep").args(["-rl", "s3cret"]).arg(world.path(place)).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&grep.stdout), "");
+    }
+}
+
+/// An index that lists `wheel` of `demo`, and says something of it that is not so.
+struct LyingIndex {
+    server: Server,
+}
+
+impl LyingIndex {
+    const WHEEL: &str = "/files/demo-1.0-py3-none-any.whl";
+
+    fn new(wheel: &Built, change: impl FnOnce(&mut serde_json::Value)) -> Self {
+        let server = Server::start();
+        let mut file = json!({
+            "filename": wheel.filename, "url": format!("../..{}", Self::WHEEL),
+            "hashes": {"sha256": Digest::of(&wheel.bytes).hex()}, "upload-time": "2024-05-06T07:08:09Z",
+        });
+        change(&mut file);
+        server.set("/simple/demo/", Resource::json(&json!({"files": [file]})));
+        server.set(Self::WHEEL, Resource::file(wheel.bytes.clone()));
+        for name in ["evil", "helper"] {
+            let other = Wheel::new(name, "1.0").file(&format!("{name}.py"), "1\n").build();
+            let file = json!({
+                "filename": other.filename, "url": format!("../../files/{}", other.filename),
+                "hashes": {"sha256": Digest::of(&other.bytes).hex()},
+            });
+            server.set(&format!("/simple/{name}/"), Resource::json(&json!({"files": [file]})));
+            server.set(&format!("/files/{}", other.filename), Resource::file(other.bytes));
+        }
+        Self { server }
+    }
+
+    fn with_metadata(wheel: &Built, metadata: &str, hash: serde_json::Value) -> Self {
+        let lying = Self::new(wheel, |file| file["core-metadata"] = hash);
+        lying.server.set(&format!("{}.metadata", Self::WHEEL), Resource::file(metadata));
+        lying
+    }
+
+    fn with_parts(wheel: &Built, of: Wheel) -> Self {
+        let lying = Self::new(wheel, |_| {});
+        lying.server.set(Self::WHEEL, Resource::two_faced(wheel.bytes.clone(), of.build().bytes));
+        lying
+    }
+
+    /// One of every kind: each with the subject of its lie.
+    fn all(wheel: &Built) -> Vec<(Self, &'static str)> {
+        let metadata = "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n";
+        let evil = format!("{metadata}Requires-Dist: helper\nRequires-Dist: evil\n");
+        let hash = json!({"sha256": Digest::of(&evil).hex()});
+        let honest = || Wheel::new("demo", "1.0").file("demo.py", "1\n");
+        vec![
+            (Self::with_metadata(wheel, &evil, true.into()), "the core metadata"),
+            (Self::with_metadata(wheel, &evil, hash), "the core metadata"),
+            (Self::with_metadata(wheel, metadata, true.into()), "the core metadata"),
+            (Self::with_parts(wheel, honest().requires("helper").requires("evil")), "the core metadata"),
+            (
+                Self::with_parts(wheel, honest().requires("helper").file("demo.txt", "1\n")),
+                "the list of files",
+            ),
+        ]
+    }
+
+    fn run(&self, world: &World, arguments: &[&str]) -> Outcome {
+        run(world.command(arguments).env("PIP_INDEX_URL", format!("{}/simple/", self.server.url())))
+    }
+}
+
+/// A world with the honest index of `demo`, which needs `helper`, and the wheel.
+fn world_of_demo() -> (World, Built) {
+    let mut world = World::new();
+    world.publish(Wheel::new("helper", "1.0").file("helper.py", "1\n"));
+    let wheel = world.publish(Wheel::new("demo", "1.0").requires("helper").file("demo.py", "1\n"));
+    world.recipe("packages: [demo]\n");
+    (world, wheel)
+}
+
+const BUILD: [&str; 4] = ["build", "recipe.yaml", "-o", "oci:image"];
+
+#[test]
+fn the_false_word_of_one_index_is_not_believed_of_another() {
+    let (world, wheel) = world_of_demo();
+    let expected = world.build().check_success();
+    for (lying, _) in LyingIndex::all(&wheel) {
+        drop(fs::remove_dir_all(world.store()));
+        drop(fs::remove_file(world.path("recipe.lock")));
+        assert_eq!(lying.run(&world, &["plan", "recipe.yaml"]).code, 0);
+        assert_eq!(world.run(&["lock", "recipe.yaml"]).code, 0);
+        let lock = fs::read_to_string(world.path("recipe.lock")).unwrap();
+        assert!(!lock.contains("\"evil\"") && lock.contains("\"helper\""), "{lock}");
+        fs::remove_file(world.path("recipe.lock")).unwrap();
+        assert_eq!(world.build().check_success(), expected);
+        let verified = world.run(&["cache", "verify"]);
+        assert_eq!(verified.code, 1, "{verified}");
+        assert!(verified.stdout.contains("it is not true of the wheel it is about"), "{verified}");
+        assert_eq!(world.run(&["cache", "verify"]).code, 0);
+        // Nor of its own, once the wheel is there.
+        assert_eq!(lying.run(&world, &BUILD).check_success(), expected);
+    }
+}
+
+#[test]
+fn a_false_word_about_a_wheel_is_an_error_that_heals() {
+    let (world, wheel) = world_of_demo();
+    let expected = world.build().check_success();
+    for (lying, subject) in LyingIndex::all(&wheel) {
+        drop(fs::remove_dir_all(world.store()));
+        fs::remove_dir_all(world.path("image")).unwrap();
+        let outcome = lying.run(&world, &BUILD);
+        let index = format!("`{}/simple/`", lying.server.url());
+        let said = [subject, "`demo-1.0-py3-none-any.whl`", &index, "hint: what it said was forgotten"];
+        world.check_failure(&outcome, 1, &said);
+        assert!(!world.path("image").exists());
+        assert_eq!(world.run(&["cache", "verify"]).code, 0, "nothing of it is left");
+        assert_eq!(lying.run(&world, &BUILD).check_success(), expected);
+    }
+}
+
 #[test]
 fn a_page_that_is_none_is_named() {
     let mut world = World::new();
@@ -73,7 +363,7 @@ fn a_page_without_end_is_not_kept_in_memory() {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     (0..300).for_each(|_| gzip.write_all(&[b' '; 1 << 20]).unwrap());
     world.server.set("/simple/demo/", Resource::gzip(gzip.finish().unwrap()));
-    check(&mut world, "demo", &["/simple/demo/` sent more than 268435456 bytes", "hint: "]);
+    check(&mut world, "demo", &["/simple/demo/` sent more than 67108864 bytes", "hint: "]);
 }
 
 #[test]

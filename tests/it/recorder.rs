@@ -8,7 +8,8 @@ use imgforge::cuda::ComponentWheel;
 use imgforge::failure::Hinted;
 use imgforge::net::config;
 use imgforge::net::http::{Http, HttpSettings};
-use imgforge::net::index::PackageIndex;
+use imgforge::net::index::{Freshness, PackageIndex};
+use imgforge::net::netrc::Netrc;
 use imgforge::pypa::metadata::CoreMetadata;
 use imgforge::pypa::simple::{DistFile, Project};
 use imgforge::pypa::target::Target;
@@ -32,10 +33,12 @@ const AROUND: usize = 2;
 #[ignore = "asks the package index, and writes into the source tree"]
 fn records_what_the_conflicts_ask_for() {
     let machine = config::MachineConfig::here();
-    let settings = HttpSettings { netrc: machine.netrc(), ..HttpSettings::default() };
+    let netrc = config::MachineConfig::here().netrc().and_then(|path| Netrc::read(&path).unwrap());
+    let settings = HttpSettings { netrc: netrc.unwrap_or_default(), ..HttpSettings::default() };
     let store = Store::open(concat!(env!("CARGO_TARGET_TMPDIR"), "/recorder")).unwrap();
     let indexes = config::indexes(&machine).unwrap();
-    let index = PackageIndex::new(Arc::new(Http::new(settings).unwrap()), store, indexes);
+    let index =
+        PackageIndex::new(Arc::new(Http::new(settings).unwrap()), store, indexes, Freshness::Believed);
     let recorder = Recorder { index, projects: Mutex::default(), metadata: Mutex::default() };
     for combination in COMBINATIONS {
         for policy in [Policy::Shared, Policy::Pip] {

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use imgforge::net::config;
 use imgforge::net::http::{Http, HttpSettings};
-use imgforge::net::index::PackageIndex;
+use imgforge::net::index::{Freshness, PackageIndex};
+use imgforge::net::netrc::Netrc;
 use imgforge::oci::Architecture;
 use imgforge::oci::time::unix_seconds;
 use imgforge::pypa::target::Target;
@@ -65,8 +66,14 @@ fn ours(
     indexes: &[config::ConfiguredIndex],
     store: &Store,
 ) -> BTreeSet<String> {
-    let settings = HttpSettings { netrc: config::MachineConfig::here().netrc(), ..HttpSettings::default() };
-    let catalog = PackageIndex::new(Arc::new(Http::new(settings).unwrap()), store.clone(), indexes.to_vec());
+    let netrc = config::MachineConfig::here().netrc().and_then(|path| Netrc::read(&path).unwrap());
+    let settings = HttpSettings { netrc: netrc.unwrap_or_default(), ..HttpSettings::default() };
+    let catalog = PackageIndex::new(
+        Arc::new(Http::new(settings).unwrap()),
+        store.clone(),
+        indexes.to_vec(),
+        Freshness::Believed,
+    );
     let target = Target::new(python, Architecture::Amd64, (2, 36)).unwrap();
     let root =
         |text: &str| RootRequirement { requirement: text.parse().unwrap(), source: "the recipe".into() };

@@ -15,10 +15,14 @@ use rand::rngs::StdRng;
 
 use super::elf;
 
-/// An archive with one suite, `bookworm`.
+/// An archive with one suite.
 #[derive(Debug, Clone)]
 pub struct Archive {
     pub packages: Vec<Package>,
+    /// The suite's name.
+    pub suite: &'static str,
+    /// The release's date.
+    pub date: &'static str,
     /// Lines of the release beside the usual ones.
     pub release_lines: &'static str,
     key: SignedSecretKey,
@@ -97,6 +101,8 @@ impl Archive {
                     ],
                 ),
             ],
+            suite: "bookworm",
+            date: "Sat, 10 Feb 2024 11:07:25 UTC",
             release_lines: "",
             trusted: key.clone(),
             key,
@@ -118,15 +124,17 @@ impl Archive {
         let mut files: Vec<_> =
             self.packages.iter().map(|package| (package.location(), package.deb())).collect();
         let index: String = self.packages.iter().map(Package::paragraph).collect();
-        files.push(("dists/bookworm/InRelease".into(), self.inrelease(&index).into()));
-        files.push(("dists/bookworm/main/binary-amd64/Packages".into(), index.into()));
+        let suite = format!("dists/{}", self.suite);
+        files.push((format!("{suite}/InRelease"), self.inrelease(&index).into()));
+        files.push((format!("{suite}/main/binary-amd64/Packages"), index.into()));
         files
     }
 
     fn inrelease(&self, index: &str) -> String {
-        let mut text = String::from(
-            "Origin: Debian\nSuite: stable\nCodename: bookworm\nVersion: 12.5\nDate: Sat, 10 Feb 2024 11:07:25 UTC\n\
-             Components: main\nArchitectures: amd64\n",
+        let mut text = format!(
+            "Origin: Debian\nSuite: stable\nCodename: {}\nVersion: 12.5\nDate: {}\nComponents: main\n\
+             Architectures: amd64\n",
+            self.suite, self.date
         );
         text.push_str(self.release_lines);
         let digest = Digest::of(index);
@@ -166,7 +174,7 @@ impl Package {
     }
 
     /// <https://manpages.debian.org/deb.5>
-    fn deb(&self) -> Vec<u8> {
+    pub fn deb(&self) -> Vec<u8> {
         let control = tar(&[File::Regular("./control", "", 0o644)], &self.control());
         let mut data = GzEncoder::new(Vec::new(), Compression::default());
         data.write_all(&tar(&self.files, "")).unwrap();

@@ -12,6 +12,8 @@ use std::thread;
 #[derive(Debug, Clone)]
 pub struct Resource {
     bytes: Arc<Vec<u8>>,
+    /// Other bytes, of which parts are served.
+    parts: Option<Arc<Vec<u8>>>,
     media_type: &'static str,
     manner: Manner,
 }
@@ -38,7 +40,13 @@ pub type Request = String;
 
 impl Resource {
     pub fn file(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { bytes: Arc::new(bytes.into()), media_type: "application/octet-stream", manner: Manner::Ranges }
+        let media_type = "application/octet-stream";
+        Self { bytes: Arc::new(bytes.into()), parts: None, media_type, manner: Manner::Ranges }
+    }
+
+    /// A file of which parts are those of another one.
+    pub fn two_faced(whole: impl Into<Vec<u8>>, parts: impl Into<Vec<u8>>) -> Self {
+        Self { parts: Some(Arc::new(parts.into())), ..Self::file(whole) }
     }
 
     pub fn json(value: &serde_json::Value) -> Self {
@@ -48,6 +56,13 @@ impl Resource {
 
     pub fn html(text: &str) -> Self {
         Self { media_type: "text/html", ..Self::file(text) }
+    }
+
+    /// JSON that claims to stay true for so many seconds.
+    pub fn lasting_json(value: &serde_json::Value) -> Self {
+        let media_type =
+            "application/vnd.pypi.simple.v1+json\r\nETag: \"same\"\r\nCache-Control: max-age=99999999999";
+        Self { media_type, ..Self::file(value.to_string()) }
     }
 
     /// A body that a client inflates before it reads it.
@@ -70,6 +85,8 @@ pub struct Server {
 struct State {
     resources: Mutex<BTreeMap<String, Resource>>,
     requests: Mutex<Vec<Request>>,
+    /// The paths that were asked for with a login, and the login.
+    logins: Mutex<Vec<(String, String)>>,
     stopped: AtomicBool,
 }
 
@@ -118,6 +135,13 @@ impl Server {
     }
 }
 
+impl Server {
+    /// The paths that were asked for with a login since the last call, each with the `Authorization` header.
+    pub fn take_logins(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.state.logins.lock().unwrap())
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
@@ -126,14 +150,18 @@ impl Drop for Server {
 
 impl State {
     fn answer(&self, mut stream: TcpStream) -> io::Result<()> {
-        let (path, range) = read_request(&stream)?;
+        let RequestHead { path, range, login } = read_request(&stream)?;
+        if let Some(login) = login {
+            self.logins.lock().unwrap().push((path.clone(), login));
+        }
         let shown = range.as_ref().map(|range| format!(" {range}")).unwrap_or_default();
         self.requests.lock().unwrap().push(format!("GET {path}{shown}"));
         let Some(resource) = self.take(&path, range.is_none()) else {
             return respond(&mut stream, 404, "text/plain", "", b"", 0);
         };
-        let bytes = &resource.bytes[..];
         let range = range.filter(|_| resource.manner != Manner::NoRanges);
+        let parts = resource.parts.as_ref().filter(|_| range.is_some());
+        let bytes = &parts.unwrap_or(&resource.bytes)[..];
         match (resource.manner, range) {
             (Manner::Status(status), _) => {
                 respond(&mut stream, status, "text/plain", "Retry-After: 0\r\n", b"", 0)
@@ -171,21 +199,33 @@ impl State {
     }
 }
 
-/// The path and the value of the `Range` header.
-fn read_request(stream: &TcpStream) -> io::Result<(String, Option<String>)> {
+/// The part of a request that matters here.
+#[derive(Default)]
+struct RequestHead {
+    path: String,
+    /// The value of the `Range` header.
+    range: Option<String>,
+    /// The value of the `Authorization` header.
+    login: Option<String>,
+}
+
+fn read_request(stream: &TcpStream) -> io::Result<RequestHead> {
     let mut lines = BufReader::new(stream).lines();
     let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    let mut range = None;
+    let mut head = RequestHead { path, ..RequestHead::default() };
     for line in lines {
         let line = line?;
         match line.split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case("range") => range = Some(value.to_owned()),
+            Some((name, value)) if name.eq_ignore_ascii_case("range") => head.range = Some(value.to_owned()),
+            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
+                head.login = Some(value.to_owned());
+            }
             Some(_) => {}
             None => break,
         }
     }
-    Ok((path, range))
+    Ok(head)
 }
 
 fn parse_range(text: &str, total: usize) -> Option<Range<usize>> {

@@ -1,0 +1,273 @@
+//! Records of what was learned about wheels, and how far they are believed.
+//!
+//! A record that was read out of a whole wheel, whose digest was verified, is keyed by that digest and serves every index. What
+//! an index or its file server said is a claim: it is keyed by the digest and the URL it came from, so that it cannot be
+//! taken for another index's, and it is held against the wheel as soon as that is there ([`hold`]).
+
+use std::collections::BTreeSet;
+
+use rawzip::ReaderAt;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
+use url::Url;
+use uv_distribution_filename::WheelFilename;
+
+use super::wheel_parts::{all_libraries, text_and_outline};
+use crate::credentials::redacted;
+use crate::failure::Hinted;
+use crate::oci::Digest;
+use crate::pypa::metadata;
+use crate::pypa::simple::DistFile;
+use crate::pypa::wheel::{Wheel, WheelError};
+use crate::pypa::zip::{Bytes, Local, Sparse};
+use crate::store::{Damage, Store, StoreError};
+
+/// A kind of record about a wheel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Learned {
+    /// The core metadata.
+    Metadata,
+    /// The files in it.
+    Outline,
+    /// The shared libraries in it.
+    Libraries,
+}
+
+impl Learned {
+    const ALL: [Self; 3] = [Self::Metadata, Self::Outline, Self::Libraries];
+
+    /// The directory of its records in the store.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Metadata => "core-metadata",
+            Self::Outline => "wheel-outline",
+            Self::Libraries => "wheel-libraries",
+        }
+    }
+
+    /// The subject in a message.
+    fn subject(self) -> &'static str {
+        match self {
+            Self::Metadata => "the core metadata",
+            Self::Outline => "the list of files",
+            Self::Libraries => "the libraries",
+        }
+    }
+}
+
+/// The source of a record: its first line in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RecordSource {
+    /// The wheel's file name.
+    wheel: String,
+    /// `None` for what was read out of the whole wheel.
+    claim: Option<Claim>,
+}
+
+/// The word of a server about a wheel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Claim {
+    /// The package index that lists the wheel.
+    index: String,
+    digest: Digest,
+    /// The parts of the wheel that it was read from; none where a server gave the text of METADATA.
+    parts: BTreeSet<WheelPart>,
+}
+
+/// A part of a wheel, as a server sent it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct WheelPart {
+    offset: u64,
+    size: u64,
+    digest: Digest,
+}
+
+impl RecordSource {
+    /// The source of what was read from all of a wheel, whose digest was verified where the index gives one.
+    pub fn whole(wheel: &DistFile) -> Self {
+        Self { wheel: wheel.filename.to_string(), claim: None }
+    }
+
+    /// The source of what was read from `parts` of a wheel that `index` lists, or from a text beside it.
+    pub fn claim<'a>(index: &str, wheel: &DistFile, parts: impl IntoIterator<Item = &'a Sparse>) -> Self {
+        let part = |(offset, bytes): (u64, &[u8])| WheelPart {
+            offset,
+            size: bytes.len() as u64,
+            digest: Digest::of(bytes),
+        };
+        let claim = wheel.sha256.map(|digest| Claim {
+            index: index.to_owned(),
+            digest,
+            parts: parts.into_iter().flat_map(Sparse::parts).map(part).collect(),
+        });
+        Self { claim, ..Self::whole(wheel) }
+    }
+
+    /// The same source, with the parts that `others` were read from too.
+    pub fn with_parts_of(mut self, others: Vec<Self>) -> Self {
+        if let Some(claim) = &mut self.claim {
+            claim
+                .parts
+                .extend(others.into_iter().filter_map(|other| other.claim).flat_map(|claim| claim.parts));
+        }
+        self
+    }
+
+    /// Compares the record at `key`, whose source this is, with the wheel of this digest in the store.
+    fn agrees(
+        &self,
+        store: &Store,
+        learned: Learned,
+        key: &Digest,
+        digest: &Digest,
+    ) -> Result<bool, FalseClaim> {
+        let unreadable = |source| FalseClaim::Wheel { wheel: self.wheel.clone(), source };
+        let local = Local(store.open_blob(digest)?);
+        let says = match (learned, &self.claim) {
+            // To read them out of the wheel takes as long as to inflate it.
+            (Learned::Libraries, Some(claim)) => Ok(claim.parts.iter().all(|part| part.is_of(&local))),
+            (Learned::Libraries, None) => all_libraries(&local).map(|read| says(store, learned, key, &read)),
+            (Learned::Outline | Learned::Metadata, _) => self.is_of(store, learned, key, &local),
+        };
+        says.map_err(unreadable)
+    }
+
+    fn is_of(
+        &self,
+        store: &Store,
+        learned: Learned,
+        key: &Digest,
+        local: &Local,
+    ) -> Result<bool, WheelError> {
+        let Ok(filename) = self.wheel.parse::<WheelFilename>() else { return Ok(false) };
+        let (text, outline) = text_and_outline(&filename, Wheel::open(local)?)?;
+        Ok(match learned {
+            Learned::Metadata => metadata::parse(&text).is_ok_and(|read| says(store, learned, key, &read)),
+            Learned::Outline | Learned::Libraries => says(store, learned, key, &outline),
+        })
+    }
+}
+
+/// The record about `wheel`: of the wheel itself, or else, while that is not there, the claim that came from the same place.
+pub(super) fn recall<T: DeserializeOwned>(store: &Store, learned: Learned, wheel: &DistFile) -> Option<T> {
+    let of_wheel = || {
+        let (source, value) = known::<T>(store, learned, &wheel.sha256?)?;
+        source.claim.is_none().then_some(value)
+    };
+    if let Some(value) = of_wheel() {
+        return Some(value);
+    }
+    match wheel.sha256.filter(|digest| store.has_blob(digest, wheel.size)) {
+        Some(digest) => hold(store, &digest, &wheel.url).ok().and_then(|()| of_wheel()),
+        None => Some(known(store, learned, &claim_key(wheel.sha256.as_ref(), &wheel.url))?.1),
+    }
+}
+
+/// Keeps `value` about `wheel` for the next build.
+pub(super) fn keep<T: Serialize>(
+    store: &Store,
+    learned: Learned,
+    wheel: &DistFile,
+    source: &RecordSource,
+    value: &T,
+) -> Result<(), StoreError> {
+    let key = match (&source.claim, wheel.sha256) {
+        (None, Some(digest)) => digest,
+        _ => claim_key(wheel.sha256.as_ref(), &wheel.url),
+    };
+    // A value that cannot be written is one that is not kept.
+    let value = serde_json::to_vec(value).unwrap_or_default();
+    store.put_record_with_body(learned.kind(), &key, source, &value)
+}
+
+/// The key of a claim: an index that lists a wheel of the same digest at another URL has another.
+fn claim_key(digest: Option<&Digest>, url: &Url) -> Digest {
+    match digest {
+        Some(digest) => Digest::of(format!("{digest}\n{}", redacted(url))),
+        None => Digest::of(redacted(url)),
+    }
+}
+
+fn known<T: DeserializeOwned>(store: &Store, learned: Learned, key: &Digest) -> Option<(RecordSource, T)> {
+    let (source, value) = store.record_with_body(learned.kind(), key)?;
+    Some((source, serde_json::from_slice(&value).ok()?))
+}
+
+/// A server's word about a wheel that is not what the wheel has.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
+pub enum FalseClaim {
+    #[error(
+        "{what} of `{wheel}` that the package index `{index}` gave is not that of the wheel, whose hash is right"
+    )]
+    Differs { what: &'static str, wheel: String, index: String },
+    #[error("could not read the wheel `{wheel}`")]
+    Wheel { wheel: String, source: WheelError },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Hinted for FalseClaim {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Differs { index, .. } => Some(format!(
+                "what it said was forgotten: build again, and the wheel itself is asked; lock again what was locked; tell the operator of `{index}`"
+            )),
+            Self::Wheel { source, .. } => source.hint(),
+            Self::Store(error) => error.hint(),
+        }
+    }
+}
+
+/// Holds the claims about a wheel that was just verified against it. Those that are right become records of the wheel, and
+/// serve every index; one that is false is forgotten, and an error.
+pub fn hold(store: &Store, digest: &Digest, url: &Url) -> Result<(), FalseClaim> {
+    let key = claim_key(Some(digest), url);
+    let mut differs = None;
+    for learned in Learned::ALL {
+        let Some((source, value)) = store.record_with_body::<RecordSource>(learned.kind(), &key) else {
+            continue;
+        };
+        if source.agrees(store, learned, &key, digest)? {
+            let whole = RecordSource { claim: None, ..source };
+            store.put_record_with_body(learned.kind(), digest, &whole, &value)?;
+        } else {
+            let index = source.claim.map(|claim| claim.index).unwrap_or_default();
+            let (what, wheel) = (learned.subject(), source.wheel);
+            differs.get_or_insert(FalseClaim::Differs { what, wheel, index });
+        }
+        store.remove_record(learned.kind(), &key)?;
+    }
+    differs.map_or(Ok(()), Err)
+}
+
+/// Compares every record about a wheel that the store has with the wheel, and removes those that say something else.
+pub fn verify(store: &Store) -> Result<Vec<Damage>, StoreError> {
+    let mut damages = Vec::new();
+    for learned in Learned::ALL {
+        for key in store.record_keys(learned.kind())? {
+            let Some((source, _)) = known::<IgnoredAny>(store, learned, &key) else { continue };
+            let digest = source.claim.as_ref().map_or(key, |claim| claim.digest);
+            let is_there = store.blob_size(&digest).is_some();
+            if !is_there || source.agrees(store, learned, &key, &digest).unwrap_or(false) {
+                continue;
+            }
+            damages.push(store.refute(learned.kind(), &key)?);
+        }
+    }
+    Ok(damages)
+}
+
+/// Returns whether the record at `key` has this value.
+fn says<T: DeserializeOwned + PartialEq>(store: &Store, learned: Learned, key: &Digest, value: &T) -> bool {
+    known::<T>(store, learned, key).is_some_and(|(_, told)| told == *value)
+}
+
+impl WheelPart {
+    fn is_of(&self, wheel: &Local) -> bool {
+        let is_inside =
+            self.offset.checked_add(self.size).is_some_and(|end| wheel.len().is_ok_and(|len| end <= len));
+        let mut bytes = vec![0; if is_inside { usize::try_from(self.size).unwrap_or(0) } else { 0 }];
+        is_inside && wheel.read_exact_at(&mut bytes, self.offset).is_ok() && Digest::of(&bytes) == self.digest
+    }
+}
