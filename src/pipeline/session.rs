@@ -1,10 +1,11 @@
-//! The means of a process: store, network, threads, progress. Decisions never take them.
+//! The means of a process: store, network, threads, progress, and the rights of programs. Decisions never take them.
 
 use std::sync::Arc;
 
 use super::Progress;
 use crate::net::config::MachineConfig;
 use crate::net::http::{Http, HttpError, HttpSettings};
+use crate::sandbox::Confinement;
 use crate::store::Store;
 
 /// The means of a process.
@@ -15,6 +16,8 @@ pub struct Session<'a> {
     pub http: Arc<Http>,
     /// The number of layers that are written at once. It has no influence on their bytes.
     pub threads: usize,
+    /// The rights of programs that are not the machine's own.
+    pub confinement: Confinement,
     /// <https://reproducible-builds.org/specs/source-date-epoch/>
     pub source_date_epoch: Option<u64>,
     /// The progress of the process.
@@ -42,6 +45,7 @@ impl<'a> Session<'a> {
             store,
             http: Arc::new(Http::new(settings)?),
             threads: std::thread::available_parallelism().map_or(1, Into::into),
+            confinement: Confinement::Sandboxed,
             source_date_epoch: None,
             progress,
         })

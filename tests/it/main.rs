@@ -5,6 +5,7 @@ mod architecture;
 mod bad_archives;
 mod bad_images;
 mod bad_indexes;
+mod bad_interpreters;
 mod bad_places;
 mod bad_recipes;
 mod bad_wheels;

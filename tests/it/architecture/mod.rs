@@ -72,6 +72,7 @@ const TABLE: &[Row] = &[
     row("check", &["oci", "pypa", "cuda", "elf", "debian", "base", "observe"], Kind::Decisions),
     row("store", &["oci", "pool"], Kind::Outside),
     row("net", &["oci", "pypa", "cuda", "elf", "debian", "credentials", "resolve", "store"], Kind::Outside),
+    row("sandbox", &[], Kind::Outside),
     row(
         "layer",
         &[
@@ -87,6 +88,7 @@ const TABLE: &[Row] = &[
             "bootstrap",
             "plan",
             "store",
+            "sandbox",
             "pool",
         ],
         Kind::Outside,
@@ -113,6 +115,7 @@ const TABLE: &[Row] = &[
             "check",
             "store",
             "net",
+            "sandbox",
             "layer",
             "source",
             "destination",
@@ -141,6 +144,7 @@ const TABLE: &[Row] = &[
             "check",
             "store",
             "net",
+            "sandbox",
             "layer",
             "source",
             "destination",
