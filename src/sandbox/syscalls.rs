@@ -82,7 +82,6 @@ const ALLOWED: &[&[c_long]] = &[
         libc::SYS_openat,
         libc::SYS_openat2,
         libc::SYS_readlinkat,
-        libc::SYS_renameat,
         libc::SYS_renameat2,
         libc::SYS_statfs,
         libc::SYS_statx,
@@ -210,6 +209,7 @@ const OLDER: &[c_long] = &[
     libc::SYS_poll,
     libc::SYS_readlink,
     libc::SYS_rename,
+    libc::SYS_renameat,
     libc::SYS_rmdir,
     libc::SYS_select,
     libc::SYS_setrlimit,
@@ -254,7 +254,7 @@ fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError>
         |index, operator, value| SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value);
     let is_unix = || SeccompRule::new(vec![condition(0, Eq, libc::AF_UNIX as u64)?]);
     let of_control = |control: &libc::c_int| SeccompRule::new(vec![condition(0, Eq, *control as u64)?]);
-    let not_typing = TYPING.iter().map(|control| condition(1, Ne, *control as u64 & 0xffff_ffff));
+    let not_typing = TYPING.iter().map(|control| condition(1, Ne, *control & 0xffff_ffff));
     let without_namespaces = condition(0, MaskedEq(NAMESPACES as u64 & 0xffff_ffff), 0)?;
 
     let any = ALLOWED.iter().copied().chain([OLDER]).flatten();

@@ -15,7 +15,7 @@ mod worker;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use libdeflater::{CompressionLvl, Compressor};
 use rawzip::{CompressionMethod, DataDescriptorOutput, ZipArchiveWriter};
@@ -60,6 +60,8 @@ pub enum BytecodeError {
     Layer { layer: Digest, source: io::Error },
     #[error("could not run the base's Python")]
     Sandbox(#[source] SandboxError),
+    #[error(transparent)]
+    NotStarted(Arc<BytecodeError>),
     #[error("the interpreter failed while it compiled `{path}`")]
     Ended { path: String, source: io::Error },
     #[error("the interpreter's answer for `{path}` is no bytecode of it")]
@@ -91,6 +93,7 @@ impl Hinted for BytecodeError {
                 "the base's Python does not do what CPython does: use another base, or leave `python.bytecode` out".into()
             }
             Self::Sandbox(error) => return error.hint(),
+            Self::NotStarted(error) => return error.hint(),
             Self::Ended { .. } => {
                 "exclude this version with a constraint such as `NAME!=VERSION`, or leave `python.bytecode` out"
                     .into()
@@ -182,6 +185,8 @@ struct Chosen {
 #[derive(Default)]
 struct Pool {
     interpreter: Option<Interpreter>,
+    /// The reason why none starts: it is found once, however many threads want one.
+    failed: Option<Arc<BytecodeError>>,
     idle: Vec<Worker>,
     busy: usize,
 }
@@ -202,7 +207,7 @@ impl<'a> Compiler<'a> {
         if own.is_none() {
             let (interpreter, worker) = of_machine(target, store)?;
             chosen = Some(Chosen { interpreter: interpreter.clone(), maker: OF_MACHINE.into() });
-            pool = Pool { interpreter: Some(interpreter), idle: vec![worker], busy: 0 };
+            pool = Pool { interpreter: Some(interpreter), idle: vec![worker], ..Pool::default() };
         }
         let (pool, chosen, returned) = (Mutex::new(pool), Mutex::new(chosen), Condvar::new());
         Ok(Self { target, own, store, threads, confinement, chosen, pool, returned })
@@ -313,6 +318,9 @@ impl<'a> Compiler<'a> {
             }
             pool = self.returned.wait(pool).unwrap_or_else(PoisonError::into_inner);
         }
+        if let Some(failed) = &pool.failed {
+            return Err(BytecodeError::NotStarted(Arc::clone(failed)));
+        }
         // Held on: the first one takes the interpreter out of the base.
         let started = match &pool.interpreter {
             Some(interpreter) => interpreter.start(self.target.python),
@@ -321,6 +329,11 @@ impl<'a> Compiler<'a> {
                 worker
             }),
         };
+        let started = started.map_err(|error| {
+            let error = Arc::new(error);
+            pool.failed = Some(Arc::clone(&error));
+            BytecodeError::NotStarted(error)
+        });
         let worker = started?;
         pool.busy += 1;
         Ok(worker)
