@@ -38,6 +38,7 @@
 //! | outside | [`store`] | blobs and records on disk |
 //! | | [`net`] | package indexes and archives |
 //! | | [`layer`] | layers written, read and transcoded |
+//! | | [`sandbox`] | programs of strangers, confined |
 //! | | [`source`] | images that others made |
 //! | | [`destination`] | the places that images are published to |
 //! | | [`pipeline`] | the commands, each told in one place |
@@ -53,8 +54,7 @@
 //! * A [`oci::Digest`] is made only by hashing or parsing; a blob opened from the store was verified.
 //! * No layer, wheel or package is ever held in memory.
 //! * Nothing downloaded is trusted before its hash is checked; archive paths cannot leave their root.
-//! * Nothing from the image is executed on the host, but for the base's interpreter where a recipe asks for bytecode: it
-//!   is given source text, and runs nothing of it.
+//! * Nothing from the image is executed but the base's interpreter, where a recipe asks for bytecode: in a [`sandbox`].
 //! * Decisions do no IO, and carry their reasons as data.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests hold decisions against the machine"))]
@@ -85,5 +85,6 @@ pub mod pool;
 pub mod pypa;
 pub mod recipe;
 pub mod resolve;
+pub mod sandbox;
 pub mod source;
 pub mod store;

@@ -29,14 +29,23 @@ use crate::pipeline::{
     Progress, Session, Side, Upgrade,
 };
 use crate::recipe::Color;
+use crate::sandbox::{Confinement, UNCONFINED_VARIABLE};
 use crate::source::{ImagePlace, PlaceError};
 use crate::store::Store;
 use picture::PictureFile;
 use text::{PrintedText, print, tell, tell_line};
 
+/// The variables that people look for in the help; the README has all.
+const VARIABLES: &str = "\
+Environment:
+  IMGFORGE_CACHE_DIR     the store
+  IMGFORGE_THREADS       how many layers are written at once
+  IMGFORGE_UNCONFINED=1  run the base's Python (python.bytecode) with all your rights, on a machine
+                         that has no sandboxes";
+
 /// Builds OCI images in which every framework shares one system CUDA.
 #[derive(Debug, Parser)]
-#[command(name = "imgforge", version, max_term_width = 100)]
+#[command(name = "imgforge", version, max_term_width = 100, after_help = VARIABLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Action,
@@ -375,7 +384,7 @@ fn session(offline: bool, progress: &dyn Progress) -> Result<Session<'_>> {
     let network = if offline { Network::Offline } else { Network::Online };
     let session = Session::new(Store::open(cache_directory()?)?, network, progress)?;
     let threads = threads()?.unwrap_or(session.threads);
-    Ok(Session { threads, source_date_epoch: source_date_epoch()?, ..session })
+    Ok(Session { threads, confinement: confinement()?, source_date_epoch: source_date_epoch()?, ..session })
 }
 
 /// The same, for a command that reads a recipe.
@@ -403,6 +412,17 @@ fn threads() -> Result<Option<usize>> {
     let threads = value.parse().ok().filter(|threads| *threads > 0);
     threads.map(Some).ok_or_else(|| {
         Failure::advised(format!("IMGFORGE_THREADS is `{value}`"), "give it a number of threads, or unset it")
+    })
+}
+
+/// `IMGFORGE_UNCONFINED`: the choice of the machine's owner, which no recipe makes.
+fn confinement() -> Result<Confinement> {
+    let value = std::env::var_os(UNCONFINED_VARIABLE);
+    Confinement::of(value.as_deref()).ok_or_else(|| {
+        Failure::advised(
+            format!("{UNCONFINED_VARIABLE} is `{}`", value.unwrap_or_default().display()),
+            "set it to 1 to run the base's Python without a sandbox, or unset it",
+        )
     })
 }
 

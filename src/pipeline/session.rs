@@ -1,4 +1,4 @@
-//! The means of a process: store, network, threads, progress. Decisions never take them.
+//! The means of a process: store, network, threads, progress, and the rights of programs. Decisions never take them.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use crate::failure::Hinted;
 use crate::net::config::MachineConfig;
 use crate::net::http::{Http, HttpError, HttpSettings};
 use crate::net::netrc::Netrc;
+use crate::sandbox::Confinement;
 use crate::store::Store;
 
 /// The means of a process.
@@ -18,6 +19,8 @@ pub struct Session<'a> {
     pub http: Arc<Http>,
     /// The number of layers that are written at once. It has no influence on their bytes.
     pub threads: usize,
+    /// The rights of programs that are not the machine's own.
+    pub confinement: Confinement,
     /// <https://reproducible-builds.org/specs/source-date-epoch/>
     pub source_date_epoch: Option<u64>,
     /// The use of files that a recipe names outside of its directory.
@@ -47,6 +50,7 @@ impl<'a> Session<'a> {
             store,
             http: Arc::new(Http::new(settings)?),
             threads: std::thread::available_parallelism().map_or(1, Into::into),
+            confinement: Confinement::Sandboxed,
             source_date_epoch: None,
             outside: Outside::Refused,
             progress,

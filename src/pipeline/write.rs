@@ -175,7 +175,7 @@ fn compiler<'a>(
     base.iter().for_each(|layer| facts.stack(layer.facts.clone()));
     let digests = base.iter().map(|layer| layer.digest).collect();
     let interpreter = BaseInterpreter::locate(target, &facts, digests);
-    Ok(Compiler::new(target, interpreter, &session.store, session.threads)?)
+    Ok(Compiler::new(target, interpreter, &session.store, session.threads, session.confinement)?)
 }
 
 fn compile_target(layer: &LayerPlan) -> Option<CompileTarget<'_>> {

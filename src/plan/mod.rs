@@ -158,6 +158,9 @@ pub struct BytecodePlan {
     pub python: String,
     /// The architecture of the interpreter.
     pub architecture: Architecture,
+    /// The keys of the base's layers, bottom first, as one digest: the interpreter is theirs, and one base's bytecode is
+    /// never another's.
+    pub base: Digest,
 }
 
 /// One wheel's installation.
@@ -247,6 +250,7 @@ fn wheel_layers(request: &PlanRequest<'_>) -> Vec<WheelLayer> {
         format: BYTECODE_FORMAT,
         python: base.inventory.python.clone(),
         architecture: base.inventory.architecture,
+        base: layer::stack_key(&base.layers),
     });
     let layer = |wheels| WheelLayer {
         scheme: base.inventory.scheme.clone(),

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -40,6 +41,9 @@ impl Store {
         let path = self.tree_path(key);
         let (unfinished, _lock) = self.begin_tree().map_err(StoreError::new("create", &path))?;
         fill(unfinished.path())?;
+        // The store's own root decides who comes here; the user of a sandbox, who sees nothing else of it, must.
+        let opened = fs::set_permissions(unfinished.path(), fs::Permissions::from_mode(0o755));
+        opened.map_err(StoreError::new("open", &path))?;
         // Its files are believed for as long as the directory is there: they have to outlive a loss of power.
         File::open(unfinished.path())
             .and_then(|tree| Ok(rustix::fs::syncfs(tree)?))

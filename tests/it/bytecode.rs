@@ -2,8 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 
+use crate::support::elf::library;
 use crate::support::image::Image;
+use crate::support::layout::{Layout, Tar};
 use crate::support::wheel::Wheel;
 use crate::support::{Outcome, World, run, sound_blobs};
 
@@ -124,4 +128,64 @@ fn without_an_interpreter_of_the_bases_version_bytecode_is_refused() {
     build(&world, "2", "store").check_failure(1, &["compile", "hint: put", "python.bytecode"]);
     world.recipe("packages: [demo]\n");
     build(&world, "2", "store").check_success();
+}
+
+/// dpkg's paragraphs on a C library.
+const LIBC: &str = "Package: libc-bin\nStatus: install ok installed\nVersion: 2.36-9+deb12u10\n\n\
+                    Package: libc6\nStatus: install ok installed\nVersion: 2.36-9+deb12u10\n\n";
+
+/// This machine's Python 3.11 as a base: its program and what is not its own, or all that it needs to run.
+fn base_of_machine(python: &Path, is_whole: bool) -> Tar {
+    let mut base = Tar::new()
+        .file("etc/os-release", "ID=debian\nVERSION_ID=\"12\"\n")
+        .file("usr/bin/python3.11", fs::read(python).unwrap())
+        .symlink("usr/bin/python3", "python3.11")
+        .symlink("lib", "usr/lib")
+        .symlink("lib64", "usr/lib64")
+        .file("var/lib/dpkg/status", LIBC);
+    if !is_whole {
+        return base
+            .file("usr/lib/python3.11/os.py", "")
+            .file("usr/lib/x86_64-linux-gnu/libc.so.6", library("libc.so.6", b""));
+    }
+    let linked = Command::new("ldd").arg(python).output().unwrap();
+    for word in
+        String::from_utf8(linked.stdout).unwrap().split_whitespace().filter(|word| word.starts_with('/'))
+    {
+        let name = Path::new(word).file_name().unwrap().to_str().unwrap();
+        let directory = if name.starts_with("ld-linux") { "usr/lib64" } else { "usr/lib/x86_64-linux-gnu" };
+        base = base.file(&format!("{directory}/{name}"), fs::read(word).unwrap());
+    }
+    let library = "/usr/lib/python3.11";
+    let codecs = fs::read_dir(format!("{library}/encodings")).unwrap();
+    let codecs = codecs.map(|entry| format!("encodings/{}", entry.unwrap().file_name().display()));
+    let modules = ["os.py", "abc.py", "codecs.py", "io.py"].map(str::to_owned);
+    for name in codecs.filter(|name| name.ends_with(".py")).chain(modules) {
+        base =
+            base.file(&format!("usr/lib/python3.11/{name}"), fs::read(format!("{library}/{name}")).unwrap());
+    }
+    base
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn the_bases_own_interpreter_gives_the_machines_bytes_from_its_sandbox() {
+    let python = Path::new("/usr/bin/python3.11");
+    if !python.exists() {
+        return eprintln!("skipped: this machine has no /usr/bin/python3.11");
+    }
+    let world = world();
+    let compiled = |base: &str, path: &str| {
+        Layout::new().layer(base_of_machine(python, base == "own")).write(&world.path(base));
+        world.write("recipe.yaml", format!("name: demo\nbase: oci:{base}\n{RECIPE}"));
+        let mut command =
+            world.command(&["build", "recipe.yaml", "-o", &format!("oci:image-{base}"), "--no-check"]);
+        run(command.env("PATH", path).env("IMGFORGE_CACHE_DIR", format!("store-{base}"))).check_success();
+        let image = Image::read(&world.path(&format!("image-{base}")));
+        let files = image.files.into_iter().filter(|(path, _)| path.ends_with(".pyc"));
+        files.map(|(path, file)| (path, file.content)).collect::<Vec<_>>()
+    };
+    let own = compiled("own", "/nowhere");
+    assert_eq!(own.len(), 3);
+    assert!(own == compiled("lacking", "/usr/bin:/bin"));
 }

@@ -7,6 +7,7 @@ mod bad_files;
 mod bad_images;
 mod bad_indexes;
 mod bad_names;
+mod bad_interpreters;
 mod bad_places;
 mod bad_recipes;
 mod bad_store;

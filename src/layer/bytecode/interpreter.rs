@@ -6,21 +6,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::Path;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-use super::worker::{self, Interpreter};
+use super::worker::{Interpreter, SCRIPT};
 use super::{BytecodeError, CompileTarget};
 use crate::elf::architecture::{library_directory, loader_path};
 use crate::elf::{FileNode, Root, dynamic};
 use crate::layer::read::decompressed;
 use crate::observe::inventory_facts::InventoryFacts;
-use crate::oci::Digest;
 use crate::oci::tar::read::{MemberKind, TarEvent, TarMember, TarReader};
+use crate::oci::{Digest, Hasher};
+use crate::sandbox::Confinement;
 use crate::store::Store;
 
 /// Part of the name of what is kept: raised when other files of a base are needed.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// The libraries that builds of CPython link to, without `lib` and what follows `.so`.
 const LIBRARIES: [&str; 15] = [
     "c", "crypt", "dl", "expat", "gcc_s", "intl", "m", "mpdec", "nsl", "pthread", "rt", "stdc++", "tirpc",
@@ -28,6 +30,9 @@ const LIBRARIES: [&str; 15] = [
 ];
 /// The largest file that an interpreter is made of, in bytes.
 const MAX_FILE: u64 = 256 << 20;
+/// The bytes of all its files, and their number: real ones have 30 MB in 150 files.
+const MAX_TREE: u64 = 512 << 20;
+const MAX_FILES: usize = 4096;
 const CHUNK: usize = 256 << 10;
 
 /// The places of an interpreter's parts in a base, and their names outside of it.
@@ -78,38 +83,42 @@ impl BaseInterpreter {
         Some(Self { layers, parts, library, version, loader })
     }
 
-    /// Extracts it from `store`'s blobs, at most once, and gives the way to call it.
-    pub(super) fn extract(&self, store: &Store) -> Result<Interpreter, BytecodeError> {
-        let key = Digest::of(format!("{FORMAT} {self:?}"));
-        let directory = store.put_tree(&key, |directory| self.extract_into(store, directory))?;
-        let libraries = directory.join("libraries");
-        Ok(Interpreter {
-            program: libraries.join(self.loader),
-            arguments: vec![
-                "--inhibit-cache".into(),
-                "--library-path".into(),
-                libraries.into(),
-                directory.join(program(self.version)).into(),
-            ],
-            script: worker::script(store)?,
-        })
+    /// Extracts it from `store`'s blobs, at most once, and gives the way to call it, and the digest of everything that has
+    /// a part in what it answers.
+    pub(super) fn extract(
+        &self,
+        store: &Store,
+        confinement: Confinement,
+    ) -> Result<(Interpreter, Digest), BytecodeError> {
+        let key = Digest::of(format!("{FORMAT} {self:?} {}", Digest::of(SCRIPT.1)));
+        let tree = store.put_tree(&key, |directory| self.extract_into(store, directory))?;
+        let digest =
+            digest_of(&tree).map_err(|source| BytecodeError::Extract { path: tree.clone(), source })?;
+        let interpreter = Interpreter::of_base(&tree, self.loader, &program(self.version), confinement);
+        Ok((interpreter, digest))
     }
 
     fn extract_into(&self, store: &Store, directory: &Path) -> Result<(), BytecodeError> {
+        let mut room = TreeRoom::default();
         for layer in &self.layers {
             let blob = store.open_blob(layer)?;
-            self.extract_layer(blob, directory)
+            self.extract_layer(blob, directory, &mut room)
                 .map_err(|source| BytecodeError::Layer { layer: *layer, source })?;
         }
+        let (name, text) = SCRIPT;
+        let script = directory.join(name);
+        create(&script)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(|source| BytecodeError::Extract { path: script, source })?;
         check_libraries(directory, self.version)
     }
 
     /// Writes the parts that the layer has below `directory`; those of upper layers replace them.
-    fn extract_layer(&self, blob: File, directory: &Path) -> io::Result<()> {
+    fn extract_layer(&self, blob: File, directory: &Path, room: &mut TreeRoom) -> io::Result<()> {
         let mut content = decompressed(blob)?;
         let mut tar = TarReader::default();
         let mut chunk = vec![0; CHUNK];
-        let mut current: Option<(Vec<String>, Vec<u8>)> = None;
+        let mut current: Vec<File> = Vec::new();
         loop {
             let count = content.read(&mut chunk)?;
             if count == 0 {
@@ -120,15 +129,14 @@ impl BaseInterpreter {
                 match event {
                     TarEvent::Begin => {
                         let names = self.names(tar.member());
-                        current = (!names.is_empty()).then(|| (names, Vec::new()));
+                        room.take(names.len(), tar.member().size)?;
+                        let files = names.iter().map(|name| create(&directory.join(name)));
+                        current = files.collect::<io::Result<_>>()?;
                     }
                     TarEvent::Content(bytes) => {
-                        current.iter_mut().for_each(|(_, content)| content.extend_from_slice(bytes));
+                        current.iter_mut().try_for_each(|file| file.write_all(bytes))?;
                     }
-                    TarEvent::End => {
-                        let (names, content) = current.take().unwrap_or_default();
-                        names.iter().try_for_each(|name| write(&directory.join(name), &content))?;
-                    }
+                    TarEvent::End => current.clear(),
                 }
             }
         }
@@ -184,13 +192,68 @@ fn program((major, minor): (u8, u8)) -> String {
     format!("bin/python{major}.{minor}")
 }
 
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
+/// The files of an interpreter so far, and their bytes.
+#[derive(Debug, Default)]
+struct TreeRoom {
+    files: usize,
+    bytes: u64,
+}
+
+impl TreeRoom {
+    /// Takes room for the copies of a file, or refuses an interpreter that no base has.
+    fn take(&mut self, copies: usize, size: u64) -> io::Result<()> {
+        self.files += copies;
+        self.bytes = self.bytes.saturating_add(size.saturating_mul(copies as u64));
+        if self.files > MAX_FILES || self.bytes > MAX_TREE {
+            let most = format!("the base's Python has more than {MAX_FILES} files or {MAX_TREE} bytes");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, most));
+        }
+        Ok(())
     }
-    fs::write(path, content)?;
+}
+
+/// Creates a file that any user of a sandbox may read and run, with its directories.
+fn create(path: &Path) -> io::Result<File> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
+        create_directory(directory)?;
+    }
+    let file = File::create(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o755))?;
+    Ok(file)
+}
+
+fn create_directory(path: &Path) -> io::Result<()> {
+    if let Some(above) = path.parent().filter(|above| !above.exists()) {
+        create_directory(above)?;
+    }
+    fs::create_dir(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+}
+
+/// The digest of the names and contents of all files below `directory`.
+fn digest_of(directory: &Path) -> io::Result<Digest> {
+    let mut files = Vec::new();
+    collect(directory, &mut files)?;
+    files.sort_unstable();
+    let mut all = Hasher::default();
+    for path in files {
+        let mut content = Hasher::default();
+        io::copy(&mut File::open(&path)?, &mut content)?;
+        let name = path.strip_prefix(directory).unwrap_or(&path);
+        writeln!(all, "{} {name:?}", content.finish())?;
+    }
+    Ok(all.finish())
+}
+
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => collect(&path, files)?,
+            false => files.push(path),
+        }
+    }
+    Ok(())
 }
 
 /// Refuses an interpreter whose libraries are not all there: the machine's would take their place.
@@ -259,7 +322,8 @@ mod tests {
         let output = directory.path().join("output");
         fs::create_dir(&output).unwrap();
         for digest in &digests {
-            interpreter.extract_layer(store.open_blob(digest).unwrap(), &output).unwrap();
+            let blob = store.open_blob(digest).unwrap();
+            interpreter.extract_layer(blob, &output, &mut TreeRoom::default()).unwrap();
         }
         let mut found = BTreeMap::new();
         let mut waiting = vec![output.clone()];
@@ -333,6 +397,40 @@ mod tests {
                 ("libraries/libpython3.11.so.1.0", "python"),
             ],
         );
+    }
+
+    #[test]
+    fn every_file_of_an_interpreter_has_a_part_in_its_digest() {
+        let digest = |files: &[(&str, &str)]| {
+            let directory = tempfile::tempdir().unwrap();
+            for (name, content) in files {
+                create(&directory.path().join(name)).unwrap().write_all(content.as_bytes()).unwrap();
+            }
+            digest_of(directory.path()).unwrap()
+        };
+        let honest =
+            [("bin/python3.11", "program"), ("lib/python3.11/os.py", "os"), ("libraries/ld.so", "loader")];
+        let first = digest(&honest);
+        assert_eq!(digest(&[honest[2], honest[0], honest[1]]), first);
+        for changed in 0..honest.len() {
+            let mut files = honest;
+            files[changed].1 = "hostile";
+            assert_ne!(digest(&files), first);
+            files = honest;
+            files[changed].0 = "elsewhere";
+            assert_ne!(digest(&files), first);
+        }
+        assert_ne!(digest(&honest[..2]), first);
+    }
+
+    #[test]
+    fn an_interpreter_larger_than_any_is_refused() {
+        let taken = |copies, size, times| {
+            let mut room = TreeRoom::default();
+            (0..times).try_for_each(|_| room.take(copies, size)).is_ok()
+        };
+        assert!(taken(1, 1 << 20, 400) && taken(0, u64::MAX, 9));
+        assert!(!taken(2, 1 << 20, 400) && !taken(1, 0, MAX_FILES + 1) && !taken(2, u64::MAX, 1));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Bytecode for the modules of a wheel: `.pyc` files that are based on a hash and checked by nobody, so that they are the
 //! same on every machine and count where nothing can be written.
 //!
-//! Source text is compiled by an interpreter of the base's very version: the base's own, run by its own loader, or where
-//! that cannot run here, the machine's. It reads text from a pipe and writes bytecode to another; it imports nothing of the
-//! wheels, and runs nothing of them.
+//! Source text is compiled by an interpreter of the base's very version: the base's own, run by its own loader in a
+//! [sandbox](crate::sandbox), or where that cannot run here, the machine's. It reads text from a pipe and writes bytecode
+//! to another; it imports nothing of the wheels, and runs nothing of them. Its answers are checked, and kept for that very
+//! interpreter.
 //!
 //! <https://peps.python.org/pep-0552/>
 #![allow(clippy::disallowed_methods, reason = "an interpreter is taken out of layers, and run")]
@@ -14,19 +15,20 @@ mod worker;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use libdeflater::{CompressionLvl, Compressor};
 use rawzip::{CompressionMethod, DataDescriptorOutput, ZipArchiveWriter};
 use serde::{Deserialize, Serialize};
 
 use super::wheel::{RefusedWheel, WheelFile};
-use crate::cpython::marshal::without_unused_references;
+use crate::cpython::pyc::{self, InvalidPyc};
 use crate::failure::Hinted;
 use crate::oci::{Architecture, Digest};
 use crate::plan::{BYTECODE_FORMAT, BytecodePlan, WheelLayer};
 use crate::pool;
 use crate::pypa::scheme::InstallScheme;
+use crate::sandbox::{Confinement, SandboxError};
 use crate::store::{Store, StoreError};
 
 pub use interpreter::BaseInterpreter;
@@ -35,8 +37,8 @@ use worker::{Compiled, Interpreter, Worker};
 const RECORD: &str = "bytecode";
 /// Part of the layers' bytes.
 const LEVEL: i32 = 6;
-/// The size of what comes before a `.pyc`'s code, in bytes.
-const PYC_HEADER: usize = 16;
+/// The maker of bytecode in the keys of records, where it is not the base's.
+const OF_MACHINE: &str = "machine";
 /// The bytes of source text that are compiled before the results are written.
 const BATCH: u64 = 8 << 20;
 
@@ -56,8 +58,14 @@ pub enum BytecodeError {
     Extract { path: PathBuf, source: io::Error },
     #[error("could not read the base's layer {layer}")]
     Layer { layer: Digest, source: io::Error },
-    #[error("the interpreter ended while it compiled `{path}`")]
+    #[error("could not run the base's Python")]
+    Sandbox(#[source] SandboxError),
+    #[error(transparent)]
+    NotStarted(Arc<BytecodeError>),
+    #[error("the interpreter failed while it compiled `{path}`")]
     Ended { path: String, source: io::Error },
+    #[error("the interpreter's answer for `{path}` is no bytecode of it")]
+    Invalid { path: String, source: InvalidPyc },
     #[error("could not read `{path}`")]
     Read { path: String, source: io::Error },
     #[error("could not keep the bytecode")]
@@ -81,6 +89,11 @@ impl Hinted for BytecodeError {
             Self::Lacking { .. } | Self::Start { .. } | Self::OtherInterpreter { .. } => {
                 "put an interpreter of exactly the base's version on PATH, or leave `python.bytecode` out".into()
             }
+            Self::Invalid { .. } => {
+                "the base's Python does not do what CPython does: use another base, or leave `python.bytecode` out".into()
+            }
+            Self::Sandbox(error) => return error.hint(),
+            Self::NotStarted(error) => return error.hint(),
             Self::Ended { .. } => {
                 "exclude this version with a constraint such as `NAME!=VERSION`, or leave `python.bytecode` out"
                     .into()
@@ -155,14 +168,25 @@ pub struct Compiler<'a> {
     own: Option<BaseInterpreter>,
     store: &'a Store,
     threads: usize,
+    confinement: Confinement,
+    chosen: Mutex<Option<Chosen>>,
     pool: Mutex<Pool>,
     returned: Condvar,
+}
+
+/// The interpreter to try first, and its name in the keys of records.
+#[derive(Debug, Clone)]
+struct Chosen {
+    interpreter: Interpreter,
+    maker: String,
 }
 
 /// Interpreters that run, as many as threads at most.
 #[derive(Default)]
 struct Pool {
     interpreter: Option<Interpreter>,
+    /// The reason why none starts: it is found once, however many threads want one.
+    failed: Option<Arc<BytecodeError>>,
     idle: Vec<Worker>,
     busy: usize,
 }
@@ -175,27 +199,50 @@ impl<'a> Compiler<'a> {
         own: Option<BaseInterpreter>,
         store: &'a Store,
         threads: usize,
+        confinement: Confinement,
     ) -> Result<Self, BytecodeError> {
         let own = own.filter(|_| Architecture::here() == Some(target.architecture));
-        let pool = match &own {
-            Some(_) => Pool::default(),
-            None => {
-                let (interpreter, worker) = of_machine(target, store)?;
-                Pool { interpreter: Some(interpreter), idle: vec![worker], busy: 0 }
-            }
-        };
-        let (pool, returned) = (Mutex::new(pool), Condvar::new());
-        Ok(Self { target, own, store, threads, pool, returned })
+        let mut pool = Pool::default();
+        let mut chosen = None;
+        if own.is_none() {
+            let (interpreter, worker) = of_machine(target, store)?;
+            chosen = Some(Chosen { interpreter: interpreter.clone(), maker: OF_MACHINE.into() });
+            pool = Pool { interpreter: Some(interpreter), idle: vec![worker], ..Pool::default() };
+        }
+        let (pool, chosen, returned) = (Mutex::new(pool), Mutex::new(chosen), Condvar::new());
+        Ok(Self { target, own, store, threads, confinement, chosen, pool, returned })
     }
 
-    /// The bytecode of `sources`, modules of the wheel `digest`, whose content is in `wheel`: made, or made before.
+    /// The base's own interpreter, once it is out of the base; where it cannot be had, the machine's.
+    fn chosen(&self) -> Result<Chosen, BytecodeError> {
+        let mut chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(chosen) = &*chosen {
+            return Ok(chosen.clone());
+        }
+        let of_machine = || {
+            let (interpreter, _) = of_machine(self.target, self.store)?;
+            Ok(Chosen { interpreter, maker: OF_MACHINE.into() })
+        };
+        let found = match &self.own {
+            None => of_machine()?,
+            Some(own) => match own.extract(self.store, self.confinement) {
+                Ok((interpreter, digest)) => Chosen { interpreter, maker: digest.to_string() },
+                Err(error) => of_machine().map_err(|_: BytecodeError| error)?,
+            },
+        };
+        Ok(chosen.insert(found).clone())
+    }
+
+    /// The bytecode of `sources`, modules of the wheel `digest`, whose content is in `wheel`: made, or made before by the
+    /// same interpreter.
     pub fn compile(
         &self,
         digest: &Digest,
         wheel: &WheelFile,
         sources: &[ModuleSource],
     ) -> Result<Bytecode, BytecodeError> {
-        let key = serde_json::to_vec(&(BYTECODE_FORMAT, self.target.python, digest, sources))
+        let maker = self.chosen()?.maker;
+        let key = serde_json::to_vec(&(BYTECODE_FORMAT, self.target.python, maker, digest, sources))
             .map_err(io::Error::from);
         let key = Digest::of(key.map_err(BytecodeError::Write)?);
         let is_whole = |record: &Record| self.store.has_blob(&record.digest, Some(record.size));
@@ -251,16 +298,11 @@ impl<'a> Compiler<'a> {
         let compiled = worker.compile(&format!("/{}", source.path), &text);
         self.give_back(compiled.is_ok().then_some(worker));
         match compiled.map_err(|source| BytecodeError::Ended { path: path(), source })? {
-            Compiled::Bytecode(bytecode) => Ok(Compiled::Bytecode(self.canonical(bytecode))),
+            Compiled::Bytecode(bytecode) => pyc::canonical(&bytecode, &text, self.target.scheme.version)
+                .map(Compiled::Bytecode)
+                .map_err(|source| BytecodeError::Invalid { path: path(), source }),
             Compiled::Refused => Ok(Compiled::Refused),
         }
-    }
-
-    /// The same `.pyc`, whichever build of the interpreter wrote it.
-    fn canonical(&self, mut pyc: Vec<u8>) -> Vec<u8> {
-        let code = pyc.split_off(PYC_HEADER.min(pyc.len()));
-        pyc.extend(without_unused_references(&code, self.target.scheme.version).unwrap_or(code));
-        pyc
     }
 
     /// An interpreter that waits, or one more; not more than threads.
@@ -276,6 +318,9 @@ impl<'a> Compiler<'a> {
             }
             pool = self.returned.wait(pool).unwrap_or_else(PoisonError::into_inner);
         }
+        if let Some(failed) = &pool.failed {
+            return Err(BytecodeError::NotStarted(Arc::clone(failed)));
+        }
         // Held on: the first one takes the interpreter out of the base.
         let started = match &pool.interpreter {
             Some(interpreter) => interpreter.start(self.target.python),
@@ -284,19 +329,23 @@ impl<'a> Compiler<'a> {
                 worker
             }),
         };
+        let started = started.map_err(|error| {
+            let error = Arc::new(error);
+            pool.failed = Some(Arc::clone(&error));
+            BytecodeError::NotStarted(error)
+        });
         let worker = started?;
         pool.busy += 1;
         Ok(worker)
     }
 
-    /// Starts the base's interpreter, or where it does not run, one of the machine's that fits.
+    /// Starts the chosen interpreter, or where that does not run, one of the machine's that fits.
     fn start_first(&self) -> Result<(Interpreter, Worker), BytecodeError> {
-        let Some(own) = &self.own else { return of_machine(self.target, self.store) };
-        let started = own.extract(self.store).and_then(|interpreter| {
-            let worker = interpreter.start(self.target.python)?;
-            Ok((interpreter, worker))
-        });
-        started.or_else(|error| of_machine(self.target, self.store).map_err(|_| error))
+        let Chosen { interpreter, .. } = self.chosen()?;
+        match interpreter.start(self.target.python) {
+            Ok(worker) => Ok((interpreter, worker)),
+            Err(error) => of_machine(self.target, self.store).map_err(|_| error),
+        }
     }
 
     /// Takes an interpreter back; `None` for one that ended.

@@ -4,35 +4,45 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use std::time::Duration;
 
 use super::BytecodeError;
 use crate::oci::Digest;
+use crate::sandbox::{
+    Confinement, SandboxCommand, SandboxError, SandboxLimits, SandboxTree, SandboxedProcess, TreeAccess,
+};
 use crate::store::Store;
 
-const SCRIPT: &str = include_str!("worker.py");
-/// The limits for compiling one file: seconds of a processor, bytes of addresses, and no output file.
-const LIMITS: [(Resource, u64); 3] = [(Resource::Cpu, 300), (Resource::As, 4 << 30), (Resource::Fsize, 0)];
-/// The largest answer in bytes; no bytecode is nearly that large.
-const MAX_ANSWER: usize = 256 << 20;
+/// The program that interpreters run, and its name on disk: Python 3.13 needs half its library for one in an argument.
+pub(super) const SCRIPT: (&str, &str) = ("worker.py", include_str!("worker.py"));
+/// The limits for compiling one file: no output file, and hardly more processes than the one that it is compiled in.
+const LIMITS: SandboxLimits =
+    SandboxLimits { cpu: 300, address_space: 4 << 30, file_size: 0, open_files: 64, processes: 4 };
+/// The time in which an interpreter starts: a hundred times that of a slow one.
+const LONGEST_START: Duration = Duration::from_secs(10);
+/// The time in which a small source is compiled, on a machine with other things to do.
+const LONGEST_COMPILATION: Duration = Duration::from_secs(15);
+/// The further time for each MiB of source: compilers need about a second.
+const LONGEST_OF_MEBIBYTE: Duration = Duration::from_secs(60);
+/// The bytes of an interpreter's name and version, or of its complaint.
+const MAX_GREETING: u64 = 256;
+/// The bytes of bytecode that every source may have, and those for each of its own bytes: real ones have five.
+const MAX_SMALL_ANSWER: u64 = 1 << 20;
+const MAX_ANSWER_RATIO: u64 = 64;
+/// The directory of the interpreter in a sandbox.
+const IN_SANDBOX: &str = "/python";
 
 /// The command line of an interpreter.
 #[derive(Debug, Clone)]
 pub(super) struct Interpreter {
-    pub program: PathBuf,
-    /// Before the interpreter's own arguments.
-    pub arguments: Vec<OsString>,
-    pub script: PathBuf,
+    /// The program's path on this machine, for people.
+    name: PathBuf,
+    command: SandboxCommand,
+    confinement: Confinement,
 }
 
 /// An interpreter that waits for source text.
-pub(super) struct Worker {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: ChildStdout,
-}
+pub(super) struct Worker(SandboxedProcess);
 
 /// The result of compiling a source text.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,43 +54,30 @@ pub(super) enum Compiled {
 }
 
 impl Interpreter {
-    /// Starts it, once it has said that it is CPython of this `version`: `3.11.2`.
-    pub fn start(&self, version: &str) -> Result<Worker, BytecodeError> {
-        let failed =
-            |source| BytecodeError::Start { interpreter: self.program.clone(), said: String::new(), source };
-        // Neither `site` nor the user's directories nor the environment have a say, as with `-I`; that would ignore the
-        // seed too, without which sets of constants have no order before Python 3.11.
-        let mut child = Command::new(&self.program)
-            .args(&self.arguments)
-            .args(["-s", "-S", "-B"])
-            .arg(&self.script)
-            .env_clear()
-            .env("PYTHONHASHSEED", "0")
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
-        let pipes = child.stdin.take().zip(child.stdout.take());
-        let (input, output) = pipes.ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
-        let mut worker = Worker { child, input: Some(input), output };
-        worker.limit().map_err(failed)?;
-        match worker.answer() {
-            Ok((b'+', said)) if said == format!("cpython {version}").as_bytes() => Ok(worker),
-            Ok((_, said)) => Err(BytecodeError::OtherInterpreter {
-                interpreter: self.program.clone(),
-                found: String::from_utf8_lossy(&said).into_owned(),
-                wanted: version.to_owned(),
-            }),
-            Err(source) => {
-                let said = worker.last_words();
-                Err(BytecodeError::Start { interpreter: self.program.clone(), said, source })
-            }
+    /// The interpreter `program` in `tree`, which is run by the loader and with the libraries that lie there.
+    pub fn of_base(tree: &Path, loader: &str, program: &str, confinement: Confinement) -> Self {
+        let root = match confinement {
+            Confinement::Sandboxed => Path::new(IN_SANDBOX),
+            Confinement::Unconfined => tree,
+        };
+        let libraries = root.join("libraries");
+        let by_loader: [OsString; 4] = [
+            "--inhibit-cache".into(),
+            "--library-path".into(),
+            libraries.clone().into(),
+            root.join(program).into(),
+        ];
+        let mounted =
+            SandboxTree { source: tree.to_owned(), target: IN_SANDBOX.into(), access: TreeAccess::ReadOnly };
+        let script = root.join(SCRIPT.0);
+        Self {
+            name: tree.join("libraries").join(loader),
+            command: command(libraries.join(loader), by_loader.into(), &script, vec![mounted]),
+            confinement,
         }
     }
 
-    /// The interpreters on the machine's `PATH` that are called `python3.11`.
+    /// The interpreters on the machine's `PATH` that are called `python3.11`. They are its owner's, not the base's.
     pub fn of_machine((major, minor): (u8, u8), script: &Path) -> impl Iterator<Item = Self> + use<'_> {
         let name = format!("python{major}.{minor}");
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -88,77 +85,120 @@ impl Interpreter {
             std::env::split_paths(&path).filter(|path| path.is_absolute()).collect();
         let programs = directories.into_iter().map(move |directory| directory.join(&name));
         programs.filter(|program| program.is_file()).map(|program| Self {
-            program,
-            arguments: Vec::new(),
-            script: script.to_owned(),
+            name: program.clone(),
+            command: command(program, Vec::new(), script, Vec::new()),
+            confinement: Confinement::Unconfined,
         })
+    }
+
+    /// Starts it, once it has said that it is CPython of this `version`: `3.11.2`.
+    pub fn start(&self, version: &str) -> Result<Worker, BytecodeError> {
+        let mut worker = Worker(self.command.start(self.confinement).map_err(|error| self.failed(error))?);
+        worker.0.output.allow(LONGEST_START);
+        match worker.answer(MAX_GREETING) {
+            Ok((b'+', said)) if said == format!("cpython {version}").as_bytes() => Ok(worker),
+            Ok((_, said)) => Err(BytecodeError::OtherInterpreter {
+                interpreter: self.name.clone(),
+                found: String::from_utf8_lossy(&said).into_owned(),
+                wanted: version.to_owned(),
+            }),
+            Err(source) => {
+                const ENOUGH: u64 = 4096;
+                let said = worker.0.last_words(ENOUGH);
+                Err(BytecodeError::Start { interpreter: self.name.clone(), said, source: in_words(source) })
+            }
+        }
+    }
+
+    fn failed(&self, error: SandboxError) -> BytecodeError {
+        match error {
+            SandboxError::Exec { source, .. } => {
+                let interpreter = self.name.clone();
+                BytecodeError::Start { interpreter, said: String::new(), source }
+            }
+            other => BytecodeError::Sandbox(other),
+        }
     }
 }
 
-/// The path of the script that interpreters run, on disk because Python 3.13 needs half its library for one in an
-/// argument.
+/// The command by which `program` compiles.
+fn command(
+    program: PathBuf,
+    mut arguments: Vec<OsString>,
+    script: &Path,
+    trees: Vec<SandboxTree>,
+) -> SandboxCommand {
+    // Neither `site` nor the user's directories nor the environment have a say, as with `-I`; that would ignore the
+    // seed too, without which sets of constants have no order before Python 3.11.
+    arguments.extend(["-s", "-S", "-B"].map(OsString::from));
+    arguments.push(script.into());
+    let environment = vec![("PYTHONHASHSEED", "0".to_owned())];
+    SandboxCommand { program, arguments, environment, trees, limits: LIMITS }
+}
+
+/// The path of the script for interpreters of the machine.
 pub(super) fn script(store: &Store) -> Result<PathBuf, BytecodeError> {
-    const NAME: &str = "worker.py";
+    let (name, text) = SCRIPT;
     let write = |directory: &Path| {
-        let path = directory.join(NAME);
-        fs::write(&path, SCRIPT).map_err(|source| BytecodeError::Extract { path, source })
+        let path = directory.join(name);
+        fs::write(&path, text).map_err(|source| BytecodeError::Extract { path, source })
     };
-    Ok(store.put_tree(&Digest::of(SCRIPT), write)?.join(NAME))
+    Ok(store.put_tree(&Digest::of(text), write)?.join(name))
 }
 
 impl Worker {
     /// Compiles `source`, which will be at the absolute `path`.
     pub fn compile(&mut self, path: &str, source: &[u8]) -> io::Result<Compiled> {
-        let input = self.input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        let size = source.len() as u64;
+        let patience = LONGEST_COMPILATION + LONGEST_OF_MEBIBYTE.mul_f64(size as f64 / f64::from(1 << 20));
+        self.0.input.allow(patience);
+        self.0.output.allow(patience);
+        self.ask(path, source).map_err(in_words)?;
+        match self.answer(MAX_SMALL_ANSWER + MAX_ANSWER_RATIO * size).map_err(in_words)? {
+            (b'+', bytecode) => Ok(Compiled::Bytecode(bytecode)),
+            (b'-', _) => Ok(Compiled::Refused),
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "its answer is neither bytecode nor a refusal",
+            )),
+        }
+    }
+
+    fn ask(&mut self, path: &str, source: &[u8]) -> io::Result<()> {
+        let input = &mut self.0.input;
         for length in [path.len(), source.len()] {
             let length = u32::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
             input.write_all(&length.to_le_bytes())?;
         }
         input.write_all(path.as_bytes())?;
-        input.write_all(source)?;
-        match self.answer()? {
-            (b'+', bytecode) => Ok(Compiled::Bytecode(bytecode)),
-            _ => Ok(Compiled::Refused),
-        }
+        input.write_all(source)
     }
 
-    fn answer(&mut self) -> io::Result<(u8, Vec<u8>)> {
+    /// An answer of `most` bytes. Memory is taken for what comes, not for what is promised.
+    fn answer(&mut self, most: u64) -> io::Result<(u8, Vec<u8>)> {
         let mut head = [0; 5];
-        self.output.read_exact(&mut head)?;
+        self.0.output.read_exact(&mut head)?;
         let [kind, length @ ..] = head;
-        let length = u32::from_le_bytes(length) as usize;
-        if length > MAX_ANSWER {
-            return Err(io::ErrorKind::InvalidData.into());
+        let length = u64::from(u32::from_le_bytes(length));
+        if length > most {
+            let wrong = format!("its answer has {length} bytes, where {most} are the most");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
         }
-        let mut content = vec![0; length];
-        self.output.read_exact(&mut content)?;
+        let mut content = Vec::new();
+        (&mut self.0.output).take(length).read_to_end(&mut content)?;
+        if content.len() as u64 != length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         Ok((kind, content))
-    }
-
-    /// Its last output on standard error.
-    fn last_words(&mut self) -> String {
-        const ENOUGH: u64 = 4096;
-        let mut said = Vec::new();
-        if let Some(errors) = self.child.stderr.take() {
-            // Whatever could be read will do.
-            errors.take(ENOUGH).read_to_end(&mut said).unwrap_or_default();
-        }
-        String::from_utf8_lossy(&said).trim().to_owned()
-    }
-
-    fn limit(&self) -> io::Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        for (resource, most) in LIMITS {
-            prlimit(pid, resource, Rlimit { current: Some(most), maximum: Some(most) })?;
-        }
-        Ok(())
     }
 }
 
-impl Drop for Worker {
-    /// Without input it ends by itself; one that computes still is not waited for.
-    fn drop(&mut self) {
-        self.input = None;
-        self.child.kill().and_then(|()| self.child.wait()).map(drop).unwrap_or_default();
-    }
+/// The error, in words where it is that nothing came.
+fn in_words(error: io::Error) -> io::Error {
+    let text = match error.kind() {
+        io::ErrorKind::TimedOut => "it does not answer",
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => "it ended",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), text)
 }

@@ -73,6 +73,7 @@ const TABLE: &[Row] = &[
     row("check", &["oci", "pypa", "cpython", "cuda", "elf", "debian", "base", "observe"], Kind::Decisions),
     row("store", &["oci", "pool"], Kind::Outside),
     row("net", &["oci", "pypa", "cuda", "elf", "debian", "credentials", "resolve", "store"], Kind::Outside),
+    row("sandbox", &[], Kind::Outside),
     row(
         "layer",
         &[
@@ -88,6 +89,7 @@ const TABLE: &[Row] = &[
             "bootstrap",
             "plan",
             "store",
+            "sandbox",
             "pool",
         ],
         Kind::Outside,
@@ -114,6 +116,7 @@ const TABLE: &[Row] = &[
             "check",
             "store",
             "net",
+            "sandbox",
             "layer",
             "source",
             "destination",
@@ -142,6 +145,7 @@ const TABLE: &[Row] = &[
             "check",
             "store",
             "net",
+            "sandbox",
             "layer",
             "source",
             "destination",
