@@ -104,6 +104,12 @@ fn components(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
         ]
     });
     table(out, &["COMPONENT", "VERSION", "FROM", "UNPACKED", "BECAUSE OF"], rows.collect())?;
+    for passed in &resolution.passed_over {
+        writeln!(out, "{passed}")?;
+    }
+    if !resolution.passed_over.is_empty() {
+        writeln!(out)?;
+    }
     let rejected = resolution.services.iter().flat_map(|service| {
         service.rejected.iter().map(move |copy| {
             vec![
@@ -220,6 +226,7 @@ pub(super) fn plan_json(out: &mut impl Write, planned: &Planned) -> io::Result<(
         "components": resolution.services.iter().map(|it| service(planned, it)).collect::<Vec<_>>(),
         "kept": resolution.kept,
         "removed": resolution.removed,
+        "passed_over": resolution.passed_over,
         "distributions": resolution.distributions.iter().map(|d| distribution(planned, d)).collect::<Vec<_>>(),
         "layers": planned.plan.wheel_layers().map(|layer| json!({
             "title": layer.title(),

@@ -18,7 +18,7 @@ use crate::base::{BaseInventory, CudaCopy};
 use crate::cuda::{Component, ComponentWheel, Driver, Toolkit};
 use crate::oci::{Architecture, Digest};
 use crate::pypa::metadata::Requirement;
-use crate::resolve::demand::{Demand, Demander};
+use crate::resolve::demand::{BinaryLink, Demand, Demander};
 use crate::resolve::{
     ChosenWheel, ComponentPlace, Distribution, FoundBy, PipSees, PrivateComponent, Resolution, ResolveError,
     Role, Service, ServiceSource, ToolkitTree, driver_fits,
@@ -156,6 +156,7 @@ impl Lock {
             components: resolution.services.iter().map(LockedComponent::of).collect(),
             kept: resolution.kept.clone(),
             removed: resolution.removed.clone(),
+            passed_over: resolution.passed_over.clone(),
             distributions: locked.collect::<Result<_, LockError>>()?,
         })
     }
@@ -183,6 +184,7 @@ impl Lock {
             removed: self.removed.clone(),
             trees: self.trees.iter().map(|tree| tree.tree(architecture)).collect(),
             toolkits: driver_fits(driver, toolkits)?,
+            passed_over: self.passed_over.clone(),
         }))
     }
 
@@ -421,7 +423,12 @@ impl FromStr for ToolkitVersion {
 
 impl fmt::Display for LockedDemand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} needs {}", self.by, self.requirement)
+        match &self.by {
+            Demander::Binary { path, .. } => {
+                write!(f, "{} by {path} and needs {}", self.by, self.requirement)
+            }
+            by => write!(f, "{by} needs {}", self.requirement),
+        }
     }
 }
 
@@ -431,7 +438,11 @@ impl FromStr for LockedDemand {
     fn from_str(text: &str) -> Result<Self, String> {
         let demand = || {
             let (by, requirement) = text.rsplit_once(" needs ")?;
-            Some(Self { by: demander(by)?, requirement: requirement.parse().ok()? })
+            let by = match by.strip_suffix(" and") {
+                Some(text) => binary(text)?,
+                None => demander(by)?,
+            };
+            Some(Self { by, requirement: requirement.parse().ok()? })
         };
         demand().ok_or_else(|| format!("`{text}` is no demand on a component"))
     }
@@ -462,6 +473,22 @@ fn demander(text: &str) -> Option<Demander> {
             })
         }
     }
+}
+
+/// `cupy-cuda12x 12.3.0 is linked with libcublas.so.12 by cupy/_core/core.so`
+fn binary(text: &str) -> Option<Demander> {
+    let links = [BinaryLink::Linked, BinaryLink::Opened];
+    let (link, (distribution, rest)) =
+        links.into_iter().find_map(|link| Some((link, text.split_once(&format!(" {} ", link.words()))?)))?;
+    let (name, version) = distribution.split_once(' ')?;
+    let (soname, path) = rest.split_once(" by ")?;
+    Some(Demander::Binary {
+        name: name.parse().ok()?,
+        version: version.parse().ok()?,
+        link,
+        soname: soname.to_owned(),
+        path: path.to_owned(),
+    })
 }
 
 /// `libcusparse.so.12 of nvidia-cusparse-cu12 12.5.1.3`

@@ -8,8 +8,6 @@ pub mod check_facts;
 mod condense;
 pub mod inventory_facts;
 mod layered;
-mod opens;
-mod overlap;
 mod relevance;
 mod version;
 
@@ -19,8 +17,8 @@ use std::sync::{Mutex, PoisonError};
 use self::check_facts::{CheckFacts, FileContent, FileItem};
 use self::inventory_facts::{FileFact, InventoryFacts, Relevance};
 use self::layered::is_whiteout;
-use self::opens::OpensSearch;
 use self::version::VersionSearch;
+use crate::cuda::OpensSearch;
 use crate::elf::buffer_pool::BufferPool;
 use crate::elf::probe::ProbeBudget;
 use crate::elf::{ElfError, Incomplete, Linked, Outcome, Probe};

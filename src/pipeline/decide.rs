@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Session;
+use super::announced::Announced;
 use super::base;
 use super::base_source::OpenedBase;
 use super::lock_file::{KeptFromLock, LockFileError, LockStatus, Locking, Upgrade};
@@ -81,7 +82,8 @@ pub fn anew(inputs: RecipeInputs, kept: KeptFromLock, session: &Session<'_>) -> 
     let target = inventory.target()?;
     session.progress.stage("resolving distributions and components");
     let request = ResolutionRequest::new(&inputs, inventory, &target, kept.preferences);
-    let catalog = PackageIndex::new(Arc::clone(&session.http), session.store.clone(), indexes(&inputs)?);
+    let index = PackageIndex::new(Arc::clone(&session.http), session.store.clone(), indexes(&inputs)?);
+    let catalog = Announced { index, session };
     let resolution = resolve::resolve(&request, &catalog)?;
     for component in request.policies.without_effect(&resolution) {
         session.progress.warn(&format!(

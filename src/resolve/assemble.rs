@@ -48,7 +48,15 @@ pub(super) fn assemble(
         distribution.requested = requested.contains(&distribution.name);
     }
     distributions.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
-    Resolution { distributions, services, kept: kept.collect(), removed, trees, toolkits }
+    Resolution {
+        distributions,
+        services,
+        kept: kept.collect(),
+        removed,
+        trees,
+        toolkits,
+        passed_over: Vec::new(),
+    }
 }
 
 /// The versions of the toolkits, also of those that pip installs.

@@ -26,6 +26,19 @@ pub enum Demander {
         /// The metapackages that lead to the component.
         through: Vec<PackageName>,
     },
+    /// A distribution, by its binaries.
+    Binary {
+        /// The distribution's name.
+        name: PackageName,
+        /// The distribution's version.
+        version: Version,
+        /// The way in which the binary comes to the library.
+        link: BinaryLink,
+        /// The library.
+        soname: String,
+        /// The path of the binary in the wheel.
+        path: String,
+    },
     /// A library, which links to the component, or needs a symbol that what would serve otherwise lacks.
     Library {
         /// The distribution of the library.
@@ -48,6 +61,26 @@ pub enum Demander {
     Layout,
 }
 
+/// The way in which a binary comes to a library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BinaryLink {
+    /// By `DT_NEEDED`.
+    Linked,
+    /// By a name that it gives to `dlopen`.
+    Opened,
+}
+
+impl BinaryLink {
+    /// The words between the distribution and the library.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Linked => "is linked with",
+            Self::Opened => "opens",
+        }
+    }
+}
+
 impl fmt::Display for Demander {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -62,6 +95,9 @@ impl fmt::Display for Demander {
                         names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(" → ")
                     ),
                 }
+            }
+            Self::Binary { name, version, link, soname, .. } => {
+                write!(f, "{name} {version} {} {soname}", link.words())
             }
             Self::Library { distribution, version, library, symbol: Some(symbol) } => {
                 write!(f, "`{symbol}` in {library} of {distribution} {version}")
@@ -94,15 +130,21 @@ impl Demand {
     pub fn new(by: Demander, requirement: &Requirement) -> Self {
         let asked = specifiers(requirement).cloned().unwrap_or_default();
         let serves = match by {
-            Demander::User => asked.clone(),
+            Demander::User | Demander::Binary { .. } => asked.clone(),
             _ => within_soname(requirement, &asked),
         };
         Self { by, serves, asked, extras: requirement.extras.to_vec() }
     }
 
-    /// Returns whether it asks for a version or newer.
+    /// Returns whether it asks for a version or newer. What a binary is linked with tells the SONAME, and no version within
+    /// it.
     pub fn has_floor(&self) -> bool {
-        self.floors().next().is_some()
+        !self.is_of_binary() && self.floors().next().is_some()
+    }
+
+    /// Returns whether a binary makes it.
+    pub fn is_of_binary(&self) -> bool {
+        matches!(self.by, Demander::Binary { .. })
     }
 
     /// The parts of what serves that ask for a version or newer.
@@ -124,6 +166,7 @@ impl Demand {
 impl fmt::Display for Demand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.asked.is_empty() {
+            _ if self.is_of_binary() => self.by.fmt(f),
             true => write!(f, "{} (any)", self.by),
             false => write!(f, "{} ({})", self.by, self.asked),
         }

@@ -522,3 +522,129 @@ fn a_copy_whose_companion_cannot_be_had_does_not_serve() {
     let refused = companions(copies, "solver & old_solver");
     assert!(refused.contains("no version of `nvidia-"), "{refused}");
 }
+
+const BINARIES: &str = "
+    cupy_cuda12x-12.3.0 : numpy
+    binary cupy_cuda12x-12.3.0 cupy/core.so libcuda.so.1 libcudart.so.12 libcublas.so.12 libcufft.so.11
+    binary cupy_cuda12x-12.3.0 cupy/cudnn.so libcudnn.so.8
+    numpy-1.26.0
+    binary numpy-1.26.0 numpy/core.so libcublas.so.12
+    torchaudio-2.6.0 : torch==2.6.0
+    binary torchaudio-2.6.0 torchaudio/lib.so libtorch.so libcudart.so.12
+    torchaudio-2.11.0
+    binary torchaudio-2.11.0 torchaudio/lib.so libtorch.so libcudart.so.13
+    torchaudio-2.10.0 : torch==2.10.0
+    ctranslate2-4.8.5
+    binary ctranslate2-4.8.5 ctranslate2.libs/lib.so opens libcublas.so.12 libnccl.so.2
+    binary ctranslate2-4.8.5 ctranslate2/_ext.so libgomp.so.1
+    variants-1.0
+    binary variants-1.0 variants/cuda12.so libcudart.so.12
+    binary variants-1.0 variants/cuda13.so libcudart.so.13
+    fused-1.0 : torch
+    binary fused-1.0 fused/ext.so libc10.so libcudart.so.13
+    torch-2.6.0 : nvidia-cublas-cu12==12.4.5.8 & nvidia-cuda-runtime-cu12==12.4.127
+    torch-2.11.0 : nvidia-cublas==13.1.0.3 & nvidia-cuda-runtime==13.0.96
+    binary torch-2.6.0 torch/lib/libtorch.so libcudart.so.12
+    binary torch-2.11.0 torch/lib/libtorch.so libcudart.so.13
+    mover-1.0 : torch & nvidia-cuda-runtime-cu12
+    binary mover-1.0 mover/ext.so libcudart.so.12 libcublas.so.12
+    stuck-1.0 : torch>=2.11 & nvidia-cuda-runtime-cu12
+    binary stuck-1.0 stuck/ext.so libcudart.so.12 libcublas.so.12
+    depends-1.0 : torchaudio
+    nvidia_cublas_cu12-12.4.5.8
+    nvidia_cublas_cu12-12.9.1.4
+    nvidia_cuda_runtime_cu12-12.4.127
+    nvidia_cuda_runtime_cu12-12.9.79
+    nvidia_cufft_cu12-11.4.1.4
+    nvidia_cudnn_cu12-8.9.7.29
+    nvidia_cublas-13.1.0.3
+    nvidia_cuda_runtime-13.0.96
+";
+
+/// The resolution, what was passed over, and the demands that binaries make.
+#[track_caller]
+fn check_binaries(roots: &str, expected: &str) {
+    let result = resolve_from(BINARIES, "", roots);
+    let (mut of_binaries, mut passed) = (BTreeSet::new(), String::new());
+    if let Ok(resolution) = &result {
+        let demands = resolution.services.iter().flat_map(|service| &service.demands);
+        of_binaries = demands.filter(|it| it.is_of_binary()).map(ToString::to_string).collect();
+        passed = resolution.passed_over.iter().map(|passed| format!(" | {passed}")).collect();
+    }
+    let of_binaries: String = of_binaries.into_iter().map(|demand| format!("; {demand}")).collect();
+    assert_eq!(told(result) + &of_binaries + &passed, expected);
+}
+
+#[test]
+fn binaries_demand_what_they_are_linked_with() {
+    check_binaries(
+        "cupy-cuda12x",
+        "CUDA 12.9, cublas 12.9.1.4, cuda-runtime 12.9.79, cufft 11.4.1.4; cupy-cuda12x 12.3.0 is linked with \
+         libcublas.so.12; cupy-cuda12x 12.3.0 is linked with libcudart.so.12; cupy-cuda12x 12.3.0 is linked with \
+         libcufft.so.11",
+    );
+    check_binaries(
+        "cupy-cuda12x & torch==2.6.0",
+        "CUDA 12.4, cublas 12.4.5.8, cuda-runtime 12.4.127, cufft 11.4.1.4; cupy-cuda12x 12.3.0 is linked with \
+         libcublas.so.12; cupy-cuda12x 12.3.0 is linked with libcudart.so.12; cupy-cuda12x 12.3.0 is linked with \
+         libcufft.so.11",
+    );
+    check_binaries(
+        "ctranslate2",
+        "CUDA 12.9, cublas 12.9.1.4, cuda-runtime 12.9.79; ctranslate2 4.8.5 opens libcublas.so.12",
+    );
+    check_binaries("numpy", "");
+}
+
+#[test]
+fn a_wheel_with_variants_demands_what_is_served() {
+    check_binaries(
+        "variants & torch==2.6.0",
+        "CUDA 12.4, cublas 12.4.5.8, cuda-runtime 12.4.127; variants 1.0 is linked with libcudart.so.12",
+    );
+    check_binaries(
+        "variants & torch==2.11.0",
+        "CUDA 13.0, cublas 13.1.0.3, cuda-runtime 13.0.96; variants 1.0 is linked with libcudart.so.13",
+    );
+    check_binaries(
+        "variants",
+        "CUDA 13.0, cuda-runtime 13.0.96; variants 1.0 is linked with libcudart.so.13",
+    );
+}
+
+#[test]
+fn a_version_for_another_cuda_is_passed_over_where_it_is_open() {
+    let served = "CUDA 12.4, cublas 12.4.5.8, cuda-runtime 12.4.127; torchaudio 2.6.0 is linked with libcudart.so.12 | \
+                  torchaudio 2.11.0 is built for CUDA 13 (libcudart.so.13), torch 2.6.0 serves CUDA 12: torchaudio \
+                  2.6.0 is taken";
+    check_binaries("torch==2.6.0 & torchaudio", served);
+    check_binaries("torch==2.6.0 & torchaudio>=2", served);
+    check_binaries("torch==2.6.0 & depends", served);
+    check_binaries(
+        "fused & torch",
+        "CUDA 13.0, cublas 13.1.0.3, cuda-runtime 13.0.96; fused 1.0 is linked with libcudart.so.13",
+    );
+    check_binaries(
+        "mover",
+        "CUDA 12.4, cublas 12.4.5.8, cuda-runtime 12.4.127; mover 1.0 is linked with libcublas.so.12; mover 1.0 is \
+         linked with libcudart.so.12 | mover 1.0 is built for CUDA 12 (nvidia-cuda-runtime-cu12), torch 2.11.0 serves \
+         CUDA 13: torch 2.6.0 is taken",
+    );
+}
+
+#[test]
+fn a_version_for_another_cuda_is_refused_where_it_is_pinned() {
+    check_binaries(
+        "torch==2.6.0 & torchaudio==2.11.0",
+        "torchaudio 2.11.0 is built for CUDA 13 (libcudart.so.13), torch 2.6.0 serves CUDA 12: torchaudio 2.6.0 fits",
+    );
+    check_binaries(
+        "torch==2.6.0 & fused",
+        "fused 1.0 is built for CUDA 13 (libcudart.so.13), torch 2.6.0 serves CUDA 12",
+    );
+    check_binaries(
+        "stuck",
+        "CUDA 12 and CUDA 13 are both needed in one process: stuck 1.0 needs nvidia-cuda-runtime-cu12, and torch → \
+         nvidia-cublas==13.1.0.3; stuck/ext.so of stuck 1.0 is linked with libcudart.so.12, libcublas.so.12",
+    );
+}

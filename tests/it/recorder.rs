@@ -10,6 +10,7 @@ use imgforge::net::config;
 use imgforge::net::http::{Http, HttpSettings};
 use imgforge::net::index::PackageIndex;
 use imgforge::pypa::metadata::CoreMetadata;
+use imgforge::pypa::needs::BinaryNeeds;
 use imgforge::pypa::simple::{DistFile, Project};
 use imgforge::pypa::target::Target;
 use imgforge::pypa::wheel::Outline;
@@ -82,6 +83,10 @@ impl Catalog for Recorder {
         self.index.libraries(wheel)
     }
 
+    fn needs(&self, wheel: &DistFile) -> Result<Arc<BinaryNeeds>, CatalogError> {
+        self.index.needs(wheel)
+    }
+
     fn prefetch(&self, wants: Vec<Want>, scout: &Arc<dyn Scout>) {
         self.index.prefetch(wants, scout);
     }
@@ -96,6 +101,10 @@ impl Catalog for Recorder {
 
     fn prefetch_libraries(&self, wheels: Vec<DistFile>) {
         self.index.prefetch_libraries(wheels);
+    }
+
+    fn prefetch_needs(&self, wheels: Vec<DistFile>) {
+        self.index.prefetch_needs(wheels);
     }
 }
 

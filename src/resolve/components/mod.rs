@@ -44,8 +44,10 @@ use pool::select;
 use toolkit::{demands_of_toolkits, toolkit};
 
 pub use candidate::{Rejected, RejectionReason};
-pub use majors::{MixedProcess, processes};
+pub(super) use majors::reachable;
+pub use majors::{MixedProcess, mixed_process};
 pub(super) use pool::unsuffixed;
+pub(super) use toolkit::requirement;
 
 /// A component, or the metapackage, and who serves it.
 #[derive(Debug, Clone)]
@@ -100,8 +102,8 @@ pub enum ComponentError {
     Unsatisfiable { distribution: PackageName, demands: Vec<Demand>, offered: String },
     #[error("the base does not serve {}", missing.iter().map(Missing::to_string).collect::<Vec<_>>().join("; "))]
     NotInBase { missing: Vec<Missing> },
-    #[error("CUDA {} and CUDA {} are both needed in one process: {process}", process.majors.0, process.majors.1)]
-    OneProcess { process: Box<MixedProcess> },
+    #[error("CUDA {} and CUDA {} are both needed in one process: {process}{binaries}", process.majors.0, process.majors.1)]
+    OneProcess { process: Box<MixedProcess>, binaries: String },
     #[error(
         "CUDA {} and CUDA {} are both demanded, and both have {}: the loader cannot tell them apart: {demands}",
         majors.0, majors.1, shared.join(", ")
@@ -128,7 +130,10 @@ pub struct Missing {
 
 impl std::fmt::Display for Missing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}, which is needed by {}", self.component, listed(&self.demands))?;
+        match self.demands.iter().all(Demand::is_of_binary) {
+            true => write!(f, "{}: {}", self.component, listed(&self.demands))?,
+            false => write!(f, "{}, which is needed by {}", self.component, listed(&self.demands))?,
+        }
         for copy in &self.rejected {
             let version = copy.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
             write!(f, " (not{version} at {}: {})", copy.path, copy.reason)?;

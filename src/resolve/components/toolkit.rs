@@ -74,7 +74,7 @@ pub(super) fn at_least(distribution: &PackageName, floor: &Version) -> Requireme
     requirement(distribution, [VersionSpecifier::greater_than_equal_version(floor.clone())])
 }
 
-pub(super) fn requirement(
+pub(in crate::resolve) fn requirement(
     distribution: &PackageName,
     specifiers: impl IntoIterator<Item = VersionSpecifier>,
 ) -> Requirement {
