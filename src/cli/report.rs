@@ -151,6 +151,7 @@ fn from(service: &Service) -> String {
     match &service.source {
         ServiceSource::Base { copy, .. } => format!("base /{}", copy.directory),
         ServiceSource::Wheel => format!("wheel {}", service.distribution),
+        ServiceSource::Sibling { distribution } => format!("the copy of {distribution}"),
         ServiceSource::Pip => format!("pip {}", service.distribution),
     }
 }
@@ -173,6 +174,7 @@ fn service_size(planned: &Planned, service: &Service) -> Option<u64> {
             let distribution = planned.resolution.distributions.iter().find(is_of)?;
             planned.plan.wheel_size(&distribution.wheel.filename)
         }
+        ServiceSource::Sibling { .. } => None,
     }
 }
 
@@ -257,6 +259,7 @@ fn service(planned: &Planned, service: &Service) -> Value {
             })).collect::<Vec<_>>(),
         }),
         ServiceSource::Wheel => json!({"kind": "wheel", "distribution": service.distribution}),
+        ServiceSource::Sibling { distribution } => json!({"kind": "sibling", "distribution": distribution}),
         ServiceSource::Pip => json!({"kind": "pip", "distribution": service.distribution}),
     };
     let size = service_size(planned, service);

@@ -31,13 +31,15 @@ pub fn is_dispensable(distribution: &str) -> bool {
 pub struct BinaryUse {
     /// The components without which it does not do its work, and which its binaries open by name.
     pub opens: &'static [&'static str],
+    /// Headers that it compiles with in the container, and their components.
+    pub headers: &'static [(&'static str, &'static str)],
     /// The components that only optional modules are linked with.
     pub optional: &'static [&'static str],
     /// A part of the names of files that are optional as a whole.
     pub optional_files: Option<&'static str>,
 }
 
-const NOTHING_KNOWN: BinaryUse = BinaryUse { opens: &[], optional: &[], optional_files: None };
+const NOTHING_KNOWN: BinaryUse = BinaryUse { opens: &[], headers: &[], optional: &[], optional_files: None };
 
 /// The part of CUDA in the distribution of this normalized name.
 pub fn binary_use(distribution: &str) -> BinaryUse {
@@ -46,7 +48,8 @@ pub fn binary_use(distribution: &str) -> BinaryUse {
         // TensorRT itself comes from elsewhere.
         "onnxruntime-gpu" => BinaryUse { optional_files: Some("_providers_tensorrt"), ..NOTHING_KNOWN },
         _ if distribution.starts_with("cupy-cuda") => {
-            BinaryUse { optional: &["cudnn", "cutensor", "nccl"], ..NOTHING_KNOWN }
+            let optional = &["cudnn", "cutensor", "nccl"];
+            BinaryUse { optional, headers: &[("cuda_fp16.h", "cuda-runtime")], ..NOTHING_KNOWN }
         }
         _ => NOTHING_KNOWN,
     }
@@ -61,20 +64,23 @@ pub fn declares_all(distribution: &str) -> bool {
 }
 
 /// Distributions with binaries, on nearly every list, that run on processors alone: nobody has to read them to know.
-const WITHOUT_CUDA: [&str; 102] = [
+const WITHOUT_CUDA: [&str; 119] = [
     "aiohttp",
     "argon2-cffi-bindings",
     "av",
     "awscrt",
     "bcrypt",
     "bitarray",
+    "blake3",
     "blis",
     "blosc2",
     "bottleneck",
     "brotli",
+    "cbor2",
     "cffi",
     "cftime",
     "charset-normalizer",
+    "cmake",
     "contourpy",
     "coverage",
     "cryptography",
@@ -84,6 +90,7 @@ const WITHOUT_CUDA: [&str; 102] = [
     "debugpy",
     "dm-tree",
     "duckdb",
+    "fastar",
     "fastavro",
     "fastparquet",
     "fastrlock",
@@ -97,9 +104,12 @@ const WITHOUT_CUDA: [&str; 102] = [
     "h5py",
     "hf-xet",
     "httptools",
+    "ijson",
     "jiter",
     "kiwisolver",
     "libclang",
+    "llguidance",
+    "llvmlite",
     "lxml",
     "lz4",
     "markupsafe",
@@ -111,14 +121,19 @@ const WITHOUT_CUDA: [&str; 102] = [
     "multidict",
     "murmurhash",
     "netcdf4",
+    "ninja",
+    "numba",
     "numcodecs",
     "numexpr",
     "numpy",
     "onnx",
+    "openai-harmony",
     "opencv-python",
     "opencv-python-headless",
     "optree",
     "orjson",
+    "oss-harmony",
+    "outlines-core",
     "pandas",
     "pillow",
     "polars",
@@ -129,6 +144,7 @@ const WITHOUT_CUDA: [&str; 102] = [
     "psutil",
     "psycopg2-binary",
     "pyarrow",
+    "pybase64",
     "pycryptodome",
     "pycryptodomex",
     "pydantic-core",
@@ -137,7 +153,10 @@ const WITHOUT_CUDA: [&str; 102] = [
     "pyyaml",
     "pyzmq",
     "rapidfuzz",
+    "ray",
+    "rdkit",
     "regex",
+    "rignore",
     "rpds-py",
     "ruff",
     "safetensors",
@@ -148,6 +167,7 @@ const WITHOUT_CUDA: [&str; 102] = [
     "setproctitle",
     "shapely",
     "simsimd",
+    "soundfile",
     "soxr",
     "sqlalchemy",
     "statsmodels",
@@ -179,8 +199,12 @@ mod tests {
     #[test]
     fn the_tables_name_components() {
         for name in ["ctranslate2", "onnxruntime-gpu", "cupy-cuda12x", "cupy-cuda13x", "demo"] {
-            let BinaryUse { opens, optional, .. } = binary_use(name);
-            assert!(opens.iter().chain(optional).all(|name| Component::named(name).is_some()), "{name}");
+            let BinaryUse { opens, optional, headers, .. } = binary_use(name);
+            let of_headers = headers.iter().map(|(_, component)| component);
+            assert!(
+                opens.iter().chain(optional).chain(of_headers).all(|name| Component::named(name).is_some()),
+                "{name}"
+            );
         }
         assert!(WITHOUT_CUDA.is_sorted());
         assert!(is_without_cuda("numpy") && !is_without_cuda("onnxruntime-gpu"));

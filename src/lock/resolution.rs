@@ -70,6 +70,9 @@ pub struct LockedComponent {
     /// The directory of the base's copy, relative to the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     path: Option<String>,
+    /// The distribution of the copy that serves in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sibling: Option<PackageName>,
     /// The directory that gets links to the base's copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     linked_in: Option<String>,
@@ -86,6 +89,7 @@ pub struct LockedComponent {
 enum LockedSource {
     Base,
     Wheel,
+    Sibling,
     Pip,
 }
 
@@ -299,6 +303,7 @@ impl LockedComponent {
                 (LockedSource::Base, Some(copy.directory.clone()), linked_in.clone(), Some(*pip))
             }
             ServiceSource::Wheel => (LockedSource::Wheel, None, None, None),
+            ServiceSource::Sibling { .. } => (LockedSource::Sibling, None, None, None),
             ServiceSource::Pip => (LockedSource::Pip, None, None, None),
         };
         let demand = |demand: &Demand| LockedDemand {
@@ -317,6 +322,10 @@ impl LockedComponent {
             version: service.version.clone(),
             from,
             path,
+            sibling: match &service.source {
+                ServiceSource::Sibling { distribution } => Some(distribution.clone()),
+                _ => None,
+            },
             linked_in,
             pip_sees,
             demands: service.demands.iter().map(demand).collect(),
@@ -344,6 +353,7 @@ impl LockedComponent {
                     pip: self.pip_sees?,
                 },
                 LockedSource::Wheel => ServiceSource::Wheel,
+                LockedSource::Sibling => ServiceSource::Sibling { distribution: self.sibling.clone()? },
                 LockedSource::Pip => ServiceSource::Pip,
             },
             demands: demands.map(|demand| Demand::new(demand.by.clone(), &demand.requirement)).collect(),
@@ -460,8 +470,12 @@ fn demander(text: &str) -> Option<Demander> {
         ("the", "recipe") => Some(Demander::User),
         ("the", "layout") => Some(Demander::Layout),
         ("CUDA", version) => {
+            let (version, newest) = match version.split_once(", for which ") {
+                Some((version, rest)) => (version, Some(rest.strip_suffix(" is the newest")?.parse().ok()?)),
+                None => (version, None),
+            };
             let ToolkitVersion(major, minor) = version.parse().ok()?;
-            Some(Demander::Toolkit { major: major.into(), minor: minor.into() })
+            Some(Demander::Toolkit { major: major.into(), minor: minor.into(), newest })
         }
         (name, rest) => {
             let (version, through) = rest.split_once(" through ").unwrap_or((rest, ""));
@@ -477,7 +491,7 @@ fn demander(text: &str) -> Option<Demander> {
 
 /// `cupy-cuda12x 12.3.0 is linked with libcublas.so.12 by cupy/_core/core.so`
 fn binary(text: &str) -> Option<Demander> {
-    let links = [BinaryLink::Linked, BinaryLink::Opened];
+    let links = [BinaryLink::Linked, BinaryLink::Opened, BinaryLink::Compiled];
     let (link, (distribution, rest)) =
         links.into_iter().find_map(|link| Some((link, text.split_once(&format!(" {} ", link.words()))?)))?;
     let (name, version) = distribution.split_once(' ')?;

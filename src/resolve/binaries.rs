@@ -68,7 +68,8 @@ pub(super) fn needy(
         let needs = catalog.needs(&chosen.wheel)?;
         let of_cuda: Vec<_> = needs.files.iter().map(|file| of_file(&chosen.name, file)).collect();
         if of_cuda.iter().any(|needs| !needs.is_empty()) {
-            let found = beside(chosen, &needs, of_cuda, solution, catalog)?;
+            let mut found = beside(chosen, &needs, of_cuda, solution, catalog)?;
+            found.needs.extend(of_headers(&chosen.name, &needs));
             needy.insert(chosen.name.clone(), found);
         }
     }
@@ -84,7 +85,7 @@ fn may_need(name: &PackageName) -> bool {
 
 /// The needs of one binary that its work depends on.
 fn of_file(name: &PackageName, file: &BinaryFile) -> Vec<LibraryNeed> {
-    let BinaryUse { opens, optional, optional_files } = binary_use(name.as_ref());
+    let BinaryUse { opens, optional, optional_files, .. } = binary_use(name.as_ref());
     if optional_files.is_some_and(|part| file.path.contains(part)) {
         return Vec::new();
     }
@@ -98,6 +99,21 @@ fn of_file(name: &PackageName, file: &BinaryFile) -> Vec<LibraryNeed> {
     let opened = file.opens_of_cuda().filter(|(component, _)| opens.contains(&component.name()));
     let linked = linked.map(|it| need(BinaryLink::Linked, it));
     linked.chain(opened.map(|it| need(BinaryLink::Opened, it))).collect()
+}
+
+/// The headers that a distribution compiles with.
+fn of_headers(name: &PackageName, needs: &BinaryNeeds) -> Option<Vec<LibraryNeed>> {
+    let headers = binary_use(name.as_ref()).headers.iter();
+    let path = &needs.files.first()?.path;
+    let needs = headers.filter_map(|(header, component)| {
+        Some(LibraryNeed {
+            component: Component::named(component)?,
+            soname: (*header).to_owned(),
+            link: BinaryLink::Compiled,
+            path: path.clone(),
+        })
+    });
+    Some(needs.collect())
 }
 
 /// The needs of a distribution that no wheel beside it brings, and those beside it.

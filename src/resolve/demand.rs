@@ -34,9 +34,9 @@ pub enum Demander {
         version: Version,
         /// The way in which the binary comes to the library.
         link: BinaryLink,
-        /// The library.
+        /// The library, or the header.
         soname: String,
-        /// The path of the binary in the wheel.
+        /// The path of the binary in the wheel; of the first, where it is a header.
         path: String,
     },
     /// A library, which links to the component, or needs a symbol that what would serve otherwise lacks.
@@ -50,12 +50,15 @@ pub enum Demander {
         /// The symbol.
         symbol: Option<String>,
     },
-    /// The toolkit: what it contains is not older than itself.
+    /// The toolkit: what it contains is not older than itself, where there is such a version.
     Toolkit {
         /// 12 of CUDA 12.5.
         major: u64,
         /// 5 of CUDA 12.5.
         minor: u64,
+        /// The newest version of the component for this major, where there is none of the toolkit's minor.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        newest: Option<Version>,
     },
     /// The layout: a toolkit's directory is named after the version of its runtime.
     Layout,
@@ -69,6 +72,8 @@ pub enum BinaryLink {
     Linked,
     /// By a name that it gives to `dlopen`.
     Opened,
+    /// By a header of the component, which it compiles with in the container.
+    Compiled,
 }
 
 impl BinaryLink {
@@ -77,6 +82,7 @@ impl BinaryLink {
         match self {
             Self::Linked => "is linked with",
             Self::Opened => "opens",
+            Self::Compiled => "compiles with",
         }
     }
 }
@@ -105,7 +111,10 @@ impl fmt::Display for Demander {
             Self::Library { distribution, version, library, symbol: None } => {
                 write!(f, "{library} of {distribution} {version}")
             }
-            Self::Toolkit { major, minor } => write!(f, "CUDA {major}.{minor}"),
+            Self::Toolkit { major, minor, newest: None } => write!(f, "CUDA {major}.{minor}"),
+            Self::Toolkit { major, minor, newest: Some(newest) } => {
+                write!(f, "CUDA {major}.{minor}, for which {newest} is the newest")
+            }
             Self::Layout => f.write_str("the layout"),
         }
     }

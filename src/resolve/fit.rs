@@ -13,6 +13,7 @@ use super::binaries::{Needy, NeedyDistribution, major_in_name, needy};
 use super::components::{ComponentError, MixedProcess, mixed_process, requirement};
 use super::demand::Demander;
 use super::extras::{major_of, with_cuda_extras};
+use super::siblings::{Siblings, apart};
 use super::solve::{Catalog, Solution, SolveError, solve};
 use super::{Preferences, ResolutionRequest, ResolveError, demanded, question};
 use crate::failure::Hinted;
@@ -117,12 +118,12 @@ pub(super) fn fitted(
         let Some(conflict) = search.conflict(&fitted)? else { break };
         match search.moved(&fitted, &conflict)? {
             Some(moved) => fitted = moved,
-            None if mixed_process(&fitted.solution, major_of).is_some() => break,
+            None if search.mixed_process(&fitted.solution)?.is_some() => break,
             None if search.names(&conflict.unserved.name) => return Err(search.refusal(&fitted, conflict)?),
             None => drop(fitted.unserved.insert(conflict.unserved.name)),
         }
     }
-    match mixed_process(&fitted.solution, major_of) {
+    match search.mixed_process(&fitted.solution)? {
         Some(process) => {
             let needy = needy(request, &fitted.solution, catalog)?;
             let binaries = binaries_of(&process, &needy);
@@ -181,13 +182,28 @@ impl Search<'_> {
     /// The first disagreement in a solution, apart from those of which it is known that nothing can be done.
     fn conflict(&self, fitted: &Fitted) -> Result<Option<MajorConflict>, ResolveError> {
         let solution = &fitted.solution;
-        if let Some(process) = mixed_process(solution, major_of) {
+        if let Some(process) = self.mixed_process(solution)? {
             return Ok(self.of_process(&process, solution));
         }
         let needy = needy(self.request, solution, self.catalog)?;
-        let served = served(solution, &self.request.frameworks);
+        let siblings = self.siblings(solution, &needy)?;
+        let served = served(solution, &siblings, &self.request.frameworks);
         let open = needy.values().filter(|needy| !fitted.unserved.contains(&needy.name));
         Ok(open.into_iter().find_map(|distribution| disagreement(distribution, &served, &needy)))
+    }
+
+    fn siblings(&self, solution: &Solution, needy: &Needy) -> Result<Siblings, ResolveError> {
+        Ok(Siblings::of(&demanded(solution), needy, self.request.base, self.catalog)?)
+    }
+
+    /// A distribution in whose process two majors would meet.
+    fn mixed_process(&self, solution: &Solution) -> Result<Option<MixedProcess>, ResolveError> {
+        let Some(process) = mixed_process(solution, major_of) else { return Ok(None) };
+        let siblings = self.siblings(solution, &needy(self.request, solution, self.catalog)?)?;
+        match siblings == Siblings::default() {
+            true => Ok(Some(process)),
+            false => Ok(mixed_process(solution, |requirement| major_of(&siblings.serving(requirement)))),
+        }
     }
 
     /// The disagreement in one process; `None` where another version of neither may be chosen.
@@ -297,9 +313,14 @@ fn pins(requirement: &Requirement) -> bool {
 /// By CUDA major, who asks for it by its metadata; a framework first.
 type Served = BTreeMap<u32, Vec<MajorSide>>;
 
-fn served(solution: &Solution, frameworks: &BTreeSet<PackageName>) -> Served {
+fn served(solution: &Solution, siblings: &Siblings, frameworks: &BTreeSet<PackageName>) -> Served {
     let mut served = Served::new();
-    for (by, requirement) in demanded(solution) {
+    let demands = demanded(solution);
+    // What both majors have under one SONAME tells none of them.
+    let tells = |requirement: &Requirement| apart(requirement).is_none();
+    let has_toolkit = demands.iter().any(|(_, requirement)| tells(requirement));
+    for (by, requirement) in demands.into_iter().filter(|(_, it)| !has_toolkit || tells(it)) {
+        let requirement = siblings.serving(&requirement);
         let Demander::Distribution { name, version, .. } = by else { continue };
         if let Some(major) = major_of(&requirement) {
             let side = MajorSide { name, version, major, because: requirement.to_string() };

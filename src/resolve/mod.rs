@@ -12,6 +12,7 @@ mod extras;
 mod fit;
 mod installed;
 mod request;
+mod siblings;
 pub mod solve;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -38,6 +39,7 @@ use components::{ComponentError, Demanded, Offer, Rejected};
 use demand::{Demand, Demander};
 use extras::major_of;
 use installed::WithInstalled;
+use siblings::Siblings;
 use solve::{Catalog, CatalogError, Chosen, Question, Solution, SolveError};
 
 pub use fit::{MajorConflict, MajorSide, OtherMajor, PassedOver};
@@ -176,6 +178,11 @@ pub enum ServiceSource {
     },
     /// A distribution among [`Resolution::distributions`], laid out in a toolkit's tree.
     Wheel,
+    /// The copy of another CUDA major, which has the same SONAMEs; pip sees a distribution that imgforge makes up.
+    Sibling {
+        /// The distribution of the copy that serves.
+        distribution: PackageName,
+    },
     /// A distribution among [`Resolution::distributions`], or the base's, in site-packages.
     Pip,
 }
@@ -317,12 +324,17 @@ pub fn resolve(request: &ResolutionRequest<'_>, catalog: &dyn Catalog) -> Result
         if request.policies.default == Policy::Cpu && !asked.is_empty() {
             return Err(needs_cuda(&asked));
         }
+        let siblings = Siblings::of(&asked, &needy, request.base, &catalog)?;
+        let aliased = asked.iter().filter(|(_, requirement)| siblings.serving(requirement) != *requirement);
+        let aliased: Vec<Demanded> = aliased.cloned().collect();
+        asked.iter_mut().for_each(|(_, requirement)| *requirement = siblings.serving(requirement));
         let components = components::choose(&asked, &offer(request, &catalog, &preferences, solution))?;
         let left: Vec<RootRequirement> = components.left_to_pip.iter().map(root).collect();
         let more: Vec<RootRequirement> =
             left.into_iter().filter(|root| !fitted.roots.contains(root)).collect();
         if more.is_empty() {
-            let mut resolution = assemble::assemble(request, fitted.solution, components);
+            let mut resolution =
+                assemble::assemble(request, fitted.solution, components, &siblings, &aliased);
             resolution.passed_over = fitted.passed_over;
             resolution.toolkits = driver_fits(request.driver.as_ref(), resolution.toolkits)?;
             return Ok(resolution);

@@ -8,6 +8,7 @@ mod bad_indexes;
 mod bad_places;
 mod bad_recipes;
 mod bad_wheels;
+mod binaries;
 mod build;
 mod bytecode;
 mod cache;

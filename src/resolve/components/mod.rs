@@ -92,6 +92,8 @@ pub struct Components {
     pub toolkits: BTreeMap<u32, (u32, u32)>,
     /// The requirements of the choices on components that are left to pip.
     pub left_to_pip: Vec<Demanded>,
+    /// The SONAMEs of each CUDA major.
+    pub sonames: BTreeMap<u32, BTreeSet<String>>,
 }
 
 /// The reason why the demands cannot be met.
@@ -250,7 +252,7 @@ pub fn choose(demanded: &[Demanded], offer: &Offer<'_>) -> Result<Components, Co
                 .into_iter()
                 .map(|major| (major, toolkit(choices.iter(), major, offer).unwrap_or((major, 0))))
                 .collect();
-            return Ok(Components { choices, toolkits, left_to_pip });
+            return Ok(Components { choices, toolkits, left_to_pip, sonames: needs.sonames });
         }
         derived = next;
     }
