@@ -10,7 +10,7 @@ use uv_pep440::{Operator, Version, VersionSpecifier};
 use uv_pep508::VersionOrUrl;
 
 use super::binaries::{Needy, NeedyDistribution, major_in_name, needy};
-use super::components::{ComponentError, MixedProcess, mixed_process, requirement};
+use super::components::{ComponentError, MixedProcess, mixed_process, prefetch_pages, requirement};
 use super::demand::Demander;
 use super::extras::{major_of, with_cuda_extras};
 use super::siblings::{Siblings, apart};
@@ -59,12 +59,12 @@ impl fmt::Display for MajorConflict {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PassedOver {
-    /// The disagreement that the newest version would have brought.
-    pub conflict: MajorConflict,
     /// The distribution that gave way.
     pub name: PackageName,
     /// The version that was taken.
     pub taken: Version,
+    /// The disagreement that the newest version would have brought.
+    pub conflict: MajorConflict,
 }
 
 impl fmt::Display for PassedOver {
@@ -157,6 +157,9 @@ impl Search<'_> {
         let question =
             |roots: &[RootRequirement]| question(self.request, roots, &constraints, self.preferences);
         let plain = solve(&question(roots), self.catalog)?;
+        let asked = demanded(&plain);
+        let components = asked.iter().map(|(_, requirement)| &requirement.name);
+        prefetch_pages(components, &self.request.policies, self.catalog);
         let roots_with_extras = match self.request.policies.default {
             Policy::Cpu => roots.to_vec(),
             _ => {

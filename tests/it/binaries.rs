@@ -191,6 +191,11 @@ fn another_cuda_is_avoided_where_the_version_is_open() {
     let said = "extension 2.1 is built for CUDA 13 (libcublas.so.13), torch 2.6.0 serves CUDA 12: extension 1.1 is taken";
     let locked = world.run(&["plan", "recipe.yaml", "--locked"]);
     assert!(locked.stdout.contains(said), "{locked}");
+}
+
+#[test]
+fn a_framework_gives_way_where_its_version_is_open() {
+    let world = mixed();
     world.recipe("frameworks: {torch: '*'}\npackages: [extension==1.0]\n");
     let plan = planned(&world);
     assert_eq!(components(&plan), ["cuda-runtime 12.4.127"]);

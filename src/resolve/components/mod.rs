@@ -302,9 +302,7 @@ fn choose_round(
     for demand in demanded.iter().chain(derived) {
         by_name.entry(demand.1.name.clone()).or_default().push(demand);
     }
-    let any = |name: &PackageName| Want { name: name.clone(), extras: Vec::new(), versions: Ranges::full() };
-    let pages = by_name.keys().filter(|name| !is_of_base(name, offer)).map(any).collect();
-    offer.catalog.prefetch(pages, &(Arc::new(PagesOnly) as Arc<dyn Scout>));
+    prefetch_pages(by_name.keys(), offer.policies, offer.catalog);
     let mut selected = Vec::new();
     let mut missing = Vec::new();
     for (name, demands) in by_name {
@@ -325,6 +323,17 @@ fn choose_round(
     selected.into_iter().map(|selected| selected.choice(offer)).collect()
 }
 
+/// Hints that the pages of these components will be asked for.
+pub(super) fn prefetch_pages<'a>(
+    names: impl IntoIterator<Item = &'a PackageName>,
+    policies: &Policies,
+    catalog: &dyn Catalog,
+) {
+    let any = |name: &PackageName| Want { name: name.clone(), extras: Vec::new(), versions: Ranges::full() };
+    let pages = names.into_iter().filter(|name| !serves_base_only(name, policies)).map(any).collect();
+    catalog.prefetch(pages, &(Arc::new(PagesOnly) as Arc<dyn Scout>));
+}
+
 /// Components need their projects' pages; which wheel is chosen is known only from all of them.
 struct PagesOnly;
 
@@ -340,8 +349,12 @@ impl Scout for PagesOnly {
 
 /// Returns whether only the base may serve what the wheel of this name carries.
 fn is_of_base(distribution: &PackageName, offer: &Offer<'_>) -> bool {
+    serves_base_only(distribution, offer.policies)
+}
+
+fn serves_base_only(distribution: &PackageName, policies: &Policies) -> bool {
     match ComponentWheel::of(distribution.as_ref()) {
-        Some(ComponentWheel::Carries { component, .. }) => offer.policies.of(component) == Policy::Base,
+        Some(ComponentWheel::Carries { component, .. }) => policies.of(component) == Policy::Base,
         _ => false,
     }
 }
