@@ -110,6 +110,12 @@ fn components(out: &mut PrintedText, planned: &Planned) {
         ]
     });
     out.table(&["COMPONENT", "VERSION", "FROM", "UNPACKED", "BECAUSE OF"], rows.collect());
+    for passed in &resolution.passed_over {
+        out.line(passed);
+    }
+    if !resolution.passed_over.is_empty() {
+        out.blank();
+    }
     let rejected = resolution.services.iter().flat_map(|service| {
         service.rejected.iter().map(move |copy| {
             vec![
@@ -151,6 +157,7 @@ fn from(service: &Service) -> String {
     match &service.source {
         ServiceSource::Base { copy, .. } => format!("base /{}", copy.directory),
         ServiceSource::Wheel => format!("wheel {}", service.distribution),
+        ServiceSource::Sibling { distribution } => format!("the copy of {distribution}"),
         ServiceSource::Pip => format!("pip {}", service.distribution),
     }
 }
@@ -173,6 +180,7 @@ fn service_size(planned: &Planned, service: &Service) -> Option<u64> {
             let distribution = planned.resolution.distributions.iter().find(is_of)?;
             planned.plan.wheel_size(&distribution.wheel.filename)
         }
+        ServiceSource::Sibling { .. } => None,
     }
 }
 
@@ -225,6 +233,7 @@ pub(super) fn plan_json(planned: &Planned) -> serde_json::Result<PrintedText> {
         "components": resolution.services.iter().map(|it| service(planned, it)).collect::<Vec<_>>(),
         "kept": resolution.kept,
         "removed": resolution.removed,
+        "passed_over": resolution.passed_over,
         "distributions": resolution.distributions.iter().map(|d| distribution(planned, d)).collect::<Vec<_>>(),
         "layers": planned.plan.wheel_layers().map(|layer| json!({
             "title": layer.title(),
@@ -254,6 +263,7 @@ fn service(planned: &Planned, service: &Service) -> Value {
             })).collect::<Vec<_>>(),
         }),
         ServiceSource::Wheel => json!({"kind": "wheel", "distribution": service.distribution}),
+        ServiceSource::Sibling { distribution } => json!({"kind": "sibling", "distribution": distribution}),
         ServiceSource::Pip => json!({"kind": "pip", "distribution": service.distribution}),
     };
     let size = service_size(planned, service);

@@ -154,6 +154,7 @@ fn of_service(service: &Service) -> (String, Served) {
     let from = match &service.source {
         ServiceSource::Base { copy, .. } => format!("at /{}", copy.directory),
         ServiceSource::Wheel => format!("from wheel {}", service.distribution),
+        ServiceSource::Sibling { distribution } => format!("by the copy of {distribution}"),
         ServiceSource::Pip => format!("by pip from {}", service.distribution),
     };
     let name = name(service.component.name(), &numbers, service.cuda_major);

@@ -89,6 +89,12 @@ const LIBRARIES: &[(&str, &str)] = &[
     ("nvvm", "| libnvvm"),
 ];
 
+/// Components whose SONAMEs begin with the number of the CUDA major: `libcublas.so.12`, `libcudart.so.11.0`.
+const MAJOR_IN_SONAME: [&str; 8] =
+    ["cublas", "cuda-cupti", "cuda-nvrtc", "cuda-runtime", "npp", "nvfatbin", "nvjitlink", "nvjpeg"];
+/// Components whose SONAMEs have numbers of their own, which versions do not follow: `libcufile.so.0` of 1.11.
+const OWN_NUMBER_IN_SONAME: [&str; 3] = ["cufile", "nvtx", "nvvm"];
+
 /// The first CUDA major whose toolkit's wheels have no suffix.
 pub const FIRST_UNSUFFIXED: u32 = 13;
 /// Components whose wheels keep the suffix, as they are released apart from the toolkit.
@@ -179,6 +185,28 @@ impl Component {
         }
     }
 
+    /// The CUDA major that a library of this SONAME is for, where the SONAME alone tells it.
+    pub fn major_of_library(self, soname: &str) -> Option<u32> {
+        let number = soname_numbers(soname).next()?;
+        MAJOR_IN_SONAME.contains(&self.name).then_some(number)
+    }
+
+    /// The first numbers of the versions that have a library of this SONAME; empty where versions do not tell it.
+    pub fn version_of_library(self, soname: &str) -> Vec<u64> {
+        if OWN_NUMBER_IN_SONAME.contains(&self.name) {
+            return Vec::new();
+        }
+        let numbers: Vec<u64> = soname_numbers(soname).map(u64::from).collect();
+        let count = numbers.first().map_or(0, |first| self.numbers_in_soname(*first));
+        numbers.into_iter().take(count).collect()
+    }
+
+    /// Returns whether it is released apart from the toolkit, with libraries of the same SONAME for several CUDA majors:
+    /// NCCL, cuDNN.
+    pub fn is_apart_from_toolkit(self) -> bool {
+        ALWAYS_SUFFIXED.contains(&self.name)
+    }
+
     /// The name of the wheel that carries it for a CUDA major: `nvidia-cublas-cu12`, `nvidia-cublas`, `nvidia-cudnn-cu13`.
     pub fn distribution(self, cuda_major: u32) -> String {
         let wheel = COMPONENTS.iter().find(|row| row.name == self.name).map_or(self.name, |row| row.wheel);
@@ -240,6 +268,12 @@ pub fn is_debian_package(name: &str) -> bool {
     name.starts_with("cuda-") || libraries.into_iter().any(|library| library.eq_ignore_ascii_case(stem))
 }
 
+/// `11` and `0` of `libcudart.so.11.0`.
+fn soname_numbers(soname: &str) -> impl Iterator<Item = u32> {
+    let version = soname.split_once(".so.").map_or("", |(_, version)| version);
+    version.split('.').map_while(|number| number.parse().ok())
+}
+
 /// `libcublas` of `libcublas.so.12`; `None` for what is not named as a shared library is.
 pub fn library_stem(soname: &str) -> Option<&str> {
     let (stem, version) = soname.split_once(".so")?;
@@ -275,6 +309,21 @@ mod tests {
         let essential: Vec<&str> = Component::named("cublas").unwrap().essential_libraries().collect();
         assert_eq!(essential, ["libcublas", "libcublasLt"]);
         assert_eq!(Component::named("nvtx").unwrap().essential_libraries().count(), 0);
+    }
+
+    #[test]
+    fn a_soname_tells_its_cuda_and_its_versions() {
+        let told = |soname: &str| {
+            let component = Component::of_library(soname).unwrap();
+            (component.major_of_library(soname), component.version_of_library(soname))
+        };
+        assert_eq!(told("libcublas.so.12"), (Some(12), vec![12]));
+        assert_eq!(told("libcudart.so.11.0"), (Some(11), vec![11]));
+        assert_eq!(told("libcupti.so.11.7"), (Some(11), vec![11, 7]));
+        assert_eq!(told("libcufft.so.11"), (None, vec![11]));
+        assert_eq!(told("libcusparse.so.12"), (None, vec![12]));
+        assert_eq!(told("libcufile.so.0"), (None, vec![]));
+        assert_eq!(told("libnvrtc.so"), (None, vec![]));
     }
 
     fn check(distribution: &str, expected: Option<(&str, Option<u32>)>) {

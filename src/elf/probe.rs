@@ -208,6 +208,14 @@ impl Incomplete<(Elf, Symbols)> {
     }
 }
 
+impl Incomplete<Elf> {
+    /// The same of which the headers and the dynamic section are wanted, and no symbols.
+    pub fn without_symbols(size: u64) -> Self {
+        let missing = std::iter::once(0..HEAD.min(size)).collect();
+        Self { parse: dynamic::parse, size, kept: KeptParts::default(), missing }
+    }
+}
+
 impl Incomplete<Linkage> {
     /// The same of which the section headers are asked: for a file whose dynamic section is hard to reach, while both
     /// ends of the file are not.

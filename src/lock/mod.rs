@@ -22,7 +22,7 @@ use uv_normalize::PackageName;
 
 use crate::failure::Hinted;
 use crate::recipe::Timestamp;
-use crate::resolve::{Kept, Preferences, Removed};
+use crate::resolve::{Kept, PassedOver, Preferences, Removed};
 
 pub use base::{DebianBase, ImageBase, LockedBase, LockedPackage, LockedSuite};
 pub use changes::{LockChange, changes};
@@ -64,6 +64,9 @@ pub struct Lock {
     /// The distributions of the base that the image hides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<Removed>,
+    /// The versions that were not taken because of the CUDA major that they are built for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<PassedOver>,
     /// Sorted by name and version.
     #[serde(default, rename = "distribution", skip_serializing_if = "Vec::is_empty")]
     pub distributions: Vec<LockedDistribution>,

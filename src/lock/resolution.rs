@@ -17,7 +17,7 @@ use crate::base::{BaseInventory, CudaCopy};
 use crate::cuda::{Component, ComponentWheel, Driver, Toolkit};
 use crate::oci::{Architecture, Digest};
 use crate::pypa::metadata::Requirement;
-use crate::resolve::demand::{Demand, Demander};
+use crate::resolve::demand::{BinaryLink, Demand, Demander};
 use crate::resolve::{
     ChosenWheel, ComponentPlace, Distribution, FoundBy, PipSees, PrivateComponent, Resolution, ResolveError,
     Role, Service, ServiceSource, ToolkitTree, driver_fits,
@@ -69,6 +69,9 @@ pub struct LockedComponent {
     /// The directory of the base's copy, relative to the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     path: Option<String>,
+    /// The distribution of the copy that serves in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sibling: Option<PackageName>,
     /// The directory that gets links to the base's copy.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "read_directory")]
     linked_in: Option<String>,
@@ -85,6 +88,7 @@ pub struct LockedComponent {
 enum LockedSource {
     Base,
     Wheel,
+    Sibling,
     Pip,
 }
 
@@ -165,6 +169,7 @@ impl Lock {
             components: resolution.services.iter().map(LockedComponent::of).collect(),
             kept: resolution.kept.clone(),
             removed: resolution.removed.clone(),
+            passed_over: resolution.passed_over.clone(),
             distributions: locked.collect::<Result<_, LockError>>()?,
         })
     }
@@ -192,6 +197,7 @@ impl Lock {
             removed: self.removed.clone(),
             trees: self.trees.iter().map(|tree| tree.tree(architecture)).collect(),
             toolkits: driver_fits(driver, toolkits)?,
+            passed_over: self.passed_over.clone(),
         }))
     }
 
@@ -306,6 +312,7 @@ impl LockedComponent {
                 (LockedSource::Base, Some(copy.directory.clone()), linked_in.clone(), Some(*pip))
             }
             ServiceSource::Wheel => (LockedSource::Wheel, None, None, None),
+            ServiceSource::Sibling { .. } => (LockedSource::Sibling, None, None, None),
             ServiceSource::Pip => (LockedSource::Pip, None, None, None),
         };
         let demand = |demand: &Demand| LockedDemand {
@@ -324,6 +331,10 @@ impl LockedComponent {
             version: service.version.clone(),
             from,
             path,
+            sibling: match &service.source {
+                ServiceSource::Sibling { distribution } => Some(distribution.clone()),
+                _ => None,
+            },
             linked_in,
             pip_sees,
             demands: service.demands.iter().map(demand).collect(),
@@ -351,6 +362,7 @@ impl LockedComponent {
                     pip: self.pip_sees?,
                 },
                 LockedSource::Wheel => ServiceSource::Wheel,
+                LockedSource::Sibling => ServiceSource::Sibling { distribution: self.sibling.clone()? },
                 LockedSource::Pip => ServiceSource::Pip,
             },
             demands: demands.map(|demand| Demand::new(demand.by.clone(), &demand.requirement)).collect(),
@@ -430,7 +442,12 @@ impl FromStr for ToolkitVersion {
 
 impl fmt::Display for LockedDemand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} needs {}", self.by, self.requirement)
+        match &self.by {
+            Demander::Binary { path, .. } => {
+                write!(f, "{} by {path} and needs {}", self.by, self.requirement)
+            }
+            by => write!(f, "{by} needs {}", self.requirement),
+        }
     }
 }
 
@@ -440,7 +457,11 @@ impl FromStr for LockedDemand {
     fn from_str(text: &str) -> Result<Self, String> {
         let demand = || {
             let (by, requirement) = text.rsplit_once(" needs ")?;
-            Some(Self { by: demander(by)?, requirement: requirement.parse().ok()? })
+            let by = match by.strip_suffix(" and") {
+                Some(text) => binary(text)?,
+                None => demander(by)?,
+            };
+            Some(Self { by, requirement: requirement.parse().ok()? })
         };
         demand().ok_or_else(|| format!("`{text}` is no demand on a component"))
     }
@@ -458,8 +479,12 @@ fn demander(text: &str) -> Option<Demander> {
         ("the", "recipe") => Some(Demander::User),
         ("the", "layout") => Some(Demander::Layout),
         ("CUDA", version) => {
+            let (version, newest) = match version.split_once(", for which ") {
+                Some((version, rest)) => (version, Some(rest.strip_suffix(" is the newest")?.parse().ok()?)),
+                None => (version, None),
+            };
             let ToolkitVersion(major, minor) = version.parse().ok()?;
-            Some(Demander::Toolkit { major: major.into(), minor: minor.into() })
+            Some(Demander::Toolkit { major: major.into(), minor: minor.into(), newest })
         }
         (name, rest) => {
             let (version, through) = rest.split_once(" through ").unwrap_or((rest, ""));
@@ -471,6 +496,22 @@ fn demander(text: &str) -> Option<Demander> {
             })
         }
     }
+}
+
+/// `cupy-cuda12x 12.3.0 is linked with libcublas.so.12 by cupy/_core/core.so`
+fn binary(text: &str) -> Option<Demander> {
+    let links = [BinaryLink::Linked, BinaryLink::Opened, BinaryLink::Compiled];
+    let (link, (distribution, rest)) =
+        links.into_iter().find_map(|link| Some((link, text.split_once(&format!(" {} ", link.words()))?)))?;
+    let (name, version) = distribution.split_once(' ')?;
+    let (soname, path) = rest.split_once(" by ")?;
+    Some(Demander::Binary {
+        name: name.parse().ok()?,
+        version: version.parse().ok()?,
+        link,
+        soname: soname.to_owned(),
+        path: path.to_owned(),
+    })
 }
 
 /// `libcusparse.so.12 of nvidia-cusparse-cu12 12.5.1.3`

@@ -161,6 +161,33 @@ fn a_locked_resolution_is_the_one_that_was_locked() {
 }
 
 #[test]
+fn what_binaries_need_is_read_as_it_was_written() {
+    let nccl = "version = \"2.28.9\"\nfrom = \"wheel\"\n";
+    for demand in [
+        "cupy-cuda12x 12.3.0 is linked with libcublas.so.12 by cupy/_core/core.so and needs nvidia-cublas-cu12==12.*",
+        "ctranslate2 4.8.5 opens libcublas.so.12 by ctranslate2.libs/lib with needs and by.so and needs nvidia-cublas-cu12",
+        "cupy-cuda12x 14.2.0 compiles with cuda_fp16.h by cupy/fft.so and needs nvidia-cuda-runtime-cu12",
+        "CUDA 13.5, for which 13.3.5.0.6 is the newest needs nvidia-cuda-cccl>=13.3.5.0.6",
+    ] {
+        let sibling = "version = \"2.28.9\"\nfrom = \"sibling\"\nsibling = \"nvidia-nccl-cu13\"\n";
+        let name = demand.rsplit(' ').next().unwrap().split(['=', '>']).next().unwrap();
+        let text = TEXT
+            .replace(nccl, &format!("{sibling}demands = [\"{demand}\"]\n"))
+            .replace("nvidia-nccl-cu13\"\nversion", &format!("{name}\"\nversion"));
+        let lock = Lock::parse(&text).unwrap();
+        assert!(lock.to_text().unwrap().contains(demand), "{demand}");
+        let resolution = lock.resolution(&base(), None).unwrap().unwrap();
+        let decided = Decided {
+            created: lock.created,
+            recipe: lock.recipe.clone(),
+            private_cuda: BTreeMap::new(),
+            base: lock.base.clone(),
+        };
+        assert_eq!(Lock::new(decided, &resolution, &lock.wheels()), Ok(lock), "{demand}");
+    }
+}
+
+#[test]
 fn a_base_without_what_was_locked_is_another() {
     let lock = Lock::parse(TEXT).unwrap();
     let other = crate::resolve::tests::base("cublas 13.1.0.3 cu13 opt/cuda/lib");

@@ -15,20 +15,26 @@ use uv_normalize::{ExtraName, PackageName};
 
 use super::config::ConfiguredIndex;
 use super::download::Download;
-use super::http::{ByteSpan, FilePart, Http, HttpError};
+use super::http::{ByteSpan, FilePart, Http};
+use super::index_error::IndexError;
 use super::learned::{Learned, RecordSource, keep, recall};
 use super::page::PageRecord;
-use super::wheel_parts::{Learnt, all_libraries, first_part, text_and_outline, wheel_library};
+use super::wheel_parts::{
+    Learnt, all_binaries, all_libraries, first_part, is_better_whole, machine, text_and_outline,
+    wheel_binary, wheel_library,
+};
 use crate::credentials::redacted;
+use crate::cuda::binary_use;
 use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::pypa::library;
-use crate::pypa::metadata::{self, CoreMetadata, MetadataError};
-use crate::pypa::simple::{self, CoreMetadataFile, DistFile, PageError, Project};
+use crate::pypa::metadata::{self, CoreMetadata};
+use crate::pypa::needs::{self, BinaryNeeds};
+use crate::pypa::simple::{self, CoreMetadataFile, DistFile, Project};
 use crate::pypa::wheel::{Outline, Wheel, WheelError};
 use crate::pypa::zip::{Local, Sparse};
 use crate::resolve::solve::{Catalog, CatalogError, Scout, Want, WheelLibrary};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// The most requests in flight.
 const CONCURRENCY: usize = 48;
@@ -42,72 +48,6 @@ const MAX_METADATA: u64 = 64 << 20;
 /// The kind of the records of project pages.
 const PAGE: &str = "simple-page";
 
-/// The reason why an index could not be asked. What the solver sees is a [`CatalogError`] with one of these as its
-/// source.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages are the documentation")]
-pub enum IndexError {
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    #[error(transparent)]
-    Page(#[from] PageError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("`{url}` answered {status}")]
-    Status { url: String, status: StatusCode },
-    #[error("the package index `{index}` does not tell whether it has `{project}`: it answered {status}")]
-    Refused { index: String, project: String, status: StatusCode },
-    #[error("the page `{url}` is not in the cache, and this is an offline build")]
-    PageNotCached { url: String },
-    #[error("the metadata of `{wheel}` is not in the cache, and this is an offline build")]
-    MetadataNotCached { wheel: String },
-    #[error("the libraries of `{wheel}` are not in the cache, and this is an offline build")]
-    LibrariesNotCached { wheel: String },
-    #[error("the metadata at `{url}` has the wrong hash: expected {expected}, got {got}")]
-    Hash { url: String, expected: Digest, got: Digest },
-    #[error("the metadata at `{url}` is not UTF-8")]
-    NotText { url: String },
-    #[error("could not read the wheel `{wheel}`")]
-    Wheel { wheel: String, source: WheelError },
-    #[error("could not open the wheel `{wheel}`")]
-    Open { wheel: String, source: std::io::Error },
-    #[error(transparent)]
-    Metadata(#[from] MetadataError),
-    #[error("`{wheel}` has the metadata of {name} {version}")]
-    Foreign { wheel: String, name: String, version: String },
-}
-
-impl IndexError {
-    /// Returns whether the wheel itself is at fault, so that another version may do.
-    fn is_wheels_fault(&self) -> bool {
-        matches!(self, Self::Metadata(_) | Self::NotText { .. } | Self::Wheel { .. } | Self::Foreign { .. })
-    }
-}
-
-impl Hinted for IndexError {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Http(error) => error.hint(),
-            Self::Page(error) => error.hint(),
-            Self::Store(error) => error.hint(),
-            Self::Metadata(error) => error.hint(),
-            Self::Wheel { source, .. } => source.hint(),
-            Self::Refused { index, project, status } => Some(refused(index, project, *status)),
-            Self::Status { status, .. } if matches!(status.as_u16(), 401 | 403 | 407) => {
-                Some("give credentials in the index URL or in ~/.netrc".into())
-            }
-            Self::Status { .. } => Some("check the index URL".into()),
-            Self::PageNotCached { .. } | Self::MetadataNotCached { .. } | Self::LibrariesNotCached { .. } => {
-                Some("run once without `--offline`, with the same requirements".into())
-            }
-            Self::Hash { .. } => {
-                Some("the index and the file disagree; try again later or use another index".into())
-            }
-            Self::NotText { .. } | Self::Open { .. } | Self::Foreign { .. } => None,
-        }
-    }
-}
-
 /// The use of pages that were fetched before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
@@ -115,19 +55,6 @@ pub enum Freshness {
     Believed,
     /// Every page is fetched anew.
     Anew,
-}
-
-/// The next step where an index may have a project and does not show it. Another index is not asked: there, anybody may have
-/// published the name.
-fn refused(index: &str, project: &str, status: StatusCode) -> String {
-    let status = status.as_u16();
-    let access = match status {
-        401 | 403 | 407 => "give credentials in the index URL or in ~/.netrc",
-        _ => "check the index URL, or try again later",
-    };
-    format!(
-        "{access}; no further index was asked for `{project}`. If the index answers {status} for what it does not have, list it in the recipe: `indexes: [{{url: {index}, missing: [{status}]}}]`"
-    )
 }
 
 /// The package indexes of a build, as the solver's [`Catalog`].
@@ -151,6 +78,7 @@ struct Inner {
     metadata: Slots<Digest, CoreMetadata>,
     outlines: Slots<Digest, Outline>,
     libraries: Slots<Digest, Vec<WheelLibrary>>,
+    needs: Slots<Digest, BinaryNeeds>,
     explored: Mutex<BTreeSet<(PackageName, Vec<ExtraName>, Digest)>>,
     /// Set when nobody will ask any more, so that what is fetched ahead stops.
     stopped: AtomicBool,
@@ -175,10 +103,18 @@ impl PackageIndex {
             metadata: Mutex::default(),
             outlines: Mutex::default(),
             libraries: Mutex::default(),
+            needs: Mutex::default(),
             explored: Mutex::default(),
             stopped: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Returns whether the needs of a wheel's binaries are known, or its files rule out that it has any.
+    pub fn knows_needs(&self, wheel: &DistFile) -> bool {
+        let store = &self.inner.store;
+        recall::<BinaryNeeds>(store, Learned::Needs, wheel).is_some()
+            || recall(store, Learned::Outline, wheel).is_some_and(|outline| needs::are_ruled_out(&outline))
     }
 
     /// Asks for something of each of `wheels` before anybody waits for it, all at once. Who asks for it later is told of
@@ -221,6 +157,10 @@ impl Catalog for PackageIndex {
         self.inner.http.block_on(self.inner.libraries(wheel))
     }
 
+    fn needs(&self, wheel: &DistFile) -> Result<Arc<BinaryNeeds>, CatalogError> {
+        self.inner.http.block_on(self.inner.needs(wheel))
+    }
+
     fn prefetch(&self, wants: Vec<Want>, scout: &Arc<dyn Scout>) {
         for want in wants {
             self.inner.explore(want, scout);
@@ -237,6 +177,10 @@ impl Catalog for PackageIndex {
 
     fn prefetch_libraries(&self, wheels: Vec<DistFile>) {
         self.ahead(wheels, |inner, wheel| async move { drop(inner.libraries(&wheel).await) });
+    }
+
+    fn prefetch_needs(&self, wheels: Vec<DistFile>) {
+        self.ahead(wheels, |inner, wheel| async move { drop(inner.needs(&wheel).await) });
     }
 }
 
@@ -264,6 +208,13 @@ impl Inner {
         let slot = slot(&self.libraries, &key(wheel));
         let learn =
             || async { self.learn_libraries(wheel).await.map(Arc::new).map_err(|error| about(wheel, error)) };
+        slot.get_or_init(learn).await.clone()
+    }
+
+    async fn needs(&self, wheel: &DistFile) -> Result<Arc<BinaryNeeds>, CatalogError> {
+        let slot = slot(&self.needs, &key(wheel));
+        let learn =
+            || async { self.learn_needs(wheel).await.map(Arc::new).map_err(|error| about(wheel, error)) };
         slot.get_or_init(learn).await.clone()
     }
 
@@ -457,6 +408,66 @@ impl Inner {
         Ok((RecordSource::whole(wheel), local_libraries(wheel, self.whole(wheel).await?)?))
     }
 
+    async fn learn_needs(&self, wheel: &DistFile) -> Result<BinaryNeeds, IndexError> {
+        let search = searches(wheel);
+        let known = recall(&self.store, Learned::Needs, wheel);
+        if let Some(needs) = known.filter(|needs: &BinaryNeeds| needs.searched || !search) {
+            return Ok(needs);
+        }
+        let outline = self.learn_outline(wheel).await?;
+        if needs::are_ruled_out(&outline) {
+            return Ok(BinaryNeeds { searched: search, ..BinaryNeeds::default() });
+        }
+        let (source, needs) = match self.stored_wheel(wheel)? {
+            Some(local) => (RecordSource::whole(wheel), local_needs(wheel, local)?),
+            None if self.http.is_offline() => {
+                return Err(IndexError::LibrariesNotCached { wheel: wheel.filename.to_string() });
+            }
+            None if search || is_better_whole(wheel, &outline) => self.whole_needs(wheel).await?,
+            None => match self.remote_needs(wheel, &outline).await {
+                Ok(Some(read)) => read,
+                Ok(None) | Err(IndexError::Wheel { source: WheelError::TooDeep { .. }, .. }) => {
+                    self.whole_needs(wheel).await?
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        keep(&self.store, Learned::Needs, wheel, &source, &needs)?;
+        Ok(needs)
+    }
+
+    async fn whole_needs(&self, wheel: &DistFile) -> Result<(RecordSource, BinaryNeeds), IndexError> {
+        Ok((RecordSource::whole(wheel), local_needs(wheel, self.whole(wheel).await?)?))
+    }
+
+    /// Reads the names in the binaries of the remote wheel, all at once; `None` where the server does not serve parts.
+    async fn remote_needs(
+        &self,
+        wheel: &DistFile,
+        outline: &Outline,
+    ) -> Result<Option<(RecordSource, BinaryNeeds)>, IndexError> {
+        let mut directory = None;
+        let Learnt::Is(()) = self.in_parts(wheel, &mut directory, |_| Ok(())).await? else {
+            return Ok(None);
+        };
+        let source = RecordSource::claim(&self.index_of(wheel), wheel, &directory);
+        let machine = machine(&wheel.filename);
+        let read = needs::binaries(outline).map(async |path| {
+            let _permit = self.reading.acquire().await;
+            let mut parts = directory.clone();
+            let read = self
+                .in_parts(wheel, &mut parts, |opened| wheel_binary(&opened, path, machine, false))
+                .await?;
+            Ok::<_, IndexError>(read.is().map(|binary| (RecordSource::claim("", wheel, &parts), binary)))
+        });
+        let read: Option<Vec<_>> = try_join_all(read).await?.into_iter().collect();
+        Ok(read.map(|read| {
+            let (sources, binaries): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+            let needs = needs::of_binaries(outline, binaries.into_iter().flatten().collect(), false);
+            (source.with_parts_of(sources), needs)
+        }))
+    }
+
     /// The index that lists a wheel, as it may be shown.
     fn index_of(&self, wheel: &DistFile) -> String {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
@@ -566,6 +577,17 @@ impl Inner {
 fn local_libraries(wheel: &DistFile, local: Local) -> Result<Vec<WheelLibrary>, IndexError> {
     tokio::task::block_in_place(|| all_libraries(&local))
         .map_err(|source| IndexError::Wheel { wheel: wheel.filename.to_string(), source })
+}
+
+/// The needs of a wheel that is all at hand, as [`local_libraries`] its libraries.
+fn local_needs(wheel: &DistFile, local: Local) -> Result<BinaryNeeds, IndexError> {
+    tokio::task::block_in_place(|| all_binaries(&local, machine(&wheel.filename), searches(wheel)))
+        .map_err(|source| IndexError::Wheel { wheel: wheel.filename.to_string(), source })
+}
+
+/// Returns whether the binaries of a wheel are known to open what they need by name.
+fn searches(wheel: &DistFile) -> bool {
+    !binary_use(wheel.filename.name.as_ref()).opens.is_empty()
 }
 
 fn slot<K: Ord + Clone, T>(slots: &Slots<K, T>, key: &K) -> Slot<T> {

@@ -12,11 +12,12 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use uv_distribution_filename::WheelFilename;
 
-use super::wheel_parts::{all_libraries, text_and_outline};
+use super::wheel_parts::{all_binaries, all_libraries, machine, text_and_outline};
 use crate::credentials::redacted;
 use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::pypa::metadata;
+use crate::pypa::needs::BinaryNeeds;
 use crate::pypa::simple::DistFile;
 use crate::pypa::wheel::{Wheel, WheelError};
 use crate::pypa::zip::{Bytes, Local, Sparse};
@@ -31,10 +32,12 @@ pub(super) enum Learned {
     Outline,
     /// The shared libraries in it.
     Libraries,
+    /// The libraries that its binaries need of others.
+    Needs,
 }
 
 impl Learned {
-    const ALL: [Self; 3] = [Self::Metadata, Self::Outline, Self::Libraries];
+    const ALL: [Self; 4] = [Self::Metadata, Self::Outline, Self::Libraries, Self::Needs];
 
     /// The directory of its records in the store.
     fn kind(self) -> &'static str {
@@ -42,6 +45,7 @@ impl Learned {
             Self::Metadata => "core-metadata",
             Self::Outline => "wheel-outline",
             Self::Libraries => "wheel-libraries",
+            Self::Needs => "wheel-needs",
         }
     }
 
@@ -51,6 +55,7 @@ impl Learned {
             Self::Metadata => "the core metadata",
             Self::Outline => "the list of files",
             Self::Libraries => "the libraries",
+            Self::Needs => "the needs of the binaries",
         }
     }
 }
@@ -125,11 +130,20 @@ impl RecordSource {
         let local = Local(store.open_blob(digest)?);
         let says = match (learned, &self.claim) {
             // To read them out of the wheel takes as long as to inflate it.
-            (Learned::Libraries, Some(claim)) => Ok(claim.parts.iter().all(|part| part.is_of(&local))),
+            (Learned::Libraries | Learned::Needs, Some(claim)) => {
+                Ok(claim.parts.iter().all(|part| part.is_of(&local)))
+            }
+            (Learned::Needs, None) => self.needs_are_of(store, key, &local),
             (Learned::Libraries, None) => all_libraries(&local).map(|read| says(store, learned, key, &read)),
             (Learned::Outline | Learned::Metadata, _) => self.is_of(store, learned, key, &local),
         };
         says.map_err(unreadable)
+    }
+
+    fn needs_are_of(&self, store: &Store, key: &Digest, local: &Local) -> Result<bool, WheelError> {
+        let Ok(filename) = self.wheel.parse::<WheelFilename>() else { return Ok(false) };
+        let Some((_, told)) = known::<BinaryNeeds>(store, Learned::Needs, key) else { return Ok(false) };
+        Ok(all_binaries(local, machine(&filename), told.searched)? == told)
     }
 
     fn is_of(
@@ -143,7 +157,7 @@ impl RecordSource {
         let (text, outline) = text_and_outline(&filename, Wheel::open(local)?)?;
         Ok(match learned {
             Learned::Metadata => metadata::parse(&text).is_ok_and(|read| says(store, learned, key, &read)),
-            Learned::Outline | Learned::Libraries => says(store, learned, key, &outline),
+            Learned::Outline | Learned::Libraries | Learned::Needs => says(store, learned, key, &outline),
         })
     }
 }

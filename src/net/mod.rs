@@ -4,7 +4,7 @@
 //!   files, resumed and checked; [`credentials`]: logins, and URLs without them;
 //! * [`config`]: which package indexes the machine uses;
 //! * [`index`]: what they know, as the solver's [`Catalog`](crate::resolve::solve::Catalog), read from pages (`page`) and
-//!   parts of wheels (`wheel_parts`); [`learned`]: the records of that, believed as far as they were verified;
+//!   parts of wheels (`wheel_parts`), and the reasons why they do not answer ([`index_error`]); [`learned`]: the records of that, believed as far as they were verified;
 //! * [`debian`]: Debian archives, their signed releases and package indexes.
 #![allow(clippy::disallowed_methods, reason = "this is where the network, the clock and the file system are")]
 
@@ -14,6 +14,7 @@ pub mod debian;
 pub mod download;
 pub mod http;
 pub mod index;
+pub mod index_error;
 pub mod learned;
 #[cfg(test)]
 mod loopback;

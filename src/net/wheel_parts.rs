@@ -5,7 +5,10 @@ use std::ops::Range;
 use uv_distribution_filename::WheelFilename;
 
 use super::http::ByteSpan;
+use crate::cuda;
+use crate::elf::Machine;
 use crate::pypa::library;
+use crate::pypa::needs::{self, BinaryNeeds, ReadBinary};
 use crate::pypa::simple::DistFile;
 use crate::pypa::wheel::{Outline, Wheel, WheelError};
 use crate::pypa::zip::{Bytes, Local, TAIL};
@@ -71,4 +74,54 @@ pub(super) fn wheel_library<R: Bytes>(
         needed: library.needed,
         symbols: library.symbols,
     }))
+}
+
+/// The bytes that a request for a part costs beside the part, as time.
+const REQUEST: u64 = 64 << 10;
+
+/// Returns whether a wheel is better fetched as a whole than in the parts that tell the needs of its binaries: a build
+/// fetches it anyway.
+pub(super) fn is_better_whole(wheel: &DistFile, outline: &Outline) -> bool {
+    let binaries = outline.entries.iter().filter(|entry| cuda::library_stem(&entry.path).is_some());
+    let parts: u64 = binaries.map(|entry| library::likely_fetched(entry.compressed_size) + REQUEST).sum();
+    let stored = || outline.entries.iter().map(|entry| entry.compressed_size).sum();
+    parts.saturating_mul(2) >= wheel.size.unwrap_or_else(stored)
+}
+
+/// The needs of the binaries of a wheel that is all at hand.
+pub(super) fn all_binaries(
+    local: &Local,
+    machine: Option<Machine>,
+    search: bool,
+) -> Result<BinaryNeeds, WheelError> {
+    let wheel = Wheel::open(local)?;
+    let read = needs::binaries(wheel.outline())
+        .filter_map(|path| wheel_binary(&wheel, path, machine, search).transpose());
+    let read = read.collect::<Result<_, _>>()?;
+    Ok(needs::of_binaries(wheel.outline(), read, search))
+}
+
+/// The binary at `path`; `None` when it is not one that the loader links. Damage is for the build and the check to find.
+pub(super) fn wheel_binary<R: Bytes>(
+    wheel: &Wheel<R>,
+    path: &str,
+    machine: Option<Machine>,
+    search: bool,
+) -> Result<Option<ReadBinary>, WheelError> {
+    match needs::read(wheel, path, machine, search) {
+        Err(WheelError::Library { .. } | WheelError::Corrupt { .. } | WheelError::TooLarge { .. }) => {
+            Ok(None)
+        }
+        read => read,
+    }
+}
+
+/// The machine that the tags in a wheel's name stand for.
+pub(super) fn machine(wheel: &WheelFilename) -> Option<Machine> {
+    let of_tag = |tag: String| match () {
+        () if tag.ends_with("x86_64") => Some(Machine::X86_64),
+        () if tag.ends_with("aarch64") => Some(Machine::Aarch64),
+        () => None,
+    };
+    wheel.platform_tags().iter().find_map(|tag| of_tag(tag.to_string()))
 }

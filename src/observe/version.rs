@@ -1,7 +1,7 @@
 //! Finds the version that a program or library carries, as its content passes.
 
-use super::overlap::Seam;
 use super::relevance::VersionText;
+use crate::elf::Seam;
 
 /// Looks for a version in bytes that pass in pieces.
 #[derive(Debug)]

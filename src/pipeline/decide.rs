@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Session;
+use super::announced::Announced;
 use super::base;
 use super::base_source::OpenedBase;
 use super::lock_file::{KeptFromLock, LockFileError, LockStatus, Locking, Upgrade};
@@ -87,7 +88,8 @@ pub fn anew(
     session.progress.stage("resolving distributions and components");
     let request = ResolutionRequest::new(&inputs, inventory, &target, kept.preferences);
     let (http, store) = (Arc::clone(&session.http), session.store.clone());
-    let catalog = PackageIndex::new(http, store, indexes(&inputs)?, freshness);
+    let index = PackageIndex::new(http, store, indexes(&inputs)?, freshness);
+    let catalog = Announced { index, session };
     let resolution = resolve::resolve(&request, &catalog)?;
     for component in request.policies.without_effect(&resolution) {
         session.progress.warn(&format!(

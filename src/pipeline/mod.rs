@@ -3,6 +3,7 @@
 //! [`build`] tells it; `plan`, `lock` and `check` are the same walk stopped elsewhere.
 #![allow(clippy::disallowed_methods, reason = "this is where the stages meet the machine")]
 
+mod announced;
 mod base;
 mod base_source;
 mod check;

@@ -161,6 +161,7 @@ mod tests {
 
     use super::*;
     use crate::pypa::metadata::CoreMetadata;
+    use crate::pypa::needs::BinaryNeeds;
     use crate::pypa::simple::{CoreMetadataFile, Project};
     use crate::pypa::wheel::{Outline, WheelEntry};
     use crate::resolve::ChosenWheel;
@@ -212,6 +213,10 @@ mod tests {
             unreachable!("nobody asks for libraries")
         }
 
+        fn needs(&self, _: &DistFile) -> Result<Arc<BinaryNeeds>, CatalogError> {
+            unreachable!("nobody asks for needs")
+        }
+
         fn prefetch(&self, _: Vec<Want>, _: &Arc<dyn Scout>) {}
 
         fn prefetch_metadata(&self, _: Vec<DistFile>) {}
@@ -221,6 +226,8 @@ mod tests {
         }
 
         fn prefetch_libraries(&self, _: Vec<DistFile>) {}
+
+        fn prefetch_needs(&self, _: Vec<DistFile>) {}
     }
 
     fn distribution(name: &str, version: u64, role: Role) -> Distribution {

@@ -47,7 +47,7 @@ fn of_service(make: &Maker, service: &Service, resolution: &Resolution, nvidia: 
                 false => of_wheel(make, service, &tree.toolkit, &directory),
             }
         }
-        ServiceSource::Base { .. } | ServiceSource::Pip => Vec::new(),
+        ServiceSource::Base { .. } | ServiceSource::Sibling { .. } | ServiceSource::Pip => Vec::new(),
     }
 }
 
@@ -81,7 +81,7 @@ fn brings(service: &Service, toolkit: &Toolkit, part: &str) -> bool {
                 _ => is_in_tree && has_programs_in(copy, part),
             }
         }
-        ServiceSource::Pip => false,
+        ServiceSource::Sibling { .. } | ServiceSource::Pip => false,
     }
 }
 

@@ -14,22 +14,27 @@ use crate::resolve::{PipSees, Resolution, Role, Service, ServiceSource};
 /// The path of the constraints file that `PIP_CONSTRAINT` and `UV_CONSTRAINT` name, relative to the root.
 pub(super) const CONSTRAINTS: &str = "etc/imgforge/constraints.txt";
 
-/// A distribution for each component that the base serves without one: metadata that says so, and nothing else.
+/// A distribution for each component that the base or the copy of another CUDA major serves without one: metadata that says
+/// so, and nothing else.
 ///
 /// <https://packaging.python.org/en/latest/specifications/recording-installed-packages/>
 pub(super) fn stubs(make: &Maker, resolution: &Resolution, scheme: &InstallScheme) -> Vec<Generated> {
-    let made_up = resolution
-        .services
-        .iter()
-        .filter(|service| matches!(service.source, ServiceSource::Base { pip: PipSees::MadeUp, .. }));
+    let made_up = resolution.services.iter().filter(|service| {
+        let source = &service.source;
+        matches!(source, ServiceSource::Base { pip: PipSees::MadeUp, .. } | ServiceSource::Sibling { .. })
+    });
     made_up.flat_map(|service| stub(make, service, scheme)).collect()
 }
 
 fn stub(make: &Maker, service: &Service, scheme: &InstallScheme) -> Vec<Generated> {
     let name = format!("{}-{}.dist-info", service.distribution.as_dist_info_name(), service.version);
     let directory = format!("{}/{name}", scheme.purelib);
+    let of = match &service.source {
+        ServiceSource::Sibling { distribution } => distribution.as_ref(),
+        _ => "the base image",
+    };
     let metadata = format!(
-        "Metadata-Version: 2.1\nName: {}\nVersion: {}\nSummary: {} of the base image, served system-wide\n",
+        "Metadata-Version: 2.1\nName: {}\nVersion: {}\nSummary: {} of {of}, served system-wide\n",
         service.distribution, service.version, service.component
     );
     let files = [
@@ -82,7 +87,10 @@ fn pins<'a>(
         pins.insert(kept.name.to_string(), kept.version.clone());
     }
     for service in &resolution.services {
-        if matches!(service.source, ServiceSource::Base { pip: PipSees::MadeUp | PipSees::Own, .. }) {
+        if matches!(
+            service.source,
+            ServiceSource::Base { pip: PipSees::MadeUp | PipSees::Own, .. } | ServiceSource::Sibling { .. }
+        ) {
             pins.insert(service.distribution.to_string(), service.version.clone());
         }
     }

@@ -13,7 +13,7 @@ use super::wheel::{OpenMember, Outline, Wheel, WheelError};
 use super::zip::Bytes;
 use crate::cuda;
 use crate::deflate::{Tail, UNKNOWN};
-use crate::elf::{Elf, Incomplete, Linkage, Outcome, Symbols};
+use crate::elf::{Elf, Incomplete, Linkage, Machine, Outcome, Symbols};
 
 /// The bytes of a member's beginning that are read first, as stored; and of its end.
 const FIRST: u64 = 128 << 10;
@@ -57,6 +57,39 @@ pub fn read<R: Bytes>(wheel: &Wheel<R>, path: &str) -> Result<Option<LibraryOutl
         },
         Err(error) => Err(error),
     }
+}
+
+/// The names in a binary by which the loader finds libraries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoaderNames {
+    /// The processor that it is for, where that is known.
+    pub machine: Option<Machine>,
+    /// Its SONAME, where it has one.
+    pub soname: Option<String>,
+    /// As in [`LibraryOutline`].
+    pub needed: Vec<String>,
+    /// The directories of RUNPATH, or else RPATH, separated by `:`.
+    pub search: String,
+}
+
+/// Reads the names in the binary at `path` alone, as [`read`] does.
+pub fn read_names<R: Bytes>(wheel: &Wheel<R>, path: &str) -> Result<Option<LoaderNames>, WheelError> {
+    let member = wheel.member(path, FIRST)?;
+    let facts = member.learn(Incomplete::without_symbols(member.size))?;
+    Ok(facts.and_then(|elf| {
+        let dynamic = elf.dynamic?;
+        Some(LoaderNames {
+            machine: Some(elf.machine),
+            soname: dynamic.soname,
+            needed: dynamic.needed,
+            search: dynamic.runpath.or(dynamic.rpath).unwrap_or_default(),
+        })
+    }))
+}
+
+/// The bytes, as stored, that [`read_names`] fetches of a remote file of this size.
+pub fn likely_fetched(stored: u64) -> u64 {
+    stored.min(2 * FIRST)
 }
 
 impl LibraryOutline {

@@ -156,6 +156,18 @@ impl<R: Bytes> Wheel<R> {
         String::from_utf8(bytes).map_err(|_| WheelError::NotText { path: path.to_owned() })
     }
 
+    /// The content of the file `path`, where it has at most `most` bytes and grows at most `growth` times when it is
+    /// unpacked. Needs all of it.
+    pub(super) fn binary(&self, path: &str, most: u64, growth: u64) -> Result<impl Read + '_, WheelError> {
+        let member = self.find(path)?;
+        let limit = most.min(member.compressed_size.saturating_mul(growth));
+        if member.size > limit {
+            return Err(WheelError::TooLarge { what: format!("`{path}`"), size: member.size, limit });
+        }
+        let method = || WheelError::Method { path: path.to_owned(), method: member.method };
+        self.zip.content(member)?.ok_or_else(method)
+    }
+
     fn content(&self, path: &str, member: &ZipMember) -> Result<Vec<u8>, WheelError> {
         let corrupt = || WheelError::Corrupt { path: path.to_owned() };
         let data = self.zip.data(member, member.compressed_size)?;

@@ -119,6 +119,16 @@ impl<R: Bytes> Zip<R> {
         self.archive.get_entry(member.entry)
     }
 
+    /// A member's content, which is compared with its promised size and CRC-32 as it is read; `None` where it is compressed
+    /// in a way that wheels do not use. Needs all of it.
+    pub fn content(&self, member: &ZipMember) -> Result<Option<impl Read + '_>, ZipError> {
+        let data = self.data(member, member.compressed_size)?;
+        self.reader().need(data.clone())?;
+        let stored = StoredBytes { reader: self.reader(), rest: data };
+        let content = unpacked(stored, member.method);
+        Ok(content.map(|content| CheckedReader::new(content, member.size, member.crc32)))
+    }
+
     /// The place of a member's bytes. Needs the first `likely` of them, which are going to be read.
     pub fn data(&self, member: &ZipMember, likely: u64) -> Result<Range<u64>, ZipError> {
         let part = local_header(member).saturating_add(likely.min(member.compressed_size));
@@ -155,6 +165,21 @@ pub fn unpacked<'a>(stored: impl Read + 'a, method: CompressionMethod) -> Option
         CompressionMethod::STORE => Some(Box::new(stored)),
         CompressionMethod::DEFLATE => Some(Box::new(DeflateDecoder::new(stored))),
         _ => None,
+    }
+}
+
+/// The bytes of a member, as stored.
+struct StoredBytes<'a, R> {
+    reader: &'a R,
+    rest: Range<u64>,
+}
+
+impl<R: Bytes> Read for StoredBytes<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = (buffer.len() as u64).min(self.rest.end - self.rest.start) as usize;
+        let count = self.reader.read_at(&mut buffer[..length], self.rest.start)?;
+        self.rest.start += count as u64;
+        Ok(count)
     }
 }
 

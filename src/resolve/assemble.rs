@@ -1,13 +1,15 @@
 //! Puts a solution and the choice of components together: what is installed, kept, hidden, linked and relaxed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use super::components::{ComponentChoice, Components, Rejected, Supply, majors};
+use super::components::{ComponentChoice, Components, Demanded, Rejected, Supply, majors};
 use super::demand::{self, Demand, Demander};
 use super::installed::is_installed;
+use super::siblings::Siblings;
 use super::solve::{Chosen, Solution};
 use super::{
     ComponentPlace, Distribution, FoundBy, Kept, PipSees, PrivateComponent, Removed, Resolution,
@@ -22,12 +24,17 @@ pub(super) fn assemble(
     request: &ResolutionRequest<'_>,
     solution: Solution,
     components: Components,
+    siblings: &Siblings,
+    aliased: &[Demanded],
 ) -> Resolution {
     let requested: BTreeSet<&PackageName> = request.roots.iter().map(|root| &root.requirement.name).collect();
-    let visible = visible(&solution, &components);
+    let mut visible = visible(&solution, &components);
+    let of_siblings = sibling_services(siblings, aliased, &components);
+    visible.extend(of_siblings.iter().map(|it| (it.distribution.clone(), it.version.clone())));
     let trees = trees(&components, request);
     let removed = removed(&solution, &components, request.base);
     let mut services = services(&components, &visible, &trees);
+    services.extend(of_siblings);
     services.extend(pip_services(&solution, request.target));
     services.sort_by(|a, b| {
         (a.component, a.cuda_major, &a.version).cmp(&(b.component, b.cuda_major, &b.version))
@@ -41,14 +48,23 @@ pub(super) fn assemble(
         name: chosen.name,
         version: chosen.version,
     });
-    let packages = chosen.into_iter().map(|chosen| package(chosen, &visible));
+    let metapackages = metapackages(&components);
+    let packages = chosen.into_iter().map(|chosen| package(chosen, &visible, &metapackages, request.target));
     let wheels = components.choices.into_iter().filter_map(|choice| component(choice, &visible, &trees));
     let mut distributions: Vec<Distribution> = packages.chain(wheels).collect();
     for distribution in &mut distributions {
         distribution.requested = requested.contains(&distribution.name);
     }
     distributions.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
-    Resolution { distributions, services, kept: kept.collect(), removed, trees, toolkits }
+    Resolution {
+        distributions,
+        services,
+        kept: kept.collect(),
+        removed,
+        trees,
+        toolkits,
+        passed_over: Vec::new(),
+    }
 }
 
 /// The versions of the toolkits, also of those that pip installs.
@@ -80,9 +96,10 @@ fn is_component(name: &PackageName) -> bool {
 fn trees(components: &Components, request: &ResolutionRequest<'_>) -> Vec<ToolkitTree> {
     let architecture = request.target.architecture();
     let first = components.toolkits.keys().next().copied();
+    let first_is_small = first.is_some_and(|first| is_small(first, components));
     let tree = |(major, version): (&u32, &(u32, u32))| {
         let toolkit = Toolkit { version: *version, architecture };
-        let beside = first != Some(*major) && *major >= majors::FIRST_SEPARABLE;
+        let beside = first != Some(*major) && *major >= majors::FIRST_SEPARABLE && !first_is_small;
         let of_major = components.choices.iter().filter(|choice| choice.cuda_major == *major);
         let needs_tree = |choice: &ComponentChoice| match &choice.supply {
             Supply::Wheel { .. } => choice.component.is_some(),
@@ -98,6 +115,24 @@ fn trees(components: &Components, request: &ResolutionRequest<'_>) -> Vec<Toolki
     let mut trees: Vec<ToolkitTree> = components.toolkits.iter().filter_map(tree).collect();
     trees.sort_by_key(|tree| (tree.found == FoundBy::Frameworks, std::cmp::Reverse(tree.toolkit.version)));
     trees
+}
+
+/// Returns whether a CUDA major is there for a few parts alone: nothing uses its runtime, and the loader can tell its libraries
+/// from those of the others. Then the directories of another, whose runtime is used, stand first.
+fn is_small(major: u32, components: &Components) -> bool {
+    let uses_runtime = |major: u32| {
+        let runtimes = components.choices.iter().filter(|choice| {
+            choice.cuda_major == major && choice.component.is_some_and(Component::is_runtime)
+        });
+        let mut demands = runtimes.flat_map(|choice| &choice.demands);
+        demands.any(|demand| !matches!(demand.by, Demander::Layout | Demander::Toolkit { .. }))
+    };
+    let own = components.sonames.get(&major);
+    let others = || components.toolkits.keys().copied().filter(|other| *other != major);
+    let is_apart = |other: u32| {
+        own.zip(components.sonames.get(&other)).is_none_or(|(own, other)| own.is_disjoint(other))
+    };
+    !uses_runtime(major) && others().any(uses_runtime) && others().all(is_apart)
 }
 
 /// The distributions of the base that are replaced by another version, or whose copy of a component would stand before
@@ -175,6 +210,30 @@ fn linked_in(choice: &ComponentChoice, copy: &CudaCopy, trees: &[ToolkitTree]) -
     (hidden && copy.directory != directory).then_some(directory)
 }
 
+/// The components that the copy of another CUDA major serves.
+fn sibling_services(siblings: &Siblings, aliased: &[Demanded], components: &Components) -> Vec<Service> {
+    let service = |(alias, serving): (&PackageName, &PackageName)| {
+        let Some(ComponentWheel::Carries { component, major: Some(cuda_major) }) =
+            ComponentWheel::of(alias.as_ref())
+        else {
+            return None;
+        };
+        let choices = components.choices.iter().filter(|choice| choice.distribution == *serving);
+        let of_alias = aliased.iter().filter(|(_, requirement)| requirement.name == *alias);
+        let demands = of_alias.map(|(by, requirement)| Demand::new(by.clone(), requirement)).collect();
+        Some(Service {
+            component,
+            cuda_major,
+            distribution: alias.clone(),
+            version: choices.map(|choice| &choice.version).max()?.clone(),
+            source: ServiceSource::Sibling { distribution: serving.clone() },
+            demands,
+            rejected: Vec::new(),
+        })
+    };
+    siblings.iter().filter_map(service).collect()
+}
+
 /// The components that are distributions like all others.
 fn pip_services(solution: &Solution, target: &Target) -> Vec<Service> {
     let service = |chosen: &Chosen| {
@@ -213,9 +272,37 @@ fn demands_on(name: &PackageName, solution: &Solution, target: &Target) -> Vec<D
     demands
 }
 
-fn package(chosen: Chosen, visible: &BTreeMap<PackageName, Version>) -> Distribution {
-    let components = chosen.set_aside.iter().filter(|requirement| is_component(&requirement.name));
+/// The metadata of the metapackages that are served, by name.
+type Metapackages = BTreeMap<PackageName, Arc<CoreMetadata>>;
+
+fn metapackages(components: &Components) -> Metapackages {
+    let choices = components.choices.iter().filter(|choice| choice.component.is_none());
+    let metadata = choices.filter_map(|choice| match &choice.supply {
+        Supply::Wheel { metadata, .. } => Some((choice.distribution.clone(), metadata.clone())),
+        Supply::Base(_) => None,
+    });
+    metadata.collect()
+}
+
+/// A requirement on a component, or those that a metapackage makes in its place.
+fn expanded(requirement: &Requirement, metapackages: &Metapackages, target: &Target) -> Vec<Requirement> {
+    let of_metapackage = metapackages.get(&requirement.name).into_iter();
+    let requirements = of_metapackage.flat_map(|metadata| &metadata.requires_dist);
+    let active = requirements.filter(|it| it.evaluate_markers(target.markers(), &requirement.extras));
+    std::iter::once(requirement).chain(active).cloned().collect()
+}
+
+fn package(
+    chosen: Chosen,
+    visible: &BTreeMap<PackageName, Version>,
+    metapackages: &Metapackages,
+    target: &Target,
+) -> Distribution {
+    let required = chosen.set_aside.iter().flat_map(|it| expanded(it, metapackages, target));
+    let components: Vec<Requirement> =
+        required.filter(|requirement| is_component(&requirement.name)).collect();
     let private = components
+        .iter()
         .map(|requirement| PrivateComponent {
             distribution: requirement.name.clone(),
             pinned: pinned(requirement),

@@ -26,6 +26,19 @@ pub enum Demander {
         /// The metapackages that lead to the component.
         through: Vec<PackageName>,
     },
+    /// A distribution, by its binaries.
+    Binary {
+        /// The distribution's name.
+        name: PackageName,
+        /// The distribution's version.
+        version: Version,
+        /// The way in which the binary comes to the library.
+        link: BinaryLink,
+        /// The library, or the header.
+        soname: String,
+        /// The path of the binary in the wheel; of the first, where it is a header.
+        path: String,
+    },
     /// A library, which links to the component, or needs a symbol that what would serve otherwise lacks.
     Library {
         /// The distribution of the library.
@@ -37,15 +50,41 @@ pub enum Demander {
         /// The symbol.
         symbol: Option<String>,
     },
-    /// The toolkit: what it contains is not older than itself.
+    /// The toolkit: what it contains is not older than itself, where there is such a version.
     Toolkit {
         /// 12 of CUDA 12.5.
         major: u64,
         /// 5 of CUDA 12.5.
         minor: u64,
+        /// The newest version of the component for this major, where there is none of the toolkit's minor.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        newest: Option<Version>,
     },
     /// The layout: a toolkit's directory is named after the version of its runtime.
     Layout,
+}
+
+/// The way in which a binary comes to a library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BinaryLink {
+    /// By `DT_NEEDED`.
+    Linked,
+    /// By a name that it gives to `dlopen`.
+    Opened,
+    /// By a header of the component, which it compiles with in the container.
+    Compiled,
+}
+
+impl BinaryLink {
+    /// The words between the distribution and the library.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Linked => "is linked with",
+            Self::Opened => "opens",
+            Self::Compiled => "compiles with",
+        }
+    }
 }
 
 impl fmt::Display for Demander {
@@ -63,13 +102,19 @@ impl fmt::Display for Demander {
                     ),
                 }
             }
+            Self::Binary { name, version, link, soname, .. } => {
+                write!(f, "{name} {version} {} {soname}", link.words())
+            }
             Self::Library { distribution, version, library, symbol: Some(symbol) } => {
                 write!(f, "`{symbol}` in {library} of {distribution} {version}")
             }
             Self::Library { distribution, version, library, symbol: None } => {
                 write!(f, "{library} of {distribution} {version}")
             }
-            Self::Toolkit { major, minor } => write!(f, "CUDA {major}.{minor}"),
+            Self::Toolkit { major, minor, newest: None } => write!(f, "CUDA {major}.{minor}"),
+            Self::Toolkit { major, minor, newest: Some(newest) } => {
+                write!(f, "CUDA {major}.{minor}, for which {newest} is the newest")
+            }
             Self::Layout => f.write_str("the layout"),
         }
     }
@@ -94,15 +139,21 @@ impl Demand {
     pub fn new(by: Demander, requirement: &Requirement) -> Self {
         let asked = specifiers(requirement).cloned().unwrap_or_default();
         let serves = match by {
-            Demander::User => asked.clone(),
+            Demander::User | Demander::Binary { .. } => asked.clone(),
             _ => within_soname(requirement, &asked),
         };
         Self { by, serves, asked, extras: requirement.extras.to_vec() }
     }
 
-    /// Returns whether it asks for a version or newer.
+    /// Returns whether it asks for a version or newer. What a binary is linked with tells the SONAME, and no version within
+    /// it.
     pub fn has_floor(&self) -> bool {
-        self.floors().next().is_some()
+        !self.is_of_binary() && self.floors().next().is_some()
+    }
+
+    /// Returns whether a binary makes it.
+    pub fn is_of_binary(&self) -> bool {
+        matches!(self.by, Demander::Binary { .. })
     }
 
     /// The parts of what serves that ask for a version or newer.
@@ -124,6 +175,7 @@ impl Demand {
 impl fmt::Display for Demand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.asked.is_empty() {
+            _ if self.is_of_binary() => self.by.fmt(f),
             true => write!(f, "{} (any)", self.by),
             false => write!(f, "{} ({})", self.by, self.asked),
         }

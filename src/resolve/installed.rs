@@ -12,6 +12,7 @@ use uv_pep440::Version;
 use super::solve::{Catalog, CatalogError, Scout, Want, WheelLibrary};
 use crate::base::InstalledDistribution;
 use crate::pypa::metadata::{self, CoreMetadata};
+use crate::pypa::needs::BinaryNeeds;
 use crate::pypa::simple::{CoreMetadataFile, DistFile, Project};
 use crate::pypa::wheel::Outline;
 
@@ -106,6 +107,10 @@ impl Catalog for WithInstalled<'_> {
         self.inner.libraries(wheel)
     }
 
+    fn needs(&self, wheel: &DistFile) -> Result<Arc<BinaryNeeds>, CatalogError> {
+        self.inner.needs(wheel)
+    }
+
     fn prefetch(&self, wants: Vec<Want>, scout: &Arc<dyn Scout>) {
         self.inner.prefetch(wants, scout);
     }
@@ -120,5 +125,9 @@ impl Catalog for WithInstalled<'_> {
 
     fn prefetch_libraries(&self, wheels: Vec<DistFile>) {
         self.inner.prefetch_libraries(wheels);
+    }
+
+    fn prefetch_needs(&self, wheels: Vec<DistFile>) {
+        self.inner.prefetch_needs(wheels);
     }
 }

@@ -5,10 +5,14 @@
 //! pip are distributions like all others.
 
 mod assemble;
+mod binaries;
 pub mod components;
 pub mod demand;
+mod extras;
+mod fit;
 mod installed;
 mod request;
+mod siblings;
 pub mod solve;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -19,24 +23,26 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uv_distribution_filename::WheelFilename;
-use uv_normalize::{ExtraName, PackageName};
+use uv_normalize::PackageName;
 use uv_pep440::Version;
 use uv_pep508::MarkerTree;
 
 use crate::base::CudaCopy;
-use crate::cuda::{
-    Component, ComponentWheel, CudaExtra, Driver, DriverFit, Toolkit, cuda_extras, is_dispensable,
-    toolkit_version,
-};
+use crate::cuda::{Component, ComponentWheel, Driver, DriverFit, Toolkit, is_dispensable, toolkit_version};
 use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
 use crate::pypa::simple::DistFile;
 use crate::recipe::{Policy, RootRequirement};
-use components::{ComponentError, Demanded, Offer, Rejected, processes};
+use binaries::{Needy, NeedyDistribution};
+use components::{ComponentError, Demanded, Offer, Rejected};
 use demand::{Demand, Demander};
+use extras::major_of;
 use installed::WithInstalled;
-use solve::{Catalog, Chosen, Question, Solution, SolveError};
+use siblings::Siblings;
+use solve::{Catalog, CatalogError, Chosen, Question, Solution, SolveError};
+
+pub use fit::{MajorConflict, MajorSide, OtherMajor, PassedOver};
 
 pub use request::{HashNotAllowed, Policies, Preferences, ResolutionRequest, check_hashes, check_python};
 
@@ -56,6 +62,8 @@ pub struct Resolution {
     /// The versions of the toolkits, `(12, 5)` for CUDA 12.5, and how the oldest driver to serve runs them, where the
     /// recipe names one.
     pub toolkits: BTreeMap<(u32, u32), Option<DriverFit>>,
+    /// The versions that were not taken because of the CUDA major that they are built for.
+    pub passed_over: Vec<PassedOver>,
 }
 
 /// A distribution to install.
@@ -170,6 +178,11 @@ pub enum ServiceSource {
     },
     /// A distribution among [`Resolution::distributions`], laid out in a toolkit's tree.
     Wheel,
+    /// The copy of another CUDA major, which has the same SONAMEs; pip sees a distribution that imgforge makes up.
+    Sibling {
+        /// The distribution of the copy that serves.
+        distribution: PackageName,
+    },
     /// A distribution among [`Resolution::distributions`], or the base's, in site-packages.
     Pip,
 }
@@ -238,6 +251,10 @@ pub enum ResolveError {
     Solve(#[from] SolveError),
     #[error(transparent)]
     Components(#[from] ComponentError),
+    #[error(transparent)]
+    OtherMajor(#[from] OtherMajor),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
     #[error("the policy `cpu` installs no CUDA, and {}", needs.join(", "))]
     NeedsCuda { needs: Vec<String> },
     #[error("driver {driver} does not run CUDA {}.{}: {oldest} is the oldest that does", toolkit.0, toolkit.1)]
@@ -277,6 +294,8 @@ impl Hinted for ResolveError {
         match self {
             Self::Solve(error) => error.hint(),
             Self::Components(error) => error.hint(),
+            Self::OtherMajor(error) => error.hint(),
+            Self::Catalog(error) => error.hint(),
             Self::NeedsCuda { .. } => Some(
                 "name an index that has wheels for the CPU, as `indexes: [{url: …, packages: [torch]}]`, or choose \
                  another policy"
@@ -302,33 +321,61 @@ impl Hinted for ResolveError {
 pub fn resolve(request: &ResolutionRequest<'_>, catalog: &dyn Catalog) -> Result<Resolution, ResolveError> {
     let catalog = WithInstalled::new(catalog, &request.base.distributions);
     let preferences = preferences(request, &catalog);
-    let plain = solve::solve(&question(request, &request.roots, &preferences), &catalog)?;
-    let mut roots = match request.policies.default {
-        Policy::Cpu => request.roots.clone(),
-        _ => with_cuda_extras(request, &plain),
-    };
-    let mut solution = match roots == request.roots {
-        true => plain,
-        false => solve::solve(&question(request, &roots, &preferences), &catalog)?,
-    };
+    let mut fitted = fit::fitted(request, &preferences, &catalog)?;
     loop {
-        let mut demanded = demanded(&solution);
-        demanded.extend(demanded_by_user(request));
-        if request.policies.default == Policy::Cpu && !demanded.is_empty() {
-            return Err(needs_cuda(&demanded));
+        let solution = &fitted.solution;
+        let needy = binaries::needy(request, solution, &catalog)?;
+        let mut asked = demanded(solution);
+        asked.extend(demanded_by_user(request));
+        asked.extend(demanded_by_binaries(request, &asked, &needy, &fitted.unserved));
+        if request.policies.default == Policy::Cpu && !asked.is_empty() {
+            return Err(needs_cuda(&asked));
         }
-        processes(&solution, major_of)?;
-        let components = components::choose(&demanded, &offer(request, &catalog, &preferences, &solution))?;
+        let siblings = Siblings::of(&asked, &needy, request.base, &catalog)?;
+        let aliased = asked.iter().filter(|(_, requirement)| siblings.serving(requirement) != *requirement);
+        let aliased: Vec<Demanded> = aliased.cloned().collect();
+        asked.iter_mut().for_each(|(_, requirement)| *requirement = siblings.serving(requirement));
+        let components = components::choose(&asked, &offer(request, &catalog, &preferences, solution))?;
         let left: Vec<RootRequirement> = components.left_to_pip.iter().map(root).collect();
-        let more: Vec<RootRequirement> = left.into_iter().filter(|root| !roots.contains(root)).collect();
+        let more: Vec<RootRequirement> =
+            left.into_iter().filter(|root| !fitted.roots.contains(root)).collect();
         if more.is_empty() {
-            let mut resolution = assemble::assemble(request, solution, components);
+            let mut resolution =
+                assemble::assemble(request, fitted.solution, components, &siblings, &aliased);
+            resolution.passed_over = fitted.passed_over;
             resolution.toolkits = driver_fits(request.driver.as_ref(), resolution.toolkits)?;
             return Ok(resolution);
         }
-        roots.extend(more);
-        solution = solve::solve(&question(request, &roots, &preferences), &catalog)?;
+        fitted.roots.extend(more);
+        let question = question(request, &fitted.roots, &fitted.constraints, &preferences);
+        fitted.solution = solve::solve(&question, &catalog)?;
     }
+}
+
+/// The demands of binaries, each on the CUDA major that serves its distribution: one that `demanded` has, or else that it
+/// is built for.
+fn demanded_by_binaries(
+    request: &ResolutionRequest<'_>,
+    demanded: &[Demanded],
+    needy: &Needy,
+    unserved: &BTreeSet<PackageName>,
+) -> Vec<Demanded> {
+    let mut served: BTreeSet<u32> =
+        demanded.iter().filter_map(|(_, requirement)| major_of(requirement)).collect();
+    if served.is_empty() {
+        served = needy.values().filter_map(|needy| needy.majors().last().copied()).collect();
+    }
+    let of_distribution = |needy: &NeedyDistribution| {
+        let built_for = needy.majors();
+        let major = match built_for.is_empty() {
+            true => served.last().copied(),
+            false => built_for.intersection(&served).last().or(built_for.last()).copied(),
+        };
+        major.map(|major| needy.demanded(major)).unwrap_or_default()
+    };
+    let fitting = needy.values().filter(|needy| !unserved.contains(&needy.name));
+    let demands = fitting.flat_map(of_distribution);
+    demands.filter(|(_, requirement)| request.policies.sets_aside(&requirement.name)).collect()
 }
 
 /// Holds the toolkits against the oldest driver to serve.
@@ -377,6 +424,7 @@ fn offer<'a>(
 fn question<'a>(
     request: &'a ResolutionRequest<'a>,
     roots: &[RootRequirement],
+    constraints: &[Requirement],
     preferences: &Preferences,
 ) -> Question<'a> {
     let named: BTreeSet<PackageName> = roots.iter().map(|root| root.requirement.name.clone()).collect();
@@ -384,7 +432,7 @@ fn question<'a>(
     Question {
         target: request.target,
         roots: roots.to_vec(),
-        constraints: request.constraints.clone(),
+        constraints: constraints.to_vec(),
         exclude_newer: request.exclude_newer,
         preferences: preferences
             .iter()
@@ -411,89 +459,6 @@ fn needs_cuda(demanded: &[Demanded]) -> ResolveError {
     }
     ResolveError::NeedsCuda {
         needs: by.into_iter().map(|(by, names)| format!("{by} needs {}", names.join(", "))).collect(),
-    }
-}
-
-/// The roots with the CUDA extra of each framework that has one: the extra of the CUDA major that the others use, or else
-/// that the base has.
-fn with_cuda_extras(request: &ResolutionRequest<'_>, plain: &Solution) -> Vec<RootRequirement> {
-    let mut majors = majors(plain);
-    let mut chosen: BTreeMap<PackageName, &'static str> = BTreeMap::new();
-    let mut undecided = Vec::new();
-    for name in &request.frameworks {
-        let Some(distribution) = plain.distributions.get(name) else { continue };
-        let offered: Vec<_> = cuda_extras(name.as_ref())
-            .iter()
-            .filter(|option| distribution.metadata.provides_extra.iter().any(|e| e.as_ref() == option.extra))
-            .collect();
-        let asked = |root: &RootRequirement| {
-            root.requirement.name == *name
-                && root
-                    .requirement
-                    .extras
-                    .iter()
-                    .any(|e| cuda_extras(name.as_ref()).iter().any(|o| o.extra == e.as_ref()))
-        };
-        if request.roots.iter().any(asked) {
-            continue;
-        }
-        match offered.as_slice() {
-            [] => {}
-            [only] => {
-                majors.insert(only.major);
-                chosen.insert(name.clone(), only.extra);
-            }
-            _ => undecided.push((name, offered)),
-        }
-    }
-    for (name, offered) in undecided {
-        let of_base =
-            |option: &&&CudaExtra| request.base.cuda.iter().any(|copy| copy.cuda_major == Some(option.major));
-        let of_others = offered.iter().find(|option| majors.contains(&option.major));
-        let fitting = of_others.or_else(|| offered.iter().find(of_base)).or(offered.first());
-        if let Some(option) = fitting {
-            chosen.insert(name.clone(), option.extra);
-        }
-    }
-    request.roots.iter().map(|root| with_extra(root, chosen.get(&root.requirement.name))).collect()
-}
-
-fn with_extra(root: &RootRequirement, extra: Option<&&'static str>) -> RootRequirement {
-    let mut root = root.clone();
-    if let Some(extra) = extra.and_then(|extra| extra.parse::<ExtraName>().ok()) {
-        let mut extras = root.requirement.extras.to_vec();
-        extras.push(extra);
-        root.requirement.extras = extras.into_boxed_slice();
-    }
-    root
-}
-
-/// The CUDA majors that a solution's distributions are for.
-fn majors(solution: &Solution) -> BTreeSet<u32> {
-    let demanded = demanded(solution);
-    let demanded = demanded.iter().filter_map(|(_, requirement)| major_of(requirement));
-    let installed = solution.distributions.values().filter_map(|chosen| {
-        match ComponentWheel::of(chosen.name.as_ref())? {
-            ComponentWheel::Carries { major, .. } => major,
-            ComponentWheel::Metapackage => {
-                chosen.version.release().first().and_then(|major| u32::try_from(*major).ok())
-            }
-        }
-    });
-    demanded.chain(installed).collect()
-}
-
-/// The CUDA major that a requirement on a component is for.
-fn major_of(requirement: &Requirement) -> Option<u32> {
-    let demand = Demand::new(Demander::Layout, requirement);
-    match ComponentWheel::of(requirement.name.as_ref())? {
-        ComponentWheel::Carries { major: Some(major), .. } => Some(major),
-        ComponentWheel::Carries { component, major: None } => {
-            Some(components::unsuffixed(component, &[demand]))
-        }
-        ComponentWheel::Metapackage => {
-            u32::try_from(demand.serves.iter().next()?.version().release().first().copied()?).ok()
-        }
     }
 }
 

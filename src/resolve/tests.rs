@@ -177,6 +177,7 @@ fn told(result: Result<Resolution, ResolveError>) -> String {
             ServiceSource::Base { .. } => "base ",
             ServiceSource::Wheel if is_beside(service) => "+",
             ServiceSource::Wheel => "",
+            ServiceSource::Sibling { .. } => "sibling ",
             ServiceSource::Pip => "pip ",
         };
         format!("{from}{} {}", service.component, service.version)
@@ -521,4 +522,250 @@ fn a_copy_whose_companion_cannot_be_had_does_not_serve() {
     assert_eq!(companions(copies, "solver"), "CUDA 12.1, base cusparse 12.5.10.65, nvjitlink 12.9.86");
     let refused = companions(copies, "solver & old_solver");
     assert!(refused.contains("no version of `nvidia-"), "{refused}");
+}
+
+const BINARIES: &str = "
+    cupy_cuda12x-12.3.0 : numpy
+    binary cupy_cuda12x-12.3.0 cupy/core.so libcuda.so.1 libcudart.so.12 libcublas.so.12 libcufft.so.11
+    binary cupy_cuda12x-12.3.0 cupy/cudnn.so libcudnn.so.8
+    numpy-1.26.0
+    binary numpy-1.26.0 numpy/core.so libcublas.so.12
+    torchaudio-2.6.0 : torch==2.6.0
+    binary torchaudio-2.6.0 torchaudio/lib.so libtorch.so libcudart.so.12
+    torchaudio-2.11.0
+    binary torchaudio-2.11.0 torchaudio/lib.so libtorch.so libcudart.so.13
+    torchaudio-2.10.0 : torch==2.10.0
+    ctranslate2-4.8.5
+    binary ctranslate2-4.8.5 ctranslate2.libs/lib.so opens libcublas.so.12 libnccl.so.2
+    binary ctranslate2-4.8.5 ctranslate2/_ext.so libgomp.so.1
+    variants-1.0
+    binary variants-1.0 variants/cuda12.so libcudart.so.12
+    binary variants-1.0 variants/cuda13.so libcudart.so.13
+    fused-1.0 : torch
+    binary fused-1.0 fused/ext.so libc10.so libcudart.so.13
+    torch-2.6.0 : nvidia-cublas-cu12==12.4.5.8 & nvidia-cuda-runtime-cu12==12.4.127
+    torch-2.11.0 : nvidia-cublas==13.1.0.3 & nvidia-cuda-runtime==13.0.96
+    binary torch-2.6.0 torch/lib/libtorch.so libcudart.so.12
+    binary torch-2.11.0 torch/lib/libtorch.so libcudart.so.13
+    mover-1.0 : torch & nvidia-cuda-runtime-cu12
+    binary mover-1.0 mover/ext.so libcudart.so.12 libcublas.so.12
+    stuck-1.0 : torch>=2.11 & nvidia-cuda-runtime-cu12
+    binary stuck-1.0 stuck/ext.so libcudart.so.12 libcublas.so.12
+    depends-1.0 : torchaudio
+    nvidia_cublas_cu12-12.4.5.8
+    nvidia_cublas_cu12-12.9.1.4
+    nvidia_cuda_runtime_cu12-12.4.127
+    nvidia_cuda_runtime_cu12-12.9.79
+    nvidia_cufft_cu12-11.4.1.4
+    nvidia_cudnn_cu12-8.9.7.29
+    nvidia_cublas-13.1.0.3
+    nvidia_cuda_runtime-13.0.96
+";
+
+/// The resolution, what was passed over, and the demands that binaries make.
+#[track_caller]
+fn check_binaries(roots: &str, expected: &str) {
+    let result = resolve_from(BINARIES, "", roots);
+    let (mut of_binaries, mut passed) = (BTreeSet::new(), String::new());
+    if let Ok(resolution) = &result {
+        let demands = resolution.services.iter().flat_map(|service| &service.demands);
+        of_binaries = demands.filter(|it| it.is_of_binary()).map(ToString::to_string).collect();
+        passed = resolution.passed_over.iter().map(|passed| format!(" | {passed}")).collect();
+    }
+    let of_binaries: String = of_binaries.into_iter().map(|demand| format!("; {demand}")).collect();
+    assert_eq!(told(result) + &of_binaries + &passed, expected);
+}
+
+#[test]
+fn binaries_demand_what_they_are_linked_with() {
+    check_binaries(
+        "cupy-cuda12x",
+        "CUDA 12.9, cublas 12.9.1.4, cuda-runtime 12.9.79, cufft 11.4.1.4; cupy-cuda12x 12.3.0 compiles with \
+         cuda_fp16.h; cupy-cuda12x 12.3.0 is linked with libcublas.so.12; cupy-cuda12x 12.3.0 is linked with libcudart.so.12; cupy-cuda12x 12.3.0 is linked with \
+         libcufft.so.11",
+    );
+    check_binaries(
+        "cupy-cuda12x & torch==2.6.0",
+        "CUDA 12.4, cublas 12.4.5.8, cuda-runtime 12.4.127, cufft 11.4.1.4; cupy-cuda12x 12.3.0 compiles with \
+         cuda_fp16.h; cupy-cuda12x 12.3.0 is linked with libcublas.so.12; cupy-cuda12x 12.3.0 is linked with libcudart.so.12; cupy-cuda12x 12.3.0 is linked with \
+         libcufft.so.11",
+    );
+    check_binaries(
+        "ctranslate2",
+        "CUDA 12.9, cublas 12.9.1.4, cuda-runtime 12.9.79; ctranslate2 4.8.5 opens libcublas.so.12",
+    );
+    check_binaries("numpy", "");
+}
+
+#[test]
+fn a_wheel_with_variants_demands_what_is_served() {
+    check_binaries(
+        "variants & torch==2.6.0",
+        "CUDA 12.4, cublas 12.4.5.8, cuda-runtime 12.4.127; variants 1.0 is linked with libcudart.so.12",
+    );
+    check_binaries(
+        "variants & torch==2.11.0",
+        "CUDA 13.0, cublas 13.1.0.3, cuda-runtime 13.0.96; variants 1.0 is linked with libcudart.so.13",
+    );
+    check_binaries(
+        "variants",
+        "CUDA 13.0, cuda-runtime 13.0.96; variants 1.0 is linked with libcudart.so.13",
+    );
+}
+
+#[test]
+fn a_version_for_another_cuda_is_passed_over_where_it_is_open() {
+    let served = "CUDA 12.4, cublas 12.4.5.8, cuda-runtime 12.4.127; torchaudio 2.6.0 is linked with libcudart.so.12 | \
+                  torchaudio 2.11.0 is built for CUDA 13 (libcudart.so.13), torch 2.6.0 serves CUDA 12: torchaudio \
+                  2.6.0 is taken";
+    check_binaries("torch==2.6.0 & torchaudio", served);
+    check_binaries("torch==2.6.0 & torchaudio>=2", served);
+    check_binaries("torch==2.6.0 & depends", served);
+    check_binaries(
+        "fused & torch",
+        "CUDA 13.0, cublas 13.1.0.3, cuda-runtime 13.0.96; fused 1.0 is linked with libcudart.so.13",
+    );
+    check_binaries(
+        "mover",
+        "CUDA 12.4, cublas 12.4.5.8, cuda-runtime 12.4.127; mover 1.0 is linked with libcublas.so.12; mover 1.0 is \
+         linked with libcudart.so.12 | mover 1.0 is built for CUDA 12 (nvidia-cuda-runtime-cu12), torch 2.11.0 serves \
+         CUDA 13: torch 2.6.0 is taken",
+    );
+}
+
+#[test]
+fn a_version_for_another_cuda_is_refused_where_it_is_pinned() {
+    check_binaries(
+        "torch==2.6.0 & torchaudio==2.11.0",
+        "torchaudio 2.11.0 is built for CUDA 13 (libcudart.so.13), torch 2.6.0 serves CUDA 12: torchaudio 2.6.0 fits",
+    );
+    check_binaries(
+        "torch==2.6.0 & fused",
+        "fused 1.0 is built for CUDA 13 (libcudart.so.13), torch 2.6.0 serves CUDA 12",
+    );
+    check_binaries(
+        "stuck",
+        "CUDA 12 and CUDA 13 are both needed in one process: stuck 1.0 needs nvidia-cuda-runtime-cu12, and torch → \
+         nvidia-cublas==13.1.0.3; stuck/ext.so of stuck 1.0 is linked with libcudart.so.12, libcublas.so.12",
+    );
+}
+
+const COMPILERS: &str = "
+    app-1.0 : nvidia-cuda-runtime>=13.5 & nvidia-cuda-cccl & nvidia-nvjitlink
+    compiler-1.0 : nvidia-cuda-nvcc>=13.5 & nvidia-cuda-crt & nvidia-cuda-runtime>=13.0
+    old_compiler-1.0 : nvidia-cuda-nvcc>=13.5 & nvidia-nvvm & nvidia-cuda-runtime>=13.0
+    nvidia_cuda_runtime-13.0.96
+    nvidia_cuda_runtime-13.5.11
+    nvidia_cuda_cccl-13.0.85
+    nvidia_cuda_cccl-13.3.4.2.1
+    nvidia_cuda_cccl-13.3.5.0.6
+    nvidia_cuda_cccl-14.0.1
+    nvidia_nvjitlink-13.4.92
+    nvidia_nvjitlink-13.5.37
+    nvidia_nvjitlink-13.6.1
+    nvidia_cuda_nvcc-13.5.37
+    nvidia_cuda_crt-13.4.92
+    nvidia_nvvm-13.5.37
+    nvidia_nvvm-13.0.88
+";
+
+#[test]
+fn a_toolkits_minor_is_a_wish_where_no_release_has_it() {
+    let resolution = resolve_from(COMPILERS, "", "app").unwrap();
+    let because: Vec<String> = resolution
+        .services
+        .iter()
+        .filter(|service| service.component.name() == "cuda-cccl")
+        .flat_map(|service| service.demands.iter().map(ToString::to_string))
+        .collect();
+    assert!(
+        because.contains(&"CUDA 13.5, for which 13.3.5.0.6 is the newest (>=13.3.5.0.6)".into()),
+        "{because:?}"
+    );
+    let expected = "CUDA 13.5, cuda-cccl 13.3.5.0.6, cuda-runtime 13.5.11, nvjitlink 13.5.37";
+    assert_eq!(told(Ok(resolution)), expected);
+}
+
+#[test]
+fn a_compiler_needs_its_own_parts() {
+    let told = |roots: &str| told(resolve_from(COMPILERS, "", roots));
+    let refused = told("compiler");
+    assert!(refused.contains("no version of `nvidia-cuda-crt` meets every demand"), "{refused}");
+    assert_eq!(told("old_compiler"), "CUDA 13.0, cuda-nvcc 13.5.37, cuda-runtime 13.0.96, nvvm 13.5.37");
+}
+
+const SIBLINGS: &str = "
+    torch-2.15.0 : nvidia-cublas>=13.1 & nvidia-nccl-cu13==2.30.7 & nvidia-cuda-runtime>=13.0
+    torch-2.8.0 : nvidia-nccl-cu12==2.27.3 & nvidia-cuda-runtime-cu12==12.8.90
+    xgboost-3.1.0 : nvidia-nccl-cu12
+    booster-1.0 : nvidia-nccl-cu12>=2.29 & nvidia-cudnn-cu12>=9.8,<10
+    process-1.0 : torch>=2.15 & nvidia-nccl-cu12
+    linked-1.0 : torch>=2.15 & nvidia-nccl-cu12
+    binary linked-1.0 linked/ext.so libcublas.so.12 libnccl.so.2
+    newer-1.0 : nvidia-nccl-cu12>=2.31
+    future-1.0 : nvidia-nccl-cu13>=2.29
+    nvidia_nccl_cu12-2.27.3
+    nvidia_nccl_cu12-2.32.3
+    nvidia_nccl_cu13-2.30.7
+    nvidia_nccl_cu13-2.32.0
+    nvidia_cudnn_cu12-9.9.0
+    nvidia_cudnn_cu13-9.12.0
+    nvidia_cublas-13.1.0.3
+    nvidia_cuda_runtime-13.0.96
+    nvidia_cuda_runtime_cu12-12.8.90
+    nvidia_cublas_cu12-12.8.4.1
+";
+
+#[test]
+fn one_copy_serves_two_majors_where_nothing_else_of_one_is_needed() {
+    let check = |roots: &str, expected: &str| assert_eq!(told(resolve_from(SIBLINGS, "", roots)), expected);
+    let served = "CUDA 13.0, cublas 13.1.0.3, cuda-runtime 13.0.96, ";
+    check("torch & xgboost", &format!("{served}sibling nccl 2.30.7, nccl 2.30.7"));
+    check("process", &format!("{served}sibling nccl 2.30.7, nccl 2.30.7"));
+    check(
+        "torch & booster",
+        &format!("{served}sibling cudnn 9.12.0, cudnn 9.12.0, sibling nccl 2.30.7, nccl 2.30.7"),
+    );
+    check("torch & newer", &format!("{served}sibling nccl 2.32.0, nccl 2.32.0"));
+    check("torch==2.8.0 & future", "CUDA 12.8, cuda-runtime 12.8.90, nccl 2.32.3, sibling nccl 2.32.3");
+    check("xgboost & torch==2.8.0", "CUDA 12.8, cuda-runtime 12.8.90, nccl 2.27.3");
+    check(
+        "linked",
+        "CUDA 12 and CUDA 13 are both needed in one process: linked 1.0 needs nvidia-nccl-cu12, and torch → \
+         nvidia-cublas>=13.1; linked/ext.so of linked 1.0 is linked with libcublas.so.12, libnccl.so.2",
+    );
+}
+
+#[test]
+fn the_cuda_whose_runtime_is_used_stands_first() {
+    let wheels = "
+        torch-2.15.0 : nvidia-cublas>=13.1 & nvidia-cuda-runtime>=13.0
+        compiling-1.0 : nvidia-cuda-nvrtc-cu12
+        nvidia_cublas-13.1.0.3
+        lib nvidia_cublas-13.1.0.3 libcublas.so.13
+        nvidia_cuda_runtime-13.0.96
+        nvidia_cuda_runtime_cu12-12.9.79
+        nvidia_cuda_nvrtc_cu12-12.9.86
+        lib nvidia_cuda_nvrtc_cu12-12.9.86 libnvrtc.so.12
+    ";
+    let check = |roots: &str, expected: &str| {
+        let told = told(resolve_from(wheels, "", roots));
+        assert!(told.starts_with(expected), "{told}");
+    };
+    check("torch & compiling", "CUDA 13.0, CUDA 12.9, cublas 13.1.0.3, cuda-nvrtc 12.9.86");
+    check("compiling", "CUDA 12.9, cuda-nvrtc 12.9.86");
+}
+
+#[test]
+fn what_a_metapackage_asks_for_is_private_too() {
+    let resolution = resolved("torch==2.11.0", Policy::Shared).unwrap();
+    let torch = resolution.distributions.iter().find(|it| it.name.as_ref() == "torch").unwrap();
+    let Role::Package { private } = &torch.role else { panic!("torch is a package") };
+    let told: Vec<String> = private
+        .iter()
+        .map(|it| {
+            format!("{} {}", it.distribution, it.pinned.as_ref().map(Version::to_string).unwrap_or_default())
+        })
+        .collect();
+    assert_eq!(told, ["cuda-toolkit 13.0.2", "nvidia-cublas 13.1.0.3", "nvidia-cuda-runtime 13.0.96"]);
 }

@@ -11,6 +11,7 @@ use imgforge::net::http::{Http, HttpSettings};
 use imgforge::net::index::{Freshness, PackageIndex};
 use imgforge::net::netrc::Netrc;
 use imgforge::pypa::metadata::CoreMetadata;
+use imgforge::pypa::needs::BinaryNeeds;
 use imgforge::pypa::simple::{DistFile, Project};
 use imgforge::pypa::target::Target;
 use imgforge::pypa::wheel::Outline;
@@ -85,6 +86,10 @@ impl Catalog for Recorder {
         self.index.libraries(wheel)
     }
 
+    fn needs(&self, wheel: &DistFile) -> Result<Arc<BinaryNeeds>, CatalogError> {
+        self.index.needs(wheel)
+    }
+
     fn prefetch(&self, wants: Vec<Want>, scout: &Arc<dyn Scout>) {
         self.index.prefetch(wants, scout);
     }
@@ -99,6 +104,10 @@ impl Catalog for Recorder {
 
     fn prefetch_libraries(&self, wheels: Vec<DistFile>) {
         self.index.prefetch_libraries(wheels);
+    }
+
+    fn prefetch_needs(&self, wheels: Vec<DistFile>) {
+        self.index.prefetch_needs(wheels);
     }
 }
 

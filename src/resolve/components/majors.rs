@@ -42,11 +42,11 @@ impl fmt::Display for MixedProcess {
 
 /// The first distribution of `solution` in whose process two CUDA majors would meet; `major_of` tells which major a
 /// requirement on a component is for.
-pub fn processes(
+pub fn mixed_process(
     solution: &Solution,
     major_of: impl Fn(&Requirement) -> Option<u32>,
-) -> Result<(), ComponentError> {
-    for chosen in solution.distributions.values() {
+) -> Option<MixedProcess> {
+    solution.distributions.values().find_map(|chosen| {
         let mut found: BTreeMap<u32, (Vec<PackageName>, String)> = BTreeMap::new();
         for (chain, other) in reachable(chosen, solution) {
             for requirement in &other.set_aside {
@@ -56,21 +56,21 @@ pub fn processes(
             }
         }
         let mut found = found.into_iter();
-        if let (Some((lower, first)), Some((upper, second))) = (found.next(), found.next()) {
-            let process = MixedProcess {
-                name: chosen.name.clone(),
-                version: chosen.version.clone(),
-                majors: (lower, upper),
-                chains: [first, second],
-            };
-            return Err(ComponentError::OneProcess { process: Box::new(process) });
-        }
-    }
-    Ok(())
+        let ((lower, first), (upper, second)) = (found.next()?, found.next()?);
+        Some(MixedProcess {
+            name: chosen.name.clone(),
+            version: chosen.version.clone(),
+            majors: (lower, upper),
+            chains: [first, second],
+        })
+    })
 }
 
 /// `from` and everything that it requires, nearest first, each with the distributions that lead to it.
-fn reachable<'a>(from: &'a Chosen, solution: &'a Solution) -> Vec<(Vec<PackageName>, &'a Chosen)> {
+pub(in crate::resolve) fn reachable<'a>(
+    from: &'a Chosen,
+    solution: &'a Solution,
+) -> Vec<(Vec<PackageName>, &'a Chosen)> {
     let mut seen = BTreeSet::from([&from.name]);
     let mut queue = VecDeque::from([(vec![from.name.clone()], from)]);
     let mut reached = Vec::new();

@@ -44,8 +44,10 @@ use pool::select;
 use toolkit::{demands_of_toolkits, toolkit};
 
 pub use candidate::{Rejected, RejectionReason};
-pub use majors::{MixedProcess, processes};
+pub(super) use majors::reachable;
+pub use majors::{MixedProcess, mixed_process};
 pub(super) use pool::unsuffixed;
+pub(super) use toolkit::requirement;
 
 /// A component, or the metapackage, and who serves it.
 #[derive(Debug, Clone)]
@@ -90,6 +92,8 @@ pub struct Components {
     pub toolkits: BTreeMap<u32, (u32, u32)>,
     /// The requirements of the choices on components that are left to pip.
     pub left_to_pip: Vec<Demanded>,
+    /// The SONAMEs of each CUDA major.
+    pub sonames: BTreeMap<u32, BTreeSet<String>>,
 }
 
 /// The reason why the demands cannot be met.
@@ -100,8 +104,8 @@ pub enum ComponentError {
     Unsatisfiable { distribution: PackageName, demands: Vec<Demand>, offered: String },
     #[error("the base does not serve {}", missing.iter().map(Missing::to_string).collect::<Vec<_>>().join("; "))]
     NotInBase { missing: Vec<Missing> },
-    #[error("CUDA {} and CUDA {} are both needed in one process: {process}", process.majors.0, process.majors.1)]
-    OneProcess { process: Box<MixedProcess> },
+    #[error("CUDA {} and CUDA {} are both needed in one process: {process}{binaries}", process.majors.0, process.majors.1)]
+    OneProcess { process: Box<MixedProcess>, binaries: String },
     #[error(
         "CUDA {} and CUDA {} are both demanded, and both have {}: the loader cannot tell them apart: {demands}",
         majors.0, majors.1, shared.join(", ")
@@ -128,7 +132,10 @@ pub struct Missing {
 
 impl std::fmt::Display for Missing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}, which is needed by {}", self.component, listed(&self.demands))?;
+        match self.demands.iter().all(Demand::is_of_binary) {
+            true => write!(f, "{}: {}", self.component, listed(&self.demands))?,
+            false => write!(f, "{}, which is needed by {}", self.component, listed(&self.demands))?,
+        }
         for copy in &self.rejected {
             let version = copy.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
             write!(f, " (not{version} at {}: {})", copy.path, copy.reason)?;
@@ -245,7 +252,7 @@ pub fn choose(demanded: &[Demanded], offer: &Offer<'_>) -> Result<Components, Co
                 .into_iter()
                 .map(|major| (major, toolkit(choices.iter(), major, offer).unwrap_or((major, 0))))
                 .collect();
-            return Ok(Components { choices, toolkits, left_to_pip });
+            return Ok(Components { choices, toolkits, left_to_pip, sonames: needs.sonames });
         }
         derived = next;
     }
@@ -295,9 +302,7 @@ fn choose_round(
     for demand in demanded.iter().chain(derived) {
         by_name.entry(demand.1.name.clone()).or_default().push(demand);
     }
-    let any = |name: &PackageName| Want { name: name.clone(), extras: Vec::new(), versions: Ranges::full() };
-    let pages = by_name.keys().filter(|name| !is_of_base(name, offer)).map(any).collect();
-    offer.catalog.prefetch(pages, &(Arc::new(PagesOnly) as Arc<dyn Scout>));
+    prefetch_pages(by_name.keys(), offer.policies, offer.catalog);
     let mut selected = Vec::new();
     let mut missing = Vec::new();
     for (name, demands) in by_name {
@@ -318,6 +323,17 @@ fn choose_round(
     selected.into_iter().map(|selected| selected.choice(offer)).collect()
 }
 
+/// Hints that the pages of these components will be asked for.
+pub(super) fn prefetch_pages<'a>(
+    names: impl IntoIterator<Item = &'a PackageName>,
+    policies: &Policies,
+    catalog: &dyn Catalog,
+) {
+    let any = |name: &PackageName| Want { name: name.clone(), extras: Vec::new(), versions: Ranges::full() };
+    let pages = names.into_iter().filter(|name| !serves_base_only(name, policies)).map(any).collect();
+    catalog.prefetch(pages, &(Arc::new(PagesOnly) as Arc<dyn Scout>));
+}
+
 /// Components need their projects' pages; which wheel is chosen is known only from all of them.
 struct PagesOnly;
 
@@ -333,8 +349,12 @@ impl Scout for PagesOnly {
 
 /// Returns whether only the base may serve what the wheel of this name carries.
 fn is_of_base(distribution: &PackageName, offer: &Offer<'_>) -> bool {
+    serves_base_only(distribution, offer.policies)
+}
+
+fn serves_base_only(distribution: &PackageName, policies: &Policies) -> bool {
     match ComponentWheel::of(distribution.as_ref()) {
-        Some(ComponentWheel::Carries { component, .. }) => offer.policies.of(component) == Policy::Base,
+        Some(ComponentWheel::Carries { component, .. }) => policies.of(component) == Policy::Base,
         _ => false,
     }
 }

@@ -6,9 +6,10 @@ use uv_normalize::PackageName;
 use uv_pep440::Version;
 
 use super::candidate::{self, Identity, Rejected, RejectionReason, ServiceCandidate};
+use super::toolkit::at_least;
 use super::{Ban, Bans, ComponentChoice, ComponentError, Demanded, Missing, Offer, Supply, is_of_base};
 use crate::cuda::{Component, ComponentWheel, FIRST_UNSUFFIXED};
-use crate::resolve::demand::{Demand, soname};
+use crate::resolve::demand::{Demand, Demander, soname};
 
 /// Selects the candidate for all demands, or else one for those on each SONAME.
 pub(super) fn select(
@@ -22,6 +23,7 @@ pub(super) fn select(
     demands.sort_by(|a, b| a.by.cmp(&b.by));
     demands.dedup();
     let pool = Pool::new(&distribution, &demands, bans, offer)?;
+    demands.iter_mut().for_each(|demand| pool.grant(demand));
     let groups = match pool.serving(&demands, None) {
         Some(_) => vec![(None, demands.clone())],
         None => pool.by_soname(&demands).ok_or_else(|| pool.refusal(&demands))?,
@@ -121,6 +123,20 @@ impl<'a> Pool<'a> {
             bans: bans.get(distribution).cloned().unwrap_or_default(),
             preferred: offer.preferences.get(distribution),
         })
+    }
+
+    /// Lowers a demand of the toolkit to the newest version of its major, where there is none of its minor.
+    fn grant(&self, demand: &mut Demand) {
+        let Demander::Toolkit { major, minor, newest: None } = demand.by else { return };
+        if self.candidates.iter().any(|candidate| candidate.meets(demand)) {
+            return;
+        }
+        let versions = self.candidates.iter().map(ServiceCandidate::version);
+        let newest = versions.filter(|version| version.release().first() == Some(&major)).max();
+        if let Some(newest) = newest {
+            let asked = at_least(self.distribution, &newest);
+            *demand = Demand::new(Demander::Toolkit { major, minor, newest: Some(newest) }, &asked);
+        }
     }
 
     /// The candidate for all of `demands`, under one SONAME where it is given: a copy of the base, the preferred wheel,

@@ -52,7 +52,7 @@ pub(super) fn demands_of_toolkits(choices: &[ComponentChoice], offer: &Offer<'_>
             demands.extend(runtime_requirement(major).map(|requirement| (Demander::Layout, requirement)));
         }
         let Some((_, minor)) = toolkit(choices.iter(), major, offer) else { continue };
-        let by = Demander::Toolkit { major: u64::from(major), minor: u64::from(minor) };
+        let by = Demander::Toolkit { major: u64::from(major), minor: u64::from(minor), newest: None };
         let floor = Version::new([u64::from(major), u64::from(minor)]);
         let follows = |choice: &&ComponentChoice| {
             let follows = |component: Component| {
@@ -62,8 +62,23 @@ pub(super) fn demands_of_toolkits(choices: &[ComponentChoice], offer: &Offer<'_>
         };
         let parts = choices.iter().filter(follows);
         demands.extend(parts.map(|choice| (by.clone(), at_least(&choice.distribution, &floor))));
+        demands.extend(demands_of_compiler(choices, major));
     }
     demands
+}
+
+/// The demands of `nvcc` on the headers and the compiler that it starts: those of another minor do not work with it.
+fn demands_of_compiler(choices: &[ComponentChoice], major: u32) -> Vec<Demanded> {
+    let is = |name: &'static str| {
+        move |choice: &&ComponentChoice| {
+            choice.cuda_major == major && choice.component.is_some_and(|component| component.name() == name)
+        }
+    };
+    let Some(nvcc) = choices.iter().find(is("cuda-nvcc")) else { return Vec::new() };
+    let Some((_, minor)) = toolkit_version(&nvcc.version) else { return Vec::new() };
+    let floor = Version::new([u64::from(major), u64::from(minor)]);
+    let parts = ["cuda-crt", "nvvm"].into_iter().filter_map(|name| choices.iter().find(is(name)));
+    parts.map(|part| (nvcc.demander(), at_least(&part.distribution, &floor))).collect()
 }
 
 fn runtime_requirement(major: u32) -> Option<Requirement> {
@@ -74,7 +89,7 @@ pub(super) fn at_least(distribution: &PackageName, floor: &Version) -> Requireme
     requirement(distribution, [VersionSpecifier::greater_than_equal_version(floor.clone())])
 }
 
-pub(super) fn requirement(
+pub(in crate::resolve) fn requirement(
     distribution: &PackageName,
     specifiers: impl IntoIterator<Item = VersionSpecifier>,
 ) -> Requirement {

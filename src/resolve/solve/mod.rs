@@ -30,6 +30,7 @@ use uv_pep440::Version;
 use crate::elf::Symbols;
 use crate::failure::Hinted;
 use crate::pypa::metadata::{CoreMetadata, Requirement};
+use crate::pypa::needs::BinaryNeeds;
 use crate::pypa::simple::{DistFile, Project};
 use crate::pypa::target::Target;
 use crate::pypa::wheel::Outline;
@@ -52,6 +53,9 @@ pub trait Catalog {
     /// The shared libraries in a wheel, with their symbols.
     fn libraries(&self, wheel: &DistFile) -> Result<Arc<Vec<WheelLibrary>>, CatalogError>;
 
+    /// The needs of the binaries in a wheel.
+    fn needs(&self, wheel: &DistFile) -> Result<Arc<BinaryNeeds>, CatalogError>;
+
     /// Hints that `wants` will be asked for: their projects, the metadata of the wheels that `scout` guesses from
     /// them, and what that metadata wants in turn.
     fn prefetch(&self, wants: Vec<Want>, scout: &Arc<dyn Scout>);
@@ -64,6 +68,9 @@ pub trait Catalog {
 
     /// Hints that the libraries of `wheels` may be asked for.
     fn prefetch_libraries(&self, wheels: Vec<DistFile>);
+
+    /// Hints that the needs of the binaries in `wheels` may be asked for.
+    fn prefetch_needs(&self, wheels: Vec<DistFile>);
 }
 
 /// A shared library in a wheel.

@@ -12,20 +12,27 @@ use uv_pep440::strip_local_version_sentinels;
 use super::*;
 use crate::oci::Architecture;
 use crate::pypa::metadata;
+use crate::pypa::needs::{BinaryFile, BinaryNeeds};
 use crate::pypa::simple::CoreMetadataFile;
+use crate::pypa::wheel::WheelEntry;
 
 /// Files by name, each `WHEEL [FLAG…] : REQUIREMENT, …`, where a flag is `yanked`, `py>=3.12` or `@SECONDS`; and libraries
-/// in them, each `lib WHEEL LIBRARY`, as [`library`] reads it.
+/// in them, each `lib WHEEL LIBRARY`, as [`library`] reads it; and binaries, each `binary WHEEL PATH NEEDED… [opens NAME…]`.
 pub(in crate::resolve) struct Shelf {
     libraries: BTreeMap<String, Vec<WheelLibrary>>,
+    binaries: BTreeMap<String, BinaryNeeds>,
     projects: BTreeMap<PackageName, Arc<Project>>,
     metadata: BTreeMap<String, Arc<CoreMetadata>>,
 }
 
 impl Shelf {
     pub(in crate::resolve) fn new(lines: &str) -> Self {
-        let mut shelf =
-            Self { projects: BTreeMap::new(), metadata: BTreeMap::new(), libraries: BTreeMap::new() };
+        let mut shelf = Self {
+            projects: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+            libraries: BTreeMap::new(),
+            binaries: BTreeMap::new(),
+        };
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
             shelf.add(line);
         }
@@ -36,6 +43,11 @@ impl Shelf {
         if let Some((wheel, text)) = line.strip_prefix("lib ").and_then(|rest| rest.split_once(' ')) {
             let wheel = format!("{wheel}-py3-none-any.whl");
             self.libraries.entry(wheel).or_default().push(library(text));
+            return;
+        }
+        if let Some((wheel, text)) = line.strip_prefix("binary ").and_then(|rest| rest.split_once(' ')) {
+            let needs = self.binaries.entry(file_name(wheel)).or_default();
+            needs.files.push(binary(text));
             return;
         }
         let (file, requires) = line.split_once(" : ").unwrap_or((line, ""));
@@ -84,6 +96,24 @@ impl Shelf {
     }
 }
 
+/// The file name of a wheel that is given by name and version, or with its tags.
+fn file_name(wheel: &str) -> String {
+    let tags = if wheel.matches('-').count() > 1 { "" } else { "-py3-none-any" };
+    format!("{wheel}{tags}.whl")
+}
+
+/// A binary: `PATH LINKED… [opens OPENED…]`.
+fn binary(text: &str) -> BinaryFile {
+    let (linked, opened) = text.split_once(" opens ").unwrap_or((text, ""));
+    let mut linked = linked.split_whitespace().map(str::to_owned);
+    BinaryFile {
+        path: linked.next().unwrap(),
+        linked: linked.collect(),
+        opened: opened.split_whitespace().map(str::to_owned).collect(),
+        elsewhere: Vec::new(),
+    }
+}
+
 /// A library: `SONAME [+DEFINED…] [SONAME?UNDEFINED…]`; it is linked to what it has undefined symbols of.
 pub(in crate::resolve) fn library(text: &str) -> WheelLibrary {
     let mut words = text.split_whitespace();
@@ -111,8 +141,15 @@ impl Catalog for Shelf {
         Ok(self.metadata[&wheel.filename.to_string()].clone())
     }
 
-    fn outline(&self, _: &DistFile) -> Result<Arc<Outline>, CatalogError> {
-        Ok(Arc::new(Outline { entries: Vec::new() }))
+    fn outline(&self, wheel: &DistFile) -> Result<Arc<Outline>, CatalogError> {
+        let needs = self.binaries.get(&wheel.filename.to_string());
+        let paths = needs.iter().flat_map(|needs| &needs.files).map(|file| file.path.clone());
+        let entries = paths.map(|path| WheelEntry { path, size: 1, compressed_size: 1 });
+        Ok(Arc::new(Outline { entries: entries.collect() }))
+    }
+
+    fn needs(&self, wheel: &DistFile) -> Result<Arc<BinaryNeeds>, CatalogError> {
+        Ok(Arc::new(self.binaries.get(&wheel.filename.to_string()).cloned().unwrap_or_default()))
     }
 
     fn libraries(&self, wheel: &DistFile) -> Result<Arc<Vec<WheelLibrary>>, CatalogError> {
@@ -126,6 +163,8 @@ impl Catalog for Shelf {
     fn prefetch_outlines(&self, _: Vec<DistFile>) {}
 
     fn prefetch_libraries(&self, _: Vec<DistFile>) {}
+
+    fn prefetch_needs(&self, _: Vec<DistFile>) {}
 }
 
 /// Solves `roots` (separated by ` & `; ` | ` starts constraints) with what is on the shelf.

@@ -2,19 +2,33 @@
 
 /// A library of x86-64 with a SONAME, and `tail` behind its tables.
 pub fn library(soname: &str, tail: &[u8]) -> Vec<u8> {
+    linked(soname, &[], "", tail)
+}
+
+/// The same, linked with what it `needs`, and searched for in `runpath`.
+pub fn linked(soname: &str, needs: &[&str], runpath: &str, tail: &[u8]) -> Vec<u8> {
     const HEADERS: u64 = 64 + 2 * 56;
-    const DYNAMIC: u64 = 6 * 16;
-    let names = [b"\0", soname.as_bytes(), b"\0"].concat();
-    let strings = HEADERS + DYNAMIC;
-    // DT_STRTAB, DT_STRSZ, DT_SYMTAB, DT_SYMENT, DT_SONAME, DT_NULL
-    let entries = [(5, strings), (10, names.len() as u64), (6, strings), (11, 24), (14, 1), (0, 0)];
+    let mut names = b"\0".to_vec();
+    let mut named = |tag: u64, name: &str| {
+        let entry = (tag, names.len() as u64);
+        names.extend([name.as_bytes(), b"\0"].concat());
+        entry
+    };
+    // DT_SONAME, DT_NEEDED, DT_RUNPATH
+    let mut entries = vec![named(14, soname)];
+    entries.extend(needs.iter().map(|name| named(1, name)));
+    entries.extend((!runpath.is_empty()).then(|| named(29, runpath)));
+    let strings = HEADERS + (entries.len() as u64 + 5) * 16;
+    // DT_STRTAB, DT_STRSZ, DT_SYMTAB, DT_SYMENT, DT_NULL
+    entries.extend([(5, strings), (10, names.len() as u64), (6, strings), (11, 24), (0, 0)]);
+    let dynamic_size = entries.len() as u64 * 16;
     let dynamic: Vec<u8> = entries
         .iter()
         .flat_map(|(tag, value): &(u64, u64)| [tag.to_le_bytes(), value.to_le_bytes()])
         .flatten()
         .collect();
     let size = strings + (names.len() + tail.len()) as u64;
-    let segments = [segment(1, 0, size), segment(2, HEADERS, DYNAMIC)].concat();
+    let segments = [segment(1, 0, size), segment(2, HEADERS, dynamic_size)].concat();
     [header(), segments, dynamic, names, tail.to_vec()].concat()
 }
 

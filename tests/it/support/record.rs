@@ -22,6 +22,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 
 use imgforge::pypa::metadata::{self, CoreMetadata};
+use imgforge::pypa::needs::BinaryNeeds;
 use imgforge::pypa::simple::{CoreMetadataFile, DistFile, Project};
 use imgforge::pypa::wheel::Outline;
 use imgforge::resolve::solve::{Catalog, CatalogError, Scout, Want, WheelLibrary};
@@ -108,6 +109,10 @@ impl Catalog for Record {
         Ok(Arc::default())
     }
 
+    fn needs(&self, _: &DistFile) -> Result<Arc<BinaryNeeds>, CatalogError> {
+        Ok(Arc::default())
+    }
+
     fn prefetch(&self, _: Vec<Want>, _: &Arc<dyn Scout>) {}
 
     fn prefetch_metadata(&self, _: Vec<DistFile>) {}
@@ -115,6 +120,8 @@ impl Catalog for Record {
     fn prefetch_outlines(&self, _: Vec<DistFile>) {}
 
     fn prefetch_libraries(&self, _: Vec<DistFile>) {}
+
+    fn prefetch_needs(&self, _: Vec<DistFile>) {}
 }
 
 impl RecordedProject {

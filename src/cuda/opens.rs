@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use memchr::memmem;
 
-use super::overlap::Seam;
-use crate::cuda::Component;
+use super::Component;
+use crate::elf::Seam;
 
 /// Looks for strings that are names of CUDA's libraries in bytes that pass in pieces.
 #[derive(Debug, Default)]
-pub(super) struct OpensSearch {
+pub struct OpensSearch {
     seam: Seam<LONGEST>,
     found: BTreeSet<String>,
 }

@@ -2,7 +2,7 @@
 
 /// The end of what passed, in which something may have begun that is no longer than `LONGEST` bytes.
 #[derive(Debug, Default)]
-pub(super) struct Seam<const LONGEST: usize> {
+pub struct Seam<const LONGEST: usize> {
     carried: Vec<u8>,
 }
 
