@@ -7,7 +7,7 @@ use super::loader::{Loaded, Loader, Miss, Process, Search, split};
 use super::observation::{ExpectedIn, LoadChain, MissingName, Sample};
 use super::world::World;
 use super::{About, Finding, Level, Observation, Rule};
-use crate::cuda::{ComponentWheel, library_stem};
+use crate::cuda::{Component, ComponentWheel, library_stem};
 use crate::elf::{Object, symbol_hash};
 
 /// The findings of the rules, and the number of entry points.
@@ -51,6 +51,7 @@ pub(super) fn findings<'a>(
         Some(python) => {
             judge.modules(python);
             judge.plugins(python);
+            judge.raise_total_failures();
             None
         }
         None => world.interpreter.as_deref().map(no_program),
@@ -143,6 +144,12 @@ impl<'a> Providers<'a> {
     }
 }
 
+/// Returns whether an object is linked with a library of CUDA.
+fn needs_cuda(object: &Object) -> bool {
+    let needed = object.elf.dynamic.iter().flat_map(|dynamic| &dynamic.needed);
+    needed.into_iter().any(|name| Component::of_library(name).is_some())
+}
+
 /// Libraries of the driver, which the container runtime brings.
 fn is_of_driver(name: &str) -> bool {
     const NAMES: [&str; 6] =
@@ -231,6 +238,40 @@ impl<'a> Judge<'a, '_> {
                 self.providers.preload(self.loader, &mut process, &companies[distribution]);
                 let module = Module { path, distribution: Some(distribution), level: Level::Note };
                 self.misses(&module, &process, first);
+            }
+        }
+    }
+
+    /// Makes errors of what keeps a distribution that no other one requires from CUDA, or from all of its variants: of those
+    /// that lie side by side, each for another version of what it needs, one has to load.
+    fn raise_total_failures(&mut self) {
+        let top_level: BTreeSet<usize> = self.world.top_level().collect();
+        let mut of_cuda: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        for (path, _, object) in self.loader.objects() {
+            let owner = self.world.owner(&path).filter(|owner| top_level.contains(owner));
+            if let Some(owner) = owner.filter(|_| needs_cuda(object)) {
+                of_cuda.entry(owner).or_default().push(path);
+            }
+        }
+        let variants = self.unreached().into_iter().filter(|(owner, _)| top_level.contains(owner));
+        for paths in variants.map(|(_, paths)| paths) {
+            self.raise_if_all(&paths, |_| true);
+        }
+        for paths in of_cuda.into_values() {
+            self.raise_if_all(&paths, |name| Component::of_library(name).is_some());
+        }
+    }
+
+    /// Makes errors of the missing libraries of all these objects, if each lacks one whose name is `meant`.
+    fn raise_if_all(&mut self, paths: &[String], meant: impl Fn(&str) -> bool) {
+        let key = |path: &String| (Rule::MissingLibrary, path.clone(), String::new());
+        let lacks = |path: &String| match self.found.get(&key(path)).map(|finding| &finding.observation) {
+            Some(Observation::MissingLibraries { missing, .. }) => missing.iter().any(|it| meant(&it.name)),
+            _ => false,
+        };
+        if paths.iter().all(lacks) {
+            for path in paths {
+                self.found.entry(key(path)).and_modify(|finding| finding.level = Level::Error);
             }
         }
     }

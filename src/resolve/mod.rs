@@ -312,6 +312,8 @@ impl Hinted for ResolveError {
     fn lines(&self) -> Vec<String> {
         match self {
             Self::Solve(error) => error.lines(),
+            Self::OtherMajor(error) => error.lines(),
+            Self::Catalog(error) => error.lines(),
             Self::Components(_) | Self::NeedsCuda { .. } | Self::Driver { .. } => Vec::new(),
         }
     }
