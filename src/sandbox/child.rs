@@ -22,7 +22,7 @@ use rustix::thread::{
 };
 
 use super::SetupStep;
-use super::prepared::{NOBODY, Prepared, Walls};
+use super::prepared::{MOST_OF_USER, NOBODY, Prepared, Walls};
 use super::root;
 
 /// The descriptor on which a failed step is reported; it closes on exec.
@@ -86,13 +86,14 @@ fn steps(prepared: &Prepared, ends: &ChildEnds, walls: Walls) -> Result<(), Fail
     }
     // Where memory ends, the kernel ends this process first; a kernel that does not let it changes nothing.
     let _ = write_file(c"/proc/self/oom_score_adj", b"1000");
+    let mut is_alone = false;
     if walls != Walls::Absent {
         sethostname(b"sandbox").map_err(at(SetupStep::Namespaces))?;
         root::enter(prepared)?;
-        drop_privileges(walls).map_err(at(SetupStep::Privileges))?;
+        is_alone = drop_privileges(walls).map_err(at(SetupStep::Privileges))?;
     }
     set_no_new_privs(true).map_err(at(SetupStep::Privileges))?;
-    limit(prepared, walls).map_err(at(SetupStep::Limits))?;
+    limit(prepared, walls, is_alone).map_err(at(SetupStep::Limits))?;
     close_from(REPORT + 1);
     if walls != Walls::Absent {
         install_filter(prepared).map_err(at(SetupStep::Filter))?;
@@ -137,8 +138,10 @@ fn write_file(path: &CStr, content: &[u8]) -> Result<(), Errno> {
     write(&file, content).map(drop)
 }
 
-/// Gives up every capability; root becomes nobody, whose user namespace knows no user.
-fn drop_privileges(walls: Walls) -> Result<(), Errno> {
+/// Gives up every capability; root becomes nobody, whose user namespace knows no user. Returns whether there is a user
+/// namespace, in which the processes of the user are counted.
+fn drop_privileges(walls: Walls) -> Result<bool, Errno> {
+    let mut is_alone = true;
     empty_bounding_set();
     if walls == Walls::OfRoot {
         let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
@@ -147,11 +150,12 @@ fn drop_privileges(walls: Walls) -> Result<(), Errno> {
         set_thread_res_uid(user, user, user)?;
         // A machine may forbid it to nobody, who has no rights without it either.
         // SAFETY: files are not unshared.
-        let _ = unsafe { unshare_unsafe(UnshareFlags::NEWUSER) };
+        is_alone = unsafe { unshare_unsafe(UnshareFlags::NEWUSER) }.is_ok();
         empty_bounding_set();
     }
     let none = CapabilitySet::empty();
-    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    Ok(is_alone)
 }
 
 /// Takes every capability from the programs to come. One that the kernel lacks is no loss.
@@ -162,14 +166,17 @@ fn empty_bounding_set() {
 }
 
 /// A session without a terminal, limits, no signal ignored or blocked, and death with imgforge.
-fn limit(prepared: &Prepared, walls: Walls) -> Result<(), Errno> {
+fn limit(prepared: &Prepared, walls: Walls, is_alone: bool) -> Result<(), Errno> {
     setsid()?;
     chdir(c"/")?;
     umask(Mode::WGRP | Mode::WOTH);
     for (resource, most) in prepared.limits {
-        if resource == Resource::Nproc && walls == Walls::Absent {
-            continue;
-        }
+        // All processes of the user count where it has no namespace of its own.
+        let most = match (resource, walls) {
+            (Resource::Nproc, Walls::Absent) => continue,
+            (Resource::Nproc, _) if !is_alone => most.max(MOST_OF_USER),
+            _ => most,
+        };
         let most = getrlimit(resource).maximum.map_or(most, |maximum| maximum.min(most));
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
     }

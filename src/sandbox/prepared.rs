@@ -21,8 +21,8 @@ pub(super) const DEVICES: [(&std::ffi::CStr, &std::ffi::CStr, &std::ffi::CStr); 
 ];
 /// The descriptor of the first device; those of the trees follow.
 pub(super) const FIRST_DESCRIPTOR: usize = 4;
-/// The processes of one user that a kernel may count together, which before Linux 5.14 looks into no namespace.
-const MOST_OF_USER: u64 = 4096;
+/// The processes of one user where they are counted together: before Linux 5.14, or for nobody without a user namespace.
+pub(super) const MOST_OF_USER: u64 = 4096;
 
 /// The walls around a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
