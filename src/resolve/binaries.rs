@@ -58,7 +58,8 @@ pub(super) fn needy(
     let unknown: Vec<&Chosen> = wheels.filter(|chosen| may_need(&chosen.name)).collect();
     let mut read = Vec::new();
     for chosen in unknown {
-        if !needs::are_ruled_out(&*catalog.outline(&chosen.wheel)?) {
+        let outline = catalog.outline(&chosen.wheel)?;
+        if !needs::are_ruled_out(&outline) {
             read.push(chosen);
         }
     }

@@ -101,6 +101,8 @@ pub(super) struct Fitted {
     /// Those of the request, and those that pass over what does not fit.
     pub constraints: Vec<Requirement>,
     pub solution: Solution,
+    /// What the solution's binaries need.
+    pub needy: Needy,
     pub passed_over: Vec<PassedOver>,
     /// Distributions that do not fit, and that the recipe does not name: their binaries demand nothing.
     pub unserved: BTreeSet<PackageName>,
@@ -118,15 +120,14 @@ pub(super) fn fitted(
         let Some(conflict) = search.conflict(&fitted)? else { break };
         match search.moved(&fitted, &conflict)? {
             Some(moved) => fitted = moved,
-            None if search.mixed_process(&fitted.solution)?.is_some() => break,
+            None if search.mixed_process(&fitted)?.is_some() => break,
             None if search.names(&conflict.unserved.name) => return Err(search.refusal(&fitted, conflict)?),
             None => drop(fitted.unserved.insert(conflict.unserved.name)),
         }
     }
-    match search.mixed_process(&fitted.solution)? {
+    match search.mixed_process(&fitted)? {
         Some(process) => {
-            let needy = needy(request, &fitted.solution, catalog)?;
-            let binaries = binaries_of(&process, &needy);
+            let binaries = binaries_of(&process, &fitted.needy);
             Err(ComponentError::OneProcess { process: Box::new(process), binaries }.into())
         }
         None => Ok(fitted),
@@ -160,23 +161,28 @@ impl Search<'_> {
         let asked = demanded(&plain);
         let components = asked.iter().map(|(_, requirement)| &requirement.name);
         prefetch_pages(components, &self.request.policies, self.catalog);
+        let needs_of_plain = needy(self.request, &plain, self.catalog)?;
         let roots_with_extras = match self.request.policies.default {
             Policy::Cpu => roots.to_vec(),
             _ => {
-                let needy = needy(self.request, &plain, self.catalog)?;
                 let majors =
-                    needy.values().filter_map(|needy| Some(needy.majors()).filter(|it| it.len() == 1));
+                    needs_of_plain.values().map(NeedyDistribution::majors).filter(|it| it.len() == 1);
                 with_cuda_extras(self.request, roots, &plain, majors.flatten().collect())
             }
         };
-        let solution = match roots_with_extras == roots {
-            true => plain,
-            false => solve(&question(&roots_with_extras), self.catalog)?,
+        let (solution, needy) = match roots_with_extras == roots {
+            true => (plain, needs_of_plain),
+            false => {
+                let solution = solve(&question(&roots_with_extras), self.catalog)?;
+                let needy = needy(self.request, &solution, self.catalog)?;
+                (solution, needy)
+            }
         };
         Ok(Fitted {
             roots: roots_with_extras,
             constraints,
             solution,
+            needy,
             passed_over: Vec::new(),
             unserved: BTreeSet::new(),
         })
@@ -185,24 +191,25 @@ impl Search<'_> {
     /// The first disagreement in a solution, apart from those of which it is known that nothing can be done.
     fn conflict(&self, fitted: &Fitted) -> Result<Option<MajorConflict>, ResolveError> {
         let solution = &fitted.solution;
-        if let Some(process) = self.mixed_process(solution)? {
+        if let Some(process) = self.mixed_process(fitted)? {
             return Ok(self.of_process(&process, solution));
         }
-        let needy = needy(self.request, solution, self.catalog)?;
-        let siblings = self.siblings(solution, &needy)?;
+        let needy = &fitted.needy;
+        let siblings = self.siblings(fitted)?;
         let served = served(solution, &siblings, &self.request.frameworks);
-        let open = needy.values().filter(|needy| !fitted.unserved.contains(&needy.name));
-        Ok(open.into_iter().find_map(|distribution| disagreement(distribution, &served, &needy)))
+        let mut open = needy.values().filter(|needy| !fitted.unserved.contains(&needy.name));
+        Ok(open.find_map(|distribution| disagreement(distribution, &served, needy)))
     }
 
-    fn siblings(&self, solution: &Solution, needy: &Needy) -> Result<Siblings, ResolveError> {
-        Ok(Siblings::of(&demanded(solution), needy, self.request.base, self.catalog)?)
+    fn siblings(&self, fitted: &Fitted) -> Result<Siblings, ResolveError> {
+        Ok(Siblings::of(&demanded(&fitted.solution), &fitted.needy, self.request.base, self.catalog)?)
     }
 
     /// A distribution in whose process two majors would meet.
-    fn mixed_process(&self, solution: &Solution) -> Result<Option<MixedProcess>, ResolveError> {
+    fn mixed_process(&self, fitted: &Fitted) -> Result<Option<MixedProcess>, ResolveError> {
+        let solution = &fitted.solution;
         let Some(process) = mixed_process(solution, major_of) else { return Ok(None) };
-        let siblings = self.siblings(solution, &needy(self.request, solution, self.catalog)?)?;
+        let siblings = self.siblings(fitted)?;
         match siblings == Siblings::default() {
             true => Ok(Some(process)),
             false => Ok(mixed_process(solution, |requirement| major_of(&siblings.serving(requirement)))),

@@ -326,14 +326,14 @@ pub fn resolve(request: &ResolutionRequest<'_>, catalog: &dyn Catalog) -> Result
     let mut fitted = fit::fitted(request, &preferences, &catalog)?;
     loop {
         let solution = &fitted.solution;
-        let needy = binaries::needy(request, solution, &catalog)?;
+        let needy = &fitted.needy;
         let mut asked = demanded(solution);
         asked.extend(demanded_by_user(request));
-        asked.extend(demanded_by_binaries(request, &asked, &needy, &fitted.unserved));
+        asked.extend(demanded_by_binaries(request, &asked, needy, &fitted.unserved));
         if request.policies.default == Policy::Cpu && !asked.is_empty() {
             return Err(needs_cuda(&asked));
         }
-        let siblings = Siblings::of(&asked, &needy, request.base, &catalog)?;
+        let siblings = Siblings::of(&asked, needy, request.base, &catalog)?;
         let aliased = asked.iter().filter(|(_, requirement)| siblings.serving(requirement) != *requirement);
         let aliased: Vec<Demanded> = aliased.cloned().collect();
         asked.iter_mut().for_each(|(_, requirement)| *requirement = siblings.serving(requirement));
@@ -351,6 +351,7 @@ pub fn resolve(request: &ResolutionRequest<'_>, catalog: &dyn Catalog) -> Result
         fitted.roots.extend(more);
         let question = question(request, &fitted.roots, &fitted.constraints, &preferences);
         fitted.solution = solve::solve(&question, &catalog)?;
+        fitted.needy = binaries::needy(request, &fitted.solution, &catalog)?;
     }
 }
 

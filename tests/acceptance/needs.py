@@ -27,6 +27,7 @@ class Case:
     refused: str = ""
 
 
+REFUSED = "(libcudart.so.13), torch 2.6.0 serves CUDA 12: torchaudio 2.6.0 fits"
 TORCH = {"torch": "2.6.0"}
 TORCH_15 = {"torch": "2.15.0"}
 CASES = {
@@ -37,9 +38,9 @@ CASES = {
     "onnxruntime-beside-torch": Case(["onnxruntime-gpu"], TORCH, {"cublas": 12, "cudnn": 12}, ("is taken",)),
     "ctranslate2": Case(["ctranslate2"], components=BLAS_12, says=("opens libcublas.so.12",)),
     "torchaudio": Case(["torchaudio"], TORCH, {"cuda-runtime": 12}, ("torchaudio 2.6.0 is taken",)),
-    "torchaudio-wrong": Case(["torchaudio==2.11.0"], TORCH, refused="(libcudart.so.13), torch 2.6.0 serves CUDA 12: torchaudio 2.6.0 fits"),
+    "torchaudio-wrong": Case(["torchaudio==2.11.0"], TORCH, refused=REFUSED),
     "torchaudio-right": Case(["torchaudio==2.6.0"], TORCH, {"cuda-runtime": 12}),
-    "torchcodec": Case(["torchcodec"], TORCH_15, {"cuda-runtime": 13, "cuda-nvrtc": 13}, ("is linked with libnvrtc.so.13",)),
+    "torchcodec": Case(["torchcodec"], TORCH_15, {"cuda-nvrtc": 13}, ("is linked with libnvrtc.so.13",)),
     "vllm": Case(["vllm"], components={"cuda-cccl": 13}),
     "sglang": Case(["sglang"], components={"cuda-runtime": 13}),
     "lmdeploy": Case(["lmdeploy"], components={"cublas": 12, "nccl": 12}, says=("lmdeploy", "is built for CUDA 12")),
