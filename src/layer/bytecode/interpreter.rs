@@ -30,7 +30,7 @@ const LIBRARIES: [&str; 15] = [
 ];
 /// The largest file that an interpreter is made of, in bytes.
 const MAX_FILE: u64 = 256 << 20;
-/// The bytes of all its files, and their number: real ones have 30 MB in 150 files.
+/// The bytes of all its files, and their number: that of Debian 12 has 12 MB in 132 files.
 const MAX_TREE: u64 = 512 << 20;
 const MAX_FILES: usize = 4096;
 const CHUNK: usize = 256 << 10;

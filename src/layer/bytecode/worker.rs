@@ -18,15 +18,16 @@ pub(super) const SCRIPT: (&str, &str) = ("worker.py", include_str!("worker.py"))
 /// The limits for compiling one file: no output file, and hardly more processes than the one that it is compiled in.
 const LIMITS: SandboxLimits =
     SandboxLimits { cpu: 300, address_space: 4 << 30, file_size: 0, open_files: 64, processes: 4 };
-/// The time in which an interpreter starts: a hundred times that of a slow one.
+/// The time in which an interpreter starts: that of Debian 12 needs 0.04 s.
 const LONGEST_START: Duration = Duration::from_secs(10);
 /// The time in which a small source is compiled, on a machine with other things to do.
 const LONGEST_COMPILATION: Duration = Duration::from_secs(15);
-/// The further time for each MiB of source: compilers need about a second.
+/// The further time for each MiB of source: Python 3.11 needs 0.13 s.
 const LONGEST_OF_MEBIBYTE: Duration = Duration::from_secs(60);
 /// The bytes of an interpreter's name and version, or of its complaint.
 const MAX_GREETING: u64 = 256;
-/// The bytes of bytecode that every source may have, and those for each of its own bytes: real ones have five.
+/// The bytes of bytecode that every source may have, and those for each of its own bytes: at most 3.8 in the standard
+/// library of Python 3.11.
 const MAX_SMALL_ANSWER: u64 = 1 << 20;
 const MAX_ANSWER_RATIO: u64 = 64;
 /// The directory of the interpreter in a sandbox.
