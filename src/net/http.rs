@@ -590,7 +590,9 @@ mod tests {
         let check = |host: Option<&str>, expected: Option<&str>| {
             let to = Server::start(|_| Told::new(200, "there"));
             let mut target = to.url.clone();
-            host.map(|host| target.set_host(Some(host)).unwrap());
+            if let Some(host) = host {
+                target.set_host(Some(host)).unwrap();
+            }
             let from = Server::start(move |_| Told::new(302, "").with("location", target.as_str()));
             let mut url = from.url.join("simple/?token=t0ken").unwrap();
             url.set_username("me").unwrap();

@@ -37,7 +37,7 @@ pub enum BaseSource {
 pub struct DebianSource {
     pub(super) fetches: Vec<Fetch>,
     /// The packages of a lock; `None` where signed indexes gave them.
-    pub(super) locked: Option<LockedPackages>,
+    pub(super) locked: Option<Box<LockedPackages>>,
 }
 
 /// The layers of an image that is built upon.

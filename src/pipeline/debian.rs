@@ -132,7 +132,10 @@ fn opened(decided: DebianBase, mirrors: &[Vec<Url>], locked: Option<LockedPackag
         Ok(Fetch { download, elsewhere: urls.collect() })
     });
     Ok(OpenedBase {
-        source: BaseSource::Debian(DebianSource { fetches: fetches.collect::<Result<_>>()?, locked }),
+        source: BaseSource::Debian(DebianSource {
+            fetches: fetches.collect::<Result<_>>()?,
+            locked: locked.map(Box::new),
+        }),
         planned: PlannedBase {
             inventory,
             layers: base.layers().into_iter().map(LayerPlan::Debian).collect(),

@@ -461,7 +461,7 @@ mod tests {
         let from_html = parse_html(
             &name(),
             &base(),
-            &format!(
+            format!(
                 r#"<!DOCTYPE html><html><head><base href="../../files/"></head><body>
                 <a href="demo-1.0%2Bcpu-py3-none-any.whl#sha256={HASH}" data-requires-python="&gt;=3.8"
                    data-yanked="broken &amp; old" data-core-metadata="sha256={HASH}">demo</a>
