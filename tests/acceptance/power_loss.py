@@ -74,25 +74,25 @@ class Replay:
         """Gives a name to a file, or takes it away."""
         if not self.is_ours(path):
             return
-        if file is None:
-            self.names.pop(path, None)
-        else:
-            self.names[path] = file
-        self.pending.append((path, file))
+        self.change_together(path, [(path, file)])
+
+    def change_together(self, path, changes):
+        """Applies changes that are on the disk all or not at all, with the directory of `path`."""
+        apply(self.names, [changes])
+        self.pending.append((path.rpartition("/")[0], changes))
 
     def rename(self, source, target):
-        for path in [path for path in self.names if path == source or path.startswith(source + "/")]:
-            file = self.names[path]
-            self.change(path, None)
-            self.change(target + path.removeprefix(source), file)
+        moved = [path for path in self.names if path == source or path.startswith(source + "/")]
+        changes = [(path, None) for path in moved]
+        changes += [(target + path.removeprefix(source), self.names[path]) for path in moved]
+        self.change_together(target, changes)
 
     def sync_directory(self, directory):
-        synced = [change for change in self.pending if change[0].rpartition("/")[0] == directory]
-        self.pending = [change for change in self.pending if change not in synced]
-        apply(self.durable, synced)
+        apply(self.durable, [changes for at, changes in self.pending if at == directory])
+        self.pending = [(at, changes) for at, changes in self.pending if at != directory]
 
     def sync_all(self):
-        apply(self.durable, self.pending)
+        apply(self.durable, [changes for _, changes in self.pending])
         self.pending = []
         for file in self.files:
             file.is_synced = True
@@ -107,8 +107,8 @@ class Replay:
         return Moment(dict(self.names), dict(self.durable), list(self.pending), unsynced)
 
 
-def apply(names, changes):
-    for path, file in changes:
+def apply(names, together):
+    for path, file in (change for changes in together for change in changes):
         if file is None:
             names.pop(path, None)
         else:
@@ -326,7 +326,7 @@ class Losses:
 
     def some(self, moment):
         names = dict(moment.durable)
-        apply(names, [change for change in moment.pending if self.chance.random() < 0.5])
+        apply(names, [changes for _, changes in moment.pending if self.chance.random() < 0.5])
         return names, self.cut
 
     def cut(self, content):
