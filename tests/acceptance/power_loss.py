@@ -41,6 +41,7 @@ class File:
     path: object = None  # where its bytes are now; none for one that is gone
     is_synced: bool = True
     is_directory: bool = False
+    name: str | None = None  # the last one that it had
 
 
 @dataclass
@@ -79,6 +80,9 @@ class Replay:
     def change_together(self, path, changes):
         """Applies changes that are on the disk all or not at all, with the directory of `path`."""
         apply(self.names, [changes])
+        for name, file in changes:
+            if file is not None:
+                file.name = name
         self.pending.append((path.rpartition("/")[0], changes))
 
     def rename(self, source, target):
@@ -281,6 +285,11 @@ def traced(work, template):
         # Of what the build made, the bytes are kept under another name; the rest is the template's.
         kept = end / os.path.relpath(path, work.directory)
         file.path = kept if kept.exists() else file.path
+    for file in replay.files:
+        # Another one took its name, with the same bytes: blobs are named by them.
+        kept = file.name and end / os.path.relpath(file.name, work.directory)
+        if file.path is None and kept and kept.is_file():
+            file.path = kept
     for path, file in before.items():
         file.path = file.path and template / os.path.relpath(path, work.store)
     # A claim may be opened by one thread while another one removes it: which was first, a trace does not tell.
