@@ -41,6 +41,7 @@ class File:
     path: object = None  # where its bytes are now; none for one that is gone
     is_synced: bool = True
     is_directory: bool = False
+    name: str | None = None  # the last one that it had
 
 
 @dataclass
@@ -74,25 +75,28 @@ class Replay:
         """Gives a name to a file, or takes it away."""
         if not self.is_ours(path):
             return
-        if file is None:
-            self.names.pop(path, None)
-        else:
-            self.names[path] = file
-        self.pending.append((path, file))
+        self.change_together(path, [(path, file)])
+
+    def change_together(self, path, changes):
+        """Applies changes that are on the disk all or not at all, with the directory of `path`."""
+        apply(self.names, [changes])
+        for name, file in changes:
+            if file is not None:
+                file.name = name
+        self.pending.append((path.rpartition("/")[0], changes))
 
     def rename(self, source, target):
-        for path in [path for path in self.names if path == source or path.startswith(source + "/")]:
-            file = self.names[path]
-            self.change(path, None)
-            self.change(target + path.removeprefix(source), file)
+        moved = [path for path in self.names if path == source or path.startswith(source + "/")]
+        changes = [(path, None) for path in moved]
+        changes += [(target + path.removeprefix(source), self.names[path]) for path in moved]
+        self.change_together(target, changes)
 
     def sync_directory(self, directory):
-        synced = [change for change in self.pending if change[0].rpartition("/")[0] == directory]
-        self.pending = [change for change in self.pending if change not in synced]
-        apply(self.durable, synced)
+        apply(self.durable, [changes for at, changes in self.pending if at == directory])
+        self.pending = [(at, changes) for at, changes in self.pending if at != directory]
 
     def sync_all(self):
-        apply(self.durable, self.pending)
+        apply(self.durable, [changes for _, changes in self.pending])
         self.pending = []
         for file in self.files:
             file.is_synced = True
@@ -107,8 +111,8 @@ class Replay:
         return Moment(dict(self.names), dict(self.durable), list(self.pending), unsynced)
 
 
-def apply(names, changes):
-    for path, file in changes:
+def apply(names, together):
+    for path, file in (change for changes in together for change in changes):
         if file is None:
             names.pop(path, None)
         else:
@@ -281,6 +285,11 @@ def traced(work, template):
         # Of what the build made, the bytes are kept under another name; the rest is the template's.
         kept = end / os.path.relpath(path, work.directory)
         file.path = kept if kept.exists() else file.path
+    for file in replay.files:
+        # Another one took its name, with the same bytes: blobs are named by them.
+        kept = file.name and end / os.path.relpath(file.name, work.directory)
+        if file.path is None and kept and kept.is_file():
+            file.path = kept
     for path, file in before.items():
         file.path = file.path and template / os.path.relpath(path, work.store)
     # A claim may be opened by one thread while another one removes it: which was first, a trace does not tell.
@@ -326,7 +335,7 @@ class Losses:
 
     def some(self, moment):
         names = dict(moment.durable)
-        apply(names, [change for change in moment.pending if self.chance.random() < 0.5])
+        apply(names, [changes for _, changes in moment.pending if self.chance.random() < 0.5])
         return names, self.cut
 
     def cut(self, content):
