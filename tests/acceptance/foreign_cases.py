@@ -11,6 +11,8 @@ from acceptance.foreign_parts import SITE, other_python
 from harness.chroot import PATH
 
 CASES = {}
+# A package whose files are gone but for its directory is imported as a namespace, of no use to anyone.
+IMPORT = "import {0} as it; assert it.__spec__.origin, 'there is no code of {0}'"
 VENV = "/opt/venv"
 PREFIX = "/opt/python3.12"
 
@@ -39,7 +41,7 @@ class Case:
 
 def case(kind, *runs, env=None, **options):
     """Lists a function as a case. What runs is a module to import, or a statement where it is no name."""
-    statements = tuple(f"import {run}" if run.replace(".", "").isidentifier() else run for run in runs)
+    statements = tuple(IMPORT.format(run) if run.replace(".", "").isidentifier() else run for run in runs)
 
     def listed(change):
         name = change.__name__.strip("_").replace("_", "-")
@@ -281,7 +283,7 @@ def pythonpath_relative_to_the_working_directory(tree):
 @case(SYS_PATH, "mine", workdir="/app")
 def package_in_the_working_directory(tree):
     tree.write("/app/mine/__init__.py", "import six")
-    tree.pip("six")
+    tree.packages("six")
 
 
 @case(SYS_PATH, "mine")
@@ -302,7 +304,7 @@ def editable_without_its_requirement(tree):
 def editable_that_works(tree):
     tree.write("/app/src/mine/__init__.py", "import six\n")
     tree.install("mine", {"__editable__.mine-1.0.pth": "/app/src\n"}, requires=["six"])
-    tree.pip("six")
+    tree.packages("six")
 
 
 @case(SYS_PATH, "mine")
@@ -412,25 +414,25 @@ IMPORTS = "Importing guessed by names"
 
 @case(IMPORTS, "PIL._imaging", "PIL.Image", "from PIL import Image; Image.new('L', (1, 1))")
 def libjpeg_of_pillow_removed(tree):
-    tree.pip("pillow")
+    tree.packages("pillow")
     tree.remove(f"{SITE}/pillow.libs/libjpeg*")
 
 
 @case(IMPORTS, "lightgbm")
 def libgomp_removed(tree):
-    tree.pip("lightgbm")
+    tree.packages("lightgbm")
     tree.remove("/usr/lib/x86_64-linux-gnu/libgomp.so*")
 
 
 @case(IMPORTS, "scipy", "scipy.linalg", "scipy.optimize")
 def libstdcxx_removed(tree):
-    tree.pip("scipy")
+    tree.packages("scipy")
     tree.remove("/usr/lib/x86_64-linux-gnu/libstdc++.so*")
 
 
 @case(IMPORTS, "numpy")
 def openblas_of_numpy_removed(tree):
-    tree.pip("numpy")
+    tree.packages("numpy")
     tree.remove(f"{SITE}/numpy.libs/libopenblas*")
 
 
@@ -475,14 +477,14 @@ def module_imported_by_a_function_alone(tree):
 
 @case(IMPORTS, "markupsafe")
 def speedups_cut_off(tree):
-    tree.pip("markupsafe")
+    tree.packages("markupsafe")
     [module] = tree.found(f"{SITE}/markupsafe/_speedups*.so")
     module.write_bytes(module.read_bytes()[:500])
 
 
 @case(IMPORTS, "yaml")
 def guarded_libyaml_removed(tree):
-    tree.pip("pyyaml")
+    tree.packages("pyyaml")
     tree.remove(f"{SITE}/yaml/_yaml*.so")
 
 
@@ -539,26 +541,26 @@ CORE = f"{SITE}/numpy/core/_multiarray_umath.*.so"
 
 @case(UNUSABLE, "numpy")
 def module_of_another_machine(tree):
-    tree.pip("numpy")
+    tree.packages("numpy")
     tree.patch(CORE, 18, b"\xb7\x00")  # EM_AARCH64
 
 
 @case(UNUSABLE, "numpy")
 def modules_of_another_python(tree):
-    tree.pip("numpy")
+    tree.packages("numpy")
     for module in tree.found(f"{SITE}/numpy/**/*.cpython-311-*.so"):
         module.rename(module.with_name(module.name.replace("-311-", "-312-")))
 
 
 @case(UNUSABLE, "numpy")
 def module_deleted(tree):
-    tree.pip("numpy")
+    tree.packages("numpy")
     tree.remove(CORE)
 
 
 @case(UNUSABLE, "numpy")
 def module_cut_off(tree):
-    tree.pip("numpy")
+    tree.packages("numpy")
     [module] = tree.found(CORE)
     module.write_bytes(module.read_bytes()[:100_000])
 
@@ -604,24 +606,24 @@ def only_bytecode_in_pycache_left(tree):
 
 @case(UNUSABLE, "six")
 def bytecode_instead_of_source(tree):
-    tree.pip("six")
+    tree.packages("six")
     tree.sh(f"python3 -m compileall -q -b {SITE}/six.py; rm {SITE}/six.py")
 
 
 @case(UNUSABLE, "six", "requests")
 def package_directory_linked_to_nothing(tree):
-    tree.pip("requests", "six")
+    tree.packages("requests", "six")
     tree.sh(f"mkdir -p /data && mv {SITE}/requests /data/ && ln -s /data/requests {SITE}/requests && rm -r /data")
 
 
 @case(UNUSABLE, "cryptography.hazmat.bindings._rust")
 def stable_abi(tree):
-    tree.pip("cryptography")
+    tree.packages("cryptography")
 
 
 @case(UNUSABLE, "cryptography.hazmat.primitives.hashes")
 def stable_abi_without_cffi_backend(tree):
-    tree.pip("cryptography")
+    tree.packages("cryptography")
     tree.remove(f"{SITE}/_cffi_backend*.so")
 
 
@@ -637,13 +639,13 @@ def newer_first_in_path(tree):
 
 @case(UNFOUND, "numpy", env=first_in_path(f"{PREFIX}/bin") | {"LD_LIBRARY_PATH": f"{PREFIX}/lib"}, **WITH_3_12)
 def newer_first_in_path_without_the_packages(tree):
-    tree.pip("numpy")
+    tree.packages("numpy")
     tree.python_3_12(PREFIX)
 
 
 @case(SEVERAL, "six", **WITH_3_12)
 def newer_outside_path(tree):
-    tree.pip("six")
+    tree.packages("six")
     tree.python_3_12(PREFIX)
 
 
@@ -657,7 +659,7 @@ def newer_linked_into_usr_local(tree):
 
 @case(SEVERAL, "six", python=("python3.12",), entrypoint=("python3.12", "-m", "app"), **WITH_3_12)
 def newer_called_by_the_entrypoint(tree):
-    tree.pip("six")
+    tree.packages("six")
     tree.python_3_12("/usr/local")
     tree.sh("ldconfig; rm /usr/local/bin/python3 /usr/local/bin/python; ls /usr/local/bin")
 
@@ -717,13 +719,13 @@ def uv_with_its_files(tree):
 
 @case(NOISE, "numpy")
 def tests_removed_to_save_space(tree):
-    tree.pip("numpy")
+    tree.packages("numpy")
     tree.sh(f"find {SITE}/numpy -depth -type d -name tests -exec rm -r {{}} +")
 
 
 @case(NOISE, "six")
 def without_dpkg(tree):
-    tree.pip("six")
+    tree.packages("six")
     tree.remove("/var/lib/dpkg")
 
 

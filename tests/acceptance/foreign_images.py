@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from acceptance.foreign_cases import CASES, QUICK
-from acceptance.foreign_parts import PINS, Tree, wheels
+from acceptance.foreign_parts import Tree, tools
 from acceptance.verdicts import LINKING, PIP, REQUIRED
 from harness import program
 from harness.chroot import PATH
@@ -68,7 +68,7 @@ class Foreign(Work):
         if not self.bundle.exists():
             imgforge("build", recipe, "-o", f"oci:{self.layout}:latest")
             run("umoci", "unpack", "--image", f"{self.layout}:latest", self.bundle)
-        self.wheels = wheels(self.memory / "wheels", [*PINS, *self.pins])
+        self.lent = tools(self.memory, self.pins)
         figure("base and wheels", f"in {watch.seconds():.0f} s")
         return self
 
@@ -152,7 +152,7 @@ class Image:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def make(self):
-        self.tree = Tree(self.bundle / "rootfs", self.work.wheels, self.directory / "scratch")
+        self.tree = Tree(self.bundle / "rootfs", self.work.lent, self.directory / "scratch")
         self.case.change(self.tree)
         image = f"{self.layout}:latest"
         run("umoci", "repack", "--image", image, self.bundle)
@@ -172,7 +172,7 @@ class Image:
 
     def truth(self):
         failures = [failure for run in self.case.runs if (failure := self.failure(run))]
-        checked = self.run(*self.case.python, "/mnt/pip.whl/pip", "--no-input", "check").output.splitlines()
+        checked = self.run(*self.case.python, "/mnt/pip/pip", "--no-input", "check").output.splitlines()
         unmet = (match for line in checked if (match := PIP.match(line)))
         unsupported = (match for line in checked if (match := UNSUPPORTED.match(line)))
         return Truth(
@@ -262,6 +262,15 @@ def judge(work, name):
     return Outcome(name, CASES[name].kind, truth, said, against, watch.seconds())
 
 
+def judged(work, names):
+    """The outcomes of several cases at a time; a signal does not wait for those that have not begun."""
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        return list(pool.map(lambda name: told(judge(work, name)), names))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 # --- the table ---
 
 
@@ -303,10 +312,10 @@ def possible(names):
 def main():
     names = possible(program.step_names("acceptance/foreign_images", __doc__, CASES, QUICK))
     watch = Stopwatch()
-    with Foreign("foreign_images", names, own_store=True) as work, ThreadPoolExecutor(os.cpu_count()) as pool:
-        outcomes = list(pool.map(lambda name: told(judge(work, name)), names))
-        figure("judged", f"in {watch.seconds():.0f} s")
-        report(outcomes)
+    with Foreign("foreign_images", names, own_store=True) as work:
+        outcomes = judged(work, names)
+    figure("judged", f"in {watch.seconds():.0f} s")
+    report(outcomes)
 
 
 if __name__ == "__main__":
