@@ -157,8 +157,8 @@ class Tree:
         unwanted = shutil.ignore_patterns(
             "test", "config-*", "idlelib", "ensurepip", "__pycache__", "site-packages", "*.a"
         )
-        shutil.copytree(source, self.path(prefix), symlinks=True, ignore=unwanted)
-        self.path(f"{prefix}/lib/python3.12/site-packages").mkdir()
+        shutil.copytree(source, self.path(prefix), symlinks=True, ignore=unwanted, dirs_exist_ok=True)
+        self.path(f"{prefix}/lib/python3.12/site-packages").mkdir(exist_ok=True)
         for script in self.path(f"{prefix}/bin").iterdir():
             if not script.name.startswith("python") or "config" in script.name or "gdb" in script.name:
                 script.unlink()
