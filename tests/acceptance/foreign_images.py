@@ -54,8 +54,8 @@ for it in importlib.metadata.distributions():
 class Foreign(Work):
     """The base of all cases, and the wheels that they need."""
 
-    def __init__(self, name, names, **options):
-        super().__init__(name, **options)
+    def __init__(self, name, names):
+        super().__init__(name)
         self.pins = sorted({pin for name in names for pin in CASES[name].pins})
 
     def __enter__(self):
@@ -320,7 +320,7 @@ def possible(names):
 def main():
     names = possible(program.step_names("acceptance/foreign_images", __doc__, CASES, QUICK))
     watch = Stopwatch()
-    with Foreign("foreign_images", names, own_store=True) as work:
+    with Foreign("foreign_images", names) as work:
         outcomes = judged(work, names)
     figure("judged", f"in {watch.seconds():.0f} s")
     report(outcomes)
