@@ -657,7 +657,7 @@ def newer_linked_into_usr_local(tree):
     tree.uv("six", "--target", f"{PREFIX}/lib/python3.12/site-packages", "--python", "/usr/bin/python3")
 
 
-@case(SEVERAL, "six", python=("python3.12",), entrypoint=("python3.12", "-m", "app"), **WITH_3_12)
+@case(SEVERAL, "json", python=("python3.12",), entrypoint=("python3.12", "-m", "app"), **WITH_3_12)
 def newer_called_by_the_entrypoint(tree):
     tree.packages("six")
     tree.python_3_12("/usr/local")
@@ -670,7 +670,7 @@ CUDA = "CUDA that is opened and absent"
 
 
 @case(
-    CUDA, "jax_cuda12_plugin", "from jax_cuda12_plugin import _versions; _versions.cublas_get_version()",
+    CUDA, "from jax_cuda12_plugin import _versions; _versions.cublas_get_version()",
     pins=("jax-cuda12-pjrt==0.5.3", "jax-cuda12-plugin==0.5.3"),
 )  # fmt: skip
 def jax_plugin_without_nvidia(tree):

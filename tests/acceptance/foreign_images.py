@@ -265,7 +265,7 @@ def judge(work, name):
             image.make()
             truth, said = image.truth(), verdict(image.layout)
             against = tuple(objections(image, truth, said))
-    except Failure as failure:
+    except (Failure, OSError) as failure:
         against = (f"cannot be made or asked: {failure}",)
     return Outcome(name, CASES[name].kind, truth, said, against, watch.seconds())
 

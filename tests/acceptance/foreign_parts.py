@@ -155,13 +155,11 @@ class Tree:
         """Another CPython, without what no case needs of it."""
         source = other_python()
         unwanted = shutil.ignore_patterns(
-            "test", "config-*", "idlelib", "ensurepip", "__pycache__", "site-packages", "*.a"
-        )
+            "test", "config-*", "idlelib", "ensurepip", "__pycache__", "site-packages", "*.a", "pip*", "idle*", "pydoc3*",
+            "2to3*", "*-config", "*-gdb.py",
+        )  # fmt: skip
         shutil.copytree(source, self.path(prefix), symlinks=True, ignore=unwanted, dirs_exist_ok=True)
         self.path(f"{prefix}/lib/python3.12/site-packages").mkdir(exist_ok=True)
-        for script in self.path(f"{prefix}/bin").iterdir():
-            if not script.name.startswith("python") or "config" in script.name or "gdb" in script.name:
-                script.unlink()
 
     # --- what a C compiler makes ---
 
