@@ -34,6 +34,7 @@
 //! | | [`check`] | proof that a finished image loads, and findings where it does not |
 //! | | [`compare`] | the differences between two images |
 //! | outside | [`store`] | blobs and records on disk |
+//! | | [`plain_file`] | regular files, read within bounds |
 //! | | [`net`] | package indexes and archives |
 //! | | [`layer`] | layers written, read and transcoded |
 //! | | [`source`] | images that others made |
@@ -77,6 +78,7 @@ pub mod net;
 pub mod observe;
 pub mod oci;
 pub mod pipeline;
+pub mod plain_file;
 pub mod plan;
 pub mod pool;
 pub mod pypa;

@@ -129,7 +129,7 @@ impl<'a> World<'a> {
 
 impl<'a> ImageDistribution<'a> {
     fn new(installed: &'a InstalledDistribution, evidence: &CheckFacts) -> Self {
-        let requires = installed.requires_dist.iter().filter_map(|text| requirement(text)).collect();
+        let requires = metadata::requirements(installed.requires_dist.iter().map(String::as_str));
         let text = evidence.text(&format!("{}/RECORD", installed.directory));
         let text = text.map(String::from_utf8_lossy).unwrap_or_default();
         let rows = record::parse(&text).unwrap_or_default().into_iter();
@@ -167,12 +167,6 @@ fn own_modules(program: &str, (major, minor): (u8, u8)) -> Option<String> {
     (!prefix.is_empty()).then(|| format!("{prefix}/lib/python{major}.{minor}/lib-dynload"))
 }
 
-/// One `Requires-Dist`, as leniently as pip reads it.
-fn requirement(text: &str) -> Option<Requirement> {
-    let one = format!("Metadata-Version: 2.1\nName: x\nVersion: 0\nRequires-Dist: {text}\n");
-    metadata::parse(&one).ok()?.requires_dist.into_iter().next()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,8 +195,8 @@ mod tests {
         let all = requires.clone().map(|(name, _)| installed(name));
         let mut world = World { target: Some(target()), ..World::default() };
         for (index, (name, requires)) in requires.into_iter().enumerate() {
-            let mut requires: Vec<Requirement> = requires.into_iter().filter_map(requirement).collect();
-            requires.extend((name == "plain").then(|| requirement("added; extra == 'more'").unwrap()));
+            let mut requires: Vec<Requirement> = metadata::requirements(requires);
+            requires.extend(metadata::requirements((name == "plain").then_some("added; extra == 'more'")));
             world.by_name.insert(all[index].name.clone(), index);
             world.distributions.push(ImageDistribution {
                 installed: &all[index],

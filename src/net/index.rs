@@ -22,7 +22,7 @@ use crate::credentials::redacted;
 use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::pypa::library;
-use crate::pypa::metadata::{self, CoreMetadata, MetadataError};
+use crate::pypa::metadata::{self, CoreMetadata, LONGEST_METADATA, MetadataError};
 use crate::pypa::simple::{self, CoreMetadataFile, DistFile, PageError, Project};
 use crate::pypa::wheel::{Outline, Wheel, WheelError};
 use crate::pypa::zip::{Bytes, Local, Sparse};
@@ -35,8 +35,6 @@ const CONCURRENCY: usize = 48;
 const LIBRARIES_AT_ONCE: usize = 4;
 /// A page larger than this is no project's.
 const MAX_PAGE: u64 = 256 << 20;
-/// A METADATA file larger than this is no wheel's.
-const MAX_METADATA: u64 = 64 << 20;
 
 /// The kinds of records in the store.
 mod kind {
@@ -71,8 +69,6 @@ pub enum IndexError {
     LibrariesNotCached { wheel: String },
     #[error("the metadata at `{url}` has the wrong hash: expected {expected}, got {got}")]
     Hash { url: String, expected: Digest, got: Digest },
-    #[error("the metadata at `{url}` is not UTF-8")]
-    NotText { url: String },
     #[error("could not read the wheel `{wheel}`")]
     Wheel { wheel: String, source: WheelError },
     #[error("could not open the wheel `{wheel}`")]
@@ -86,7 +82,7 @@ pub enum IndexError {
 impl IndexError {
     /// Returns whether the wheel itself is at fault, so that another version may do.
     fn is_wheels_fault(&self) -> bool {
-        matches!(self, Self::Metadata(_) | Self::NotText { .. } | Self::Wheel { .. } | Self::Foreign { .. })
+        matches!(self, Self::Metadata(_) | Self::Wheel { .. } | Self::Foreign { .. })
     }
 }
 
@@ -108,7 +104,7 @@ impl Hinted for IndexError {
             Self::Hash { .. } => {
                 Some("the index and the file disagree; try again later or use another index".into())
             }
-            Self::NotText { .. } | Self::Open { .. } | Self::Foreign { .. } => None,
+            Self::Open { .. } | Self::Foreign { .. } => None,
         }
     }
 }
@@ -443,7 +439,7 @@ impl Inner {
         let url = wheel.metadata_url();
         let answer = {
             let _permit = self.requests.acquire().await;
-            self.http.get_async(&url, &[], MAX_METADATA).await?
+            self.http.get_async(&url, &[], LONGEST_METADATA).await?
         };
         if !answer.status.is_success() {
             return Err(IndexError::Status { url: redacted(&url), status: answer.status });
@@ -451,7 +447,7 @@ impl Inner {
         let got = Digest::of(&answer.body);
         match expected {
             Some(expected) if expected != got => Err(IndexError::Hash { url: redacted(&url), expected, got }),
-            _ => String::from_utf8(answer.body).map_err(|_| IndexError::NotText { url: redacted(&url) }),
+            _ => Ok(metadata::decoded(answer.body)),
         }
     }
 

@@ -7,6 +7,16 @@ use std::collections::BTreeSet;
 /// <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
 pub const WHITEOUT: &str = ".wh.";
 
+/// The bytes of a path: Linux's `PATH_MAX`.
+pub const LONGEST_PATH: usize = 4096;
+/// The bytes of a file's name: Linux's `NAME_MAX`.
+pub const LONGEST_NAME: usize = 255;
+
+/// Returns whether a file system takes `path`, as long as it is and as long as its names are.
+pub fn fits_a_file_system(path: &str) -> bool {
+    path.len() <= LONGEST_PATH && path.split('/').all(|name| name.len() <= LONGEST_NAME)
+}
+
 /// The directories above `path`, the highest first; not the root.
 pub fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(move |(end, _)| &path[..end])

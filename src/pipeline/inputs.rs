@@ -1,7 +1,6 @@
 //! Reads what the user wrote: the recipe, the requirements files it names, and the base's description.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,10 +9,18 @@ use uv_normalize::PackageName;
 use crate::failure::{Fault, Hinted};
 use crate::layer::files::{self, Copy, FilesError, FilesOnDisk};
 use crate::oci::Digest;
+use crate::plain_file;
 use crate::recipe::requirements::{self, RequirementsFile};
 use crate::recipe::{
     BaseDescription, BaseRef, Diagnostics, ImageName, Recipe, RecipeInputs, RootRequirement,
 };
+
+/// A recipe, or a text that it names, of more bytes is not read: recorded inventories take a few MB.
+const LONGEST_INPUT: u64 = 32 << 20;
+/// The requirements and constraints files of a recipe, with all that they include: real ones include a few.
+const MOST_FILES: usize = 256;
+/// The requirements of all these files: exports of lock files have some thousand.
+const MOST_REQUIREMENTS: usize = 16_384;
 
 /// The reason why the inputs cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +38,10 @@ pub enum InputError {
     BaseKind { kind: &'static str, base: String },
     #[error("`{path}` includes itself")]
     Circle { path: PathBuf },
+    #[error("`{path}` is the {}th requirements file", MOST_FILES + 1)]
+    ManyFiles { path: PathBuf },
+    #[error("with `{path}`, the requirements files have more than {MOST_REQUIREMENTS} requirements")]
+    ManyRequirements { path: PathBuf },
 }
 
 impl Hinted for InputError {
@@ -49,6 +60,8 @@ impl Hinted for InputError {
                 format!("copy it with `skopeo copy {base} oci:base`, and write `base: oci:base`")
             }
             Self::Circle { .. } => "remove the line that includes the file".into(),
+            Self::ManyFiles { .. } => "join the files: no more than that are read".into(),
+            Self::ManyRequirements { .. } => "leave out what other requirements bring along".into(),
         })
     }
 
@@ -68,7 +81,7 @@ pub fn read(path: &Path) -> Result<RecipeInputs, InputError> {
     let (base, base_directory) = base_description(&recipe, &directory)?;
     let roots =
         recipe.roots().map(|requirement| RootRequirement { requirement, source: "the recipe".into() });
-    let mut reader = InputReader(RecipeInputs {
+    let inputs = RecipeInputs {
         name: image_name(&recipe, path)?,
         roots: roots.collect(),
         constraints: Vec::new(),
@@ -79,14 +92,16 @@ pub fn read(path: &Path) -> Result<RecipeInputs, InputError> {
         base_directory,
         directory: directory.clone(),
         recipe: recipe.clone(),
-    });
+        require_hashes: false,
+    };
+    let mut reader = InputReader { inputs, seen: BTreeSet::new(), requirements: 0 };
     for file in &recipe.requirements {
         reader.read_requirements(&directory.join(&file.value), &mut Vec::new())?;
     }
     for file in &recipe.constraints {
         reader.read_constraints(&directory.join(&file.value), &mut Vec::new())?;
     }
-    Ok(reader.0)
+    Ok(reader.inputs)
 }
 
 /// Lists the files that the recipe's `files` name, before anything is downloaded.
@@ -99,15 +114,28 @@ pub fn list_files(inputs: &RecipeInputs) -> Result<FilesOnDisk, FilesError> {
     files::list(&copies.collect::<Vec<_>>())
 }
 
+/// The role in which a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum FileRole {
+    Requirements,
+    Constraints,
+}
+
 /// Adds the files that a recipe names to its inputs.
-struct InputReader(RecipeInputs);
+struct InputReader {
+    inputs: RecipeInputs,
+    /// The files that were read. Files may lead to each other on many ways: a second time would add nothing.
+    seen: BTreeSet<(FileRole, PathBuf)>,
+    /// The number of requirements so far.
+    requirements: usize,
+}
 
 impl InputReader {
     fn read_requirements(&mut self, path: &Path, above: &mut Vec<PathBuf>) -> Result<(), InputError> {
-        let file = self.read_file(path, above)?;
+        let Some(file) = self.read_file(FileRole::Requirements, path, above)? else { return Ok(()) };
         for requirement in file.requirements {
             self.note_hashes(&requirement.requirement.name, requirement.hashes);
-            self.0.roots.push(RootRequirement {
+            self.inputs.roots.push(RootRequirement {
                 requirement: requirement.requirement.value,
                 source: path.display().to_string(),
             });
@@ -121,16 +149,17 @@ impl InputReader {
             self.read_constraints(&directory.join(&constraints.value), above)?;
         }
         above.pop();
-        self.0.index_url = file.index_url.map(|url| url.value).or(self.0.index_url.take());
-        self.0.extra_index_urls.extend(file.extra_index_urls.into_iter().map(|url| url.value));
+        self.inputs.require_hashes |= file.require_hashes;
+        self.inputs.index_url = file.index_url.map(|url| url.value).or(self.inputs.index_url.take());
+        self.inputs.extra_index_urls.extend(file.extra_index_urls.into_iter().map(|url| url.value));
         Ok(())
     }
 
     fn read_constraints(&mut self, path: &Path, above: &mut Vec<PathBuf>) -> Result<(), InputError> {
-        let file = self.read_file(path, above)?;
+        let Some(file) = self.read_file(FileRole::Constraints, path, above)? else { return Ok(()) };
         for requirement in file.requirements {
             self.note_hashes(&requirement.requirement.name, requirement.hashes);
-            self.0.constraints.push(requirement.requirement.value);
+            self.inputs.constraints.push(requirement.requirement.value);
         }
         above.push(path.to_owned());
         for include in file.includes.iter().chain(&file.constraints) {
@@ -140,16 +169,38 @@ impl InputReader {
         Ok(())
     }
 
-    fn read_file(&self, path: &Path, above: &[PathBuf]) -> Result<RequirementsFile, InputError> {
+    /// Reads a file; `None` where it was read before.
+    fn read_file(
+        &mut self,
+        role: FileRole,
+        path: &Path,
+        above: &[PathBuf],
+    ) -> Result<Option<RequirementsFile>, InputError> {
         if above.iter().any(|including| including == path) {
             return Err(InputError::Circle { path: path.to_owned() });
         }
-        requirements::parse(&text(path)?, &path.display().to_string()).map_err(diagnostics)
+        if !self.seen.insert((role, path.to_owned())) {
+            return Ok(None);
+        }
+        if self.seen.len() > MOST_FILES {
+            return Err(InputError::ManyFiles { path: path.to_owned() });
+        }
+        let unreadable = |source| InputError::Read { path: path.to_owned(), source };
+        let bytes = plain_file::read(path, LONGEST_INPUT).map_err(unreadable)?;
+        let text =
+            requirements::decoded(bytes).ok_or_else(|| unreadable(io::ErrorKind::InvalidData.into()))?;
+        let file = requirements::parse(&text, &path.display().to_string(), &|name| std::env::var(name).ok());
+        let file = file.map_err(diagnostics)?;
+        self.requirements += file.requirements.len();
+        if self.requirements > MOST_REQUIREMENTS {
+            return Err(InputError::ManyRequirements { path: path.to_owned() });
+        }
+        Ok(Some(file))
     }
 
     fn note_hashes(&mut self, name: &PackageName, hashes: Vec<Digest>) {
         if !hashes.is_empty() {
-            self.0.hashes.entry(name.clone()).or_default().extend(hashes);
+            self.inputs.hashes.entry(name.clone()).or_default().extend(hashes);
         }
     }
 }
@@ -216,7 +267,8 @@ fn parent(path: &Path) -> PathBuf {
 }
 
 fn text(path: &Path) -> Result<String, InputError> {
-    fs::read_to_string(path).map_err(|source| InputError::Read { path: path.to_owned(), source })
+    plain_file::read_text(path, LONGEST_INPUT)
+        .map_err(|source| InputError::Read { path: path.to_owned(), source })
 }
 
 fn diagnostics(problems: Diagnostics) -> InputError {

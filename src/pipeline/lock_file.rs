@@ -1,7 +1,6 @@
 //! The lock beside a recipe: where it is, whether it agrees, and what a new one keeps of it.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,9 +8,13 @@ use uv_normalize::PackageName;
 
 use crate::failure::{Fault, Hinted};
 use crate::lock::{Lock, LockError, LockedBase, RecipeFingerprint};
+use crate::plain_file;
 use crate::recipe::RecipeInputs;
 use crate::resolve::Preferences;
 use crate::store::{self, clear_abandoned};
+
+/// A lock of more bytes is not read: one of a thousand wheels and packages has 1 MB, and takes twenty times its size.
+const LONGEST_LOCK: u64 = 4 << 20;
 
 /// The use of the lock beside a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +109,7 @@ impl LockStatus {
     /// Reads the lock beside `recipe`, and compares it with the recipe's fingerprint.
     pub(super) fn read(recipe: &Path, fingerprint: &RecipeFingerprint) -> Result<Self, LockFileError> {
         let path = path(recipe);
-        let text = match fs::read_to_string(&path) {
+        let text = match plain_file::read_text(&path, LONGEST_LOCK) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Missing),
             Err(source) => return Err(LockFileError::Read { path, source }),
@@ -138,7 +141,7 @@ pub(super) fn path(recipe: &Path) -> PathBuf {
 /// Writes `lock` at `path`; whether that is not what was there.
 pub(super) fn write(path: &Path, lock: &Lock) -> Result<bool, LockFileError> {
     let text = lock.to_text().map_err(|source| LockFileError::Unusable { path: path.to_owned(), source })?;
-    if fs::read(path).is_ok_and(|present| present == text.as_bytes()) {
+    if plain_file::read(path, LONGEST_LOCK).is_ok_and(|present| present == text.as_bytes()) {
         return Ok(false);
     }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

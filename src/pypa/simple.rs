@@ -17,6 +17,7 @@ use uv_normalize::PackageName;
 use uv_pep440::VersionSpecifiers;
 use uv_pypi_types::LenientVersionSpecifiers;
 
+use super::complexity::check_specifiers;
 use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::oci::time::unix_seconds;
@@ -223,7 +224,9 @@ impl<'a> Listing<'a> {
         if let Some(known) = self.specifiers.get(text) {
             return known.clone();
         }
-        let parsed = LenientVersionSpecifiers::from_str(text).ok().map(VersionSpecifiers::from);
+        let allowed = check_specifiers(text).ok();
+        let parsed = allowed.and_then(|()| LenientVersionSpecifiers::from_str(text).ok());
+        let parsed = parsed.map(VersionSpecifiers::from);
         self.specifiers.insert(text.to_owned(), parsed.clone());
         parsed
     }

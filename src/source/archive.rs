@@ -13,6 +13,7 @@ use super::layout::INDEX_FILE;
 use super::{Blobs, SourceError, SourceImage};
 use crate::oci::tar::read::{MemberKind, TarError, TarEvent, TarMember, TarReader};
 use crate::oci::{Architecture, Descriptor, Digest};
+use crate::plain_file;
 use crate::store::FileRange;
 
 /// Opens the image in the archive `file`.
@@ -46,10 +47,7 @@ enum Place {
 impl IndexedTar {
     /// Reads the headers of the tar at `path`.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
-        let file = File::open(path).map_err(SourceError::read(path))?;
-        if file.metadata().map_err(SourceError::read(path))?.is_dir() {
-            return Err(SourceError::read(path)(io::ErrorKind::IsADirectory.into()));
-        }
+        let file = plain_file::open(path).map_err(SourceError::read(path))?;
         let mut magic = [0; 6];
         let count = file.read_at(&mut magic, 0).map_err(SourceError::read(path))?;
         if is_compressed(&magic[..count]) {

@@ -26,7 +26,7 @@ const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zs
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 
 /// The largest document that is read, in bytes; registries take manifests of half of it.
-const MAX_DOCUMENT: u64 = 8 << 20;
+pub(super) const MAX_DOCUMENT: u64 = 8 << 20;
 const MAX_NESTING: usize = 4;
 
 /// The root of an image's documents.

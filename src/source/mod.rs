@@ -13,12 +13,12 @@ mod place;
 mod scan;
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::oci::{Architecture, Descriptor, Digest, Hasher};
+use crate::plain_file;
 use crate::store::Store;
 
 pub use documents::{DocumentRoot, environment, open_documents};
@@ -107,7 +107,7 @@ impl SourceImage {
         }
         let unreadable = |source| SourceError::blob(&self.place, &blob.digest(), source);
         if let Some(path) = self.blobs.file(blob) {
-            let mut file = File::open(path).map_err(unreadable)?;
+            let mut file = plain_file::open(&path).map_err(unreadable)?;
             if store.shares_file_system(&file) {
                 let mut hasher = Hasher::default();
                 let size = copy(&mut file, &mut hasher, progress).map_err(unreadable)?;

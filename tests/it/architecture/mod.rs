@@ -45,6 +45,7 @@ const TABLE: &[Row] = &[
     row(FAILURE, &[], Kind::Words),
     row("credentials", &[], Kind::Words),
     row("pool", &[], Kind::Decisions),
+    row("plain_file", &[], Kind::Outside),
     row("oci", WORDS, Kind::Words),
     row("pypa", WORDS, Kind::Words),
     row("cpython", WORDS, Kind::Words),
@@ -71,7 +72,11 @@ const TABLE: &[Row] = &[
     row("image", &["oci", "plan"], Kind::Decisions),
     row("check", &["oci", "pypa", "cuda", "elf", "debian", "base", "observe"], Kind::Decisions),
     row("store", &["oci", "pool"], Kind::Outside),
-    row("net", &["oci", "pypa", "cuda", "elf", "debian", "credentials", "resolve", "store"], Kind::Outside),
+    row(
+        "net",
+        &["oci", "pypa", "cuda", "elf", "debian", "credentials", "resolve", "store", "plain_file"],
+        Kind::Outside,
+    ),
     row(
         "layer",
         &[
@@ -91,7 +96,7 @@ const TABLE: &[Row] = &[
         ],
         Kind::Outside,
     ),
-    row("source", &["oci", "base", "image", "layer", "store", "net", "pool"], Kind::Outside),
+    row("source", &["oci", "base", "image", "layer", "store", "net", "pool", "plain_file"], Kind::Outside),
     row("destination", &["oci", "image", "store", "net"], Kind::Outside),
     row(
         "pipeline",
@@ -118,6 +123,7 @@ const TABLE: &[Row] = &[
             "destination",
             "credentials",
             "pool",
+            "plain_file",
         ],
         Kind::Outside,
     ),
@@ -145,6 +151,7 @@ const TABLE: &[Row] = &[
             "source",
             "destination",
             "pipeline",
+            "plain_file",
         ],
         Kind::Outside,
     ),
