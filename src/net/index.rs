@@ -33,8 +33,8 @@ use crate::store::{Store, StoreError};
 const CONCURRENCY: usize = 48;
 /// The most libraries that are read at once. One may take 64 MB, though it rarely takes one.
 const LIBRARIES_AT_ONCE: usize = 4;
-/// A page larger than this is no project's.
-const MAX_PAGE: u64 = 256 << 20;
+/// The bytes of a project's page: those of the largest ones have 20 MB of JSON.
+const MAX_PAGE: u64 = 32 << 20;
 
 /// The kinds of records in the store.
 mod kind {

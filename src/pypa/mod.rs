@@ -13,6 +13,7 @@
 
 pub mod complexity;
 pub mod entry_points;
+mod html;
 pub mod install;
 pub mod library;
 pub mod metadata;

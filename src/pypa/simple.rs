@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use html_escape::decode_html_entities;
 use percent_encoding::percent_decode_str;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use url::Url;
 use uv_distribution_filename::WheelFilename;
@@ -18,8 +17,10 @@ use uv_pep440::VersionSpecifiers;
 use uv_pypi_types::LenientVersionSpecifiers;
 
 use super::complexity::check_specifiers;
+use super::html;
 use crate::failure::Hinted;
 use crate::oci::Digest;
+use crate::oci::paths::LONGEST_NAME;
 use crate::oci::time::unix_seconds;
 
 /// The media type of a project page as JSON.
@@ -28,6 +29,14 @@ pub const JSON: &str = "application/vnd.pypi.simple.v1+json";
 /// The `Accept` header for an index: JSON where it can, HTML otherwise.
 pub const ACCEPT: &str =
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01";
+
+/// The files of a project: those of the largest ones have some 10,000.
+const MOST_FILES: usize = 1 << 15;
+
+/// A page that lists more files than a project has.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("it lists more than {MOST_FILES} files")]
+struct ManyFiles;
 
 /// A project as a package index lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,67 +108,50 @@ impl DistFile {
 
 /// Parses a project page in JSON (PEP 691). Relative URLs are relative to `base`.
 pub fn parse_json(name: &PackageName, base: &Url, body: &[u8]) -> Result<Project, PageError> {
-    let page: JsonPage<'_> =
-        serde_json::from_slice(body).map_err(|source| PageError::Json { name: name.clone(), source })?;
     let mut listing = Listing::new(name, base);
-    for file in page.files {
-        let core_metadata = file.core_metadata.or(file.dist_info_metadata);
-        listing.add(RawFile {
-            filename: &file.filename.0,
-            url: &file.url.0,
-            sha256: file.hashes.sha256.as_ref().map(|hex| &*hex.0),
-            size: file.size,
-            upload_time: file.upload_time.as_ref().map(|time| &*time.0),
-            requires_python: file.requires_python.as_ref().map(|specifiers| &*specifiers.0),
-            yanked: file.yanked.0,
-            core_metadata: core_metadata.map_or(CoreMetadataFile::Absent, |JsonCoreMetadata(file)| file),
-        });
-    }
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let read = JsonPage(&mut listing).deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    read.map_err(|source| PageError::Json { name: name.clone(), source })?;
     Ok(listing.project)
 }
 
 /// Parses a project page in HTML (PEP 503). Relative URLs are relative to `base`, or to the page's `<base>`.
 pub fn parse_html(name: &PackageName, base: &Url, body: &str) -> Result<Project, PageError> {
-    let invalid = |reason: String| PageError::Html { name: name.clone(), reason };
-    let dom = tl::parse(body, tl::ParserOptions::default()).map_err(|error| invalid(error.to_string()))?;
-    let attribute = |tag: &tl::HTMLTag<'_>, key: &str| {
-        let value = tag.attributes().get(key)??;
-        Some(decode_html_entities(&value.as_utf8_str()).into_owned())
-    };
-    let tags = || dom.nodes().iter().filter_map(tl::Node::as_tag);
-    let base = tags()
-        .find(|tag| tag.name().as_bytes().eq_ignore_ascii_case(b"base"))
-        .and_then(|tag| base.join(&attribute(tag, "href")?).ok())
-        .unwrap_or_else(|| base.clone());
+    let of_page = html::tags(body).find_map(|tag| match tag {
+        html::Tag::Base { href } => Some(href),
+        html::Tag::Link(_) => None,
+    });
+    let base = of_page.and_then(|href| base.join(&href?).ok()).unwrap_or_else(|| base.clone());
     let mut listing = Listing::new(name, &base);
-    for tag in tags().filter(|tag| tag.name().as_bytes().eq_ignore_ascii_case(b"a")) {
-        let Some(href) = attribute(tag, "href") else { continue };
-        let Ok(url) = base.join(&href) else { continue };
-        let Some(filename) = url.path_segments().and_then(Iterator::last) else { continue };
-        let filename = percent_decode_str(filename).decode_utf8_lossy();
-        let metadata =
-            attribute(tag, "data-core-metadata").or_else(|| attribute(tag, "data-dist-info-metadata"));
-        let requires_python = attribute(tag, "data-requires-python");
-        listing.add(RawFile {
-            filename: &filename,
-            url: url.as_str(),
-            sha256: None,
-            size: None,
-            upload_time: None,
-            requires_python: requires_python.as_deref(),
-            yanked: tag.attributes().get("data-yanked").map(|reason| {
-                reason.map_or_else(String::new, |text| decode_html_entities(&text.as_utf8_str()).into_owned())
-            }),
-            core_metadata: metadata.map_or(CoreMetadataFile::Absent, |value| {
-                match value.strip_prefix("sha256=").and_then(sha256) {
-                    Some(digest) => CoreMetadataFile::Hashed(digest),
-                    None if value == "false" => CoreMetadataFile::Absent,
-                    None => CoreMetadataFile::Present,
-                }
-            }),
-        });
+    for tag in html::tags(body) {
+        let html::Tag::Link(link) = tag else { continue };
+        let many = |ManyFiles| PageError::Html { name: name.clone(), reason: ManyFiles.to_string() };
+        add_link(&mut listing, link).map_err(many)?;
     }
     Ok(listing.project)
+}
+
+fn add_link(listing: &mut Listing<'_>, link: html::Link) -> Result<(), ManyFiles> {
+    let Some(url) = link.href.and_then(|href| listing.base.join(&href).ok()) else { return Ok(()) };
+    let Some(filename) = url.path_segments().and_then(Iterator::last) else { return Ok(()) };
+    let filename = percent_decode_str(filename).decode_utf8_lossy();
+    let metadata = link.core_metadata.or(link.dist_info_metadata);
+    listing.add(RawFile {
+        filename: &filename,
+        url: url.as_str(),
+        sha256: None,
+        size: None,
+        upload_time: None,
+        requires_python: link.requires_python.as_deref(),
+        yanked: link.yanked,
+        core_metadata: metadata.map_or(CoreMetadataFile::Absent, |value| {
+            match value.strip_prefix("sha256=").and_then(sha256) {
+                Some(digest) => CoreMetadataFile::Hashed(digest),
+                None if value == "false" => CoreMetadataFile::Absent,
+                None => CoreMetadataFile::Present,
+            }
+        }),
+    })
 }
 
 /// A file as a page writes it.
@@ -188,27 +180,31 @@ impl<'a> Listing<'a> {
     }
 
     /// Adds a file. As for uv, a file with a wrong name, URL or `requires-python` is not there.
-    fn add(&mut self, file: RawFile<'_>) {
-        if !file.filename.ends_with(".whl") {
+    fn add(&mut self, file: RawFile<'_>) -> Result<(), ManyFiles> {
+        if self.project.files.len() + self.project.others.len() >= MOST_FILES {
+            return Err(ManyFiles);
+        }
+        if file.filename.ends_with(".whl") {
+            let wheel = self.wheel(file);
+            self.project.files.extend(wheel);
+        } else if file.filename.len() <= LONGEST_NAME {
             self.project.others.push(file.filename.to_owned());
-            return;
         }
-        let Ok(filename) = WheelFilename::from_str(file.filename) else { return };
-        if filename.name != self.project.name {
-            return;
-        }
+        Ok(())
+    }
+
+    fn wheel(&mut self, file: RawFile<'_>) -> Option<DistFile> {
+        let short = Some(file.filename).filter(|name| name.len() <= LONGEST_NAME);
+        let filename = WheelFilename::from_str(short?).ok().filter(|it| it.name == self.project.name)?;
         let requires_python = match file.requires_python {
             None | Some("") => None,
-            Some(text) => match self.requires_python(text) {
-                None => return,
-                specifiers => specifiers,
-            },
+            Some(text) => Some(self.requires_python(text)?),
         };
-        let Ok(mut url) = Url::parse(file.url).or_else(|_| self.base.join(file.url)) else { return };
+        let mut url = Url::parse(file.url).or_else(|_| self.base.join(file.url)).ok()?;
         let fragment = url.fragment().and_then(|fragment| fragment.strip_prefix("sha256="));
         let sha256 = file.sha256.or(fragment).and_then(sha256);
         url.set_fragment(None);
-        self.project.files.push(DistFile {
+        Some(DistFile {
             filename,
             url,
             sha256,
@@ -217,7 +213,7 @@ impl<'a> Listing<'a> {
             requires_python,
             yanked: file.yanked,
             core_metadata: file.core_metadata,
-        });
+        })
     }
 
     fn requires_python(&mut self, text: &str) -> Option<VersionSpecifiers> {
@@ -237,10 +233,73 @@ fn sha256(digits: &str) -> Option<Digest> {
     Digest::from_hex(&digits.to_ascii_lowercase()).ok()
 }
 
-#[derive(Deserialize)]
-struct JsonPage<'a> {
-    #[serde(borrow)]
-    files: Vec<JsonFile<'a>>,
+/// Takes the files of a page in JSON one by one: a list of them takes many times the page's size.
+struct JsonPage<'l, 'a>(&'l mut Listing<'a>);
+
+impl<'de> DeserializeSeed<'de> for JsonPage<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for JsonPage<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the page of a project")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut has_files = false;
+        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+            if key == "files" {
+                has_files = true;
+                map.next_value_seed(JsonFiles(&mut *self.0))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        if has_files { Ok(()) } else { Err(de::Error::missing_field("files")) }
+    }
+}
+
+/// The list in a [`JsonPage`].
+struct JsonFiles<'l, 'a>(&'l mut Listing<'a>);
+
+impl<'de> DeserializeSeed<'de> for JsonFiles<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for JsonFiles<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of files")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut files: A) -> Result<(), A::Error> {
+        while let Some(file) = files.next_element::<JsonFile<'_>>()? {
+            let core_metadata = file.core_metadata.or(file.dist_info_metadata);
+            let added = self.0.add(RawFile {
+                filename: &file.filename.0,
+                url: &file.url.0,
+                sha256: file.hashes.sha256.as_ref().map(|hex| &*hex.0),
+                size: file.size,
+                upload_time: file.upload_time.as_ref().map(|time| &*time.0),
+                requires_python: file.requires_python.as_ref().map(|specifiers| &*specifiers.0),
+                yanked: file.yanked.0,
+                core_metadata: core_metadata.map_or(CoreMetadataFile::Absent, |JsonCoreMetadata(file)| file),
+            });
+            added.map_err(de::Error::custom)?;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Deserialize)]
