@@ -31,7 +31,7 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 
 /// The text of the regular file at `path`, of which it may have `limit` bytes.
 pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
-    let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text");
+    let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-8 text");
     String::from_utf8(read(path, limit)?).map_err(not_text)
 }
 

@@ -12,9 +12,15 @@ pub const LONGEST_PATH: usize = 4096;
 /// The bytes of a file's name: Linux's `NAME_MAX`.
 pub const LONGEST_NAME: usize = 255;
 
-/// Returns whether a file system takes `path`, as long as it is and as long as its names are.
+/// The names in a path: images have some 40; what looks at each directory above a file multiplies them.
+pub const MOST_NAMES: usize = 256;
+
+/// Returns whether a file system takes `path`, as long and deep as it is and as long as its names are.
 pub fn fits_a_file_system(path: &str) -> bool {
-    path.len() <= LONGEST_PATH && path.split('/').all(|name| name.len() <= LONGEST_NAME)
+    let mut names = path.split('/');
+    path.len() <= LONGEST_PATH
+        && names.by_ref().take(MOST_NAMES).all(|name| name.len() <= LONGEST_NAME)
+        && names.next().is_none()
 }
 
 /// The directories above `path`, the highest first; not the root.
@@ -62,6 +68,17 @@ mod tests {
     #[test]
     fn what_is_gone_has_a_file_beside_it() {
         assert_eq!((whiteout("a"), whiteout("a/b/c")), (".wh.a".to_owned(), "a/b/.wh.c".to_owned()));
+    }
+
+    #[test]
+    fn a_path_has_bounds() {
+        assert!(fits_a_file_system(&"a/".repeat(255)) && fits_a_file_system(&"x".repeat(255)));
+        for path in
+            ["a/".repeat(256), "x".repeat(256), format!("a/{}/b", "x".repeat(256)), "xx/".repeat(8000)]
+        {
+            assert!(!fits_a_file_system(&path), "{path}");
+        }
+        assert!(!fits_a_file_system(&format!("{}x", "0123456789abcde/".repeat(256))));
     }
 
     #[test]

@@ -123,9 +123,8 @@ pub fn parse(
     let mut problems = Problems::default();
     let mut file = RequirementsFile::empty(Arc::clone(&source));
     for line in logical_lines(source.text()) {
-        match line.expanded(variable) {
-            Ok(line) => file.read(&line, &mut problems),
-            Err(missing) => problems.push(missing),
+        if let Some(line) = line.expanded(variable, &mut problems) {
+            file.read(&line, &mut problems);
         }
     }
     let found = problems.finish(Some(file), &source)?;
@@ -222,23 +221,26 @@ impl Line {
         self
     }
 
-    /// The line with the values of its variables, `${NAME}`; where one has none, the problem.
-    fn expanded(self, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Problem> {
+    /// The line with the values of its variables, `${NAME}`; `None` where one has none, which is among the problems.
+    fn expanded(self, variable: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<Self> {
         let mut line = Self::default();
         let mut from = 0;
         while let Some((at, name)) = find_variable(&self.text, from) {
             let value = variable(name).filter(|value| !value.is_empty());
             let end = at + name.len() + "${}".len();
-            let value = value.ok_or_else(|| missing_variable(name, self.span(&(at..end))))?;
+            let Some(value) = value else {
+                problems.push(missing_variable(name, self.span(&(at..end))));
+                return None;
+            };
             line.take(&self, from..at);
             line.push_value(&value, self.source_offset(at)..self.source_range(end - 1).end);
             from = end;
         }
         if from == 0 {
-            return Ok(self);
+            return Some(self);
         }
         line.take(&self, from..self.text.len());
-        Ok(line)
+        Some(line)
     }
 
     /// Adds a part of another line.

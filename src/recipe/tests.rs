@@ -983,7 +983,7 @@ fn more_problems_than_anyone_reads_are_counted() {
     assert!(found.render(Color::Plain).ends_with("and 902 problems more\n"));
 }
 
-/// What pip and uv read of the same lines.
+/// The same as pip and uv read of these lines.
 #[test]
 fn options_are_words_of_a_shell_and_comments_end_continuations() {
     let check = |text: &str, includes: &[&str], requirements: &[&str], indexes: &[&str]| {

@@ -11,10 +11,14 @@ use std::sync::Arc;
 use super::documents::{DocumentRoot, check_document_size, open_documents};
 use super::layout::INDEX_FILE;
 use super::{Blobs, SourceError, SourceImage};
+use crate::oci::paths::LONGEST_NAME;
 use crate::oci::tar::read::{MemberKind, TarError, TarEvent, TarMember, TarReader};
 use crate::oci::{Architecture, Descriptor, Digest};
 use crate::plain_file;
 use crate::store::FileRange;
+
+/// The files of an archive: an image has some hundred blobs.
+const MOST_MEMBERS: usize = 1 << 16;
 
 /// Opens the image in the archive `file`.
 pub(super) fn open(
@@ -144,6 +148,9 @@ fn members(file: &File) -> io::Result<Result<BTreeMap<String, Place>, TarError>>
                 Ok(Some(TarEvent::Begin)) => {
                     let start = position + (count - bytes.len()) as u64;
                     let end = start + reader.content_ahead();
+                    if members.len() == MOST_MEMBERS {
+                        return Ok(Err(TarError::ManyMembers { most: MOST_MEMBERS }));
+                    }
                     members.extend(member(reader.member(), start..end));
                     if end > position + count as u64 {
                         break;
@@ -160,6 +167,10 @@ fn members(file: &File) -> io::Result<Result<BTreeMap<String, Place>, TarError>>
 }
 
 fn member(member: &TarMember, range: Range<u64>) -> Option<(String, Place)> {
+    let named = |bytes: &'_ [u8]| bytes.len() <= LONGEST_NAME;
+    if !named(&member.path) || !named(&member.link) {
+        return None;
+    }
     let path = relative(str::from_utf8(&member.path).ok()?, "")?;
     let link = str::from_utf8(&member.link).ok();
     let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);

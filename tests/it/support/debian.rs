@@ -118,9 +118,16 @@ impl Archive {
         let mut files: Vec<_> =
             self.packages.iter().map(|package| (package.location(), package.deb())).collect();
         let index: String = self.packages.iter().map(Package::paragraph).collect();
-        files.push(("dists/bookworm/InRelease".into(), self.inrelease(&index).into()));
-        files.push(("dists/bookworm/main/binary-amd64/Packages".into(), index.into()));
+        files.extend(self.files_of(&index));
         files
+    }
+
+    /// The suite with this text as its index, signed as always.
+    pub fn files_of(&self, index: &str) -> [(String, Vec<u8>); 2] {
+        [
+            ("dists/bookworm/InRelease".into(), self.inrelease(index).into()),
+            ("dists/bookworm/main/binary-amd64/Packages".into(), index.into()),
+        ]
     }
 
     fn inrelease(&self, index: &str) -> String {
