@@ -10,7 +10,7 @@ use crate::failure::{Fault, Hinted};
 use crate::layer::files::{self, Copy, FilesError, FilesOnDisk};
 use crate::oci::Digest;
 use crate::plain_file;
-use crate::recipe::requirements::{self, RequirementsFile};
+use crate::recipe::requirements::{self, MOST_REQUIREMENTS, RequirementsFile};
 use crate::recipe::{
     BaseDescription, BaseRef, Diagnostics, ImageName, Recipe, RecipeInputs, RootRequirement,
 };
@@ -19,8 +19,6 @@ use crate::recipe::{
 const LONGEST_INPUT: u64 = 32 << 20;
 /// The requirements and constraints files of a recipe, with all that they include: real ones include a few.
 const MOST_FILES: usize = 256;
-/// The requirements of all these files: exports of lock files have some thousand.
-const MOST_REQUIREMENTS: usize = 16_384;
 
 /// The reason why the inputs cannot be read.
 #[derive(Debug, thiserror::Error)]

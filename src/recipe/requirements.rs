@@ -16,6 +16,9 @@ use super::python::parse_requirement;
 use super::source::{SourceText, Span, Spanned};
 use crate::oci::Digest;
 
+/// The requirements of all requirements files of a recipe: exports of lock files have some thousand.
+pub const MOST_REQUIREMENTS: usize = 16_384;
+
 /// A requirements file.
 #[derive(Debug, Clone, Serialize)]
 pub struct RequirementsFile {
@@ -123,6 +126,10 @@ pub fn parse(
     let mut problems = Problems::default();
     let mut file = RequirementsFile::empty(Arc::clone(&source));
     for line in logical_lines(source.text()) {
+        // One more than may be there is enough to refuse them all.
+        if file.requirements.len() > MOST_REQUIREMENTS {
+            break;
+        }
         if let Some(line) = line.expanded(variable, &mut problems) {
             file.read(&line, &mut problems);
         }
