@@ -36,6 +36,7 @@
 //! | | [`check`] | proof that a finished image loads, and findings where it does not |
 //! | | [`compare`] | the differences between two images |
 //! | outside | [`store`] | blobs and records on disk |
+//! | | [`plain_file`] | regular files, read within bounds |
 //! | | [`net`] | package indexes and archives |
 //! | | [`layer`] | layers written, read and transcoded |
 //! | | [`sandbox`] | programs of strangers, confined |
@@ -80,6 +81,7 @@ pub mod net;
 pub mod observe;
 pub mod oci;
 pub mod pipeline;
+pub mod plain_file;
 pub mod plan;
 pub mod pool;
 pub mod pypa;

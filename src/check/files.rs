@@ -59,13 +59,13 @@ fn observation(evidence: &CheckFacts, path: &str, item: &Item) -> Option<(Level,
             let outside =
                 OF_THE_KERNEL.iter().any(|root| from.starts_with(root) || absolute.starts_with(root));
             let is_broken = !leads && !outside && matters(path);
-            is_broken.then(|| (Level::Note, Observation::BrokenLink { target: target.clone() }))
+            is_broken.then(|| (Level::Note, Observation::BrokenLink { target: target.to_string() }))
         }
     }
 }
 
 fn damage(file: &FileItem) -> Option<&str> {
-    match &file.content {
+    match file.content() {
         FileContent::Damaged(reason) => Some(reason),
         _ => None,
     }

@@ -111,7 +111,7 @@ impl ImportWalk<'_> {
     fn run(&mut self) {
         while let Some(visit) = self.waiting.pop() {
             let Some((_, file)) = self.evidence.file(&visit.file) else { continue };
-            let FileContent::Module(text) = &file.content else { continue };
+            let FileContent::Module(text) = file.content() else { continue };
             let imports = Imports::from_text(text.clone());
             for import in imports.iter() {
                 let force = if import.is_guarded { Force::Optional } else { visit.force };

@@ -367,10 +367,10 @@ impl<'a> Loader<'a> {
     /// Looks at the file at `path` as the loader does: `None` for one that is missing or for other processors.
     fn look(&self, path: &str) -> Option<Hit<'a>> {
         let (real, file) = self.evidence.file(path)?;
-        match &file.content {
+        match file.content() {
             FileContent::Object(object, _) if !self.places.suits(&object.elf) => None,
             FileContent::Object(object, _) if is_linkable(&object.elf) => {
-                let real = file.first.clone().unwrap_or(real);
+                let real = file.first().map_or(real, str::to_owned);
                 Some(Hit::File(Found { path: path.to_owned(), real, object }))
             }
             _ => Some(Hit::Refused(path.to_owned())),

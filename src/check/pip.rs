@@ -109,8 +109,7 @@ fn deviation(file: &FileItem, row: &Row) -> Option<Deviation> {
     if size.is_some_and(|size| size != file.size) {
         return Some(Deviation::OtherSize);
     }
-    let digest = file.digest.as_ref()?;
-    let expected = Row::new("", digest, file.size).hash;
+    let expected = Row::new("", &file.digest()?, file.size).hash;
     let is_sha256 = row.hash.starts_with("sha256=");
     (is_sha256 && row.hash.trim_end_matches('=') != expected).then_some(Deviation::OtherHash)
 }

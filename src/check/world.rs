@@ -34,6 +34,15 @@ pub(super) struct World<'a> {
     owners: BTreeMap<String, usize>,
 }
 
+/// The requirements of all distributions of an image that are read: 500 of them have some 15,000.
+const MOST_REQUIREMENTS: usize = 1 << 17;
+/// The distributions whose company in a process is looked for: images have some 500.
+const MOST_DISTRIBUTIONS: usize = 2048;
+/// The extras of one distribution that others ask for: Airflow has 700.
+const MOST_EXTRAS: usize = 1024;
+/// The times that a distribution is looked at again for more extras: extras that ask for others are a few deep.
+const MOST_VISITS: usize = 32;
+
 /// An installed distribution.
 #[derive(Debug)]
 pub(super) struct ImageDistribution<'a> {
@@ -47,10 +56,11 @@ impl<'a> World<'a> {
     /// The world of `subject`.
     pub fn new(subject: &Subject<'a>) -> Self {
         let Some(inventory) = subject.inventory else { return Self::default() };
+        let mut left = MOST_REQUIREMENTS;
         let distributions: Vec<ImageDistribution<'a>> = inventory
             .distributions
             .iter()
-            .map(|installed| ImageDistribution::new(installed, subject.evidence))
+            .map(|installed| ImageDistribution::new(installed, subject.evidence, &mut left))
             .collect();
         let names = distributions.iter().enumerate();
         let by_name = names.clone().map(|(index, it)| (it.installed.name.clone(), index)).collect();
@@ -147,14 +157,17 @@ impl<'a> World<'a> {
     pub fn closure(&self, index: usize) -> BTreeSet<usize> {
         let mut reached: BTreeMap<usize, BTreeSet<ExtraName>> = BTreeMap::from([(index, BTreeSet::new())]);
         let mut todo = vec![index];
+        let mut visits = vec![0; self.distributions.len()];
         while let Some(index) = todo.pop() {
+            visits[index] += 1;
             let extras: Vec<ExtraName> = reached.get(&index).into_iter().flatten().cloned().collect();
             for requirement in self.requirements(index, &extras) {
                 let Some(next) = self.named(&requirement.name) else { continue };
                 let known = reached.get(&next).map(BTreeSet::len);
                 let extras = reached.entry(next).or_default();
-                extras.extend(requirement.extras.iter().cloned());
-                if known != Some(extras.len()) {
+                let room = MOST_EXTRAS.saturating_sub(extras.len());
+                extras.extend(requirement.extras.iter().take(room).cloned());
+                if known != Some(extras.len()) && visits[next] < MOST_VISITS {
                     todo.push(next);
                 }
             }
@@ -166,7 +179,8 @@ impl<'a> World<'a> {
     /// it, and what they require.
     pub fn companies(&self) -> Vec<BTreeSet<usize>> {
         let mut companies = vec![BTreeSet::new(); self.distributions.len()];
-        for closure in (0..self.distributions.len()).map(|index| self.closure(index)) {
+        let count = self.distributions.len().min(MOST_DISTRIBUTIONS);
+        for closure in (0..count).map(|index| self.closure(index)) {
             closure.iter().for_each(|index| companies[*index].extend(&closure));
         }
         companies
@@ -174,8 +188,11 @@ impl<'a> World<'a> {
 }
 
 impl<'a> ImageDistribution<'a> {
-    fn new(installed: &'a InstalledDistribution, evidence: &CheckFacts) -> Self {
-        let requires = installed.requires_dist.iter().filter_map(|text| requirement(text)).collect();
+    /// `left` is the number of requirements that may still be read.
+    fn new(installed: &'a InstalledDistribution, evidence: &CheckFacts, left: &mut usize) -> Self {
+        let texts = installed.requires_dist.iter().take(*left).map(String::as_str);
+        let requires = metadata::requirements(texts);
+        *left -= requires.len();
         let text = evidence.text(&format!("{}/RECORD", installed.directory));
         let text = text.map(String::from_utf8_lossy).unwrap_or_default();
         let rows = record::parse(&text).unwrap_or_default().into_iter();
@@ -213,12 +230,6 @@ fn own_modules(program: &str, (major, minor): (u8, u8)) -> Option<String> {
     (!prefix.is_empty()).then(|| format!("{prefix}/lib/python{major}.{minor}/lib-dynload"))
 }
 
-/// One `Requires-Dist`, as leniently as pip reads it.
-fn requirement(text: &str) -> Option<Requirement> {
-    let one = format!("Metadata-Version: 2.1\nName: x\nVersion: 0\nRequires-Dist: {text}\n");
-    metadata::parse(&one).ok()?.requires_dist.into_iter().next()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,6 +248,25 @@ mod tests {
     }
 
     #[test]
+    fn extras_that_ask_for_each_other_without_end_are_given_up() {
+        let installed = installed("chain");
+        let text = |i: usize| format!("chain[e{}]; extra == 'e{i}' or extra == 'e0'", i + 1);
+        let texts: Vec<String> = std::iter::once("chain[e0]".to_owned()).chain((0..8000).map(text)).collect();
+        let requires = metadata::requirements(texts.iter().map(String::as_str));
+        assert!(requires.len() > 8000);
+        let mut world = World { target: Some(target()), ..World::default() };
+        world.by_name.insert(installed.name.clone(), 0);
+        world.distributions.push(ImageDistribution {
+            installed: &installed,
+            requires,
+            rows: BTreeMap::new(),
+        });
+        let start = std::time::Instant::now();
+        assert_eq!(world.closure(0), BTreeSet::from([0]));
+        assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+    }
+
+    #[test]
     fn a_distribution_that_was_reached_without_an_extra_is_reached_again_with_it() {
         let requires = [
             ("app", vec!["plain", "library"]),
@@ -247,8 +277,8 @@ mod tests {
         let all = requires.clone().map(|(name, _)| installed(name));
         let mut world = World { target: Some(target()), ..World::default() };
         for (index, (name, requires)) in requires.into_iter().enumerate() {
-            let mut requires: Vec<Requirement> = requires.into_iter().filter_map(requirement).collect();
-            requires.extend((name == "plain").then(|| requirement("added; extra == 'more'").unwrap()));
+            let mut requires: Vec<Requirement> = metadata::requirements(requires);
+            requires.extend(metadata::requirements((name == "plain").then_some("added; extra == 'more'")));
             world.by_name.insert(all[index].name.clone(), index);
             world.distributions.push(ImageDistribution {
                 installed: &all[index],

@@ -6,9 +6,14 @@ use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
 
+use super::packages;
 use crate::failure::Hinted;
-use crate::oci::paths::{PathFault, path_fault};
+use crate::oci::paths::{LONGEST_NAME, PathFault, path_fault};
+use crate::oci::tar::read::TarReader;
 use crate::oci::{Entry, EntryKind};
+
+/// The entries of a package: those with the most have some 150,000.
+const MOST_ENTRIES: usize = 300_000;
 
 /// The largest control file, and the largest control member, in bytes. The `md5sums` of the largest
 /// packages are a few MB.
@@ -64,6 +69,8 @@ pub enum DebError {
     Read { member: &'static str, source: io::Error },
     #[error("its control file `{name}` is larger than {limit} bytes")]
     ControlTooLarge { name: String, limit: u64 },
+    #[error("it contains more than {MOST_ENTRIES} entries")]
+    ManyEntries,
     #[error("it contains `{path}`, {reason}")]
     Entry { path: String, reason: EntryFault },
 }
@@ -134,9 +141,12 @@ impl<R: Read> Deb<R> {
     ) -> Result<(), E> {
         let failed = |source| DebError::Read { member: DATA, source };
         let name = self.members.seek(DATA)?;
-        let mut tar = tar::Archive::new(decompress(&name, &mut self.members, DATA)?);
-        for entry in tar.entries().map_err(failed)? {
+        let mut tar = tar::Archive::new(BoundedTar::new(decompress(&name, &mut self.members, DATA)?));
+        for (index, entry) in tar.entries().map_err(failed)?.enumerate() {
             let mut entry = entry.map_err(failed)?;
+            if index == MOST_ENTRIES {
+                return Err(DebError::ManyEntries.into());
+            }
             if let Some(described) = describe(&entry, DATA)? {
                 each(described, &mut entry)?;
             }
@@ -159,7 +169,7 @@ fn check_format_version(member: &mut impl Read) -> Result<(), DebError> {
 
 fn read_control(stream: impl Read) -> Result<Control, DebError> {
     let failed = |source| DebError::Read { member: CONTROL, source };
-    let mut tar = tar::Archive::new(stream.take(CONTROL_LIMIT));
+    let mut tar = tar::Archive::new(BoundedTar::new(stream.take(CONTROL_LIMIT)));
     let mut control = Control::default();
     for entry in tar.entries().map_err(failed)? {
         let mut entry = entry.map_err(failed)?;
@@ -224,7 +234,8 @@ fn describe<R: Read>(entry: &tar::Entry<'_, R>, member: &'static str) -> Result<
 
 /// A path of an archive without leading `./` and trailing `/`; empty for the root.
 fn relative(raw: &[u8]) -> Result<String, DebError> {
-    let wrong = |reason| DebError::Entry { path: String::from_utf8_lossy(raw).into_owned(), reason };
+    let shown = &raw[..raw.len().min(LONGEST_NAME)];
+    let wrong = |reason| DebError::Entry { path: String::from_utf8_lossy(shown).into_owned(), reason };
     let path = std::str::from_utf8(raw).map_err(|_| wrong(EntryFault::NotUtf8))?;
     if path.starts_with('/') {
         return Err(wrong(EntryFault::Absolute));
@@ -240,6 +251,27 @@ fn relative(raw: &[u8]) -> Result<String, DebError> {
     }
 }
 
+/// Holds a tar within bounds before it is parsed: the parser keeps a long name whatever its length.
+struct BoundedTar<R> {
+    reader: R,
+    headers: TarReader,
+}
+
+impl<R> BoundedTar<R> {
+    fn new(reader: R) -> Self {
+        Self { reader, headers: TarReader::default() }
+    }
+}
+
+impl<R: Read> Read for BoundedTar<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        let mut passed = &buffer[..count];
+        while self.headers.next(&mut passed).map_err(io::Error::other)?.is_some() {}
+        Ok(count)
+    }
+}
+
 /// Decompresses a member by its extension.
 fn decompress<'r>(
     name: &str,
@@ -249,7 +281,7 @@ fn decompress<'r>(
     let failed = |source| DebError::Read { member, source };
     Ok(match name.split_once(".tar").map(|(_, extension)| extension) {
         Some("") => Box::new(BufReader::new(reader)),
-        Some(".xz") => Box::new(liblzma::read::XzDecoder::new_multi_decoder(reader)),
+        Some(".xz") => Box::new(packages::xz(reader).map_err(failed)?),
         Some(".zst") => Box::new(zstd::Decoder::new(reader).map_err(failed)?),
         Some(".gz") => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(reader))),
         _ => return Err(DebError::Compression { member: name.to_owned() }),

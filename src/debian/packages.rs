@@ -4,6 +4,8 @@
 
 use std::io::{self, BufReader, Read};
 
+use liblzma::read::XzDecoder;
+use liblzma::stream::{CONCATENATED, Stream};
 use url::Url;
 
 use super::deb822::{self, Deb822Error, Paragraph};
@@ -90,10 +92,19 @@ impl Hinted for PackagesError {
     }
 }
 
+/// The memory of the decompression of xz in bytes: its highest level takes 65 MB.
+const MOST_XZ_MEMORY: u64 = 96 << 20;
+
+/// Decompresses xz. The stream says how much memory that takes.
+pub fn xz<R: Read>(reader: R) -> io::Result<XzDecoder<R>> {
+    let stream = Stream::new_stream_decoder(MOST_XZ_MEMORY, CONCATENATED)?;
+    Ok(XzDecoder::new_stream(reader, stream))
+}
+
 /// Decompresses an index by the extension of its `name`: `.xz`, `.zst`, `.gz` or none.
 pub fn decompress<'r>(name: &str, reader: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
     Ok(match name.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("xz") => Box::new(liblzma::read::XzDecoder::new_multi_decoder(reader)),
+        Some("xz") => Box::new(xz(reader)?),
         Some("zst") => Box::new(zstd::Decoder::new(reader)?),
         Some("gz") => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(reader))),
         _ => Box::new(reader),

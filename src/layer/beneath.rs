@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{self, Path, PathBuf};
@@ -17,6 +17,7 @@ use rustix::fs::{CWD, Dir, FsWord, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::failure::Hinted;
+use crate::plain_file;
 use crate::store::is_same_file;
 
 /// The most symbolic links that are followed in one path where the kernel does not do it: Linux's MAXSYMLINKS.
@@ -131,12 +132,17 @@ impl FileRoot {
         self.open_regular(path, OFlags::NOFOLLOW).map(|(file, _)| file)
     }
 
-    /// The text of the file at `path`, links at its end followed; and whether it is below the directory.
-    pub fn read_text(&self, path: &Path) -> Result<(String, bool), ReachError> {
+    /// The bytes of the file at `path`, of which it may have `limit`, links at its end followed; and whether it is below the
+    /// directory.
+    pub fn read(&self, path: &Path, limit: u64) -> Result<(Vec<u8>, bool), ReachError> {
         let (file, is_below) = self.open_regular(path, OFlags::empty())?;
-        let mut text = String::new();
-        { file }.read_to_string(&mut text)?;
-        Ok((text, is_below))
+        Ok((plain_file::read_opened(file, limit)?, is_below))
+    }
+
+    /// The text of the file at `path`, as [`FileRoot::read`] its bytes.
+    pub fn read_text(&self, path: &Path, limit: u64) -> Result<(String, bool), ReachError> {
+        let (bytes, is_below) = self.read(path, limit)?;
+        Ok((plain_file::text(bytes)?, is_below))
     }
 
     /// Opens a regular file, which is looked at before it is opened: to open a device may be a command to it.
@@ -260,6 +266,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
+    use std::io::Read as _;
+
     use super::*;
 
     /// A directory `in` with a tree, beside a file that is outside of it.
@@ -323,7 +331,8 @@ mod tests {
     fn what_is_allowed_outside_is_told_from_what_is_below() {
         let directory = tree();
         let below = directory.path().join("in");
-        let read = |path: PathBuf, outside| FileRoot::open(&below, outside).unwrap().read_text(&path);
+        let read =
+            |path: PathBuf, outside| FileRoot::open(&below, outside).unwrap().read_text(&path, 1 << 20);
         let outside = || directory.path().join("outside");
         assert!(matches!(read(outside(), Outside::Refused), Err(ReachError::Outside)));
         assert_eq!(read(outside(), Outside::Allowed).unwrap(), ("secret".to_owned(), false));
@@ -345,7 +354,7 @@ mod tests {
             let path = directory.path().join("in").join(name);
             assert!(matches!(root.find(&path), Err(ReachError::Kind)), "{name}");
             assert!(matches!(root.open_file(&path), Err(ReachError::Kind)), "{name}");
-            assert!(matches!(root.read_text(&path), Err(ReachError::Kind)), "{name}");
+            assert!(matches!(root.read_text(&path, 1 << 20), Err(ReachError::Kind)), "{name}");
         }
         let link = root.find(&directory.path().join("in/leaves")).unwrap();
         assert_eq!(link.target().unwrap(), OsStr::new("../outside"));

@@ -3,6 +3,7 @@
 //! Inflating and hashing is nearly all of the work. One thread reads the blob, hashes and inflates it; another hashes
 //! the tar and looks into it. Between them go a few buffers, so that memory does not grow with the layer.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io::{self, BufReader, Read};
 use std::ops::ControlFlow;
@@ -17,6 +18,7 @@ use crate::elf::probe::ProbeBudget;
 use crate::failure::Hinted;
 use crate::observe::inventory_facts::{InventoryFacts, Relevance};
 use crate::observe::{FileObserver, NeedsAnotherPass, ObservedLayer};
+use crate::oci::paths::{LONGEST_NAME, LONGEST_PATH, MOST_NAMES, fits_a_file_system};
 use crate::oci::tar::read::{MemberKind, TarError, TarEvent, TarMember, TarReader};
 use crate::oci::{Digest, Entry, EntryKind, Hasher};
 
@@ -113,7 +115,18 @@ pub enum LayerMemberFault {
     PathLeaves,
     #[error("a path with a NUL in it")]
     Nul,
+    #[error("a path of more than {LONGEST_PATH} bytes, {MOST_NAMES} names, or {LONGEST_NAME} bytes in one")]
+    Long,
+    #[error("with which it has more than {MOST_ENTRIES} entries")]
+    ManyEntries,
+    #[error("with which its paths and links have more than {MOST_PATH_BYTES} bytes")]
+    LongPaths,
 }
+
+/// The entries of a layer: images of whole distributions have some 500,000, in several.
+const MOST_ENTRIES: u64 = 600_000;
+/// The bytes of all paths and targets of links in a layer: 500,000 paths have some 45 MB.
+const MOST_PATH_BYTES: u64 = 64 << 20;
 
 /// Reads a layer's blob to its end; `progress` is told how many of its bytes were read since the last time.
 ///
@@ -234,13 +247,38 @@ pub(super) fn decompressed<'a>(mut blob: impl Read + 'a) -> io::Result<Box<dyn R
     })
 }
 
+/// The bytes that a layer may inflate to however small it is.
+const MOST_INFLATED: u64 = 16 << 30;
+/// The ratio of DEFLATE is 1,032 at most; that of zstd has no bound.
+const MAX_RATIO: u64 = 1100;
+
+fn is_bomb(compressed: u64, inflated: u64) -> bool {
+    inflated > MOST_INFLATED && inflated / MAX_RATIO > compressed
+}
+
+/// Counts the bytes that are read.
+struct Counted<'a, R> {
+    reader: R,
+    passed: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.passed.set(self.passed.get() + count as u64);
+        Ok(count)
+    }
+}
+
 /// Sends the tar in chunks, until it ends or nobody wants more.
 fn inflate(
     blob: &mut (impl Read + Send),
     full: SyncSender<Vec<u8>>,
     empty: Receiver<Vec<u8>>,
 ) -> io::Result<()> {
-    let mut tar = decompressed(blob)?;
+    let passed = Cell::new(0);
+    let mut tar = decompressed(Counted { reader: blob, passed: &passed })?;
+    let mut inflated = 0;
     loop {
         let mut chunk = empty.try_recv().unwrap_or_default();
         chunk.resize(CHUNK, 0);
@@ -254,6 +292,11 @@ fn inflate(
             }
         }
         chunk.truncate(filled);
+        inflated += filled as u64;
+        if is_bomb(passed.get(), inflated) {
+            let message = format!("its {} bytes inflate to more than {inflated}", passed.get());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
         if filled == 0 || full.send(chunk).is_err() {
             return Ok(());
         }
@@ -333,6 +376,8 @@ struct Look {
     diff_id: Hasher,
     unpacked: u64,
     learned: ObservedLayer,
+    entries: u64,
+    path_bytes: u64,
     /// The last member that was noted; its texts are used again for the next one.
     entry: Entry,
     /// The watcher of the content that passes.
@@ -347,6 +392,8 @@ impl Look {
             diff_id: Hasher::default(),
             unpacked: 0,
             learned: ObservedLayer::default(),
+            entries: 0,
+            path_bytes: 0,
             entry: Entry {
                 path: String::new(),
                 mode: 0,
@@ -381,6 +428,18 @@ impl Look {
         if !relative(&member.path, &mut entry.path).map_err(|reason| refused(member, reason))? {
             return Ok(None);
         }
+        self.entries += 1;
+        self.path_bytes += (entry.path.len() + member.link.len()) as u64;
+        let fault = match () {
+            () if !fits_a_file_system(&entry.path) => Some(LayerMemberFault::Long),
+            () if member.link.len() > LONGEST_PATH => Some(LayerMemberFault::Long),
+            () if self.entries > MOST_ENTRIES => Some(LayerMemberFault::ManyEntries),
+            () if self.path_bytes > MOST_PATH_BYTES => Some(LayerMemberFault::LongPaths),
+            () => None,
+        };
+        if let Some(reason) = fault {
+            return Err(refused(member, reason));
+        }
         let Some(kind) = kind(member)? else { return Ok(None) };
         entry.kind = kind;
         entry.mode = member.mode;
@@ -411,7 +470,8 @@ impl Look {
 }
 
 fn refused(member: &TarMember, reason: LayerMemberFault) -> ReadError {
-    ReadError::Member { path: String::from_utf8_lossy(&member.path).into_owned(), reason }
+    let shown = &member.path[..member.path.len().min(LONGEST_NAME)];
+    ReadError::Member { path: String::from_utf8_lossy(shown).into_owned(), reason }
 }
 
 /// The kind of a layer's entry; `None` for a link to a name that is not UTF-8.
@@ -465,4 +525,22 @@ fn relative(raw: &[u8], path: &mut String) -> Result<bool, LayerMemberFault> {
         }
     }
     Ok(is_text && depth > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_may_be_compressed_and_a_bomb_may_not() {
+        const GIB: u64 = 1 << 30;
+        for (compressed, inflated, expected) in [
+            (1, 16 * GIB, false),
+            (17 << 20, 17 * GIB, false),
+            (1 << 20, 17 * GIB, true),
+            (GIB, 2000 * GIB, true),
+        ] {
+            assert_eq!(is_bomb(compressed, inflated), expected, "{compressed} to {inflated}");
+        }
+    }
 }

@@ -11,16 +11,21 @@ use rawzip::{CompressionMethod, ZipDataDescriptor, ZipLocalFileHeader};
 
 use super::writer::Expected;
 use crate::oci::Hasher;
-use crate::oci::paths::{below_another, has_whiteout};
+use crate::oci::paths::{LONGEST_NAME, LONGEST_PATH, below_another, fits_a_file_system, has_whiteout};
 use crate::pypa::install::{WheelContents, WheelMember, find_dist_info};
+use crate::pypa::metadata::{self, LONGEST_METADATA};
 use crate::pypa::record::{self, RecordError, Row};
 use crate::pypa::zip::{CheckedReader, Local, Zip, ZipError, ZipMember};
 use crate::store::FileRange;
 
 /// The most bytes of a local header's name and extra fields: each has a length of 16 bits.
 const LONGEST_HEADER: usize = 128 << 10;
-/// No text that says how to install a wheel is larger than this many bytes; `RECORD` of torch has 1.2 MB.
-const MAX_TEXT: u64 = 64 << 20;
+/// The bytes of `WHEEL` or `entry_points.txt`: real ones have some kilobytes.
+const LONGEST_TEXT: u64 = 1 << 20;
+/// The bytes of `RECORD`, which is read as a stream: that of torch has 1.2 MB.
+const LONGEST_RECORD: u64 = 64 << 20;
+/// The bytes of all scripts that are written with another first line: they are kept in memory.
+const MOST_SCRIPT_BYTES: u64 = 16 << 20;
 /// A wheel may inflate to this many bytes however small it is.
 const ALWAYS_ALLOWED: u64 = 256 << 20;
 /// DEFLATE reaches ratios of 1032; what people put into wheels stays below 100.
@@ -62,8 +67,10 @@ pub enum RefusedWheel {
     DistInfo,
     #[error("it has no `{path}`")]
     Missing { path: String },
-    #[error("its `{path}` is not UTF-8 text of a sane size")]
+    #[error("its `{path}` is not UTF-8 text")]
     Text { path: String },
+    #[error("its `{path}` has {size} bytes; texts of its kind have {limit} at most")]
+    Large { path: String, size: u64, limit: u64 },
     #[error(transparent)]
     Record(#[from] RecordError),
 }
@@ -104,6 +111,10 @@ pub enum WheelMemberFault {
     NotUtf8,
     #[error("has a name that leaves the directory it is unpacked into")]
     Leaves,
+    #[error("has a backslash in its name, which is a separator on one system and a letter on others")]
+    Backslash,
+    #[error("has a path of more than {LONGEST_PATH} bytes, or a name of more than {LONGEST_NAME}")]
+    Long,
     #[error("has a name that stands for a file that is gone")]
     Whiteout,
     #[error("has another name in its local header")]
@@ -121,7 +132,9 @@ impl From<ZipError> for RefusedWheel {
         match error {
             ZipError::Malformed(error) => Self::Zip(error),
             ZipError::Read(error) => Self::Read(error),
-            ZipError::TooLarge { .. } => Self::Framing { problem: FramingFault::Directory },
+            ZipError::TooLarge { .. } | ZipError::ManyMembers => {
+                Self::Framing { problem: FramingFault::Directory }
+            }
             ZipError::Missing { .. } => Self::Read(io::ErrorKind::UnexpectedEof.into()),
         }
     }
@@ -143,26 +156,60 @@ impl WheelFile {
         let mut header = vec![0; LONGEST_HEADER];
         let members = files.map(|member| sound_member(&zip, member, &mut header));
         let members = members.collect::<Result<Vec<_>, _>>()?;
-        refuse_names(&members)?;
         refuse_overlaps(&members)?;
         refuse_bombs(&members, size)?;
-        Ok(Self { file, members })
+        let mut wheel = Self { file, members };
+        wheel.drop_repeated()?;
+        refuse_names(&wheel.members)?;
+        Ok(wheel)
+    }
+
+    /// Drops members that repeat an earlier one, byte by byte; pip and uv install such wheels. What has the name of an
+    /// earlier member, and other content, stays and is refused.
+    fn drop_repeated(&mut self) -> Result<(), RefusedWheel> {
+        let mut first = BTreeMap::new();
+        let mut repeated = BTreeSet::new();
+        for (index, PlacedMember { member, .. }) in self.members.iter().enumerate() {
+            match first.get(&*member.path) {
+                None => drop(first.insert(&*member.path, index)),
+                Some(earlier) if self.is_same(*earlier, index)? => drop(repeated.insert(index)),
+                Some(_) => {}
+            }
+        }
+        let mut index = 0..;
+        self.members.retain(|_| !index.next().is_some_and(|index| repeated.contains(&index)));
+        Ok(())
+    }
+
+    fn is_same(&self, a: usize, b: usize) -> Result<bool, RefusedWheel> {
+        let told = |index: usize| {
+            let PlacedMember { member, expected, .. } = &self.members[index];
+            (member.executable, expected.size, expected.crc32)
+        };
+        let digest = |index: usize| {
+            let mut hasher = Hasher::default();
+            let copied = io::copy(&mut self.checked(index), &mut hasher);
+            copied.map_err(|source| self.unreadable(index, source)).map(|_| hasher.finish())
+        };
+        Ok(told(a) == told(b) && digest(a)? == digest(b)?)
     }
 
     /// The contents of the wheel from which its installation is decided.
     pub fn contents(&self) -> Result<WheelContents, RefusedWheel> {
         let paths = self.members.iter().map(|member| member.member.path.as_str());
         let dist_info = find_dist_info(paths).ok_or(RefusedWheel::DistInfo)?;
-        let text = |name: &str| self.text(&format!("{dist_info}/{name}"));
-        let required = |name: &str| {
-            text(name)?.ok_or_else(|| RefusedWheel::Missing { path: format!("{dist_info}/{name}") })
-        };
+        let path = |name: &str| format!("{dist_info}/{name}");
+        let required =
+            |name: &str| self.position(&path(name)).ok_or_else(|| RefusedWheel::Missing { path: path(name) });
+        let metadata = self.bytes(required("METADATA")?, LONGEST_METADATA)?;
+        let entry_points = self.position(&path("entry_points.txt"));
         Ok(WheelContents {
             members: self.members.iter().map(|member| member.member.clone()).collect(),
-            metadata: required("METADATA")?,
-            wheel: required("WHEEL")?,
-            record: self.rows(&required("RECORD")?, &dist_info)?,
-            entry_points: text("entry_points.txt")?.unwrap_or_default(),
+            metadata_is_utf8: std::str::from_utf8(&metadata).is_ok(),
+            metadata: metadata::decoded(metadata),
+            wheel: self.text(required("WHEEL")?, LONGEST_TEXT)?,
+            record: self.rows(required("RECORD")?, &dist_info)?,
+            entry_points: entry_points.map_or(Ok(String::new()), |index| self.text(index, LONGEST_TEXT))?,
             placeholder_scripts: self.placeholder_scripts()?,
             dist_info,
         })
@@ -207,22 +254,33 @@ impl WheelFile {
         FileRange::new(&self.file, member.offset..member.offset + member.expected.compressed)
     }
 
-    fn text(&self, path: &str) -> Result<Option<String>, RefusedWheel> {
-        let Some(index) = self.members.iter().position(|member| member.member.path == path) else {
-            return Ok(None);
-        };
-        let refuse = || RefusedWheel::Text { path: path.to_owned() };
-        if self.members[index].expected.size > MAX_TEXT {
-            return Err(refuse());
+    fn position(&self, path: &str) -> Option<usize> {
+        self.members.iter().position(|member| member.member.path == path)
+    }
+
+    fn text(&self, index: usize, limit: u64) -> Result<String, RefusedWheel> {
+        let refuse = |_| RefusedWheel::Text { path: self.members[index].member.path.clone() };
+        String::from_utf8(self.bytes(index, limit)?).map_err(refuse)
+    }
+
+    fn bytes(&self, index: usize, limit: u64) -> Result<Vec<u8>, RefusedWheel> {
+        let PlacedMember { member, expected, .. } = &self.members[index];
+        if expected.size > limit {
+            return Err(RefusedWheel::Large { path: member.path.clone(), size: expected.size, limit });
         }
         let mut bytes = Vec::new();
         self.checked(index).read_to_end(&mut bytes).map_err(|source| self.unreadable(index, source))?;
-        String::from_utf8(bytes).map(Some).map_err(|_| refuse())
+        Ok(bytes)
     }
 
     /// The rows of `RECORD`, with a row made for each member that it leaves out.
-    fn rows(&self, text: &str, dist_info: &str) -> Result<Vec<Row>, RefusedWheel> {
-        let mut rows = record::parse(text)?;
+    fn rows(&self, index: usize, dist_info: &str) -> Result<Vec<Row>, RefusedWheel> {
+        let PlacedMember { member, expected, .. } = &self.members[index];
+        if expected.size > LONGEST_RECORD {
+            let (path, size) = (member.path.clone(), expected.size);
+            return Err(RefusedWheel::Large { path, size, limit: LONGEST_RECORD });
+        }
+        let mut rows = record::read(self.checked(index))?;
         let listed: BTreeMap<&str, &Row> = rows.iter().map(|row| (row.path.as_str(), row)).collect();
         let mut healed = Vec::new();
         for (index, PlacedMember { member, .. }) in self.members.iter().enumerate() {
@@ -243,7 +301,7 @@ impl WheelFile {
     fn placeholder_scripts(&self) -> Result<BTreeMap<usize, Vec<u8>>, RefusedWheel> {
         const PLACEHOLDER: &[u8] = b"#!python";
         let mut scripts = BTreeMap::new();
-        let mut left = MAX_TEXT;
+        let mut left = MOST_SCRIPT_BYTES;
         for (index, PlacedMember { member, .. }) in self.members.iter().enumerate() {
             if !member.path.contains(".data/scripts/") {
                 continue;
@@ -251,7 +309,8 @@ impl WheelFile {
             let mut content = Vec::new();
             self.inflated(index).take(PLACEHOLDER.len() as u64).read_to_end(&mut content)?;
             if content == PLACEHOLDER {
-                let too_large = RefusedWheel::Text { path: member.path.clone() };
+                let (path, size, limit) = (member.path.clone(), member.size, MOST_SCRIPT_BYTES);
+                let too_large = RefusedWheel::Large { path, size, limit };
                 left = left.checked_sub(member.size).ok_or(too_large)?;
                 content.clear();
                 let unreadable = |source| self.unreadable(index, source);
@@ -312,7 +371,13 @@ fn member_path(name: &[u8]) -> Result<String, RefusedWheel> {
     let shown = String::from_utf8_lossy(name).into_owned();
     let refuse = |problem| RefusedWheel::Member { path: shown.clone(), problem };
     let path = std::str::from_utf8(name).map_err(|_| refuse(WheelMemberFault::NotUtf8))?;
-    if path.starts_with('/') || path.contains('\\') || path.contains('\0') {
+    if path.contains('\\') {
+        return Err(refuse(WheelMemberFault::Backslash));
+    }
+    if !fits_a_file_system(path) {
+        return Err(refuse(WheelMemberFault::Long));
+    }
+    if path.starts_with('/') || path.contains('\0') {
         return Err(refuse(WheelMemberFault::Leaves));
     }
     if has_whiteout(path) {

@@ -28,7 +28,13 @@ impl RecipeFingerprint {
         };
         let indexes: Vec<&Url> = inputs.index_url.iter().chain(&inputs.extra_index_urls).collect();
         let requirements = texts(&mut inputs.file_requirements().iter().map(|root| &root.requirement));
-        let of_files = json!({ "requirements": requirements, "hashes": hashes, "indexes": indexes });
+        let require_hashes = inputs.require_hashes.then_some("all");
+        let of_files = json!({
+            "requirements": requirements,
+            "hashes": hashes,
+            "indexes": indexes,
+            "require-hashes": require_hashes,
+        });
         let python = recipe.python.version.as_ref().map(|version| version.value.to_string());
         let indexes: Vec<Value> = recipe.indexes.iter().map(meaning).collect();
         let keys = [

@@ -98,6 +98,9 @@ impl Hinted for LockError {
     }
 }
 
+/// The values and lines of a lock: one of a thousand wheels and packages has some 30,000.
+const MOST_VALUES: usize = 1 << 18;
+
 /// The parts of a [`Lock`], apart from its distributions and toolkits, which are a resolution's.
 #[derive(Debug, Clone)]
 pub struct Decided {
@@ -115,6 +118,9 @@ impl Lock {
     /// Reads the text of a lock.
     pub fn parse(text: &str) -> Result<Self, LockError> {
         let syntax = |offset, reason| LockError::Syntax { line: line_of(text, offset), reason };
+        if let Some((offset, _)) = text.match_indices(['=', ',', '[', '{', '\n']).nth(MOST_VALUES) {
+            return Err(syntax(offset, format!("it has more than {MOST_VALUES} values")));
+        }
         let lock: Self = toml::from_str(text).map_err(|error| match toml::from_str(text) {
             // A later format is told by its version, whatever else is new in it.
             Ok(Head { version }) if version != VERSION => LockError::Version { version },

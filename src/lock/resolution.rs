@@ -16,7 +16,7 @@ use super::{Decided, Lock, LockError, VERSION};
 use crate::base::{BaseInventory, CudaCopy};
 use crate::cuda::{Component, ComponentWheel, Driver, Toolkit};
 use crate::oci::{Architecture, Digest};
-use crate::pypa::metadata::Requirement;
+use crate::pypa::metadata::{Requirement, parse_requirement};
 use crate::resolve::demand::{BinaryLink, Demand, Demander};
 use crate::resolve::{
     ChosenWheel, ComponentPlace, Distribution, FoundBy, PipSees, PrivateComponent, Resolution, ResolveError,
@@ -45,7 +45,7 @@ pub struct LockedDistribution {
     #[serde(default, skip_serializing_if = "is_false")]
     requested: bool,
     /// The components that it asks for by itself: `NAME`, or `NAME==VERSION` where it pins them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "requirements")]
     private: Vec<Requirement>,
     /// The toolkit in whose tree it is laid out: `12.5`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -461,7 +461,7 @@ impl FromStr for LockedDemand {
                 Some(text) => binary(text)?,
                 None => demander(by)?,
             };
-            Some(Self { by, requirement: requirement.parse().ok()? })
+            Some(Self { by, requirement: parse_requirement(requirement).ok()? })
         };
         demand().ok_or_else(|| format!("`{text}` is no demand on a component"))
     }
@@ -524,6 +524,12 @@ fn library(text: &str, symbol: Option<String>) -> Option<Demander> {
         library: library.to_owned(),
         symbol,
     })
+}
+
+/// Parses requirements within the bounds for those of strangers.
+fn requirements<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Requirement>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| parse_requirement(text).map_err(de::Error::custom)).collect()
 }
 
 /// Parses a text while the deserializer still knows where it stands.

@@ -16,6 +16,7 @@ fn fingerprint(recipe: &str) -> RecipeFingerprint {
         roots: Vec::new(),
         constraints: Vec::new(),
         hashes: BTreeMap::new(),
+        require_hashes: false,
         index_url: None,
         extra_index_urls: Vec::new(),
         recipe,

@@ -10,8 +10,11 @@ use uv_distribution_types::PYPI_URL;
 use uv_normalize::PackageName;
 
 use crate::credentials::redacted;
-
 use crate::failure::Hinted;
+use crate::plain_file;
+
+/// A file of pip's or uv's configuration of more bytes is passed over.
+const LONGEST_FILE: u64 = 1 << 20;
 
 /// A package index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +80,10 @@ pub struct MachineConfig<'a> {
 impl MachineConfig<'static> {
     /// This machine.
     pub fn here() -> Self {
-        Self { variable: &|name| std::env::var(name).ok(), file: &|path| std::fs::read_to_string(path).ok() }
+        Self {
+            variable: &|name| std::env::var(name).ok(),
+            file: &|path| plain_file::read_text(path, LONGEST_FILE).ok(),
+        }
     }
 }
 

@@ -19,12 +19,15 @@ use crate::debian::sources::{self, AptSource, SignedBy, SourcesError};
 use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::oci::time::rfc3339;
+use crate::plain_file;
 use crate::store::{Store, StoreError};
 
 /// The variable that names the mirror of suites whose description names none.
 pub const MIRROR_VARIABLE: &str = "IMGFORGE_DEBIAN_MIRROR";
 /// The largest InRelease file of a real archive has 300 kB.
 const MAX_RELEASE: u64 = 16 << 20;
+/// A list of sources or a keyring is no larger: that of Debian has 100 kB.
+const MAX_CONFIGURED: u64 = 4 << 20;
 /// The largest Packages index of a real component has 60 MB.
 const MAX_INDEX: u64 = 512 << 20;
 
@@ -260,7 +263,7 @@ fn read_sources(apt: &Path) -> Result<Vec<AptSource>, ArchiveError> {
     files.extend(parts);
     let mut found = Vec::new();
     for path in files {
-        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let Ok(text) = plain_file::read_text(&path, MAX_CONFIGURED) else { continue };
         let parsed = match path.extension().and_then(|extension| extension.to_str()) {
             Some("sources") => sources::parse_sources(&text),
             Some("list") => sources::parse_list(&text),
@@ -433,8 +436,8 @@ fn read_keyrings(paths: &[PathBuf], suite: &str) -> Result<Vec<Keyring>, Archive
     paths
         .iter()
         .map(|path| {
-            let bytes =
-                fs::read(path).map_err(|source| ArchiveError::Keyring { path: path.clone(), source })?;
+            let bytes = plain_file::read(path, MAX_CONFIGURED)
+                .map_err(|source| ArchiveError::Keyring { path: path.clone(), source })?;
             let name = path.display().to_string();
             Keyring::parse(&name, &bytes).map_err(|source| ArchiveError::Untrusted {
                 suite: suite.to_owned(),

@@ -8,12 +8,13 @@ use std::future::Future;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderName, RANGE, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::runtime::Runtime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use super::credentials::Credentials;
@@ -30,6 +31,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The longest time for one small answer, from the request to the last byte: a page of the largest size comes in it at 110
 /// KiB/s.
 const LONGEST_ANSWER: Duration = Duration::from_secs(600);
+
+/// The bytes from which on a body is large: metadata and most pages are smaller.
+const LARGE: usize = 2 << 20;
+/// The large bodies in memory at once, each of which may take all that its kind may.
+const MOST_LARGE: usize = 3;
 
 /// The patience of the client.
 #[derive(Debug, Clone)]
@@ -147,6 +153,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// The URL of the answer, after redirects.
     pub url: Url,
+    /// Held while a large body is in memory.
+    _large: Option<OwnedSemaphorePermit>,
 }
 
 /// A part of a file.
@@ -180,6 +188,7 @@ pub struct Http {
     settings: HttpSettings,
     runtime: &'static Runtime,
     credentials: Mutex<Credentials>,
+    large: Arc<Semaphore>,
 }
 
 impl Http {
@@ -196,7 +205,8 @@ impl Http {
             .build()
             .map_err(HttpError::Client)?;
         let credentials = Mutex::new(Credentials::new(settings.netrc.clone()));
-        Ok(Self { client, settings, runtime: runtime()?, credentials })
+        let large = Arc::new(Semaphore::new(MOST_LARGE));
+        Ok(Self { client, settings, runtime: runtime()?, credentials, large })
     }
 
     /// Notes that the user names `url` as an index or a mirror. The credentials in it are used for everything from the same
@@ -269,8 +279,8 @@ impl Http {
         let mut response = self.send(url, request).await?;
         let (status, answer_url) = (response.status(), response.url().clone());
         let headers = std::mem::take(response.headers_mut());
-        let body = self.body(url, response, limit).await?;
-        Ok(Answer { status, headers, body, url: answer_url })
+        let (body, large) = self.body(url, response, limit).await?;
+        Ok(Answer { status, headers, body, url: answer_url, _large: large })
     }
 
     /// Fetches a part of a file.
@@ -304,7 +314,7 @@ impl Http {
         let Some((offset, end, total)) = content_range(response.headers()) else {
             return Ok(FilePart::Unsupported);
         };
-        let bytes = self.body(url, response, wanted).await?;
+        let (bytes, _) = self.body(url, response, wanted).await?;
         let expected = match span {
             ByteSpan::Range(range) => range.start..range.end.min(total),
             ByteSpan::Suffix(count) => total.saturating_sub(*count)..total,
@@ -340,18 +350,26 @@ impl Http {
         Ok(response)
     }
 
-    async fn body(&self, url: &Url, response: Response, limit: u64) -> Result<Vec<u8>, RequestFailure> {
+    /// The body of an answer. Of large ones a few are in memory at once; the others wait.
+    async fn body(
+        &self,
+        url: &Url,
+        mut response: Response,
+        limit: u64,
+    ) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), RequestFailure> {
         let promised = response.content_length().unwrap_or(0).min(limit);
         let mut body = Vec::with_capacity(usize::try_from(promised).unwrap_or(0));
-        self.receive(url, response, |chunk| {
+        let mut large = None;
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(url, error))? {
             if (body.len() + chunk.len()) as u64 > limit {
-                return Err(HttpError::TooLarge { url: redacted(url), limit });
+                return Err(HttpError::TooLarge { url: redacted(url), limit }.into());
             }
-            body.extend_from_slice(chunk);
-            Ok(())
-        })
-        .await?;
-        Ok(body)
+            if large.is_none() && body.len() + chunk.len() > LARGE {
+                large = self.large.clone().acquire_owned().await.ok();
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((body, large))
     }
 
     pub(super) async fn receive(

@@ -28,7 +28,7 @@ use crate::cuda::binary_use;
 use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::pypa::library;
-use crate::pypa::metadata::{self, CoreMetadata};
+use crate::pypa::metadata::{self, CoreMetadata, LONGEST_METADATA};
 use crate::pypa::needs::{self, BinaryNeeds};
 use crate::pypa::simple::{self, CoreMetadataFile, DistFile, Project};
 use crate::pypa::wheel::{Outline, Wheel, WheelError};
@@ -40,10 +40,8 @@ use crate::store::Store;
 const CONCURRENCY: usize = 48;
 /// The most libraries that are read at once. One may take 64 MB, though it rarely takes one.
 const LIBRARIES_AT_ONCE: usize = 4;
-/// A page larger than this, unpacked, is no project's.
-const MAX_PAGE: u64 = 64 << 20;
-/// A METADATA file larger than this is no wheel's.
-const MAX_METADATA: u64 = 64 << 20;
+/// The bytes of a project's page, unpacked: those of the largest ones have 20 MB of JSON.
+const MAX_PAGE: u64 = 32 << 20;
 
 /// The kind of the records of project pages.
 const PAGE: &str = "simple-page";
@@ -501,7 +499,7 @@ impl Inner {
         let url = wheel.metadata_url();
         let answer = {
             let _permit = self.requests.acquire().await;
-            self.http.get_async(&url, &[], MAX_METADATA).await?
+            self.http.get_async(&url, &[], LONGEST_METADATA).await?
         };
         if !answer.status.is_success() {
             return Err(IndexError::Status { url: redacted(&url), status: answer.status });
@@ -510,7 +508,7 @@ impl Inner {
         if let Some(expected) = expected.filter(|expected| *expected != got) {
             return Err(IndexError::Hash { url: redacted(&url), expected, got });
         }
-        let text = String::from_utf8(answer.body).map_err(|_| IndexError::NotText { url: redacted(&url) })?;
+        let text = metadata::decoded(answer.body);
         Ok((RecordSource::claim(&self.index_of(wheel), wheel, None), text))
     }
 

@@ -33,8 +33,6 @@ pub enum IndexError {
     LibrariesNotCached { wheel: String },
     #[error("the metadata at `{url}` has the wrong hash: expected {expected}, got {got}")]
     Hash { url: String, expected: Digest, got: Digest },
-    #[error("the metadata at `{url}` is not UTF-8")]
-    NotText { url: String },
     #[error("could not read the wheel `{wheel}`")]
     Wheel { wheel: String, source: WheelError },
     #[error("could not open the wheel `{wheel}`")]
@@ -48,7 +46,7 @@ pub enum IndexError {
 impl IndexError {
     /// Returns whether the wheel itself is at fault, so that another version may do.
     pub(super) fn is_wheels_fault(&self) -> bool {
-        matches!(self, Self::Metadata(_) | Self::NotText { .. } | Self::Wheel { .. } | Self::Foreign { .. })
+        matches!(self, Self::Metadata(_) | Self::Wheel { .. } | Self::Foreign { .. })
     }
 }
 
@@ -71,7 +69,7 @@ impl Hinted for IndexError {
             Self::Hash { .. } => {
                 Some("the index and the file disagree; try again later or use another index".into())
             }
-            Self::NotText { .. } | Self::Open { .. } | Self::Foreign { .. } => None,
+            Self::Open { .. } | Self::Foreign { .. } => None,
         }
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn text_and_outline<R: Bytes>(
     wheel: Wheel<R>,
 ) -> Result<(String, Outline), WheelError> {
     let metadata = format!("{}/METADATA", wheel.outline().dist_info(filename)?);
-    Ok((wheel.text(&metadata)?, wheel.into_outline()))
+    Ok((wheel.metadata(&metadata)?, wheel.into_outline()))
 }
 
 /// The libraries of a wheel that is all at hand.

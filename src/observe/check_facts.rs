@@ -29,18 +29,25 @@ pub enum Item {
         mode: u32,
     },
     /// A symlink, with its target as written.
-    Symlink(String),
+    Symlink(Box<str>),
     /// A file.
-    File(Box<FileItem>),
+    File(FileItem),
 }
 
-/// A regular file, or a device, socket or pipe, which is empty.
+/// A regular file, or a device, socket or pipe, which is empty. An image has hundreds of thousands, of most of which no
+/// more is known than mode and size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileItem {
     /// Permission bits, with setuid, setgid and sticky.
     pub mode: u32,
     /// In bytes.
     pub size: u64,
+    known: Option<Box<KnownOfFile>>,
+}
+
+/// The knowledge of a file beyond its header.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KnownOfFile {
     /// Of files in a directory of Python's packages, which a RECORD may list.
     pub digest: Option<Digest>,
     /// The known part of its content.
@@ -50,9 +57,10 @@ pub struct FileItem {
 }
 
 /// The known part of a file's content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileContent {
     /// Nothing that matters.
+    #[default]
     Plain,
     /// An ELF file, and the names that it may open.
     Object(Box<Object>, Opens),
@@ -67,15 +75,20 @@ pub enum FileContent {
 /// The names of CUDA's libraries among the strings of a file, sorted: those that it may `dlopen`.
 pub type Opens = Vec<String>;
 
-/// The largest text that is kept, in bytes: METADATA, RECORD, WHEEL or the loader's cache. torch's RECORD has 1.2 MB.
-const MAX_TEXT: u64 = 64 << 20;
+/// The bytes of a METADATA, WHEEL or `ld.so.cache` that a proof reads: real ones stay below 1 MB.
+const LONGEST_TEXT: u64 = 4 << 20;
+/// The bytes of a RECORD that a proof reads: that of torch has 1.2 MB.
+const LONGEST_RECORD: u64 = 24 << 20;
 
 /// Returns whether a proof reads the text at `path`, up to how many bytes.
 pub(super) fn text_limit(path: &str) -> Option<u64> {
-    const OF_DISTRIBUTION: [&str; 3] = ["METADATA", "RECORD", "WHEEL"];
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let is_distribution = directory.ends_with(".dist-info") && OF_DISTRIBUTION.contains(&name);
-    (is_distribution || path == "etc/ld.so.cache").then_some(MAX_TEXT)
+    match name {
+        "RECORD" if directory.ends_with(".dist-info") => Some(LONGEST_RECORD),
+        "METADATA" | "WHEEL" if directory.ends_with(".dist-info") => Some(LONGEST_TEXT),
+        "ld.so.cache" if directory == "etc" => Some(LONGEST_TEXT),
+        _ => None,
+    }
 }
 
 /// The largest module whose imports are read, in bytes: only tables of data are larger.
@@ -121,31 +134,28 @@ impl CheckFacts {
         }
         let item = match &entry.kind {
             EntryKind::Directory => Item::Directory { mode: entry.mode },
-            EntryKind::Symlink { target } => Item::Symlink(target.clone()),
-            EntryKind::File { size } => Item::file(entry.mode, *size),
+            EntryKind::Symlink { target } => Item::Symlink(target.as_str().into()),
+            EntryKind::File { size } => Item::File(FileItem::of_header(entry.mode, *size)),
             EntryKind::Whiteout => return,
             EntryKind::Hardlink { target } => match self.0.get(target) {
-                Some(Item::File(file)) => {
-                    let first = file.first.clone().unwrap_or_else(|| target.clone());
-                    Item::File(Box::new(FileItem { first: Some(first), ..FileItem::clone(file) }))
-                }
-                _ => Item::file(entry.mode, 0),
+                Some(Item::File(file)) => Item::File(file.linked(target)),
+                _ => Item::File(FileItem::of_header(entry.mode, 0)),
             },
         };
         self.0.insert(&*entry.path, item);
     }
 
     pub(super) fn note_file(&mut self, path: &str, file: FileItem) {
-        self.0.insert(path, Item::File(Box::new(file)));
+        self.0.insert(path, Item::File(file));
     }
 
     /// Notes the digests of files that had been left out, by the paths of the files.
     pub fn note_digests(&mut self, digests: &BTreeMap<String, Digest>) {
         for (path, item) in self.0.nodes_mut() {
             if let Item::File(file) = item
-                && let Some(digest) = digests.get(file.first.as_deref().unwrap_or(path))
+                && let Some(digest) = digests.get(file.first().unwrap_or(path))
             {
-                file.digest = Some(*digest);
+                file.known.get_or_insert_default().digest = Some(*digest);
             }
         }
     }
@@ -158,7 +168,7 @@ impl CheckFacts {
     /// Every file, sorted by path.
     pub fn files(&self) -> impl Iterator<Item = (&str, &FileItem)> {
         self.items().filter_map(|(path, item)| match item {
-            Item::File(file) => Some((path, file.as_ref())),
+            Item::File(file) => Some((path, file)),
             _ => None,
         })
     }
@@ -194,24 +204,48 @@ impl CheckFacts {
 
     /// The text that `path` leads to.
     pub fn text(&self, path: &str) -> Option<&[u8]> {
-        match &self.file(path)?.1.content {
+        match self.file(path)?.1.content() {
             FileContent::Text(text) => Some(text),
             _ => None,
         }
     }
 }
 
-impl Item {
-    fn file(mode: u32, size: u64) -> Self {
-        let content = FileContent::Plain;
-        Self::File(Box::new(FileItem { mode, size, digest: None, content, first: None }))
-    }
-}
-
 impl FileItem {
+    fn of_header(mode: u32, size: u64) -> Self {
+        Self { mode, size, known: None }
+    }
+
+    pub(super) fn new(mode: u32, size: u64, known: KnownOfFile) -> Self {
+        let known = Some(known).filter(|known| *known != KnownOfFile::default()).map(Box::new);
+        Self { mode, size, known }
+    }
+
+    /// The same file under another name, of which `target` is the first.
+    fn linked(&self, target: &str) -> Self {
+        let mut known = self.known.clone().unwrap_or_default();
+        known.first.get_or_insert_with(|| target.to_owned());
+        Self { known: Some(known), ..*self }
+    }
+
+    /// The digest, of files in a directory of Python's packages, which a RECORD may list.
+    pub fn digest(&self) -> Option<Digest> {
+        self.known.as_ref()?.digest
+    }
+
+    /// The known part of its content.
+    pub fn content(&self) -> &FileContent {
+        self.known.as_ref().map_or(&FileContent::Plain, |known| &known.content)
+    }
+
+    /// The path of the layer's first entry for this file, where this one is a hard link to it.
+    pub fn first(&self) -> Option<&str> {
+        self.known.as_ref()?.first.as_deref()
+    }
+
     /// The object, where the loader links it.
     pub fn object(&self) -> Option<&Object> {
-        match &self.content {
+        match self.content() {
             FileContent::Object(object, _) => Some(object),
             _ => None,
         }
@@ -219,7 +253,7 @@ impl FileItem {
 
     /// The names that it may hand to `dlopen`.
     pub fn opens(&self) -> &[String] {
-        match &self.content {
+        match self.content() {
             FileContent::Object(_, opens) => opens,
             _ => &[],
         }

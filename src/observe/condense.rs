@@ -20,6 +20,9 @@ pub(crate) struct CondaPackage {
     pub files: Vec<String>,
 }
 
+/// The fields of a METADATA that are kept: large frameworks with all their extras have some 2,000.
+const MOST_FIELDS: usize = 1 << 14;
+
 pub(super) fn condense(form: TextForm, text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     match form {
@@ -34,11 +37,12 @@ pub(super) fn condense(form: TextForm, text: &[u8]) -> String {
             lines(&text, |line| has_an_owner_worth_knowing(line.trim_start_matches('/').trim_end()))
         }
         TextForm::Metadata => {
-            let head: Vec<&str> = text.lines().take_while(|line| !line.trim_end().is_empty()).collect();
-            lines(&head.join("\n"), |line| {
+            let head = text.lines().take_while(|line| !line.trim_end().is_empty());
+            let matters = |line: &&str| {
                 let key = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
                 matches!(key.as_str(), "name" | "version" | "requires-dist" | "provides-extra")
-            })
+            };
+            head.filter(matters).take(MOST_FIELDS).fold(String::new(), |kept, line| kept + line + "\n")
         }
         TextForm::Record => rows(&text),
         TextForm::CondaMeta => conda(&text),

@@ -30,7 +30,7 @@ pub(super) trait LayerNode {
 /// Paths are relative to the root. Directories are there when the layer says so or something is in them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Layered<N> {
-    nodes: BTreeMap<String, N>,
+    nodes: BTreeMap<Box<str>, N>,
     /// The paths that the layer removes from those below, with everything under them.
     removed: BTreeSet<String>,
     /// The directories of which the layer hides what those below have in them.
@@ -66,7 +66,7 @@ impl<N: LayerNode> Layered<N> {
 
     /// Puts a node at a path.
     pub fn insert(&mut self, path: impl Into<String>, node: N) {
-        self.nodes.insert(path.into(), node);
+        self.nodes.insert(path.into().into_boxed_str(), node);
     }
 
     /// The node at a path, without following links.
@@ -91,9 +91,9 @@ impl<N: LayerNode> Layered<N> {
             let path = join(parent.as_ref().map_or(directory, |(_, real)| real), name);
             if !node.is_directory() {
                 self.cut_below(&path);
-                self.nodes.insert(path, node);
+                self.insert(path, node);
             } else if !self.is_directory(&path) {
-                self.nodes.insert(path, node);
+                self.insert(path, node);
             }
         }
     }
@@ -106,7 +106,7 @@ impl<N: LayerNode> Layered<N> {
     fn cut_below(&mut self, directory: &str) {
         let below: Vec<String> = self.below(directory).map(|(path, _)| path.to_owned()).collect();
         for path in below {
-            self.nodes.remove(&path);
+            self.nodes.remove(&*path);
         }
     }
 
@@ -122,19 +122,19 @@ impl<N: LayerNode> Layered<N> {
 
     /// Everything noted, sorted by path.
     pub fn nodes(&self) -> impl Iterator<Item = (&str, &N)> {
-        self.nodes.iter().map(|(path, node)| (path.as_str(), node))
+        self.nodes.iter().map(|(path, node)| (&**path, node))
     }
 
     /// Every path with its node, to be changed.
     pub fn nodes_mut(&mut self) -> impl Iterator<Item = (&str, &mut N)> {
-        self.nodes.iter_mut().map(|(path, node)| (path.as_str(), node))
+        self.nodes.iter_mut().map(|(path, node)| (&**path, node))
     }
 
     /// Everything noted under a directory without symlinks in its path, sorted.
     pub fn below<'a>(&'a self, directory: &str) -> impl Iterator<Item = (&'a str, &'a N)> + use<'a, N> {
         let inside = if directory.is_empty() { String::new() } else { format!("{directory}/") };
-        let range = self.nodes.range::<String, _>((Bound::Included(&inside), Bound::Unbounded));
-        range.take_while(move |(path, _)| path.starts_with(&inside)).map(|(path, node)| (path.as_str(), node))
+        let range = self.nodes.range::<str, _>((Bound::Included(inside.as_str()), Bound::Unbounded));
+        range.take_while(move |(path, _)| path.starts_with(&inside)).map(|(path, node)| (&**path, node))
     }
 
     /// Returns whether a directory is at `path`, without following links.
@@ -157,7 +157,7 @@ impl<N: LayerNode> Layered<N> {
                 done.push('/');
             }
             done.push_str(&part);
-            if let Some(target) = self.nodes.get(&done).and_then(N::link) {
+            if let Some(target) = self.nodes.get(&*done).and_then(N::link) {
                 links += 1;
                 if links > MAX_LINKS {
                     return None;

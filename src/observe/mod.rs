@@ -14,7 +14,7 @@ mod version;
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
-use self::check_facts::{CheckFacts, FileContent, FileItem};
+use self::check_facts::{CheckFacts, FileContent, FileItem, KnownOfFile};
 use self::inventory_facts::{FileFact, InventoryFacts, Relevance};
 use self::layered::is_whiteout;
 use self::version::VersionSearch;
@@ -32,13 +32,24 @@ pub struct ObservedLayer {
     pub facts: InventoryFacts,
     /// For a check.
     pub evidence: CheckFacts,
+    /// The bytes of the texts that were kept.
+    texts: u64,
 }
+
+/// The bytes of the texts of one layer that are kept: those of 500 distributions have 30 MB.
+const MOST_TEXTS: u64 = 48 << 20;
 
 impl ObservedLayer {
     /// Notes an entry of a layer. Of a file more is noted when it has passed, by a [`FileObserver`].
     pub fn note(&mut self, entry: &Entry) {
         self.facts.note(entry);
         self.evidence.note(entry);
+    }
+
+    /// Returns whether a text may be kept beside those that were.
+    fn has_room(&mut self, text: &[u8]) -> bool {
+        self.texts = self.texts.saturating_add(text.len() as u64);
+        self.texts <= MOST_TEXTS
     }
 }
 
@@ -245,7 +256,8 @@ impl NeedsAnotherPass {
     }
 }
 
-fn note(learned: &mut ObservedLayer, file: PassingFile, seen: Seen, headers: Headers) {
+fn note(learned: &mut ObservedLayer, file: PassingFile, mut seen: Seen, headers: Headers) {
+    seen.text = seen.text.filter(|text| learned.has_room(text));
     let (linked, content) = match headers {
         Headers::Elf(linked) => (Some(linked), None),
         Headers::NotElf => (None, None),
@@ -271,13 +283,15 @@ fn note(learned: &mut ObservedLayer, file: PassingFile, seen: Seen, headers: Hea
     let object = linked.map(|linked| FileContent::Object(Box::new(linked.object), seen.opens));
     learned.evidence.note_file(
         &file.path,
-        FileItem {
-            mode: file.mode,
-            size: file.size,
-            digest: seen.hasher.map(Hasher::finish),
-            content: object.or(content).or(text).unwrap_or(FileContent::Plain),
-            first: None,
-        },
+        FileItem::new(
+            file.mode,
+            file.size,
+            KnownOfFile {
+                digest: seen.hasher.map(Hasher::finish),
+                content: object.or(content).or(text).unwrap_or(FileContent::Plain),
+                first: None,
+            },
+        ),
     );
 }
 

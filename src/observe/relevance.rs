@@ -56,8 +56,9 @@ impl TextForm {
     pub(crate) fn limit(self) -> u64 {
         match self {
             Self::Whole | Self::Defines => 1 << 20,
-            Self::DpkgList | Self::Metadata => 8 << 20,
-            Self::DpkgStatus | Self::Record | Self::CondaMeta => 32 << 20,
+            Self::Metadata => 4 << 20,
+            Self::DpkgList => 8 << 20,
+            Self::DpkgStatus | Self::Record | Self::CondaMeta => 24 << 20,
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use oci_spec::image as spec;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
@@ -107,9 +107,24 @@ pub(super) fn in_order<T: Serialize, S: Serializer>(document: &T, serializer: S)
     Ordered { value: &value, is_map: false }.serialize(serializer)
 }
 
+/// The values of a document: an image of a thousand layers has some 10,000, and each takes fifty times its text.
+const MOST_VALUES: usize = 1 << 17;
+
 /// Reads a document. Members that are `null` are taken as absent, as writers in Go mean them.
 pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    refuse_many_values(bytes)?;
     from_value(serde_json::from_slice(bytes)?)
+}
+
+/// Refuses a document of more values than any has. What separates them is counted within texts, too, where it is rare.
+pub fn refuse_many_values(bytes: &[u8]) -> serde_json::Result<()> {
+    let separates = |byte: &&u8| matches!(byte, b',' | b'[' | b'{');
+    match bytes.iter().filter(separates).count() {
+        count if count > MOST_VALUES => {
+            Err(de::Error::custom(format!("it has {count} values; documents have {MOST_VALUES} at most")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads a document, as [`from_json`] does.

@@ -7,6 +7,22 @@ use std::collections::BTreeSet;
 /// <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
 pub const WHITEOUT: &str = ".wh.";
 
+/// The bytes of a path: Linux's `PATH_MAX`.
+pub const LONGEST_PATH: usize = 4096;
+/// The bytes of a file's name: Linux's `NAME_MAX`.
+pub const LONGEST_NAME: usize = 255;
+
+/// The names in a path: images have some 40; what looks at each directory above a file multiplies them.
+pub const MOST_NAMES: usize = 256;
+
+/// Returns whether a file system takes `path`, as long and deep as it is and as long as its names are.
+pub fn fits_a_file_system(path: &str) -> bool {
+    let mut names = path.split('/');
+    path.len() <= LONGEST_PATH
+        && names.by_ref().take(MOST_NAMES).all(|name| name.len() <= LONGEST_NAME)
+        && names.next().is_none()
+}
+
 /// The directories above `path`, the highest first; not the root.
 pub fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(move |(end, _)| &path[..end])
@@ -30,11 +46,6 @@ pub fn whiteout(path: &str) -> String {
     }
 }
 
-/// The longest name of a file in bytes: Linux's NAME_MAX.
-const LONGEST_NAME: usize = 255;
-/// The longest path in bytes: Linux's PATH_MAX.
-const LONGEST_PATH: usize = 4096;
-
 /// The reason for which no file of an image can have a name or path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages are the documentation")]
@@ -49,6 +60,8 @@ pub enum PathFault {
     LongName,
     #[error("it is longer than {LONGEST_PATH} bytes")]
     LongPath,
+    #[error("it has more than {MOST_NAMES} names")]
+    Deep,
 }
 
 /// The reason for which no file can have this name in a directory of an image.
@@ -68,6 +81,7 @@ pub fn path_fault(path: &str) -> Option<PathFault> {
     match path {
         "" => None,
         _ if path.len() > LONGEST_PATH => Some(PathFault::LongPath),
+        _ if path.split('/').nth(MOST_NAMES).is_some() => Some(PathFault::Deep),
         _ => path.split('/').find_map(name_fault),
     }
 }
@@ -111,6 +125,18 @@ mod tests {
         }
         check(&format!("a/{}/b", "n".repeat(256)), Some(PathFault::LongName));
         check(&"n/".repeat(2049), Some(PathFault::LongPath));
+        check(&format!("{}n", "n/".repeat(256)), Some(PathFault::Deep));
+    }
+
+    #[test]
+    fn a_path_has_bounds() {
+        assert!(fits_a_file_system(&"a/".repeat(255)) && fits_a_file_system(&"x".repeat(255)));
+        for path in
+            ["a/".repeat(256), "x".repeat(256), format!("a/{}/b", "x".repeat(256)), "xx/".repeat(8000)]
+        {
+            assert!(!fits_a_file_system(&path), "{path}");
+        }
+        assert!(!fits_a_file_system(&format!("{}x", "0123456789abcde/".repeat(256))));
     }
 
     #[test]

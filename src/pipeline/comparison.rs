@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 use super::{Locking, Planned, Session, image_base, plan};
 use crate::compare::{self, Difference, Summary};
 use crate::failure::{Context, Fault, Hinted, Result};
+use crate::plain_file;
 use crate::source::{self, ImagePlace, PlaceError};
+
+/// A plan of more bytes is not read: that of a thousand wheels has 2 MB.
+const LONGEST_PLAN: u64 = 16 << 20;
 
 /// One side of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +27,7 @@ impl Side {
     /// The side that `text` names: the place of an image, a file of JSON, or a recipe.
     pub fn of(text: &str) -> Result<Self, PlaceError> {
         let place = text.parse();
-        match std::fs::read(text) {
+        match plain_file::read(Path::new(text), LONGEST_PLAN) {
             _ if place.is_ok() => place.map(Self::Image),
             Ok(bytes) if bytes.trim_ascii_start().starts_with(b"{") => Ok(Self::Plan(text.into())),
             Err(_) if text.contains(':') => place.map(Self::Image),
@@ -81,7 +85,8 @@ impl Hinted for NotAPlan {
 }
 
 fn of_json(path: &Path) -> Result<Summary> {
-    let bytes = std::fs::read(path).with_context(|| format!("could not read `{}`", path.display()))?;
+    let bytes = plain_file::read(path, LONGEST_PLAN)
+        .with_context(|| format!("could not read `{}`", path.display()))?;
     let not_a_plan = || NotAPlan { path: path.to_owned() };
     let plan: Printed = serde_json::from_slice(&bytes).map_err(|_| not_a_plan())?;
     Ok(plan.summary)

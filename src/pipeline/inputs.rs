@@ -1,7 +1,6 @@
 //! Reads what the user wrote: the recipe, the requirements files it names, and the base's description.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,10 +10,16 @@ use crate::failure::{Fault, Hinted};
 use crate::layer::beneath::{FileRoot, Outside, ReachError};
 use crate::layer::files::{self, Copy, FilesError, FilesOnDisk};
 use crate::oci::Digest;
-use crate::recipe::requirements::{self, RequirementsFile};
+use crate::plain_file;
+use crate::recipe::requirements::{self, MOST_REQUIREMENTS, RequirementsFile};
 use crate::recipe::{
     BaseDescription, BaseRef, Diagnostics, ImageName, Recipe, RecipeInputs, RootRequirement,
 };
+
+/// A recipe, or a text that it names, of more bytes is not read: recorded inventories take a few MB.
+const LONGEST_INPUT: u64 = 32 << 20;
+/// The requirements and constraints files of a recipe, with all that they include: real ones include a few.
+const MOST_FILES: usize = 256;
 
 /// The reason why the inputs cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +39,10 @@ pub enum InputError {
     BaseKind { kind: &'static str, base: String },
     #[error("`{path}` includes itself")]
     Circle { path: PathBuf },
+    #[error("`{path}` is the {}th requirements file", MOST_FILES + 1)]
+    ManyFiles { path: PathBuf },
+    #[error("with `{path}`, the requirements files have more than {MOST_REQUIREMENTS} requirements")]
+    ManyRequirements { path: PathBuf },
 }
 
 impl Hinted for InputError {
@@ -53,6 +62,8 @@ impl Hinted for InputError {
                 format!("copy it with `skopeo copy {base} oci:base`, and write `base: oci:base`")
             }
             Self::Circle { .. } => "remove the line that includes the file".into(),
+            Self::ManyFiles { .. } => "join the files: no more than that are read".into(),
+            Self::ManyRequirements { .. } => "leave out what other requirements bring along".into(),
         })
     }
 
@@ -84,8 +95,9 @@ pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
         base_directory,
         directory: directory.clone(),
         recipe: recipe.clone(),
+        require_hashes: false,
     };
-    let mut reader = InputReader { root, inputs };
+    let mut reader = InputReader { root, inputs, seen: BTreeSet::new(), requirements: 0 };
     for file in &recipe.requirements {
         reader.read_requirements(&directory.join(&file.value), &mut Vec::new())?;
     }
@@ -110,15 +122,26 @@ pub fn list_files(inputs: &RecipeInputs, outside: Outside) -> Result<FilesOnDisk
     files::list(&root, &copies.collect::<Vec<_>>())
 }
 
+/// The role in which a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum FileRole {
+    Requirements,
+    Constraints,
+}
+
 /// Adds the files that a recipe names to its inputs.
 struct InputReader {
     root: FileRoot,
     inputs: RecipeInputs,
+    /// The files that were read. Files may lead to each other on many ways: a second time would add nothing.
+    seen: BTreeSet<(FileRole, PathBuf)>,
+    /// The number of requirements so far.
+    requirements: usize,
 }
 
 impl InputReader {
     fn read_requirements(&mut self, path: &Path, above: &mut Vec<PathBuf>) -> Result<(), InputError> {
-        let file = self.read_file(path, above)?;
+        let Some(file) = self.read_file(FileRole::Requirements, path, above)? else { return Ok(()) };
         for requirement in file.requirements {
             self.note_hashes(&requirement.requirement.name, requirement.hashes);
             self.inputs.roots.push(RootRequirement {
@@ -135,13 +158,14 @@ impl InputReader {
             self.read_constraints(&directory.join(&constraints.value), above)?;
         }
         above.pop();
+        self.inputs.require_hashes |= file.require_hashes;
         self.inputs.index_url = file.index_url.map(|url| url.value).or(self.inputs.index_url.take());
         self.inputs.extra_index_urls.extend(file.extra_index_urls.into_iter().map(|url| url.value));
         Ok(())
     }
 
     fn read_constraints(&mut self, path: &Path, above: &mut Vec<PathBuf>) -> Result<(), InputError> {
-        let file = self.read_file(path, above)?;
+        let Some(file) = self.read_file(FileRole::Constraints, path, above)? else { return Ok(()) };
         for requirement in file.requirements {
             self.note_hashes(&requirement.requirement.name, requirement.hashes);
             self.inputs.constraints.push(requirement.requirement.value);
@@ -154,13 +178,35 @@ impl InputReader {
         Ok(())
     }
 
-    fn read_file(&self, path: &Path, above: &[PathBuf]) -> Result<RequirementsFile, InputError> {
+    /// Reads a file; `None` where it was read before.
+    fn read_file(
+        &mut self,
+        role: FileRole,
+        path: &Path,
+        above: &[PathBuf],
+    ) -> Result<Option<RequirementsFile>, InputError> {
         if above.iter().any(|including| including == path) {
             return Err(InputError::Circle { path: path.to_owned() });
         }
-        let (text, is_below) = self.root.read_text(path).map_err(|source| unreachable_file(path, source))?;
-        let parsed = requirements::parse(&text, &path.display().to_string());
-        parsed.map_err(|problems| diagnostics(if is_below { problems } else { problems.without_text() }))
+        if !self.seen.insert((role, path.to_owned())) {
+            return Ok(None);
+        }
+        if self.seen.len() > MOST_FILES {
+            return Err(InputError::ManyFiles { path: path.to_owned() });
+        }
+        let (bytes, is_below) =
+            self.root.read(path, LONGEST_INPUT).map_err(|source| unreachable_file(path, source))?;
+        let unreadable = |source| InputError::Read { path: path.to_owned(), source };
+        let text =
+            requirements::decoded(bytes).ok_or_else(|| unreadable(io::ErrorKind::InvalidData.into()))?;
+        let file = requirements::parse(&text, &path.display().to_string(), &|name| std::env::var(name).ok());
+        let file =
+            file.map_err(|problems| diagnostics(if is_below { problems } else { problems.without_text() }))?;
+        self.requirements += file.requirements.len();
+        if self.requirements > MOST_REQUIREMENTS {
+            return Err(InputError::ManyRequirements { path: path.to_owned() });
+        }
+        Ok(Some(file))
     }
 
     fn note_hashes(&mut self, name: &PackageName, hashes: Vec<Digest>) {
@@ -184,7 +230,7 @@ fn base_description(
     let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
     if let Some(above) = absolute.ancestors().find(|above| above.join(&file).is_file()) {
         let path = above.join(&file);
-        let read = root(above, outside)?.read_text(&path);
+        let read = root(above, outside)?.read_text(&path, LONGEST_INPUT);
         let (text, is_below) = read.map_err(|source| unreachable_file(&path, source))?;
         let description = BaseDescription::parse(&text, &path.display().to_string());
         let description = description
@@ -240,7 +286,8 @@ fn parent(path: &Path) -> PathBuf {
 }
 
 fn text(path: &Path) -> Result<String, InputError> {
-    fs::read_to_string(path).map_err(|source| InputError::Read { path: path.to_owned(), source })
+    plain_file::read_text(path, LONGEST_INPUT)
+        .map_err(|source| InputError::Read { path: path.to_owned(), source })
 }
 
 /// The directory at `path`, in which files are found.

@@ -1,7 +1,6 @@
 //! The lock beside a recipe: where it is, whether it agrees, and what a new one keeps of it.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,9 +10,13 @@ use crate::failure::{Fault, Hinted};
 use crate::layer::beneath::{FileRoot, Outside, ReachError};
 use crate::lock::{Lock, LockError, LockedBase, RecipeFingerprint};
 use crate::net::index::Freshness;
+use crate::plain_file;
 use crate::recipe::RecipeInputs;
 use crate::resolve::Preferences;
 use crate::store::{self, clear_abandoned};
+
+/// A lock of more bytes is not read: one of a thousand wheels and packages has 1 MB, and takes twenty times its size.
+const LONGEST_LOCK: u64 = 4 << 20;
 
 /// The use of the lock beside a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +144,7 @@ impl LockStatus {
 
 /// The text of the lock, which no link may make that of a file elsewhere: what is wrong with it is told.
 fn read_beside(path: &Path) -> io::Result<String> {
-    let read = FileRoot::open(directory_of(path), Outside::Refused)?.read_text(path);
+    let read = FileRoot::open(directory_of(path), Outside::Refused)?.read_text(path, LONGEST_LOCK);
     match read {
         Ok((text, _)) => Ok(text),
         Err(ReachError::Io(error)) => Err(error),
@@ -164,7 +167,7 @@ pub(super) fn path(recipe: &Path) -> PathBuf {
 /// Writes `lock` at `path`; whether that is not what was there.
 pub(super) fn write(path: &Path, lock: &Lock) -> Result<bool, LockFileError> {
     let text = lock.to_text().map_err(|source| LockFileError::Unusable { path: path.to_owned(), source })?;
-    if fs::read(path).is_ok_and(|present| present == text.as_bytes()) {
+    if plain_file::read(path, LONGEST_LOCK).is_ok_and(|present| present == text.as_bytes()) {
         return Ok(false);
     }
     clear_abandoned(directory_of(path));

@@ -2,7 +2,10 @@
 //!
 //! <https://packaging.python.org/en/latest/specifications/entry-points/>
 
-use crate::oci::paths::name_fault;
+use crate::oci::paths::{LONGEST_NAME, name_fault};
+
+/// The scripts of one distribution: that with the most has some hundred.
+const MOST_SCRIPTS: usize = 4096;
 
 /// A script that an installer generates: `NAME = MODULE:FUNCTION`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,12 +18,14 @@ pub struct Script {
     pub function: String,
 }
 
-/// A line of `entry_points.txt` that is not a script.
+/// The reason why `entry_points.txt` is not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("entry_points.txt names no script in `{line}`")]
 #[allow(missing_docs, reason = "the messages are the documentation")]
-pub struct EntryPointError {
-    line: String,
+pub enum EntryPointError {
+    #[error("entry_points.txt names no script in `{line}`")]
+    NotAScript { line: String },
+    #[error("entry_points.txt names more than {MOST_SCRIPTS} scripts")]
+    Many,
 }
 
 /// The console and GUI scripts of an `entry_points.txt`, sorted by name.
@@ -36,7 +41,11 @@ pub fn scripts(text: &str, python: (u8, u8)) -> Result<Vec<Script>, EntryPointEr
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             section = name.trim();
         } else if matches!(section, "console_scripts" | "gui_scripts") {
-            scripts.push(script(line).ok_or_else(|| EntryPointError { line: line.to_owned() })?);
+            let shown = || line.escape_debug().take(LONGEST_NAME).collect();
+            scripts.push(script(line).ok_or_else(|| EntryPointError::NotAScript { line: shown() })?);
+            if scripts.len() > MOST_SCRIPTS {
+                return Err(EntryPointError::Many);
+            }
         }
     }
     name_pip_after_the_interpreter(&mut scripts, python);
@@ -53,12 +62,16 @@ fn script(line: &str) -> Option<Script> {
         !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-'))
     };
     let (name, module, function) = (name.trim(), module.trim(), function.trim());
-    let is_file_name = name_fault(name).is_none();
-    (is_file_name && identifier(module) && identifier(function)).then(|| Script {
+    (is_file_name(name) && identifier(module) && identifier(function)).then(|| Script {
         name: name.into(),
         module: module.into(),
         function: function.into(),
     })
+}
+
+/// Returns whether `name` is that of a file, and of one that is there: a whiteout would hide the base's.
+fn is_file_name(name: &str) -> bool {
+    name_fault(name).is_none() && !name.contains(|c: char| c == '\\' || c.is_control())
 }
 
 /// pip's wheel names its `pip3.X` script after the Python that built it; installers name it after theirs.
@@ -123,22 +136,11 @@ mod tests {
 
     #[test]
     fn refuses_a_script_that_could_leave_its_directory() {
-        let names = [
-            "../x",
-            "..",
-            ".",
-            "",
-            "/x",
-            ".wh.python3",
-            ".wh..wh..opq",
-            ".wh.",
-            "a\0b",
-            "\0",
-            &"x".repeat(256),
-        ];
-        for line in
-            names.map(|name| format!("{name} = a:b")).iter().map(String::as_str).chain(["x = a", "x = a:b c"])
-        {
+        let long = format!("{} = a:b", "x".repeat(256));
+        let whiteouts = [".wh.python3 = a:b", ".wh..wh..opq = a:b"];
+        let odd = ["a\0b = a:b", "a\u{1b}b = a:b", "a\\b = a:b", &long];
+        let elsewhere = ["../x = a:b", "x = a", "x = a:b c", ".. = a:b"];
+        for line in elsewhere.into_iter().chain(whiteouts).chain(odd) {
             assert!(scripts(&format!("[console_scripts]\n{line}\n"), (3, 11)).is_err(), "{line}");
         }
     }

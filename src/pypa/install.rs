@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::entry_points::{self, EntryPointError};
+use super::entry_points::{self, EntryPointError, Script};
+use super::metadata;
 use super::record::{self, Row};
 use super::scheme::{InstallScheme, relative};
 use crate::cpython::bytecode;
@@ -22,6 +23,8 @@ pub struct WheelContents {
     pub dist_info: String,
     /// The text of `METADATA`.
     pub metadata: String,
+    /// True if that text is UTF-8 in the wheel, and not Latin-1.
+    pub metadata_is_utf8: bool,
     /// The text of `WHEEL`.
     pub wheel: String,
     /// The rows of `RECORD`, and a row for every member that it should have listed and did not.
@@ -127,6 +130,8 @@ pub enum InstallError {
     SchemeFile { path: String },
     #[error("`{path}` is not listed with a hash in RECORD")]
     Unlisted { path: String },
+    #[error("it brings the script `{name}`, a reserved name: it would stand before the base's program")]
+    Reserved { name: String },
     #[error(transparent)]
     EntryPoints(#[from] EntryPointError),
 }
@@ -143,10 +148,8 @@ pub fn install(wheel: &WheelContents, choices: &Choices<'_>) -> Result<Vec<Insta
         place_member(wheel, choices, &listed, &mut installation, index, member)?;
     }
     installation.add_bytecode(choices);
-    for script in entry_points::scripts(&wheel.entry_points, scheme.version)? {
-        let content = script.launcher(&scheme.interpreter).into_bytes();
-        installation.add_bytes(format!("{}/{}", scheme.scripts, script.name), 0o755, content);
-    }
+    installation.add_launchers(entry_points::scripts(&wheel.entry_points, scheme.version)?, scheme);
+    refuse_reserved(&installation.files, scheme, &wheel.dist_info)?;
     let dist_info = format!("{site_packages}/{}", wheel.dist_info);
     if let Bookkeeping::DistInfo { requested } = choices.bookkeeping {
         installation.add_bytes(format!("{dist_info}/INSTALLER"), 0o644, INSTALLER.to_vec());
@@ -193,13 +196,13 @@ fn place_member(
         let path = format!("{}/{}", installation.site_packages, member.path);
         match (rest, &choices.metadata) {
             ("RECORD" | "INSTALLER" | "REQUESTED" | "RECORD.jws" | "RECORD.p7s" | "direct_url.json", _) => {}
-            ("METADATA", Some(metadata)) => installation.add_bytes(path, mode, metadata.clone().into_bytes()),
+            ("METADATA", Some(rewritten)) => {
+                let content = metadata::encoded(rewritten.clone(), wheel.metadata_is_utf8);
+                installation.add_bytes(path, mode, content);
+            }
             _ => installation.add_member(path, mode, index, row()?),
         }
-    } else if top
-        .strip_suffix(".data")
-        .is_some_and(|name| wheel.dist_info.strip_suffix(".dist-info") == Some(name))
-    {
+    } else if is_data_directory(top, &wheel.dist_info) {
         let (key, rest) = rest.split_once('/').unwrap_or((rest, ""));
         let unknown = || InstallError::Scheme { path: member.path.clone(), scheme: key.to_owned() };
         let distribution = wheel.dist_info.split('-').next().unwrap_or_default();
@@ -267,6 +270,20 @@ impl Installation<'_> {
         self.files.push(InstalledFile { path, mode: 0o777, content: Content::Link(target) });
     }
 
+    /// Adds the programs of entry points, as for pip in place of scripts of their names.
+    fn add_launchers(&mut self, scripts: Vec<Script>, scheme: &InstallScheme) {
+        let launcher = |script: &Script| {
+            let content = script.launcher(&scheme.interpreter).into_bytes();
+            (format!("{}/{}", scheme.scripts, script.name), content)
+        };
+        let launchers: BTreeMap<String, Vec<u8>> = scripts.iter().map(launcher).collect();
+        let rows: BTreeSet<String> =
+            launchers.keys().map(|path| relative(self.site_packages, path)).collect();
+        self.files.retain(|file| !launchers.contains_key(&file.path));
+        self.rows.retain(|row| !rows.contains(&row.path));
+        launchers.into_iter().for_each(|(path, content)| self.add_bytes(path, 0o755, content));
+    }
+
     /// Puts beside each compiled module its bytecode, in place of what the wheel may have there. As pip has it, `RECORD`
     /// lists it without a hash: an interpreter may write it again.
     fn add_bytecode(&mut self, choices: &Choices<'_>) {
@@ -301,6 +318,38 @@ impl Installation<'_> {
             Some(path) => Err(InstallError::Below { path: path.to_owned() }),
             None => Ok(self.files),
         }
+    }
+}
+
+/// Returns whether `top` is the wheel's `.data` directory: the name may be spelled otherwise than in `.dist-info`.
+fn is_data_directory(top: &str, dist_info: &str) -> bool {
+    let normalized = |stem: &str| stem.to_ascii_lowercase().replace(['-', '.'], "_");
+    let stem = dist_info.strip_suffix(".dist-info").unwrap_or(dist_info);
+    top.strip_suffix(".data").is_some_and(|data| data == stem || normalized(data) == normalized(stem))
+}
+
+/// Programs that nothing but the base, or their own distribution, may bring: whoever calls them means the base's.
+fn refuse_reserved(
+    files: &[InstalledFile],
+    scheme: &InstallScheme,
+    dist_info: &str,
+) -> Result<(), InstallError> {
+    let is_pip = dist_info.split('-').next().is_some_and(|name| name.eq_ignore_ascii_case("pip"));
+    let is_reserved = |name: &str| {
+        let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+        match stem {
+            "python" | "pythonw" | "sh" | "bash" | "dash" | "env" => true,
+            "pip" => !is_pip,
+            _ => false,
+        }
+    };
+    let name = |file: &InstalledFile| {
+        let name = file.path.strip_prefix(&*scheme.scripts)?.strip_prefix('/')?;
+        is_reserved(name).then(|| name.to_owned())
+    };
+    match files.iter().find_map(name) {
+        Some(name) => Err(InstallError::Reserved { name }),
+        None => Ok(()),
     }
 }
 
@@ -346,6 +395,7 @@ mod tests {
             members: paths.iter().map(member).collect(),
             dist_info: "demo-1.dist-info".into(),
             metadata: "Name: demo\n".into(),
+            metadata_is_utf8: true,
             wheel: "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n".into(),
             record: rows,
             entry_points: String::new(),
@@ -442,6 +492,48 @@ mod tests {
                 "demo-1.dist-info/REQUESTED",
             ]
         );
+    }
+
+    #[test]
+    fn an_entry_point_stands_in_place_of_a_script_of_its_name() {
+        let mut wheel = wheel(&["demo.py", "demo-1.data/scripts/both", "demo-1.data/scripts/other"]);
+        wheel.entry_points = "[console_scripts]\nboth = demo:main\n".into();
+        let shown =
+            [("bin/both", 0o755), ("bin/other", 0o755), ("lib/python3.11/dist-packages/demo.py", 0o644)];
+        let files = check(&wheel, KEEP, &shown);
+        let Content::Bytes(launcher) = &files[0].content else { panic!("the launcher is text") };
+        assert!(launcher.ends_with(b"sys.exit(main())\n"));
+        let record = files.iter().find(|file| file.path.ends_with("RECORD")).unwrap();
+        let Content::Bytes(text) = &record.content else { panic!("RECORD is text") };
+        assert_eq!(String::from_utf8_lossy(text).matches("/bin/both,").count(), 1);
+    }
+
+    #[test]
+    fn programs_of_the_base_are_not_covered() {
+        let scheme = InstallScheme::debian((3, 11));
+        let check = |paths: &[&str], entry_points: &str, dist_info: &str, reserved: Option<&str>| {
+            let mut wheel = wheel(paths);
+            wheel.entry_points = format!("[console_scripts]\n{entry_points}\n");
+            wheel.dist_info = dist_info.into();
+            let found = install(&wheel, &choices(&scheme, KEEP)).err().map(|error| error.to_string());
+            let expected = reserved.map(|name| format!("it brings the script `{name}`"));
+            assert_eq!(found.as_deref().and_then(|text| text.split(',').next()), expected.as_deref());
+        };
+        let demo = "demo-1.dist-info";
+        check(&[], "python3 = a:b", demo, Some("python3"));
+        check(&[], "python3.13 = a:b", demo, Some("python3.13"));
+        check(&[], "pip = a:b", demo, Some("pip"));
+        check(&[], "pip = a:b\npip3 = a:b", "pip-1.dist-info", None);
+        check(&["demo-1.data/scripts/python"], "", demo, Some("python"));
+        check(&["demo-1.data/data/bin/sh"], "", demo, Some("sh"));
+        check(&["demo-1.data/data/share/sh", "demo-1.data/scripts/ipython3"], "pythonic = a:b", demo, None);
+    }
+
+    #[test]
+    fn the_data_directory_may_be_spelled_otherwise() {
+        let wheel = wheel(&["Demo-1.data/scripts/run", "other-1.data/scripts/run"]);
+        let elsewhere = "lib/python3.11/dist-packages/other-1.data/scripts/run";
+        check(&wheel, KEEP, &[("bin/run", 0o755), (elsewhere, 0o644)]);
     }
 
     #[test]

@@ -10,8 +10,18 @@ use uv_pep440::{Version, VersionSpecifiers};
 use uv_pep508::VerbatimUrl;
 use uv_pypi_types::{LenientRequirement, LenientVersionSpecifiers};
 
+use super::complexity::{TooComplex, check_specifiers, weigh_requirement};
 use crate::failure::Hinted;
 use crate::oci::Digest;
+
+/// A METADATA file of more bytes is refused: real ones stay below 1 MB, most of which is the description.
+pub const LONGEST_METADATA: u64 = 4 << 20;
+/// The requirements of one distribution: large frameworks with all their extras list some 1,000.
+pub const MOST_REQUIREMENTS: usize = 8192;
+/// The weight of all requirements of one distribution: those of a hundred conditions weigh a million, and are few.
+const MOST_WEIGHT: usize = 128 << 20;
+/// The characters of a field's value in a message.
+const LONGEST_SHOWN: usize = 200;
 
 /// A dependency specifier, as in a `Requires-Dist` field or a line of a recipe.
 ///
@@ -53,6 +63,12 @@ pub enum MetadataError {
     Missing { field: &'static str },
     #[error("the metadata says `{field}: {value}`: {reason}")]
     Invalid { field: &'static str, value: String, reason: String },
+    #[error("the metadata says `{field}: {value}`")]
+    Complex { field: &'static str, value: String, source: TooComplex },
+    #[error("the metadata has more than {MOST_REQUIREMENTS} requirements")]
+    ManyRequirements,
+    #[error("the conditions of all requirements in the metadata are too many and too large together")]
+    Weight,
 }
 
 impl Hinted for MetadataError {
@@ -61,25 +77,48 @@ impl Hinted for MetadataError {
     }
 }
 
+/// The text of a `METADATA` file: UTF-8, or else Latin-1, as old tools wrote it; pip and uv read both.
+pub fn decoded(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
+}
+
+/// The bytes of a text that [`decoded`] gave, which were UTF-8 or not.
+pub fn encoded(text: String, is_utf8: bool) -> Vec<u8> {
+    let latin1 = || text.chars().map(|c| u8::try_from(c).ok()).collect::<Option<Vec<u8>>>();
+    match is_utf8 {
+        true => text.into_bytes(),
+        false => latin1().unwrap_or_else(|| text.into_bytes()),
+    }
+}
+
 /// Parses the text of a `METADATA` file.
 ///
 /// Mistakes that old releases are known for, such as `>=1.0<2` or `>=3.6,`, are read as they were meant,
-/// with the same corrections as uv.
+/// with the same corrections as uv. Of a field that may be there once, the first counts, as for pip and uv.
 pub fn parse(text: &str) -> Result<CoreMetadata, MetadataError> {
     let (mut name, mut version, mut requires_python) = (None, None, None);
     let (mut requires_dist, mut provides_extra) = (Vec::new(), Vec::new());
+    let mut weight = 0;
     for field in fields(text) {
         match Key::of(field.key) {
-            Some(Key::Name) => name = Some(invalid("Name", field.value, PackageName::from_str)?),
-            Some(Key::Version) => version = Some(invalid("Version", field.value, Version::from_str)?),
-            Some(Key::RequiresDist) => requires_dist.push(requirement(field.value)?),
-            Some(Key::RequiresPython) => {
-                let lenient = invalid("Requires-Python", field.value, LenientVersionSpecifiers::from_str)?;
-                requires_python = Some(VersionSpecifiers::from(lenient));
+            Some(Key::Name) if name.is_none() => {
+                name = Some(invalid("Name", field.value, PackageName::from_str)?);
+            }
+            Some(Key::Version) if version.is_none() => {
+                version = Some(invalid("Version", field.value, Version::from_str)?);
+            }
+            Some(Key::RequiresDist) => {
+                let (requirement, its_weight) = requirement(field.value)?;
+                weight += its_weight;
+                refuse_many(requires_dist.len(), weight)?;
+                requires_dist.push(requirement);
+            }
+            Some(Key::RequiresPython) if requires_python.is_none() => {
+                requires_python = Some(python_specifiers(field.value)?);
             }
             // An extra whose name is not one can be asked for by nobody.
             Some(Key::ProvidesExtra) => provides_extra.extend(ExtraName::from_str(field.value).ok()),
-            None => {}
+            Some(_) | None => {}
         }
     }
     Ok(CoreMetadata {
@@ -99,7 +138,8 @@ pub fn rewrite_requirements(text: &str, rewrite: impl Fn(&Requirement) -> Option
     let mut rewritten = String::with_capacity(text.len());
     let mut copied = 0;
     for field in fields(text).filter(|field| matches!(Key::of(field.key), Some(Key::RequiresDist))) {
-        let Some(value) = requirement(field.value).ok().and_then(|requirement| rewrite(&requirement)) else {
+        let Some(value) = requirement(field.value).ok().and_then(|(requirement, _)| rewrite(&requirement))
+        else {
             continue;
         };
         rewritten.push_str(&text[copied..field.value_start]);
@@ -110,9 +150,56 @@ pub fn rewrite_requirements(text: &str, rewrite: impl Fn(&Requirement) -> Option
     rewritten
 }
 
-/// Parses a requirement with the corrections of [`parse`].
-fn requirement(value: &str) -> Result<Requirement, MetadataError> {
-    invalid("Requires-Dist", value, LenientRequirement::<VerbatimUrl>::from_str).map(Requirement::from)
+fn refuse_many(requirements: usize, weight: usize) -> Result<(), MetadataError> {
+    match () {
+        () if requirements >= MOST_REQUIREMENTS => Err(MetadataError::ManyRequirements),
+        () if weight > MOST_WEIGHT => Err(MetadataError::Weight),
+        () => Ok(()),
+    }
+}
+
+fn complex(field: &'static str, value: &str) -> impl FnOnce(TooComplex) -> MetadataError {
+    move |source| MetadataError::Complex { field, value: shown(value), source }
+}
+
+/// The start of a field's value, for a message.
+fn shown(value: &str) -> String {
+    match value.char_indices().nth(LONGEST_SHOWN) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
+    }
+}
+
+fn python_specifiers(value: &str) -> Result<VersionSpecifiers, MetadataError> {
+    check_specifiers(value).map_err(complex("Requires-Python", value))?;
+    let lenient = invalid("Requires-Python", value, LenientVersionSpecifiers::from_str)?;
+    Ok(VersionSpecifiers::from(lenient))
+}
+
+/// Parses a requirement that imgforge or a user wrote.
+pub fn parse_requirement(text: &str) -> Result<Requirement, MetadataError> {
+    weigh_requirement(text).map_err(complex("Requires-Dist", text))?;
+    invalid("Requires-Dist", text, Requirement::from_str)
+}
+
+/// The requirements among `texts`, as leniently read as pip does; what is none, or too much, is passed over.
+pub fn requirements<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<Requirement> {
+    let (mut requirements, mut weight) = (Vec::new(), 0);
+    for (requirement, its_weight) in texts.into_iter().filter_map(|text| requirement(text).ok()) {
+        weight += its_weight;
+        if refuse_many(requirements.len(), weight).is_err() {
+            break;
+        }
+        requirements.push(requirement);
+    }
+    requirements
+}
+
+/// Parses a requirement with the corrections of [`parse`]; also returns its weight.
+fn requirement(value: &str) -> Result<(Requirement, usize), MetadataError> {
+    let weight = weigh_requirement(value).map_err(complex("Requires-Dist", value))?;
+    let lenient = invalid("Requires-Dist", value, LenientRequirement::<VerbatimUrl>::from_str)?;
+    Ok((lenient.into(), weight))
 }
 
 fn invalid<T, E: std::fmt::Display>(
@@ -123,7 +210,7 @@ fn invalid<T, E: std::fmt::Display>(
     parse(value).map_err(|error| {
         // Parsers of requirements draw a picture below the first line.
         let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
-        MetadataError::Invalid { field, value: value.to_owned(), reason }
+        MetadataError::Invalid { field, value: shown(value), reason: shown(&reason) }
     })
 }
 
@@ -217,7 +304,7 @@ mod tests {
         check("", "the metadata has no field `Name`");
         check("Name: a\n", "the metadata has no field `Version`");
         check(
-            "Name: a\nVersion: 1\nVersion: x y\n",
+            "Name: a\nVersion: x y\nVersion: 1\n",
             "the metadata says `Version: x y`: expected version to start with a number, but no leading ASCII digits \
              were found",
         );

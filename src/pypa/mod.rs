@@ -2,6 +2,7 @@
 //!
 //! * [`simple`]: a project's page in a package index (PEP 503, 592, 658, 691, 700, 714);
 //! * [`metadata`]: core metadata, what a distribution requires (PEP 566, 643, 508);
+//! * [`complexity`]: the bounds on requirements, held before they are parsed;
 //! * [`specifiers`]: the bounds that versions are given (PEP 440);
 //! * [`target`]: the interpreter and platform that is built for, markers and wheel tags (PEP 425, 508, 600);
 //! * [`zip`]: the archive that a wheel is; [`wheel`]: what it contains, read without reading all of it (PEP 427);
@@ -10,6 +11,7 @@
 //!
 //! <https://packaging.python.org/en/latest/specifications/>
 
+pub mod complexity;
 pub mod entry_points;
 pub mod install;
 pub mod library;

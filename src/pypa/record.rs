@@ -2,10 +2,18 @@
 //!
 //! <https://packaging.python.org/en/latest/specifications/recording-installed-packages/#the-record-file>
 
+use std::io::Read;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use csv::StringRecord;
 
 use crate::oci::Digest;
+
+/// The rows of a `RECORD`: that of torch has 15,000.
+const MOST_ROWS: usize = 1 << 17;
+/// The bytes of all rows: those of torch have 1.2 MB.
+const MOST_ROW_BYTES: usize = 24 << 20;
 
 /// One row of a `RECORD`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,18 +49,35 @@ impl Row {
 
 /// The reason why a `RECORD` could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("RECORD is not the CSV it should be")]
 #[allow(missing_docs, reason = "the messages are the documentation")]
-pub struct RecordError(#[from] csv::Error);
+pub enum RecordError {
+    #[error("RECORD is not the CSV it should be")]
+    Csv(#[from] csv::Error),
+    #[error("RECORD has more than {MOST_ROWS} rows")]
+    ManyRows,
+    #[error("RECORD has more than {MOST_ROW_BYTES} bytes in its rows")]
+    LongRows,
+}
 
 /// Reads a `RECORD`.
 pub fn parse(text: &str) -> Result<Vec<Row>, RecordError> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record?;
+    read(text.as_bytes())
+}
+
+/// Reads a `RECORD` as a stream.
+pub fn read(record: impl Read) -> Result<Vec<Row>, RecordError> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(record);
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    let mut record = StringRecord::new();
+    while reader.read_record(&mut record)? {
         let field = |index| record.get(index).unwrap_or_default().to_owned();
-        rows.push(Row { path: field(0), hash: field(1), size: field(2) });
+        let row = Row { path: field(0), hash: field(1), size: field(2) };
+        bytes += row.path.len() + row.hash.len() + row.size.len();
+        match () {
+            () if rows.len() == MOST_ROWS => return Err(RecordError::ManyRows),
+            () if bytes > MOST_ROW_BYTES => return Err(RecordError::LongRows),
+            () => rows.push(row),
+        }
     }
     Ok(rows)
 }

@@ -17,6 +17,7 @@ use uv_normalize::PackageName;
 use uv_pep440::VersionSpecifiers;
 use uv_pypi_types::LenientVersionSpecifiers;
 
+use super::complexity::check_specifiers;
 use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::oci::time::unix_seconds;
@@ -29,7 +30,7 @@ pub const ACCEPT: &str =
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01";
 
 /// More files than any project has: the largest have some ten thousand.
-const MOST_FILES: usize = 100_000;
+const MOST_FILES: usize = 1 << 15;
 /// A file whose name or `requires-python` has more bytes is passed over: real ones have a few hundred.
 const LONGEST_FIELD: usize = 4 << 10;
 
@@ -252,7 +253,9 @@ impl Listing {
         if let Some(known) = self.specifiers.get(text) {
             return known.clone();
         }
-        let parsed = LenientVersionSpecifiers::from_str(text).ok().map(VersionSpecifiers::from);
+        let allowed = check_specifiers(text).ok();
+        let parsed = allowed.and_then(|()| LenientVersionSpecifiers::from_str(text).ok());
+        let parsed = parsed.map(VersionSpecifiers::from);
         self.specifiers.insert(text.to_owned(), parsed.clone());
         parsed
     }

@@ -4,6 +4,7 @@
 //!
 //! What a view of a remote wheel does not have yet is [`WheelError::Missing`]: fetch that range and read again.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::str::FromStr;
@@ -13,12 +14,10 @@ use serde::{Deserialize, Serialize};
 use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
 
+use super::metadata::{self, LONGEST_METADATA};
 use super::zip::{Bytes, CheckedReader, Zip, ZipError, ZipMember, unpacked};
 use crate::elf::ElfError;
 use crate::failure::Hinted;
-
-/// A METADATA or RECORD larger than this is no wheel's.
-const MAX_TEXT: u64 = 64 << 20;
 
 /// The files of a wheel, in the order of its central directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +51,8 @@ pub enum WheelError {
     Path { index: usize },
     #[error("its {what} has {size} bytes, more than {limit}")]
     TooLarge { what: String, size: u64, limit: u64 },
+    #[error("it has more members than any wheel")]
+    ManyMembers,
     #[error("it has no directory `*.dist-info` for `{name}`")]
     NoDistInfo { name: PackageName },
     #[error("it has no file `{path}`")]
@@ -60,8 +61,6 @@ pub enum WheelError {
     Method { path: String, method: CompressionMethod },
     #[error("its `{path}` is corrupt")]
     Corrupt { path: String },
-    #[error("its `{path}` is not UTF-8")]
-    NotText { path: String },
     #[error("its `{path}` is not a sound library")]
     Library { path: String, source: ElfError },
     #[error("what describes `{path}` is too deep within it to be read in part")]
@@ -85,6 +84,7 @@ impl From<ZipError> for WheelError {
             ZipError::Missing { range } => Self::Missing { range },
             ZipError::Malformed(error) => Self::Zip(error),
             ZipError::Read(error) => Self::Read(error),
+            ZipError::ManyMembers => Self::ManyMembers,
             ZipError::TooLarge { size, limit } => Self::TooLarge { what: "directory".into(), size, limit },
         }
     }
@@ -112,8 +112,13 @@ impl<R: Bytes> Wheel<R> {
     pub fn open(reader: R) -> Result<Self, WheelError> {
         let zip = Zip::open(reader)?;
         let entries = zip.members().iter().enumerate().map(|(index, member)| entry(index, member));
-        let outline = Outline { entries: entries.collect::<Result<_, _>>()? };
-        Ok(Self { zip, outline })
+        let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
+        let mut seen = BTreeSet::new();
+        let is_first: Vec<bool> = entries.iter().map(|entry| seen.insert(entry.path.as_str())).collect();
+        let mut is_first = is_first.into_iter();
+        // A name that is there twice is one file, or the wheel is refused when it is whole.
+        entries.retain(|_| is_first.next() == Some(true));
+        Ok(Self { zip, outline: Outline { entries } })
     }
 
     /// The files in the wheel.
@@ -145,15 +150,14 @@ impl<R: Bytes> Wheel<R> {
         member.ok_or_else(|| WheelError::NoMember { path: path.to_owned() })
     }
 
-    /// The text of the file `path`, such as [`dist_info`](Outline::dist_info) and `/METADATA`.
-    pub fn text(&self, path: &str) -> Result<String, WheelError> {
+    /// The text of the METADATA file at `path`: [`dist_info`](Outline::dist_info) and `/METADATA`.
+    pub fn metadata(&self, path: &str) -> Result<String, WheelError> {
         let member = self.find(path)?;
-        let largest = member.size.max(member.compressed_size);
-        if largest > MAX_TEXT {
-            return Err(WheelError::TooLarge { what: format!("`{path}`"), size: largest, limit: MAX_TEXT });
+        let (size, limit) = (member.size.max(member.compressed_size), LONGEST_METADATA);
+        if size > limit {
+            return Err(WheelError::TooLarge { what: format!("`{path}`"), size, limit });
         }
-        let bytes = self.content(path, member)?;
-        String::from_utf8(bytes).map_err(|_| WheelError::NotText { path: path.to_owned() })
+        Ok(metadata::decoded(self.content(path, member)?))
     }
 
     /// The content of the file `path`, where it has at most `most` bytes and grows at most `growth` times when it is
@@ -200,9 +204,12 @@ impl Outline {
     }
 }
 
+/// Returns whether `directory` is the `.dist-info` of a distribution. As pip reads it, any dash may end the name: versions
+/// such as `1.0-1` have one, too.
 fn is_dist_info(directory: &str, name: &PackageName) -> bool {
-    let stem = directory.strip_suffix(".dist-info").and_then(|stem| stem.rsplit_once('-'));
-    stem.is_some_and(|(prefix, _)| PackageName::from_str(prefix).is_ok_and(|prefix| prefix == *name))
+    let is_name = |text: &str| PackageName::from_str(text).is_ok_and(|prefix| prefix == *name);
+    let stem = directory.strip_suffix(".dist-info").unwrap_or_default();
+    stem.match_indices('-').any(|(end, _)| is_name(&stem[..end]))
 }
 
 /// Wheels for tests.
@@ -281,7 +288,7 @@ mod tests {
     fn read<R: Bytes>(reader: R) -> Result<(String, Outline), WheelError> {
         let wheel = Wheel::open(reader)?;
         let path = format!("{}/METADATA", wheel.outline().dist_info(&filename())?);
-        Ok((wheel.text(&path)?, wheel.into_outline()))
+        Ok((wheel.metadata(&path)?, wheel.into_outline()))
     }
 
     /// Reads `bytes` part by part; also returns how many parts that took.

@@ -16,7 +16,9 @@ use rawzip::{CompressionMethod, ReaderAt, ZipArchive, ZipArchiveEntryWayfinder, 
 /// The most bytes that an archive's end of central directory record and its comment take.
 pub const TAIL: u64 = 66 * 1024;
 /// A central directory larger than this is no wheel's.
-const MAX_DIRECTORY: u64 = 128 << 20;
+const MAX_DIRECTORY: u64 = 24 << 20;
+/// The members of an archive: wheels with the most have some 30,000.
+const MOST_MEMBERS: usize = 1 << 17;
 
 /// The reason why an archive could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,8 @@ pub enum ZipError {
     Read(#[from] io::Error),
     #[error("its directory has {size} bytes, more than {limit}")]
     TooLarge { size: u64, limit: u64 },
+    #[error("it has more than {MOST_MEMBERS} members")]
+    ManyMembers,
 }
 
 /// An archive whose central directory was read.
@@ -142,6 +146,9 @@ fn members<R: Bytes>(archive: &ZipArchive<R>, buffer: &mut [u8]) -> Result<Vec<Z
     let mut members = Vec::new();
     let mut records = archive.entries(buffer);
     while let Some(record) = records.next_entry()? {
+        if members.len() == MOST_MEMBERS {
+            return Err(ZipError::ManyMembers);
+        }
         members.push(ZipMember {
             name: record.file_path().as_bytes().to_owned(),
             size: record.uncompressed_size_hint(),

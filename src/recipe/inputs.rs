@@ -29,6 +29,8 @@ pub struct RecipeInputs {
     pub constraints: Vec<Requirement>,
     /// The only archives that requirements files allow, by distribution.
     pub hashes: BTreeMap<PackageName, BTreeSet<Digest>>,
+    /// `--require-hashes`: nothing is installed without such a hash.
+    pub require_hashes: bool,
     /// The index that a requirements file names instead of the default one.
     pub index_url: Option<Url>,
     /// The indexes that requirements files name beside the default one.

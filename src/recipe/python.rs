@@ -14,6 +14,7 @@ use uv_pep508::{Pep508Error, Pep508ErrorSource, VersionOrUrl};
 use super::decode::{Complaint, Decode, parsed};
 use super::diagnostic::{Problems, quote};
 use super::yaml::Node;
+use crate::pypa::complexity::{TooComplex, check_specifiers, weigh_requirement};
 
 /// A Python version to insist on: `3.11`, or exactly `3.11.2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,6 +93,7 @@ fn parse_name(text: &str) -> Result<PackageName, Complaint> {
 
 /// Reads the key of a framework: a name, and extras in brackets.
 pub(super) fn parse_framework_key(text: &str) -> Result<(PackageName, Vec<ExtraName>), Complaint> {
+    weigh_requirement(text).map_err(|reason| too_complex(text, reason))?;
     let requirement =
         uv_pep508::Requirement::<Url>::from_str(text).map_err(|error| from_pep508(&error, text))?;
     if requirement.version_or_url.is_some() || !requirement.marker.is_true() {
@@ -107,6 +109,7 @@ pub(super) fn parse_framework_version(text: &str) -> Result<VersionSpecifiers, C
     if text == "*" {
         return Ok(VersionSpecifiers::empty());
     }
+    check_specifiers(text).map_err(|reason| too_complex(text, reason))?;
     let exact = VersionPattern::from_str(text).ok();
     if let Some(exact) =
         exact.and_then(|it| VersionSpecifier::from_pattern(uv_pep440::Operator::Equal, it).ok())
@@ -121,6 +124,7 @@ pub(super) fn parse_framework_version(text: &str) -> Result<VersionSpecifiers, C
 
 /// Reads a requirement that an index can answer.
 pub(super) fn parse_requirement(text: &str) -> Result<uv_pep508::Requirement, Complaint> {
+    weigh_requirement(text).map_err(|reason| too_complex(text, reason))?;
     // Parsed with plain URLs: the other kind would expand the environment's variables.
     let requirement = uv_pep508::Requirement::<Url>::from_str(text)
         .map_err(|error| not_from_an_index(text).unwrap_or_else(|| from_pep508(&error, text)))?;
@@ -156,6 +160,11 @@ fn not_from_an_index(text: &str) -> Option<Complaint> {
 /// Returns whether `text` is the name of a distribution's file; PEP 508 takes it for a project's name.
 fn is_archive(text: &str) -> bool {
     [".whl", ".tar.gz", ".zip"].iter().any(|suffix| text.trim_end().ends_with(suffix))
+}
+
+fn too_complex(text: &str, reason: TooComplex) -> Complaint {
+    Complaint::new(format!("{} is too complex: {reason}", quote(text)))
+        .help("split it into several requirements, or leave out conditions that cannot hold")
 }
 
 fn direct_reference(text: &str, name: &PackageName) -> Complaint {

@@ -15,6 +15,9 @@ use super::python::parse_requirement;
 use super::source::{SourceText, Span, Spanned};
 use crate::oci::Digest;
 
+/// The requirements of all requirements files of a recipe: exports of lock files have some thousand.
+pub const MOST_REQUIREMENTS: usize = 16_384;
+
 /// A requirements file.
 #[derive(Debug, Clone, Serialize)]
 pub struct RequirementsFile {
@@ -28,6 +31,8 @@ pub struct RequirementsFile {
     pub index_url: Option<Spanned<Url>>,
     /// `--extra-index-url`: indexes beside the default one.
     pub extra_index_urls: Vec<Spanned<Url>>,
+    /// `--require-hashes`: nothing may be installed without a hash.
+    pub require_hashes: bool,
     #[serde(skip)]
     source: Arc<SourceText>,
 }
@@ -49,6 +54,7 @@ impl RequirementsFile {
             constraints: Vec::new(),
             index_url: None,
             extra_index_urls: Vec::new(),
+            require_hashes: false,
             source,
         }
     }
@@ -59,17 +65,15 @@ impl RequirementsFile {
     }
 
     fn read(&mut self, line: &Line, problems: &mut Problems) {
-        let tokens = tokens(&line.text);
-        let is_option = |token: &Range<usize>| line.text[token.clone()].starts_with('-');
-        let first_option = tokens.iter().position(is_option).unwrap_or(tokens.len());
-        let (words, options) = tokens.split_at(first_option);
-        let options = pair_options(&line.text, options);
-        match words {
-            [] => options.iter().for_each(|option| self.apply(line, option, problems)),
-            [first, ..] => {
-                let end = words.last().map_or(first.end, |last| last.end);
-                self.require(line, first.start..end, &options, problems);
-            }
+        let (requirement, options) = line.without_options();
+        let words = match words(&line.text, options) {
+            Ok(words) => words,
+            Err(quote) => return problems.push(unclosed(line.span(&(quote..quote + 1)))),
+        };
+        let options = pair_options(&line.text, words);
+        match requirement.is_empty() {
+            true => options.iter().for_each(|option| self.apply(line, option, problems)),
+            false => self.require(line, requirement, &options, problems),
         }
     }
 
@@ -82,56 +86,129 @@ impl RequirementsFile {
 
     /// Takes an option that stands on a line of its own.
     fn apply(&mut self, line: &Line, option: &Given, problems: &mut Problems) {
-        match &line.text[option.name.clone()] {
+        match &*option.name.text {
             "-r" | "--requirement" => self.includes.extend(line.value(option, problems, parse_path)),
             "-c" | "--constraint" => self.constraints.extend(line.value(option, problems, parse_path)),
-            "-i" | "--index-url" => self.index_url = line.value(option, problems, parse_url),
+            "-i" | "--index-url" | "--pypi-url" => self.index_url = line.value(option, problems, parse_url),
             "--extra-index-url" => self.extra_index_urls.extend(line.value(option, problems, parse_url)),
+            "--require-hashes" => self.require_hashes = true,
             // They ask for what imgforge does anyway: it takes nothing but wheels.
             "--prefer-binary" | "--only-binary" => {}
-            "-e" | "--editable" => problems.push(editable(line.span(&option.name))),
-            name => problems.push(unsupported(name, line.span(&option.name))),
+            "--no-binary" if option.value.as_ref().is_some_and(|value| value.text == ":none:") => {}
+            name => problems.push(refused(name, line.span(&option.name.at))),
         }
     }
 }
 
-/// Reads a requirements or constraints file; `origin` is its name for messages.
-pub fn parse(text: &str, origin: &str) -> Result<RequirementsFile, Diagnostics> {
+/// The text of a requirements file: UTF-8, or UTF-16 with its byte order mark; `None` for anything else.
+pub fn decoded(bytes: Vec<u8>) -> Option<String> {
+    let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let (pairs, rest) = bytes.as_chunks::<2>();
+        let units: Vec<u16> = pairs.iter().map(|pair| unit(*pair)).collect();
+        String::from_utf16(&units).ok().filter(|_| rest.is_empty())
+    };
+    match *bytes {
+        [0xff, 0xfe, ref text @ ..] => utf16(text, u16::from_le_bytes),
+        [0xfe, 0xff, ref text @ ..] => utf16(text, u16::from_be_bytes),
+        _ => String::from_utf8(bytes).ok(),
+    }
+}
+
+/// Reads a requirements or constraints file; `origin` is its name for messages. `variable` gives the value of an
+/// environment variable.
+pub fn parse(
+    text: &str,
+    origin: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<RequirementsFile, Diagnostics> {
     let source = Arc::new(SourceText::new(text, origin));
     let mut problems = Problems::default();
     let mut file = RequirementsFile::empty(Arc::clone(&source));
     for line in logical_lines(source.text()) {
-        match line.text.find("${") {
-            Some(at) => problems.push(variable(line.span(&(at..at + 2)))),
-            None => file.read(&line, &mut problems),
+        // One more than may be there is enough to refuse them all.
+        if file.requirements.len() > MOST_REQUIREMENTS {
+            break;
+        }
+        if let Some(line) = line.expanded(variable, &mut problems) {
+            file.read(&line, &mut problems);
         }
     }
-    problems.finish(Some(file), &source)
+    let found = problems.finish(Some(file), &source)?;
+    found.with_all_hashes()
 }
 
-/// A line with its continuations joined and its comment removed.
+impl RequirementsFile {
+    /// Refuses a requirement without hashes where the file requires them.
+    fn with_all_hashes(self) -> Result<Self, Diagnostics> {
+        let bare = self.requirements.iter().find(|requirement| requirement.hashes.is_empty());
+        match bare.filter(|_| self.require_hashes) {
+            Some(bare) => Err(self.report(
+                Problem::error(
+                    bare.requirement.span,
+                    "there is no hash, and the file says `--require-hashes`",
+                )
+                .help("add `--hash=sha256:…` to each requirement: `uv pip compile --generate-hashes`"),
+            )),
+            None => Ok(self),
+        }
+    }
+}
+
+/// A line with its continuations joined, its comment removed and its variables replaced.
 #[derive(Debug, Default)]
 struct Line {
     text: String,
-    /// From which byte of `text` on it comes from which byte of the source.
-    pieces: Vec<(usize, usize)>,
+    /// From which byte of `text` on it comes from which byte of the source, and how many of them there are.
+    pieces: Vec<Piece>,
+}
+
+/// A part of a [`Line`].
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    /// Its start in the line.
+    start: usize,
+    /// Its start in the source.
+    at: usize,
+    /// The bytes of the variable in the source whose value it is.
+    variable: Option<usize>,
 }
 
 impl Line {
     fn push(&mut self, piece: &str, at: usize) {
-        self.pieces.push((self.text.len(), at));
+        self.pieces.push(Piece { start: self.text.len(), at, variable: None });
         self.text.push_str(piece);
     }
 
+    fn push_value(&mut self, value: &str, at: Range<usize>) {
+        self.pieces.push(Piece { start: self.text.len(), at: at.start, variable: Some(at.len()) });
+        self.text.push_str(value);
+    }
+
+    /// The place in the source of the byte at `offset`: all of the variable where it is part of a value.
+    fn source_range(&self, offset: usize) -> Range<usize> {
+        let after = self.pieces.partition_point(|piece| piece.start <= offset);
+        match after.checked_sub(1).map(|index| self.pieces[index]) {
+            Some(Piece { at, variable: Some(length), .. }) => at..at + length,
+            Some(Piece { at, start, .. }) => at + (offset - start)..at + (offset - start) + 1,
+            None => offset..offset + 1,
+        }
+    }
+
     fn source_offset(&self, offset: usize) -> usize {
-        let piece = self.pieces.iter().rev().find(|(start, _)| *start <= offset);
-        piece.map_or(offset, |(start, at)| at + (offset - start))
+        self.source_range(offset).start
     }
 
     fn span(&self, range: &Range<usize>) -> Span {
         // The end is found from the last byte inside: the byte after it may be on another line.
         let last = range.end.max(range.start + 1) - 1;
-        Span { start: self.source_offset(range.start), end: self.source_offset(last) + 1 }
+        Span { start: self.source_offset(range.start), end: self.source_range(last).end }
+    }
+
+    /// Returns whether a value of a variable is within `range`.
+    fn has_value(&self, range: &Range<usize>) -> bool {
+        let ends = self.pieces.iter().skip(1).map(|piece| piece.start).chain([usize::MAX]);
+        let mut pieces = self.pieces.iter().zip(ends);
+        pieces.any(|(piece, end)| piece.variable.is_some() && piece.start < range.end && range.start < end)
     }
 
     /// The span of the bytes `within` the text at `at`.
@@ -141,17 +218,86 @@ impl Line {
         Some(self.span(&(start..end.max(start))))
     }
 
+    /// The line up to its comment: a `#` starts one at the start of a line or after white space.
+    fn without_comment(mut self) -> Self {
+        let is_start = |at: usize| self.text[..at].chars().next_back().is_none_or(char::is_whitespace);
+        if let Some(end) = self.text.match_indices('#').map(|(at, _)| at).find(|at| is_start(*at)) {
+            self.text.truncate(end);
+        }
+        self
+    }
+
+    /// The line with the values of its variables, `${NAME}`; `None` where one has none, which is among the problems.
+    fn expanded(self, variable: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<Self> {
+        let mut line = Self::default();
+        let mut from = 0;
+        while let Some((at, name)) = find_variable(&self.text, from) {
+            let value = variable(name).filter(|value| !value.is_empty());
+            let end = at + name.len() + "${}".len();
+            let Some(value) = value else {
+                problems.push(missing_variable(name, self.span(&(at..end))));
+                return None;
+            };
+            line.take(&self, from..at);
+            line.push_value(&value, self.source_offset(at)..self.source_range(end - 1).end);
+            from = end;
+        }
+        if from == 0 {
+            return Some(self);
+        }
+        line.take(&self, from..self.text.len());
+        Some(line)
+    }
+
+    /// Adds a part of another line.
+    fn take(&mut self, other: &Self, range: Range<usize>) {
+        let ends = other.pieces.iter().map(|piece| piece.start).filter(|start| range.contains(start));
+        let starts: Vec<usize> =
+            std::iter::once(range.start).chain(ends.filter(|at| *at > range.start)).collect();
+        for (index, start) in starts.iter().enumerate() {
+            let end = starts.get(index + 1).copied().unwrap_or(range.end);
+            self.push(&other.text[*start..end], other.source_offset(*start));
+        }
+    }
+
+    /// The requirement and the options behind it, which begin with the first word that begins with a dash.
+    fn without_options(&self) -> (Range<usize>, Range<usize>) {
+        let text = &self.text;
+        let is_start = |at: usize| text[..at].chars().next_back().is_none_or(char::is_whitespace);
+        let options =
+            text.match_indices('-').map(|(at, _)| at).find(|at| is_start(*at)).unwrap_or(text.len());
+        let head = text[..options].trim_end();
+        let start = head.len() - head.trim_start().len();
+        (start..head.len(), options..text.len())
+    }
+
     fn parsed<T>(
         &self,
         at: Range<usize>,
         problems: &mut Problems,
         parse: impl FnOnce(&str) -> Result<T, Complaint>,
     ) -> Option<Spanned<T>> {
-        let (text, span) = (&self.text[at.clone()], self.span(&at));
+        self.parsed_as(&self.text[at.clone()], at, problems, parse)
+    }
+
+    /// Parses `text`, which is written at `at`.
+    fn parsed_as<T>(
+        &self,
+        text: &str,
+        at: Range<usize>,
+        problems: &mut Problems,
+        parse: impl FnOnce(&str) -> Result<T, Complaint>,
+    ) -> Option<Spanned<T>> {
+        let span = self.span(&at);
         match parse(text) {
             Ok(value) => Some(Spanned { value, span }),
+            Err(_) if self.has_value(&at) => {
+                problems.push(wrong_value(span));
+                None
+            }
             Err(complaint) => {
-                let locate = |within: Range<usize>| self.within(&at, within);
+                let is_verbatim = text == &self.text[at.clone()];
+                let locate = |within: Range<usize>| self.within(&at, within).filter(|_| is_verbatim);
                 problems.push(complaint.narrowed(span, locate));
                 None
             }
@@ -164,94 +310,152 @@ impl Line {
         problems: &mut Problems,
         parse: impl FnOnce(&str) -> Result<T, Complaint>,
     ) -> Option<Spanned<T>> {
-        let Some(value) = option.value.clone() else {
-            let name = &self.text[option.name.clone()];
-            problems.push(Problem::error(self.span(&option.name), format!("`{name}` needs a value")));
+        let Some(value) = &option.value else {
+            let name = &option.name;
+            problems.push(Problem::error(self.span(&name.at), format!("`{}` needs a value", name.text)));
             return None;
         };
-        self.parsed(value, problems, parse)
+        self.parsed_as(&value.text, value.at.clone(), problems, parse)
     }
 
     /// The digest of an option behind a requirement, where only `--hash` may stand.
     fn hash(&self, option: &Given, problems: &mut Problems) -> Option<Digest> {
-        let name = &self.text[option.name.clone()];
-        if name != "--hash" {
-            let message = format!("`{name}` is not supported behind a requirement");
-            problems
-                .push(Problem::error(self.span(&option.name), message).help("only `--hash` may stand there"));
+        if option.name.text != "--hash" {
+            let message = format!("{} is not supported behind a requirement", quote(&option.name.text));
+            problems.push(
+                Problem::error(self.span(&option.name.at), message).help("only `--hash` may stand there"),
+            );
             return None;
         }
         self.value(option, problems, parse_hash).map(|hash| hash.value)
     }
 }
 
-/// An option and its value, as ranges of a [`Line`].
-struct Given {
-    name: Range<usize>,
-    value: Option<Range<usize>>,
+/// A word of a shell: its place in a [`Line`], and its text without quotes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Word {
+    at: Range<usize>,
+    text: String,
 }
 
-/// Splits options from their values: `--name=value`, `--name value`, `-n value`, `-nvalue`.
-fn pair_options(text: &str, tokens: &[Range<usize>]) -> Vec<Given> {
-    let mut options: Vec<Given> = Vec::new();
-    for token in tokens.iter().cloned() {
-        let written = &text[token.clone()];
-        let split = match written.find('=') {
-            Some(equals) if written.starts_with("--") => Some((equals, equals + 1)),
-            None if written.starts_with("--") => None,
-            _ => written.char_indices().nth(2).map(|(at, _)| (at, at)),
-        };
-        match (split, options.last_mut()) {
-            (_, Some(before)) if !written.starts_with('-') && before.value.is_none() => {
-                before.value = Some(token);
+/// The words of `text` within `range`, as Python's `shlex` splits them; fails with the place of a quote that is not
+/// closed.
+fn words(text: &str, range: Range<usize>) -> Result<Vec<Word>, usize> {
+    let mut words: Vec<Word> = Vec::new();
+    let mut current: Option<Word> = None;
+    let mut quote: Option<(char, usize)> = None;
+    let mut chars = text[range.clone()].char_indices().map(|(at, c)| (range.start + at, c)).peekable();
+    while let Some((at, c)) = chars.next() {
+        if c.is_whitespace() && quote.is_none() {
+            words.extend(current.take());
+            continue;
+        }
+        let word = current.get_or_insert_with(|| Word { at: at..at, text: String::new() });
+        let mut end = at + c.len_utf8();
+        match (c, quote) {
+            (closing, Some((opening, _))) if closing == opening => quote = None,
+            ('"' | '\'', None) => quote = Some((c, at)),
+            ('\\', None | Some(('"', _))) => {
+                let is_escaped = |c: char| quote.is_none() || matches!(c, '"' | '\\');
+                match chars.next_if(|(_, c)| is_escaped(*c)) {
+                    Some((at, escaped)) => {
+                        end = at + escaped.len_utf8();
+                        word.text.push(escaped);
+                    }
+                    None => word.text.push(c),
+                }
             }
-            (Some((name, value)), _) => options.push(Given {
-                name: token.start..token.start + name,
-                value: Some(token.start + value..token.end),
-            }),
-            (None, _) => options.push(Given { name: token, value: None }),
+            _ => word.text.push(c),
+        }
+        word.at.end = end;
+    }
+    words.extend(current);
+    quote.map_or(Ok(words), |(_, at)| Err(at))
+}
+
+/// An option and its value.
+struct Given {
+    name: Word,
+    value: Option<Word>,
+}
+
+/// The options without a value.
+const FLAGS: [&str; 5] = ["--require-hashes", "--pre", "--no-index", "--prefer-binary", "--no-deps"];
+
+/// Splits options from their values: `--name=value`, `--name value`, `-n value`, `-nvalue`.
+fn pair_options(text: &str, words: Vec<Word>) -> Vec<Given> {
+    let mut options: Vec<Given> = Vec::new();
+    for word in words {
+        let is_long = word.text.starts_with("--");
+        let split = match word.text.find('=') {
+            Some(equals) if is_long => Some((equals, equals + 1)),
+            None if is_long => None,
+            _ => word.text.char_indices().nth(2).map(|(at, _)| (at, at)),
+        };
+        let takes = |before: &Given| before.value.is_none() && !FLAGS.contains(&&*before.name.text);
+        match (split, options.last_mut()) {
+            (_, Some(before)) if !word.text.starts_with('-') && takes(before) => before.value = Some(word),
+            (Some((name, value)), _) => options.push(cut(text, &word, name, value)),
+            (None, _) => options.push(Given { name: word, value: None }),
         }
     }
     options
 }
 
-/// The ranges of `text` between white space.
-fn tokens(text: &str) -> Vec<Range<usize>> {
-    let mut at = 0;
-    let piece_range = |piece: &str| {
-        let start = at;
-        at += piece.len();
-        start..start + piece.trim_end().len()
+/// Cuts a word in which an option's name and value stand together.
+fn cut(text: &str, word: &Word, name: usize, value: usize) -> Given {
+    // Where the name is written without quotes, its place is as long as the name.
+    let written = text[word.at.clone()].starts_with(&word.text[..value]);
+    let (name_at, value_at) = match written {
+        true => (word.at.start..word.at.start + name, word.at.start + value..word.at.end),
+        false => (word.at.clone(), word.at.clone()),
     };
-    let pieces = text.split_inclusive(char::is_whitespace).map(piece_range);
-    pieces.filter(|range| !range.is_empty()).collect()
+    Given {
+        name: Word { at: name_at, text: word.text[..name].to_owned() },
+        value: Some(Word { at: value_at, text: word.text[value..].to_owned() }),
+    }
 }
 
-/// Joins lines that end in a backslash, as pip does: a comment line ends what came before it.
-fn logical_lines(text: &str) -> Vec<Line> {
-    let mut lines = Vec::new();
-    let mut current = Line::default();
+/// Joins lines that end in a backslash, as pip does: a comment line ends what came before it. Comments are removed from
+/// the joined line.
+fn logical_lines(text: &str) -> impl Iterator<Item = Line> + '_ {
     let mut at = 0;
-    for physical in text.split_inclusive('\n') {
-        let content = physical.trim_end_matches(['\n', '\r']);
-        let is_comment = content.trim_start().starts_with('#');
-        match content.strip_suffix('\\') {
-            Some(continued) if !is_comment => current.push(continued, at),
-            _ => {
-                current.push(without_comment(content), at);
-                lines.push(std::mem::take(&mut current));
+    let mut physical = text.split_inclusive('\n').map(move |line| {
+        let start = at;
+        at += line.len();
+        (start, line.trim_end_matches(['\n', '\r']))
+    });
+    std::iter::from_fn(move || {
+        let (mut at, mut content) = physical.next()?;
+        let mut line = Line::default();
+        let is_comment = |content: &str| content.trim_start().starts_with('#');
+        while let Some(continued) = content.strip_suffix('\\').filter(|_| !is_comment(content)) {
+            line.push(continued, at);
+            match physical.next() {
+                Some(next) => (at, content) = next,
+                None => return Some(line.without_comment()),
             }
         }
-        at += physical.len();
-    }
-    lines.push(current);
-    lines
+        // A comment is one whatever came before it.
+        if is_comment(content) {
+            line.push(" ", at);
+        }
+        line.push(content, at);
+        Some(line.without_comment())
+    })
 }
 
-/// A `#` starts a comment at the start of a line or after white space.
-fn without_comment(line: &str) -> &str {
-    let is_start = |at: usize| line[..at].chars().next_back().is_none_or(char::is_whitespace);
-    line.match_indices('#').find(|(at, _)| is_start(*at)).map_or(line, |(at, _)| &line[..at])
+/// The next `${NAME}` from `from` on, and the name: capital letters, digits and underscores, as for pip.
+fn find_variable(text: &str, from: usize) -> Option<(usize, &str)> {
+    let is_name = |name: &str| {
+        let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        !name.is_empty() && name.bytes().all(allowed)
+    };
+    text[from..].match_indices("${").find_map(|(at, opening)| {
+        let start = from + at + opening.len();
+        let name = &text[start..start + text[start..].find('}')?];
+        is_name(name).then_some((from + at, name))
+    })
 }
 
 fn parse_path(text: &str) -> Result<String, Complaint> {
@@ -263,23 +467,68 @@ fn parse_path(text: &str) -> Result<String, Complaint> {
 }
 
 fn parse_hash(text: &str) -> Result<Digest, Complaint> {
-    text.parse().map_err(|_| {
-        let complaint = Complaint::new(format!("{} is not a sha256 hash", quote(text)));
-        complaint.help("write `--hash=sha256:` and 64 hexadecimal digits")
+    text.to_ascii_lowercase().parse().map_err(|_| match text.split_once(':') {
+        Some(("sha384" | "sha512", _)) => {
+            Complaint::new(format!("{} cannot be compared: indexes give sha256", quote(text)))
+                .help("write the wheel's `--hash=sha256:…`: `pip hash` computes it")
+        }
+        Some(("md5" | "sha1" | "sha224", _)) => {
+            Complaint::new(format!("{} is a hash that can be forged", quote(text)))
+                .help("write the wheel's `--hash=sha256:…`: `pip hash` computes it")
+        }
+        _ => Complaint::new(format!("{} is not a sha256 hash", quote(text)))
+            .help("write `--hash=sha256:` and 64 hexadecimal digits"),
     })
 }
 
-fn editable(span: Span) -> Problem {
-    Problem::error(span, "`-e` installs from a source tree, which imgforge does not build")
-        .help("build a wheel of it and serve it from an index, or copy it in with the recipe's `files`")
+/// A problem: an option of pip that asks for something else than imgforge does.
+fn refused(name: &str, span: Span) -> Problem {
+    let (message, help) = match name {
+        "-e" | "--editable" => (
+            "`-e` installs from a source tree, which imgforge does not build".to_owned(),
+            "build a wheel of it and serve it from an index, or copy it in with the recipe's `files`",
+        ),
+        "--pre" => (
+            "`--pre` allows every pre-release, and a recipe names them one by one".to_owned(),
+            "name the pre-release with the requirement: `torch>=2.7.0rc1`",
+        ),
+        "--no-binary" => (
+            "`--no-binary` asks for source distributions, which imgforge does not build".to_owned(),
+            "build a wheel of it, and name its index in the recipe's `indexes`",
+        ),
+        "-f" | "--find-links" => (
+            format!("`{name}` names a list of files, and imgforge reads indexes"),
+            "serve the files as an index, and name it in the recipe's `indexes`",
+        ),
+        "--no-index" => (
+            "`--no-index` leaves no index to take wheels from".to_owned(),
+            "name the one index with `-i`, or in the recipe's `indexes`",
+        ),
+        "--trusted-host" => (
+            "`--trusted-host` gives up the proof of who answers, which imgforge does not".to_owned(),
+            "add the host's certificate authority to the system's",
+        ),
+        name => (
+            format!("{} is not supported in a requirements file", quote(name)),
+            "supported are `-r`, `-c`, `-i`, `--extra-index-url`, `--require-hashes` and, behind a requirement, `--hash`",
+        ),
+    };
+    Problem::error(span, message).help(help)
 }
 
-fn unsupported(name: &str, span: Span) -> Problem {
-    Problem::error(span, format!("{} is not supported in a requirements file", quote(name)))
-        .help("supported are `-r`, `-c`, `-i`, `--extra-index-url` and, behind a requirement, `--hash`")
+fn unclosed(span: Span) -> Problem {
+    Problem::error(span, "this quote is not closed")
+        .help("options are words of a shell: close the quote, or write a backslash before it")
 }
 
-fn variable(span: Span) -> Problem {
-    Problem::error(span, "variables of the environment are not replaced here")
-        .help("write the value itself: the same file then always means the same")
+/// A problem in a text with a variable's value, which may be a secret.
+fn wrong_value(span: Span) -> Problem {
+    Problem::error(span, "with the values of its variables, this is not what may stand here").help(
+        "check the variables where imgforge runs; their values are not shown, since they may be secrets",
+    )
+}
+
+fn missing_variable(name: &str, span: Span) -> Problem {
+    Problem::error(span, format!("the environment has no variable {}", quote(name)))
+        .help(format!("set it where imgforge runs: `{name}=… imgforge …`"))
 }

@@ -43,9 +43,19 @@ fn check_base(text: &str, expected: &str) {
     assert_eq!(found.trim_end(), expected, "\n{text}");
 }
 
+/// An environment.
+fn variable(name: &str) -> Option<String> {
+    match name {
+        "TOKEN" => Some("secret".into()),
+        "HOST" => Some("host.example".into()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    }
+}
+
 #[track_caller]
 fn check_requirements(text: &str, expected: &str) {
-    let found = problems(text, requirements::parse(text, "requirements.txt"));
+    let found = problems(text, requirements::parse(text, "requirements.txt", &variable));
     assert_eq!(found.trim_end(), expected, "\n{text}");
 }
 
@@ -582,7 +592,19 @@ fn checks_requirements_files() {
     );
     check_requirements(
         "numpy --hash=md5:00\n",
-        "1:14 [md5:00] `md5:00` is not a sha256 hash = write `--hash=sha256:` and 64 hexadecimal digits",
+        "1:14 [md5:00] `md5:00` is a hash that can be forged = write the wheel's `--hash=sha256:…`: `pip hash` computes it",
+    );
+    check_requirements(
+        "numpy --hash=sha512:00\n",
+        "1:14 [sha512:00] `sha512:00` cannot be compared: indexes give sha256 = write the wheel's `--hash=sha256:…`: `pip hash` computes it",
+    );
+    check_requirements(
+        "numpy --hash=sha256:00\n",
+        "1:14 [sha256:00] `sha256:00` is not a sha256 hash = write `--hash=sha256:` and 64 hexadecimal digits",
+    );
+    check_requirements(
+        "--require-hashes\nnumpy\n",
+        "2:1 [numpy] there is no hash, and the file says `--require-hashes` = add `--hash=sha256:…` to each requirement: `uv pip compile --generate-hashes`",
     );
     check_requirements(
         "numpy --no-binary x\n",
@@ -591,10 +613,22 @@ fn checks_requirements_files() {
     check_requirements(
         "--pre\n--find-links https://host.example/\n",
         concat!(
-            "1:1 [--pre] `--pre` is not supported in a requirements file = supported are `-r`, `-c`, `-i`, `--extra-index-url` and, behind a requirement, `--hash`",
+            "1:1 [--pre] `--pre` allows every pre-release, and a recipe names them one by one = name the pre-release with the requirement: `torch>=2.7.0rc1`",
             "\n",
-            "2:1 [--find-links] `--find-links` is not supported in a requirements file = supported are `-r`, `-c`, `-i`, `--extra-index-url` and, behind a requirement, `--hash`"
+            "2:1 [--find-links] `--find-links` names a list of files, and imgforge reads indexes = serve the files as an index, and name it in the recipe's `indexes`"
         ),
+    );
+    check_requirements(
+        "--no-binary numpy\n--frobnicate\n",
+        concat!(
+            "1:1 [--no-binary] `--no-binary` asks for source distributions, which imgforge does not build = build a wheel of it, and name its index in the recipe's `indexes`",
+            "\n",
+            "2:1 [--frobnicate] `--frobnicate` is not supported in a requirements file = supported are `-r`, `-c`, `-i`, `--extra-index-url`, `--require-hashes` and, behind a requirement, `--hash`"
+        ),
+    );
+    check_requirements(
+        "-r \"other file.txt\n",
+        "1:4 [\"] this quote is not closed = options are words of a shell: close the quote, or write a backslash before it",
     );
     check_requirements("-r\n", "1:1 [-r] `-r` needs a value");
     check_requirements(
@@ -610,8 +644,16 @@ fn checks_requirements_files() {
         r#"1:6 [ \] `x>=1,   <<2` is not a requirement (no such comparison operator "<<", must be one of ~= == != <= >= < > ===) = write it as pip takes it: `numpy`, `transformers>=4.40`, `jax[cuda12]==0.5.3` (PEP 508)"#,
     );
     check_requirements(
-        "--index-url https://${USER}@host.example/\n",
-        "1:21 [${] variables of the environment are not replaced here = write the value itself: the same file then always means the same",
+        "--index-url https://${USER}@${HOST}/\n",
+        "1:21 [${USER}] the environment has no variable `USER` = set it where imgforge runs: `USER=… imgforge …`",
+    );
+    check_requirements(
+        "numpy==${EMPTY} # why\n",
+        "1:8 [${EMPTY}] the environment has no variable `EMPTY` = set it where imgforge runs: `EMPTY=… imgforge …`",
+    );
+    check_requirements(
+        "-i ${TOKEN}\n",
+        "1:4 [${TOKEN}] with the values of its variables, this is not what may stand here = check the variables where imgforge runs; their values are not shown, since they may be secrets",
     );
     check_requirements(
         "numpy >= 1 -- x\n",
@@ -941,6 +983,54 @@ fn more_problems_than_anyone_reads_are_counted() {
     assert!(found.render(Color::Plain).ends_with("and 902 problems more\n"));
 }
 
+/// The same as pip and uv read of these lines.
+#[test]
+fn options_are_words_of_a_shell_and_comments_end_continuations() {
+    let check = |text: &str, includes: &[&str], requirements: &[&str], indexes: &[&str]| {
+        let file = requirements::parse(text, "requirements.txt", &variable);
+        let file = file.unwrap_or_else(|found| panic!("{}", found.render(Color::Plain)));
+        let read: Vec<&str> = file.includes.iter().map(|path| path.value.as_str()).collect();
+        assert_eq!(read, includes, "{text}");
+        let read: Vec<String> = file.requirements.iter().map(|it| it.requirement.value.to_string()).collect();
+        assert_eq!(read, requirements, "{text}");
+        let read: Vec<&str> = file.extra_index_urls.iter().map(|url| url.value.as_str()).collect();
+        assert_eq!(read, indexes, "{text}");
+    };
+    check("-r \"other file.txt\"\n", &["other file.txt"], &[], &[]);
+    check("-r 'a b'/c\\ d.txt --requirement=\"e f\"\n-r'g h'", &["a b/c d.txt", "e f", "g h"], &[], &[]);
+    check(
+        "--extra-index-url \"https://host.example/simple/\"\n",
+        &[],
+        &[],
+        &["https://host.example/simple/"],
+    );
+    check(
+        "--extra-index-url https://${HOST}/${HOST}/ # ${NONE}\n",
+        &[],
+        &[],
+        &["https://host.example/host.example/"],
+    );
+    check("numpy # why \\\nscipy\n", &[], &["numpy"], &[]);
+    check("numpy \\\n# why\nscipy\n", &[], &["numpy", "scipy"], &[]);
+    check("numpy \\\n  >=1 \\\n  # why \\\nscipy\n", &[], &["numpy>=1", "scipy"], &[]);
+    check("numpy; sys_platform == 'a b'  # it's\n", &[], &["numpy ; sys_platform == 'a b'"], &[]);
+    check("--no-binary :none: --prefer-binary\nnumpy\n", &[], &["numpy"], &[]);
+}
+
+#[test]
+fn requirements_files_of_windows_are_read() {
+    let utf16 = |units: fn(u16) -> [u8; 2]| {
+        let text: Vec<u8> = "\u{feff}numpy\r\n".encode_utf16().flat_map(units).collect();
+        requirements::decoded(text)
+    };
+    assert_eq!(utf16(u16::to_le_bytes).as_deref(), Some("numpy\r\n"));
+    assert_eq!(utf16(u16::to_be_bytes).as_deref(), Some("numpy\r\n"));
+    assert_eq!(requirements::decoded(b"\xef\xbb\xbfnumpy".into()).as_deref(), Some("\u{feff}numpy"));
+    for bytes in [&b"\xff\xfea"[..], b"\xff\xfe\x00\xd8", b"caf\xe9"] {
+        assert_eq!(requirements::decoded(bytes.into()), None, "{bytes:?}");
+    }
+}
+
 #[test]
 fn reads_a_requirements_file_as_pip_does() {
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -952,7 +1042,7 @@ fn reads_a_requirements_file_as_pip_does() {
          # a comment \\\nuv#not a comment\\\n"
     );
     let text = text.replace("uv#not a comment\\", "uv \\");
-    let file = requirements::parse(&text, "requirements.txt");
+    let file = requirements::parse(&text, "requirements.txt", &|_| None);
     let file = file.unwrap_or_else(|found| panic!("{}", found.render(Color::Plain)));
     let expected = serde_json::json!({
         "requirements": [
@@ -964,6 +1054,7 @@ fn reads_a_requirements_file_as_pip_does() {
         "constraints": ["constraints.txt"],
         "index_url": "https://host.example/simple",
         "extra_index_urls": ["https://host.example/more"],
+        "require_hashes": false,
     });
     assert_eq!(json(&file), expected);
     let report = file.report(Problem::error(file.includes[0].span, "there is no such file"));
@@ -975,7 +1066,7 @@ fn check_survives(text: &str) {
     let outcomes = [
         Recipe::parse(text, "x").err(),
         BaseDescription::parse(text, "x").err(),
-        requirements::parse(text, "x").err(),
+        requirements::parse(text, "x", &|_| Some("value".into())).err(),
     ];
     for found in outcomes.into_iter().flatten() {
         assert!(!found.problems().is_empty());

@@ -113,26 +113,41 @@ pub fn check_python(inputs: &RecipeInputs, base: &BaseInventory) -> Result<(), I
 
 /// A wheel that a requirements file does not allow.
 #[derive(Debug, thiserror::Error)]
-#[error("`{wheel}` has none of the hashes that the requirements files give for `{name}`")]
 #[allow(missing_docs, reason = "the messages are the documentation")]
-pub struct HashNotAllowed {
-    wheel: String,
-    name: PackageName,
+pub enum HashNotAllowed {
+    #[error("`{wheel}` has none of the hashes that the requirements files give for `{name}`")]
+    Other { wheel: String, name: PackageName },
+    #[error("a requirements file says `--require-hashes`, and none gives a hash for `{name}` ({wheel})")]
+    Unlisted { wheel: String, name: PackageName },
 }
 
 impl Hinted for HashNotAllowed {
     fn hint(&self) -> Option<String> {
-        Some("add its hash with `--hash=sha256:…`, or pin the version whose hashes are there".into())
+        Some(match self {
+            Self::Other { .. } => {
+                "add its hash with `--hash=sha256:…`, or pin the version whose hashes are there".into()
+            }
+            Self::Unlisted { .. } => {
+                "list everything that is installed, with its hashes: `uv pip compile --generate-hashes`"
+                    .into()
+            }
+        })
     }
 }
 
 /// Refuses wheels for which requirements files give hashes, but not theirs.
 pub fn check_hashes(inputs: &RecipeInputs, resolution: &Resolution) -> Result<(), HashNotAllowed> {
     for distribution in &resolution.distributions {
-        let Some(allowed) = inputs.hashes.get(&distribution.name) else { continue };
-        if !distribution.wheel.sha256.is_some_and(|digest| allowed.contains(&digest)) {
-            let wheel = distribution.wheel.filename.to_string();
-            return Err(HashNotAllowed { wheel, name: distribution.name.clone() });
+        let name = || distribution.name.clone();
+        let wheel = || distribution.wheel.filename.to_string();
+        match inputs.hashes.get(&distribution.name) {
+            None if inputs.require_hashes => {
+                return Err(HashNotAllowed::Unlisted { wheel: wheel(), name: name() });
+            }
+            Some(allowed) if !distribution.wheel.sha256.is_some_and(|digest| allowed.contains(&digest)) => {
+                return Err(HashNotAllowed::Other { wheel: wheel(), name: name() });
+            }
+            _ => {}
         }
     }
     Ok(())

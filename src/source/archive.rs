@@ -11,9 +11,14 @@ use std::sync::Arc;
 use super::documents::{DocumentRoot, check_document_size, open_documents};
 use super::layout::INDEX_FILE;
 use super::{Blobs, SourceError, SourceImage};
+use crate::oci::paths::LONGEST_NAME;
 use crate::oci::tar::read::{MemberKind, TarError, TarEvent, TarMember, TarReader};
 use crate::oci::{Architecture, Descriptor, Digest};
+use crate::plain_file;
 use crate::store::{FileIdentity, FileRange};
+
+/// The files of an archive: an image has some hundred blobs.
+const MOST_MEMBERS: usize = 1 << 16;
 
 /// Opens the image in the archive `file`.
 pub(super) fn open(
@@ -46,10 +51,7 @@ enum Place {
 impl IndexedTar {
     /// Reads the headers of the tar at `path`.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
-        let file = File::open(path).map_err(SourceError::read(path))?;
-        if file.metadata().map_err(SourceError::read(path))?.is_dir() {
-            return Err(SourceError::read(path)(io::ErrorKind::IsADirectory.into()));
-        }
+        let file = plain_file::open(path).map_err(SourceError::read(path))?;
         let mut magic = [0; 6];
         let count = file.read_at(&mut magic, 0).map_err(SourceError::read(path))?;
         if is_compressed(&magic[..count]) {
@@ -146,6 +148,9 @@ fn members(file: &File) -> io::Result<Result<BTreeMap<String, Place>, TarError>>
                 Ok(Some(TarEvent::Begin)) => {
                     let start = position + (count - bytes.len()) as u64;
                     let end = start + reader.content_ahead();
+                    if members.len() == MOST_MEMBERS {
+                        return Ok(Err(TarError::ManyMembers { most: MOST_MEMBERS }));
+                    }
                     members.extend(member(reader.member(), start..end));
                     if end > position + count as u64 {
                         break;
@@ -162,6 +167,10 @@ fn members(file: &File) -> io::Result<Result<BTreeMap<String, Place>, TarError>>
 }
 
 fn member(member: &TarMember, range: Range<u64>) -> Option<(String, Place)> {
+    let named = |bytes: &'_ [u8]| bytes.len() <= LONGEST_NAME;
+    if !named(&member.path) || !named(&member.link) {
+        return None;
+    }
     let path = relative(str::from_utf8(&member.path).ok()?, "")?;
     let link = str::from_utf8(&member.link).ok();
     let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);

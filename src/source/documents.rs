@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Blobs, SourceError, SourceImage, SourceLayer};
-use crate::oci::image::{from_json, from_value};
+use crate::oci::image::{from_json, from_value, refuse_many_values};
 use crate::oci::{Architecture, Descriptor, Digest};
 
 /// Docker's names for the same documents.
@@ -26,7 +26,7 @@ const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zs
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 
 /// The largest document that is read, in bytes; registries take manifests of half of it.
-const MAX_DOCUMENT: u64 = 8 << 20;
+pub(super) const MAX_DOCUMENT: u64 = 8 << 20;
 const MAX_NESTING: usize = 4;
 
 /// The root of an image's documents.
@@ -160,6 +160,7 @@ impl Config {
 
 /// The environment that an image's config sets: `NAME=value`.
 pub fn environment(config: &[u8]) -> serde_json::Result<Vec<String>> {
+    refuse_many_values(config)?;
     let config: Config = serde_json::from_slice(config)?;
     Ok(config.config.unwrap_or_default().env.unwrap_or_default())
 }

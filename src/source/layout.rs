@@ -2,14 +2,15 @@
 //!
 //! <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::documents::{DocumentRoot, check_document_size, open_documents};
+use super::documents::{DocumentRoot, MAX_DOCUMENT, check_document_size, open_documents};
 use super::{Blobs, SourceError, SourceImage};
 use crate::oci::{Architecture, Descriptor};
+use crate::plain_file;
 
 /// The index of a layout, and the file that says that it is one.
 pub(super) const INDEX_FILE: &str = "index.json";
@@ -37,7 +38,7 @@ pub(super) fn open(
     let index = directory.join(INDEX_FILE);
     let size = fs::metadata(&index).map_err(SourceError::read(&index))?.len();
     check_document_size(place, "the index", size)?;
-    let bytes = fs::read(&index).map_err(SourceError::read(&index))?;
+    let bytes = plain_file::read(&index, MAX_DOCUMENT).map_err(SourceError::read(&index))?;
     let root = DocumentRoot::Index { bytes, tag: tag.map(str::to_owned) };
     open_documents(root, Arc::new(LayoutDirectory { directory: directory.to_owned() }), architecture, place)
 }
@@ -50,7 +51,7 @@ impl LayoutDirectory {
 
 impl Blobs for LayoutDirectory {
     fn open(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(File::open(self.path(blob))?))
+        Ok(Box::new(plain_file::open(&self.path(blob))?))
     }
 
     fn size(&self, blob: &Descriptor) -> io::Result<Option<u64>> {

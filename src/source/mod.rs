@@ -13,12 +13,12 @@ mod place;
 mod scan;
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::oci::{Architecture, Descriptor, Digest, Hasher};
+use crate::plain_file;
 use crate::store::{FileIdentity, Store};
 
 pub use documents::{DocumentRoot, environment, open_documents};
@@ -115,7 +115,7 @@ impl SourceImage {
         let mut writer = store.new_blob()?;
         let is_shared = match self.blobs.file(blob) {
             Some(path) => {
-                let file = File::open(path).map_err(unreadable)?;
+                let file = plain_file::open(&path).map_err(unreadable)?;
                 writer.share(&file, progress).map_err(unreadable)?
             }
             None => false,

@@ -62,7 +62,17 @@ fn scan_unless(
     // The largest first, so that the last one to be read is small.
     unknown.sort_by_key(|layer| std::cmp::Reverse(layer.descriptor.size()));
     known.extend(read_all(image, &unknown, store, threads, progress)?);
-    image.layers.iter().map(|layer| checked(image, layer, &known[&layer.descriptor.digest()])).collect()
+    let mut left = image.layers.iter().map(|layer| layer.descriptor.digest()).collect::<Vec<_>>().into_iter();
+    let mut take = |digest: &Digest| {
+        left.next();
+        // The last time, the content need not be copied.
+        match left.as_slice().contains(digest) {
+            true => known.get(digest).cloned(),
+            false => known.remove(digest),
+        }
+    };
+    let contents = image.layers.iter().filter_map(|layer| Some((layer, take(&layer.descriptor.digest())?)));
+    contents.map(|(layer, content)| checked(image, layer, content)).collect()
 }
 
 fn read_all(
@@ -106,10 +116,10 @@ fn read_layer(
 fn checked(
     image: &SourceImage,
     layer: &SourceLayer,
-    content: &LayerContent,
+    content: LayerContent,
 ) -> Result<LayerContent, SourceError> {
     if content.diff_id == layer.diff_id {
-        return Ok(content.clone());
+        return Ok(content);
     }
     Err(SourceError::DiffId {
         image: image.place.clone(),

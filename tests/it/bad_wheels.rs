@@ -4,9 +4,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::support::World;
+use crate::support::image::Image;
 use crate::support::server::Manner;
 use crate::support::wheel::{Built, Wheel};
-use crate::support::zip::Member;
+use crate::support::zip::{self, Member};
 
 /// A wheel large enough to be damaged in the middle.
 fn demo() -> Wheel {
@@ -82,9 +83,21 @@ fn an_index_that_gives_no_hash_is_not_trusted() {
 
 #[test]
 fn members_cannot_leave_the_directory_they_are_unpacked_into() {
-    for name in ["../evil.py", "demo/../../evil.py", "/etc/evil", "demo\\evil.py", "./demo/../x"] {
+    for name in ["../evil.py", "demo/../../evil.py", "/etc/evil", "./demo/../x"] {
         let shown = format!("`{name}`");
         check_member(Member::file(name, b"evil\n"), &[WHEEL, &shown, "leaves the directory", "hint: "]);
+    }
+    for name in ["demo\\evil.py", "\\demo.py", "demo/..\\evil.py"] {
+        check_member(Member::file(name, b"evil\n"), &[WHEEL, "has a backslash in its name", "hint: "]);
+    }
+}
+
+#[test]
+fn a_path_that_no_file_system_takes_is_refused() {
+    for name in
+        [format!("demo/{}", "x".repeat(256)), "x/".repeat(300) + "x", "0123456789abcde/".repeat(256) + "x"]
+    {
+        check_member(Member::file(&name, b""), &[WHEEL, "has a path of more than 4096 bytes", "hint: "]);
     }
 }
 
@@ -221,7 +234,88 @@ fn a_file_has_nothing_below_it() {
 
 #[test]
 fn two_members_of_one_name_are_refused() {
-    check_member(Member::file("demo.py", b"again\n"), &[WHEEL, "`demo.py` is there twice", "hint: "]);
+    let other = Member::file("demo.py", b"again\n");
+    check_member(other.clone(), &[WHEEL, "`demo.py` is there twice", "hint: "]);
+    let executable = Member { mode: 0o100_755, ..Member::file("demo.py", b"") };
+    check_member(executable, &[WHEEL, "`demo.py` is there twice", "hint: "]);
+    // What only says to be the same.
+    let forged = Member { crc32: 0, size: 0, ..other };
+    check_member(forged, &[WHEEL, "`demo.py`", "hint: "]);
+}
+
+/// Builds over a wheel that pip and uv install as well, and gives the image.
+#[track_caller]
+fn installed(wheel: &Built) -> Image {
+    let mut world = World::new();
+    world.publish_file("demo", wheel, |_| {});
+    world.recipe("packages: [demo]\n");
+    world.build().check_success();
+    Image::read(&world.path("image"))
+}
+
+/// The wheel `demo` of these files, in `.dist-info` named `info`.
+fn odd(version: &str, info: &str, metadata: &[u8], files: &[(&str, &[u8])]) -> Built {
+    let texts: [(&str, &[u8]); 3] = [
+        ("METADATA", metadata),
+        ("WHEEL", b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"),
+        ("RECORD", b""),
+    ];
+    let texts = texts.map(|(name, text)| Member::file(&format!("{info}/{name}"), text));
+    let files = files.iter().map(|(path, content)| Member::file(path, content));
+    let members: Vec<Member> = files.chain(texts).collect();
+    Built { filename: format!("demo-{version}-py3-none-any.whl"), bytes: zip::archive(&members) }
+}
+
+#[test]
+fn what_pip_and_uv_install_is_installed() {
+    const PACKAGES: &str = "usr/local/lib/python3.11/dist-packages";
+    let (info, sound) = ("demo-1.0.dist-info", b"Name: demo\nVersion: 1.0\n");
+    for metadata in ["Name: demo\nVersion: 1.0\nVersion: 2.0\n", "Name: demo\nName: other\nVersion: 1.0\n"] {
+        installed(&odd("1.0", info, metadata.as_bytes(), &[("demo.py", b"")]));
+    }
+    let latin1 = b"Name: demo\nVersion: 1.0\nAuthor: Andr\xe9\n";
+    let image = installed(&odd("1.0", info, latin1, &[("demo.py", b"")]));
+    assert_eq!(image.file(&format!("{PACKAGES}/{info}/METADATA")).content, latin1);
+    for (version, info, told) in
+        [("1.0.post1", "demo-1.0-1.dist-info", "1.0-1"), ("1.0", "Demo-1.0.dist-info", "1.0")]
+    {
+        let metadata = format!("Name: demo\nVersion: {told}\n");
+        let image = installed(&odd(version, info, metadata.as_bytes(), &[("demo.py", b"")]));
+        image.file(&format!("{PACKAGES}/{info}/METADATA"));
+    }
+    let image =
+        installed(&odd("1.0", info, sound, &[("twice.py", b"x"), ("twice.py", b"x"), ("twice.py", b"x")]));
+    assert_eq!(image.text(&format!("{PACKAGES}/twice.py")), "x");
+    let image = installed(&odd("1.0", info, sound, &[("DEMO-1.0.data/scripts/tool", b"#!python\n")]));
+    assert_eq!(image.text("usr/local/bin/tool"), "#!/usr/bin/python3\n");
+    let entry_points = format!("{info}/entry_points.txt");
+    let files: [(&str, &[u8]); 2] = [
+        ("demo-1.0.data/scripts/both", b"#!python\n"),
+        (&entry_points, b"[console_scripts]\nboth = demo:main\n"),
+    ];
+    let image = installed(&odd("1.0", info, sound, &files));
+    assert!(image.text("usr/local/bin/both").ends_with("sys.exit(main())\n"));
+}
+
+#[test]
+fn a_script_of_a_reserved_name_is_refused() {
+    for name in ["python", "python3", "python3.11", "pythonw", "pip", "pip3", "sh", "env"] {
+        let script = Member::file(&format!("demo-1.0.data/scripts/{name}"), b"#!/bin/false\n");
+        check_member(script, &[WHEEL, &format!("the script `{name}`, a reserved name"), "hint: "]);
+    }
+    for text in ["[console_scripts]\npython3 = a:b\n", "[gui_scripts]\npythonw = a:b\n"] {
+        check(Wheel::new("demo", "1.0").entry_points(text), &[WHEEL, "a reserved name", "hint: "]);
+    }
+    for text in [
+        "[console_scripts]\n.wh.python3 = a:b\n",
+        "[console_scripts]\n.wh..wh..opq = a:b\n",
+        "[gui_scripts]\na\0b = a:b\n",
+    ] {
+        check(
+            Wheel::new("demo", "1.0").entry_points(text),
+            &[WHEEL, "entry_points.txt names no script", "hint: "],
+        );
+    }
 }
 
 #[test]

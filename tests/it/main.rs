@@ -3,6 +3,7 @@
 
 mod architecture;
 mod bad_archives;
+mod bad_costs;
 mod bad_files;
 mod bad_images;
 mod bad_indexes;

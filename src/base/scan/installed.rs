@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use crate::base::{InstalledDistribution, InstalledTexts};
 use crate::cuda::ComponentWheel;
 use crate::observe::inventory_facts::{InventoryFacts, join};
+use crate::pypa::metadata::{self, MOST_REQUIREMENTS};
+use crate::pypa::record;
 use crate::pypa::record::Row;
-use crate::pypa::{metadata, record};
 
 /// An installed distribution and the rows of its `RECORD`, by real path.
 #[derive(Debug, Clone)]
@@ -67,6 +68,7 @@ fn read(facts: &InventoryFacts, directory: &str, info: &str, text: &str) -> Opti
         lines
             .filter(|(key, _)| key.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.trim().to_owned())
+            .take(MOST_REQUIREMENTS)
             .collect()
     };
     // Their requirements are kept as written: one that is malformed is for whoever asks what it says.

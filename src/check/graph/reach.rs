@@ -335,7 +335,8 @@ fn libraries(subject: &Subject<'_>, inventory: &BaseInventory) -> Vec<(Key, Grap
     let mut libraries = Vec::new();
     for copy in &inventory.cuda {
         for library in &copy.libraries {
-            let first = subject.evidence.file(&library.path).and_then(|(_, file)| file.first.clone());
+            let first =
+                subject.evidence.file(&library.path).and_then(|(_, file)| Some(file.first()?.to_owned()));
             let key = Key::File(first.unwrap_or_else(|| library.path.clone()));
             libraries.push((
                 key,

@@ -72,6 +72,8 @@ pub enum TarError {
         "the extended header at byte {position} has {size} bytes; more than {MAX_EXTENSION} are not read"
     )]
     ExtensionSize { position: u64, size: u64 },
+    #[error("it has more than {most} members")]
+    ManyMembers { most: usize },
     #[error("it ends within `{path}`")]
     EndsWithin { path: String },
     #[error("it ends within a header")]

@@ -124,10 +124,16 @@ impl Archive {
         let mut files: Vec<_> =
             self.packages.iter().map(|package| (package.location(), package.deb())).collect();
         let index: String = self.packages.iter().map(Package::paragraph).collect();
-        let suite = format!("dists/{}", self.suite);
-        files.push((format!("{suite}/InRelease"), self.inrelease(&index).into()));
-        files.push((format!("{suite}/main/binary-amd64/Packages"), index.into()));
+        files.extend(self.files_of(&index));
         files
+    }
+
+    /// The suite with this text as its index, signed as always.
+    pub fn files_of(&self, index: &str) -> [(String, Vec<u8>); 2] {
+        [
+            (format!("dists/{}/InRelease", self.suite), self.inrelease(index).into()),
+            (format!("dists/{}/main/binary-amd64/Packages", self.suite), index.into()),
+        ]
     }
 
     fn inrelease(&self, index: &str) -> String {

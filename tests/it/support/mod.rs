@@ -1,6 +1,7 @@
 //! A small world on loopback: a package index, a Debian archive, a store and a recipe, all of the test's making.
 
 pub mod consistency;
+pub mod cost;
 pub mod culprit;
 pub mod debian;
 pub mod elf;

@@ -54,6 +54,11 @@ impl Resource {
         Self { media_type, ..Self::file(value.to_string()) }
     }
 
+    /// A page in JSON, or what claims to be one.
+    pub fn text_json(text: String) -> Self {
+        Self { media_type: "application/vnd.pypi.simple.v1+json", ..Self::file(text) }
+    }
+
     pub fn html(text: &str) -> Self {
         Self { media_type: "text/html", ..Self::file(text) }
     }
