@@ -13,9 +13,9 @@ use crate::oci::Architecture;
 /// The force of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Force {
-    /// What imports it goes on without it.
+    /// The importing module goes on without it.
     Optional,
-    /// What imports it cannot be imported without it.
+    /// The importing module cannot be imported without it.
     Needed,
 }
 
@@ -99,9 +99,11 @@ impl ImportWalk<'_> {
 
     /// The names of a package's modules that its users import.
     fn public_modules(&self, directory: &str) -> Vec<String> {
+        let endings = self.endings();
         let inside = self.evidence.below(directory).filter_map(|(path, _)| path.get(directory.len() + 1..));
         let names = inside.filter_map(|path| {
-            let name = path.strip_suffix("/__init__.py").or_else(|| path.strip_suffix(".py"))?;
+            let of_file = || endings.clone().find_map(|ending| path.strip_suffix(ending));
+            let name = path.strip_suffix("/__init__.py").or_else(of_file)?;
             let is_public = !name.starts_with('_') && !name.contains(['/', '.']);
             (is_public && !NOT_FOR_USERS.contains(&name)).then(|| name.to_owned())
         });
@@ -175,10 +177,14 @@ impl ImportWalk<'_> {
         (!portions.is_empty()).then_some(FoundModule::Package { directories: portions, init: None })
     }
 
+    /// The endings of modules, in the finder's order.
+    fn endings(&self) -> impl Iterator<Item = &str> + Clone {
+        self.suffixes.iter().map(String::as_str).chain([".py"])
+    }
+
     /// The file of the module whose path is `stem` without its ending: an extension module before source.
     fn file(&self, stem: &str) -> Option<String> {
-        let endings = self.suffixes.iter().map(String::as_str).chain([".py"]);
-        let mut files = endings.filter_map(|ending| self.evidence.file(&format!("{stem}{ending}")));
+        let mut files = self.endings().filter_map(|ending| self.evidence.file(&format!("{stem}{ending}")));
         files.next().map(|(real, _)| real)
     }
 }

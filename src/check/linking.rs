@@ -254,7 +254,7 @@ impl<'a> Judge<'a, '_> {
             }
         }
         let variants = self.unreached().into_iter().filter(|(owner, _)| top_level.contains(owner));
-        for paths in variants.map(|(_, paths)| paths) {
+        for paths in variants.map(|(_, paths)| paths).filter(|paths| paths.len() > 1) {
             self.raise_if_all(&paths, |_| true);
         }
         for paths in of_cuda.into_values() {

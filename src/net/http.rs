@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::future::Future;
+use std::ops::Deref;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -359,8 +360,8 @@ impl Http {
     ) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), RequestFailure> {
         let promised = response.content_length().unwrap_or(0).min(limit);
         let mut body = Vec::with_capacity(usize::try_from(promised).unwrap_or(0));
-        let mut large = None;
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(url, error))? {
+        let (mut large, mut pace) = (None, Pace::new(self.settings.stall));
+        while let Some(chunk) = self.chunk(url, &mut response, &mut pace).await? {
             if (body.len() + chunk.len()) as u64 > limit {
                 return Err(HttpError::TooLarge { url: redacted(url), limit }.into());
             }
@@ -378,20 +379,31 @@ impl Http {
         mut response: Response,
         mut take: impl FnMut(&[u8]) -> Result<(), HttpError>,
     ) -> Result<(), RequestFailure> {
-        let stall = self.settings.stall;
-        let mut pace = Pace::new(stall);
-        loop {
-            let asked = Instant::now();
-            // What is inflated to nothing is silence, too.
-            let chunk = tokio::time::timeout(stall, response.chunk());
-            let chunk = chunk.await.map_err(|_| self.stalled(url))?;
-            let Some(chunk) = chunk.map_err(|error| self.failure(url, error))? else { return Ok(()) };
-            if !pace.is_enough(asked.elapsed(), chunk.len() as u64) {
-                let slow = HttpError::Slow { url: redacted(url), interval: stall };
-                return Err(RequestFailure::passing(slow, None));
-            }
+        let mut pace = Pace::new(self.settings.stall);
+        while let Some(chunk) = self.chunk(url, &mut response, &mut pace).await? {
             take(&chunk)?;
         }
+        Ok(())
+    }
+
+    /// The next bytes of an answer; `None` at its end.
+    async fn chunk(
+        &self,
+        url: &Url,
+        response: &mut Response,
+        pace: &mut Pace,
+    ) -> Result<Option<impl Deref<Target = [u8]> + use<>>, RequestFailure> {
+        let stall = self.settings.stall;
+        let asked = Instant::now();
+        // What is inflated to nothing is silence, too.
+        let chunk = tokio::time::timeout(stall, response.chunk());
+        let chunk = chunk.await.map_err(|_| self.stalled(url))?;
+        let Some(chunk) = chunk.map_err(|error| self.failure(url, error))? else { return Ok(None) };
+        if !pace.is_enough(asked.elapsed(), chunk.len() as u64) {
+            let slow = HttpError::Slow { url: redacted(url), interval: stall };
+            return Err(RequestFailure::passing(slow, None));
+        }
+        Ok(Some(chunk))
     }
 
     fn stalled(&self, url: &Url) -> RequestFailure {

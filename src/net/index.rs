@@ -18,13 +18,13 @@ use super::download::Download;
 use super::http::{ByteSpan, FilePart, Http};
 use super::index_error::IndexError;
 use super::learned::{Learned, RecordSource, keep, recall};
+pub use super::page::Freshness;
 use super::page::PageRecord;
 use super::wheel_parts::{
-    Learnt, all_binaries, all_libraries, first_part, is_better_whole, machine, text_and_outline,
-    wheel_binary, wheel_library,
+    Learnt, all_binaries, all_libraries, first_part, is_better_whole, machine, searches,
+    text_and_outline, wheel_binary, wheel_library,
 };
 use crate::credentials::redacted;
-use crate::cuda::binary_use;
 use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::pypa::library;
@@ -45,15 +45,6 @@ const MAX_PAGE: u64 = 32 << 20;
 
 /// The kind of the records of project pages.
 const PAGE: &str = "simple-page";
-
-/// The use of pages that were fetched before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
-    /// They are believed as long as the index said, within bounds, and then asked for again.
-    Believed,
-    /// Every page is fetched anew.
-    Anew,
-}
 
 /// The package indexes of a build, as the solver's [`Catalog`].
 pub struct PackageIndex {
@@ -581,11 +572,6 @@ fn local_libraries(wheel: &DistFile, local: Local) -> Result<Vec<WheelLibrary>, 
 fn local_needs(wheel: &DistFile, local: Local) -> Result<BinaryNeeds, IndexError> {
     tokio::task::block_in_place(|| all_binaries(&local, machine(&wheel.filename), searches(wheel)))
         .map_err(|source| IndexError::Wheel { wheel: wheel.filename.to_string(), source })
-}
-
-/// Returns whether the binaries of a wheel are known to open what they need by name.
-fn searches(wheel: &DistFile) -> bool {
-    !binary_use(wheel.filename.name.as_ref()).opens.is_empty()
 }
 
 fn slot<K: Ord + Clone, T>(slots: &Slots<K, T>, key: &K) -> Slot<T> {

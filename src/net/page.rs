@@ -17,6 +17,15 @@ use crate::pypa::simple::{self, PageError, Project};
 /// The longest time, in seconds, for which a page is believed without asking: that of the largest public index.
 const LONGEST_FRESH: i64 = 600;
 
+/// The use of pages that were fetched before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// They are believed as long as the index said, within bounds, and then asked for again.
+    Believed,
+    /// Every page is fetched anew.
+    Anew,
+}
+
 /// The record of a page. The body follows it in the store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct PageRecord {

@@ -5,7 +5,7 @@
 
 use std::error::Error;
 
-use reqwest::redirect::Policy;
+use reqwest::redirect;
 use url::Url;
 
 use crate::credentials::redacted;
@@ -36,8 +36,8 @@ impl Hinted for RedirectError {
 }
 
 /// The client's policy.
-pub(super) fn policy() -> Policy {
-    Policy::custom(|attempt| match check(attempt.previous(), attempt.url()) {
+pub(super) fn policy() -> redirect::Policy {
+    redirect::Policy::custom(|attempt| match check(attempt.previous(), attempt.url()) {
         Ok(()) => attempt.follow(),
         Err(refused) => attempt.error(refused),
     })

@@ -125,3 +125,8 @@ pub(super) fn machine(wheel: &WheelFilename) -> Option<Machine> {
     };
     wheel.platform_tags().iter().find_map(|tag| of_tag(tag.to_string()))
 }
+
+/// Returns whether the binaries of a wheel are known to open what they need by name.
+pub(super) fn searches(wheel: &DistFile) -> bool {
+    !cuda::binary_use(wheel.filename.name.as_ref()).opens.is_empty()
+}

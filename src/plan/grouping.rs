@@ -198,7 +198,8 @@ mod tests {
             let before = keys(&before);
             let rewritten: Vec<_> = before.difference(&after).collect();
             prop_assert!(rewritten.len() <= 1, "{:?}", rewritten);
-            prop_assert!(after.difference(&before).count() <= 2);
+            // Its own, and the two that a full one becomes which it falls into.
+            prop_assert!(after.difference(&before).count() <= 3);
         }
     }
 }

@@ -19,7 +19,7 @@ pub const LONGEST_METADATA: u64 = 4 << 20;
 /// The requirements of one distribution: large frameworks with all their extras list some 1,000.
 pub const MOST_REQUIREMENTS: usize = 8192;
 /// The weight of all requirements of one distribution: those of a hundred conditions weigh a million, and are few.
-const MOST_WEIGHT: usize = 128 << 20;
+const MOST_WEIGHT: usize = 16 << 20;
 /// The characters of a field's value in a message.
 const LONGEST_SHOWN: usize = 200;
 

@@ -2,7 +2,7 @@
 //!
 //! <https://packaging.python.org/en/latest/specifications/recording-installed-packages/#the-record-file>
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -12,6 +12,8 @@ use crate::oci::Digest;
 
 /// The rows of a `RECORD`: that of torch has 15,000.
 const MOST_ROWS: usize = 1 << 17;
+/// The bytes of one row: a path has 4,096 at most.
+const LONGEST_ROW: usize = 64 << 10;
 /// The bytes of all rows: those of torch have 1.2 MB.
 const MOST_ROW_BYTES: usize = 24 << 20;
 
@@ -66,7 +68,7 @@ pub fn parse(text: &str) -> Result<Vec<Row>, RecordError> {
 
 /// Reads a `RECORD` as a stream.
 pub fn read(record: impl Read) -> Result<Vec<Row>, RecordError> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(record);
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(BoundedRows { record, row: 0 });
     let (mut rows, mut bytes) = (Vec::new(), 0);
     let mut record = StringRecord::new();
     while reader.read_record(&mut record)? {
@@ -80,6 +82,29 @@ pub fn read(record: impl Read) -> Result<Vec<Row>, RecordError> {
         }
     }
     Ok(rows)
+}
+
+/// Ends with an error in a row that is too long, before it is all in memory.
+struct BoundedRows<R> {
+    record: R,
+    /// The bytes of the row so far.
+    row: usize,
+}
+
+impl<R: Read> Read for BoundedRows<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.record.read(buffer)?;
+        for part in buffer[..count].split_inclusive(|byte| *byte == b'\n') {
+            self.row += part.len();
+            if self.row > LONGEST_ROW {
+                return Err(io::Error::other(format!("a row has more than {LONGEST_ROW} bytes")));
+            }
+            if part.ends_with(b"\n") {
+                self.row = 0;
+            }
+        }
+        Ok(count)
+    }
 }
 
 /// The path of a row's file, relative to the root, for a distribution in `directory`.

@@ -101,7 +101,7 @@ pub(super) struct Fitted {
     /// Those of the request, and those that pass over what does not fit.
     pub constraints: Vec<Requirement>,
     pub solution: Solution,
-    /// What the solution's binaries need.
+    /// The needs of the solution's binaries.
     pub needy: Needy,
     pub passed_over: Vec<PassedOver>,
     /// Distributions that do not fit, and that the recipe does not name: their binaries demand nothing.

@@ -210,7 +210,7 @@ fn a_name_that_hides_a_file_of_the_base_is_refused() {
     for (text, shown) in [
         ("[console_scripts]\n.wh.python3 = a:b\n", "`.wh.python3 = a:b`"),
         ("[gui_scripts]\n.wh..wh..opq = a:b\n", "`.wh..wh..opq = a:b`"),
-        ("[console_scripts]\na\0b = a:b\n", "`a\\u{0}b = a:b`"),
+        ("[console_scripts]\na\0b = a:b\n", "`a\\0b = a:b`"),
         ("[console_scripts]\n.. = a:b\n", "`.. = a:b`"),
     ] {
         let wheel = Wheel::new("demo", "1.0").entry_points(text);

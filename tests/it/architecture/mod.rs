@@ -94,6 +94,7 @@ const TABLE: &[Row] = &[
             "bootstrap",
             "plan",
             "store",
+            "plain_file",
             "sandbox",
             "pool",
         ],
