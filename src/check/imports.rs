@@ -69,7 +69,7 @@ enum FoundModule {
 }
 
 /// A source file whose imports are still to be followed.
-struct Visit {
+struct ModuleVisit {
     file: String,
     /// The package that its relative imports count from: `a.b`.
     package: String,
@@ -81,7 +81,7 @@ struct ImportWalk<'a> {
     suffixes: Vec<String>,
     path: Vec<String>,
     reached: BTreeMap<String, Force>,
-    waiting: Vec<Visit>,
+    waiting: Vec<ModuleVisit>,
 }
 
 impl ImportWalk<'_> {
@@ -152,7 +152,7 @@ impl ImportWalk<'_> {
         }
         self.reached.insert(file.clone(), force);
         if file.ends_with(".py") {
-            self.waiting.push(Visit { file, package: package.to_owned(), force });
+            self.waiting.push(ModuleVisit { file, package: package.to_owned(), force });
         }
     }
 

@@ -121,7 +121,7 @@ fn children(path: &str, component: &str, root: &impl Root) -> Vec<String> {
         return vec![format!("{path}/{component}")];
     }
     let directory = if path.is_empty() { "/" } else { path };
-    let pattern = Token::parse(component.as_bytes());
+    let pattern = ConfToken::parse(component.as_bytes());
     let entries = root.directory(directory).map(|listing| listing.entries).unwrap_or_default();
     let hidden = |name: &str| name.starts_with('.') && !component.starts_with('.');
     let names = entries.iter().map(|entry| entry.name.as_str());
@@ -130,12 +130,12 @@ fn children(path: &str, component: &str, root: &impl Root) -> Vec<String> {
 }
 
 /// A part of a pattern: one byte out of a set, or any bytes.
-enum Token {
+enum ConfToken {
     Any,
     One { negated: bool, ranges: Vec<(u8, u8)> },
 }
 
-impl Token {
+impl ConfToken {
     fn parse(mut pattern: &[u8]) -> Vec<Self> {
         let mut tokens = Vec::new();
         while let Some((first, rest)) = pattern.split_first() {
@@ -184,12 +184,12 @@ impl Token {
 }
 
 /// Returns whether the whole name matches: each `*` first takes nothing, and more only when the rest fails.
-fn matches(pattern: &[Token], name: &[u8]) -> bool {
+fn matches(pattern: &[ConfToken], name: &[u8]) -> bool {
     let (mut token, mut byte) = (0, 0);
     let mut retry = None;
     while byte < name.len() {
         match pattern.get(token) {
-            Some(Token::Any) => {
+            Some(ConfToken::Any) => {
                 retry = Some((token, byte));
                 token += 1;
             }
@@ -204,7 +204,7 @@ fn matches(pattern: &[Token], name: &[u8]) -> bool {
             }
         }
     }
-    pattern[token..].iter().all(|token| matches!(token, Token::Any))
+    pattern[token..].iter().all(|token| matches!(token, ConfToken::Any))
 }
 
 #[cfg(test)]
@@ -290,7 +290,7 @@ mod tests {
             ("\\*", "a", false),
         ] {
             assert_eq!(
-                matches(&Token::parse(pattern.as_bytes()), name.as_bytes()),
+                matches(&ConfToken::parse(pattern.as_bytes()), name.as_bytes()),
                 expected,
                 "{pattern} {name}"
             );

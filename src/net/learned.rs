@@ -66,22 +66,22 @@ pub(super) struct RecordSource {
     /// The wheel's file name.
     wheel: String,
     /// `None` for what was read out of the whole wheel.
-    claim: Option<Claim>,
+    claim: Option<IndexClaim>,
 }
 
 /// The word of a server about a wheel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Claim {
+struct IndexClaim {
     /// The package index that lists the wheel.
     index: String,
     digest: Digest,
     /// The parts of the wheel that it was read from; none where a server gave the text of METADATA.
-    parts: BTreeSet<WheelPart>,
+    parts: BTreeSet<ClaimedPart>,
 }
 
 /// A part of a wheel, as a server sent it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct WheelPart {
+struct ClaimedPart {
     offset: u64,
     size: u64,
     digest: Digest,
@@ -95,12 +95,12 @@ impl RecordSource {
 
     /// The source of what was read from `parts` of a wheel that `index` lists, or from a text beside it.
     pub fn claim<'a>(index: &str, wheel: &DistFile, parts: impl IntoIterator<Item = &'a Sparse>) -> Self {
-        let part = |(offset, bytes): (u64, &[u8])| WheelPart {
+        let part = |(offset, bytes): (u64, &[u8])| ClaimedPart {
             offset,
             size: bytes.len() as u64,
             digest: Digest::of(bytes),
         };
-        let claim = wheel.sha256.map(|digest| Claim {
+        let claim = wheel.sha256.map(|digest| IndexClaim {
             index: index.to_owned(),
             digest,
             parts: parts.into_iter().flat_map(Sparse::parts).map(part).collect(),
@@ -277,7 +277,7 @@ fn says<T: DeserializeOwned + PartialEq>(store: &Store, learned: Learned, key: &
     known::<T>(store, learned, key).is_some_and(|(_, told)| told == *value)
 }
 
-impl WheelPart {
+impl ClaimedPart {
     fn is_of(&self, wheel: &Local) -> bool {
         let is_inside =
             self.offset.checked_add(self.size).is_some_and(|end| wheel.len().is_ok_and(|len| end <= len));

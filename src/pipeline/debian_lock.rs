@@ -114,7 +114,7 @@ pub(super) struct LockedPackages {
 impl LockedPackages {
     /// Compares the packages with the signed indexes of their suites. What cannot be compared is said.
     pub fn hold(&self, session: &Session<'_>, now: u64) -> Result<()> {
-        let mut listed = Listed::none_of(&self.decided.packages);
+        let mut listed = ListedPackages::none_of(&self.decided.packages);
         let requests = requests(&self.description, &self.directory);
         for (request, locked) in requests.into_iter().zip(&self.decided.suites) {
             match self.open(request, locked, session, now)? {
@@ -155,17 +155,17 @@ impl LockedPackages {
 }
 
 /// A package's name and version: no suite has two of one architecture.
-type Identity = (String, DebianVersion);
+type PackageIdentity = (String, DebianVersion);
 
 /// The packages of a lock, by what the signed indexes say of them.
-struct Listed<'a> {
+struct ListedPackages<'a> {
     /// Those that no index lists with the locked digest.
-    open: BTreeMap<Identity, &'a LockedPackage>,
+    open: BTreeMap<PackageIdentity, &'a LockedPackage>,
     /// Those of them that an index lists with another digest.
-    differing: BTreeMap<Identity, LockedPackagesError>,
+    differing: BTreeMap<PackageIdentity, LockedPackagesError>,
 }
 
-impl<'a> Listed<'a> {
+impl<'a> ListedPackages<'a> {
     fn none_of(packages: &'a [LockedPackage]) -> Self {
         let identity = |package: &LockedPackage| (package.name.clone(), package.version.clone());
         let open = packages.iter().map(|package| (identity(package), package)).collect();

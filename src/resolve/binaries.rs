@@ -42,16 +42,16 @@ pub(super) struct NeedyDistribution {
 }
 
 /// By name, the distributions whose binaries need something of CUDA.
-pub(super) type Needy = BTreeMap<PackageName, NeedyDistribution>;
+pub(super) type NeedyDistributions = BTreeMap<PackageName, NeedyDistribution>;
 
 /// Reads the needs of the binaries in a solution's wheels, as far as their metadata does not say them.
 pub(super) fn needy(
     request: &ResolutionRequest<'_>,
     solution: &Solution,
     catalog: &dyn Catalog,
-) -> Result<Needy, CatalogError> {
+) -> Result<NeedyDistributions, CatalogError> {
     if matches!(request.policies.default, Policy::Cpu | Policy::Pip) {
-        return Ok(Needy::new());
+        return Ok(NeedyDistributions::new());
     }
     let wheels = solution.distributions.values().filter(|chosen| !is_installed(&chosen.wheel));
     catalog.prefetch_outlines(wheels.clone().map(|chosen| chosen.wheel.clone()).collect());
@@ -64,7 +64,7 @@ pub(super) fn needy(
         }
     }
     catalog.prefetch_needs(read.iter().map(|chosen| chosen.wheel.clone()).collect());
-    let mut needy = Needy::new();
+    let mut needy = NeedyDistributions::new();
     for chosen in read {
         let needs = catalog.needs(&chosen.wheel)?;
         let of_cuda: Vec<_> = needs.files.iter().map(|file| of_file(&chosen.name, file)).collect();

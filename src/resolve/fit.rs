@@ -9,7 +9,7 @@ use uv_normalize::PackageName;
 use uv_pep440::{Operator, Version, VersionSpecifier};
 use uv_pep508::VersionOrUrl;
 
-use super::binaries::{Needy, NeedyDistribution, major_in_name, needy};
+use super::binaries::{NeedyDistributions, NeedyDistribution, major_in_name, needy};
 use super::components::{ComponentError, MixedProcess, mixed_process, prefetch_pages, requirement};
 use super::demand::Demander;
 use super::extras::{major_of, with_cuda_extras};
@@ -102,7 +102,7 @@ pub(super) struct Fitted {
     pub constraints: Vec<Requirement>,
     pub solution: Solution,
     /// The needs of the solution's binaries.
-    pub needy: Needy,
+    pub needy: NeedyDistributions,
     pub passed_over: Vec<PassedOver>,
     /// Distributions that do not fit, and that the recipe does not name: their binaries demand nothing.
     pub unserved: BTreeSet<PackageName>,
@@ -114,7 +114,7 @@ pub(super) fn fitted(
     preferences: &Preferences,
     catalog: &dyn Catalog,
 ) -> Result<Fitted, ResolveError> {
-    let search = Search { request, preferences, catalog };
+    let search = FitSearch { request, preferences, catalog };
     let mut fitted = search.solve(&request.roots, request.constraints.clone())?;
     for _ in 0..MOST_MOVED {
         let Some(conflict) = search.conflict(&fitted)? else { break };
@@ -135,20 +135,20 @@ pub(super) fn fitted(
 }
 
 /// The binaries of a process that are linked with the older of its majors, in words.
-fn binaries_of(process: &MixedProcess, needy: &Needy) -> String {
+fn binaries_of(process: &MixedProcess, needy: &NeedyDistributions) -> String {
     let chains = process.chains.iter().flat_map(|(chain, _)| chain);
     let names: BTreeSet<&PackageName> = chains.collect();
     let needy = names.into_iter().filter_map(|name| needy.get(name));
     needy.filter_map(|needy| needy.told(process.majors.0)).map(|told| format!("; {told}")).collect()
 }
 
-struct Search<'a> {
+struct FitSearch<'a> {
     request: &'a ResolutionRequest<'a>,
     preferences: &'a Preferences,
     catalog: &'a dyn Catalog,
 }
 
-impl Search<'_> {
+impl FitSearch<'_> {
     /// The solution for `roots`, with the CUDA extras that suit it.
     fn solve(
         &self,
@@ -344,7 +344,7 @@ fn served(solution: &Solution, siblings: &Siblings, frameworks: &BTreeSet<Packag
 }
 
 /// The disagreement of a distribution with those beside it, or else with all that is served.
-fn disagreement(distribution: &NeedyDistribution, served: &Served, needy: &Needy) -> Option<MajorConflict> {
+fn disagreement(distribution: &NeedyDistribution, served: &Served, needy: &NeedyDistributions) -> Option<MajorConflict> {
     let majors = distribution.majors();
     let own = *majors.last()?;
     let sides = || served.values().flatten();

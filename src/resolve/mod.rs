@@ -34,7 +34,7 @@ use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
 use crate::pypa::simple::DistFile;
 use crate::recipe::{Policy, RootRequirement};
-use binaries::{Needy, NeedyDistribution};
+use binaries::{NeedyDistributions, NeedyDistribution};
 use components::{ComponentError, Demanded, Offer, Rejected};
 use demand::{Demand, Demander};
 use extras::major_of;
@@ -360,7 +360,7 @@ pub fn resolve(request: &ResolutionRequest<'_>, catalog: &dyn Catalog) -> Result
 fn demanded_by_binaries(
     request: &ResolutionRequest<'_>,
     demanded: &[Demanded],
-    needy: &Needy,
+    needy: &NeedyDistributions,
     unserved: &BTreeSet<PackageName>,
 ) -> Vec<Demanded> {
     let mut served: BTreeSet<u32> =

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uv_normalize::PackageName;
 
-use super::binaries::Needy;
+use super::binaries::NeedyDistributions;
 use super::components::Demanded;
 use super::demand::{Demand, Demander};
 use super::extras::major_of;
@@ -24,7 +24,7 @@ impl Siblings {
     /// The siblings that serve `demanded` beside what binaries need.
     pub fn of(
         demanded: &[Demanded],
-        needy: &Needy,
+        needy: &NeedyDistributions,
         base: &BaseInventory,
         catalog: &dyn Catalog,
     ) -> Result<Self, CatalogError> {

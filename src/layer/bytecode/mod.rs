@@ -169,14 +169,14 @@ pub struct Compiler<'a> {
     store: &'a Store,
     threads: usize,
     confinement: Confinement,
-    chosen: Mutex<Option<Chosen>>,
+    chosen: Mutex<Option<ChosenInterpreter>>,
     pool: Mutex<Pool>,
     returned: Condvar,
 }
 
 /// The interpreter to try first, and its name in the keys of records.
 #[derive(Debug, Clone)]
-struct Chosen {
+struct ChosenInterpreter {
     interpreter: Interpreter,
     maker: String,
 }
@@ -206,7 +206,7 @@ impl<'a> Compiler<'a> {
         let mut chosen = None;
         if own.is_none() {
             let (interpreter, worker) = of_machine(target, store)?;
-            chosen = Some(Chosen { interpreter: interpreter.clone(), maker: OF_MACHINE.into() });
+            chosen = Some(ChosenInterpreter { interpreter: interpreter.clone(), maker: OF_MACHINE.into() });
             pool = Pool { interpreter: Some(interpreter), idle: vec![worker], ..Pool::default() };
         }
         let (pool, chosen, returned) = (Mutex::new(pool), Mutex::new(chosen), Condvar::new());
@@ -214,19 +214,19 @@ impl<'a> Compiler<'a> {
     }
 
     /// The base's own interpreter, once it is out of the base; where it cannot be had, the machine's.
-    fn chosen(&self) -> Result<Chosen, BytecodeError> {
+    fn chosen(&self) -> Result<ChosenInterpreter, BytecodeError> {
         let mut chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(chosen) = &*chosen {
             return Ok(chosen.clone());
         }
         let of_machine = || {
             let (interpreter, _) = of_machine(self.target, self.store)?;
-            Ok(Chosen { interpreter, maker: OF_MACHINE.into() })
+            Ok(ChosenInterpreter { interpreter, maker: OF_MACHINE.into() })
         };
         let found = match &self.own {
             None => of_machine()?,
             Some(own) => match own.extract(self.store, self.confinement) {
-                Ok((interpreter, digest)) => Chosen { interpreter, maker: digest.to_string() },
+                Ok((interpreter, digest)) => ChosenInterpreter { interpreter, maker: digest.to_string() },
                 Err(error) => of_machine().map_err(|_: BytecodeError| error)?,
             },
         };
@@ -341,7 +341,7 @@ impl<'a> Compiler<'a> {
 
     /// Starts the chosen interpreter, or where that does not run, one of the machine's that fits.
     fn start_first(&self) -> Result<(Interpreter, Worker), BytecodeError> {
-        let Chosen { interpreter, .. } = self.chosen()?;
+        let ChosenInterpreter { interpreter, .. } = self.chosen()?;
         match interpreter.start(self.target.python) {
             Ok(worker) => Ok((interpreter, worker)),
             Err(error) => of_machine(self.target, self.store).map_err(|_| error),
