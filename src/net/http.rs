@@ -5,8 +5,8 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::ops::Deref;
 use std::io;
+use std::ops::Deref;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

@@ -21,8 +21,8 @@ use super::learned::{Learned, RecordSource, keep, recall};
 pub use super::page::Freshness;
 use super::page::PageRecord;
 use super::wheel_parts::{
-    Learnt, all_binaries, all_libraries, first_part, is_better_whole, machine, searches,
-    text_and_outline, wheel_binary, wheel_library,
+    Learnt, all_binaries, all_libraries, first_part, is_better_whole, machine, searches, text_and_outline,
+    wheel_binary, wheel_library,
 };
 use crate::credentials::redacted;
 use crate::failure::Hinted;

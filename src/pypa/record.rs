@@ -68,7 +68,10 @@ pub fn parse(text: &str) -> Result<Vec<Row>, RecordError> {
 
 /// Reads a `RECORD` as a stream.
 pub fn read(record: impl Read) -> Result<Vec<Row>, RecordError> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(BoundedRows { record, row: 0 });
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(BoundedRows { record, row: 0 });
     let (mut rows, mut bytes) = (Vec::new(), 0);
     let mut record = StringRecord::new();
     while reader.read_record(&mut record)? {

@@ -9,7 +9,7 @@ use uv_normalize::PackageName;
 use uv_pep440::{Operator, Version, VersionSpecifier};
 use uv_pep508::VersionOrUrl;
 
-use super::binaries::{NeedyDistributions, NeedyDistribution, major_in_name, needy};
+use super::binaries::{NeedyDistribution, NeedyDistributions, major_in_name, needy};
 use super::components::{ComponentError, MixedProcess, mixed_process, prefetch_pages, requirement};
 use super::demand::Demander;
 use super::extras::{major_of, with_cuda_extras};
@@ -344,7 +344,11 @@ fn served(solution: &Solution, siblings: &Siblings, frameworks: &BTreeSet<Packag
 }
 
 /// The disagreement of a distribution with those beside it, or else with all that is served.
-fn disagreement(distribution: &NeedyDistribution, served: &Served, needy: &NeedyDistributions) -> Option<MajorConflict> {
+fn disagreement(
+    distribution: &NeedyDistribution,
+    served: &Served,
+    needy: &NeedyDistributions,
+) -> Option<MajorConflict> {
     let majors = distribution.majors();
     let own = *majors.last()?;
     let sides = || served.values().flatten();

@@ -34,7 +34,7 @@ use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
 use crate::pypa::simple::DistFile;
 use crate::recipe::{Policy, RootRequirement};
-use binaries::{NeedyDistributions, NeedyDistribution};
+use binaries::{NeedyDistribution, NeedyDistributions};
 use components::{ComponentError, Demanded, Offer, Rejected};
 use demand::{Demand, Demander};
 use extras::major_of;
