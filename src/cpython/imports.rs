@@ -173,7 +173,7 @@ impl ImportReader {
                     self.note(0, first_word(module), "");
                 }
             }
-            ("from", rest) => self.from_import(rest),
+            ("from", rest) => self.names_import(rest),
             ("raise", _) => {
                 if let Some(OpenBlock { block: Block::Handler { raises, .. }, .. }) = self.open.last_mut() {
                     *raises = true;
@@ -184,7 +184,7 @@ impl ImportReader {
     }
 
     /// `..a.b import (c as d, e)`, after `from`.
-    fn from_import(&mut self, text: &str) {
+    fn names_import(&mut self, text: &str) {
         let path = text.trim_start_matches(['.', ' ']);
         let level = text[..text.len() - path.len()].matches('.').count();
         let Some((module, names)) = split_import(path) else { return };

@@ -16,6 +16,8 @@ use crate::recipe::{
     BaseDescription, BaseRef, Diagnostics, ImageName, Recipe, RecipeInputs, RootRequirement,
 };
 
+/// The bytes of a requirements or constraints file: the export of a lock of a thousand wheels, with all hashes, has 6 MB.
+const LONGEST_REQUIREMENTS: u64 = 8 << 20;
 /// A recipe, or a text that it names, of more bytes is not read: recorded inventories take a few MB.
 const LONGEST_INPUT: u64 = 32 << 20;
 /// The requirements and constraints files of a recipe, with all that they include: real ones include a few.
@@ -195,7 +197,7 @@ impl InputReader {
             return Err(InputError::ManyFiles { path: path.to_owned() });
         }
         let (bytes, is_below) =
-            self.root.read(path, LONGEST_INPUT).map_err(|source| unreachable_file(path, source))?;
+            self.root.read(path, LONGEST_REQUIREMENTS).map_err(|source| unreachable_file(path, source))?;
         let unreadable = |source| InputError::Read { path: path.to_owned(), source };
         let text =
             requirements::decoded(bytes).ok_or_else(|| unreadable(io::ErrorKind::InvalidData.into()))?;
