@@ -10,8 +10,8 @@ use crate::pypa::simple::PageError;
 use crate::pypa::wheel::WheelError;
 use crate::store::StoreError;
 
-/// The reason why an index could not be asked. What the solver sees is a [`CatalogError`] with one of these as its
-/// source.
+/// The reason why an index could not be asked. What the solver sees is a
+/// [`CatalogError`](crate::resolve::solve::CatalogError) with one of these as its source.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum IndexError {
