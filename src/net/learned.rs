@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use rawzip::ReaderAt;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use url::Url;
 use uv_distribution_filename::WheelFilename;
@@ -118,12 +118,13 @@ impl RecordSource {
         self
     }
 
-    /// Compares the record at `key`, whose source this is, with the wheel of this digest in the store.
+    /// Compares a record, whose source this is, with the wheel of this digest in the store. `body` is the record's: another
+    /// process, or a thread that needs the same wheel, may have moved it meanwhile.
     fn agrees(
         &self,
         store: &Store,
         learned: Learned,
-        key: &Digest,
+        body: &[u8],
         digest: &Digest,
     ) -> Result<bool, FalseClaim> {
         let unreadable = |source| FalseClaim::Wheel { wheel: self.wheel.clone(), source };
@@ -133,31 +134,25 @@ impl RecordSource {
             (Learned::Libraries | Learned::Needs, Some(claim)) => {
                 Ok(claim.parts.iter().all(|part| part.is_of(&local)))
             }
-            (Learned::Needs, None) => self.needs_are_of(store, key, &local),
-            (Learned::Libraries, None) => all_libraries(&local).map(|read| says(store, learned, key, &read)),
-            (Learned::Outline | Learned::Metadata, _) => self.is_of(store, learned, key, &local),
+            (Learned::Needs, None) => self.needs_are_of(body, &local),
+            (Learned::Libraries, None) => all_libraries(&local).map(|read| says(body, &read)),
+            (Learned::Outline | Learned::Metadata, _) => self.is_of(learned, body, &local),
         };
         says.map_err(unreadable)
     }
 
-    fn needs_are_of(&self, store: &Store, key: &Digest, local: &Local) -> Result<bool, WheelError> {
+    fn needs_are_of(&self, body: &[u8], local: &Local) -> Result<bool, WheelError> {
         let Ok(filename) = self.wheel.parse::<WheelFilename>() else { return Ok(false) };
-        let Some((_, told)) = known::<BinaryNeeds>(store, Learned::Needs, key) else { return Ok(false) };
+        let Ok(told) = serde_json::from_slice::<BinaryNeeds>(body) else { return Ok(false) };
         Ok(all_binaries(local, machine(&filename), told.searched)? == told)
     }
 
-    fn is_of(
-        &self,
-        store: &Store,
-        learned: Learned,
-        key: &Digest,
-        local: &Local,
-    ) -> Result<bool, WheelError> {
+    fn is_of(&self, learned: Learned, body: &[u8], local: &Local) -> Result<bool, WheelError> {
         let Ok(filename) = self.wheel.parse::<WheelFilename>() else { return Ok(false) };
         let (text, outline) = text_and_outline(&filename, Wheel::open(local)?)?;
         Ok(match learned {
-            Learned::Metadata => metadata::parse(&text).is_ok_and(|read| says(store, learned, key, &read)),
-            Learned::Outline | Learned::Libraries | Learned::Needs => says(store, learned, key, &outline),
+            Learned::Metadata => metadata::parse(&text).is_ok_and(|read| says(body, &read)),
+            Learned::Outline | Learned::Libraries | Learned::Needs => says(body, &outline),
         })
     }
 }
@@ -242,7 +237,7 @@ pub fn hold(store: &Store, digest: &Digest, url: &Url) -> Result<(), FalseClaim>
         let Some((source, value)) = store.record_with_body::<RecordSource>(learned.kind(), &key) else {
             continue;
         };
-        if source.agrees(store, learned, &key, digest)? {
+        if source.agrees(store, learned, &value, digest)? {
             let whole = RecordSource { claim: None, ..source };
             store.put_record_with_body(learned.kind(), digest, &whole, &value)?;
         } else {
@@ -260,10 +255,12 @@ pub fn verify(store: &Store) -> Result<Vec<Damage>, StoreError> {
     let mut damages = Vec::new();
     for learned in Learned::ALL {
         for key in store.record_keys(learned.kind())? {
-            let Some((source, _)) = known::<IgnoredAny>(store, learned, &key) else { continue };
+            let Some((source, body)) = store.record_with_body::<RecordSource>(learned.kind(), &key) else {
+                continue;
+            };
             let digest = source.claim.as_ref().map_or(key, |claim| claim.digest);
             let is_there = store.blob_size(&digest).is_some();
-            if !is_there || source.agrees(store, learned, &key, &digest).unwrap_or(false) {
+            if !is_there || source.agrees(store, learned, &body, &digest).unwrap_or(false) {
                 continue;
             }
             damages.push(store.refute(learned.kind(), &key)?);
@@ -272,9 +269,9 @@ pub fn verify(store: &Store) -> Result<Vec<Damage>, StoreError> {
     Ok(damages)
 }
 
-/// Returns whether the record at `key` has this value.
-fn says<T: DeserializeOwned + PartialEq>(store: &Store, learned: Learned, key: &Digest, value: &T) -> bool {
-    known::<T>(store, learned, key).is_some_and(|(_, told)| told == *value)
+/// Returns whether a record with this body has this value.
+fn says<T: DeserializeOwned + PartialEq>(body: &[u8], value: &T) -> bool {
+    serde_json::from_slice::<T>(body).is_ok_and(|told| told == *value)
 }
 
 impl ClaimedPart {
@@ -283,5 +280,50 @@ impl ClaimedPart {
             self.offset.checked_add(self.size).is_some_and(|end| wheel.len().is_ok_and(|len| end <= len));
         let mut bytes = vec![0; if is_inside { usize::try_from(self.size).unwrap_or(0) } else { 0 }];
         is_inside && wheel.read_exact_at(&mut bytes, self.offset).is_ok() && Digest::of(&bytes) == self.digest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+    use std::thread;
+
+    use uv_normalize::PackageName;
+
+    use super::*;
+    use crate::pypa::metadata::CoreMetadata;
+    use crate::pypa::simple;
+    use crate::pypa::wheel::sample;
+
+    #[test]
+    fn a_claim_is_held_by_all_who_have_got_the_wheel_at_once() {
+        let wheel = sample::wheel("1.0", "Requires-Dist: numpy>=1", 1000);
+        let page = format!(
+            r#"{{"files": [{{"filename": "demo-1.0-py3-none-any.whl", "url": "demo.whl",
+                "hashes": {{"sha256": "{}"}}}}]}}"#,
+            Digest::of(&wheel).hex()
+        );
+        let base = Url::parse("http://index/demo/").unwrap();
+        let name = PackageName::from_str("demo").unwrap();
+        let file = simple::parse_json(&name, &base, page.as_bytes()).unwrap().files.remove(0);
+        let metadata: CoreMetadata =
+            metadata::parse("Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nRequires-Dist: numpy>=1\n")
+                .unwrap();
+        for _ in 0..50 {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Store::open(directory.path()).unwrap();
+            let source = RecordSource::claim("http://index/", &file, None);
+            keep(&store, Learned::Metadata, &file, &source, &metadata).unwrap();
+            let digest = store.put_blob(&wheel).unwrap();
+            thread::scope(|scope| {
+                let holders: Vec<_> = (0..8)
+                    .map(|_| {
+                        scope.spawn(|| hold(&store, &digest, &file.url).map_err(|error| error.to_string()))
+                    })
+                    .collect();
+                holders.into_iter().for_each(|holder| holder.join().unwrap().unwrap());
+            });
+            assert_eq!(recall::<CoreMetadata>(&store, Learned::Metadata, &file), Some(metadata.clone()));
+        }
     }
 }
