@@ -146,7 +146,7 @@ impl<'a> CopyRules<'a, '_> {
     fn is_private_wheel(&self, copy: &CudaCopy) -> bool {
         let is_wheel =
             copy.distribution.as_ref().is_some_and(|name| ComponentWheel::of(name.as_ref()).is_some());
-        let within = self.world.within_packages(&copy.directory).is_some();
+        let within = self.world.is_in_packages(&copy.directory);
         within && is_wheel && copy.asked_for().next().is_some()
     }
 
@@ -229,7 +229,7 @@ impl<'a> CopyRules<'a, '_> {
             let Some(copy) = copy.filter(|copy| COMPANIONS.contains(&copy.component.name())) else {
                 continue;
             };
-            let is_private = self.world.within_packages(&loaded.real).is_some();
+            let is_private = self.world.is_in_packages(&loaded.real);
             let side = if is_private { &mut of_pip } else { &mut of_system };
             side.entry(copy.component).or_insert(&loaded.path);
         }

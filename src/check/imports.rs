@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use super::loader::split;
 use super::world::{NOT_FOR_USERS, World};
-use crate::cpython::imports::Imports;
 use crate::observe::check_facts::{CheckFacts, FileContent};
 use crate::oci::Architecture;
 
@@ -113,8 +112,7 @@ impl ImportWalk<'_> {
     fn run(&mut self) {
         while let Some(visit) = self.waiting.pop() {
             let Some((_, file)) = self.evidence.file(&visit.file) else { continue };
-            let FileContent::Module(text) = file.content() else { continue };
-            let imports = Imports::from_text(text.clone());
+            let FileContent::Module(imports) = file.content() else { continue };
             for import in imports.iter() {
                 let force = if import.is_guarded { Force::Optional } else { visit.force };
                 let Some(module) = absolute_name(&visit.package, import.level, import.module) else {

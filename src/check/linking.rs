@@ -25,9 +25,9 @@ pub(super) struct PythonProcess<'a> {
 
 impl<'a> PythonProcess<'a> {
     /// `None` without an interpreter that can be started.
-    pub fn of(loader: &Loader<'a>, world: &World<'_>, imported: &ImportedFiles) -> Option<Self> {
+    pub fn of(loader: &Loader<'a>, world: &World<'_>) -> Option<Self> {
         let process = loader.start(world.interpreter.as_ref()?)?;
-        Some(Self { process, modules: modules(loader, world, imported) })
+        Some(Self { process, modules: modules(loader, world) })
     }
 }
 
@@ -36,10 +36,12 @@ pub(super) fn findings<'a>(
     loader: &Loader<'a>,
     world: &World<'_>,
     python: Option<&PythonProcess<'a>>,
+    imported: &ImportedFiles,
 ) -> LinkingReport {
     let mut judge = Judge {
         loader,
         world,
+        imported,
         settled: BTreeSet::new(),
         reached: BTreeSet::new(),
         providers: Providers::of(loader, world),
@@ -50,8 +52,9 @@ pub(super) fn findings<'a>(
     let unlinked = match python {
         Some(python) => {
             judge.modules(python);
-            judge.plugins(python);
-            judge.raise_total_failures();
+            let unreached = judge.unreached();
+            judge.plugins(python, &unreached);
+            judge.raise_total_failures(&unreached);
             None
         }
         None => world.interpreter.as_deref().map(no_program),
@@ -69,35 +72,35 @@ fn no_program(path: &str) -> Finding {
     }
 }
 
-/// A program, or an extension module of a distribution.
-#[derive(Debug, Clone)]
+/// An extension module, of a distribution or of the standard library.
+#[derive(Debug)]
 pub(super) struct Module {
     /// Absolute.
     pub path: String,
     pub distribution: Option<usize>,
-    /// The severity when it cannot be loaded: an error where what nobody else requires cannot be imported without it.
-    pub level: Level,
+}
+
+/// A file with which a process, or a part of it, begins: a program, a module, or a library that code opens.
+struct EntryFile {
+    distribution: Option<usize>,
+    /// The severity when it cannot be loaded.
+    level: Level,
 }
 
 /// Every extension module, of packages and the standard library: what exports the function that Python calls to
 /// initialise it.
 ///
 /// <https://docs.python.org/3/extending/building.html>
-fn modules(loader: &Loader<'_>, world: &World<'_>, imported: &ImportedFiles) -> Vec<Module> {
+fn modules(loader: &Loader<'_>, world: &World<'_>) -> Vec<Module> {
     let modules = loader.objects().filter_map(|(path, _, object)| {
-        let level = match imported.force(&path) {
-            Some(Force::Needed) => Level::Error,
-            Some(Force::Optional) => Level::Warning,
-            // Images leave out what parts of the standard library need, as slim ones do Tk.
-            None if world.is_standard(&path) => Level::Warning,
-            None if world.within_packages(&path).is_some() => Level::Note,
-            None => return None,
-        };
+        if !world.is_standard(&path) && !world.is_in_packages(&path) {
+            return None;
+        }
         let (_, name) = split(&path);
         let stem = name.split('.').next()?;
         let is_module =
             name.ends_with(".so") && object.exports(symbol_hash(format!("PyInit_{stem}").as_bytes()));
-        is_module.then(|| Module { distribution: world.owner(&path), level, path })
+        is_module.then(|| Module { distribution: world.owner(&path), path })
     });
     modules.collect()
 }
@@ -177,6 +180,7 @@ fn undefined(symbols: &[u64], scope: &[&Object]) -> Vec<u64> {
 struct Judge<'a, 'b> {
     loader: &'b Loader<'a>,
     world: &'b World<'b>,
+    imported: &'b ImportedFiles,
     /// The files all of whose imports are defined by what they need themselves.
     settled: BTreeSet<String>,
     /// The files that a program or module leads to.
@@ -201,9 +205,8 @@ impl<'a> Judge<'a, '_> {
             let Some(process) = self.loader.start(&path) else { continue };
             let is_interpreter = self.world.interpreter.as_ref() == Some(&path);
             let level = if is_interpreter { Level::Error } else { Level::Warning };
-            let module = Module { distribution: None, level, path };
             self.entry_points += 1;
-            self.judge(&module, process, 0);
+            self.judge(&EntryFile { distribution: None, level }, process, 0);
         }
     }
 
@@ -218,15 +221,29 @@ impl<'a> Judge<'a, '_> {
                 self.providers.preload(self.loader, &mut process, closure);
             }
             self.entry_points += 1;
-            self.judge(module, process, first);
+            let level = self.level(&module.path);
+            let entry = EntryFile { distribution: module.distribution, level };
+            self.judge(&entry, process, first);
+        }
+    }
+
+    /// The severity when a module cannot be loaded: an error where a distribution that no other one requires cannot be
+    /// imported without it.
+    fn level(&self, path: &str) -> Level {
+        match self.imported.force(path) {
+            Some(Force::Needed) => Level::Error,
+            Some(Force::Optional) => Level::Warning,
+            // Images leave out what parts of the standard library need, as slim ones do Tk.
+            None if self.world.is_standard(path) => Level::Warning,
+            None => Level::Note,
         }
     }
 
     /// The libraries of distributions that nothing needs: their code opens them by path, should it get to that, and mostly
     /// goes on without those that lack something.
-    fn plugins(&mut self, python: &PythonProcess<'a>) {
+    fn plugins(&mut self, python: &PythonProcess<'a>, unreached: &BTreeMap<usize, Vec<String>>) {
         let companies = self.world.companies();
-        for (distribution, paths) in self.unreached() {
+        for (&distribution, paths) in unreached {
             let mut process = python.process.clone();
             for module in python.modules.iter().filter(|module| module.distribution == Some(distribution)) {
                 self.loader.open(&mut process, &module.path, Search::Path);
@@ -234,18 +251,18 @@ impl<'a> Judge<'a, '_> {
             for path in paths {
                 let mut process = process.clone();
                 let first = process.objects.len();
-                self.loader.open(&mut process, &path, Search::Path);
+                self.loader.open(&mut process, path, Search::Path);
                 self.providers.preload(self.loader, &mut process, &companies[distribution]);
-                let module = Module { path, distribution: Some(distribution), level: Level::Note };
-                self.misses(&module, &process, first);
+                let entry = EntryFile { distribution: Some(distribution), level: Level::Note };
+                self.misses(&entry, &process, first);
             }
         }
     }
 
     /// Makes errors of what keeps a distribution that no other one requires from CUDA, or from all of its variants: of those
     /// that lie side by side, each for another version of what it needs, one has to load.
-    fn raise_total_failures(&mut self) {
-        let top_level: BTreeSet<usize> = self.world.top_level().collect();
+    fn raise_total_failures(&mut self, unreached: &BTreeMap<usize, Vec<String>>) {
+        let top_level = self.world.top_level();
         let mut of_cuda: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for (path, _, object) in self.loader.objects() {
             let owner = self.world.owner(&path).filter(|owner| top_level.contains(owner));
@@ -253,9 +270,9 @@ impl<'a> Judge<'a, '_> {
                 of_cuda.entry(owner).or_default().push(path);
             }
         }
-        let variants = self.unreached().into_iter().filter(|(owner, _)| top_level.contains(owner));
-        for paths in variants.map(|(_, paths)| paths).filter(|paths| paths.len() > 1) {
-            self.raise_if_all(&paths, |_| true);
+        let variants = unreached.iter().filter(|(owner, paths)| top_level.contains(owner) && paths.len() > 1);
+        for (_, paths) in variants {
+            self.raise_if_all(paths, |_| true);
         }
         for paths in of_cuda.into_values() {
             self.raise_if_all(&paths, |name| Component::of_library(name).is_some());
@@ -293,21 +310,21 @@ impl<'a> Judge<'a, '_> {
     }
 
     /// Judges the objects from `first` on of the process of `module`.
-    fn judge(&mut self, module: &Module, process: Process<'a>, first: usize) {
+    fn judge(&mut self, entry: &EntryFile, process: Process<'a>, first: usize) {
         let new = process.objects[first..].iter().filter(|loaded| !self.reached.contains(&loaded.real));
         let new: Vec<String> = new.map(|loaded| loaded.real.clone()).collect();
         self.reached.extend(new);
-        self.misses(module, &process, first);
+        self.misses(entry, &process, first);
         for index in first..process.objects.len() {
-            self.versions(module, &process, index);
+            self.versions(entry, &process, index);
         }
         for index in first..process.objects.len() {
-            self.symbols(module, &process, index);
+            self.symbols(entry, &process, index);
         }
     }
 
     /// Finds the names that the objects from `first` on lack, each object once.
-    fn misses(&mut self, module: &Module, process: &Process<'a>, first: usize) {
+    fn misses(&mut self, entry: &EntryFile, process: &Process<'a>, first: usize) {
         let mut lacking: BTreeMap<usize, Vec<&Miss>> = BTreeMap::new();
         for miss in &process.misses {
             if miss.needed_by >= first && !is_of_driver(&miss.name) {
@@ -315,21 +332,21 @@ impl<'a> Judge<'a, '_> {
             }
         }
         for (index, misses) in lacking {
-            self.missed(module, process, index, &misses);
+            self.missed(entry, process, index, &misses);
         }
     }
 
-    fn missed(&mut self, module: &Module, process: &Process<'a>, index: usize, misses: &[&Miss]) {
+    fn missed(&mut self, entry: &EntryFile, process: &Process<'a>, index: usize, misses: &[&Miss]) {
         let missing = |miss: &&Miss| MissingName { name: miss.name.clone(), refused: miss.refused.clone() };
         let observation = Observation::MissingLibraries {
-            chain: self.chain(module, process, index),
+            chain: self.chain(entry, process, index),
             missing: misses.iter().map(missing).collect(),
             searched: self.loader.all_searched(process, index),
         };
-        self.note(module, &process.objects[index], "", observation);
+        self.note(entry, &process.objects[index], "", observation);
     }
 
-    fn versions(&mut self, module: &Module, process: &Process<'a>, index: usize) {
+    fn versions(&mut self, entry: &EntryFile, process: &Process<'a>, index: usize) {
         let loaded = &process.objects[index];
         for need in loaded.object.needs.iter().filter(|need| !need.weak) {
             let Some(found) = process.find(&need.file) else { continue };
@@ -338,16 +355,16 @@ impl<'a> Judge<'a, '_> {
                 continue;
             }
             let observation = Observation::MissingVersion {
-                chain: self.chain(module, process, index),
+                chain: self.chain(entry, process, index),
                 version: need.version.clone(),
                 library: need.file.clone(),
                 found: process.objects[found].path.clone(),
             };
-            self.note(module, loaded, &need.version, observation);
+            self.note(entry, loaded, &need.version, observation);
         }
     }
 
-    fn symbols(&mut self, module: &Module, process: &Process<'a>, index: usize) {
+    fn symbols(&mut self, entry: &EntryFile, process: &Process<'a>, index: usize) {
         let loaded = &process.objects[index];
         if self.settled.contains(&loaded.real) {
             return;
@@ -367,7 +384,7 @@ impl<'a> Judge<'a, '_> {
         }
         let all: Vec<&Object> = process.objects.iter().map(|loaded| loaded.object).collect();
         let left = undefined(&left, &all);
-        let left = if left.is_empty() { left } else { self.beyond(module, loaded, &left) };
+        let left = if left.is_empty() { left } else { self.beyond(entry, loaded, &left) };
         if left.is_empty() {
             return;
         }
@@ -376,14 +393,14 @@ impl<'a> Judge<'a, '_> {
         left.sort_unstable();
         let expected_in = left.first().and_then(|first| expected_in(process, index, first));
         let Some(symbols) = Sample::of(left) else { return };
-        let chain = self.chain(module, process, index);
-        self.note(module, loaded, "", Observation::MissingSymbols { chain, symbols, expected_in });
+        let chain = self.chain(entry, process, index);
+        self.note(entry, loaded, "", Observation::MissingSymbols { chain, symbols, expected_in });
     }
 
     /// The imports that nothing of the distributions that the object's own requires defines: what they load is in the
     /// same process, by means that only their code tells.
-    fn beyond(&self, module: &Module, loaded: &Loaded<'a>, left: &[u64]) -> Vec<u64> {
-        let owners = [module.distribution, self.world.owner(&loaded.real)];
+    fn beyond(&self, entry: &EntryFile, loaded: &Loaded<'a>, left: &[u64]) -> Vec<u64> {
+        let owners = [entry.distribution, self.world.owner(&loaded.real)];
         let mut closure = BTreeSet::new();
         owners.into_iter().flatten().for_each(|index| closure.extend(self.world.closure(index)));
         let others: Vec<&Object> = self.providers.carried(&closure).collect();
@@ -391,22 +408,22 @@ impl<'a> Judge<'a, '_> {
     }
 
     /// The objects through which a module leads to an object.
-    fn chain(&self, module: &Module, process: &Process<'a>, index: usize) -> LoadChain {
+    fn chain(&self, entry: &EntryFile, process: &Process<'a>, index: usize) -> LoadChain {
         let asked_by = |index: &usize| process.objects[*index].asked_by;
         let links =
             std::iter::successors(Some(index), asked_by).map(|index| process.objects[index].path.clone());
         let mut objects: Vec<String> = links.collect();
         objects.reverse();
-        let distribution = module.distribution.map(|index| self.world.distributions[index].id());
+        let distribution = entry.distribution.map(|index| self.world.distributions[index].id());
         LoadChain { distribution, objects }
     }
 
-    fn note(&mut self, module: &Module, loaded: &Loaded<'_>, name: &str, observation: Observation) {
+    fn note(&mut self, entry: &EntryFile, loaded: &Loaded<'_>, name: &str, observation: Observation) {
         let path = format!("/{}", loaded.real);
-        let finding = Finding { level: module.level, subject: About::Path(path.clone()), observation };
+        let finding = Finding { level: entry.level, subject: About::Path(path.clone()), observation };
         let key = (finding.rule(), path, name.to_owned());
         match self.found.get_mut(&key) {
-            Some(found) if found.level <= module.level => {}
+            Some(found) if found.level <= entry.level => {}
             _ => drop(self.found.insert(key, finding)),
         }
     }

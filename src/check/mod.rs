@@ -108,8 +108,8 @@ pub fn check(subject: &Subject<'_>) -> Report {
     let linked = thread::scope(|scope| {
         let of_files = scope.spawn(|| [files::findings(subject.evidence), pip::findings(subject, &world)]);
         let imported = ImportedFiles::of(subject.evidence, &world, subject.config.architecture);
-        let python = PythonProcess::of(&loader, &world, &imported);
-        let linked = linking::findings(&loader, &world, python.as_ref());
+        let python = PythonProcess::of(&loader, &world);
+        let linked = linking::findings(&loader, &world, python.as_ref(), &imported);
         findings.extend(toolkit::findings(subject, &world, &loader));
         if let (Some(inventory), Some(python)) = (subject.inventory, &python) {
             findings.extend(copies::findings(inventory, &world, &loader, python));

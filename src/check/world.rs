@@ -82,10 +82,12 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The path within the directory of packages that it is in; `None` for what is in none.
-    pub fn within_packages<'p>(&self, path: &'p str) -> Option<&'p str> {
+    /// Returns whether the file at `path` is in a directory of packages.
+    pub fn is_in_packages(&self, path: &str) -> bool {
         let path = path.trim_start_matches('/');
-        self.packages.iter().find_map(|directory| path.strip_prefix(&**directory)?.strip_prefix('/'))
+        let is_in =
+            |directory: &String| path.strip_prefix(&**directory).is_some_and(|rest| rest.starts_with('/'));
+        self.packages.iter().any(is_in)
     }
 
     /// The directories in which modules are searched: those of the standard library and of packages, without symlinks.
@@ -96,17 +98,13 @@ impl<'a> World<'a> {
     }
 
     /// The distributions that no other one requires.
-    pub fn top_level(&self) -> impl Iterator<Item = usize> {
+    pub fn top_level(&self) -> BTreeSet<usize> {
         let required: BTreeSet<&PackageName> = (0..self.distributions.len())
             .flat_map(|index| self.requirements(index, &[]))
             .map(|requirement| &requirement.name)
             .collect();
         let names = self.distributions.iter().map(|it| &it.installed.name).enumerate();
-        names
-            .filter(|(_, name)| !required.contains(name))
-            .map(|(index, _)| index)
-            .collect::<Vec<_>>()
-            .into_iter()
+        names.filter(|(_, name)| !required.contains(name)).map(|(index, _)| index).collect()
     }
 
     /// The names of the modules that a distribution is imported by: the one of its own name, or all that it has at the top.

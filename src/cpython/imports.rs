@@ -5,7 +5,9 @@
 //!
 //! <https://docs.python.org/3/reference/simple_stmts.html#the-import-statement>
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
 
 use super::lines::{LogicalLine, LogicalLines};
 
@@ -35,7 +37,7 @@ impl<'a> Import<'a> {
 }
 
 /// The imports of a module in their order, each a line: `?` where it is guarded, dots, the module, and names after a colon.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imports(String);
 
 impl Imports {
@@ -46,11 +48,6 @@ impl Imports {
             reader.line(&line);
         }
         reader.finish()
-    }
-
-    /// The imports that `text` stands for, as [`Imports::as_str`] gave it.
-    pub fn from_text(text: String) -> Self {
-        Self(text)
     }
 
     /// The text of all imports.
@@ -225,12 +222,6 @@ impl ImportReader {
     }
 }
 
-impl fmt::Display for Imports {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// The header of a compound statement and what follows its colon on the same line.
 fn split_header(text: &str) -> Option<(&str, &str)> {
     const KEYWORDS: &[&str] = &[
@@ -390,7 +381,10 @@ mod tests {
             .map(|it| (it.is_guarded, it.level, it.module, it.names().collect::<Vec<_>>()))
             .collect();
         assert_eq!(all, [(false, 2, "a", vec!["b", "c"]), (true, 0, "d.e", vec![])]);
-        assert_eq!(Imports::from_text(imports.as_str().to_owned()), imports);
+        assert_eq!(
+            serde_json::from_str::<Imports>(&serde_json::to_string(&imports).unwrap()).unwrap(),
+            imports
+        );
     }
 
     proptest::proptest! {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layered::{LayerNode, Layered};
 use super::relevance::is_private;
+use crate::cpython::imports::Imports;
 use crate::elf::Object;
 use crate::oci::{Digest, Entry, EntryKind};
 
@@ -68,8 +69,8 @@ pub enum FileContent {
     Damaged(String),
     /// A text that pip or the loader reads.
     Text(Vec<u8>),
-    /// The source of a Python module: the text of its [`Imports`](crate::cpython::imports::Imports).
-    Module(String),
+    /// The source of a Python module.
+    Module(Imports),
 }
 
 /// The names of CUDA's libraries among the strings of a file, sorted: those that it may `dlopen`.

@@ -300,7 +300,7 @@ fn content_of_text(path: &str, text: Vec<u8>) -> Option<FileContent> {
         return Some(FileContent::Text(text));
     }
     check_facts::module_limit(path)?;
-    Some(FileContent::Module(Imports::read(&text).as_str().to_owned()))
+    Some(FileContent::Module(Imports::read(&text)))
 }
 
 /// The number of bytes to keep behind each missed part: `most`, while the parts are few.

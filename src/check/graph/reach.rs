@@ -8,7 +8,6 @@ use super::{
 };
 use crate::base::BaseInventory;
 use crate::check::copies::cuda_wheel_extras;
-use crate::check::imports::ImportedFiles;
 use crate::check::linking::{Providers, PythonProcess};
 use crate::check::loader::{Loaded, Loader, Process, Search};
 use crate::check::world::World;
@@ -20,8 +19,7 @@ pub(super) fn graph(subject: &Subject<'_>) -> Graph {
     let (loader, _) = loader(subject);
     let world = World::new(subject);
     let mut survey = Survey::new(subject, &loader, &world);
-    let imported = ImportedFiles::of(subject.evidence, &world, subject.config.architecture);
-    if let Some(python) = PythonProcess::of(&loader, &world, &imported) {
+    if let Some(python) = PythonProcess::of(&loader, &world) {
         for (head, companions) in heads(&world) {
             survey.add(&python, head, &companions);
         }
