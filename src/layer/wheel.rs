@@ -11,7 +11,7 @@ use rawzip::{CompressionMethod, ZipDataDescriptor, ZipLocalFileHeader};
 
 use super::writer::Expected;
 use crate::oci::Hasher;
-use crate::oci::paths::{LONGEST_NAME, LONGEST_PATH, below_another, fits_a_file_system, has_whiteout};
+use crate::oci::paths::{LONGEST_NAME, LONGEST_PATH, PathFault, below_another, path_fault};
 use crate::pypa::install::{WheelContents, WheelMember, find_dist_info};
 use crate::pypa::metadata::{self, LONGEST_METADATA};
 use crate::pypa::record::{self, RecordError, Row};
@@ -374,18 +374,14 @@ fn member_path(name: &[u8]) -> Result<String, RefusedWheel> {
     if path.contains('\\') {
         return Err(refuse(WheelMemberFault::Backslash));
     }
-    if !fits_a_file_system(path) {
-        return Err(refuse(WheelMemberFault::Long));
-    }
-    if path.starts_with('/') || path.contains('\0') {
-        return Err(refuse(WheelMemberFault::Leaves));
-    }
-    if has_whiteout(path) {
-        return Err(refuse(WheelMemberFault::Whiteout));
-    }
-    match path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        true => Err(refuse(WheelMemberFault::Leaves)),
-        false => Ok(path.to_owned()),
+    match path_fault(path) {
+        None if path.is_empty() => Err(refuse(WheelMemberFault::Leaves)),
+        None => Ok(path.to_owned()),
+        Some(PathFault::Nul | PathFault::Part) => Err(refuse(WheelMemberFault::Leaves)),
+        Some(PathFault::Whiteout) => Err(refuse(WheelMemberFault::Whiteout)),
+        Some(PathFault::LongName | PathFault::LongPath | PathFault::Deep) => {
+            Err(refuse(WheelMemberFault::Long))
+        }
     }
 }
 

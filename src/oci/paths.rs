@@ -15,14 +15,6 @@ pub const LONGEST_NAME: usize = 255;
 /// The names in a path: images have some 40; what looks at each directory above a file multiplies them.
 pub const MOST_NAMES: usize = 256;
 
-/// Returns whether a file system takes `path`, as long and deep as it is and as long as its names are.
-pub fn fits_a_file_system(path: &str) -> bool {
-    let mut names = path.split('/');
-    path.len() <= LONGEST_PATH
-        && names.by_ref().take(MOST_NAMES).all(|name| name.len() <= LONGEST_NAME)
-        && names.next().is_none()
-}
-
 /// The directories above `path`, the highest first; not the root.
 pub fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(move |(end, _)| &path[..end])
@@ -80,15 +72,23 @@ pub fn name_fault(name: &str) -> Option<PathFault> {
 pub fn path_fault(path: &str) -> Option<PathFault> {
     match path {
         "" => None,
-        _ if path.len() > LONGEST_PATH => Some(PathFault::LongPath),
-        _ if path.split('/').nth(MOST_NAMES).is_some() => Some(PathFault::Deep),
-        _ => path.split('/').find_map(name_fault),
+        _ => size_fault(path).or_else(|| path.split('/').find_map(name_fault)),
     }
 }
 
-/// Returns whether a part of `path` would stand for something gone, as no file of an image can be called.
-pub fn has_whiteout(path: &str) -> bool {
-    path.split('/').any(|name| name.starts_with(WHITEOUT))
+/// The reason for which no file system takes `path`: how long or deep it is, or how long one of its names.
+fn size_fault(path: &str) -> Option<PathFault> {
+    match () {
+        () if path.len() > LONGEST_PATH => Some(PathFault::LongPath),
+        () if path.split('/').nth(MOST_NAMES).is_some() => Some(PathFault::Deep),
+        () if path.split('/').any(|name| name.len() > LONGEST_NAME) => Some(PathFault::LongName),
+        () => None,
+    }
+}
+
+/// Returns whether a file system takes `path`, as long and deep as it is and as long as its names are.
+pub fn fits_a_file_system(path: &str) -> bool {
+    size_fault(path).is_none()
 }
 
 #[cfg(test)]
@@ -113,10 +113,14 @@ mod tests {
     #[test]
     fn a_path_that_no_file_can_have_is_told_from_others() {
         let check = |path: &str, expected| assert_eq!(path_fault(path), expected, "{path:?}");
-        for path in ["", "a", "usr/bin/a.wh.b", "..a/b..", "a b/\n", ".wh", &"n".repeat(255)] {
+        for path in
+            ["", "a", "usr/bin/a.wh.b", "a/b.wh.c", "a.wh", "..a/b..", "a b/\n", ".wh", &"n".repeat(255)]
+        {
             check(path, None);
         }
-        for path in [".wh.python3", ".wh..wh..opq", "usr/.wh.bin/a", "a/.wh."] {
+        for path in
+            [".wh.python3", ".wh.a", ".wh..wh..opq", "a/.wh..wh..opq", "usr/.wh.bin/a", "a/.wh.b/c", "a/.wh."]
+        {
             check(path, Some(PathFault::Whiteout));
         }
         check("a\0b", Some(PathFault::Nul));
@@ -137,11 +141,5 @@ mod tests {
             assert!(!fits_a_file_system(&path), "{path}");
         }
         assert!(!fits_a_file_system(&format!("{}x", "0123456789abcde/".repeat(256))));
-    }
-
-    #[test]
-    fn a_name_may_stand_for_something_gone() {
-        assert!(has_whiteout(".wh.a") && has_whiteout("a/.wh..wh..opq") && has_whiteout("a/.wh.b/c"));
-        assert!(!has_whiteout("a/b.wh.c") && !has_whiteout("a.wh"));
     }
 }
