@@ -374,20 +374,34 @@ impl Inner {
         };
         let source = RecordSource::claim(&self.index_of(wheel), wheel, &directory);
         keep(&self.store, Learned::Outline, wheel, &source, &outline)?;
-        let read = library::paths(&outline).map(async |path| {
-            let _permit = self.reading.acquire().await;
-            let mut parts = directory.clone();
-            let read = self.in_parts(wheel, &mut parts, |wheel| wheel_library(&wheel, path)).await?;
-            Ok::<_, IndexError>(read.is().map(|library| (RecordSource::claim("", wheel, &parts), library)))
-        });
-        let read: Option<Vec<_>> = try_join_all(read).await?.into_iter().collect();
-        match read {
-            Some(read) => {
-                let (sources, libraries): (Vec<_>, Vec<_>) = read.into_iter().unzip();
-                Ok((source.with_parts_of(sources), libraries.into_iter().flatten().collect()))
-            }
+        let read = |opened: &Wheel<&Sparse>, path: &str| wheel_library(opened, path);
+        match self.each_in_parts(wheel, source, &directory, library::paths(&outline), read).await? {
+            Some(read) => Ok(read),
             None => self.whole_libraries(wheel).await,
         }
+    }
+
+    /// Lets `read` look at each of the files at `paths` in the remote wheel, all at once, beyond the parts in `directory`,
+    /// which are from `source`; `None` where the server does not serve parts.
+    async fn each_in_parts<'p, T: Send>(
+        &self,
+        wheel: &DistFile,
+        source: RecordSource,
+        directory: &Option<Sparse>,
+        paths: impl Iterator<Item = &'p str>,
+        read: impl Fn(&Wheel<&Sparse>, &str) -> Result<Option<T>, WheelError> + Sync,
+    ) -> Result<Option<(RecordSource, Vec<T>)>, IndexError> {
+        let all = paths.map(async |path| {
+            let _permit = self.reading.acquire().await;
+            let mut parts = directory.clone();
+            let read = self.in_parts(wheel, &mut parts, |opened| read(&opened, path)).await?;
+            Ok::<_, IndexError>(read.is().map(|file| (RecordSource::claim("", wheel, &parts), file)))
+        });
+        let all: Option<Vec<_>> = try_join_all(all).await?.into_iter().collect();
+        Ok(all.map(|all| {
+            let (sources, files): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+            (source.with_parts_of(sources), files.into_iter().flatten().collect())
+        }))
     }
 
     async fn whole_libraries(
@@ -441,20 +455,9 @@ impl Inner {
         };
         let source = RecordSource::claim(&self.index_of(wheel), wheel, &directory);
         let machine = machine(&wheel.filename);
-        let read = needs::binaries(outline).map(async |path| {
-            let _permit = self.reading.acquire().await;
-            let mut parts = directory.clone();
-            let read = self
-                .in_parts(wheel, &mut parts, |opened| wheel_binary(&opened, path, machine, false))
-                .await?;
-            Ok::<_, IndexError>(read.is().map(|binary| (RecordSource::claim("", wheel, &parts), binary)))
-        });
-        let read: Option<Vec<_>> = try_join_all(read).await?.into_iter().collect();
-        Ok(read.map(|read| {
-            let (sources, binaries): (Vec<_>, Vec<_>) = read.into_iter().unzip();
-            let needs = needs::of_binaries(outline, binaries.into_iter().flatten().collect(), false);
-            (source.with_parts_of(sources), needs)
-        }))
+        let read = |opened: &Wheel<&Sparse>, path: &str| wheel_binary(opened, path, machine, false);
+        let read = self.each_in_parts(wheel, source, &directory, needs::binaries(outline), read).await?;
+        Ok(read.map(|(source, binaries)| (source, needs::of_binaries(outline, binaries, false))))
     }
 
     /// The index that lists a wheel, as it may be shown.
