@@ -1,22 +1,30 @@
-//! Malformed ELF and `ld.so.cache` do no harm: whatever the bytes, every reader of them returns, panics nowhere, and needs
-//! memory in proportion to the file.
+//! Malformed input does no harm: whatever the bytes, every reader of them returns, panics nowhere, and needs memory in
+//! proportion to the input.
 //!
-//! Files of this machine and of the test's making are damaged where it hurts ([`mutation`]) and given to every reader
-//! ([`readers`]); [`allocator`] counts what they need. The same seed gives the same inputs.
+//! Sound files are damaged where it hurts and given to the readers of their format; [`allocator`] counts what they need.
+//! ELF has mutations of its own ([`elf_mutation`]), every other format ([`formats`]) those of texts and containers
+//! ([`damage`]). The same seed gives the same inputs.
 //!
 //! ```console
-//! $ IMGFORGE_FUZZ_CASES=100000 IMGFORGE_FUZZ_SEED=7 cargo nextest run --test fuzz
-//! $ IMGFORGE_FUZZ_INPUT=target/fuzz/failed.bin cargo nextest run --test fuzz    # what failed, again
+//! $ IMGFORGE_FUZZ_CASES=1000000 IMGFORGE_FUZZ_SEED=7 cargo nextest run --release --test fuzz tar
+//! $ IMGFORGE_FUZZ_INPUT=target/fuzz/tar.bin cargo nextest run --test fuzz tar    # what failed, again
 //! ```
 #![allow(clippy::disallowed_methods, reason = "tests meet files, the clock and the environment")]
 
 mod allocator;
-mod corpus;
-mod elf;
-mod mutation;
-mod readers;
+mod damage;
+mod elf_corpus;
+mod elf_files;
+mod elf_mutation;
+mod elf_readers;
+mod formats;
+mod seeds;
+#[allow(dead_code, reason = "shared with tests/it, which uses the rest")]
+#[path = "../it/support/mod.rs"]
+mod support;
 mod watchdog;
 
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
 use proptest::collection::vec;
@@ -24,44 +32,52 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use allocator::Counting;
-use corpus::Corpus;
-use mutation::Mutation;
+use elf_corpus::Corpus;
+use elf_mutation::Mutation;
 use watchdog::Watchdog;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The number of inputs of a run without `IMGFORGE_FUZZ_CASES`: under a minute on one core, unoptimised.
-const CASES: u32 = 2_000;
 /// The seed where `IMGFORGE_FUZZ_SEED` does not say.
 const SEED: u64 = 1;
 /// The most times that an input is damaged.
 const MOST_MUTATIONS: usize = 6;
 
-/// An input: a file of the corpus by its number, and what happens to it.
+/// A damaged ELF file: a file of the corpus by its number, and what happens to it.
 #[derive(Debug, Clone)]
-struct Case {
+struct ElfCase {
     file: usize,
     mutations: Vec<Mutation>,
 }
 
 #[test]
-fn malformed_files_do_no_harm() {
-    let watchdog = Watchdog::start();
-    if let Some(path) = std::env::var_os("IMGFORGE_FUZZ_INPUT") {
-        let bytes = std::fs::read(path).expect("IMGFORGE_FUZZ_INPUT names a file");
-        return readers::read(&bytes);
-    }
-    let (cases, seed) = (number("IMGFORGE_FUZZ_CASES", CASES), number("IMGFORGE_FUZZ_SEED", SEED));
+fn malformed_elf() {
     let corpus = Corpus::load();
-    for file in &corpus.files {
-        eprintln!("whole: {}", file.name);
-        readers::read(&file.bytes);
-    }
     // Large files take a hundred times as long.
     let file = prop_oneof![30 => 0..corpus.large, 1 => corpus.large..corpus.files.len()];
     let strategy = (file, vec(any::<Mutation>(), 1..=MOST_MUTATIONS))
-        .prop_map(|(file, mutations)| Case { file, mutations });
+        .prop_map(|(file, mutations)| ElfCase { file, mutations });
+    let whole: Vec<&[u8]> = corpus.files.iter().map(|file| &*file.bytes).collect();
+    // Under a minute on one core, unoptimised.
+    fuzz("elf", 2_000, &whole, &strategy, |case| corpus.damaged(case), elf_readers::read);
+}
+
+/// Gives every file of `whole`, and so many damaged inputs, to `read`.
+fn fuzz<C: Debug>(
+    name: &str,
+    cases: u32,
+    whole: &[&[u8]],
+    strategy: &impl Strategy<Value = C>,
+    bytes: impl Fn(&C) -> Vec<u8>,
+    read: impl Fn(&[u8]),
+) {
+    let watchdog = Watchdog::start(name);
+    if let Some(path) = std::env::var_os("IMGFORGE_FUZZ_INPUT") {
+        return read(&std::fs::read(path).expect("IMGFORGE_FUZZ_INPUT names a file"));
+    }
+    whole.iter().for_each(|file| read(file));
+    let (cases, seed) = (number("IMGFORGE_FUZZ_CASES", cases), number("IMGFORGE_FUZZ_SEED", SEED));
     let config = Config {
         cases,
         failure_persistence: None,
@@ -70,24 +86,23 @@ fn malformed_files_do_no_harm() {
         ..Config::default()
     };
     let mut runner = TestRunner::new_with_rng(config, random(seed));
-    let ran = runner.run(&strategy, |case| {
-        let bytes = corpus.damaged(&case);
+    let ran = runner.run(strategy, |case| {
+        let bytes = bytes(&case);
         watchdog.begin(&bytes);
         // A panic that leaves the closure is a failure too, and made smaller.
-        readers::read(&bytes);
+        read(&bytes);
         watchdog.end();
         Ok::<_, TestCaseError>(())
     });
     watchdog.end();
     if let Err(TestError::Fail(reason, case)) = ran {
-        let path = keep(&corpus.damaged(&case));
+        let path = keep(name, &bytes(&case));
         panic!(
-            "{reason}\nin {case:?} of {}, seed {seed}\nagain: IMGFORGE_FUZZ_INPUT={} cargo nextest run --test fuzz",
-            corpus.files[case.file].name,
+            "{reason}\nin {case:?}, seed {seed}\nagain: IMGFORGE_FUZZ_INPUT={} cargo nextest run --test fuzz {name}",
             path.display()
         );
     }
-    eprintln!("{cases} inputs of seed {seed}; {}", allocator::worst());
+    eprintln!("{name}: {cases} inputs of seed {seed}; {}; {}", allocator::worst(), watchdog.longest());
 }
 
 fn number<T: std::str::FromStr>(variable: &str, default: T) -> T {
@@ -104,10 +119,10 @@ fn random(seed: u64) -> TestRng {
 }
 
 /// Writes an input down, to be read again.
-fn keep(bytes: &[u8]) -> PathBuf {
+fn keep(name: &str, bytes: &[u8]) -> PathBuf {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/fuzz");
     std::fs::create_dir_all(&directory).expect("target can be written to");
-    let path = directory.join("failed.bin");
+    let path = directory.join(format!("{name}.bin"));
     std::fs::write(&path, bytes).expect("target can be written to");
     path
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use imgforge::elf::{Cache, CachedLibrary, Flags, Hwcap};
 
-use crate::Case;
-use crate::elf::{Form, Hash, Places, library, needing};
+use crate::ElfCase;
+use crate::elf_files::{Form, Hash, Places, library, needing};
 
 /// Files of this machine, where it has them: programs, libraries and its cache.
 const OF_MACHINE: [&str; 6] = [
@@ -24,7 +24,6 @@ const LARGE: usize = 64 << 10;
 
 /// A file that is whole.
 pub struct File {
-    pub name: String,
     pub bytes: Vec<u8>,
     places: Option<Places>,
 }
@@ -43,17 +42,19 @@ impl Corpus {
             for hash in [Hash::Sysv, Hash::Gnu] {
                 for gap in [0, 100] {
                     let form = Form { wide, big_endian };
-                    files.push(File::new(&format!("{form:?} {hash:?} {gap}"), library(form, hash, gap)));
+                    files.push(File::new(library(form, hash, gap)));
                 }
             }
         }
         let form = Form { wide: true, big_endian: false };
-        files.push(File::new("far apart", library(form, Hash::Gnu, APART)));
-        files.push(File::new("needs that share a name", needing(3_000, 30_000)));
-        files.push(File::new("a cache", cache()));
-        files.push(File::new("a cache whose entries share a name", crowded()));
+        // Far apart.
+        files.push(File::new(library(form, Hash::Gnu, APART)));
+        // Needs that share a name.
+        files.push(File::new(needing(3_000, 30_000)));
+        files.push(File::new(cache()));
+        files.push(File::new(crowded()));
         for path in OF_MACHINE.map(Path::new).into_iter().filter(|path| path.exists()) {
-            files.push(File::new(&path.display().to_string(), std::fs::read(path).expect("it can be read")));
+            files.push(File::new(std::fs::read(path).expect("it can be read")));
         }
         files.sort_by_key(|file| file.bytes.len() > LARGE);
         let large = files.iter().take_while(|file| file.bytes.len() <= LARGE).count();
@@ -61,7 +62,7 @@ impl Corpus {
     }
 
     /// The bytes of an input.
-    pub fn damaged(&self, case: &Case) -> Vec<u8> {
+    pub fn damaged(&self, case: &ElfCase) -> Vec<u8> {
         let file = &self.files[case.file];
         let mut bytes = file.bytes.clone();
         case.mutations.iter().for_each(|mutation| mutation.apply(&mut bytes, file.places.as_ref()));
@@ -70,8 +71,8 @@ impl Corpus {
 }
 
 impl File {
-    fn new(name: &str, bytes: Vec<u8>) -> Self {
-        Self { name: name.to_owned(), places: Places::of(&bytes), bytes }
+    fn new(bytes: Vec<u8>) -> Self {
+        Self { places: Places::of(&bytes), bytes }
     }
 }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::elf::{Form, Places};
+use crate::elf_files::{Form, Places};
 
 /// One change. Places are fractions, so that any change suits any file.
 #[derive(Debug, Clone)]
