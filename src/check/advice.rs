@@ -3,9 +3,10 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 use uv_normalize::PackageName;
+use uv_pep440::Version;
 
 use super::{About, Finding, Observation};
-use crate::cuda::{Component, ComponentWheel};
+use crate::cuda::{Component, ComponentWheel, Gpu};
 
 /// An advice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,6 +59,13 @@ pub enum Advice {
     OtherBase,
     /// State a newer driver, or choose frameworks of an older CUDA.
     NewerDriver,
+    /// Use a release that is compiled for a GPU, or do without the GPU.
+    ReleaseForGpu {
+        /// The GPU.
+        gpu: Gpu,
+        /// A version of the distribution that is known to be.
+        version: Option<Version>,
+    },
     /// Hide the driver's library in the image from the loader.
     HideDriver,
     /// Name a directory to the loader.
@@ -124,7 +132,10 @@ impl Finding {
             Observation::DamagedFile { .. } => Advice::ReinstallFile,
             Observation::WheelTag { .. } => Advice::OtherWheel,
             Observation::DamagedInterpreter => Advice::OtherBase,
-            Observation::OldDriver { .. } => Advice::NewerDriver,
+            Observation::OldDriver { .. } | Observation::OldDriverForPtx { .. } => Advice::NewerDriver,
+            Observation::MissingGpu { gpu, other_version, .. } => {
+                Advice::ReleaseForGpu { gpu: gpu.clone(), version: other_version.clone() }
+            }
             Observation::DriverFromImage { .. } => Advice::HideDriver,
             Observation::DriverPath { directory } => Advice::NameDirectory { directory: directory.clone() },
             Observation::LoaderCache { .. } => Advice::RunLdconfig,

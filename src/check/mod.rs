@@ -11,6 +11,7 @@ mod advice;
 mod copies;
 mod files;
 mod finding;
+mod gpus;
 pub mod graph;
 mod imports;
 mod linking;
@@ -32,13 +33,14 @@ use serde::{Deserialize, Serialize};
 pub use about::{About, DistributionId};
 pub use advice::Advice;
 pub use finding::{Finding, Level};
+pub use gpus::{GpuCodeOwner, GpuLibrary, GpuSupport, OwnedGpuCode, VersionsSeen, coverage};
 pub use observation::Observation;
 pub use rule::Rule;
 pub use silence::Silence;
 
 use crate::base::BaseInventory;
 use crate::base::scan::ImageConfigFacts;
-use crate::cuda::Driver;
+use crate::cuda::{Driver, Gpu};
 use crate::elf::CacheError;
 use crate::observe::check_facts::CheckFacts;
 use imports::ImportedFiles;
@@ -47,7 +49,7 @@ use loader::{Loader, LoaderSettings};
 use world::World;
 
 /// Raise when the rules say something else of the same image: reports are made again.
-pub const REPORT_FORMAT: u32 = 9;
+pub const REPORT_FORMAT: u32 = 10;
 
 /// The subject of a check.
 #[derive(Debug)]
@@ -60,6 +62,10 @@ pub struct Subject<'a> {
     pub config: &'a ImageConfigFacts,
     /// The oldest driver to serve, where a recipe says.
     pub driver: Option<&'a Driver>,
+    /// The GPUs to run on, where a recipe says.
+    pub gpus: &'a [Gpu],
+    /// The versions that are known to run on others.
+    pub seen: &'a VersionsSeen,
     /// The findings that are taken as they are.
     pub silences: &'a [Silence],
 }
@@ -71,6 +77,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// The accepted findings, each with its reason.
     pub ignored: Vec<(Finding, String)>,
+    /// The GPUs and drivers that the image runs on.
+    pub gpus: GpuSupport,
     /// The extent of the check.
     pub looked_at: LookedAt,
 }
@@ -105,12 +113,14 @@ pub fn check(subject: &Subject<'_>) -> Report {
     let (loader, damage) = loader(subject);
     let mut findings: Vec<Finding> = damage.iter().map(damaged_cache).collect();
     let world = World::new(subject);
+    let support = gpus::support(subject, &world);
     let linked = thread::scope(|scope| {
         let of_files = scope.spawn(|| [files::findings(subject.evidence), pip::findings(subject, &world)]);
         let imported = ImportedFiles::of(subject.evidence, &world, subject.config.architecture);
         let python = PythonProcess::of(&loader, &world);
         let linked = linking::findings(&loader, &world, python.as_ref(), &imported);
         findings.extend(toolkit::findings(subject, &world, &loader));
+        findings.extend(gpus::findings(subject, &world, &support));
         if let (Some(inventory), Some(python)) = (subject.inventory, &python) {
             findings.extend(copies::findings(inventory, &world, &loader, python));
         }
@@ -138,7 +148,13 @@ pub fn check(subject: &Subject<'_>) -> Report {
         },
         findings: left,
         ignored,
+        gpus: support,
     }
+}
+
+/// The GPUs and drivers that an image runs on.
+pub fn gpu_support(subject: &Subject<'_>) -> GpuSupport {
+    gpus::support(subject, &World::new(subject))
 }
 
 /// The image's loader, and what is wrong with its cache.

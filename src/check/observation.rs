@@ -8,7 +8,7 @@ use uv_pep440::Version;
 
 use super::loader::{Search, Searched};
 use super::{DistributionId, Rule};
-use crate::cuda::{Component, Driver, DriverFit};
+use crate::cuda::{Component, Driver, DriverFit, Gpu, GpuTarget, PtxVersion};
 
 /// An observation. Paths in it are absolute.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -131,6 +131,32 @@ pub enum Observation {
         /// The fit of both.
         fit: DriverFit,
     },
+    /// Code for GPUs has none for one that the image shall run on.
+    MissingGpu {
+        /// The GPU.
+        gpu: Gpu,
+        /// The path of the library, or of the largest of several.
+        library: String,
+        /// The targets of the library's machine code.
+        compiled_for: Vec<GpuTarget>,
+        /// True if GPUs newer than these run its PTX.
+        ptx_for_newer: bool,
+        /// The distributions that use the library, where it is of a component.
+        users: Vec<DistributionId>,
+        /// Another version that runs on the GPU, where one was built before.
+        other_version: Option<Version>,
+    },
+    /// The driver is older than the PTX that it would have to compile for a GPU.
+    OldDriverForPtx {
+        /// The oldest driver to serve.
+        driver: Driver,
+        /// The GPU.
+        gpu: Gpu,
+        /// The version of PTX.
+        ptx: PtxVersion,
+        /// The oldest driver that reads it.
+        oldest: Driver,
+    },
     /// XLA finds no ptxas.
     NoPtxas(Absence),
     /// XLA finds no libdevice.
@@ -228,7 +254,8 @@ impl Observation {
             Self::NvrtcBuiltins { .. } => Rule::NvrtcBuiltins,
             Self::DriverFromImage { .. } => Rule::DriverFromImage,
             Self::DriverPath { .. } => Rule::DriverPath,
-            Self::OldDriver { .. } => Rule::OldDriver,
+            Self::OldDriver { .. } | Self::OldDriverForPtx { .. } => Rule::OldDriver,
+            Self::MissingGpu { .. } => Rule::MissingGpu,
             Self::NoPtxas(_) => Rule::NoPtxas,
             Self::NoLibdevice(_) => Rule::NoLibdevice,
             Self::NoHeaders(_) => Rule::NoHeaders,

@@ -34,6 +34,8 @@ pub enum Rule {
     DriverPath,
     /// The driver is too old for a toolkit.
     OldDriver,
+    /// A library has no code for a GPU that the image shall run on.
+    MissingGpu,
     /// XLA finds no `ptxas`.
     NoPtxas,
     /// XLA finds no libdevice.
@@ -66,7 +68,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::MissingLibrary,
         Self::MissingVersion,
         Self::MissingSymbol,
@@ -81,6 +83,7 @@ impl Rule {
         Self::DriverFromImage,
         Self::DriverPath,
         Self::OldDriver,
+        Self::MissingGpu,
         Self::NoPtxas,
         Self::NoLibdevice,
         Self::NoHeaders,
@@ -114,6 +117,7 @@ impl Rule {
             Self::DriverFromImage => "driver-from-image",
             Self::DriverPath => "driver-path",
             Self::OldDriver => "old-driver",
+            Self::MissingGpu => "missing-gpu",
             Self::NoPtxas => "no-ptxas",
             Self::NoLibdevice => "no-libdevice",
             Self::NoHeaders => "no-headers",
@@ -168,6 +172,9 @@ impl Rule {
             }
             Self::DriverPath => "the container runtime puts the driver where the loader does not look",
             Self::OldDriver => "the driver does not run a toolkit as new as this",
+            Self::MissingGpu => {
+                "the library's kernels end with `no kernel image is available for execution on the device`"
+            }
             Self::NoPtxas => "XLA compiles with ptxas, and fails when it first compiles a kernel",
             Self::NoLibdevice => "XLA links libdevice into kernels, and fails when it first needs one",
             Self::NoHeaders => {

@@ -6,7 +6,7 @@ use super::observation::{
     Sample, ServingCopy,
 };
 use super::{About, DistributionId, Finding, Level, Observation};
-use crate::cuda::{Component, Driver};
+use crate::cuda::{Component, Driver, PtxVersion};
 
 fn distribution(name: &str, version: &str) -> DistributionId {
     DistributionId { name: name.parse().unwrap(), version: version.parse().unwrap() }
@@ -48,6 +48,17 @@ fn absence(file: &str) -> Absence {
 fn old_driver(driver: &str, toolkit: (u32, u32)) -> Observation {
     let driver: Driver = driver.parse().unwrap();
     Observation::OldDriver { fit: driver.fit(toolkit), driver, toolkit }
+}
+
+fn missing_gpu(gpu: &str, users: Vec<DistributionId>, other_version: Option<&str>) -> Observation {
+    Observation::MissingGpu {
+        gpu: gpu.parse().unwrap(),
+        library: "/demo/libdemo.so".to_owned(),
+        compiled_for: ["7.5", "9.0a"].map(|target| target.parse().unwrap()).into(),
+        ptx_for_newer: users.is_empty(),
+        users,
+        other_version: other_version.map(|version| version.parse().unwrap()),
+    }
 }
 
 fn of_loader() -> Vec<Observation> {
@@ -120,7 +131,15 @@ fn of_cuda() -> Vec<Observation> {
         Observation::DriverPath { directory: "/usr/local/nvidia/lib64".to_owned() },
         old_driver("470.57.02", (12, 4)),
         old_driver("530.30.02", (12, 4)),
-        old_driver("580.65.06", (13, 1)),
+        old_driver("580.65.06", (13, 9)),
+        missing_gpu("V100", Vec::new(), Some("2.6.0")),
+        missing_gpu("7.0", vec![distribution("torch", "2.15.0"), distribution("jax", "0.7.0")], None),
+        Observation::OldDriverForPtx {
+            driver: "550.54.15".parse().unwrap(),
+            gpu: "B200".parse().unwrap(),
+            ptx: PtxVersion { major: 8, minor: 8 },
+            oldest: "575.51.03".parse().unwrap(),
+        },
         Observation::NoPtxas(absence("bin/ptxas")),
         Observation::NoLibdevice(absence("nvvm/libdevice/libdevice.10.bc")),
         Observation::NoHeaders(absence("cuda.h")),

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use uv_pep440::Version;
 
+use super::gpus::described;
 use super::observation::{Absence, Deviation, MissingName, Sample};
 use super::{Advice, Finding, Observation};
 use crate::cuda::{Component, Driver, DriverFit};
@@ -64,6 +65,19 @@ impl Finding {
             }
             Observation::DriverPath { directory } => format!("nothing leads to {directory}"),
             Observation::OldDriver { driver, toolkit, fit } => old_driver(driver, *toolkit, fit),
+            Observation::OldDriverForPtx { driver, gpu, ptx, oldest } => format!(
+                "there is only PTX {ptx} for {gpu}, which drivers before {oldest} cannot compile; {driver} is to serve"
+            ),
+            Observation::MissingGpu { gpu, library, compiled_for, ptx_for_newer, users, .. } => {
+                let used = match users.as_slice() {
+                    [] => String::new(),
+                    users => format!(", which {} load,", join(users.iter(), " and ")),
+                };
+                format!(
+                    "{library}{used} is {}: {gpu} does not run it",
+                    described(compiled_for, *ptx_for_newer)
+                )
+            }
             Observation::NoPtxas(absence)
             | Observation::NoLibdevice(absence)
             | Observation::NoHeaders(absence) => absent(absence),
@@ -135,6 +149,13 @@ impl Finding {
             Advice::NewerDriver => {
                 "state a newer driver in `cuda.driver`, or choose frameworks of an older CUDA".into()
             }
+            Advice::ReleaseForGpu { gpu, version: Some(version) } => {
+                format!("use {version}, which runs on {gpu}, or leave it out of `cuda.gpus`")
+            }
+            Advice::ReleaseForGpu { gpu, version: None } => format!(
+                "use a release that is compiled for {}, mostly an older one for an older GPU, or leave it out of `cuda.gpus`",
+                gpu.capability
+            ),
             Advice::HideDriver => {
                 "take its directory out of LD_LIBRARY_PATH and /etc/ld.so.conf.d, or leave its package out"
                     .into()
@@ -340,7 +361,20 @@ mod tests {
             "state a newer driver in `cuda.driver`, or choose frameworks of an older CUDA",
         ),
         (
-            "driver 580.65.06 runs CUDA 13.1, but not what is compiled to PTX",
+            "driver 580.65.06 runs CUDA 13.9, but not what is compiled to PTX",
+            "state a newer driver in `cuda.driver`, or choose frameworks of an older CUDA",
+        ),
+        (
+            "/demo/libdemo.so is compiled for 7.5 9.0a; PTX for newer: yes: V100 (7.0) does not run it",
+            "use 2.6.0, which runs on V100 (7.0), or leave it out of `cuda.gpus`",
+        ),
+        (
+            "/demo/libdemo.so, which torch 2.15.0 and jax 0.7.0 load, is compiled for 7.5 9.0a; PTX for newer: no: 7.0 does \
+             not run it",
+            "use a release that is compiled for 7.0, mostly an older one for an older GPU, or leave it out of `cuda.gpus`",
+        ),
+        (
+            "there is only PTX 8.8 for B200 (10.0), which drivers before 575.51.03 cannot compile; 550.54.15 is to serve",
             "state a newer driver in `cuda.driver`, or choose frameworks of an older CUDA",
         ),
         (

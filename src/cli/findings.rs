@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::gpus;
 use super::text::PrintedText;
 use crate::check::{About, Advice, Finding, Level, LookedAt, Observation, Report, Rule};
 use crate::escape::escaped;
@@ -43,6 +44,7 @@ pub(super) fn table(report: &Report) -> PrintedText {
     for (finding, reason) in &report.ignored {
         out.line(format_args!("ignored[{}]: {}: {reason}", finding.rule().id(), finding.subject));
     }
+    gpus::support(&mut out, &report.gpus);
     let [errors, warnings, notes] =
         [Level::Error, Level::Warning, Level::Note].map(|level| report.count(level));
     let seen = &report.looked_at;
@@ -67,6 +69,7 @@ fn word(level: Level) -> &'static str {
 struct Document<'a> {
     findings: Vec<Printed<'a>>,
     ignored: Vec<(Printed<'a>, &'a str)>,
+    gpus: Value,
     looked_at: LookedAt,
 }
 
@@ -104,6 +107,7 @@ impl<'a> Document<'a> {
         Self {
             findings: report.findings.iter().map(Printed::of).collect(),
             ignored: ignored.map(|(finding, reason)| (Printed::of(finding), reason.as_str())).collect(),
+            gpus: gpus::document(&report.gpus),
             looked_at: report.looked_at,
         }
     }
@@ -158,7 +162,11 @@ fn sarif(report: &Report, image: &str) -> Value {
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
-        "runs": [{"tool": {"driver": driver}, "results": results}],
+        "runs": [{
+            "tool": {"driver": driver},
+            "results": results,
+            "properties": {"gpus": gpus::document(&report.gpus)},
+        }],
     })
 }
 

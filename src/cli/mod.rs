@@ -6,6 +6,7 @@
 
 mod cache;
 mod findings;
+mod gpus;
 mod picture;
 mod progress;
 mod report;
@@ -20,13 +21,13 @@ use uv_normalize::PackageName;
 
 use crate::base::BaseInventory;
 use crate::check::Level;
-use crate::cuda::Driver;
+use crate::cuda::{Driver, Gpu};
 use crate::destination::Destination;
 use crate::escape;
 use crate::failure::{Context, Failure, Fault, Hinted, Result};
 use crate::pipeline::{
     self, BuildOrder, CheckFailed, Checked, Checking, InputError, LockOrder, Locking, Network, Outside,
-    Progress, Session, Side, Upgrade,
+    Progress, Session, Side, Upgrade, WantedMachines,
 };
 use crate::recipe::Color;
 use crate::sandbox::{Confinement, UNCONFINED_VARIABLE};
@@ -166,6 +167,9 @@ enum Action {
         /// The oldest driver of NVIDIA that the image shall run with: 550.54.15.
         #[arg(long, value_name = "VERSION")]
         driver: Option<Driver>,
+        /// A GPU that the image shall run on, T4 or 7.5; may be given several times, or with commas.
+        #[arg(long, value_name = "GPU", value_delimiter = ',')]
+        gpu: Vec<Gpu>,
         /// The Python that is meant, where the image has several: 3.11.
         #[arg(long, value_name = "VERSION")]
         python: Option<String>,
@@ -275,19 +279,20 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
         }
         Action::Inspect { image, json, python, record } => {
-            let inventory = pipeline::inspect(image, python.as_deref(), &session(true, &progress)?)?;
+            let inspected = pipeline::inspect(image, python.as_deref(), &session(true, &progress)?)?;
             progress.finish();
             if let Some(file) = record {
-                record_inventory(file, image, &inventory)?;
+                record_inventory(file, image, &inspected.inventory)?;
             }
             match json {
-                true => PrintedText::json(&inventory)?.print(),
-                false => report::inventory(&inventory).print(),
+                true => report::inspected_json(&inspected)?.print(),
+                false => report::inspected(&inspected).print(),
             }
         }
-        Action::Check { image, format, json, driver, python, graph } => {
+        Action::Check { image, format, json, driver, gpu, python, graph } => {
             let session = session(true, &progress)?;
-            let checked = Checked::read(image, python.as_deref(), driver.as_ref(), &session)?;
+            let wanted = WantedMachines { driver: driver.as_ref(), gpus: gpu };
+            let checked = Checked::read(image, python.as_deref(), wanted, &session)?;
             let report = checked.report(&session)?;
             progress.finish();
             let format = if *json { findings::Format::Json } else { *format };

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
+use super::gpus;
 use super::text::PrintedText;
 use crate::base::{BaseInventory, CudaCopy, LoaderRoute, VersionSource};
 use crate::check::Level;
 use crate::compare::{Change, Difference};
 use crate::cuda::DriverFit;
-use crate::pipeline::{self, Built, Locked, Planned};
+use crate::pipeline::{self, Built, Inspected, Locked, Planned};
 use crate::resolve::demand::Demand;
 use crate::resolve::{Distribution, Role, Service, ServiceSource};
 
@@ -41,6 +42,7 @@ pub(super) fn built(built: &Built) -> PrintedText {
     if let Some(report) = &built.report {
         let [warnings, notes] = [Level::Warning, Level::Note].map(|level| report.count(level));
         out.line(format_args!("checked: it loads; {warnings} warnings, {notes} notes"));
+        gpus::support(&mut out, &report.gpus);
     }
     for destination in &built.destinations {
         out.line(format_args!("published {destination}"));
@@ -83,6 +85,7 @@ pub(super) fn plan(planned: &Planned) -> PrintedText {
     out.table(&["DISTRIBUTION", "VERSION", "ASKED FOR BY", "UNPACKED"], rows.collect());
     let rows = planned.plan.wheel_layers().map(|layer| vec![layer.title()]);
     out.table(&["LAYERS OF WHEELS"], rows.collect());
+    gpus::planned(&mut out, &planned.gpus);
     comparison(&mut out, planned);
     out
 }
@@ -241,6 +244,7 @@ pub(super) fn plan_json(planned: &Planned) -> serde_json::Result<PrintedText> {
         })).collect::<Vec<_>>(),
         "summary": pipeline::summary_of(planned),
         "private_cuda_bytes": planned.private.by_framework,
+        "gpus": gpus::planned_document(&planned.gpus),
         "created": planned.plan.created,
         "plan": planned.plan,
     });
@@ -307,8 +311,23 @@ fn distribution(planned: &Planned, distribution: &Distribution) -> Value {
     })
 }
 
-/// Writes the inventory of an image.
-pub(super) fn inventory(inventory: &BaseInventory) -> PrintedText {
+/// The content of an image as JSON: its inventory, and the GPUs and drivers that it runs on.
+pub(super) fn inspected_json(inspected: &Inspected) -> serde_json::Result<PrintedText> {
+    let mut value = serde_json::to_value(&inspected.inventory)?;
+    if let Value::Object(members) = &mut value {
+        members.insert("gpus".to_owned(), gpus::document(&inspected.gpus));
+    }
+    PrintedText::json(&value)
+}
+
+/// Writes the content of an image.
+pub(super) fn inspected(inspected: &Inspected) -> PrintedText {
+    let mut out = inventory(&inspected.inventory);
+    gpus::support(&mut out, &inspected.gpus);
+    out
+}
+
+fn inventory(inventory: &BaseInventory) -> PrintedText {
     let mut out = PrintedText::default();
     let (major, minor) = inventory.glibc;
     out.line(format_args!("{}, glibc {major}.{minor}, {}", inventory.vendor, inventory.architecture));

@@ -10,6 +10,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::gpu_code::PtxVersion;
+
 /// A version of NVIDIA's driver for Linux: `550.54.15`, or a branch, `550`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Driver(Vec<u32>);
@@ -66,8 +68,49 @@ const MAJORS: &[(u32, &str, &[&str])] = &[
             "575.51.03",
         ],
     ),
-    (13, "580.65.06", &["580.65.06"]),
+    (13, "580.65.06", &["580.65.06", "590.44.01", "595.45.04", "610.43.02"]),
 ];
+
+/// The drivers that an image needs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DriverNeed {
+    /// The oldest driver that runs the image.
+    pub lowest: Driver,
+    /// The toolkit, or the PTX, that needs it.
+    pub because: DriverCause,
+    /// The oldest driver that compiles the PTX which is all that newer GPUs find; `None` where there is none, or nobody
+    /// knows.
+    pub for_newer_gpus: Option<Driver>,
+}
+
+/// The part of an image that needs a driver.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriverCause {
+    /// A toolkit of this major, as all of them.
+    Major(u32),
+    /// PTX of this version, which is all there is for a GPU that the image shall run on.
+    Ptx(PtxVersion),
+}
+
+impl DriverNeed {
+    /// The need of toolkits of these majors, of `compiled`, the PTX that is all there is for a GPU which must run, and of
+    /// `newer`, the PTX for GPUs newer than all. `None` without CUDA, and for majors that nobody knows.
+    pub fn of(
+        majors: impl IntoIterator<Item = u32>,
+        compiled: impl IntoIterator<Item = PtxVersion>,
+        newer: impl IntoIterator<Item = PtxVersion>,
+    ) -> Option<Self> {
+        let released = |ptx: PtxVersion| Driver::released_with(ptx.toolkit());
+        let of_majors = majors
+            .into_iter()
+            .filter_map(|major| Some((Driver::oldest_of(major)?, DriverCause::Major(major))));
+        let of_ptx = compiled.into_iter().filter_map(|ptx| Some((released(ptx)?, DriverCause::Ptx(ptx))));
+        let (lowest, because) = of_majors.chain(of_ptx).max()?;
+        let for_newer_gpus = newer.into_iter().filter_map(released).max().filter(|driver| *driver > lowest);
+        Some(Self { lowest, because, for_newer_gpus })
+    }
+}
 
 impl Driver {
     /// Returns whether it runs the toolkit of this version, `(12, 5)` for CUDA 12.5. A major that is newer than all
@@ -88,8 +131,22 @@ impl Driver {
         }
     }
 
+    /// The oldest driver that runs anything of a major.
+    pub fn oldest_of(major: u32) -> Option<Self> {
+        let (_, oldest, _) = MAJORS.iter().find(|(known, ..)| *known == major)?;
+        oldest.parse().ok()
+    }
+
+    /// The driver that a toolkit was released with; for one that nobody knows of, that of the one before it, which is a
+    /// lower bound.
+    pub fn released_with((major, minor): (u32, u32)) -> Option<Self> {
+        let (.., minors) = MAJORS.iter().find(|(known, ..)| *known == major)?;
+        let known = minors.iter().take(usize::try_from(minor).ok()?.saturating_add(1));
+        known.rev().find_map(|text| text.parse().ok())
+    }
+
     /// A branch stands for its newest driver.
-    fn is_older_than(&self, other: &Self) -> bool {
+    pub fn is_older_than(&self, other: &Self) -> bool {
         let common = self.0.len().min(other.0.len());
         self.0[..common] < other.0[..common]
     }
@@ -152,7 +209,39 @@ mod tests {
     #[test]
     fn a_newer_minor_runs_without_ptx() {
         check("550.54.15", (12, 5), "no PTX before 555.42.06");
-        check("580.65.06", (13, 1), "perhaps no PTX");
+        check("580.65.06", (13, 1), "no PTX before 590.44.01");
+        check("610.43.02", (13, 9), "perhaps no PTX");
+    }
+
+    #[test]
+    fn an_image_needs_the_driver_of_its_newest_major_or_of_its_ptx() {
+        let ptx = |text: &str| -> Vec<PtxVersion> {
+            let versions = text.split(' ').filter_map(|word| word.split_once('.'));
+            versions
+                .map(|(major, minor)| PtxVersion {
+                    major: major.parse().unwrap(),
+                    minor: minor.parse().unwrap(),
+                })
+                .collect()
+        };
+        for (majors, compiled, newer, expected) in [
+            (&[12][..], "", "", Some("525.60.13")),
+            (&[12, 13], "", "", Some("580.65.06")),
+            (&[12], "", "8.4", Some("525.60.13, 550.54.14 for newer GPUs")),
+            (&[12], "8.5", "8.4", Some("555.42.06")),
+            (&[13], "8.5", "9.0", Some("580.65.06")),
+            (&[13], "", "9.2", Some("580.65.06, 595.45.04 for newer GPUs")),
+            (&[12], "8.6", "", Some("560.35.05")),
+            (&[], "", "8.4", None),
+            (&[10], "", "", None),
+        ] {
+            let need = DriverNeed::of(majors.iter().copied(), ptx(compiled), ptx(newer));
+            let told = need.map(|need| match need.for_newer_gpus {
+                Some(newer) => format!("{}, {newer} for newer GPUs", need.lowest),
+                None => need.lowest.to_string(),
+            });
+            assert_eq!(told.as_deref(), expected, "{majors:?} {compiled} {newer}");
+        }
     }
 
     #[test]

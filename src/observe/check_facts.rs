@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::layered::{LayerNode, Layered};
 use super::relevance::is_private;
 use crate::cpython::imports::Imports;
+use crate::cuda::GpuCode;
 use crate::elf::Object;
 use crate::oci::{Digest, Entry, EntryKind};
 
 /// Raise when evidence is learned or written otherwise than before: records of it are made again.
-pub const EVIDENCE_FORMAT: u32 = 4;
+pub const EVIDENCE_FORMAT: u32 = 5;
 
 /// A layer's, or a whole image's, file system.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,8 @@ pub(super) struct KnownOfFile {
     pub digest: Option<Digest>,
     /// The known part of its content.
     pub content: FileContent,
+    /// The code for GPUs in it.
+    pub gpu: Option<GpuCode>,
     /// The path of the layer's first entry for this file, where this one is a hard link to it.
     pub first: Option<String>,
 }
@@ -237,6 +240,11 @@ impl FileItem {
     /// The known part of its content.
     pub fn content(&self) -> &FileContent {
         self.known.as_ref().map_or(&FileContent::Plain, |known| &known.content)
+    }
+
+    /// The code for GPUs in it.
+    pub fn gpu_code(&self) -> Option<&GpuCode> {
+        self.known.as_ref()?.gpu.as_ref()
     }
 
     /// The path of the layer's first entry for this file, where this one is a hard link to it.

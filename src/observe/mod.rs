@@ -19,7 +19,7 @@ use self::inventory_facts::{FileFact, InventoryFacts, Relevance};
 use self::layered::is_whiteout;
 use self::version::VersionSearch;
 use crate::cpython::imports::Imports;
-use crate::cuda::OpensSearch;
+use crate::cuda::{GpuCode, GpuCodeSearch, GpuFile, OpensSearch};
 use crate::elf::buffer_pool::BufferPool;
 use crate::elf::probe::ProbeBudget;
 use crate::elf::{ElfError, Incomplete, Linked, Outcome, Probe};
@@ -61,6 +61,7 @@ pub struct FileObserver {
     text: Option<Vec<u8>>,
     probe: Probe,
     opens: OpensSearch,
+    gpu: GpuCodeSearch,
     version: Option<VersionSearch>,
 }
 
@@ -71,6 +72,8 @@ struct PassingFile {
     mode: u32,
     size: u64,
     interest: Relevance,
+    /// The code for GPUs that its name promises.
+    gpu: Option<GpuFile>,
 }
 
 /// Everything but what the headers say.
@@ -79,6 +82,7 @@ struct Seen {
     hasher: Option<Hasher>,
     text: Option<Vec<u8>>,
     opens: Vec<String>,
+    gpu: Option<GpuCode>,
     version: Option<String>,
 }
 
@@ -110,13 +114,15 @@ impl FileObserver {
             Relevance::Text(form) => Some(form.limit()),
             _ => check_facts::text_limit(&entry.path).or_else(|| check_facts::module_limit(&entry.path)),
         };
+        let gpu = GpuFile::of(&entry.path);
         Some(Self {
             hasher: check_facts::is_recorded(&entry.path).then(Hasher::default),
             text: limit.filter(|limit| size <= *limit).map(|_| Vec::new()),
             probe: probe.keeping(budget),
             opens: OpensSearch::default(),
+            gpu: GpuCodeSearch::new(gpu.unwrap_or(GpuFile::Elf), size),
             version,
-            file: PassingFile { path: entry.path.clone(), mode: entry.mode, size, interest },
+            file: PassingFile { path: entry.path.clone(), mode: entry.mode, size, interest, gpu },
         })
     }
 
@@ -139,6 +145,9 @@ impl FileObserver {
             text.extend_from_slice(bytes);
         }
         self.probe.update(bytes);
+        if self.file.gpu.is_some() || self.probe.is_elf() {
+            self.gpu.update(bytes);
+        }
         if self.probe.is_elf() {
             self.opens.update(bytes);
             if let Some(version) = &mut self.version {
@@ -171,6 +180,7 @@ impl FileObserver {
             hasher: self.hasher,
             text: self.text,
             opens: self.opens.finish(),
+            gpu: self.gpu.finish(),
             version: self.version.and_then(|search| search.found),
         };
         (self.file, seen, self.probe.finish())
@@ -289,6 +299,7 @@ fn note(learned: &mut ObservedLayer, file: PassingFile, mut seen: Seen, headers:
             KnownOfFile {
                 digest: seen.hasher.map(Hasher::finish),
                 content: object.or(content).or(text).unwrap_or(FileContent::Plain),
+                gpu: seen.gpu,
                 first: None,
             },
         ),

@@ -3,19 +3,19 @@
 use std::path::Path;
 use std::{panic, thread};
 
-use super::{Checking, Planned, Session, image_base};
+use super::{Checking, Planned, Session, gpus, image_base};
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
 use crate::check::graph::Graph;
-use crate::check::{self, Level, REPORT_FORMAT, Report, Silence, Subject};
-use crate::cuda::Driver;
+use crate::check::{self, GpuSupport, Level, REPORT_FORMAT, Report, Silence, Subject, VersionsSeen};
+use crate::cuda::{Driver, Gpu};
 use crate::failure::{Context, Hinted, Result};
 use crate::image::Image;
 use crate::layer::records;
 use crate::observe::check_facts::{CheckFacts, EVIDENCE_FORMAT};
 use crate::observe::inventory_facts::{FACTS_FORMAT, InventoryFacts};
 use crate::oci::Digest;
-use crate::source::{self, ImagePlace};
+use crate::source::{self, ImagePlace, SourceImage};
 use crate::store::{self, Store};
 
 const RECORD: &str = "check";
@@ -27,8 +27,19 @@ pub struct Checked<'a> {
     layers: Vec<Digest>,
     config: ImageConfigFacts,
     python: Option<String>,
-    driver: Option<&'a Driver>,
+    wanted: WantedMachines<'a>,
     silences: &'a [Silence],
+    /// The versions of its distributions that are known to run on GPUs.
+    seen: VersionsSeen,
+}
+
+/// The machines that an image shall run on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WantedMachines<'a> {
+    /// The oldest driver.
+    pub driver: Option<&'a Driver>,
+    /// The GPUs.
+    pub gpus: &'a [Gpu],
 }
 
 impl<'a> Checked<'a> {
@@ -36,24 +47,35 @@ impl<'a> Checked<'a> {
     pub fn read(
         place: &ImagePlace,
         python: Option<&str>,
-        driver: Option<&'a Driver>,
+        wanted: WantedMachines<'a>,
         session: &Session<'_>,
     ) -> Result<Self> {
         let image = source::open(place, None)?;
         image_base::scan(&image, session)?;
         session.progress.stage("checking");
-        Ok(Self {
+        Ok(Self::of(&image, python, wanted))
+    }
+
+    /// An image whose layers were all read.
+    pub(super) fn of(image: &SourceImage, python: Option<&str>, wanted: WantedMachines<'a>) -> Self {
+        Self {
             layers: image.layers.iter().map(|layer| layer.descriptor.digest()).collect(),
             config: ImageConfigFacts::new(image.architecture, image.env.iter().map(String::as_str)),
             python: python.map(str::to_owned),
-            driver,
+            wanted,
             silences: &[],
-        })
+            seen: VersionsSeen::new(),
+        }
     }
 
     /// The findings of every rule.
     pub fn report(&self, session: &Session<'_>) -> Result<Report> {
         of_layers(self, &session.store)
+    }
+
+    /// The GPUs and drivers that it runs on.
+    pub(super) fn gpu_support(&self, store: &Store) -> Result<GpuSupport> {
+        with_subject(self, store, check::gpu_support)
     }
 
     /// The graph of frameworks and libraries of CUDA in it. Unlike a report it is not kept: few ask for it.
@@ -98,14 +120,22 @@ pub(super) fn before_publishing(
 fn of_image(planned: &Planned, image: &Image, session: &Session<'_>) -> Result<Report> {
     session.progress.stage("checking");
     let env = source::environment(&image.config_bytes).context("could not read the image's config")?;
+    let wanted_gpus: Vec<Gpu> = planned.inputs.recipe.cuda.gpus.iter().map(|gpu| gpu.value.clone()).collect();
+    // They matter where a GPU is asked for alone: a report that needs none of them is taken again.
+    let seen = if wanted_gpus.is_empty() { VersionsSeen::new() } else { gpus::seen(planned, &session.store) };
     let checked = Checked {
         layers: image.layers.iter().map(|layer| layer.digest).collect(),
         config: ImageConfigFacts::new(planned.plan.architecture, env.iter().map(String::as_str)),
         python: planned.inputs.python(),
-        driver: planned.inputs.recipe.cuda.driver.as_ref().map(|driver| &driver.value),
+        wanted: WantedMachines {
+            driver: planned.inputs.recipe.cuda.driver.as_ref().map(|driver| &driver.value),
+            gpus: &wanted_gpus,
+        },
         silences: &planned.inputs.recipe.ignore,
+        seen,
     };
     let report = of_layers(&checked, &session.store)?;
+    gpus::keep(planned, &report.gpus, &session.store)?;
     if report.has_errors() { Err(CheckFailed { report }.into()) } else { Ok(report) }
 }
 
@@ -134,7 +164,9 @@ fn with_subject<T>(checked: &Checked<'_>, store: &Store, look: impl FnOnce(&Subj
         evidence: &evidence,
         inventory: inventory.as_ref(),
         config: &checked.config,
-        driver: checked.driver,
+        driver: checked.wanted.driver,
+        gpus: checked.wanted.gpus,
+        seen: &checked.seen,
         silences: checked.silences,
     }))
 }

@@ -2,19 +2,32 @@
 
 use std::path::{Path, PathBuf};
 
+use super::check::{Checked, WantedMachines};
 use super::{Session, image_base};
 use crate::base::BaseInventory;
+use crate::check::GpuSupport;
 use crate::failure::Result;
 use crate::pypa::scheme::relative;
 use crate::recipe::BaseDescription;
 use crate::source::{self, ImagePlace};
 
+/// The content of an image.
+#[derive(Debug)]
+pub struct Inspected {
+    /// The inventory.
+    pub inventory: BaseInventory,
+    /// The GPUs and drivers that it runs on.
+    pub gpus: GpuSupport,
+}
+
 /// Reads the layers of the image at `place` that were never read before, and says what is installed in it; `python` is
 /// the version meant, such as `3.11`, where there are several.
-pub fn inspect(place: &ImagePlace, python: Option<&str>, session: &Session<'_>) -> Result<BaseInventory> {
+pub fn inspect(place: &ImagePlace, python: Option<&str>, session: &Session<'_>) -> Result<Inspected> {
     let image = source::open(place, None)?;
     let contents = image_base::scan(&image, session)?;
-    Ok(image_base::inventory(&image, &contents, python)?)
+    let inventory = image_base::inventory(&image, &contents, python)?;
+    let gpus = Checked::of(&image, python, WantedMachines::default()).gpu_support(&session.store)?;
+    Ok(Inspected { inventory, gpus })
 }
 
 /// The text of the description in `file` with this inventory; `text` is what it had, where it is there already.

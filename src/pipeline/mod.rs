@@ -11,6 +11,7 @@ mod comparison;
 mod debian;
 mod debian_lock;
 mod decide;
+mod gpus;
 mod image_base;
 mod inputs;
 mod inspect;
@@ -38,12 +39,13 @@ use decide::Decision;
 use lock_file::{KeptFromLock, LockStatus};
 use write::Sources;
 
-pub use self::check::{CheckFailed, Checked, write_picture};
+pub use self::check::{CheckFailed, Checked, WantedMachines, write_picture};
 pub use crate::layer::beneath::Outside;
 pub use comparison::{NotAPlan, Side, compare, summary_of};
+pub use gpus::PlannedGpus;
 pub use image_base::OtherInventory;
 pub use inputs::InputError;
-pub use inspect::{describe, inspect};
+pub use inspect::{Inspected, describe, inspect};
 pub use lock_file::{LockFileError, Locking, Upgrade};
 pub use progress::{Meter, Progress, Task};
 pub use session::{Network, Session};
@@ -103,6 +105,8 @@ pub struct Planned {
     pub resolution: Resolution,
     /// The sizes of the CUDA that each framework would have brought for itself.
     pub private: PrivateCuda,
+    /// The GPUs and drivers that the image runs on, as far as that is known.
+    pub gpus: PlannedGpus,
     /// The plan.
     pub plan: Plan,
     sources: Sources,
@@ -146,8 +150,9 @@ pub fn plan(path: &Path, locking: Locking, session: &Session<'_>) -> Result<Plan
         files: &files.files,
         created: session.source_date_epoch.unwrap_or(published),
     });
+    let gpus = gpus::planned(&inputs, &resolution, &plan, session);
     let sources = Sources { base: base.source, wheels: urls, files: files.contents };
-    Ok(Planned { inputs, base: base.planned.inventory, resolution, private, plan, sources })
+    Ok(Planned { inputs, base: base.planned.inventory, resolution, private, gpus, plan, sources })
 }
 
 /// Decides what the lock beside a recipe leaves open or `upgrade` gives up, and writes the lock.

@@ -22,6 +22,7 @@ pub(super) fn environment(
         default(&mut env, "NVIDIA_DRIVER_CAPABILITIES", "compute,utility");
         default(&mut env, "NVIDIA_VISIBLE_DEVICES", "all");
         default(&mut env, "LD_LIBRARY_PATH", DRIVER_DIRECTORIES);
+        require_driver(&mut env, resolution);
     }
     if let Some(tree) = resolution.loader_tree() {
         lead_to(&mut env, tree, base);
@@ -32,6 +33,31 @@ pub(super) fn environment(
         }
     }
     env
+}
+
+/// Has container runtimes refuse a driver that does not run the newest major, before anything starts: `cuda>=12.0`, as
+/// the driver itself tells the CUDA that it is for. Without it, they take `CUDA_VERSION` for what is needed, and refuse
+/// drivers that run the toolkit by minor-version compatibility.
+///
+/// What a base says stays where it asks for as much. The older drivers that it lets pass beside are those for which
+/// it has a forward-compatibility package of that version.
+fn require_driver(env: &mut BTreeMap<String, String>, resolution: &Resolution) {
+    const NAME: &str = "NVIDIA_REQUIRE_CUDA";
+    let Some(major) = resolution.toolkits.keys().map(|(major, _)| *major).max() else { return };
+    let of_base = env.get(NAME).and_then(|text| required_cuda(text));
+    if of_base.is_none_or(|of_base| of_base < (major, 0)) {
+        env.insert(NAME.to_owned(), format!("cuda>={major}.0"));
+    }
+}
+
+/// The CUDA that drivers of every brand must be for: `(12, 4)` of `cuda>=12.4 brand=tesla,driver>=470,driver<471`.
+fn required_cuda(text: &str) -> Option<(u32, u32)> {
+    let of_alternative = |alternative: &str| {
+        let mut conditions = alternative.split(',');
+        let (major, minor) = conditions.find_map(|it| it.strip_prefix("cuda>="))?.split_once('.')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    };
+    text.split_whitespace().filter_map(of_alternative).min()
 }
 
 /// Makes `/usr/local/cuda`, which leads to `tree`, the toolkit that programs find.
@@ -81,6 +107,22 @@ fn append(env: &mut BTreeMap<String, String>, name: &str, word: &str, separator:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_cuda_that_a_base_requires_is_read_as_runtimes_do() {
+        for (text, expected) in [
+            (
+                "cuda>=12.4 brand=tesla,driver>=470,driver<471 brand=unknown,driver>=535,driver<536",
+                Some((12, 4)),
+            ),
+            ("cuda>=11.8,arch>=7.0 cuda>=12.0", Some((11, 8))),
+            ("driver>=470", None),
+            ("", None),
+            ("cuda>=new", None),
+        ] {
+            assert_eq!(required_cuda(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn a_search_path_names_a_directory_once() {

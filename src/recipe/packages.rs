@@ -14,7 +14,7 @@ use super::python::{PythonVersion, parse_framework_key, parse_framework_version}
 use super::source::{Span, Spanned};
 use super::suggest::closest;
 use super::yaml::{Node, YamlValue};
-use crate::cuda::{Component, Driver};
+use crate::cuda::{Component, Driver, Gpu};
 
 /// The recipe's words on the base's Python.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -245,6 +245,9 @@ pub struct Cuda {
     pub policy: Policy,
     /// The oldest driver that the image is to run on.
     pub driver: Option<Spanned<Driver>>,
+    /// The GPUs that the image is to run on. They decide nothing that a lock holds.
+    #[serde(skip)]
+    pub gpus: Vec<Spanned<Gpu>>,
     /// Exceptions; each span is the name's.
     pub components: BTreeMap<Component, Spanned<Policy>>,
 }
@@ -254,10 +257,11 @@ impl Decode for Cuda {
         let mut fields = Fields::open(node, "`cuda`", problems)?;
         let policy = fields.get("policy", problems);
         let driver = fields.get("driver", problems);
+        let gpus: Option<Vec<Spanned<Gpu>>> = fields.get("gpus", problems);
         let components: Option<ComponentPolicies> = fields.get("components", problems);
         fields.finish(problems);
         let components = components.unwrap_or_default().0;
-        Some(Self { policy: policy.unwrap_or_default(), driver, components })
+        Some(Self { policy: policy.unwrap_or_default(), driver, gpus: gpus.unwrap_or_default(), components })
     }
 }
 
@@ -297,6 +301,25 @@ impl Decode for Driver {
             text.parse().map_err(|_| {
                 Complaint::new(format!("{} is not a version of NVIDIA's driver", quote(text)))
                     .help("write it as `nvidia-smi` shows it: `\"550.54.15\"`, or its branch: `\"550\"`")
+            })
+        })
+    }
+}
+
+impl Decode for Gpu {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a GPU or a compute capability", problems, |text| {
+            text.parse().map_err(|_| {
+                let names: Vec<&str> = Self::names().collect();
+                let help = match closest(text, &names) {
+                    Some(close) => format!("did you mean `{close}`?"),
+                    None => format!(
+                        "write a compute capability, as `nvidia-smi --query-gpu=compute_cap` shows it, such as `\"9.0\"`, \
+                         or one of {}",
+                        names.join(", ")
+                    ),
+                };
+                Complaint::new(format!("{} is no GPU that imgforge knows", quote(text))).help(help)
             })
         })
     }

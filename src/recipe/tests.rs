@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::cuda::Gpu;
 use crate::failure::Hinted;
 use crate::oci::Architecture;
 
@@ -105,7 +106,7 @@ fn suggests_the_key_that_was_meant() {
     check_with("config: {envs: {}}", "1:10 [envs] unknown key `envs` in `config` = did you mean `env`?");
     check_with(
         "cuda: {toolkit: 12}",
-        "1:8 [toolkit] unknown key `toolkit` in `cuda` = the keys here are `policy`, `driver`, `components`",
+        "1:8 [toolkit] unknown key `toolkit` in `cuda` = the keys here are `policy`, `driver`, `gpus`, `components`",
     );
     check_with(
         "python: {compile: true}",
@@ -357,6 +358,27 @@ fn checks_policies() {
             "or its branch: `\"550\"`"
         ),
     );
+}
+
+#[test]
+fn checks_gpus() {
+    check_with(
+        "cuda: {gpus: [T4, A1000, tesla]}",
+        &format!(
+            "1:19 [A1000] `A1000` is no GPU that imgforge knows = did you mean `A100`?\n1:26 [tesla] `tesla` is no GPU that \
+             imgforge knows = write a compute capability, as `nvidia-smi --query-gpu=compute_cap` shows it, such as \
+             `\"9.0\"`, or one of {}",
+            Gpu::names().collect::<Vec<_>>().join(", ")
+        ),
+    );
+    check_with(
+        "cuda: {gpus: T4}",
+        "1:14 [T4] expected a list, found a single value = write a list: `[\"T4\"]`, or `- ` before each entry",
+    );
+    let text = "base: debian-bookworm\npackages: [y]\ncuda: {gpus: [Tesla T4, 9.0, \"12.0\"]}\n";
+    let recipe = Recipe::parse(text, "recipe.yaml").unwrap();
+    let gpus: Vec<String> = recipe.cuda.gpus.iter().map(|gpu| gpu.value.to_string()).collect();
+    assert_eq!(gpus, ["T4 (7.5)", "9.0", "12.0"]);
 }
 
 #[test]

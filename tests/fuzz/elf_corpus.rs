@@ -6,6 +6,7 @@ use imgforge::elf::{Cache, CachedLibrary, Flags, Hwcap};
 
 use crate::ElfCase;
 use crate::elf_files::{Form, Hash, Places, library, needing};
+use crate::support::gpu;
 
 /// Files of this machine, where it has them: programs, libraries and its cache.
 const OF_MACHINE: [&str; 6] = [
@@ -51,6 +52,7 @@ impl Corpus {
         files.push(File::new(library(form, Hash::Gnu, APART)));
         // Needs that share a name.
         files.push(File::new(needing(3_000, 30_000)));
+        files.push(File::new(gpu_code()));
         files.push(File::new(cache()));
         files.push(File::new(crowded()));
         for path in OF_MACHINE.map(Path::new).into_iter().filter(|path| path.exists()) {
@@ -74,6 +76,14 @@ impl File {
     fn new(bytes: Vec<u8>) -> Self {
         Self { places: Places::of(&bytes), bytes }
     }
+}
+
+/// A library with code for GPUs where linkers put it, in its data, and as cubins.
+fn gpu_code() -> Vec<u8> {
+    let images = [gpu::sass_image(90, "", 40), gpu::sass_image(100, "f", 200), gpu::ptx_image(90, (8, 4), 9)];
+    let binaries = [gpu::fatbin(&images), gpu::fatbin(&images[..1])].concat();
+    let data = [gpu::fatbin(&images[1..]), gpu::cubin(75)].concat();
+    gpu::library(&[("__nv_relfatbin", &binaries), (".rodata", &data), (".nv_fatbin", &binaries)])
 }
 
 fn cache() -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use imgforge::cuda::{GpuCode, GpuCodeSearch, GpuFile};
 use imgforge::elf::probe::ProbeBudget;
 use imgforge::elf::{
     Cache, Elf, ElfError, Incomplete, Linkage, Linked, Object, Outcome, Probe, Symbols, dynamic,
@@ -56,6 +57,11 @@ pub fn read(bytes: &[u8]) {
     let _ = bounded("sections", bytes.len(), || {
         complete(Ok(Outcome::Incomplete(Incomplete::<Linkage>::from_sections(size))), bytes)
     });
+    for file in [GpuFile::Elf, GpuFile::Images] {
+        let whole = bounded("a search for code", bytes.len(), || code(file, bytes, |take| take(bytes)));
+        let pieces = |take: &mut dyn FnMut(&[u8])| steps.pass(bytes, take);
+        assert_eq!(bounded("the same in pieces", bytes.len(), || code(file, bytes, pieces)), whole);
+    }
     let _ = bounded("a cache", bytes.len(), || Cache::parse(bytes));
     // What a name makes of a file is beside what its headers do: one name for each will do.
     let [path, other] = [0, 0].map(|_| PATHS[steps.next() % PATHS.len()]);
@@ -92,6 +98,13 @@ fn complete<T>(mut outcome: Result<Outcome<T>, ElfError>, bytes: &[u8]) -> Resul
         outcome = incomplete.finish();
     }
     panic!("asks for parts again and again")
+}
+
+/// The code for GPUs in a file that `pass` hands over.
+fn code(file: GpuFile, bytes: &[u8], pass: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Option<GpuCode> {
+    let mut search = GpuCodeSearch::new(file, bytes.len() as u64);
+    pass(&mut |piece| search.update(piece));
+    search.finish()
 }
 
 fn entry(path: &str, bytes: &[u8]) -> Entry {

@@ -20,6 +20,7 @@ mod cache;
 mod check;
 mod conflicts;
 mod docs;
+mod gpus;
 mod image_bases;
 mod images;
 mod lock;

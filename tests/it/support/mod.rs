@@ -5,6 +5,9 @@ pub mod cost;
 pub mod culprit;
 pub mod debian;
 pub mod elf;
+#[allow(dead_code, reason = "the crate's own tests use more of it")]
+#[path = "../../../src/cuda/gpu_samples.rs"]
+pub mod gpu;
 pub mod image;
 pub mod layout;
 pub mod linked;
