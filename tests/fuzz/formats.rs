@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use imgforge::base::scan::{self, ImageConfigFacts};
-use imgforge::check::{self, Subject};
+use imgforge::check::{self, Subject, VersionsSeen};
 use imgforge::cpython::imports::Imports;
 use imgforge::cpython::pyc;
 use imgforge::debian::archive::{Deb, DebError};
@@ -267,6 +267,8 @@ fn malformed_layers() {
                 inventory: inventory.as_ref(),
                 config: &config,
                 driver: None,
+                gpus: &[],
+                seen: &VersionsSeen::new(),
                 silences: &[],
             });
         });
