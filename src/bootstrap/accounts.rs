@@ -1,30 +1,29 @@
-//! `/etc/passwd` and its siblings, from base-passwd's lists of what every system has.
+//! `/etc/passwd` and its siblings: base-passwd's lists of what every system has, and accounts that are added.
 //!
 //! <https://manpages.debian.org/passwd.5> · <https://manpages.debian.org/shadow.5>
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::tree::Tree;
 
 /// The group that may read passwords.
 const SHADOW_GROUP: u64 = 42;
-const NOGROUP: u64 = 65_534;
-/// The first user id that packages may take, and the first after.
-const SYSTEM_IDS: std::ops::Range<u64> = 100..1000;
+/// The group of users that are in none.
+pub(super) const NOGROUP: u64 = 65_534;
+/// The first id that packages may take, and the first after.
+pub(super) const SYSTEM_IDS: std::ops::Range<u64> = 100..1000;
 const SECONDS_PER_DAY: u64 = 86_400;
 
-pub(super) fn write(tree: &mut Tree<'_>, now: u64) {
+pub(super) fn write(tree: &mut Tree<'_>) {
     let (Some(passwd), Some(group)) =
         (tree.text("usr/share/base-passwd/passwd.master"), tree.text("usr/share/base-passwd/group.master"))
     else {
         return;
     };
-    let mut users: Vec<String> = passwd.lines().map(str::to_owned).collect();
+    let users: Vec<String> = passwd.lines().map(str::to_owned).collect();
     let groups: Vec<String> = group.lines().map(str::to_owned).collect();
-    if tree.package("apt").is_some() {
-        add_apt_user(&mut users);
-    }
-    let days = now / SECONDS_PER_DAY;
+    let days = days(tree);
     // shadowconfig, which moves the passwords out of the public files, is of the package passwd.
     let shadowed = tree.package("passwd").is_some();
     if shadowed {
@@ -36,16 +35,9 @@ pub(super) fn write(tree: &mut Tree<'_>, now: u64) {
     tree.file("etc/group", 0o644, public(&groups, shadowed));
 }
 
-/// The user apt downloads as, where base-passwd does not have it: the first free system id.
-fn add_apt_user(users: &mut Vec<String>) {
-    let field = |line: &str, at: usize| line.split(':').nth(at).unwrap_or("").to_owned();
-    if users.iter().any(|line| field(line, 0) == "_apt") {
-        return;
-    }
-    let taken: Vec<u64> = users.iter().filter_map(|line| field(line, 2).parse().ok()).collect();
-    if let Some(id) = SYSTEM_IDS.into_iter().find(|id| !taken.contains(id)) {
-        users.push(format!("_apt:*:{id}:{NOGROUP}::/nonexistent:/usr/sbin/nologin"));
-    }
+/// The day on which everything is made, counted from 1970.
+fn days(tree: &Tree<'_>) -> u64 {
+    tree.input().mtime / SECONDS_PER_DAY
 }
 
 fn each_name(lines: &[String], write: impl Fn(&str) -> String) -> String {
@@ -64,6 +56,74 @@ fn public(lines: &[String], shadowed: bool) -> String {
     lines.collect()
 }
 
+/// The names and ids in `etc/passwd` or `etc/group`.
+pub(super) struct Taken {
+    pub names: BTreeSet<String>,
+    pub ids: BTreeSet<u64>,
+}
+
+/// The names and ids that the file at `path` has.
+pub(super) fn taken(tree: &Tree<'_>, path: &str) -> Taken {
+    let text = tree.text(path).unwrap_or_default();
+    let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
+    let lines: Vec<Vec<String>> = text.lines().map(fields).collect();
+    Taken {
+        names: lines.iter().filter_map(|line| line.first().cloned()).collect(),
+        ids: lines.iter().filter_map(|line| line.get(2)?.parse().ok()).collect(),
+    }
+}
+
+/// An account to add.
+pub(super) struct NewUser<'a> {
+    pub name: &'a str,
+    pub uid: u64,
+    pub gid: u64,
+    pub comment: &'a str,
+    pub home: &'a str,
+    pub shell: &'a str,
+    /// `!` or `*`: there is none.
+    pub password: &'a str,
+}
+
+/// Adds a user to `etc/passwd` and `etc/shadow`.
+pub(super) fn add_user(tree: &mut Tree<'_>, user: &NewUser<'_>) {
+    let NewUser { name, uid, gid, comment, home, shell, password } = user;
+    let days = days(tree);
+    append(tree, "etc/passwd", &format!("{name}:x:{uid}:{gid}:{comment}:{home}:{shell}\n"));
+    append(tree, "etc/shadow", &format!("{name}:{password}:{days}::::::\n"));
+}
+
+/// Adds a group to `etc/group` and `etc/gshadow`.
+pub(super) fn add_group(tree: &mut Tree<'_>, name: &str, gid: u64) {
+    append(tree, "etc/group", &format!("{name}:x:{gid}:\n"));
+    append(tree, "etc/gshadow", &format!("{name}:!::\n"));
+}
+
+/// Makes a user a member of a group.
+pub(super) fn add_member(tree: &mut Tree<'_>, group: &str, user: &str) {
+    for path in ["etc/group", "etc/gshadow"] {
+        let Some(text) = tree.text(path) else { continue };
+        let mut changed = String::new();
+        for line in text.lines() {
+            changed.push_str(line);
+            let members = line.rsplit(':').next().unwrap_or_default();
+            if line.split(':').next() == Some(group) && !members.split(',').any(|member| member == user) {
+                changed.push_str(if members.is_empty() { "" } else { "," });
+                changed.push_str(user);
+            }
+            changed.push('\n');
+        }
+        tree.file_in_place(path, changed);
+    }
+}
+
+/// Adds a line to a file that is there.
+fn append(tree: &mut Tree<'_>, path: &str, line: &str) {
+    if let Some(text) = tree.text(path) {
+        tree.file_in_place(path, text + line);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tree::example::Example;
@@ -78,20 +138,19 @@ mod tests {
 
     #[test]
     fn passwords_are_shadowed_when_passwd_is_there() {
-        let generated =
-            example().package("passwd", &[]).package("apt", &[]).run(|tree| write(tree, 86_400 * 20_000));
+        let generated = example().package("passwd", &[]).run(write);
         let expected = [
             "etc/group 644 0:0 root:x:0:\nshadow:x:42:\n",
             "etc/gshadow 640 0:42 root:*::\nshadow:*::\n",
-            "etc/passwd 644 0:0 root:x:0:0:root:/root:/bin/bash\n_apt:x:100:65534::/nonexistent:/usr/sbin/nologin\n",
-            "etc/shadow 640 0:42 root:*:20000:0:99999:7:::\n_apt:*:20000:0:99999:7:::\n",
+            "etc/passwd 644 0:0 root:x:0:0:root:/root:/bin/bash\n",
+            "etc/shadow 640 0:42 root:*:20000:0:99999:7:::\n",
         ];
         assert_eq!(generated, expected);
     }
 
     #[test]
-    fn without_passwd_and_apt_the_lists_are_copied() {
-        let generated = example().run(|tree| write(tree, 0));
+    fn without_passwd_the_lists_are_copied() {
+        let generated = example().run(write);
         let expected = [
             "etc/group 644 0:0 root:*:0:\nshadow:*:42:\n",
             "etc/passwd 644 0:0 root:*:0:0:root:/root:/bin/bash\n",
@@ -101,6 +160,18 @@ mod tests {
 
     #[test]
     fn without_base_passwd_there_are_no_accounts() {
-        assert!(Example::default().run(|tree| write(tree, 0)).is_empty());
+        assert!(Example::default().run(write).is_empty());
+    }
+
+    #[test]
+    fn a_member_is_added_once() {
+        let generated = example().package("passwd", &[]).run(|tree| {
+            write(tree);
+            for user in ["a", "b", "a"] {
+                add_member(tree, "shadow", user);
+            }
+        });
+        assert_eq!(generated[0], "etc/group 644 0:0 root:x:0:\nshadow:x:42:a,b\n");
+        assert_eq!(generated[1], "etc/gshadow 640 0:42 root:*::\nshadow:*::a,b\n");
     }
 }

@@ -5,19 +5,15 @@
 use std::collections::BTreeMap;
 
 use super::tree::Tree;
-use crate::debian::{script, x509};
+use crate::debian::{keystore, script, x509};
 
 const SHIPPED: &str = "usr/share/ca-certificates";
 const LIST: &str = "/etc/ca-certificates.conf";
 const CERTIFICATES: &str = "etc/ssl/certs";
 
 pub(super) fn write(tree: &mut Tree<'_>) {
-    let certificates: Vec<String> = tree
-        .wanted_below(SHIPPED)
-        .into_iter()
-        .filter(|path| path.ends_with(".crt"))
-        .map(str::to_owned)
-        .collect();
+    let mut certificates = tree.files_below(SHIPPED);
+    certificates.retain(|path| path.ends_with(".crt"));
     if tree.package("ca-certificates").is_none() || certificates.is_empty() {
         return;
     }
@@ -25,17 +21,24 @@ pub(super) fn write(tree: &mut Tree<'_>) {
     tree.directory("usr/local/share/ca-certificates", 0o755, 0);
     let mut bundle = Vec::new();
     let mut links = BTreeMap::new();
+    let mut trusted = Vec::new();
     for path in &certificates {
         let pem = tree.bytes(path).unwrap_or_default();
-        bundle.extend_from_slice(pem);
+        bundle.extend_from_slice(&pem);
         if !pem.ends_with(b"\n") {
             bundle.push(b'\n');
         }
-        links.insert(link_name(path), (format!("/{path}"), x509::subject_hash(pem)));
+        let alias = format!("debian:{}", link_name(path).to_lowercase());
+        trusted.extend(x509::certificate(&pem).map(|certificate| (alias, certificate.to_vec())));
+        links.insert(link_name(path), (format!("/{path}"), x509::subject_hash(&pem)));
     }
     tree.file(&format!("{CERTIFICATES}/ca-certificates.crt"), 0o644, bundle);
     for (name, (target, _)) in &links {
         tree.symlink(&format!("{CERTIFICATES}/{name}"), target);
+    }
+    if tree.package("ca-certificates-java").is_some() && tree.has("usr/bin/java") {
+        let mtime = tree.input().mtime;
+        tree.file(&format!("{CERTIFICATES}/java/cacerts"), 0o644, keystore::keystore(&trusted, mtime));
     }
     // The links OpenSSL looks up are openssl's to make.
     if tree.package("openssl").is_some() {

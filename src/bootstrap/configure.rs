@@ -3,38 +3,35 @@
 //! Each step looks for the package or the file it is about, and does nothing without it, so that a
 //! small base, another suite and Ubuntu need no case of their own.
 
-use super::tree::{ConfigureError, ConfigureInput, Tree};
-use super::{accounts, alternatives, apt, certificates, database, files, pam};
+use super::scripts::{self, unfollowed::Unfollowed};
+use super::tree::{ConfigureError, ConfigureInput, ShippedChanges, Tree};
+use super::{accounts, apt, certificates, database, files, pam};
 use crate::oci::Generated;
 
-/// Returns whether [`configure`] needs the content of the file at `path`.
-pub fn is_wanted(path: &str) -> bool {
-    const DIRECTORIES: [&str; 9] = [
-        "usr/share/base-files/",
-        "usr/share/base-passwd/",
-        "usr/share/ca-certificates/",
-        "usr/share/debianutils/",
-        "usr/share/libc-bin/",
-        "usr/share/pam/",
-        "usr/share/pam-configs/",
-        "usr/share/readline/",
-        "etc/shells",
-    ];
-    DIRECTORIES.iter().any(|directory| path.starts_with(directory))
+/// Everything that configuring the packages makes of them.
+#[derive(Debug)]
+pub struct Configuration {
+    /// New files, sorted by path, to be written above the packages.
+    pub generated: Vec<Generated>,
+    /// Other owners and permissions of the packages' own files.
+    pub changes: ShippedChanges,
+    /// The commands of maintainer scripts whose effect the base lacks.
+    pub unfollowed: Vec<Unfollowed>,
 }
 
-/// Everything the maintainer scripts would have made, sorted by path, to be written above the packages.
-pub fn configure(input: &ConfigureInput<'_>) -> Result<Vec<Generated>, ConfigureError> {
+/// Does what the maintainer scripts would have done.
+pub fn configure(input: &ConfigureInput<'_>) -> Result<Configuration, ConfigureError> {
     let mut tree = Tree::new(input);
     merge_usr(&mut tree, input);
-    accounts::write(&mut tree, input.mtime);
+    accounts::write(&mut tree);
+    let unfollowed = scripts::follow(&mut tree);
     files::write(&mut tree);
-    alternatives::write(&mut tree, input.packages);
     pam::write(&mut tree);
     certificates::write(&mut tree);
     apt::write(&mut tree, input.sources, input.archive);
     database::write(&mut tree, input.packages)?;
-    Ok(tree.into_generated())
+    let (generated, changes) = tree.finish()?;
+    Ok(Configuration { generated, changes, unfollowed })
 }
 
 /// The links of a merged `/usr` that stand in for directories some package uses and none ships as links.

@@ -16,8 +16,9 @@ pub(super) fn write(tree: &mut Tree<'_>, packages: &[InstalledPackage]) -> Resul
     sorted.sort_by(|left, right| (&left.name, &left.architecture).cmp(&(&right.name, &right.architecture)));
     let mut status = String::new();
     for package in &sorted {
-        let stanza =
-            package.status().map_err(|source| ConfigureError { package: package.name.clone(), source })?;
+        let stanza = package
+            .status()
+            .map_err(|source| ConfigureError::Status { package: package.name.clone(), source })?;
         status.push_str(&stanza);
         status.push('\n');
         write_info(tree, package);
@@ -25,7 +26,10 @@ pub(super) fn write(tree: &mut Tree<'_>, packages: &[InstalledPackage]) -> Resul
     tree.file(&format!("{DATABASE}/status"), 0o644, status);
     tree.file(&format!("{DATABASE}/info/format"), 0o644, INFO_FORMAT);
     for empty in ["available", "diversions", "statoverride", "triggers/Unincorp"] {
-        tree.file(&format!("{DATABASE}/{empty}"), 0o644, "");
+        let path = format!("{DATABASE}/{empty}");
+        if !tree.has(&path) {
+            tree.file(&path, 0o644, "");
+        }
     }
     for empty in ["alternatives", "parts", "updates"] {
         tree.directory(&format!("{DATABASE}/{empty}"), 0o755, ROOT);

@@ -12,7 +12,6 @@
 //! ```
 
 mod accounts;
-mod alternatives;
 mod apt;
 mod certificates;
 pub mod configure;
@@ -22,5 +21,6 @@ pub mod groups;
 pub mod inventory;
 pub mod merge;
 mod pam;
+pub mod scripts;
 pub mod select;
 pub mod tree;

@@ -47,8 +47,8 @@ struct Profile {
 fn read_profiles(tree: &Tree<'_>) -> Vec<Profile> {
     let named = |path: &str| path.rsplit('/').next().unwrap_or("").to_owned();
     let mut profiles: Vec<Profile> = tree
-        .wanted_below(PROFILES)
-        .into_iter()
+        .files_below(PROFILES)
+        .iter()
         .filter_map(|path| Some(Profile::read(named(path), &tree.text(path)?)))
         .collect();
     profiles

@@ -1,23 +1,34 @@
 //! The file system while it is configured: the entries that the packages ship, and those generated so far.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use crate::debian::dpkg::{DpkgError, InstalledPackage};
-use crate::debian::script;
 use crate::debian::sources::AptSource;
 use crate::debian::usrmerge::{self, UsrLayout};
 use crate::failure::Hinted;
-use crate::oci::{Entry, EntryKind, Generated};
+use crate::oci::{Entry, EntryKind, FileCapabilities, Generated};
+
+/// The largest file that a configuration reads, in bytes: the largest that one needs is a keystore of 200 KB.
+const LARGEST_READ: u64 = 4 << 20;
+
+/// The contents of the files that packages ship.
+pub trait Contents {
+    /// The content of the regular file that a package ships at `path`, relative to the root.
+    fn read(&self, path: &str) -> io::Result<Vec<u8>>;
+}
 
 /// The unpacked packages and the choices that configure them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct ConfigureInput<'a> {
     /// Every package of the base.
     pub packages: &'a [InstalledPackage],
     /// Every entry the packages ship, by path.
     pub entries: &'a BTreeMap<&'a str, &'a Entry>,
-    /// The contents of the entries that are [wanted](super::configure::is_wanted).
-    pub files: &'a BTreeMap<String, Vec<u8>>,
+    /// The contents of the files among them.
+    pub contents: &'a dyn Contents,
     /// The layout of `/bin`, `/lib` and their like.
     pub layout: UsrLayout,
     /// The time of everything generated, in Unix seconds.
@@ -26,41 +37,91 @@ pub struct ConfigureInput<'a> {
     pub sources: &'a [AptSource],
     /// The archive's name: `debian`, `ubuntu`.
     pub archive: &'a str,
+    /// Debian's name of the architecture.
+    pub architecture: &'a str,
 }
 
 /// The reason why a base cannot be configured.
 #[derive(Debug, thiserror::Error)]
-#[error("the status of the package `{package}` cannot be written")]
 #[allow(missing_docs, reason = "the messages are the documentation")]
-pub struct ConfigureError {
-    pub(super) package: String,
-    pub(super) source: DpkgError,
+pub enum ConfigureError {
+    #[error("the status of the package `{package}` cannot be written")]
+    Status { package: String, source: DpkgError },
+    #[error("could not read the base's packages")]
+    Read(#[source] io::Error),
 }
 
 impl Hinted for ConfigureError {
     fn hint(&self) -> Option<String> {
-        self.source.hint()
+        match self {
+            Self::Status { source, .. } => source.hint(),
+            Self::Read(error) => error.hint(),
+        }
     }
 }
 
 /// The user and group that own the system.
 pub(super) const ROOT: u64 = 0;
 
+/// The owner and the permissions of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attributes {
+    /// Permission bits, with setuid, setgid and sticky.
+    pub mode: u32,
+    /// The owner's number.
+    pub uid: u64,
+    /// The group's number.
+    pub gid: u64,
+    /// The capabilities of a program.
+    pub capabilities: Option<FileCapabilities>,
+}
+
+impl Attributes {
+    /// Those of `entry`, as it is shipped.
+    pub fn of(entry: &Entry) -> Self {
+        Self { mode: entry.mode, uid: entry.uid, gid: entry.gid, capabilities: None }
+    }
+}
+
+/// The difference that the configuration makes to the packages' own entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShippedChanges {
+    /// Other owners and permissions, by path.
+    pub attributes: BTreeMap<String, Attributes>,
+    /// The paths that are no more.
+    pub removed: BTreeSet<String>,
+}
+
 /// The shipped files, and the generated ones above them.
 pub(super) struct Tree<'a> {
     input: &'a ConfigureInput<'a>,
     generated: BTreeMap<String, Generated>,
+    changes: ShippedChanges,
+    failure: RefCell<Option<io::Error>>,
 }
 
 impl<'a> Tree<'a> {
     /// The tree of `input`, before anything is generated.
     pub fn new(input: &'a ConfigureInput<'a>) -> Self {
-        Self { input, generated: BTreeMap::new() }
+        Self {
+            input,
+            generated: BTreeMap::new(),
+            changes: ShippedChanges::default(),
+            failure: RefCell::new(None),
+        }
     }
 
-    /// The generated files, by path.
-    pub fn into_generated(self) -> Vec<Generated> {
-        self.generated.into_values().collect()
+    /// The generated files in the order of their paths, and the changes of shipped ones.
+    pub fn finish(self) -> Result<(Vec<Generated>, ShippedChanges), ConfigureError> {
+        match self.failure.into_inner() {
+            Some(error) => Err(ConfigureError::Read(error)),
+            None => Ok((self.generated.into_values().collect(), self.changes)),
+        }
+    }
+
+    /// The packages and choices.
+    pub fn input(&self) -> &'a ConfigureInput<'a> {
+        self.input
     }
 
     /// The installed package `name`.
@@ -73,24 +134,15 @@ impl<'a> Tree<'a> {
         Some(self.package(package)?.control.text(file)?.into_owned())
     }
 
-    /// Returns whether the postinst of some package speaks of `path`.
-    pub fn is_in_a_postinst(&self, path: &str) -> bool {
-        let speaks = |package: &InstalledPackage| {
-            package.control.text("postinst").is_some_and(|text| text.contains(path))
-        };
-        self.input.packages.iter().any(speaks)
-    }
-
-    /// The commands of a package's postinst that need no shell to be understood.
-    pub fn postinst_commands(&self, package: &str) -> Vec<Vec<String>> {
-        script::literal_commands(&self.control(package, "postinst").unwrap_or_default())
-    }
-
     fn entry(&self, path: &str) -> Option<&Entry> {
-        self.generated
-            .get(path)
-            .map(|generated| &generated.entry)
-            .or_else(|| self.input.entries.get(path).copied())
+        let shipped = || self.input.entries.get(path).copied();
+        let generated = self.generated.get(path).map(|generated| &generated.entry);
+        generated.or_else(|| shipped().filter(|_| !self.changes.removed.contains(path)))
+    }
+
+    /// The kind of the entry at `path`, whose directories' links are followed and which itself is not.
+    pub fn kind(&self, path: &str) -> Option<&EntryKind> {
+        Some(&self.entry(&self.real(path)?)?.kind)
     }
 
     /// Returns whether something is at `path`, which may begin with a slash, once its directories' links are followed.
@@ -100,9 +152,8 @@ impl<'a> Tree<'a> {
 
     /// Returns whether a directory is at `path`, or a link to one.
     pub fn has_directory(&self, path: &str) -> bool {
-        let inside = format!("{path}/.");
-        let real = self.real(&inside).unwrap_or_default();
-        self.entry(&real).is_some_and(|entry| entry.kind == EntryKind::Directory)
+        self.resolved(path)
+            .is_some_and(|real| real.is_empty() || self.kind(&real) == Some(&EntryKind::Directory))
     }
 
     /// `path` with the links of its directories followed, relative to the root.
@@ -115,22 +166,35 @@ impl<'a> Tree<'a> {
         usrmerge::follow(path, &link)
     }
 
-    /// The content of a file, if it was asked for with [`super::configure::is_wanted`].
-    pub fn bytes(&self, path: &str) -> Option<&[u8]> {
-        let real = self.real(path)?;
-        let file = match self.entry(&real).map(|entry| &entry.kind) {
-            Some(EntryKind::Hardlink { target }) => target.clone(),
-            _ => real,
-        };
-        match self.generated.get(&file) {
-            Some(generated) => Some(&generated.bytes),
-            None => self.input.files.get(&file).map(Vec::as_slice),
+    /// `path` with all links followed, itself too.
+    pub fn resolved(&self, path: &str) -> Option<String> {
+        self.real(&format!("{path}/."))
+    }
+
+    /// The content of the file that `path` leads to: `None` where there is none, or one too large to be configured.
+    pub fn bytes(&self, path: &str) -> Option<Cow<'_, [u8]>> {
+        let mut file = self.resolved(path)?;
+        if let EntryKind::Hardlink { target } = self.kind(&file)? {
+            file = target.clone();
+        }
+        match (self.generated.get(&file), self.kind(&file)?) {
+            (Some(generated), EntryKind::File { .. }) => Some(Cow::Borrowed(&generated.bytes)),
+            (None, EntryKind::File { size }) if *size <= LARGEST_READ => {
+                match self.input.contents.read(&file) {
+                    Ok(bytes) => Some(Cow::Owned(bytes)),
+                    Err(error) => {
+                        self.failure.replace(Some(error));
+                        None
+                    }
+                }
+            }
+            _ => None,
         }
     }
 
     /// The text of the file at `path`, where it is UTF-8.
     pub fn text(&self, path: &str) -> Option<String> {
-        self.bytes(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        self.bytes(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The id of a user in `etc/passwd`, or of a group in `etc/group`; root's when it is not there.
@@ -141,11 +205,64 @@ impl<'a> Tree<'a> {
         id.and_then(|id| id.parse().ok()).unwrap_or(ROOT)
     }
 
-    /// The paths of the wanted files below `directory`, in order, relative to the root.
-    pub fn wanted_below(&self, directory: &str) -> Vec<&'a str> {
+    /// The paths of everything below `directory`, a real path, in order.
+    pub fn below(&self, directory: &str) -> Vec<String> {
         let prefix = format!("{directory}/");
-        let files = self.input.files.range(prefix.clone()..);
-        files.take_while(|(path, _)| path.starts_with(&prefix)).map(|(path, _)| path.as_str()).collect()
+        let shipped = self.input.entries.range(prefix.as_str()..).map(|(path, _)| (*path).to_owned());
+        let generated = self.generated.range(prefix.clone()..).map(|(path, _)| path.clone());
+        let is_below = |path: &String| path.starts_with(&prefix);
+        let shipped = shipped.take_while(is_below).filter(|path| !self.changes.removed.contains(path));
+        let paths: BTreeSet<String> = shipped.chain(generated.take_while(is_below)).collect();
+        paths.into_iter().collect()
+    }
+
+    /// The paths of the files below `directory`, in order.
+    pub fn files_below(&self, directory: &str) -> Vec<String> {
+        let is_file = |path: &String| {
+            matches!(self.kind(path), Some(EntryKind::File { .. } | EntryKind::Hardlink { .. }))
+        };
+        self.below(directory).into_iter().filter(is_file).collect()
+    }
+
+    /// The names in the directory that `path` leads to, in order.
+    pub fn names_in(&self, path: &str) -> Vec<String> {
+        let directory = self.resolved(path).unwrap_or_default();
+        let paths = if directory.is_empty() { self.top() } else { self.below(&directory) };
+        let start = if directory.is_empty() { 0 } else { directory.len() + 1 };
+        let names = paths.iter().map(|path| &path[start..]).filter_map(|rest| rest.split('/').next());
+        names.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    fn top(&self) -> Vec<String> {
+        let shipped = self.input.entries.keys().map(|path| (*path).to_owned());
+        shipped.chain(self.generated.keys().cloned()).filter(|path| !path.contains('/')).collect()
+    }
+
+    /// The owner and permissions of what `path` leads to.
+    pub fn attributes(&self, path: &str) -> Option<Attributes> {
+        let file = self.holder(path)?;
+        let changed = self.changes.attributes.get(&file).copied();
+        changed.or_else(|| Some(Attributes::of(self.entry(&file)?)))
+    }
+
+    /// The path that holds the attributes of what `path` leads to.
+    fn holder(&self, path: &str) -> Option<String> {
+        let real = self.resolved(path)?;
+        match self.kind(&real)? {
+            EntryKind::Hardlink { target } => Some(target.clone()),
+            _ => Some(real),
+        }
+    }
+
+    /// Gives what `path` leads to another owner or other permissions.
+    pub fn set_attributes(&mut self, path: &str, attributes: Attributes) {
+        let Some(file) = self.holder(path) else { return };
+        match self.generated.get_mut(&file) {
+            Some(Generated { entry, .. }) => {
+                (entry.mode, entry.uid, entry.gid) = (attributes.mode, attributes.uid, attributes.gid);
+            }
+            None => drop(self.changes.attributes.insert(file, attributes)),
+        }
     }
 
     /// Makes a directory unless one is there.
@@ -158,6 +275,17 @@ impl<'a> Tree<'a> {
     /// Makes a directory that only the user `uid` may enter, or gives it to that user.
     pub fn private_directory(&mut self, path: &str, uid: u64) {
         self.add(path, 0o700, (uid, ROOT), EntryKind::Directory, Vec::new());
+    }
+
+    /// Writes a file as the shell does: through links, and with the owner and permissions of the one before.
+    pub fn file_in_place(&mut self, path: &str, bytes: impl Into<Vec<u8>>) {
+        let resolved = self.resolved(path).unwrap_or_else(|| path.to_owned());
+        let before = self.attributes(&resolved).filter(|_| !self.has_directory(&resolved));
+        let Attributes { mode, uid, gid, .. } =
+            before.unwrap_or(Attributes { mode: 0o644, uid: ROOT, gid: ROOT, capabilities: None });
+        let bytes = bytes.into();
+        let kind = EntryKind::File { size: bytes.len() as u64 };
+        self.add(&resolved, mode, (uid, gid), kind, bytes);
     }
 
     /// Makes a file of root's, in place of what is there.
@@ -177,14 +305,28 @@ impl<'a> Tree<'a> {
         self.add(path, 0o777, (ROOT, ROOT), EntryKind::Symlink { target: target.to_owned() }, Vec::new());
     }
 
-    /// Copies a shipped file with its permissions to where nothing is.
-    pub fn copy(&mut self, from: &str, to: &str) {
-        if self.has(to) {
-            return;
+    /// Copies a file with its permissions, or a link, in place of what is there; `false` where it is too large or no file.
+    pub fn copy(&mut self, from: &str, to: &str, follows: bool) -> bool {
+        if let (false, Some(EntryKind::Symlink { target })) = (follows, self.kind(from).cloned()) {
+            self.symlink(to, &target);
+            return true;
         }
-        let mode = self.real(from).and_then(|real| Some(self.entry(&real)?.mode));
-        if let (Some(mode), Some(bytes)) = (mode, self.bytes(from).map(<[u8]>::to_vec)) {
-            self.file(to, mode, bytes);
+        let copied = self.attributes(from).zip(self.bytes(from).map(Cow::into_owned));
+        let Some((Attributes { mode, uid, gid, .. }, bytes)) = copied else { return false };
+        let kind = EntryKind::File { size: bytes.len() as u64 };
+        self.add(to, mode, (uid, gid), kind, bytes);
+        true
+    }
+
+    /// Removes the entry at `path`, not what it leads to, with everything below it.
+    pub fn remove(&mut self, path: &str) {
+        let Some(real) = self.real(path).filter(|real| !real.is_empty()) else { return };
+        for path in self.below(&real).into_iter().chain([real]) {
+            self.generated.remove(&path);
+            self.changes.attributes.remove(&path);
+            if self.input.entries.contains_key(path.as_str()) {
+                self.changes.removed.insert(path);
+            }
         }
     }
 
@@ -228,6 +370,13 @@ pub(super) mod example {
             self
         }
 
+        /// Adds a program that a package ships.
+        pub fn program(mut self, path: &str, text: &str) -> Self {
+            self = self.file(path, text);
+            self.entries.last_mut().into_iter().for_each(|entry| entry.mode = 0o755);
+            self
+        }
+
         /// Adds an installed package with its control files.
         pub fn package(mut self, name: &str, control_files: &[(&str, &str)]) -> Self {
             let file = |mode, text: &str| ControlFile { mode, bytes: text.as_bytes().to_vec() };
@@ -247,15 +396,29 @@ pub(super) mod example {
             let input = ConfigureInput {
                 packages: &self.packages,
                 entries: &entries,
-                files: &self.files,
+                contents: &self.files,
                 layout: UsrLayout::Merged,
                 mtime: 86_400 * 20_000,
                 sources: &[],
                 archive: "debian",
+                architecture: "amd64",
             };
             let mut tree = Tree::new(&input);
             step(&mut tree);
-            tree.into_generated().iter().map(describe).collect()
+            let (generated, changes) = tree.finish().expect("the example can be read");
+            let changed = changes.attributes.iter().map(|(path, attributes)| {
+                let Attributes { mode, uid, gid, capabilities } = attributes;
+                let capable = if capabilities.is_some() { " capable" } else { "" };
+                format!("{path} => {mode:o} {uid}:{gid}{capable}")
+            });
+            let removed = changes.removed.iter().map(|path| format!("{path} => removed"));
+            generated.iter().map(describe).chain(changed).chain(removed).collect()
+        }
+    }
+
+    impl Contents for BTreeMap<String, Vec<u8>> {
+        fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+            self.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
         }
     }
 
@@ -280,9 +443,8 @@ pub(super) mod example {
         let generated = example.run(|tree| {
             tree.symlink("/var/run", "/run");
             tree.file("/var/run/lock", 0o600, "x");
-            tree.copy("usr/share/a", "etc/a");
-            tree.copy("usr/share/a", "etc/a");
-            tree.copy("usr/share/missing", "etc/b");
+            assert!(tree.copy("usr/share/a", "etc/a", true));
+            assert!(!tree.copy("usr/share/missing", "etc/b", true));
             tree.directory("bin", 0o755, 0);
         });
         let expected = [

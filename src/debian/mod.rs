@@ -8,10 +8,12 @@
 pub mod archive;
 pub mod deb822;
 pub mod dpkg;
+pub mod keystore;
 pub mod packages;
 pub mod relation;
 pub mod release;
 pub mod script;
+pub mod shell;
 pub mod signature;
 pub mod sources;
 pub mod usrmerge;

@@ -18,7 +18,7 @@ pub fn subject_hash(pem: &[u8]) -> Option<String> {
 }
 
 /// The only certificate of a PEM text.
-fn certificate(pem: &[u8]) -> Option<CertificateDer<'static>> {
+pub fn certificate(pem: &[u8]) -> Option<CertificateDer<'static>> {
     let mut certificates = CertificateDer::pem_slice_iter(pem);
     let certificate = certificates.next()?.ok()?;
     certificates.next().is_none().then_some(certificate)

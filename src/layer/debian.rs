@@ -96,19 +96,6 @@ impl Unpacked {
     pub fn tree(&self) -> BTreeMap<&str, &Entry> {
         self.entries.iter().map(|unpacked| (unpacked.entry.path.as_str(), &unpacked.entry)).collect()
     }
-
-    /// The contents of the files whose paths are `wanted`.
-    pub fn contents(&self, wanted: impl Fn(&str) -> bool) -> io::Result<BTreeMap<String, Vec<u8>>> {
-        let mut contents = BTreeMap::new();
-        for UnpackedEntry { entry, content, .. } in &self.entries {
-            if wanted(&entry.path) && matches!(entry.kind, EntryKind::File { .. }) {
-                let mut bytes = Vec::new();
-                self.reader(*content).read_to_end(&mut bytes)?;
-                contents.insert(entry.path.clone(), bytes);
-            }
-        }
-        Ok(contents)
-    }
 }
 
 /// The state between one package and the next.
@@ -349,7 +336,5 @@ mod tests {
         assert_eq!(package.list(), "/.\n/lib\n/lib/x\n/etc/a.conf\n");
         let status = package.status().unwrap();
         assert!(status.contains("Conffiles:\n /etc/a.conf d41d8cd98f00b204e9800998ecf8427e\n"), "{status}");
-        let contents = unpacked.contents(|path| path.starts_with("usr/")).unwrap();
-        assert_eq!(contents, BTreeMap::from([("usr/lib/x".to_owned(), b"x".to_vec())]));
     }
 }

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod blocks;
+mod capabilities;
 mod descriptor;
 mod digest;
 mod entry;
@@ -14,6 +15,7 @@ pub mod time;
 
 pub use architecture::{Architecture, ArchitectureError};
 pub use blocks::{BLOCK, BlockHasher};
+pub use capabilities::FileCapabilities;
 pub use descriptor::Descriptor;
 pub use digest::{Digest, DigestError, Hasher};
 pub use entry::{Entry, EntryKind, Generated};

@@ -5,7 +5,7 @@
 
 pub mod read;
 
-use super::{Entry, EntryKind};
+use super::{Entry, EntryKind, FileCapabilities};
 
 /// A tar is made of blocks of this many bytes.
 pub const BLOCK: u64 = 512;
@@ -23,8 +23,16 @@ pub fn padding(size: u64) -> usize {
     (size.next_multiple_of(BLOCK) - size) as usize
 }
 
+/// The name of the PAX record of an extended attribute, of which tools take this one from layers.
+const CAPABILITIES: &str = "SCHILY.xattr.security.capability";
+
 /// The header blocks of `entry`: what precedes its content in the archive.
 pub fn header(entry: &Entry) -> Vec<u8> {
+    header_with(entry, None)
+}
+
+/// The header blocks of a file with capabilities, where it has some.
+pub fn header_with(entry: &Entry, capabilities: Option<FileCapabilities>) -> Vec<u8> {
     let name = match entry.kind {
         EntryKind::Directory => format!("{}/", entry.path),
         _ => entry.path.clone(),
@@ -36,7 +44,11 @@ pub fn header(entry: &Entry) -> Vec<u8> {
         EntryKind::Symlink { target } => (b'2', 0, target.as_str()),
         EntryKind::Hardlink { target } => (b'1', 0, target.as_str()),
     };
-    let pax = pax_records(&name, link, size, entry);
+    let mut pax = Vec::new();
+    if let Some(capabilities) = capabilities {
+        pax.extend(pax_record(CAPABILITIES, &capabilities.to_attribute()));
+    }
+    pax.extend(pax_records(&name, link, size, entry));
     let mut bytes = Vec::with_capacity(1536);
     if !pax.is_empty() {
         bytes.extend(
@@ -51,7 +63,7 @@ pub fn header(entry: &Entry) -> Vec<u8> {
 
 fn pax_records(name: &str, link: &str, size: u64, entry: &Entry) -> Vec<u8> {
     let mut records = Vec::new();
-    let mut push = |key: &str, value: &str| records.extend(pax_record(key, value).into_bytes());
+    let mut push = |key: &str, value: &str| records.extend(pax_record(key, value.as_bytes()));
     if entry.gid > MAX_OCTAL_7 {
         push("gid", &entry.gid.to_string());
     }
@@ -75,13 +87,13 @@ fn fits(name: &str) -> bool {
 }
 
 /// `LENGTH KEY=VALUE\n`, where LENGTH counts the whole record, its own digits included.
-fn pax_record(key: &str, value: &str) -> String {
+fn pax_record(key: &str, value: &[u8]) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
     while rest + length.to_string().len() != length {
         length = rest + length.to_string().len();
     }
-    format!("{length} {key}={value}\n")
+    [format!("{length} {key}=").as_bytes(), value, b"\n"].concat()
 }
 
 struct Ustar<'a> {
@@ -183,9 +195,29 @@ mod tests {
     #[test]
     fn a_pax_record_counts_its_own_digits() {
         for length in [1, 5, 80, 86, 87, 88, 89, 90, 981, 985, 990, 9_990] {
-            let record = pax_record("path", &"a".repeat(length));
-            assert_eq!(record.split(' ').next().unwrap().parse(), Ok(record.len()));
+            let record = pax_record("path", "a".repeat(length).as_bytes());
+            let counted = record.split(|byte| *byte == b' ').next().unwrap();
+            assert_eq!(std::str::from_utf8(counted).unwrap().parse(), Ok(record.len()));
         }
+    }
+
+    #[test]
+    fn capabilities_are_a_record_that_readers_find() {
+        let capabilities = FileCapabilities::parse("cap_net_raw+ep").unwrap();
+        let entry = file(&format!("{}ping", "long/".repeat(60)), 0);
+        let mut archive = header_with(&entry, Some(capabilities));
+        archive.extend(END);
+        let mut archive = tar::Archive::new(archive.as_slice());
+        let mut read = archive.entries().unwrap().next().unwrap().unwrap();
+        let records: Vec<(String, Vec<u8>)> = read
+            .pax_extensions()
+            .unwrap()
+            .unwrap()
+            .map(|record| record.unwrap())
+            .map(|record| (record.key().unwrap().to_owned(), record.value_bytes().to_vec()))
+            .collect();
+        assert_eq!(records[0], (CAPABILITIES.to_owned(), capabilities.to_attribute().to_vec()));
+        assert_eq!(records[1], ("path".to_owned(), entry.path.into_bytes()));
     }
 
     #[test]

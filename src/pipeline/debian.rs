@@ -13,6 +13,7 @@ use super::progress::Task;
 use super::schedule::{self, Fetch};
 use crate::bootstrap::groups::{DebianLayer, DebianPackages, packages};
 use crate::bootstrap::inventory::inventory;
+use crate::bootstrap::scripts::unfollowed::Unfollowed;
 use crate::bootstrap::select::{self, Selection};
 use crate::credentials::without_secrets;
 use crate::cuda::is_debian_package;
@@ -34,6 +35,12 @@ use crate::store::Store;
 
 /// Part of the key of every selection that is kept: raised when the same indexes shall give another.
 const SELECTION_FORMAT: u32 = 4;
+
+/// The records of commands of maintainer scripts that were not followed, by the key of the layer that lacks their effect.
+const UNFOLLOWED: &str = "debian-unfollowed";
+
+/// The most commands of one package's scripts that are told in a warning.
+const MOST_TOLD: usize = 3;
 
 /// Chooses the packages of `description`, whose paths are relative to `directory`; nothing but releases and indexes is fetched.
 pub fn open(description: &Debian, directory: &Path, session: &Session<'_>) -> Result<OpenedBase> {
@@ -182,7 +189,12 @@ impl DebianSource {
     pub fn write(&self, layers: &[LayerPlan], session: &Session<'_>) -> Result<Vec<Written>> {
         let store = &session.store;
         let keys: Vec<Digest> = layers.iter().map(LayerPlan::key).collect();
-        let recalled = || keys.iter().map(|key| cache::recall(store, key)).collect::<Option<Vec<_>>>();
+        let recalled = || {
+            let written = keys.iter().map(|key| cache::recall(store, key)).collect::<Option<Vec<_>>>()?;
+            let unfollowed: Vec<Unfollowed> = store.record(UNFOLLOWED, keys.last()?)?;
+            warn_of_scripts(&unfollowed, session);
+            Some(written)
+        };
         if let Some(written) = recalled() {
             return Ok(written);
         }
@@ -194,24 +206,34 @@ impl DebianSource {
             locked.hold(session, now()?)?;
         }
         let layers = layers.iter().map(as_debian).collect::<Result<Vec<_>>>()?;
-        let written = self.write_layers(&layers, session)?;
+        let (written, unfollowed) = self.write_layers(&layers, session)?;
+        if let Some(key) = keys.last() {
+            store.put_record(UNFOLLOWED, key, &unfollowed)?;
+        }
+        warn_of_scripts(&unfollowed, session);
         for (key, written) in keys.iter().zip(&written) {
             cache::keep(store, key, written)?;
         }
         Ok(written)
     }
 
-    fn write_layers(&self, layers: &[&DebianLayer], session: &Session<'_>) -> Result<Vec<Written>> {
+    fn write_layers(
+        &self,
+        layers: &[&DebianLayer],
+        session: &Session<'_>,
+    ) -> Result<(Vec<Written>, Vec<Unfollowed>)> {
         let Session { store, progress, .. } = session;
         let base = &layers.first().context("a base has no layers")?.base;
         let unpacked = self.unpack(base, session)?;
+        progress.stage("configuring the base's packages");
+        let configuration = packages_layer::configure(base, &unpacked)?;
         progress.stage("writing layers");
         let size = unpacked.entries.iter().map(|entry| size(&entry.entry)).sum();
         let meter = progress.start(Task::WriteLayer, "the base", Some(size));
-        let written = layers
-            .iter()
-            .map(|layer| Ok(packages_layer::write(layer, &unpacked, store, &|bytes| meter.add(bytes))?));
-        written.collect()
+        let written = layers.iter().map(|layer| {
+            Ok(packages_layer::write(layer, &unpacked, &configuration, store, &|bytes| meter.add(bytes))?)
+        });
+        Ok((written.collect::<Result<_>>()?, configuration.unfollowed))
     }
 
     fn unpack(&self, base: &DebianPackages, session: &Session<'_>) -> Result<Unpacked> {
@@ -223,6 +245,21 @@ impl DebianSource {
         };
         let debs: Vec<DebFile> = base.packages.iter().map(deb).collect();
         Ok(debs::unpack(&debs, base.layout, session.store.scratch()?)?)
+    }
+}
+
+/// Tells of the packages that the base has as dpkg unpacks them, and not as it configures them.
+fn warn_of_scripts(unfollowed: &[Unfollowed], session: &Session<'_>) {
+    for of_package in unfollowed.chunk_by(|one, next| one.package == next.package) {
+        let shown: Vec<String> = of_package.iter().take(MOST_TOLD).map(Unfollowed::to_string).collect();
+        let rest = match of_package.len().saturating_sub(MOST_TOLD) {
+            0 => String::new(),
+            rest => format!("; and {rest} more"),
+        };
+        let package = of_package.first().map_or("", |one| &one.package);
+        session
+            .progress
+            .warn(&format!("`{package}` is not configured as dpkg would do: {}{rest}", shown.join("; ")));
     }
 }
 

@@ -29,7 +29,7 @@ use crate::observe::inventory_facts::InventoryFacts;
 use crate::observe::{FileObserver, ObservedLayer};
 use crate::oci::image::MediaType;
 use crate::oci::paths::{PathFault, path_fault};
-use crate::oci::{Digest, Entry, EntryKind, tar};
+use crate::oci::{Digest, Entry, EntryKind, FileCapabilities, tar};
 use crate::plan::LayerCompression;
 use crate::store::{Store, StoreError};
 use cores::CORES;
@@ -232,21 +232,22 @@ impl<'a> LayerWriter<'a> {
     pub fn entry(&mut self, entry: &Entry) -> Result<(), WriteError> {
         check_path(entry)?;
         match entry.kind {
-            EntryKind::Whiteout => self
-                .checked_file(&Entry { kind: EntryKind::File { size: 0 }, ..entry.clone() }, || {
+            EntryKind::Whiteout => {
+                self.checked_file(&Entry { kind: EntryKind::File { size: 0 }, ..entry.clone() }, None, || {
                     Ok(io::empty())
-                }),
-            _ => self.begin(entry),
+                })
+            }
+            _ => self.begin(entry, None),
         }
     }
 
-    fn begin(&mut self, entry: &Entry) -> Result<(), WriteError> {
+    fn begin(&mut self, entry: &Entry, capabilities: Option<FileCapabilities>) -> Result<(), WriteError> {
         if matches!(entry.kind, EntryKind::File { .. }) && !self.compression.fetches_first(&entry.path) {
             self.landmark()?;
         }
         self.learned.note(entry);
         self.encoding.entry(entry);
-        self.plain(&tar::header(entry))
+        self.plain(&tar::header_with(entry, capabilities))
     }
 
     /// Writes a file whose content `open` gives uncompressed; it may be opened more than once.
@@ -255,18 +256,29 @@ impl<'a> LayerWriter<'a> {
         entry: &Entry,
         open: impl Fn() -> io::Result<R>,
     ) -> Result<(), WriteError> {
+        self.file_with(entry, None, open)
+    }
+
+    /// Writes a file as [`Self::file`] does, with `capabilities` where it has some.
+    pub fn file_with<R: Read>(
+        &mut self,
+        entry: &Entry,
+        capabilities: Option<FileCapabilities>,
+        open: impl Fn() -> io::Result<R>,
+    ) -> Result<(), WriteError> {
         check_path(entry)?;
-        self.checked_file(entry, open)
+        self.checked_file(entry, capabilities, open)
     }
 
     fn checked_file<R: Read>(
         &mut self,
         entry: &Entry,
+        capabilities: Option<FileCapabilities>,
         open: impl Fn() -> io::Result<R>,
     ) -> Result<(), WriteError> {
         let expected = file_size(entry);
         let unreadable = |source| WriteError::Read { path: entry.path.clone(), source };
-        self.begin(entry)?;
+        self.begin(entry, capabilities)?;
         let mut watcher = self.watcher(entry);
         let mut content = open().map_err(unreadable)?;
         let mut buffer = mem::take(&mut self.buffer);
@@ -305,7 +317,7 @@ impl<'a> LayerWriter<'a> {
         let path = || entry.path.clone();
         let unreadable = |source| WriteError::Read { path: path(), source };
         check_path(entry)?;
-        self.begin(entry)?;
+        self.begin(entry, None)?;
         let watcher = self.watcher(entry);
         self.encoding.begin(expected.size, &mut self.out)?;
         let mut splice = Splice {

@@ -365,7 +365,7 @@ fn a_whiteout_is_written_as_an_empty_file() {
             let entry = entry("a/.wh.b", kind);
             match entry.kind {
                 EntryKind::Whiteout => writer.entry(&entry).unwrap(),
-                _ => writer.checked_file(&entry, || Ok(io::empty())).unwrap(),
+                _ => writer.checked_file(&entry, None, || Ok(io::empty())).unwrap(),
             }
             writer.finish().unwrap()
         };

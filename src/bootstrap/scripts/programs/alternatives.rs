@@ -1,26 +1,58 @@
-//! `update-alternatives --install`, as the maintainer scripts call it.
+//! `update-alternatives`.
 //!
 //! <https://manpages.debian.org/update-alternatives.1>
 
 use std::collections::BTreeMap;
 
-use super::tree::Tree;
-use crate::debian::dpkg::{Alternative, Choice, InstalledPackage};
+use super::super::super::tree::Tree;
+use super::super::system::{Done, System};
+use crate::debian::dpkg::{Alternative, Choice};
+use crate::oci::EntryKind;
 
 const DIRECTORY: &str = "/etc/alternatives";
 const DATABASE: &str = "var/lib/dpkg/alternatives";
 
-pub(super) fn write(tree: &mut Tree<'_>, packages: &[InstalledPackage]) {
-    let mut groups = BTreeMap::new();
-    for package in packages {
-        for command in tree.postinst_commands(&package.name) {
-            if let Some(call) = Install::read(&command).filter(|call| tree.has(&call.path)) {
-                call.enter(&mut groups);
-            }
-        }
+/// Does `name` where it is this program.
+pub(super) fn run(system: &mut System<'_, '_>, name: &str, arguments: &[String]) -> Option<Done> {
+    if name != "update-alternatives" {
+        return None;
     }
-    for alternative in groups.values() {
-        write_group(tree, alternative);
+    let has = |option: &str| arguments.iter().any(|argument| argument == option);
+    Some(match () {
+        () if has("--install") => install(system, arguments),
+        () if has("--remove") => remove(system, arguments),
+        () if has("--auto") || has("--remove-all") => {
+            let known = arguments.last().is_some_and(|name| system.alternatives.contains_key(name));
+            // The best choice serves already.
+            if known && has("--remove-all") { Done::NotFollowed } else { Done::SUCCESS }
+        }
+        () if has("--list") || has("--query") || has("--display") => {
+            system.write_unknown();
+            Done::Unknown
+        }
+        () => Done::NotFollowed,
+    })
+}
+
+fn install(system: &mut System<'_, '_>, arguments: &[String]) -> Done {
+    let Some(call) = Install::read(arguments) else { return Done::NotFollowed };
+    if !system.tree.has(&call.path) {
+        return Done::Status(2);
+    }
+    let name = call.name.clone();
+    call.enter(&mut system.alternatives);
+    if let Some(alternative) = system.alternatives.get(&name) {
+        write_group(system.tree, alternative);
+    }
+    Done::SUCCESS
+}
+
+/// `--remove NAME PATH`: of no account where the path is no choice.
+fn remove(system: &mut System<'_, '_>, arguments: &[String]) -> Done {
+    let [.., name, path] = arguments else { return Done::NotFollowed };
+    match system.alternatives.get(name).is_some_and(|group| group.choices.contains_key(path)) {
+        true => Done::NotFollowed,
+        false => Done::SUCCESS,
     }
 }
 
@@ -35,10 +67,8 @@ struct Install {
 }
 
 impl Install {
-    fn read(command: &[String]) -> Option<Self> {
-        let mut words = command.iter();
-        words.next().filter(|program| program.rsplit('/').next() == Some("update-alternatives"))?;
-        let mut words = words.skip_while(|word| *word != "--install").skip(1);
+    fn read(arguments: &[String]) -> Option<Self> {
+        let mut words = arguments.iter().skip_while(|word| *word != "--install").skip(1);
         let mut next = || words.next().cloned();
         let (link, name, path, priority) = (next()?, next()?, next()?, next()?);
         let mut install =
@@ -80,32 +110,51 @@ impl Install {
 
 fn write_group(tree: &mut Tree<'_>, alternative: &Alternative) {
     let Some((path, choice)) = alternative.best() else { return };
-    let slaves =
-        choice.slaves.iter().filter_map(|(name, path)| Some((name, alternative.slaves.get(name)?, path)));
-    for (name, link, path) in slaves.chain([(&alternative.name, &alternative.link, &path.to_owned())]) {
-        // A slave that is not there is left out, and a file in the place of a link stays.
-        if tree.has(path) && !tree.has(link) {
-            tree.symlink(&format!("{DIRECTORY}/{name}"), path);
-            tree.symlink(link, &format!("{DIRECTORY}/{name}"));
+    let path = path.to_owned();
+    for (name, link) in &alternative.slaves {
+        match choice.slaves.get(name) {
+            Some(path) if tree.has(path) => point(tree, name, link, path),
+            // A slave that is not there is left out.
+            _ => unpoint(tree, name, link),
         }
     }
+    point(tree, &alternative.name, &alternative.link, &path);
     tree.file(&format!("{DATABASE}/{}", alternative.name), 0o644, alternative.database());
+}
+
+fn point(tree: &mut Tree<'_>, name: &str, link: &str, path: &str) {
+    tree.symlink(&format!("{DIRECTORY}/{name}"), path);
+    // A file in the place of a link stays.
+    if !tree.has(link) || is_own(tree, link) {
+        tree.symlink(link, &format!("{DIRECTORY}/{name}"));
+    }
+}
+
+fn unpoint(tree: &mut Tree<'_>, name: &str, link: &str) {
+    if is_own(tree, link) {
+        tree.remove(link);
+        tree.remove(&format!("{DIRECTORY}/{name}"));
+    }
+}
+
+/// Returns whether a link leads to the directory of alternatives.
+fn is_own(tree: &Tree<'_>, link: &str) -> bool {
+    matches!(tree.kind(link), Some(EntryKind::Symlink { target }) if target.starts_with(DIRECTORY))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree::example::Example;
+    use super::super::super::super::tree::example::Example;
     use super::*;
 
-    fn run(example: Example, packages: &[(&str, &str)]) -> Vec<String> {
-        let example = packages
-            .iter()
-            .fold(example, |example, (name, postinst)| example.package(name, &[("postinst", postinst)]));
-        let installed: Vec<String> = packages.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let generated = example.run(|tree| {
-            let packages: Vec<InstalledPackage> =
-                installed.iter().filter_map(|name| tree.package(name)).cloned().collect();
-            write(tree, &packages);
+    fn run(example: Example, calls: &[&str]) -> Vec<String> {
+        let generated = example.package("a", &[]).run(|tree| {
+            let package = tree.package("a").expect("it is in the example");
+            let mut system = System::new(tree, package);
+            for call in calls {
+                let words: Vec<String> = call.split_ascii_whitespace().map(str::to_owned).collect();
+                super::run(&mut system, &words[0], &words[1..]);
+            }
         });
         generated.into_iter().filter(|line| !line.contains("/ ")).collect()
     }
@@ -118,9 +167,9 @@ mod tests {
             .file("usr/bin/gawk", "")
             .file("usr/share/man/gawk.1.gz", "");
         let mawk = "update-alternatives --install /usr/bin/awk awk /usr/bin/mawk 5 --slave /usr/bin/nawk nawk /bin/mawk";
-        let gawk = "/usr/bin/update-alternatives --quiet --install /usr/bin/awk awk /usr/bin/gawk 10 \\\n\
-                    --slave /usr/share/man/awk.1.gz awk.1.gz /usr/share/man/gawk.1.gz \\\n\
-                    --slave /usr/share/man/nawk.1.gz nawk.1.gz /usr/share/man/missing.1.gz || true";
+        let gawk = "update-alternatives --quiet --install /usr/bin/awk awk /usr/bin/gawk 10 \
+                    --slave /usr/share/man/awk.1.gz awk.1.gz /usr/share/man/gawk.1.gz \
+                    --slave /usr/share/man/nawk.1.gz nawk.1.gz /usr/share/man/missing.1.gz";
         let expected = [
             "etc/alternatives/awk -> /usr/bin/gawk",
             "etc/alternatives/awk.1.gz -> /usr/share/man/gawk.1.gz",
@@ -130,24 +179,22 @@ mod tests {
              /usr/bin/nawk\nnawk.1.gz\n/usr/share/man/nawk.1.gz\n\n/usr/bin/gawk\n10\n/usr/share/man/gawk.1.gz\n\n\
              /usr/share/man/missing.1.gz\n/usr/bin/mawk\n5\n\n/bin/mawk\n\n\n",
         ];
-        assert_eq!(run(example, &[("mawk", mawk), ("gawk", gawk)]), expected);
+        assert_eq!(run(example, &[mawk, gawk]), expected);
     }
 
     #[test]
     fn calls_it_cannot_know_are_left_alone() {
         let example = || Example::default().file("usr/bin/x", "").file("usr/bin/taken", "");
         for call in [
-            "update-alternatives --install /usr/bin/a a \"$file\" 5",
             "update-alternatives --install /usr/bin/a a /usr/bin/missing 5",
             "update-alternatives --install /usr/bin/a ../../a /usr/bin/x 5",
             "update-alternatives --install /usr/bin/../a a /usr/bin/x 5",
             "update-alternatives --install /usr/bin/a a /usr/bin/x high",
             "update-alternatives --remove a /usr/bin/x",
-            "echo update-alternatives --install /usr/bin/a a /usr/bin/x 5",
         ] {
-            assert_eq!(run(example(), &[("x", call)]), Vec::<String>::new(), "{call}");
+            assert_eq!(run(example(), &[call]), Vec::<String>::new(), "{call}");
         }
         let taken = "update-alternatives --install /usr/bin/taken taken /usr/bin/x 5";
-        assert_eq!(run(example(), &[("x", taken)]).len(), 1, "the database only");
+        assert_eq!(run(example(), &[taken]).len(), 2, "the link in /etc/alternatives and the database");
     }
 }

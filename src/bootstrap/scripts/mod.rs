@@ -1,0 +1,283 @@
+//! The maintainer scripts of packages, followed without being run: their commands are read, and programs that are known
+//! are done natively to the tree. Each command that would have run something else is told.
+//!
+//! <https://www.debian.org/doc/debian-policy/ch-maintainerscripts.html>
+
+mod builtins;
+mod expand;
+mod programs;
+mod shell;
+mod system;
+mod test;
+pub mod unfollowed;
+
+use self::shell::Shell;
+use self::system::{Stage, System};
+use self::unfollowed::Unfollowed;
+use super::tree::Tree;
+use crate::debian::dpkg::InstalledPackage;
+use crate::debian::shell::parse;
+use crate::debian::shell::syntax::{List, SyntaxError};
+
+/// The packages whose scripts are other steps of the configuration.
+const DONE_ELSEWHERE: [&str; 4] =
+    ["base-passwd", "ca-certificates", "ca-certificates-java", "libpam-runtime"];
+
+/// Follows the scripts of all packages, in their order; returns the commands that were not followed.
+pub(super) fn follow(tree: &mut Tree<'_>) -> Vec<Unfollowed> {
+    let packages = &tree.input().packages;
+    let Some(first) = packages.first() else { return Vec::new() };
+    let mut system = System::new(tree, first);
+    system.answers = packages.iter().flat_map(default_answers).collect();
+    let mut unfollowed = Vec::new();
+    let scripted = packages.iter().filter(|package| !DONE_ELSEWHERE.contains(&package.name.as_str()));
+    for package in scripted.clone() {
+        system.stage = Stage::BeforeUnpacking;
+        unfollowed.extend(follow_script(&mut system, package, "preinst", &["install"]));
+    }
+    for package in scripted {
+        system.stage = Stage::Configuring;
+        unfollowed.extend(follow_script(&mut system, package, "postinst", &["configure", ""]));
+    }
+    unfollowed
+}
+
+fn follow_script<'a>(
+    system: &mut System<'_, 'a>,
+    package: &'a InstalledPackage,
+    script: &'static str,
+    arguments: &[&str],
+) -> Vec<Unfollowed> {
+    let Some(text) = package.control.text(script) else { return Vec::new() };
+    (system.package, system.directory, system.umask) = (package, "/".into(), 0o022);
+    let list = match (is_shell(&text), parse(&text)) {
+        (true, Ok(list)) => list,
+        (true, Err(error)) => return vec![Unfollowed::of_syntax(package, script, &error)],
+        (false, _) => return vec![Unfollowed::of_language(package, script, &text)],
+    };
+    let mut shell = Shell::new(system, script, arguments);
+    shell.ends_on_failure = text.lines().next().is_some_and(|first| first.contains(" -e"));
+    let _ = shell.list(&list);
+    let mut unfollowed = std::mem::take(&mut shell.unfollowed);
+    if let Some(status) = shell.status.filter(|status| *status != 0) {
+        unfollowed.push(Unfollowed::of_failure(package, script, status));
+    }
+    for path in std::mem::take(&mut system.temporary) {
+        system.tree.remove(&path);
+    }
+    unfollowed.dedup();
+    unfollowed
+}
+
+/// Returns whether a script is one of the shell, by its first line.
+fn is_shell(text: &str) -> bool {
+    const SHELLS: [&str; 4] = ["sh", "dash", "bash", "ash"];
+    let Some(line) = text.lines().next().and_then(|line| line.strip_prefix("#!")) else { return false };
+    let program = line.split_ascii_whitespace().next().and_then(|program| program.rsplit('/').next());
+    program.is_some_and(|program| SHELLS.contains(&program))
+}
+
+/// The commands of a program of the image; `None` where it is no script of the shell.
+fn read_script(system: &System<'_, '_>, path: &str) -> Option<Result<List, SyntaxError>> {
+    let text = system.tree.text(&system.path(path))?;
+    is_shell(&text).then(|| parse(&text))
+}
+
+/// The commands of a file that a script reads.
+fn read_list(system: &System<'_, '_>, path: &str) -> Option<Result<List, SyntaxError>> {
+    Some(parse(&system.tree.text(&system.path(path))?))
+}
+
+/// The answers that debconf has of a package's questions when nobody is asked.
+fn default_answers(package: &InstalledPackage) -> Vec<(String, String)> {
+    let text = package.control.text("templates").unwrap_or_default();
+    let paragraphs = text.split("\n\n");
+    let answer = |paragraph: &str| {
+        let field = |name: &str| {
+            let line = paragraph.lines().find_map(|line| line.strip_prefix(name));
+            line.map(|value| value.trim().to_owned())
+        };
+        Some((field("Template:")?, field("Default:").unwrap_or_default()))
+    };
+    paragraphs.filter_map(answer).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::example::Example;
+    use super::*;
+
+    fn example() -> Example {
+        Example::default()
+            .directory("etc/ssh")
+            .directory("run")
+            .directory("tmp")
+            .directory("var/lib/dpkg")
+            .directory("usr/share/doc")
+            .file("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n")
+            .file("etc/group", "root:x:0:\nadm:x:4:\n")
+            .file("usr/bin/ping", "")
+            .program("usr/sbin/setcap", "")
+    }
+
+    /// What a postinst makes, and what of it was not followed.
+    fn run(example: Example, postinst: &str) -> Vec<String> {
+        let script = format!("#!/bin/sh\n{postinst}");
+        let mut told = Vec::new();
+        let made = example.package("a", &[("postinst", &script)]).run(|tree| {
+            told = follow(tree).iter().map(|one| format!("! {one}")).collect();
+        });
+        made.into_iter().chain(told).collect()
+    }
+
+    fn check(postinst: &str, expected: &[&str]) {
+        assert_eq!(run(example(), postinst), expected, "{postinst}");
+    }
+
+    #[test]
+    fn accounts_are_added_as_the_script_says() {
+        check(
+            "setup() {\n\tif ! getent passwd sshd >/dev/null; then\n\t\tadduser --quiet --system --no-create-home \\\n\
+             --home /run/sshd --shell /usr/sbin/nologin sshd\n\tfi\n}\nsetup; setup",
+            &[
+                "etc/passwd 644 0:0 root:x:0:0:root:/root:/bin/bash\nsshd:x:100:65534::/run/sshd:/usr/sbin/nologin\n",
+            ],
+        );
+        check(
+            "for name in a b; do getent group $name >/dev/null || addgroup --system $name; done; groupadd -r c",
+            &["etc/group 644 0:0 root:x:0:\nadm:x:4:\na:x:100:\nb:x:101:\nc:x:999:\n"],
+        );
+        check(
+            "N=bus; adduser --system --home /nonexistent --no-create-home --disabled-password --group \"$N\"\nadduser bus adm",
+            &[
+                "etc/group 644 0:0 root:x:0:\nadm:x:4:bus\nbus:x:100:\n",
+                "etc/passwd 644 0:0 root:x:0:0:root:/root:/bin/bash\nbus:x:100:100::/nonexistent:/usr/sbin/nologin\n",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_only_for_upgrades_is_left_out() {
+        check(
+            "set -e\ncase \"$1\" in\n configure) [ -z \"$2\" ] && touch /etc/new;;\n abort-upgrade|abort-remove) rm /etc/passwd;;\nesac\n\
+             if [ -n \"$2\" ] && dpkg --compare-versions \"$2\" lt 1.0; then rm -rf /etc; fi\n\
+             if dpkg --compare-versions \"$2\" lt-nl 1.0; then rm -rf /etc; fi",
+            &["etc/new 644 0:0 "],
+        );
+    }
+
+    #[test]
+    fn owners_modes_and_capabilities_are_those_of_the_shipped_file() {
+        check(
+            "P=$(dpkg-divert --truename /bin/ping)\nif command -v setcap >/dev/null; then\n\
+             if setcap cap_net_raw+ep $P; then chmod u-s $P; else chmod u+s $P; fi\nelse chmod u+s $P; fi",
+            &["usr/bin/ping => 644 0:0 capable"],
+        );
+        check(
+            "dpkg-statoverride --list /usr/bin/ping >/dev/null || dpkg-statoverride --update --add root adm 4754 /usr/bin/ping\n\
+             dpkg-statoverride --list /usr/bin/ping >/dev/null || chmod 0 /usr/bin/ping",
+            &["var/lib/dpkg/statoverride 644 0:0 root adm 4754 /usr/bin/ping\n", "usr/bin/ping => 4754 0:4"],
+        );
+        check("chgrp adm /bin/ping; chmod 2755 /bin/ping", &["usr/bin/ping => 2755 0:4"]);
+        check("chown nobody /bin/ping 2>/dev/null || true", &[]);
+    }
+
+    #[test]
+    fn files_are_made_as_the_script_makes_them() {
+        check(
+            "umask 027\ncat > /etc/a <<EOF\nhome $HOME\nEOF\necho b >> /etc/a\nmkdir -p /run/x/y\ninstall -d -m 0775 -g adm /run/z\n\
+             ln -s /etc/a /run/link; mv /etc/a /etc/b; rm -f /etc/nothing; : > /etc/ssh/c",
+            &[
+                "etc/b 640 0:0 home /root\nb\n",
+                "etc/ssh/c 640 0:0 ",
+                "run/link -> /etc/a",
+                "run/x/ 750 0:0",
+                "run/x/y/ 750 0:0",
+                "run/z/ 775 0:4",
+            ],
+        );
+        check(
+            "rm -r /usr/share/doc; rm /usr/bin/ping",
+            &["usr/bin/ping => removed", "usr/share/doc => removed"],
+        );
+        check("f=$(mktemp); echo x > $f; cp $f /etc/x; rm -f $f", &["etc/x 600 0:0 x\n"]);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_told_and_not_guessed() {
+        check(
+            "mandb -c /usr/share/man || true\ntouch /etc/a",
+            &["etc/a 644 0:0 ", "! `mandb -c /usr/share/man` (postinst, line 2) is not run"],
+        );
+        check(
+            "if frob --ask; then\n touch /etc/a\nelse\n touch /etc/b\nfi",
+            &[
+                "! `frob --ask` (postinst, line 2) is not run",
+                "! what `if frob --ask; then touch /etc/a else touch /etc/b fi` (postinst, line 2) does depends on what only a run would show",
+            ],
+        );
+        check(
+            "host=$(hostname -f)\necho $host > /etc/mailname\n[ -z \"$host\" ] || echo $host",
+            &["! `echo $host > /etc/mailname` (postinst, line 3) depends on what only a run would show"],
+        );
+        check("if", &["! postinst is not understood at line 2: there is no `then`"]);
+        check("set -e\nfalse\ntouch /etc/a", &["! postinst would fail with status 1"]);
+        check("while true; do :; done", &["! `:` (postinst, line 2) takes more steps than imgforge follows"]);
+        check("f() { f; }\nf", &["! `f` (postinst, line 2) takes more steps than imgforge follows"]);
+    }
+
+    #[test]
+    fn a_script_of_the_image_is_followed_too() {
+        let example = example().program("usr/sbin/helper", "#!/bin/sh\nset -e\ntouch \"/etc/$1\"\n");
+        assert_eq!(run(example, "helper made"), ["etc/made 644 0:0 "]);
+    }
+
+    #[test]
+    fn services_are_linked_to_what_wants_them() {
+        let example = example()
+            .file(
+                "usr/lib/systemd/system/a.service",
+                "[Unit]\n[Install]\nWantedBy=multi-user.target\nAlias=b.service\n",
+            )
+            .file(
+                "etc/init.d/a",
+                "### BEGIN INIT INFO\n# Default-Start: 2 3\n# Default-Stop:\n### END INIT INFO\n",
+            );
+        let made = run(
+            example,
+            "deb-systemd-helper unmask a.service >/dev/null || true\n\
+            if deb-systemd-helper --quiet was-enabled a.service; then deb-systemd-helper enable a.service >/dev/null || true; fi\n\
+            update-rc.d a defaults >/dev/null; invoke-rc.d a start || exit 1",
+        );
+        let links: Vec<&String> = made.iter().filter(|line| line.contains(" -> ")).collect();
+        assert_eq!(
+            links,
+            [
+                "etc/rc2.d/S01a -> ../init.d/a",
+                "etc/rc3.d/S01a -> ../init.d/a",
+                "etc/systemd/system/b.service -> /lib/systemd/system/a.service",
+                "etc/systemd/system/multi-user.target.wants/a.service -> /lib/systemd/system/a.service",
+            ]
+        );
+    }
+
+    #[test]
+    fn declared_accounts_and_directories_are_made() {
+        let example = example()
+            .file("usr/lib/sysusers.d/a.conf", "# why\ng clock -\nu _a - \"The a\" /var/lib/a\nm _a adm\n")
+            .file("usr/lib/tmpfiles.d/a.conf", "d /run/a 0750 _a adm -\nL /run/l - - - - ../x\nx /tmp/y\n");
+        let made = run(
+            example,
+            "systemd-sysusers a.conf\nsystemd-tmpfiles ${DPKG_ROOT:+--root=\"$DPKG_ROOT\"} --create a.conf",
+        );
+        assert_eq!(
+            made,
+            [
+                "etc/group 644 0:0 root:x:0:\nadm:x:4:_a\nclock:x:999:\n_a:x:998:\n",
+                "etc/passwd 644 0:0 root:x:0:0:root:/root:/bin/bash\n_a:x:998:998:The a:/var/lib/a:/usr/sbin/nologin\n",
+                "run/a/ 750 998:4",
+                "run/l -> ../x",
+            ]
+        );
+    }
+}
