@@ -37,6 +37,7 @@
 //! | | [`compare`] | the differences between two images |
 //! | outside | [`store`] | blobs and records on disk |
 //! | | [`plain_file`] | regular files, read within bounds |
+//! | | [`beneath`] | files below a directory, which no path or link leaves |
 //! | | [`net`] | package indexes and archives |
 //! | | [`layer`] | layers written, read and transcoded |
 //! | | [`sandbox`] | programs of strangers, confined |
@@ -61,6 +62,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests hold decisions against the machine"))]
 
 pub mod base;
+pub mod beneath;
 pub mod bootstrap;
 pub mod check;
 pub mod cli;

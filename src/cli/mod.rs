@@ -72,6 +72,12 @@ enum ProgressStyle {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LockFormat {
+    /// The lock of PEP 751.
+    Pylock,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ColorChoice {
     Auto,
     Always,
@@ -131,6 +137,9 @@ enum Action {
             value_parser = upgradable
         )]
         upgrade: Vec<Upgradable>,
+        /// Print what was locked as `pylock.toml` (PEP 751), which pip and uv install.
+        #[arg(long, value_name = "FORMAT")]
+        format: Option<LockFormat>,
         /// Use only what the store has; download nothing.
         #[arg(long)]
         offline: bool,
@@ -305,14 +314,19 @@ fn execute(arguments: &Arguments) -> Result<()> {
                 false => Ok(()),
             }
         }
-        Action::Lock { recipe, upgrade, offline, allow_outside } => {
+        Action::Lock { recipe, upgrade, format, offline, allow_outside } => {
             let order = LockOrder { recipe, upgrade: asked(upgrade) };
-            let locked = pipeline::lock(&order, &session_for(*offline, *allow_outside, &progress)?)?;
+            let session = session_for(*offline, *allow_outside, &progress)?;
+            let locked = pipeline::lock(&order, &session)?;
+            let exported = match format {
+                Some(LockFormat::Pylock) => Some(pipeline::export_pylock(recipe, &session)?),
+                None => None,
+            };
             progress.finish();
             if !arguments.quiet {
                 report::locked(&locked).tell();
             }
-            Ok(())
+            exported.map_or(Ok(()), |text| print(&text))
         }
         Action::Diff { before, after, json, offline, allow_outside } => {
             let difference =

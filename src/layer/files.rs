@@ -8,8 +8,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::beneath::{FileRoot, ReachError};
 use super::writer::{LayerWriter, WriteError, Written};
+use crate::beneath::{FileRoot, ReachError};
 use crate::failure::{Fault, Hinted};
 use crate::oci::paths::{PathFault, ancestors, path_fault};
 use crate::oci::{Digest, Entry, EntryKind, Hasher};

@@ -1,6 +1,5 @@
 //! Layers: transcoding wheels, packages and generated files into layer blobs; reading those that others made.
 
-pub mod beneath;
 pub mod bytecode;
 pub mod cache;
 pub mod debian;

@@ -11,6 +11,7 @@ use crate::failure::Hinted;
 use crate::oci::paths::{ancestors, below_another};
 use crate::oci::{Entry, EntryKind};
 use crate::plan::{self, WheelInstall, WheelLayer, WheelPart};
+use crate::pypa::direct_url;
 use crate::pypa::install::{
     self, Bookkeeping, Choices, Content, InstallError, InstallPlace, InstalledFile, WheelContents,
 };
@@ -190,6 +191,7 @@ fn installed_files(
                 install.relaxed.get(&requirement.to_string()).cloned()
             })
         }),
+        direct_url: install.direct_url.as_ref().map(|url| direct_url::of_archive(url, &install.wheel)),
         relocate: &relocate,
         bytecode,
     };

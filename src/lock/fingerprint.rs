@@ -9,7 +9,7 @@ use url::Url;
 use crate::credentials;
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
-use crate::recipe::{Index, RecipeInputs};
+use crate::recipe::{Index, IndexLocation, RecipeInputs, RootRequirement};
 
 /// By key of the recipe, the digest of its meaning; keys without one are left out.
 ///
@@ -27,13 +27,20 @@ impl RecipeFingerprint {
             requirements.map(Requirement::to_string).collect()
         };
         let indexes: Vec<&Url> = inputs.index_url.iter().chain(&inputs.extra_index_urls).collect();
-        let requirements = texts(&mut inputs.file_requirements().iter().map(|root| &root.requirement));
+        let requirements: Vec<String> =
+            inputs.file_requirements().iter().map(RootRequirement::shown).collect();
+        let locks: Vec<Value> =
+            inputs.locks.iter().map(|it| json!([it.lock.digest, it.extras, it.groups])).collect();
+        let no_index = inputs.no_index.then_some("none");
         let require_hashes = inputs.require_hashes.then_some("all");
         let of_files = json!({
             "requirements": requirements,
             "hashes": hashes,
             "indexes": indexes,
             "require-hashes": require_hashes,
+            "find-links": inputs.find_links,
+            "no-index": no_index,
+            "locks": locks,
         });
         let python = recipe.python.version.as_ref().map(|version| version.value.to_string());
         let indexes: Vec<Value> = recipe.indexes.iter().map(meaning).collect();
@@ -44,7 +51,9 @@ impl RecipeFingerprint {
             ("packages", serde_json::to_value(&recipe.packages)?),
             ("requirements", without_empty(of_files)),
             ("constraints", json!(texts(&mut constraints.iter()))),
+            ("overrides", json!(texts(&mut inputs.overrides.iter()))),
             ("indexes", json!(indexes)),
+            ("find-links", serde_json::to_value(&recipe.find_links)?),
             ("exclude-newer", json!(recipe.exclude_newer)),
             ("cuda", serde_json::to_value(&recipe.cuda)?),
         ];
@@ -67,9 +76,13 @@ impl RecipeFingerprint {
 
 /// The meaning of an index. Nothing is said of what it does not say, so that older locks agree.
 fn meaning(index: &Index) -> Value {
+    let location = match &index.location.value {
+        IndexLocation::Url(url) => json!(url),
+        IndexLocation::Path(path) => json!({ "path": path }),
+    };
     match index.missing.is_empty() {
-        true => json!([index.url.value, index.packages]),
-        false => json!([index.url.value, index.packages, index.missing]),
+        true => json!([location, index.packages]),
+        false => json!([location, index.packages, index.missing]),
     }
 }
 

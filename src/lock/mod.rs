@@ -11,6 +11,7 @@
 mod base;
 mod changes;
 mod fingerprint;
+mod pylock;
 mod resolution;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use crate::resolve::{Kept, PassedOver, Preferences, Removed};
 pub use base::{DebianBase, ImageBase, LockedBase, LockedPackage, LockedSuite};
 pub use changes::{LockChange, changes};
 pub use fingerprint::RecipeFingerprint;
+pub use pylock::{LockedPlace, pylock};
 pub use resolution::{LockedComponent, LockedDistribution, LockedTree, ToolkitVersion};
 
 /// The version of the format. Another one is refused.

@@ -34,6 +34,9 @@ pub struct LockedDistribution {
     wheel: toml::Spanned<WheelFilename>,
     /// The digest of the wheel.
     digest: Digest,
+    /// The URL of the wheel, where it is named by its place, as it is recorded in the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    direct_url: Option<String>,
     /// The size of the wheel in bytes, where the index tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
@@ -228,6 +231,7 @@ impl LockedDistribution {
             role,
             wheel: toml::Spanned::new(0..0, distribution.wheel.filename.clone()),
             digest,
+            direct_url: distribution.direct_url.clone(),
             size: distribution.wheel.size,
             unpacked,
             metadata: distribution.metadata,
@@ -248,6 +252,7 @@ impl LockedDistribution {
                 size: self.size,
                 upload_time: None,
             },
+            direct_url: self.direct_url.clone(),
             metadata: self.metadata,
             requested: self.requested,
             relaxed: self.relaxed.clone(),
@@ -302,6 +307,16 @@ impl LockedDistribution {
     /// Its version.
     pub fn version(&self) -> &Version {
         &self.version
+    }
+
+    /// The URL of the wheel, where it is named by its place.
+    pub fn direct_url(&self) -> Option<&str> {
+        self.direct_url.as_deref()
+    }
+
+    /// The wheel's file name and digest.
+    pub fn wheel(&self) -> (&WheelFilename, &Digest) {
+        (self.wheel.get_ref(), &self.digest)
     }
 }
 

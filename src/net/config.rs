@@ -9,18 +9,58 @@ use url::Url;
 use uv_distribution_types::PYPI_URL;
 use uv_normalize::PackageName;
 
+use super::directory::{DirectoryError, WheelDirectory};
 use crate::credentials::redacted;
 use crate::failure::Hinted;
 use crate::plain_file;
+use crate::pypa::simple::Project;
 
 /// A file of pip's or uv's configuration of more bytes is passed over.
 const LONGEST_FILE: u64 = 1 << 20;
 
+/// The places that distributions come from.
+#[derive(Debug, Clone, Default)]
+pub struct PackageSources {
+    /// The projects of which only these files are taken: wheels that are named, and what locks of other tools have.
+    pub projects: BTreeMap<PackageName, Project>,
+    /// Pages and directories whose files stand beside those of the indexes.
+    pub links: Vec<WheelPlaces>,
+    /// The package indexes, in the order in which they are asked.
+    pub indexes: Vec<ConfiguredIndex>,
+}
+
+/// A server's or this machine's collection of wheels.
+#[derive(Debug, Clone)]
+pub enum WheelPlaces {
+    /// At a URL: of an index its simple repository, else a page of links. Credentials in it are used and never shown.
+    Url(Url),
+    /// In a directory.
+    Directory(WheelDirectory),
+}
+
+impl WheelPlaces {
+    /// Its URL without credentials, or its path.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Url(url) => redacted(url),
+            Self::Directory(directory) => directory.path().display().to_string(),
+        }
+    }
+
+    /// Its URL, if it has one.
+    pub fn url(&self) -> Option<&Url> {
+        match self {
+            Self::Url(url) => Some(url),
+            Self::Directory(_) => None,
+        }
+    }
+}
+
 /// A package index.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ConfiguredIndex {
-    /// The URL of its simple repository. Credentials in it are used and never shown.
-    pub url: Url,
+    /// The place of its simple repository.
+    pub places: WheelPlaces,
     /// The only projects it serves, and their only source; `None` for an index of everything.
     pub packages: Option<Vec<PackageName>>,
     /// The statuses by which it says that it does not have a project, beside 404 and 410.
@@ -30,16 +70,12 @@ pub struct ConfiguredIndex {
 impl ConfiguredIndex {
     /// An index of everything.
     pub fn new(url: Url) -> Self {
-        Self { url, packages: None, missing: Vec::new() }
+        Self::at(WheelPlaces::Url(url))
     }
 
-    /// The page of the project `name`.
-    pub fn page(&self, name: &PackageName) -> Url {
-        let mut url = self.url.clone();
-        let path = format!("{}/{name}/", self.url.path().trim_end_matches('/'));
-        url.set_path(&path);
-        url.set_fragment(None);
-        url
+    /// An index of everything that is at a place.
+    pub fn at(places: WheelPlaces) -> Self {
+        Self { places, packages: None, missing: Vec::new() }
     }
 
     /// Returns whether an answer with `status` means that it does not have a project. Any other failure may hide one, which a
@@ -48,24 +84,36 @@ impl ConfiguredIndex {
         matches!(status, 404 | 410) || self.missing.contains(&status)
     }
 
-    /// Its URL without credentials.
+    /// Its place as it may be shown.
     pub fn shown(&self) -> String {
-        redacted(&self.url)
+        self.places.shown()
     }
+}
+
+/// The page of the project `name` in the simple repository at `url`.
+pub fn project_page(url: &Url, name: &PackageName) -> Url {
+    let mut page = url.clone();
+    page.set_path(&format!("{}/{name}/", url.path().trim_end_matches('/')));
+    page.set_fragment(None);
+    page
 }
 
 /// The reason why the machine's configuration could not be understood.
 #[derive(Debug, thiserror::Error)]
-#[error("{origin} names the package index `{value}`, which is not a URL")]
 #[allow(missing_docs, reason = "the messages are the documentation")]
-pub struct ConfigError {
-    origin: String,
-    value: String,
+pub enum ConfigError {
+    #[error("{origin} names the package index `{value}`, which is not a URL")]
+    NotAUrl { origin: String, value: String },
+    #[error("{origin} names a directory of wheels that cannot be used")]
+    Directory { origin: String, source: DirectoryError },
 }
 
 impl Hinted for ConfigError {
     fn hint(&self) -> Option<String> {
-        Some("an index URL looks like `https://HOST/simple/`".into())
+        match self {
+            Self::NotAUrl { .. } => Some("an index URL looks like `https://HOST/simple/`".into()),
+            Self::Directory { source, .. } => source.hint(),
+        }
     }
 }
 
@@ -99,43 +147,74 @@ impl MachineConfig<'_> {
     }
 }
 
-/// The indexes that pip and uv would use, in the order in which they are asked: extra ones first, then the default.
+/// The places that pip and uv would take wheels from: of the indexes extra ones first, then the default.
 ///
 /// The environment goes before pip's configuration files; without any, the default is the one of the Python world.
-pub fn indexes(machine: &MachineConfig<'_>) -> Result<Vec<ConfiguredIndex>, ConfigError> {
+pub fn sources(machine: &MachineConfig<'_>) -> Result<PackageSources, ConfigError> {
     let pip = pip_options(machine);
     let first = |variables: &[&str], option: &str| {
         let variable =
             variables.iter().find_map(|name| Some((format!("the variable {name}"), machine.variable(name)?)));
         variable.or_else(|| pip.get(option).cloned())
     };
-    let default = match first(&["PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"], "index-url") {
-        Some((origin, value)) => parse(&origin, &value)?,
-        None => Url::clone(&PYPI_URL),
-    };
-    let mut indexes = Vec::new();
+    let mut sources = PackageSources::default();
+    if let Some((origin, value)) = first(&["PIP_FIND_LINKS", "UV_FIND_LINKS"], "find-links") {
+        let links = value.split([' ', '\t', '\n', ',']).filter(|links| !links.is_empty());
+        sources.links = links.map(|links| links_at(&origin, links)).collect::<Result<_, _>>()?;
+    }
+    let no_index = first(&["PIP_NO_INDEX", "UV_NO_INDEX"], "no-index");
+    if no_index.is_some_and(|(_, value)| is_true(&value)) {
+        return Ok(sources);
+    }
     if let Some((origin, value)) =
         first(&["PIP_EXTRA_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"], "extra-index-url")
     {
         for url in value.split_whitespace() {
-            indexes.push(ConfiguredIndex::new(parse(&origin, url)?));
+            sources.indexes.push(ConfiguredIndex::at(parse(&origin, url)?));
         }
     }
-    indexes.push(ConfiguredIndex::new(default));
-    Ok(indexes)
+    sources.indexes.push(match first(&["PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"], "index-url") {
+        Some((origin, value)) => ConfiguredIndex::at(parse(&origin, &value)?),
+        None => ConfiguredIndex::new(Url::clone(&PYPI_URL)),
+    });
+    Ok(sources)
+}
+
+/// Returns whether a switch is on, as pip reads it.
+fn is_true(value: &str) -> bool {
+    matches!(value.trim().to_ascii_lowercase().as_str(), "1" | "y" | "yes" | "t" | "true" | "on")
 }
 
 /// Parses a URL; uv allows `NAME=URL`.
-fn parse(origin: &str, value: &str) -> Result<Url, ConfigError> {
+fn parse(origin: &str, value: &str) -> Result<WheelPlaces, ConfigError> {
     let value = value.trim();
     let named = value.split_once('=').filter(|(name, _)| !name.contains(':')).map(|(_, url)| url);
-    let url = Url::parse(named.unwrap_or(value))
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    url.ok_or_else(|| {
+    let url = Url::parse(named.unwrap_or(value)).ok();
+    if let Some(path) =
+        url.as_ref().filter(|url| url.scheme() == "file").and_then(|url| url.to_file_path().ok())
+    {
+        return directory(origin, &path);
+    }
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    url.map(WheelPlaces::Url).ok_or_else(|| {
         let value = value.rsplit('@').next().unwrap_or_default().to_owned();
-        ConfigError { origin: origin.to_owned(), value }
+        ConfigError::NotAUrl { origin: origin.to_owned(), value }
     })
+}
+
+/// The place that a value of `find-links` names: a URL, or else a path.
+fn links_at(origin: &str, value: &str) -> Result<WheelPlaces, ConfigError> {
+    match value.contains("://") || value.starts_with("file:") {
+        true => parse(origin, value),
+        false => directory(origin, Path::new(value)),
+    }
+}
+
+fn directory(origin: &str, path: &Path) -> Result<WheelPlaces, ConfigError> {
+    let opened = WheelDirectory::of_machine(path);
+    opened
+        .map(WheelPlaces::Directory)
+        .map_err(|source| ConfigError::Directory { origin: origin.to_owned(), source })
 }
 
 /// pip's options with where each was found. A later file goes before an earlier one, `[install]` before `[global]`.
@@ -216,8 +295,7 @@ mod tests {
             variable: &|name| find(variables, name),
             file: &|path| find(files, path.to_str().unwrap_or_default()),
         };
-        let urls: Vec<_> =
-            indexes(&machine).unwrap().into_iter().map(|index| index.url.to_string()).collect();
+        let urls: Vec<_> = sources(&machine).unwrap().indexes.iter().map(ConfiguredIndex::shown).collect();
         assert_eq!(urls, expected);
     }
 
@@ -264,12 +342,37 @@ mod tests {
     }
 
     #[test]
+    fn finds_links_where_pip_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let here = directory.path().to_str().unwrap();
+        let check = |variables: &[(&str, &str)], links: &[&str], indexes: usize| {
+            let find =
+                |key: &str| variables.iter().find(|(name, _)| *name == key).map(|(_, value)| (*value).into());
+            let found = sources(&MachineConfig { variable: &find, file: &|_| None }).unwrap();
+            let shown: Vec<String> = found.links.iter().map(WheelPlaces::shown).collect();
+            assert_eq!(
+                (shown, found.indexes.len()),
+                (links.iter().map(|it| (*it).to_owned()).collect(), indexes)
+            );
+        };
+        check(&[], &[], 1);
+        check(
+            &[("PIP_FIND_LINKS", &format!("http://a/links.html {here}"))],
+            &["http://a/links.html", here],
+            1,
+        );
+        check(&[("UV_FIND_LINKS", &format!("file://{here},http://b/"))], &[here, "http://b/"], 1);
+        check(&[("PIP_FIND_LINKS", here), ("PIP_NO_INDEX", "1")], &[here], 0);
+        check(&[("PIP_EXTRA_INDEX_URL", &format!("file://{here}")), ("PIP_NO_INDEX", "0")], &[], 2);
+    }
+
+    #[test]
     fn names_what_is_not_a_url_without_its_password() {
         let machine = MachineConfig {
             variable: &|name| (name == "PIP_INDEX_URL").then(|| "user:secret@host".into()),
             file: &|_| None,
         };
-        let error = indexes(&machine).unwrap_err();
+        let error = sources(&machine).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the variable PIP_INDEX_URL names the package index `host`, which is not a URL"
@@ -278,9 +381,7 @@ mod tests {
 
     #[test]
     fn appends_the_project_to_the_index() {
-        let page = |url: &str| {
-            ConfiguredIndex::new(Url::parse(url).unwrap()).page(&"a-b".parse().unwrap()).to_string()
-        };
+        let page = |url: &str| project_page(&Url::parse(url).unwrap(), &"a-b".parse().unwrap()).to_string();
         assert_eq!(page("http://h/simple"), "http://h/simple/a-b/");
         assert_eq!(page("http://h/simple/?x=1"), "http://h/simple/a-b/?x=1");
     }

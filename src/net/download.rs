@@ -14,6 +14,7 @@ use url::Url;
 use super::http::{Http, HttpError, RequestFailure, content_range, successful};
 use crate::credentials::redacted;
 use crate::oci::{Digest, Hasher};
+use crate::plain_file;
 use crate::store::{BlobWriter, Store};
 
 /// A file whose size nobody tells may have this many bytes: the largest wheels have a few GB.
@@ -21,6 +22,9 @@ const LARGEST_FILE: u64 = 16 << 30;
 /// An attempt that brought at least this many bytes is followed by as many as there were at first; one that brought fewer is
 /// counted.
 const LEAST_PROGRESS: u64 = 16 << 10;
+
+/// The scheme of files on this machine: they are copied into the store when they are needed, as others are downloaded.
+pub(super) const LOCAL: &str = "file";
 
 /// A file to download.
 #[derive(Debug, Clone)]
@@ -91,6 +95,9 @@ impl Http {
         file: &Download,
         progress: Arrivals<'_>,
     ) -> Result<(), HttpError> {
+        if file.url.scheme() == LOCAL {
+            return tokio::task::block_in_place(|| copy_local(store, file, progress));
+        }
         let path = store.partial_path(&file.digest);
         let write = |source| HttpError::Write { path: path.clone(), source };
         let Some(handle) = self.claim(store, file, &path).await? else { return Ok(()) };
@@ -259,6 +266,26 @@ impl Http {
             }
         }
     }
+}
+
+/// Copies a file of this machine into `store`, unless it is there. It must be what it was when its digest was taken.
+pub(super) fn copy_local(store: &Store, file: &Download, progress: Arrivals<'_>) -> Result<(), HttpError> {
+    if file.is_in(store) {
+        return Ok(());
+    }
+    let path = file.url.to_file_path().unwrap_or_default();
+    let unreadable = |source| HttpError::Local { path: path.clone(), source };
+    let source = plain_file::open(&path).map_err(unreadable)?;
+    let mut blob = store.new_blob()?;
+    if !blob.share(&source, progress).map_err(unreadable)? {
+        io::copy(&mut source.take(LARGEST_FILE), &mut blob).map_err(unreadable)?;
+        progress(blob.size());
+    }
+    if file.check(blob.size(), blob.digest()).is_err() {
+        return Err(HttpError::LocalChanged { path });
+    }
+    blob.finish()?;
+    Ok(())
 }
 
 /// The outcome of an attempt to fill a partial file.

@@ -98,6 +98,10 @@ pub enum HttpError {
     Hash { file: String, expected: Digest, got: Digest },
     #[error("`{file}` has the wrong size: expected {expected} bytes, got {got}")]
     Size { file: String, expected: u64, got: u64 },
+    #[error("could not read `{path}`")]
+    Local { path: PathBuf, source: io::Error },
+    #[error("`{path}` changed while it was read")]
+    LocalChanged { path: PathBuf },
     #[error("could not write the download `{path}`")]
     Write { path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -109,7 +113,13 @@ impl HttpError {
     pub fn is_of_server(&self) -> bool {
         !matches!(
             self,
-            Self::Client(_) | Self::Runtime(_) | Self::Offline { .. } | Self::Write { .. } | Self::Store(_)
+            Self::Client(_)
+                | Self::Runtime(_)
+                | Self::Offline { .. }
+                | Self::Local { .. }
+                | Self::LocalChanged { .. }
+                | Self::Write { .. }
+                | Self::Store(_)
         )
     }
 }
@@ -136,7 +146,8 @@ impl Hinted for HttpError {
             Self::TooLarge { .. } | Self::WrongRange { .. } => {
                 "something other than the server may have answered: check the URL and the proxy".into()
             }
-            Self::Write { source, .. } => return source.hint(),
+            Self::Write { source, .. } | Self::Local { source, .. } => return source.hint(),
+            Self::LocalChanged { .. } => "run again when nothing writes to it any more".into(),
             Self::Store(error) => return error.hint(),
             _ => return None,
         })

@@ -8,18 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::try_join_all;
-use reqwest::StatusCode;
-use reqwest::header::ACCEPT;
 use tokio::sync::{OnceCell, Semaphore};
+use url::Url;
+use uv_distribution_filename::WheelFilename;
 use uv_normalize::{ExtraName, PackageName};
 
-use super::config::ConfiguredIndex;
-use super::download::Download;
+use super::config::PackageSources;
+use super::download::{Download, LOCAL, copy_local};
 use super::http::{ByteSpan, FilePart, Http};
 use super::index_error::IndexError;
 use super::learned::{Learned, RecordSource, keep, recall};
 pub use super::page::Freshness;
-use super::page::PageRecord;
+use super::projects::Projects;
 use super::wheel_parts::{
     Learnt, all_binaries, all_libraries, first_part, is_better_whole, machine, searches, text_and_outline,
     wheel_binary, wheel_library,
@@ -30,7 +30,7 @@ use crate::oci::Digest;
 use crate::pypa::library;
 use crate::pypa::metadata::{self, CoreMetadata, LONGEST_METADATA};
 use crate::pypa::needs::{self, BinaryNeeds};
-use crate::pypa::simple::{self, CoreMetadataFile, DistFile, Project};
+use crate::pypa::simple::{CoreMetadataFile, DistFile, Project};
 use crate::pypa::wheel::{Outline, Wheel, WheelError};
 use crate::pypa::zip::{Local, Sparse};
 use crate::resolve::solve::{Catalog, CatalogError, Scout, Want, WheelLibrary};
@@ -40,12 +40,6 @@ use crate::store::Store;
 const CONCURRENCY: usize = 48;
 /// The most libraries that are read at once. One may take 64 MB, though it rarely takes one.
 const LIBRARIES_AT_ONCE: usize = 4;
-/// The bytes of a project's page, unpacked: those of the largest ones have 20 MB of JSON.
-const MAX_PAGE: u64 = 32 << 20;
-
-/// The kind of the records of project pages.
-const PAGE: &str = "simple-page";
-
 /// The package indexes of a build, as the solver's [`Catalog`].
 pub struct PackageIndex {
     inner: Arc<Inner>,
@@ -57,13 +51,11 @@ type Slots<K, T> = Mutex<BTreeMap<K, Slot<T>>>;
 struct Inner {
     http: Arc<Http>,
     store: Store,
-    indexes: Vec<ConfiguredIndex>,
-    freshness: Freshness,
-    requests: Semaphore,
+    /// The lists of files.
+    listed: Projects,
+    requests: Arc<Semaphore>,
     reading: Semaphore,
     projects: Slots<PackageName, Project>,
-    /// The index that each project is from.
-    sources: Mutex<BTreeMap<PackageName, String>>,
     metadata: Slots<Digest, CoreMetadata>,
     outlines: Slots<Digest, Outline>,
     libraries: Slots<Digest, Vec<WheelLibrary>>,
@@ -74,21 +66,23 @@ struct Inner {
 }
 
 impl PackageIndex {
-    /// The catalog of `indexes`: the first that has a project is its only source, and an index that is limited to
-    /// some projects is the only source of these. An offline `http` leaves what `store` knows.
-    pub fn new(http: Arc<Http>, store: Store, indexes: Vec<ConfiguredIndex>, freshness: Freshness) -> Self {
-        for index in &indexes {
-            http.remember(&index.url);
-        }
+    /// The catalog of `sources`. Of the indexes the first that has a project is its only source, and an index that is
+    /// limited to some projects is the only source of these. An offline `http` leaves what `store` knows.
+    pub fn new(http: Arc<Http>, store: Store, sources: PackageSources, freshness: Freshness) -> Self {
+        let requests = Arc::new(Semaphore::new(CONCURRENCY));
         let inner = Inner {
+            listed: Projects::new(
+                Arc::clone(&http),
+                store.clone(),
+                sources,
+                freshness,
+                Arc::clone(&requests),
+            ),
             http,
             store,
-            indexes,
-            freshness,
-            requests: Semaphore::new(CONCURRENCY),
+            requests,
             reading: Semaphore::new(LIBRARIES_AT_ONCE),
             projects: Mutex::default(),
-            sources: Mutex::default(),
             metadata: Mutex::default(),
             outlines: Mutex::default(),
             libraries: Mutex::default(),
@@ -97,6 +91,11 @@ impl PackageIndex {
             stopped: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The URL of a wheel without a hash on one of the pages of links that were read.
+    pub fn unhashed_link(&self, wheel: &WheelFilename) -> Option<Url> {
+        self.inner.listed.unhashed_link(wheel)
     }
 
     /// Returns whether the needs of a wheel's binaries are known, or its files rule out that it has any.
@@ -176,7 +175,7 @@ impl Catalog for PackageIndex {
 impl Inner {
     async fn project(&self, name: &PackageName) -> Result<Arc<Project>, CatalogError> {
         let slot = slot(&self.projects, name);
-        slot.get_or_init(|| async { self.find_project(name).await.map(Arc::new) }).await.clone()
+        slot.get_or_init(|| async { self.listed.find(name).await.map(Arc::new) }).await.clone()
     }
 
     async fn metadata(&self, wheel: &DistFile) -> Result<Arc<CoreMetadata>, CatalogError> {
@@ -228,78 +227,6 @@ impl Inner {
             }
         });
         self.http.spawn(step);
-    }
-
-    /// Asks the indexes in their order.
-    async fn find_project(&self, name: &PackageName) -> Result<Project, CatalogError> {
-        let is_limited_to = |index: &&ConfiguredIndex| {
-            index.packages.as_ref().is_some_and(|packages| packages.contains(name))
-        };
-        let indexes: Vec<_> = match self.indexes.iter().find(is_limited_to) {
-            Some(only) => vec![only],
-            None => self.indexes.iter().filter(|index| index.packages.is_none()).collect(),
-        };
-        for index in &indexes {
-            match self.page(index, name).await {
-                Ok(Some(project)) => {
-                    let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-                    sources.insert(name.clone(), index.shown());
-                    return Ok(project);
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    let hint = error.hint();
-                    return Err(CatalogError::Failed {
-                        subject: name.to_string(),
-                        hint,
-                        source: Arc::new(error),
-                    });
-                }
-            }
-        }
-        let searched = indexes.into_iter().map(ConfiguredIndex::shown).collect();
-        Err(CatalogError::NotFound { name: name.clone(), searched })
-    }
-
-    /// The page of a project in one index; `None` when the index does not have it.
-    async fn page(&self, index: &ConfiguredIndex, name: &PackageName) -> Result<Option<Project>, IndexError> {
-        let url = index.page(name);
-        let key = Digest::of(redacted(&url));
-        let cached = self.cached_page(&key);
-        if self.http.is_offline() {
-            let (record, body) = cached.ok_or_else(|| IndexError::PageNotCached { url: redacted(&url) })?;
-            return Ok(record.project(name, &url, &body)?);
-        }
-        if let Some((record, body)) = &cached
-            && self.freshness == Freshness::Believed
-            && record.is_fresh()
-            && let Ok(project) = record.project(name, &url, body)
-        {
-            return Ok(project);
-        }
-        let cached = cached.filter(|_| self.freshness == Freshness::Believed);
-        let conditions = cached.as_ref().map(|(record, _)| record.conditions()).unwrap_or_default();
-        let mut headers = vec![(ACCEPT, simple::ACCEPT)];
-        headers.extend(conditions.iter().map(|(name, value)| (name.clone(), value.as_str())));
-        let answer = {
-            let _permit = self.requests.acquire().await;
-            self.http.get_async(&url, &headers, MAX_PAGE).await?
-        };
-        let (record, body) = match (answer.status, cached) {
-            (StatusCode::NOT_MODIFIED, Some((record, body))) => (record.renewed(&answer.headers), body),
-            (status, _) if status.is_success() || index.is_absent(status.as_u16()) => PageRecord::of(answer),
-            (status, _) => {
-                let (index, project) = (index.shown(), name.to_string());
-                return Err(IndexError::Refused { index, project, status });
-            }
-        };
-        let project = record.project(name, &url, &body)?;
-        self.store.put_record_with_body(PAGE, &key, &record, &body)?;
-        Ok(project)
-    }
-
-    fn cached_page(&self, key: &Digest) -> Option<(PageRecord, Vec<u8>)> {
-        self.store.record_with_body(PAGE, key)
     }
 
     async fn learn_metadata(&self, wheel: &DistFile) -> Result<CoreMetadata, IndexError> {
@@ -372,7 +299,7 @@ impl Inner {
             Learnt::Is(outline) => outline,
             Learnt::NoParts => return self.whole_libraries(wheel).await,
         };
-        let source = RecordSource::claim(&self.index_of(wheel), wheel, &directory);
+        let source = RecordSource::claim(&self.listed.origin(wheel), wheel, &directory);
         keep(&self.store, Learned::Outline, wheel, &source, &outline)?;
         let read = |opened: &Wheel<&Sparse>, path: &str| wheel_library(opened, path);
         match self.each_in_parts(wheel, source, &directory, library::paths(&outline), read).await? {
@@ -453,24 +380,23 @@ impl Inner {
         let Learnt::Is(()) = self.in_parts(wheel, &mut directory, |_| Ok(())).await? else {
             return Ok(None);
         };
-        let source = RecordSource::claim(&self.index_of(wheel), wheel, &directory);
+        let source = RecordSource::claim(&self.listed.origin(wheel), wheel, &directory);
         let machine = machine(&wheel.filename);
         let read = |opened: &Wheel<&Sparse>, path: &str| wheel_binary(opened, path, machine, false);
         let read = self.each_in_parts(wheel, source, &directory, needs::binaries(outline), read).await?;
         Ok(read.map(|(source, binaries)| (source, needs::of_binaries(outline, binaries, false))))
     }
 
-    /// The index that lists a wheel, as it may be shown.
-    fn index_of(&self, wheel: &DistFile) -> String {
-        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        sources.get(&wheel.filename.name).cloned().unwrap_or_else(|| redacted(&wheel.url))
-    }
-
-    /// The wheel in the store, when it was downloaded before.
+    /// The wheel where nobody need be asked for it: in the store, or on this machine.
     fn stored_wheel(&self, wheel: &DistFile) -> Result<Option<Local>, IndexError> {
-        match wheel.sha256.filter(|digest| self.store.has_blob(digest, wheel.size)) {
-            Some(digest) => Ok(Some(Local(self.store.open_blob(&digest)?))),
-            None => Ok(None),
+        let Some(digest) = wheel.sha256 else { return Ok(None) };
+        if wheel.url.scheme() == LOCAL {
+            let file = download(wheel, digest);
+            tokio::task::block_in_place(|| copy_local(&self.store, &file, &|_| {}))?;
+        }
+        match self.store.has_blob(&digest, wheel.size) {
+            true => Ok(Some(Local(self.store.open_blob(&digest)?))),
+            false => Ok(None),
         }
     }
 
@@ -503,7 +429,7 @@ impl Inner {
             return Err(IndexError::Hash { url: redacted(&url), expected, got });
         }
         let text = metadata::decoded(answer.body);
-        Ok((RecordSource::claim(&self.index_of(wheel), wheel, None), text))
+        Ok((RecordSource::claim(&self.listed.origin(wheel), wheel, None), text))
     }
 
     /// Reads METADATA out of the remote wheel, part by part.
@@ -512,7 +438,7 @@ impl Inner {
         let mut parts = None;
         match self.in_parts(wheel, &mut parts, read).await? {
             Learnt::Is((text, outline)) => {
-                let source = RecordSource::claim(&self.index_of(wheel), wheel, &parts);
+                let source = RecordSource::claim(&self.listed.origin(wheel), wheel, &parts);
                 keep(&self.store, Learned::Outline, wheel, &source, &outline)?;
                 Ok((source, text))
             }
@@ -554,15 +480,17 @@ impl Inner {
         let _permit = self.requests.acquire().await;
         let digest = match wheel.sha256 {
             Some(digest) => {
-                let (url, name) = (wheel.url.clone(), wheel.filename.to_string());
-                let file = Download { url, name, digest, size: wheel.size };
-                self.http.download_async(&self.store, &file, &|_| {}).await?;
+                self.http.download_async(&self.store, &download(wheel, digest), &|_| {}).await?;
                 digest
             }
             None => self.http.download_unverified_async(&self.store, &wheel.url, &|_| {}).await?.0,
         };
         Ok(Local(self.store.open_blob(&digest)?))
     }
+}
+
+fn download(wheel: &DistFile, digest: Digest) -> Download {
+    Download { url: wheel.url.clone(), name: wheel.filename.to_string(), digest, size: wheel.size }
 }
 
 /// The libraries of a wheel that is all at hand. Inflating takes a while: other requests go on.
@@ -604,9 +532,9 @@ mod tests {
     use std::time::Duration;
 
     use tempfile::TempDir;
-    use url::Url;
 
     use super::*;
+    use crate::net::config::ConfiguredIndex;
     use crate::net::http::HttpSettings;
     use crate::net::loopback::{Asked, Server, Told};
     use crate::pypa::wheel::sample;
@@ -644,7 +572,7 @@ mod tests {
         PackageIndex::new(
             Arc::new(http),
             Store::open(directory.path()).unwrap(),
-            indexes,
+            PackageSources { indexes, ..PackageSources::default() },
             Freshness::Believed,
         )
     }

@@ -2,6 +2,7 @@
 
 use reqwest::StatusCode;
 
+use super::directory::DirectoryError;
 use super::http::HttpError;
 use crate::failure::Hinted;
 use crate::oci::Digest;
@@ -19,6 +20,8 @@ pub enum IndexError {
     Http(#[from] HttpError),
     #[error(transparent)]
     Page(#[from] PageError),
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("`{url}` answered {status}")]
@@ -55,6 +58,7 @@ impl Hinted for IndexError {
         match self {
             Self::Http(error) => error.hint(),
             Self::Page(error) => error.hint(),
+            Self::Directory(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Metadata(error) => error.hint(),
             Self::Wheel { source, .. } => source.hint(),

@@ -2,7 +2,7 @@
 //!
 //! * [`http`]: one client for everything, with retries, a least `pace`, and bounds on `redirect`s; [`download`]: whole
 //!   files, resumed and checked; [`credentials`]: logins, and URLs without them;
-//! * [`config`]: which package indexes the machine uses;
+//! * [`config`]: which package indexes the machine uses; [`directory`]: those that are directories;
 //! * [`index`]: what they know, as the solver's [`Catalog`](crate::resolve::solve::Catalog), read from pages (`page`) and
 //!   parts of wheels (`wheel_parts`), and the reasons why they do not answer ([`index_error`]); [`learned`]: the records of that, believed as far as they were verified;
 //! * [`debian`]: Debian archives, their signed releases and package indexes.
@@ -11,6 +11,7 @@
 pub mod config;
 pub mod credentials;
 pub mod debian;
+pub mod directory;
 pub mod download;
 pub mod http;
 pub mod index;
@@ -21,5 +22,6 @@ mod loopback;
 pub mod netrc;
 mod pace;
 mod page;
+mod projects;
 mod redirect;
 mod wheel_parts;

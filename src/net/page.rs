@@ -1,5 +1,6 @@
 //! A project's page as it was fetched, and the time for which it stays true.
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use reqwest::header::{
@@ -85,6 +86,14 @@ impl PageRecord {
             true => simple::parse_json(name, base, body).map(Some),
             false => simple::parse_html(name, base, body).map(Some),
         }
+    }
+}
+
+impl PageRecord {
+    /// The projects of a page of links; `None` where there is no such page.
+    pub fn links(&self, url: &Url, body: &[u8]) -> Result<Option<BTreeMap<PackageName, Project>>, PageError> {
+        let base = self.base.as_ref().unwrap_or(url);
+        self.found.then(|| simple::parse_links(base, body)).transpose()
     }
 }
 

@@ -1,21 +1,27 @@
 //! Decides everything about a recipe, anew or by the lock beside it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+
+use uv_normalize::PackageName;
 
 use super::Session;
 use super::announced::Announced;
 use super::base;
 use super::base_source::OpenedBase;
 use super::lock_file::{KeptFromLock, LockFileError, LockStatus, Locking, Upgrade};
+use super::locked_projects::LockedProjects;
+use super::named_wheels::{NamedWheels, fetched, known_wheels};
+use super::sources::sources;
 use super::wheel_sizes::{PrivateCuda, WheelSizes};
 use super::wheel_urls::WheelUrls;
 use crate::failure::{Hinted, Result};
 use crate::lock::{Decided, Lock, RecipeFingerprint};
-use crate::net::config::{self, MachineConfig};
+use crate::net::http::HttpError;
 use crate::net::index::{Freshness, PackageIndex};
 use crate::plan::Wheels;
+use crate::pypa::simple::Project;
 use crate::recipe::{RecipeInputs, Timestamp};
 use crate::resolve::{self, Resolution, ResolutionRequest};
 
@@ -40,8 +46,8 @@ pub struct Decision {
 /// The outcome of [`recall`].
 enum Recalled {
     Decision(Box<Decision>),
-    /// The base has changed since it was locked: the lock decides nothing.
-    OtherBase(Box<RecipeInputs>),
+    /// Something has changed since it was locked, as told: the lock decides nothing.
+    Outdated(Box<RecipeInputs>, LockFileError),
 }
 
 /// Decides about the recipe at `path`, by the lock beside it where that agrees, else anew.
@@ -59,9 +65,9 @@ pub fn decide(
             return Err(LockFileError::missing(path).into());
         }
         LockStatus::Missing => return anew(inputs, KeptFromLock::default(), Freshness::Believed, session),
-        LockStatus::Agrees(lock) => match recall(inputs, &lock, session)? {
+        LockStatus::Agrees(lock) => match recall(inputs, &lock, path, session)? {
             Recalled::Decision(decision) => return Ok(*decision),
-            Recalled::OtherBase(inputs) => (*inputs, lock, LockFileError::other_base(path)),
+            Recalled::Outdated(inputs, problem) => (*inputs, lock, problem),
         },
         LockStatus::Differs(lock, keys) => (inputs, lock, LockFileError::stale(path, keys)),
     };
@@ -86,35 +92,74 @@ pub fn anew(
     resolve::check_python(&inputs, inventory)?;
     let target = inventory.target()?;
     session.progress.stage("resolving distributions and components");
-    let request = ResolutionRequest::new(&inputs, inventory, &target, kept.preferences);
+    let named = NamedWheels::find(&inputs, &target, &kept.wheels, session)?;
+    named.check(&target, session)?;
+    let locked = LockedProjects::select(&inputs, &target, session)?;
+    let mut request =
+        ResolutionRequest::new(&inputs, inventory, &target, kept.preferences, named.direct_urls());
+    request.roots.extend(locked.roots.iter().cloned());
     let (http, store) = (Arc::clone(&session.http), session.store.clone());
-    let index = PackageIndex::new(http, store, indexes(&inputs)?, freshness);
+    let index =
+        PackageIndex::new(http, store, sources(&inputs, files_of(&locked, &named), session)?, freshness);
     let catalog = Announced { index, session };
-    let resolution = resolve::resolve(&request, &catalog)?;
+    let mut resolution = resolve::resolve(&request, &catalog)?;
+    hash_linked(&mut resolution, &catalog.index, session)?;
     for component in request.policies.without_effect(&resolution) {
         session.progress.warn(&format!(
             "`cuda.components` names {component}, which nothing here needs: it has no effect"
         ));
     }
     resolve::check_hashes(&inputs, &resolution)?;
+    locked.check_complete(&inputs, &resolution)?;
     let WheelSizes { wheels, urls, private } = WheelSizes::read(&resolution, &catalog)?;
     let urls = WheelUrls::known(urls, &resolution);
     let published = base.published.max(resolution.newest_upload());
     Ok(Decision { inputs, base, resolution, private, wheels, urls, published })
 }
 
-/// The decisions in `lock`, which was made of these inputs; asks nobody.
-fn recall(inputs: RecipeInputs, lock: &Lock, session: &Session<'_>) -> Result<Recalled> {
+/// Fetches the wheels of which a page of links gives no hash, and takes that of what came: it is locked from then on.
+fn hash_linked(
+    resolution: &mut Resolution,
+    index: &PackageIndex,
+    session: &Session<'_>,
+) -> Result<(), HttpError> {
+    let wheels = resolution.distributions.iter_mut().map(|distribution| &mut distribution.wheel);
+    for wheel in wheels.filter(|wheel| wheel.sha256.is_none()) {
+        if let Some(url) = index.unhashed_link(&wheel.filename) {
+            wheel.sha256 = Some(fetched(&url, session)?);
+        }
+    }
+    Ok(())
+}
+
+/// The projects of which only some files are taken: those of locks, and before them wheels that are named.
+fn files_of(locked: &LockedProjects, named: &NamedWheels) -> BTreeMap<PackageName, Project> {
+    let mut projects = locked.projects.clone();
+    projects.extend(named.projects());
+    projects
+}
+
+/// The decisions in `lock`, which was made of the inputs of the recipe at `path`; asks nobody.
+fn recall(inputs: RecipeInputs, lock: &Lock, path: &Path, session: &Session<'_>) -> Result<Recalled> {
     let base = base::open(&inputs, Some(&lock.base), session)?;
-    resolve::check_python(&inputs, &base.planned.inventory)?;
+    let inventory = &base.planned.inventory;
+    resolve::check_python(&inputs, inventory)?;
     let driver = inputs.recipe.cuda.driver.as_ref().map(|driver| &driver.value);
     let is_same = base.locked == lock.base;
-    let resolution = if is_same { lock.resolution(&base.planned.inventory, driver)? } else { None };
-    let Some(resolution) = resolution else { return Ok(Recalled::OtherBase(Box::new(inputs))) };
+    let resolution = if is_same { lock.resolution(inventory, driver)? } else { None };
+    let Some(resolution) = resolution else {
+        return Ok(Recalled::Outdated(Box::new(inputs), LockFileError::other_base(path)));
+    };
+    let target = inventory.target()?;
+    let named = NamedWheels::find(&inputs, &target, &known_wheels(lock), session)?;
+    let locked = LockedProjects::select(&inputs, &target, session)?;
+    if let Some(changed) = named.changed(lock) {
+        return Ok(Recalled::Outdated(Box::new(inputs), LockFileError::other_wheel(path, changed)));
+    }
     Ok(Recalled::Decision(Box::new(Decision {
         private: PrivateCuda { by_framework: lock.private_cuda.clone() },
         wheels: lock.wheels(),
-        urls: WheelUrls::listed_by(indexes(&inputs)?, &resolution),
+        urls: WheelUrls::listed_by(sources(&inputs, files_of(&locked, &named), session)?, &resolution),
         published: u64::try_from(lock.created.unix_seconds()).unwrap_or_default(),
         inputs,
         base,
@@ -122,40 +167,21 @@ fn recall(inputs: RecipeInputs, lock: &Lock, session: &Session<'_>) -> Result<Re
     })))
 }
 
-/// The decisions about `inputs` where `lock`, which was made of them, is no more right: the base has changed since.
+/// The decisions about `inputs` where `lock`, which was made of them, is no more right: the base, or a wheel, has changed since.
 pub fn unless_recalled(
     inputs: RecipeInputs,
     lock: &Lock,
     fingerprint: &RecipeFingerprint,
+    path: &Path,
     session: &Session<'_>,
 ) -> Result<Option<Decision>> {
-    match recall(inputs, lock, session)? {
+    match recall(inputs, lock, path, session)? {
         Recalled::Decision(_) => Ok(None),
-        Recalled::OtherBase(inputs) => {
+        Recalled::Outdated(inputs, _) => {
             let kept = KeptFromLock::of(lock, fingerprint, &Upgrade::Only(BTreeSet::new()));
             anew(*inputs, kept, Freshness::Believed, session).map(Some)
         }
     }
-}
-
-/// The package indexes that a recipe's distributions come from, in the order in which they are asked.
-fn indexes(inputs: &RecipeInputs) -> Result<Vec<config::ConfiguredIndex>> {
-    let mut indexes: Vec<config::ConfiguredIndex> = inputs
-        .recipe
-        .indexes
-        .iter()
-        .map(|index| config::ConfiguredIndex {
-            packages: Some(index.packages.clone()).filter(|packages| !packages.is_empty()),
-            missing: index.missing.iter().map(|status| status.0).collect(),
-            ..config::ConfiguredIndex::new(index.url.value.clone())
-        })
-        .collect();
-    indexes.extend(inputs.extra_index_urls.iter().cloned().map(config::ConfiguredIndex::new));
-    match &inputs.index_url {
-        Some(url) => indexes.push(config::ConfiguredIndex::new(url.clone())),
-        None => indexes.extend(config::indexes(&MachineConfig::here())?),
-    }
-    Ok(indexes)
 }
 
 impl Decision {

@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 
 use uv_normalize::PackageName;
 
+use crate::beneath::{FileRoot, Outside, ReachError};
 use crate::failure::{Fault, Hinted};
-use crate::layer::beneath::{FileRoot, Outside, ReachError};
 use crate::layer::files::{self, Copy, FilesError, FilesOnDisk};
 use crate::oci::Digest;
 use crate::plain_file;
-use crate::recipe::requirements::{self, MOST_REQUIREMENTS, RequirementsFile};
+use crate::recipe::pylock::{self, PylockError, SelectedLock, is_pylock};
+use crate::recipe::requirements::{self, HashedRequirement, MOST_REQUIREMENTS, RequirementsFile};
 use crate::recipe::{
-    BaseDescription, BaseRef, Diagnostics, ImageName, Recipe, RecipeInputs, RootRequirement,
+    BaseDescription, BaseRef, ConstraintEntry, Diagnostics, ImageName, IndexLocation, Recipe, RecipeInputs,
+    RequirementsEntry, RootRequirement,
 };
 
 /// The bytes of a requirements or constraints file: the export of a lock of a thousand wheels, with all hashes, has 6 MB.
@@ -39,6 +41,8 @@ pub enum InputError {
     UnknownBase { name: String, directory: PathBuf, known: Vec<String> },
     #[error("a base from {kind} is not built yet: `{base}`")]
     BaseKind { kind: &'static str, base: String },
+    #[error(transparent)]
+    Lock { source: PylockError },
     #[error("`{path}` includes itself")]
     Circle { path: PathBuf },
     #[error("`{path}` is the {}th requirements file", MOST_FILES + 1)]
@@ -55,6 +59,7 @@ impl Hinted for InputError {
             }
             Self::Read { .. } => "check the path; paths in a recipe are relative to the recipe".into(),
             Self::Diagnostics { .. } => return None,
+            Self::Lock { source } => return source.hint(),
             Self::Reach { source, .. } => return source.hint(),
             Self::Name { .. } => "add `name:` to the recipe: lowercase letters, digits and separators".into(),
             Self::UnknownBase { known, .. } => {
@@ -83,13 +88,18 @@ pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
     let recipe = Recipe::parse(&text(path)?, &path.display().to_string()).map_err(diagnostics)?;
     let directory = parent(path);
     let (base, base_directory) = base_description(&recipe, &directory, outside)?;
-    let roots =
-        recipe.roots().map(|requirement| RootRequirement { requirement, source: "the recipe".into() });
+    let roots: Vec<RootRequirement> =
+        recipe.roots().map(|package| RootRequirement::new(package, "the recipe")).collect();
     let root = root(&directory, outside)?;
     let inputs = RecipeInputs {
         name: image_name(&recipe, path)?,
-        roots: roots.collect(),
+        wheels: roots.iter().filter_map(RootRequirement::named_wheel).collect(),
+        roots,
         constraints: Vec::new(),
+        overrides: recipe.overrides.iter().map(|requirement| requirement.value.clone()).collect(),
+        locks: Vec::new(),
+        find_links: Vec::new(),
+        no_index: false,
         hashes: BTreeMap::new(),
         index_url: None,
         extra_index_urls: Vec::new(),
@@ -100,11 +110,17 @@ pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
         require_hashes: false,
     };
     let mut reader = InputReader { root, inputs, seen: BTreeSet::new(), requirements: 0 };
-    for file in &recipe.requirements {
-        reader.read_requirements(&directory.join(&file.value), &mut Vec::new())?;
+    for entry in &recipe.requirements {
+        match is_pylock(&entry.file) {
+            true => reader.read_lock(entry)?,
+            false => reader.read_requirements(&directory.join(&entry.file), &mut Vec::new())?,
+        }
     }
-    for file in &recipe.constraints {
-        reader.read_constraints(&directory.join(&file.value), &mut Vec::new())?;
+    for constraint in &recipe.constraints {
+        match &constraint.value {
+            ConstraintEntry::File(path) => reader.read_constraints(&directory.join(path), &mut Vec::new())?,
+            ConstraintEntry::Bound(bound) => reader.inputs.constraints.push(bound.clone()),
+        }
     }
     Ok(reader.inputs)
 }
@@ -142,14 +158,29 @@ struct InputReader {
 }
 
 impl InputReader {
+    fn read_lock(&mut self, entry: &RequirementsEntry) -> Result<(), InputError> {
+        let path = self.inputs.directory.join(&entry.file);
+        let read = self.root.read_text(&path, LONGEST_REQUIREMENTS);
+        let (text, is_below) = read.map_err(|source| unreachable_file(&path, source))?;
+        let lock = pylock::parse(&text, &path.display().to_string()).map_err(|source| match is_below {
+            true => InputError::Lock { source },
+            false => InputError::Read { path, source: io::ErrorKind::InvalidData.into() },
+        })?;
+        self.requirements += lock.packages.len();
+        if self.requirements > MOST_REQUIREMENTS {
+            return Err(InputError::ManyRequirements { path: lock.origin.into() });
+        }
+        let directory = entry.file.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
+        let (extras, groups) = (entry.extras.clone(), entry.groups.clone());
+        self.inputs.locks.push(SelectedLock { lock, directory, extras, groups });
+        Ok(())
+    }
+
     fn read_requirements(&mut self, path: &Path, above: &mut Vec<PathBuf>) -> Result<(), InputError> {
         let Some(file) = self.read_file(FileRole::Requirements, path, above)? else { return Ok(()) };
         for requirement in file.requirements {
-            self.note_hashes(&requirement.requirement.name, requirement.hashes);
-            self.inputs.roots.push(RootRequirement {
-                requirement: requirement.requirement.value,
-                source: path.display().to_string(),
-            });
+            let root = self.root(requirement, path);
+            self.inputs.roots.push(root);
         }
         let directory = parent(path);
         above.push(path.to_owned());
@@ -161,6 +192,11 @@ impl InputReader {
         }
         above.pop();
         self.inputs.require_hashes |= file.require_hashes;
+        self.inputs.no_index |= file.no_index;
+        for links in file.find_links {
+            let links = self.links_of(directory.as_path(), links.value);
+            self.inputs.find_links.push(links);
+        }
         self.inputs.index_url = file.index_url.map(|url| url.value).or(self.inputs.index_url.take());
         self.inputs.extra_index_urls.extend(file.extra_index_urls.into_iter().map(|url| url.value));
         Ok(())
@@ -169,8 +205,8 @@ impl InputReader {
     fn read_constraints(&mut self, path: &Path, above: &mut Vec<PathBuf>) -> Result<(), InputError> {
         let Some(file) = self.read_file(FileRole::Constraints, path, above)? else { return Ok(()) };
         for requirement in file.requirements {
-            self.note_hashes(&requirement.requirement.name, requirement.hashes);
-            self.inputs.constraints.push(requirement.requirement.value);
+            let constraint = self.root(requirement, path);
+            self.inputs.constraints.push(constraint.requirement);
         }
         above.push(path.to_owned());
         for include in file.includes.iter().chain(&file.constraints) {
@@ -209,6 +245,26 @@ impl InputReader {
             return Err(InputError::ManyRequirements { path: path.to_owned() });
         }
         Ok(Some(file))
+    }
+
+    /// A requirement of the file at `path`; its hashes and its wheel are noted.
+    fn root(&mut self, requirement: HashedRequirement, path: &Path) -> RootRequirement {
+        self.note_hashes(&requirement.requirement.requirement.name, requirement.hashes);
+        let root = RootRequirement::new(requirement.requirement.value, path.display().to_string());
+        self.inputs.wheels.extend(root.named_wheel());
+        root
+    }
+
+    /// A list of files that a requirements file names. As for pip, a path begins at the file's own directory where it leads
+    /// to something there, and otherwise at that of the recipe.
+    fn links_of(&self, directory: &Path, links: IndexLocation) -> IndexLocation {
+        let IndexLocation::Path(path) = &links else { return links };
+        let beside = directory.join(path);
+        let below = beside.strip_prefix(&self.inputs.directory).unwrap_or(&beside);
+        match self.root.find(&beside).ok().and(below.to_str()) {
+            Some(below) => IndexLocation::Path(below.to_owned()),
+            None => links,
+        }
     }
 
     fn note_hashes(&mut self, name: &PackageName, hashes: Vec<Digest>) {

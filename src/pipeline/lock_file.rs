@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use uv_normalize::PackageName;
 
+use super::named_wheels::{ChangedWheel, KnownWheels, known_wheels};
+use crate::beneath::{FileRoot, Outside, ReachError};
 use crate::failure::{Fault, Hinted};
-use crate::layer::beneath::{FileRoot, Outside, ReachError};
 use crate::lock::{Lock, LockError, LockedBase, RecipeFingerprint};
 use crate::net::index::Freshness;
+use crate::oci::Digest;
 use crate::plain_file;
 use crate::recipe::RecipeInputs;
 use crate::resolve::Preferences;
@@ -56,6 +58,8 @@ pub enum LockFileError {
     Stale { path: PathBuf, recipe: PathBuf, keys: Vec<String> },
     #[error("the lock `{path}` is out of date: the image that the recipe builds on is another now")]
     OtherBase { path: PathBuf, recipe: PathBuf },
+    #[error("the wheel `{wheel}` is not the one in the lock `{path}`: {locked} is locked, {found} was found")]
+    OtherWheel { path: PathBuf, recipe: PathBuf, wheel: String, locked: Digest, found: Digest },
     #[error("could not use the lock `{path}`")]
     Unusable { path: PathBuf, source: LockError },
     #[error("could not read the lock `{path}`")]
@@ -75,6 +79,11 @@ impl LockFileError {
         Self::Stale { path: path(recipe), recipe: recipe.to_owned(), keys }
     }
 
+    pub(super) fn other_wheel(recipe: &Path, changed: ChangedWheel) -> Self {
+        let ChangedWheel { wheel, locked, found } = changed;
+        Self::OtherWheel { path: path(recipe), recipe: recipe.to_owned(), wheel, locked, found }
+    }
+
     pub(super) fn other_base(recipe: &Path) -> Self {
         Self::OtherBase { path: path(recipe), recipe: recipe.to_owned() }
     }
@@ -89,6 +98,10 @@ impl Hinted for LockFileError {
             Self::Stale { recipe, .. } | Self::OtherBase { recipe, .. } => {
                 Some(format!("bring it up to date with `imgforge lock {}`", recipe.display()))
             }
+            Self::OtherWheel { recipe, .. } => Some(format!(
+                "restore the wheel that was locked, or lock this one with `imgforge lock {}`",
+                recipe.display()
+            )),
             Self::Unusable { source, .. } => source.hint(),
             Self::Read { .. } => Some("restore the file, or remove it and run `imgforge lock`".into()),
             Self::Write { .. } => {
@@ -182,6 +195,8 @@ pub(super) struct KeptFromLock {
     pub preferences: Preferences,
     /// The base, when the recipe describes it as before.
     pub base: Option<LockedBase>,
+    /// The wheels that were named by their places.
+    pub wheels: KnownWheels,
 }
 
 impl KeptFromLock {
@@ -191,7 +206,13 @@ impl KeptFromLock {
         let mut preferences = lock.preferences();
         preferences.retain(|name, _| !names.contains(name));
         let base = lock.recipe.agrees_on("base", fingerprint).then(|| lock.base.clone());
-        Self { preferences, base }
+        let is_given_up = |url: &String| {
+            let mut given_up = lock.distributions.iter().filter(|locked| names.contains(locked.name()));
+            given_up.any(|locked| locked.direct_url() == Some(url))
+        };
+        let mut wheels = known_wheels(lock);
+        wheels.retain(|url, _| !is_given_up(url));
+        Self { preferences, base, wheels }
     }
 }
 

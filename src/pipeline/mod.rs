@@ -11,14 +11,18 @@ mod comparison;
 mod debian;
 mod debian_lock;
 mod decide;
+mod export;
 mod gpus;
 mod image_base;
 mod inputs;
 mod inspect;
 mod lock_file;
+mod locked_projects;
+mod named_wheels;
 mod progress;
 mod schedule;
 mod session;
+mod sources;
 mod wheel_sizes;
 mod wheel_urls;
 mod write;
@@ -40,13 +44,16 @@ use lock_file::{KeptFromLock, LockStatus};
 use write::Sources;
 
 pub use self::check::{CheckFailed, Checked, WantedMachines, write_picture};
-pub use crate::layer::beneath::Outside;
+pub use crate::beneath::Outside;
 pub use comparison::{NotAPlan, Side, compare, summary_of};
+pub use export::export_pylock;
 pub use gpus::PlannedGpus;
 pub use image_base::OtherInventory;
 pub use inputs::InputError;
 pub use inspect::{Inspected, describe, inspect};
 pub use lock_file::{LockFileError, Locking, Upgrade};
+pub use locked_projects::LockedProjectError;
+pub use named_wheels::NamedWheelError;
 pub use progress::{Meter, Progress, Task};
 pub use session::{Network, Session};
 pub use wheel_sizes::{NoHash, PrivateCuda};
@@ -168,7 +175,7 @@ pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
     let path = lock_file::path(order.recipe);
     let (decision, before) = match status {
         LockStatus::Agrees(lock) if order.upgrade == Upgrade::Only(BTreeSet::new()) => {
-            match decide::unless_recalled(inputs, &lock, &fingerprint, session)? {
+            match decide::unless_recalled(inputs, &lock, &fingerprint, order.recipe, session)? {
                 Some(decision) => (decision, Some(lock)),
                 None => return Ok(Locked { path, lock, written: false, changes: Vec::new() }),
             }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Progress;
+use crate::beneath::Outside;
 use crate::failure::Hinted;
-use crate::layer::beneath::Outside;
 use crate::net::config::MachineConfig;
 use crate::net::http::{Http, HttpError, HttpSettings};
 use crate::net::netrc::Netrc;

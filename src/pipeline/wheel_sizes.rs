@@ -236,6 +236,7 @@ mod tests {
             wheel: ChosenWheel::from(file(&name, version)),
             version: Version::new([version]),
             metadata: Digest::of(""),
+            direct_url: None,
             requested: true,
             relaxed: BTreeMap::new(),
             name,

@@ -10,7 +10,7 @@ use uv_normalize::PackageName;
 
 use super::Session;
 use crate::failure::{Context, Hinted, Result};
-use crate::net::config::ConfiguredIndex;
+use crate::net::config::PackageSources;
 use crate::net::download::Download;
 use crate::net::index::{Freshness, PackageIndex};
 use crate::oci::Digest;
@@ -62,8 +62,8 @@ impl Default for Known {
 enum Known {
     /// The indexes told them while the plan was made.
     Urls(BTreeMap<Digest, Url>),
-    /// These indexes are asked for the wheels that the store lacks.
-    Indexes(Vec<ConfiguredIndex>),
+    /// These places are asked for the wheels that the store lacks.
+    Sources(PackageSources),
 }
 
 impl WheelUrls {
@@ -72,9 +72,9 @@ impl WheelUrls {
         Self { known: Known::Urls(urls), sizes: sizes(resolution) }
     }
 
-    /// The wheels of `resolution`, wherever `indexes` list them.
-    pub fn listed_by(indexes: Vec<ConfiguredIndex>, resolution: &Resolution) -> Self {
-        Self { known: Known::Indexes(indexes), sizes: sizes(resolution) }
+    /// The wheels of `resolution`, wherever `sources` list them.
+    pub fn listed_by(sources: PackageSources, resolution: &Resolution) -> Self {
+        Self { known: Known::Sources(sources), sizes: sizes(resolution) }
     }
 
     /// The size of a wheel in bytes, as far as it is known.
@@ -86,9 +86,9 @@ impl WheelUrls {
     pub fn open(&self, session: &Session<'_>) -> OpenWheelUrls<'_> {
         let catalog = match &self.known {
             Known::Urls(_) => None,
-            Known::Indexes(indexes) => {
+            Known::Sources(sources) => {
                 let (http, store) = (Arc::clone(&session.http), session.store.clone());
-                Some(PackageIndex::new(http, store, indexes.clone(), Freshness::Believed))
+                Some(PackageIndex::new(http, store, sources.clone(), Freshness::Believed))
             }
         };
         OpenWheelUrls { urls: self, catalog }
@@ -110,17 +110,19 @@ impl OpenWheelUrls<'_> {
     /// The download of a wheel.
     pub fn download(&self, wheel: &WheelInstall) -> Result<Download> {
         let (name, digest) = (wheel.filename.clone(), wheel.wheel);
+        let project = PackageName::from_str(&wheel.distribution)?;
+        let url = self.url(&project, &WheelFilename::from_str(&wheel.filename)?, digest)?;
+        Ok(Download { url, name, digest, size: self.urls.size(wheel) })
+    }
+
+    /// The URL of a wheel of the project `name`.
+    pub fn url(&self, name: &PackageName, filename: &WheelFilename, digest: Digest) -> Result<Url> {
         let url = match (&self.urls.known, &self.catalog) {
             (Known::Urls(urls), _) => urls.get(&digest).cloned(),
-            (Known::Indexes(_), Some(catalog)) => {
-                let project = PackageName::from_str(&wheel.distribution)?;
-                let filename = WheelFilename::from_str(&wheel.filename)?;
-                Some(listed(&project, &filename, Some(digest), catalog)?.url)
-            }
-            (Known::Indexes(_), None) => None,
+            (Known::Sources(_), Some(catalog)) => Some(listed(name, filename, Some(digest), catalog)?.url),
+            (Known::Sources(_), None) => None,
         };
-        let url = url.context("a wheel of the plan is at no known URL")?;
-        Ok(Download { url, name, digest, size: self.urls.size(wheel) })
+        url.context("a wheel of the plan is at no known URL")
     }
 }
 

@@ -109,6 +109,7 @@ mod tests {
             version: "1".into(),
             filename: format!("{name}-1-py3-none-any.whl"),
             wheel: Digest::of(format!("{name} {size}")),
+            direct_url: None,
             unpacked: size,
             metadata: Digest::of(name),
             requested: false,

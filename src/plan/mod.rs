@@ -174,6 +174,9 @@ pub struct WheelInstall {
     pub filename: String,
     /// The digest of the wheel.
     pub wheel: Digest,
+    /// The URL that is recorded as the wheel's, where it was named by its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct_url: Option<String>,
     /// The sum of the sizes of its files in bytes.
     pub unpacked: u64,
     /// The digest of its core metadata: what the plan was made from, which the wheel must hold.
@@ -300,6 +303,7 @@ fn wheel_install(distribution: &Distribution, wheel: Digest, unpacked: u64) -> W
         version: distribution.version.to_string(),
         filename: distribution.wheel.filename.to_string(),
         wheel,
+        direct_url: distribution.direct_url.clone(),
         unpacked,
         metadata: distribution.metadata,
         requested: distribution.requested,

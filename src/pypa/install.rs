@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::direct_url;
 use super::entry_points::{self, EntryPointError, Script};
 use super::metadata;
 use super::record::{self, Row};
@@ -54,6 +55,8 @@ pub struct Choices<'a> {
     pub bookkeeping: Bookkeeping,
     /// The `METADATA` to write where it differs from the wheel's.
     pub metadata: Option<String>,
+    /// The text of `direct_url.json`, where the wheel was not chosen from an index.
+    pub direct_url: Option<String>,
     /// The place of a member outside `.dist-info` and `.data`.
     pub relocate: &'a dyn Fn(&str) -> InstallPlace,
     /// The members that are modules that were compiled, and the index of each one's bytecode.
@@ -156,6 +159,10 @@ pub fn install(wheel: &WheelContents, choices: &Choices<'_>) -> Result<Vec<Insta
         if requested {
             installation.add_bytes(format!("{dist_info}/REQUESTED"), 0o644, Vec::new());
         }
+        if let Some(text) = &choices.direct_url {
+            let path = format!("{dist_info}/{}", direct_url::NAME);
+            installation.add_bytes(path, 0o644, text.clone().into_bytes());
+        }
         installation.add_record(format!("{dist_info}/RECORD"));
     }
     installation.finish()
@@ -195,7 +202,7 @@ fn place_member(
     if top == wheel.dist_info {
         let path = format!("{}/{}", installation.site_packages, member.path);
         match (rest, &choices.metadata) {
-            ("RECORD" | "INSTALLER" | "REQUESTED" | "RECORD.jws" | "RECORD.p7s" | "direct_url.json", _) => {}
+            ("RECORD" | "INSTALLER" | "REQUESTED" | "RECORD.jws" | "RECORD.p7s" | direct_url::NAME, _) => {}
             ("METADATA", Some(rewritten)) => {
                 let content = metadata::encoded(rewritten.clone(), wheel.metadata_is_utf8);
                 installation.add_bytes(path, mode, content);
@@ -410,6 +417,7 @@ mod tests {
             scheme,
             bookkeeping: Bookkeeping::DistInfo { requested: true },
             metadata: None,
+            direct_url: None,
             relocate,
             bytecode: &NONE,
         }

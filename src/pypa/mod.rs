@@ -7,11 +7,12 @@
 //! * [`target`]: the interpreter and platform that is built for, markers and wheel tags (PEP 425, 508, 600);
 //! * [`zip`]: the archive that a wheel is; [`wheel`]: what it contains, read without reading all of it (PEP 427);
 //! * [`library`]: the shared libraries in a wheel, read likewise; [`needs`]: the libraries that its binaries need of others;
-//! * [`install`], [`scheme`], [`entry_points`], [`record`]: what installing a wheel means.
+//! * [`install`], [`scheme`], [`entry_points`], [`record`], [`direct_url`]: what installing a wheel means.
 //!
 //! <https://packaging.python.org/en/latest/specifications/>
 
 pub mod complexity;
+pub mod direct_url;
 pub mod entry_points;
 pub mod install;
 pub mod library;

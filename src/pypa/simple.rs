@@ -85,11 +85,25 @@ pub enum PageError {
     Json { name: PackageName, source: serde_json::Error },
     #[error("the page of `{name}` lists more than {MOST_FILES} files")]
     TooMany { name: PackageName },
+    #[error("the page lists more than {MOST_FILES} files")]
+    TooManyLinks,
 }
 
 impl Hinted for PageError {
     fn hint(&self) -> Option<String> {
-        Some("is the index URL that of a simple repository? It usually ends in `/simple/`".into())
+        match self {
+            Self::Json { .. } | Self::TooMany { .. } => {
+                Some("is the index URL that of a simple repository? It usually ends in `/simple/`".into())
+            }
+            Self::TooManyLinks => Some("name a page with fewer links, or an index".into()),
+        }
+    }
+}
+
+impl Project {
+    /// A project without files.
+    pub fn empty(name: PackageName) -> Self {
+        Self { name, files: Vec::new(), others: Vec::new() }
     }
 }
 
@@ -107,7 +121,7 @@ pub fn parse_json(name: &PackageName, base: &Url, body: &[u8]) -> Result<Project
     let mut listing = Listing::new(name, base);
     let mut json = serde_json::Deserializer::from_slice(body);
     let read = JsonPage(&mut listing).deserialize(&mut json).and_then(|()| json.end());
-    let project = listing.finish()?;
+    let project = listing.finish(name)?;
     read.map(|()| project).map_err(|source| PageError::Json { name: name.clone(), source })
 }
 
@@ -116,18 +130,18 @@ pub fn parse_json(name: &PackageName, base: &Url, body: &[u8]) -> Result<Project
 /// Any text is HTML: one that is no page has no links.
 pub fn parse_html(name: &PackageName, base: &Url, body: impl AsRef<[u8]>) -> Result<Project, PageError> {
     let mut listing = Listing::new(name, base);
-    for token in Tokenizer::new(body.as_ref()) {
-        let Ok(token) = token;
-        match token {
-            Token::StartTag(tag) if tag.name == b"a" => listing.add_link(&tag),
-            Token::StartTag(tag) if tag.name == b"base" => listing.set_base(&tag),
-            _ => {}
-        }
-        if listing.is_full() {
-            break;
-        }
+    listing.read_html(body.as_ref());
+    listing.finish(name)
+}
+
+/// Parses a page of links to wheels of any project, as `--find-links` takes it, in the order of the page.
+pub fn parse_links(base: &Url, body: impl AsRef<[u8]>) -> Result<BTreeMap<PackageName, Project>, PageError> {
+    let mut listing = Listing::of_all(base);
+    listing.read_html(body.as_ref());
+    match listing.is_full() {
+        true => Err(PageError::TooManyLinks),
+        false => Ok(listing.projects),
     }
-    listing.finish()
 }
 
 /// The value of an attribute, its entities decoded.
@@ -152,7 +166,9 @@ struct Listing {
     base: Url,
     /// True once the page itself has named its base.
     has_base: bool,
-    project: Project,
+    /// The project whose page it is; `None` for a page of all projects.
+    only: Option<PackageName>,
+    projects: BTreeMap<PackageName, Project>,
     /// The number of files so far, whatever they are.
     files: usize,
     specifiers: BTreeMap<String, Option<VersionSpecifiers>>,
@@ -160,8 +176,18 @@ struct Listing {
 
 impl Listing {
     fn new(name: &PackageName, base: &Url) -> Self {
-        let project = Project { name: name.clone(), files: Vec::new(), others: Vec::new() };
-        Self { base: base.clone(), has_base: false, project, files: 0, specifiers: BTreeMap::new() }
+        Self { only: Some(name.clone()), ..Self::of_all(base) }
+    }
+
+    fn of_all(base: &Url) -> Self {
+        Self {
+            base: base.clone(),
+            has_base: false,
+            only: None,
+            projects: BTreeMap::new(),
+            files: 0,
+            specifiers: BTreeMap::new(),
+        }
     }
 
     /// Returns whether there are more files than any project has.
@@ -169,10 +195,29 @@ impl Listing {
         self.files > MOST_FILES
     }
 
-    fn finish(self) -> Result<Project, PageError> {
+    /// The project whose page was read.
+    fn finish(mut self, name: &PackageName) -> Result<Project, PageError> {
         match self.is_full() {
-            true => Err(PageError::TooMany { name: self.project.name }),
-            false => Ok(self.project),
+            true => Err(PageError::TooMany { name: name.clone() }),
+            false => Ok(self.projects.remove(name).unwrap_or_else(|| Project::empty(name.clone()))),
+        }
+    }
+
+    fn project(&mut self, name: &PackageName) -> &mut Project {
+        self.projects.entry(name.clone()).or_insert_with(|| Project::empty(name.clone()))
+    }
+
+    fn read_html(&mut self, body: &[u8]) {
+        for token in Tokenizer::new(body) {
+            let Ok(token) = token;
+            match token {
+                Token::StartTag(tag) if tag.name == b"a" => self.add_link(&tag),
+                Token::StartTag(tag) if tag.name == b"base" => self.set_base(&tag),
+                _ => {}
+            }
+            if self.is_full() {
+                break;
+            }
         }
     }
 
@@ -218,11 +263,13 @@ impl Listing {
             return;
         }
         if !file.filename.ends_with(".whl") {
-            self.project.others.push(file.filename.to_owned());
+            if let Some(name) = self.only.clone() {
+                self.project(&name).others.push(file.filename.to_owned());
+            }
             return;
         }
         let Ok(filename) = WheelFilename::from_str(file.filename) else { return };
-        if filename.name != self.project.name {
+        if self.only.as_ref().is_some_and(|only| filename.name != *only) {
             return;
         }
         let requires_python = match file.requires_python {
@@ -237,7 +284,8 @@ impl Listing {
         let fragment = url.fragment().and_then(|fragment| fragment.strip_prefix("sha256="));
         let sha256 = file.sha256.or(fragment).and_then(sha256);
         url.set_fragment(None);
-        self.project.files.push(DistFile {
+        let name = filename.name.clone();
+        self.project(&name).files.push(DistFile {
             filename,
             url,
             sha256,

@@ -33,6 +33,11 @@ impl Complaint {
         self
     }
 
+    /// The same about all of the text: its parts were found in another one.
+    pub(super) fn anywhere(self) -> Self {
+        Self { within: None, ..self }
+    }
+
     pub(super) fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use url::Url;
 use uv_normalize::PackageName;
 
-use super::{BaseDescription, Recipe};
+use super::pylock::SelectedLock;
+use super::{BaseDescription, IndexLocation, PackageRequirement, Recipe, WheelReference};
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
 
@@ -27,6 +28,16 @@ pub struct RecipeInputs {
     pub roots: Vec<RootRequirement>,
     /// The bounds of constraints files.
     pub constraints: Vec<Requirement>,
+    /// The requirements that stand in place of all others on their projects.
+    pub overrides: Vec<Requirement>,
+    /// The locks of other tools.
+    pub locks: Vec<SelectedLock>,
+    /// The wheels that are named by their places.
+    pub wheels: Vec<NamedWheel>,
+    /// The pages and directories that requirements files name beside the indexes.
+    pub find_links: Vec<IndexLocation>,
+    /// `--no-index`: only the recipe's own indexes are asked, beside what `--find-links` names.
+    pub no_index: bool,
     /// The only archives that requirements files allow, by distribution.
     pub hashes: BTreeMap<PackageName, BTreeSet<Digest>>,
     /// `--require-hashes`: nothing is installed without such a hash.
@@ -44,6 +55,37 @@ pub struct RootRequirement {
     pub requirement: Requirement,
     /// The file with it: `the recipe` or `requirements.txt`.
     pub source: String,
+    /// The wheel that it names.
+    pub wheel: Option<WheelReference>,
+}
+
+/// A wheel that a requirement or a constraint names by its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedWheel {
+    /// The requirement on its version, with extras and marker.
+    pub requirement: Requirement,
+    /// The wheel.
+    pub wheel: WheelReference,
+    /// As in [`RootRequirement::source`].
+    pub source: String,
+}
+
+impl RootRequirement {
+    /// The requirement of a file or a recipe.
+    pub fn new(package: PackageRequirement, source: impl Into<String>) -> Self {
+        Self { requirement: package.requirement, source: source.into(), wheel: package.wheel }
+    }
+
+    /// The requirement as it is written, without secrets.
+    pub fn shown(&self) -> String {
+        PackageRequirement { requirement: self.requirement.clone(), wheel: self.wheel.clone() }.to_string()
+    }
+
+    /// The wheel that it names.
+    pub fn named_wheel(&self) -> Option<NamedWheel> {
+        let (requirement, source) = (self.requirement.clone(), self.source.clone());
+        Some(NamedWheel { requirement, wheel: self.wheel.clone()?, source })
+    }
 }
 
 impl RecipeInputs {

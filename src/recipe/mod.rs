@@ -13,6 +13,7 @@ mod ignore;
 mod image;
 mod inputs;
 mod packages;
+pub mod pylock;
 mod python;
 mod reference;
 pub mod requirements;
@@ -22,6 +23,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod timestamp;
+mod wheel_reference;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -33,15 +35,19 @@ use uv_normalize::PackageName;
 pub use base::{BaseDescription, BaseRef, Debian, RecordedInventory, Suite};
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Label, Problem, Severity};
 pub use image::{Compression, ConfigChanges, ContainerPath, FileCopy, ImageName, Layers};
-pub use inputs::{RecipeInputs, RootRequirement};
-pub use packages::{Constrain, Cuda, ExternallyManaged, Framework, Index, MissingStatus, Policy, Python};
+pub use inputs::{NamedWheel, RecipeInputs, RootRequirement};
+pub use packages::{
+    Constrain, ConstraintEntry, Cuda, ExternallyManaged, Framework, Index, IndexLocation, MissingStatus,
+    Policy, Python, RequirementsEntry,
+};
 pub use python::PythonVersion;
 pub use size::{ByteSize, ByteSizeError};
 pub use source::{SourceText, Span, Spanned};
 pub use timestamp::Timestamp;
+pub use wheel_reference::{PackageRequirement, WheelPlace, WheelReference};
 
 use crate::check::Silence;
-use decode::Fields;
+use decode::{Fields, refuse_duplicates};
 use diagnostic::Problems;
 use ignore::Silences;
 use image::Annotations;
@@ -59,14 +65,18 @@ pub struct Recipe {
     pub python: Python,
     /// The frameworks that the image is for, by name.
     pub frameworks: BTreeMap<PackageName, Framework>,
-    /// Further distributions, as PEP 508 requirements; never a URL.
-    pub packages: Vec<Spanned<uv_pep508::Requirement>>,
-    /// Paths of requirements files, relative to the recipe.
-    pub requirements: Vec<Spanned<String>>,
-    /// Paths of constraints files, relative to the recipe.
-    pub constraints: Vec<Spanned<String>>,
+    /// Further distributions: requirements on projects, and wheels that are named by their places.
+    pub packages: Vec<Spanned<PackageRequirement>>,
+    /// Requirements files, and locks of other tools.
+    pub requirements: Vec<Spanned<RequirementsEntry>>,
+    /// Bounds on versions, for projects that something requires.
+    pub constraints: Vec<Spanned<ConstraintEntry>>,
+    /// Requirements that stand in place of all others on their projects.
+    pub overrides: Vec<Spanned<uv_pep508::Requirement>>,
     /// Indexes beside the default one, in the order to ask them.
     pub indexes: Vec<Index>,
+    /// Pages and directories whose wheels stand beside those of the indexes.
+    pub find_links: Vec<Spanned<IndexLocation>>,
     /// Only what was uploaded before this instant is considered.
     pub exclude_newer: Option<Timestamp>,
     /// The choices about CUDA.
@@ -95,14 +105,14 @@ impl Recipe {
     }
 
     /// The requirements of the recipe: the frameworks in the order of their names, then the packages.
-    pub fn roots(&self) -> impl Iterator<Item = uv_pep508::Requirement> {
-        let frameworks = self.frameworks.iter().map(|(name, framework)| framework.requirement(name));
+    pub fn roots(&self) -> impl Iterator<Item = PackageRequirement> {
+        let frameworks = self.frameworks.iter().map(|(name, framework)| framework.requirement(name).into());
         frameworks.chain(self.packages.iter().map(|package| package.value.clone()))
     }
 
     /// The place where the recipe asks for `name`.
     pub fn locate(&self, name: &PackageName) -> Option<Span> {
-        let package = || self.packages.iter().find(|package| package.name == *name);
+        let package = || self.packages.iter().find(|package| package.requirement.name == *name);
         let framework = self.frameworks.get(name).map(|framework| framework.span);
         framework.or_else(|| package().map(|package| package.span))
     }
@@ -118,10 +128,14 @@ impl Recipe {
         let base = fields.require("base", "name the image to build on: `base: debian-bookworm`", problems);
         let python = fields.get("python", problems);
         let frameworks: Option<Frameworks> = fields.get("frameworks", problems);
-        let packages: Option<Vec<Spanned<uv_pep508::Requirement>>> = fields.get("packages", problems);
-        let requirements = image::paths(&mut fields, "requirements", problems);
-        let constraints = image::paths(&mut fields, "constraints", problems);
+        let packages: Option<Vec<Spanned<PackageRequirement>>> = fields.get("packages", problems);
+        let requirements: Option<Vec<Spanned<RequirementsEntry>>> = fields.get("requirements", problems);
+        let requirements = requirements.unwrap_or_default();
+        refuse_duplicates(&requirements, problems, |entry| entry.file.clone(), |entry| entry.file.clone());
+        let constraints: Option<Vec<Spanned<ConstraintEntry>>> = fields.get("constraints", problems);
+        let overrides: Option<Vec<Spanned<uv_pep508::Requirement>>> = fields.get("overrides", problems);
         let indexes: Option<Vec<Index>> = fields.get("indexes", problems);
+        let find_links: Option<Vec<Spanned<IndexLocation>>> = fields.get("find-links", problems);
         let exclude_newer = fields.get("exclude-newer", problems);
         let cuda = fields.get("cuda", problems);
         let files = fields.get("files", problems);
@@ -144,8 +158,10 @@ impl Recipe {
             frameworks,
             packages,
             requirements,
-            constraints,
+            constraints: constraints.unwrap_or_default(),
+            overrides: overrides.unwrap_or_default(),
             indexes: indexes.unwrap_or_default(),
+            find_links: find_links.unwrap_or_default(),
             exclude_newer,
             cuda: cuda.unwrap_or_default(),
             files: files.unwrap_or_default(),

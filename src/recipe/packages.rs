@@ -1,18 +1,22 @@
 //! The recipe's words about Python: frameworks, packages, indexes and where CUDA comes from.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use serde::Serialize;
 use url::Url;
-use uv_normalize::{ExtraName, PackageName};
+use uv_normalize::{ExtraName, GroupName, PackageName};
 use uv_pep440::VersionSpecifiers;
 use uv_pep508::{MarkerTree, VersionOrUrl};
 
 use super::decode::{Complaint, Decode, Fields, entries, parsed, unexpected, word};
 use super::diagnostic::{Problem, Problems, quote};
-use super::python::{PythonVersion, parse_framework_key, parse_framework_version};
+use super::image::HostPath;
+use super::pylock::is_pylock;
+use super::python::{PythonVersion, parse_framework_key, parse_framework_version, parse_requirement};
 use super::source::{Span, Spanned};
 use super::suggest::closest;
+use super::wheel_reference::{PackageRequirement, file_path};
 use super::yaml::{Node, YamlValue};
 use crate::cuda::{Component, Driver, Gpu};
 
@@ -147,35 +151,147 @@ fn framework_version(node: &Node, problems: &mut Problems) -> Option<VersionSpec
     }
 }
 
-/// Complains of packages that are asked for twice: as frameworks too, or twice for the same environments.
+/// Complains of packages that are asked for twice: as frameworks too, or twice for the same environments. A framework may
+/// have a wheel of the user's.
 pub(super) fn refuse_overlap(
     frameworks: &BTreeMap<PackageName, Framework>,
-    packages: &[Spanned<uv_pep508::Requirement>],
+    packages: &[Spanned<PackageRequirement>],
     problems: &mut Problems,
 ) {
     let mut seen: BTreeMap<(&PackageName, MarkerTree), Span> = BTreeMap::new();
     for package in packages {
-        let name = &package.name;
-        if let Some(framework) = frameworks.get(name) {
+        let name = &package.requirement.name;
+        if let Some(framework) = frameworks.get(name).filter(|_| package.wheel.is_none()) {
             let message = format!("`{name}` is a framework of this recipe already");
             let problem = Problem::error(package.span, message).related(framework.span, "here");
             problems.push(problem.help("write its version and extras there: `jax[cuda12]: \"0.5.3\"`"));
         }
-        let first = *seen.entry((name, package.marker)).or_insert(package.span);
+        let first = *seen.entry((name, package.requirement.marker)).or_insert(package.span);
         if first != package.span {
             let message = format!("`{name}` is listed twice");
             let problem =
                 Problem::error(package.span, message).label("again here").related(first, "first here");
-            problems.push(problem.help("write one requirement: `numpy>=1.26,<3`"));
+            problems.push(match package.wheel {
+                None => problem.help("write one requirement: `numpy>=1.26,<3`"),
+                Some(_) => problem.help("keep one of the two, or tell them apart by markers"),
+            });
         }
+    }
+}
+
+/// A file of requirements: pip's format, or a lock of another tool.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RequirementsEntry {
+    /// The path, relative to the recipe.
+    pub file: String,
+    /// The extras of a lock.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extras: Vec<ExtraName>,
+    /// The dependency groups of a lock.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupName>,
+}
+
+impl Decode for RequirementsEntry {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        if let YamlValue::Scalar(_) = node.value {
+            let file: HostPath = Decode::decode(node, problems)?;
+            return known_file(Self { file: file.0, extras: Vec::new(), groups: Vec::new() }, node, problems);
+        }
+        let mut fields = Fields::open(node, "a file of requirements", problems)?;
+        let help = "name the file: `{file: pylock.toml, extras: [gpu], groups: [serve]}`";
+        let file: Option<HostPath> = fields.require("file", help, problems);
+        let extras: Option<Vec<ExtraName>> = fields.get("extras", problems);
+        let groups: Option<Vec<GroupName>> = fields.get("groups", problems);
+        fields.finish(problems);
+        let (extras, groups) = (extras.unwrap_or_default(), groups.unwrap_or_default());
+        known_file(Self { file: file?.0, extras, groups }, node, problems)
+    }
+}
+
+/// Complains of a file whose name tells that it is of a kind that is not read, or that has no extras.
+fn known_file(entry: RequirementsEntry, node: &Node, problems: &mut Problems) -> Option<RequirementsEntry> {
+    let name = entry.file.rsplit('/').next().unwrap_or_default();
+    if let Some(help) = other_kind(name) {
+        let message = format!("{} is no requirements file, and imgforge does not read it", quote(name));
+        problems.push(Problem::error(node.span, message).help(help));
+        return None;
+    }
+    if !is_pylock(name) && !(entry.extras.is_empty() && entry.groups.is_empty()) {
+        let message = format!("{} has neither extras nor groups", quote(name));
+        problems.push(Problem::error(node.span, message).help("only a `pylock.toml` has"));
+        return None;
+    }
+    Some(entry)
+}
+
+/// The way from a file of another tool to one that is read; `None` for any other file.
+fn other_kind(name: &str) -> Option<String> {
+    let (export, written) = match name {
+        "uv.lock" => ("uv export --format pylock.toml --no-emit-project -o pylock.toml", "pylock.toml"),
+        "pyproject.toml" => {
+            ("uv lock && uv export --format pylock.toml --no-emit-project -o pylock.toml", "pylock.toml")
+        }
+        "pdm.lock" => ("pdm export -f pylock -o pylock.toml", "pylock.toml"),
+        "poetry.lock" => ("poetry export -o requirements.txt", "requirements.txt"),
+        "Pipfile.lock" => ("pipenv requirements --hash > requirements.txt", "requirements.txt"),
+        "environment.yml" | "environment.yaml" => {
+            return Some(
+                "write its list below `pip:` as requirements.txt; what conda installs beside it is not installed".into(),
+            );
+        }
+        _ => return None,
+    };
+    Some(format!("export it with `{export}`, and name `{written}` here"))
+}
+
+impl Decode for ExtraName {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "an extra", problems, |text| {
+            ExtraName::from_str(text).map_err(|_| Complaint::new(format!("{} is not an extra", quote(text))))
+        })
+    }
+}
+
+impl Decode for GroupName {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a dependency group", problems, |text| {
+            let complaint = || Complaint::new(format!("{} is not a dependency group", quote(text)));
+            GroupName::from_str(text).map_err(|_| complaint())
+        })
+    }
+}
+
+/// A bound on versions: a file of them, or one that is written in the recipe.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum ConstraintEntry {
+    /// The path of a constraints file, relative to the recipe.
+    File(String),
+    /// A requirement, as in uv's `constraint-dependencies`.
+    Bound(uv_pep508::Requirement),
+}
+
+impl Decode for ConstraintEntry {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a path or a requirement", problems, |text| {
+            // A bound compares; without that, a name is a file's.
+            let compares = text.contains(['<', '>', '!', '~']) || text.contains("==");
+            match compares {
+                true => parse_requirement(text).map(Self::Bound),
+                false if text.trim().is_empty() => Err(Complaint::new("the path is empty")),
+                false => Ok(Self::File(text.to_owned())),
+            }
+        })
     }
 }
 
 /// An index beside the default one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Index {
-    /// The URL of its simple repository.
-    pub url: Spanned<Url>,
+    /// Its simple repository, or its directory.
+    #[serde(flatten)]
+    pub location: Spanned<IndexLocation>,
     /// Its name in messages; without it, its URL.
     pub name: Option<String>,
     /// The only projects to look up there; when empty, every project.
@@ -185,25 +301,75 @@ pub struct Index {
     pub missing: Vec<MissingStatus>,
 }
 
+/// The location of an index, or of a list of files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IndexLocation {
+    /// A URL of HTTP.
+    Url(Url),
+    /// A directory, absolute or relative to the recipe's.
+    Path(String),
+}
+
 impl Decode for Index {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         if let YamlValue::Scalar(_) = node.value {
-            let url = Decode::decode(node, problems)?;
-            return Some(Self { url, name: None, packages: Vec::new(), missing: Vec::new() });
+            let location = Decode::decode(node, problems)?;
+            return Some(Self { location, name: None, packages: Vec::new(), missing: Vec::new() });
         }
         let mut fields = Fields::open(node, "an index", problems)?;
-        let help = "give its simple API: `{url: https://…/simple, packages: [torch]}`";
-        let url = fields.require("url", help, problems);
+        let path: Option<Spanned<HostPath>> = fields.get("path", problems);
+        let url: Option<Spanned<Url>> = match (fields.has("path"), fields.has("url")) {
+            (true, false) => fields.get("url", problems),
+            (false, _) => {
+                let help = "give its simple API, `{url: https://…/simple, packages: [torch]}`, or a directory of \
+                            wheels, `{path: wheels}`";
+                fields.require("url", help, problems)
+            }
+            (true, true) => {
+                let problem = Problem::error(fields.span(), "the index has both `url` and `path`");
+                problems.push(problem.help("make two indexes of it"));
+                fields.get("url", problems)
+            }
+        };
         let name = fields.get("name", problems);
         let packages: Option<Vec<PackageName>> = fields.get("packages", problems);
         let missing: Option<Vec<MissingStatus>> = fields.get("missing", problems);
         fields.finish(problems);
+        let path = path.map(|path| Spanned { value: IndexLocation::Path(path.value.0), span: path.span });
+        let url = url.map(|url| Spanned { value: IndexLocation::Url(url.value), span: url.span });
         Some(Self {
-            url: url?,
+            location: path.or(url)?,
             name,
             packages: packages.unwrap_or_default(),
             missing: missing.unwrap_or_default(),
         })
+    }
+}
+
+impl Decode for IndexLocation {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a URL or a path", problems, parse_location)
+    }
+}
+
+/// Reads a URL, or the path of a directory: one that is not absolute begins with a dot.
+fn parse_location(text: &str) -> Result<IndexLocation, Complaint> {
+    match text.strip_prefix("file:") {
+        Some(_) => file_path(text).map(IndexLocation::Path),
+        None if text.starts_with(['.', '/']) => Ok(IndexLocation::Path(text.to_owned())),
+        None => parse_url(text).map(IndexLocation::Url).map_err(|complaint| {
+            complaint
+                .help("write `https://` or `http://`, the host, and the path; or a directory: `./wheels`")
+        }),
+    }
+}
+
+/// Reads the value of `--find-links`: a URL, or any path.
+pub(super) fn parse_links(text: &str) -> Result<IndexLocation, Complaint> {
+    match text.contains("://") || text.starts_with("file:") {
+        true => parse_location(text),
+        false => Ok(IndexLocation::Path(text.to_owned())),
     }
 }
 

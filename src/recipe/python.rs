@@ -162,19 +162,19 @@ fn is_archive(text: &str) -> bool {
     [".whl", ".tar.gz", ".zip"].iter().any(|suffix| text.trim_end().ends_with(suffix))
 }
 
-fn too_complex(text: &str, reason: TooComplex) -> Complaint {
+pub(super) fn too_complex(text: &str, reason: TooComplex) -> Complaint {
     Complaint::new(format!("{} is too complex: {reason}", quote(text)))
         .help("split it into several requirements, or leave out conditions that cannot hold")
 }
 
 fn direct_reference(text: &str, name: &PackageName) -> Complaint {
     let complaint = Complaint::new(format!("{} names a URL", quote(text)));
-    complaint.help(format!("wheels come from indexes: write `{name}`, and list its index under `indexes`"))
+    complaint.help(format!("write the versions of `{name}` here, and name its wheel under `packages`"))
 }
 
 fn unindexed(text: &str, what: &str) -> Complaint {
     let complaint = Complaint::new(format!("{} is {what}, not a requirement", quote(text)));
-    complaint.help("wheels come from indexes: write the project's name, and list its index under `indexes`")
+    complaint.help("write the project's name and versions here, and name its wheel under `packages`")
 }
 
 fn from_pep508(error: &Pep508Error<Url>, text: &str) -> Complaint {

@@ -10,9 +10,9 @@ use url::Url;
 
 use super::decode::Complaint;
 use super::diagnostic::{Diagnostics, Problem, Problems, quote};
-use super::packages::parse_url;
-use super::python::parse_requirement;
+use super::packages::{IndexLocation, parse_links, parse_url};
 use super::source::{SourceText, Span, Spanned};
+use super::wheel_reference::{PackageRequirement, parse_package};
 use crate::oci::Digest;
 
 /// The requirements of all requirements files of a recipe: exports of lock files have some thousand.
@@ -31,6 +31,10 @@ pub struct RequirementsFile {
     pub index_url: Option<Spanned<Url>>,
     /// `--extra-index-url`: indexes beside the default one.
     pub extra_index_urls: Vec<Spanned<Url>>,
+    /// `-f`: pages and directories whose files stand beside those of the indexes.
+    pub find_links: Vec<Spanned<IndexLocation>>,
+    /// `--no-index`: the default indexes are not asked.
+    pub no_index: bool,
     /// `--require-hashes`: nothing may be installed without a hash.
     pub require_hashes: bool,
     #[serde(skip)]
@@ -40,9 +44,9 @@ pub struct RequirementsFile {
 /// A requirement of a file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HashedRequirement {
-    /// Never a URL.
-    pub requirement: Spanned<uv_pep508::Requirement>,
-    /// `--hash`: the only archives allowed; when empty, any.
+    /// The requirement.
+    pub requirement: Spanned<PackageRequirement>,
+    /// `--hash`, and the hash behind the place of a wheel: the only archives allowed; when empty, any.
     pub hashes: Vec<Digest>,
 }
 
@@ -54,6 +58,8 @@ impl RequirementsFile {
             constraints: Vec::new(),
             index_url: None,
             extra_index_urls: Vec::new(),
+            find_links: Vec::new(),
+            no_index: false,
             require_hashes: false,
             source,
         }
@@ -78,8 +84,10 @@ impl RequirementsFile {
     }
 
     fn require(&mut self, line: &Line, at: Range<usize>, options: &[Given], problems: &mut Problems) {
-        let hashes = options.iter().filter_map(|option| line.hash(option, problems)).collect();
-        if let Some(requirement) = line.parsed(at, problems, parse_requirement) {
+        let mut hashes: Vec<Digest> =
+            options.iter().filter_map(|option| line.hash(option, problems)).collect();
+        if let Some(requirement) = line.parsed(at, problems, parse_package) {
+            hashes.extend(requirement.wheel.as_ref().and_then(|wheel| wheel.sha256));
             self.requirements.push(HashedRequirement { requirement, hashes });
         }
     }
@@ -91,6 +99,8 @@ impl RequirementsFile {
             "-c" | "--constraint" => self.constraints.extend(line.value(option, problems, parse_path)),
             "-i" | "--index-url" | "--pypi-url" => self.index_url = line.value(option, problems, parse_url),
             "--extra-index-url" => self.extra_index_urls.extend(line.value(option, problems, parse_url)),
+            "-f" | "--find-links" => self.find_links.extend(line.value(option, problems, parse_links)),
+            "--no-index" => self.no_index = true,
             "--require-hashes" => self.require_hashes = true,
             // They ask for what imgforge does anyway: it takes nothing but wheels.
             "--prefer-binary" | "--only-binary" => {}
@@ -486,7 +496,7 @@ fn refused(name: &str, span: Span) -> Problem {
     let (message, help) = match name {
         "-e" | "--editable" => (
             "`-e` installs from a source tree, which imgforge does not build".to_owned(),
-            "build a wheel of it and serve it from an index, or copy it in with the recipe's `files`",
+            "build a wheel of it, `pip wheel --no-deps -w dist .`, and name that: `./dist/NAME-VERSION-py3-none-any.whl`",
         ),
         "--pre" => (
             "`--pre` allows every pre-release, and a recipe names them one by one".to_owned(),
@@ -494,15 +504,7 @@ fn refused(name: &str, span: Span) -> Problem {
         ),
         "--no-binary" => (
             "`--no-binary` asks for source distributions, which imgforge does not build".to_owned(),
-            "build a wheel of it, and name its index in the recipe's `indexes`",
-        ),
-        "-f" | "--find-links" => (
-            format!("`{name}` names a list of files, and imgforge reads indexes"),
-            "serve the files as an index, and name it in the recipe's `indexes`",
-        ),
-        "--no-index" => (
-            "`--no-index` leaves no index to take wheels from".to_owned(),
-            "name the one index with `-i`, or in the recipe's `indexes`",
+            "build a wheel of it, `pip wheel --no-deps -w dist NAME`, and name that: `./dist/NAME-VERSION-py3-none-any.whl`",
         ),
         "--trusted-host" => (
             "`--trusted-host` gives up the proof of who answers, which imgforge does not".to_owned(),
@@ -510,7 +512,7 @@ fn refused(name: &str, span: Span) -> Problem {
         ),
         name => (
             format!("{} is not supported in a requirements file", quote(name)),
-            "supported are `-r`, `-c`, `-i`, `--extra-index-url`, `--require-hashes` and, behind a requirement, `--hash`",
+            "supported are `-r`, `-c`, `-i`, `--extra-index-url`, `-f`, `--no-index`, `--require-hashes` and, behind a requirement, `--hash`",
         ),
     };
     Problem::error(span, message).help(help)

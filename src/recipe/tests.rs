@@ -101,7 +101,7 @@ fn suggests_the_key_that_was_meant() {
     );
     check_with(
         "volumes: [/data]",
-        "1:1 [volumes] unknown key `volumes` in the recipe = the keys here are `name`, `base`, `python`, `frameworks`, `packages`, `requirements`, `constraints`, `indexes`, `exclude-newer`, `cuda`, `files`, `config`, `annotations`, `layers`, `ignore`",
+        "1:1 [volumes] unknown key `volumes` in the recipe = the keys here are `name`, `base`, `python`, `frameworks`, `packages`, `requirements`, `constraints`, `overrides`, `indexes`, `find-links`, `exclude-newer`, `cuda`, `files`, `config`, `annotations`, `layers`, `ignore`",
     );
     check_with("config: {envs: {}}", "1:10 [envs] unknown key `envs` in `config` = did you mean `env`?");
     check_with(
@@ -254,26 +254,93 @@ fn checks_requirements() {
 }
 
 #[test]
-fn refuses_what_no_index_serves() {
-    check(
-        "base: b\npackages: [./wheel]\n",
-        "2:12 [./wheel] `./wheel` is a path, not a requirement = wheels come from indexes: write the project's name, and list its index under `indexes`",
+fn reads_wheels_that_are_named_by_their_places() {
+    const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let hash = format!("#sha256={HEX}");
+    let read = |text: &str, expected: &str| {
+        let recipe = parse(&format!("base: b\npackages: [{text:?}]\n"));
+        let package = &recipe.packages[0];
+        assert_eq!(package.value.to_string(), expected, "{text}");
+        assert_eq!(package.requirement.name.as_ref(), "my-app", "{text}");
+        let version = package.wheel.as_ref().map(|wheel| wheel.filename.version.to_string());
+        assert!(package.requirement.to_string().contains(&format!("=={}", version.unwrap())), "{text}");
+        let line = format!("{text}\n");
+        let file = requirements::parse(&line, "requirements.txt", &variable);
+        let file = file.unwrap_or_else(|found| panic!("{}", found.render(Color::Plain)));
+        assert_eq!(file.requirements[0].requirement.value, package.value, "{text}");
+        assert_eq!(file.requirements[0].hashes.len(), usize::from(text.contains("sha256")), "{text}");
+    };
+    let wheel = "my_app-1.0-py3-none-any.whl";
+    read(&format!("./dist/{wheel}"), &format!("my-app @ ./dist/{wheel}"));
+    read(&format!("dist/{wheel}[a,b]"), &format!("my-app[a,b] @ dist/{wheel}"));
+    read(&format!("{wheel}{hash}"), &format!("my-app @ {wheel}{hash}"));
+    read(&format!("/srv/a dir/{wheel}"), &format!("my-app @ /srv/a dir/{wheel}"));
+    read(&format!("file:///srv/a%20dir/{wheel}"), &format!("my-app @ /srv/a dir/{wheel}"));
+    read(&format!("file://localhost/srv/{wheel}"), &format!("my-app @ /srv/{wheel}"));
+    read(&format!("my_app @ file:dist/{wheel}"), &format!("my-app @ dist/{wheel}"));
+    read(&format!("My.App[x]@./dist/{wheel}"), &format!("my-app[x] @ ./dist/{wheel}"));
+    read(
+        &format!(
+            "my-app[x] @ https://me:secret@host.example/w/{wheel}?token=1{hash} ; sys_platform == 'linux'"
+        ),
+        &format!("my-app[x] @ https://host.example/w/{wheel}{hash} ; sys_platform == 'linux'"),
     );
-    check(
-        "base: b\npackages: [x-1-py3-none-any.whl]\n",
-        "2:12 [x-1-py3-none-any.whl] `x-1-py3-none-any.whl` is a path, not a requirement = wheels come from indexes: write the project's name, and list its index under `indexes`",
+    read(
+        "https://host.example/my_app-1.0%2Bcpu-py3-none-any.whl#egg=my-app",
+        "my-app @ https://host.example/my_app-1.0%2Bcpu-py3-none-any.whl",
     );
-    check(
-        "base: b\npackages: ['x @ https://host.example/x.whl']\n",
-        "2:12 ['x @ https://host.example/x.whl'] `x @ https://host.example/x.whl` names a URL = wheels come from indexes: write `x`, and list its index under `indexes`",
+}
+
+#[test]
+fn refuses_what_is_no_wheel() {
+    const BUILD: &str = "and name that: `./dist/NAME-VERSION-py3-none-any.whl`";
+    let refuse = |text: &str, message: &str| {
+        let shown = |quoted: &str, place: &str| {
+            let message = message.replace(
+                "BUILD",
+                &format!(
+                    "build a wheel of it, `pip wheel --no-deps -w dist {}`, {BUILD}",
+                    text.rsplit(' ').next().unwrap()
+                ),
+            );
+            format!("{place} [{quoted}] {message}")
+        };
+        check(&format!("base: b\npackages: ['{text}']\n"), &shown(&format!("'{text}'"), "2:12"));
+        check_requirements(&format!("{text}\n"), &shown(text, "1:1"));
+    };
+    refuse("./wheel", "`./wheel` is no wheel, and imgforge installs wheels = BUILD");
+    refuse("x-1.tar.gz", "`x-1.tar.gz` is a source distribution, and imgforge installs wheels = BUILD");
+    refuse(
+        "x @ https://host.example/x.zip",
+        "`https://host.example/x.zip` is a source distribution, and imgforge installs wheels = BUILD",
     );
-    check(
-        "base: b\npackages: ['git+https://host.example/x']\n",
-        "2:12 ['git+https://host.example/x'] `git+https://host.example/x` is a version control URL, not a requirement = wheels come from indexes: write the project's name, and list its index under `indexes`",
+    refuse(
+        "git+https://host.example/x",
+        "`git+https://host.example/x` is a version control URL, and imgforge installs wheels = BUILD",
     );
-    check(
-        "base: b\npackages: ['https://host.example/x.whl']\n",
-        "2:12 ['https://host.example/x.whl'] `https://host.example/x.whl` is a URL, not a requirement = wheels come from indexes: write the project's name, and list its index under `indexes`",
+    refuse(
+        "x @ https://host.example/x.whl",
+        r#"`x.whl` is not the name of a wheel (The wheel filename "x.whl" is invalid: Must have a version) = keep the name that it was built with: `NAME-VERSION-PYTHON-ABI-PLATFORM.whl`"#,
+    );
+    refuse(
+        "x @ ./y-1-py3-none-any.whl",
+        "`x` is asked for, and `y-1-py3-none-any.whl` is a wheel of `y` = write the name of the wheel's project, or name a wheel of the project that is meant",
+    );
+    refuse(
+        "./x-1-py3-none-any.whl#sha512=00",
+        "`sha512=00` is no hash that imgforge compares = write `#sha256=` and 64 hexadecimal digits: `sha256sum` computes them",
+    );
+    refuse(
+        "./x-1-py3-none-any.whl#sha256=00",
+        "`00` is not a sha256 hash = write `#sha256=` and 64 hexadecimal digits: `sha256sum` computes them",
+    );
+    refuse(
+        "file://host/x-1-py3-none-any.whl",
+        "`file://host/x-1-py3-none-any.whl` names a file of another machine = write a path, or a URL of three slashes: `file:///srv/wheels/…`",
+    );
+    refuse(
+        "s3://host/x-1-py3-none-any.whl",
+        "`s3://host/x-1-py3-none-any.whl` is a URL of a kind that imgforge does not read = write `https://` or `http://`, or a path",
     );
 }
 
@@ -306,19 +373,35 @@ fn checks_requirements_and_constraints_paths() {
 fn checks_indexes() {
     check_with(
         "indexes: [ftp://host.example/simple]",
-        "1:11 [ftp://host.example/simple] `ftp://host.example/simple` is not a URL = write `https://` or `http://`, the host, and the path",
+        "1:11 [ftp://host.example/simple] `ftp://host.example/simple` is not a URL = write `https://` or `http://`, the host, and the path; or a directory: `./wheels`",
     );
     check_with(
         "indexes: [simple]",
-        "1:11 [simple] `simple` is not a URL = write `https://` or `http://`, the host, and the path",
+        "1:11 [simple] `simple` is not a URL = write `https://` or `http://`, the host, and the path; or a directory: `./wheels`",
     );
     check_with(
         "indexes: [{name: x, packages: [_x]}]",
         concat!(
-            "1:11 [] an index needs the key `url` = give its simple API: `{url: https://…/simple, packages: [torch]}`",
+            "1:11 [] an index needs the key `url` = give its simple API, `{url: https://…/simple, packages: [torch]}`, or a directory of wheels, `{path: wheels}`",
             "\n",
             "1:32 [_x] `_x` is not a package name = a name is letters, digits, `-`, `_` and `.`, and starts and ends with a letter or digit"
         ),
+    );
+}
+
+#[test]
+fn names_the_way_from_other_locks() {
+    check_with(
+        "requirements: [uv.lock, {file: r.txt, extras: [x]}]",
+        concat!(
+            "1:16 [uv.lock] `uv.lock` is no requirements file, and imgforge does not read it = export it with `uv export --format pylock.toml --no-emit-project -o pylock.toml`, and name `pylock.toml` here",
+            "\n",
+            "1:25 [{file: r.txt, extras: [x]}] `r.txt` has neither extras nor groups = only a `pylock.toml` has"
+        ),
+    );
+    check_with(
+        "requirements: [a/environment.yml]",
+        "1:16 [a/environment.yml] `environment.yml` is no requirements file, and imgforge does not read it = write its list below `pip:` as requirements.txt; what conda installs beside it is not installed",
     );
 }
 
@@ -602,15 +685,7 @@ fn checks_requirements_files() {
     );
     check_requirements(
         "-e .\n",
-        "1:1 [-e] `-e` installs from a source tree, which imgforge does not build = build a wheel of it and serve it from an index, or copy it in with the recipe's `files`",
-    );
-    check_requirements(
-        "./x.whl\n",
-        "1:1 [./x.whl] `./x.whl` is a path, not a requirement = wheels come from indexes: write the project's name, and list its index under `indexes`",
-    );
-    check_requirements(
-        "git+https://host.example/x\n",
-        "1:1 [git+https://host.example/x] `git+https://host.example/x` is a version control URL, not a requirement = wheels come from indexes: write the project's name, and list its index under `indexes`",
+        "1:1 [-e] `-e` installs from a source tree, which imgforge does not build = build a wheel of it, `pip wheel --no-deps -w dist .`, and name that: `./dist/NAME-VERSION-py3-none-any.whl`",
     );
     check_requirements(
         "numpy --hash=md5:00\n",
@@ -633,19 +708,15 @@ fn checks_requirements_files() {
         "1:7 [--no-binary] `--no-binary` is not supported behind a requirement = only `--hash` may stand there",
     );
     check_requirements(
-        "--pre\n--find-links https://host.example/\n",
-        concat!(
-            "1:1 [--pre] `--pre` allows every pre-release, and a recipe names them one by one = name the pre-release with the requirement: `torch>=2.7.0rc1`",
-            "\n",
-            "2:1 [--find-links] `--find-links` names a list of files, and imgforge reads indexes = serve the files as an index, and name it in the recipe's `indexes`"
-        ),
+        "--pre\n",
+        "1:1 [--pre] `--pre` allows every pre-release, and a recipe names them one by one = name the pre-release with the requirement: `torch>=2.7.0rc1`",
     );
     check_requirements(
         "--no-binary numpy\n--frobnicate\n",
         concat!(
-            "1:1 [--no-binary] `--no-binary` asks for source distributions, which imgforge does not build = build a wheel of it, and name its index in the recipe's `indexes`",
+            "1:1 [--no-binary] `--no-binary` asks for source distributions, which imgforge does not build = build a wheel of it, `pip wheel --no-deps -w dist NAME`, and name that: `./dist/NAME-VERSION-py3-none-any.whl`",
             "\n",
-            "2:1 [--frobnicate] `--frobnicate` is not supported in a requirements file = supported are `-r`, `-c`, `-i`, `--extra-index-url`, `--require-hashes` and, behind a requirement, `--hash`"
+            "2:1 [--frobnicate] `--frobnicate` is not supported in a requirements file = supported are `-r`, `-c`, `-i`, `--extra-index-url`, `-f`, `--no-index`, `--require-hashes` and, behind a requirement, `--hash`"
         ),
     );
     check_requirements(
@@ -692,11 +763,15 @@ frameworks:
   jax[cuda12]: ">=0.5,<0.6"
   tensorflow:
 packages: [matplotlib, "transformers>=4.40"]
-requirements: [requirements.txt]
-constraints: []
+requirements: [requirements.txt, {file: pylock.gpu.toml, extras: [Gpu], groups: [serve]}]
+constraints: [bounds.txt, "numpy<3"]
+overrides: [protobuf>=5, "tensorboard ; sys_platform == 'never'"]
 indexes:
   - https://wheels.example/simple
   - {url: "https://host.example/torch", name: torch, packages: [Torch, torch_vision]}
+  - ./wheels
+  - {path: more wheels, packages: [app]}
+find-links: [https://host.example/links.html, ./dist]
 exclude-newer: 2025-06-01
 cuda:
   policy: shared
@@ -746,12 +821,19 @@ fn reads_every_key_and_keeps_numbers_as_written() {
             "torch": {"extras": [], "specifiers": "==2.6.0"},
         },
         "packages": ["matplotlib", "transformers>=4.40"],
-        "requirements": ["requirements.txt"],
-        "constraints": [],
+        "requirements": [
+            {"file": "requirements.txt"},
+            {"file": "pylock.gpu.toml", "extras": ["gpu"], "groups": ["serve"]},
+        ],
+        "constraints": ["bounds.txt", "numpy<3"],
+        "overrides": ["protobuf>=5", "tensorboard ; sys_platform == 'never'"],
         "indexes": [
             {"url": "https://wheels.example/simple", "name": null, "packages": []},
             {"url": "https://host.example/torch", "name": "torch", "packages": ["torch", "torch-vision"]},
+            {"path": "./wheels", "name": null, "packages": []},
+            {"path": "more wheels", "name": null, "packages": ["app"]},
         ],
+        "find_links": [{"url": "https://host.example/links.html"}, {"path": "./dist"}],
         "exclude_newer": "2025-06-02T00:00:00Z",
         "cuda": {"policy": "shared", "driver": null, "components": {"nccl": "pip"}},
         "files": [{"from": "notebooks", "to": "/content", "mode": 0o755}],
@@ -1058,7 +1140,7 @@ fn reads_a_requirements_file_as_pip_does() {
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     let text = format!(
         "\u{feff}# comment\n-i https://host.example/simple\n--extra-index-url=https://host.example/more\n\
-         -r more.txt\r\n-cconstraints.txt\n--only-binary :all:\n\n\
+         -r more.txt\r\n-cconstraints.txt\n--only-binary :all:\n-f wheels --find-links=https://host.example/links.html --no-index\n\n\
          numpy >= 1.26, \\\n  < 3  # why\n\
          torch==2.6.0 ; python_version < '3.13' \\\n    --hash={DIGEST} \\\n    --hash {DIGEST}\n\
          # a comment \\\nuv#not a comment\\\n"
@@ -1076,6 +1158,8 @@ fn reads_a_requirements_file_as_pip_does() {
         "constraints": ["constraints.txt"],
         "index_url": "https://host.example/simple",
         "extra_index_urls": ["https://host.example/more"],
+        "find_links": [{"path": "wheels"}, {"url": "https://host.example/links.html"}],
+        "no_index": true,
         "require_hashes": false,
     });
     assert_eq!(json(&file), expected);

@@ -7,8 +7,9 @@ use uv_normalize::PackageName;
 use uv_pep440::Version;
 
 use super::components::{ComponentChoice, Components, Demanded, Rejected, Supply, majors};
-use super::demand::{self, Demand, Demander};
+use super::demand::{Demand, Demander};
 use super::installed::is_installed;
+use super::rewriting::Rewriting;
 use super::siblings::Siblings;
 use super::solve::{Chosen, Solution};
 use super::{
@@ -31,6 +32,7 @@ pub(super) fn assemble(
     let mut visible = visible(&solution, &components);
     let of_siblings = sibling_services(siblings, aliased, &components);
     visible.extend(of_siblings.iter().map(|it| (it.distribution.clone(), it.version.clone())));
+    let rewriting = Rewriting::new(request.target, &request.overrides, &solution, &visible);
     let trees = trees(&components, request);
     let removed = removed(&solution, &components, request.base);
     let mut services = services(&components, &visible, &trees);
@@ -44,16 +46,19 @@ pub(super) fn assemble(
         solution.distributions.into_values().partition(|chosen| is_installed(&chosen.wheel));
     let kept = installed.into_iter().map(|chosen| Kept {
         requested: requested.contains(&chosen.name),
-        relaxed: relaxed(&chosen.metadata, &visible),
+        relaxed: rewriting.of(&chosen.metadata),
         name: chosen.name,
         version: chosen.version,
     });
     let metapackages = metapackages(&components);
-    let packages = chosen.into_iter().map(|chosen| package(chosen, &visible, &metapackages, request.target));
-    let wheels = components.choices.into_iter().filter_map(|choice| component(choice, &visible, &trees));
+    let packages =
+        chosen.into_iter().map(|chosen| package(chosen, &rewriting, &metapackages, request.target));
+    let wheels =
+        components.choices.into_iter().filter_map(|choice| component(choice, &rewriting, &visible, &trees));
     let mut distributions: Vec<Distribution> = packages.chain(wheels).collect();
     for distribution in &mut distributions {
         distribution.requested = requested.contains(&distribution.name);
+        distribution.direct_url = request.direct.get(&distribution.name).cloned();
     }
     distributions.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
     Resolution {
@@ -294,7 +299,7 @@ fn expanded(requirement: &Requirement, metapackages: &Metapackages, target: &Tar
 
 fn package(
     chosen: Chosen,
-    visible: &BTreeMap<PackageName, Version>,
+    rewriting: &Rewriting<'_>,
     metapackages: &Metapackages,
     target: &Target,
 ) -> Distribution {
@@ -309,18 +314,20 @@ fn package(
         })
         .collect();
     Distribution {
-        relaxed: relaxed(&chosen.metadata, visible),
+        relaxed: rewriting.of(&chosen.metadata),
         metadata: chosen.metadata.digest(),
         name: chosen.name,
         version: chosen.version,
         wheel: chosen.wheel.into(),
         requested: false,
+        direct_url: None,
         role: Role::Package { private },
     }
 }
 
 fn component(
     choice: ComponentChoice,
+    rewriting: &Rewriting<'_>,
     visible: &BTreeMap<PackageName, Version>,
     trees: &[ToolkitTree],
 ) -> Option<Distribution> {
@@ -331,12 +338,13 @@ fn component(
         false => ComponentPlace::LibrariesBeside,
     };
     Some(Distribution {
-        relaxed: relaxed(&metadata, visible),
+        relaxed: rewriting.of(&metadata),
         metadata: metadata.digest(),
         name: choice.distribution,
         version: choice.version,
         wheel: wheel.into(),
         requested: false,
+        direct_url: None,
         role: match choice.component {
             Some(component) => Role::Component { component, toolkit: tree?.toolkit.clone(), place },
             None => Role::Metapackage,
@@ -348,12 +356,4 @@ fn pinned(requirement: &Requirement) -> Option<Version> {
     let demand = Demand::new(Demander::Layout, requirement);
     let version = demand.asked.iter().next()?.version().clone();
     demand.pins(&version).then_some(version)
-}
-
-fn relaxed(metadata: &CoreMetadata, visible: &BTreeMap<PackageName, Version>) -> BTreeMap<String, String> {
-    let relaxed = metadata.requires_dist.iter().filter_map(|requirement| {
-        let relaxed = demand::relaxed(requirement, visible.get(&requirement.name))?;
-        Some((requirement.to_string(), relaxed))
-    });
-    relaxed.collect()
 }

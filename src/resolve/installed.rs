@@ -9,12 +9,10 @@ use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use super::solve::{Catalog, CatalogError, Scout, Want, WheelLibrary};
+use super::solve::{Catalog, CatalogError, ask_inner_for_the_rest};
 use crate::base::InstalledDistribution;
 use crate::pypa::metadata::{self, CoreMetadata};
-use crate::pypa::needs::BinaryNeeds;
 use crate::pypa::simple::{CoreMetadataFile, DistFile, Project};
-use crate::pypa::wheel::Outline;
 
 /// The scheme of the URLs of what is installed already.
 const SCHEME: &str = "installed";
@@ -32,8 +30,11 @@ pub struct WithInstalled<'a> {
 
 impl<'a> WithInstalled<'a> {
     /// The catalog `inner`, with `distributions` beside its files.
-    pub fn new(inner: &'a dyn Catalog, distributions: &[InstalledDistribution]) -> Self {
-        let entries = distributions.iter().filter_map(|distribution| {
+    pub fn new<'d>(
+        inner: &'a dyn Catalog,
+        distributions: impl Iterator<Item = &'d InstalledDistribution>,
+    ) -> Self {
+        let entries = distributions.filter_map(|distribution| {
             Some((distribution.name.clone(), (file(distribution)?, Arc::new(core_metadata(distribution)?))))
         });
         Self { inner, installed: entries.collect() }
@@ -82,9 +83,7 @@ impl Catalog for WithInstalled<'_> {
         let Some((file, _)) = self.installed.get(name) else { return self.inner.project(name) };
         let mut project = match self.inner.project(name) {
             Ok(project) => (*project).clone(),
-            Err(CatalogError::NotFound { .. }) => {
-                Project { name: name.clone(), files: Vec::new(), others: Vec::new() }
-            }
+            Err(CatalogError::NotFound { .. }) => Project::empty(name.clone()),
             Err(error) => return Err(error),
         };
         project.files.retain(|other| other.filename.version != file.filename.version);
@@ -99,35 +98,9 @@ impl Catalog for WithInstalled<'_> {
         }
     }
 
-    fn outline(&self, wheel: &DistFile) -> Result<Arc<Outline>, CatalogError> {
-        self.inner.outline(wheel)
-    }
-
-    fn libraries(&self, wheel: &DistFile) -> Result<Arc<Vec<WheelLibrary>>, CatalogError> {
-        self.inner.libraries(wheel)
-    }
-
-    fn needs(&self, wheel: &DistFile) -> Result<Arc<BinaryNeeds>, CatalogError> {
-        self.inner.needs(wheel)
-    }
-
-    fn prefetch(&self, wants: Vec<Want>, scout: &Arc<dyn Scout>) {
-        self.inner.prefetch(wants, scout);
-    }
-
     fn prefetch_metadata(&self, wheels: Vec<DistFile>) {
         self.inner.prefetch_metadata(wheels.into_iter().filter(|wheel| !is_installed(wheel)).collect());
     }
 
-    fn prefetch_outlines(&self, wheels: Vec<DistFile>) {
-        self.inner.prefetch_outlines(wheels);
-    }
-
-    fn prefetch_libraries(&self, wheels: Vec<DistFile>) {
-        self.inner.prefetch_libraries(wheels);
-    }
-
-    fn prefetch_needs(&self, wheels: Vec<DistFile>) {
-        self.inner.prefetch_needs(wheels);
-    }
+    ask_inner_for_the_rest!();
 }

@@ -11,9 +11,12 @@ pub mod demand;
 mod extras;
 mod fit;
 mod installed;
+mod overrides;
 mod request;
+mod rewriting;
 mod siblings;
 pub mod solve;
+mod source_only;
 #[cfg(test)]
 pub(crate) mod tests;
 mod wheel_choice;
@@ -27,7 +30,7 @@ use uv_normalize::PackageName;
 use uv_pep440::Version;
 use uv_pep508::MarkerTree;
 
-use crate::base::CudaCopy;
+use crate::base::{CudaCopy, InstalledDistribution};
 use crate::cuda::{Component, ComponentWheel, Driver, DriverFit, Toolkit, is_dispensable, toolkit_version};
 use crate::failure::Hinted;
 use crate::oci::Digest;
@@ -39,12 +42,15 @@ use components::{ComponentError, Demanded, Offer, Rejected};
 use demand::{Demand, Demander};
 use extras::major_of;
 use installed::WithInstalled;
+use overrides::Overrides;
 use siblings::Siblings;
 use solve::{Catalog, CatalogError, Chosen, Question, Solution, SolveError};
 
 pub use fit::{MajorConflict, MajorSide, OtherMajor, PassedOver};
 
-pub use request::{HashNotAllowed, Policies, Preferences, ResolutionRequest, check_hashes, check_python};
+pub use request::{
+    DirectUrls, HashNotAllowed, Policies, Preferences, ResolutionRequest, check_hashes, check_python,
+};
 
 /// Every decision about what is installed.
 #[derive(Debug, Clone, Default)]
@@ -75,6 +81,8 @@ pub struct Distribution {
     pub version: Version,
     /// The wheel that it is installed from.
     pub wheel: ChosenWheel,
+    /// The URL of the wheel, where it is named by its place: see [`DirectUrls`].
+    pub direct_url: Option<String>,
     /// The digest of the core metadata that the decisions about it were made from.
     pub metadata: Digest,
     /// True if the recipe names it.
@@ -321,9 +329,11 @@ impl Hinted for ResolveError {
 
 /// Resolves `request` with what `catalog` offers.
 pub fn resolve(request: &ResolutionRequest<'_>, catalog: &dyn Catalog) -> Result<Resolution, ResolveError> {
-    let catalog = WithInstalled::new(catalog, &request.base.distributions);
+    let usable = |installed: &&InstalledDistribution| !request.direct.contains_key(&installed.name);
+    let catalog = WithInstalled::new(catalog, request.base.distributions.iter().filter(usable));
     let preferences = preferences(request, &catalog);
-    let mut fitted = fit::fitted(request, &preferences, &catalog)?;
+    let mut fitted = fit::fitted(request, &preferences, &catalog)
+        .map_err(|error| with_all_sources(request, &preferences, &catalog, error))?;
     loop {
         let solution = &fitted.solution;
         let needy = &fitted.needy;
@@ -352,6 +362,22 @@ pub fn resolve(request: &ResolutionRequest<'_>, catalog: &dyn Catalog) -> Result
         let question = question(request, &fitted.roots, &fitted.constraints, &preferences);
         fitted.solution = solve::solve(&question, &catalog)?;
         fitted.needy = binaries::needy(request, &fitted.solution, &catalog)?;
+    }
+}
+
+/// The same failure; one for want of wheels names all projects that publish none.
+fn with_all_sources(
+    request: &ResolutionRequest<'_>,
+    preferences: &Preferences,
+    catalog: &dyn Catalog,
+    error: ResolveError,
+) -> ResolveError {
+    match error {
+        ResolveError::Solve(error) => {
+            let question = question(request, &request.roots, &request.constraints, preferences);
+            source_only::told_at_once(&question, catalog, error).into()
+        }
+        error => error,
     }
 }
 
@@ -436,6 +462,8 @@ fn question<'a>(
         target: request.target,
         roots: roots.to_vec(),
         constraints: constraints.to_vec(),
+        overrides: Overrides::new(&request.overrides),
+        direct: request.direct.clone(),
         exclude_newer: request.exclude_newer,
         preferences: preferences
             .iter()
@@ -452,7 +480,7 @@ fn question<'a>(
 fn root((by, requirement): &Demanded) -> RootRequirement {
     // Its marker was found to hold, by extras that a root does not have.
     let requirement = Requirement { marker: MarkerTree::TRUE, ..requirement.clone() };
-    RootRequirement { requirement, source: by.to_string() }
+    RootRequirement::new(requirement.into(), by.to_string())
 }
 
 fn needs_cuda(demanded: &[Demanded]) -> ResolveError {

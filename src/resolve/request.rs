@@ -27,13 +27,22 @@ pub struct ResolutionRequest<'a> {
     pub frameworks: BTreeSet<PackageName>,
     /// The constraints of the constraints files.
     pub constraints: Vec<Requirement>,
+    /// Requirements that stand in place of all others on their projects.
+    pub overrides: Vec<Requirement>,
     /// Nothing uploaded at or after this moment, in Unix seconds, is considered.
     pub exclude_newer: Option<i64>,
     /// The versions of an earlier resolution: each is kept while everything allows it.
     pub preferences: Preferences,
     /// The oldest driver that the image is to run on.
     pub driver: Option<Driver>,
+    /// The projects whose only wheel is named by its place.
+    pub direct: DirectUrls,
 }
+
+/// By project, the URL of its only wheel, as it is recorded where that is installed.
+///
+/// <https://packaging.python.org/en/latest/specifications/direct-url/>
+pub type DirectUrls = BTreeMap<PackageName, String>;
 
 /// Versions by distribution; of a component with two SONAMEs there are two.
 pub type Preferences = BTreeMap<PackageName, BTreeSet<Version>>;
@@ -77,8 +86,9 @@ impl<'a> ResolutionRequest<'a> {
         base: &'a BaseInventory,
         target: &'a Target,
         preferences: Preferences,
+        direct: DirectUrls,
     ) -> Self {
-        let RecipeInputs { recipe, roots, constraints, .. } = inputs;
+        let RecipeInputs { recipe, roots, constraints, overrides, .. } = inputs;
         Self {
             target,
             base,
@@ -86,9 +96,11 @@ impl<'a> ResolutionRequest<'a> {
             policies: Policies::new(&recipe.cuda),
             frameworks: recipe.frameworks.keys().cloned().collect(),
             constraints: constraints.clone(),
+            overrides: overrides.clone(),
             exclude_newer: recipe.exclude_newer.map(|time| time.unix_seconds()),
             preferences,
             driver: recipe.cuda.driver.as_ref().map(|driver| driver.value.clone()),
+            direct,
         }
     }
 }

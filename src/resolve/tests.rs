@@ -66,10 +66,12 @@ fn resolve_with(copies: &str, frameworks: &str, policies: Policies) -> Result<Re
         policies,
         preferences: Preferences::new(),
         driver: None,
+        direct: Default::default(),
+        overrides: Vec::new(),
         frameworks: requirements.iter().map(|requirement| requirement.name.clone()).collect(),
         roots: requirements
             .into_iter()
-            .map(|requirement| RootRequirement { requirement, source: "the recipe".into() })
+            .map(|requirement| RootRequirement::new(requirement.into(), "the recipe"))
             .collect(),
         constraints: Vec::new(),
         exclude_newer: None,
@@ -459,14 +461,15 @@ fn companions(copies: &str, frameworks: &str) -> String {
 fn resolve_from(wheels: &str, copies: &str, frameworks: &str) -> Result<Resolution, ResolveError> {
     let base = base(copies);
     let target = Target::new("3.11.2", Architecture::Amd64, (2, 36)).unwrap();
-    let root =
-        |text: &str| RootRequirement { requirement: text.parse().unwrap(), source: "the recipe".into() };
+    let root = |text: &str| RootRequirement::new(text.parse::<Requirement>().unwrap().into(), "the recipe");
     let request = ResolutionRequest {
         target: &target,
         base: &base,
         policies: Policies::default(),
         preferences: Preferences::new(),
         driver: None,
+        direct: Default::default(),
+        overrides: Vec::new(),
         frameworks: BTreeSet::new(),
         roots: frameworks.split(" & ").map(root).collect(),
         constraints: Vec::new(),

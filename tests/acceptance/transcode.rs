@@ -76,6 +76,7 @@ fn install(path: &Path, wheel: Digest, metadata: Digest) -> WheelInstall {
         version: parts.next().unwrap_or_default(),
         filename: filename.clone(),
         wheel,
+        direct_url: None,
         unpacked: 0,
         metadata,
         requested: true,

@@ -407,7 +407,9 @@ fn a_project_with_sources_only_is_refused() {
     let mut world = World::new();
     let sdist = Built { filename: "demo-1.0.tar.gz".into(), bytes: b"source".to_vec() };
     world.publish_file("demo", &sdist, |_| {});
-    check(&mut world, "demo", &["demo", "demo-1.0.tar.gz", "hint: "]);
+    let said =
+        ["a project publishes source distributions only", "demo 1.0, for the recipe", "hint: no other base"];
+    check(&mut world, "demo", &said);
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod gpus;
 mod image_bases;
 mod images;
 mod lock;
+mod own_wheels;
 mod papers;
 mod plan;
 mod publish;

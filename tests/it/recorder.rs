@@ -37,9 +37,9 @@ fn records_what_the_conflicts_ask_for() {
     let netrc = config::MachineConfig::here().netrc().and_then(|path| Netrc::read(&path).unwrap());
     let settings = HttpSettings { netrc: netrc.unwrap_or_default(), ..HttpSettings::default() };
     let store = Store::open(concat!(env!("CARGO_TARGET_TMPDIR"), "/recorder")).unwrap();
-    let indexes = config::indexes(&machine).unwrap();
+    let sources = config::sources(&machine).unwrap();
     let index =
-        PackageIndex::new(Arc::new(Http::new(settings).unwrap()), store, indexes, Freshness::Believed);
+        PackageIndex::new(Arc::new(Http::new(settings).unwrap()), store, sources, Freshness::Believed);
     let recorder = Recorder { index, projects: Mutex::default(), metadata: Mutex::default() };
     for combination in COMBINATIONS {
         for policy in [Policy::Shared, Policy::Pip] {

@@ -14,6 +14,7 @@ use imgforge::net::index::{Freshness, PackageIndex};
 use imgforge::net::netrc::Netrc;
 use imgforge::oci::Architecture;
 use imgforge::oci::time::unix_seconds;
+use imgforge::pypa::metadata::Requirement;
 use imgforge::pypa::target::Target;
 use imgforge::recipe::RootRequirement;
 use imgforge::resolve::solve::{Question, solve};
@@ -44,11 +45,16 @@ fn chooses_what_uv_chooses() {
         return;
     }
     let machine = config::MachineConfig::here();
-    let indexes = config::indexes(&machine).unwrap();
+    let sources = config::sources(&machine).unwrap();
     let directory = tempfile::tempdir().unwrap();
     for (requirements, python, moment) in CASES {
-        let ours = ours(requirements, python, moment, &indexes, &Store::open(directory.path()).unwrap());
-        let theirs = theirs(requirements, python, moment, indexes.last().unwrap().url.as_str());
+        let ours = ours(requirements, python, moment, &sources, &Store::open(directory.path()).unwrap());
+        let theirs = theirs(
+            requirements,
+            python,
+            moment,
+            sources.indexes.last().unwrap().places.url().unwrap().as_str(),
+        );
         assert_eq!(ours, theirs, "{requirements} on Python {python} at {moment}");
     }
 }
@@ -63,7 +69,7 @@ fn ours(
     requirements: &str,
     python: &str,
     moment: &str,
-    indexes: &[config::ConfiguredIndex],
+    sources: &config::PackageSources,
     store: &Store,
 ) -> BTreeSet<String> {
     let netrc = config::MachineConfig::here().netrc().and_then(|path| Netrc::read(&path).unwrap());
@@ -71,16 +77,17 @@ fn ours(
     let catalog = PackageIndex::new(
         Arc::new(Http::new(settings).unwrap()),
         store.clone(),
-        indexes.to_vec(),
+        sources.clone(),
         Freshness::Believed,
     );
     let target = Target::new(python, Architecture::Amd64, (2, 36)).unwrap();
-    let root =
-        |text: &str| RootRequirement { requirement: text.parse().unwrap(), source: "the recipe".into() };
+    let root = |text: &str| RootRequirement::new(text.parse::<Requirement>().unwrap().into(), "the recipe");
     let question = Question {
         target: &target,
         roots: requirements.split(" & ").map(root).collect(),
         constraints: Vec::new(),
+        overrides: Default::default(),
+        direct: Default::default(),
         exclude_newer: unix_seconds(moment),
         preferences: std::collections::BTreeMap::new(),
         set_aside: Arc::new(|_| false),

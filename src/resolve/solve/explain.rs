@@ -39,6 +39,7 @@ pub(super) fn explain(
         Writer { question, rules, known, facts: &facts, told: BTreeSet::new(), lists: Vec::new() };
     let contested = writer.contested();
     let conflicts = contested.iter().filter_map(|name| writer.conflict(name)).collect();
+    let source_only = contested.iter().filter_map(|name| writer.source_only(name)).collect();
     let mut sentences: Vec<_> = contested.into_iter().map(|name| writer.sentence(name)).collect();
     let left_out = sentences.len().saturating_sub(SENTENCES);
     sentences.truncate(SENTENCES);
@@ -48,7 +49,7 @@ pub(super) fn explain(
     sentences.append(&mut writer.lists);
     let hint = writer.hint();
     let lines: Vec<_> = sentences.iter().map(|sentence| escaped(sentence)).collect();
-    Explanation { text: lines.join("\n"), conflicts, hint }
+    Explanation { text: lines.join("\n"), conflicts, source_only, hint }
 }
 
 /// Versions that require something, and the versions they require of it.
@@ -207,6 +208,19 @@ impl<'a> Writer<'a> {
         Some(Conflict { project: name.clone(), requirements: requirements.collect() })
     }
 
+    /// The newest version of `name` among those that are required, if all of them are source distributions.
+    fn source_only(&self, name: &PackageName) -> Option<(PackageName, Version)> {
+        let unmet = self.unmet(name);
+        let wanted = if unmet.is_empty() { self.common(name) } else { unmet };
+        let project = &self.known.get(name)?.as_ref()?.project;
+        let has_wheel = project.files.iter().any(|file| wanted.contains(&file.filename.version));
+        let sources = project.others.iter().filter_map(|other| other_version(other, name));
+        let newest = sources
+            .filter(|version| wanted.contains(version) && !has_wheel)
+            .max_by_key(|version| (!version.any_prerelease(), version.clone()));
+        Some((name.clone(), newest?))
+    }
+
     /// The reason why nobody can agree on `name`.
     fn sentence(&mut self, name: &'a PackageName) -> String {
         let facts = self.facts;
@@ -244,8 +258,7 @@ impl<'a> Writer<'a> {
 
     fn root_clause(&self, name: &PackageName) -> String {
         let roots = self.question.roots.iter().filter(|root| root.requirement.name == *name);
-        let asked: Vec<_> =
-            roots.map(|root| format!("{} asks for {}", root.source, root.requirement)).collect();
+        let asked: Vec<_> = roots.map(|root| format!("{} asks for {}", root.source, root.shown())).collect();
         let bounds = self.question.constraints.iter().filter(|constraint| constraint.name == *name);
         let bounds = bounds.map(|constraint| format!("the constraints allow only {constraint}"));
         asked.into_iter().chain(bounds).collect::<Vec<_>>().join(" and ")
@@ -411,6 +424,13 @@ impl<'a> Writer<'a> {
                 "check the spelling of `{name}`, or add the index that has it under `indexes:`"
             ));
         }
+        if let Some((name, Exclusion::Url(url))) =
+            reasons().find(|(_, reason)| matches!(reason, Exclusion::Url(_)))
+        {
+            return Some(format!(
+                "imgforge takes no file that {name} alone names: if you trust it, add the wheel at `{url}` to `packages`"
+            ));
+        }
         let refused =
             self.contested().into_iter().find(|name| !self.inside(name, &self.unmet(name)).is_empty());
         if let Some(name) = refused {
@@ -421,7 +441,7 @@ impl<'a> Writer<'a> {
                 }
                 true => format!(
                     "`{name}` publishes source distributions only, so no base or Python helps: build a wheel of it, and \
-                     add an index that has the wheel under `indexes:`"
+                     name that under `packages`"
                 ),
                 false => format!("allow another version of `{name}`{newest}"),
             });
@@ -431,7 +451,7 @@ impl<'a> Writer<'a> {
             .roots
             .iter()
             .filter(|root| self.told.contains(&(SolverPackage::Root, root.requirement.name.clone())))
-            .map(|root| format!("`{}`", root.requirement))
+            .map(|root| format!("`{}`", root.shown()))
             .collect();
         (!asked.is_empty()).then(|| format!("relax or drop one of {}", asked.join(", ")))
     }

@@ -35,6 +35,8 @@ use crate::pypa::simple::{DistFile, Project};
 use crate::pypa::target::Target;
 use crate::pypa::wheel::Outline;
 use crate::recipe::RootRequirement;
+use crate::resolve::overrides::Overrides;
+use crate::resolve::request::DirectUrls;
 
 /// The package indexes, as the solver asks them.
 ///
@@ -72,6 +74,53 @@ pub trait Catalog {
     /// Hints that the needs of the binaries in `wheels` may be asked for.
     fn prefetch_needs(&self, wheels: Vec<DistFile>);
 }
+
+/// The questions that a catalog with an `inner` one hands on: all but those for projects and metadata.
+macro_rules! ask_inner_for_the_rest {
+    () => {
+        fn outline(
+            &self,
+            wheel: &$crate::pypa::simple::DistFile,
+        ) -> Result<Arc<$crate::pypa::wheel::Outline>, CatalogError> {
+            self.inner.outline(wheel)
+        }
+
+        fn libraries(
+            &self,
+            wheel: &$crate::pypa::simple::DistFile,
+        ) -> Result<Arc<Vec<$crate::resolve::solve::WheelLibrary>>, CatalogError> {
+            self.inner.libraries(wheel)
+        }
+
+        fn needs(
+            &self,
+            wheel: &$crate::pypa::simple::DistFile,
+        ) -> Result<Arc<$crate::pypa::needs::BinaryNeeds>, CatalogError> {
+            self.inner.needs(wheel)
+        }
+
+        fn prefetch(
+            &self,
+            wants: Vec<$crate::resolve::solve::Want>,
+            scout: &Arc<dyn $crate::resolve::solve::Scout>,
+        ) {
+            self.inner.prefetch(wants, scout);
+        }
+
+        fn prefetch_outlines(&self, wheels: Vec<$crate::pypa::simple::DistFile>) {
+            self.inner.prefetch_outlines(wheels);
+        }
+
+        fn prefetch_libraries(&self, wheels: Vec<$crate::pypa::simple::DistFile>) {
+            self.inner.prefetch_libraries(wheels);
+        }
+
+        fn prefetch_needs(&self, wheels: Vec<$crate::pypa::simple::DistFile>) {
+            self.inner.prefetch_needs(wheels);
+        }
+    };
+}
+pub(super) use ask_inner_for_the_rest;
 
 /// A shared library in a wheel.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -148,6 +197,10 @@ pub struct Question<'a> {
     pub roots: Vec<RootRequirement>,
     /// Bounds on versions, for projects that something requires.
     pub constraints: Vec<Requirement>,
+    /// Requirements that stand in place of all others on their projects.
+    pub overrides: Overrides,
+    /// The projects whose only wheel is at this URL: distributions may require it by that.
+    pub direct: DirectUrls,
     /// Files uploaded at or after this moment, in seconds since the Unix epoch, are not considered. Neither are
     /// files of which the index does not say when they were uploaded.
     pub exclude_newer: Option<i64>,
@@ -191,7 +244,7 @@ pub enum SolveError {
     #[error("{}", explanation.text)]
     NoSolution { explanation: Explanation },
     /// A requirement names a file instead of versions.
-    #[error("`{requirement}` (from {origin}) is required by URL; imgforge installs from package indexes")]
+    #[error("`{requirement}` (from {origin}) is required by a URL that is no wheel's")]
     Url { requirement: String, origin: String },
     /// A catalog did not answer.
     #[error(transparent)]
@@ -202,9 +255,9 @@ impl Hinted for SolveError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoSolution { explanation } => explanation.hint.clone(),
-            Self::Url { .. } => {
-                Some("name versions, and add the index that has them under `indexes:`".into())
-            }
+            Self::Url { .. } => Some(
+                "name a wheel: `packages: [\"NAME @ https://HOST/NAME-VERSION-py3-none-any.whl\"]`".into(),
+            ),
             Self::Catalog(error) => error.hint(),
         }
     }
@@ -225,6 +278,8 @@ pub struct Explanation {
     /// The projects that nobody can agree on, in the order of the sentences: several when versions of one distribution
     /// fail by different projects, none when something required does not exist or cannot be used.
     pub conflicts: Vec<Conflict>,
+    /// The projects that publish, of what is required of them, source distributions only; with the newest version of these.
+    pub source_only: BTreeMap<PackageName, Version>,
     /// Advice for the user.
     pub hint: Option<String>,
 }

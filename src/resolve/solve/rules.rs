@@ -12,10 +12,13 @@ use uv_pep440::{Operator, Version, VersionSpecifiers, strip_local_version_sentin
 use uv_pep508::VersionOrUrl;
 
 use super::{Question, Scout, SetAside, Want};
+use crate::credentials::redacted;
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::simple::{DistFile, Project};
 use crate::pypa::specifiers;
 use crate::pypa::target::{Fit, Target};
+use crate::resolve::overrides::Overrides;
+use crate::resolve::request::DirectUrls;
 use crate::resolve::wheel_choice::{Refusal, WheelChoice, best_wheels};
 
 /// The question's answer to "may this be chosen?".
@@ -24,6 +27,8 @@ pub(super) struct Rules {
     target: Target,
     exclude_newer: Option<i64>,
     set_aside: SetAside,
+    overrides: Overrides,
+    direct: DirectUrls,
     constraints: BTreeMap<PackageName, Vec<Requirement>>,
     /// Versions that the user pinned, which may be yanked.
     pinned: BTreeMap<PackageName, BTreeSet<Version>>,
@@ -53,14 +58,18 @@ impl Rules {
             constraints.entry(constraint.name.clone()).or_default().push(constraint.clone());
         }
         let mut pinned: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        let requirements = question.roots.iter().map(|root| &root.requirement).chain(&question.constraints);
-        for requirement in requirements {
+        let roots: Vec<Requirement> = question.roots.iter().map(|root| root.requirement.clone()).collect();
+        let roots = question.overrides.applied(&roots);
+        let bounds = question.constraints.iter().chain(question.overrides.all());
+        for requirement in roots.iter().chain(bounds) {
             pinned.entry(requirement.name.clone()).or_default().extend(pin(requirement));
         }
         Self {
             target: question.target.clone(),
             exclude_newer: question.exclude_newer,
             set_aside: question.set_aside.clone(),
+            overrides: question.overrides.clone(),
+            direct: question.direct.clone(),
             constraints,
             pinned,
             preferences: question.preferences.clone(),
@@ -97,7 +106,7 @@ impl Rules {
     /// The requirements of `requirements` that apply on the target and are set aside or not, as `set_aside` says.
     ///
     /// With `extra`, only those that the extra adds.
-    pub fn applicable<'a>(
+    fn applicable<'a>(
         &'a self,
         requirements: &'a [Requirement],
         extra: Option<&'a ExtraName>,
@@ -110,17 +119,18 @@ impl Rules {
     }
 
     /// The requirements of a distribution with `extras` that apply, as [`Self::applicable`]; each once.
-    pub fn applicable_with<'a>(
-        &'a self,
-        requirements: &'a [Requirement],
-        extras: &'a BTreeSet<ExtraName>,
+    pub fn applicable_with(
+        &self,
+        requirements: &[Requirement],
+        extras: &BTreeSet<ExtraName>,
         set_aside: bool,
-    ) -> Vec<&'a Requirement> {
-        let mut applicable: Vec<&Requirement> = Vec::new();
+    ) -> Vec<Requirement> {
+        let requirements = self.overrides.applied(requirements);
+        let mut applicable: Vec<Requirement> = Vec::new();
         for extra in std::iter::once(None).chain(extras.iter().map(Some)) {
-            for requirement in self.applicable(requirements, extra, set_aside) {
-                if !applicable.contains(&requirement) {
-                    applicable.push(requirement);
+            for requirement in self.applicable(&requirements, extra, set_aside) {
+                if !applicable.contains(requirement) {
+                    applicable.push(requirement.clone());
                 }
             }
         }
@@ -138,13 +148,27 @@ impl Rules {
 
     /// The solver's terms for `requirements`: each that applies, followed by the constraints on it.
     pub fn edges(&self, requirements: &[Requirement], extra: Option<&ExtraName>) -> Vec<Edge> {
+        let requirements = self.overrides.applied(requirements);
         let mut edges = Vec::new();
-        for requirement in self.applicable(requirements, extra, false) {
-            edges.push(Edge::new(requirement));
+        for requirement in self.applicable(&requirements, extra, false) {
+            edges.push(self.edge(requirement));
             let constraints = self.constraints.get(&requirement.name).into_iter().flatten();
-            edges.extend(constraints.filter(|constraint| self.applies(constraint, None)).map(Edge::new));
+            let applying = constraints.filter(|constraint| self.applies(constraint, None));
+            edges.extend(applying.map(|constraint| self.edge(constraint)));
         }
         edges
+    }
+
+    fn edge(&self, requirement: &Requirement) -> Edge {
+        let (versions, url) = match &requirement.version_or_url {
+            None => (Ranges::full(), None),
+            Some(VersionOrUrl::VersionSpecifier(specifiers)) => (Ranges::from(specifiers.clone()), None),
+            Some(VersionOrUrl::Url(url)) => (Ranges::full(), Some(redacted(url))),
+        };
+        let is_direct = |url: &String| self.direct.get(&requirement.name) == Some(url);
+        let extras = requirement.extras.to_vec();
+        let want = Want { name: requirement.name.clone(), extras, versions };
+        Edge { want, url: url.filter(|url| !is_direct(url)) }
     }
 }
 
@@ -205,18 +229,6 @@ impl Candidates {
 
     pub fn wheel(&self, version: &Version) -> Option<usize> {
         self.versions.get(version).copied()
-    }
-}
-
-impl Edge {
-    fn new(requirement: &Requirement) -> Self {
-        let (versions, url) = match &requirement.version_or_url {
-            None => (Ranges::full(), None),
-            Some(VersionOrUrl::VersionSpecifier(specifiers)) => (Ranges::from(specifiers.clone()), None),
-            Some(VersionOrUrl::Url(url)) => (Ranges::full(), Some(url.to_string())),
-        };
-        let extras = requirement.extras.to_vec();
-        Self { want: Want { name: requirement.name.clone(), extras, versions }, url }
     }
 }
 

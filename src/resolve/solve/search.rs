@@ -419,9 +419,9 @@ impl SolverSearch<'_> {
         let wheel = known.project.files[index].clone();
         let metadata = self.catalog.metadata(&wheel)?;
         let applicable = |set_aside| self.rules.applicable_with(&metadata.requires_dist, &extras, set_aside);
-        let requires = applicable(false).into_iter().map(|requirement| requirement.name.clone());
+        let requires = applicable(false).into_iter().map(|requirement| requirement.name);
         let requires = requires.filter(|required| *required != name).collect();
-        let set_aside = applicable(true).into_iter().cloned().collect();
+        let set_aside = applicable(true);
         Ok(Chosen { name, version, wheel, metadata: metadata.clone(), extras, requires, set_aside })
     }
 }

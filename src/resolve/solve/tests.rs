@@ -15,6 +15,7 @@ use crate::pypa::metadata;
 use crate::pypa::needs::{BinaryFile, BinaryNeeds};
 use crate::pypa::simple::CoreMetadataFile;
 use crate::pypa::wheel::WheelEntry;
+use crate::recipe::PackageRequirement;
 
 /// Files by name, each `WHEEL [FLAG…] : REQUIREMENT, …`, where a flag is `yanked`, `py>=3.12` or `@SECONDS`; and libraries
 /// in them, each `lib WHEEL LIBRARY`, as [`library`] reads it; and binaries, each `binary WHEEL PATH NEEDED… [opens NAME…]`.
@@ -184,11 +185,13 @@ fn preferring(
     let requirements = |text: &str| -> Vec<Requirement> {
         text.split(" & ").filter(|text| !text.is_empty()).map(|text| text.parse().unwrap()).collect()
     };
-    let root = |requirement| RootRequirement { requirement, source: "the recipe".into() };
+    let root = |requirement| RootRequirement::new(PackageRequirement::from(requirement), "the recipe");
     let question = Question {
         target: &target,
         roots: requirements(roots).into_iter().map(root).collect(),
         constraints: requirements(constraints),
+        overrides: Overrides::default(),
+        direct: BTreeMap::new(),
         exclude_newer,
         preferences: preferences
             .split(", ")
@@ -431,8 +434,8 @@ fn gives_hints_that_can_be_followed() {
     );
     assert_eq!(
         hint("a-1.0.tar.gz\na-1.1.tar.gz", "a"),
-        "`a` publishes source distributions only, so no base or Python helps: build a wheel of it, and add an index that \
-         has the wheel under `indexes:`"
+        "`a` publishes source distributions only, so no base or Python helps: build a wheel of it, and name that under \
+         `packages`"
     );
     assert_eq!(hint("a-1.0 : b<1\nb-1.0\nb-0.1", "a & b==1"), "relax or drop one of `a`, `b==1`");
 }

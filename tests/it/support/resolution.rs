@@ -65,10 +65,12 @@ pub fn resolve(
         policies: Policies { default: policy, ..Policies::default() },
         preferences: Preferences::new(),
         driver: None,
+        direct: Default::default(),
+        overrides: Vec::new(),
         frameworks: requirements.iter().map(|requirement| requirement.name.clone()).collect(),
         roots: requirements
             .into_iter()
-            .map(|requirement| RootRequirement { requirement, source: "the recipe".into() })
+            .map(|requirement| RootRequirement::new(requirement.into(), "the recipe"))
             .collect(),
         constraints: Vec::new(),
         exclude_newer: Some(exclude_newer),

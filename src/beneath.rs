@@ -132,6 +132,11 @@ impl FileRoot {
         self.open_regular(path, OFlags::NOFOLLOW).map(|(file, _)| file)
     }
 
+    /// Opens the regular file at `path` for reading, links at its end followed.
+    pub fn open_linked(&self, path: &Path) -> Result<File, ReachError> {
+        self.open_regular(path, OFlags::empty()).map(|(file, _)| file)
+    }
+
     /// The bytes of the file at `path`, of which it may have `limit`, links at its end followed; and whether it is below the
     /// directory.
     pub fn read(&self, path: &Path, limit: u64) -> Result<(Vec<u8>, bool), ReachError> {
@@ -161,7 +166,16 @@ impl FileRoot {
 
     /// The names in the directory at `path`, sorted.
     pub fn names(&self, path: &Path) -> Result<Vec<OsString>, ReachError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        self.names_in(path, OFlags::NOFOLLOW)
+    }
+
+    /// The names in the directory at `path`, sorted; links at its end are followed.
+    pub fn linked_names(&self, path: &Path) -> Result<Vec<OsString>, ReachError> {
+        self.names_in(path, OFlags::empty())
+    }
+
+    fn names_in(&self, path: &Path, flags: OFlags) -> Result<Vec<OsString>, ReachError> {
+        let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY;
         let (descriptor, _) = self.descriptor(path, flags)?;
         let mut names = Vec::new();
         for entry in Dir::new(descriptor)? {
