@@ -56,7 +56,7 @@ const TABLE: &[Row] = &[
     row("deflate", WORDS, Kind::Words),
     row("recipe", &["oci", "pypa", "cuda", "elf", "debian", "check", "escape"], Kind::Decisions),
     row("observe", WORDS, Kind::Decisions),
-    row("base", &["oci", "pypa", "cuda", "elf", "debian", "observe"], Kind::Decisions),
+    row("base", &["oci", "pypa", "cpython", "cuda", "elf", "debian", "observe"], Kind::Decisions),
     row("bootstrap", &["oci", "pypa", "debian", "base"], Kind::Decisions),
     row("resolve", &["oci", "pypa", "cuda", "elf", "debian", "recipe", "base", "escape"], Kind::Decisions),
     row(
