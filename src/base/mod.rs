@@ -1,6 +1,8 @@
 //! The base: what is known of the image that a build starts from.
 
+mod account;
 mod inventory;
+mod python_start;
 mod record;
 pub mod scan;
 
@@ -9,9 +11,11 @@ use crate::elf::ldconfig::LibcVersionError;
 use crate::failure::{Fault, Hinted};
 use crate::oci::Architecture;
 
+pub use account::Account;
 pub use inventory::{
     BaseInventory, CudaCopy, CudaLibrary, InstalledDistribution, InstalledTexts, LoaderRoute, VersionSource,
 };
+pub use python_start::{BrokenName, PythonHome, PythonStart, UnfoundPackages};
 
 /// The reason why a base cannot be built upon.
 #[derive(Debug, thiserror::Error)]

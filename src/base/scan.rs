@@ -1,13 +1,17 @@
 //! From what is known of an image's files to what is installed in it.
 
+mod called;
+mod command;
 mod cuda;
 mod installed;
 mod libc;
 mod loader;
+mod module_path;
 mod packages;
 mod place;
 mod python;
 mod traces;
+mod unfound;
 
 use std::collections::BTreeMap;
 
@@ -16,10 +20,12 @@ pub use self::libc::glibc_version;
 use self::libc::Libc;
 use self::loader::BaseLoader;
 use self::packages::{Conda, Dpkg, Owners};
-use super::{BaseInventory, InventoryError};
+use self::python::BasePython;
+use super::{BaseInventory, InventoryError, PythonStart};
 use crate::elf::Ldconfig;
 use crate::observe::inventory_facts::InventoryFacts;
 use crate::oci::Architecture;
+use crate::oci::image::RuntimeConfig;
 
 /// The part of an image's config that an inventory depends on.
 ///
@@ -30,20 +36,58 @@ pub struct ImageConfigFacts {
     pub architecture: Architecture,
     /// `config.Env`, by name.
     pub env: BTreeMap<String, String>,
+    /// `config.User`; empty for root.
+    pub user: String,
+    /// `config.WorkingDir`; empty for the root directory.
+    pub working_directory: String,
+    /// `config.Entrypoint`, and `config.Cmd` after it.
+    pub command: Vec<String>,
 }
 
 impl ImageConfigFacts {
-    /// Reads `config.Env`: `NAME=VALUE` each.
+    /// Reads `config.Env`: `NAME=VALUE` each. What a container starts is left open.
     pub fn new<'a>(architecture: Architecture, env: impl IntoIterator<Item = &'a str>) -> Self {
         let pairs = env.into_iter().filter_map(|entry| entry.split_once('='));
-        Self { architecture, env: pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect() }
+        Self {
+            architecture,
+            env: pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            user: String::new(),
+            working_directory: String::new(),
+            command: Vec::new(),
+        }
+    }
+
+    /// The facts of a config with these settings for containers.
+    pub fn of_runtime(architecture: Architecture, runtime: RuntimeConfig) -> Self {
+        Self {
+            user: runtime.user,
+            working_directory: runtime.working_dir,
+            command: runtime.entrypoint.into_iter().chain(runtime.cmd).collect(),
+            ..Self::new(architecture, runtime.env.iter().map(String::as_str))
+        }
     }
 
     /// The value of a variable that is set to something.
-    fn variable(&self, name: &str) -> Option<&str> {
+    pub fn variable(&self, name: &str) -> Option<&str> {
         self.env.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
+
+    /// The directories of `PATH`, in its order: absolute ones.
+    pub fn path(&self) -> impl Iterator<Item = &str> {
+        self.variable("PATH").unwrap_or(DEFAULT_PATH).split(':').filter(|part| part.starts_with('/'))
+    }
+
+    /// A path as a container's first process sees it: relative ones count from the working directory.
+    pub fn absolute(&self, path: &str) -> String {
+        match path.starts_with('/') {
+            true => path.to_owned(),
+            false => format!("/{}/{path}", self.working_directory.trim_matches('/')),
+        }
+    }
 }
+
+/// The `PATH` of a container whose image's config has none, as runtimes set it.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Says what is installed in the image of these facts, its layers stacked. `python` is the version that the recipe asks
 /// for: `3.11`.
@@ -52,34 +96,72 @@ pub fn scan(
     config: &ImageConfigFacts,
     python: Option<&str>,
 ) -> Result<BaseInventory, InventoryError> {
-    let dpkg = Dpkg::read(facts);
-    let libc = Libc::read(facts, &dpkg)?;
-    let python = python::choose(facts, &dpkg, config, python)?;
-    let conda = Conda::read(facts);
-    let distributions = installed::distributions(facts, &python.packages);
-    let known: Vec<_> =
-        distributions.iter().cloned().chain(installed::elsewhere(facts, &python.packages)).collect();
+    let image = ScannedImage::read(facts, config)?;
+    let python = python::choose(facts, &image.dpkg, config, python)?;
+    let packages = python.packages.clone();
+    image.inventory(python, &packages)
+}
 
-    let library_path: Vec<String> = config
-        .variable("LD_LIBRARY_PATH")
-        .map(|path| path.split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect())
-        .unwrap_or_default();
-    let ldconfig = Ldconfig::new(config.architecture, &libc.vendor, libc.libc_bin.as_str())?;
-    let loader = BaseLoader::new(facts, &ldconfig, config.architecture.into(), &library_path)?;
-    let owners = Owners { dpkg: &dpkg, conda: &conda, distributions: &known };
-    Ok(BaseInventory {
-        architecture: config.architecture,
-        cuda: cuda::copies(facts, &owners, &loader),
-        vendor: libc.vendor,
-        glibc: libc.version,
-        libc_bin: libc.libc_bin,
-        python: python.version,
-        scheme: python.scheme,
-        externally_managed: python.externally_managed,
-        distributions: distributions.into_iter().map(|installed| installed.distribution).collect(),
-        default_toolkit: default_toolkit(facts),
-        library_path,
-    })
+/// The same for the interpreter that a container of the image starts, by its entrypoint or its `PATH`, and with all
+/// that this one finds; a version that is asked for comes before it.
+pub fn scan_started(
+    facts: &InventoryFacts,
+    config: &ImageConfigFacts,
+    python: Option<&str>,
+) -> Result<(BaseInventory, PythonStart), InventoryError> {
+    let image = ScannedImage::read(facts, config)?;
+    let started = python::started(facts, &image.dpkg, config, python)?;
+    let mut start = module_path::start(facts, config, &started.called);
+    let inventory = image.inventory(started.python, &start.path)?;
+    start.broken = started.broken;
+    start.unfound = unfound::packages(facts, config, &started.called, &start, &inventory);
+    Ok((inventory, start))
+}
+
+/// An image whose C library and records of packages were read.
+struct ScannedImage<'a> {
+    facts: &'a InventoryFacts,
+    config: &'a ImageConfigFacts,
+    dpkg: Dpkg,
+    libc: Libc,
+}
+
+impl<'a> ScannedImage<'a> {
+    fn read(facts: &'a InventoryFacts, config: &'a ImageConfigFacts) -> Result<Self, InventoryError> {
+        let dpkg = Dpkg::read(facts);
+        let libc = Libc::read(facts, &dpkg)?;
+        Ok(Self { facts, config, dpkg, libc })
+    }
+
+    /// The inventory for an interpreter that finds distributions in the directories `packages`.
+    fn inventory(self, python: BasePython, packages: &[String]) -> Result<BaseInventory, InventoryError> {
+        let Self { facts, config, dpkg, libc } = self;
+        let conda = Conda::read(facts);
+        let distributions = installed::distributions(facts, packages);
+        let known: Vec<_> =
+            distributions.iter().cloned().chain(installed::elsewhere(facts, packages)).collect();
+
+        let library_path: Vec<String> = config
+            .variable("LD_LIBRARY_PATH")
+            .map(|path| path.split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect())
+            .unwrap_or_default();
+        let ldconfig = Ldconfig::new(config.architecture, &libc.vendor, libc.libc_bin.as_str())?;
+        let loader = BaseLoader::new(facts, &ldconfig, config.architecture.into(), &library_path)?;
+        let owners = Owners { dpkg: &dpkg, conda: &conda, distributions: &known };
+        Ok(BaseInventory {
+            architecture: config.architecture,
+            cuda: cuda::copies(facts, &owners, &loader),
+            vendor: libc.vendor,
+            glibc: libc.version,
+            libc_bin: libc.libc_bin,
+            python: python.version,
+            scheme: python.scheme,
+            externally_managed: python.externally_managed,
+            distributions: distributions.into_iter().map(|installed| installed.distribution).collect(),
+            default_toolkit: default_toolkit(facts),
+            library_path,
+        })
+    }
 }
 
 fn default_toolkit(facts: &InventoryFacts) -> Option<String> {

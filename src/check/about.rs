@@ -16,12 +16,15 @@ pub enum About {
     Distribution(DistributionId),
     /// Libraries of one SONAME.
     Soname(String),
+    /// A member of the image's config: `User`.
+    Config(String),
 }
 
 impl fmt::Display for About {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(text) | Self::Soname(text) => f.write_str(text),
+            Self::Config(member) => write!(f, "config {member}"),
             Self::Distribution(distribution) => distribution.fmt(f),
         }
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
+use super::observation::ModuleFault;
 use super::{About, Finding, Observation};
 use crate::cuda::{Component, ComponentWheel, Gpu};
 
@@ -84,6 +85,33 @@ pub enum Advice {
     },
     /// Install what the link leads to, or remove it.
     RepairLink,
+    /// Install the package with the loader, or programs for the one in the image.
+    InstallLoader,
+    /// Install the interpreter's standard library, or set `PYTHONHOME` right.
+    InstallStandardLibrary,
+    /// Let the name lead to an interpreter that is there.
+    RepairInterpreter,
+    /// Install packages for the interpreter that is started, or start the one that finds them.
+    InstallForInterpreter {
+        /// The interpreter.
+        interpreter: String,
+    },
+    /// Install the distribution that has a module.
+    InstallModule {
+        /// The module at the top.
+        module: String,
+    },
+    /// Let the image's user read the file.
+    MakeReadable,
+    /// Import one distribution before another in the same process.
+    ImportFirst {
+        /// The distribution to import first.
+        name: PackageName,
+        /// The other.
+        before: PackageName,
+    },
+    /// Change the config, or add what it names.
+    ChangeConfig,
 }
 
 impl Finding {
@@ -91,12 +119,7 @@ impl Finding {
     pub fn advice(&self) -> Advice {
         match &self.observation {
             Observation::MissingLibraries { missing, .. } => {
-                match missing.iter().find_map(|missing| Component::of_library(&missing.name)) {
-                    Some(component) => Advice::ServeComponent { component },
-                    None => Advice::AddLibraries {
-                        names: missing.iter().map(|missing| missing.name.clone()).collect(),
-                    },
-                }
+                library_advice(&missing.iter().map(|missing| missing.name.clone()).collect::<Vec<_>>())
             }
             Observation::MissingComponent { component, .. } => {
                 Advice::ServeComponent { component: *component }
@@ -143,6 +166,32 @@ impl Finding {
             Observation::WorldWritable { directory: true, .. } => modes(&["0755", "1777"]),
             Observation::WorldWritable { directory: false, .. } => modes(&["0644"]),
             Observation::BrokenLink { .. } => Advice::RepairLink,
+            Observation::MissingLoader { .. } => Advice::InstallLoader,
+            Observation::NoStandardLibrary { .. } => Advice::InstallStandardLibrary,
+            Observation::BrokenInterpreter { .. } => Advice::RepairInterpreter,
+            Observation::UnfoundPackages { interpreter, .. } => {
+                Advice::InstallForInterpreter { interpreter: interpreter.clone() }
+            }
+            Observation::MissingModule { module, fault, .. } => self.module_advice(module, fault),
+            Observation::MissingOpened { names, .. } => library_advice(names),
+            Observation::Config { .. } => Advice::ChangeConfig,
+            Observation::Interposed { first, .. } => match self.distribution() {
+                Some(name) => Advice::ImportFirst { name, before: first.name.clone() },
+                None => Advice::OneMajor,
+            },
+        }
+    }
+
+    fn module_advice(&self, module: &str, fault: &ModuleFault) -> Advice {
+        let top = module.split('.').next().unwrap_or(module);
+        match (fault, self.distribution()) {
+            (ModuleFault::NotFound, ..) => Advice::InstallModule { module: top.to_owned() },
+            (ModuleFault::NotReadable { .. }, ..) => Advice::MakeReadable,
+            (ModuleFault::OtherInterpreter { .. } | ModuleFault::OtherMachine { .. }, ..) => {
+                Advice::OtherWheel
+            }
+            (_, Some(name)) => Advice::Reinstall { name },
+            _ => Advice::ReinstallFile,
         }
     }
 
@@ -150,8 +199,15 @@ impl Finding {
     fn distribution(&self) -> Option<PackageName> {
         match &self.subject {
             About::Distribution(distribution) => Some(distribution.name.clone()),
-            About::Path(_) | About::Soname(_) => None,
+            About::Path(_) | About::Soname(_) | About::Config(_) => None,
         }
+    }
+}
+
+fn library_advice(names: &[String]) -> Advice {
+    match names.iter().find_map(|name| Component::of_library(name)) {
+        Some(component) => Advice::ServeComponent { component },
+        None => Advice::AddLibraries { names: names.to_vec() },
     }
 }
 

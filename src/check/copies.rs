@@ -114,7 +114,7 @@ impl<'a> CopyRules<'a, '_> {
         let extras = cuda_wheel_extras();
         let plain = self.world.requirements(index, &[]);
         let mut findings = Vec::new();
-        let mut process = loading.process.clone();
+        let askers = self.askers(loading);
         for requirement in self.world.requirements(index, &extras) {
             let Some(ComponentWheel::Carries { component, major, .. }) =
                 ComponentWheel::of(requirement.name.as_ref())
@@ -130,9 +130,11 @@ impl<'a> CopyRules<'a, '_> {
                 .flat_map(|copy| copy.asked_for())
                 .map(|library| library.soname.as_str())
                 .collect();
-            // Older SONAMEs may stand beside the one that is meant.
-            let found = asked.iter().filter_map(|soname| {
-                let found = self.loader.open_name(&mut process, soname, loading.from)?;
+            // Older SONAMEs may stand beside the one that is meant, and each object has its own way to it.
+            let found = asked.iter().flat_map(|soname| askers.iter().map(move |asker| (soname, *asker)));
+            let found = found.filter_map(|(soname, asker)| {
+                let mut process = loading.process.clone();
+                let found = self.loader.open_name(&mut process, soname, asker)?;
                 self.copies.at(&process.objects[found].real)
             });
             let found = found.max_by_key(|copy| &copy.version);
@@ -140,6 +142,29 @@ impl<'a> CopyRules<'a, '_> {
             findings.extend(self.component(loading, requirement, component, served));
         }
         findings
+    }
+
+    /// The objects of a distribution that search for libraries, one for each search path; the first that it loads where it
+    /// has none of its own.
+    fn askers(&self, loading: &Loading<'_>) -> Vec<usize> {
+        let mut askers: BTreeMap<(&str, Option<&str>, Option<&str>), usize> = BTreeMap::new();
+        for (index, loaded) in loading.process.objects.iter().enumerate().skip(loading.from) {
+            let Some(dynamic) = &loaded.object.elf.dynamic else { continue };
+            if self.is_own(loading, loaded) {
+                let key = (loaded.directory(), dynamic.rpath.as_deref(), dynamic.runpath.as_deref());
+                askers.entry(key).or_insert(index);
+            }
+        }
+        match askers.is_empty() {
+            true => vec![loading.from],
+            false => askers.into_values().collect(),
+        }
+    }
+
+    /// Returns whether a distribution brought an object.
+    fn is_own(&self, loading: &Loading<'_>, loaded: &Loaded<'_>) -> bool {
+        let owner = self.world.owner(&loaded.path).or_else(|| self.world.owner(&loaded.file));
+        owner == Some(loading.distribution)
     }
 
     /// Returns whether a copy is one that frameworks load by its path in site-packages.
@@ -180,8 +205,7 @@ impl<'a> CopyRules<'a, '_> {
         let mut process = loading.process.clone();
         let mut findings = Vec::new();
         for (index, loaded) in loading.process.objects.iter().enumerate().skip(loading.from) {
-            let is_own = self.world.owner(&loaded.real) == Some(loading.distribution);
-            if !is_own || self.copies.at(&loaded.real).is_some() {
+            if !self.is_own(loading, loaded) || self.copies.at(&loaded.real).is_some() {
                 continue;
             }
             let mut names: BTreeMap<Component, Vec<&str>> = BTreeMap::new();

@@ -38,7 +38,7 @@ fn finding(evidence: &CheckFacts, path: &str, item: &Item) -> Option<Finding> {
 fn observation(evidence: &CheckFacts, path: &str, item: &Item) -> Option<(Level, Observation)> {
     let octal = |mode: &u32| format!("{mode:04o}");
     match item {
-        Item::Directory { mode } if mode & WRITABLE_BY_ALL != 0 && mode & STICKY == 0 => {
+        Item::Directory { mode, .. } if mode & WRITABLE_BY_ALL != 0 && mode & STICKY == 0 => {
             Some((Level::Warning, Observation::WorldWritable { mode: octal(mode), directory: true }))
         }
         Item::Directory { .. } => None,
@@ -49,7 +49,9 @@ fn observation(evidence: &CheckFacts, path: &str, item: &Item) -> Option<(Level,
             Some((Level::Warning, Observation::SetUserId { mode: octal(&file.mode) }))
         }
         Item::File(file) if file.mode & WRITABLE_BY_ALL != 0 => {
-            Some((Level::Warning, Observation::WorldWritable { mode: octal(&file.mode), directory: false }))
+            // Nobody reads what is empty: uv leaves such files to lock.
+            let level = if file.size == 0 { Level::Note } else { Level::Warning };
+            Some((level, Observation::WorldWritable { mode: octal(&file.mode), directory: false }))
         }
         Item::File(_) => None,
         Item::Symlink(target) => {
@@ -77,5 +79,7 @@ fn is_library(path: &str) -> bool {
 
 /// Links of documentation lead into packages that are often left out.
 fn matters(path: &str) -> bool {
-    !["usr/share/doc/", "usr/share/man/", "usr/share/locale/"].iter().any(|start| path.starts_with(start))
+    let of_documentation = ["usr/share/doc/", "usr/share/man/", "usr/share/locale/"];
+    // Those of distributions that are found are told with pip's rules.
+    !path.ends_with(".dist-info/METADATA") && !of_documentation.iter().any(|start| path.starts_with(start))
 }

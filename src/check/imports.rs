@@ -2,69 +2,91 @@
 //!
 //! <https://docs.python.org/3/reference/import.html>
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::loader::split;
-use super::world::{NOT_FOR_USERS, World};
-use crate::observe::check_facts::{CheckFacts, FileContent};
-use crate::oci::Architecture;
+use super::module_faults::{self, Faults};
+use super::module_finder::{FoundModule, ModuleFinder};
+use super::reached_file::{Force, ReachedFile};
+use super::world::{ImportNames, World};
+use super::{Finding, Subject};
+use crate::cpython::imports::OpenedLibrary;
+use crate::observe::check_facts::FileContent;
 
-/// The force of an import.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Force {
-    /// The importing module goes on without it.
-    Optional,
-    /// The importing module cannot be imported without it.
-    Needed,
+/// A library that a module opens while it is imported.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct OpenedByModule {
+    /// The file of the module: relative to the root.
+    pub module: String,
+    /// The name that the loader searches for, or an absolute path.
+    pub library: String,
 }
 
-/// The files that imports lead to.
+/// The files that imports lead to, by their paths in directories of modules.
 #[derive(Debug, Default)]
-pub(super) struct ImportedFiles(BTreeMap<String, Force>);
+pub(super) struct ImportedFiles {
+    files: BTreeMap<String, ReachedFile>,
+    /// The libraries that they open, unguarded.
+    pub opened: BTreeSet<OpenedByModule>,
+    /// The distributions that open libraries while they are used: what they need imports ctypes.
+    pub with_ctypes: BTreeSet<usize>,
+    /// The modules that cannot be imported.
+    pub findings: Vec<Finding>,
+    /// The distributions whose modules those of each import, unguarded.
+    imports: BTreeMap<usize, BTreeSet<usize>>,
+}
 
 impl ImportedFiles {
     /// The files that the imports of every distribution lead to which no other one requires.
-    pub fn of(evidence: &CheckFacts, world: &World<'_>, architecture: Architecture) -> Self {
+    pub fn of(subject: &Subject<'_>, world: &World<'_>) -> Self {
+        let finder = ModuleFinder::new(subject, world);
         let mut walk = ImportWalk {
-            evidence,
-            suffixes: world.python.map(|python| suffixes(python, architecture)).unwrap_or_default(),
-            path: world.search_path(),
-            reached: BTreeMap::new(),
+            world,
+            finder: &finder,
+            faults: Faults::default(),
+            imported: Self::default(),
             waiting: Vec::new(),
         };
-        for distribution in world.top_level() {
-            for name in world.import_names(distribution) {
-                walk.enter(&name);
+        let names = world.top_level().into_iter();
+        let names: Vec<(usize, ImportNames)> =
+            names.map(|index| (index, world.import_names(index, subject.evidence))).collect();
+        for (distribution, names) in &names {
+            for name in names.values().flatten() {
+                walk.import(name, Importing { force: Force::Needed, by: None });
             }
+            walk.faults.of_distribution(&finder, world, *distribution, names);
         }
         walk.run();
-        Self(walk.reached)
+        for name in names.iter().flat_map(|(_, names)| names.values().flatten()) {
+            walk.enter(name);
+        }
+        walk.run();
+        let ImportWalk { mut imported, faults, .. } = walk;
+        imported.findings = module_faults::findings(&finder, world, &imported.files, faults);
+        imported
+    }
+
+    /// A distribution with all that is in a process with it: what it requires, and what its code imports.
+    pub fn company(&self, world: &World<'_>, index: usize) -> BTreeSet<usize> {
+        let mut company = BTreeSet::new();
+        let mut waiting = vec![index];
+        while let Some(next) = waiting.pop() {
+            if company.contains(&next) {
+                continue;
+            }
+            for member in world.closure(next) {
+                if company.insert(member) {
+                    waiting.extend(self.imports.get(&member).into_iter().flatten());
+                }
+            }
+        }
+        company
     }
 
     /// The greatest force with which the file at the absolute path `path` is imported.
     pub fn force(&self, path: &str) -> Option<Force> {
-        self.0.get(path.trim_start_matches('/')).copied()
+        self.files.get(path.trim_start_matches('/')).map(|reached| reached.force)
     }
-}
-
-/// The endings of extension modules that an interpreter of this version takes, in its order.
-///
-/// <https://peps.python.org/pep-3149/>
-fn suffixes((major, minor): (u8, u8), architecture: Architecture) -> Vec<String> {
-    let machine = architecture.machine_name();
-    vec![
-        format!(".cpython-{major}{minor}-{machine}-linux-gnu.so"),
-        format!(".abi{major}.so"),
-        ".so".to_owned(),
-    ]
-}
-
-/// A module that was found.
-enum FoundModule {
-    /// A package: its directories, and its `__init__`, which a namespace package lacks.
-    Package { directories: Vec<String>, init: Option<String> },
-    /// A file.
-    File(String),
 }
 
 /// A source file whose imports are still to be followed.
@@ -75,116 +97,142 @@ struct ModuleVisit {
     force: Force,
 }
 
-struct ImportWalk<'a> {
-    evidence: &'a CheckFacts,
-    suffixes: Vec<String>,
-    path: Vec<String>,
-    reached: BTreeMap<String, Force>,
+/// An import on its way: who imports with which force.
+#[derive(Clone, Copy)]
+struct Importing<'a> {
+    force: Force,
+    by: Option<&'a str>,
+}
+
+struct ImportWalk<'a, 'b> {
+    world: &'a World<'b>,
+    finder: &'a ModuleFinder<'a>,
+    faults: Faults,
+    imported: ImportedFiles,
     waiting: Vec<ModuleVisit>,
 }
 
-impl ImportWalk<'_> {
-    /// Imports a distribution's module, and the public modules right below it: many packages load nothing by themselves.
+impl ImportWalk<'_, '_> {
+    /// Imports the public modules right below a distribution's module, which many packages leave to their users; but for
+    /// those that the package imports itself, and goes on without.
     fn enter(&mut self, name: &str) {
-        self.import(name, Force::Needed);
-        let Some(FoundModule::Package { directories, .. }) = self.find(&self.path, name) else { return };
+        let Some(FoundModule::Package { directories, .. }) = self.finder.top(name) else { return };
         for directory in directories {
-            let below: Vec<String> = self.public_modules(&directory);
-            for module in below {
-                self.import(&format!("{name}.{module}"), Force::Needed);
+            for module in self.finder.public_modules(&directory) {
+                if !self.is_guarded(&directory, &module) {
+                    self.import(&format!("{name}.{module}"), Importing { force: Force::Separate, by: None });
+                }
             }
         }
     }
 
-    /// The names of a package's modules that its users import.
-    fn public_modules(&self, directory: &str) -> Vec<String> {
-        let endings = self.endings();
-        let inside = self.evidence.below(directory).filter_map(|(path, _)| path.get(directory.len() + 1..));
-        let names = inside.filter_map(|path| {
-            let of_file = || endings.clone().find_map(|ending| path.strip_suffix(ending));
-            let name = path.strip_suffix("/__init__.py").or_else(of_file)?;
-            let is_public = !name.starts_with('_') && !name.contains(['/', '.']);
-            (is_public && !NOT_FOR_USERS.contains(&name)).then(|| name.to_owned())
-        });
-        names.collect()
+    /// Returns whether a module of a package is imported by the package itself, under a guard.
+    fn is_guarded(&self, package: &str, module: &str) -> bool {
+        let file = match self.finder.within(&[package.to_owned()], module) {
+            Some(FoundModule::File(file) | FoundModule::Package { init: Some(file), .. }) => file,
+            _ => return false,
+        };
+        let is_within = |by: &String| by.strip_prefix(package).is_some_and(|rest| rest.starts_with('/'));
+        self.imported.files.get(&file).is_some_and(|reached| {
+            reached.force == Force::Optional && reached.imported_by.as_ref().is_some_and(is_within)
+        })
     }
 
     fn run(&mut self) {
         while let Some(visit) = self.waiting.pop() {
-            let Some((_, file)) = self.evidence.file(&visit.file) else { continue };
+            let Some((_, file)) = self.finder.evidence.file(&visit.file) else { continue };
             let FileContent::Module(imports) = file.content() else { continue };
             for import in imports.iter() {
                 let force = if import.is_guarded { Force::Optional } else { visit.force };
+                let importing = Importing { force, by: Some(&visit.file) };
                 let Some(module) = absolute_name(&visit.package, import.level, import.module) else {
                     continue;
                 };
-                self.import(&module, force);
+                self.import(&module, importing);
                 for name in import.names() {
-                    self.import(&format!("{module}.{name}"), force);
+                    self.import_from(&module, name, importing);
                 }
+                self.note_ctypes(&visit, &module);
             }
+            if visit.force > Force::Optional {
+                let opened = imports.opened().map(|library| opening(&visit.file, library));
+                self.imported.opened.extend(opened);
+            }
+        }
+    }
+
+    fn note_ctypes(&mut self, visit: &ModuleVisit, module: &str) {
+        if visit.force > Force::Optional && module == "ctypes" {
+            self.imported.with_ctypes.extend(self.world.owner(&visit.file));
         }
     }
 
     /// Imports a module, after the packages that it is in. What is not there is an attribute, or built in.
-    fn import(&mut self, name: &str, force: Force) {
-        let mut directories = self.path.clone();
+    fn import(&mut self, name: &str, importing: Importing<'_>) {
+        let mut directories: Option<Vec<String>> = None;
         let mut package = String::new();
         for part in name.split('.') {
-            let Some(found) = self.find(&directories, part) else { return };
+            let full = join(&package, part);
+            let found = match &directories {
+                None => self.finder.top(part),
+                Some(directories) => self.finder.within(directories, part),
+            };
             match found {
-                FoundModule::Package { directories: inside, init } => {
-                    package = join(&package, part);
-                    self.reach(init, &package, force);
-                    directories = inside;
+                Some(FoundModule::Package { directories: inside, init }) => {
+                    package = full;
+                    if let Some(init) = init {
+                        self.reach(init, &package, &package, importing);
+                    }
+                    directories = Some(inside);
                 }
-                FoundModule::File(file) => return self.reach(Some(file), &package, force),
+                Some(FoundModule::File(file)) => return self.reach(file, &full, &package, importing),
+                None => return self.miss(directories.as_deref(), &full, importing),
             }
         }
     }
 
-    fn reach(&mut self, file: Option<String>, package: &str, force: Force) {
-        let Some(file) = file else { return };
-        if self.reached.get(&file).is_some_and(|known| *known >= force) {
+    /// `from module import name`, where the name may be a module as well.
+    fn import_from(&mut self, module: &str, name: &str, importing: Importing<'_>) {
+        self.import(&format!("{module}.{name}"), importing);
+    }
+
+    fn miss(&mut self, directories: Option<&[String]>, module: &str, importing: Importing<'_>) {
+        if let (Some(by), true) = (importing.by, importing.force > Force::Optional) {
+            self.faults.miss(self.finder, self.world, directories, module, (by, importing.force));
+        }
+    }
+
+    /// Notes that a file of one distribution imports one of another.
+    fn note_company(&mut self, by: &str, file: &str) {
+        if let (Some(by), Some(of)) = (self.world.owner(by), self.world.owner(file))
+            && by != of
+        {
+            self.imported.imports.entry(by).or_default().insert(of);
+        }
+    }
+
+    fn reach(&mut self, file: String, module: &str, package: &str, importing: Importing<'_>) {
+        let Importing { force, by } = importing;
+        if let Some(by) = by.filter(|_| force > Force::Optional) {
+            self.note_company(by, &file);
+        }
+        if self.imported.files.get(&file).is_some_and(|known| known.force >= force) {
             return;
         }
-        self.reached.insert(file.clone(), force);
+        let reached = ReachedFile { force, module: module.to_owned(), imported_by: by.map(str::to_owned) };
+        self.imported.files.insert(file.clone(), reached);
         if file.ends_with(".py") {
             self.waiting.push(ModuleVisit { file, package: package.to_owned(), force });
         }
     }
+}
 
-    /// Searches the directories for a module, as the interpreter's finder does.
-    fn find(&self, directories: &[String], name: &str) -> Option<FoundModule> {
-        let mut portions = Vec::new();
-        for directory in directories {
-            let package = format!("{directory}/{name}");
-            if self.evidence.is_directory(&package) {
-                match self.file(&format!("{package}/__init__")) {
-                    Some(init) => {
-                        let directories = vec![split(&init).0.to_owned()];
-                        return Some(FoundModule::Package { directories, init: Some(init) });
-                    }
-                    None => portions.extend(self.evidence.resolve(&package)),
-                }
-            }
-            if let Some(file) = self.file(&package) {
-                return Some(FoundModule::File(file));
-            }
-        }
-        (!portions.is_empty()).then_some(FoundModule::Package { directories: portions, init: None })
-    }
-
-    /// The endings of modules, in the finder's order.
-    fn endings(&self) -> impl Iterator<Item = &str> + Clone {
-        self.suffixes.iter().map(String::as_str).chain([".py"])
-    }
-
-    /// The file of the module whose path is `stem` without its ending: an extension module before source.
-    fn file(&self, stem: &str) -> Option<String> {
-        let mut files = self.endings().filter_map(|ending| self.evidence.file(&format!("{stem}{ending}")));
-        files.next().map(|(real, _)| real)
-    }
+fn opening(module: &str, library: OpenedLibrary<'_>) -> OpenedByModule {
+    let library = match library {
+        OpenedLibrary::Named(name) => name.to_owned(),
+        OpenedLibrary::Beside(path) => format!("/{}/{path}", split(module).0),
+    };
+    OpenedByModule { module: module.to_owned(), library }
 }
 
 /// The absolute name of a module that is imported from within `package`; `None` for one beyond the top.

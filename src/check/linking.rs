@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::imports::{Force, ImportedFiles};
+use super::imports::{ImportedFiles, OpenedByModule};
 use super::loader::{Loaded, Loader, Miss, Process, Search, split};
 use super::observation::{ExpectedIn, LoadChain, MissingName, Sample};
+use super::reached_file::Force;
 use super::world::World;
 use super::{About, Finding, Level, Observation, Rule};
 use crate::cuda::{Component, ComponentWheel, library_stem};
@@ -29,6 +30,12 @@ impl<'a> PythonProcess<'a> {
         let process = loader.start(world.interpreter.as_ref()?)?;
         Some(Self { process, modules: modules(loader, world) })
     }
+
+    /// Returns whether the interpreter starts, so that there is something to say of modules.
+    pub fn starts(&self) -> bool {
+        let is_missed = |miss: &Miss| !is_of_driver(&miss.name);
+        self.process.missing_loader.is_none() && !self.process.misses.iter().any(is_missed)
+    }
 }
 
 /// Judges every program and extension module of an image.
@@ -46,27 +53,27 @@ pub(super) fn findings<'a>(
         reached: BTreeSet::new(),
         providers: Providers::of(loader, world),
         found: BTreeMap::new(),
+        loaders: BTreeMap::new(),
         entry_points: 0,
     };
     judge.programs();
-    let unlinked = match python {
-        Some(python) => {
-            judge.modules(python);
-            let unreached = judge.unreached();
-            judge.plugins(python, &unreached);
-            judge.raise_total_failures(&unreached);
-            None
-        }
-        None => world.interpreter.as_deref().map(no_program),
-    };
-    let findings = judge.found.into_values().chain(unlinked).collect();
+    if let Some(python) = python.filter(|python| python.starts()) {
+        judge.modules(python);
+        judge.opened(python);
+        let unreached = judge.unreached();
+        judge.plugins(python, &unreached);
+        judge.raise_total_failures(python, &unreached);
+    }
+    let unlinked = world.interpreter.as_deref().filter(|_| python.is_none()).map(no_program);
+    let loaders = judge.loaders.into_values();
+    let findings = judge.found.into_values().chain(unlinked).chain(loaders).collect();
     LinkingReport { findings, entry_points: judge.entry_points }
 }
 
 /// An interpreter that nobody can start: then its modules are not looked at.
 fn no_program(path: &str) -> Finding {
     Finding {
-        level: Level::Warning,
+        level: Level::Error,
         subject: About::Path(path.to_owned()),
         observation: Observation::DamagedInterpreter,
     }
@@ -92,14 +99,13 @@ struct EntryFile {
 ///
 /// <https://docs.python.org/3/extending/building.html>
 fn modules(loader: &Loader<'_>, world: &World<'_>) -> Vec<Module> {
-    let modules = loader.objects().filter_map(|(path, _, object)| {
-        if !world.is_standard(&path) && !world.is_in_packages(&path) {
-            return None;
-        }
-        let (_, name) = split(&path);
-        let stem = name.split('.').next()?;
-        let is_module =
-            name.ends_with(".so") && object.exports(symbol_hash(format!("PyInit_{stem}").as_bytes()));
+    let directories = world.search_path();
+    let paths: BTreeSet<String> =
+        directories.iter().flat_map(|directory| loader.below(directory, ".so")).collect();
+    let modules = paths.into_iter().filter_map(|path| {
+        let object = loader.object(&path)?;
+        let stem = split(&path).1.split('.').next()?;
+        let is_module = object.exports(symbol_hash(format!("PyInit_{stem}").as_bytes()));
         is_module.then(|| Module { distribution: world.owner(&path), path })
     });
     modules.collect()
@@ -112,11 +118,14 @@ impl<'a> Providers<'a> {
     /// The providers among the distributions of `world`.
     pub fn of(loader: &Loader<'a>, world: &World<'_>) -> Self {
         let mut providers: BTreeMap<String, Vec<(usize, String, &'a Object)>> = BTreeMap::new();
-        for (path, _, object) in loader.objects() {
-            let Some(owner) = world.owner(&path) else { continue };
-            let names: BTreeSet<&str> = object.elf.soname().into_iter().chain([split(&path).1]).collect();
-            for name in names {
-                providers.entry(name.to_owned()).or_default().push((owner, path.clone(), object));
+        for (owner, distribution) in world.distributions.iter().enumerate() {
+            let libraries = distribution.rows.keys().filter(|path| split(path).1.contains(".so"));
+            for path in libraries.map(|path| format!("/{path}")) {
+                let Some(object) = loader.object(&path) else { continue };
+                let names: BTreeSet<&str> = object.elf.soname().into_iter().chain([split(&path).1]).collect();
+                for name in names {
+                    providers.entry(name.to_owned()).or_default().push((owner, path.clone(), object));
+                }
             }
         }
         Self(providers)
@@ -140,11 +149,23 @@ impl<'a> Providers<'a> {
         }
     }
 
+    /// Returns whether one of the distributions `among` carries a library of this name.
+    pub fn has(&self, name: &str, among: &BTreeSet<usize>) -> bool {
+        self.0.get(name).into_iter().flatten().any(|(owner, ..)| among.contains(owner))
+    }
+
     /// Everything that one of the distributions `among` carries.
     fn carried<'b>(&'b self, among: &'b BTreeSet<usize>) -> impl Iterator<Item = &'a Object> + 'b {
         let all = self.0.values().flatten();
         all.filter(|(owner, ..)| among.contains(owner)).map(|(_, _, object)| *object)
     }
+}
+
+/// Returns whether an extension module is among those of the standard library that most programs need.
+fn is_essential(path: &str) -> bool {
+    const NAMES: [&str; 10] =
+        ["_ssl", "_hashlib", "_ctypes", "_sqlite3", "_bz2", "_lzma", "zlib", "_uuid", "_decimal", "pyexpat"];
+    split(path).1.split('.').next().is_some_and(|name| NAMES.contains(&name))
 }
 
 /// Returns whether an object is linked with a library of CUDA.
@@ -187,27 +208,82 @@ struct Judge<'a, 'b> {
     reached: BTreeSet<String>,
     providers: Providers<'a>,
     found: BTreeMap<Key, Finding>,
+    /// The findings about loaders that programs ask for and the image lacks, by their paths.
+    loaders: BTreeMap<String, Finding>,
     entry_points: usize,
 }
 
 impl<'a> Judge<'a, '_> {
     fn programs(&mut self) {
         const DIRECTORIES: [&str; 5] = ["/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/", "/usr/local/bin/"];
-        let programs: Vec<String> = self
-            .loader
-            .objects()
-            .filter(|(path, _, object)| {
-                object.elf.interpreter.is_some() && DIRECTORIES.iter().any(|start| path.starts_with(start))
-            })
-            .map(|(path, ..)| path)
-            .collect();
+        let is_program = |path: &str, object: &Object| {
+            object.elf.interpreter.is_some() && DIRECTORIES.iter().any(|start| path.starts_with(start))
+        };
+        let interpreter = self.world.interpreter.as_ref().and_then(|path| self.loader.real(path));
+        let programs = self.loader.objects().filter(|(path, _, object)| is_program(path, object));
+        let programs: BTreeSet<String> = programs.map(|(path, ..)| path).chain(interpreter.clone()).collect();
+        let mut lacking: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for path in programs {
             let Some(process) = self.loader.start(&path) else { continue };
-            let is_interpreter = self.world.interpreter.as_ref() == Some(&path);
-            let level = if is_interpreter { Level::Error } else { Level::Warning };
+            let level = if interpreter.as_ref() == Some(&path) { Level::Error } else { Level::Warning };
             self.entry_points += 1;
+            if let Some(loader) = process.missing_loader.clone() {
+                lacking.entry(loader).or_default().push(path);
+                continue;
+            }
             self.judge(&EntryFile { distribution: None, level }, process, 0);
         }
+        for (loader, programs) in lacking {
+            self.lacking_loader(loader, programs, interpreter.as_ref());
+        }
+    }
+
+    /// Programs whose loader is missing: an error where the interpreter is among them, which is named first.
+    fn lacking_loader(&mut self, loader: String, mut programs: Vec<String>, interpreter: Option<&String>) {
+        programs.sort_by_key(|path| Some(path) != interpreter);
+        let is_of_python = programs.first() == interpreter;
+        let Some(programs) = Sample::of(programs) else { return };
+        let level = if is_of_python { Level::Error } else { Level::Warning };
+        let subject = About::Path(loader.clone());
+        let observation = Observation::MissingLoader { loader: loader.clone(), programs };
+        self.loaders.insert(loader, Finding { level, subject, observation });
+    }
+
+    /// The libraries that modules open while they are imported.
+    fn opened(&mut self, python: &PythonProcess<'a>) {
+        for opening in &self.imported.opened {
+            let distribution = self.world.owner(&opening.module);
+            let mut process = python.process.clone();
+            let first = process.objects.len();
+            if opening.library.starts_with('/') {
+                self.loader.open(&mut process, &opening.library, Search::Path);
+            } else if self.loader.open_by_name(&mut process, &opening.library, 0).is_none() {
+                self.unopened(opening, distribution, &process);
+            }
+            if let Some(index) = distribution {
+                let company = self.imported.company(self.world, index);
+                self.providers.preload(self.loader, &mut process, &company);
+            }
+            self.judge(&EntryFile { distribution, level: Level::Error }, process, first);
+        }
+    }
+
+    /// A name that the loader does not find, unless it is the driver's, or something else loads it before.
+    fn unopened(&mut self, opening: &OpenedByModule, distribution: Option<usize>, process: &Process<'a>) {
+        let name = &opening.library;
+        let among = distribution.map(|index| self.imported.company(self.world, index)).unwrap_or_default();
+        if is_of_driver(name) || self.providers.has(name, &among) {
+            return;
+        }
+        let file = format!("/{}", opening.module);
+        let observation = Observation::MissingOpened {
+            file: file.clone(),
+            distribution: distribution.map(|index| self.world.distributions[index].id()),
+            names: vec![name.clone()],
+            searched: self.loader.all_searched(process, 0),
+        };
+        let finding = Finding { level: Level::Error, subject: About::Path(file.clone()), observation };
+        self.found.insert((finding.rule(), file, name.clone()), finding);
     }
 
     fn modules(&mut self, python: &PythonProcess<'a>) {
@@ -217,7 +293,8 @@ impl<'a> Judge<'a, '_> {
             let first = process.objects.len();
             self.loader.open(&mut process, &module.path, Search::Path);
             if let Some(index) = module.distribution {
-                let closure = closures.entry(index).or_insert_with(|| self.world.closure(index));
+                let closure =
+                    closures.entry(index).or_insert_with(|| self.imported.company(self.world, index));
                 self.providers.preload(self.loader, &mut process, closure);
             }
             self.entry_points += 1;
@@ -231,10 +308,11 @@ impl<'a> Judge<'a, '_> {
     /// imported without it.
     fn level(&self, path: &str) -> Level {
         match self.imported.force(path) {
-            Some(Force::Needed) => Level::Error,
+            Some(Force::Needed | Force::Separate) => Level::Error,
+            _ if self.world.is_standard(path) && is_essential(path) => Level::Error,
+            // Images leave out what other parts of the standard library need, as slim ones do Tk.
+            _ if self.world.is_standard(path) => Level::Warning,
             Some(Force::Optional) => Level::Warning,
-            // Images leave out what parts of the standard library need, as slim ones do Tk.
-            None if self.world.is_standard(path) => Level::Warning,
             None => Level::Note,
         }
     }
@@ -261,8 +339,12 @@ impl<'a> Judge<'a, '_> {
 
     /// Makes errors of what keeps a distribution that no other one requires from CUDA, or from all of its variants: of those
     /// that lie side by side, each for another version of what it needs, one has to load.
-    fn raise_total_failures(&mut self, unreached: &BTreeMap<usize, Vec<String>>) {
+    fn raise_total_failures(&mut self, python: &PythonProcess<'a>, unreached: &BTreeMap<usize, Vec<String>>) {
         let top_level = self.world.top_level();
+        let with_modules: BTreeSet<usize> = python.modules.iter().filter_map(|it| it.distribution).collect();
+        // What has no modules of its own and imports ctypes works by its libraries.
+        let by_ctypes =
+            |owner: &usize| !with_modules.contains(owner) && self.imported.with_ctypes.contains(owner);
         let mut of_cuda: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for (path, _, object) in self.loader.objects() {
             let owner = self.world.owner(&path).filter(|owner| top_level.contains(owner));
@@ -270,8 +352,11 @@ impl<'a> Judge<'a, '_> {
                 of_cuda.entry(owner).or_default().push(path);
             }
         }
-        let variants = unreached.iter().filter(|(owner, paths)| top_level.contains(owner) && paths.len() > 1);
-        for (_, paths) in variants {
+        let variants = unreached
+            .iter()
+            .filter(|(owner, paths)| top_level.contains(owner) && paths.len() > 1 || by_ctypes(owner));
+        let variants: Vec<&Vec<String>> = variants.map(|(_, paths)| paths).collect();
+        for paths in variants {
             self.raise_if_all(paths, |_| true);
         }
         for paths in of_cuda.into_values() {
@@ -297,12 +382,13 @@ impl<'a> Judge<'a, '_> {
     /// others open.
     fn unreached(&self) -> BTreeMap<usize, Vec<String>> {
         let mut unreached: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-        for (path, _, object) in self.loader.objects() {
+        for (path, file, object) in self.loader.objects() {
             let Some(owner) = self.world.owner(&path) else { continue };
+            let real = file.first().unwrap_or(path.trim_start_matches('/'));
             let is_component =
                 ComponentWheel::of(self.world.distributions[owner].installed.name.as_ref()).is_some();
             let is_library = object.elf.dynamic.is_some() && split(&path).1.contains(".so");
-            if is_library && !is_component && !self.reached.contains(path.trim_start_matches('/')) {
+            if is_library && !is_component && !self.reached.contains(real) {
                 unreached.entry(owner).or_default().push(path);
             }
         }
@@ -400,7 +486,7 @@ impl<'a> Judge<'a, '_> {
     /// The imports that nothing of the distributions that the object's own requires defines: what they load is in the
     /// same process, by means that only their code tells.
     fn beyond(&self, entry: &EntryFile, loaded: &Loaded<'a>, left: &[u64]) -> Vec<u64> {
-        let owners = [entry.distribution, self.world.owner(&loaded.real)];
+        let owners = [entry.distribution, self.world.owner(&self.place(loaded))];
         let mut closure = BTreeSet::new();
         owners.into_iter().flatten().for_each(|index| closure.extend(self.world.closure(index)));
         let others: Vec<&Object> = self.providers.carried(&closure).collect();
@@ -411,15 +497,23 @@ impl<'a> Judge<'a, '_> {
     fn chain(&self, entry: &EntryFile, process: &Process<'a>, index: usize) -> LoadChain {
         let asked_by = |index: &usize| process.objects[*index].asked_by;
         let links =
-            std::iter::successors(Some(index), asked_by).map(|index| process.objects[index].path.clone());
+            std::iter::successors(Some(index), asked_by).map(|index| self.place(&process.objects[index]));
         let mut objects: Vec<String> = links.collect();
         objects.reverse();
         let distribution = entry.distribution.map(|index| self.world.distributions[index].id());
         LoadChain { distribution, objects }
     }
 
+    /// The path of an object for people: the one by which its distribution has it, or else the file's own.
+    fn place(&self, loaded: &Loaded<'_>) -> String {
+        match self.world.owner(&loaded.path) {
+            Some(_) => loaded.path.clone(),
+            None => format!("/{}", loaded.file),
+        }
+    }
+
     fn note(&mut self, entry: &EntryFile, loaded: &Loaded<'_>, name: &str, observation: Observation) {
-        let path = format!("/{}", loaded.real);
+        let path = self.place(loaded);
         let finding = Finding { level: entry.level, subject: About::Path(path.clone()), observation };
         let key = (finding.rule(), path, name.to_owned());
         match self.found.get_mut(&key) {

@@ -24,6 +24,8 @@ pub struct LoaderSettings {
     pub architecture: Architecture,
     /// The value of `LD_LIBRARY_PATH` in the image's config.
     pub library_path: Option<String>,
+    /// The value of `LD_PRELOAD` in the image's config.
+    pub preload: Option<String>,
     /// The level of the processor: 0 for the baseline, 2 for x86-64-v3. A proof must hold for the baseline.
     pub isa_level: u32,
 }
@@ -33,6 +35,8 @@ pub struct LoaderSettings {
 pub struct Loader<'a> {
     evidence: &'a CheckFacts,
     architecture: Architecture,
+    /// The libraries that are loaded into every process.
+    preload: Vec<String>,
     places: LibrarySearch,
     /// The value of `$LIB`.
     lib: &'static str,
@@ -45,6 +49,8 @@ pub struct Loaded<'a> {
     pub path: String,
     /// The file itself: the same for two paths exactly when they are one file.
     pub real: String,
+    /// The path that its name leads to, without symlinks: another name of a file with several.
+    pub file: String,
     /// Its symbols and needs.
     pub object: &'a Object,
     /// The object of the process that asked for it; `None` for the program, and for objects that it opens by itself.
@@ -118,6 +124,8 @@ pub struct Process<'a> {
     pub objects: Vec<Loaded<'a>>,
     /// The names that were not found.
     pub misses: Vec<Miss>,
+    /// The loader that the program asks for, where it is not there.
+    pub missing_loader: Option<String>,
     by_name: BTreeMap<String, usize>,
     by_file: BTreeMap<String, usize>,
     musl: bool,
@@ -133,6 +141,7 @@ enum Hit<'a> {
 struct Found<'a> {
     path: String,
     real: String,
+    file: String,
     object: &'a Object,
 }
 
@@ -162,11 +171,16 @@ impl<'a> Loader<'a> {
             false => (vec!["/lib64".into(), "/usr/lib64".into()], "lib64"),
         };
         let library_path = settings.library_path.as_deref().map(split_environment).unwrap_or_default();
+        let of_file = evidence.text("etc/ld.so.preload").map(String::from_utf8_lossy).unwrap_or_default();
+        let preload = [settings.preload.as_deref().unwrap_or_default(), &of_file];
+        let preload = preload.iter().flat_map(|names| names.split([' ', ':', '\n', '\t']));
+        let preload = preload.filter(|name| !name.is_empty()).map(str::to_owned).collect();
         let LoaderSettings { architecture, isa_level, .. } = settings;
         let machine = Machine::from(architecture);
         Self {
             evidence,
             architecture,
+            preload,
             places: LibrarySearch { machine, isa_level, library_path, cache, system },
             lib,
         }
@@ -185,10 +199,16 @@ impl<'a> Loader<'a> {
         let mut process = Process { musl, ..Process::default() };
         process.add(program, path, None, Search::Path);
         // A library is never alone: the loader that maps it is there first.
-        let interpreter = interpreter.unwrap_or(loader_path(self.architecture));
-        if let Some(Hit::File(loader)) = self.look(interpreter) {
-            process.add(loader, interpreter, None, Search::Path);
+        let asked = interpreter.unwrap_or(loader_path(self.architecture));
+        match self.look(asked) {
+            Some(Hit::File(loader)) => drop(process.add(loader, asked, None, Search::Path)),
+            _ => process.missing_loader = interpreter.map(str::to_owned),
         }
+        // One that is not found is passed over.
+        for name in &self.preload {
+            self.need(&mut process, 0, name);
+        }
+        process.misses.clear();
         self.link(&mut process, 0);
         Some(process)
     }
@@ -205,13 +225,21 @@ impl<'a> Loader<'a> {
         Some(next)
     }
 
-    /// Loads what `dlopen` finds for a bare `name` that the object `from` asks for; gives its number.
+    /// Loads what `dlopen` finds for a bare `name` that the object `from` asks for; gives its number. Nothing is said of
+    /// what is missed.
     pub fn open_name(&self, process: &mut Process<'a>, name: &str, from: usize) -> Option<usize> {
-        let first = process.objects.len();
         let misses = process.misses.len();
-        self.need(process, from, name);
-        self.link(process, first);
+        let opened = self.open_by_name(process, name, from);
         process.misses.truncate(misses);
+        opened
+    }
+
+    /// The same, with what the library misses in its turn.
+    pub fn open_by_name(&self, process: &mut Process<'a>, name: &str, from: usize) -> Option<usize> {
+        let first = process.objects.len();
+        self.need(process, from, name);
+        process.misses.retain(|miss| miss.needed_by != from || miss.name != name);
+        self.link(process, first);
         process.find(name)
     }
 
@@ -370,8 +398,8 @@ impl<'a> Loader<'a> {
         match file.content() {
             FileContent::Object(object, _) if !self.places.suits(&object.elf) => None,
             FileContent::Object(object, _) if is_linkable(&object.elf) => {
-                let real = file.first().map_or(real, str::to_owned);
-                Some(Hit::File(Found { path: path.to_owned(), real, object }))
+                let first = file.first().unwrap_or(&real).to_owned();
+                Some(Hit::File(Found { path: path.to_owned(), real: first, file: real, object }))
             }
             _ => Some(Hit::Refused(path.to_owned())),
         }
@@ -397,6 +425,22 @@ impl<'a> Loader<'a> {
         self.file(&loaded.path).map(FileItem::opens).unwrap_or_default()
     }
 
+    /// The object that an absolute path leads to, where the loader links it.
+    pub fn object(&self, path: &str) -> Option<&'a Object> {
+        self.file(path)?.object().filter(|object| self.places.suits(&object.elf))
+    }
+
+    /// The absolute path that a path leads to, without symlinks.
+    pub fn real(&self, path: &str) -> Option<String> {
+        self.evidence.file(path).map(|(real, _)| format!("/{real}"))
+    }
+
+    /// The files and symlinks with this ending under a directory: absolute paths.
+    pub fn below(&self, directory: &str, ending: &str) -> impl Iterator<Item = String> {
+        let paths = self.evidence.below(directory).filter(move |(path, _)| path.ends_with(ending));
+        paths.map(|(path, _)| format!("/{path}"))
+    }
+
     /// Every file that could be linked, sorted by path: absolute paths.
     pub fn objects(&self) -> impl Iterator<Item = (String, &'a FileItem, &'a Object)> {
         self.evidence.files().filter_map(|(path, file)| {
@@ -408,14 +452,14 @@ impl<'a> Loader<'a> {
 
 impl<'a> Process<'a> {
     fn add(&mut self, found: Found<'a>, name: &str, asked_by: Option<usize>, search: Search) -> usize {
-        let Found { path, real, object } = found;
+        let Found { path, real, file, object } = found;
         let index = self.objects.len();
         for known in [Some(name), Some(&*path), object.elf.soname()].into_iter().flatten() {
             self.by_name.entry(known.to_owned()).or_insert(index);
         }
         self.by_file.entry(real.clone()).or_insert(index);
         let (needs, name) = (Vec::new(), name.to_owned());
-        self.objects.push(Loaded { path, real, object, asked_by, search, needs, name });
+        self.objects.push(Loaded { path, real, file, object, asked_by, search, needs, name });
         index
     }
 
@@ -448,7 +492,7 @@ impl Loaded<'_> {
 
     /// The directory of the file itself.
     pub fn directory(&self) -> &str {
-        split(&self.real).0
+        split(&self.file).0
     }
 }
 

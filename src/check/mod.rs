@@ -8,20 +8,28 @@
 
 mod about;
 mod advice;
+mod config;
 mod copies;
 mod files;
 mod finding;
 mod gpus;
 pub mod graph;
 mod imports;
+mod interposed;
 mod linking;
 pub mod loader;
+mod module_faults;
+mod module_finder;
 pub mod observation;
+mod opened;
 mod pip;
+mod python;
+mod reached_file;
 mod rule;
 #[cfg(test)]
 pub(crate) mod samples;
 mod silence;
+mod standard_library;
 mod text;
 mod toolkit;
 mod world;
@@ -38,8 +46,8 @@ pub use observation::Observation;
 pub use rule::Rule;
 pub use silence::Silence;
 
-use crate::base::BaseInventory;
 use crate::base::scan::ImageConfigFacts;
+use crate::base::{BaseInventory, PythonStart};
 use crate::cuda::{Driver, Gpu};
 use crate::elf::CacheError;
 use crate::observe::check_facts::CheckFacts;
@@ -49,7 +57,7 @@ use loader::{Loader, LoaderSettings};
 use world::World;
 
 /// Raise when the rules say something else of the same image: reports are made again.
-pub const REPORT_FORMAT: u32 = 10;
+pub const REPORT_FORMAT: u32 = 11;
 
 /// The subject of a check.
 #[derive(Debug)]
@@ -58,6 +66,8 @@ pub struct Subject<'a> {
     pub evidence: &'a CheckFacts,
     /// The inventory; `None` for an image without Python.
     pub inventory: Option<&'a BaseInventory>,
+    /// The interpreter that a container starts; `None` for an image without Python.
+    pub python: Option<&'a PythonStart>,
     /// The part of its config that matters.
     pub config: &'a ImageConfigFacts,
     /// The oldest driver to serve, where a recipe says.
@@ -116,13 +126,19 @@ pub fn check(subject: &Subject<'_>) -> Report {
     let support = gpus::support(subject, &world);
     let linked = thread::scope(|scope| {
         let of_files = scope.spawn(|| [files::findings(subject.evidence), pip::findings(subject, &world)]);
-        let imported = ImportedFiles::of(subject.evidence, &world, subject.config.architecture);
+        let imported = ImportedFiles::of(subject, &world);
         let python = PythonProcess::of(&loader, &world);
         let linked = linking::findings(&loader, &world, python.as_ref(), &imported);
+        findings.extend(imported.findings);
+        findings.extend(config::findings(subject));
+        findings.extend(python::findings(&world));
         findings.extend(toolkit::findings(subject, &world, &loader));
         findings.extend(gpus::findings(subject, &world, &support));
-        if let (Some(inventory), Some(python)) = (subject.inventory, &python) {
+        let python = python.as_ref().filter(|python| python.starts());
+        if let (Some(inventory), Some(python)) = (subject.inventory, python) {
             findings.extend(copies::findings(inventory, &world, &loader, python));
+            findings.extend(opened::findings(inventory, &world, &loader, python));
+            findings.extend(interposed::findings(inventory, &world, &loader, python));
         }
         findings.extend(
             of_files.join().unwrap_or_else(|panic| panic::resume_unwind(panic)).into_iter().flatten(),
@@ -162,6 +178,7 @@ fn loader<'a>(subject: &Subject<'a>) -> (Loader<'a>, Option<CacheError>) {
     let settings = LoaderSettings {
         architecture: subject.config.architecture,
         library_path: subject.config.env.get("LD_LIBRARY_PATH").cloned(),
+        preload: subject.config.env.get("LD_PRELOAD").cloned(),
         isa_level: 0,
     };
     match Loader::new(subject.evidence, settings.clone()) {

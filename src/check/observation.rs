@@ -213,6 +213,72 @@ pub enum Observation {
     },
     /// The interpreter is no program that a loader could start.
     DamagedInterpreter,
+    /// The kernel finds no loader of this path for programs that ask for it.
+    MissingLoader {
+        /// The path of the loader.
+        loader: String,
+        /// The programs.
+        programs: Sample<String>,
+    },
+    /// The interpreter does not find the part of the standard library without which it does not start.
+    NoStandardLibrary {
+        /// The module that it needs first.
+        module: String,
+        /// The directories in which it looks.
+        directories: Vec<String>,
+    },
+    /// A name of the interpreter leads to nothing.
+    BrokenInterpreter {
+        /// The target of the symlink.
+        target: String,
+        /// The interpreter that is started by this name instead, or by another.
+        instead: String,
+    },
+    /// Distributions that were installed where the interpreter does not look.
+    UnfoundPackages {
+        /// Their names.
+        names: Sample<String>,
+        /// The interpreter.
+        interpreter: String,
+    },
+    /// A module that is imported and cannot be loaded.
+    MissingModule {
+        /// Its name.
+        module: String,
+        /// The file that imports it; `None` for one that users import.
+        imported_by: Option<String>,
+        /// The reason.
+        fault: ModuleFault,
+    },
+    /// A file opens libraries by these names, and the loader finds none of them.
+    MissingOpened {
+        /// The file.
+        file: String,
+        /// The distribution that needs the library.
+        distribution: Option<DistributionId>,
+        /// The names that it opens.
+        names: Vec<String>,
+        /// The searches that were made.
+        searched: Vec<Searched>,
+    },
+    /// A framework that is imported first answers calls which are meant for a library of another CUDA major.
+    Interposed {
+        /// The framework whose symbols are the whole process's.
+        first: DistributionId,
+        /// The object that calls.
+        object: String,
+        /// The first such symbol.
+        symbol: String,
+        /// The library that the call is meant for.
+        meant: String,
+        /// The library that answers.
+        answered_by: String,
+    },
+    /// The image's config names what the image does not have.
+    Config {
+        /// The missing thing.
+        missing: MissingOfConfig,
+    },
     /// A library that begins as ELF and is none.
     DamagedFile {
         /// The fault of the file.
@@ -241,7 +307,9 @@ impl Observation {
     /// The rule that it breaks.
     pub fn rule(&self) -> Rule {
         match self {
-            Self::MissingLibraries { .. } | Self::MissingCompiler { .. } => Rule::MissingLibrary,
+            Self::MissingLibraries { .. } | Self::MissingCompiler { .. } | Self::MissingOpened { .. } => {
+                Rule::MissingLibrary
+            }
             Self::MissingVersion { .. } => Rule::MissingVersion,
             Self::MissingSymbols { .. } => Rule::MissingSymbol,
             Self::MissingComponent { .. } => Rule::MissingComponent,
@@ -266,11 +334,80 @@ impl Observation {
             Self::WheelTag { .. } => Rule::WheelTag,
             Self::LoaderCache { .. } => Rule::LoaderCache,
             Self::DamagedInterpreter | Self::DamagedFile { .. } => Rule::DamagedFile,
+            Self::MissingLoader { .. } => Rule::MissingLoader,
+            Self::NoStandardLibrary { .. } | Self::BrokenInterpreter { .. } => Rule::BrokenPython,
+            Self::UnfoundPackages { .. } => Rule::UnfoundPackages,
+            Self::MissingModule { .. } => Rule::MissingModule,
+            Self::Config { .. } => Rule::ImageConfig,
+            Self::Interposed { .. } => Rule::TwoMajors,
             Self::SetUserId { .. } => Rule::SetUserId,
             Self::WorldWritable { .. } => Rule::WorldWritable,
             Self::BrokenLink { .. } => Rule::BrokenLink,
         }
     }
+}
+
+/// The reason why a module cannot be loaded. Paths are absolute.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ModuleFault {
+    /// No directory of `sys.path` has it.
+    NotFound,
+    /// It was installed, and its file is gone or cannot be seen.
+    Gone {
+        /// The file that was installed.
+        file: String,
+    },
+    /// It is there for another interpreter.
+    OtherInterpreter {
+        /// The file, whose ending the interpreter does not look for.
+        file: String,
+    },
+    /// Its file is for another machine.
+    OtherMachine {
+        /// The file.
+        file: String,
+    },
+    /// Its file is no library, or damaged.
+    NotLoadable {
+        /// The file.
+        file: String,
+        /// The damage, where it is known.
+        reason: Option<String>,
+    },
+    /// The image's user may not read its file.
+    NotReadable {
+        /// The file.
+        file: String,
+        /// The user.
+        user: String,
+    },
+}
+
+/// The thing that a config names and the image does not have.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum MissingOfConfig {
+    /// A user or group that the image's files do not list.
+    User {
+        /// The user, as written.
+        name: String,
+    },
+    /// The program of the entrypoint or command.
+    Program {
+        /// The program, as written.
+        name: String,
+    },
+    /// The working directory.
+    Directory {
+        /// The directory, as written.
+        path: String,
+    },
+    /// A directory of `PATH`.
+    PathDirectory {
+        /// The directory, as written.
+        path: String,
+    },
 }
 
 /// The objects through which a program or module leads to an object, which is the last of them.

@@ -11,7 +11,7 @@ use super::observation::{Deviation, Mismatch, Sample};
 use super::world::World;
 use super::{About, Finding, Level, Observation, Subject};
 use crate::cuda::Component;
-use crate::observe::check_facts::{CheckFacts, FileItem};
+use crate::observe::check_facts::{CheckFacts, FileItem, Item};
 use crate::pypa::metadata::Requirement;
 use crate::pypa::record::Row;
 
@@ -23,7 +23,25 @@ pub(super) fn findings(subject: &Subject<'_>, world: &World<'_>) -> Vec<Finding>
         findings.extend(tags(subject.evidence, world, index));
     }
     findings.extend(collisions(subject.evidence, world));
+    findings.extend(world.search_path().iter().flat_map(|directory| broken(subject.evidence, directory)));
     findings
+}
+
+/// Distributions whose metadata is a symlink to nothing: to the cache of an installer, which is gone.
+fn broken(evidence: &CheckFacts, directory: &str) -> Vec<Finding> {
+    let inside = directory.len() + 1;
+    let metadata = evidence.below(directory).filter(|(path, _)| {
+        path.ends_with(".dist-info/METADATA") && path[inside..].matches('/').count() == 1
+    });
+    let broken = metadata.filter_map(|(path, item)| match item {
+        Item::Symlink(target) if evidence.file(path).is_none() => Some(Finding {
+            level: Level::Error,
+            subject: About::Path(format!("/{path}")),
+            observation: Observation::BrokenLink { target: target.to_string() },
+        }),
+        _ => None,
+    });
+    broken.collect()
 }
 
 /// The findings of `pip check`: every requirement without an extra, compared with the installed distributions.
@@ -90,7 +108,8 @@ fn record(evidence: &CheckFacts, world: &World<'_>, index: usize) -> Option<Find
     }
     let mismatch = |(path, row): (&String, &Row)| {
         let is = match evidence.file(path) {
-            None if path.ends_with(".pyc") => None,
+            // Interpreters and installers write bytecode again.
+            _ if path.ends_with(".pyc") => None,
             None => Some(Deviation::Missing),
             Some((_, file)) => deviation(file, row),
         };

@@ -64,11 +64,21 @@ pub enum Rule {
     WorldWritable,
     /// A symlink leads to nothing.
     BrokenLink,
+    /// A program asks for a loader that is not there.
+    MissingLoader,
+    /// The interpreter does not start.
+    BrokenPython,
+    /// A module that is imported cannot be loaded.
+    MissingModule,
+    /// Distributions lie where the interpreter does not look.
+    UnfoundPackages,
+    /// The config names what the image does not have.
+    ImageConfig,
 }
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 34] = [
         Self::MissingLibrary,
         Self::MissingVersion,
         Self::MissingSymbol,
@@ -98,6 +108,11 @@ impl Rule {
         Self::SetUserId,
         Self::WorldWritable,
         Self::BrokenLink,
+        Self::MissingLoader,
+        Self::BrokenPython,
+        Self::MissingModule,
+        Self::UnfoundPackages,
+        Self::ImageConfig,
     ];
 
     /// Its name.
@@ -132,6 +147,11 @@ impl Rule {
             Self::SetUserId => "set-user-id",
             Self::WorldWritable => "world-writable",
             Self::BrokenLink => "broken-link",
+            Self::MissingLoader => "missing-loader",
+            Self::BrokenPython => "broken-python",
+            Self::MissingModule => "missing-module",
+            Self::UnfoundPackages => "unfound-packages",
+            Self::ImageConfig => "image-config",
         }
     }
 
@@ -195,6 +215,15 @@ impl Rule {
             Self::SetUserId => "whoever starts it acts as its owner",
             Self::WorldWritable => "any user of a container can change it for all others",
             Self::BrokenLink => "the link leads to nothing",
+            Self::MissingLoader => {
+                "the kernel does not start a program whose loader is missing: it says `no such file or directory`"
+            }
+            Self::BrokenPython => "the interpreter does not start, and nothing of Python can be used",
+            Self::MissingModule => "what imports the module ends with an error",
+            Self::UnfoundPackages => {
+                "what was installed for one interpreter is searched for by another: imports end with `No module named`"
+            }
+            Self::ImageConfig => "a container is started as its config says, with what the image has",
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::loader::{Search, Searched};
 use super::observation::{
     Absence, ComponentOf, Deviation, ExpectedIn, LoadChain, LoadedFor, MajorOf, Mismatch, MissingName,
-    Sample, ServingCopy,
+    MissingOfConfig, ModuleFault, Sample, ServingCopy,
 };
 use super::{About, DistributionId, Finding, Level, Observation};
 use crate::cuda::{Component, Driver, PtxVersion};
@@ -192,9 +192,70 @@ fn of_files() -> Vec<Observation> {
     ]
 }
 
+fn of_python() -> Vec<Observation> {
+    let sample = |all: &[&str]| Sample::of(texts(all)).unwrap();
+    let module = |fault, imported_by: Option<&str>| Observation::MissingModule {
+        module: "demo.core".to_owned(),
+        imported_by: imported_by.map(str::to_owned),
+        fault,
+    };
+    let file = || "/demo/core.so".to_owned();
+    let reason = Some("it is cut short".to_owned());
+    vec![
+        Observation::MissingLoader {
+            loader: "/lib64/ld.so".to_owned(),
+            programs: sample(&["/bin/a", "/bin/b"]),
+        },
+        Observation::NoStandardLibrary {
+            module: "encodings".to_owned(),
+            directories: texts(&["/usr/lib/python3.11"]),
+        },
+        Observation::BrokenInterpreter {
+            target: "python3.12".to_owned(),
+            instead: "/usr/bin/python3".to_owned(),
+        },
+        Observation::UnfoundPackages {
+            names: sample(&["requests", "six"]),
+            interpreter: "/usr/bin/python3".to_owned(),
+        },
+        module(ModuleFault::NotFound, Some("/demo/__init__.py")),
+        module(ModuleFault::Gone { file: file() }, None),
+        module(ModuleFault::OtherInterpreter { file: file() }, None),
+        module(ModuleFault::OtherMachine { file: file() }, None),
+        module(ModuleFault::NotLoadable { file: file(), reason }, None),
+        module(ModuleFault::NotLoadable { file: file(), reason: None }, None),
+        module(ModuleFault::NotReadable { file: file(), user: "app".to_owned() }, None),
+        Observation::MissingOpened {
+            file: "/demo/__init__.py".to_owned(),
+            distribution: Some(distribution("demo", "1.0")),
+            names: texts(&["libcublas.so.12"]),
+            searched: searched(),
+        },
+        Observation::Interposed {
+            first: distribution("tensorflow", "2.21.0"),
+            object: "/demo/core.so".to_owned(),
+            symbol: "cublasCreate_v2".to_owned(),
+            meant: "/usr/local/cuda-13/lib64/libcublas.so.13".to_owned(),
+            answered_by: "/tf.so".to_owned(),
+        },
+    ]
+}
+
+fn of_config() -> Vec<Observation> {
+    let (name, path) = (|| "app".to_owned(), || "/app".to_owned());
+    let missing = [
+        MissingOfConfig::User { name: name() },
+        MissingOfConfig::Program { name: name() },
+        MissingOfConfig::Directory { path: path() },
+        MissingOfConfig::PathDirectory { path: path() },
+    ];
+    missing.map(|missing| Observation::Config { missing }).to_vec()
+}
+
 /// One finding of every kind, all about one distribution.
 pub(crate) fn samples() -> Vec<Finding> {
-    let observations = [of_loader(), of_cuda(), of_pip(), of_files()].into_iter().flatten();
+    let observations =
+        [of_loader(), of_cuda(), of_pip(), of_files(), of_python(), of_config()].into_iter().flatten();
     let about = || About::Distribution(distribution("demo", "1.0"));
     let finding = |observation| Finding { level: Level::Warning, subject: about(), observation };
     observations.map(finding).collect()

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use uv_pep440::Version;
 
 use super::gpus::described;
-use super::observation::{Absence, Deviation, MissingName, Sample};
+use super::observation::{Absence, Deviation, MissingName, MissingOfConfig, ModuleFault, Sample};
 use super::{Advice, Finding, Observation};
 use crate::cuda::{Component, Driver, DriverFit};
 
@@ -110,6 +110,41 @@ impl Finding {
                 "the interpreter is no program that a loader could start: no extension module was looked at"
                     .to_owned()
             }
+            Observation::MissingLoader { loader, programs } => {
+                format!(
+                    "{}{} ask for {loader}, which is not there",
+                    first(programs),
+                    and_more(programs.rest())
+                )
+            }
+            Observation::NoStandardLibrary { module, directories } => {
+                format!(
+                    "the interpreter starts with the module `{module}`, which is not in {}",
+                    directories.join(", ")
+                )
+            }
+            Observation::BrokenInterpreter { target, instead } => {
+                format!("it leads to `{target}`, which is not there; {instead} is started instead, if at all")
+            }
+            Observation::UnfoundPackages { names, interpreter } => {
+                let more = match names.more {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                format!("{interpreter} does not look there for {}{more}", names.first.join(", "))
+            }
+            Observation::MissingModule { module, imported_by, fault } => {
+                let importer =
+                    imported_by.as_ref().map(|file| format!("{file} imports ")).unwrap_or_default();
+                format!("{importer}`{module}`{}", module_fault(fault))
+            }
+            Observation::MissingOpened { file, names, .. } => {
+                format!("{file} opens {}, which the loader does not find", names.join(" or "))
+            }
+            Observation::Config { missing } => missing_of_config(missing),
+            Observation::Interposed { first, object, symbol, meant, answered_by } => format!(
+                "where {first} is imported first, {answered_by} answers `{symbol}`, which {object} calls of {meant}"
+            ),
             Observation::LoaderCache { reason } | Observation::DamagedFile { reason } => reason.clone(),
             Observation::SetUserId { mode } | Observation::WorldWritable { mode, .. } => {
                 format!("its mode is {mode}")
@@ -170,6 +205,24 @@ impl Finding {
                 "leave its package out, or take the bit away with `files: [{…, mode: \"0755\"}]`".into()
             }
             Advice::Mode { modes } => format!("give it the mode {}", modes_text(&modes)),
+            Advice::InstallLoader => {
+                "install the package that has the loader, or programs for the one that is there".into()
+            }
+            Advice::InstallStandardLibrary => {
+                "install the interpreter's standard library, or take `PYTHONHOME` out of the config".into()
+            }
+            Advice::RepairInterpreter => "let it lead to an interpreter that is there, or remove it".into(),
+            Advice::InstallForInterpreter { interpreter } => {
+                format!("install them with {interpreter}, or start the interpreter that finds them")
+            }
+            Advice::InstallModule { module } => {
+                format!("install the distribution that has the module `{module}`")
+            }
+            Advice::MakeReadable => "let the image's user read it, and enter its directories".into(),
+            Advice::ImportFirst { name, before } => {
+                format!("import {name} before {before}, or keep them in processes of their own")
+            }
+            Advice::ChangeConfig => "add it to the image, or change the config".into(),
             Advice::RepairLink => "install what it leads to, or remove it".into(),
         }
     }
@@ -213,6 +266,31 @@ fn missing_name(missing: &MissingName) -> String {
     match &missing.refused {
         Some(path) => format!("{} ({path} is no library)", missing.name),
         None => missing.name.clone(),
+    }
+}
+
+fn module_fault(fault: &ModuleFault) -> String {
+    match fault {
+        ModuleFault::NotFound => ", which is nowhere in `sys.path`".to_owned(),
+        ModuleFault::Gone { file } => format!(", of which {file} was installed and is gone"),
+        ModuleFault::OtherInterpreter { file } => format!(", of which {file} is for another interpreter"),
+        ModuleFault::OtherMachine { file } => format!(", of which {file} is for another machine"),
+        ModuleFault::NotLoadable { file, reason: Some(reason) } => {
+            format!(": {file} is no library: {reason}")
+        }
+        ModuleFault::NotLoadable { file, reason: None } => format!(": {file} is no library"),
+        ModuleFault::NotReadable { file, user } => format!(": the user {user} may not read {file}"),
+    }
+}
+
+fn missing_of_config(missing: &MissingOfConfig) -> String {
+    match missing {
+        MissingOfConfig::User { name } => format!("the image has no user or group `{name}`"),
+        MissingOfConfig::Program { name } => format!("the image has no program `{name}`"),
+        MissingOfConfig::Directory { path } => format!("the image has no directory `{path}`"),
+        MissingOfConfig::PathDirectory { path } => {
+            format!("the image has no directory `{path}`, which `PATH` names")
+        }
     }
 }
 
@@ -275,6 +353,9 @@ mod tests {
 
     use crate::check::Rule;
     use crate::check::samples::samples;
+
+    const REINSTALL: &str = "install `demo` again, last of those that share its files";
+    const CONFIG: &str = "add it to the image, or change the config";
 
     /// Every kind of finding: what was seen, and what to do.
     const TEXTS: &[(&str, &str)] = &[
@@ -414,6 +495,54 @@ mod tests {
         ("its mode is 0777", "give it the mode 0755, or 1777 for a directory that all shall write to"),
         ("its mode is 0666", "give it the mode 0644"),
         ("it leads to `gone`, which is not there", "install what it leads to, or remove it"),
+        (
+            "/bin/a and 1 more ask for /lib64/ld.so, which is not there",
+            "install the package that has the loader, or programs for the one that is there",
+        ),
+        (
+            "the interpreter starts with the module `encodings`, which is not in /usr/lib/python3.11",
+            "install the interpreter's standard library, or take `PYTHONHOME` out of the config",
+        ),
+        (
+            "it leads to `python3.12`, which is not there; /usr/bin/python3 is started instead, if at all",
+            "let it lead to an interpreter that is there, or remove it",
+        ),
+        (
+            "/usr/bin/python3 does not look there for requests, six",
+            "install them with /usr/bin/python3, or start the interpreter that finds them",
+        ),
+        (
+            "/demo/__init__.py imports `demo.core`, which is nowhere in `sys.path`",
+            "install the distribution that has the module `demo`",
+        ),
+        ("`demo.core`, of which /demo/core.so was installed and is gone", REINSTALL),
+        (
+            "`demo.core`, of which /demo/core.so is for another interpreter",
+            "install the wheel for this image, or use another base",
+        ),
+        (
+            "`demo.core`, of which /demo/core.so is for another machine",
+            "install the wheel for this image, or use another base",
+        ),
+        ("`demo.core`: /demo/core.so is no library: it is cut short", REINSTALL),
+        ("`demo.core`: /demo/core.so is no library", REINSTALL),
+        (
+            "`demo.core`: the user app may not read /demo/core.so",
+            "let the image's user read it, and enter its directories",
+        ),
+        (
+            "/demo/__init__.py opens libcublas.so.12, which the loader does not find",
+            "let imgforge serve it (`cuda: {components: {cublas: shared}}`)",
+        ),
+        (
+            "where tensorflow 2.21.0 is imported first, /tf.so answers `cublasCreate_v2`, which /demo/core.so calls of \
+             /usr/local/cuda-13/lib64/libcublas.so.13",
+            "import demo before tensorflow, or keep them in processes of their own",
+        ),
+        ("the image has no user or group `app`", CONFIG),
+        ("the image has no program `app`", CONFIG),
+        ("the image has no directory `/app`", CONFIG),
+        ("the image has no directory `/app`, which `PATH` names", CONFIG),
     ];
 
     #[test]

@@ -6,9 +6,12 @@ use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::Version;
 
 use super::loader::split;
+use super::standard_library::StandardLibrary;
 use super::{DistributionId, Subject};
-use crate::base::InstalledDistribution;
+use crate::base::{InstalledDistribution, PythonStart};
+use crate::cpython::path_files::{self, PathLine};
 use crate::observe::check_facts::CheckFacts;
+use crate::oci::Architecture;
 use crate::pypa::metadata::{self, Requirement};
 use crate::pypa::record::{self, Row};
 use crate::pypa::target::Target;
@@ -24,10 +27,13 @@ pub(super) struct World<'a> {
     /// The absolute path of the interpreter; `None` without Python.
     pub interpreter: Option<String>,
     pub target: Option<Target>,
+    pub architecture: Option<Architecture>,
     /// 3 and 11 of Python 3.11.
     pub python: Option<(u8, u8)>,
-    /// The directory of the interpreter's own extension modules, without symlinks.
-    own_modules: Option<String>,
+    /// The interpreter that is started, with its `sys.path`.
+    pub start: Option<&'a PythonStart>,
+    /// The standard library of the interpreter.
+    pub standard: StandardLibrary,
     /// The directories of packages, without symlinks.
     pub packages: BTreeSet<String>,
     by_name: BTreeMap<PackageName, usize>,
@@ -42,6 +48,9 @@ const MOST_DISTRIBUTIONS: usize = 2048;
 const MOST_EXTRAS: usize = 1024;
 /// The times that a distribution is looked at again for more extras: extras that ask for others are a few deep.
 const MOST_VISITS: usize = 32;
+
+/// The names by which a distribution is imported, by the file of its RECORD that they are known from.
+pub(super) type ImportNames = BTreeMap<String, Vec<String>>;
 
 /// An installed distribution.
 #[derive(Debug)]
@@ -67,15 +76,16 @@ impl<'a> World<'a> {
         let owners =
             names.flat_map(|(index, it)| it.rows.keys().map(move |path| (path.clone(), index))).collect();
         let directories = distributions.iter().map(|it| it.packages().to_owned());
-        let interpreter = inventory.scheme.interpreter.trim_start_matches('/');
-        let real = subject.evidence.resolve(interpreter);
-        let own_modules = real.as_deref().and_then(|program| own_modules(program, inventory.scheme.version));
+        let interpreter = subject.python.map(|start| format!("/{}", start.program));
+        let standard = subject.python.map(|start| StandardLibrary::find(subject.evidence, start));
         Self {
             packages: directories.collect(),
-            interpreter: Some(format!("/{interpreter}")),
+            interpreter,
+            start: subject.python,
+            standard: standard.unwrap_or_default(),
             target: inventory.target().ok(),
+            architecture: Some(inventory.architecture),
             python: Some(inventory.scheme.version),
-            own_modules,
             by_name,
             owners,
             distributions,
@@ -90,11 +100,15 @@ impl<'a> World<'a> {
         self.packages.iter().any(is_in)
     }
 
-    /// The directories in which modules are searched: those of the standard library and of packages, without symlinks.
+    /// The directories in which modules are searched, without symlinks.
     pub fn search_path(&self) -> Vec<String> {
-        let own =
-            self.own_modules.iter().flat_map(|directory| [split(directory).0.to_owned(), directory.clone()]);
-        own.chain(self.packages.iter().cloned()).collect()
+        let of_start = self.start.iter().flat_map(|start| start.path.iter());
+        self.standard.directories.iter().chain(of_start).cloned().collect()
+    }
+
+    /// The row of a RECORD for the file at a path, relative to the root.
+    pub fn is_recorded(&self, path: &str) -> bool {
+        self.owners.contains_key(path)
     }
 
     /// The distributions that no other one requires.
@@ -107,27 +121,62 @@ impl<'a> World<'a> {
         names.filter(|(_, name)| !required.contains(name)).map(|(index, _)| index).collect()
     }
 
-    /// The names of the modules that a distribution is imported by: the one of its own name, or all that it has at the top.
-    pub fn import_names(&self, index: usize) -> Vec<String> {
+    /// The names of the modules that a distribution is imported by, each beside a file that RECORD lists for it: the one of
+    /// its own name, or all that it has at the top, or those of the directories that its `.pth` files name.
+    pub fn import_names(&self, index: usize, evidence: &CheckFacts) -> ImportNames {
         let distribution = &self.distributions[index];
-        let directory = distribution.packages();
-        let inside =
-            distribution.rows.keys().filter_map(|path| path.strip_prefix(directory)?.strip_prefix('/'));
-        let names: BTreeSet<&str> = inside
-            .filter(|path| path.ends_with(".py") || path.ends_with(".so"))
-            .filter_map(|path| path.split(['/', '.']).next())
-            .filter(|name| !name.starts_with('_') && !NOT_FOR_USERS.contains(name))
-            .collect();
-        let own = distribution.installed.name.as_dist_info_name();
-        match names.iter().find(|name| name.eq_ignore_ascii_case(&own)) {
-            Some(name) => vec![(*name).to_owned()],
-            None => names.into_iter().map(str::to_owned).collect(),
+        let mut names: BTreeMap<String, String> = BTreeMap::new();
+        for (path, name) in distribution.rows.keys().filter_map(|path| distribution.module_at(path)) {
+            let is_init = split(path).1.starts_with("__init__.");
+            let file = names.entry(name.to_owned()).or_insert_with(|| path.to_owned());
+            // The package's own file, where there is one.
+            if is_init && path.matches('/').count() <= file.matches('/').count() {
+                path.clone_into(file);
+            }
         }
+        let own = distribution.installed.name.as_dist_info_name();
+        if names.keys().any(|name| name.eq_ignore_ascii_case(&own)) {
+            names.retain(|name, _| name.eq_ignore_ascii_case(&own));
+        }
+        let mut by_file = ImportNames::new();
+        if names.is_empty() {
+            by_file = self.editable_names(distribution, evidence, &own);
+        }
+        for (name, file) in names {
+            by_file.entry(file).or_default().push(name);
+        }
+        by_file
+    }
+
+    /// The modules of an editable installation, by its `.pth` file.
+    fn editable_names(
+        &self,
+        distribution: &ImageDistribution<'_>,
+        evidence: &CheckFacts,
+        own: &str,
+    ) -> ImportNames {
+        let mut by_file = BTreeMap::new();
+        for file in distribution.rows.keys().filter(|path| path.ends_with(".pth")) {
+            let Some(text) = evidence.text(file) else { continue };
+            let text = String::from_utf8_lossy(text);
+            let mut names = Vec::new();
+            for line in path_files::lines(&text) {
+                match line {
+                    PathLine::Directory(path) => names.extend(modules_in(evidence, path, own)),
+                    PathLine::Finder(_) => {
+                        names.extend(self.start.iter().flat_map(|start| start.mapped.keys().cloned()));
+                    }
+                    PathLine::Adds(_) | PathLine::Harmless | PathLine::Code => {}
+                }
+            }
+            by_file.insert(file.clone(), names);
+        }
+        by_file
     }
 
     /// Returns whether the absolute path `path` is among the extension modules of the standard library.
     pub fn is_standard(&self, path: &str) -> bool {
-        self.own_modules.as_deref() == Some(split(path.trim_start_matches('/')).0)
+        self.standard.modules() == Some(split(path.trim_start_matches('/')).0)
     }
 
     /// The index of the distribution `name`.
@@ -199,6 +248,15 @@ impl<'a> ImageDistribution<'a> {
         Self { installed, requires, rows }
     }
 
+    /// A path, and the name of the public module at the top that it belongs to.
+    fn module_at<'b>(&self, path: &'b str) -> Option<(&'b str, &'b str)> {
+        let inside = path.strip_prefix(self.packages())?.strip_prefix('/')?;
+        let name = inside.split(['/', '.']).next()?;
+        let is_module = inside.ends_with(".py") || inside.ends_with(".so");
+        let is_public = !name.starts_with('_') && !NOT_FOR_USERS.contains(&name);
+        (is_module && is_public).then_some((path, name))
+    }
+
     /// Its name and version.
     pub fn id(&self) -> DistributionId {
         DistributionId { name: self.installed.name.clone(), version: self.installed.version.clone() }
@@ -220,12 +278,19 @@ impl<'a> ImageDistribution<'a> {
     }
 }
 
-/// The directory of the own extension modules of the interpreter at the real path `program`.
-///
-/// <https://docs.python.org/3/library/sys_path_init.html>
-fn own_modules(program: &str, (major, minor): (u8, u8)) -> Option<String> {
-    let prefix = split(split(program).0).0;
-    (!prefix.is_empty()).then(|| format!("{prefix}/lib/python{major}.{minor}/lib-dynload"))
+/// The module of the name `own` in a directory, or all that are there; where the directory is gone, the name itself.
+fn modules_in(evidence: &CheckFacts, directory: &str, own: &str) -> Vec<String> {
+    let real = evidence.resolve(directory).filter(|real| evidence.is_directory(real));
+    let Some(real) = real else { return vec![own.to_owned()] };
+    let inside = evidence.below(&real).filter_map(|(path, _)| path.get(real.len() + 1..));
+    let names =
+        inside.filter_map(|path| path.strip_suffix("/__init__.py").or_else(|| path.strip_suffix(".py")));
+    let names = names.filter(|name| !name.contains(['/', '.']) && !name.starts_with('_'));
+    let names: BTreeSet<&str> = names.filter(|name| !NOT_FOR_USERS.contains(name)).collect();
+    match names.iter().find(|name| name.eq_ignore_ascii_case(own)) {
+        Some(name) => vec![(*name).to_owned()],
+        None => names.into_iter().map(str::to_owned).collect(),
+    }
 }
 
 #[cfg(test)]

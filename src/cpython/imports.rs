@@ -1,4 +1,4 @@
-//! The imports that a module makes when it is loaded, read from its source.
+//! The imports that a module makes when it is loaded, and the libraries that it opens then, read from its source.
 //!
 //! Statements in the bodies of functions are left out; those of classes count. An import that may fail without consequence,
 //! or may not be reached, is told from a plain one.
@@ -36,7 +36,17 @@ impl<'a> Import<'a> {
     }
 }
 
+/// A library that a module opens by ctypes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenedLibrary<'a> {
+    /// The loader searches for this name, or opens this absolute path.
+    Named(&'a str),
+    /// The file at this path beside the module.
+    Beside(&'a str),
+}
+
 /// The imports of a module in their order, each a line: `?` where it is guarded, dots, the module, and names after a colon.
+/// A library that it opens is a line as well: `@` and its name, or its path after `@./`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imports(String);
 
@@ -55,9 +65,19 @@ impl Imports {
         &self.0
     }
 
+    /// The libraries without which it cannot be imported, as it opens them unguarded.
+    pub fn opened(&self) -> impl Iterator<Item = OpenedLibrary<'_>> {
+        let opened = self.0.lines().filter_map(|line| line.strip_prefix('@'));
+        opened.map(|name| match name.strip_prefix("./") {
+            Some(path) => OpenedLibrary::Beside(path),
+            None => OpenedLibrary::Named(name),
+        })
+    }
+
     /// Every import, in the order of the source.
     pub fn iter(&self) -> impl Iterator<Item = Import<'_>> {
-        self.0.lines().map(|line| {
+        let imports = self.0.lines().filter(|line| !line.trim_start_matches('?').starts_with('@'));
+        imports.map(|line| {
             let rest = line.strip_prefix('?').unwrap_or(line);
             let path = rest.trim_start_matches('.');
             let (module, names) = path.split_once(':').unwrap_or((path, ""));
@@ -78,7 +98,16 @@ enum Block {
     /// The statements of a `try`, with its number.
     Try(usize),
     /// A handler of a `try`.
-    Handler { of: usize, catches: bool, raises: bool },
+    Handler { of: usize, catches: Caught, raises: bool },
+}
+
+/// The failures that a handler catches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Caught {
+    /// Those of imports.
+    imports: bool,
+    /// Those of opening libraries.
+    opens: bool,
 }
 
 /// A block that has begun, with the indentation of its header.
@@ -93,14 +122,16 @@ struct OpenBlock {
 struct Noted {
     is_conditional: bool,
     tries: Vec<usize>,
+    /// True for a library that is opened.
+    opens: bool,
     text: String,
 }
 
 #[derive(Debug, Default)]
 struct ImportReader {
     open: Vec<OpenBlock>,
-    /// For each `try` whether one of its handlers lets the module go on without an import.
-    is_caught: Vec<bool>,
+    /// For each `try` what one of its handlers lets the module go on without.
+    caught: Vec<Caught>,
     noted: Vec<Noted>,
 }
 
@@ -119,14 +150,33 @@ impl ImportReader {
         for statement in rest.split(';') {
             self.statement(statement.trim());
         }
+        if OPENERS.iter().any(|opener| rest.contains(opener)) {
+            self.opening(rest, &line.strings);
+        }
+    }
+
+    /// A line that opens the library which its strings name: alone, or beside the module.
+    fn opening(&mut self, text: &str, strings: &[String]) {
+        let is_library = |name: &String| name.ends_with(".so") || name.contains(".so.");
+        let Some(last) = strings.last().filter(|last| is_library(last)) else { return };
+        let is_plain =
+            |name: &str| name.bytes().all(|it| it.is_ascii_alphanumeric() || b"._-+/".contains(&it));
+        let name = match text.contains("__file__") {
+            true => format!("./{}", strings.join("/")),
+            false => last.clone(),
+        };
+        if is_plain(&name) {
+            self.note_text(format!("@{name}"), true);
+        }
     }
 
     /// Ends the blocks that a line of this indentation is not in; gives the one whose header has the same indentation.
     fn close(&mut self, indentation: usize) -> Option<Block> {
         let mut last = None;
         while let Some(open) = self.open.pop_if(|open| open.indentation >= indentation) {
-            if let Block::Handler { of, catches: true, raises: false } = open.block {
-                self.is_caught[of] = true;
+            if let Block::Handler { of, catches, raises: false } = open.block {
+                self.caught[of].imports |= catches.imports;
+                self.caught[of].opens |= catches.opens;
             }
             last = (open.indentation == indentation).then_some(open.block);
         }
@@ -150,12 +200,12 @@ impl ImportReader {
             },
             "if" | "elif" | "for" | "while" | "match" | "case" => Block::Conditional,
             "try" => {
-                self.is_caught.push(false);
-                Block::Try(self.is_caught.len() - 1)
+                self.caught.push(Caught::default());
+                Block::Try(self.caught.len() - 1)
             }
             "except" => match before {
                 Some(Block::Try(of) | Block::Handler { of, .. }) => {
-                    Block::Handler { of, catches: catches_import_errors(condition), raises: false }
+                    Block::Handler { of, catches: Caught::by(condition), raises: false }
                 }
                 _ => Block::Conditional,
             },
@@ -192,8 +242,19 @@ impl ImportReader {
 
     fn note(&mut self, level: usize, module: &str, names: &str) {
         let is_named = is_dotted(module) || (module.is_empty() && level > 0);
+        if !is_named {
+            return;
+        }
+        let mut text = format!("{}{module}", ".".repeat(level));
+        if !names.is_empty() {
+            let _ = write!(text, ":{names}");
+        }
+        self.note_text(text, false);
+    }
+
+    fn note_text(&mut self, text: String, opens: bool) {
         let blocks = || self.open.iter().map(|open| open.block);
-        if !is_named || self.noted.len() == MOST_IMPORTS || blocks().any(|block| block == Block::Skipped) {
+        if self.noted.len() == MOST_IMPORTS || blocks().any(|block| block == Block::Skipped) {
             return;
         }
         let tries = blocks().filter_map(|block| match block {
@@ -202,18 +263,16 @@ impl ImportReader {
         });
         let is_conditional =
             blocks().any(|block| matches!(block, Block::Conditional | Block::Handler { .. }));
-        let mut text = format!("{}{module}", ".".repeat(level));
-        if !names.is_empty() {
-            let _ = write!(text, ":{names}");
-        }
-        self.noted.push(Noted { is_conditional, tries: tries.collect(), text });
+        self.noted.push(Noted { is_conditional, tries: tries.collect(), opens, text });
     }
 
     fn finish(mut self) -> Imports {
         self.close(0);
         let mut all = String::new();
         for noted in &self.noted {
-            let is_guarded = noted.is_conditional || noted.tries.iter().any(|number| self.is_caught[*number]);
+            let caught = noted.tries.iter().map(|number| self.caught[*number]);
+            let is_caught = caught.into_iter().any(|it| if noted.opens { it.opens } else { it.imports });
+            let is_guarded = noted.is_conditional || is_caught;
             all.push_str(if is_guarded { "?" } else { "" });
             all.push_str(&noted.text);
             all.push('\n');
@@ -283,19 +342,27 @@ fn is_for_type_checkers(condition: &str) -> bool {
 }
 
 /// The exceptions whose handlers handle a failed import.
-const HANDLED: [&str; 4] = ["ImportError", "ModuleNotFoundError", "Exception", "BaseException"];
+const OF_IMPORTS: [&str; 4] = ["ImportError", "ModuleNotFoundError", "Exception", "BaseException"];
+/// The exceptions whose handlers handle a library that cannot be opened.
+const OF_OPENING: [&str; 4] = ["OSError", "EnvironmentError", "Exception", "BaseException"];
+/// The calls of ctypes that open a library.
+const OPENERS: [&str; 3] = ["CDLL(", "LoadLibrary(", "PyDLL("];
 
-/// Returns whether a handler of these exceptions, which are all of them where it names none, handles a failed import.
-fn catches_import_errors(exceptions: &str) -> bool {
-    exceptions.trim().is_empty() || names_any(exceptions)
+impl Caught {
+    /// The failures that a handler of these exceptions, which are all of them where it names none, catches.
+    fn by(exceptions: &str) -> Self {
+        let is_bare = exceptions.trim().is_empty();
+        let names = |all: &[&str]| is_bare || names_any(exceptions, all);
+        Self { imports: names(&OF_IMPORTS), opens: names(&OF_OPENING) }
+    }
 }
 
 fn suppresses(context: &str) -> bool {
-    context.contains("suppress") && names_any(context)
+    context.contains("suppress") && (names_any(context, &OF_IMPORTS) || names_any(context, &OF_OPENING))
 }
 
-fn names_any(text: &str) -> bool {
-    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| HANDLED.contains(&word))
+fn names_any(text: &str, all: &[&str]) -> bool {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| all.contains(&word))
 }
 
 #[cfg(test)]
@@ -371,6 +438,21 @@ mod tests {
             "try:\n  try:\n    import a\n  except ImportError:\n    raise\nexcept ImportError:\n  pass\n",
             &["?a"],
         );
+    }
+
+    #[test]
+    fn a_library_is_opened_by_its_name_or_beside_the_module() {
+        check("import ctypes\nctypes.CDLL('libcublas.so.12')\n", &["ctypes", "@libcublas.so.12"]);
+        let beside = "x = CDLL(os.path.join(os.path.dirname(__file__), 'lib', \"libapp.so\"), RTLD_GLOBAL)\n";
+        check(beside, &["@./lib/libapp.so"]);
+        check("try:\n    CDLL('liba.so')\nexcept OSError: pass\n", &["?@liba.so"]);
+        check("try:\n    CDLL('liba.so')\nexcept ImportError: pass\n", &["@liba.so"]);
+        check("def f():\n    CDLL('liba.so')\n", &[]);
+        check("CDLL(None)\nCDLL(find_library('c'))\nCDLL(f'{x}.so')\n", &[]);
+        let imports = Imports::read(b"CDLL('a.so')\nimport b\nCDLL(__file__ + 'c.so')\n");
+        let opened: Vec<_> = imports.opened().collect();
+        assert_eq!(opened, [OpenedLibrary::Named("a.so"), OpenedLibrary::Beside("c.so")]);
+        assert_eq!(imports.iter().count(), 1);
     }
 
     #[test]

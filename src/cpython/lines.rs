@@ -4,6 +4,10 @@
 
 /// The most bytes that are kept of one logical line: the longest import lists have a few thousand, tables of data megabytes.
 const LONGEST: usize = 64 << 10;
+/// The most bytes of a string that is kept: names of libraries have some dozens.
+const LONGEST_STRING: usize = 256;
+/// The most strings of a logical line that are kept.
+const MOST_STRINGS: usize = 16;
 
 /// A logical line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +15,8 @@ pub(super) struct LogicalLine {
     /// In columns; a tab leads to the next multiple of eight.
     pub indentation: usize,
     pub text: String,
+    /// The short string literals in it, without their quotes.
+    pub strings: Vec<String>,
 }
 
 /// Splits a source text into its logical lines; empty ones are left out.
@@ -43,9 +49,9 @@ impl<'a> LogicalLines<'a> {
         }
     }
 
-    /// The text up to the end of the logical line, which is passed.
-    fn text(&mut self) -> Vec<u8> {
-        let mut text = Vec::new();
+    /// The text up to the end of the logical line, which is passed, and its strings.
+    fn text(&mut self) -> (Vec<u8>, Vec<String>) {
+        let (mut text, mut strings) = (Vec::new(), Vec::new());
         let mut depth = 0_usize;
         while self.at < self.source.len() {
             let byte = self.peek(0);
@@ -55,7 +61,12 @@ impl<'a> LogicalLines<'a> {
                     continue;
                 }
                 b'\'' | b'"' => {
+                    let start = self.at + 1;
                     self.skip_string(byte);
+                    let string = self.source.get(start..self.at.saturating_sub(1)).unwrap_or_default();
+                    if string.len() <= LONGEST_STRING && strings.len() < MOST_STRINGS {
+                        strings.push(String::from_utf8_lossy(string).into_owned());
+                    }
                     b'"'
                 }
                 b'\\' if self.is_continued() => {
@@ -88,7 +99,7 @@ impl<'a> LogicalLines<'a> {
                 text.push(kept);
             }
         }
-        text
+        (text, strings)
     }
 
     fn is_continued(&self) -> bool {
@@ -140,10 +151,10 @@ impl Iterator for LogicalLines<'_> {
     fn next(&mut self) -> Option<LogicalLine> {
         while self.at < self.source.len() {
             let indentation = self.indentation();
-            let text = self.text();
+            let (text, strings) = self.text();
             if !text.trim_ascii().is_empty() {
                 let text = String::from_utf8_lossy(text.trim_ascii()).into_owned();
-                return Some(LogicalLine { indentation, text });
+                return Some(LogicalLine { indentation, text, strings });
             }
         }
         None

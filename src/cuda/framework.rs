@@ -55,6 +55,16 @@ pub fn binary_use(distribution: &str) -> BinaryUse {
     }
 }
 
+/// The files that the code of a distribution loads for the whole process, with `RTLD_GLOBAL`: `torch/__init__.py` opens one by
+/// ctypes, and `tensorflow/python/pywrap_tensorflow.py` sets the flags of `dlopen` before it imports the other.
+pub fn loaded_globally(distribution: &str) -> &'static [&'static str] {
+    match distribution {
+        "torch" => &["libtorch_global_deps.so"],
+        "tensorflow" | "tensorflow-cpu" | "tensorflow-gpu" => &["_pywrap_tensorflow_internal.so"],
+        _ => &[],
+    }
+}
+
 /// Returns whether the metadata of a distribution says all that its binaries need: those of the frameworks do.
 pub fn declares_all(distribution: &str) -> bool {
     let plugin = |prefix| distribution.starts_with(prefix);

@@ -23,6 +23,7 @@ pub use component::{Component, ComponentWheel, FIRST_UNSUFFIXED, is_debian_packa
 pub use driver::{Driver, DriverCause, DriverFit, DriverNeed};
 pub use framework::{
     BinaryUse, CudaExtra, binary_use, cuda_extras, declares_all, is_dispensable, is_without_cuda,
+    loaded_globally,
 };
 pub use gpu_code::{CodePlace, GpuCode, GpuImages, ImageKind, PtxVersion};
 pub use gpu_search::{GpuCodeSearch, GpuFile};

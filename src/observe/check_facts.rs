@@ -16,7 +16,7 @@ use crate::elf::Object;
 use crate::oci::{Digest, Entry, EntryKind};
 
 /// Raise when evidence is learned or written otherwise than before: records of it are made again.
-pub const EVIDENCE_FORMAT: u32 = 5;
+pub const EVIDENCE_FORMAT: u32 = 6;
 
 /// A layer's, or a whole image's, file system.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub enum Item {
     Directory {
         /// Permission bits.
         mode: u32,
+        /// Its owner, where not everyone may enter it.
+        owner: Option<Box<FileOwner>>,
     },
     /// A symlink, with its target as written.
     Symlink(Box<str>),
@@ -45,7 +47,41 @@ pub struct FileItem {
     /// In bytes.
     pub size: u64,
     known: Option<Box<KnownOfFile>>,
+    /// Its owner, where not everyone may read it.
+    owner: Option<Box<FileOwner>>,
 }
+
+/// The numbers of a file's owner and group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileOwner {
+    /// The user's.
+    pub uid: u64,
+    /// The group's.
+    pub gid: u64,
+}
+
+impl FileOwner {
+    /// The owner of an entry whose mode lacks `for_all`, by which all others would have the right.
+    fn of(entry: &Entry, for_all: u32) -> Option<Box<Self>> {
+        let is_closed = entry.mode & for_all == 0;
+        is_closed.then(|| Box::new(Self { uid: entry.uid, gid: entry.gid }))
+    }
+
+    /// Returns whether a user of these numbers has the right that is `for_all` in `mode`.
+    fn admits(&self, mode: u32, for_all: u32, user: Self) -> bool {
+        match () {
+            () if user.uid == 0 => true,
+            () if user.uid == self.uid => mode & (for_all << 6) != 0,
+            () if user.gid == self.gid => mode & (for_all << 3) != 0,
+            () => mode & for_all != 0,
+        }
+    }
+}
+
+/// The right of all others to read a file.
+const READ_BY_ALL: u32 = 0o004;
+/// The right of all others to enter a directory.
+const ENTERED_BY_ALL: u32 = 0o001;
 
 /// The knowledge of a file beyond its header.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +126,8 @@ pub(super) fn text_limit(path: &str) -> Option<u64> {
     match name {
         "RECORD" if directory.ends_with(".dist-info") => Some(LONGEST_RECORD),
         "METADATA" | "WHEEL" if directory.ends_with(".dist-info") => Some(LONGEST_TEXT),
-        "ld.so.cache" if directory == "etc" => Some(LONGEST_TEXT),
+        "ld.so.cache" | "ld.so.preload" | "passwd" | "group" if directory == "etc" => Some(LONGEST_TEXT),
+        _ if name.ends_with(".pth") && is_private(path) => Some(LONGEST_TEXT),
         _ => None,
     }
 }
@@ -100,14 +137,13 @@ const LARGEST_MODULE: u64 = 1 << 20;
 
 /// Returns whether the imports of the module at `path` matter, and up to how many bytes of source are read for them.
 pub(super) fn module_limit(path: &str) -> Option<u64> {
-    let is_on_path = is_private(path) || path.contains("lib/python3");
     let is_test = ["/tests/", "/test/"].iter().any(|part| path.contains(part));
-    (path.ends_with(".py") && is_on_path && !is_test).then_some(LARGEST_MODULE)
+    (path.ends_with(".py") && !is_test).then_some(LARGEST_MODULE)
 }
 
-/// Returns whether a file's digest is kept: a RECORD lists it.
+/// Returns whether a file's digest is kept: a RECORD lists it, or a file of uv's cache that is linked to.
 pub(super) fn is_recorded(path: &str) -> bool {
-    is_private(path) && !path.ends_with(".pyc")
+    (is_private(path) || path.contains("/archive-v0/")) && !path.ends_with(".pyc")
 }
 
 impl LayerNode for Item {
@@ -137,20 +173,27 @@ impl CheckFacts {
             return;
         }
         let item = match &entry.kind {
-            EntryKind::Directory => Item::Directory { mode: entry.mode },
+            EntryKind::Directory => {
+                Item::Directory { mode: entry.mode, owner: FileOwner::of(entry, ENTERED_BY_ALL) }
+            }
             EntryKind::Symlink { target } => Item::Symlink(target.as_str().into()),
-            EntryKind::File { size } => Item::File(FileItem::of_header(entry.mode, *size)),
+            EntryKind::File { size } => Item::File(FileItem::of_header(entry, *size)),
             EntryKind::Whiteout => return,
             EntryKind::Hardlink { target } => match self.0.get(target) {
                 Some(Item::File(file)) => Item::File(file.linked(target)),
-                _ => Item::File(FileItem::of_header(entry.mode, 0)),
+                _ => Item::File(FileItem::of_header(entry, 0)),
             },
         };
         self.0.insert(&*entry.path, item);
     }
 
+    /// Notes what is known of the content of a file whose entry was noted before.
     pub(super) fn note_file(&mut self, path: &str, file: FileItem) {
-        self.0.insert(path, Item::File(file));
+        let owner = match self.0.get(path) {
+            Some(Item::File(noted)) => noted.owner.clone(),
+            _ => None,
+        };
+        self.0.insert(path, Item::File(FileItem { owner, ..file }));
     }
 
     /// Notes the digests of files that had been left out, by the paths of the files.
@@ -206,6 +249,29 @@ impl CheckFacts {
         }
     }
 
+    /// Everything whose path begins with `start`, in a directory without symlinks in its path, sorted.
+    pub fn starting_with<'a>(&'a self, start: &str) -> impl Iterator<Item = (&'a str, &'a Item)> + use<'a> {
+        self.0.starting_with(start)
+    }
+
+    /// Returns whether a user may enter every directory on the way to a path.
+    pub fn is_reachable(&self, path: &str, user: FileOwner) -> bool {
+        let enters = |directory: &str| match self.0.get(directory) {
+            Some(Item::Directory { mode, owner: Some(owner) }) => owner.admits(*mode, ENTERED_BY_ALL, user),
+            _ => true,
+        };
+        path.match_indices('/').all(|(end, _)| enters(&path[..end]))
+    }
+
+    /// Returns whether a user may read the file at a path without symlinks in it, and enter every directory on the way.
+    pub fn is_readable(&self, path: &str, user: FileOwner) -> bool {
+        let is_closed = |file: &FileItem| {
+            file.owner.as_ref().is_some_and(|owner| !owner.admits(file.mode, READ_BY_ALL, user))
+        };
+        !matches!(self.0.get(path), Some(Item::File(file)) if is_closed(file))
+            && self.is_reachable(path, user)
+    }
+
     /// The text that `path` leads to.
     pub fn text(&self, path: &str) -> Option<&[u8]> {
         match self.file(path)?.1.content() {
@@ -216,20 +282,20 @@ impl CheckFacts {
 }
 
 impl FileItem {
-    fn of_header(mode: u32, size: u64) -> Self {
-        Self { mode, size, known: None }
+    fn of_header(entry: &Entry, size: u64) -> Self {
+        Self { mode: entry.mode, size, known: None, owner: FileOwner::of(entry, READ_BY_ALL) }
     }
 
     pub(super) fn new(mode: u32, size: u64, known: KnownOfFile) -> Self {
         let known = Some(known).filter(|known| *known != KnownOfFile::default()).map(Box::new);
-        Self { mode, size, known }
+        Self { mode, size, known, owner: None }
     }
 
     /// The same file under another name, of which `target` is the first.
     fn linked(&self, target: &str) -> Self {
         let mut known = self.known.clone().unwrap_or_default();
         known.first.get_or_insert_with(|| target.to_owned());
-        Self { known: Some(known), ..*self }
+        Self { mode: self.mode, size: self.size, known: Some(known), owner: self.owner.clone() }
     }
 
     /// The digest, of files in a directory of Python's packages, which a RECORD may list.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::relevance::{TextForm, has_an_owner_worth_knowing};
 use crate::cuda::Component;
-use crate::pypa::record;
+use crate::pypa::{metadata, record};
 
 /// The kept part of conda's file on a package.
 ///
@@ -22,6 +22,10 @@ pub(crate) struct CondaPackage {
 
 /// The fields of a METADATA that are kept: large frameworks with all their extras have some 2,000.
 const MOST_FIELDS: usize = 1 << 14;
+/// The bytes of a line of a script that is kept: Linux reads 256 of the first one.
+const LONGEST_SCRIPT_LINE: usize = 512;
+/// The lines of a script that are kept: an entrypoint starts its program with one.
+const MOST_SCRIPT_LINES: usize = 32;
 
 pub(super) fn condense(form: TextForm, text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
@@ -36,14 +40,9 @@ pub(super) fn condense(form: TextForm, text: &[u8]) -> String {
         TextForm::DpkgList => {
             lines(&text, |line| has_an_owner_worth_knowing(line.trim_start_matches('/').trim_end()))
         }
-        TextForm::Metadata => {
-            let head = text.lines().take_while(|line| !line.trim_end().is_empty());
-            let matters = |line: &&str| {
-                let key = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
-                matches!(key.as_str(), "name" | "version" | "requires-dist" | "provides-extra")
-            };
-            head.filter(matters).take(MOST_FIELDS).fold(String::new(), |kept, line| kept + line + "\n")
-        }
+        TextForm::Metadata => metadata::deciding_fields(&text)
+            .take(MOST_FIELDS)
+            .fold(String::new(), |kept, line| kept + line + "\n"),
         TextForm::Record => rows(&text),
         TextForm::CondaMeta => conda(&text),
         TextForm::Defines => lines(&text, |line| {
@@ -55,7 +54,22 @@ pub(super) fn condense(form: TextForm, text: &[u8]) -> String {
                 && number
                 && ["_MAJOR", "_MINOR", "_PATCH", "_PATCHLEVEL"].iter().any(|end| name.ends_with(end))
         }),
+        TextForm::Script => script(&text),
     }
+}
+
+/// The line `#!` of a script, and those that start another program or choose an environment.
+fn script(text: &str) -> String {
+    let starts = |line: &&str| {
+        let line = line.trim_start();
+        let is_start = ["exec ", "'''exec", ". ", "source "].iter().any(|start| line.starts_with(start));
+        line.len() <= LONGEST_SCRIPT_LINE && (is_start || line.contains("python"))
+    };
+    let mut lines = text.lines();
+    let Some(first) = lines.next().filter(|line| line.starts_with("#!")) else { return String::new() };
+    let first = first.get(..LONGEST_SCRIPT_LINE).unwrap_or(first);
+    let kept = std::iter::once(first).chain(lines.filter(starts).take(MOST_SCRIPT_LINES));
+    kept.fold(String::new(), |kept, line| kept + line + "\n")
 }
 
 fn lines(text: &str, keep: impl Fn(&str) -> bool) -> String {
@@ -106,6 +120,18 @@ mod tests {
             "Metadata-Version: 2.1\nName: torch\nVersion: 2.6.0\nrequires-dist: sympy\nSummary: s\n\nName: prose\n",
             "Name: torch\nVersion: 2.6.0\nrequires-dist: sympy\n",
         );
+        // A line of blanks goes on with the field above it; an empty one ends them all.
+        check(
+            TextForm::Metadata,
+            "Name: pandas\r\nVersion: 1\r\nLicense: BSD\r\n        \r\n        Name: no\r\nRequires-Dist: numpy\r\n\r\n\
+             Requires-Dist: prose\r\n",
+            "Name: pandas\nVersion: 1\nRequires-Dist: numpy\n",
+        );
+        check(
+            TextForm::Script,
+            "#!/bin/sh\nset -e\nexport A=1\n. /opt/venv/bin/activate\nexec serve \"$@\"\n",
+            "#!/bin/sh\n. /opt/venv/bin/activate\nexec serve \"$@\"\n",
+        );
         check(
             TextForm::Record,
             "b.py,sha256=abc,12\nnvidia/lib/libcublas.so.12,sha256=def,99\na.dist-info/RECORD,,\n",
@@ -123,9 +149,20 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_condensed_metadata_says_what_the_whole_one_says(
+            text in "(Name: a|Version: 1|License: x|Requires-Dist: b>=1|requires-dist: c|  folded|\t|        |\r|\n|:|Provides-Extra: e)*",
+        ) {
+            let said = |text: &str| metadata::parse(text).ok().map(|it| it.digest());
+            assert_eq!(said(&condense(TextForm::Metadata, text.as_bytes())), said(&text));
+        }
+    }
+
     #[test]
     fn nothing_is_kept_of_a_text_that_is_not_what_it_should_be() {
         assert_eq!(condense(TextForm::CondaMeta, b"[]"), "");
         assert_eq!(condense(TextForm::Metadata, b"\nbody"), "");
+        assert_eq!(condense(TextForm::Script, b"\x7fELF python"), "");
     }
 }

@@ -17,7 +17,7 @@ use super::relevance;
 pub use super::relevance::{Relevance, TextForm, VersionText};
 
 /// Raise when the facts of a layer are learned or written otherwise than before: records of them are made again.
-pub const FACTS_FORMAT: u32 = 6;
+pub const FACTS_FORMAT: u32 = 7;
 
 /// The part of a layer's, or of a whole image's, file system that decides what is installed and what the loader finds.
 ///
@@ -210,6 +210,11 @@ impl InventoryFacts {
             Fact::Text(text) => Some(text),
             _ => None,
         }
+    }
+
+    /// The target of the symlink at a path whose directory is no symlink, as written.
+    pub(crate) fn symlink(&self, path: &str) -> Option<&str> {
+        self.0.get(path)?.link()
     }
 
     /// The path with every symlink followed, without a leading slash; `None` for a loop.

@@ -76,8 +76,8 @@ impl<N: LayerNode> Layered<N> {
 
     /// Puts the layer that `above` describes on top.
     ///
-    /// As runtimes unpack it: whatever is no directory replaces all that was at its path, a directory only what is none;
-    /// and a path whose parent is a symlink of a lower layer leads where the symlink does.
+    /// As runtimes unpack it: whatever is no directory replaces all that was at its path, a directory what is none, and the
+    /// mode of one; and a path whose parent is a symlink of a lower layer leads where the symlink does.
     pub fn stack(&mut self, above: Self) {
         above.opaque.iter().for_each(|directory| self.cut_below(directory));
         above.removed.iter().for_each(|path| self.cut(path));
@@ -92,7 +92,7 @@ impl<N: LayerNode> Layered<N> {
             if !node.is_directory() {
                 self.cut_below(&path);
                 self.insert(path, node);
-            } else if !self.is_directory(&path) {
+            } else {
                 self.insert(path, node);
             }
         }
@@ -135,6 +135,13 @@ impl<N: LayerNode> Layered<N> {
         let inside = if directory.is_empty() { String::new() } else { format!("{directory}/") };
         let range = self.nodes.range::<str, _>((Bound::Included(inside.as_str()), Bound::Unbounded));
         range.take_while(move |(path, _)| path.starts_with(&inside)).map(|(path, node)| (&**path, node))
+    }
+
+    /// Everything noted whose path begins with `start`, sorted.
+    pub fn starting_with<'a>(&'a self, start: &str) -> impl Iterator<Item = (&'a str, &'a N)> + use<'a, N> {
+        let start = start.to_owned();
+        let range = self.nodes.range::<str, _>((Bound::Included(start.as_str()), Bound::Unbounded));
+        range.take_while(move |(path, _)| path.starts_with(&start)).map(|(path, node)| (&**path, node))
     }
 
     /// Returns whether a directory is at `path`, without following links.

@@ -15,7 +15,7 @@ use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
 use self::check_facts::{CheckFacts, FileContent, FileItem, KnownOfFile};
-use self::inventory_facts::{FileFact, InventoryFacts, Relevance};
+use self::inventory_facts::{FileFact, InventoryFacts, Relevance, TextForm};
 use self::layered::is_whiteout;
 use self::version::VersionSearch;
 use crate::cpython::imports::Imports;
@@ -101,7 +101,7 @@ impl FileObserver {
         if is_whiteout(entry) {
             return None;
         }
-        let interest = Relevance::of(&entry.path);
+        let interest = Relevance::of_file(&entry.path, entry.mode, size);
         let probe = match interest {
             Relevance::CudaLibrary => Probe::linking_with_symbols(size),
             _ => Probe::linking(size),
@@ -267,13 +267,16 @@ impl NeedsAnotherPass {
 }
 
 fn note(learned: &mut ObservedLayer, file: PassingFile, mut seen: Seen, headers: Headers) {
-    seen.text = seen.text.filter(|text| learned.has_room(text));
+    let may_be_script = file.interest == Relevance::Text(TextForm::Script);
+    let is_read = |text: &Vec<u8>| !may_be_script || is_script(text) || is_text_of_check(&file.path);
+    seen.text = seen.text.filter(is_read).filter(|text| learned.has_room(text));
     let (linked, content) = match headers {
         Headers::Elf(linked) => (Some(linked), None),
         Headers::NotElf => (None, None),
         Headers::Damaged(reason) => (None, Some(FileContent::Damaged(reason))),
     };
     match (file.interest, &seen.text) {
+        (Relevance::Text(TextForm::Script), Some(text)) if !is_script(text) => {}
         (Relevance::Text(form), Some(text)) => learned.facts.note_text(&file.path, form, text),
         (Relevance::Library | Relevance::CudaLibrary | Relevance::Versioned(_), _) => {
             learned.facts.note_file(
@@ -304,6 +307,14 @@ fn note(learned: &mut ObservedLayer, file: PassingFile, mut seen: Seen, headers:
             },
         ),
     );
+}
+
+fn is_script(text: &[u8]) -> bool {
+    text.starts_with(b"#!")
+}
+
+fn is_text_of_check(path: &str) -> bool {
+    check_facts::text_limit(path).or_else(|| check_facts::module_limit(path)).is_some()
 }
 
 fn content_of_text(path: &str, text: Vec<u8>) -> Option<FileContent> {

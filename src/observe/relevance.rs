@@ -49,12 +49,15 @@ pub enum TextForm {
     CondaMeta,
     /// A header of C, for the versions it defines.
     Defines,
+    /// A program that is a script: what it starts.
+    Script,
 }
 
 impl TextForm {
     /// The largest text that is read, in bytes; what is larger is none that imgforge knows.
     pub(crate) fn limit(self) -> u64 {
         match self {
+            Self::Script => 64 << 10,
             Self::Whole | Self::Defines => 1 << 20,
             Self::Metadata => 4 << 20,
             Self::DpkgList => 8 << 20,
@@ -97,6 +100,17 @@ impl Relevance {
         }
     }
 
+    /// The needs of an inventory from a file of this mode: of programs, those that may be scripts.
+    pub(super) fn of_file(path: &str, mode: u32, size: u64) -> Self {
+        let is_executable = mode & 0o111 != 0;
+        match Self::of(path) {
+            Self::None if is_executable && is_searched(path) && size <= TextForm::Script.limit() => {
+                Self::Text(TextForm::Script)
+            }
+            other => other,
+        }
+    }
+
     /// The needs of the loader's cache from the file at `path`; an inventory needs as much and more.
     pub fn of_loader(path: &str) -> Self {
         let name = path.rsplit('/').next().unwrap_or(path);
@@ -112,7 +126,8 @@ impl Relevance {
 
 /// Texts that say what is installed.
 fn text(directory: &str, parent: &str, name: &str) -> Option<TextForm> {
-    let of_distribution = |suffix| parent.ends_with(suffix) && directory.contains("-packages/");
+    // Not only in directories of packages: installers link to their caches, and PYTHONPATH leads anywhere.
+    let of_distribution = |suffix| parent.ends_with(suffix);
     Some(match (parent, name) {
         ("etc" | "lib", "os-release") if matches!(directory, "etc" | "usr/lib") => TextForm::Whole,
         ("dpkg", "status") if directory == "var/lib/dpkg" => TextForm::DpkgStatus,
@@ -125,6 +140,10 @@ fn text(directory: &str, parent: &str, name: &str) -> Option<TextForm> {
         (_, "RECORD") if of_distribution(".dist-info") => TextForm::Record,
         (_, "INSTALLER") if of_distribution(".dist-info") => TextForm::Whole,
         (_, "PKG-INFO") if of_distribution(".egg-info") => TextForm::Metadata,
+        (_, "requires.txt") if of_distribution(".egg-info") => TextForm::Whole,
+        ("etc", "passwd" | "group") if directory == "etc" => TextForm::Whole,
+        _ if name.ends_with(".pth") => TextForm::Whole,
+        _ if name.starts_with("__editable___") && name.ends_with("_finder.py") => TextForm::Whole,
         ("site-packages" | "dist-packages", _) if name.ends_with(".egg-info") => TextForm::Metadata,
         (_, "version.json") if parent.starts_with("cuda") => TextForm::Whole,
         (_, "pyvenv.cfg" | "EXTERNALLY-MANAGED") => TextForm::Whole,
@@ -166,7 +185,11 @@ pub(crate) fn is_private(path: &str) -> bool {
 
 /// Returns whether a symlink or a directory at this path can lead to what matters.
 pub(super) fn may_lead_somewhere(path: &str) -> bool {
-    is_searched(path) || (is_private(path) && path.contains("-packages/nvidia"))
+    let of_distribution = || {
+        let of_info = [".dist-info", ".egg-info"].iter().any(|ending| path.ends_with(ending));
+        of_info || Relevance::of(path) != Relevance::None
+    };
+    is_searched(path) || (is_private(path) && (path.contains("-packages/nvidia") || of_distribution()))
 }
 
 /// Returns whether a file of no interest at this path may stand where a lower layer has what matters: a directory of
@@ -220,6 +243,9 @@ mod tests {
             (&format!("{packages}/nvidia/cu13/nvvm/bin/cicc"), cuda),
             ("usr/local/cuda-12.2/nvvm/libdevice/libdevice.10.bc", Relevance::Library),
             ("usr/bin/env", Relevance::None),
+            ("root/.cache/uv/archive-v0/x/six-1.dist-info/METADATA", Relevance::Text(TextForm::Metadata)),
+            ("app/src/demo.egg-info/requires.txt", Relevance::Text(TextForm::Whole)),
+            (&format!("{packages}/__editable__.demo-1.0.pth"), Relevance::Text(TextForm::Whole)),
         ] {
             assert_eq!(Relevance::of(path), expected, "{path}");
         }

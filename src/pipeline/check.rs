@@ -3,18 +3,21 @@
 use std::path::Path;
 use std::{panic, thread};
 
+use serde_json::{Map, Value};
+
 use super::{Checking, Planned, Session, gpus, image_base};
 use crate::base::scan::{self, ImageConfigFacts};
-use crate::base::{BaseInventory, InventoryError};
+use crate::base::{BaseInventory, InventoryError, PythonStart};
 use crate::check::graph::Graph;
 use crate::check::{self, GpuSupport, Level, REPORT_FORMAT, Report, Silence, Subject, VersionsSeen};
 use crate::cuda::{Driver, Gpu};
 use crate::failure::{Context, Hinted, Result};
-use crate::image::Image;
+use crate::image::{self, Image};
 use crate::layer::records;
 use crate::observe::check_facts::{CheckFacts, EVIDENCE_FORMAT};
 use crate::observe::inventory_facts::{FACTS_FORMAT, InventoryFacts};
-use crate::oci::Digest;
+use crate::oci::image::from_json;
+use crate::oci::{Architecture, Digest};
 use crate::source::{self, ImagePlace, SourceImage};
 use crate::store::{self, Store};
 
@@ -53,19 +56,19 @@ impl<'a> Checked<'a> {
         let image = source::open(place, None)?;
         image_base::scan(&image, session)?;
         session.progress.stage("checking");
-        Ok(Self::of(&image, python, wanted))
+        Self::of(&image, python, wanted)
     }
 
     /// An image whose layers were all read.
-    pub(super) fn of(image: &SourceImage, python: Option<&str>, wanted: WantedMachines<'a>) -> Self {
-        Self {
+    pub(super) fn of(image: &SourceImage, python: Option<&str>, wanted: WantedMachines<'a>) -> Result<Self> {
+        Ok(Self {
             layers: image.layers.iter().map(|layer| layer.descriptor.digest()).collect(),
-            config: ImageConfigFacts::new(image.architecture, image.env.iter().map(String::as_str)),
+            config: config_facts(image.architecture, &image.config)?,
             python: python.map(str::to_owned),
             wanted,
             silences: &[],
             seen: VersionsSeen::new(),
-        }
+        })
     }
 
     /// The findings of every rule.
@@ -119,13 +122,12 @@ pub(super) fn before_publishing(
 /// Checks an image that was just built; its layers were looked into when they were written.
 fn of_image(planned: &Planned, image: &Image, session: &Session<'_>) -> Result<Report> {
     session.progress.stage("checking");
-    let env = source::environment(&image.config_bytes).context("could not read the image's config")?;
     let wanted_gpus: Vec<Gpu> = planned.inputs.recipe.cuda.gpus.iter().map(|gpu| gpu.value.clone()).collect();
     // They matter where a GPU is asked for alone: a report that needs none of them is taken again.
     let seen = if wanted_gpus.is_empty() { VersionsSeen::new() } else { gpus::seen(planned, &session.store) };
     let checked = Checked {
         layers: image.layers.iter().map(|layer| layer.digest).collect(),
-        config: ImageConfigFacts::new(planned.plan.architecture, env.iter().map(String::as_str)),
+        config: config_facts(planned.plan.architecture, &image.config_bytes)?,
         python: planned.inputs.python(),
         wanted: WantedMachines {
             driver: planned.inputs.recipe.cuda.driver.as_ref().map(|driver| &driver.value),
@@ -162,7 +164,8 @@ fn with_subject<T>(checked: &Checked<'_>, store: &Store, look: impl FnOnce(&Subj
     let (inventory, evidence) = (inventory?, evidence?);
     Ok(look(&Subject {
         evidence: &evidence,
-        inventory: inventory.as_ref(),
+        inventory: inventory.as_ref().map(|(inventory, _)| inventory),
+        python: inventory.as_ref().map(|(_, start)| start),
         config: &checked.config,
         driver: checked.wanted.driver,
         gpus: checked.wanted.gpus,
@@ -176,13 +179,20 @@ fn evidence(checked: &Checked<'_>, store: &Store) -> Result<CheckFacts> {
     Ok(CheckFacts::stacked(layers.collect::<Result<Vec<_>, _>>()?))
 }
 
-/// The inventory; `None` for an image without Python, in which there is less to check.
-fn inventory(checked: &Checked<'_>, store: &Store) -> Result<Option<BaseInventory>> {
+/// The settings of a config that matter.
+fn config_facts(architecture: Architecture, config: &[u8]) -> Result<ImageConfigFacts> {
+    let members: Map<String, Value> = from_json(config).context("could not read the image's config")?;
+    Ok(ImageConfigFacts::of_runtime(architecture, image::runtime_of(&members)?))
+}
+
+/// The inventory, and the interpreter that a container starts; `None` for an image without Python, in which there is less
+/// to check.
+fn inventory(checked: &Checked<'_>, store: &Store) -> Result<Option<(BaseInventory, PythonStart)>> {
     let mut facts = InventoryFacts::default();
     for digest in &checked.layers {
         facts.stack(records::content_of(store, digest)?.facts);
     }
-    match scan::scan(&facts, &checked.config, checked.python.as_deref()) {
+    match scan::scan_started(&facts, &checked.config, checked.python.as_deref()) {
         Ok(inventory) => Ok(Some(inventory)),
         Err(InventoryError::NoPython) => Ok(None),
         Err(error) => Err(error.into()),

@@ -26,7 +26,7 @@ pub fn inspect(place: &ImagePlace, python: Option<&str>, session: &Session<'_>) 
     let image = source::open(place, None)?;
     let contents = image_base::scan(&image, session)?;
     let inventory = image_base::inventory(&image, &contents, python)?;
-    let gpus = Checked::of(&image, python, WantedMachines::default()).gpu_support(&session.store)?;
+    let gpus = Checked::of(&image, python, WantedMachines::default())?.gpu_support(&session.store)?;
     Ok(Inspected { inventory, gpus })
 }
 

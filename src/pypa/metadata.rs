@@ -130,6 +130,12 @@ pub fn parse(text: &str) -> Result<CoreMetadata, MetadataError> {
     })
 }
 
+/// The lines of the fields that decide what is installed, as written but for the blanks around their values.
+pub fn deciding_fields(text: &str) -> impl Iterator<Item = &str> {
+    let decides = |field: &Field<'_>| !matches!(Key::of(field.key), None | Some(Key::RequiresPython));
+    fields(text).filter(decides).map(|field| &text[field.start..field.value_start + field.value.len()])
+}
+
 /// Rewrites chosen `Requires-Dist` fields of a `METADATA` text; every other byte stays as it is.
 ///
 /// `rewrite` is given each requirement that can be parsed and returns the new value of the field, or `None` to
@@ -180,6 +186,32 @@ fn python_specifiers(value: &str) -> Result<VersionSpecifiers, MetadataError> {
 pub fn parse_requirement(text: &str) -> Result<Requirement, MetadataError> {
     weigh_requirement(text).map_err(complex("Requires-Dist", text))?;
     invalid("Requires-Dist", text, Requirement::from_str)
+}
+
+/// The requirements of an `.egg-info` in the form of `Requires-Dist`: of the `requires.txt` of setuptools, whose
+/// sections are `[extra]`, `[:marker]` or `[extra:marker]`.
+///
+/// <https://setuptools.pypa.io/en/latest/deprecated/python_eggs.html#requires-txt>
+pub fn requires_of_egg(text: &str) -> Vec<String> {
+    let (mut requires, mut condition) = (Vec::new(), String::new());
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(section) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            condition = condition_of(section);
+        } else if requires.len() < MOST_REQUIREMENTS {
+            requires.push(format!("{line}{condition}"));
+        }
+    }
+    requires
+}
+
+/// ` ; (os_name == 'nt') and extra == 'all'` of the section `all:os_name == 'nt'`.
+fn condition_of(section: &str) -> String {
+    match section.split_once(':').unwrap_or((section, "")) {
+        ("", "") => String::new(),
+        ("", marker) => format!(" ; ({marker})"),
+        (extra, "") => format!(" ; extra == '{extra}'"),
+        (extra, marker) => format!(" ; ({marker}) and extra == '{extra}'"),
+    }
 }
 
 /// The requirements among `texts`, as leniently read as pip does; what is none, or too much, is passed over.
@@ -236,6 +268,8 @@ impl Key {
 }
 
 struct Field<'a> {
+    /// The start of the key in the text, in bytes.
+    start: usize,
     key: &'a str,
     value: &'a str,
     /// The start of the value in the text, in bytes.
@@ -258,7 +292,7 @@ fn fields(text: &str) -> impl Iterator<Item = Field<'_>> {
             let (key, rest) = line.split_once(':')?;
             let value = rest.trim();
             let value_start = at + key.len() + 1 + (rest.len() - rest.trim_start().len());
-            Some(Field { key, value, value_start })
+            Some(Field { start: at, key, value, value_start })
         })
 }
 
@@ -296,6 +330,20 @@ mod tests {
         );
         assert_eq!(rewritten, expected);
         assert_eq!(rewrite_requirements(METADATA, |_| None), METADATA);
+    }
+
+    #[test]
+    fn requirements_of_an_egg_are_those_of_a_distribution() {
+        let text =
+            "six>=1\n\n[:python_version < \"3\"]\nenum34\n\n[all]\nnumpy\n[all:os_name == 'nt']\nwin\n";
+        let expected = [
+            "six>=1",
+            "enum34 ; (python_version < \"3\")",
+            "numpy ; extra == 'all'",
+            "win ; (os_name == 'nt') and extra == 'all'",
+        ];
+        assert_eq!(requires_of_egg(text), expected);
+        assert_eq!(requirements(expected).len(), 4);
     }
 
     #[test]

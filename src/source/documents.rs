@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Blobs, SourceError, SourceImage, SourceLayer};
-use crate::oci::image::{from_json, from_value, refuse_many_values};
+use crate::oci::image::{from_json, from_value};
 use crate::oci::{Architecture, Descriptor, Digest};
 
 /// Docker's names for the same documents.
@@ -156,13 +156,6 @@ impl Config {
     pub fn diff_ids(&self) -> &[Digest] {
         self.rootfs.diff_ids.as_deref().unwrap_or_default()
     }
-}
-
-/// The environment that an image's config sets: `NAME=value`.
-pub fn environment(config: &[u8]) -> serde_json::Result<Vec<String>> {
-    refuse_many_values(config)?;
-    let config: Config = serde_json::from_slice(config)?;
-    Ok(config.config.unwrap_or_default().env.unwrap_or_default())
 }
 
 impl Documents<'_> {

@@ -21,7 +21,7 @@ use crate::oci::{Architecture, Descriptor, Digest, Hasher};
 use crate::plain_file;
 use crate::store::{FileIdentity, Store};
 
-pub use documents::{DocumentRoot, environment, open_documents};
+pub use documents::{DocumentRoot, open_documents};
 pub use error::SourceError;
 pub use place::{ImagePlace, PlaceError};
 pub use scan::{scan, scan_to_build};

@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         LoaderSettings {
             architecture: image.architecture,
             library_path: library_path.map(str::to_owned),
+            preload: None,
             isa_level: level.first().map_or(Ok(0), |level| level.parse())?,
         },
     )?;

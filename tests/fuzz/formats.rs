@@ -260,11 +260,13 @@ fn malformed_layers() {
             let unsound = |error: ReadError| io::Error::other(error);
             told(read::complete(&mut layer, passed.unfinished, || Ok::<_, io::Error>(bytes), unsound));
             let facts = InventoryFacts::stacked([layer.learned.facts]);
-            let inventory = told(scan::scan(&facts, &config, None));
+            told(scan::scan(&facts, &config, None));
+            let started = told(scan::scan_started(&facts, &config, None));
             let evidence = CheckFacts::stacked([layer.learned.evidence]);
             check::check(&Subject {
                 evidence: &evidence,
-                inventory: inventory.as_ref(),
+                inventory: started.as_ref().map(|(inventory, _)| inventory),
+                python: started.as_ref().map(|(_, start)| start),
                 config: &config,
                 driver: None,
                 gpus: &[],

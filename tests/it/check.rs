@@ -221,7 +221,8 @@ fn variants_of_one_package_and_a_tag_that_is_none_are_no_errors() {
     let row = |hash: &str| format!("cv2/cv2.abi3.so,sha256={hash},3");
     let path = format!("{PACKAGES}/cv2/cv2.abi3.so");
     let tar = installed(Tar::debian(""), "opencv_contrib_python", "4.11.0.86", &[], &[&row("AAAA")]);
-    let tar = installed(tar, "opencv_python", "4.11.0.86", &[], &[&row("BBBB")]).file(&path, "abc");
+    let tar = installed(tar, "opencv_python", "4.11.0.86", &[], &[&row("BBBB")])
+        .file(&path, library("cv2.abi3.so", b""));
     let wheel = format!("{PACKAGES}/opencv_python-4.11.0.86.dist-info/WHEEL");
     let tar = tar.file(&wheel, "Wheel-Version: 1.0\nTag: py3-manylinux_2_28_x86_64\n");
     check(

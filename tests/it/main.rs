@@ -18,6 +18,7 @@ mod build;
 mod bytecode;
 mod cache;
 mod check;
+mod check_python;
 mod conflicts;
 mod docs;
 mod gpus;

@@ -87,7 +87,7 @@ fn read(facts: &InventoryFacts, directory: &str, info: &str, text: &str) -> Opti
             name: known.name,
             version: known.version,
             directory: info.to_owned(),
-            requires_dist: fields("Requires-Dist"),
+            requires_dist: requires(facts, info, fields("Requires-Dist")),
             provides_extra: fields("Provides-Extra"),
             files: sizes.keys().cloned().collect(),
             of_system,
@@ -95,6 +95,14 @@ fn read(facts: &InventoryFacts, directory: &str, info: &str, text: &str) -> Opti
         },
         sizes,
     })
+}
+
+/// The requirements of a distribution: those of an `.egg-info` may be in a file of their own.
+fn requires(facts: &InventoryFacts, info: &str, of_metadata: Vec<String>) -> Vec<String> {
+    match facts.read(&join(info, "requires.txt")).filter(|_| of_metadata.is_empty()) {
+        Some(text) => metadata::requires_of_egg(text),
+        None => of_metadata,
+    }
 }
 
 /// The files of a distribution that requires CUDA components.

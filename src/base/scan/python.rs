@@ -1,17 +1,15 @@
-//! The Python of a base that is meant, and its directories of packages.
+//! The Python of an image that is meant, and its directories of packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ImageConfigFacts;
+use super::called::{Called, call, called};
 use super::packages::Dpkg;
-use crate::base::InventoryError;
+use super::{ImageConfigFacts, command};
+use crate::base::{BrokenName, InventoryError};
 use crate::elf::Machine;
 use crate::observe::inventory_facts::{FileFact, InventoryFacts, join};
 use crate::oci::Architecture;
 use crate::pypa::scheme::InstallScheme;
-
-/// The `PATH` of a container whose image's config has none, as runtimes set it.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// An interpreter and what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,15 +23,12 @@ pub(super) struct BasePython {
     pub packages: Vec<String>,
 }
 
-/// An interpreter as it is called: the name through which, and the file that it is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Called {
-    /// Relative to the root: `usr/bin/python3`.
-    name: String,
-    /// Without symlinks: `usr/bin/python3.11`.
-    file: String,
-    /// 11 of Python 3.11.
-    minor: u8,
+/// The interpreter that a container starts.
+pub(super) struct StartedPython {
+    pub called: Called,
+    pub python: BasePython,
+    /// See [`PythonStart::broken`](crate::base::PythonStart::broken).
+    pub broken: Vec<BrokenName>,
 }
 
 /// Chooses the interpreter: of the `asked` version, such as `3.11`, or the one that `VIRTUAL_ENV` and `PATH` name.
@@ -43,13 +38,12 @@ pub(super) fn choose(
     config: &ImageConfigFacts,
     asked: Option<&str>,
 ) -> Result<BasePython, InventoryError> {
-    let called = called(facts, config);
+    let environment = config.variable("VIRTUAL_ENV").map(|root| format!("{root}/bin"));
+    let called = called(facts, environment.as_deref().into_iter().chain(config.path()).collect());
     let first = called.first().ok_or(InventoryError::NoPython)?;
     let versions: BTreeSet<u8> = called.iter().map(|python| python.minor).collect();
     let chosen = match asked {
-        Some(asked) => called.iter().find(|python| is_asked(python.minor, asked)).ok_or_else(|| {
-            InventoryError::OtherPython { found: named(&versions), asked: asked.to_owned() }
-        })?,
+        Some(asked) => of_version(&called, asked)?,
         None if versions.len() > 1 && virtual_environment(facts, first).is_none() => {
             return Err(InventoryError::SeveralPythons {
                 found: versions.iter().map(|minor| format!("3.{minor}")).collect(),
@@ -61,6 +55,59 @@ pub(super) fn choose(
     Ok(describe(facts, dpkg, chosen))
 }
 
+/// The interpreter that a container of the image starts: of the `asked` version, or else the one that its command calls,
+/// or that `python3` is in its `PATH`.
+pub(super) fn started(
+    facts: &InventoryFacts,
+    dpkg: &Dpkg,
+    config: &ImageConfigFacts,
+    asked: Option<&str>,
+) -> Result<StartedPython, InventoryError> {
+    let of_command = command::interpreter(facts, config).and_then(|name| call(facts, &name));
+    let is_in_path = |it: &Called| {
+        let directory = it.name.rsplit_once('/').map_or("", |(directory, _)| directory);
+        config.path().any(|path| path.trim_matches('/') == directory)
+    };
+    let is_elsewhere = of_command.as_ref().is_some_and(|it| !is_in_path(it));
+    let of_path = called(facts, config.path().collect());
+    let called: Vec<Called> = of_command.into_iter().chain(of_path).collect();
+    let chosen = match asked {
+        Some(asked) => of_version(&called, asked)?,
+        None => called.first().ok_or(InventoryError::NoPython)?,
+    };
+    check_machine(facts, chosen, config)?;
+    Ok(StartedPython {
+        called: chosen.clone(),
+        python: describe(facts, dpkg, chosen),
+        broken: if is_elsewhere { Vec::new() } else { broken_names(facts, config) },
+    })
+}
+
+fn of_version<'a>(called: &'a [Called], asked: &str) -> Result<&'a Called, InventoryError> {
+    let versions: BTreeSet<u8> = called.iter().map(|python| python.minor).collect();
+    called.iter().find(|python| is_asked(python.minor, asked)).ok_or_else(|| match versions.is_empty() {
+        true => InventoryError::NoPython,
+        false => InventoryError::OtherPython { found: named(&versions), asked: asked.to_owned() },
+    })
+}
+
+/// The symlinks `python3` in `PATH` that lead to nothing, before the first that leads to an interpreter.
+fn broken_names(facts: &InventoryFacts, config: &ImageConfigFacts) -> Vec<BrokenName> {
+    let names = config.path().map(|directory| format!("{}/python3", directory.trim_matches('/')));
+    let mut broken = Vec::new();
+    for name in names {
+        if call(facts, &name).is_some() {
+            break;
+        }
+        let real = name.rsplit_once('/').and_then(|(directory, _)| facts.resolve(directory));
+        let path = join(&real.unwrap_or_default(), "python3");
+        let target = facts.symlink(&path).map(str::to_owned);
+        broken.extend(target.map(|target| BrokenName { path, target }));
+    }
+    broken.dedup();
+    broken
+}
+
 /// `asked` may name a release, `3.11.4`, whose last number any other may replace.
 fn is_asked(minor: u8, asked: &str) -> bool {
     asked.strip_prefix("3.").and_then(|rest| rest.split('.').next()) == Some(minor.to_string().as_str())
@@ -68,59 +115,6 @@ fn is_asked(minor: u8, asked: &str) -> bool {
 
 fn named(versions: &BTreeSet<u8>) -> String {
     versions.iter().map(|minor| format!("3.{minor}")).collect::<Vec<_>>().join(" and ")
-}
-
-/// The interpreters that the config's environment leads to, the one that `python3` is first; where it leads to none, all
-/// that there are.
-fn called(facts: &InventoryFacts, config: &ImageConfigFacts) -> Vec<Called> {
-    let of_environment = config.variable("VIRTUAL_ENV").map(|root| format!("{root}/bin"));
-    let path = config.variable("PATH").unwrap_or(DEFAULT_PATH);
-    let directories: Vec<&str> = of_environment
-        .as_deref()
-        .into_iter()
-        .chain(path.split(':'))
-        .filter(|part| part.starts_with('/'))
-        .collect();
-    let plain = directories.iter().flat_map(|directory| {
-        ["python3", "python"].map(|name| format!("{}/{name}", directory.trim_matches('/')))
-    });
-    let mut names: Vec<String> = plain.collect();
-    for directory in &directories {
-        let Some(real) = facts.resolve(directory) else { continue };
-        let numbered = facts.below(&real).map(|(path, _)| path).filter(|path| minor(path).is_some());
-        names.extend(numbered.filter(|path| !path[real.len() + 1..].contains('/')).map(str::to_owned));
-    }
-    let mut found: Vec<Called> = Vec::new();
-    for name in names {
-        let python = call(facts, &name);
-        found.extend(python.filter(|python| found.iter().all(|other| other.file != python.file)));
-    }
-    if found.is_empty() {
-        // What conda downloaded is in `pkgs`, beside the environments it was installed into.
-        let files = facts.files().map(|(path, _)| path).filter(|path| !path.contains("/pkgs/"));
-        found.extend(files.filter(|path| minor(path).is_some()).filter_map(|path| call(facts, path)));
-        found.sort();
-    }
-    found
-}
-
-fn call(facts: &InventoryFacts, name: &str) -> Option<Called> {
-    let (file, fact) = facts.file(name)?;
-    fact.elf.as_ref()?;
-    let minor = minor(&file).or_else(|| two(fact.version.as_deref()?))?;
-    Some(Called { name: name.to_owned(), file, minor })
-}
-
-/// 11 of `usr/bin/python3.11`.
-fn minor(path: &str) -> Option<u8> {
-    let (directory, name) = path.rsplit_once('/')?;
-    let is_program = directory == "bin" || directory.ends_with("/bin");
-    name.strip_prefix("python3.").filter(|_| is_program)?.parse().ok()
-}
-
-/// 11 of `3.11.2`.
-fn two(version: &str) -> Option<u8> {
-    version.split('.').nth(1)?.parse().ok()
 }
 
 fn check_machine(
@@ -144,14 +138,18 @@ fn check_machine(
 ///
 /// <https://docs.python.org/3/library/venv.html>
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct VirtualEnvironment {
-    root: String,
-    sees_system_packages: bool,
+pub(super) struct VirtualEnvironment {
+    pub root: String,
+    pub sees_system_packages: bool,
+    /// The directory of the interpreter that it was made from: absolute.
+    home: Option<String>,
 }
 
-fn virtual_environment(facts: &InventoryFacts, python: &Called) -> Option<VirtualEnvironment> {
-    let root = python.name.rsplit_once('/')?.0.strip_suffix("bin")?.trim_end_matches('/');
-    let text = facts.read(&join(root, "pyvenv.cfg"))?;
+pub(super) fn virtual_environment(facts: &InventoryFacts, python: &Called) -> Option<VirtualEnvironment> {
+    let directory = python.name.rsplit_once('/')?.0;
+    let above = directory.rsplit_once('/').map_or("", |(above, _)| above);
+    let read = |root| Some((root, facts.read(&join(root, "pyvenv.cfg"))?));
+    let (root, text) = read(directory).or_else(|| read(above))?;
     let values: BTreeMap<String, &str> = text
         .lines()
         .filter_map(|line| line.split_once('='))
@@ -159,20 +157,35 @@ fn virtual_environment(facts: &InventoryFacts, python: &Called) -> Option<Virtua
         .collect();
     let sees_system_packages =
         values.get("include-system-site-packages").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    Some(VirtualEnvironment { root: facts.resolve(root)?, sees_system_packages })
+    let home = values.get("home").filter(|home| home.starts_with('/')).map(|home| (*home).to_owned());
+    Some(VirtualEnvironment { root: facts.resolve(root)?, sees_system_packages, home })
+}
+
+/// The directory of the interpreter itself: where a virtual environment says, or where its file is.
+pub(super) fn home(
+    facts: &InventoryFacts,
+    python: &Called,
+    environment: Option<&VirtualEnvironment>,
+) -> String {
+    let of_file = || python.file.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
+    let named = environment.and_then(|environment| environment.home.as_deref());
+    named.and_then(|home| facts.resolve(home)).unwrap_or_else(of_file)
+}
+
+/// The prefix of an interpreter whose file is in this directory.
+pub(super) fn prefix(home: &str) -> &str {
+    home.rsplit_once('/').map_or("", |(prefix, _)| prefix)
 }
 
 fn describe(facts: &InventoryFacts, dpkg: &Dpkg, python: &Called) -> BasePython {
-    let prefix = python
-        .file
-        .rsplit_once('/')
-        .and_then(|(bin, _)| bin.rsplit_once('/'))
-        .map_or("", |(prefix, _)| prefix);
+    let environment = virtual_environment(facts, python);
+    let home = home(facts, python, environment.as_ref());
+    let prefix = prefix(&home);
     let minor = python.minor;
     let version = version(facts, dpkg, prefix, python);
     let externally_managed = join(prefix, &format!("lib/python3.{minor}/EXTERNALLY-MANAGED"));
     let system = system_scheme(prefix, python);
-    if let Some(environment) = virtual_environment(facts, python) {
+    if let Some(environment) = environment {
         let scheme = InstallScheme::prefix(&environment.root, (3, minor), &interpreter(&environment.root));
         let mut packages = vec![scheme.purelib.clone()];
         if environment.sees_system_packages {
@@ -188,22 +201,28 @@ fn describe(facts: &InventoryFacts, dpkg: &Dpkg, python: &Called) -> BasePython 
 /// The scheme of an interpreter outside virtual environments, and where it looks for distributions.
 fn system_scheme(prefix: &str, python: &Called) -> (InstallScheme, Vec<String>) {
     let minor = python.minor;
+    let packages = site_directories(prefix, minor);
     if prefix != "usr" {
-        let scheme = InstallScheme::prefix(prefix, (3, minor), &interpreter(prefix));
-        let packages = vec![scheme.purelib.clone()];
-        return (scheme, packages);
+        return (InstallScheme::prefix(prefix, (3, minor), &interpreter(prefix)), packages);
     }
     let mut scheme = InstallScheme::debian((3, minor));
     if python.name != "usr/bin/python3" {
         // Another than the system's, such as deadsnakes': `python3` is not its name.
         scheme.interpreter = format!("/usr/bin/python3.{minor}");
     }
-    let packages = vec![
-        scheme.purelib.clone(),
+    (scheme, packages)
+}
+
+/// The directories of packages of an interpreter below a prefix, in its order.
+pub(super) fn site_directories(prefix: &str, minor: u8) -> Vec<String> {
+    if prefix != "usr" {
+        return vec![join(prefix, &format!("lib/python3.{minor}/site-packages"))];
+    }
+    vec![
+        InstallScheme::debian((3, minor)).purelib,
         "usr/lib/python3/dist-packages".into(),
         format!("usr/lib/python3.{minor}/dist-packages"),
-    ];
-    (scheme, packages)
+    ]
 }
 
 fn interpreter(prefix: &str) -> String {

@@ -19,7 +19,7 @@ const PYTHON: &str = "
 
 /// The facts of a layer, an entry a line: `path is SONAME NEEDED…` is a library, `path says VERSION` a program, and all
 /// else as [`layer`] reads it, with `\n` for the ends of lines.
-fn facts(text: &str) -> InventoryFacts {
+pub(super) fn facts(text: &str) -> InventoryFacts {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let is_elf = |line: &&&str| line.contains(" is ") || line.contains(" says ");
     let plain: Vec<String> =

@@ -13,7 +13,8 @@ pub(crate) fn layer(entries: &[&str]) -> InventoryFacts {
         let size = text.map_or(1000, |text| text.len() as u64);
         let is_link = entry.contains(['>']);
         let is_directory = kind == EntryKind::Directory;
-        let entry = Entry { path: path.to_owned(), mode: 0o644, uid: 0, gid: 0, mtime: 0, kind };
+        let mode = if text.is_some_and(|text| text.starts_with("#!")) { 0o755 } else { 0o644 };
+        let entry = Entry { path: path.to_owned(), mode, uid: 0, gid: 0, mtime: 0, kind };
         learned.note(&entry);
         let watched = text.is_some() || !is_link && !path.contains(WHITEOUT);
         let entry = Entry { kind: EntryKind::File { size }, ..entry };

@@ -61,7 +61,7 @@ const TABLE: &[Row] = &[
         Kind::Decisions,
     ),
     row("observe", WORDS, Kind::Decisions),
-    row("base", &["oci", "pypa", "cuda", "elf", "debian", "observe"], Kind::Decisions),
+    row("base", &["oci", "pypa", "cpython", "cuda", "elf", "debian", "observe"], Kind::Decisions),
     row("bootstrap", &["oci", "pypa", "debian", "base"], Kind::Decisions),
     row(
         "resolve",

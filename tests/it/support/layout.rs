@@ -32,6 +32,10 @@ impl Tar {
             .file("usr/bin/python3.11", library("python", b"\x003.11.2\x00"))
             .symlink("usr/bin/python3", "python3.11")
             .file("usr/lib/python3.11/os.py", "")
+            .file("usr/lib/python3.11/encodings/__init__.py", "")
+            .file("usr/lib/python3.11/ctypes/__init__.py", "")
+            .file("usr/bin/sh", "#!/nothing\n")
+            .file("etc/passwd", "root:x:0:0::/root:/bin/sh\nme:x:1000:1000::/home/me:/bin/sh\n")
             .file("usr/lib/x86_64-linux-gnu/libc.so.6", library("libc.so.6", b""))
             .file("var/lib/dpkg/status", format!("{LIBC}{packages}"))
     }

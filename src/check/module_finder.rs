@@ -1,0 +1,137 @@
+//! The search for a module, as the interpreter's finders make it for the image's user.
+//!
+//! <https://docs.python.org/3/library/importlib.html#importlib.machinery.FileFinder>
+
+use std::collections::BTreeMap;
+
+use super::world::{NOT_FOR_USERS, World};
+use super::{Subject, config};
+use crate::observe::check_facts::{CheckFacts, FileOwner};
+use crate::oci::Architecture;
+
+/// A module that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum FoundModule {
+    /// A package: its directories, and its `__init__`, which a namespace package lacks.
+    Package { directories: Vec<String>, init: Option<String> },
+    /// A file.
+    File(String),
+}
+
+/// The finders of an interpreter.
+#[derive(Debug)]
+pub(super) struct ModuleFinder<'a> {
+    pub evidence: &'a CheckFacts,
+    /// The endings of extension modules, in the finder's order.
+    suffixes: Vec<String>,
+    path: Vec<String>,
+    /// See [`PythonStart::mapped`](crate::base::PythonStart::mapped).
+    mapped: BTreeMap<String, String>,
+    /// True if there may be modules that nobody sees.
+    pub is_open: bool,
+    /// The image's user.
+    pub user: FileOwner,
+    /// The user's name in the config.
+    pub user_name: &'a str,
+}
+
+impl<'a> ModuleFinder<'a> {
+    pub fn new(subject: &Subject<'a>, world: &World<'_>) -> Self {
+        let (evidence, config) = (subject.evidence, subject.config);
+        let user = config::account(evidence, config).map(|it| FileOwner { uid: it.uid, gid: it.gid });
+        let python = world.python.unwrap_or_default();
+        Self {
+            evidence,
+            suffixes: suffixes(python, config.architecture),
+            path: world.search_path(),
+            mapped: world.start.map(|start| start.mapped.clone()).unwrap_or_default(),
+            is_open: world.start.is_none_or(|start| start.is_open) || !world.standard.starts,
+            user: user.unwrap_or(FileOwner { uid: 0, gid: 0 }),
+            user_name: &config.user,
+        }
+    }
+
+    /// The directories of modules without dots in their names.
+    pub fn path(&self) -> &[String] {
+        &self.path
+    }
+
+    /// The module of a name without dots.
+    pub fn top(&self, name: &str) -> Option<FoundModule> {
+        self.within(&self.path, name).or_else(|| self.mapped(name))
+    }
+
+    /// A module that code of a `.pth` file maps to its place.
+    fn mapped(&self, name: &str) -> Option<FoundModule> {
+        let place = self.mapped.get(name)?.trim_matches('/');
+        match self.evidence.resolve(place).filter(|real| self.evidence.is_directory(real)) {
+            Some(real) => {
+                let init = self.file(&format!("{real}/__init__"));
+                Some(FoundModule::Package { directories: vec![real], init })
+            }
+            None => self.is_visible(place).then(|| FoundModule::File(place.to_owned())),
+        }
+    }
+
+    /// Searches directories for a module.
+    pub fn within(&self, directories: &[String], name: &str) -> Option<FoundModule> {
+        let mut portions = Vec::new();
+        for directory in directories {
+            let package = format!("{directory}/{name}");
+            let real = self.evidence.resolve(&package).filter(|real| self.evidence.is_directory(real));
+            if let Some(real) = real {
+                match self.file(&format!("{real}/__init__")) {
+                    Some(init) => {
+                        return Some(FoundModule::Package { directories: vec![real], init: Some(init) });
+                    }
+                    None => portions.push(real),
+                }
+            }
+            if let Some(file) = self.file(&package) {
+                return Some(FoundModule::File(file));
+            }
+        }
+        (!portions.is_empty()).then_some(FoundModule::Package { directories: portions, init: None })
+    }
+
+    /// The names of a package's modules that its users import.
+    pub fn public_modules(&self, directory: &str) -> Vec<String> {
+        let inside = self.evidence.below(directory).filter_map(|(path, _)| path.get(directory.len() + 1..));
+        let names = inside.filter_map(|path| {
+            let of_file = || self.endings().find_map(|ending| path.strip_suffix(ending));
+            let name = path.strip_suffix("/__init__.py").or_else(of_file)?;
+            let is_public = !name.starts_with('_') && !name.contains(['/', '.']);
+            (is_public && !NOT_FOR_USERS.contains(&name)).then(|| name.to_owned())
+        });
+        names.collect()
+    }
+
+    /// The endings of modules, in the finder's order.
+    pub fn endings(&self) -> impl Iterator<Item = &str> + Clone {
+        self.suffixes.iter().map(String::as_str).chain([".py", ".pyc"])
+    }
+
+    /// The file of the module whose path is `stem` without its ending: an extension module before source.
+    fn file(&self, stem: &str) -> Option<String> {
+        self.endings().map(|ending| format!("{stem}{ending}")).find(|path| self.is_visible(path))
+    }
+
+    /// Returns whether a file is at a path, and the user may enter the directories on the way.
+    fn is_visible(&self, path: &str) -> bool {
+        let Some((real, _)) = self.evidence.file(path) else { return false };
+        let enters = |path: &str| self.evidence.is_reachable(path, self.user);
+        enters(path) && (real == path || enters(&real))
+    }
+}
+
+/// The endings of extension modules that an interpreter of this version takes, in its order.
+///
+/// <https://peps.python.org/pep-3149/>
+fn suffixes((major, minor): (u8, u8), architecture: Architecture) -> Vec<String> {
+    let machine = architecture.machine_name();
+    vec![
+        format!(".cpython-{major}{minor}-{machine}-linux-gnu.so"),
+        format!(".abi{major}.so"),
+        ".so".to_owned(),
+    ]
+}
