@@ -15,7 +15,8 @@ use crate::layer::records;
 use crate::observe::check_facts::{CheckFacts, EVIDENCE_FORMAT};
 use crate::observe::inventory_facts::{FACTS_FORMAT, InventoryFacts};
 use crate::oci::Digest;
-use crate::source::{self, ImagePlace, SourceImage};
+use crate::place::ImagePlace;
+use crate::source::{self, SourceImage};
 use crate::store::{self, Store};
 
 const RECORD: &str = "check";
@@ -50,7 +51,7 @@ impl<'a> Checked<'a> {
         wanted: WantedMachines<'a>,
         session: &Session<'_>,
     ) -> Result<Self> {
-        let image = source::open(place, None)?;
+        let image = source::open(place, None, &session.registries)?;
         image_base::scan(&image, session)?;
         session.progress.stage("checking");
         Ok(Self::of(&image, python, wanted))

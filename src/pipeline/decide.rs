@@ -1,6 +1,5 @@
 //! Decides everything about a recipe, anew or by the lock beside it.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,7 +69,7 @@ pub fn decide(
     }
     let hint = problem.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
     session.progress.warn(&format!("{problem}{hint}"));
-    let kept = KeptFromLock::of(&lock, &fingerprint, &Upgrade::Only(BTreeSet::new()));
+    let kept = KeptFromLock::of(&lock, &fingerprint, &Upgrade::nothing());
     anew(inputs, kept, Freshness::Believed, session)
 }
 
@@ -132,7 +131,7 @@ pub fn unless_recalled(
     match recall(inputs, lock, session)? {
         Recalled::Decision(_) => Ok(None),
         Recalled::OtherBase(inputs) => {
-            let kept = KeptFromLock::of(lock, fingerprint, &Upgrade::Only(BTreeSet::new()));
+            let kept = KeptFromLock::of(lock, fingerprint, &Upgrade::nothing());
             anew(*inputs, kept, Freshness::Believed, session).map(Some)
         }
     }

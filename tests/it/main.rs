@@ -28,5 +28,6 @@ mod papers;
 mod plan;
 mod publish;
 mod recorder;
+mod registries;
 mod support;
 mod uv_compile;

@@ -45,6 +45,7 @@ const TABLE: &[Row] = &[
     row(FAILURE, &[], Kind::Words),
     row("credentials", &[], Kind::Words),
     row("escape", &[], Kind::Words),
+    row("place", &["oci"], Kind::Words),
     row("pool", &[], Kind::Decisions),
     row("plain_file", &[], Kind::Outside),
     row("oci", WORDS, Kind::Words),
@@ -100,8 +101,12 @@ const TABLE: &[Row] = &[
         ],
         Kind::Outside,
     ),
-    row("source", &["oci", "base", "image", "layer", "store", "net", "pool", "plain_file"], Kind::Outside),
-    row("destination", &["oci", "image", "store", "net"], Kind::Outside),
+    row(
+        "source",
+        &["oci", "base", "image", "layer", "store", "net", "place", "pool", "plain_file"],
+        Kind::Outside,
+    ),
+    row("destination", &["oci", "image", "store", "net", "place", "pool"], Kind::Outside),
     row(
         "pipeline",
         &[
@@ -127,6 +132,7 @@ const TABLE: &[Row] = &[
             "source",
             "destination",
             "credentials",
+            "place",
             "pool",
             "plain_file",
         ],
@@ -157,6 +163,7 @@ const TABLE: &[Row] = &[
             "source",
             "destination",
             "pipeline",
+            "place",
             "escape",
             "plain_file",
         ],
