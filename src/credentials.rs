@@ -1,8 +1,32 @@
-//! Secrets in URLs: they are used for requests, and neither shown nor kept.
+//! Secrets, and those in URLs: they are used for requests, and neither shown nor kept.
 //!
 //! <https://www.rfc-editor.org/rfc/rfc3986#section-3.2.1>
 
+use std::fmt;
+
 use url::Url;
+
+/// Text that is used and never shown: a password, a token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret that `text` is.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for who it is meant for.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
 
 /// `url` without user and password.
 pub fn without_credentials(url: &Url) -> Url {

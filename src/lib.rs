@@ -6,7 +6,7 @@
 //! recipe text ─ Recipe::parse ─► Recipe ───────────────────┐
 //! place or suite ─ pipeline::base::open ─► BaseInventory ──┴─► resolve ─► Resolution ─► plan ─► Plan
 //!                                                                                                 │
-//!       Destination ◄─ Image ◄─ image::assemble ◄─ ImageLayer… ◄─ pipeline::write(LayerPlan…) ◄───┘
+//!       ImagePlace ◄─ Image ◄─ image::assemble ◄─ ImageLayer… ◄─ pipeline::write(LayerPlan…) ◄───┘
 //!                        └─► check ─► Report
 //! ```
 //!
@@ -21,8 +21,9 @@
 //! | | [`elf`] | libraries, the loader's configuration and cache |
 //! | | [`debian`] | packages, archives, versions and signatures |
 //! | | [`deflate`] | the compression of wheels and layers |
-//! | | [`credentials`] | secrets in URLs |
+//! | | [`credentials`] | secrets, and URLs without theirs |
 //! | | [`escape`] | text from outside, as people read it |
+//! | | [`place`] | the places of images |
 //! | | [`failure`] | errors as people read them: hints, and whose fault |
 //! | | [`pool`] | threads that share a list of work |
 //! | decisions | [`observe`] | the facts of a layer's files, for inventories and checks |
@@ -38,7 +39,7 @@
 //! | outside | [`store`] | blobs and records on disk |
 //! | | [`plain_file`] | regular files, read within bounds |
 //! | | [`beneath`] | files below a directory, which no path or link leaves |
-//! | | [`net`] | package indexes and archives |
+//! | | [`net`] | package indexes, archives and registries |
 //! | | [`layer`] | layers written, read and transcoded |
 //! | | [`sandbox`] | programs of strangers, confined |
 //! | | [`source`] | images that others made |
@@ -83,6 +84,7 @@ pub mod net;
 pub mod observe;
 pub mod oci;
 pub mod pipeline;
+pub mod place;
 pub mod plain_file;
 pub mod plan;
 pub mod pool;

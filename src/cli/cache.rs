@@ -5,11 +5,11 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use jiff::SpanRelativeTo;
 
+use super::report;
 use super::text::PrintedText;
-use super::{report, session};
 use crate::failure::{Failure, Result};
 use crate::net::learned;
-use crate::pipeline::{Progress, Task};
+use crate::pipeline::{Progress, Session, Task};
 use crate::recipe::ByteSize;
 use crate::store::{Prune, Store};
 
@@ -49,9 +49,8 @@ impl PruneArguments {
     }
 }
 
-pub(super) fn execute(command: &CacheCommand, progress: &dyn Progress) -> Result<()> {
-    let session = session(true, progress)?;
-    let store = &session.store;
+pub(super) fn execute(command: &CacheCommand, session: &Session<'_>) -> Result<()> {
+    let (store, progress) = (&session.store, session.progress);
     match command {
         CacheCommand::Info => info(store),
         CacheCommand::Prune(arguments) => prune(arguments, store, progress),

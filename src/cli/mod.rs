@@ -12,6 +12,7 @@ mod progress;
 mod report;
 mod text;
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,19 +20,18 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use uv_normalize::PackageName;
 
-use crate::base::BaseInventory;
 use crate::check::Level;
 use crate::cuda::{Driver, Gpu};
-use crate::destination::Destination;
 use crate::escape;
 use crate::failure::{Context, Failure, Fault, Hinted, Result};
+use crate::net::registry::RegistrySettings;
 use crate::pipeline::{
-    self, BuildOrder, CheckFailed, Checked, Checking, InputError, LockOrder, Locking, Network, Outside,
-    Progress, Session, Side, Upgrade, WantedMachines,
+    self, BuildOrder, CheckFailed, Checked, Checking, InputError, Inspected, LockOrder, Locking, Network,
+    Outside, Progress, Session, Side, Upgrade, WantedMachines,
 };
+use crate::place::{ImagePlace, PlaceError};
 use crate::recipe::Color;
 use crate::sandbox::{Confinement, UNCONFINED_VARIABLE};
-use crate::source::{ImagePlace, PlaceError};
 use crate::store::Store;
 use picture::PictureFile;
 use text::{PrintedText, print, tell, tell_line};
@@ -59,6 +59,9 @@ struct Arguments {
     /// The use of colours.
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
     color: ColorChoice,
+    /// A registry that may be without TLS, or with a certificate that nobody vouches for; may be given several times.
+    #[arg(long, global = true, value_name = "HOST[:PORT]")]
+    insecure_registry: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -91,8 +94,11 @@ enum Action {
         /// The recipe, a YAML file.
         recipe: PathBuf,
         /// A place to publish the image; may be given several times; oci-archive:- is standard output [default: oci:out/NAME].
-        #[arg(long, short, value_name = "DEST")]
-        output: Vec<Destination>,
+        #[arg(long, short, value_name = "DEST", value_parser = destination)]
+        output: Vec<ImagePlace>,
+        /// Write the image's digest into FILE as well.
+        #[arg(long, value_name = "FILE")]
+        digest_file: Option<PathBuf>,
         /// Build what the recipe's lock says; fail when there is none, or it is out of date.
         #[arg(long)]
         locked: bool,
@@ -127,7 +133,7 @@ enum Action {
     Lock {
         /// The recipe, a YAML file.
         recipe: PathBuf,
-        /// Keep nothing, or everything but NAME; may be given several times.
+        /// Keep nothing, or everything but NAME, which is a distribution or `base`; may be given several times.
         #[arg(
             long,
             value_name = "NAME",
@@ -149,7 +155,7 @@ enum Action {
     },
     /// Show what is installed in an image: Python, distributions, and every copy of CUDA.
     Inspect {
-        /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:TAG]`.
+        /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:TAG]` or `docker://[HOST/]NAME[:TAG]`.
         #[arg(value_parser = place)]
         image: ImagePlace,
         /// Print JSON.
@@ -161,10 +167,13 @@ enum Action {
         /// Write what was found into the description of a base, so that a plan need not look into the image.
         #[arg(long, value_name = "FILE")]
         record: Option<PathBuf>,
+        /// Use only what the store has; download nothing.
+        #[arg(long)]
+        offline: bool,
     },
     /// Prove that what an image's frameworks load is there and fits, and that pip's bookkeeping is true; runs nothing.
     Check {
-        /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:TAG]`.
+        /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:TAG]` or `docker://[HOST/]NAME[:TAG]`.
         #[arg(value_parser = place)]
         image: ImagePlace,
         /// The format of the findings.
@@ -185,10 +194,13 @@ enum Action {
         /// Draw which framework reaches which library of CUDA, by which path, into FILE.svg or FILE.html.
         #[arg(long, value_name = "FILE", value_parser = PictureFile::at)]
         graph: Option<PictureFile>,
+        /// Use only what the store has; download nothing.
+        #[arg(long)]
+        offline: bool,
     },
     /// Show what changed between two images or plans.
     Diff {
-        /// An image (oci:DIR, oci-archive:FILE, docker-archive:FILE), a recipe, or the JSON of a plan.
+        /// An image (oci:DIR, oci-archive:FILE, docker-archive:FILE, docker://NAME), a recipe, or the JSON of a plan.
         #[arg(value_parser = side)]
         before: Side,
         /// The same.
@@ -217,15 +229,20 @@ enum Action {
 #[derive(Debug, Clone)]
 enum Upgradable {
     Everything,
+    Base,
     Distribution(PackageName),
 }
 
 /// The value of `--upgrade` without a name: no distribution's name is this.
 const EVERYTHING: &str = "*";
 
+/// The value of `--upgrade` that means the base.
+const BASE: &str = "base";
+
 fn upgradable(text: &str) -> Result<Upgradable, String> {
     match text {
         EVERYTHING => Ok(Upgradable::Everything),
+        BASE => Ok(Upgradable::Base),
         name => name
             .parse()
             .map(Upgradable::Distribution)
@@ -262,8 +279,8 @@ pub fn run() -> ExitCode {
 fn execute(arguments: &Arguments) -> Result<()> {
     let progress = progress::Terminal::new(arguments.quiet, arguments.progress);
     match &arguments.command {
-        Action::Build { recipe, output, locked, offline, allow_outside, no_check } => {
-            let session = session_for(*offline, *allow_outside, &progress)?;
+        Action::Build { recipe, output, digest_file, locked, offline, allow_outside, no_check } => {
+            let session = arguments.session_for(*offline, *allow_outside, &progress)?;
             let checking = if *no_check { Checking::Skip } else { Checking::Refuse };
             let order = BuildOrder { recipe, destinations: output, locking: locking(*locked), checking };
             let built = pipeline::build(&order, &session)?;
@@ -272,34 +289,38 @@ fn execute(arguments: &Arguments) -> Result<()> {
                 report::built(&built).tell();
             }
             let digest = built.image.manifest.digest();
-            match output.iter().any(Destination::is_standard_output) {
+            if let Some(file) = digest_file {
+                write_file(file, format!("{digest}\n"))?;
+            }
+            match output.iter().any(ImagePlace::is_standard_output) {
                 true => tell_line(digest),
                 false => print(&format!("{digest}\n"))?,
             }
             Ok(())
         }
         Action::Plan { recipe, json, locked, offline, allow_outside } => {
-            let planned =
-                pipeline::plan(recipe, locking(*locked), &session_for(*offline, *allow_outside, &progress)?)?;
+            let session = arguments.session_for(*offline, *allow_outside, &progress)?;
+            let planned = pipeline::plan(recipe, locking(*locked), &session)?;
             progress.finish();
             match json {
                 true => report::plan_json(&planned)?.print(),
                 false => report::plan(&planned).print(),
             }
         }
-        Action::Inspect { image, json, python, record } => {
-            let inspected = pipeline::inspect(image, python.as_deref(), &session(true, &progress)?)?;
+        Action::Inspect { image, json, python, record, offline } => {
+            let session = arguments.session(*offline, &progress)?;
+            let inspected = pipeline::inspect(image, python.as_deref(), &session)?;
             progress.finish();
             if let Some(file) = record {
-                record_inventory(file, image, &inspected.inventory)?;
+                record_inventory(file, image, &inspected)?;
             }
             match json {
                 true => report::inspected_json(&inspected)?.print(),
                 false => report::inspected(&inspected).print(),
             }
         }
-        Action::Check { image, format, json, driver, gpu, python, graph } => {
-            let session = session(true, &progress)?;
+        Action::Check { image, format, json, driver, gpu, python, graph, offline } => {
+            let session = arguments.session(*offline, &progress)?;
             let wanted = WantedMachines { driver: driver.as_ref(), gpus: gpu };
             let checked = Checked::read(image, python.as_deref(), wanted, &session)?;
             let report = checked.report(&session)?;
@@ -316,7 +337,7 @@ fn execute(arguments: &Arguments) -> Result<()> {
         }
         Action::Lock { recipe, upgrade, format, offline, allow_outside } => {
             let order = LockOrder { recipe, upgrade: asked(upgrade) };
-            let session = session_for(*offline, *allow_outside, &progress)?;
+            let session = arguments.session_for(*offline, *allow_outside, &progress)?;
             let locked = pipeline::lock(&order, &session)?;
             let exported = match format {
                 Some(LockFormat::Pylock) => Some(pipeline::export_pylock(recipe, &session)?),
@@ -329,15 +350,15 @@ fn execute(arguments: &Arguments) -> Result<()> {
             exported.map_or(Ok(()), |text| print(&text))
         }
         Action::Diff { before, after, json, offline, allow_outside } => {
-            let difference =
-                pipeline::compare(before, after, &session_for(*offline, *allow_outside, &progress)?)?;
+            let session = arguments.session_for(*offline, *allow_outside, &progress)?;
+            let difference = pipeline::compare(before, after, &session)?;
             progress.finish();
             match json {
                 true => PrintedText::json(&difference)?.print(),
                 false => report::difference(&difference).print(),
             }
         }
-        Action::Cache { command } => cache::execute(command, &progress),
+        Action::Cache { command } => cache::execute(command, &arguments.session(true, &progress)?),
         Action::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "imgforge", &mut script);
@@ -358,7 +379,18 @@ impl Hinted for FailedCheck {}
 
 /// The place of an image on the command line, or why the text is none.
 fn place(text: &str) -> Result<ImagePlace, String> {
-    text.parse().map_err(|error| no_place(&error))
+    let place: ImagePlace = text.parse().map_err(|error| no_place(&error))?;
+    match place.is_bare(text) && Path::new(text).exists() {
+        true => Err(format!(
+            "`{text}` is there: write oci:, oci-archive:, docker-archive: or docker:// before it"
+        )),
+        false => Ok(place),
+    }
+}
+
+/// A destination on the command line, or why the text is none.
+fn destination(text: &str) -> Result<ImagePlace, String> {
+    ImagePlace::destination(text).map_err(|error| no_place(&error))
 }
 
 /// A side of a comparison, or why the text is none.
@@ -372,13 +404,16 @@ fn no_place(error: &PlaceError) -> String {
 }
 
 /// Writes or updates the description of a base.
-fn record_inventory(file: &Path, image: &ImagePlace, inventory: &BaseInventory) -> Result<()> {
+fn record_inventory(file: &Path, image: &ImagePlace, inspected: &Inspected) -> Result<()> {
     let written = match std::fs::read_to_string(file) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error).with_context(|| format!("could not read `{}`", file.display())),
     };
-    let text = pipeline::describe(file, written.as_deref(), image, inventory);
+    write_file(file, pipeline::describe(file, written.as_deref(), image, inspected))
+}
+
+fn write_file(file: &Path, text: String) -> Result<()> {
     std::fs::write(file, text).with_context(|| format!("could not write `{}`", file.display()))
 }
 
@@ -391,25 +426,43 @@ fn locking(locked: bool) -> Locking {
 
 /// The union of all `--upgrade`s.
 fn asked(upgrades: &[Upgradable]) -> Upgrade {
-    let names = upgrades.iter().map(|upgrade| match upgrade {
-        Upgradable::Everything => None,
-        Upgradable::Distribution(name) => Some(name.clone()),
-    });
-    names.collect::<Option<_>>().map_or(Upgrade::Everything, Upgrade::Only)
+    let (mut names, mut base) = (BTreeSet::new(), false);
+    for upgrade in upgrades {
+        match upgrade {
+            Upgradable::Everything => return Upgrade::Everything,
+            Upgradable::Base => base = true,
+            Upgradable::Distribution(name) => drop(names.insert(name.clone())),
+        }
+    }
+    Upgrade::Only { names, base }
 }
 
-/// The means of this process: the only place below `main` that asks for them.
-fn session(offline: bool, progress: &dyn Progress) -> Result<Session<'_>> {
-    let network = if offline { Network::Offline } else { Network::Online };
-    let session = Session::new(Store::open(cache_directory()?)?, network, progress)?;
-    let threads = threads()?.unwrap_or(session.threads);
-    Ok(Session { threads, confinement: confinement()?, source_date_epoch: source_date_epoch()?, ..session })
-}
+impl Arguments {
+    /// The means of this process: the only place below `main` that asks for them.
+    fn session<'a>(&self, offline: bool, progress: &'a dyn Progress) -> Result<Session<'a>> {
+        let network = if offline { Network::Offline } else { Network::Online };
+        let insecure = self.insecure_registry.iter().cloned().collect();
+        let registries = RegistrySettings { insecure, ..RegistrySettings::here() };
+        let session = Session::new(Store::open(cache_directory()?)?, network, registries, progress)?;
+        let threads = threads()?.unwrap_or(session.threads);
+        Ok(Session {
+            threads,
+            confinement: confinement()?,
+            source_date_epoch: source_date_epoch()?,
+            ..session
+        })
+    }
 
-/// The same, for a command that reads a recipe.
-fn session_for(offline: bool, allow_outside: bool, progress: &dyn Progress) -> Result<Session<'_>> {
-    let outside = if allow_outside { Outside::Allowed } else { Outside::Refused };
-    Ok(Session { outside, ..session(offline, progress)? })
+    /// The same, for a command that reads a recipe.
+    fn session_for<'a>(
+        &self,
+        offline: bool,
+        allow_outside: bool,
+        progress: &'a dyn Progress,
+    ) -> Result<Session<'a>> {
+        let outside = if allow_outside { Outside::Allowed } else { Outside::Refused };
+        Ok(Session { outside, ..self.session(offline, progress)? })
+    }
 }
 
 /// `IMGFORGE_CACHE_DIR`, else the XDG cache directory.

@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::index::{IndexDocument, tagged};
-use super::reference::STANDARD_OUTPUT;
 use super::{PublishError, layout};
 use crate::image::Image;
 use crate::oci::{Digest, Entry, EntryKind, tar};
+use crate::place::STANDARD_OUTPUT;
 use crate::store::{FileIdentity, Store, UnnamedFile, clear_abandoned, copy_whole};
 
 /// One image of docker's `manifest.json`.

@@ -1,19 +1,20 @@
 //! Destinations: where an image is published.
-#![allow(clippy::disallowed_methods, reason = "destinations are files")]
+#![allow(clippy::disallowed_methods, reason = "destinations are files and registries")]
 
 mod archive;
 mod index;
 mod layout;
-mod reference;
+mod registry;
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::failure::Hinted;
 use crate::image::Image;
+use crate::net::http::HttpError;
+use crate::net::registry::Registries;
+use crate::place::ImagePlace;
 use crate::store::{Store, StoreError};
-
-pub use reference::{Destination, ReferenceError};
 
 /// The reason why an image could not be published.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,8 @@ pub enum PublishError {
     NotALayout { path: PathBuf },
     #[error("`{path}` is not an image index")]
     NotAnIndex { path: PathBuf, source: serde_json::Error },
+    #[error(transparent)]
+    Http(#[from] HttpError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -54,24 +57,38 @@ impl Hinted for PublishError {
             Self::NotALayout { .. } | Self::NotAnIndex { .. } => {
                 Some("choose another directory with -o oci:DIR, or remove this one".into())
             }
+            Self::Http(error) => error.hint(),
             Self::Store(error) => error.hint(),
         }
     }
 }
 
-/// Publishes `image`, whose layers are in `store`, at `destination`.
+/// The means of publishing.
+pub struct Publishing<'a> {
+    /// The store that has the layers.
+    pub store: &'a Store,
+    /// The registries.
+    pub registries: &'a Registries,
+    /// Told how many bytes of blobs a registry has got since the last time.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
+/// Publishes `image` at `place`; archives call it `name`.
 pub fn publish(
     image: &Image,
-    destination: &Destination,
+    place: &ImagePlace,
     name: &str,
-    store: &Store,
+    publishing: &Publishing<'_>,
 ) -> Result<(), PublishError> {
-    match destination {
-        Destination::OciLayout { directory, tag } => {
+    let store = publishing.store;
+    match place {
+        ImagePlace::OciLayout { directory, tag } => {
             layout::publish(image, directory, tag.as_deref().unwrap_or("latest"), store)
         }
-        Destination::OciArchive { file, tag } => {
+        // One form is both: docker's manifest beside the index of a layout, over the same blobs.
+        ImagePlace::OciArchive { file, tag } | ImagePlace::DockerArchive { file, tag } => {
             archive::publish(image, file, name, tag.as_deref().unwrap_or("latest"), store)
         }
+        ImagePlace::Registry(reference) => registry::publish(image, reference, publishing),
     }
 }

@@ -11,7 +11,7 @@ use reqwest::header::{
 use reqwest::{Response, StatusCode};
 use url::Url;
 
-use super::http::{Http, HttpError, RequestFailure, content_range, successful};
+use super::http::{FileServer, Http, HttpError, RequestFailure, content_range, successful};
 use crate::credentials::redacted;
 use crate::oci::{Digest, Hasher};
 use crate::plain_file;
@@ -21,7 +21,7 @@ use crate::store::{BlobWriter, Store};
 const LARGEST_FILE: u64 = 16 << 30;
 /// An attempt that brought at least this many bytes is followed by as many as there were at first; one that brought fewer is
 /// counted.
-const LEAST_PROGRESS: u64 = 16 << 10;
+pub(super) const LEAST_PROGRESS: u64 = 16 << 10;
 
 /// The scheme of files on this machine: they are copied into the store when they are needed, as others are downloaded.
 pub(super) const LOCAL: &str = "file";
@@ -98,23 +98,34 @@ impl Http {
         if file.url.scheme() == LOCAL {
             return tokio::task::block_in_place(|| copy_local(store, file, progress));
         }
+        self.download_from(self, store, file, progress).await
+    }
+
+    /// The same, from a server that is asked in a way of its own.
+    pub(super) async fn download_from(
+        &self,
+        server: &impl FileServer,
+        store: &Store,
+        file: &Download,
+        progress: Arrivals<'_>,
+    ) -> Result<(), HttpError> {
         let path = store.partial_path(&file.digest);
         let write = |source| HttpError::Write { path: path.clone(), source };
         let Some(handle) = self.claim(store, file, &path).await? else { return Ok(()) };
         let mut partial = Partial::resume(handle).map_err(write)?;
         let resumed = partial.size;
         progress(resumed);
-        let continued = self.fill(file, &path, &mut partial, progress).await;
+        let continued = self.fill(server, file, &path, &mut partial, progress).await;
         let is_wrong = |error: &HttpError| matches!(error, HttpError::Hash { .. } | HttpError::Size { .. });
         match continued {
             Ok(Filled::Complete) => {
                 partial.file.sync_data().map_err(write)?;
                 return Ok(store.adopt(&path, &file.digest)?);
             }
-            Ok(Filled::Refused) => self.whole(store, file, progress).await?,
+            Ok(Filled::Refused) => self.whole(server, store, file, progress).await?,
             // What an earlier build left may be of another file, or what came now.
             Err(error) if is_wrong(&error) && resumed > 0 => {
-                if let Err(error) = self.whole(store, file, progress).await {
+                if let Err(error) = self.whole(server, store, file, progress).await {
                     partial.file.set_len(if is_wrong(&error) { 0 } else { resumed }).map_err(write)?;
                     return Err(error);
                 }
@@ -130,8 +141,14 @@ impl Http {
     }
 
     /// Downloads `file` from its first byte, beside what there is of it: that stays until the whole was verified.
-    async fn whole(&self, store: &Store, file: &Download, progress: Arrivals<'_>) -> Result<(), HttpError> {
-        let (blob, size) = self.receive_blob(store, &file.url, file.size, progress).await?;
+    async fn whole(
+        &self,
+        server: &impl FileServer,
+        store: &Store,
+        file: &Download,
+        progress: Arrivals<'_>,
+    ) -> Result<(), HttpError> {
+        let (blob, size) = self.receive_blob(server, store, &file.url, file.size, progress).await?;
         file.check(size, blob.digest())?;
         blob.finish()?;
         Ok(())
@@ -163,6 +180,7 @@ impl Http {
     /// Appends to `partial` until it is complete, and checks it.
     async fn fill(
         &self,
+        server: &impl FileServer,
         file: &Download,
         path: &Path,
         partial: &mut Partial,
@@ -171,7 +189,7 @@ impl Http {
         let mut attempts = self.attempts();
         while file.size.is_none_or(|size| partial.size < size) {
             let before = partial.size;
-            match self.try_fill(file, path, partial, progress).await {
+            match self.try_fill(server, file, path, partial, progress).await {
                 Ok(Filled::Complete) => break,
                 Ok(Filled::Refused) if partial.check(file).is_ok() => break,
                 Ok(Filled::Refused) => return Ok(Filled::Refused),
@@ -188,20 +206,20 @@ impl Http {
 
     async fn try_fill(
         &self,
+        server: &impl FileServer,
         file: &Download,
         path: &Path,
         partial: &mut Partial,
         progress: Arrivals<'_>,
     ) -> Result<Filled, RequestFailure> {
         let url = &file.url;
-        let mut request = self.request(url)?.header(ACCEPT_ENCODING, "identity");
+        let mut headers = unchanged();
         if partial.size > 0 {
-            request = request.header(RANGE, format!("bytes={}-", partial.size));
-            if let Some((_, validator)) = &partial.validator {
-                request = request.header(IF_RANGE, validator);
-            }
+            headers.extend(range_from(partial.size));
+            let validator = partial.validator.as_ref().map(|(_, validator)| validator.clone());
+            headers.extend(validator.map(|validator| (IF_RANGE, validator)));
         }
-        let response = self.send(url, request).await?;
+        let response = server.get(url, headers).await?;
         let is_refused =
             response.status() == StatusCode::RANGE_NOT_SATISFIABLE || response.status().is_success();
         if partial.size > 0 && is_refused && !partial.is_continued_by(&response, file) {
@@ -229,13 +247,14 @@ impl Http {
         url: &Url,
         progress: Arrivals<'_>,
     ) -> Result<(Digest, u64), HttpError> {
-        let (blob, _) = self.receive_blob(store, url, None, progress).await?;
+        let (blob, _) = self.receive_blob(self, store, url, None, progress).await?;
         Ok(blob.finish()?)
     }
 
     /// Downloads a file of `size` bytes as a blob that is not visible yet.
     async fn receive_blob(
         &self,
+        server: &impl FileServer,
         store: &Store,
         url: &Url,
         size: Option<u64>,
@@ -245,9 +264,8 @@ impl Http {
         let mut attempts = self.attempts();
         loop {
             let (mut blob, mut got) = (store.new_blob()?, 0);
-            let request = self.request(url).map(|request| request.header(ACCEPT_ENCODING, "identity"));
             let received = async {
-                let response = self.send(url, request?).await?;
+                let response = server.get(url, unchanged()).await?;
                 let response = whole_or_part(url, response, false)?;
                 self.receive(url, response, |chunk| {
                     got += chunk.len() as u64;
@@ -286,6 +304,16 @@ pub(super) fn copy_local(store: &Store, file: &Download, progress: Arrivals<'_>)
     }
     blob.finish()?;
     Ok(())
+}
+
+/// Headers that ask for the bytes as they are.
+pub(super) fn unchanged() -> HeaderMap {
+    HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))])
+}
+
+/// The header that asks for everything from `start` on.
+pub(super) fn range_from(start: u64) -> Option<(HeaderName, HeaderValue)> {
+    HeaderValue::from_str(&format!("bytes={start}-")).ok().map(|range| (RANGE, range))
 }
 
 /// The outcome of an attempt to fill a partial file.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderName, RANGE, RETRY_AFTER};
-use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
@@ -22,6 +22,7 @@ use super::credentials::Credentials;
 use super::netrc::{Login, Netrc};
 use super::pace::Pace;
 use super::redirect::{self, RedirectError};
+use super::registry::error::RegistryError;
 use crate::credentials::{redacted, without_credentials};
 use crate::failure::Hinted;
 use crate::oci::Digest;
@@ -105,6 +106,8 @@ pub enum HttpError {
     #[error("could not write the download `{path}`")]
     Write { path: PathBuf, source: io::Error },
     #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 
@@ -121,6 +124,23 @@ impl HttpError {
                 | Self::Write { .. }
                 | Self::Store(_)
         )
+    }
+}
+
+/// A server of files, with the login or the token that it wants.
+pub(super) trait FileServer: Sync {
+    /// Asks for `url`. A status that may pass is a failure.
+    fn get(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+    ) -> impl Future<Output = Result<Response, RequestFailure>> + Send;
+}
+
+impl FileServer for Http {
+    async fn get(&self, url: &Url, headers: HeaderMap) -> Result<Response, RequestFailure> {
+        let request = self.request(url)?.headers(headers);
+        self.send(url, request).await
     }
 }
 
@@ -148,6 +168,7 @@ impl Hinted for HttpError {
             }
             Self::Write { source, .. } | Self::Local { source, .. } => return source.hint(),
             Self::LocalChanged { .. } => "run again when nothing writes to it any more".into(),
+            Self::Registry(error) => return error.hint(),
             Self::Store(error) => return error.hint(),
             _ => return None,
         })
@@ -196,7 +217,7 @@ pub enum ByteSpan {
 
 /// The client. Its methods may be called from many threads.
 pub struct Http {
-    client: reqwest::Client,
+    client: Client,
     settings: HttpSettings,
     runtime: &'static Runtime,
     credentials: Mutex<Credentials>,
@@ -208,14 +229,7 @@ impl Http {
     pub fn new(settings: HttpSettings) -> Result<Self, HttpError> {
         // Fails where a provider is set already: by an earlier client.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("imgforge/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(settings.connect)
-            .read_timeout(settings.stall)
-            .redirect(redirect::policy())
-            .referer(false)
-            .build()
-            .map_err(HttpError::Client)?;
+        let client = builder(&settings).read_timeout(settings.stall).build().map_err(HttpError::Client)?;
         let credentials = Mutex::new(Credentials::new(settings.netrc.clone()));
         let large = Arc::new(Semaphore::new(MOST_LARGE));
         Ok(Self { client, settings, runtime: runtime()?, credentials, large })
@@ -230,6 +244,16 @@ impl Http {
     /// Returns whether every request fails.
     pub fn is_offline(&self) -> bool {
         self.settings.offline
+    }
+
+    /// Begins a client for the servers that want one of their own. How long it waits for an answer is its user's to say.
+    pub(super) fn client_builder(&self) -> ClientBuilder {
+        builder(&self.settings)
+    }
+
+    /// The time that a connection may be silent.
+    pub(super) fn stall(&self) -> Duration {
+        self.settings.stall
     }
 
     /// Fetches something small. Every status but those worth a retry is an answer.
@@ -363,7 +387,7 @@ impl Http {
     }
 
     /// The body of an answer. Of large ones a few are in memory at once; the others wait.
-    async fn body(
+    pub(super) async fn body(
         &self,
         url: &Url,
         mut response: Response,
@@ -398,7 +422,7 @@ impl Http {
     }
 
     /// The next bytes of an answer; `None` at its end.
-    async fn chunk(
+    pub(super) async fn chunk(
         &self,
         url: &Url,
         response: &mut Response,
@@ -417,13 +441,13 @@ impl Http {
         Ok(Some(chunk))
     }
 
-    fn stalled(&self, url: &Url) -> RequestFailure {
+    pub(super) fn stalled(&self, url: &Url) -> RequestFailure {
         let stalled = HttpError::Stalled { url: redacted(url), silence: self.settings.stall };
         RequestFailure::passing(stalled, None)
     }
 
     /// Every error below HTTP may pass, except one that the request itself causes.
-    fn failure(&self, url: &Url, error: reqwest::Error) -> RequestFailure {
+    pub(super) fn failure(&self, url: &Url, error: reqwest::Error) -> RequestFailure {
         if let Some(source) = redirect::refusal(&error) {
             return HttpError::Redirect { url: redacted(url), source }.into();
         }
@@ -438,6 +462,15 @@ impl Http {
             false => error.into(),
         }
     }
+}
+
+/// A client that follows the redirects that are allowed.
+fn builder(settings: &HttpSettings) -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("imgforge/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(settings.connect)
+        .redirect(redirect::policy())
+        .referer(false)
 }
 
 /// One runtime for the whole process: its threads only wait.
@@ -479,9 +512,15 @@ pub(super) fn content_range(headers: &HeaderMap) -> Option<(u64, u64, u64)> {
     (start <= last && last < total).then_some((start, last + 1, total))
 }
 
-/// `Retry-After` in seconds; a date is left to the usual wait.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+/// The wait of `Retry-After`, which is in seconds or until a date.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let until_date = || {
+        let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+        Some(date.duration_since(jiff::Timestamp::now()).unsigned_abs())
+            .filter(|_| date > jiff::Timestamp::now())
+    };
+    value.parse().ok().map(Duration::from_secs).or_else(until_date)
 }
 
 /// An error, and whether another attempt may succeed.
@@ -493,8 +532,19 @@ pub(super) struct RequestFailure {
 }
 
 impl RequestFailure {
-    fn passing(error: HttpError, after: Option<Duration>) -> Self {
-        Self { error, passing: true, after }
+    /// An error that may not come again.
+    pub(super) fn passing(error: impl Into<HttpError>, after: Option<Duration>) -> Self {
+        Self { error: error.into(), passing: true, after }
+    }
+
+    /// Returns whether another attempt may succeed.
+    pub(super) fn passes(&self) -> bool {
+        self.passing
+    }
+
+    /// The error alone.
+    pub(super) fn into_error(self) -> HttpError {
+        self.error
     }
 }
 
@@ -525,10 +575,15 @@ impl Attempts {
             self.left = 1;
         }
         self.left -= 1;
-        tokio::time::sleep(failure.after.unwrap_or(self.wait).min(LONGEST_WAIT)).await;
+        tokio::time::sleep(failure.after.unwrap_or_else(|| jittered(self.wait)).min(LONGEST_WAIT)).await;
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
         Ok(())
     }
+}
+
+/// Half of a wait at least, so that those who failed together do not all come back together.
+fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! * [`config`]: which package indexes the machine uses; [`directory`]: those that are directories;
 //! * [`index`]: what they know, as the solver's [`Catalog`](crate::resolve::solve::Catalog), read from pages (`page`) and
 //!   parts of wheels (`wheel_parts`), and the reasons why they do not answer ([`index_error`]); [`learned`]: the records of that, believed as far as they were verified;
+//! * [`registry`]: registries of images, read from and pushed to;
 //! * [`debian`]: Debian archives, their signed releases and package indexes.
 #![allow(clippy::disallowed_methods, reason = "this is where the network, the clock and the file system are")]
 
@@ -24,4 +25,5 @@ mod pace;
 mod page;
 mod projects;
 mod redirect;
+pub mod registry;
 mod wheel_parts;

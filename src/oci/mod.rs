@@ -7,9 +7,11 @@ mod blocks;
 mod capabilities;
 mod descriptor;
 mod digest;
+pub mod docker;
 mod entry;
 pub mod image;
 pub mod paths;
+mod reference;
 pub mod tar;
 pub mod time;
 
@@ -19,3 +21,4 @@ pub use capabilities::FileCapabilities;
 pub use descriptor::Descriptor;
 pub use digest::{Digest, DigestError, Hasher};
 pub use entry::{Entry, EntryKind, Generated};
+pub use reference::{ImageReference, ReferenceError};

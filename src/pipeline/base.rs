@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use super::base_source::{BaseSource, DebianSource, OpenedBase};
-use super::{NotBuilt, Session, debian, image_base};
+use super::{Session, debian, image_base};
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::bootstrap::inventory::with_cuda;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::layer::{Written, records};
 use crate::lock::LockedBase;
 use crate::observe::inventory_facts::InventoryFacts;
+use crate::oci::Digest;
+use crate::place::ImagePlace;
 use crate::plan::LayerPlan;
 use crate::recipe::{BaseDescription, Debian, RecipeInputs};
-use crate::source::{self, ImagePlace};
+use crate::source;
 
 /// Opens the base of a recipe. Of packages nothing but releases and indexes is fetched, and not even these when they are
 /// `locked`; an image's layers are read unless they were before, or its inventory was recorded.
@@ -22,9 +24,9 @@ pub fn open(inputs: &RecipeInputs, locked: Option<&LockedBase>, session: &Sessio
         BaseDescription::Debian(debian) => {
             return open_packages(debian, directory, locked, session);
         }
-        BaseDescription::Registry { .. } => return Err(NotBuilt::Base { kind: "a registry" }.into()),
+        BaseDescription::Registry { reference, digest, .. } => registry(reference, *digest, locked)?,
         BaseDescription::Layout { path, .. } => place("oci", directory, path)?,
-        BaseDescription::Archive { path, .. } => archive(directory, path)?,
+        BaseDescription::Archive { path, .. } => archive(directory, path, session)?,
     };
     image_base::open(&place, inputs.base.inventory(), inputs.python(), session)
 }
@@ -66,10 +68,25 @@ fn place(transport: &str, directory: &Path, path: &str) -> Result<ImagePlace> {
     Ok(format!("{transport}:{}", joined.display()).parse()?)
 }
 
+/// The place of an image in a registry: the one that was locked, or else the one that the description names by its digest.
+fn registry(reference: &str, digest: Option<Digest>, locked: Option<&LockedBase>) -> Result<ImagePlace> {
+    let ImagePlace::Registry(image) = format!("docker://{reference}").parse()? else {
+        return Err(Failure::new(format!("`{reference}` names no image of a registry")));
+    };
+    let locked = match locked {
+        Some(LockedBase::Image(image)) => Some(image.manifest),
+        Some(LockedBase::Debian(_)) | None => None,
+    };
+    Ok(ImagePlace::Registry(match locked.or(digest) {
+        Some(digest) => image.with_digest(digest),
+        None => image,
+    }))
+}
+
 /// An archive's place, of the kind that its documents show.
-fn archive(directory: &Path, path: &str) -> Result<ImagePlace> {
+fn archive(directory: &Path, path: &str, session: &Session<'_>) -> Result<ImagePlace> {
     let oci = place("oci-archive", directory, path)?;
-    match source::open(&oci, None) {
+    match source::open(&oci, None, &session.registries) {
         Err(source::SourceError::OtherArchive { .. }) => place("docker-archive", directory, path),
         _ => Ok(oci),
     }

@@ -18,7 +18,8 @@ use crate::observe::check_facts::{CheckFacts, EVIDENCE_FORMAT};
 use crate::observe::inventory_facts::{FACTS_FORMAT, InventoryFacts};
 use crate::oci::image::from_json;
 use crate::oci::{Architecture, Digest};
-use crate::source::{self, ImagePlace, SourceImage};
+use crate::place::ImagePlace;
+use crate::source::{self, SourceImage};
 use crate::store::{self, Store};
 
 const RECORD: &str = "check";
@@ -53,7 +54,7 @@ impl<'a> Checked<'a> {
         wanted: WantedMachines<'a>,
         session: &Session<'_>,
     ) -> Result<Self> {
-        let image = source::open(place, None)?;
+        let image = source::open(place, None, &session.registries)?;
         image_base::scan(&image, session)?;
         session.progress.stage("checking");
         Self::of(&image, python, wanted)

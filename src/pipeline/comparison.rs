@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use super::{Locking, Planned, Session, image_base, plan};
 use crate::compare::{self, Difference, Summary};
 use crate::failure::{Context, Fault, Hinted, Result};
+use crate::place::{ImagePlace, PlaceError};
 use crate::plain_file;
-use crate::source::{self, ImagePlace, PlaceError};
+use crate::source;
 
 /// A plan of more bytes is not read: that of a thousand wheels has 2 MB.
 const LONGEST_PLAN: u64 = 16 << 20;
@@ -27,8 +28,11 @@ impl Side {
     /// The side that `text` names: the place of an image, a file of JSON, or a recipe.
     pub fn of(text: &str) -> Result<Self, PlaceError> {
         let place = text.parse();
+        // What can be a file and a reference is the file that is there.
+        let is_written_out = |place: &ImagePlace| !place.is_bare(text);
         match plain_file::read(Path::new(text), LONGEST_PLAN) {
-            _ if place.is_ok() => place.map(Self::Image),
+            Err(_) if place.is_ok() => place.map(Self::Image),
+            Ok(_) if place.as_ref().is_ok_and(is_written_out) => place.map(Self::Image),
             Ok(bytes) if bytes.trim_ascii_start().starts_with(b"{") => Ok(Self::Plan(text.into())),
             Err(_) if text.contains(':') => place.map(Self::Image),
             _ => Ok(Self::Recipe(text.into())),
@@ -51,7 +55,7 @@ fn summary(side: &Side, session: &Session<'_>) -> Result<Summary> {
 }
 
 fn of_image(place: &ImagePlace, session: &Session<'_>) -> Result<Summary> {
-    let image = source::open(place, None)?;
+    let image = source::open(place, None, &session.registries)?;
     let contents = image_base::scan(&image, session)?;
     let mut summary = Summary::of_image(&image_base::inventory(&image, &contents, None)?);
     let compressed = image.layers.iter().map(|layer| layer.descriptor.size()).sum();

@@ -1,6 +1,6 @@
 //! Decides everything about a recipe, anew or by the lock beside it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ pub fn decide(
     }
     let hint = problem.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
     session.progress.warn(&format!("{problem}{hint}"));
-    let kept = KeptFromLock::of(&lock, &fingerprint, &Upgrade::Only(BTreeSet::new()));
+    let kept = KeptFromLock::of(&lock, &fingerprint, &Upgrade::nothing());
     anew(inputs, kept, Freshness::Believed, session)
 }
 
@@ -178,7 +178,7 @@ pub fn unless_recalled(
     match recall(inputs, lock, path, session)? {
         Recalled::Decision(_) => Ok(None),
         Recalled::Outdated(inputs, _) => {
-            let kept = KeptFromLock::of(lock, fingerprint, &Upgrade::Only(BTreeSet::new()));
+            let kept = KeptFromLock::of(lock, fingerprint, &Upgrade::nothing());
             anew(*inputs, kept, Freshness::Believed, session).map(Some)
         }
     }

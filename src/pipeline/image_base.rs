@@ -16,9 +16,10 @@ use crate::lock::{ImageBase, LockedBase};
 use crate::observe::inventory_facts::InventoryFacts;
 use crate::oci::time::unix_seconds;
 use crate::oci::{Descriptor, Digest};
+use crate::place::ImagePlace;
 use crate::plan::{BaseLayer, LayerPlan, PlannedBase};
 use crate::recipe::RecordedInventory;
-use crate::source::{self, ImagePlace, SourceImage, SourceLayer};
+use crate::source::{self, SourceImage, SourceLayer};
 use crate::store::Store;
 
 /// A recorded inventory that is not, or no more, that of the image.
@@ -42,7 +43,7 @@ pub fn open(
     python: Option<String>,
     session: &Session<'_>,
 ) -> Result<OpenedBase> {
-    let image = source::open(place, None)?;
+    let image = source::open(place, None, &session.registries)?;
     let (inventory, contents) = match recorded {
         Some(recorded) => (BaseInventory::from_record(recorded.json())?, None),
         None => {

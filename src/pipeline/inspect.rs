@@ -7,13 +7,17 @@ use super::{Session, image_base};
 use crate::base::BaseInventory;
 use crate::check::GpuSupport;
 use crate::failure::Result;
+use crate::oci::Digest;
+use crate::place::ImagePlace;
 use crate::pypa::scheme::relative;
 use crate::recipe::BaseDescription;
-use crate::source::{self, ImagePlace};
+use crate::source;
 
 /// The content of an image.
 #[derive(Debug)]
 pub struct Inspected {
+    /// The digest of its manifest, where it has one.
+    pub digest: Option<Digest>,
     /// The inventory.
     pub inventory: BaseInventory,
     /// The GPUs and drivers that it runs on.
@@ -23,28 +27,36 @@ pub struct Inspected {
 /// Reads the layers of the image at `place` that were never read before, and says what is installed in it; `python` is
 /// the version meant, such as `3.11`, where there are several.
 pub fn inspect(place: &ImagePlace, python: Option<&str>, session: &Session<'_>) -> Result<Inspected> {
-    let image = source::open(place, None)?;
+    let image = source::open(place, None, &session.registries)?;
     let contents = image_base::scan(&image, session)?;
     let inventory = image_base::inventory(&image, &contents, python)?;
     let gpus = Checked::of(&image, python, WantedMachines::default())?.gpu_support(&session.store)?;
-    Ok(Inspected { inventory, gpus })
+    Ok(Inspected { digest: image.digest, inventory, gpus })
 }
 
 /// The text of the description in `file` with this inventory; `text` is what it had, where it is there already.
-pub fn describe(file: &Path, text: Option<&str>, place: &ImagePlace, inventory: &BaseInventory) -> String {
-    let json = inventory.to_record();
+pub fn describe(file: &Path, text: Option<&str>, place: &ImagePlace, inspected: &Inspected) -> String {
+    let json = inspected.inventory.to_record();
     match text {
         Some(text) => BaseDescription::record(text, &json),
-        None => BaseDescription::record(&format!("{}\n", kind(file, place)), &json),
+        None => BaseDescription::record(&format!("{}\n", kind(file, place, inspected.digest)), &json),
     }
 }
 
-/// `layout: ../out/base`: the place, seen from the directory of the description.
-fn kind(file: &Path, place: &ImagePlace) -> String {
+/// `layout: ../out/base`: the place, seen from the directory of the description. What a tag in a registry names may change:
+/// there the inventory is that of a digest.
+fn kind(file: &Path, place: &ImagePlace, digest: Option<Digest>) -> String {
     let (kind, path, tag) = match place {
         ImagePlace::OciLayout { directory, tag } => ("layout", directory, tag),
         ImagePlace::OciArchive { file, tag } | ImagePlace::DockerArchive { file, tag } => {
             ("archive", file, tag)
+        }
+        ImagePlace::Registry(reference) => {
+            let digest = digest.map(|digest| format!("\ndigest: {digest}")).unwrap_or_default();
+            return format!(
+                "image: {}{digest}",
+                serde_json::Value::from(reference.clone().without_digest().to_string())
+            );
         }
     };
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());

@@ -34,16 +34,26 @@ pub enum Locking {
 pub enum Upgrade {
     /// Nothing of the earlier lock is kept.
     Everything,
-    /// These distributions; nothing when empty.
-    Only(BTreeSet<PackageName>),
+    /// Only this is given up.
+    Only {
+        /// These distributions.
+        names: BTreeSet<PackageName>,
+        /// The base: what its tag or its suites have now is taken.
+        base: bool,
+    },
 }
 
 impl Upgrade {
+    /// Nothing is given up.
+    pub(super) fn nothing() -> Self {
+        Self::Only { names: BTreeSet::new(), base: false }
+    }
+
     /// The pages by which is decided: an upgrade trusts none that was fetched before.
     pub(super) fn freshness(&self) -> Freshness {
         match self {
-            Self::Only(names) if names.is_empty() => Freshness::Believed,
-            Self::Only(_) | Self::Everything => Freshness::Anew,
+            Self::Only { names, .. } if names.is_empty() => Freshness::Believed,
+            Self::Only { .. } | Self::Everything => Freshness::Anew,
         }
     }
 }
@@ -202,10 +212,11 @@ pub(super) struct KeptFromLock {
 impl KeptFromLock {
     /// The part of `lock` that `upgrade` leaves, for a recipe of this `fingerprint`.
     pub(super) fn of(lock: &Lock, fingerprint: &RecipeFingerprint, upgrade: &Upgrade) -> Self {
-        let Upgrade::Only(names) = upgrade else { return Self::default() };
+        let Upgrade::Only { names, base: is_base_given_up } = upgrade else { return Self::default() };
         let mut preferences = lock.preferences();
         preferences.retain(|name, _| !names.contains(name));
-        let base = lock.recipe.agrees_on("base", fingerprint).then(|| lock.base.clone());
+        let is_base_kept = !is_base_given_up && lock.recipe.agrees_on("base", fingerprint);
+        let base = is_base_kept.then(|| lock.base.clone());
         let is_given_up = |url: &String| {
             let mut given_up = lock.distributions.iter().filter(|locked| names.contains(locked.name()));
             given_up.any(|locked| locked.direct_url() == Some(url))
@@ -222,7 +233,7 @@ pub(super) fn check_names(
     inputs: &RecipeInputs,
     lock: Option<&Lock>,
 ) -> Result<(), LockFileError> {
-    let Upgrade::Only(names) = upgrade else { return Ok(()) };
+    let Upgrade::Only { names, .. } = upgrade else { return Ok(()) };
     let is_known = |name: &&PackageName| {
         lock.is_some_and(|lock| lock.has(name))
             || inputs.roots.iter().any(|root| root.requirement.name == **name)

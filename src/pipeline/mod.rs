@@ -27,15 +27,15 @@ mod wheel_sizes;
 mod wheel_urls;
 mod write;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::base::BaseInventory;
 use crate::check::Report;
-use crate::destination::{self, Destination};
-use crate::failure::{Fault, Hinted, Result};
+use crate::destination::{self, Publishing};
+use crate::failure::Result;
 use crate::image::{self, Image};
 use crate::lock::{self, Lock, LockChange, RecipeFingerprint};
+use crate::place::ImagePlace;
 use crate::plan::{LayerCompression, LayerPlan, Plan, PlanRequest, SystemLayer};
 use crate::recipe::RecipeInputs;
 use crate::resolve::Resolution;
@@ -65,7 +65,7 @@ pub struct BuildOrder<'a> {
     /// The path of the recipe.
     pub recipe: &'a Path,
     /// The destinations; the default one when empty.
-    pub destinations: &'a [Destination],
+    pub destinations: &'a [ImagePlace],
     /// The use of the lock.
     pub locking: Locking,
     /// The use of the check.
@@ -128,7 +128,7 @@ pub struct Built {
     /// The check's report, which has no errors; `None` where the check was skipped.
     pub report: Option<Report>,
     /// The places at which it was published.
-    pub destinations: Vec<Destination>,
+    pub destinations: Vec<ImagePlace>,
 }
 
 /// Builds and publishes an image.
@@ -174,7 +174,7 @@ pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
     lock_file::check_names(&order.upgrade, &inputs, status.lock())?;
     let path = lock_file::path(order.recipe);
     let (decision, before) = match status {
-        LockStatus::Agrees(lock) if order.upgrade == Upgrade::Only(BTreeSet::new()) => {
+        LockStatus::Agrees(lock) if order.upgrade == Upgrade::nothing() => {
             match decide::unless_recalled(inputs, &lock, &fingerprint, order.recipe, session)? {
                 Some(decision) => (decision, Some(lock)),
                 None => return Ok(Locked { path, lock, written: false, changes: Vec::new() }),
@@ -200,31 +200,11 @@ pub fn realize(plan: &Plan, session: &Session<'_>) -> Result<Image> {
     Ok(image::assemble(plan, layers)?)
 }
 
-/// An input that asks for something a later version will do.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages are the documentation")]
-pub enum NotBuilt {
-    #[error("a base from {kind} is not built yet; layouts, archives and Debian packages are")]
-    Base { kind: &'static str },
-}
-
-impl Hinted for NotBuilt {
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Base { .. } => {
-                "copy it with `skopeo copy docker://NAME oci:base`, and write `base: oci:base`".into()
-            }
-        })
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Input
-    }
-}
-
 /// Says before anything is written which engines will not load the image.
-fn warn_of_zstd(plan: &Plan, destinations: &[Destination], session: &Session<'_>) {
-    let is_archive = |destination: &Destination| matches!(destination, Destination::OciArchive { .. });
+fn warn_of_zstd(plan: &Plan, destinations: &[ImagePlace], session: &Session<'_>) {
+    let is_archive = |place: &ImagePlace| {
+        matches!(place, ImagePlace::OciArchive { .. } | ImagePlace::DockerArchive { .. })
+    };
     let is_zstd = |layer: &LayerPlan| {
         matches!(layer, LayerPlan::System(SystemLayer { compression: LayerCompression::Zstd { .. }, .. }))
     };
@@ -239,16 +219,22 @@ fn warn_of_zstd(plan: &Plan, destinations: &[Destination], session: &Session<'_>
 fn publish(
     image: &Image,
     name: &str,
-    destinations: &[Destination],
+    destinations: &[ImagePlace],
     session: &Session<'_>,
-) -> Result<Vec<Destination>> {
+) -> Result<Vec<ImagePlace>> {
     let destinations = match destinations {
-        [] => vec![Destination::OciLayout { directory: Path::new("out").join(name), tag: None }],
+        [] => vec![ImagePlace::OciLayout { directory: Path::new("out").join(name), tag: None }],
         destinations => destinations.to_vec(),
     };
     for destination in &destinations {
         session.progress.stage(&format!("publishing {destination}"));
-        destination::publish(image, destination, name, &session.store)?;
+        let size = image.layers.iter().map(|layer| layer.size).sum();
+        let start = || session.progress.start(Task::Push, &destination.to_string(), Some(size));
+        let meter = matches!(destination, ImagePlace::Registry(_)).then(start);
+        let progress = |bytes| meter.iter().for_each(|meter| meter.add(bytes));
+        let publishing =
+            Publishing { store: &session.store, registries: &session.registries, progress: &progress };
+        destination::publish(image, destination, name, &publishing)?;
     }
     Ok(destinations)
 }

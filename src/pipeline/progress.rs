@@ -29,6 +29,8 @@ pub enum Task {
     ReadLayers,
     /// Writing a layer.
     WriteLayer,
+    /// Bringing an image into a registry.
+    Push,
     /// Verifying the store.
     Verify,
 }
@@ -39,6 +41,7 @@ impl fmt::Display for Task {
             Self::Download => "downloading",
             Self::ReadLayers => "reading",
             Self::WriteLayer => "writing",
+            Self::Push => "pushing",
             Self::Verify => "verifying",
         })
     }

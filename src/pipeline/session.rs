@@ -8,6 +8,7 @@ use crate::failure::Hinted;
 use crate::net::config::MachineConfig;
 use crate::net::http::{Http, HttpError, HttpSettings};
 use crate::net::netrc::Netrc;
+use crate::net::registry::{Registries, RegistrySettings};
 use crate::sandbox::Confinement;
 use crate::store::Store;
 
@@ -17,6 +18,8 @@ pub struct Session<'a> {
     pub store: Store,
     /// The network.
     pub http: Arc<Http>,
+    /// The registries of images.
+    pub registries: Registries,
     /// The number of layers that are written at once. It has no influence on their bytes.
     pub threads: usize,
     /// The rights of programs that are not the machine's own.
@@ -40,15 +43,22 @@ pub enum Network {
 
 impl<'a> Session<'a> {
     /// A session on `store`, with as many threads as the machine has cores.
-    pub fn new(store: Store, network: Network, progress: &'a dyn Progress) -> Result<Self, HttpError> {
+    pub fn new(
+        store: Store,
+        network: Network,
+        registries: RegistrySettings,
+        progress: &'a dyn Progress,
+    ) -> Result<Self, HttpError> {
         let settings = HttpSettings {
             offline: network == Network::Offline,
             netrc: netrc(progress),
             ..HttpSettings::default()
         };
+        let http = Arc::new(Http::new(settings)?);
         Ok(Self {
+            registries: Registries::new(Arc::clone(&http), store.clone(), registries),
             store,
-            http: Arc::new(Http::new(settings)?),
+            http,
             threads: std::thread::available_parallelism().map_or(1, Into::into),
             confinement: Confinement::Sandboxed,
             source_date_epoch: None,

@@ -179,7 +179,7 @@ fn not_one_kind(fields: &Fields<'_>, kinds: &[&str]) -> Problem {
 }
 
 fn read_registry(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<BaseDescription> {
-    let reference: Option<ImageReference> = fields.get("image", problems);
+    let reference: Option<RegistryImage> = fields.get("image", problems);
     let digest = fields.get("digest", problems);
     let inventory = fields.get("inventory", problems);
     Some(BaseDescription::Registry { reference: reference?.0, digest, inventory })
@@ -189,9 +189,9 @@ fn read_path(fields: &mut Fields<'_>, key: &'static str, problems: &mut Problems
     fields.get(key, problems).map(|path: HostPath| path.0)
 }
 
-struct ImageReference(String);
+struct RegistryImage(String);
 
-impl Decode for ImageReference {
+impl Decode for RegistryImage {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         parsed(node, "an image reference", problems, |text| {
             let reference = text.strip_prefix("docker://").unwrap_or(text);

@@ -1,10 +1,8 @@
 //! Image references and names, as far as a recipe must know them.
 
-use oci_spec::distribution::Reference;
-
 use super::decode::Complaint;
 use super::diagnostic::quote;
-use crate::oci::Digest;
+use crate::oci::{Digest, ImageReference};
 
 /// Places that hold images, besides registries; each is followed by a path or a name.
 const TRANSPORTS: [&str; 5] =
@@ -62,15 +60,8 @@ pub(super) fn check_reference(text: &str) -> Result<(), Complaint> {
     })
 }
 
-/// Returns whether oci-spec reads `text` as a reference; it takes letters of any script in a tag, any number as a port,
-/// and capitals before the first `/`, which registries refuse.
 fn is_reference(text: &str) -> bool {
-    let is_usable = |reference: Reference| {
-        let port = reference.registry().rsplit_once(':').map(|(_, port)| port);
-        let is_lowercase = !reference.repository().bytes().any(|byte| byte.is_ascii_uppercase());
-        is_lowercase && port.is_none_or(|port| port.parse::<u16>().is_ok())
-    };
-    text.is_ascii() && text.parse().is_ok_and(is_usable)
+    text.parse::<ImageReference>().is_ok()
 }
 
 #[cfg(test)]

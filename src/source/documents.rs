@@ -10,17 +10,7 @@ use serde_json::Value;
 
 use super::{Blobs, SourceError, SourceImage, SourceLayer};
 use crate::oci::image::{from_json, from_value};
-use crate::oci::{Architecture, Descriptor, Digest};
-
-/// Docker's names for the same documents.
-///
-/// <https://distribution.github.io/distribution/spec/manifest-v2-2/>
-const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
-const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
-const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
-const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
+use crate::oci::{Architecture, Descriptor, Digest, docker};
 
 /// The annotation by which BuildKit marks what is about an image and no image itself.
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
@@ -72,6 +62,7 @@ pub fn open_documents(
                 let image = reader.assemble(layers, reader.read_config(&config)?, Arc::clone(&blobs))?;
                 return Ok(SourceImage { digest: Some(chosen.digest()), ..image });
             }
+            DocumentKind::Schema1 => return Err(SourceError::Schema1 { image: place.to_owned() }),
             DocumentKind::Other(media_type) => return Err(reader.media_type("a manifest", &media_type)),
         }
     }
@@ -198,7 +189,7 @@ impl Documents<'_> {
     fn read_config(&self, config: &Descriptor) -> Result<Vec<u8>, SourceError> {
         match config.media_type() {
             MediaType::ImageConfig => self.read(config, "the config"),
-            MediaType::Other(other) if other == DOCKER_CONFIG => self.read(config, "the config"),
+            MediaType::Other(other) if other == docker::CONFIG => self.read(config, "the config"),
             other => Err(self.media_type("a config", other.as_ref())),
         }
     }
@@ -243,9 +234,9 @@ impl Documents<'_> {
                 Ok(media_type.clone())
             }
             other => match other.as_ref() {
-                DOCKER_LAYER => Ok(MediaType::ImageLayer),
-                DOCKER_LAYER_GZIP => Ok(MediaType::ImageLayerGzip),
-                DOCKER_LAYER_ZSTD => Ok(MediaType::ImageLayerZstd),
+                docker::LAYER => Ok(MediaType::ImageLayer),
+                docker::LAYER_GZIP => Ok(MediaType::ImageLayerGzip),
+                docker::LAYER_ZSTD => Ok(MediaType::ImageLayerZstd),
                 other => Err(self.unusable_layer(other)),
             },
         }
@@ -309,9 +300,13 @@ impl Documents<'_> {
 
     fn choose_platform(&self, found: Vec<&spec::Descriptor>) -> Result<Descriptor, SourceError> {
         let wanted = self.architecture.or_else(Architecture::here);
+        let fitting = found.iter().copied().filter_map(|it| {
+            let platform = it.platform().as_ref().filter(|platform| fits(platform, wanted))?;
+            Some((it, variant_rank(platform)))
+        });
         let chosen = match found[..] {
             [only] if only.platform().is_none() => Some(only),
-            _ => found.iter().copied().find(|it| it.platform().as_ref().is_some_and(|it| fits(it, wanted))),
+            _ => fitting.min_by_key(|(_, rank)| *rank).map(|(it, _)| it),
         };
         let chosen = chosen.cloned().ok_or_else(|| {
             let platforms = found.iter().filter_map(|it| it.platform().as_ref());
@@ -328,6 +323,18 @@ impl Documents<'_> {
 /// Returns whether an image for `platform` runs on Linux on the `wanted` architecture.
 fn fits(platform: &spec::Platform, wanted: Option<Architecture>) -> bool {
     *platform.os() == Os::Linux && wanted.is_some_and(|wanted| *platform.architecture() == wanted.into())
+}
+
+/// The variant of a platform among those of its architecture: the one that every such machine runs comes first.
+///
+/// <https://github.com/opencontainers/image-spec/blob/main/image-index.md#platform-variants>
+fn variant_rank(platform: &spec::Platform) -> u32 {
+    let variant = platform.variant().as_deref().unwrap_or_default();
+    let number = variant.trim_start_matches('v').parse().unwrap_or_default();
+    match (platform.architecture(), number) {
+        (Arch::Amd64, 1) | (Arch::ARM64, 8) => 0,
+        _ => number,
+    }
 }
 
 /// The entries of an index that are images: attestations are not.
@@ -350,6 +357,8 @@ fn tag_of(descriptor: &spec::Descriptor) -> Option<&String> {
 enum DocumentKind {
     Index,
     Manifest,
+    /// A manifest of docker's before there were configs.
+    Schema1,
     /// By its media type.
     Other(String),
 }
@@ -360,13 +369,18 @@ fn kind_of(descriptor: &Descriptor, bytes: &[u8]) -> DocumentKind {
     #[serde(rename_all = "camelCase")]
     struct Document {
         media_type: Option<MediaType>,
+        schema_version: Option<u64>,
     }
-    let document = serde_json::from_slice::<Document>(bytes).ok().and_then(|document| document.media_type);
-    match document.unwrap_or_else(|| descriptor.media_type().clone()) {
+    let document = serde_json::from_slice::<Document>(bytes).ok();
+    if document.as_ref().and_then(|document| document.schema_version) == Some(1) {
+        return DocumentKind::Schema1;
+    }
+    let stated = document.and_then(|document| document.media_type);
+    match stated.unwrap_or_else(|| descriptor.media_type().clone()) {
         MediaType::ImageIndex => DocumentKind::Index,
         MediaType::ImageManifest => DocumentKind::Manifest,
-        MediaType::Other(docker) if docker == DOCKER_LIST => DocumentKind::Index,
-        MediaType::Other(docker) if docker == DOCKER_MANIFEST => DocumentKind::Manifest,
+        MediaType::Other(docker) if docker == docker::LIST => DocumentKind::Index,
+        MediaType::Other(docker) if docker == docker::MANIFEST => DocumentKind::Manifest,
         other => DocumentKind::Other(other.to_string()),
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::failure::Hinted;
 use crate::layer::read::ReadError;
+use crate::net::http::HttpError;
 use crate::oci::tar::read::TarError;
 use crate::oci::{Architecture, Digest};
 use crate::store::StoreError;
@@ -45,6 +46,8 @@ pub enum SourceError {
     Nested { image: String },
     #[error("`{image}` has {what} of the unknown media type `{media_type}`")]
     MediaType { image: String, what: &'static str, media_type: String },
+    #[error("`{image}` has a manifest of docker's schema 1, which names no config to verify its layers by")]
+    Schema1 { image: String },
     #[error("`{image}` has a layer that may not be distributed with it: its media type is `{media_type}`")]
     Foreign { image: String, media_type: String },
     #[error("`{image}` has an encrypted layer: its media type is `{media_type}`")]
@@ -65,6 +68,8 @@ pub enum SourceError {
     DiffId { image: String, digest: Digest, expected: Digest, actual: Digest },
     #[error("the layer {digest} of `{image}` cannot be read")]
     Layer { image: String, digest: Digest, source: ReadError },
+    #[error("could not read `{image}`")]
+    Http { image: String, source: HttpError },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -83,8 +88,16 @@ impl SourceError {
     pub(super) fn blob(image: &str, digest: &Digest, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::NotFound => Self::MissingBlob { image: image.to_owned(), digest: *digest },
-            _ => Self::Blob { image: image.to_owned(), digest: *digest, source },
+            _ => match source.downcast() {
+                Ok(source) => Self::http(image)(source),
+                Err(source) => Self::Blob { image: image.to_owned(), digest: *digest, source },
+            },
         }
+    }
+
+    pub(super) fn http(image: &str) -> impl FnOnce(HttpError) -> Self {
+        let image = image.to_owned();
+        move |source| Self::Http { image, source }
     }
 }
 
@@ -126,6 +139,9 @@ impl Hinted for SourceError {
                 "layers may be tar, tar+gzip or tar+zstd; convert the image, for example with skopeo".into()
             }
             Self::MediaType { .. } => "choose an image of a container; this is something else".into(),
+            Self::Schema1 { .. } => {
+                "push the image again with a current docker or skopeo, which convert it to schema 2 or OCI".into()
+            }
             Self::Foreign { .. } => "choose a base all of whose layers may be copied".into(),
             Self::Encrypted { .. } => "decrypt the image first, for example with skopeo".into(),
             Self::Layer { source: ReadError::Member { .. }, .. } => {
@@ -141,6 +157,7 @@ impl Hinted for SourceError {
             | Self::Digest { .. }
             | Self::DiffId { .. }
             | Self::Layer { .. } => AGAIN.into(),
+            Self::Http { source, .. } => return source.hint(),
             Self::Store(error) => return error.hint(),
         })
     }

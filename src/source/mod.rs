@@ -2,14 +2,14 @@
 //!
 //! A place of any kind gives documents and blobs (see [`Blobs`]); everything else is the same for all of them. Nothing
 //! read is used before it was held against its digest, but for a layer's facts that were recorded when it was.
-#![allow(clippy::disallowed_methods, reason = "sources are files")]
+#![allow(clippy::disallowed_methods, reason = "sources are files and registries")]
 
 mod archive;
 mod docker;
 mod documents;
 mod error;
 mod layout;
-mod place;
+mod registry;
 mod scan;
 
 use std::fmt;
@@ -17,14 +17,19 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::net::registry::Registries;
 use crate::oci::{Architecture, Descriptor, Digest, Hasher};
+use crate::place::ImagePlace;
 use crate::plain_file;
+use crate::pool;
 use crate::store::{FileIdentity, Store};
 
 pub use documents::{DocumentRoot, open_documents};
 pub use error::SourceError;
-pub use place::{ImagePlace, PlaceError};
 pub use scan::{scan, scan_to_build};
+
+/// The layers that are downloaded at once: more share the same line.
+const DOWNLOADS: usize = 4;
 
 /// The blobs of an image.
 pub trait Blobs: fmt::Debug + Send + Sync {
@@ -38,6 +43,22 @@ pub trait Blobs: fmt::Debug + Send + Sync {
     /// The file that is the blob, where a file is.
     fn file(&self, _blob: &Descriptor) -> Option<PathBuf> {
         None
+    }
+
+    /// Returns whether the blobs come by a network, each under its digest: what is known of one holds for it, and it is
+    /// verified when it comes.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// Brings a blob into the store in a way of its own; gives whether there is one.
+    fn fetch(
+        &self,
+        _blob: &Descriptor,
+        _store: &Store,
+        _progress: &(dyn Fn(u64) + Sync),
+    ) -> io::Result<bool> {
+        Ok(false)
     }
 
     /// The identity of the file that has the blob's bytes, where there is one: while it does not change, neither do they.
@@ -78,7 +99,11 @@ pub struct SourceLayer {
 /// Only documents are read. That every layer is there, with the size it should have, is checked as far as the source
 /// tells without reading them. An image that turns out to be of another architecture than the one asked for is
 /// [refused](SourceError::Architecture), and so is one of an [unknown](SourceError::UnknownArchitecture) architecture.
-pub fn open(place: &ImagePlace, architecture: Option<Architecture>) -> Result<SourceImage, SourceError> {
+pub fn open(
+    place: &ImagePlace,
+    architecture: Option<Architecture>,
+    registries: &Registries,
+) -> Result<SourceImage, SourceError> {
     match place {
         ImagePlace::OciLayout { directory, tag } => {
             layout::open(directory, tag.as_deref(), architecture, &place.to_string())
@@ -88,6 +113,9 @@ pub fn open(place: &ImagePlace, architecture: Option<Architecture>) -> Result<So
         }
         ImagePlace::DockerArchive { file, tag } => {
             docker::open(file, tag.as_deref(), architecture, &place.to_string())
+        }
+        ImagePlace::Registry(reference) => {
+            registry::open(reference, architecture, &place.to_string(), registries)
         }
     }
 }
@@ -99,7 +127,8 @@ impl SourceImage {
     ///
     /// `progress` is told how many bytes of blobs were read since the last time.
     pub fn fetch_into(&self, store: &Store, progress: &(dyn Fn(u64) + Sync)) -> Result<(), SourceError> {
-        self.layers.iter().try_for_each(|layer| self.fetch(&layer.descriptor, store, progress))
+        let threads = if self.blobs.is_remote() { DOWNLOADS } else { 1 };
+        pool::run(&self.layers, threads, |layer| self.fetch(&layer.descriptor, store, progress)).map(drop)
     }
 
     fn fetch(
@@ -112,6 +141,9 @@ impl SourceImage {
             return Ok(());
         }
         let unreadable = |source| SourceError::blob(&self.place, &blob.digest(), source);
+        if self.blobs.fetch(blob, store, progress).map_err(unreadable)? {
+            return Ok(());
+        }
         let mut writer = store.new_blob()?;
         let is_shared = match self.blobs.file(blob) {
             Some(path) => {
@@ -136,7 +168,8 @@ impl SourceImage {
         store: &Store,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(), SourceError> {
-        if self.blobs.file(blob).is_some_and(|path| store.is_blob(&blob.digest(), &path)) {
+        let is_blob = |path: PathBuf| store.is_blob(&blob.digest(), &path);
+        if self.blobs.is_remote() || self.blobs.file(blob).is_some_and(is_blob) {
             return Ok(());
         }
         let origin = self.blobs.identity(blob);

@@ -24,7 +24,7 @@ pub fn scan(
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<LayerContent>, SourceError> {
-    scan_unless(image, store, threads, progress, |_| false)
+    scan_unless(image, store, threads, progress, LayerUse::Looked)
 }
 
 /// The same for who takes the layers from `store` where that has them, whatever has become of their files since.
@@ -34,8 +34,16 @@ pub fn scan_to_build(
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<LayerContent>, SourceError> {
-    let is_stored = |blob: &Descriptor| store.has_blob(&blob.digest(), Some(blob.size()));
-    scan_unless(image, store, threads, progress, is_stored)
+    scan_unless(image, store, threads, progress, LayerUse::Built)
+}
+
+/// The use of an image's layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LayerUse {
+    /// They are looked into, as they are at their place now.
+    Looked,
+    /// They are taken from the store: those that come by a network are brought there before they are read.
+    Built,
 }
 
 fn scan_unless(
@@ -43,7 +51,7 @@ fn scan_unless(
     store: &Store,
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
-    is_stored: impl Fn(&Descriptor) -> bool + Sync,
+    layer_use: LayerUse,
 ) -> Result<Vec<LayerContent>, SourceError> {
     let mut known = BTreeMap::new();
     let mut unknown: BTreeMap<Digest, &SourceLayer> = BTreeMap::new();
@@ -54,6 +62,8 @@ fn scan_unless(
         }
     }
     let is_known = |layer: &&SourceLayer| known.contains_key(&layer.descriptor.digest());
+    let is_stored =
+        |blob: &Descriptor| layer_use == LayerUse::Built && store.has_blob(&blob.digest(), Some(blob.size()));
     pool::run(image.layers.iter().filter(is_known), threads, |layer| match is_stored(&layer.descriptor) {
         true => Ok(()),
         false => image.verify(&layer.descriptor, store, progress),
@@ -61,7 +71,7 @@ fn scan_unless(
     let mut unknown: Vec<&SourceLayer> = unknown.into_values().collect();
     // The largest first, so that the last one to be read is small.
     unknown.sort_by_key(|layer| std::cmp::Reverse(layer.descriptor.size()));
-    known.extend(read_all(image, &unknown, store, threads, progress)?);
+    known.extend(read_all(image, &unknown, store, threads, progress, layer_use)?);
     let mut left = image.layers.iter().map(|layer| layer.descriptor.digest()).collect::<Vec<_>>().into_iter();
     let mut take = |digest: &Digest| {
         left.next();
@@ -81,9 +91,17 @@ fn read_all(
     store: &Store,
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
+    layer_use: LayerUse,
 ) -> Result<BTreeMap<Digest, LayerContent>, SourceError> {
     let read = |layer: &&SourceLayer| {
-        Ok::<_, SourceError>((layer.descriptor.digest(), read_layer(image, layer, store, progress)?))
+        let content = match layer_use == LayerUse::Built && image.blobs.is_remote() {
+            true => {
+                image.fetch(&layer.descriptor, store, progress)?;
+                read_layer(image, layer, store, &|_| ())?
+            }
+            false => read_layer(image, layer, store, progress)?,
+        };
+        Ok::<_, SourceError>((layer.descriptor.digest(), content))
     };
     Ok(pool::run(layers, threads.min(MOST_AT_ONCE), read)?.into_iter().collect())
 }

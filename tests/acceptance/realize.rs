@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "a program of the tests")]
 
 use imgforge::failure::{Failure, Result};
+use imgforge::net::registry::RegistrySettings;
 use imgforge::pipeline::{self, Meter, Network, Progress, Session, Task};
 use imgforge::plan::Plan;
 use imgforge::store::Store;
@@ -36,7 +37,7 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [plan, store] = &arguments[..] else { return Err(Failure::new("usage: realize PLAN STORE")) };
     let Printed { plan } = serde_json::from_slice(&std::fs::read(plan)?)?;
-    let session = Session::new(Store::open(store)?, Network::Offline, &Quiet)?;
+    let session = Session::new(Store::open(store)?, Network::Offline, RegistrySettings::default(), &Quiet)?;
     let image = pipeline::realize(&plan, &session)?;
     println!("{}", image.manifest.digest());
     Ok(())

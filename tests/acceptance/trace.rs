@@ -7,12 +7,15 @@
 
 use std::error::Error;
 use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
 
 use imgforge::check::loader::{Loader, LoaderSettings};
 use imgforge::elf::Cache;
 use imgforge::layer::records;
+use imgforge::net::http::{Http, HttpSettings};
+use imgforge::net::registry::{Registries, RegistrySettings};
 use imgforge::observe::check_facts::CheckFacts;
-use imgforge::source::{self, ImagePlace};
+use imgforge::source;
 use imgforge::store::Store;
 
 const CACHE: &str = "etc/ld.so.cache";
@@ -22,8 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [layout, directory, level @ ..] = &arguments[..] else {
         return Err("usage: trace LAYOUT STORE [ISA_LEVEL]".into());
     };
-    let image = source::open(&format!("oci:{layout}").parse::<ImagePlace>()?, None)?;
     let store = Store::open(directory)?;
+    let http = Arc::new(Http::new(HttpSettings::default())?);
+    let registries = Registries::new(http, store.clone(), RegistrySettings::default());
+    let image = source::open(&format!("oci:{layout}").parse()?, None, &registries)?;
     source::scan(&image, &store, 2, &|_| ())?;
     let layers = image.layers.iter().map(|layer| records::evidence(&store, &layer.descriptor.digest()));
     let evidence = CheckFacts::stacked(layers.collect::<Option<Vec<_>>>().ok_or("a layer has no record")?);

@@ -6,14 +6,17 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
 use flate2::bufread::MultiGzDecoder;
+use imgforge::net::http::{Http, HttpSettings};
+use imgforge::net::registry::{Registries, RegistrySettings};
 use imgforge::oci::{Digest, Hasher};
-use imgforge::source::{self, ImagePlace, SourceImage, SourceLayer};
+use imgforge::source::{self, SourceImage, SourceLayer};
 use imgforge::store::Store;
 
 const CHUNK: usize = 256 << 10;
@@ -47,7 +50,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn open(layout: &str) -> Result<SourceImage, Box<dyn Error>> {
-    Ok(source::open(&format!("oci:{layout}").parse::<ImagePlace>()?, None)?)
+    let directory = tempfile::tempdir()?;
+    let http = Arc::new(Http::new(HttpSettings::default())?);
+    let registries = Registries::new(http, Store::open(directory.path())?, RegistrySettings::default());
+    Ok(source::open(&format!("oci:{layout}").parse()?, None, &registries)?)
 }
 
 /// Inflates every layer and hashes it before and after, several layers at once.

@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use imgforge::failure::Hinted;
 use imgforge::oci::Architecture;
-use imgforge::source::{self, ImagePlace, SourceError};
+use imgforge::source::{self, SourceError};
 use imgforge::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::support::layout::{Layout, Packing, Tar, blob_path, gzip, header};
-use super::support::sound_blobs;
+use super::support::{self, sound_blobs};
 
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// Reads all of an image, as a build upon it does.
 fn read(place: &str, store: &Store) -> Result<(), SourceError> {
-    let image = source::open(&place.parse::<ImagePlace>().unwrap(), Some(Architecture::Amd64))?;
+    let image = support::open(place, Some(Architecture::Amd64))?;
     source::scan(&image, store, 2, &|_| ())?;
     image.fetch_into(store, &|_| ())
 }

@@ -144,7 +144,7 @@ fn an_unknown_base_is_answered_with_the_known_ones() {
 
 #[test]
 fn a_base_that_is_not_there_or_cannot_be_reached_yet_says_so() {
-    check("base: ubuntu:24.04\npackages: [wholesome]\n", &["a registry", "not built yet", "hint: "]);
+    check("base: docker-daemon:ubuntu\npackages: [wholesome]\n", &["a daemon", "not built yet", "hint: "]);
     for base in ["{layout: some/where}", "oci:some/where", "{archive: some/where}"] {
         let world = World::new();
         world.write("recipe.yaml", format!("base: {base}\npackages: [wholesome]\n"));
@@ -186,9 +186,10 @@ fn a_wrong_command_line_exits_with_2() {
         (&["build"][..], "<RECIPE>"),
         (&["biuld", "recipe.yaml"], "'build'"),
         (&["build", "recipe.yaml", "--ofline"], "'--offline'"),
-        (&["build", "recipe.yaml", "-o", "nonsense"], "write oci:DIR[:TAG] or oci-archive:FILE[:TAG]"),
+        (&["build", "recipe.yaml", "-o", "nonsense"], "write oci:DIR[:TAG], oci-archive:FILE[:TAG]"),
         (&["build", "recipe.yaml", "-o", "oci:"], "write oci:DIR[:TAG]"),
-        (&["build", "recipe.yaml", "-o", "docker://host/x"], "`docker:` is not built yet"),
+        (&["build", "recipe.yaml", "-o", "docker:host/x"], "`docker:` is not built yet"),
+        (&["build", "recipe.yaml", "-o", "docker://host.test/X"], "is not an image reference"),
         (&["build", "recipe.yaml", "-o", "oci:image:-x"], "is not a tag"),
     ] {
         let outcome = world.run(arguments);

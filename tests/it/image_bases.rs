@@ -206,11 +206,18 @@ fn a_difference_is_told_between_images_plans_and_recipes() {
     let other = told("plan.json", "other.yaml");
     assert!(other.contains("wholesome") && other.contains("cudnn 9 for CUDA 12"), "{other}");
 
+    // A file is no image, though a reference could be written so.
+    fs::create_dir(world.path("v1.0")).unwrap();
+    world.write("v1.0/other.yaml", "base: oci:../base\npackages: [wholesome]\n");
+    assert_eq!(told("v1.0/other.yaml", "other.yaml"), "nothing changed\n");
+    let outcome = world.run(&["check", "v1.0/other.yaml"]);
+    world.check_failure(&outcome, 2, &["`v1.0/other.yaml` is there: write oci:"]);
+
     world.write("broken.json", "{}");
     let outcome = world.run(&["diff", "broken.json", "recipe.yaml"]);
     world.check_failure(&outcome, 2, &["`broken.json` is not a plan", "hint: "]);
-    let outcome = world.run(&["diff", "docker://nowhere", "recipe.yaml"]);
-    world.check_failure(&outcome, 2, &["`docker://nowhere` is not the place of an image"]);
+    let outcome = world.run(&["diff", "docker://No/Where", "recipe.yaml"]);
+    world.check_failure(&outcome, 2, &["`No/Where` is not an image reference"]);
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use imgforge::destination::{Destination, publish};
 use imgforge::elf::Root;
 use imgforge::failure::Hinted;
 use imgforge::image::{ImageLayer, assemble};
@@ -13,22 +12,22 @@ use imgforge::layer::read::LayerContent;
 use imgforge::oci::image::{MediaType, RuntimeConfig};
 use imgforge::oci::{Architecture, Digest};
 use imgforge::plan::{BaseLayer, GeneratedLayer, LayerCompression, LayerPlan, Plan};
-use imgforge::source::{self, ImagePlace, SourceError, SourceImage, SourceLayer};
+use imgforge::source::{self, SourceError, SourceImage, SourceLayer};
 use imgforge::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::support::layout::{Layout, Packing, Tar, descriptor, gzip};
-use super::support::sound_blobs;
+use super::support::{self, sound_blobs};
 
 const CONF: &str = "etc/ld.so.conf";
 
 fn open(place: &str) -> Result<SourceImage, SourceError> {
-    source::open(&place.parse::<ImagePlace>().unwrap(), None)
+    support::open(place, None)
 }
 
 fn open_for(place: &str, architecture: Architecture) -> Result<SourceImage, SourceError> {
-    source::open(&place.parse::<ImagePlace>().unwrap(), Some(architecture))
+    support::open(place, Some(architecture))
 }
 
 fn scan(image: &SourceImage, store: &Store) -> Vec<LayerContent> {
@@ -308,7 +307,7 @@ fn an_image_built_upon_another_is_published_with_its_layers_as_they_are() {
     assert_eq!(image.layers.iter().map(|layer| layer.unpacked).collect::<Vec<_>>(), [1, 6, 1, 5]);
     for transport in ["oci", "oci-archive"] {
         let place = format!("{transport}:{}", directory.path().join(format!("built-{transport}")).display());
-        publish(&image, &place.parse::<Destination>().unwrap(), "built", &store).unwrap();
+        support::publish(&image, &place, "built", &store).unwrap();
         let built = open(&place).unwrap();
         assert_eq!(built.digest, Some(image.manifest.digest()));
         assert_eq!(conf(&built), "/top\n");

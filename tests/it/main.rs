@@ -30,5 +30,6 @@ mod papers;
 mod plan;
 mod publish;
 mod recorder;
+mod registries;
 mod support;
 mod uv_compile;

@@ -153,7 +153,7 @@ fn before_tests(text: &str) -> &str {
 }
 
 /// Options that every command has.
-const GLOBAL: [&str; 5] = ["color", "help", "progress", "quiet", "version"];
+const GLOBAL: [&str; 6] = ["color", "help", "insecure-registry", "progress", "quiet", "version"];
 
 /// The command and the long options in a row of the README's table of commands.
 fn command_row(line: &str) -> Option<(String, BTreeSet<String>)> {

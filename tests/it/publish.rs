@@ -5,7 +5,6 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use imgforge::destination::{Destination, publish};
 use imgforge::failure::Hinted;
 use imgforge::image::{Image, ImageLayer, assemble, runtime_of};
 use imgforge::oci::image::{MediaType, RuntimeConfig};
@@ -15,6 +14,7 @@ use imgforge::store::Store;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
+use super::support;
 use super::support::layout::{Layout, Tar};
 
 fn texts(pairs: [(&str, &str); 2]) -> BTreeMap<String, String> {
@@ -91,8 +91,8 @@ impl Place {
     /// Publishes the image of `user` under the tag of the same name.
     fn publish(&self, user: &str) -> Result<Image, String> {
         let image = image(None, user, &self.store);
-        let destination: Destination = format!("oci:{}:{user}", self.layout().display()).parse().unwrap();
-        match publish(&image, &destination, "demo", &self.store) {
+        let place = format!("oci:{}:{user}", self.layout().display());
+        match support::publish(&image, &place, "demo", &self.store) {
             Ok(()) => Ok(image),
             Err(error) => Err(format!("{:#}; {}", chain(&error), error.hint().unwrap_or_default())),
         }
@@ -268,7 +268,7 @@ fn a_layout_is_read_beside_an_image_by_another_algorithm() {
     image.with(|image| image.index["manifests"] = json!([other])).write(directory.path());
     let open = |tag: &str| {
         let place = format!("oci:{}:{tag}", directory.path().display());
-        imgforge::source::open(&place.parse().unwrap(), None).map(|image| image.layers.len())
+        support::open(&place, None).map(|image| image.layers.len())
     };
     assert_eq!(open("latest").unwrap(), 1);
     let error = open("other").unwrap_err().to_string();

@@ -45,6 +45,7 @@ const TABLE: &[Row] = &[
     row(FAILURE, &[], Kind::Words),
     row("credentials", &[], Kind::Words),
     row("escape", &[], Kind::Words),
+    row("place", &["oci"], Kind::Words),
     row("pool", &[], Kind::Decisions),
     row("plain_file", &[], Kind::Outside),
     row("beneath", &["plain_file", "store"], Kind::Outside),
@@ -110,8 +111,12 @@ const TABLE: &[Row] = &[
         ],
         Kind::Outside,
     ),
-    row("source", &["oci", "base", "image", "layer", "store", "net", "pool", "plain_file"], Kind::Outside),
-    row("destination", &["oci", "image", "store", "net"], Kind::Outside),
+    row(
+        "source",
+        &["oci", "base", "image", "layer", "store", "net", "place", "pool", "plain_file"],
+        Kind::Outside,
+    ),
+    row("destination", &["oci", "image", "store", "net", "place", "pool"], Kind::Outside),
     row(
         "pipeline",
         &[
@@ -137,6 +142,7 @@ const TABLE: &[Row] = &[
             "source",
             "destination",
             "credentials",
+            "place",
             "pool",
             "plain_file",
             "beneath",
@@ -168,6 +174,7 @@ const TABLE: &[Row] = &[
             "source",
             "destination",
             "pipeline",
+            "place",
             "escape",
             "plain_file",
         ],

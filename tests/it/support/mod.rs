@@ -12,6 +12,7 @@ pub mod image;
 pub mod layout;
 pub mod linked;
 pub mod record;
+pub mod registry;
 pub mod resolution;
 pub mod server;
 pub mod wheel;
@@ -21,8 +22,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
-use imgforge::oci::Digest;
+use imgforge::destination::{self, PublishError, Publishing};
+use imgforge::image::Image;
+use imgforge::net::http::{Http, HttpSettings};
+use imgforge::net::registry::{Registries, RegistrySettings};
+use imgforge::oci::{Architecture, Digest};
+use imgforge::place::ImagePlace;
+use imgforge::source::{self, SourceError, SourceImage};
+use imgforge::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -179,6 +188,26 @@ impl World {
         self.build().check_success();
         self.sound_blobs();
     }
+}
+
+/// The registries of a machine without logins.
+pub fn registries(store: &Store) -> Registries {
+    let http = Arc::new(Http::new(HttpSettings::default()).unwrap());
+    Registries::new(http, store.clone(), RegistrySettings::default())
+}
+
+/// Opens an image where no registry is asked.
+pub fn open(place: &str, architecture: Option<Architecture>) -> Result<SourceImage, SourceError> {
+    let directory = TempDir::new().unwrap();
+    let registries = registries(&Store::open(directory.path()).unwrap());
+    source::open(&place.parse().unwrap(), architecture, &registries)
+}
+
+/// Publishes where no registry is asked.
+pub fn publish(image: &Image, place: &str, name: &str, store: &Store) -> Result<(), PublishError> {
+    let place = ImagePlace::destination(place).unwrap();
+    let publishing = Publishing { store, registries: &registries(store), progress: &|_| () };
+    destination::publish(image, &place, name, &publishing)
 }
 
 pub fn run(command: &mut Command) -> Outcome {

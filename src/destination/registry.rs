@@ -1,0 +1,68 @@
+//! An image in a registry: the blobs that it lacks, then the manifest under its tag.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{PublishError, Publishing};
+use crate::image::{Image, ImageLayer};
+use crate::net::registry::{BlobContent, ManifestRefused, OutgoingBlob, Pushed, Repository};
+use crate::oci::{Digest, ImageReference};
+use crate::pool;
+
+/// The blobs that are pushed at once.
+const PUSHES: usize = 4;
+
+/// Pushes `image` to the repository and the tag that `reference` names.
+///
+/// The tag is last: it never names an image of which something is missing.
+pub(super) fn publish(
+    image: &Image,
+    reference: &ImageReference,
+    publishing: &Publishing<'_>,
+) -> Result<(), PublishError> {
+    let repository = publishing.registries.repository(reference)?;
+    let mut blobs: BTreeMap<Digest, u64> =
+        image.layers.iter().map(|layer: &ImageLayer| (layer.digest, layer.size)).collect();
+    let mut ordered: Vec<Digest> = blobs.keys().copied().collect();
+    // The largest first, so that the last one is small.
+    ordered.sort_by_key(|digest| std::cmp::Reverse(blobs[digest]));
+    blobs.insert(image.config.digest(), image.config.size());
+    ordered.push(image.config.digest());
+    let outgoing = |digest: &Digest| outgoing(image, digest, blobs[digest], publishing);
+
+    pool::run(&ordered, PUSHES, |digest| {
+        let blob = outgoing(digest)?;
+        let pushed = repository.push_blob(&blob)?;
+        (publishing.progress)(blob.size);
+        Ok::<Pushed, PublishError>(pushed)
+    })?;
+    let tag = reference.tag().unwrap_or("latest");
+    match push_manifest(&repository, tag, image) {
+        Err(ManifestRefused::LacksBlobs(_)) => {
+            // It said to have them: they are sent once more, and then it has to.
+            pool::run(&ordered, PUSHES, |digest| {
+                Ok::<_, PublishError>(repository.send_blob(&outgoing(digest)?)?)
+            })?;
+            Ok(push_manifest(&repository, tag, image).map_err(ManifestRefused::into_error)?)
+        }
+        pushed => Ok(pushed.map_err(ManifestRefused::into_error)?),
+    }
+}
+
+fn push_manifest(repository: &Repository, tag: &str, image: &Image) -> Result<(), ManifestRefused> {
+    repository.push_manifest(tag, image.manifest.media_type(), &image.manifest_bytes).map(drop)
+}
+
+/// A blob of the image: its config is in memory, its layers are in the store.
+fn outgoing(
+    image: &Image,
+    digest: &Digest,
+    size: u64,
+    publishing: &Publishing<'_>,
+) -> Result<OutgoingBlob, PublishError> {
+    let content = match *digest == image.config.digest() {
+        true => BlobContent::Bytes(image.config_bytes.clone()),
+        false => BlobContent::File(Arc::new(publishing.store.open_blob(digest)?)),
+    };
+    Ok(OutgoingBlob { digest: *digest, size, content })
+}

@@ -1,0 +1,248 @@
+//! The places of images: where they are read from, and where they are published.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::failure::Hinted;
+use crate::oci::{ImageReference, ReferenceError};
+
+/// The name of standard output among files.
+pub const STANDARD_OUTPUT: &str = "-";
+
+/// A place where an image is, or will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImagePlace {
+    /// `oci:DIR[:TAG]`
+    OciLayout {
+        /// The layout's directory.
+        directory: PathBuf,
+        /// The image's tag in the layout.
+        tag: Option<String>,
+    },
+    /// `oci-archive:FILE[:TAG]`; as a destination, `-` is standard output.
+    OciArchive {
+        /// The archive.
+        file: PathBuf,
+        /// The image's tag in the archive.
+        tag: Option<String>,
+    },
+    /// `docker-archive:FILE[:TAG]`, as `docker save` writes it.
+    DockerArchive {
+        /// The archive.
+        file: PathBuf,
+        /// The image's tag in the archive.
+        tag: Option<String>,
+    },
+    /// `docker://REFERENCE`
+    Registry(ImageReference),
+}
+
+/// Text that names no place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
+pub enum PlaceError {
+    #[error("`{text}` is not the place of an image")]
+    Unknown { text: String },
+    #[error("`{text}` is not a destination")]
+    NotADestination { text: String },
+    #[error("`{transport}:` is not built yet")]
+    NotBuilt { transport: String },
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    #[error(
+        "`{tag}` is not a tag: it has at most 128 letters, digits, `_`, `.` and `-`, and does not begin with `.` or `-`"
+    )]
+    Tag { tag: String },
+    #[error("`{text}` names a digest, which is known when the image is made")]
+    Digest { text: String },
+}
+
+impl Hinted for PlaceError {
+    fn hint(&self) -> Option<String> {
+        const PLACES: &str =
+            "oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG] or docker://HOST/NAME[:TAG]";
+        Some(match self {
+            Self::Unknown { .. } | Self::NotADestination { .. } | Self::NotBuilt { .. } => {
+                format!("write {PLACES}")
+            }
+            Self::Reference(_) => "write docker://[HOST/]NAME[:TAG][@sha256:…], the name in lowercase".into(),
+            Self::Tag { .. } => "write another one behind the last colon".into(),
+            Self::Digest { .. } => "write a tag instead of it".into(),
+        })
+    }
+}
+
+/// Places of engines, which are no registries of these names.
+const NOT_BUILT: [&str; 5] = ["docker-daemon", "containers-storage", "podman", "containerd", "dir"];
+
+impl ImagePlace {
+    /// The destination that `text` names: its transport is written out.
+    pub fn destination(text: &str) -> Result<Self, PlaceError> {
+        if let Some((transport @ "docker", rest)) = text.split_once(':')
+            && !rest.starts_with("//")
+        {
+            return Err(PlaceError::NotBuilt { transport: transport.to_owned() });
+        }
+        let place = match text.parse() {
+            Err(PlaceError::Unknown { text }) => return Err(PlaceError::NotADestination { text }),
+            place => place?,
+        };
+        match &place {
+            Self::Registry(_) if place.is_bare(text) => {
+                Err(PlaceError::NotADestination { text: text.to_owned() })
+            }
+            Self::Registry(reference) if reference.digest().is_some() => {
+                Err(PlaceError::Digest { text: text.to_owned() })
+            }
+            Self::Registry(_) => Ok(place),
+            _ if text.ends_with(':') => Err(PlaceError::Tag { tag: String::new() }),
+            Self::OciLayout { tag, .. } | Self::OciArchive { tag, .. } | Self::DockerArchive { tag, .. } => {
+                tag.as_deref().map_or(Ok(()), check_tag).map(|()| place)
+            }
+        }
+    }
+
+    /// Returns whether `text`, which names this place, is a reference without its transport.
+    pub fn is_bare(&self, text: &str) -> bool {
+        matches!(self, Self::Registry(_)) && !text.starts_with("docker://")
+    }
+
+    /// Returns whether an image that is published here goes to standard output, where nothing else may be printed then.
+    pub fn is_standard_output(&self) -> bool {
+        let names = [STANDARD_OUTPUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+        match self {
+            Self::OciArchive { file, .. } | Self::DockerArchive { file, .. } => {
+                names.iter().any(|name| file == Path::new(name))
+            }
+            Self::OciLayout { .. } | Self::Registry(_) => false,
+        }
+    }
+}
+
+/// <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests>
+fn check_tag(tag: &str) -> Result<(), PlaceError> {
+    let first = tag.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    let rest = tag.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
+    match first && rest && tag.len() <= 128 {
+        true => Ok(()),
+        false => Err(PlaceError::Tag { tag: tag.to_owned() }),
+    }
+}
+
+/// Returns whether `text` can be a reference without a transport: one with a tag, a digest or a host. Others are rather
+/// paths whose transport was forgotten.
+fn is_bare_reference(text: &str) -> bool {
+    let (first, rest) = text.split_once('/').map_or((text, None), |(first, rest)| (first, Some(rest)));
+    let has_host = rest.is_some() && (first.contains(['.', ':']) || first == "localhost");
+    let name = text.rsplit('/').next().unwrap_or(text);
+    !first.is_empty() && first != "." && first != ".." && (has_host || name.contains([':', '@']))
+}
+
+impl FromStr for ImagePlace {
+    type Err = PlaceError;
+
+    fn from_str(text: &str) -> Result<Self, PlaceError> {
+        let unknown = || PlaceError::Unknown { text: text.to_owned() };
+        if let Some(reference) = text.strip_prefix("docker://") {
+            return Ok(Self::Registry(reference.parse()?));
+        }
+        let (transport, rest) = text.split_once(':').unwrap_or((text, ""));
+        let (path, tag) = match rest.rsplit_once(':') {
+            Some((path, tag)) if !tag.contains('/') && !tag.is_empty() => (path, Some(tag.to_owned())),
+            _ => (rest, None),
+        };
+        match transport {
+            "oci" | "oci-archive" | "docker-archive" if path.is_empty() => Err(unknown()),
+            "oci" => Ok(Self::OciLayout { directory: path.into(), tag }),
+            "oci-archive" => Ok(Self::OciArchive { file: path.into(), tag }),
+            "docker-archive" => Ok(Self::DockerArchive { file: path.into(), tag }),
+            _ if NOT_BUILT.contains(&transport) && !rest.is_empty() => {
+                Err(PlaceError::NotBuilt { transport: transport.to_owned() })
+            }
+            _ if is_bare_reference(text) => text.parse().map(Self::Registry).map_err(|_| unknown()),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl fmt::Display for ImagePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (transport, path, tag) = match self {
+            Self::OciLayout { directory, tag } => ("oci", directory, tag),
+            Self::OciArchive { file, tag } => ("oci-archive", file, tag),
+            Self::DockerArchive { file, tag } => ("docker-archive", file, tag),
+            Self::Registry(reference) => return write!(f, "docker://{reference}"),
+        };
+        write!(f, "{transport}:{}", path.display())?;
+        tag.iter().try_for_each(|tag| write!(f, ":{tag}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(place: Result<ImagePlace, PlaceError>) -> String {
+        match place {
+            Ok(place) => format!("{place} {place:?}"),
+            Err(error) => format!("{error}; {}", error.hint().unwrap()),
+        }
+    }
+
+    fn check(text: &str, expected: &str) {
+        let shown = shown(text.parse());
+        assert!(shown.contains(expected), "{shown}");
+    }
+
+    fn check_destination(text: &str, expected: &str) {
+        let shown = shown(ImagePlace::destination(text));
+        assert!(shown.contains(expected), "{shown}");
+    }
+
+    #[test]
+    fn reads_every_transport_with_and_without_a_tag() {
+        check("oci:out/x", r#"oci:out/x OciLayout { directory: "out/x", tag: None }"#);
+        check("oci-archive:a.tar:1.0", r#"OciArchive { file: "a.tar", tag: Some("1.0") }"#);
+        check("docker-archive:/a:b/c.tar", r#"DockerArchive { file: "/a:b/c.tar", tag: None }"#);
+        check("docker-archive:c.tar:latest", r#"DockerArchive { file: "c.tar", tag: Some("latest") }"#);
+        check("docker://registry.test/a/b", "docker://registry.test/a/b:latest Registry(");
+    }
+
+    #[test]
+    fn a_reference_without_a_transport_has_a_tag_a_digest_or_a_host() {
+        check("registry.test/a:v1", "docker://registry.test/a:v1 Registry");
+        check("localhost:5000/a", "docker://localhost:5000/a:latest Registry");
+        check("python:3.12-slim", "/library/python:3.12-slim Registry");
+        check("nvidia/cuda:12.8.1-base", "/nvidia/cuda:12.8.1-base Registry");
+        check("nvidia/cuda", "is not the place of an image");
+    }
+
+    #[test]
+    fn says_what_is_no_place() {
+        for text in ["", "oci:", "c.tar", "oci::x", "out/x", "./x:y", "../a.b/c:d", "/srv/x:y"] {
+            check(text, "is not the place of an image; write oci:DIR");
+        }
+        check("docker-daemon:x", "`docker-daemon:` is not built yet; write oci:DIR");
+        check("docker://A/b", "is not an image reference; write docker://");
+    }
+
+    #[test]
+    fn a_destination_has_a_transport_and_a_tag_that_is_one() {
+        check_destination("oci:out/x", r#"OciLayout { directory: "out/x", tag: None }"#);
+        check_destination("oci:/a:b/c", r#"OciLayout { directory: "/a:b/c", tag: None }"#);
+        check_destination(
+            "oci-archive:/tmp/a.tar:1.0",
+            r#"OciArchive { file: "/tmp/a.tar", tag: Some("1.0") }"#,
+        );
+        check_destination("docker://registry.test/a:v1", "docker://registry.test/a:v1");
+        check_destination("registry.test/a:v1", "is not a destination; write oci:DIR");
+        check_destination("out/x", "`out/x` is not a destination; write oci:DIR");
+        check_destination("oci:", "write oci:DIR");
+        check_destination("docker:x", "`docker:` is not built yet");
+        check_destination("oci:x:-bad", "not a tag");
+        check_destination("oci:x:", "not a tag");
+        let digest = crate::oci::Digest::of("x");
+        check_destination(&format!("docker://registry.test/a@{digest}"), "names a digest");
+    }
+}
