@@ -5,20 +5,22 @@ use std::ops::Range;
 use super::fatbin::CUBIN_MAGIC;
 use super::gpu_code::CodePlace;
 
-/// The end of a file that is kept: linkers put the table of sections and their names there, in some KiB.
-const TAIL: u64 = 256 << 10;
+/// The bytes kept before and behind a table of sections: linkers put the names of sections before it, in some hundred bytes.
+const AROUND: u64 = 64 << 10;
+/// The sections of a table that is read: libraries have some 40.
+const MOST_SECTIONS: usize = 1024;
 /// The bytes of the ELF header of 64 bits.
 const ELF_HEADER: usize = 64;
 /// The bytes of an entry of the table.
 const ENTRY: usize = 64;
 
-/// The table of sections of a file that passes, as far as its end has it.
-#[derive(Debug)]
+/// The table of sections of a file that passes, and what is around it.
+#[derive(Debug, Default)]
 pub(super) struct SectionTable {
     head: Vec<u8>,
-    tail: Vec<u8>,
-    tail_at: u64,
-    size: u64,
+    kept: Vec<u8>,
+    /// The offset of the first byte that is kept.
+    kept_at: u64,
 }
 
 /// The places of code in a library; without a table of sections, all of it may be linked.
@@ -26,24 +28,25 @@ pub(super) struct SectionTable {
 pub(super) struct CodePlaces(Option<Vec<(Range<u64>, CodePlace)>>);
 
 impl SectionTable {
-    /// The table of a file of `size` bytes.
-    pub fn new(size: u64) -> Self {
-        Self { head: Vec::new(), tail: Vec::new(), tail_at: size, size }
-    }
-
-    /// Takes the next bytes of the file, which begin at the offset `start`; the end is kept of a file that is wanted.
+    /// Takes the next bytes of the file, which begin at the offset `start`; the table is kept of a file that is wanted.
     pub fn update(&mut self, start: u64, bytes: &[u8], is_wanted: bool) {
         let left = ELF_HEADER.saturating_sub(self.head.len()).min(bytes.len());
         self.head.extend_from_slice(&bytes[..left]);
-        let tail = self.size.saturating_sub(TAIL);
-        if is_wanted && start + bytes.len() as u64 > tail {
-            let from = tail.saturating_sub(start).min(bytes.len() as u64);
-            if self.tail.is_empty() {
-                self.tail_at = start + from;
+        let Some(range) = self.range().filter(|_| is_wanted) else { return };
+        let (from, to) = (range.start.max(start), range.end.min(start + bytes.len() as u64));
+        if from < to {
+            if self.kept.is_empty() {
+                self.kept_at = from;
             }
-            let room = (self.size - self.tail_at) as usize - self.tail.len();
-            self.tail.extend(bytes[from as usize..].iter().take(room));
+            self.kept.extend_from_slice(&bytes[(from - start) as usize..(to - start) as usize]);
         }
+    }
+
+    /// The part of the file that is kept.
+    fn range(&self) -> Option<Range<u64>> {
+        let at = word(&self.head, 40).filter(|_| self.head.len() == ELF_HEADER)?;
+        let size = (half(&self.head, 60)?.min(MOST_SECTIONS) * ENTRY) as u64;
+        Some(at.saturating_sub(AROUND)..at.checked_add(size)?.checked_add(AROUND)?)
     }
 
     /// The places of code.
@@ -72,10 +75,10 @@ impl SectionTable {
         Some(sections.into_iter().filter_map(place).collect())
     }
 
-    /// A part of the file, where it is in the end that was kept.
+    /// A part of the file, where it was kept.
     fn part(&self, at: u64, size: u64) -> Option<&[u8]> {
-        let start = usize::try_from(at.checked_sub(self.tail_at)?).ok()?;
-        self.tail.get(start..start.checked_add(usize::try_from(size).ok()?)?)
+        let start = usize::try_from(at.checked_sub(self.kept_at)?).ok()?;
+        self.kept.get(start..start.checked_add(usize::try_from(size).ok()?)?)
     }
 }
 

@@ -12,7 +12,7 @@ from harness.report import require
 
 # CPython 3.11 of Debian 12, which has glibc 2.36.
 PYTHON_VERSION = "3.11"
-MANYLINUX = ("1", "2010", "2014", "_2_17", "_2_27", "_2_28", "_2_31", "_2_34")
+MANYLINUX = ("1", "2010", "2014", "_2_17", "_2_24", "_2_27", "_2_28", "_2_31", "_2_34")
 LINUX = (*(f"manylinux{policy}_x86_64" for policy in MANYLINUX), "any")
 
 
