@@ -166,7 +166,8 @@ def judge_by_podman(work, registry, reference, digest):
     verify = f"--tls-verify={str(registry.secured).lower()}"
     # Podman refuses a run root of more than 50 characters.
     with tempfile.TemporaryDirectory(prefix="podman-") as state:
-        storage = ["--root", work.directory / f"podman-{registry.directory.name}", "--runroot", state, "--storage-driver", "vfs"]
+        root = work.directory / f"podman-{registry.directory.name}"
+        storage = ["--root", root, "--runroot", state, "--storage-driver", "vfs"]
         run(PODMAN, *storage, "pull", "--quiet", verify, reference)
         seen = run(PODMAN, *storage, "image", "inspect", "--format", "{{.Digest}}", reference).strip()
         require(seen == digest, f"podman pulled {seen}")

@@ -384,12 +384,7 @@ fn large_requests_that_are_refused_are_sent_in_parts() {
     let registry =
         Registry::twisted(move |call, _| limit(call).then(|| Reply::new(413).body("<html>too large</html>")));
     let world = World::new();
-    let noise: Vec<u8> =
-        (0..300_000_u32).flat_map(|number| *Digest::of(number.to_le_bytes()).bytes()).collect();
-    let image = Layout::new()
-        .layer(Tar::debian(""))
-        .packed(&Tar::new().file("srv/noise", noise).finish(), Packing::Plain);
-    image.write(&world.path("base"));
+    large().write(&world.path("base"));
     world.write("recipe.yaml", "name: demo\nbase: oci:base\npackages: [wholesome]\n");
     push(&world, &registry, "team/out:v2").check_success();
     let calls = registry.take_calls();
@@ -412,6 +407,32 @@ fn registries_that_take_content_by_patch_alone_get_it_so() {
         is_whole.then(|| Reply::error(405, "UNSUPPORTED"))
     });
     assert!(calls.iter().any(|call| call.method == "PATCH" && !call.headers.contains_key("content-range")));
+}
+
+#[test]
+fn large_blobs_are_sent_by_patch_and_by_put_where_that_is_refused() {
+    for is_refused in [false, true] {
+        let registry = Registry::twisted(move |call, _| {
+            (is_refused && call.method == "PATCH").then(|| Reply::error(405, "UNSUPPORTED"))
+        });
+        let world = World::new();
+        large().write(&world.path("base"));
+        world.write("recipe.yaml", "name: demo\nbase: oci:base\npackages: [wholesome]\n");
+        push(&world, &registry, "team/out:v2").check_success();
+        let calls = registry.take_calls();
+        let patched = calls.iter().find(|call| call.method == "PATCH").unwrap();
+        assert!(!patched.headers.contains_key("content-range"));
+        let largest = calls.iter().filter(|call| call.method == "PUT").map(|call| call.body.len()).max();
+        assert_eq!(largest > Some(4 << 20), is_refused);
+    }
+}
+
+/// An image with a layer of 9.6 MB.
+fn large() -> Layout {
+    let noise: Vec<u8> =
+        (0..300_000_u32).flat_map(|number| *Digest::of(number.to_le_bytes()).bytes()).collect();
+    let noise = Tar::new().file("srv/noise", noise).finish();
+    Layout::new().layer(Tar::debian("")).packed(&noise, Packing::Plain)
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! <https://github.com/docker/docker-credential-helpers>
 
 use std::io::{self, Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ pub(super) struct HelperLogin {
 
 /// Asks the helper `program` for the login at `server`; `None` where it has none.
 pub(super) fn ask(program: &str, server: &str) -> io::Result<Option<HelperLogin>> {
-    let mut child = Command::new(program)
+    let mut child = process::Command::new(program)
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -1,5 +1,8 @@
-//! The upload of one blob: in one request where the registry takes that, in parts where it does not, and from where it
+//! The upload of one blob: in one request with content, in parts where the registry takes no larger ones, and from where it
 //! stopped when a connection breaks.
+//!
+//! A small blob is sent by the PUT that ends its upload. Of a large one the content goes by PATCH before: what arrived of that
+//! is kept by registries when the connection breaks.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-blobs>
 
@@ -15,6 +18,8 @@ use crate::net::http::{HttpError, RequestFailure};
 
 /// The sizes of parts that are tried, one after the other, where a registry or a proxy takes no larger ones.
 const PARTS: [u64; 3] = [64 << 20, 16 << 20, 4 << 20];
+/// The size from which on a blob is worth a request more, by which it can go on.
+const LARGE: u64 = 4 << 20;
 /// The least size of a part that a registry takes.
 const LEAST_PART: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 /// The times that one upload is begun or goes on without having come further.
@@ -64,7 +69,8 @@ impl Repository {
         let mut upload = Upload {
             repository: self,
             blob,
-            manner: Manner::Whole,
+            manner: if blob.size >= LARGE { Manner::Stream } else { Manner::Whole },
+            refused: None,
             begun: location.map(|location| Begun { location, offset: 0, least: 0 }),
         };
         let mut attempts = self.host.http.attempts();
@@ -97,6 +103,8 @@ struct Upload<'a> {
     repository: &'a Repository,
     blob: &'a OutgoingBlob,
     manner: Manner,
+    /// The offset from which on the registry did not take a part.
+    refused: Option<u64>,
     begun: Option<Begun>,
 }
 
@@ -217,9 +225,15 @@ impl Upload<'_> {
             StatusCode::PAYLOAD_TOO_LARGE if let Some(manner) = self.manner.smaller(least) => {
                 self.restart(manner)
             }
-            // It has more or less than was thought, or nothing any more.
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED if self.manner == Manner::Stream => {
+                self.restart(Manner::Whole)
+            }
+            // It has more or less than was thought, or nothing any more; one that refuses the same again is begun anew.
             StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::NOT_FOUND => {
                 let failure = self.repository.host.refusal(response, &request).await;
+                if self.refused.replace(start) == Some(start) {
+                    self.begun = None;
+                }
                 Err(RequestFailure::passing(failure.into_error(), None))
             }
             _ => Err(self.repository.host.refusal(response, &request).await),
