@@ -45,8 +45,8 @@ pub enum DirectoryError {
     ManyNames { path: PathBuf },
     #[error("could not read `{path}`")]
     Page { path: PathBuf, source: PageError },
-    #[error("`{path}` has the wrong hash: {expected} is written in `{page}`, {found} was found")]
-    Hash { path: PathBuf, page: PathBuf, expected: Digest, found: Digest },
+    #[error("`{path}` has the wrong hash: {expected} is written in its project's page, {found} was found")]
+    Hash { path: PathBuf, expected: Digest, found: Digest },
 }
 
 impl Hinted for DirectoryError {
@@ -100,7 +100,7 @@ impl WheelDirectory {
         let own = self.path.join(name.as_ref());
         if own.is_dir() {
             match self.page(&own, name)? {
-                Some(page) => self.add_linked(page, &own, &mut project, store)?,
+                Some(page) => self.add_linked(page, &mut project, store)?,
                 None => self.add_listed(&own, &mut project, store)?,
             }
         }
@@ -145,13 +145,7 @@ impl WheelDirectory {
     }
 
     /// Adds the files that a page links to. Those of other servers stay where they are.
-    fn add_linked(
-        &self,
-        page: Project,
-        directory: &Path,
-        project: &mut Project,
-        store: &Store,
-    ) -> Result<(), DirectoryError> {
+    fn add_linked(&self, page: Project, project: &mut Project, store: &Store) -> Result<(), DirectoryError> {
         project.others.extend(page.others);
         for linked in page.files {
             let path = linked.url.to_file_path().ok().filter(|_| linked.url.scheme() == LOCAL);
@@ -163,8 +157,7 @@ impl WheelDirectory {
             if let (Some(expected), Some(found)) = (linked.sha256, file.sha256)
                 && expected != found
             {
-                let page = directory.join("index.html");
-                return Err(DirectoryError::Hash { path, page, expected, found });
+                return Err(DirectoryError::Hash { path, expected, found });
             }
             let (requires_python, yanked) = (linked.requires_python, linked.yanked);
             project.files.push(DistFile { requires_python, yanked, ..file });

@@ -30,6 +30,9 @@ const MAX_PAGE: u64 = 32 << 20;
 /// The kind of the records of project pages.
 const PAGE: &str = "simple-page";
 
+/// The meaning of a page; `None` where the server does not have it.
+type ReadPage<'a, T> = &'a (dyn Fn(&PageRecord, &[u8]) -> Result<Option<T>, PageError> + Sync);
+
 /// The projects on a page of links.
 type Links = Arc<BTreeMap<PackageName, Project>>;
 
@@ -195,7 +198,7 @@ impl Projects {
         url: &Url,
         is_absent: &(dyn Fn(StatusCode) -> bool + Sync),
         refused: &(dyn Fn(StatusCode) -> IndexError + Sync),
-        read: &(dyn Fn(&PageRecord, &[u8]) -> Result<Option<T>, PageError> + Sync),
+        read: ReadPage<'_, T>,
     ) -> Result<Option<T>, IndexError> {
         let key = Digest::of(redacted(url));
         let cached: Option<(PageRecord, Vec<u8>)> = self.store.record_with_body(PAGE, &key);

@@ -68,8 +68,8 @@ pub enum LockFileError {
     Stale { path: PathBuf, recipe: PathBuf, keys: Vec<String> },
     #[error("the lock `{path}` is out of date: the image that the recipe builds on is another now")]
     OtherBase { path: PathBuf, recipe: PathBuf },
-    #[error("the wheel `{wheel}` is not the one in the lock `{path}`: {locked} is locked, {found} was found")]
-    OtherWheel { path: PathBuf, recipe: PathBuf, wheel: String, locked: Digest, found: Digest },
+    #[error("the wheel `{wheel}` is another than was locked: {locked} is locked, {found} was found")]
+    OtherWheel { recipe: PathBuf, wheel: String, locked: Digest, found: Digest },
     #[error("could not use the lock `{path}`")]
     Unusable { path: PathBuf, source: LockError },
     #[error("could not read the lock `{path}`")]
@@ -91,7 +91,7 @@ impl LockFileError {
 
     pub(super) fn other_wheel(recipe: &Path, changed: ChangedWheel) -> Self {
         let ChangedWheel { wheel, locked, found } = changed;
-        Self::OtherWheel { path: path(recipe), recipe: recipe.to_owned(), wheel, locked, found }
+        Self::OtherWheel { recipe: recipe.to_owned(), wheel, locked, found }
     }
 
     pub(super) fn other_base(recipe: &Path) -> Self {

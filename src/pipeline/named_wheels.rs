@@ -39,8 +39,8 @@ pub enum NamedWheelError {
     Misfit { wheel: String, misfit: Misfit, fitting: String },
     #[error("two wheels of `{project}` are named: `{}` (from {}) and `{}` (from {})", first.0, first.1, second.0, second.1)]
     Two { project: PackageName, first: (String, String), second: (String, String) },
-    #[error("could not fetch the wheel `{wheel}` (from {origin})")]
-    Fetch { wheel: String, origin: String, source: HttpError },
+    #[error("could not fetch the wheel `{wheel}`")]
+    Fetch { wheel: String, source: HttpError },
     #[error("could not use the wheel `{wheel}` (from {origin})")]
     Unusable { wheel: String, origin: String, source: CatalogError },
 }
@@ -252,11 +252,8 @@ impl WheelFinder<'_> {
         let known = || self.known.get(&recorded(wheel)).copied();
         let sha256 = match wheel.sha256.or_else(known) {
             Some(digest) => digest,
-            None => fetched(url, self.session).map_err(|source| NamedWheelError::Fetch {
-                wheel: wheel.to_string(),
-                origin: named.source.clone(),
-                source,
-            })?,
+            None => fetched(url, self.session)
+                .map_err(|source| NamedWheelError::Fetch { wheel: wheel.to_string(), source })?,
         };
         let file = bare_file(wheel.filename.clone(), url.clone());
         Ok(DistFile { sha256: Some(sha256), upload_time: Some(NEVER_UPLOADED), ..file })

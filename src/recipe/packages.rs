@@ -217,7 +217,8 @@ fn known_file(entry: RequirementsEntry, node: &Node, problems: &mut Problems) ->
         problems.push(Problem::error(node.span, message).help(help));
         return None;
     }
-    if !is_pylock(name) && !(entry.extras.is_empty() && entry.groups.is_empty()) {
+    let has_choice = !entry.extras.is_empty() || !entry.groups.is_empty();
+    if has_choice && !is_pylock(name) {
         let message = format!("{} has neither extras nor groups", quote(name));
         problems.push(Problem::error(node.span, message).help("only a `pylock.toml` has"));
         return None;
