@@ -10,7 +10,7 @@ use crate::oci::Generated;
 
 /// Everything that configuring the packages makes of them.
 #[derive(Debug)]
-pub struct Configuration {
+pub struct ConfiguredPackages {
     /// New files, sorted by path, to be written above the packages.
     pub generated: Vec<Generated>,
     /// Other owners and permissions of the packages' own files.
@@ -20,7 +20,7 @@ pub struct Configuration {
 }
 
 /// Does what the maintainer scripts would have done.
-pub fn configure(input: &ConfigureInput<'_>) -> Result<Configuration, ConfigureError> {
+pub fn configure(input: &ConfigureInput<'_>) -> Result<ConfiguredPackages, ConfigureError> {
     let mut tree = Tree::new(input);
     merge_usr(&mut tree, input);
     accounts::write(&mut tree);
@@ -31,7 +31,7 @@ pub fn configure(input: &ConfigureInput<'_>) -> Result<Configuration, ConfigureE
     apt::write(&mut tree, input.sources, input.archive);
     database::write(&mut tree, input.packages)?;
     let (generated, changes) = tree.finish()?;
-    Ok(Configuration { generated, changes, unfollowed })
+    Ok(ConfiguredPackages { generated, changes, unfollowed })
 }
 
 /// The links of a merged `/usr` that stand in for directories some package uses and none ships as links.

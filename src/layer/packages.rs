@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use super::debian::Unpacked;
 use super::generated;
 use super::writer::{LayerWriter, WriteError, Written};
-use crate::bootstrap::configure::{self, Configuration};
+use crate::bootstrap::configure::{self, ConfiguredPackages};
 use crate::bootstrap::groups::{DebianLayer, DebianPackages, DebianPart};
 use crate::bootstrap::merge::{EntryContent, UnpackedEntry};
 use crate::bootstrap::tree::{Attributes, ConfigureError, ConfigureInput, Contents, ShippedChanges};
@@ -31,7 +31,7 @@ impl Contents for UnpackedContents<'_> {
 }
 
 /// Configures the packages of `base`, which are `unpacked`.
-pub fn configure(base: &DebianPackages, unpacked: &Unpacked) -> Result<Configuration, ConfigureError> {
+pub fn configure(base: &DebianPackages, unpacked: &Unpacked) -> Result<ConfiguredPackages, ConfigureError> {
     let places = unpacked.entries.iter().map(|entry| (entry.entry.path.as_str(), entry.content)).collect();
     let mut architectures = unpacked.packages.iter().map(|package| package.architecture.as_str());
     configure::configure(&ConfigureInput {
@@ -52,7 +52,7 @@ pub fn configure(base: &DebianPackages, unpacked: &Unpacked) -> Result<Configura
 pub fn write(
     layer: &DebianLayer,
     unpacked: &Unpacked,
-    configuration: &Configuration,
+    configuration: &ConfiguredPackages,
     store: &Store,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Written, WriteError> {

@@ -4,11 +4,16 @@ use super::shell::{Followed, Jump, Shell};
 use super::system::Value;
 use super::test;
 use super::unfollowed::UnfollowedReason;
-use crate::debian::shell::syntax::{Command, Part, PartKind, Word};
+use crate::debian::shell::syntax::{PartKind, ShellCommand, ShellWord, WordPart};
 
 impl Shell<'_, '_, '_> {
     /// Does `name` where it is a command of the shell.
-    pub fn builtin(&mut self, command: &Command, name: &str, arguments: &[Value]) -> Option<Followed> {
+    pub fn builtin(
+        &mut self,
+        command: &ShellCommand,
+        name: &str,
+        arguments: &[ShellValue],
+    ) -> Option<Followed> {
         let status = match name {
             ":" | "true" | "trap" | "wait" | "hash" | "alias" | "ulimit" => Some(0),
             "false" => Some(1),
@@ -45,12 +50,12 @@ impl Shell<'_, '_, '_> {
         Some(Ok(()))
     }
 
-    fn test(&self, arguments: &[Value]) -> Option<u8> {
+    fn test(&self, arguments: &[ShellValue]) -> Option<u8> {
         let known: Option<Vec<String>> = arguments.iter().cloned().collect();
         test::holds(self.system, &known?).map(|holds| u8::from(!holds))
     }
 
-    fn set(&mut self, arguments: &[Value]) -> Option<u8> {
+    fn set(&mut self, arguments: &[ShellValue]) -> Option<u8> {
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match argument.as_deref() {
@@ -71,7 +76,7 @@ impl Shell<'_, '_, '_> {
         Some(0)
     }
 
-    fn shift(&mut self, arguments: &[Value]) -> Option<u8> {
+    fn shift(&mut self, arguments: &[ShellValue]) -> Option<u8> {
         let count = match arguments.first() {
             None => 1,
             Some(count) => count.as_ref()?.parse().unwrap_or(1),
@@ -81,7 +86,7 @@ impl Shell<'_, '_, '_> {
         Some(u8::from(!is_enough))
     }
 
-    fn change_directory(&mut self, arguments: &[Value]) -> Option<u8> {
+    fn change_directory(&mut self, arguments: &[ShellValue]) -> Option<u8> {
         let path = match arguments.iter().find(|argument| argument.as_deref() != Some("--")) {
             Some(path) => path.clone()?,
             None => "/root".into(),
@@ -93,14 +98,14 @@ impl Shell<'_, '_, '_> {
         Some(0)
     }
 
-    fn set_umask(&mut self, arguments: &[Value]) -> Option<u8> {
+    fn set_umask(&mut self, arguments: &[ShellValue]) -> Option<u8> {
         let mask = u32::from_str_radix(arguments.first()?.as_ref()?, 8).ok()?;
         self.system.umask = mask & 0o777;
         Some(0)
     }
 
     /// Takes a line of the input apart.
-    fn read(&mut self, arguments: &[Value]) -> Option<u8> {
+    fn read(&mut self, arguments: &[ShellValue]) -> Option<u8> {
         let names: Vec<String> =
             arguments.iter().flatten().filter(|name| !name.starts_with('-')).cloned().collect();
         let Some(input) = self.system.input.clone() else {
@@ -121,7 +126,7 @@ impl Shell<'_, '_, '_> {
     }
 
     /// Tells the answer to one of debconf's questions in `RET`.
-    fn answer(&mut self, name: &str, arguments: &[Value]) -> Option<u8> {
+    fn answer(&mut self, name: &str, arguments: &[ShellValue]) -> Option<u8> {
         let answer = match (name, arguments.first()?) {
             ("db_get", Some(question)) => match self.system.answers.get(question).cloned() {
                 Some(answer) => Some(answer),
@@ -137,7 +142,7 @@ impl Shell<'_, '_, '_> {
         Some(0)
     }
 
-    fn command_builtin(&mut self, command: &Command, arguments: &[Value]) -> Option<Followed> {
+    fn command_builtin(&mut self, command: &ShellCommand, arguments: &[ShellValue]) -> Option<Followed> {
         let (first, rest) = arguments.split_first()?;
         match first.as_deref() {
             Some("-v" | "-V") => {
@@ -165,7 +170,7 @@ impl Shell<'_, '_, '_> {
     }
 
     /// Follows the commands of a file as if they stood here.
-    fn read_file(&mut self, command: &Command, arguments: &[Value]) -> Followed {
+    fn read_file(&mut self, command: &ShellCommand, arguments: &[ShellValue]) -> Followed {
         const DEBCONF: &str = "/usr/share/debconf/confmodule";
         let path = arguments.first().cloned().flatten();
         if path.as_deref() == Some(DEBCONF) {
@@ -185,16 +190,16 @@ impl Shell<'_, '_, '_> {
     }
 
     /// Gives variables their values as `local` and `export` do.
-    pub fn declare(&mut self, is_local: bool, words: &[Word]) {
+    pub fn declare(&mut self, is_local: bool, words: &[ShellWord]) {
         self.status = Some(0);
         for word in words {
             let (name, value) = match word.0.split_first() {
-                Some((Part { kind: PartKind::Text(text), .. }, rest)) if text.contains('=') => {
+                Some((WordPart { kind: PartKind::Text(text), .. }, rest)) if text.contains('=') => {
                     let (name, start) = text.split_once('=').unwrap_or((text, ""));
-                    let rest = self.text(&Word(rest.to_vec()));
+                    let rest = self.text(&ShellWord(rest.to_vec()));
                     (name.to_owned(), Some(rest.map(|rest| format!("{start}{rest}"))))
                 }
-                Some((Part { kind: PartKind::Text(name), .. }, _)) => (name.clone(), None),
+                Some((WordPart { kind: PartKind::Text(name), .. }, _)) => (name.clone(), None),
                 _ => continue,
             };
             if is_local {

@@ -3,7 +3,7 @@
 use super::shell::{Followed, Shell};
 use super::system::Value;
 use crate::debian::shell::pattern;
-use crate::debian::shell::syntax::{Change, List, Operator, Part, PartKind, Word};
+use crate::debian::shell::syntax::{List, ParameterChange, ParameterOperator, PartKind, ShellWord, WordPart};
 
 /// The most names of files that a pattern becomes.
 const MOST_NAMES: usize = 10_000;
@@ -40,7 +40,7 @@ impl Field {
 
 impl Shell<'_, '_, '_> {
     /// The fields that a word of a command becomes.
-    pub fn fields(&mut self, word: &Word) -> Vec<Value> {
+    pub fn fields(&mut self, word: &ShellWord) -> Vec<ShellValue> {
         let mut fields = vec![Field::default()];
         for part in &word.0 {
             self.add_fields(part, &mut fields);
@@ -61,7 +61,7 @@ impl Shell<'_, '_, '_> {
         values
     }
 
-    fn add_fields(&mut self, part: &Part, fields: &mut Vec<Field>) {
+    fn add_fields(&mut self, part: &WordPart, fields: &mut Vec<Field>) {
         if let PartKind::Parameter { name, change: None } = &part.kind
             && (name == "@" || name == "*" && !part.quoted)
         {
@@ -76,7 +76,7 @@ impl Shell<'_, '_, '_> {
         }
         if let PartKind::Parameter { change: Some(change), .. } = &part.kind
             && !part.quoted
-            && change.operator == Operator::Alternative
+            && change.operator == ParameterOperator::Alternative
             && self.value(part).as_deref() != Some("")
         {
             // `${A:+--option="$B"}`: quotes in it are quotes.
@@ -96,7 +96,7 @@ impl Shell<'_, '_, '_> {
     }
 
     /// The text that a word becomes where it is not split.
-    pub fn text(&mut self, word: &Word) -> Value {
+    pub fn text(&mut self, word: &ShellWord) -> ShellValue {
         let mut text = String::new();
         for part in &word.0 {
             text += &self.value(part)?;
@@ -105,7 +105,7 @@ impl Shell<'_, '_, '_> {
     }
 
     /// The pattern that a word becomes.
-    pub fn pattern(&mut self, word: &Word) -> Value {
+    pub fn pattern(&mut self, word: &ShellWord) -> ShellValue {
         let mut text = String::new();
         for part in &word.0 {
             let value = self.value(part)?;
@@ -114,7 +114,7 @@ impl Shell<'_, '_, '_> {
         Some(text)
     }
 
-    fn value(&mut self, part: &Part) -> Value {
+    fn value(&mut self, part: &WordPart) -> ShellValue {
         match &part.kind {
             PartKind::Text(text) => Some(text.clone()),
             PartKind::Arithmetic => None,
@@ -129,14 +129,14 @@ impl Shell<'_, '_, '_> {
         self.variables.get("IFS").cloned().flatten().unwrap_or_else(|| " \t\n".into())
     }
 
-    fn output_of(&mut self, list: &List) -> Value {
+    fn output_of(&mut self, list: &List) -> ShellValue {
         let follow = |shell: &mut Self| -> Followed { shell.list(list) };
         let text = self.captured(|shell| shell.subshell(follow))?;
         Some(text.trim_end_matches('\n').to_owned())
     }
 
     /// The value of a parameter; `None` where it is not set.
-    fn parameter(&self, name: &str) -> Option<Value> {
+    fn parameter(&self, name: &str) -> Option<ShellValue> {
         let number = |number: usize| Some(Some(number.to_string()));
         match name {
             "@" | "*" => {
@@ -155,7 +155,7 @@ impl Shell<'_, '_, '_> {
         }
     }
 
-    fn changed(&mut self, name: &str, change: &Change) -> Value {
+    fn changed(&mut self, name: &str, change: &ParameterChange) -> ShellValue {
         let value = self.parameter(name);
         let is_missing = match &value {
             None => true,
@@ -164,23 +164,27 @@ impl Shell<'_, '_, '_> {
         };
         let value = value.flatten().unwrap_or_default();
         match change.operator {
-            Operator::Alternative if is_missing => Some(String::new()),
-            Operator::Alternative => self.text(&change.word),
-            Operator::Default | Operator::Assign | Operator::Require if !is_missing => Some(value),
-            Operator::Default => self.text(&change.word),
-            Operator::Require => None,
-            Operator::Assign => {
+            ParameterOperator::Alternative if is_missing => Some(String::new()),
+            ParameterOperator::Alternative => self.text(&change.word),
+            ParameterOperator::Default | ParameterOperator::Assign | ParameterOperator::Require
+                if !is_missing =>
+            {
+                Some(value)
+            }
+            ParameterOperator::Default => self.text(&change.word),
+            ParameterOperator::Require => None,
+            ParameterOperator::Assign => {
                 let value = self.text(&change.word);
                 self.variables.insert(name.to_owned(), value.clone());
                 value
             }
             _ if value.len() > LONGEST_CUT => None,
-            Operator::Length => Some(value.chars().count().to_string()),
-            Operator::Suffix { longest } => {
+            ParameterOperator::Length => Some(value.chars().count().to_string()),
+            ParameterOperator::Suffix { longest } => {
                 let pattern = self.pattern(&change.word)?;
                 Some(without_suffix(&value, &pattern, longest).to_owned())
             }
-            Operator::Prefix { longest } => {
+            ParameterOperator::Prefix { longest } => {
                 let pattern = self.pattern(&change.word)?;
                 Some(without_prefix(&value, &pattern, longest).to_owned())
             }
@@ -217,7 +221,7 @@ impl Shell<'_, '_, '_> {
 }
 
 /// Adds a value to the last field.
-fn add(fields: &mut [Field], value: Value, quoted: bool) {
+fn add(fields: &mut [Field], value: ShellValue, quoted: bool) {
     let Some(last) = fields.last_mut() else { return };
     match value {
         Some(text) => last.push(&text, quoted),
@@ -245,13 +249,13 @@ fn split(fields: &mut Vec<Field>, text: &str, separators: &str) {
 fn without_suffix<'t>(text: &'t str, pattern: &str, longest: bool) -> &'t str {
     let mut starts = text.char_indices().map(|(at, _)| at).chain([text.len()]);
     let fits = |at: &usize| pattern::matches(pattern, &text[*at..]);
-    let start = if longest { starts.find(fits) } else { starts.filter(fits).last() };
+    let start = if longest { starts.find(fits) } else { starts.rfind(fits) };
     &text[..start.unwrap_or(text.len())]
 }
 
 fn without_prefix<'t>(text: &'t str, pattern: &str, longest: bool) -> &'t str {
     let mut ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
     let fits = |at: &usize| pattern::matches(pattern, &text[..*at]);
-    let end = if longest { ends.filter(fits).last() } else { ends.find(fits) };
+    let end = if longest { ends.rfind(fits) } else { ends.find(fits) };
     &text[end.unwrap_or(0)..]
 }

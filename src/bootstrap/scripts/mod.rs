@@ -120,7 +120,7 @@ mod tests {
             .program("usr/sbin/setcap", "")
     }
 
-    /// What a postinst makes, and what of it was not followed.
+    /// The entries that a postinst makes, and its commands that were not followed.
     fn run(example: Example, postinst: &str) -> Vec<String> {
         let script = format!("#!/bin/sh\n{postinst}");
         let mut told = Vec::new();
@@ -221,6 +221,7 @@ mod tests {
             &["! `echo $host > /etc/mailname` (postinst, line 3) depends on what only a run would show"],
         );
         check("if", &["! postinst is not understood at line 2: there is no `then`"]);
+        check("set -e\nif true; then which frob && frob; fi\ntouch /etc/a", &["etc/a 644 0:0 "]);
         check("set -e\nfalse\ntouch /etc/a", &["! postinst would fail with status 1"]);
         check("while true; do :; done", &["! `:` (postinst, line 2) takes more steps than imgforge follows"]);
         check("f() { f; }\nf", &["! `f` (postinst, line 2) takes more steps than imgforge follows"]);

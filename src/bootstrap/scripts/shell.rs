@@ -6,11 +6,11 @@ use std::mem::replace;
 use std::rc::Rc;
 
 use super::programs;
-use super::system::{Done, System, Value};
+use super::system::{Done, ShellValue, System};
 use super::unfollowed::{Unfollowed, UnfollowedReason, has_effect};
 use crate::debian::shell::pattern;
 use crate::debian::shell::syntax::{
-    AndOr, Command, CommandKind, Join, List, Pipeline, Redirection, RedirectionTarget, Word,
+    AndOr, CommandKind, Join, List, Pipeline, Redirection, RedirectionTarget, ShellCommand, ShellWord,
 };
 
 /// The most commands that one script is followed for: the longest of Debian have some thousands.
@@ -20,7 +20,7 @@ const MOST_STEPS: usize = 50_000;
 const DEEPEST_CALL: usize = 60;
 
 /// The status of a command; `None` where it is not known.
-pub(super) type Status = Option<u8>;
+pub(super) type ShellStatus = Option<u8>;
 
 /// The end of the commands around one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,16 +40,16 @@ pub(super) type Followed = Result<(), Jump>;
 /// A script while it is followed.
 pub(super) struct Shell<'s, 't, 'a> {
     pub system: &'s mut System<'t, 'a>,
-    pub variables: BTreeMap<String, Value>,
-    pub functions: BTreeMap<String, Rc<Command>>,
+    pub variables: BTreeMap<String, ShellValue>,
+    pub functions: BTreeMap<String, Rc<ShellCommand>>,
     /// The arguments, `$1` first.
-    pub arguments: Vec<Value>,
+    pub arguments: Vec<ShellValue>,
     /// The status of the last command.
-    pub status: Status,
+    pub status: ShellStatus,
     /// True after `set -e`.
     pub ends_on_failure: bool,
     /// The variables of functions that are being followed, as they were outside.
-    pub locals: Vec<Vec<(String, Option<Value>)>>,
+    pub locals: Vec<Vec<(String, Option<ShellValue>)>>,
     pub unfollowed: Vec<Unfollowed>,
     script: &'static str,
     tested: usize,
@@ -94,6 +94,7 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
 
     fn and_or(&mut self, and_or: &AndOr) -> Followed {
         let last = and_or.rest.len();
+        let mut followed = &and_or.first;
         let mut is_last = last == 0;
         self.part_of_and_or(&and_or.first, is_last)?;
         for (at, (join, pipeline)) in and_or.rest.iter().enumerate() {
@@ -109,12 +110,14 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
             };
             is_last = runs && at + 1 == last;
             if runs {
+                followed = pipeline;
                 self.part_of_and_or(pipeline, is_last)?;
             }
         }
         match self.status {
-            Some(status) if status != 0 && is_last && self.ends_on_failure && self.tested == 0 => {
-                Err(Jump::Exit)
+            // A failure within `if` or a loop that ended nothing there ends nothing here.
+            Some(status) if status != 0 && is_last && is_plain(followed) && self.tested == 0 => {
+                if self.ends_on_failure { Err(Jump::Exit) } else { Ok(()) }
             }
             _ => Ok(()),
         }
@@ -140,7 +143,7 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
     }
 
     /// Follows commands of which each reads what the one before wrote.
-    fn connected(&mut self, commands: &[Command]) -> Followed {
+    fn connected(&mut self, commands: &[ShellCommand]) -> Followed {
         let input = self.system.input.clone();
         for (at, command) in commands.iter().enumerate() {
             if at + 1 == commands.len() {
@@ -168,13 +171,13 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
     }
 
     /// The output of what is followed.
-    pub fn captured(&mut self, follow: impl FnOnce(&mut Self)) -> Value {
-        let outside = replace(&mut self.system.output, Some(String::new()));
+    pub fn captured(&mut self, follow: impl FnOnce(&mut Self)) -> ShellValue {
+        let outside = self.system.output.replace(String::new());
         follow(self);
         replace(&mut self.system.output, outside)
     }
 
-    fn command(&mut self, command: &Command) -> Followed {
+    fn command(&mut self, command: &ShellCommand) -> Followed {
         self.steps += 1;
         if self.steps > MOST_STEPS || self.depth == DEEPEST_CALL {
             if self.steps == MOST_STEPS + 1 || self.depth == DEEPEST_CALL {
@@ -192,7 +195,7 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
         followed
     }
 
-    fn redirected(&mut self, command: &Command) -> Followed {
+    fn redirected(&mut self, command: &ShellCommand) -> Followed {
         let input = self.system.input.clone();
         let mut target = None;
         for redirection in &command.redirections {
@@ -220,7 +223,7 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
     }
 
     fn redirection(&mut self, redirection: &Redirection) -> Redirected {
-        let output = |shell: &mut Self, word: &Word, appends| {
+        let output = |shell: &mut Self, word: &ShellWord, appends| {
             let path = shell.text(word);
             match redirection.descriptor {
                 1 => Redirected::Output(Output { path, appends }),
@@ -251,7 +254,7 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
         }
     }
 
-    fn write_output(&mut self, command: &Command, path: Value, written: Value, appends: bool) {
+    fn write_output(&mut self, command: &ShellCommand, path: ShellValue, written: ShellValue, appends: bool) {
         match (path, written) {
             (Some(path), _) if path.starts_with("/dev/") => {}
             (Some(path), Some(text)) if self.status.is_some() || !text.is_empty() => {
@@ -263,7 +266,7 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
         }
     }
 
-    fn kind(&mut self, command: &Command) -> Followed {
+    fn kind(&mut self, command: &ShellCommand) -> Followed {
         match &command.kind {
             CommandKind::Simple { assignments, words } => self.simple(command, assignments, words),
             CommandKind::Group(list) => self.list(list),
@@ -285,7 +288,12 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
         }
     }
 
-    fn conditional(&mut self, command: &Command, branches: &[(List, List)], otherwise: &List) -> Followed {
+    fn conditional(
+        &mut self,
+        command: &ShellCommand,
+        branches: &[(List, List)],
+        otherwise: &List,
+    ) -> Followed {
         for (at, (condition, body)) in branches.iter().enumerate() {
             self.tested += 1;
             let tested = self.list(condition);
@@ -305,7 +313,13 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
         self.list(otherwise)
     }
 
-    fn repetition(&mut self, command: &Command, name: &str, words: Option<&[Word]>, body: &List) -> Followed {
+    fn repetition(
+        &mut self,
+        command: &ShellCommand,
+        name: &str,
+        words: Option<&[ShellWord]>,
+        body: &List,
+    ) -> Followed {
         let values = match words {
             Some(words) => words.iter().flat_map(|word| self.fields(word)).collect(),
             None => self.arguments.clone(),
@@ -335,7 +349,13 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
         }
     }
 
-    fn condition_loop(&mut self, command: &Command, until: bool, condition: &List, body: &List) -> Followed {
+    fn condition_loop(
+        &mut self,
+        command: &ShellCommand,
+        until: bool,
+        condition: &List,
+        body: &List,
+    ) -> Followed {
         loop {
             self.tested += 1;
             let tested = self.list(condition);
@@ -358,11 +378,16 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
         Ok(())
     }
 
-    fn choice(&mut self, command: &Command, word: &Word, arms: &[(Vec<Word>, List)]) -> Followed {
+    fn choice(
+        &mut self,
+        command: &ShellCommand,
+        word: &ShellWord,
+        arms: &[(Vec<ShellWord>, List)],
+    ) -> Followed {
         let value = self.text(word);
         self.status = Some(0);
         for (at, (patterns, body)) in arms.iter().enumerate() {
-            let patterns: Vec<Value> = patterns.iter().map(|word| self.pattern(word)).collect();
+            let patterns: Vec<ShellValue> = patterns.iter().map(|word| self.pattern(word)).collect();
             match (&value, patterns.iter().all(Option::is_some)) {
                 (Some(value), true) => {
                     if patterns.iter().flatten().any(|one| pattern::matches(one, value)) {
@@ -378,14 +403,19 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
         Ok(())
     }
 
-    fn simple(&mut self, command: &Command, assignments: &[(String, Word)], words: &[Word]) -> Followed {
+    fn simple(
+        &mut self,
+        command: &ShellCommand,
+        assignments: &[(String, ShellWord)],
+        words: &[ShellWord],
+    ) -> Followed {
         if let Some(("export" | "local" | "readonly", declared)) =
             words.split_first().map(|(name, rest)| (name.plain().unwrap_or_default(), rest))
         {
             self.declare(words[0].plain() == Some("local"), declared);
             return Ok(());
         }
-        let words: Vec<Value> = words.iter().flat_map(|word| self.fields(word)).collect();
+        let words: Vec<ShellValue> = words.iter().flat_map(|word| self.fields(word)).collect();
         let Some(name) = words.first() else {
             self.status = Some(0);
             for (name, word) in assignments {
@@ -394,7 +424,7 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
             }
             return Ok(());
         };
-        let before: Vec<(String, Option<Value>)> = assignments
+        let before: Vec<(String, Option<ShellValue>)> = assignments
             .iter()
             .map(|(name, word)| {
                 let value = self.text(word);
@@ -414,14 +444,14 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
     }
 
     /// Gives a variable the value that it had.
-    pub fn restore(&mut self, name: String, value: Option<Value>) {
+    pub fn restore(&mut self, name: String, value: Option<ShellValue>) {
         match value {
             Some(value) => drop(self.variables.insert(name, value)),
             None => drop(self.variables.remove(&name)),
         }
     }
 
-    fn named(&mut self, command: &Command, name: &str, arguments: &[Value]) -> Followed {
+    fn named(&mut self, command: &ShellCommand, name: &str, arguments: &[ShellValue]) -> Followed {
         if let Some(body) = self.functions.get(name).cloned() {
             return self.function(&body, arguments);
         }
@@ -446,7 +476,12 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
     }
 
     /// Follows a script of the image, or notes that a program would be run.
-    fn script_or_unknown(&mut self, command: &Command, name: &str, arguments: &[Value]) -> Followed {
+    fn script_or_unknown(
+        &mut self,
+        command: &ShellCommand,
+        name: &str,
+        arguments: &[ShellValue],
+    ) -> Followed {
         let script = self.system.program(name).and_then(|path| super::read_script(self.system, &path));
         match script {
             Some(Ok(list)) => {
@@ -463,14 +498,14 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
         Ok(())
     }
 
-    fn not_followed(&mut self, command: &Command, arguments: &[Value]) {
+    fn not_followed(&mut self, command: &ShellCommand, arguments: &[ShellValue]) {
         let is_known = arguments.iter().all(Option::is_some);
         self.note(command, if is_known { UnfollowedReason::Program } else { UnfollowedReason::Value });
         self.system.write_unknown();
         self.status = None;
     }
 
-    fn function(&mut self, body: &Command, arguments: &[Value]) -> Followed {
+    fn function(&mut self, body: &ShellCommand, arguments: &[ShellValue]) -> Followed {
         let outside = replace(&mut self.arguments, arguments.to_vec());
         self.locals.push(Vec::new());
         let followed = self.command(body);
@@ -491,7 +526,7 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
     }
 
     /// Leaves out commands of which it is not known if they are run: what they assign is not known from here on.
-    fn skip<'l>(&mut self, command: &Command, lists: impl IntoIterator<Item = &'l List>) {
+    fn skip<'l>(&mut self, command: &ShellCommand, lists: impl IntoIterator<Item = &'l List>) {
         let mut skipped = super::unfollowed::Skipped::default();
         lists.into_iter().for_each(|list| skipped.look_at(list, &self.functions));
         for name in skipped.assigned {
@@ -503,20 +538,30 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
         self.status = None;
     }
 
-    pub fn note(&mut self, command: &Command, reason: UnfollowedReason) {
+    pub fn note(&mut self, command: &ShellCommand, reason: UnfollowedReason) {
         self.unfollowed.push(Unfollowed::new(self.system.package, self.script, command, reason));
+    }
+}
+
+/// Returns whether a pipeline ends the script with its failure: other than a compound command, it is no list of others.
+fn is_plain(pipeline: &Pipeline) -> bool {
+    match &pipeline.commands[..] {
+        [command] => {
+            matches!(command.kind, CommandKind::Simple { .. } | CommandKind::Subshell(_)) && !pipeline.negated
+        }
+        _ => !pipeline.negated,
     }
 }
 
 /// The standard output in a file.
 struct Output {
-    path: Value,
+    path: ShellValue,
     appends: bool,
 }
 
 /// The effect of a redirection.
 enum Redirected {
-    Input(Value),
+    Input(ShellValue),
     Output(Output),
     /// There is nothing to read.
     Missing,

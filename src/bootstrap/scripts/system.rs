@@ -7,7 +7,7 @@ use crate::debian::dpkg::{Alternative, InstalledPackage};
 use crate::oci::EntryKind;
 
 /// A text that a script works with; `None` where it depends on something that is not worked out.
-pub(in super::super) type Value = Option<String>;
+pub(in super::super) type ShellValue = Option<String>;
 
 /// The longest text that a script works with, in bytes: a package's list of files takes some 100 KB.
 const LONGEST_VALUE: usize = 4 << 20;
@@ -38,7 +38,7 @@ impl Done {
 pub(in super::super) enum Stage {
     /// Before the package's own files are there: what is removed then is unpacked later.
     BeforeUnpacking,
-    /// When all packages are unpacked.
+    /// After all packages are unpacked.
     Configuring,
 }
 
@@ -56,9 +56,9 @@ pub(in super::super) struct System<'t, 'a> {
     pub directory: String,
     pub umask: u32,
     /// The standard input.
-    pub input: Value,
+    pub input: ShellValue,
     /// The standard output so far.
-    pub output: Value,
+    pub output: ShellValue,
     /// The files that `mktemp` has named.
     pub temporary: Vec<String>,
 }
@@ -100,7 +100,7 @@ impl<'t, 'a> System<'t, 'a> {
     }
 
     /// Takes all of the standard input.
-    pub fn read_all(&mut self) -> Value {
+    pub fn read_all(&mut self) -> ShellValue {
         self.input.replace(String::new())
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::programs;
 use crate::debian::dpkg::InstalledPackage;
 use crate::debian::shell::syntax::{
-    AndOr, Command, CommandKind, List, PartKind, RedirectionTarget, SyntaxError, Word,
+    AndOr, CommandKind, List, PartKind, RedirectionTarget, ShellCommand, ShellWord, SyntaxError,
 };
 
 /// The longest text of a command that is told, in characters.
@@ -52,7 +52,7 @@ impl Unfollowed {
     pub fn new(
         package: &InstalledPackage,
         script: &str,
-        command: &Command,
+        command: &ShellCommand,
         reason: UnfollowedReason,
     ) -> Self {
         let short = command.text.chars().take(LONGEST_COMMAND).collect::<String>();
@@ -138,7 +138,7 @@ pub(super) fn has_effect(called: &BTreeSet<Option<String>>) -> bool {
 }
 
 impl Skipped {
-    pub fn look_at(&mut self, list: &List, functions: &BTreeMap<String, Rc<Command>>) {
+    pub fn look_at(&mut self, list: &List, functions: &BTreeMap<String, Rc<ShellCommand>>) {
         for AndOr { first, rest } in list {
             let pipelines = rest.iter().map(|(_, pipeline)| pipeline).chain([first]);
             for command in pipelines.flat_map(|pipeline| &pipeline.commands) {
@@ -147,7 +147,7 @@ impl Skipped {
         }
     }
 
-    fn look_at_command(&mut self, command: &Command, functions: &BTreeMap<String, Rc<Command>>) {
+    fn look_at_command(&mut self, command: &ShellCommand, functions: &BTreeMap<String, Rc<ShellCommand>>) {
         for redirection in &command.redirections {
             if let RedirectionTarget::Write(word) | RedirectionTarget::Append(word) = &redirection.target
                 && redirection.descriptor == 1
@@ -180,21 +180,21 @@ impl Skipped {
 
     fn look_at_simple(
         &mut self,
-        assignments: &[(String, Word)],
-        words: &[Word],
-        functions: &BTreeMap<String, Rc<Command>>,
+        assignments: &[(String, ShellWord)],
+        words: &[ShellWord],
+        functions: &BTreeMap<String, Rc<ShellCommand>>,
     ) {
-        let Some(name) = words.first().map(Word::plain) else {
+        let Some(name) = words.first().map(ShellWord::plain) else {
             self.assigned.extend(assignments.iter().map(|(name, _)| name.clone()));
             return;
         };
-        let plain: Vec<&str> = words[1..].iter().filter_map(Word::plain).collect();
+        let plain: Vec<&str> = words[1..].iter().filter_map(ShellWord::plain).collect();
         match name.and_then(|name| functions.get_key_value(name)) {
             Some((name, body)) if self.functions.insert(name.clone()) => {
                 self.look_at_command(body, functions);
             }
             Some(_) => {}
-            None if programs::is_idle(name.unwrap_or_default(), &plain) => {}
+            None if programs::is_idle(name.unwrap_or("python3"), &plain) => {}
             None => drop(self.called.insert(name.map(str::to_owned))),
         }
         if let Some("read" | "export" | "local" | "unset") = name {
@@ -204,7 +204,7 @@ impl Skipped {
 }
 
 /// The name that a word of `export` or `read` names.
-fn declared(word: &Word) -> Option<String> {
+fn declared(word: &ShellWord) -> Option<String> {
     match &word.0.first()?.kind {
         PartKind::Text(text) => text.split('=').next().map(str::to_owned),
         _ => None,

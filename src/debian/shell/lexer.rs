@@ -3,14 +3,14 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use super::syntax::{DEEPEST, SyntaxError, SyntaxFault, Word};
+use super::syntax::{DEEPEST, ShellWord, SyntaxError, SyntaxFault};
 
 /// The text of a here-document, awaited at the end of the line.
 pub(super) struct Awaited {
     pub end: String,
     pub strips_tabs: bool,
     pub expands: bool,
-    pub place: Rc<OnceCell<Word>>,
+    pub place: Rc<OnceCell<ShellWord>>,
 }
 
 /// A position in a script.

@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use super::lexer::{Awaited, Lexer, is_name, is_word_end};
 use super::syntax::{
-    AndOr, Change, Command, CommandKind, Join, LONGEST_SCRIPT, List, Operator, Part, PartKind, Pipeline,
-    Redirection, RedirectionTarget, SyntaxError, SyntaxFault, Word,
+    AndOr, CommandKind, Join, LONGEST_SCRIPT, List, ParameterChange, ParameterOperator, PartKind, Pipeline,
+    Redirection, RedirectionTarget, ShellCommand, ShellWord, SyntaxError, SyntaxFault, WordPart,
 };
 
 /// The commands of a script.
@@ -66,7 +66,7 @@ fn skip_lines(lexer: &mut Lexer<'_>) -> Result<(), SyntaxError> {
             let text = lexer.take_document(&awaited);
             let word = match awaited.expands {
                 true => document(&text, line, lexer.depth())?,
-                false => Word(vec![Part { kind: PartKind::Text(text), quoted: true }]),
+                false => ShellWord(vec![WordPart { kind: PartKind::Text(text), quoted: true }]),
             };
             let _ = awaited.place.set(word);
         }
@@ -106,7 +106,7 @@ fn pipeline(lexer: &mut Lexer<'_>) -> Result<Pipeline, SyntaxError> {
     }
 }
 
-fn command(lexer: &mut Lexer<'_>) -> Result<Command, SyntaxError> {
+fn command(lexer: &mut Lexer<'_>) -> Result<ShellCommand, SyntaxError> {
     lexer.skip_blanks();
     let (start, line) = (lexer.position(), lexer.line());
     let mut redirections = Vec::new();
@@ -119,7 +119,7 @@ fn command(lexer: &mut Lexer<'_>) -> Result<Command, SyntaxError> {
         }
         None => simple(lexer, &mut redirections)?,
     };
-    Ok(Command { kind, redirections, line, text: lexer.since(start) })
+    Ok(ShellCommand { kind, redirections, line, text: lexer.since(start) })
 }
 
 fn compound(lexer: &mut Lexer<'_>) -> Result<Option<CommandKind>, SyntaxError> {
@@ -178,7 +178,7 @@ fn repetition(lexer: &mut Lexer<'_>) -> Result<CommandKind, SyntaxError> {
 }
 
 /// The words up to the end of the line or command.
-fn words(lexer: &mut Lexer<'_>) -> Result<Vec<Word>, SyntaxError> {
+fn words(lexer: &mut Lexer<'_>) -> Result<Vec<ShellWord>, SyntaxError> {
     let mut words = Vec::new();
     loop {
         lexer.skip_blanks();
@@ -210,7 +210,7 @@ fn choice(lexer: &mut Lexer<'_>) -> Result<CommandKind, SyntaxError> {
     }
 }
 
-fn patterns(lexer: &mut Lexer<'_>) -> Result<Vec<Word>, SyntaxError> {
+fn patterns(lexer: &mut Lexer<'_>) -> Result<Vec<ShellWord>, SyntaxError> {
     lexer.take("(");
     let mut patterns = Vec::new();
     loop {
@@ -293,14 +293,14 @@ fn redirection(lexer: &mut Lexer<'_>) -> Result<Option<Redirection>, SyntaxError
     Ok(Some(Redirection { descriptor, target }))
 }
 
-fn target(lexer: &mut Lexer<'_>) -> Result<Word, SyntaxError> {
+fn target(lexer: &mut Lexer<'_>) -> Result<ShellWord, SyntaxError> {
     lexer.skip_blanks();
     let word = word(lexer)?;
     if word.0.is_empty() { Err(lexer.fault(SyntaxFault::Redirection)) } else { Ok(word) }
 }
 
 /// Awaits a here-document, whose end is the word that comes next.
-fn here_document(lexer: &mut Lexer<'_>, strips_tabs: bool) -> Result<Rc<OnceCell<Word>>, SyntaxError> {
+fn here_document(lexer: &mut Lexer<'_>, strips_tabs: bool) -> Result<Rc<OnceCell<ShellWord>>, SyntaxError> {
     let word = target(lexer)?;
     let mut end = String::new();
     for part in &word.0 {
@@ -314,8 +314,8 @@ fn here_document(lexer: &mut Lexer<'_>, strips_tabs: bool) -> Result<Rc<OnceCell
 }
 
 /// The word that comes next; empty where none does.
-fn word(lexer: &mut Lexer<'_>) -> Result<Word, SyntaxError> {
-    let mut word = Word::default();
+fn word(lexer: &mut Lexer<'_>) -> Result<ShellWord, SyntaxError> {
+    let mut word = ShellWord::default();
     while let Some(c) = lexer.peek().filter(|c| !is_word_end(*c)) {
         part(lexer, c, &mut word)?;
     }
@@ -323,8 +323,8 @@ fn word(lexer: &mut Lexer<'_>) -> Result<Word, SyntaxError> {
 }
 
 /// A word up to the `}` that closes a `${`.
-fn word_in_braces(lexer: &mut Lexer<'_>, quoted: bool) -> Result<Word, SyntaxError> {
-    let mut word = Word::default();
+fn word_in_braces(lexer: &mut Lexer<'_>, quoted: bool) -> Result<ShellWord, SyntaxError> {
+    let mut word = ShellWord::default();
     loop {
         match lexer.peek().ok_or_else(|| lexer.fault(SyntaxFault::Missing("}")))? {
             '}' => {
@@ -343,7 +343,7 @@ fn word_in_braces(lexer: &mut Lexer<'_>, quoted: bool) -> Result<Word, SyntaxErr
     }
 }
 
-fn part(lexer: &mut Lexer<'_>, first: char, word: &mut Word) -> Result<(), SyntaxError> {
+fn part(lexer: &mut Lexer<'_>, first: char, word: &mut ShellWord) -> Result<(), SyntaxError> {
     match first {
         '\'' => {
             lexer.next();
@@ -378,7 +378,7 @@ fn part(lexer: &mut Lexer<'_>, first: char, word: &mut Word) -> Result<(), Synta
 }
 
 /// The content of double quotes up to `end`, or to the end of the text.
-fn quoted(lexer: &mut Lexer<'_>, word: &mut Word, end: Option<char>) -> Result<(), SyntaxError> {
+fn quoted(lexer: &mut Lexer<'_>, word: &mut ShellWord, end: Option<char>) -> Result<(), SyntaxError> {
     if lexer.peek() == end {
         word.push_quoted("");
     }
@@ -407,14 +407,14 @@ fn quoted(lexer: &mut Lexer<'_>, word: &mut Word, end: Option<char>) -> Result<(
 }
 
 /// The text of a here-document whose word was not quoted.
-fn document(text: &str, line: usize, depth: usize) -> Result<Word, SyntaxError> {
-    let mut word = Word::default();
+fn document(text: &str, line: usize, depth: usize) -> Result<ShellWord, SyntaxError> {
+    let mut word = ShellWord::default();
     let mut lexer = Lexer::new(text, line, depth);
     quoted(&mut lexer, &mut word, None)?;
     Ok(word)
 }
 
-fn expansion(lexer: &mut Lexer<'_>, quoted: bool, word: &mut Word) -> Result<(), SyntaxError> {
+fn expansion(lexer: &mut Lexer<'_>, quoted: bool, word: &mut ShellWord) -> Result<(), SyntaxError> {
     let kind = match lexer.next() {
         Some('`') => PartKind::Output(backquoted(lexer)?),
         _ if lexer.rest().starts_with("((") => arithmetic(lexer)?,
@@ -428,7 +428,7 @@ fn expansion(lexer: &mut Lexer<'_>, quoted: bool, word: &mut Word) -> Result<(),
             name => PartKind::Parameter { name: name.to_owned(), change: None },
         },
     };
-    word.0.push(Part { kind, quoted });
+    word.0.push(WordPart { kind, quoted });
     Ok(())
 }
 
@@ -454,27 +454,30 @@ fn in_braces(lexer: &mut Lexer<'_>, quoted: bool) -> Result<PartKind, SyntaxErro
         return Err(lexer.fault(SyntaxFault::Parameter));
     }
     if lexer.take("}") {
-        let change =
-            is_length.then(|| Change { operator: Operator::Length, or_empty: false, word: Word::default() });
+        let change = is_length.then(|| ParameterChange {
+            operator: ParameterOperator::Length,
+            or_empty: false,
+            word: ShellWord::default(),
+        });
         return Ok(PartKind::Parameter { name, change });
     }
     let or_empty = lexer.take(":");
     let operator = operator(lexer).ok_or_else(|| lexer.fault(SyntaxFault::Parameter))?;
-    let is_pattern = matches!(operator, Operator::Suffix { .. } | Operator::Prefix { .. });
+    let is_pattern = matches!(operator, ParameterOperator::Suffix { .. } | ParameterOperator::Prefix { .. });
     let word = word_in_braces(lexer, quoted && !is_pattern)?;
-    Ok(PartKind::Parameter { name, change: Some(Change { operator, or_empty, word }) })
+    Ok(PartKind::Parameter { name, change: Some(ParameterChange { operator, or_empty, word }) })
 }
 
-fn operator(lexer: &mut Lexer<'_>) -> Option<Operator> {
-    const OPERATORS: [(&str, Operator); 8] = [
-        ("%%", Operator::Suffix { longest: true }),
-        ("%", Operator::Suffix { longest: false }),
-        ("##", Operator::Prefix { longest: true }),
-        ("#", Operator::Prefix { longest: false }),
-        ("-", Operator::Default),
-        ("=", Operator::Assign),
-        ("?", Operator::Require),
-        ("+", Operator::Alternative),
+fn operator(lexer: &mut Lexer<'_>) -> Option<ParameterOperator> {
+    const OPERATORS: [(&str, ParameterOperator); 8] = [
+        ("%%", ParameterOperator::Suffix { longest: true }),
+        ("%", ParameterOperator::Suffix { longest: false }),
+        ("##", ParameterOperator::Prefix { longest: true }),
+        ("#", ParameterOperator::Prefix { longest: false }),
+        ("-", ParameterOperator::Default),
+        ("=", ParameterOperator::Assign),
+        ("?", ParameterOperator::Require),
+        ("+", ParameterOperator::Alternative),
     ];
     OPERATORS.into_iter().find(|(text, _)| lexer.take(text)).map(|(_, operator)| operator)
 }
@@ -512,11 +515,11 @@ fn backquoted(lexer: &mut Lexer<'_>) -> Result<List, SyntaxError> {
     lexer.nested(|_| parse_nested(&text, line, depth))
 }
 
-impl Word {
+impl ShellWord {
     /// Adds text in quotes, which makes a word even where it is empty.
     fn push_quoted(&mut self, text: &str) {
         match text {
-            "" => self.0.push(Part { kind: PartKind::Text(String::new()), quoted: true }),
+            "" => self.0.push(WordPart { kind: PartKind::Text(String::new()), quoted: true }),
             text => self.push_text(text, true),
         }
     }
@@ -526,13 +529,13 @@ impl Word {
         if text.is_empty() {
             return;
         }
-        if let Some(Part { kind: PartKind::Text(before), quoted }) = self.0.last_mut()
+        if let Some(WordPart { kind: PartKind::Text(before), quoted }) = self.0.last_mut()
             && *quoted == is_quoted
         {
             before.push_str(text);
             return;
         }
-        self.0.push(Part { kind: PartKind::Text(text.to_owned()), quoted: is_quoted });
+        self.0.push(WordPart { kind: PartKind::Text(text.to_owned()), quoted: is_quoted });
     }
 }
 
@@ -560,7 +563,7 @@ mod tests {
         format!("{}{}", if pipeline.negated { "!" } else { "" }, commands.join(" | "))
     }
 
-    fn command_shape(command: &Command) -> String {
+    fn command_shape(command: &ShellCommand) -> String {
         let kind = match &command.kind {
             CommandKind::Simple { assignments, words } => {
                 let assigned = assignments.iter().map(|(name, word)| format!("{name}={}", word_shape(word)));
@@ -581,7 +584,7 @@ mod tests {
                 format!("{}[{}]{{{}}}", if *until { "until" } else { "while" }, shape(condition), shape(body))
             }
             CommandKind::Case { word, arms } => {
-                let arm = |(patterns, body): &(Vec<Word>, List)| {
+                let arm = |(patterns, body): &(Vec<ShellWord>, List)| {
                     let patterns: Vec<String> = patterns.iter().map(word_shape).collect();
                     format!("{}>{}", patterns.join("|"), shape(body))
                 };
@@ -603,8 +606,8 @@ mod tests {
         kind + &redirections.collect::<String>()
     }
 
-    fn word_shape(word: &Word) -> String {
-        let part = |part: &Part| {
+    fn word_shape(word: &ShellWord) -> String {
+        let part = |part: &WordPart| {
             let text = match &part.kind {
                 PartKind::Text(text) => text.clone(),
                 PartKind::Parameter { name, change: None } => format!("${name}"),

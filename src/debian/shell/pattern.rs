@@ -143,7 +143,6 @@ mod tests {
     #[test]
     fn many_stars_cost_no_more_than_the_lengths_say() {
         let text = "a".repeat(20_000);
-        assert!(!matches(&"a*".repeat(200).replace("**", "*"), &format!("{text}b")) || text.is_empty());
         assert!(!matches(&format!("{}b", "*a".repeat(50)), &text));
     }
 }

@@ -64,12 +64,12 @@ pub struct Pipeline {
     /// True after `!`.
     pub negated: bool,
     /// At least one.
-    pub commands: Vec<Command>,
+    pub commands: Vec<ShellCommand>,
 }
 
 /// A command with its redirections.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command {
+pub struct ShellCommand {
     /// The kind of command.
     pub kind: CommandKind,
     /// In their order.
@@ -86,9 +86,9 @@ pub enum CommandKind {
     /// `A=1 command words`.
     Simple {
         /// The names and values before the command.
-        assignments: Vec<(String, Word)>,
+        assignments: Vec<(String, ShellWord)>,
         /// The command and its arguments; none where there are only assignments.
-        words: Vec<Word>,
+        words: Vec<ShellWord>,
     },
     /// `{ …; }`.
     Group(List),
@@ -106,8 +106,8 @@ pub enum CommandKind {
         /// The variable.
         name: String,
         /// `None` for the script's own arguments.
-        words: Option<Vec<Word>>,
-        /// What is repeated.
+        words: Option<Vec<ShellWord>>,
+        /// The commands that are repeated.
         body: List,
     },
     /// `while …; do …; done`, or `until`.
@@ -116,26 +116,26 @@ pub enum CommandKind {
         until: bool,
         /// The condition.
         condition: List,
-        /// What is repeated.
+        /// The commands that are repeated.
         body: List,
     },
     /// `case WORD in PATTERN) …;; esac`.
     Case {
-        /// What is compared.
-        word: Word,
+        /// The word that is compared.
+        word: ShellWord,
         /// Patterns, and what follows them.
-        arms: Vec<(Vec<Word>, List)>,
+        arms: Vec<(Vec<ShellWord>, List)>,
     },
     /// `NAME() { …; }`.
     Function {
         /// Its name.
         name: String,
-        /// What it does.
-        body: Rc<Command>,
+        /// The command that it stands for.
+        body: Rc<ShellCommand>,
     },
 }
 
-/// Where a command reads or writes.
+/// A place that a command reads from or writes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redirection {
     /// The file descriptor: 0, 1, 2…
@@ -148,24 +148,24 @@ pub struct Redirection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RedirectionTarget {
     /// `< FILE`
-    Read(Word),
+    Read(ShellWord),
     /// `> FILE`
-    Write(Word),
+    Write(ShellWord),
     /// `>> FILE`
-    Append(Word),
+    Append(ShellWord),
     /// `>&N` or `<&N`
-    Duplicate(Word),
+    Duplicate(ShellWord),
     /// `<<WORD`: filled where the text was read.
-    Here(Rc<OnceCell<Word>>),
+    Here(Rc<OnceCell<ShellWord>>),
 }
 
 /// A word before its expansion.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Word(pub Vec<Part>);
+pub struct ShellWord(pub Vec<WordPart>);
 
 /// A part of a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct WordPart {
     /// The content.
     pub kind: PartKind,
     /// True within quotes: neither split nor expanded to file names.
@@ -182,7 +182,7 @@ pub enum PartKind {
         /// The name, digit or sign.
         name: String,
         /// The change of its value.
-        change: Option<Change>,
+        change: Option<ParameterChange>,
     },
     /// `$(…)` and backquotes.
     Output(List),
@@ -192,18 +192,18 @@ pub enum PartKind {
 
 /// The change that `${…}` makes to a parameter's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct ParameterChange {
     /// The operator.
-    pub operator: Operator,
+    pub operator: ParameterOperator,
     /// True with a colon: an empty value is as none.
     pub or_empty: bool,
     /// The word behind the operator.
-    pub word: Word,
+    pub word: ShellWord,
 }
 
 /// The operators of `${…}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operator {
+pub enum ParameterOperator {
     /// `-`
     Default,
     /// `=`
@@ -226,11 +226,11 @@ pub enum Operator {
     Length,
 }
 
-impl Word {
+impl ShellWord {
     /// The word where it is one of plain letters, without quotes or expansions.
     pub fn plain(&self) -> Option<&str> {
         match &self.0[..] {
-            [Part { kind: PartKind::Text(text), quoted: false }] => Some(text),
+            [WordPart { kind: PartKind::Text(text), quoted: false }] => Some(text),
             _ => None,
         }
     }

@@ -31,8 +31,10 @@ fn make_directories(system: &mut System<'_, '_>, arguments: &[String]) -> Done {
         return Done::NotFollowed;
     }
     let parents = options.has(&["-p", "--parents"]);
-    let made = options.operands.iter().map(|path| make(system, path, mode.flatten(), parents));
-    let all = made.fold(true, |all, made| all && made);
+    let mut all = true;
+    for path in &options.operands {
+        all &= make(system, path, mode.flatten(), parents);
+    }
     Done::of(all)
 }
 

@@ -1,6 +1,6 @@
 //! Filters: what they read, and what they write of it.
 
-use super::super::system::{Done, System, Value};
+use super::super::system::{Done, ShellValue, System};
 
 /// A program whose output is not worked out.
 pub(super) fn unknown(system: &mut System<'_, '_>) -> Done {
@@ -9,7 +9,7 @@ pub(super) fn unknown(system: &mut System<'_, '_>) -> Done {
 }
 
 /// The text of the named files, or of the standard input; an error where one is not there.
-pub(super) fn read(system: &mut System<'_, '_>, paths: &[&str]) -> Result<Value, Done> {
+pub(super) fn read(system: &mut System<'_, '_>, paths: &[&str]) -> Result<ShellValue, Done> {
     let mut text = Some(String::new());
     let paths = if paths.is_empty() { &["-"] } else { paths };
     for path in paths {

@@ -100,14 +100,13 @@ fn change_as(
     owner: bool,
 ) -> Done {
     let Some(model) = model else { return Done::FAILURE };
-    let paths = arguments.iter().filter(|argument| !argument.starts_with('-'));
-    let changed = paths.map(|path| {
-        system.change(path, |it| match owner {
+    let mut all = true;
+    for path in arguments.iter().filter(|argument| !argument.starts_with('-')) {
+        all &= system.change(path, |it| match owner {
             true => (it.uid, it.gid) = (model.uid, model.gid),
             false => it.mode = model.mode,
-        })
-    });
-    let all = changed.fold(true, |all, changed| all && changed);
+        });
+    }
     Done::of(all)
 }
 

@@ -156,7 +156,8 @@ impl Line {
         let uid = self.user.as_ref().map(|user| system.user_id(user));
         let gid = self.group.as_ref().map(|group| system.group_id(group));
         if uid == Some(None) || gid == Some(None) {
-            return false;
+            // Of accounts that are not there, the program leaves out the line.
+            return true;
         }
         system.change(path, |attributes: &mut Attributes| {
             attributes.mode = self.mode.unwrap_or(attributes.mode);

@@ -21,17 +21,12 @@ pub(super) fn run(system: &mut System<'_, '_>, name: &str, arguments: &[String])
             _ => Done::SUCCESS,
         },
         ("deb-systemd-helper", "enable" | "update-state") => {
-            let all =
-                names.iter().fold(true, |all, unit| enable(system, unit, verb == "enable", true) && all);
-            Done::of(all)
+            enable_all(system, names, verb == "enable", true)
         }
         ("deb-systemd-helper", "debian-installed") => Done::FAILURE,
         ("deb-systemd-helper", "was-enabled" | "unmask" | "reenable" | "is-enabled") => Done::SUCCESS,
         ("deb-systemd-helper", _) => Done::NotFollowed,
-        ("systemctl", "enable") => {
-            let all = names.iter().fold(true, |all, unit| enable(system, unit, true, false) && all);
-            Done::of(all)
-        }
+        ("systemctl", "enable") => enable_all(system, names, true, false),
         ("systemctl", "disable" | "mask" | "preset" | "set-default" | "link" | "revert") => Done::NotFollowed,
         ("systemctl", "is-active" | "is-enabled" | "is-system-running" | "is-failed") => Done::FAILURE,
         ("systemctl", _) => Done::SUCCESS,
@@ -42,6 +37,14 @@ pub(super) fn run(system: &mut System<'_, '_>, name: &str, arguments: &[String])
         },
         _ => return None,
     })
+}
+
+fn enable_all(system: &mut System<'_, '_>, units: &[&str], links: bool, remembers: bool) -> Done {
+    let mut all = true;
+    for unit in units {
+        all &= enable(system, unit, links, remembers);
+    }
+    Done::of(all)
 }
 
 /// Links a unit to the targets that want it, or only remembers that its package would: `false` where it is not there.
