@@ -1,7 +1,7 @@
 //! The commands that are of the shell itself.
 
 use super::shell::{Followed, Jump, Shell};
-use super::system::Value;
+use super::system::ShellValue;
 use super::test;
 use super::unfollowed::UnfollowedReason;
 use crate::debian::shell::syntax::{PartKind, ShellCommand, ShellWord, WordPart};

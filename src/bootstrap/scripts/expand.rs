@@ -1,7 +1,7 @@
 //! Words become texts: parameters, outputs of commands, and names of files.
 
 use super::shell::{Followed, Shell};
-use super::system::Value;
+use super::system::ShellValue;
 use crate::debian::shell::pattern;
 use crate::debian::shell::syntax::{List, ParameterChange, ParameterOperator, PartKind, ShellWord, WordPart};
 
