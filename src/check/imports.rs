@@ -148,9 +148,11 @@ impl ImportWalk<'_, '_> {
                 let Some(module) = absolute_name(&visit.package, import.level, import.module) else {
                     continue;
                 };
-                self.import(&module, importing);
-                for name in import.names() {
-                    self.import_from(&module, name, importing);
+                // What is imported from a package may be a module of it as well.
+                if let Some(inside) = self.import(&module, importing) {
+                    for name in import.names() {
+                        self.step(Some(&inside), &module, name, importing);
+                    }
                 }
                 self.note_ctypes(&visit, &module);
             }
@@ -167,33 +169,42 @@ impl ImportWalk<'_, '_> {
         }
     }
 
-    /// Imports a module, after the packages that it is in. What is not there is an attribute, or built in.
-    fn import(&mut self, name: &str, importing: Importing<'_>) {
+    /// Imports a module, after the packages that it is in; gives the directories of one that is a package. What is not there
+    /// is an attribute, or built in.
+    fn import(&mut self, name: &str, importing: Importing<'_>) -> Option<Vec<String>> {
         let mut directories: Option<Vec<String>> = None;
         let mut package = String::new();
         for part in name.split('.') {
-            let full = join(&package, part);
-            let found = match &directories {
-                None => self.finder.top(part),
-                Some(directories) => self.finder.within(directories, part),
-            };
-            match found {
-                Some(FoundModule::Package { directories: inside, init }) => {
-                    package = full;
-                    if let Some(init) = init {
-                        self.reach(init, &package, &package, importing);
-                    }
-                    directories = Some(inside);
-                }
-                Some(FoundModule::File(file)) => return self.reach(file, &full, &package, importing),
-                None => return self.miss(directories.as_deref(), &full, importing),
-            }
+            directories = Some(self.step(directories.as_deref(), &package, part, importing)?);
+            package = join(&package, part);
         }
+        directories
     }
 
-    /// `from module import name`, where the name may be a module as well.
-    fn import_from(&mut self, module: &str, name: &str, importing: Importing<'_>) {
-        self.import(&format!("{module}.{name}"), importing);
+    /// Imports a module of a package, or one at the top; gives the directories of one that is a package itself.
+    fn step(
+        &mut self,
+        directories: Option<&[String]>,
+        package: &str,
+        part: &str,
+        importing: Importing<'_>,
+    ) -> Option<Vec<String>> {
+        let full = join(package, part);
+        let found = match directories {
+            None => self.finder.top(part),
+            Some(directories) => self.finder.within(directories, part),
+        };
+        match found {
+            Some(FoundModule::Package { directories, init }) => {
+                if let Some(init) = init {
+                    self.reach(init, &full, &full, importing);
+                }
+                return Some(directories);
+            }
+            Some(FoundModule::File(file)) => self.reach(file, &full, package, importing),
+            None => self.miss(directories, &full, importing),
+        }
+        None
     }
 
     fn miss(&mut self, directories: Option<&[String]>, module: &str, importing: Importing<'_>) {

@@ -78,7 +78,7 @@ impl<'a> GlobalScopes<'a, '_> {
     /// The CUDA majors of the libraries in a process, and of those that its objects open by name.
     fn majors_of(&self, process: &mut Process<'a>, from: usize) -> BTreeSet<u32> {
         for index in from..process.objects.len() {
-            for name in self.loader.opens(&process.objects[index].clone()) {
+            for name in self.loader.opens(&process.objects[index]) {
                 self.loader.open_name(process, name, index);
             }
         }

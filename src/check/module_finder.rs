@@ -2,6 +2,7 @@
 //!
 //! <https://docs.python.org/3/library/importlib.html#importlib.machinery.FileFinder>
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::world::{NOT_FOR_USERS, World};
@@ -27,6 +28,8 @@ pub(super) struct ModuleFinder<'a> {
     path: Vec<String>,
     /// See [`PythonStart::mapped`](crate::base::PythonStart::mapped).
     mapped: BTreeMap<String, String>,
+    /// The modules without dots in their names that were searched before: nearly every import begins with one.
+    tops: RefCell<BTreeMap<String, Option<FoundModule>>>,
     /// True if there may be modules that nobody sees.
     pub is_open: bool,
     /// The image's user.
@@ -43,7 +46,8 @@ impl<'a> ModuleFinder<'a> {
         Self {
             evidence,
             suffixes: suffixes(python, config.architecture),
-            path: world.search_path(),
+            path: world.search_path().into_iter().filter(|path| evidence.is_directory(path)).collect(),
+            tops: RefCell::default(),
             mapped: world.start.map(|start| start.mapped.clone()).unwrap_or_default(),
             is_open: world.start.is_none_or(|start| start.is_open) || !world.standard.starts,
             user: user.unwrap_or(FileOwner { uid: 0, gid: 0 }),
@@ -58,7 +62,12 @@ impl<'a> ModuleFinder<'a> {
 
     /// The module of a name without dots.
     pub fn top(&self, name: &str) -> Option<FoundModule> {
-        self.within(&self.path, name).or_else(|| self.mapped(name))
+        if let Some(known) = self.tops.borrow().get(name) {
+            return known.clone();
+        }
+        let found = self.within(&self.path, name).or_else(|| self.mapped(name));
+        self.tops.borrow_mut().insert(name.to_owned(), found.clone());
+        found
     }
 
     /// A module that code of a `.pth` file maps to its place.

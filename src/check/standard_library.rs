@@ -30,13 +30,13 @@ impl StandardLibrary {
         let of_modules = prefixes.first().map(|prefix| below(prefix, &name));
         let of_extensions = prefixes.last().map(|prefix| below(prefix, &format!("{name}/lib-dynload")));
         let directories: Vec<String> = of_modules.into_iter().chain(of_extensions).collect();
-        let archive = prefixes.iter().map(|prefix| format!("{prefix}/lib/python{major}{minor}.zip"));
+        let mut archives = prefixes.iter().map(|prefix| format!("{prefix}/lib/python{major}{minor}.zip"));
         let has_first = |directory: &String| {
             let package = format!("{directory}/{FIRST_MODULE}/__init__");
             [".py", ".pyc"].iter().any(|ending| evidence.file(&format!("{package}{ending}")).is_some())
         };
         let starts = directories.iter().chain(&start.path).any(has_first)
-            || archive.into_iter().any(|archive| evidence.file(&archive).is_some());
+            || archives.any(|archive| evidence.file(&archive).is_some());
         Self { directories, starts }
     }
 
@@ -52,12 +52,12 @@ fn prefixes(evidence: &CheckFacts, home: &PythonHome, library: &str) -> Vec<Stri
         PythonHome::Set(prefixes) => return prefixes.clone(),
         PythonHome::Above(directory) => directory,
     };
-    let above =
+    let mut above =
         std::iter::successors(Some(directory.as_str()), |it| it.rsplit_once('/').map(|(above, _)| above));
     let has_landmark = |prefix: &&str| {
         ["os.py", "os.pyc"].iter().any(|name| evidence.file(&format!("{prefix}/{library}/{name}")).is_some())
     };
-    let found = above.into_iter().find(has_landmark);
+    let found = above.find(has_landmark);
     // What it was compiled for is not known; mostly it is where the interpreter is.
     let fallback = directory.rsplit_once('/').map_or("", |(above, _)| above);
     vec![found.unwrap_or(fallback).to_owned()]

@@ -270,8 +270,8 @@ impl ImportReader {
         self.close(0);
         let mut all = String::new();
         for noted in &self.noted {
-            let caught = noted.tries.iter().map(|number| self.caught[*number]);
-            let is_caught = caught.into_iter().any(|it| if noted.opens { it.opens } else { it.imports });
+            let mut caught = noted.tries.iter().map(|number| self.caught[*number]);
+            let is_caught = caught.any(|it| if noted.opens { it.opens } else { it.imports });
             let is_guarded = noted.is_conditional || is_caught;
             all.push_str(if is_guarded { "?" } else { "" });
             all.push_str(&noted.text);
