@@ -4,8 +4,6 @@ The libraries are those of the wheels below; the judge is `cuobjdump -all --list
 lists what is in the sections of nvcc, and does not tell machine code of a family (10.0f) from that of all (10.0). What
 libraries keep in their own data is beyond it, as are files whose first cubins it cannot read: these are told, and not
 counted.
-
-Outcome on 2026-11-30, with cuobjdump 13.5.37: OUTCOME
 """
 
 import json
