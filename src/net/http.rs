@@ -106,7 +106,7 @@ pub enum HttpError {
     #[error("could not write the download `{path}`")]
     Write { path: PathBuf, source: io::Error },
     #[error(transparent)]
-    Registry(#[from] RegistryError),
+    Registry(Box<RegistryError>),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -124,6 +124,12 @@ impl HttpError {
                 | Self::Write { .. }
                 | Self::Store(_)
         )
+    }
+}
+
+impl From<RegistryError> for HttpError {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(Box::new(error))
     }
 }
 

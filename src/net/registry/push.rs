@@ -168,7 +168,10 @@ impl Repository {
         }
         let refusal = self.host.refusal(response, &request).await.into_error();
         let lacks_blobs = match &refusal {
-            HttpError::Registry(RegistryError::Refused(refusal)) => refusal.said.contains("BLOB_UNKNOWN"),
+            HttpError::Registry(error) => match &**error {
+                RegistryError::Refused(refusal) => refusal.said.contains("BLOB_UNKNOWN"),
+                _ => false,
+            },
             _ => false,
         };
         Err(if lacks_blobs { ManifestRefused::LacksBlobs(refusal) } else { refusal.into() })
