@@ -49,8 +49,8 @@ pub enum UnpackError {
     Archive { package: String, source: DebError },
     #[error("the package `{package}` cannot be read")]
     Control { package: String, source: DpkgError },
-    #[error("could not keep `{path}` of the package `{package}`")]
-    Spool { package: String, path: String, source: io::Error },
+    #[error("could not keep the files of the package `{package}`")]
+    Spool { package: String, source: io::Error },
     #[error(transparent)]
     Merge(#[from] MergeError),
 }
@@ -61,8 +61,7 @@ impl Hinted for UnpackError {
             Self::Archive { source, .. } => source.hint(),
             Self::Control { source, .. } => source.hint(),
             Self::Merge(error) => error.hint(),
-            Self::Spool { .. } => Some("free some space where the cache is".into()),
-            Self::Open { .. } => None,
+            Self::Spool { source, .. } | Self::Open { source, .. } => source.hint(),
         }
     }
 }
@@ -111,7 +110,7 @@ struct Unpacking {
 /// The reasons to stop reading one package.
 enum UnreadablePackage {
     Archive(DebError),
-    Spool { path: String, source: io::Error },
+    Spool(io::Error),
 }
 
 impl From<DebError> for UnreadablePackage {
@@ -144,9 +143,7 @@ impl Unpacking {
         })
         .map_err(|error| match error {
             UnreadablePackage::Archive(source) => UnpackError::Archive { package: package(), source },
-            UnreadablePackage::Spool { path, source } => {
-                UnpackError::Spool { package: package(), path, source }
-            }
+            UnreadablePackage::Spool(source) => UnpackError::Spool { package: package(), source },
         })?;
         let installed = InstalledPackage::new(control, paths, conffiles)
             .map_err(|source| UnpackError::Control { package: package(), source })?;
@@ -162,7 +159,7 @@ impl Unpacking {
         is_conffile: bool,
     ) -> Result<(EntryContent, Option<String>), UnreadablePackage> {
         let EntryKind::File { size } = entry.kind else { return Ok((EntryContent::Nothing, None)) };
-        let failed = |source| UnreadablePackage::Spool { path: entry.path.clone(), source };
+        let failed = UnreadablePackage::Spool;
         let (length, md5) = match is_conffile && size <= CONFFILE_LIMIT {
             true => {
                 let mut bytes = Vec::new();
@@ -184,7 +181,6 @@ impl Unpacking {
         let Self { layout, spool, entries, packages, .. } = self;
         let spool = spool.into_inner().map_err(|error| UnpackError::Spool {
             package: packages.last().map(|last| last.name.clone()).unwrap_or_default(),
-            path: "the last of its files".into(),
             source: error.into_error(),
         })?;
         let entries = merge(entries, layout, &packages)?;

@@ -14,7 +14,7 @@ use imgforge::cpython::pyc;
 use imgforge::debian::archive::{Deb, DebError};
 use imgforge::debian::release::Release;
 use imgforge::debian::signature::{self, Keyring};
-use imgforge::debian::{deb822, packages, relation, script, sources};
+use imgforge::debian::{deb822, packages, relation, script, shell, sources};
 use imgforge::layer::read::ReadError;
 use imgforge::layer::{WheelFile, read};
 use imgforge::lock::Lock;
@@ -340,7 +340,7 @@ fn malformed_control_files() {
             told(sources::parse_list(&text));
         });
         bounded("a script", bytes.len(), || {
-            script::literal_commands(&text);
+            told(shell::parse(&text));
             script::heredoc(&text, "/etc/demo");
         });
     });

@@ -44,7 +44,7 @@ fn serve(world: &World, built: &Built) -> String {
     format!("{}{path}", world.server.url())
 }
 
-/// What the image at `image` has of `app`: its `direct_url.json`, which RECORD lists.
+/// The `direct_url.json` of `app` in the image at `image`, which RECORD lists.
 #[track_caller]
 fn direct_url(world: &World) -> Option<serde_json::Value> {
     let image = Image::read(&world.path("image"));

@@ -162,7 +162,7 @@ fn a_download_goes_on_where_its_connection_broke() {
             let reply = content.answer(call);
             let is_large = call.path.contains("/blobs/") && reply.body.len() > 150_000;
             (is_large && cuts.fetch_add(1, Ordering::SeqCst) < 2)
-                .then(|| Reply { cut: Some(60_000), ..reply })
+                .then_some(Reply { cut: Some(60_000), ..reply })
         });
         let world = world(&registry);
         match command {

@@ -1,6 +1,6 @@
 //! The text of a script: a position in it, blanks, comments, reserved words, and texts that follow later.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use super::syntax::{DEEPEST, ShellWord, SyntaxError, SyntaxFault};
@@ -17,7 +17,8 @@ pub(super) struct Awaited {
 pub(super) struct Lexer<'a> {
     text: &'a str,
     at: usize,
-    first_line: usize,
+    /// A position before `at`, and its line: every command asks for its own, and lines are counted once.
+    counted: Cell<(usize, usize)>,
     depth: usize,
     pub awaited: Vec<Awaited>,
 }
@@ -25,7 +26,7 @@ pub(super) struct Lexer<'a> {
 impl<'a> Lexer<'a> {
     /// The beginning of `text`, which is itself `depth` levels deep.
     pub fn new(text: &'a str, first_line: usize, depth: usize) -> Self {
-        Self { text, at: 0, first_line, depth, awaited: Vec::new() }
+        Self { text, at: 0, counted: Cell::new((0, first_line)), depth, awaited: Vec::new() }
     }
 
     pub fn depth(&self) -> usize {
@@ -33,7 +34,10 @@ impl<'a> Lexer<'a> {
     }
 
     pub fn line(&self) -> usize {
-        self.first_line + self.text[..self.at].matches('\n').count()
+        let (before, line) = self.counted.get();
+        let line = line + self.text[before..self.at].matches('\n').count();
+        self.counted.set((self.at, line));
+        line
     }
 
     pub fn position(&self) -> usize {
