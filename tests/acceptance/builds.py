@@ -22,12 +22,12 @@ def first_build(work):
 
 
 def second_build(work):
-    for options, limit in (((), 5), (("--offline",), 2)):
+    # How long nothing may take is for `rebuild`, and for tests/bench.
+    for options in ((), ("--offline",)):
         before = blobs(work.store)
         result = build(RECIPE, work.layout_destination, *options)
-        figure(" ".join(["seconds", *options]), f"{result.seconds:.2f} (limit {limit})")
+        figure(" ".join(["seconds", *options]), f"{result.seconds:.2f}")
         require(result.digest == work.digest, f"the digest changed: {result.digest}, it was {work.digest}")
-        require(result.seconds < limit, f"took {result.seconds:.2f} s, the limit is {limit} s")
         require(blobs(work.store) == before, "the store's blobs changed")
     figure("blobs written", 0)
 

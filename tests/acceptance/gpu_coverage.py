@@ -87,7 +87,9 @@ def found(document):
 
 def judged(judge, path):
     """The images that cuobjdump lists; None for a file that it gives up."""
-    done = subprocess.run([judge, "-all", "--list-elf", "--list-ptx", path], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [judge, "-all", "--list-elf", "--list-ptx", path], capture_output=True, text=True, check=False
+    )
     if "fatal" in done.stderr:
         return None
     names = re.findall(r"^(?:ELF|PTX) file +\d+: .*\.(sm_\w+\.(?:cubin|ptx))$", done.stdout, re.MULTILINE)

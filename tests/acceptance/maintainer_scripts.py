@@ -2,7 +2,8 @@
 
 The same .deb files are unpacked and configured by the real dpkg in a chroot, as debootstrap does it. Files, owners, modes,
 capabilities, accounts, alternatives, overrides and diversions must be equal; every difference is explained in the table
-EXPLAINED, or the program fails. Each step is a suite with packages whose scripts have an effect. Needs root and 4 GB of disk.
+EXPLAINED, or the program fails. Each step is a suite with packages whose scripts have an effect. Needs root and 4 GB of
+disk.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ import tomllib
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from harness import program
 from harness.chroot import Root
@@ -24,12 +26,39 @@ from harness.report import Stopwatch, figure, require
 from harness.store import blob_path
 from harness.work import Work
 
-SMALL = ["openssh-client", "openssh-server", "dbus", "iputils-ping", "cron", "sudo", "vim-tiny", "tini", "python3", "apt"]
-LARGE = [
-    *(name for name in SMALL if name != "vim-tiny"), "openjdk-17-jre-headless", "ca-certificates-java", "nginx", "exim4-daemon-light", "postgresql-client",
-    "man-db", "vim", "libpam-systemd", "fonts-dejavu-core", "fontconfig", "git", "ffmpeg", "rsync", "redis-server",
-    "tcpdump", "screen", "tmux", "tzdata", "python3-pip",
-]  # fmt: skip
+SMALL = [
+    "openssh-client",
+    "openssh-server",
+    "dbus",
+    "iputils-ping",
+    "cron",
+    "sudo",
+    "vim-tiny",
+    "tini",
+    "python3",
+    "apt",
+]
+LARGE = [name for name in SMALL if name != "vim-tiny"] + [
+    "openjdk-17-jre-headless",
+    "ca-certificates-java",
+    "nginx",
+    "exim4-daemon-light",
+    "postgresql-client",
+    "man-db",
+    "vim",
+    "libpam-systemd",
+    "fonts-dejavu-core",
+    "fontconfig",
+    "git",
+    "ffmpeg",
+    "rsync",
+    "redis-server",
+    "tcpdump",
+    "screen",
+    "tmux",
+    "tzdata",
+    "python3-pip",
+]
 TRIXIE = [name.replace("openjdk-17", "openjdk-21") for name in LARGE]
 
 STEPS = {
@@ -45,7 +74,8 @@ LONGEST_SHOWN = 2000  # bytes of a file that are told where it differs
 EXPLAINED = [
     ("logs of dpkg, apt and their front ends", "dpkg", "var/log/dpkg.log var/log/alternatives.log var/log/bootstrap.log"),
     ("debconf's answers and locks, which only a run has", "dpkg", "var/cache/debconf/*"),
-    ("backups and locks of the databases", "dpkg", "etc/*- var/lib/dpkg/*-old var/lib/dpkg/lock* var/lib/dpkg/triggers/Lock"),
+    ("backups and locks of the databases", "dpkg",
+     "etc/*- var/lib/dpkg/*-old var/lib/dpkg/lock* var/lib/dpkg/triggers/Lock"),
     ("debconf's scripts and templates that dpkg keeps", "dpkg", "var/lib/dpkg/info/*.config"),
     ("bytecode, which imgforge compiles where it is asked to", "dpkg", "*/__pycache__ */__pycache__/* *.pyc"),
     ("the loader's cache is in imgforge's top layer", "dpkg", "etc/ld.so.cache var/cache/ldconfig var/cache/ldconfig/*"),
@@ -88,9 +118,9 @@ def entries(root):
     found = {}
     for directory, subdirectories, files in os.walk(root):
         for name in [*subdirectories, *files]:
-            path = os.path.join(directory, name)
-            relative = os.path.relpath(path, root)
-            if relative.split("/")[0] not in ("proc", "sys", "dev", "tmp", "debs", "mnt"):
+            path = Path(directory, name)
+            relative = str(path.relative_to(root))
+            if relative.split("/", maxsplit=1)[0] not in ("proc", "sys", "dev", "tmp", "debs", "mnt"):
                 found[relative] = entry(path, users, groups)
     return found
 
@@ -100,14 +130,13 @@ def entry(path, users, groups):
     owner = f"{users.get(status.st_uid, status.st_uid)}:{groups.get(status.st_gid, status.st_gid)}"
     mode = f"{stat.S_IMODE(status.st_mode):o}"
     if stat.S_ISLNK(status.st_mode):
-        return Entry("link", "", owner, os.readlink(path), "")
+        return Entry("link", "", owner, str(path.readlink()), "")
     if stat.S_ISDIR(status.st_mode):
         return Entry("directory", mode, owner, "", "")
     capabilities = ""
     with suppress(OSError):
         capabilities = os.getxattr(path, "security.capability").hex()
-    with open(path, "rb") as file:
-        content = file.read()
+    content = path.read_bytes()
     shown = repr(content) if len(content) < LONGEST_SHOWN else hashlib.sha256(content).hexdigest()
     return Entry("file", mode, owner, shown, capabilities)
 
@@ -209,7 +238,9 @@ class Dpkg:
         require(may_fail or done.code == 0, f"dpkg {words[0]} exited with {done.code}:\n{self.said[-6000:]}")
 
     def is_installed(self, package):
-        status = self.root.run("dpkg-query", "--show", "--showformat", "${Status}", package, environment=self.environment)
+        status = self.root.run(
+            "dpkg-query", "--show", "--showformat", "${Status}", package, environment=self.environment
+        )
         return status.output == "install ok installed"
 
 
