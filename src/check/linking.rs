@@ -238,12 +238,11 @@ impl<'a> Judge<'a, '_> {
         }
     }
 
-    /// Programs whose loader is missing: an error where the interpreter is among them, which is named first.
+    /// Programs whose loader is missing, which the kernel does not start; the interpreter is named first.
     fn lacking_loader(&mut self, loader: String, mut programs: Vec<String>, interpreter: Option<&String>) {
         programs.sort_by_key(|path| Some(path) != interpreter);
-        let is_of_python = programs.first() == interpreter;
         let Some(programs) = Sample::of(programs) else { return };
-        let level = if is_of_python { Level::Error } else { Level::Warning };
+        let level = Level::Error;
         let subject = About::Path(loader.clone());
         let observation = Observation::MissingLoader { loader: loader.clone(), programs };
         self.loaders.insert(loader, Finding { level, subject, observation });

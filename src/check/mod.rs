@@ -57,7 +57,7 @@ use loader::{Loader, LoaderSettings};
 use world::World;
 
 /// Raise when the rules say something else of the same image: reports are made again.
-pub const REPORT_FORMAT: u32 = 11;
+pub const REPORT_FORMAT: u32 = 12;
 
 /// The subject of a check.
 #[derive(Debug)]

@@ -186,8 +186,8 @@ fn config_facts(architecture: Architecture, config: &[u8]) -> Result<ImageConfig
     Ok(ImageConfigFacts::of_runtime(architecture, image::runtime_of(&members)?))
 }
 
-/// The inventory, and the interpreter that a container starts; `None` for an image without Python, in which there is less
-/// to check.
+/// The inventory, and the interpreter that a container starts; `None` for an image without Python or without a C library,
+/// such as one program on nothing, in which there is less to check.
 fn inventory(checked: &Checked<'_>, store: &Store) -> Result<Option<(BaseInventory, PythonStart)>> {
     let mut facts = InventoryFacts::default();
     for digest in &checked.layers {
@@ -195,7 +195,7 @@ fn inventory(checked: &Checked<'_>, store: &Store) -> Result<Option<(BaseInvento
     }
     match scan::scan_started(&facts, &checked.config, checked.python.as_deref()) {
         Ok(inventory) => Ok(Some(inventory)),
-        Err(InventoryError::NoPython) => Ok(None),
+        Err(InventoryError::NoPython | InventoryError::NoLibc) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

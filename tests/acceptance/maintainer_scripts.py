@@ -137,6 +137,12 @@ def entry(path, users, groups):
     with suppress(OSError):
         capabilities = os.getxattr(path, "security.capability").hex()
     content = path.read_bytes()
+    # dpkg writes them in the order of its hash table.
+    if path.match("var/lib/dpkg/statoverride"):
+        content = b"".join(sorted(content.splitlines(keepends=True)))
+    if path.match("var/lib/dpkg/diversions"):
+        lines = content.splitlines(keepends=True)
+        content = b"".join(sorted(b"".join(lines[start : start + 3]) for start in range(0, len(lines), 3)))
     shown = repr(content) if len(content) < LONGEST_SHOWN else hashlib.sha256(content).hexdigest()
     return Entry("file", mode, owner, shown, capabilities)
 

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::World;
-use crate::support::layout::{Layout, Tar};
+use crate::support::elf::library;
+use crate::support::layout::{Layout, Tar, header, seal};
 use crate::support::linked::{Source, Workshop, defining};
 
 const PACKAGES: &str = "usr/local/lib/python3.11/dist-packages";
@@ -102,6 +103,17 @@ fn an_interpreter_that_does_not_start_is_an_error() {
     let renamed = Tar::new().symlink("usr/bin/python3", "python3.12");
     let image = Layout::new().layer(Tar::debian("")).layer(renamed);
     check(&image, &["broken-python /usr/bin/python3 it leads to `python3.12`"]);
+}
+
+#[test]
+fn an_image_of_one_program_is_checked_without_a_c_library() {
+    let program = |bytes: &[u8]| {
+        let mut member = header(b'0', b"bin/prog", b"", bytes.len() as u64);
+        member[100..108].copy_from_slice(b"0000755\0");
+        with(Layout::new().layer(Tar::new().content(seal(member), bytes)), "Cmd", json!(["/bin/prog"]))
+    };
+    check(&program(&library("prog", b"")), &[]);
+    check(&program(&interpreter(&[])), &["missing-loader /bin/prog ask for /lib64/ld-linux-x86-64.so.2"]);
 }
 
 #[test]
