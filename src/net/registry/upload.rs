@@ -1,8 +1,8 @@
 //! The upload of one blob: in one request with content, in parts where the registry takes no larger ones, and from where it
 //! stopped when a connection breaks.
 //!
-//! A small blob is sent by the PUT that ends its upload. Of a large one the content goes by PATCH before: what arrived of that
-//! is kept by registries when the connection breaks.
+//! A small blob is sent by the PUT that ends its upload. Of a large one the content goes by PATCH before: some registries keep
+//! what arrived of that when the connection breaks; docker-registry cancels the upload, which begins again.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-blobs>
 
