@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use uv_normalize::ExtraName;
 use uv_pep440::Version;
 
-use super::linking::PythonProcess;
-use super::loader::{Loaded, Loader, Process, Search};
+use super::loader::{Loaded, Loader, Process};
+use super::loading::Loading;
 use super::observation::{ComponentOf, LoadedFor, MajorOf, ServingCopy};
 use super::world::World;
 use super::{About, DistributionId, Finding, Level, Observation};
@@ -31,27 +31,9 @@ pub(super) fn findings<'a>(
     inventory: &BaseInventory,
     world: &World<'_>,
     loader: &Loader<'a>,
-    python: &PythonProcess<'a>,
+    loadings: &[Loading<'a>],
 ) -> Vec<Finding> {
-    match inventory.cuda.is_empty() {
-        true => Vec::new(),
-        false => CopyRules { world, loader, copies: Copies::of(inventory) }.judge(python),
-    }
-}
-
-/// A distribution with everything that its modules load.
-struct Loading<'a> {
-    distribution: usize,
-    process: Process<'a>,
-    /// The index of the first object that is not the interpreter's.
-    from: usize,
-}
-
-impl<'a> Loading<'a> {
-    /// The objects that the distribution's modules load beside the interpreter.
-    fn loaded(&self) -> &[Loaded<'a>] {
-        &self.process.objects[self.from..]
-    }
+    CopyRules { world, loader, copies: Copies::of(inventory) }.judge(loadings)
 }
 
 /// The rules for which copies of CUDA each distribution ends up with.
@@ -62,42 +44,25 @@ struct CopyRules<'a, 'b> {
 }
 
 impl<'a> CopyRules<'a, '_> {
-    fn judge(&self, python: &PythonProcess<'a>) -> Vec<Finding> {
+    fn judge(&self, loadings: &[Loading<'a>]) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut reached: BTreeMap<String, BTreeMap<String, DistributionId>> = BTreeMap::new();
-        for loading in self.loadings(python) {
-            findings.extend(self.components(&loading));
-            findings.extend(self.opened(&loading));
-            findings.extend(self.majors(&loading));
-            findings.extend(self.mixed(&loading));
-            findings.extend(self.cudnn(&loading));
+        for loading in loadings {
+            findings.extend(self.components(loading));
+            findings.extend(self.opened(loading));
+            findings.extend(self.majors(loading));
+            findings.extend(self.mixed(loading));
+            findings.extend(self.cudnn(loading));
             for loaded in &loading.process.objects {
                 if Component::of_library(loaded.file_name()).is_some() {
                     let files = reached.entry(loaded.soname().to_owned()).or_default();
-                    files.entry(loaded.real.clone()).or_insert_with(|| self.distribution(&loading));
+                    files.entry(loaded.real.clone()).or_insert_with(|| self.distribution(loading));
                 }
             }
         }
         let several = reached.into_iter().filter(|(_, files)| files.len() > 1);
         findings.extend(several.map(|(soname, files)| duplicate(soname, files)));
         findings
-    }
-
-    /// The objects that each distribution with modules loads.
-    fn loadings(&self, python: &PythonProcess<'a>) -> Vec<Loading<'a>> {
-        let from = python.process.objects.len();
-        let mut loadings: BTreeMap<usize, Loading<'a>> = BTreeMap::new();
-        for module in &python.modules {
-            let Some(distribution) = module.distribution else { continue };
-            let process = || python.process.clone();
-            let loading = loadings.entry(distribution).or_insert_with(|| Loading {
-                distribution,
-                process: process(),
-                from,
-            });
-            self.loader.open(&mut loading.process, &module.path, Search::Path);
-        }
-        loadings.into_values().collect()
     }
 
     fn distribution(&self, loading: &Loading<'_>) -> DistributionId {

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::linking::PythonProcess;
-use super::loader::{Loaded, Loader, Process, Search, split};
+use super::loader::{Loader, Process, Search, split};
+use super::loading::Loading;
 use super::world::World;
 use super::{About, Finding, Level, Observation};
 use crate::base::{BaseInventory, CudaCopy};
@@ -19,6 +20,7 @@ pub(super) fn findings<'a>(
     world: &World<'_>,
     loader: &Loader<'a>,
     python: &PythonProcess<'a>,
+    loadings: &[Loading<'a>],
 ) -> Vec<Finding> {
     let libraries = |copy: &'_ CudaCopy| copy.libraries.iter().map(|it| it.path.clone()).collect::<Vec<_>>();
     let majors = inventory.cuda.iter().filter_map(|copy| Some((copy.cuda_major?, libraries(copy))));
@@ -29,28 +31,19 @@ pub(super) fn findings<'a>(
     }
     let scopes = GlobalScopes { world, loader, python, majors };
     let all = 0..world.distributions.len();
-    let firsts: Vec<GlobalObjects<'a>> = all.clone().filter_map(|index| scopes.global(index)).collect();
+    let firsts: Vec<GlobalObjects<'a>> = all.filter_map(|index| scopes.global(index)).collect();
     let mut findings = Vec::new();
     for first in &firsts {
-        findings.extend(all.clone().filter_map(|later| scopes.interposed(first, later)));
+        findings.extend(loadings.iter().filter_map(|later| scopes.interposed(first, later)));
     }
     findings
 }
 
 /// The objects that a distribution loads for the whole process.
 struct GlobalObjects<'a> {
-    distribution: usize,
-    process: Process<'a>,
-    /// The index of the first that is not the interpreter's.
-    from: usize,
+    loading: Loading<'a>,
     /// The CUDA majors that it uses.
     majors: BTreeSet<u32>,
-}
-
-impl<'a> GlobalObjects<'a> {
-    fn objects(&self) -> &[Loaded<'a>] {
-        &self.process.objects[self.from..]
-    }
 }
 
 struct GlobalScopes<'a, 'b> {
@@ -66,13 +59,12 @@ impl<'a> GlobalScopes<'a, '_> {
         let distribution = &self.world.distributions[index];
         let names = loaded_globally(distribution.installed.name.as_ref());
         let files = distribution.rows.keys().filter(|path| names.contains(&split(path).1));
-        let mut process = self.python.process.clone();
-        let from = process.objects.len();
+        let mut loading = Loading::nothing(index, self.python);
         for path in files {
-            self.loader.open(&mut process, &format!("/{path}"), Search::Path);
+            self.loader.open(&mut loading.process, &format!("/{path}"), Search::Path);
         }
-        let majors = self.majors_of(&mut process.clone(), from);
-        (!majors.is_empty()).then_some(GlobalObjects { distribution: index, process, from, majors })
+        let majors = self.majors_of(&mut loading.process.clone(), loading.from);
+        (!majors.is_empty()).then_some(GlobalObjects { loading, majors })
     }
 
     /// The CUDA majors of the libraries in a process, and of those that its objects open by name.
@@ -86,25 +78,22 @@ impl<'a> GlobalScopes<'a, '_> {
     }
 
     /// The first call of the distribution `later` that would be answered by `first`, for another CUDA major.
-    fn interposed(&self, first: &GlobalObjects<'a>, later: usize) -> Option<Finding> {
-        if self.world.closure(first.distribution).contains(&later) {
+    fn interposed(&self, first: &GlobalObjects<'a>, later: &Loading<'a>) -> Option<Finding> {
+        if self.world.closure(first.loading.distribution).contains(&later.distribution) {
             return None;
         }
-        let mut process = self.python.process.clone();
-        let from = process.objects.len();
-        for module in self.python.modules.iter().filter(|module| module.distribution == Some(later)) {
-            self.loader.open(&mut process, &module.path, Search::Path);
-        }
-        let call = (from..process.objects.len()).find_map(|index| self.call(first, &process, index))?;
+        let objects = &later.process.objects;
+        let call = (later.from..objects.len()).find_map(|index| self.call(first, &later.process, index))?;
         let id = |index: usize| self.world.distributions[index].id();
         let observation = Observation::Interposed {
-            first: id(first.distribution),
-            object: format!("/{}", process.objects[call.object].file),
+            first: id(first.loading.distribution),
+            object: format!("/{}", objects[call.object].file),
             symbol: call.symbol,
-            meant: format!("/{}", process.objects[call.meant].file),
+            meant: format!("/{}", objects[call.meant].file),
             answered_by: format!("/{}", call.answered_by),
         };
-        Some(Finding { level: Level::Warning, subject: About::Distribution(id(later)), observation })
+        let subject = About::Distribution(id(later.distribution));
+        Some(Finding { level: Level::Warning, subject, observation })
     }
 
     /// The first call of an object that is meant for a library of a CUDA major which `first` does not use.
@@ -116,13 +105,12 @@ impl<'a> GlobalScopes<'a, '_> {
             if self.majors.get(&library.real).is_none_or(|major| first.majors.contains(major)) {
                 continue;
             }
-            let others = || first.objects().iter().filter(|other| other.real != library.real);
-            let is_answered =
-                |hash: &&u64| library.object.exports(**hash) && others().any(|it| it.object.exports(**hash));
-            let Some(hash) = object.imports.hashes().iter().find(is_answered) else { continue };
-            let answered_by = others().find(|it| it.object.exports(*hash))?.file.clone();
-            let (_, symbol) = object.imports.of(&[*hash]).into_iter().next()?;
-            return Some(InterposedCall { object: index, symbol, meant, answered_by });
+            let others = || first.loading.loaded().iter().filter(|other| other.real != library.real);
+            let answered = |hash: u64| Some((hash, others().find(|other| other.object.exports(hash))?));
+            let meant_for_it = object.imports.hashes().iter().filter(|hash| library.object.exports(**hash));
+            let Some((hash, other)) = meant_for_it.copied().find_map(answered) else { continue };
+            let (_, symbol) = object.imports.of(&[hash]).into_iter().next()?;
+            return Some(InterposedCall { object: index, symbol, meant, answered_by: other.file.clone() });
         }
         None
     }

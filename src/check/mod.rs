@@ -18,6 +18,7 @@ mod imports;
 mod interposed;
 mod linking;
 pub mod loader;
+mod loading;
 mod module_faults;
 mod module_finder;
 pub mod observation;
@@ -54,6 +55,7 @@ use crate::observe::check_facts::CheckFacts;
 use imports::ImportedFiles;
 use linking::PythonProcess;
 use loader::{Loader, LoaderSettings};
+use loading::Loading;
 use world::World;
 
 /// Raise when the rules say something else of the same image: reports are made again.
@@ -136,9 +138,12 @@ pub fn check(subject: &Subject<'_>) -> Report {
         findings.extend(gpus::findings(subject, &world, &support));
         let python = python.as_ref().filter(|python| python.starts());
         if let (Some(inventory), Some(python)) = (subject.inventory, python) {
-            findings.extend(copies::findings(inventory, &world, &loader, python));
             findings.extend(opened::findings(inventory, &world, &loader, python));
-            findings.extend(interposed::findings(inventory, &world, &loader, python));
+            if !inventory.cuda.is_empty() {
+                let loadings = Loading::all(&loader, python);
+                findings.extend(copies::findings(inventory, &world, &loader, &loadings));
+                findings.extend(interposed::findings(inventory, &world, &loader, python, &loadings));
+            }
         }
         findings.extend(
             of_files.join().unwrap_or_else(|panic| panic::resume_unwind(panic)).into_iter().flatten(),

@@ -21,18 +21,17 @@ pub(super) fn findings<'a>(
     let present: BTreeSet<Component> = inventory.cuda.iter().map(|copy| copy.component).collect();
     let mut findings = Vec::new();
     for (index, distribution) in world.distributions.iter().enumerate() {
-        let required = required(world, index);
-        if required.is_empty() {
+        let absent: BTreeSet<Component> = required(world, index).difference(&present).copied().collect();
+        if absent.is_empty() {
             continue;
         }
         let libraries = distribution.rows.keys().filter(|path| split(path).1.contains(".so"));
         for path in libraries.map(|path| format!("/{path}")) {
-            for (component, names) in opened(loader, &path) {
-                let is_absent = required.contains(&component) && !present.contains(&component);
+            for (_, names) in
+                opened(loader, &path).into_iter().filter(|(component, _)| absent.contains(component))
+            {
                 let mut process = python.process.clone();
-                let Some(from) = loader.open(&mut process, &path, Search::Path).filter(|_| is_absent) else {
-                    continue;
-                };
+                let Some(from) = loader.open(&mut process, &path, Search::Path) else { continue };
                 let observation = Observation::MissingOpened {
                     file: path.clone(),
                     distribution: Some(distribution.id()),

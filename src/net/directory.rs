@@ -16,16 +16,13 @@ use super::download::LOCAL;
 use crate::beneath::{FileRoot, Outside, ReachError};
 use crate::failure::{Fault, Hinted};
 use crate::oci::Digest;
-use crate::pypa::simple::{self, CoreMetadataFile, DistFile, PageError, Project};
+use crate::pypa::simple::{self, DistFile, PageError, Project};
 use crate::store::Store;
 
 /// The bytes of a project's page on disk: those of the largest indexes have 20 MB.
 const LONGEST_PAGE: u64 = 32 << 20;
 /// The names in a directory of wheels: the largest collections have some ten thousand.
 const MOST_NAMES: usize = 1 << 17;
-
-/// The upload time of files that nobody uploaded: `exclude-newer` leaves them, as it does for uv.
-pub const NEVER_UPLOADED: i64 = i64::MIN;
 
 /// A directory of wheels.
 #[derive(Debug, Clone)]
@@ -179,26 +176,7 @@ pub fn local_wheel(
 ) -> Result<DistFile, ReachError> {
     let (digest, size) = store.digest_of(&mut root.open_linked(path)?)?;
     let url = Url::from_file_path(path).map_err(|()| ReachError::Kind)?;
-    Ok(DistFile {
-        sha256: Some(digest),
-        size: Some(size),
-        upload_time: Some(NEVER_UPLOADED),
-        ..bare_file(filename, url)
-    })
-}
-
-/// A wheel of which nothing is known beside its name and its place.
-pub fn bare_file(filename: WheelFilename, url: Url) -> DistFile {
-    DistFile {
-        filename,
-        url,
-        sha256: None,
-        size: None,
-        upload_time: None,
-        requires_python: None,
-        yanked: None,
-        core_metadata: CoreMetadataFile::Absent,
-    }
+    Ok(DistFile { sha256: Some(digest), size: Some(size), ..DistFile::bare(filename, url).unlisted() })
 }
 
 fn reach(path: &Path) -> impl FnOnce(ReachError) -> DirectoryError {

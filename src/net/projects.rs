@@ -1,6 +1,7 @@
 //! The files of projects, wherever they are listed: wheels that are named one by one, pages of links, indexes, directories.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +14,7 @@ use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
 
 use super::config::{ConfiguredIndex, PackageSources, WheelPlaces, project_page};
-use super::directory::{NEVER_UPLOADED, WheelDirectory, bare_file};
+use super::directory::WheelDirectory;
 use super::http::Http;
 use super::index_error::IndexError;
 use super::page::{Freshness, PageRecord};
@@ -162,8 +163,9 @@ impl Projects {
         let refused = |status| IndexError::Status { url: redacted(url), status };
         let read = |record: &PageRecord, body: &[u8]| record.links(url, body);
         let mut projects = self.page(url, &|_| false, &refused, &read).await?.unwrap_or_default();
-        let files = projects.values_mut().flat_map(|project| &mut project.files);
-        files.for_each(|file| file.upload_time = Some(NEVER_UPLOADED));
+        for project in projects.values_mut() {
+            project.files = mem::take(&mut project.files).into_iter().map(DistFile::unlisted).collect();
+        }
         Ok(Arc::new(projects))
     }
 
@@ -240,7 +242,7 @@ fn wheel_at(url: &Url) -> Option<DistFile> {
     let sha256 = sha256.and_then(|digits| Digest::from_hex(&digits.to_ascii_lowercase()).ok());
     let mut bare = url.clone();
     bare.set_fragment(None);
-    Some(DistFile { sha256, upload_time: Some(NEVER_UPLOADED), ..bare_file(filename, bare) })
+    Some(DistFile { sha256, ..DistFile::bare(filename, bare).unlisted() })
 }
 
 fn about(name: &PackageName, error: IndexError) -> CatalogError {

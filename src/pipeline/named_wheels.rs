@@ -13,7 +13,7 @@ use crate::credentials::redacted;
 use crate::failure::{Fault, Hinted, Result};
 use crate::lock::Lock;
 use crate::net::config::PackageSources;
-use crate::net::directory::{NEVER_UPLOADED, bare_file, local_wheel};
+use crate::net::directory::local_wheel;
 use crate::net::http::HttpError;
 use crate::net::index::{Freshness, PackageIndex};
 use crate::oci::Digest;
@@ -255,8 +255,8 @@ impl WheelFinder<'_> {
             None => fetched(url, self.session)
                 .map_err(|source| NamedWheelError::Fetch { wheel: wheel.to_string(), source })?,
         };
-        let file = bare_file(wheel.filename.clone(), url.clone());
-        Ok(DistFile { sha256: Some(sha256), upload_time: Some(NEVER_UPLOADED), ..file })
+        let file = DistFile::bare(wheel.filename.clone(), url.clone());
+        Ok(DistFile { sha256: Some(sha256), ..file.unlisted() })
     }
 }
 

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use crate::pypa::metadata::CoreMetadata;
     use crate::pypa::needs::BinaryNeeds;
-    use crate::pypa::simple::{CoreMetadataFile, Project};
+    use crate::pypa::simple::Project;
     use crate::pypa::wheel::{Outline, WheelEntry};
     use crate::resolve::ChosenWheel;
     use crate::resolve::solve::{CatalogError, Scout, Want, WheelLibrary};
@@ -179,16 +179,8 @@ mod tests {
 
     fn file(name: &PackageName, version: u64) -> DistFile {
         let filename = format!("{}-{version}-py3-none-manylinux_2_17_x86_64.whl", name.as_dist_info_name());
-        DistFile {
-            url: Url::parse(&format!("http://localhost/{filename}")).unwrap(),
-            sha256: Some(Digest::of(&filename)),
-            filename: filename.parse().unwrap(),
-            size: None,
-            upload_time: None,
-            requires_python: None,
-            yanked: None,
-            core_metadata: CoreMetadataFile::Absent,
-        }
+        let url = Url::parse(&format!("http://localhost/{filename}")).unwrap();
+        DistFile { sha256: Some(Digest::of(&filename)), ..DistFile::bare(filename.parse().unwrap(), url) }
     }
 
     impl Catalog for Listing {

@@ -107,7 +107,29 @@ impl Project {
     }
 }
 
+/// The upload time of files that nobody uploaded: `exclude-newer` leaves them, as it does for uv.
+const NEVER_UPLOADED: i64 = i64::MIN;
+
 impl DistFile {
+    /// A wheel of which nothing is known beside its name and its place.
+    pub fn bare(filename: WheelFilename, url: Url) -> Self {
+        Self {
+            filename,
+            url,
+            sha256: None,
+            size: None,
+            upload_time: None,
+            requires_python: None,
+            yanked: None,
+            core_metadata: CoreMetadataFile::Absent,
+        }
+    }
+
+    /// The same file as one that no index lists: whatever `exclude-newer` says, it may be chosen.
+    pub fn unlisted(self) -> Self {
+        Self { upload_time: Some(NEVER_UPLOADED), ..self }
+    }
+
     /// The URL of the `METADATA` file, when [`Self::core_metadata`] says that there is one.
     pub fn metadata_url(&self) -> Url {
         let mut url = self.url.clone();

@@ -20,7 +20,7 @@ use crate::failure::{Fault, Hinted};
 use crate::oci::Digest;
 use crate::oci::time::unix_seconds;
 use crate::pypa::complexity::{check_specifiers, weigh_requirement};
-use crate::pypa::simple::{CoreMetadataFile, DistFile};
+use crate::pypa::simple::DistFile;
 
 /// The values and lines of a lock of others: one of a thousand projects with all their wheels has some 300,000.
 const MOST_VALUES: usize = 1 << 20;
@@ -229,14 +229,10 @@ impl FileText {
     fn listed(&self, filename: WheelFilename, mut url: Url, sha256: Digest) -> DistFile {
         url.set_fragment(None);
         DistFile {
-            filename,
-            url,
             sha256: Some(sha256),
             size: self.size,
             upload_time: self.upload_time.and_then(|time| unix_seconds(&time.to_string())),
-            requires_python: None,
-            yanked: None,
-            core_metadata: CoreMetadataFile::Absent,
+            ..DistFile::bare(filename, url)
         }
     }
 }

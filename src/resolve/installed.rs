@@ -12,7 +12,7 @@ use uv_pep440::Version;
 use super::solve::{Catalog, CatalogError, ask_inner_for_the_rest};
 use crate::base::InstalledDistribution;
 use crate::pypa::metadata::{self, CoreMetadata};
-use crate::pypa::simple::{CoreMetadataFile, DistFile, Project};
+use crate::pypa::simple::{DistFile, Project};
 
 /// The scheme of the URLs of what is installed already.
 const SCHEME: &str = "installed";
@@ -51,16 +51,8 @@ fn file(distribution: &InstalledDistribution) -> Option<DistFile> {
     let name = distribution.name.as_dist_info_name().into_owned();
     let filename =
         WheelFilename::from_str(&format!("{name}-{}-py3-none-any.whl", distribution.version)).ok()?;
-    Some(DistFile {
-        url: Url::parse(&format!("{SCHEME}:///{}", distribution.directory)).ok()?,
-        filename,
-        sha256: None,
-        size: None,
-        upload_time: Some(i64::MIN),
-        requires_python: None,
-        yanked: None,
-        core_metadata: CoreMetadataFile::Absent,
-    })
+    let url = Url::parse(&format!("{SCHEME}:///{}", distribution.directory)).ok()?;
+    Some(DistFile::bare(filename, url).unlisted())
 }
 
 /// Requirements that cannot be read are left out: what is installed is there, whatever it says.

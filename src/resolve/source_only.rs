@@ -3,7 +3,6 @@
 //! The solver stops at the first. So it goes on as if each had a wheel that requires nothing, until it finds no more.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use url::Url;
@@ -16,7 +15,7 @@ use super::solve::{
 };
 use crate::escape::escaped;
 use crate::pypa::metadata::{self, CoreMetadata};
-use crate::pypa::simple::{CoreMetadataFile, DistFile, Project};
+use crate::pypa::simple::{DistFile, Project};
 
 /// The most projects without wheels that are looked for: each takes another search.
 const MOST_LOOKED_FOR: usize = 64;
@@ -115,16 +114,8 @@ fn is_unbuilt(file: &DistFile) -> bool {
 fn unbuilt(name: &PackageName, filename: &str) -> Option<DistFile> {
     let version = DistFilename::try_from_filename(filename, name)?.into_version();
     let wheel = format!("{}-{version}-py3-none-any.whl", name.as_dist_info_name());
-    Some(DistFile {
-        filename: WheelFilename::from_str(&wheel).ok()?,
-        url: Url::parse(&format!("{SCHEME}:///{wheel}")).ok()?,
-        sha256: None,
-        size: None,
-        upload_time: Some(i64::MIN),
-        requires_python: None,
-        yanked: None,
-        core_metadata: CoreMetadataFile::Absent,
-    })
+    let (filename, url) = (wheel.parse().ok()?, Url::parse(&format!("{SCHEME}:///{wheel}")).ok()?);
+    Some(DistFile::bare(filename, url).unlisted())
 }
 
 impl Catalog for WithUnbuilt<'_> {

@@ -97,15 +97,8 @@ impl Damage {
         }
         match self {
             Self::Cut(at) => bytes.truncate(at.index(bytes.len())),
-            Self::Flip { at, bit } => {
-                let at = at.index(bytes.len());
-                bytes[at] ^= 1 << bit;
-            }
-            Self::Fill { at, length, byte } => {
-                let at = at.index(bytes.len());
-                let end = bytes.len().min(at + usize::from(*length));
-                bytes[at..end].fill(*byte);
-            }
+            Self::Flip { at, bit } => flip(bytes, at, *bit),
+            Self::Fill { at, length, byte } => fill(bytes, at, (*length).into(), *byte),
             Self::Number { at, width, value } => {
                 let at = at.index(bytes.len());
                 let end = bytes.len().min(at + width);
@@ -145,6 +138,18 @@ impl Damage {
             Self::DropByte(at) => drop(bytes.remove(at.index(bytes.len()))),
         }
     }
+}
+
+/// Changes one bit.
+pub fn flip(bytes: &mut [u8], at: &Index, bit: u8) {
+    bytes[at.index(bytes.len())] ^= 1 << bit;
+}
+
+/// Sets so many bytes, or as many as there are.
+pub fn fill(bytes: &mut [u8], at: &Index, length: usize, byte: u8) {
+    let at = at.index(bytes.len());
+    let end = bytes.len().min(at + length);
+    bytes[at..end].fill(byte);
 }
 
 /// Puts `piece` so many times at `at`, as long as the input stays below [`LARGEST`].

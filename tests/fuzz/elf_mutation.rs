@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use crate::damage;
 use crate::elf_files::{Form, Places};
 
 /// One change. Places are fractions, so that any change suits any file.
@@ -201,15 +202,8 @@ impl Mutation {
         match self {
             Self::Cut(at) => bytes.truncate(at.index(bytes.len())),
             Self::Extend(length) => bytes.resize(bytes.len() + usize::from(*length), 0),
-            Self::Flip { at, bit } => {
-                let at = at.index(bytes.len());
-                bytes[at] ^= 1 << bit;
-            }
-            Self::Fill { at, length, byte } => {
-                let at = at.index(bytes.len());
-                let end = bytes.len().min(at + usize::from(*length));
-                bytes[at..end].fill(*byte);
-            }
+            Self::Flip { at, bit } => damage::flip(bytes, at, *bit),
+            Self::Fill { at, length, byte } => damage::fill(bytes, at, (*length).into(), *byte),
             Self::Anywhere { at, value } => {
                 let at = 4 * at.index((bytes.len() / 4).max(1));
                 let form = Form { wide: true, big_endian: false };

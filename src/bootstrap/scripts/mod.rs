@@ -15,6 +15,7 @@ use self::shell::Shell;
 use self::system::{Stage, System};
 use self::unfollowed::Unfollowed;
 use super::tree::Tree;
+use crate::debian::deb822::{self, Paragraph};
 use crate::debian::dpkg::InstalledPackage;
 use crate::debian::shell::parse;
 use crate::debian::shell::syntax::{List, SyntaxError};
@@ -91,15 +92,12 @@ fn read_list(system: &System<'_, '_>, path: &str) -> Option<Result<List, SyntaxE
 /// The answers that debconf has of a package's questions when nobody is asked.
 fn default_answers(package: &InstalledPackage) -> Vec<(String, String)> {
     let text = package.control.text("templates").unwrap_or_default();
-    let paragraphs = text.split("\n\n");
-    let answer = |paragraph: &str| {
-        let field = |name: &str| {
-            let line = paragraph.lines().find_map(|line| line.strip_prefix(name));
-            line.map(|value| value.trim().to_owned())
-        };
-        Some((field("Template:")?, field("Default:").unwrap_or_default()))
+    // One that cannot be read keeps no other from being read.
+    let templates = text.split("\n\n").filter_map(|template| deb822::paragraph(template).ok());
+    let answer = |template: Paragraph<'_>| {
+        Some((template.get("Template")?.to_owned(), template.get("Default").unwrap_or_default().to_owned()))
     };
-    paragraphs.filter_map(answer).collect()
+    templates.filter_map(answer).collect()
 }
 
 #[cfg(test)]

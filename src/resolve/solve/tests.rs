@@ -13,7 +13,6 @@ use super::*;
 use crate::oci::Architecture;
 use crate::pypa::metadata;
 use crate::pypa::needs::{BinaryFile, BinaryNeeds};
-use crate::pypa::simple::CoreMetadataFile;
 use crate::pypa::wheel::WheelEntry;
 use crate::recipe::PackageRequirement;
 
@@ -61,16 +60,8 @@ impl Shelf {
         let name =
             if first.matches('-').count() > 1 { first.to_owned() } else { format!("{first}-py3-none-any") };
         let filename = WheelFilename::from_str(&format!("{name}.whl")).unwrap();
-        let mut wheel = DistFile {
-            url: Url::parse(&format!("http://localhost/{name}.whl")).unwrap(),
-            filename: filename.clone(),
-            sha256: None,
-            size: None,
-            upload_time: None,
-            requires_python: None,
-            yanked: None,
-            core_metadata: CoreMetadataFile::Absent,
-        };
+        let url = Url::parse(&format!("http://localhost/{name}.whl")).unwrap();
+        let mut wheel = DistFile::bare(filename.clone(), url);
         for flag in words {
             match flag {
                 "yanked" => wheel.yanked = Some("broken".into()),

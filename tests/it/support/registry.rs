@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread;
 
 use imgforge::oci::Digest;
 use serde_json::{Value, json};
 
 use super::layout::Layout;
+use super::server::Acceptor;
 
 /// A request.
 #[derive(Debug, Clone, Default)]
@@ -75,12 +74,11 @@ struct State {
     content: Mutex<Content>,
     calls: Mutex<Vec<Call>>,
     twist: Box<Twist>,
-    stopped: AtomicBool,
 }
 
 /// A running registry. It stops when dropped.
 pub struct Registry {
-    address: SocketAddr,
+    acceptor: Acceptor,
     state: Arc<State>,
 }
 
@@ -91,36 +89,21 @@ impl Registry {
 
     /// A registry that answers by `twist` where that has an answer.
     pub fn twisted(twist: impl Fn(&Call, &mut Content) -> Option<Reply> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        let state = Arc::new(State {
-            content: Mutex::default(),
-            calls: Mutex::default(),
-            twist: Box::new(twist),
-            stopped: AtomicBool::new(false),
-        });
+        let state =
+            Arc::new(State { content: Mutex::default(), calls: Mutex::default(), twist: Box::new(twist) });
         let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if shared.stopped.load(Ordering::Relaxed) {
-                    return;
-                }
-                let state = Arc::clone(&shared);
-                // A client that hangs up is a client's choice.
-                thread::spawn(move || drop(state.serve(stream)));
-            }
-        });
-        Self { address, state }
+        let acceptor = Acceptor::start(move |stream| shared.serve(stream));
+        Self { acceptor, state }
     }
 
     /// `127.0.0.1:PORT`
     pub fn host(&self) -> String {
-        self.address.to_string()
+        self.acceptor.address.to_string()
     }
 
     /// `docker://127.0.0.1:PORT/NAME`
     pub fn place(&self, name: &str) -> String {
-        format!("docker://{}/{name}", self.address)
+        format!("docker://{}/{name}", self.acceptor.address)
     }
 
     pub fn content(&self) -> MutexGuard<'_, Content> {
@@ -160,13 +143,6 @@ impl Registry {
         let manifest = content.blobs.remove(&(repository.to_owned(), digest.clone())).unwrap();
         content.put_manifest(repository, tag, &media_type, manifest);
         digest.parse().unwrap()
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        self.state.stopped.store(true, Ordering::Relaxed);
-        drop(TcpStream::connect(self.address));
     }
 }
 

@@ -82,7 +82,7 @@ impl Resource {
 
 /// A running server. It stops when dropped.
 pub struct Server {
-    address: SocketAddr,
+    acceptor: Acceptor,
     state: Arc<State>,
 }
 
@@ -92,30 +92,56 @@ struct State {
     requests: Mutex<Vec<Request>>,
     /// The paths that were asked for with a login, and the login.
     logins: Mutex<Vec<(String, String)>>,
-    stopped: AtomicBool,
+}
+
+/// A port on loopback, with a thread for each connection. It is given up when this is dropped.
+pub struct Acceptor {
+    pub address: SocketAddr,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Acceptor {
+    pub fn start(answer: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let (answer, has_stopped) = (Arc::new(answer), Arc::clone(&stopped));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if has_stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                let answer = Arc::clone(&answer);
+                // A client that hangs up is a client's choice.
+                thread::spawn(move || drop(answer(stream)));
+            }
+        });
+        Self { address, stopped }
+    }
+
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        // Wakes the thread that accepts, which then gives up the port.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
 
 impl Server {
     pub fn start() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let address = listener.local_addr().unwrap();
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if shared.stopped.load(Ordering::Relaxed) {
-                    return;
-                }
-                let state = Arc::clone(&shared);
-                // A client that hangs up is a client's choice.
-                thread::spawn(move || drop(state.answer(stream)));
-            }
-        });
-        Self { address, state }
+        let acceptor = Acceptor::start(move |stream| shared.answer(stream));
+        Self { acceptor, state }
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.acceptor.address)
     }
 
     pub fn set(&self, path: &str, resource: Resource) {
@@ -129,9 +155,7 @@ impl Server {
 
     /// Answers nobody any more.
     pub fn stop(&self) {
-        self.state.stopped.store(true, Ordering::Relaxed);
-        // Wakes the thread that accepts, which then gives up the port.
-        drop(TcpStream::connect(self.address));
+        self.acceptor.stop();
     }
 
     /// The requests since the last call.
@@ -144,12 +168,6 @@ impl Server {
     /// The paths that were asked for with a login since the last call, each with the `Authorization` header.
     pub fn take_logins(&self) -> Vec<(String, String)> {
         std::mem::take(&mut self.state.logins.lock().unwrap())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop();
     }
 }
 
