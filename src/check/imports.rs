@@ -61,7 +61,8 @@ impl ImportedFiles {
             walk.enter(name);
         }
         walk.run();
-        let ImportWalk { mut imported, faults, .. } = walk;
+        let ImportWalk { mut imported, mut faults, .. } = walk;
+        faults.forget_found(&finder, world, |importer| imported.company(world, importer));
         imported.findings = module_faults::findings(&finder, world, &imported.files, faults);
         imported
     }
@@ -142,6 +143,7 @@ impl ImportWalk<'_, '_> {
         while let Some(visit) = self.waiting.pop() {
             let Some((_, file)) = self.finder.evidence.file(&visit.file) else { continue };
             let FileContent::Module(imports) = file.content() else { continue };
+            self.faults.note_search(&visit.file, imports);
             for import in imports.iter() {
                 let force = if import.is_guarded { Force::Optional } else { visit.force };
                 let importing = Importing { force, by: Some(&visit.file) };

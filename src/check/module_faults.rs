@@ -1,6 +1,6 @@
 //! Modules that are imported and cannot be: which, by whom, and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::loader::split;
 use super::module_finder::{FoundModule, ModuleFinder};
@@ -9,17 +9,54 @@ use super::reached_file::{Force, ReachedFile};
 use super::world::{ImportNames, World};
 use super::{About, Finding, Level, Observation};
 use crate::cpython::built_in::is_built_in;
+use crate::cpython::imports::Imports;
+use crate::cpython::search_changes::SearchChange;
 use crate::elf::Machine;
 use crate::observe::check_facts::{FileContent, FileItem};
 
 /// A module that cannot be imported, and the distribution or file that cannot do without it.
 type Key = (String, About);
 
-/// The faults of modules as imports meet them, each with the first file that imports the module.
+/// The faults of modules as imports meet them.
 #[derive(Debug, Default)]
-pub(super) struct Faults(BTreeMap<Key, (Option<String>, ModuleFault)>);
+pub(super) struct Faults {
+    /// Each with the first file that imports the module.
+    faults: BTreeMap<Key, (Option<String>, ModuleFault)>,
+    /// The modules that change `sys.path` or its finders, by their files.
+    change_search: BTreeSet<String>,
+    /// The modules that others make.
+    made: BTreeSet<String>,
+}
 
 impl Faults {
+    /// Notes what a module does to the search for others.
+    pub fn note_search(&mut self, file: &str, imports: &Imports) {
+        for change in imports.search_changes() {
+            match change {
+                SearchChange::Path => self.change_search.insert(file.to_owned()),
+                SearchChange::Made(name) => self.made.insert(name.to_owned()),
+            };
+        }
+    }
+
+    /// Forgets the modules that were not found and may be there all the same: made by others, or among the files of a
+    /// distribution in the importing one's `company` that changes `sys.path`, as setuptools does for what it carries.
+    pub fn forget_found(
+        &mut self,
+        finder: &ModuleFinder<'_>,
+        world: &World<'_>,
+        company: impl Fn(usize) -> BTreeSet<usize>,
+    ) {
+        let Self { faults, change_search, made } = self;
+        faults.retain(|(module, _), (by, fault)| {
+            let (ModuleFault::NotFound, Some(by)) = (&*fault, by) else { return true };
+            let near = world.owner(by).map(&company).unwrap_or_default();
+            let is_near = |file: &&String| world.owner(file).is_none_or(|owner| near.contains(&owner));
+            let mut changing = change_search.iter().filter(is_near);
+            !made.contains(module) && !changing.any(|file| carries(finder, world, file, module))
+        });
+    }
+
     /// Notes an import that found nothing: at the top of `sys.path`, or in the directories of a package.
     pub fn miss(
         &mut self,
@@ -37,7 +74,7 @@ impl Faults {
         let Some(fault) = known.or_else(|| is_missing().then_some(ModuleFault::NotFound)) else { return };
         if let Some(about) = importer(world, by) {
             let fault = (Some(format!("/{by}")), fault);
-            let first = self.0.entry((module.to_owned(), about)).or_insert_with(|| fault.clone());
+            let first = self.faults.entry((module.to_owned(), about)).or_insert_with(|| fault.clone());
             *first = first.clone().min(fault);
         }
     }
@@ -67,9 +104,33 @@ impl Faults {
                         true => ModuleFault::NotFound,
                         false => ModuleFault::Gone { file: format!("/{file}") },
                     };
-                    self.0.insert((name.clone(), about.clone()), (None, fault));
+                    self.faults.insert((name.clone(), about.clone()), (None, fault));
                 }
             }
+        }
+    }
+}
+
+/// Returns whether a module is among the files of the distribution that installed `file`, or below its directory.
+fn carries(finder: &ModuleFinder<'_>, world: &World<'_>, file: &str, module: &str) -> bool {
+    let is_module = |path: &str| {
+        let mut parts = path.split('/').peekable();
+        std::iter::from_fn(|| parts.next().map(|part| (part, parts.peek().is_none()))).any(
+            |(part, is_last)| {
+                let rest = part.strip_prefix(module);
+                rest.is_some_and(|rest| {
+                    if is_last { finder.endings().any(|it| it == rest) } else { rest.is_empty() }
+                })
+            },
+        )
+    };
+    match world.owner(file) {
+        Some(owner) => world.distributions[owner].rows.keys().any(|path| is_module(path)),
+        None => {
+            let directory = split(file).0;
+            let mut below =
+                finder.evidence.below(directory).filter_map(|(path, _)| path.get(directory.len()..));
+            below.any(is_module)
         }
     }
 }
@@ -103,7 +164,7 @@ pub(super) fn findings(
         let imported_by = reached.imported_by.as_ref().map(|by| format!("/{by}"));
         Some(finding(About::Path(format!("/{file}")), reached.module.clone(), imported_by, fault))
     });
-    let of_names = faults.0.into_iter();
+    let of_names = faults.faults.into_iter();
     let of_names =
         of_names.map(|((module, about), (imported_by, fault))| finding(about, module, imported_by, fault));
     of_files.chain(of_names).chain(gone_extensions(finder, world)).collect()

@@ -5,11 +5,13 @@
 //!
 //! <https://docs.python.org/3/reference/simple_stmts.html#the-import-statement>
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
 use super::lines::{LogicalLine, LogicalLines};
+use super::search_changes::{self, SearchChange};
 
 /// The most imports that are kept of a module: the longest generated ones have some hundreds.
 const MOST_IMPORTS: usize = 4096;
@@ -46,7 +48,8 @@ pub enum OpenedLibrary<'a> {
 }
 
 /// The imports of a module in their order, each a line: `?` where it is guarded, dots, the module, and names after a colon.
-/// A library that it opens is a line as well: `@` and its name, or its path after `@./`.
+/// A library that it opens is a line as well: `@` and its name, or its path after `@./`; and so is what it does to the search
+/// for modules: `!`, or `!` and the name of a module that it makes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imports(String);
 
@@ -74,9 +77,15 @@ impl Imports {
         })
     }
 
+    /// What the module does to the search for others.
+    pub fn search_changes(&self) -> impl Iterator<Item = SearchChange<'_>> {
+        let changes = self.0.lines().filter_map(|line| line.strip_prefix('!'));
+        changes.map(|name| if name.is_empty() { SearchChange::Path } else { SearchChange::Made(name) })
+    }
+
     /// Every import, in the order of the source.
     pub fn iter(&self) -> impl Iterator<Item = Import<'_>> {
-        let imports = self.0.lines().filter(|line| !line.trim_start_matches('?').starts_with('@'));
+        let imports = self.0.lines().filter(|line| !line.trim_start_matches('?').starts_with(['@', '!']));
         imports.map(|line| {
             let rest = line.strip_prefix('?').unwrap_or(line);
             let path = rest.trim_start_matches('.');
@@ -133,6 +142,8 @@ struct ImportReader {
     /// For each `try` what one of its handlers lets the module go on without.
     caught: Vec<Caught>,
     noted: Vec<Noted>,
+    /// The lines for what it does to the search for modules, in functions as well: they may be called.
+    search_changes: BTreeSet<String>,
 }
 
 impl ImportReader {
@@ -152,6 +163,9 @@ impl ImportReader {
         }
         if OPENERS.iter().any(|opener| rest.contains(opener)) {
             self.opening(rest, &line.strings);
+        }
+        if rest.contains("sys.") || rest.contains("addsitedir(") {
+            self.search_changes.extend(search_changes::of_statement(rest, &line.strings));
         }
     }
 
@@ -276,6 +290,9 @@ impl ImportReader {
             all.push_str(if is_guarded { "?" } else { "" });
             all.push_str(&noted.text);
             all.push('\n');
+        }
+        for change in self.search_changes.iter().take(MOST_IMPORTS) {
+            let _ = writeln!(all, "!{change}");
         }
         Imports(all)
     }
@@ -456,6 +473,16 @@ mod tests {
     }
 
     #[test]
+    fn changes_of_the_search_are_told_from_imports() {
+        let source = "import a\ndef f():\n  sys.path.insert(0, '_vendor')\nsys.modules['b'] = c\n";
+        check(source, &["a", "!", "!b"]);
+        let imports = Imports::read(source.as_bytes());
+        assert_eq!(imports.iter().count(), 1);
+        let changes: Vec<_> = imports.search_changes().collect();
+        assert_eq!(changes, [SearchChange::Path, SearchChange::Made("b")]);
+    }
+
+    #[test]
     fn what_is_read_is_what_was_written() {
         let imports = Imports::read(b"from ..a import b, c\ntry:\n  import d.e\nexcept ImportError: pass\n");
         let all: Vec<_> = imports
@@ -473,7 +500,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(source: Vec<u8>) {
             let imports = Imports::read(&source);
-            assert!(imports.as_str().len() <= 2 * source.len() + 2);
+            assert!(imports.as_str().len() <= 2 * source.len() + 3);
         }
 
         #[test]

@@ -5,7 +5,8 @@
 //! * [`imports`]: the imports that a module makes when it is loaded;
 //! * [`marshal`]: the objects in it;
 //! * [`path_files`]: `.pth` files, and the finders that they start;
-//! * [`pyc`]: its files.
+//! * [`pyc`]: its files;
+//! * [`search_changes`]: what a module does to the search for others.
 
 pub mod built_in;
 pub mod bytecode;
@@ -14,3 +15,4 @@ mod lines;
 pub mod marshal;
 pub mod path_files;
 pub mod pyc;
+pub mod search_changes;

@@ -152,6 +152,39 @@ fn a_module_that_cannot_be_imported_is_an_error_where_nothing_guards_it() {
 }
 
 #[test]
+fn a_module_that_a_distribution_carries_and_finds_by_its_own_path_is_there() {
+    let init = |code| ("app/__init__.py", code);
+    let carried = ("app/_vendor/extra/__init__.py", &b""[..]);
+    let extends: &[u8] = b"import os, sys\nsys.path.append(os.path.join(os.path.dirname(__file__), '_vendor'))\nfrom . import use\n";
+    let used = ("app/use.py", &b"import extra.text\n"[..]);
+    let missing = &["missing-module imports `extra`"];
+    check(&app(&[init(extends), used, carried]), &[]);
+    check(&app(&[init(extends), used]), missing);
+    check(&app(&[init(b"from . import use\n"), used, carried]), missing);
+    check(
+        &app(&[init(b"import sys\nif 'x' in sys.path: pass\nfrom . import use\n"), used, carried]),
+        missing,
+    );
+    check(&app(&[init(extends), used, ("app/_vendor/extra.py", b"")]), &[]);
+    check(&app(&[init(extends), used, ("app/_vendor/extra.txt", b"")]), missing);
+    let finder: &[u8] = b"from . import path\nfrom . import use\n";
+    let path = ("app/path.py", &b"import sys\ndef f():\n    sys.meta_path.insert(0, Finder())\nf()\n"[..]);
+    check(&app(&[init(finder), path, used, carried]), &[]);
+    let makes: &[u8] =
+        b"import sys, types\nsys.modules['extra'] = types.ModuleType('extra')\nfrom . import use\n";
+    check(&app(&[init(makes), used]), &[]);
+    // What another distribution carries is there for those that import it.
+    let both = |requires: &[&str]| {
+        let first = [("first/__init__.py", extends), ("first/use.py", b""), ("first/_vendor/extra.py", b"")];
+        let tar = distribution(Tar::debian(""), PACKAGES, "first", &[], &first);
+        let files = [("app/__init__.py", &b"import extra\n"[..])];
+        Layout::new().layer(distribution(tar, PACKAGES, "app", requires, &files))
+    };
+    check(&both(&["first"]), &[]);
+    check(&both(&[]), missing);
+}
+
+#[test]
 fn a_library_that_a_module_opens_is_needed_like_one_that_it_is_linked_with() {
     let library = lacking_library();
     let beside: &[u8] =

@@ -226,6 +226,21 @@ mod tests {
     }
 
     #[test]
+    fn compiling_bytecode_is_left_out_without_a_word() {
+        check(
+            "for v in 3.11; do\n\
+             python=python$v\n\
+             files=$(dpkg -L a | sed -n '/^\\/usr\\/lib\\/'$python'\\/.*\\.py$/p')\n\
+             if [ -n \"$files\" ]; then\n\
+             /usr/bin/$python -E -S /usr/lib/$python/py_compile.py $files\n\
+             if grep -sq '^byte-compile[^#]*optimize' /etc/python/debian_config; then\n\
+             /usr/bin/$python -E -S -O /usr/lib/$python/py_compile.py $files\n\
+             fi\nelse\n echo >&2 \"$python: no files\"\nfi\ndone",
+            &[],
+        );
+    }
+
+    #[test]
     fn a_script_of_the_image_is_followed_too() {
         let example = example().program("usr/sbin/helper", "#!/bin/sh\nset -e\ntouch \"/etc/$1\"\n");
         assert_eq!(run(example, "helper made"), ["etc/made 644 0:0 "]);

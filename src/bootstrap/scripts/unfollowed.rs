@@ -188,13 +188,13 @@ impl Skipped {
             self.assigned.extend(assignments.iter().map(|(name, _)| name.clone()));
             return;
         };
-        let plain: Vec<&str> = words[1..].iter().filter_map(ShellWord::plain).collect();
+        let known: Vec<&str> = words[1..].iter().filter_map(ShellWord::ending).collect();
         match name.and_then(|name| functions.get_key_value(name)) {
             Some((name, body)) if self.functions.insert(name.clone()) => {
                 self.look_at_command(body, functions);
             }
             Some(_) => {}
-            None if programs::is_idle(name.unwrap_or("python3"), &plain) => {}
+            None if programs::is_idle(name.unwrap_or("python3"), &known) => {}
             None => drop(self.called.insert(name.map(str::to_owned))),
         }
         if let Some("read" | "export" | "local" | "unset") = name {

@@ -234,4 +234,12 @@ impl ShellWord {
             _ => None,
         }
     }
+
+    /// The text that the word ends with, whatever its expansions before it are.
+    pub fn ending(&self) -> Option<&str> {
+        match self.0.last() {
+            Some(WordPart { kind: PartKind::Text(text), .. }) => Some(text),
+            _ => None,
+        }
+    }
 }
