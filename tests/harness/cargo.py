@@ -8,16 +8,18 @@ from harness.paths import REPOSITORY
 from harness.processes import run
 
 PROFILE = os.environ.get("IMGFORGE_TEST_PROFILE", "release")
-# For trying a program out: only imgforge itself is built anew, optimised, over the dependencies of the tests.
-ENVIRONMENT = {"CARGO_PROFILE_DEV_OPT_LEVEL": "2"} | os.environ
+# With the tests' profile imgforge alone is built anew, optimised, over the tests' dependencies. In more units than these,
+# generic code is optimised many times over.
+OPTIMISED = {"opt-level": 2, "codegen-units": 4, "debug": 0}
+CONFIG = [f"--config=profile.dev.package.imgforge.{name}={value}" for name, value in OPTIMISED.items()]
 
 
 @cache
 def built(kind, name):
     """The path of a program: `kind` is bin, example or bench, as cargo's option for it."""
     command = ["bench", "--no-run"] if kind == "bench" else ["build"]
-    options = ["--quiet", "--profile", PROFILE, f"--{kind}", name, "--message-format=json"]
-    output = run("cargo", *command, *options, cwd=REPOSITORY, env=ENVIRONMENT, timeout=None)
+    options = [*CONFIG, "--quiet", "--profile", PROFILE, f"--{kind}", name, "--message-format=json"]
+    output = run("cargo", *command, *options, cwd=REPOSITORY, timeout=None)
     messages = map(json.loads, output.splitlines())
     return next(one["executable"] for one in messages if is_program(one, name))
 
