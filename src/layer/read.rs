@@ -235,7 +235,7 @@ impl<R: Read> Read for Blob<'_, R> {
 }
 
 /// The tar of a layer's blob, however it is compressed.
-pub(super) fn decompressed<'a>(mut blob: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+pub fn decompressed<'a>(mut blob: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let mut magic = Vec::with_capacity(DetectedCompression::MAGIC);
     blob.by_ref().take(DetectedCompression::MAGIC as u64).read_to_end(&mut magic)?;
     let compression = DetectedCompression::of(&magic);

@@ -9,7 +9,7 @@ use url::Url;
 use crate::credentials;
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
-use crate::recipe::{Index, IndexLocation, RecipeInputs, RootRequirement};
+use crate::recipe::{Builds, Index, IndexLocation, RecipeInputs, RootRequirement};
 
 /// By key of the recipe, the digest of its meaning; keys without one are left out.
 ///
@@ -47,6 +47,7 @@ impl RecipeFingerprint {
         let keys = [
             ("base", serde_json::to_value(base)?),
             ("python", json!(python)),
+            ("python.build", builds(&recipe.python.build)),
             ("frameworks", serde_json::to_value(&recipe.frameworks)?),
             ("packages", serde_json::to_value(&recipe.packages)?),
             ("requirements", without_empty(of_files)),
@@ -71,6 +72,14 @@ impl RecipeFingerprint {
     /// Returns whether `key` means the same in `other`.
     pub fn agrees_on(&self, key: &str, other: &Self) -> bool {
         self.0.get(key) == other.0.get(key)
+    }
+}
+
+/// The meaning of `python.build`: nothing where nothing is built, as in older locks.
+fn builds(builds: &Builds) -> Value {
+    match builds {
+        Builds::All => json!("all"),
+        Builds::Projects(projects) => json!(projects),
     }
 }
 

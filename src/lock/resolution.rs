@@ -19,8 +19,8 @@ use crate::oci::{Architecture, Digest};
 use crate::pypa::metadata::{Requirement, parse_requirement};
 use crate::resolve::demand::{BinaryLink, Demand, Demander};
 use crate::resolve::{
-    ChosenWheel, ComponentPlace, Distribution, FoundBy, PipSees, PrivateComponent, Resolution, ResolveError,
-    Role, Service, ServiceSource, ToolkitTree, driver_fits,
+    BuiltFrom, ChosenWheel, ComponentPlace, Distribution, FoundBy, PipSees, PrivateComponent, Resolution,
+    ResolveError, Role, Service, ServiceSource, ToolkitTree, driver_fits,
 };
 
 /// A distribution that is installed.
@@ -56,6 +56,9 @@ pub struct LockedDistribution {
     /// Requirements of its metadata that are rewritten, and what takes their place.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     relaxed: BTreeMap<String, String>,
+    /// The source distribution that the wheel was built from, and what with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<BuiltFrom>,
 }
 
 /// The supplier of a component.
@@ -239,6 +242,7 @@ impl LockedDistribution {
             private: private.iter().map(pinned).collect(),
             toolkit: toolkit.map(ToolkitVersion::of),
             relaxed: distribution.relaxed.clone(),
+            source: distribution.built.clone(),
         }
     }
 
@@ -251,8 +255,10 @@ impl LockedDistribution {
                 sha256: Some(self.digest),
                 size: self.size,
                 upload_time: None,
+                source: None,
             },
             direct_url: self.direct_url.clone(),
+            built: self.source.clone(),
             metadata: self.metadata,
             requested: self.requested,
             relaxed: self.relaxed.clone(),

@@ -17,6 +17,7 @@ use crate::beneath::{FileRoot, Outside, ReachError};
 use crate::failure::{Fault, Hinted};
 use crate::oci::Digest;
 use crate::pypa::simple::{self, DistFile, PageError, Project};
+use crate::pypa::source_file::SourceFile;
 use crate::store::Store;
 
 /// The bytes of a project's page on disk: those of the largest indexes have 20 MB.
@@ -121,7 +122,10 @@ impl WheelDirectory {
                 Some(DistFilename::WheelFilename(wheel)) if wheel.name == project.name => {
                     project.files.push(self.file(&directory.join(name), wheel, store)?);
                 }
-                Some(DistFilename::SourceDistFilename(_)) => project.others.push(name.to_owned()),
+                Some(DistFilename::SourceDistFilename(_)) => {
+                    project.others.push(name.to_owned());
+                    project.sources.extend(self.source(&project.name, directory, name, store)?);
+                }
                 _ => {}
             }
         }
@@ -144,6 +148,7 @@ impl WheelDirectory {
     /// Adds the files that a page links to. Those of other servers stay where they are.
     fn add_linked(&self, page: Project, project: &mut Project, store: &Store) -> Result<(), DirectoryError> {
         project.others.extend(page.others);
+        project.sources.extend(page.sources);
         for linked in page.files {
             let path = linked.url.to_file_path().ok().filter(|_| linked.url.scheme() == LOCAL);
             let Some(path) = path else {
@@ -160,6 +165,22 @@ impl WheelDirectory {
             project.files.push(DistFile { requires_python, yanked, ..file });
         }
         Ok(())
+    }
+
+    /// A source distribution of a project; `None` for a kind of archive that is not built.
+    fn source(
+        &self,
+        project: &PackageName,
+        directory: &Path,
+        name: &str,
+        store: &Store,
+    ) -> Result<Option<SourceFile>, DirectoryError> {
+        let path = directory.join(name);
+        let Ok(url) = Url::from_file_path(&path) else { return Ok(None) };
+        let Some(source) = SourceFile::bare(project, name, url) else { return Ok(None) };
+        let digest_of = || Ok::<_, ReachError>(store.digest_of(&mut self.root.open_linked(&path)?)?);
+        let (digest, size) = digest_of().map_err(reach(&path))?;
+        Ok(Some(SourceFile { sha256: Some(digest), size: Some(size), ..source.unlisted() }))
     }
 
     fn file(&self, path: &Path, filename: WheelFilename, store: &Store) -> Result<DistFile, DirectoryError> {

@@ -119,6 +119,7 @@ impl Projects {
         };
         project.files.extend(files);
         project.others.extend(listed.others);
+        project.sources.extend(listed.sources);
         let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
         origins.entry(project.name.clone()).or_insert_with(|| places.shown());
     }

@@ -10,6 +10,7 @@ use super::Session;
 use super::announced::Announced;
 use super::base;
 use super::base_source::OpenedBase;
+use super::built_wheels::{BuildBase, BuiltWheels};
 use super::lock_file::{KeptFromLock, LockFileError, LockStatus, Locking, Upgrade};
 use super::locked_projects::LockedProjects;
 use super::named_wheels::{NamedWheels, fetched, known_wheels};
@@ -20,10 +21,10 @@ use crate::failure::{Hinted, Result};
 use crate::lock::{Decided, Lock, RecipeFingerprint};
 use crate::net::http::HttpError;
 use crate::net::index::{Freshness, PackageIndex};
-use crate::plan::Wheels;
+use crate::plan::{PlannedBase, Wheels};
 use crate::pypa::simple::Project;
 use crate::recipe::{RecipeInputs, Timestamp};
-use crate::resolve::{self, Resolution, ResolutionRequest};
+use crate::resolve::{self, Resolution, ResolutionRequest, WithSources};
 
 /// Everything that was decided about a recipe, before it is planned as layers.
 pub struct Decision {
@@ -102,7 +103,17 @@ pub fn anew(
     let index =
         PackageIndex::new(http, store, sources(&inputs, files_of(&locked, &named), session)?, freshness);
     let catalog = Announced { index, session };
-    let mut resolution = resolve::resolve(&request, &catalog)?;
+    let exclude_newer = request.exclude_newer;
+    let builder = BuiltWheels::new(build_base(&base), &target, &catalog, exclude_newer, session);
+    let with_sources = WithSources {
+        inner: &catalog,
+        builder: &builder,
+        builds: &request.builds,
+        target: &target,
+        exclude_newer,
+    };
+    let mut resolution = resolve::resolve(&request, &with_sources)?;
+    builder.realize(&mut resolution)?;
     hash_linked(&mut resolution, &catalog.index, session)?;
     for component in request.policies.without_effect(&resolution) {
         session.progress.warn(&format!(
@@ -115,6 +126,12 @@ pub fn anew(
     let urls = WheelUrls::known(urls, &resolution);
     let published = base.published.max(resolution.newest_upload());
     Ok(Decision { inputs, base, resolution, private, wheels, urls, published })
+}
+
+/// The base as builds of sources see it.
+fn build_base(base: &OpenedBase) -> BuildBase<'_> {
+    let PlannedBase { inventory, layers, .. } = &base.planned;
+    BuildBase { inventory, layers, source: &base.source }
 }
 
 /// Fetches the wheels of which a page of links gives no hash, and takes that of what came: it is locked from then on.

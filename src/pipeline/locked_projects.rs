@@ -118,8 +118,8 @@ impl LockedProjects {
             origin: None,
         };
         self.roots.push(RootRequirement::new(requirement.into(), origin));
-        let others = package.sources.clone();
-        self.projects.insert(name.clone(), Project { name, files, others });
+        let (others, sources) = (package.sources.clone(), package.sdists.clone());
+        self.projects.insert(name.clone(), Project { name, files, others, sources });
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 mod announced;
 mod base;
 mod base_source;
+mod built_wheels;
 mod check;
 mod comparison;
 mod debian;
@@ -39,12 +40,14 @@ use crate::place::ImagePlace;
 use crate::plan::{LayerCompression, LayerPlan, Plan, PlanRequest, SystemLayer};
 use crate::recipe::RecipeInputs;
 use crate::resolve::Resolution;
+use built_wheels::BuildBase;
 use decide::Decision;
 use lock_file::{KeptFromLock, LockStatus};
 use write::Sources;
 
 pub use self::check::{CheckFailed, Checked, WantedMachines, write_picture};
 pub use crate::beneath::Outside;
+pub use built_wheels::BuiltWheelError;
 pub use comparison::{NotAPlan, Side, compare, summary_of};
 pub use export::export_pylock;
 pub use gpus::PlannedGpus;
@@ -131,10 +134,20 @@ pub struct Built {
     pub destinations: Vec<ImagePlace>,
 }
 
+impl Planned {
+    /// The base as builds of sources see it.
+    fn build_base(&self) -> BuildBase<'_> {
+        let is_base = |layer: &&LayerPlan| matches!(layer, LayerPlan::Base(_) | LayerPlan::Debian(_));
+        let count = self.plan.layers.iter().take_while(is_base).count();
+        BuildBase { inventory: &self.base, layers: &self.plan.layers[..count], source: &self.sources.base }
+    }
+}
+
 /// Builds and publishes an image.
 pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
     let planned = plan(order.recipe, order.locking, session)?;
     warn_of_zstd(&planned.plan, order.destinations, session);
+    built_wheels::restore(&planned.resolution, planned.build_base(), &planned.sources.wheels, session)?;
     let layers = write::write(&planned.plan, &planned.sources, session)?;
     let image = image::assemble(&planned.plan, layers)?;
     let report = self::check::before_publishing(order.checking, &planned, &image, session)?;

@@ -1,6 +1,7 @@
 //! The means of a process: store, network, threads, progress, and the rights of programs. Decisions never take them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Progress;
 use crate::beneath::Outside;
@@ -11,6 +12,10 @@ use crate::net::netrc::Netrc;
 use crate::net::registry::{Registries, RegistrySettings};
 use crate::sandbox::Confinement;
 use crate::store::Store;
+
+/// The time that the build of one source may take, unless the user gives another: of what needs no GPU, the longest take
+/// some ten minutes.
+const LONGEST_BUILD: Duration = Duration::from_secs(30 * 60);
 
 /// The means of a process.
 pub struct Session<'a> {
@@ -24,6 +29,8 @@ pub struct Session<'a> {
     pub threads: usize,
     /// The rights of programs that are not the machine's own.
     pub confinement: Confinement,
+    /// The time that the build of one source may take.
+    pub longest_build: Duration,
     /// <https://reproducible-builds.org/specs/source-date-epoch/>
     pub source_date_epoch: Option<u64>,
     /// The use of files that a recipe names outside of its directory.
@@ -61,6 +68,7 @@ impl<'a> Session<'a> {
             http,
             threads: std::thread::available_parallelism().map_or(1, Into::into),
             confinement: Confinement::Sandboxed,
+            longest_build: LONGEST_BUILD,
             source_date_epoch: None,
             outside: Outside::Refused,
             progress,

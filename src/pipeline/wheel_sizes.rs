@@ -65,7 +65,17 @@ impl WheelSizes {
 fn hashed(distribution: &Distribution, catalog: &dyn Catalog) -> Result<(Digest, DistFile)> {
     let wheel = &distribution.wheel;
     let digest = wheel.sha256.ok_or_else(|| NoHash { wheel: wheel.filename.to_string() })?;
+    if let Some(file) = built(distribution) {
+        return Ok((digest, file));
+    }
     Ok((digest, listed(&distribution.name, &wheel.filename, wheel.sha256, catalog)?))
+}
+
+/// A wheel that was built, which no index lists and the store has.
+fn built(distribution: &Distribution) -> Option<DistFile> {
+    let (wheel, from) = (&distribution.wheel, distribution.built.as_ref()?);
+    let url = Url::parse(&format!("built:///{}", from.file)).ok()?;
+    Some(DistFile { sha256: wheel.sha256, size: wheel.size, ..DistFile::bare(wheel.filename.clone(), url) })
 }
 
 /// The wheels of components that frameworks pin at other versions than those that are served.
@@ -186,7 +196,7 @@ mod tests {
     impl Catalog for Listing {
         fn project(&self, name: &PackageName) -> Result<Arc<Project>, CatalogError> {
             let files = (1..=3).map(|version| file(name, version)).collect();
-            Ok(Arc::new(Project { name: name.clone(), files, others: Vec::new() }))
+            Ok(Arc::new(Project { files, ..Project::empty(name.clone()) }))
         }
 
         fn metadata(&self, _: &DistFile) -> Result<Arc<CoreMetadata>, CatalogError> {
@@ -229,6 +239,7 @@ mod tests {
             version: Version::new([version]),
             metadata: Digest::of(""),
             direct_url: None,
+            built: None,
             requested: true,
             relaxed: BTreeMap::new(),
             name,

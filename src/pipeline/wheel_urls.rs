@@ -77,6 +77,14 @@ impl WheelUrls {
         Self { known: Known::Sources(sources), sizes: sizes(resolution) }
     }
 
+    /// The places that are asked for wheels; `None` where the plan has told them.
+    pub fn sources(&self) -> Option<&PackageSources> {
+        match &self.known {
+            Known::Urls(_) => None,
+            Known::Sources(sources) => Some(sources),
+        }
+    }
+
     /// The size of a wheel in bytes, as far as it is known.
     pub fn size(&self, wheel: &WheelInstall) -> Option<u64> {
         self.sizes.get(&wheel.wheel).copied()

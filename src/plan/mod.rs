@@ -40,6 +40,7 @@ use grouping::GroupedWheel;
 pub use compression::LayerCompression;
 pub use layer::{
     BaseLayer, CopiedFile, FORMAT, FilesLayer, GeneratedLayer, LayerPlan, LdconfigPlan, SystemLayer,
+    stack_key,
 };
 pub use parts::parts;
 pub use system::LOADER_CONFIGURATION;

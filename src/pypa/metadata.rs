@@ -130,6 +130,23 @@ pub fn parse(text: &str) -> Result<CoreMetadata, MetadataError> {
     })
 }
 
+/// The core metadata in the `PKG-INFO` of a source distribution, where it says that all its wheels have the same.
+///
+/// <https://peps.python.org/pep-0643/>
+pub fn of_wheels(text: &str) -> Option<CoreMetadata> {
+    const DECIDING: [&str; 3] = ["requires-dist", "requires-python", "provides-extra"];
+    const FIRST: [u64; 2] = [2, 2];
+    let values = |key: &'static str| {
+        fields(text).filter(move |field| field.key.eq_ignore_ascii_case(key)).map(|field| field.value)
+    };
+    let version = Version::from_str(values("Metadata-Version").next()?).ok()?;
+    let is_open = values("Dynamic").any(|field| DECIDING.contains(&field.to_ascii_lowercase().as_str()));
+    match version.release()[..] >= FIRST[..] && !is_open {
+        true => parse(text).ok(),
+        false => None,
+    }
+}
+
 /// The lines of the fields that decide what is installed, as written but for the blanks around their values.
 pub fn deciding_fields(text: &str) -> impl Iterator<Item = &str> {
     let decides = |field: &Field<'_>| !matches!(Key::of(field.key), None | Some(Key::RequiresPython));
@@ -304,6 +321,17 @@ mod tests {
         Requires-Python: >=3.8,\r\nRequires-Dist: numpy (>=1.21<2)\r\n\
         requires-dist:  nvidia-cublas-cu12 ==12.4.5.8 ; platform_system == \"Linux\"\r\n\
         Provides-Extra: GPU\r\nDescription: folded\r\n        Name: not-a-field\r\n\r\nRequires-Dist: prose\r\n";
+
+    #[test]
+    fn a_source_tells_its_wheels_metadata_where_nothing_of_it_is_dynamic() {
+        let told =
+            |head: &str| of_wheels(&format!("{head}\nName: a\nVersion: 1\nRequires-Dist: b\n")).is_some();
+        assert!(told("Metadata-Version: 2.2"));
+        assert!(told("Metadata-Version: 2.4\nDynamic: License-File"));
+        assert!(!told("Metadata-Version: 2.1"));
+        assert!(!told("Metadata-Version: 2.2\nDynamic: Requires-Dist"));
+        assert!(!told(""));
+    }
 
     #[test]
     fn reads_the_fields_that_decide() {

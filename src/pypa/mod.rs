@@ -7,6 +7,7 @@
 //! * [`target`]: the interpreter and platform that is built for, markers and wheel tags (PEP 425, 508, 600);
 //! * [`zip`]: the archive that a wheel is; [`wheel`]: what it contains, read without reading all of it (PEP 427);
 //! * [`library`]: the shared libraries in a wheel, read likewise; [`needs`]: the libraries that its binaries need of others;
+//! * [`source_file`]: a source distribution on such a page; [`pyproject`]: the build backend of a source tree (PEP 517, 518);
 //! * [`install`], [`scheme`], [`entry_points`], [`record`], [`direct_url`]: what installing a wheel means.
 //!
 //! <https://packaging.python.org/en/latest/specifications/>
@@ -18,9 +19,11 @@ pub mod install;
 pub mod library;
 pub mod metadata;
 pub mod needs;
+pub mod pyproject;
 pub mod record;
 pub mod scheme;
 pub mod simple;
+pub mod source_file;
 pub mod specifiers;
 pub mod target;
 pub mod wheel;

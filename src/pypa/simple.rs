@@ -18,6 +18,7 @@ use uv_pep440::VersionSpecifiers;
 use uv_pypi_types::LenientVersionSpecifiers;
 
 use super::complexity::check_specifiers;
+use super::source_file::SourceFile;
 use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::oci::time::unix_seconds;
@@ -43,6 +44,8 @@ pub struct Project {
     pub files: Vec<DistFile>,
     /// The names of the files that are not wheels: source distributions and older formats.
     pub others: Vec<String>,
+    /// The source distributions among these.
+    pub sources: Vec<SourceFile>,
 }
 
 /// A wheel in a package index.
@@ -64,6 +67,8 @@ pub struct DistFile {
     pub yanked: Option<String>,
     /// The offer of its `METADATA`.
     pub core_metadata: CoreMetadataFile,
+    /// The source distribution that it stands for, until that is built.
+    pub source: Option<Box<SourceFile>>,
 }
 
 /// The index's offer of a wheel's `METADATA` beside it, at the wheel's URL and `.metadata` (PEP 658, 714).
@@ -103,7 +108,7 @@ impl Hinted for PageError {
 impl Project {
     /// A project without files.
     pub fn empty(name: PackageName) -> Self {
-        Self { name, files: Vec::new(), others: Vec::new() }
+        Self { name, files: Vec::new(), others: Vec::new(), sources: Vec::new() }
     }
 }
 
@@ -122,7 +127,23 @@ impl DistFile {
             requires_python: None,
             yanked: None,
             core_metadata: CoreMetadataFile::Absent,
+            source: None,
         }
+    }
+
+    /// A wheel for any target in place of the one that a source distribution is going to be built to; `None` where its
+    /// version is none that a wheel can have.
+    pub fn in_place_of(source: &SourceFile) -> Option<Self> {
+        let name = source.name.as_dist_info_name();
+        let filename = format!("{name}-{}-py3-none-any.whl", source.version).parse().ok()?;
+        Some(Self {
+            size: source.size,
+            upload_time: source.upload_time,
+            requires_python: source.requires_python.clone(),
+            yanked: source.yanked.clone(),
+            source: Some(Box::new(source.clone())),
+            ..Self::bare(filename, source.url.clone())
+        })
     }
 
     /// The same file as one that no index lists: whatever `exclude-newer` says, it may be chosen.
@@ -285,27 +306,14 @@ impl Listing {
             return;
         }
         if !file.filename.ends_with(".whl") {
-            if let Some(name) = self.only.clone() {
-                self.project(&name).others.push(file.filename.to_owned());
-            }
-            return;
+            return self.add_other(&file);
         }
         let Ok(filename) = WheelFilename::from_str(file.filename) else { return };
         if self.only.as_ref().is_some_and(|only| filename.name != *only) {
             return;
         }
-        let requires_python = match file.requires_python {
-            None | Some("") => None,
-            Some(text) if text.len() > LONGEST_FIELD => return,
-            Some(text) => match self.requires_python(text) {
-                None => return,
-                specifiers => specifiers,
-            },
-        };
-        let Ok(mut url) = Url::parse(file.url).or_else(|_| self.base.join(file.url)) else { return };
-        let fragment = url.fragment().and_then(|fragment| fragment.strip_prefix("sha256="));
-        let sha256 = file.sha256.or(fragment).and_then(sha256);
-        url.set_fragment(None);
+        let Some(requires_python) = self.python_of(&file) else { return };
+        let Some((url, sha256)) = self.place_of(&file) else { return };
         let name = filename.name.clone();
         self.project(&name).files.push(DistFile {
             filename,
@@ -316,7 +324,43 @@ impl Listing {
             requires_python,
             yanked: file.yanked,
             core_metadata: file.core_metadata,
+            source: None,
         });
+    }
+
+    /// Adds a file that is no wheel, of the project whose page it is.
+    fn add_other(&mut self, file: &RawFile<'_>) {
+        let Some(name) = self.only.clone() else { return };
+        self.project(&name).others.push(file.filename.to_owned());
+        let Some(requires_python) = self.python_of(file) else { return };
+        let Some((url, sha256)) = self.place_of(file) else { return };
+        let Some(source) = SourceFile::bare(&name, file.filename, url) else { return };
+        self.project(&name).sources.push(SourceFile {
+            sha256,
+            size: file.size,
+            upload_time: file.upload_time.and_then(unix_seconds),
+            requires_python,
+            yanked: file.yanked.clone(),
+            ..source
+        });
+    }
+
+    /// The versions of Python that a file is for; `None` where they cannot be read.
+    fn python_of(&mut self, file: &RawFile<'_>) -> Option<Option<VersionSpecifiers>> {
+        match file.requires_python {
+            None | Some("") => Some(None),
+            Some(text) if text.len() > LONGEST_FIELD => None,
+            Some(text) => self.requires_python(text).map(Some),
+        }
+    }
+
+    /// The URL of a file without its fragment, and its digest.
+    fn place_of(&self, file: &RawFile<'_>) -> Option<(Url, Option<Digest>)> {
+        let mut url = Url::parse(file.url).or_else(|_| self.base.join(file.url)).ok()?;
+        let fragment = url.fragment().and_then(|fragment| fragment.strip_prefix("sha256="));
+        let sha256 = file.sha256.or(fragment).and_then(sha256);
+        url.set_fragment(None);
+        Some((url, sha256))
     }
 
     fn requires_python(&mut self, text: &str) -> Option<VersionSpecifiers> {

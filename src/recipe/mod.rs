@@ -37,8 +37,8 @@ pub use diagnostic::{Color, Diagnostic, Diagnostics, Label, Problem, Severity};
 pub use image::{Compression, ConfigChanges, ContainerPath, FileCopy, ImageName, Layers};
 pub use inputs::{NamedWheel, RecipeInputs, RootRequirement};
 pub use packages::{
-    Constrain, ConstraintEntry, Cuda, ExternallyManaged, Framework, Index, IndexLocation, MissingStatus,
-    Policy, Python, RequirementsEntry,
+    Builds, Constrain, ConstraintEntry, Cuda, ExternallyManaged, Framework, Index, IndexLocation,
+    MissingStatus, Policy, Python, RequirementsEntry,
 };
 pub use python::PythonVersion;
 pub use size::{ByteSize, ByteSizeError};

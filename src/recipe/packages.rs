@@ -1,6 +1,6 @@
 //! The recipe's words about Python: frameworks, packages, indexes and where CUDA comes from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -9,7 +9,7 @@ use uv_normalize::{ExtraName, GroupName, PackageName};
 use uv_pep440::VersionSpecifiers;
 use uv_pep508::{MarkerTree, VersionOrUrl};
 
-use super::decode::{Complaint, Decode, Fields, entries, parsed, unexpected, word};
+use super::decode::{Complaint, Decode, Fields, entries, parsed, refuse_duplicates, unexpected, word};
 use super::diagnostic::{Problem, Problems, quote};
 use super::image::HostPath;
 use super::pylock::is_pylock;
@@ -31,6 +31,8 @@ pub struct Python {
     pub constrain: Constrain,
     /// True if the modules of wheels are compiled.
     pub bytecode: bool,
+    /// The projects whose source distributions are built.
+    pub build: Builds,
 }
 
 impl Decode for Python {
@@ -44,12 +46,14 @@ impl Decode for Python {
         let externally_managed = fields.get("externally-managed", problems);
         let constrain = fields.get("constrain", problems);
         let bytecode = fields.get("bytecode", problems);
+        let build = fields.get("build", problems);
         fields.finish(problems);
         Some(Self {
             version,
             externally_managed: externally_managed.unwrap_or_default(),
             constrain: constrain.unwrap_or_default(),
             bytecode: bytecode.unwrap_or_default(),
+            build: build.unwrap_or_default(),
         })
     }
 }
@@ -70,6 +74,56 @@ pub enum ExternallyManaged {
 impl Decode for ExternallyManaged {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         word(node, "`keep` or `remove`", &[("keep", Self::Keep), ("remove", Self::Remove)], problems)
+    }
+}
+
+/// The projects whose source distributions are built to wheels where no wheel fits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Builds {
+    /// Every project's.
+    All,
+    /// Those of these projects.
+    Projects(BTreeSet<PackageName>),
+}
+
+impl Default for Builds {
+    fn default() -> Self {
+        Self::Projects(BTreeSet::new())
+    }
+}
+
+impl Builds {
+    /// Returns whether the source distributions of a project are built.
+    pub fn has(&self, project: &PackageName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Projects(projects) => projects.contains(project),
+        }
+    }
+
+    /// Returns whether nothing is built.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Decode for Builds {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        const HELP: &str = "name the projects, `build: [fvcore, langdetect]`, or write `build: all`";
+        match &node.value {
+            YamlValue::Scalar(text) if text == "all" => Some(Self::All),
+            YamlValue::Scalar(text) => {
+                let message = format!("{} is neither `all` nor a list of projects", quote(text));
+                problems.push(Problem::error(node.span, message).help(HELP));
+                None
+            }
+            _ => {
+                let projects: Vec<Spanned<PackageName>> = Decode::decode(node, problems)?;
+                refuse_duplicates(&projects, problems, PackageName::clone, PackageName::to_string);
+                Some(Self::Projects(projects.into_iter().map(|project| project.value).collect()))
+            }
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::oci::Digest;
 use crate::oci::time::unix_seconds;
 use crate::pypa::complexity::{check_specifiers, weigh_requirement};
 use crate::pypa::simple::DistFile;
+use crate::pypa::source_file::SourceFile;
 
 /// The values and lines of a lock of others: one of a thousand projects with all their wheels has some 300,000.
 const MOST_VALUES: usize = 1 << 20;
@@ -53,6 +54,8 @@ pub struct PylockEntry {
     pub local: Vec<WheelReference>,
     /// The names of its source distributions.
     pub sources: Vec<String>,
+    /// Those of them that can be built.
+    pub sdists: Vec<SourceFile>,
 }
 
 /// The reason why a file is no lock that can be used.
@@ -209,7 +212,8 @@ impl PackageText {
         };
         let version = self.version.clone().or_else(of_wheel);
         let version = version.ok_or_else(|| syntax(format!("`{}` has no version", self.name)))?;
-        Ok(PylockEntry { name: self.name, version, marker, files, local, sources })
+        let sdists = self.sdist.iter().filter_map(|file| file.source(&self.name)).collect();
+        Ok(PylockEntry { name: self.name, version, marker, files, local, sources, sdists })
     }
 }
 
@@ -224,6 +228,18 @@ impl FileText {
 
     fn sha256(&self) -> Option<Digest> {
         Digest::from_hex(&self.hashes.get("sha256")?.to_ascii_lowercase()).ok()
+    }
+
+    /// It as a source distribution of a project; `None` for one without a hash, or that is not at a URL.
+    fn source(&self, project: &PackageName) -> Option<SourceFile> {
+        let mut url = self.url.clone().filter(|url| url.scheme() != "file")?;
+        url.set_fragment(None);
+        Some(SourceFile {
+            sha256: Some(self.sha256()?),
+            size: self.size,
+            upload_time: self.upload_time.and_then(|time| unix_seconds(&time.to_string())),
+            ..SourceFile::bare(project, &self.filename(), url)?
+        })
     }
 
     fn listed(&self, filename: WheelFilename, mut url: Url, sha256: Digest) -> DistFile {

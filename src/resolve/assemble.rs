@@ -321,6 +321,7 @@ fn package(
         wheel: chosen.wheel.into(),
         requested: false,
         direct_url: None,
+        built: None,
         role: Role::Package { private },
     }
 }
@@ -345,6 +346,7 @@ fn component(
         wheel: wheel.into(),
         requested: false,
         direct_url: None,
+        built: None,
         role: match choice.component {
             Some(component) => Role::Component { component, toolkit: tree?.toolkit.clone(), place },
             None => Role::Metapackage,

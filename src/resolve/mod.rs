@@ -17,6 +17,7 @@ mod rewriting;
 mod siblings;
 pub mod solve;
 mod source_only;
+mod sources;
 #[cfg(test)]
 pub(crate) mod tests;
 mod wheel_choice;
@@ -36,6 +37,7 @@ use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
 use crate::pypa::simple::DistFile;
+use crate::pypa::source_file::SourceFile;
 use crate::recipe::{Policy, RootRequirement};
 use binaries::{NeedyDistribution, NeedyDistributions};
 use components::{ComponentError, Demanded, Offer, Rejected};
@@ -47,6 +49,8 @@ use siblings::Siblings;
 use solve::{Catalog, CatalogError, Chosen, Question, Solution, SolveError};
 
 pub use fit::{MajorConflict, MajorSide, OtherMajor, PassedOver};
+
+pub use sources::{BuildRequirement, BuiltFrom, SourceBuilder, WithSources, build_requirements};
 
 pub use request::{
     DirectUrls, HashNotAllowed, Policies, Preferences, ResolutionRequest, check_hashes, check_python,
@@ -83,6 +87,8 @@ pub struct Distribution {
     pub wheel: ChosenWheel,
     /// The URL of the wheel, where it is named by its place: see [`DirectUrls`].
     pub direct_url: Option<String>,
+    /// The origin of the wheel, where it was built.
+    pub built: Option<BuiltFrom>,
     /// The digest of the core metadata that the decisions about it were made from.
     pub metadata: Digest,
     /// True if the recipe names it.
@@ -104,12 +110,14 @@ pub struct ChosenWheel {
     pub size: Option<u64>,
     /// Seconds since the Unix epoch, when an index said it.
     pub upload_time: Option<i64>,
+    /// The source distribution that it stands for, until that is built.
+    pub source: Option<Box<SourceFile>>,
 }
 
 impl From<DistFile> for ChosenWheel {
     fn from(file: DistFile) -> Self {
-        let DistFile { filename, sha256, size, upload_time, .. } = file;
-        Self { filename, sha256, size, upload_time }
+        let DistFile { filename, sha256, size, upload_time, source, .. } = file;
+        Self { filename, sha256, size, upload_time, source }
     }
 }
 
@@ -375,7 +383,7 @@ fn with_all_sources(
     match error {
         ResolveError::Solve(error) => {
             let question = question(request, &request.roots, &request.constraints, preferences);
-            source_only::told_at_once(&question, catalog, error).into()
+            source_only::told_at_once(&question, &request.builds, catalog, error).into()
         }
         error => error,
     }

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use super::Resolution;
+use super::{Distribution, Resolution};
 use crate::base::{BaseInventory, InventoryError};
 use crate::cuda::{Component, ComponentWheel, Driver};
 use crate::failure::Hinted;
+use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
 use crate::pypa::target::Target;
-use crate::recipe::{Cuda, Policy, RecipeInputs, RootRequirement};
+use crate::recipe::{Builds, Cuda, Policy, RecipeInputs, RootRequirement};
 
 /// The values that a resolution is a function of, beside the package indexes.
 pub struct ResolutionRequest<'a> {
@@ -37,6 +38,8 @@ pub struct ResolutionRequest<'a> {
     pub driver: Option<Driver>,
     /// The projects whose only wheel is named by its place.
     pub direct: DirectUrls,
+    /// The projects whose source distributions are built.
+    pub builds: Builds,
 }
 
 /// By project, the URL of its only wheel, as it is recorded where that is installed.
@@ -101,6 +104,7 @@ impl<'a> ResolutionRequest<'a> {
             preferences,
             driver: recipe.cuda.driver.as_ref().map(|driver| driver.value.clone()),
             direct,
+            builds: recipe.python.build.clone(),
         }
     }
 }
@@ -156,11 +160,19 @@ pub fn check_hashes(inputs: &RecipeInputs, resolution: &Resolution) -> Result<()
             None if inputs.require_hashes => {
                 return Err(HashNotAllowed::Unlisted { wheel: wheel(), name: name() });
             }
-            Some(allowed) if !distribution.wheel.sha256.is_some_and(|digest| allowed.contains(&digest)) => {
+            Some(allowed)
+                if !archive_digest(distribution).is_some_and(|digest| allowed.contains(&digest)) =>
+            {
                 return Err(HashNotAllowed::Other { wheel: wheel(), name: name() });
             }
             _ => {}
         }
     }
     Ok(())
+}
+
+/// The digest of the archive that is downloaded for a distribution: its wheel, or the source that that was built from.
+fn archive_digest(distribution: &Distribution) -> Option<Digest> {
+    let built = distribution.built.as_ref().map(|built| built.digest);
+    built.or(distribution.wheel.sha256)
 }

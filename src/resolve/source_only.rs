@@ -16,6 +16,7 @@ use super::solve::{
 use crate::escape::escaped;
 use crate::pypa::metadata::{self, CoreMetadata};
 use crate::pypa::simple::{DistFile, Project};
+use crate::recipe::Builds;
 
 /// The most projects without wheels that are looked for: each takes another search.
 const MOST_LOOKED_FOR: usize = 64;
@@ -24,7 +25,12 @@ const MOST_LOOKED_FOR: usize = 64;
 const SCHEME: &str = "unbuilt";
 
 /// The same failure, or, where it is for want of wheels, that of all projects that publish none.
-pub(super) fn told_at_once(question: &Question<'_>, catalog: &dyn Catalog, error: SolveError) -> SolveError {
+pub(super) fn told_at_once(
+    question: &Question<'_>,
+    builds: &Builds,
+    catalog: &dyn Catalog,
+    error: SolveError,
+) -> SolveError {
     let first = match &error {
         SolveError::NoSolution { explanation } if !explanation.source_only.is_empty() => {
             explanation.source_only.clone()
@@ -35,7 +41,7 @@ pub(super) fn told_at_once(question: &Question<'_>, catalog: &dyn Catalog, error
     for _ in 0..MOST_LOOKED_FOR {
         let names = unbuilt.keys().cloned().collect();
         match solve(question, &WithUnbuilt { inner: catalog, names }) {
-            Ok(solution) => return refusal(&unbuilt, Some(&solution), question),
+            Ok(solution) => return refusal(&unbuilt, Some(&solution), question, builds),
             Err(SolveError::NoSolution { explanation }) => {
                 let before = unbuilt.len();
                 unbuilt.extend(explanation.source_only);
@@ -46,7 +52,7 @@ pub(super) fn told_at_once(question: &Question<'_>, catalog: &dyn Catalog, error
             Err(_) => break,
         }
     }
-    refusal(&unbuilt, None, question)
+    refusal(&unbuilt, None, question, builds)
 }
 
 /// The refusal of `unbuilt`, as far as a `solution` with them tells their versions and who requires them.
@@ -54,6 +60,7 @@ fn refusal(
     unbuilt: &BTreeMap<PackageName, Version>,
     solution: Option<&Solution>,
     question: &Question<'_>,
+    builds: &Builds,
 ) -> SolveError {
     let chosen = |name: &PackageName| solution?.distributions.get(name).map(|chosen| chosen.version.clone());
     let needed: BTreeMap<&PackageName, Version> = unbuilt
@@ -73,9 +80,10 @@ fn refusal(
     let pins: Vec<String> = needed.iter().map(|(name, version)| format!("{name}=={version}")).collect();
     let names: Vec<String> = needed.keys().map(ToString::to_string).collect();
     let hint = format!(
-        "no other base or Python helps. Build the wheels with the image's Python, `pip wheel --no-deps -w wheels {}`, and \
+        "no other base or Python helps. {}build the wheels with the image's Python, `pip wheel --no-deps -w wheels {}`, and \
          add their directory, `indexes: [{{path: wheels, packages: [{}]}}]`, or each of them: `packages: \
          [./wheels/NAME-VERSION-….whl]`",
+        line_to_add(needed.keys().copied(), builds),
         pins.join(" "),
         names.join(", ")
     );
@@ -86,6 +94,18 @@ fn refusal(
             source_only: unbuilt.clone(),
             hint: Some(hint),
         },
+    }
+}
+
+/// The line by which the recipe has the sources of `needed` built, too.
+fn line_to_add<'a>(needed: impl Iterator<Item = &'a PackageName>, builds: &'a Builds) -> String {
+    match builds {
+        Builds::All => "None of their sources is an archive that is built, for this Python: ".to_owned(),
+        Builds::Projects(built) => {
+            let all: BTreeSet<&PackageName> = built.iter().chain(needed).collect();
+            let all: Vec<String> = all.into_iter().map(ToString::to_string).collect();
+            format!("Have their sources built in a sandbox, `python: {{build: [{}]}}`; or ", all.join(", "))
+        }
     }
 }
 

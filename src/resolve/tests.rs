@@ -67,6 +67,7 @@ fn resolve_with(copies: &str, frameworks: &str, policies: Policies) -> Result<Re
         preferences: Preferences::new(),
         driver: None,
         direct: Default::default(),
+        builds: Default::default(),
         overrides: Vec::new(),
         frameworks: requirements.iter().map(|requirement| requirement.name.clone()).collect(),
         roots: requirements
@@ -469,6 +470,7 @@ fn resolve_from(wheels: &str, copies: &str, frameworks: &str) -> Result<Resoluti
         preferences: Preferences::new(),
         driver: None,
         direct: Default::default(),
+        builds: Default::default(),
         overrides: Vec::new(),
         frameworks: BTreeSet::new(),
         roots: frameworks.split(" & ").map(root).collect(),

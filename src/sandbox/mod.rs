@@ -65,6 +65,8 @@ pub struct SandboxCommand {
     pub environment: Vec<(&'static str, String)>,
     /// The directories of the machine that a sandbox has; unconfined, it has all.
     pub trees: Vec<SandboxTree>,
+    /// The symbolic links at a sandbox's root.
+    pub links: Vec<SandboxLink>,
     /// The bounds on its resources.
     pub limits: SandboxLimits,
 }
@@ -78,6 +80,15 @@ pub struct SandboxTree {
     pub target: PathBuf,
     /// The use of it.
     pub access: TreeAccess,
+}
+
+/// A symbolic link in a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxLink {
+    /// Its absolute path in the sandbox, in a directory that the sandbox has.
+    pub path: PathBuf,
+    /// Its target, as written.
+    pub target: PathBuf,
 }
 
 /// The use of a directory in a sandbox.

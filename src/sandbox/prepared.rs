@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::process::{Resource, getegid, geteuid};
 use seccompiler::BpfProgram;
 
-use super::{SandboxCommand, SandboxTree, TreeAccess, syscalls};
+use super::{SandboxCommand, SandboxLink, SandboxTree, TreeAccess, syscalls};
 
 /// The user of a sandbox, as it sees itself: nobody.
 pub(super) const NOBODY: u32 = 65534;
@@ -42,6 +42,8 @@ pub(super) struct Prepared {
     pub arguments: Vec<CString>,
     pub environment: Vec<CString>,
     pub trees: Vec<PreparedTree>,
+    /// The paths of links, relative to the root, and their targets.
+    pub links: Vec<(CString, CString)>,
     pub limits: [(Resource, u64); 6],
     /// The lines of `uid_map` and `gid_map` in proc.
     pub maps: (String, String),
@@ -71,6 +73,7 @@ impl Prepared {
             arguments: arguments.map(text).collect::<io::Result<_>>()?,
             environment: command.environment.iter().map(variable).collect::<io::Result<_>>()?,
             trees: command.trees.iter().enumerate().map(prepared_tree).collect::<io::Result<_>>()?,
+            links: command.links.iter().map(prepared_link).collect::<io::Result<_>>()?,
             limits: limits(command),
             maps: (map(geteuid().as_raw()), map(getegid().as_raw())),
             filter: syscalls::filter()?,
@@ -89,6 +92,11 @@ fn prepared_tree((number, tree): (usize, &SandboxTree)) -> io::Result<PreparedTr
         handle: CString::new(format!("/proc/self/fd/{descriptor}"))?,
         access: tree.access,
     })
+}
+
+fn prepared_link(link: &SandboxLink) -> io::Result<(CString, CString)> {
+    let path = link.path.strip_prefix("/").map_err(|_| io::ErrorKind::InvalidFilename)?;
+    Ok((text(path.as_os_str())?, text(link.target.as_os_str())?))
 }
 
 fn limits(command: &SandboxCommand) -> [(Resource, u64); 6] {

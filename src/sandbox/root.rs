@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::os::fd::IntoRawFd;
 
-use rustix::fs::{Mode, OFlags, mkdir, open, statvfs};
+use rustix::fs::{Mode, OFlags, mkdir, open, statvfs, symlink};
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, mount_remount, unmount,
@@ -33,6 +33,9 @@ pub(super) fn enter(prepared: &Prepared) -> Result<(), (SetupStep, Errno)> {
     chdir(place).map_err(of_root)?;
     for tree in &prepared.trees {
         mount_tree(tree).map_err(of_trees)?;
+    }
+    for (path, target) in &prepared.links {
+        symlink(target.as_c_str(), path.as_c_str()).map_err(of_trees)?;
     }
     mount_devices().map_err(of_devices)?;
     pivot_root(c".", c".").map_err(of_root)?;

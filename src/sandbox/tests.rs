@@ -51,7 +51,17 @@ fn command(arguments: &[&str]) -> SandboxCommand {
         arguments: arguments.iter().map(OsString::from).collect(),
         environment: vec![("ONLY", "this".into())],
         trees: vec![tree(TREE.path(), "/tree", TreeAccess::ReadOnly)],
+        links: Vec::new(),
         limits: LIMITS,
+    }
+}
+
+#[test]
+fn links_at_the_root_lead_within_the_sandbox() {
+    for walls in walls() {
+        let link = SandboxLink { path: "/link".into(), target: "/tree".into() };
+        let linked = SandboxCommand { program: "/link/probe".into(), links: vec![link], ..command(&["ids"]) };
+        assert_eq!(said(&linked, walls), said(&command(&["ids"]), walls), "{walls:?}");
     }
 }
 

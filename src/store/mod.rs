@@ -51,6 +51,7 @@ pub use claim::{Claim, is_same_file};
 pub use foreign::FileIdentity;
 pub use prune::{Prune, Pruned};
 pub use range::FileRange;
+pub use tree::ScratchDirectory;
 pub use unnamed::{UnnamedFile, clear_abandoned, copy_whole, sync_directory, write};
 pub use verify::{Damage, Verified};
 

@@ -13,7 +13,27 @@ use crate::oci::Digest;
 /// Their directory, below the store's root.
 const TREES: &str = "interpreters";
 
+/// An empty directory for one process, which is gone with this value, or is cleared once that process was killed.
+#[derive(Debug)]
+pub struct ScratchDirectory {
+    directory: tempfile::TempDir,
+    _lock: File,
+}
+
+impl ScratchDirectory {
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
 impl Store {
+    /// An empty directory that disappears with its handle.
+    pub fn scratch_directory(&self) -> Result<ScratchDirectory, StoreError> {
+        let (directory, lock) = self.begin_tree().map_err(StoreError::new("write", self.root.join("tmp")))?;
+        Ok(ScratchDirectory { directory, _lock: lock })
+    }
+
     /// The directory that stands for `key`, as an absolute path; `None` when there is none. One that there is stays as long
     /// as this process uses the store.
     pub fn tree(&self, key: &Digest) -> Option<PathBuf> {

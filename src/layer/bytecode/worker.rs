@@ -134,7 +134,7 @@ fn command(
     arguments.extend(["-s", "-S", "-B"].map(OsString::from));
     arguments.push(script.into());
     let environment = vec![("PYTHONHASHSEED", "0".to_owned())];
-    SandboxCommand { program, arguments, environment, trees, limits: LIMITS }
+    SandboxCommand { program, arguments, environment, trees, links: Vec::new(), limits: LIMITS }
 }
 
 /// The path of the script for interpreters of the machine.

@@ -57,7 +57,6 @@ pub trait Catalog {
 
     /// The needs of the binaries in a wheel.
     fn needs(&self, wheel: &DistFile) -> Result<Arc<BinaryNeeds>, CatalogError>;
-
     /// Hints that `wants` will be asked for: their projects, the metadata of the wheels that `scout` guesses from
     /// them, and what that metadata wants in turn.
     fn prefetch(&self, wants: Vec<Want>, scout: &Arc<dyn Scout>);
@@ -165,6 +164,14 @@ pub enum CatalogError {
     /// A wheel's metadata makes the wheel unusable; another version may do.
     #[error("the metadata of `{wheel}` cannot be used")]
     BadMetadata { wheel: String, source: Arc<dyn Error + Send + Sync> },
+    /// A source distribution could not be built.
+    #[error("could not build `{subject}`")]
+    Unbuilt {
+        subject: String,
+        hint: Option<String>,
+        lines: Vec<String>,
+        source: Arc<dyn Error + Send + Sync>,
+    },
     /// The index could not be asked.
     #[error("could not learn about `{subject}`")]
     Failed { subject: String, hint: Option<String>, source: Arc<dyn Error + Send + Sync> },
@@ -181,7 +188,14 @@ impl Hinted for CatalogError {
             Self::BadMetadata { .. } => {
                 Some("exclude this version with a constraint such as `NAME!=VERSION`".into())
             }
-            Self::Failed { hint, .. } => hint.clone(),
+            Self::Failed { hint, .. } | Self::Unbuilt { hint, .. } => hint.clone(),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Unbuilt { lines, .. } => lines.clone(),
+            Self::NotFound { .. } | Self::BadMetadata { .. } | Self::Failed { .. } => Vec::new(),
         }
     }
 }
@@ -265,7 +279,8 @@ impl Hinted for SolveError {
     fn lines(&self) -> Vec<String> {
         match self {
             Self::NoSolution { explanation } => explanation.text.lines().map(str::to_owned).collect(),
-            Self::Url { .. } | Self::Catalog(_) => Vec::new(),
+            Self::Url { .. } => Vec::new(),
+            Self::Catalog(error) => error.lines(),
         }
     }
 }

@@ -83,7 +83,7 @@ impl Shelf {
 
     fn project(&mut self, name: &str) -> &mut Project {
         let name = PackageName::from_str(name).unwrap();
-        let empty = || Arc::new(Project { name: name.clone(), files: Vec::new(), others: Vec::new() });
+        let empty = || Arc::new(Project::empty(name.clone()));
         Arc::make_mut(self.projects.entry(name.clone()).or_insert_with(empty))
     }
 }

@@ -111,6 +111,7 @@ const TABLE: &[Row] = &[
         ],
         Kind::Outside,
     ),
+    row("sdist", &["oci", "pypa", "layer", "store", "beneath", "sandbox"], Kind::Outside),
     row(
         "source",
         &["oci", "base", "image", "layer", "store", "net", "place", "pool", "plain_file"],
@@ -139,6 +140,7 @@ const TABLE: &[Row] = &[
             "net",
             "sandbox",
             "layer",
+            "sdist",
             "source",
             "destination",
             "credentials",

@@ -66,6 +66,7 @@ pub fn resolve(
         preferences: Preferences::new(),
         driver: None,
         direct: Default::default(),
+        builds: Default::default(),
         overrides: Vec::new(),
         frameworks: requirements.iter().map(|requirement| requirement.name.clone()).collect(),
         roots: requirements

@@ -1,0 +1,420 @@
+//! Wheels that are built from source distributions: found in the store, or built with the base's own interpreter.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uv_distribution_filename::WheelFilename;
+use uv_pep440::Version;
+
+use super::Session;
+use super::base_source::BaseSource;
+use super::named_wheels::fetched;
+use super::wheel_urls::{ListedError, listed};
+use crate::base::BaseInventory;
+use crate::failure::{Failure, Hinted, Result};
+use crate::net::download::Download;
+use crate::net::http::HttpError;
+use crate::net::index::{Freshness, PackageIndex};
+use crate::oci::Digest;
+use crate::plan::{LayerPlan, stack_key};
+use crate::pypa::metadata::{CoreMetadata, Requirement};
+use crate::pypa::simple::DistFile;
+use crate::pypa::source_file::SourceFile;
+use crate::pypa::target::Target;
+use crate::resolve::solve::{Catalog, CatalogError, SolveError};
+use crate::resolve::{
+    BuildRequirement, BuiltFrom, ChosenWheel, Distribution, Resolution, SourceBuilder, build_requirements,
+};
+use crate::sdist::environment::{BuildPython, environment, python_of};
+use crate::sdist::hooks::{BuildRoom, HookError};
+use crate::sdist::{BuildError, BuiltWheel, ExpectedWheel, SourceTree, base_tree};
+
+/// Part of every key of what builds gave: raised when the same source, base and environment shall give another wheel.
+const FORMAT: u32 = 1;
+/// The records of wheels, by the keys of their builds.
+const WHEEL: &str = "built-wheel";
+/// The records of the requirements that backends tell, by the keys of the environments that they were asked in.
+const REQUIRES: &str = "build-requires";
+
+/// The base that builds see.
+#[derive(Clone, Copy)]
+pub(super) struct BuildBase<'a> {
+    pub inventory: &'a BaseInventory,
+    pub layers: &'a [LayerPlan],
+    pub source: &'a BaseSource,
+}
+
+/// A wheel that was built, and where from.
+#[derive(Debug)]
+struct Built {
+    wheel: BuiltWheel,
+    from: BuiltFrom,
+}
+
+/// The identity of a built wheel in the store.
+#[derive(Serialize, Deserialize)]
+struct WheelRecord {
+    filename: WheelFilename,
+    digest: Digest,
+    size: u64,
+}
+
+/// The reason why there is no wheel of a source distribution.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
+pub enum BuiltWheelError {
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error("could not download its source")]
+    Download(#[from] HttpError),
+    #[error("the distributions that its build needs could not be chosen")]
+    Requirements(#[from] SolveError),
+    #[error(transparent)]
+    Listed(#[from] ListedError),
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    #[error("could not make the base's layers: {reason}")]
+    Base { reason: String, hint: Option<String> },
+    #[error("no index lists its source `{file}` with the hash {digest} any more")]
+    SourceGone { file: String, digest: Digest },
+}
+
+impl Hinted for BuiltWheelError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Build(error) => error.hint(),
+            Self::Download(error) => error.hint(),
+            Self::Requirements(error) => error.hint(),
+            Self::Listed(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Base { hint, .. } => hint.clone(),
+            Self::SourceGone { .. } => Some("use an index that still has it, or lock again".into()),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Build(error) => error.lines(),
+            Self::Requirements(error) => error.lines(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Builds wheels of source distributions, each once.
+pub(super) struct BuiltWheels<'a> {
+    pub session: &'a Session<'a>,
+    pub base: BuildBase<'a>,
+    pub target: &'a Target,
+    /// The catalog of the wheels that builds need.
+    pub catalog: &'a dyn Catalog,
+    pub exclude_newer: Option<i64>,
+    memory: Memory,
+}
+
+/// The answers so far.
+#[derive(Default)]
+struct Memory {
+    /// The base's files, and its interpreter.
+    base: OnceCell<(std::path::PathBuf, BuildPython)>,
+    /// By file name, the metadata that sources tell of their wheels.
+    metadata: RefCell<BTreeMap<String, Option<Arc<CoreMetadata>>>>,
+    /// By the file name of their sources.
+    built: RefCell<BTreeMap<String, Rc<Built>>>,
+}
+
+impl SourceBuilder for BuiltWheels<'_> {
+    fn metadata(&self, source: &SourceFile) -> Result<Arc<CoreMetadata>, CatalogError> {
+        let told = self.told_metadata(source).map_err(|error| unbuilt(source, error))?;
+        match told {
+            Some(metadata) => Ok(metadata),
+            None => Ok(Arc::new(self.built(source)?.wheel.metadata.clone())),
+        }
+    }
+
+    fn wheel(&self, source: &SourceFile) -> Result<DistFile, CatalogError> {
+        let Built { wheel, .. } = &*self.built(source)?;
+        let file = DistFile::bare(wheel.filename.clone(), source.url.clone());
+        let (sha256, size, upload_time) = (Some(wheel.digest), Some(wheel.size), source.upload_time);
+        Ok(DistFile { sha256, size, upload_time, ..file })
+    }
+}
+
+impl<'a> BuiltWheels<'a> {
+    pub fn new(
+        base: BuildBase<'a>,
+        target: &'a Target,
+        catalog: &'a dyn Catalog,
+        exclude_newer: Option<i64>,
+        session: &'a Session<'a>,
+    ) -> Self {
+        Self { session, base, target, catalog, exclude_newer, memory: Memory::default() }
+    }
+
+    /// Puts the wheels that were built in the place of the sources that a resolution has chosen.
+    pub fn realize(&self, resolution: &mut Resolution) -> Result<(), CatalogError> {
+        for distribution in &mut resolution.distributions {
+            let Some(source) = distribution.wheel.source.take() else { continue };
+            let Built { wheel, from } = &*self.built(&source)?;
+            distribution.metadata = wheel.metadata.digest();
+            distribution.wheel = ChosenWheel {
+                filename: wheel.filename.clone(),
+                sha256: Some(wheel.digest),
+                size: Some(wheel.size),
+                upload_time: source.upload_time,
+                source: None,
+            };
+            distribution.built = Some(from.clone());
+        }
+        Ok(())
+    }
+
+    /// The metadata that a source tells of all its wheels.
+    fn told_metadata(&self, source: &SourceFile) -> Result<Option<Arc<CoreMetadata>>, BuiltWheelError> {
+        if let Some(known) = self.memory.metadata.borrow().get(&source.filename) {
+            return Ok(known.clone());
+        }
+        let digest = self.fetch(source)?;
+        let tree = SourceTree::unpack(&self.session.store, &digest, source.format)?;
+        let is_own = |told: &CoreMetadata| (&told.name, &told.version) == (&source.name, &source.version);
+        let told = tree.metadata.filter(is_own).map(Arc::new);
+        self.memory.metadata.borrow_mut().insert(source.filename.clone(), told.clone());
+        Ok(told)
+    }
+
+    fn built(&self, source: &SourceFile) -> Result<Rc<Built>, CatalogError> {
+        if let Some(built) = self.memory.built.borrow().get(&source.filename) {
+            return Ok(Rc::clone(built));
+        }
+        let built = self.build(source).map_err(|error| unbuilt(source, error))?;
+        let built = Rc::new(built);
+        self.memory.built.borrow_mut().insert(source.filename.clone(), Rc::clone(&built));
+        Ok(built)
+    }
+
+    /// The wheel of a source whose build needs what indexes have now.
+    fn build(&self, source: &SourceFile) -> Result<Built, BuiltWheelError> {
+        let digest = self.fetch(source)?;
+        let tree = SourceTree::unpack(&self.session.store, &digest, source.format)?;
+        let declared = tree.system.requires.clone();
+        let first = self.chosen(&declared, source)?;
+        let told = self.told_requires(&tree, &digest, &first)?;
+        let requires = match told.is_empty() {
+            true => first,
+            false => self.chosen(&[declared, told].concat(), source)?,
+        };
+        self.wheel_of(source, &tree, digest, requires, None)
+    }
+
+    /// The wheel of a source whose build has these distributions: of the store, or built now. One that is `locked` must
+    /// come of it.
+    fn wheel_of(
+        &self,
+        source: &SourceFile,
+        tree: &SourceTree,
+        digest: Digest,
+        requires: Vec<BuildRequirement>,
+        locked: Option<Digest>,
+    ) -> Result<Built, BuiltWheelError> {
+        let store = &self.session.store;
+        let key = self.key(&digest, &requires);
+        let recalled = || {
+            let WheelRecord { filename, digest, size } = store.record(WHEEL, &key)?;
+            BuiltWheel::recalled(filename, digest, size, store)
+        };
+        let from = BuiltFrom { file: source.filename.clone(), digest, requires };
+        let is_meant = |wheel: &BuiltWheel| locked.is_none_or(|locked| locked == wheel.digest);
+        if let Some(wheel) = recalled().filter(is_meant) {
+            return Ok(Built { wheel, from });
+        }
+        let _making = store.claim_patiently(&key);
+        if let Some(wheel) = recalled().filter(is_meant) {
+            return Ok(Built { wheel, from });
+        }
+        let room = self.room(&from.requires)?;
+        let subject = subject(source);
+        self.session.progress.stage(&format!("building {subject} from its source"));
+        let (name, version, target) = (&source.name, &source.version, self.target);
+        let expected = ExpectedWheel { name, version, target, digest: locked };
+        let wheel = tree.wheel(&room, expected, store, self.session.confinement)?;
+        let (filename, size) = (wheel.filename.clone(), wheel.size);
+        store.put_record(WHEEL, &key, &WheelRecord { filename, digest: wheel.digest, size })?;
+        Ok(Built { wheel, from })
+    }
+
+    /// The requirements that a backend tells beside those of `pyproject.toml`.
+    fn told_requires(
+        &self,
+        tree: &SourceTree,
+        digest: &Digest,
+        first: &[BuildRequirement],
+    ) -> Result<Vec<Requirement>, BuiltWheelError> {
+        let store = &self.session.store;
+        let key = self.key(digest, first);
+        let known: Option<Vec<String>> = store.record(REQUIRES, &key);
+        let told = match known {
+            Some(told) => told,
+            None => {
+                let told = tree.requires(&self.room(first)?, self.session.confinement)?;
+                store.put_record(REQUIRES, &key, &told)?;
+                told
+            }
+        };
+        Ok(crate::pypa::pyproject::requirements(&told).map_err(BuildError::from)?)
+    }
+
+    /// The wheels for the requirements of a build, all in the store.
+    fn chosen(
+        &self,
+        requires: &[Requirement],
+        source: &SourceFile,
+    ) -> Result<Vec<BuildRequirement>, BuiltWheelError> {
+        let origin = format!("the build of {}", subject(source));
+        let files = build_requirements(requires, &origin, self.target, self.exclude_newer, self.catalog)?;
+        files.into_iter().map(|file| self.fetch_wheel(file)).collect()
+    }
+
+    fn fetch_wheel(&self, file: DistFile) -> Result<BuildRequirement, BuiltWheelError> {
+        let digest = match file.sha256 {
+            Some(digest) => digest,
+            None => fetched(&file.url, self.session)?,
+        };
+        let (url, name, size) = (file.url, file.filename.to_string(), file.size);
+        let download = Download { url, name, digest, size };
+        self.session.http.download(&self.session.store, &download, &|_| {})?;
+        Ok(BuildRequirement { wheel: file.filename, digest })
+    }
+
+    fn fetch(&self, source: &SourceFile) -> Result<Digest, HttpError> {
+        let Some(digest) = source.sha256 else { return fetched(&source.url, self.session) };
+        let (url, name, size) = (source.url.clone(), source.filename.clone(), source.size);
+        self.session.http.download(&self.session.store, &Download { url, name, digest, size }, &|_| {})?;
+        Ok(digest)
+    }
+
+    /// The key of everything that decides what a build gives.
+    fn key(&self, source: &Digest, requires: &[BuildRequirement]) -> Digest {
+        let requires: Vec<String> = requires.iter().map(|it| format!("{} {}", it.wheel, it.digest)).collect();
+        let base = stack_key(self.base.layers);
+        Digest::of(format!("{FORMAT} {source} {base} {}", requires.join(" ")))
+    }
+
+    /// The base and an environment, unpacked.
+    fn room(&self, requires: &[BuildRequirement]) -> Result<BuildRoom, BuiltWheelError> {
+        let store = &self.session.store;
+        let (base, python) = self.unpacked_base()?;
+        let wheels: Vec<(String, Digest)> =
+            requires.iter().map(|it| (it.wheel.to_string(), it.digest)).collect();
+        let environment = environment(store, &python, &wheels).map_err(BuildError::from)?;
+        Ok(BuildRoom {
+            base,
+            environment,
+            python,
+            library_path: self.base.inventory.library_path.clone(),
+            longest: self.session.longest_build,
+        })
+    }
+
+    fn unpacked_base(&self) -> Result<(std::path::PathBuf, BuildPython), BuiltWheelError> {
+        if let Some(known) = self.memory.base.get() {
+            return Ok(known.clone());
+        }
+        let BuildBase { inventory, layers, source } = self.base;
+        let failed = |failure: Failure| BuiltWheelError::Base {
+            reason: failure.to_string(),
+            hint: failure.hint().map(str::to_owned),
+        };
+        let written = source.write(layers, self.session).map_err(failed)?;
+        self.session.progress.stage("unpacking the base to build in");
+        let digests: Vec<Digest> = written.iter().map(|layer| layer.digest).collect();
+        let tree = base_tree::base_tree(&self.session.store, &digests).map_err(BuildError::from)?;
+        let scheme = &inventory.scheme;
+        let python = python_of(&tree, scheme, &inventory.python);
+        let python = python.ok_or_else(|| BuildError::NoPython { python: scheme.interpreter.clone() })?;
+        Ok(self.memory.base.get_or_init(|| (tree, python)).clone())
+    }
+
+    /// Builds the wheel of a locked distribution again, with the distributions that were locked.
+    fn rebuild(&self, distribution: &Distribution, from: &BuiltFrom) -> Result<(), BuiltWheelError> {
+        let project = self.catalog.project(&distribution.name).map_err(SolveError::from)?;
+        let is_it = |source: &&SourceFile| {
+            source.filename == from.file && source.sha256.is_none_or(|digest| digest == from.digest)
+        };
+        let gone = || BuiltWheelError::SourceGone { file: from.file.clone(), digest: from.digest };
+        let source = project.sources.iter().find(is_it).ok_or_else(gone)?;
+        let source = SourceFile { sha256: Some(from.digest), ..source.clone() };
+        self.fetch(&source)?;
+        for BuildRequirement { wheel, digest } in &from.requires {
+            let file = listed(&wheel.name, wheel, Some(*digest), self.catalog)?;
+            self.fetch_wheel(DistFile { sha256: Some(*digest), ..file })?;
+        }
+        let tree = SourceTree::unpack(&self.session.store, &from.digest, source.format)?;
+        let locked = distribution.wheel.sha256;
+        self.wheel_of(&source, &tree, from.digest, from.requires.clone(), locked)?;
+        Ok(())
+    }
+}
+
+/// Builds again the wheels of a lock that were built, and that the store lacks.
+pub(super) fn restore(
+    resolution: &Resolution,
+    base: BuildBase<'_>,
+    urls: &super::wheel_urls::WheelUrls,
+    session: &Session<'_>,
+) -> Result<()> {
+    let is_missing = |distribution: &&Distribution| {
+        let wheel = &distribution.wheel;
+        wheel.sha256.is_some_and(|digest| !session.store.has_blob(&digest, wheel.size))
+    };
+    let mut missing = resolution
+        .distributions
+        .iter()
+        .filter(is_missing)
+        .filter_map(|distribution| Some((distribution, distribution.built.as_ref()?)))
+        .peekable();
+    let (Some(_), Some(sources)) = (missing.peek(), urls.sources()) else { return Ok(()) };
+    let (http, store) = (Arc::clone(&session.http), session.store.clone());
+    let catalog = PackageIndex::new(http, store, sources.clone(), Freshness::Believed);
+    let target = base.inventory.target()?;
+    let builder = BuiltWheels::new(base, &target, &catalog, None, session);
+    for (distribution, from) in missing {
+        let rebuilt = builder.rebuild(distribution, from);
+        rebuilt.map_err(|error| told(&distribution.name.to_string(), &distribution.version, error))?;
+    }
+    Ok(())
+}
+
+/// A source distribution for people: `langdetect 1.0.9`.
+fn subject(source: &SourceFile) -> String {
+    format!("{} {}", source.name, source.version)
+}
+
+fn unbuilt(source: &SourceFile, error: BuiltWheelError) -> CatalogError {
+    told(source.name.as_ref(), &source.version, error)
+}
+
+/// The failure to build a distribution, with the next step and the end of the build's output.
+fn told(name: &str, version: &Version, error: BuiltWheelError) -> CatalogError {
+    let subject = format!("{name} {version}");
+    let yourself = format!(
+        "build its wheel yourself, `pip wheel --no-deps -w wheels {name}=={version}`, and add its directory, \
+         `indexes: [{{path: wheels, packages: [{name}]}}]`"
+    );
+    let hint = match &error {
+        BuiltWheelError::Build(BuildError::Hook(HookError::Failed { fault, .. })) => {
+            Some(fault.hint(&yourself))
+        }
+        BuiltWheelError::Build(BuildError::NotReproducible { .. }) => {
+            Some(format!("{yourself}; to lock what was built now, run `imgforge lock --upgrade={name}`"))
+        }
+        error => error.hint(),
+    };
+    let mut lines = error.lines();
+    if let Some(first) = lines.first_mut() {
+        *first = format!("could not build `{subject}`: {first}");
+    }
+    CatalogError::Unbuilt { subject, hint, lines, source: Arc::new(error) }
+}
