@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use uv_normalize::PackageName;
@@ -41,6 +42,7 @@ const VARIABLES: &str = "\
 Environment:
   IMGFORGE_CACHE_DIR     the store
   IMGFORGE_THREADS       how many layers are written at once
+  IMGFORGE_BUILD_SECONDS how long the build of one source may take (python.build)
   IMGFORGE_UNCONFINED=1  run the base's Python (python.bytecode) with all your rights, on a machine
                          that has no sandboxes";
 
@@ -449,6 +451,7 @@ impl Arguments {
             threads,
             confinement: confinement()?,
             source_date_epoch: source_date_epoch()?,
+            longest_build: longest_build()?.unwrap_or(session.longest_build),
             ..session
         })
     }
@@ -494,6 +497,20 @@ fn confinement() -> Result<Confinement> {
         Failure::advised(
             format!("{UNCONFINED_VARIABLE} is `{}`", value.unwrap_or_default().display()),
             "set it to 1 to run the base's Python without a sandbox, or unset it",
+        )
+    })
+}
+
+/// `IMGFORGE_BUILD_SECONDS`, where it is set: the time that the build of one source may take.
+fn longest_build() -> Result<Option<Duration>> {
+    let Some(value) = std::env::var("IMGFORGE_BUILD_SECONDS").ok().filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let seconds = value.parse().ok().filter(|seconds| *seconds > 0);
+    seconds.map(|seconds| Some(Duration::from_secs(seconds))).ok_or_else(|| {
+        Failure::advised(
+            format!("IMGFORGE_BUILD_SECONDS is `{value}`"),
+            "give it a number of seconds, or unset it",
         )
     })
 }

@@ -191,7 +191,7 @@ fn installed_files(
                 install.relaxed.get(&requirement.to_string()).cloned()
             })
         }),
-        direct_url: install.direct_url.as_ref().map(|url| direct_url::of_archive(url, &install.wheel)),
+        direct_url: install.direct_url.as_ref().map(|url| direct_url::text(url, &install.wheel)),
         relocate: &relocate,
         bytecode,
     };

@@ -9,7 +9,7 @@ use url::Url;
 use crate::credentials;
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
-use crate::recipe::{Builds, Index, IndexLocation, RecipeInputs, RootRequirement};
+use crate::recipe::{Builds, Index, IndexLocation, Recipe, RecipeInputs, RootRequirement};
 
 /// By key of the recipe, the digest of its meaning; keys without one are left out.
 ///
@@ -49,7 +49,7 @@ impl RecipeFingerprint {
             ("python", json!(python)),
             ("python.build", builds(&recipe.python.build)),
             ("frameworks", serde_json::to_value(&recipe.frameworks)?),
-            ("packages", serde_json::to_value(&recipe.packages)?),
+            ("packages", packages(recipe)?),
             ("requirements", without_empty(of_files)),
             ("constraints", json!(texts(&mut constraints.iter()))),
             ("overrides", json!(texts(&mut inputs.overrides.iter()))),
@@ -72,6 +72,14 @@ impl RecipeFingerprint {
     /// Returns whether `key` means the same in `other`.
     pub fn agrees_on(&self, key: &str, other: &Self) -> bool {
         self.0.get(key) == other.0.get(key)
+    }
+}
+
+/// The meaning of `packages`. Nothing is said of projects where there are none, so that older locks agree.
+fn packages(recipe: &Recipe) -> Result<Value, serde_json::Error> {
+    match recipe.projects.is_empty() {
+        true => serde_json::to_value(&recipe.packages),
+        false => serde_json::to_value((&recipe.packages, &recipe.projects)),
     }
 }
 

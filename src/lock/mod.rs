@@ -28,7 +28,7 @@ use crate::resolve::{Kept, PassedOver, Preferences, Removed};
 pub use base::{DebianBase, ImageBase, LockedBase, LockedPackage, LockedSuite};
 pub use changes::{LockChange, changes};
 pub use fingerprint::RecipeFingerprint;
-pub use pylock::{LockedPlace, pylock};
+pub use pylock::{LockedFile, LockedOrigin, LockedPlace, pylock};
 pub use resolution::{LockedComponent, LockedDistribution, LockedTree, ToolkitVersion};
 
 /// The version of the format. Another one is refused.

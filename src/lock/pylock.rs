@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use uv_normalize::PackageName;
+use uv_pep440::Version;
 
 use super::LockError;
 use crate::oci::{Architecture, Digest};
@@ -21,6 +22,30 @@ pub enum LockedPlace {
     Path(String),
 }
 
+/// The origin of a distribution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LockedOrigin {
+    /// A wheel.
+    Wheel(LockedFile),
+    /// A source distribution, which whoever reads the lock builds.
+    Sdist(LockedFile),
+    /// A project's directory, absolute or relative to the lock's.
+    Directory(String),
+}
+
+/// A file with its digest, at its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedFile {
+    /// The file's name.
+    pub name: String,
+    /// The digest of the file.
+    pub digest: Digest,
+    /// In bytes, where it is known.
+    pub size: Option<u64>,
+    /// The place of the file.
+    pub place: LockedPlace,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct PylockDocument {
@@ -31,15 +56,21 @@ struct PylockDocument {
     packages: Vec<PylockPackage>,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct PylockPackage {
     name: String,
-    version: String,
-    wheels: [PylockWheel; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    directory: Option<BTreeMap<&'static str, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sdist: Option<PylockFile>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wheels: Option<[PylockFile; 1]>,
 }
 
 #[derive(Serialize)]
-struct PylockWheel {
+struct PylockFile {
     name: String,
     #[serde(flatten)]
     place: LockedPlace,
@@ -48,28 +79,44 @@ struct PylockWheel {
     hashes: BTreeMap<&'static str, String>,
 }
 
-/// The text of `pylock.toml` for a resolution on Linux with this `python`, such as `3.11.2`, where `wheels` has the digest and
-/// the place of each wheel, by file name. Of a component with several SONAMEs it has the one that pip sees.
+impl From<LockedFile> for PylockFile {
+    fn from(file: LockedFile) -> Self {
+        let LockedFile { name, digest, size, place } = file;
+        Self { name, place, size, hashes: BTreeMap::from([("sha256", digest.hex())]) }
+    }
+}
+
+impl PylockPackage {
+    fn new(name: &PackageName, version: &Version, origin: LockedOrigin) -> Self {
+        let bare = Self { name: name.to_string(), version: Some(version.to_string()), ..Self::default() };
+        match origin {
+            LockedOrigin::Wheel(file) => Self { wheels: Some([file.into()]), ..bare },
+            LockedOrigin::Sdist(file) => Self { sdist: Some(file.into()), ..bare },
+            // The version of a directory is what it says when it is built.
+            LockedOrigin::Directory(path) => {
+                Self { version: None, directory: Some(BTreeMap::from([("path", path)])), ..bare }
+            }
+        }
+    }
+}
+
+/// The text of `pylock.toml` for a resolution on Linux with this `python`, such as `3.11.2`, where `origins` has the origin of
+/// each distribution, by the file name of its wheel. Of a component with several SONAMEs it has the one that pip sees.
 pub fn pylock(
     resolution: &Resolution,
-    wheels: &BTreeMap<String, (Digest, LockedPlace)>,
+    origins: &BTreeMap<String, LockedOrigin>,
     python: &str,
     architecture: Architecture,
 ) -> Result<String, LockError> {
     let mut packages: BTreeMap<&PackageName, PylockPackage> = BTreeMap::new();
     // Sorted by version: the newest is the one that stays.
     for distribution in &resolution.distributions {
-        let name = distribution.wheel.filename.to_string();
-        let (digest, place) = wheels.get(&name).cloned().ok_or_else(|| LockError::Unwritable {
-            reason: format!("nothing is known of the wheel `{name}`"),
+        let wheel = distribution.wheel.filename.to_string();
+        let origin = origins.get(&wheel).cloned().ok_or_else(|| LockError::Unwritable {
+            reason: format!("nothing is known of the wheel `{wheel}`"),
         })?;
-        let (size, hashes) = (distribution.wheel.size, BTreeMap::from([("sha256", digest.hex())]));
-        let package = PylockPackage {
-            name: distribution.name.to_string(),
-            version: distribution.version.to_string(),
-            wheels: [PylockWheel { name, place, size, hashes }],
-        };
-        packages.insert(&distribution.name, package);
+        let (name, version) = (&distribution.name, &distribution.version);
+        packages.insert(name, PylockPackage::new(name, version, origin));
     }
     let minor: String = python.split('.').take(2).collect::<Vec<_>>().join(".");
     let machine = architecture.machine_name();

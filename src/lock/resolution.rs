@@ -320,6 +320,11 @@ impl LockedDistribution {
         self.direct_url.as_deref()
     }
 
+    /// The origin of the wheel, where it was built.
+    pub fn built(&self) -> Option<&BuiltFrom> {
+        self.source.as_ref()
+    }
+
     /// The wheel's file name and digest.
     pub fn wheel(&self) -> (&WheelFilename, &Digest) {
         (self.wheel.get_ref(), &self.digest)

@@ -1,5 +1,7 @@
 //! An opened base, and where its layers come from.
 
+use std::sync::atomic::AtomicBool;
+
 use super::debian_lock::LockedPackages;
 use super::schedule::Fetch;
 use crate::base::BaseInventory;
@@ -38,6 +40,8 @@ pub struct DebianSource {
     pub(super) fetches: Vec<Fetch>,
     /// The packages of a lock; `None` where signed indexes gave them.
     pub(super) locked: Option<Box<LockedPackages>>,
+    /// True once the user was told of scripts that were not followed.
+    pub(super) warned: AtomicBool,
 }
 
 /// The layers of an image that is built upon.

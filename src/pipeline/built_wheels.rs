@@ -2,17 +2,20 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uv_distribution_filename::WheelFilename;
+use uv_normalize::PackageName;
 use uv_pep440::Version;
 
 use super::Session;
 use super::base_source::BaseSource;
 use super::named_wheels::fetched;
-use super::wheel_urls::{ListedError, listed};
+use super::wheel_urls::{ListedError, WheelUrls, listed, listed_source};
 use crate::base::BaseInventory;
 use crate::failure::{Failure, Hinted, Result};
 use crate::net::download::Download;
@@ -21,8 +24,9 @@ use crate::net::index::{Freshness, PackageIndex};
 use crate::oci::Digest;
 use crate::plan::{LayerPlan, stack_key};
 use crate::pypa::metadata::{CoreMetadata, Requirement};
+use crate::pypa::pyproject;
 use crate::pypa::simple::DistFile;
-use crate::pypa::source_file::SourceFile;
+use crate::pypa::source_file::{SourceFile, SourceFormat};
 use crate::pypa::target::Target;
 use crate::resolve::solve::{Catalog, CatalogError, SolveError};
 use crate::resolve::{
@@ -31,6 +35,7 @@ use crate::resolve::{
 use crate::sdist::environment::{BuildPython, environment, python_of};
 use crate::sdist::hooks::{BuildRoom, HookError};
 use crate::sdist::{BuildError, BuiltWheel, ExpectedWheel, SourceTree, base_tree};
+use crate::store::StoreError;
 
 /// Part of every key of what builds gave: raised when the same source, base and environment shall give another wheel.
 const FORMAT: u32 = 1;
@@ -49,9 +54,32 @@ pub(super) struct BuildBase<'a> {
 
 /// A wheel that was built, and where from.
 #[derive(Debug)]
-struct Built {
-    wheel: BuiltWheel,
-    from: BuiltFrom,
+pub(super) struct Built {
+    pub wheel: BuiltWheel,
+    pub from: BuiltFrom,
+}
+
+/// A source whose archive is in the store.
+pub(super) struct StoredSource<'a> {
+    pub name: &'a PackageName,
+    /// The version, where its file's name tells it.
+    pub version: Option<&'a Version>,
+    /// The name of its file, or the path of its directory.
+    pub file: &'a str,
+    pub format: SourceFormat,
+    pub digest: Digest,
+}
+
+impl<'a> StoredSource<'a> {
+    fn of(source: &'a SourceFile, digest: Digest) -> Self {
+        let (file, format) = (source.filename.as_str(), source.format);
+        Self { name: &source.name, version: Some(&source.version), file, format, digest }
+    }
+
+    /// It for people: `langdetect 1.0.9`.
+    fn subject(&self) -> String {
+        subject(self.name, self.version)
+    }
 }
 
 /// The identity of a built wheel in the store.
@@ -75,11 +103,9 @@ pub enum BuiltWheelError {
     #[error(transparent)]
     Listed(#[from] ListedError),
     #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
+    Store(#[from] StoreError),
     #[error("could not make the base's layers: {reason}")]
     Base { reason: String, hint: Option<String> },
-    #[error("no index lists its source `{file}` with the hash {digest} any more")]
-    SourceGone { file: String, digest: Digest },
 }
 
 impl Hinted for BuiltWheelError {
@@ -91,7 +117,6 @@ impl Hinted for BuiltWheelError {
             Self::Listed(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Base { hint, .. } => hint.clone(),
-            Self::SourceGone { .. } => Some("use an index that still has it, or lock again".into()),
         }
     }
 
@@ -119,7 +144,7 @@ pub(super) struct BuiltWheels<'a> {
 #[derive(Default)]
 struct Memory {
     /// The base's files, and its interpreter.
-    base: OnceCell<(std::path::PathBuf, BuildPython)>,
+    base: OnceCell<(PathBuf, BuildPython)>,
     /// By file name, the metadata that sources tell of their wheels.
     metadata: RefCell<BTreeMap<String, Option<Arc<CoreMetadata>>>>,
     /// By the file name of their sources.
@@ -195,49 +220,57 @@ impl<'a> BuiltWheels<'a> {
         Ok(built)
     }
 
-    /// The wheel of a source whose build needs what indexes have now.
+    /// The wheel of a source distribution of an index.
     fn build(&self, source: &SourceFile) -> Result<Built, BuiltWheelError> {
         let digest = self.fetch(source)?;
-        let tree = SourceTree::unpack(&self.session.store, &digest, source.format)?;
+        self.build_stored(&StoredSource::of(source, digest))
+    }
+
+    /// The wheel of a project's directory, which was packed into the store.
+    pub fn build_tree(&self, source: &StoredSource<'_>) -> Result<Built, CatalogError> {
+        self.build_stored(source).map_err(|error| told(source.name.as_ref(), source.version, error))
+    }
+
+    /// The wheel of a source whose build needs what indexes have now.
+    fn build_stored(&self, source: &StoredSource<'_>) -> Result<Built, BuiltWheelError> {
+        let tree = SourceTree::unpack(&self.session.store, &source.digest, source.format)?;
         let declared = tree.system.requires.clone();
         let first = self.chosen(&declared, source)?;
-        let told = self.told_requires(&tree, &digest, &first)?;
+        let told = self.told_requires(&tree, &source.digest, &first)?;
         let requires = match told.is_empty() {
             true => first,
             false => self.chosen(&[declared, told].concat(), source)?,
         };
-        self.wheel_of(source, &tree, digest, requires, None)
+        self.wheel_of(source, &tree, requires, None)
     }
 
     /// The wheel of a source whose build has these distributions: of the store, or built now. One that is `locked` must
     /// come of it.
     fn wheel_of(
         &self,
-        source: &SourceFile,
+        source: &StoredSource<'_>,
         tree: &SourceTree,
-        digest: Digest,
         requires: Vec<BuildRequirement>,
         locked: Option<Digest>,
     ) -> Result<Built, BuiltWheelError> {
         let store = &self.session.store;
-        let key = self.key(&digest, &requires);
+        let key = self.key(&source.digest, &requires);
         let recalled = || {
             let WheelRecord { filename, digest, size } = store.record(WHEEL, &key)?;
-            BuiltWheel::recalled(filename, digest, size, store)
+            let wheel = BuiltWheel::recalled(filename, digest, size, store)?;
+            locked.is_none_or(|locked| locked == wheel.digest).then_some(wheel)
         };
-        let from = BuiltFrom { file: source.filename.clone(), digest, requires };
-        let is_meant = |wheel: &BuiltWheel| locked.is_none_or(|locked| locked == wheel.digest);
-        if let Some(wheel) = recalled().filter(is_meant) {
+        let from = BuiltFrom { file: source.file.to_owned(), digest: source.digest, requires };
+        if let Some(wheel) = recalled() {
             return Ok(Built { wheel, from });
         }
         let _making = store.claim_patiently(&key);
-        if let Some(wheel) = recalled().filter(is_meant) {
+        if let Some(wheel) = recalled() {
             return Ok(Built { wheel, from });
         }
         let room = self.room(&from.requires)?;
-        let subject = subject(source);
-        self.session.progress.stage(&format!("building {subject} from its source"));
-        let (name, version, target) = (&source.name, &source.version, self.target);
+        self.session.progress.stage(&format!("building {} from its source", source.subject()));
+        let (name, version, target) = (source.name, source.version, self.target);
         let expected = ExpectedWheel { name, version, target, digest: locked };
         let wheel = tree.wheel(&room, expected, store, self.session.confinement)?;
         let (filename, size) = (wheel.filename.clone(), wheel.size);
@@ -263,16 +296,16 @@ impl<'a> BuiltWheels<'a> {
                 told
             }
         };
-        Ok(crate::pypa::pyproject::requirements(&told).map_err(BuildError::from)?)
+        Ok(pyproject::requirements(&told).map_err(BuildError::from)?)
     }
 
     /// The wheels for the requirements of a build, all in the store.
     fn chosen(
         &self,
         requires: &[Requirement],
-        source: &SourceFile,
+        source: &StoredSource<'_>,
     ) -> Result<Vec<BuildRequirement>, BuiltWheelError> {
-        let origin = format!("the build of {}", subject(source));
+        let origin = format!("the build of {}", source.subject());
         let files = build_requirements(requires, &origin, self.target, self.exclude_newer, self.catalog)?;
         files.into_iter().map(|file| self.fetch_wheel(file)).collect()
     }
@@ -318,7 +351,7 @@ impl<'a> BuiltWheels<'a> {
         })
     }
 
-    fn unpacked_base(&self) -> Result<(std::path::PathBuf, BuildPython), BuiltWheelError> {
+    fn unpacked_base(&self) -> Result<(PathBuf, BuildPython), BuiltWheelError> {
         if let Some(known) = self.memory.base.get() {
             return Ok(known.clone());
         }
@@ -339,21 +372,23 @@ impl<'a> BuiltWheels<'a> {
 
     /// Builds the wheel of a locked distribution again, with the distributions that were locked.
     fn rebuild(&self, distribution: &Distribution, from: &BuiltFrom) -> Result<(), BuiltWheelError> {
-        let project = self.catalog.project(&distribution.name).map_err(SolveError::from)?;
-        let is_it = |source: &&SourceFile| {
-            source.filename == from.file && source.sha256.is_none_or(|digest| digest == from.digest)
-        };
-        let gone = || BuiltWheelError::SourceGone { file: from.file.clone(), digest: from.digest };
-        let source = project.sources.iter().find(is_it).ok_or_else(gone)?;
-        let source = SourceFile { sha256: Some(from.digest), ..source.clone() };
-        self.fetch(&source)?;
+        let format = SourceFormat::of(&from.file).unwrap_or(SourceFormat::Directory);
+        if !self.session.store.has_blob(&from.digest, None) {
+            self.fetch(&listed_source(&distribution.name, from, self.catalog)?)?;
+        }
         for BuildRequirement { wheel, digest } in &from.requires {
             let file = listed(&wheel.name, wheel, Some(*digest), self.catalog)?;
             self.fetch_wheel(DistFile { sha256: Some(*digest), ..file })?;
         }
-        let tree = SourceTree::unpack(&self.session.store, &from.digest, source.format)?;
-        let locked = distribution.wheel.sha256;
-        self.wheel_of(&source, &tree, from.digest, from.requires.clone(), locked)?;
+        let source = StoredSource {
+            name: &distribution.name,
+            version: Some(&distribution.version),
+            file: &from.file,
+            format,
+            digest: from.digest,
+        };
+        let tree = SourceTree::unpack(&self.session.store, &from.digest, format)?;
+        self.wheel_of(&source, &tree, from.requires.clone(), distribution.wheel.sha256)?;
         Ok(())
     }
 }
@@ -362,7 +397,7 @@ impl<'a> BuiltWheels<'a> {
 pub(super) fn restore(
     resolution: &Resolution,
     base: BuildBase<'_>,
-    urls: &super::wheel_urls::WheelUrls,
+    urls: &WheelUrls,
     session: &Session<'_>,
 ) -> Result<()> {
     let is_missing = |distribution: &&Distribution| {
@@ -382,25 +417,26 @@ pub(super) fn restore(
     let builder = BuiltWheels::new(base, &target, &catalog, None, session);
     for (distribution, from) in missing {
         let rebuilt = builder.rebuild(distribution, from);
-        rebuilt.map_err(|error| told(&distribution.name.to_string(), &distribution.version, error))?;
+        rebuilt.map_err(|error| told(distribution.name.as_ref(), Some(&distribution.version), error))?;
     }
     Ok(())
 }
 
-/// A source distribution for people: `langdetect 1.0.9`.
-fn subject(source: &SourceFile) -> String {
-    format!("{} {}", source.name, source.version)
+/// A distribution for people: `langdetect 1.0.9`.
+fn subject(name: impl fmt::Display, version: Option<&Version>) -> String {
+    version.map_or_else(|| name.to_string(), |version| format!("{name} {version}"))
 }
 
 fn unbuilt(source: &SourceFile, error: BuiltWheelError) -> CatalogError {
-    told(source.name.as_ref(), &source.version, error)
+    told(source.name.as_ref(), Some(&source.version), error)
 }
 
 /// The failure to build a distribution, with the next step and the end of the build's output.
-fn told(name: &str, version: &Version, error: BuiltWheelError) -> CatalogError {
-    let subject = format!("{name} {version}");
+fn told(name: &str, version: Option<&Version>, error: BuiltWheelError) -> CatalogError {
+    let subject = subject(name, version);
+    let pinned = version.map_or_else(|| ".".to_owned(), |version| format!("{name}=={version}"));
     let yourself = format!(
-        "build its wheel yourself, `pip wheel --no-deps -w wheels {name}=={version}`, and add its directory, \
+        "build its wheel yourself, `pip wheel --no-deps -w wheels {pinned}`, and add its directory, \
          `indexes: [{{path: wheels, packages: [{name}]}}]`"
     );
     let hint = match &error {

@@ -1,6 +1,7 @@
 //! Opens and writes a base made of Debian packages.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -142,6 +143,7 @@ fn opened(decided: DebianBase, mirrors: &[Vec<Url>], locked: Option<LockedPackag
         source: BaseSource::Debian(DebianSource {
             fetches: fetches.collect::<Result<_>>()?,
             locked: locked.map(Box::new),
+            warned: AtomicBool::new(false),
         }),
         planned: PlannedBase {
             inventory,
@@ -192,7 +194,7 @@ impl DebianSource {
         let recalled = || {
             let written = keys.iter().map(|key| cache::recall(store, key)).collect::<Option<Vec<_>>>()?;
             let unfollowed: Vec<Unfollowed> = store.record(UNFOLLOWED, keys.last()?)?;
-            warn_of_scripts(&unfollowed, session);
+            self.warn(&unfollowed, session);
             Some(written)
         };
         if let Some(written) = recalled() {
@@ -210,11 +212,18 @@ impl DebianSource {
         if let Some(key) = keys.last() {
             store.put_record(UNFOLLOWED, key, &unfollowed)?;
         }
-        warn_of_scripts(&unfollowed, session);
+        self.warn(&unfollowed, session);
         for (key, written) in keys.iter().zip(&written) {
             cache::keep(store, key, written)?;
         }
         Ok(written)
+    }
+
+    /// Tells of scripts that were not followed, once.
+    fn warn(&self, unfollowed: &[Unfollowed], session: &Session<'_>) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            warn_of_scripts(unfollowed, session);
+        }
     }
 
     fn write_layers(

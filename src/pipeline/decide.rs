@@ -13,11 +13,12 @@ use super::base_source::OpenedBase;
 use super::built_wheels::{BuildBase, BuiltWheels};
 use super::lock_file::{KeptFromLock, LockFileError, LockStatus, Locking, Upgrade};
 use super::locked_projects::LockedProjects;
+use super::named_projects::NamedProjects;
 use super::named_wheels::{NamedWheels, fetched, known_wheels};
 use super::sources::sources;
 use super::wheel_sizes::{PrivateCuda, WheelSizes};
 use super::wheel_urls::WheelUrls;
-use crate::failure::{Hinted, Result};
+use crate::failure::{Failure, Hinted, Result};
 use crate::lock::{Decided, Lock, RecipeFingerprint};
 use crate::net::http::HttpError;
 use crate::net::index::{Freshness, PackageIndex};
@@ -96,24 +97,29 @@ pub fn anew(
     let named = NamedWheels::find(&inputs, &target, &kept.wheels, session)?;
     named.check(&target, session)?;
     let locked = LockedProjects::select(&inputs, &target, session)?;
-    let mut request =
-        ResolutionRequest::new(&inputs, inventory, &target, kept.preferences, named.direct_urls());
-    request.roots.extend(locked.roots.iter().cloned());
-    let (http, store) = (Arc::clone(&session.http), session.store.clone());
-    let index =
-        PackageIndex::new(http, store, sources(&inputs, files_of(&locked, &named), session)?, freshness);
-    let catalog = Announced { index, session };
-    let exclude_newer = request.exclude_newer;
-    let builder = BuiltWheels::new(build_base(&base), &target, &catalog, exclude_newer, session);
-    let with_sources = WithSources {
-        inner: &catalog,
-        builder: &builder,
-        builds: &request.builds,
-        target: &target,
-        exclude_newer,
+    let packed = NamedProjects::find(&inputs, &target, session)?;
+    let index = |files| {
+        let (http, store) = (Arc::clone(&session.http), session.store.clone());
+        let index = PackageIndex::new(http, store, sources(&inputs, files, session)?, freshness);
+        Ok::<_, Failure>(Announced { index, session })
     };
+    let exclude_newer = inputs.recipe.exclude_newer.map(|time| time.unix_seconds());
+    let of_builds = index(files_of(&locked, &named))?;
+    let builder = BuiltWheels::new(build_base(&base), &target, &of_builds, exclude_newer, session);
+    let projects = packed.build(&builder)?;
+    let mut direct = named.direct_urls();
+    direct.extend(projects.direct_urls());
+    let mut request = ResolutionRequest::new(&inputs, inventory, &target, kept.preferences, direct);
+    request.roots.extend(locked.roots.iter().cloned());
+    let mut files = files_of(&locked, &named);
+    files.extend(projects.projects());
+    let catalog = index(files)?;
+    let builds = &request.builds;
+    let with_sources =
+        WithSources { inner: &catalog, builder: &builder, builds, target: &target, exclude_newer };
     let mut resolution = resolve::resolve(&request, &with_sources)?;
     builder.realize(&mut resolution)?;
+    projects.note(&mut resolution);
     hash_linked(&mut resolution, &catalog.index, session)?;
     for component in request.policies.without_effect(&resolution) {
         session.progress.warn(&format!(
@@ -170,7 +176,8 @@ fn recall(inputs: RecipeInputs, lock: &Lock, path: &Path, session: &Session<'_>)
     let target = inventory.target()?;
     let named = NamedWheels::find(&inputs, &target, &known_wheels(lock), session)?;
     let locked = LockedProjects::select(&inputs, &target, session)?;
-    if let Some(changed) = named.changed(lock) {
+    let packed = NamedProjects::find(&inputs, &target, session)?;
+    if let Some(changed) = named.changed(lock).or_else(|| packed.changed(lock)) {
         return Ok(Recalled::Outdated(Box::new(inputs), LockFileError::other_wheel(path, changed)));
     }
     Ok(Recalled::Decision(Box::new(Decision {

@@ -11,11 +11,12 @@ use crate::failure::{Fault, Hinted};
 use crate::layer::files::{self, Copy, FilesError, FilesOnDisk};
 use crate::oci::Digest;
 use crate::plain_file;
+use crate::pypa::pyproject::{self, PyprojectError};
 use crate::recipe::pylock::{self, PylockError, SelectedLock, is_pylock};
 use crate::recipe::requirements::{self, HashedRequirement, MOST_REQUIREMENTS, RequirementsFile};
 use crate::recipe::{
-    BaseDescription, BaseRef, ConstraintEntry, Diagnostics, ImageName, IndexLocation, Recipe, RecipeInputs,
-    RequirementsEntry, RootRequirement,
+    BaseDescription, BaseRef, ConstraintEntry, Diagnostics, ImageName, IndexLocation, NamedProject,
+    ProjectReference, Recipe, RecipeInputs, RequirementsEntry, RootRequirement,
 };
 
 /// The bytes of a requirements or constraints file: the export of a lock of a thousand wheels, with all hashes, has 6 MB.
@@ -47,6 +48,10 @@ pub enum InputError {
     Circle { path: PathBuf },
     #[error("`{path}` is the {}th requirements file", MOST_FILES + 1)]
     ManyFiles { path: PathBuf },
+    #[error("could not read the name of the project in `{path}`")]
+    Project { path: PathBuf, source: PyprojectError },
+    #[error("`{path}` names no project")]
+    NoProjectName { path: PathBuf },
     #[error("with `{path}`, the requirements files have more than {MOST_REQUIREMENTS} requirements")]
     ManyRequirements { path: PathBuf },
 }
@@ -70,6 +75,10 @@ impl Hinted for InputError {
             }
             Self::Circle { .. } => "remove the line that includes the file".into(),
             Self::ManyFiles { .. } => "join the files: no more than that are read".into(),
+            Self::Project { source, .. } => return source.hint(),
+            Self::NoProjectName { .. } => {
+                "write the project's name in front of its directory: `packages: [\"app @ ./app\"]`".into()
+            }
             Self::ManyRequirements { .. } => "leave out what other requirements bring along".into(),
         })
     }
@@ -98,6 +107,7 @@ pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
         constraints: Vec::new(),
         overrides: recipe.overrides.iter().map(|requirement| requirement.value.clone()).collect(),
         locks: Vec::new(),
+        projects: Vec::new(),
         find_links: Vec::new(),
         no_index: false,
         hashes: BTreeMap::new(),
@@ -121,6 +131,9 @@ pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
             ConstraintEntry::File(path) => reader.read_constraints(&directory.join(path), &mut Vec::new())?,
             ConstraintEntry::Bound(bound) => reader.inputs.constraints.push(bound.clone()),
         }
+    }
+    for project in &recipe.projects {
+        reader.read_project(&project.value)?;
     }
     Ok(reader.inputs)
 }
@@ -173,6 +186,26 @@ impl InputReader {
         let directory = entry.file.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
         let (extras, groups) = (entry.extras.clone(), entry.groups.clone());
         self.inputs.locks.push(SelectedLock { lock, directory, extras, groups });
+        Ok(())
+    }
+
+    /// Adds a project that is named by its directory, whose name it tells itself where the recipe does not.
+    fn read_project(&mut self, project: &ProjectReference) -> Result<(), InputError> {
+        let path = self.inputs.directory.join(&project.path).join(pyproject::NAME);
+        let name = match &project.name {
+            Some(name) => name.clone(),
+            None => {
+                let read = self.root.read_text(&path, pyproject::LONGEST);
+                let (text, _) = read.map_err(|source| unreachable_file(&path, source))?;
+                let name = pyproject::project_name(&text)
+                    .map_err(|source| InputError::Project { path: path.clone(), source })?;
+                name.ok_or(InputError::NoProjectName { path })?
+            }
+        };
+        let requirement = project.requirement(name);
+        let (root, path) = (requirement.clone().into(), project.path.clone());
+        self.inputs.roots.push(RootRequirement::new(root, "the recipe"));
+        self.inputs.projects.push(NamedProject { requirement, path });
         Ok(())
     }
 

@@ -68,7 +68,7 @@ pub enum LockFileError {
     Stale { path: PathBuf, recipe: PathBuf, keys: Vec<String> },
     #[error("the lock `{path}` is out of date: the image that the recipe builds on is another now")]
     OtherBase { path: PathBuf, recipe: PathBuf },
-    #[error("the wheel `{wheel}` is another than was locked: {locked} is locked, {found} was found")]
+    #[error("`{wheel}` is another than was locked: {locked} is locked, {found} was found")]
     OtherWheel { recipe: PathBuf, wheel: String, locked: Digest, found: Digest },
     #[error("could not use the lock `{path}`")]
     Unusable { path: PathBuf, source: LockError },
@@ -109,7 +109,7 @@ impl Hinted for LockFileError {
                 Some(format!("bring it up to date with `imgforge lock {}`", recipe.display()))
             }
             Self::OtherWheel { recipe, .. } => Some(format!(
-                "restore the wheel that was locked, or lock this one with `imgforge lock {}`",
+                "restore what was locked, or lock this one with `imgforge lock {}`",
                 recipe.display()
             )),
             Self::Unusable { source, .. } => source.hint(),

@@ -16,8 +16,9 @@ use crate::net::index::{Freshness, PackageIndex};
 use crate::oci::Digest;
 use crate::plan::WheelInstall;
 use crate::pypa::simple::DistFile;
-use crate::resolve::Resolution;
+use crate::pypa::source_file::SourceFile;
 use crate::resolve::solve::{Catalog, CatalogError};
+use crate::resolve::{BuiltFrom, Resolution};
 
 /// The reason why a wheel is not found again.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +124,12 @@ impl OpenWheelUrls<'_> {
         Ok(Download { url, name, digest, size: self.urls.size(wheel) })
     }
 
+    /// The URL of the source that a wheel was built from.
+    pub fn source_url(&self, name: &PackageName, from: &BuiltFrom) -> Result<Url> {
+        let catalog = self.catalog.as_ref().context("a source of the plan is at no known URL")?;
+        Ok(listed_source(name, from, catalog)?.url)
+    }
+
     /// The URL of a wheel of the project `name`.
     pub fn url(&self, name: &PackageName, filename: &WheelFilename, digest: Digest) -> Result<Url> {
         let url = match (&self.urls.known, &self.catalog) {
@@ -132,6 +139,23 @@ impl OpenWheelUrls<'_> {
         };
         url.context("a wheel of the plan is at no known URL")
     }
+}
+
+/// The source distribution that the indexes list for a wheel that was built.
+pub(super) fn listed_source(
+    name: &PackageName,
+    from: &BuiltFrom,
+    catalog: &dyn Catalog,
+) -> Result<SourceFile, ListedError> {
+    let wheel = from.file.clone();
+    let project =
+        catalog.project(name).map_err(|source| ListedError::Catalog { wheel: wheel.clone(), source })?;
+    let is_it = |source: &&SourceFile| {
+        source.filename == from.file && source.sha256.is_none_or(|digest| digest == from.digest)
+    };
+    let found = project.sources.iter().find(is_it);
+    let found = found.ok_or_else(|| ListedError::Gone { wheel, name: name.to_string() })?;
+    Ok(SourceFile { sha256: Some(from.digest), ..found.clone() })
 }
 
 /// The file that the indexes list for a wheel of the project `name`.

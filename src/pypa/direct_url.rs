@@ -10,7 +10,7 @@ use crate::oci::Digest;
 pub const NAME: &str = "direct_url.json";
 
 /// The text for an archive at `url`, which has no secrets.
-pub fn of_archive(url: &str, sha256: &Digest) -> String {
+fn of_archive(url: &str, sha256: &Digest) -> String {
     let hex = sha256.hex();
     let hashes = json!({"hash": format!("sha256={hex}"), "hashes": {"sha256": hex}});
     json!({"archive_info": hashes, "url": url}).to_string()
@@ -20,6 +20,19 @@ pub fn of_archive(url: &str, sha256: &Digest) -> String {
 /// the same wheel from another directory gives the same image.
 pub fn of_local(filename: &str) -> String {
     format!("file:///{filename}")
+}
+
+/// The URL of a project's directory on the machine that builds: its name alone, as of a wheel.
+pub fn of_directory(name: &str) -> String {
+    format!("file:///{name}/")
+}
+
+/// The text for a wheel from `url`, which has no secrets: of a directory, or else an archive.
+pub fn text(url: &str, sha256: &Digest) -> String {
+    match url.ends_with('/') {
+        true => json!({"dir_info": {}, "url": url}).to_string(),
+        false => of_archive(url, sha256),
+    }
 }
 
 #[cfg(test)]
@@ -32,6 +45,7 @@ mod tests {
         let expected = format!(
             r#"{{"archive_info":{{"hash":"sha256={hex}","hashes":{{"sha256":"{hex}"}}}},"url":"file:///a-1-py3-none-any.whl"}}"#
         );
-        assert_eq!(of_archive(&of_local("a-1-py3-none-any.whl"), &Digest::of("")), expected);
+        assert_eq!(text(&of_local("a-1-py3-none-any.whl"), &Digest::of("")), expected);
+        assert_eq!(text(&of_directory("a"), &Digest::of("")), r#"{"dir_info":{},"url":"file:///a/"}"#);
     }
 }

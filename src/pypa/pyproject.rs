@@ -3,6 +3,7 @@
 //! <https://packaging.python.org/en/latest/specifications/pyproject-toml/> · <https://peps.python.org/pep-0517/>
 
 use serde::Deserialize;
+use uv_normalize::PackageName;
 
 use super::metadata::{MetadataError, Requirement, parse_requirement};
 use crate::failure::Hinted;
@@ -56,6 +57,26 @@ struct Document {
 }
 
 #[derive(Deserialize)]
+struct NamedDocument {
+    project: Option<ProjectTable>,
+}
+
+#[derive(Deserialize)]
+struct ProjectTable {
+    name: Option<PackageName>,
+}
+
+/// The name of the project, where `pyproject.toml` says it.
+pub fn project_name(text: &str) -> Result<Option<PackageName>, PyprojectError> {
+    let document: NamedDocument = toml::from_str(text).map_err(not_toml)?;
+    Ok(document.project.and_then(|project| project.name))
+}
+
+fn not_toml(error: toml::de::Error) -> PyprojectError {
+    PyprojectError::Toml { reason: error.message().lines().next().unwrap_or_default().to_owned() }
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Table {
     requires: Option<Vec<String>>,
@@ -67,10 +88,7 @@ struct Table {
 impl BuildSystem {
     /// The build system of a tree with this `pyproject.toml`, or without one.
     pub fn of(text: Option<&str>) -> Result<Self, PyprojectError> {
-        let toml = |error: toml::de::Error| PyprojectError::Toml {
-            reason: error.message().lines().next().unwrap_or_default().to_owned(),
-        };
-        let document: Document = toml::from_str(text.unwrap_or_default()).map_err(toml)?;
+        let document: Document = toml::from_str(text.unwrap_or_default()).map_err(not_toml)?;
         let Some(table) = document.build_system else { return Self::legacy() };
         let requires = table.requires.ok_or(PyprojectError::NoRequires)?;
         Ok(Self {

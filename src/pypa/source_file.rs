@@ -43,6 +43,8 @@ pub enum SourceFormat {
     TarGz,
     /// `.zip`, which was one before.
     Zip,
+    /// A project's directory, packed as a tar.
+    Directory,
 }
 
 impl SourceFormat {

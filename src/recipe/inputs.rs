@@ -34,6 +34,8 @@ pub struct RecipeInputs {
     pub locks: Vec<SelectedLock>,
     /// The wheels that are named by their places.
     pub wheels: Vec<NamedWheel>,
+    /// The projects that are named by their directories; their requirements are the last of the roots.
+    pub projects: Vec<NamedProject>,
     /// The pages and directories that requirements files name beside the indexes.
     pub find_links: Vec<IndexLocation>,
     /// `--no-index`: only the recipe's own indexes are asked, beside what `--find-links` names.
@@ -70,6 +72,15 @@ pub struct NamedWheel {
     pub source: String,
 }
 
+/// A project that the recipe names by its directory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedProject {
+    /// The requirement on it, with extras and marker.
+    pub requirement: Requirement,
+    /// The path of its directory, as the recipe writes it.
+    pub path: String,
+}
+
 impl RootRequirement {
     /// The requirement of a file or a recipe.
     pub fn new(package: PackageRequirement, source: impl Into<String>) -> Self {
@@ -91,7 +102,8 @@ impl RootRequirement {
 impl RecipeInputs {
     /// The requirements of requirements files.
     pub fn file_requirements(&self) -> &[RootRequirement] {
-        self.roots.get(self.recipe.roots().count()..).unwrap_or_default()
+        let end = self.roots.len().saturating_sub(self.projects.len());
+        self.roots.get(self.recipe.roots().count()..end).unwrap_or_default()
     }
 
     /// The version of Python that the recipe asks for, such as `3.11`.

@@ -13,6 +13,7 @@ mod ignore;
 mod image;
 mod inputs;
 mod packages;
+mod project_reference;
 pub mod pylock;
 mod python;
 mod reference;
@@ -35,11 +36,12 @@ use uv_normalize::PackageName;
 pub use base::{BaseDescription, BaseRef, Debian, RecordedInventory, Suite};
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Label, Problem, Severity};
 pub use image::{Compression, ConfigChanges, ContainerPath, FileCopy, ImageName, Layers};
-pub use inputs::{NamedWheel, RecipeInputs, RootRequirement};
+pub use inputs::{NamedProject, NamedWheel, RecipeInputs, RootRequirement};
 pub use packages::{
     Builds, Constrain, ConstraintEntry, Cuda, ExternallyManaged, Framework, Index, IndexLocation,
     MissingStatus, Policy, Python, RequirementsEntry,
 };
+pub use project_reference::ProjectReference;
 pub use python::PythonVersion;
 pub use size::{ByteSize, ByteSizeError};
 pub use source::{SourceText, Span, Spanned};
@@ -52,6 +54,7 @@ use diagnostic::Problems;
 use ignore::Silences;
 use image::Annotations;
 use packages::Frameworks;
+use project_reference::PackageEntry;
 use yaml::Node;
 
 /// A whole recipe. Serialised, it is the same for the same meaning: keys sorted, places left out.
@@ -67,6 +70,9 @@ pub struct Recipe {
     pub frameworks: BTreeMap<PackageName, Framework>,
     /// Further distributions: requirements on projects, and wheels that are named by their places.
     pub packages: Vec<Spanned<PackageRequirement>>,
+    /// Projects that are named by their directories, among the packages.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub projects: Vec<Spanned<ProjectReference>>,
     /// Requirements files, and locks of other tools.
     pub requirements: Vec<Spanned<RequirementsEntry>>,
     /// Bounds on versions, for projects that something requires.
@@ -128,7 +134,7 @@ impl Recipe {
         let base = fields.require("base", "name the image to build on: `base: debian-bookworm`", problems);
         let python = fields.get("python", problems);
         let frameworks: Option<Frameworks> = fields.get("frameworks", problems);
-        let packages: Option<Vec<Spanned<PackageRequirement>>> = fields.get("packages", problems);
+        let packages: Option<Vec<Spanned<PackageEntry>>> = fields.get("packages", problems);
         let requirements: Option<Vec<Spanned<RequirementsEntry>>> = fields.get("requirements", problems);
         let requirements = requirements.unwrap_or_default();
         refuse_duplicates(&requirements, problems, |entry| entry.file.clone(), |entry| entry.file.clone());
@@ -149,7 +155,7 @@ impl Recipe {
         fields.finish(problems);
 
         let frameworks = frameworks.unwrap_or_default().0;
-        let packages = packages.unwrap_or_default();
+        let (packages, projects) = told_apart(packages.unwrap_or_default());
         packages::refuse_overlap(&frameworks, &packages, problems);
         Some(Self {
             name,
@@ -157,6 +163,7 @@ impl Recipe {
             python: python.unwrap_or_default(),
             frameworks,
             packages,
+            projects,
             requirements,
             constraints: constraints.unwrap_or_default(),
             overrides: overrides.unwrap_or_default(),
@@ -172,6 +179,20 @@ impl Recipe {
             source: Arc::clone(source),
         })
     }
+}
+
+/// The requirements among the entries of `packages`, and the projects.
+fn told_apart(
+    entries: Vec<Spanned<PackageEntry>>,
+) -> (Vec<Spanned<PackageRequirement>>, Vec<Spanned<ProjectReference>>) {
+    let (mut packages, mut projects) = (Vec::new(), Vec::new());
+    for Spanned { value, span } in entries {
+        match value {
+            PackageEntry::Requirement(value) => packages.push(Spanned { value, span }),
+            PackageEntry::Project(value) => projects.push(Spanned { value, span }),
+        }
+    }
+    (packages, projects)
 }
 
 fn nothing_to_install(span: Span) -> Problem {

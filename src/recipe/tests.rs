@@ -292,6 +292,40 @@ fn reads_wheels_that_are_named_by_their_places() {
 }
 
 #[test]
+fn reads_projects_by_their_directories_and_what_is_built() {
+    let recipe = Recipe::parse(
+        "base: b\npython: {build: [FVcore, langdetect]}\n\
+         packages: [., './app[gpu]', \"app @ ../app ; python_version >= '3.11'\", numpy]\n",
+        "recipe.yaml",
+    );
+    let recipe = recipe.unwrap();
+    let shown: Vec<String> = recipe.projects.iter().map(|project| project.value.to_string()).collect();
+    assert_eq!(shown, [" @ . ; ", "[gpu] @ ./app ; ", "app @ ../app ; python_full_version >= '3.11'"]);
+    assert_eq!(recipe.packages.len(), 1);
+    assert!(recipe.python.build.has(&"fvcore".parse().unwrap()));
+    assert!(!recipe.python.build.has(&"numpy".parse().unwrap()));
+    let all = Recipe::parse("base: b\npython: {build: all}\npackages: [a]\n", "recipe.yaml").unwrap();
+    assert!(all.python.build.has(&"numpy".parse().unwrap()));
+}
+
+#[test]
+fn refuses_what_cannot_be_built() {
+    const HELP: &str = "name the projects, `build: [fvcore, langdetect]`, or write `build: all`";
+    check(
+        "base: b\npackages: [a]\npython: {build: yes}\n",
+        &format!("3:17 [yes] `yes` is neither `all` nor a list of projects = {HELP}"),
+    );
+    check(
+        "base: b\npackages: [a]\npython: {build: [a, A]}\n",
+        "3:21 [A] `a` is listed twice (again here) (3:18 first here) = keep one of the two",
+    );
+    check(
+        "base: b\npackages: [a]\npython: {build: [a b]}\n",
+        "3:18 [a b] `a b` is not a package name = a name is letters, digits, `-`, `_` and `.`, and starts and ends with a letter or digit",
+    );
+}
+
+#[test]
 fn refuses_what_is_no_wheel() {
     const BUILD: &str = "and name that: `./dist/NAME-VERSION-py3-none-any.whl`";
     let refuse = |text: &str, message: &str| {
@@ -308,7 +342,6 @@ fn refuses_what_is_no_wheel() {
         check(&format!("base: b\npackages: ['{text}']\n"), &shown(&format!("'{text}'"), "2:12"));
         check_requirements(&format!("{text}\n"), &shown(text, "1:1"));
     };
-    refuse("./wheel", "`./wheel` is no wheel, and imgforge installs wheels = BUILD");
     refuse("x-1.tar.gz", "`x-1.tar.gz` is a source distribution, and imgforge installs wheels = BUILD");
     refuse(
         "x @ https://host.example/x.zip",

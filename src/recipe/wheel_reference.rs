@@ -114,19 +114,19 @@ pub(super) fn parse_package(text: &str) -> Result<PackageRequirement, Complaint>
 }
 
 /// A requirement that names a place, cut into its parts.
-struct DirectText<'t> {
+pub(super) struct DirectText<'t> {
     /// `app[extra]`; empty where the place alone is written.
-    head: &'t str,
+    pub(super) head: &'t str,
     /// `./dist/app-1.0-py3-none-any.whl#sha256=…`
-    place: &'t str,
+    pub(super) place: &'t str,
     /// `[extra]`, where it is written behind the place.
-    extras: &'t str,
-    marker: &'t str,
+    pub(super) extras: &'t str,
+    pub(super) marker: &'t str,
 }
 
 impl<'t> DirectText<'t> {
     /// The parts of `text`; `None` where it names no place.
-    fn split(text: &'t str) -> Option<Self> {
+    pub(super) fn split(text: &'t str) -> Option<Self> {
         // As in PEP 508, white space parts a place from the marker behind it.
         let (reference, marker) = text.split_once(" ;").unwrap_or((text, ""));
         let (reference, marker) = (reference.trim(), marker.trim());
@@ -175,7 +175,7 @@ fn is_place(text: &str) -> bool {
 }
 
 /// The ends of the names of distributions' files.
-const ARCHIVES: [&str; 6] = [".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".egg"];
+pub(super) const ARCHIVES: [&str; 6] = [".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".egg"];
 
 /// Reads the place of a wheel.
 fn parse_place(text: &str) -> Result<WheelReference, Complaint> {

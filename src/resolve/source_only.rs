@@ -13,6 +13,7 @@ use uv_pep440::Version;
 use super::solve::{
     Catalog, CatalogError, Explanation, Question, Solution, SolveError, ask_inner_for_the_rest, solve,
 };
+use super::wheel_choice::is_of_python_2;
 use crate::escape::escaped;
 use crate::pypa::metadata::{self, CoreMetadata};
 use crate::pypa::simple::{DistFile, Project};
@@ -144,7 +145,8 @@ impl Catalog for WithUnbuilt<'_> {
         if !self.names.contains(name) {
             return Ok(project);
         }
-        let built: BTreeSet<&Version> = project.files.iter().map(|file| &file.filename.version).collect();
+        let wheels = project.files.iter().filter(|file| !is_of_python_2(file));
+        let built: BTreeSet<&Version> = wheels.map(|file| &file.filename.version).collect();
         let sources = project.others.iter().filter_map(|other| unbuilt(name, other));
         let sources: Vec<DistFile> =
             sources.filter(|source| !built.contains(&source.filename.version)).collect();

@@ -46,6 +46,14 @@ impl WheelChoice<'_> {
     }
 }
 
+/// Returns whether a wheel is for Python 2 alone: no image has that, so it is as good as none.
+pub(super) fn is_of_python_2(file: &DistFile) -> bool {
+    file.filename.python_tags().iter().all(|tag| {
+        let tag = tag.to_string();
+        tag.trim_start_matches(|letter: char| letter.is_ascii_alphabetic()).starts_with('2')
+    })
+}
+
 /// The index in `files` of the best wheel of each version, of those that `judge` lets pass: the one with the best tags,
 /// of those the one with the highest build number, and of those the one that is listed first.
 ///

@@ -47,12 +47,15 @@ pub enum ArchiveError {
 
 impl Hinted for ArchiveError {
     fn hint(&self) -> Option<String> {
-        match self {
-            Self::Read(error) => error.hint(),
-            Self::Write { source, .. } => source.hint(),
-            Self::Tar(_) | Self::Zip(_) | Self::Member { .. } | Self::ManyMembers | Self::Large => Some(
+        let exclude = || {
+            Some(
                 "exclude this version with a constraint such as `NAME!=VERSION`, and tell its authors".into(),
-            ),
+            )
+        };
+        match self {
+            Self::Read(error) => error.hint().or_else(exclude),
+            Self::Write { source, .. } => source.hint(),
+            Self::Tar(_) | Self::Zip(_) | Self::Member { .. } | Self::ManyMembers | Self::Large => exclude(),
         }
     }
 }
@@ -76,12 +79,12 @@ pub enum SourceMemberFault {
 pub fn unpack(archive: File, format: SourceFormat, directory: &Path) -> Result<PathBuf, ArchiveError> {
     let mut unpacking = Unpacking { root: TreeRoot::open(directory)?, members: 0, bytes: 0 };
     match format {
-        SourceFormat::TarGz => unpacking.tar(archive)?,
+        SourceFormat::TarGz | SourceFormat::Directory => unpacking.tar(archive)?,
         SourceFormat::Zip => unpacking.zip(archive)?,
     }
     let entries: Vec<_> = fs::read_dir(directory)?.collect::<io::Result<_>>()?;
     match &entries[..] {
-        [only] if only.file_type()?.is_dir() => Ok(only.path()),
+        [only] if format != SourceFormat::Directory && only.file_type()?.is_dir() => Ok(only.path()),
         _ => Ok(directory.to_owned()),
     }
 }

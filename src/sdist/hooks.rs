@@ -106,6 +106,11 @@ impl Hinted for HookError {
             Self::Failed { fault, .. } => Some(fault.hint("build its wheel yourself")),
             Self::Answer { .. } => Some("choose another version, or build its wheel yourself".into()),
             Self::Prepare { source, .. } => source.hint(),
+            // Without a sandbox nothing is built.
+            Self::Sandbox(SandboxError::Refused { settings, .. }) => {
+                let instead = ["build its wheel yourself".to_owned()];
+                Some(settings.iter().chain(&instead).map(String::as_str).collect::<Vec<_>>().join("; or "))
+            }
             Self::Sandbox(error) => error.hint(),
             Self::Unconfined => Some("unset IMGFORGE_UNCONFINED, or build its wheel yourself".into()),
         }
@@ -159,6 +164,9 @@ impl BuildDirectory {
         }
         let path = self.directory.path();
         let prepare = |source| HookError::Prepare { path: path.to_owned(), source };
+        // An answer is that of this hook, whatever another one left.
+        fs::remove_dir_all(path.join(OUTPUT)).map_err(prepare)?;
+        fs::create_dir(path.join(OUTPUT)).map_err(prepare)?;
         open_to_all(path).map_err(prepare)?;
         let command = self.command(hook, source, system, room).map_err(prepare)?;
         let output = self.run(&command, room.longest)?;

@@ -74,8 +74,8 @@ pub struct BuiltWheel {
 pub struct ExpectedWheel<'a> {
     /// The project.
     pub name: &'a PackageName,
-    /// The version.
-    pub version: &'a Version,
+    /// The version, where it is known before.
+    pub version: Option<&'a Version>,
     /// The target.
     pub target: &'a Target,
     /// The digest of the wheel, where it was built before.
@@ -238,12 +238,12 @@ fn sound_metadata(
     let contents =
         WheelFile::open(&opened).and_then(|wheel| wheel.contents()).map_err(BuildError::Refused)?;
     let metadata = metadata::parse(&contents.metadata).map_err(BuildError::Metadata)?;
-    let is_expected =
-        |name: &PackageName, version: &Version| (name, version) == (expected.name, expected.version);
+    let wanted = expected.version.unwrap_or(&filename.version);
+    let is_expected = |name: &PackageName, version: &Version| (name, version) == (expected.name, wanted);
     let found = [(&filename.name, &filename.version), (&metadata.name, &metadata.version)];
     if let Some((name, version)) = found.into_iter().find(|(name, version)| !is_expected(name, version)) {
         return Err(BuildError::Other {
-            expected: format!("{} {}", expected.name, expected.version),
+            expected: format!("{} {wanted}", expected.name),
             found: format!("{name} {version}"),
         });
     }

@@ -183,7 +183,10 @@ impl Recorder {
         });
         let metadata = metadata.collect();
         let others = lacking(project, &files).iter().map(|version| without(&project.name, version)).collect();
-        RecordedProject { project: Project { name: project.name.clone(), files, others }, metadata }
+        RecordedProject {
+            project: Project { files, others, ..Project::empty(project.name.clone()) },
+            metadata,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::rules::{Exclusion, KnownProject, Rules, other_version, specifiers, ve
 use super::{Conflict, Explanation, Question, Required, Requirer, SolverPackage};
 use crate::escape::escaped;
 use crate::pypa::target::Misfit;
-use crate::resolve::wheel_choice::Refusal;
+use crate::resolve::wheel_choice::{Refusal, is_of_python_2};
 
 /// PubGrub's proof that there is no solution.
 pub(super) type Derivation = DerivationTree<SolverPackage, Ranges<Version>, Exclusion>;
@@ -213,7 +213,8 @@ impl<'a> Writer<'a> {
         let unmet = self.unmet(name);
         let wanted = if unmet.is_empty() { self.common(name) } else { unmet };
         let project = &self.known.get(name)?.as_ref()?.project;
-        let has_wheel = project.files.iter().any(|file| wanted.contains(&file.filename.version));
+        let mut wheels = project.files.iter().filter(|file| !is_of_python_2(file));
+        let has_wheel = wheels.any(|file| wanted.contains(&file.filename.version));
         let sources = project.others.iter().filter_map(|other| other_version(other, name));
         let newest = sources
             .filter(|version| wanted.contains(version) && !has_wheel)
@@ -380,6 +381,12 @@ impl<'a> Writer<'a> {
         known.is_some_and(|known| !known.project.files.is_empty())
     }
 
+    /// Returns whether an index lists a source distribution of `name` that can be built.
+    fn has_sources(&self, name: &PackageName) -> bool {
+        let known = self.known.get(name).and_then(Option::as_ref);
+        known.is_some_and(|known| !known.project.sources.is_empty())
+    }
+
     /// Lists the files of `name` in `versions` and why each may not be chosen, the most relevant first. Returns what
     /// a sentence calls them.
     fn list_wheels(&mut self, name: &PackageName, versions: &Ranges<Version>) -> String {
@@ -437,7 +444,13 @@ impl<'a> Writer<'a> {
             let newest = self.newest(name);
             return Some(match newest.is_empty() {
                 true if self.has_wheels(name) => {
-                    format!("`{name}` has no wheel for this target at all: another base or Python may fit")
+                    let built = match self.has_sources(name) {
+                        true => format!(", or have its source built: `python: {{build: [{name}]}}`"),
+                        false => String::new(),
+                    };
+                    format!(
+                        "`{name}` has no wheel for this target at all: another base or Python may fit{built}"
+                    )
                 }
                 true => format!(
                     "`{name}` publishes source distributions only, so no base or Python helps: build a wheel of it, and \

@@ -44,6 +44,13 @@ impl Tar {
         self.entry(b'0', path.as_bytes(), b"", content.as_ref())
     }
 
+    pub fn executable(self, path: &str, content: impl AsRef<[u8]>) -> Self {
+        let content = content.as_ref();
+        let mut block = header(b'0', path.as_bytes(), b"", content.len() as u64);
+        block[100..108].copy_from_slice(b"0000755\0");
+        self.content(seal(block), content)
+    }
+
     pub fn directory(self, path: &str) -> Self {
         self.entry(b'5', format!("{path}/").as_bytes(), b"", b"")
     }

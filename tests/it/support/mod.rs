@@ -14,6 +14,7 @@ pub mod linked;
 pub mod record;
 pub mod registry;
 pub mod resolution;
+pub mod sdist;
 pub mod server;
 pub mod wheel;
 pub mod zip;

@@ -130,7 +130,7 @@ impl RecordedProject {
         if text.trim() == "absent" {
             return None;
         }
-        let project = Project { name: name.clone(), files: Vec::new(), others: Vec::new() };
+        let project = Project::empty(name.clone());
         let mut recorded = Self { project, metadata: BTreeMap::new() };
         let mut python = None;
         let mut lines = text.lines().peekable();
@@ -182,6 +182,7 @@ impl RecordedProject {
             requires_python,
             yanked,
             core_metadata: CoreMetadataFile::Absent,
+            source: None,
         });
     }
 
