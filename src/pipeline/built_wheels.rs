@@ -54,7 +54,7 @@ pub(super) struct BuildBase<'a> {
 
 /// A wheel that was built, and where from.
 #[derive(Debug)]
-pub(super) struct Built {
+pub(super) struct BuiltSource {
     pub wheel: BuiltWheel,
     pub from: BuiltFrom,
 }
@@ -148,7 +148,7 @@ struct Memory {
     /// By file name, the metadata that sources tell of their wheels.
     metadata: RefCell<BTreeMap<String, Option<Arc<CoreMetadata>>>>,
     /// By the file name of their sources.
-    built: RefCell<BTreeMap<String, Rc<Built>>>,
+    built: RefCell<BTreeMap<String, Rc<BuiltSource>>>,
 }
 
 impl SourceBuilder for BuiltWheels<'_> {
@@ -161,7 +161,7 @@ impl SourceBuilder for BuiltWheels<'_> {
     }
 
     fn wheel(&self, source: &SourceFile) -> Result<DistFile, CatalogError> {
-        let Built { wheel, .. } = &*self.built(source)?;
+        let BuiltSource { wheel, .. } = &*self.built(source)?;
         let file = DistFile::bare(wheel.filename.clone(), source.url.clone());
         let (sha256, size, upload_time) = (Some(wheel.digest), Some(wheel.size), source.upload_time);
         Ok(DistFile { sha256, size, upload_time, ..file })
@@ -183,7 +183,7 @@ impl<'a> BuiltWheels<'a> {
     pub fn realize(&self, resolution: &mut Resolution) -> Result<(), CatalogError> {
         for distribution in &mut resolution.distributions {
             let Some(source) = distribution.wheel.source.take() else { continue };
-            let Built { wheel, from } = &*self.built(&source)?;
+            let BuiltSource { wheel, from } = &*self.built(&source)?;
             distribution.metadata = wheel.metadata.digest();
             distribution.wheel = ChosenWheel {
                 filename: wheel.filename.clone(),
@@ -210,7 +210,7 @@ impl<'a> BuiltWheels<'a> {
         Ok(told)
     }
 
-    fn built(&self, source: &SourceFile) -> Result<Rc<Built>, CatalogError> {
+    fn built(&self, source: &SourceFile) -> Result<Rc<BuiltSource>, CatalogError> {
         if let Some(built) = self.memory.built.borrow().get(&source.filename) {
             return Ok(Rc::clone(built));
         }
@@ -221,18 +221,18 @@ impl<'a> BuiltWheels<'a> {
     }
 
     /// The wheel of a source distribution of an index.
-    fn build(&self, source: &SourceFile) -> Result<Built, BuiltWheelError> {
+    fn build(&self, source: &SourceFile) -> Result<BuiltSource, BuiltWheelError> {
         let digest = self.fetch(source)?;
         self.build_stored(&StoredSource::of(source, digest))
     }
 
     /// The wheel of a project's directory, which was packed into the store.
-    pub fn build_tree(&self, source: &StoredSource<'_>) -> Result<Built, CatalogError> {
+    pub fn build_tree(&self, source: &StoredSource<'_>) -> Result<BuiltSource, CatalogError> {
         self.build_stored(source).map_err(|error| told(source.name.as_ref(), source.version, error))
     }
 
     /// The wheel of a source whose build needs what indexes have now.
-    fn build_stored(&self, source: &StoredSource<'_>) -> Result<Built, BuiltWheelError> {
+    fn build_stored(&self, source: &StoredSource<'_>) -> Result<BuiltSource, BuiltWheelError> {
         let tree = SourceTree::unpack(&self.session.store, &source.digest, source.format)?;
         let declared = tree.system.requires.clone();
         let first = self.chosen(&declared, source)?;
@@ -252,7 +252,7 @@ impl<'a> BuiltWheels<'a> {
         tree: &SourceTree,
         requires: Vec<BuildRequirement>,
         locked: Option<Digest>,
-    ) -> Result<Built, BuiltWheelError> {
+    ) -> Result<BuiltSource, BuiltWheelError> {
         let store = &self.session.store;
         let key = self.key(&source.digest, &requires);
         let recalled = || {
@@ -262,11 +262,11 @@ impl<'a> BuiltWheels<'a> {
         };
         let from = BuiltFrom { file: source.file.to_owned(), digest: source.digest, requires };
         if let Some(wheel) = recalled() {
-            return Ok(Built { wheel, from });
+            return Ok(BuiltSource { wheel, from });
         }
         let _making = store.claim_patiently(&key);
         if let Some(wheel) = recalled() {
-            return Ok(Built { wheel, from });
+            return Ok(BuiltSource { wheel, from });
         }
         let room = self.room(&from.requires)?;
         self.session.progress.stage(&format!("building {} from its source", source.subject()));
@@ -275,7 +275,7 @@ impl<'a> BuiltWheels<'a> {
         let wheel = tree.wheel(&room, expected, store, self.session.confinement)?;
         let (filename, size) = (wheel.filename.clone(), wheel.size);
         store.put_record(WHEEL, &key, &WheelRecord { filename, digest: wheel.digest, size })?;
-        Ok(Built { wheel, from })
+        Ok(BuiltSource { wheel, from })
     }
 
     /// The requirements that a backend tells beside those of `pyproject.toml`.

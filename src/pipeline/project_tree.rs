@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use tar::{Builder, EntryType, Header};
+use tar::{Builder, EntryType};
 
 use crate::beneath::{FileRoot, ReachError};
 use crate::failure::Hinted;
@@ -152,8 +152,8 @@ fn is_left_out(name: &str, names: &[&str], depth: usize) -> bool {
         || is_recipes_lock
 }
 
-fn header(kind: EntryType, size: u64, mode: u32) -> Header {
-    let mut header = Header::new_gnu();
+fn header(kind: EntryType, size: u64, mode: u32) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
     header.set_size(size);
     header.set_mode(mode);

@@ -53,7 +53,7 @@ impl Hinted for PyprojectError {
 #[derive(Deserialize)]
 struct Document {
     #[serde(rename = "build-system")]
-    build_system: Option<Table>,
+    build_system: Option<BuildSystemTable>,
 }
 
 #[derive(Deserialize)]
@@ -78,7 +78,7 @@ fn not_toml(error: toml::de::Error) -> PyprojectError {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Table {
+struct BuildSystemTable {
     requires: Option<Vec<String>>,
     build_backend: Option<String>,
     #[serde(default)]

@@ -54,7 +54,7 @@ use diagnostic::Problems;
 use ignore::Silences;
 use image::Annotations;
 use packages::Frameworks;
-use project_reference::PackageEntry;
+use project_reference::ListedPackage;
 use yaml::Node;
 
 /// A whole recipe. Serialised, it is the same for the same meaning: keys sorted, places left out.
@@ -134,7 +134,7 @@ impl Recipe {
         let base = fields.require("base", "name the image to build on: `base: debian-bookworm`", problems);
         let python = fields.get("python", problems);
         let frameworks: Option<Frameworks> = fields.get("frameworks", problems);
-        let packages: Option<Vec<Spanned<PackageEntry>>> = fields.get("packages", problems);
+        let packages: Option<Vec<Spanned<ListedPackage>>> = fields.get("packages", problems);
         let requirements: Option<Vec<Spanned<RequirementsEntry>>> = fields.get("requirements", problems);
         let requirements = requirements.unwrap_or_default();
         refuse_duplicates(&requirements, problems, |entry| entry.file.clone(), |entry| entry.file.clone());
@@ -183,13 +183,13 @@ impl Recipe {
 
 /// The requirements among the entries of `packages`, and the projects.
 fn told_apart(
-    entries: Vec<Spanned<PackageEntry>>,
+    entries: Vec<Spanned<ListedPackage>>,
 ) -> (Vec<Spanned<PackageRequirement>>, Vec<Spanned<ProjectReference>>) {
     let (mut packages, mut projects) = (Vec::new(), Vec::new());
     for Spanned { value, span } in entries {
         match value {
-            PackageEntry::Requirement(value) => packages.push(Spanned { value, span }),
-            PackageEntry::Project(value) => projects.push(Spanned { value, span }),
+            ListedPackage::Requirement(value) => packages.push(Spanned { value, span }),
+            ListedPackage::Project(value) => projects.push(Spanned { value, span }),
         }
     }
     (packages, projects)

@@ -28,7 +28,7 @@ pub struct ProjectReference {
 
 /// An entry of `packages`.
 #[derive(Debug)]
-pub(super) enum PackageEntry {
+pub(super) enum ListedPackage {
     Requirement(PackageRequirement),
     Project(ProjectReference),
 }
@@ -44,7 +44,10 @@ impl ProjectReference {
         let direct = DirectText::split(text)?;
         let is_path = ["./", "../", "/"].iter().any(|start| direct.place.starts_with(start))
             || [".", ".."].contains(&direct.place);
-        let is_directory = is_path && !ARCHIVES.iter().any(|suffix| direct.place.ends_with(suffix));
+        // What follows `#` is said of archives alone.
+        let is_directory = is_path
+            && !direct.place.contains('#')
+            && !ARCHIVES.iter().any(|suffix| direct.place.ends_with(suffix));
         is_directory.then(|| Self::of(&direct))
     }
 
@@ -78,7 +81,7 @@ impl Serialize for ProjectReference {
     }
 }
 
-impl Decode for PackageEntry {
+impl Decode for ListedPackage {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         parsed(node, "a requirement", problems, |text| match ProjectReference::parse(text) {
             Some(project) => project.map(Self::Project),

@@ -1,4 +1,4 @@
-//! Programs of strangers, run where they can do no harm: the interpreter of a base.
+//! Programs of strangers, run where they can do no harm: the interpreter of a base, and the backends that build sources.
 //!
 //! A sandbox has namespaces of its own (users, mounts, processes, network, IPC, host name), a root file system that is
 //! empty but for the trees it is given, no capabilities, few system calls, and limits. Its first process is the program

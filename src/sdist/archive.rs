@@ -28,7 +28,7 @@ const EXECUTABLE: u32 = 0o111;
 /// The reason why an archive is refused.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages are the documentation")]
-pub enum ArchiveError {
+pub enum SourceArchiveError {
     #[error("its archive could not be read")]
     Read(#[from] io::Error),
     #[error("its archive is not a sound tar")]
@@ -45,7 +45,7 @@ pub enum ArchiveError {
     Large,
 }
 
-impl Hinted for ArchiveError {
+impl Hinted for SourceArchiveError {
     fn hint(&self) -> Option<String> {
         let exclude = || {
             Some(
@@ -76,7 +76,7 @@ pub enum SourceMemberFault {
 
 /// Unpacks an archive into the empty directory at `directory`, and gives the root of the source tree: the only directory
 /// in it, or else itself.
-pub fn unpack(archive: File, format: SourceFormat, directory: &Path) -> Result<PathBuf, ArchiveError> {
+pub fn unpack(archive: File, format: SourceFormat, directory: &Path) -> Result<PathBuf, SourceArchiveError> {
     let mut unpacking = Unpacking { root: TreeRoot::open(directory)?, members: 0, bytes: 0 };
     match format {
         SourceFormat::TarGz | SourceFormat::Directory => unpacking.tar(archive)?,
@@ -97,7 +97,7 @@ struct Unpacking {
 }
 
 impl Unpacking {
-    fn tar(&mut self, archive: File) -> Result<(), ArchiveError> {
+    fn tar(&mut self, archive: File) -> Result<(), SourceArchiveError> {
         let mut content = decompressed(archive)?;
         let mut tar = TarReader::default();
         let mut chunk = vec![0; CHUNK];
@@ -127,11 +127,11 @@ impl Unpacking {
     }
 
     /// Makes a member; gives the file whose content follows, and its modification time.
-    fn tar_member(&mut self, member: &TarMember) -> Result<Option<(File, u64)>, ArchiveError> {
+    fn tar_member(&mut self, member: &TarMember) -> Result<Option<(File, u64)>, SourceArchiveError> {
         let Some(path) = path_of(&member.path)? else { return Ok(None) };
         self.count(member.size)?;
-        let fault = |fault| ArchiveError::Member { path: path.clone(), fault };
-        let unwritten = |source| ArchiveError::Write { path: path.clone(), source };
+        let fault = |fault| SourceArchiveError::Member { path: path.clone(), fault };
+        let unwritten = |source| SourceArchiveError::Write { path: path.clone(), source };
         match member.kind {
             MemberKind::File => {
                 let file = self.root.file(&path, member.mode & EXECUTABLE != 0).map_err(unwritten)?;
@@ -152,16 +152,16 @@ impl Unpacking {
         Ok(None)
     }
 
-    fn zip(&mut self, archive: File) -> Result<(), ArchiveError> {
+    fn zip(&mut self, archive: File) -> Result<(), SourceArchiveError> {
         let zip = Zip::open(Local(archive))?;
         zip.members().iter().try_for_each(|member| self.zip_member(&zip, member))
     }
 
-    fn zip_member(&mut self, zip: &Zip<Local>, member: &ZipMember) -> Result<(), ArchiveError> {
+    fn zip_member(&mut self, zip: &Zip<Local>, member: &ZipMember) -> Result<(), SourceArchiveError> {
         let Some(path) = path_of(&member.name)? else { return Ok(()) };
         self.count(member.size)?;
-        let fault = |fault| ArchiveError::Member { path: path.clone(), fault };
-        let unwritten = |source| ArchiveError::Write { path: path.clone(), source };
+        let fault = |fault| SourceArchiveError::Member { path: path.clone(), fault };
+        let unwritten = |source| SourceArchiveError::Write { path: path.clone(), source };
         if member.is_directory {
             return self.root.directory(&path).map_err(unwritten);
         }
@@ -176,20 +176,20 @@ impl Unpacking {
     }
 
     /// Takes a member and its bytes into account.
-    fn count(&mut self, size: u64) -> Result<(), ArchiveError> {
+    fn count(&mut self, size: u64) -> Result<(), SourceArchiveError> {
         self.members += 1;
         self.bytes = self.bytes.saturating_add(size);
         match (self.members > MOST_MEMBERS, self.bytes > MOST_UNPACKED) {
-            (true, _) => Err(ArchiveError::ManyMembers),
-            (false, true) => Err(ArchiveError::Large),
+            (true, _) => Err(SourceArchiveError::ManyMembers),
+            (false, true) => Err(SourceArchiveError::Large),
             (false, false) => Ok(()),
         }
     }
 }
 
 /// The path of a member below the root; `None` for the root itself.
-fn path_of(path: &[u8]) -> Result<Option<String>, ArchiveError> {
-    let leaves = || ArchiveError::Member {
+fn path_of(path: &[u8]) -> Result<Option<String>, SourceArchiveError> {
+    let leaves = || SourceArchiveError::Member {
         path: String::from_utf8_lossy(path).into_owned(),
         fault: SourceMemberFault::Leaves,
     };

@@ -163,34 +163,29 @@ fn path_of(path: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::layer::LayerWriter;
-    use crate::oci::{Entry, EntryKind};
-    use crate::plan::LayerCompression;
 
     fn layer(store: &Store, files: &[(&str, &str)]) -> Digest {
-        let mut writer = LayerWriter::new(store, &LayerCompression::Gzip, &|_| ()).unwrap();
+        let mut layer = tar::Builder::new(Vec::new());
         for (path, content) in files {
-            let entry = |kind| Entry {
-                path: (*path).into(),
-                mode: 0o4755,
-                uid: 0,
-                gid: 0,
-                mtime: 1_000_000_000,
-                kind,
-            };
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o4755);
+            header.set_mtime(1_000_000_000);
             match content.strip_prefix("-> ") {
                 Some(target) => {
-                    writer.entry(&entry(EntryKind::Symlink { target: target.into() })).unwrap();
+                    header.set_entry_type(tar::EntryType::Symlink);
+                    header.set_size(0);
+                    layer.append_link(&mut header, path, target).unwrap();
                 }
                 None => {
-                    let kind = EntryKind::File { size: content.len() as u64 };
-                    writer.file(&entry(kind), || Ok(content.as_bytes())).unwrap();
+                    header.set_size(content.len() as u64);
+                    layer.append_data(&mut header, path, content.as_bytes()).unwrap();
                 }
             }
         }
-        writer.finish().unwrap().digest
+        store.put_blob(&layer.into_inner().unwrap()).unwrap()
     }
 
     #[test]
@@ -216,9 +211,7 @@ mod tests {
         for gone in ["etc/gone", "opt/all/gone", "usr/share/doc/python3/README"] {
             assert_eq!(read(gone), None, "{gone}");
         }
-        let mode = std::os::unix::fs::PermissionsExt::mode(
-            &fs::metadata(tree.join("usr/bin/python3.11")).unwrap().permissions(),
-        );
+        let mode = fs::metadata(tree.join("usr/bin/python3.11")).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o755);
         assert_eq!(
             TreeRoot::open(&tree).unwrap().real_path("/bin/python3").as_deref(),

@@ -37,7 +37,7 @@ use crate::pypa::source_file::SourceFormat;
 use crate::pypa::target::{Misfit, Target};
 use crate::sandbox::Confinement;
 use crate::store::{Store, StoreError};
-use archive::ArchiveError;
+use archive::SourceArchiveError;
 use base_tree::BaseTreeError;
 use environment::EnvironmentError;
 use hooks::{BuildDirectory, BuildRoom, Hook, HookError};
@@ -87,7 +87,7 @@ pub struct ExpectedWheel<'a> {
 #[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum BuildError {
     #[error(transparent)]
-    Archive(#[from] ArchiveError),
+    Archive(#[from] SourceArchiveError),
     #[error(transparent)]
     Project(#[from] PyprojectError),
     #[error("could not read `{path}` of its source")]
