@@ -17,6 +17,7 @@ fn fingerprint(recipe: &str) -> RecipeFingerprint {
         constraints: Vec::new(),
         wheels: Vec::new(),
         locks: Vec::new(),
+        projects: Vec::new(),
         overrides: Vec::new(),
         find_links: Vec::new(),
         no_index: false,

@@ -28,7 +28,7 @@ use crate::pypa::pyproject;
 use crate::pypa::simple::DistFile;
 use crate::pypa::source_file::{SourceFile, SourceFormat};
 use crate::pypa::target::Target;
-use crate::resolve::solve::{Catalog, CatalogError, SolveError};
+use crate::resolve::solve::{Catalog, CatalogError, SolveError, UnbuiltSource};
 use crate::resolve::{
     BuildRequirement, BuiltFrom, ChosenWheel, Distribution, Resolution, SourceBuilder, build_requirements,
 };
@@ -452,5 +452,5 @@ fn told(name: &str, version: Option<&Version>, error: BuiltWheelError) -> Catalo
     if let Some(first) = lines.first_mut() {
         *first = format!("could not build `{subject}`: {first}");
     }
-    CatalogError::Unbuilt { subject, hint, lines, source: Arc::new(error) }
+    CatalogError::Unbuilt(Box::new(UnbuiltSource { subject, hint, lines, source: Arc::new(error) }))
 }

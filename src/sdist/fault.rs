@@ -132,7 +132,9 @@ fn compiler_packages(program: &str) -> &'static str {
     }
 }
 
-type Told = (Regex, fn(String) -> BuildFault);
+/// The fault that a name in the output tells.
+type ToFault = fn(String) -> BuildFault;
+type Told = (Regex, ToFault);
 
 /// Lines by which compilers, build tools and Python tell why they fail.
 static PATTERNS: LazyLock<Vec<Told>> = LazyLock::new(|| {
@@ -152,7 +154,7 @@ static PATTERNS: LazyLock<Vec<Told>> = LazyLock::new(|| {
             _ => name,
         },
     };
-    let others: [(&str, fn(String) -> BuildFault); 7] = [
+    let others: [(&str, ToFault); 7] = [
         (r"fatal error: ([^:\n]+): No such file or directory", |header| BuildFault::NoHeader { header }),
         (r"ModuleNotFoundError: No module named '([^'\n]+)'", |module| BuildFault::NoModule { module }),
         (r"Read-only file system: '([^'\n]+)'", |path| BuildFault::ReadOnly { path }),
@@ -168,7 +170,7 @@ static PATTERNS: LazyLock<Vec<Told>> = LazyLock::new(|| {
             BuildFault::Network { place: String::new() }
         }),
     ];
-    let programs = NO_PROGRAM.iter().map(|pattern| (*pattern, program as fn(String) -> BuildFault));
+    let programs = NO_PROGRAM.iter().map(|pattern| (*pattern, program as ToFault));
     let all = programs.chain(others);
     all.filter_map(|(pattern, fault)| Some((Regex::new(pattern).ok()?, fault))).collect()
 });

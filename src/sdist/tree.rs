@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
@@ -124,7 +125,7 @@ impl Parent {
 
     fn make_directory(&self) -> io::Result<()> {
         rustix::fs::mkdirat(&self.directory, &self.name, SEARCHABLE)?;
-        Ok(fs::set_permissions(self.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?)
+        fs::set_permissions(self.path(), PermissionsExt::from_mode(0o755))
     }
 
     fn clear(&self) -> io::Result<()> {

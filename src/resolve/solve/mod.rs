@@ -165,13 +165,8 @@ pub enum CatalogError {
     #[error("the metadata of `{wheel}` cannot be used")]
     BadMetadata { wheel: String, source: Arc<dyn Error + Send + Sync> },
     /// A source distribution could not be built.
-    #[error("could not build `{subject}`")]
-    Unbuilt {
-        subject: String,
-        hint: Option<String>,
-        lines: Vec<String>,
-        source: Arc<dyn Error + Send + Sync>,
-    },
+    #[error(transparent)]
+    Unbuilt(Box<UnbuiltSource>),
     /// The index could not be asked.
     #[error("could not learn about `{subject}`")]
     Failed { subject: String, hint: Option<String>, source: Arc<dyn Error + Send + Sync> },
@@ -188,15 +183,40 @@ impl Hinted for CatalogError {
             Self::BadMetadata { .. } => {
                 Some("exclude this version with a constraint such as `NAME!=VERSION`".into())
             }
-            Self::Failed { hint, .. } | Self::Unbuilt { hint, .. } => hint.clone(),
+            Self::Unbuilt(error) => error.hint(),
+            Self::Failed { hint, .. } => hint.clone(),
         }
     }
 
     fn lines(&self) -> Vec<String> {
         match self {
-            Self::Unbuilt { lines, .. } => lines.clone(),
+            Self::Unbuilt(error) => error.lines(),
             Self::NotFound { .. } | Self::BadMetadata { .. } | Self::Failed { .. } => Vec::new(),
         }
+    }
+}
+
+/// A source distribution that could not be built.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("could not build `{subject}`")]
+pub struct UnbuiltSource {
+    /// The distribution: `langdetect 1.0.9`.
+    pub subject: String,
+    /// The user's next step.
+    pub hint: Option<String>,
+    /// The message line by line, with the end of the build's output.
+    pub lines: Vec<String>,
+    /// The reason.
+    pub source: Arc<dyn Error + Send + Sync>,
+}
+
+impl Hinted for UnbuiltSource {
+    fn hint(&self) -> Option<String> {
+        self.hint.clone()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.lines.clone()
     }
 }
 
