@@ -157,7 +157,7 @@ fn path_of(path: &[u8]) -> Option<String> {
         plain.strip_prefix(*directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let is_sound = !parts.is_empty() && !parts.contains(&"..") && fits_a_file_system(&plain);
-    (is_sound && !UNREAD.iter().any(|directory| is_unread(directory))).then_some(plain)
+    (is_sound && !UNREAD.iter().any(is_unread)).then_some(plain)
 }
 
 #[cfg(test)]
