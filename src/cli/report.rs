@@ -83,11 +83,27 @@ pub(super) fn plan(planned: &Planned) -> PrintedText {
         ]
     });
     out.table(&["DISTRIBUTION", "VERSION", "ASKED FOR BY", "UNPACKED"], rows.collect());
+    built_wheels(&mut out, planned);
     let rows = planned.plan.wheel_layers().map(|layer| vec![layer.title()]);
     out.table(&["LAYERS OF WHEELS"], rows.collect());
     gpus::planned(&mut out, &planned.gpus);
     comparison(&mut out, planned);
     out
+}
+
+/// The sources that wheels were built from, and the distributions that they were built with.
+fn built_wheels(out: &mut PrintedText, planned: &Planned) {
+    let built =
+        planned.resolution.distributions.iter().filter_map(|distribution| distribution.built.as_ref());
+    let rows: Vec<Vec<String>> = built
+        .map(|from| {
+            let with = from.requires.iter().map(|it| format!("{} {}", it.wheel.name, it.wheel.version));
+            vec![from.file.clone(), with.collect::<Vec<_>>().join(", ")]
+        })
+        .collect();
+    if !rows.is_empty() {
+        out.table(&["BUILT FROM SOURCE", "WITH"], rows);
+    }
 }
 
 fn components(out: &mut PrintedText, planned: &Planned) {
@@ -305,6 +321,7 @@ fn distribution(planned: &Planned, distribution: &Distribution) -> Value {
         "sha256": distribution.wheel.sha256.map(|digest| digest.hex()),
         "unpacked_bytes": planned.plan.wheel_size(&distribution.wheel.filename),
         "requested": distribution.requested,
+        "built_from": distribution.built,
         "relaxed": distribution.relaxed,
         "role": role,
         "component": component,

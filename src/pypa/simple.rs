@@ -573,7 +573,7 @@ mod tests {
             r#"{{"filename": "demo-1.0+cpu-py3-none-any.whl", "url": "../../files/demo-1.0%2Bcpu-py3-none-any.whl",
                 "hashes": {{"blake2": "00", "sha256": "{HASH}"}}, "requires-python": ">=3.8", "yanked": "broken & old",
                 "core-metadata": {{"sha256": "{HASH}"}}, "dist-info-metadata": true}},
-               {{"filename": "demo-1.0.tar.gz", "url": "demo-1.0.tar.gz", "hashes": {{}}}}"#
+               {{"filename": "demo-1.0.tar.gz", "url": "../../files/demo-1.0.tar.gz", "hashes": {{"sha256": "{HASH}"}}}}"#
         ));
         let from_html = parse_html(
             &name(),
@@ -582,7 +582,7 @@ mod tests {
                 r#"<!DOCTYPE html><html><head><base href="../../files/"></head><body>
                 <a href="demo-1.0%2Bcpu-py3-none-any.whl#sha256={HASH}" data-requires-python="&gt;=3.8"
                    data-yanked="broken &amp; old" data-core-metadata="sha256={HASH}">demo</a>
-                <A href="demo-1.0.tar.gz">sdist</A></body></html>"#
+                <A href="demo-1.0.tar.gz#sha256={HASH}">sdist</A></body></html>"#
             ),
         )
         .unwrap();
@@ -594,6 +594,9 @@ mod tests {
         assert_eq!(file.core_metadata, CoreMetadataFile::Hashed(Digest::of(b"")));
         assert_eq!(file.metadata_url().path(), "/files/demo-1.0%2Bcpu-py3-none-any.whl.metadata");
         assert_eq!(from_json.others, ["demo-1.0.tar.gz"]);
+        let source = &from_json.sources[0];
+        assert_eq!(source.url.as_str(), "http://localhost/files/demo-1.0.tar.gz");
+        assert_eq!((source.version.to_string().as_str(), source.sha256), ("1.0", Some(Digest::of(b""))));
     }
 
     #[test]

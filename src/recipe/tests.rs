@@ -110,7 +110,7 @@ fn suggests_the_key_that_was_meant() {
     );
     check_with(
         "python: {compile: true}",
-        "1:10 [compile] unknown key `compile` in `python` = the keys here are `version`, `externally-managed`, `constrain`, `bytecode`",
+        "1:10 [compile] unknown key `compile` in `python` = the keys here are `version`, `externally-managed`, `constrain`, `bytecode`, `build`",
     );
 }
 
@@ -847,6 +847,7 @@ fn reads_every_key_and_keeps_numbers_as_written() {
             "constrain": "frameworks",
             "externally_managed": "remove",
             "bytecode": false,
+            "build": {"projects": []},
         },
         "frameworks": {
             "jax": {"extras": ["cuda12"], "specifiers": ">=0.5,<0.6"},

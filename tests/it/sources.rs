@@ -28,6 +28,12 @@ fn a_source_is_built_once_and_installed_as_any_wheel() {
     assert_eq!(image.text(&format!("{info}/INSTALLER")), "imgforge\n");
     assert!(!image.files.contains_key(&format!("{info}/direct_url.json")));
 
+    let planned = world.run(&["plan", "recipe.yaml"]);
+    assert!(
+        planned.stdout.contains("BUILT FROM SOURCE") && planned.stdout.contains("demo-1.0.tar.gz"),
+        "{planned}"
+    );
+
     let again = world.build();
     assert_eq!(again.check_success(), first);
     assert!(!again.stderr.contains("building demo"), "{again}");
