@@ -1,4 +1,4 @@
-//! What a module does to the search for other modules: directories and finders that it adds, modules that it makes.
+//! The changes that a module makes to the search for other modules: directories and finders that it adds, modules that it makes.
 //!
 //! <https://docs.python.org/3/library/sys.html#sys.path>, <https://docs.python.org/3/library/sys.html#sys.modules>
 
