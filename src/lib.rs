@@ -42,6 +42,7 @@
 //! | | [`net`] | package indexes, archives and registries |
 //! | | [`layer`] | layers written, read and transcoded |
 //! | | [`sandbox`] | programs of strangers, confined |
+//! | | [`importing`] | an image's distributions, imported by its own interpreter in a sandbox |
 //! | | [`sdist`] | source distributions, built to wheels in a sandbox |
 //! | | [`source`] | images that others made |
 //! | | [`destination`] | the places that images are published to |
@@ -58,8 +59,8 @@
 //! * A [`oci::Digest`] is made only by hashing or parsing; a blob opened from the store was verified.
 //! * No layer, wheel or package is ever held in memory.
 //! * Nothing downloaded is trusted before its hash is checked; archive paths cannot leave their root.
-//! * Nothing from the image is executed but the base's interpreter, where a recipe asks for bytecode, and what it builds
-//!   from sources that a recipe names: in a [`sandbox`].
+//! * Nothing from the image is executed but the base's interpreter, where a recipe asks for bytecode, what it builds
+//!   from sources that a recipe names, and what `check --import` imports: in a [`sandbox`].
 //! * Decisions do no IO, and carry their reasons as data.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests hold decisions against the machine"))]
@@ -80,6 +81,7 @@ pub mod elf;
 pub mod escape;
 pub mod failure;
 pub mod image;
+pub mod importing;
 pub mod layer;
 pub mod lock;
 pub mod net;

@@ -112,6 +112,8 @@ pub enum Advice {
     },
     /// Change the config, or add what it names.
     ChangeConfig,
+    /// Give the image what the error of an import asks for, or leave the distribution out.
+    MeetError,
 }
 
 impl Finding {
@@ -173,6 +175,7 @@ impl Finding {
                 Advice::InstallForInterpreter { interpreter: interpreter.clone() }
             }
             Observation::MissingModule { module, fault, .. } => self.module_advice(module, fault),
+            Observation::FailedImport { error, .. } => import_advice(error),
             Observation::MissingOpened { names, .. } => library_advice(names),
             Observation::Config { .. } => Advice::ChangeConfig,
             Observation::Interposed { first, .. } => match self.distribution() {
@@ -201,6 +204,18 @@ impl Finding {
             About::Distribution(distribution) => Some(distribution.name.clone()),
             About::Path(_) | About::Soname(_) | About::Config(_) => None,
         }
+    }
+}
+
+/// The advice for an error of an import, as Python and the loader word them.
+fn import_advice(error: &str) -> Advice {
+    let module = error.split_once("No module named '").and_then(|(_, rest)| rest.split(['\'', '.']).next());
+    let library = error.split_once(": cannot open shared object file").map(|(before, _)| before);
+    let library = library.and_then(|before| before.rsplit(' ').next());
+    match (module, library) {
+        (Some(module), _) => Advice::InstallModule { module: module.to_owned() },
+        (None, Some(library)) => library_advice(&[library.to_owned()]),
+        (None, None) => Advice::MeetError,
     }
 }
 

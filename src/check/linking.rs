@@ -175,7 +175,7 @@ fn needs_cuda(object: &Object) -> bool {
 }
 
 /// Libraries of the driver, which the container runtime brings.
-fn is_of_driver(name: &str) -> bool {
+pub(super) fn is_of_driver(name: &str) -> bool {
     const NAMES: [&str; 6] =
         ["libcuda.so", "libnvcuvid.so", "libnvoptix.so", "libcudadebugger.so", "libnvidia-", "libnvidia_"];
     NAMES.iter().any(|start| name.starts_with(start))

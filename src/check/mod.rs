@@ -33,6 +33,7 @@ mod silence;
 mod standard_library;
 mod text;
 mod toolkit;
+mod trials;
 mod world;
 
 use std::{panic, thread};
@@ -46,6 +47,7 @@ pub use gpus::{GpuCodeOwner, GpuLibrary, GpuSupport, OwnedGpuCode, VersionsSeen,
 pub use observation::Observation;
 pub use rule::Rule;
 pub use silence::Silence;
+pub use trials::{ImportTrial, failed_imports, import_trials};
 
 use crate::base::scan::ImageConfigFacts;
 use crate::base::{BaseInventory, PythonStart};
@@ -106,12 +108,28 @@ pub struct LookedAt {
     pub entry_points: usize,
     /// Installed distributions.
     pub distributions: usize,
+    /// Modules that the image's interpreter imported, where that was asked for.
+    pub imported: Option<usize>,
 }
 
 impl Report {
     /// Returns whether anything was found that keeps the image from working.
     pub fn has_errors(&self) -> bool {
         self.findings.iter().any(|finding| finding.level == Level::Error)
+    }
+
+    /// Adds findings, but for those that are silenced.
+    pub fn add(&mut self, findings: Vec<Finding>, silences: &[Silence]) {
+        for finding in findings {
+            match silences.iter().find(|silence| silence.covers(&finding)) {
+                Some(silence) => self.ignored.push((finding, silence.reason.clone())),
+                None => self.findings.push(finding),
+            }
+        }
+        self.findings.sort();
+        self.findings.dedup();
+        self.ignored.sort();
+        self.ignored.dedup();
     }
 
     /// The number of findings of a level.
@@ -151,26 +169,16 @@ pub fn check(subject: &Subject<'_>) -> Report {
         linked
     });
     findings.extend(linked.findings);
-    findings.sort();
-    findings.dedup();
-    let (mut left, mut ignored) = (Vec::new(), Vec::new());
-    for finding in findings {
-        match subject.silences.iter().find(|silence| silence.covers(&finding)) {
-            Some(silence) => ignored.push((finding, silence.reason.clone())),
-            None => left.push(finding),
-        }
-    }
-    Report {
-        looked_at: LookedAt {
-            files: subject.evidence.files().count(),
-            objects: loader.objects().count(),
-            entry_points: linked.entry_points,
-            distributions: world.distributions.len(),
-        },
-        findings: left,
-        ignored,
-        gpus: support,
-    }
+    let looked_at = LookedAt {
+        files: subject.evidence.files().count(),
+        objects: loader.objects().count(),
+        entry_points: linked.entry_points,
+        distributions: world.distributions.len(),
+        imported: None,
+    };
+    let mut report = Report { looked_at, gpus: support, ..Report::default() };
+    report.add(findings, subject.silences);
+    report
 }
 
 /// The GPUs and drivers that an image runs on.

@@ -250,6 +250,13 @@ pub enum Observation {
         /// The reason.
         fault: ModuleFault,
     },
+    /// A module that the image's interpreter imported with an error.
+    FailedImport {
+        /// Its name.
+        module: String,
+        /// The error, as Python has it.
+        error: String,
+    },
     /// A file opens libraries by these names, and the loader finds none of them.
     MissingOpened {
         /// The file.
@@ -338,6 +345,7 @@ impl Observation {
             Self::NoStandardLibrary { .. } | Self::BrokenInterpreter { .. } => Rule::BrokenPython,
             Self::UnfoundPackages { .. } => Rule::UnfoundPackages,
             Self::MissingModule { .. } => Rule::MissingModule,
+            Self::FailedImport { .. } => Rule::FailedImport,
             Self::Config { .. } => Rule::ImageConfig,
             Self::Interposed { .. } => Rule::TwoMajors,
             Self::SetUserId { .. } => Rule::SetUserId,

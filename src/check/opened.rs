@@ -8,7 +8,7 @@ use super::loader::{Loader, Search, split};
 use super::world::World;
 use super::{About, Finding, Level, Observation};
 use crate::base::BaseInventory;
-use crate::cuda::{Component, ComponentWheel, binary_use};
+use crate::cuda::{Component, ComponentWheel, asks_for_versions, binary_use};
 
 /// Finds the names that none of a component's libraries in the image answers to: what lacks other versions of it is told
 /// with the copies.
@@ -26,21 +26,30 @@ pub(super) fn findings<'a>(
             continue;
         }
         let libraries = distribution.rows.keys().filter(|path| split(path).1.contains(".so"));
-        for path in libraries.map(|path| format!("/{path}")) {
-            for (_, names) in
-                opened(loader, &path).into_iter().filter(|(component, _)| absent.contains(component))
-            {
-                let mut process = python.process.clone();
-                let Some(from) = loader.open(&mut process, &path, Search::Path) else { continue };
-                let observation = Observation::MissingOpened {
-                    file: path.clone(),
-                    distribution: Some(distribution.id()),
-                    names,
-                    searched: loader.all_searched(&process, from),
-                };
-                let subject = About::Path(path.clone());
-                findings.push(Finding { level: Level::Error, subject, observation });
-            }
+        let libraries: Vec<String> = libraries.map(|path| format!("/{path}")).collect();
+        let mut opened: Vec<(&String, Component, Vec<String>)> = Vec::new();
+        for path in &libraries {
+            let absent = named(loader, path).into_iter().filter(|(component, _)| absent.contains(component));
+            opened.extend(absent.map(|(component, names)| (path, component, names)));
+        }
+        if let Some(first) = libraries.first() {
+            let is_named = |component: &Component| opened.iter().any(|(_, other, _)| other == component);
+            let asked = components(asks_for_versions(distribution.installed.name.as_ref()));
+            let asked = asked.filter(|component| absent.contains(component) && !is_named(component));
+            let unnamed: Vec<Component> = asked.collect();
+            opened.extend(unnamed.into_iter().map(|component| (first, component, libraries_of(component))));
+        }
+        for (path, _, names) in opened {
+            let mut process = python.process.clone();
+            let Some(from) = loader.open(&mut process, path, Search::Path) else { continue };
+            let observation = Observation::MissingOpened {
+                file: path.clone(),
+                distribution: Some(distribution.id()),
+                names,
+                searched: loader.all_searched(&process, from),
+            };
+            let subject = About::Path(path.clone());
+            findings.push(Finding { level: Level::Error, subject, observation });
         }
     }
     findings
@@ -51,18 +60,25 @@ pub(super) fn findings<'a>(
 fn required(world: &World<'_>, index: usize) -> BTreeSet<Component> {
     let name = world.distributions[index].installed.name.as_ref();
     let is_known = name.starts_with("jax-cuda") || name.starts_with("cupy-cuda") || name.ends_with("-gpu");
-    let of_use = binary_use(name).opens.iter().filter_map(|name| Component::named(name));
     let asked = if is_known { world.requirements(index, &cuda_wheel_extras()) } else { Vec::new() };
     let asked =
         asked.into_iter().filter_map(|requirement| match ComponentWheel::of(requirement.name.as_ref()) {
             Some(ComponentWheel::Carries { component, .. }) if component.has_libraries() => Some(component),
             _ => None,
         });
-    of_use.chain(asked).collect()
+    components(binary_use(name).opens).chain(components(asks_for_versions(name))).chain(asked).collect()
+}
+
+fn components(names: &'static [&'static str]) -> impl Iterator<Item = Component> {
+    names.iter().filter_map(|name| Component::named(name))
+}
+
+fn libraries_of(component: Component) -> Vec<String> {
+    component.essential_libraries().map(|name| format!("{name}.so")).collect()
 }
 
 /// The whole names that a file opens, by their components.
-fn opened(loader: &Loader<'_>, path: &str) -> BTreeMap<Component, Vec<String>> {
+fn named(loader: &Loader<'_>, path: &str) -> BTreeMap<Component, Vec<String>> {
     let mut names: BTreeMap<Component, Vec<String>> = BTreeMap::new();
     for name in loader.file(path).into_iter().flat_map(|file| file.opens()) {
         let is_whole =

@@ -70,6 +70,8 @@ pub enum Rule {
     BrokenPython,
     /// A module that is imported cannot be loaded.
     MissingModule,
+    /// A module was imported, and ended with an error.
+    FailedImport,
     /// Distributions lie where the interpreter does not look.
     UnfoundPackages,
     /// The config names what the image does not have.
@@ -78,7 +80,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::MissingLibrary,
         Self::MissingVersion,
         Self::MissingSymbol,
@@ -111,6 +113,7 @@ impl Rule {
         Self::MissingLoader,
         Self::BrokenPython,
         Self::MissingModule,
+        Self::FailedImport,
         Self::UnfoundPackages,
         Self::ImageConfig,
     ];
@@ -150,6 +153,7 @@ impl Rule {
             Self::MissingLoader => "missing-loader",
             Self::BrokenPython => "broken-python",
             Self::MissingModule => "missing-module",
+            Self::FailedImport => "failed-import",
             Self::UnfoundPackages => "unfound-packages",
             Self::ImageConfig => "image-config",
         }
@@ -220,6 +224,9 @@ impl Rule {
             }
             Self::BrokenPython => "the interpreter does not start, and nothing of Python can be used",
             Self::MissingModule => "what imports the module ends with an error",
+            Self::FailedImport => {
+                "the image's own interpreter imported it, in a sandbox without network and GPU"
+            }
             Self::UnfoundPackages => {
                 "what was installed for one interpreter is searched for by another: imports end with `No module named`"
             }

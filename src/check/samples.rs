@@ -199,6 +199,8 @@ fn of_python() -> Vec<Observation> {
         imported_by: imported_by.map(str::to_owned),
         fault,
     };
+    let failed =
+        |error: &str| Observation::FailedImport { module: "demo".to_owned(), error: error.to_owned() };
     let file = || "/demo/core.so".to_owned();
     let reason = Some("it is cut short".to_owned());
     vec![
@@ -225,6 +227,9 @@ fn of_python() -> Vec<Observation> {
         module(ModuleFault::NotLoadable { file: file(), reason }, None),
         module(ModuleFault::NotLoadable { file: file(), reason: None }, None),
         module(ModuleFault::NotReadable { file: file(), user: "app".to_owned() }, None),
+        failed("ModuleNotFoundError: No module named 'extra.core'"),
+        failed("ImportError: libdemo.so.1: cannot open shared object file: No such file or directory"),
+        failed("ValueError: no"),
         Observation::MissingOpened {
             file: "/demo/__init__.py".to_owned(),
             distribution: Some(distribution("demo", "1.0")),

@@ -138,6 +138,9 @@ impl Finding {
                     imported_by.as_ref().map(|file| format!("{file} imports ")).unwrap_or_default();
                 format!("{importer}`{module}`{}", module_fault(fault))
             }
+            Observation::FailedImport { module, error } => {
+                format!("`import {module}` ends with {}", error.lines().next().unwrap_or_default())
+            }
             Observation::MissingOpened { file, names, .. } => {
                 format!("{file} opens {}, which the loader does not find", names.join(" or "))
             }
@@ -223,6 +226,9 @@ impl Finding {
                 format!("import {name} before {before}, or keep them in processes of their own")
             }
             Advice::ChangeConfig => "add it to the image, or change the config".into(),
+            Advice::MeetError => {
+                "give the image what the error asks for, or leave the distribution out".into()
+            }
             Advice::RepairLink => "install what it leads to, or remove it".into(),
         }
     }

@@ -53,6 +53,13 @@ pub(super) fn table(report: &Report) -> PrintedText {
          with all they load, {} distributions",
         seen.files, seen.objects, seen.entry_points, seen.distributions
     ));
+    if let Some(imported) = seen.imported {
+        let failed = report.findings.iter().filter(|finding| finding.rule() == Rule::FailedImport).count();
+        out.line(format_args!(
+            "imported {} of {imported} modules, each in a process of its own",
+            imported - failed
+        ));
+    }
     out
 }
 

@@ -173,7 +173,7 @@ enum Action {
         #[arg(long)]
         offline: bool,
     },
-    /// Prove that what an image's frameworks load is there and fits, and that pip's bookkeeping is true; runs nothing.
+    /// Prove that what an image's frameworks load is there and fits, and that pip's bookkeeping is true; runs nothing but what --import asks for.
     Check {
         /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:TAG]` or `docker://[HOST/]NAME[:TAG]`.
         #[arg(value_parser = place)]
@@ -193,6 +193,9 @@ enum Action {
         /// The Python that is meant, where the image has several: 3.11.
         #[arg(long, value_name = "VERSION")]
         python: Option<String>,
+        /// Import what no other distribution requires as well, with the image's own interpreter, in a sandbox without network.
+        #[arg(long)]
+        import: bool,
         /// Draw which framework reaches which library of CUDA, by which path, into FILE.svg or FILE.html.
         #[arg(long, value_name = "FILE", value_parser = PictureFile::at)]
         graph: Option<PictureFile>,
@@ -321,11 +324,14 @@ fn execute(arguments: &Arguments) -> Result<()> {
                 false => report::inspected(&inspected).print(),
             }
         }
-        Action::Check { image, format, json, driver, gpu, python, graph, offline } => {
+        Action::Check { image, format, json, driver, gpu, python, import, graph, offline } => {
             let session = arguments.session(*offline, &progress)?;
             let wanted = WantedMachines { driver: driver.as_ref(), gpus: gpu };
             let checked = Checked::read(image, python.as_deref(), wanted, &session)?;
-            let report = checked.report(&session)?;
+            let report = match import {
+                true => checked.report_with_imports(image, &session)?,
+                false => checked.report(&session)?,
+            };
             progress.finish();
             let format = if *json { findings::Format::Json } else { *format };
             findings::printed(&report, &image.to_string(), format)?.print()?;

@@ -55,6 +55,14 @@ pub fn binary_use(distribution: &str) -> BinaryUse {
     }
 }
 
+/// The components that a distribution asks for their versions before it does anything, by names that it puts together.
+pub fn asks_for_versions(distribution: &str) -> &'static [&'static str] {
+    match distribution.strip_prefix("jax-cuda").and_then(|rest| rest.strip_suffix("-plugin")) {
+        Some(_) => &["cublas", "cudnn", "cufft", "cusolver", "cusparse"],
+        None => &[],
+    }
+}
+
 /// The files that the code of a distribution loads for the whole process, with `RTLD_GLOBAL`: `torch/__init__.py` opens one by
 /// ctypes, and `tensorflow/python/pywrap_tensorflow.py` sets the flags of `dlopen` before it imports the other.
 pub fn loaded_globally(distribution: &str) -> &'static [&'static str] {

@@ -22,8 +22,8 @@ pub use cards::Gpu;
 pub use component::{Component, ComponentWheel, FIRST_UNSUFFIXED, is_debian_package, library_stem};
 pub use driver::{Driver, DriverCause, DriverFit, DriverNeed};
 pub use framework::{
-    BinaryUse, CudaExtra, binary_use, cuda_extras, declares_all, is_dispensable, is_without_cuda,
-    loaded_globally,
+    BinaryUse, CudaExtra, asks_for_versions, binary_use, cuda_extras, declares_all, is_dispensable,
+    is_without_cuda, loaded_globally,
 };
 pub use gpu_code::{CodePlace, GpuCode, GpuImages, ImageKind, PtxVersion};
 pub use gpu_search::{GpuCodeSearch, GpuFile};

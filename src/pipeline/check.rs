@@ -13,6 +13,7 @@ use crate::check::{self, GpuSupport, Level, REPORT_FORMAT, Report, Silence, Subj
 use crate::cuda::{Driver, Gpu};
 use crate::failure::{Context, Hinted, Result};
 use crate::image::{self, Image};
+use crate::importing::{ImageInterpreter, UnpackedImage};
 use crate::layer::records;
 use crate::observe::check_facts::{CheckFacts, EVIDENCE_FORMAT};
 use crate::observe::inventory_facts::{FACTS_FORMAT, InventoryFacts};
@@ -75,6 +76,36 @@ impl<'a> Checked<'a> {
     /// The findings of every rule.
     pub fn report(&self, session: &Session<'_>) -> Result<Report> {
         of_layers(self, &session.store)
+    }
+
+    /// The findings of every rule, and those of importing what no other distribution requires, by the image's interpreter in a
+    /// sandbox. The layers of the image at `place` are brought into the store, and unpacked for the time of the imports.
+    pub fn report_with_imports(&self, place: &ImagePlace, session: &Session<'_>) -> Result<Report> {
+        let mut report = self.report(session)?;
+        let (trials, interpreter) = with_subject(self, &session.store, |subject| {
+            (check::import_trials(subject), subject.python.map(|start| self.interpreter(start)))
+        })?;
+        let Some(interpreter) = interpreter.filter(|_| !trials.is_empty()) else { return Ok(report) };
+        image_base::bring(&source::open(place, None, &session.registries)?, session)?;
+        session.progress.stage("unpacking the image");
+        let unpacked = UnpackedImage::new(&session.store, &self.layers)?;
+        session.progress.stage("importing its distributions");
+        let modules: Vec<String> = trials.iter().map(|trial| trial.module.clone()).collect();
+        let errors = unpacked.import(&interpreter, &modules, session.confinement)?;
+        report.looked_at.imported = Some(modules.len());
+        report.add(check::failed_imports(&trials, &errors), self.silences);
+        Ok(report)
+    }
+
+    fn interpreter(&self, start: &PythonStart) -> ImageInterpreter {
+        ImageInterpreter {
+            program: format!("/{}", start.program),
+            environment: self.config.env.clone(),
+            directory: match self.config.working_directory.as_str() {
+                "" => "/".to_owned(),
+                directory => directory.to_owned(),
+            },
+        }
     }
 
     /// The GPUs and drivers that it runs on.

@@ -114,9 +114,7 @@ impl ImageSource {
             Some(contents) => contents.clone(),
             None => self.scan_as_recorded(session)?,
         };
-        let size = self.image.layers.iter().map(|layer| layer.descriptor.size()).sum();
-        let meter = session.progress.start(Task::ReadLayers, &self.image.place, Some(size));
-        self.image.fetch_into(&session.store, &|bytes| meter.add(bytes))?;
+        bring(&self.image, session)?;
         let layers = self.image.layers.iter().zip(contents);
         Ok(layers.map(|(layer, content)| written(&layer.descriptor, layer.diff_id, content)).collect())
     }
@@ -129,6 +127,13 @@ impl ImageSource {
             false => Err(OtherInventory { place: self.image.place.clone() }.into()),
         }
     }
+}
+
+/// Brings the layers of an image into the store, where it lacks them.
+pub fn bring(image: &SourceImage, session: &Session<'_>) -> Result<()> {
+    let size = image.layers.iter().map(|layer| layer.descriptor.size()).sum();
+    let meter = session.progress.start(Task::ReadLayers, &image.place, Some(size));
+    Ok(image.fetch_into(&session.store, &|bytes| meter.add(bytes))?)
 }
 
 /// A layer of an image whose blob is in the store, as if imgforge had written it.

@@ -62,7 +62,7 @@ pub struct SandboxCommand {
     /// Its arguments, without its own name.
     pub arguments: Vec<OsString>,
     /// Its whole environment.
-    pub environment: Vec<(&'static str, String)>,
+    pub environment: Vec<(String, String)>,
     /// The directories of the machine that a sandbox has; unconfined, it has all.
     pub trees: Vec<SandboxTree>,
     /// The symbolic links at a sandbox's root.

@@ -66,7 +66,7 @@ impl Prepared {
     pub fn new(command: &SandboxCommand) -> io::Result<Self> {
         let own_name = command.program.as_os_str();
         let arguments = std::iter::once(own_name).chain(command.arguments.iter().map(|argument| &**argument));
-        let variable = |(name, value): &(&str, String)| Ok(CString::new(format!("{name}={value}"))?);
+        let variable = |(name, value): &(String, String)| Ok(CString::new(format!("{name}={value}"))?);
         let map = |outside: u32| format!("{NOBODY} {outside} 1\n");
         Ok(Self {
             program: text(own_name)?,

@@ -49,7 +49,7 @@ fn command(arguments: &[&str]) -> SandboxCommand {
     SandboxCommand {
         program: "/tree/probe".into(),
         arguments: arguments.iter().map(OsString::from).collect(),
-        environment: vec![("ONLY", "this".into())],
+        environment: vec![("ONLY".into(), "this".into())],
         trees: vec![tree(TREE.path(), "/tree", TreeAccess::ReadOnly)],
         links: Vec::new(),
         limits: LIMITS,

@@ -2,7 +2,7 @@
 //!
 //! Owners, devices and rights beyond reading and running are left out, and so are a few directories that no build reads.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use crate::layer::read::decompressed;
 use crate::oci::Digest;
 use crate::oci::paths::{WHITEOUT, fits_a_file_system};
 use crate::oci::tar::read::{MemberKind, TarEvent, TarMember, TarReader};
+use crate::sandbox::{SandboxLink, SandboxTree, TreeAccess};
 use crate::store::{Store, StoreError};
 
 /// Part of the name of what is kept: raised when other files of a base are needed.
@@ -58,13 +59,39 @@ impl Hinted for BaseTreeError {
 /// The directory with the files of a base of these `layers`, bottom first, which `store` has.
 pub fn base_tree(store: &Store, layers: &[Digest]) -> Result<PathBuf, BaseTreeError> {
     let key = Digest::of(format!("base {FORMAT} {layers:?}"));
-    store.put_tree(&key, |directory| {
-        let mut room = Room::default();
-        layers.iter().try_for_each(|layer| {
-            let failed = |source| BaseTreeError::Layer { layer: *layer, source };
-            apply(store.open_blob(layer)?, directory, &mut room).map_err(failed)
-        })
+    store.put_tree(&key, |directory| unpack(store, layers, directory))
+}
+
+/// Unpacks an image of these `layers`, bottom first, which `store` has, into an empty directory.
+pub fn unpack(store: &Store, layers: &[Digest], directory: &Path) -> Result<(), BaseTreeError> {
+    let mut room = Room::default();
+    layers.iter().try_for_each(|layer| {
+        let failed = |source| BaseTreeError::Layer { layer: *layer, source };
+        apply(store.open_blob(layer)?, directory, &mut room).map_err(failed)
     })
+}
+
+/// The directories and links at the top of a base, as a sandbox has them: it has some of its own.
+pub fn top_level(base: &Path) -> io::Result<(Vec<SandboxTree>, Vec<SandboxLink>)> {
+    const OWN: [&str; 6] = ["dev", "imgforge", "proc", "run", "sys", "tmp"];
+    let (mut trees, mut links) = (Vec::new(), Vec::new());
+    let entries: Vec<_> = fs::read_dir(base)?.collect::<io::Result<_>>()?;
+    for entry in entries {
+        let name = entry.file_name();
+        if OWN.iter().any(|own| name == *own) {
+            continue;
+        }
+        let (source, path) = (entry.path(), Path::new("/").join(&name));
+        let kind = entry.file_type()?;
+        if kind.is_symlink() {
+            links.push(SandboxLink { path, target: fs::read_link(&source)? });
+        } else if kind.is_dir() {
+            trees.push(SandboxTree { source, target: path, access: TreeAccess::ReadOnly });
+        }
+    }
+    trees.sort_by(|a, b| a.target.cmp(&b.target));
+    links.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok((trees, links))
 }
 
 /// The files and bytes so far.

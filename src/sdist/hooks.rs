@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::base_tree;
 use super::environment::{BuildPython, IN_SANDBOX as ENVIRONMENT};
 use super::fault::BuildFault;
+use super::tree::open_to_all;
 use crate::beneath::{FileRoot, Outside};
 use crate::failure::Hinted;
 use crate::pypa::pyproject::BuildSystem;
-use crate::sandbox::{
-    Confinement, SandboxCommand, SandboxError, SandboxLimits, SandboxLink, SandboxTree, TreeAccess,
-};
+use crate::sandbox::{Confinement, SandboxCommand, SandboxError, SandboxLimits, SandboxTree, TreeAccess};
 use crate::store::ScratchDirectory;
 
 /// The program that calls a hook.
@@ -182,7 +182,7 @@ impl BuildDirectory {
     ) -> io::Result<SandboxCommand> {
         let path = self.directory.path();
         let inside = |below: &Path| Path::new(WORK).join(below.strip_prefix(path).unwrap_or(below));
-        let (mut trees, links) = top_level(&room.base)?;
+        let (mut trees, links) = base_tree::top_level(&room.base)?;
         let tree =
             |source: PathBuf, target: &str, access| SandboxTree { source, target: target.into(), access };
         trees.push(tree(room.environment.clone(), ENVIRONMENT, TreeAccess::ReadOnly));
@@ -257,7 +257,7 @@ impl BuildDirectory {
 }
 
 /// The environment variables of a build: nothing in them is of this machine.
-fn environment(room: &BuildRoom) -> Vec<(&'static str, String)> {
+fn environment(room: &BuildRoom) -> Vec<(String, String)> {
     let home = room.python.program.rsplit_once('/').map_or("", |(home, _)| home);
     let path =
         format!("{ENVIRONMENT}/bin:{home}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
@@ -279,49 +279,7 @@ fn environment(room: &BuildRoom) -> Vec<(&'static str, String)> {
     if !room.library_path.is_empty() {
         variables.push(("LD_LIBRARY_PATH", room.library_path.join(":")));
     }
-    variables
-}
-
-/// The directories and links at the top of a base.
-fn top_level(base: &Path) -> io::Result<(Vec<SandboxTree>, Vec<SandboxLink>)> {
-    const OWN: [&str; 6] = ["dev", "imgforge", "proc", "run", "sys", "tmp"];
-    let (mut trees, mut links) = (Vec::new(), Vec::new());
-    let entries: Vec<_> = fs::read_dir(base)?.collect::<io::Result<_>>()?;
-    for entry in entries {
-        let name = entry.file_name();
-        if OWN.iter().any(|own| name == *own) {
-            continue;
-        }
-        let (source, path) = (entry.path(), Path::new("/").join(&name));
-        let kind = entry.file_type()?;
-        if kind.is_symlink() {
-            links.push(SandboxLink { path, target: fs::read_link(&source)? });
-        } else if kind.is_dir() {
-            trees.push(SandboxTree { source, target: path, access: TreeAccess::ReadOnly });
-        }
-    }
-    trees.sort_by(|a, b| a.target.cmp(&b.target));
-    links.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok((trees, links))
-}
-
-/// Lets the user of a sandbox, who is none of this machine where root builds, write to everything below a directory. Others
-/// cannot reach it: the store is its owner's alone.
-fn open_to_all(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let metadata = fs::symlink_metadata(path)?;
-    if metadata.is_symlink() {
-        return Ok(());
-    }
-    let all = if metadata.is_dir() { 0o777 } else { 0o666 };
-    let mode = metadata.permissions().mode() & 0o777 | all;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    if metadata.is_dir() {
-        for entry in fs::read_dir(path)? {
-            open_to_all(&entry?.path())?;
-        }
-    }
-    Ok(())
+    variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// The bytes of all files below a directory that is being written to.

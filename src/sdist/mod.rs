@@ -38,6 +38,8 @@ use crate::pypa::target::{Misfit, Target};
 use crate::sandbox::Confinement;
 use crate::store::{Store, StoreError};
 use archive::SourceArchiveError;
+pub use tree::open_to_all;
+
 use base_tree::BaseTreeError;
 use environment::EnvironmentError;
 use hooks::{BuildDirectory, BuildRoom, Hook, HookError};

@@ -159,6 +159,25 @@ pub(super) fn set_modified(file: &File, seconds: u64) -> io::Result<()> {
     Ok(rustix::fs::futimens(file, &Timestamps { last_access: time, last_modification: time })?)
 }
 
+/// Lets the user of a sandbox, who is none of this machine where root builds, write to everything below a directory. Others
+/// cannot reach it: the store is its owner's alone.
+pub fn open_to_all(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = fs::symlink_metadata(path)?;
+    if metadata.is_symlink() {
+        return Ok(());
+    }
+    let all = if metadata.is_dir() { 0o777 } else { 0o666 };
+    let mode = metadata.permissions().mode() & 0o777 | all;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            open_to_all(&entry?.path())?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;

@@ -25,6 +25,7 @@ mod docs;
 mod gpus;
 mod image_bases;
 mod images;
+mod imports;
 mod lock;
 mod own_wheels;
 mod papers;

@@ -133,7 +133,7 @@ fn command(
     // seed too, without which sets of constants have no order before Python 3.11.
     arguments.extend(["-s", "-S", "-B"].map(OsString::from));
     arguments.push(script.into());
-    let environment = vec![("PYTHONHASHSEED", "0".to_owned())];
+    let environment = vec![("PYTHONHASHSEED".to_owned(), "0".to_owned())];
     SandboxCommand { program, arguments, environment, trees, links: Vec::new(), limits: LIMITS }
 }
 

@@ -111,6 +111,7 @@ const TABLE: &[Row] = &[
         ],
         Kind::Outside,
     ),
+    row("importing", &["oci", "sdist", "store", "sandbox"], Kind::Outside),
     row("sdist", &["oci", "pypa", "layer", "store", "beneath", "sandbox"], Kind::Outside),
     row(
         "source",
@@ -141,6 +142,7 @@ const TABLE: &[Row] = &[
             "sandbox",
             "layer",
             "sdist",
+            "importing",
             "source",
             "destination",
             "credentials",

@@ -150,7 +150,7 @@ fn library(directory: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// This machine's Python as an image; `None` where it has none of Debian 12.
-fn base() -> Option<Tar> {
+pub fn base() -> Option<Tar> {
     if !Path::new(PYTHON).exists() {
         return None;
     }
