@@ -172,15 +172,14 @@ fn a_module_that_a_distribution_carries_and_finds_by_its_own_path_is_there() {
     check(&app(&[init(finder), path, used, carried]), &[]);
     let makes: &[u8] = b"import sys\nsys.modules['extra'] = sys\nfrom . import use\n";
     check(&app(&[init(makes), used]), &[]);
-    // What another distribution carries is there for those that import it.
-    let both = |requires: &[&str]| {
+    // What another distribution carries is there for those that import it first.
+    let both = |code: &[u8]| {
         let first = [("first/__init__.py", extends), ("first/use.py", b""), ("first/_vendor/extra.py", b"")];
         let tar = distribution(Tar::debian(""), PACKAGES, "first", &[], &first);
-        let files = [("app/__init__.py", &b"import extra\n"[..])];
-        Layout::new().layer(distribution(tar, PACKAGES, "app", requires, &files))
+        Layout::new().layer(distribution(tar, PACKAGES, "app", &[], &[("app/__init__.py", code)]))
     };
-    check(&both(&["first"]), &[]);
-    check(&both(&[]), missing);
+    check(&both(b"import first\nimport extra\n"), &[]);
+    check(&both(b"import extra\n"), missing);
 }
 
 #[test]
