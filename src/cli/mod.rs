@@ -155,7 +155,8 @@ enum Action {
     },
     /// Show what is installed in an image: Python, distributions, and every copy of CUDA.
     Inspect {
-        /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:TAG]` or `docker://[HOST/]NAME[:TAG]`.
+        /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:TAG]`, `docker://[HOST/]NAME[:TAG]`, or of an
+        /// engine: `docker-daemon:NAME[:TAG]`, `podman:NAME[:TAG]`, `containerd:NAME[:TAG]`.
         #[arg(value_parser = place)]
         image: ImagePlace,
         /// Print JSON.
@@ -173,7 +174,8 @@ enum Action {
     },
     /// Prove that what an image's frameworks load is there and fits, and that pip's bookkeeping is true; runs nothing.
     Check {
-        /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:TAG]` or `docker://[HOST/]NAME[:TAG]`.
+        /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:TAG]`, `docker://[HOST/]NAME[:TAG]`, or of an
+        /// engine: `docker-daemon:NAME[:TAG]`, `podman:NAME[:TAG]`, `containerd:NAME[:TAG]`.
         #[arg(value_parser = place)]
         image: ImagePlace,
         /// The format of the findings.
@@ -200,7 +202,7 @@ enum Action {
     },
     /// Show what changed between two images or plans.
     Diff {
-        /// An image (oci:DIR, oci-archive:FILE, docker-archive:FILE, docker://NAME), a recipe, or the JSON of a plan.
+        /// An image (oci:DIR, docker-archive:FILE, docker://NAME, docker-daemon:NAME…), a recipe, or the JSON of a plan.
         #[arg(value_parser = side)]
         before: Side,
         /// The same.
@@ -405,6 +407,13 @@ fn no_place(error: &PlaceError) -> String {
 
 /// Writes or updates the description of a base.
 fn record_inventory(file: &Path, image: &ImagePlace, inspected: &Inspected) -> Result<()> {
+    if matches!(image, ImagePlace::Engine { .. }) {
+        let message = format!("a description cannot name `{image}`: engines are no bases");
+        return Err(Failure::advised(
+            message,
+            "record the inventory of the registry's image, or of an archive",
+        ));
+    }
     let written = match std::fs::read_to_string(file) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,

@@ -2,6 +2,8 @@
 #![allow(clippy::disallowed_methods, reason = "destinations are files and registries")]
 
 mod archive;
+mod archive_writer;
+mod engine;
 mod index;
 mod layout;
 mod registry;
@@ -11,9 +13,10 @@ use std::path::PathBuf;
 
 use crate::failure::Hinted;
 use crate::image::Image;
+use crate::net::engine::{EngineError, Engines};
 use crate::net::http::HttpError;
 use crate::net::registry::Registries;
-use crate::place::ImagePlace;
+use crate::place::{EngineKind, ImagePlace};
 use crate::store::{Store, StoreError};
 
 /// The reason why an image could not be published.
@@ -32,6 +35,10 @@ pub enum PublishError {
     NotAnIndex { path: PathBuf, source: serde_json::Error },
     #[error(transparent)]
     Http(#[from] HttpError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("could not send the image to {engine}")]
+    Send { engine: EngineKind, source: io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -58,6 +65,8 @@ impl Hinted for PublishError {
                 Some("choose another directory with -o oci:DIR, or remove this one".into())
             }
             Self::Http(error) => error.hint(),
+            Self::Engine(error) => error.hint(),
+            Self::Send { source, .. } => source.hint(),
             Self::Store(error) => error.hint(),
         }
     }
@@ -69,7 +78,9 @@ pub struct Publishing<'a> {
     pub store: &'a Store,
     /// The registries.
     pub registries: &'a Registries,
-    /// Told how many bytes of blobs a registry has got since the last time.
+    /// The engines.
+    pub engines: &'a Engines,
+    /// Told how many bytes of blobs a registry or an engine has got since the last time.
     pub progress: &'a (dyn Fn(u64) + Sync),
 }
 
@@ -90,5 +101,6 @@ pub fn publish(
             archive::publish(image, file, name, tag.as_deref().unwrap_or("latest"), store)
         }
         ImagePlace::Registry(reference) => registry::publish(image, reference, publishing),
+        ImagePlace::Engine { engine, name } => engine::publish(image, *engine, name, publishing),
     }
 }

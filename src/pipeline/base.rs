@@ -86,7 +86,7 @@ fn registry(reference: &str, digest: Option<Digest>, locked: Option<&LockedBase>
 /// An archive's place, of the kind that its documents show.
 fn archive(directory: &Path, path: &str, session: &Session<'_>) -> Result<ImagePlace> {
     let oci = place("oci-archive", directory, path)?;
-    match source::open(&oci, None, &session.registries) {
+    match source::open(&oci, None, session.sources()) {
         Err(source::SourceError::OtherArchive { .. }) => place("docker-archive", directory, path),
         _ => Ok(oci),
     }

@@ -54,7 +54,7 @@ impl<'a> Checked<'a> {
         wanted: WantedMachines<'a>,
         session: &Session<'_>,
     ) -> Result<Self> {
-        let image = source::open(place, None, &session.registries)?;
+        let image = source::open(place, None, session.sources())?;
         image_base::scan(&image, session)?;
         session.progress.stage("checking");
         Self::of(&image, python, wanted)

@@ -43,7 +43,7 @@ pub fn open(
     python: Option<String>,
     session: &Session<'_>,
 ) -> Result<OpenedBase> {
-    let image = source::open(place, None, &session.registries)?;
+    let image = source::open(place, None, session.sources())?;
     let (inventory, contents) = match recorded {
         Some(recorded) => (BaseInventory::from_record(recorded.json())?, None),
         None => {

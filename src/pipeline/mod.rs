@@ -230,10 +230,15 @@ fn publish(
         session.progress.stage(&format!("publishing {destination}"));
         let size = image.layers.iter().map(|layer| layer.size).sum();
         let start = || session.progress.start(Task::Push, &destination.to_string(), Some(size));
-        let meter = matches!(destination, ImagePlace::Registry(_)).then(start);
+        let is_sent = matches!(destination, ImagePlace::Registry(_) | ImagePlace::Engine { .. });
+        let meter = is_sent.then(start);
         let progress = |bytes| meter.iter().for_each(|meter| meter.add(bytes));
-        let publishing =
-            Publishing { store: &session.store, registries: &session.registries, progress: &progress };
+        let publishing = Publishing {
+            store: &session.store,
+            registries: &session.registries,
+            engines: &session.engines,
+            progress: &progress,
+        };
         destination::publish(image, destination, name, &publishing)?;
     }
     Ok(destinations)

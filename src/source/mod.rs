@@ -7,6 +7,7 @@
 mod archive;
 mod docker;
 mod documents;
+mod engine;
 mod error;
 mod layout;
 mod registry;
@@ -17,6 +18,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::net::engine::Engines;
 use crate::net::registry::Registries;
 use crate::oci::{Architecture, Descriptor, Digest, Hasher};
 use crate::place::ImagePlace;
@@ -94,6 +96,15 @@ pub struct SourceLayer {
     pub diff_id: Digest,
 }
 
+/// The ways to images that are not files.
+#[derive(Clone, Copy)]
+pub struct SourceAccess<'a> {
+    /// The registries, and the store with what is known of them.
+    pub registries: &'a Registries,
+    /// The engines.
+    pub engines: &'a Engines,
+}
+
 /// Opens the image at `place`; of an image for several platforms the one of Linux on `architecture`, or on this machine's.
 ///
 /// Only documents are read. That every layer is there, with the size it should have, is checked as far as the source
@@ -102,7 +113,7 @@ pub struct SourceLayer {
 pub fn open(
     place: &ImagePlace,
     architecture: Option<Architecture>,
-    registries: &Registries,
+    access: SourceAccess<'_>,
 ) -> Result<SourceImage, SourceError> {
     match place {
         ImagePlace::OciLayout { directory, tag } => {
@@ -115,7 +126,10 @@ pub fn open(
             docker::open(file, tag.as_deref(), architecture, &place.to_string())
         }
         ImagePlace::Registry(reference) => {
-            registry::open(reference, architecture, &place.to_string(), registries)
+            registry::open(reference, architecture, &place.to_string(), access.registries)
+        }
+        ImagePlace::Engine { engine, name } => {
+            engine::open(*engine, name, architecture, &place.to_string(), access)
         }
     }
 }

@@ -32,4 +32,5 @@ mod publish;
 mod recorder;
 mod registries;
 mod support;
+mod uploads;
 mod uv_compile;

@@ -142,7 +142,7 @@ impl Repository {
         let response = self.answer(&request).await?;
         Ok(match response.status() {
             StatusCode::CREATED => Mount::Done,
-            StatusCode::ACCEPTED => match self.location(&response, &request.url) {
+            StatusCode::ACCEPTED => match self.location(&response) {
                 Some(location) => Mount::Upload(location),
                 None => Mount::Refused,
             },
@@ -209,11 +209,10 @@ impl Repository {
         }
     }
 
-    /// The place where an upload goes on, absolute or seen from the request. Behind a proxy that ends TLS, a registry may
+    /// The place where an upload goes on, absolute or seen from who answered. Behind a proxy that ends TLS, a registry may
     /// give its own place as one of plain HTTP.
-    pub(super) fn location(&self, response: &Response, asked: &Url) -> Option<Url> {
-        let location = response.headers().get(reqwest::header::LOCATION)?.to_str().ok()?;
-        let mut url = asked.join(location).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    pub(super) fn location(&self, response: &Response) -> Option<Url> {
+        let mut url = super::host::location(response)?;
         let root = &self.host.root;
         if root.scheme() == "https" && url.scheme() == "http" {
             let is_own = url.host_str() == root.host_str();
