@@ -16,7 +16,9 @@ use crate::image::Image;
 use crate::net::engine::{EngineError, Engines};
 use crate::net::http::HttpError;
 use crate::net::registry::Registries;
+use crate::oci::Digest;
 use crate::place::{EngineKind, ImagePlace};
+use crate::source::{SourceError, SourceImage};
 use crate::store::{Store, StoreError};
 
 /// The reason why an image could not be published.
@@ -39,6 +41,8 @@ pub enum PublishError {
     Engine(#[from] EngineError),
     #[error("could not send the image to {engine}")]
     Send { engine: EngineKind, source: io::Error },
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -66,6 +70,7 @@ impl Hinted for PublishError {
             }
             Self::Http(error) => error.hint(),
             Self::Engine(error) => error.hint(),
+            Self::Source(error) => error.hint(),
             Self::Send { source, .. } => source.hint(),
             Self::Store(error) => error.hint(),
         }
@@ -80,8 +85,17 @@ pub struct Publishing<'a> {
     pub registries: &'a Registries,
     /// The engines.
     pub engines: &'a Engines,
+    /// The image that has the layers which the store lacks.
+    pub origin: Option<&'a SourceImage>,
     /// Told how many bytes of blobs a registry or an engine has got since the last time.
     pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Publishing<'_> {
+    /// Brings the layers that are `wanted`, and that the store lacks, from where they are.
+    fn bring(&self, wanted: &dyn Fn(&Digest) -> bool) -> Result<(), PublishError> {
+        Ok(self.origin.map_or(Ok(()), |origin| origin.fetch_some(wanted, self.store, &|_| ()))?)
+    }
 }
 
 /// Publishes `image` at `place`; archives call it `name`.
@@ -92,6 +106,12 @@ pub fn publish(
     publishing: &Publishing<'_>,
 ) -> Result<(), PublishError> {
     let store = publishing.store;
+    if matches!(
+        place,
+        ImagePlace::OciLayout { .. } | ImagePlace::OciArchive { .. } | ImagePlace::DockerArchive { .. }
+    ) {
+        publishing.bring(&|_| true)?;
+    }
     match place {
         ImagePlace::OciLayout { directory, tag } => {
             layout::publish(image, directory, tag.as_deref().unwrap_or("latest"), store)

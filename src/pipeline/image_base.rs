@@ -108,17 +108,21 @@ pub fn inventory(
 }
 
 impl ImageSource {
-    /// Brings the layers into the store, where it lacks them.
-    pub fn fetch(&self, session: &Session<'_>) -> Result<Vec<Written>> {
+    /// The layers, read where they never were. Their blobs may stay where they are until somebody wants them.
+    pub fn describe(&self, session: &Session<'_>) -> Result<Vec<Written>> {
         let contents = match &self.contents {
             Some(contents) => contents.clone(),
             None => self.scan_as_recorded(session)?,
         };
-        let size = self.image.layers.iter().map(|layer| layer.descriptor.size()).sum();
-        let meter = session.progress.start(Task::ReadLayers, &self.image.place, Some(size));
-        self.image.fetch_into(&session.store, &|bytes| meter.add(bytes))?;
         let layers = self.image.layers.iter().zip(contents);
         Ok(layers.map(|(layer, content)| written(&layer.descriptor, layer.diff_id, content)).collect())
+    }
+
+    /// Brings the layers into the store, where it lacks them.
+    pub fn fetch(&self, session: &Session<'_>) -> Result<()> {
+        let size = self.image.layers.iter().map(|layer| layer.descriptor.size()).sum();
+        let meter = session.progress.start(Task::ReadLayers, &self.image.place, Some(size));
+        Ok(self.image.fetch_into(&session.store, &|bytes| meter.add(bytes))?)
     }
 
     /// Reads the layers that a recorded inventory spared so far, and compares them with it.

@@ -8,6 +8,7 @@ mod base;
 mod base_source;
 mod check;
 mod comparison;
+mod copying;
 mod debian;
 mod debian_lock;
 mod decide;
@@ -27,6 +28,7 @@ mod wheel_sizes;
 mod wheel_urls;
 mod write;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::base::BaseInventory;
@@ -39,13 +41,15 @@ use crate::place::ImagePlace;
 use crate::plan::{LayerCompression, LayerPlan, Plan, PlanRequest, SystemLayer};
 use crate::recipe::RecipeInputs;
 use crate::resolve::Resolution;
+use crate::source::SourceImage;
 use decide::Decision;
 use lock_file::{KeptFromLock, LockStatus};
-use write::Sources;
+use write::{BaseBlobs, Sources};
 
 pub use self::check::{CheckFailed, Checked, WantedMachines, write_picture};
 pub use crate::beneath::Outside;
 pub use comparison::{NotAPlan, Side, compare, summary_of};
+pub use copying::{CopyOrder, copy};
 pub use export::export_pylock;
 pub use gpus::PlannedGpus;
 pub use image_base::OtherInventory;
@@ -70,6 +74,8 @@ pub struct BuildOrder<'a> {
     pub locking: Locking,
     /// The use of the check.
     pub checking: Checking,
+    /// Annotations of the manifest, which go before those of the recipe.
+    pub annotations: &'a BTreeMap<String, String>,
 }
 
 /// The check of a built image before it is published.
@@ -133,12 +139,14 @@ pub struct Built {
 
 /// Builds and publishes an image.
 pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
-    let planned = plan(order.recipe, order.locking, session)?;
+    let mut planned = plan(order.recipe, order.locking, session)?;
+    planned.plan.annotations.extend(order.annotations.clone());
     warn_of_zstd(&planned.plan, order.destinations, session);
-    let layers = write::write(&planned.plan, &planned.sources, session)?;
+    let layers = write::write(&planned.plan, &planned.sources, base_blobs(order.destinations), session)?;
     let image = image::assemble(&planned.plan, layers)?;
     let report = self::check::before_publishing(order.checking, &planned, &image, session)?;
-    let destinations = publish(&image, &planned.inputs.name, order.destinations, session)?;
+    let origin = planned.sources.base.origin();
+    let destinations = publish(&image, &planned.inputs.name, origin, order.destinations, session)?;
     Ok(Built { planned, image, report, destinations })
 }
 
@@ -196,8 +204,17 @@ pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
 
 /// Writes and assembles the image of a plan that was read, not made: its parts come from the store.
 pub fn realize(plan: &Plan, session: &Session<'_>) -> Result<Image> {
-    let layers = write::write(plan, &Sources::of_store(), session)?;
+    let layers = write::write(plan, &Sources::of_store(), BaseBlobs::Brought, session)?;
     Ok(image::assemble(plan, layers)?)
+}
+
+/// The use of the base's blobs: registries and engines may have them.
+fn base_blobs(destinations: &[ImagePlace]) -> BaseBlobs {
+    let may_have = |place: &ImagePlace| matches!(place, ImagePlace::Registry(_) | ImagePlace::Engine { .. });
+    match !destinations.is_empty() && destinations.iter().all(may_have) {
+        true => BaseBlobs::Left,
+        false => BaseBlobs::Brought,
+    }
 }
 
 /// Says before anything is written which engines will not load the image.
@@ -219,6 +236,7 @@ fn warn_of_zstd(plan: &Plan, destinations: &[ImagePlace], session: &Session<'_>)
 fn publish(
     image: &Image,
     name: &str,
+    origin: Option<&SourceImage>,
     destinations: &[ImagePlace],
     session: &Session<'_>,
 ) -> Result<Vec<ImagePlace>> {
@@ -237,6 +255,7 @@ fn publish(
             store: &session.store,
             registries: &session.registries,
             engines: &session.engines,
+            origin,
             progress: &progress,
         };
         destination::publish(image, destination, name, &publishing)?;

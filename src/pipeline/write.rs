@@ -34,12 +34,26 @@ impl Sources {
     }
 }
 
+/// The blobs of a base that is an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BaseBlobs {
+    /// They are brought into the store, beside everything else.
+    Brought,
+    /// They stay at their place: where the image goes, they may be already.
+    Left,
+}
+
 /// Writes the layers of `plan` that the store lacks; gives all of them, in its order.
-pub fn write(plan: &Plan, sources: &Sources, session: &Session<'_>) -> Result<Vec<ImageLayer>> {
+pub fn write(
+    plan: &Plan,
+    sources: &Sources,
+    blobs: BaseBlobs,
+    session: &Session<'_>,
+) -> Result<Vec<ImageLayer>> {
     session.progress.stage("writing layers");
     let Stages { base, added, system } = Stages::of(plan)?;
     let mut stack = Stack::default();
-    let written = write_below(base, added, sources, session)?;
+    let written = write_below(base, added, sources, blobs, session)?;
     for (layer, written) in plan.layers.iter().zip(written) {
         stack.push(layer.title(), written);
     }
@@ -107,16 +121,22 @@ fn write_below(
     base: &[LayerPlan],
     added: &[LayerPlan],
     sources: &Sources,
+    blobs: BaseBlobs,
     session: &Session<'_>,
 ) -> Result<Vec<Written>> {
     let store = &session.store;
     let keyed: Vec<_> = added.iter().map(|layer| (layer, layer.key())).collect();
     let recalled: Vec<_> = keyed.iter().map(|(_, key)| cache::recall(store, key)).collect();
     let missing = || keyed.iter().zip(&recalled).filter(|(_, recalled)| recalled.is_none()).map(|(it, _)| it);
-    let write_base = || sources.base.write(base, session);
+    let write_base = || {
+        if blobs == BaseBlobs::Brought {
+            sources.base.bring(session)?;
+        }
+        sources.base.write(base, session)
+    };
     // The base's own interpreter compiles: there the base comes first.
     let target = missing().find_map(|(layer, _)| compile_target(layer));
-    let early = target.map(|_| write_base()).transpose()?;
+    let early = target.map(|_| sources.base.bring(session).and_then(|()| write_base())).transpose()?;
     let compiler = match (target, &early) {
         (Some(target), Some(base)) => Some(compiler(target, base, session)?),
         _ => None,

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use crate::net::engine::Engines;
 use crate::net::registry::Registries;
+use crate::oci::image::MediaType;
 use crate::oci::{Architecture, Descriptor, Digest, Hasher};
 use crate::place::ImagePlace;
 use crate::plain_file;
@@ -84,7 +85,18 @@ pub struct SourceImage {
     pub env: Vec<String>,
     /// Bottom first.
     pub layers: Vec<SourceLayer>,
+    /// The manifest, where the source has one.
+    pub manifest: Option<SourceManifest>,
     blobs: Arc<dyn Blobs>,
+}
+
+/// The manifest of a [`SourceImage`], as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceManifest {
+    /// OCI's or docker's.
+    pub media_type: MediaType,
+    /// The text.
+    pub bytes: Vec<u8>,
 }
 
 /// A layer of a [`SourceImage`].
@@ -141,8 +153,19 @@ impl SourceImage {
     ///
     /// `progress` is told how many bytes of blobs were read since the last time.
     pub fn fetch_into(&self, store: &Store, progress: &(dyn Fn(u64) + Sync)) -> Result<(), SourceError> {
+        self.fetch_some(&|_| true, store, progress)
+    }
+
+    /// [`Self::fetch_into`] for the layers whose blobs are `wanted`.
+    pub fn fetch_some(
+        &self,
+        wanted: &dyn Fn(&Digest) -> bool,
+        store: &Store,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), SourceError> {
         let threads = if self.blobs.is_remote() { DOWNLOADS } else { 1 };
-        pool::run(&self.layers, threads, |layer| self.fetch(&layer.descriptor, store, progress)).map(drop)
+        let layers: Vec<_> = self.layers.iter().filter(|layer| wanted(&layer.descriptor.digest())).collect();
+        pool::run(layers, threads, |layer| self.fetch(&layer.descriptor, store, progress)).map(drop)
     }
 
     fn fetch(

@@ -84,6 +84,8 @@ type Loading<'scope> = ScopedJoinHandle<'scope, Result<(), EngineError>>;
 impl LayerFeed<'_> {
     /// Sends the layers above the lowest `present` ones.
     fn send(&self, present: usize) -> Result<(), PublishError> {
+        let missing = &self.image.layers[present..];
+        self.publishing.bring(&|digest| missing.iter().any(|layer| layer.digest == *digest))?;
         let size = |index: usize| plain_tar::size(self.publishing.store, &self.image.layers[index].digest);
         let sizes =
             (0..self.image.layers.len()).map(|index| if index < present { Ok(0) } else { size(index) });

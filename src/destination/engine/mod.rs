@@ -113,6 +113,7 @@ impl EngineFeed<'_> {
     }
 
     fn send(&self, there: &BTreeSet<Digest>, load: &Load<'_>) -> Result<(), PublishError> {
+        self.publishing.bring(&|digest| !there.contains(digest))?;
         let name = self.name.to_string();
         let archived = ArchivedImage {
             image: self.image,

@@ -213,8 +213,13 @@ pub fn open(place: &str, architecture: Option<Architecture>) -> Result<SourceIma
 /// Publishes where no registry is asked.
 pub fn publish(image: &Image, place: &str, name: &str, store: &Store) -> Result<(), PublishError> {
     let place = ImagePlace::destination(place).unwrap();
-    let publishing =
-        Publishing { store, registries: &registries(store), engines: &engines(), progress: &|_| () };
+    let publishing = Publishing {
+        store,
+        registries: &registries(store),
+        engines: &engines(),
+        origin: None,
+        progress: &|_| (),
+    };
     destination::publish(image, &place, name, &publishing)
 }
 
