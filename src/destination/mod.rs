@@ -21,6 +21,8 @@ use crate::place::{EngineKind, ImagePlace};
 use crate::source::{SourceError, SourceImage};
 use crate::store::{Store, StoreError};
 
+pub use engine::LayersAhead;
+
 /// The reason why an image could not be published.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages are the documentation")]

@@ -33,9 +33,10 @@ use std::path::{Path, PathBuf};
 
 use crate::base::BaseInventory;
 use crate::check::Report;
-use crate::destination::{self, Publishing};
+use crate::destination::{self, LayersAhead, Publishing};
 use crate::failure::Result;
-use crate::image::{self, Image};
+use crate::image::{self, Image, ImageLayer};
+use crate::layer::Written;
 use crate::lock::{self, Lock, LockChange, RecipeFingerprint};
 use crate::place::ImagePlace;
 use crate::plan::{LayerCompression, LayerPlan, Plan, PlanRequest, SystemLayer};
@@ -44,7 +45,7 @@ use crate::resolve::Resolution;
 use crate::source::SourceImage;
 use decide::Decision;
 use lock_file::{KeptFromLock, LockStatus};
-use write::{BaseBlobs, Sources};
+use write::{BaseBlobs, Finished, LayerUse, Sources};
 
 pub use self::check::{CheckFailed, Checked, WantedMachines, write_picture};
 pub use crate::beneath::Outside;
@@ -142,9 +143,11 @@ pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
     let mut planned = plan(order.recipe, order.locking, session)?;
     planned.plan.annotations.extend(order.annotations.clone());
     warn_of_zstd(&planned.plan, order.destinations, session);
-    let layers = write::write(&planned.plan, &planned.sources, base_blobs(order.destinations), session)?;
+    let mut ahead = layers_ahead(&planned.plan, order.destinations, session);
+    let layers = write_layers(&planned, order.destinations, ahead.as_ref(), session)?;
     let image = image::assemble(&planned.plan, layers)?;
     let report = self::check::before_publishing(order.checking, &planned, &image, session)?;
+    let _ahead = ahead.as_mut().map(LayersAhead::stop);
     let origin = planned.sources.base.origin();
     let destinations = publish(&image, &planned.inputs.name, origin, order.destinations, session)?;
     Ok(Built { planned, image, report, destinations })
@@ -204,8 +207,27 @@ pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
 
 /// Writes and assembles the image of a plan that was read, not made: its parts come from the store.
 pub fn realize(plan: &Plan, session: &Session<'_>) -> Result<Image> {
-    let layers = write::write(plan, &Sources::of_store(), BaseBlobs::Brought, session)?;
+    let layers = write::write(plan, &Sources::of_store(), LayerUse::in_the_end(), session)?;
     Ok(image::assemble(plan, layers)?)
+}
+
+/// Begins to send layers to an engine while others are written, if the image goes to one.
+fn layers_ahead(plan: &Plan, destinations: &[ImagePlace], session: &Session<'_>) -> Option<LayersAhead> {
+    LayersAhead::begin(destinations, plan.architecture, &session.store, &session.engines)
+}
+
+fn write_layers(
+    planned: &Planned,
+    destinations: &[ImagePlace],
+    ahead: Option<&LayersAhead>,
+    session: &Session<'_>,
+) -> Result<Vec<ImageLayer>> {
+    let finished = |index: usize, layer: &Written| {
+        ahead.iter().for_each(|ahead| ahead.finished(index, layer.diff_id, layer.digest, layer.size));
+    };
+    let finished: &Finished<'_> = &finished;
+    let used = LayerUse { blobs: base_blobs(destinations), finished: ahead.map(|_| finished) };
+    write::write(&planned.plan, &planned.sources, used, session)
 }
 
 /// The use of the base's blobs: registries and engines may have them.

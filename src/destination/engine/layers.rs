@@ -12,24 +12,21 @@
 //!
 //! <https://github.com/moby/docker-image-spec/blob/main/v1.2.md#combined-image-json--filesystem-changeset-format>
 
-use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::thread::{self, ScopedJoinHandle};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::stack::{ArchiveEnd, StackLayer, archives, partial_config, shared, write_end, write_layers};
 use super::{is_there, joined, pipe, stacks, stream};
-use crate::destination::archive_writer::{ArchiveWriter, DockerManifest};
+use crate::destination::archive_writer::ArchiveWriter;
 use crate::destination::{PublishError, Publishing};
 use crate::image::Image;
 use crate::layer::plain_tar;
 use crate::net::engine::{ContainerEngine, EngineError};
 use crate::oci::{Digest, ImageReference};
 use crate::place::EngineKind;
-
-/// The bytes from which on layers have an archive of their own: less is not worth the questions around it.
-const LEAST_ARCHIVE: u64 = 128 << 20;
 
 /// Brings `image` into the engine under `name`.
 pub(super) fn publish(
@@ -41,9 +38,13 @@ pub(super) fn publish(
     if is_there(engine, &image.config.digest(), name)? {
         return Ok(());
     }
-    let diff_ids: Vec<Digest> = image.layers.iter().map(|layer| layer.diff_id).collect();
-    let present = stacks(engine)?.iter().map(|stack| shared(stack, &diff_ids)).max().unwrap_or(0);
-    let feed = LayerFeed { image, name, engine, publishing };
+    let layers: Vec<StackLayer> = image
+        .layers
+        .iter()
+        .map(|layer| StackLayer { diff_id: layer.diff_id, blob: layer.digest, size: layer.size })
+        .collect();
+    let present = stacks(engine)?.iter().map(|stack| shared(stack, &layers)).max().unwrap_or(0);
+    let feed = LayerFeed { image, layers, name, engine, publishing };
     match feed.send(present) {
         // An image that had the layers may be removed meanwhile.
         Err(PublishError::Engine(error)) if present > 0 && error.lacks_files() => feed.send(0),
@@ -51,28 +52,10 @@ pub(super) fn publish(
     }
 }
 
-/// The number of layers at the bottom that two stacks share.
-fn shared(one: &[Digest], other: &[Digest]) -> usize {
-    one.iter().zip(other).take_while(|(one, other)| one == other).count()
-}
-
-/// The layers of each archive, of which all but the last have `LEAST_ARCHIVE` bytes; `sizes` are those of the layers' tars.
-fn archives(sizes: &[u64], present: usize) -> Vec<Range<usize>> {
-    let (mut archives, mut start, mut bytes) = (Vec::new(), present, 0);
-    for (index, size) in sizes.iter().enumerate().skip(present) {
-        bytes += size;
-        if bytes >= LEAST_ARCHIVE && index + 1 < sizes.len() {
-            archives.push(start..index + 1);
-            (start, bytes) = (index + 1, 0);
-        }
-    }
-    archives.push(start..sizes.len());
-    archives
-}
-
 /// An image on its way into an engine.
 struct LayerFeed<'a> {
     image: &'a Image,
+    layers: Vec<StackLayer>,
     name: &'a ImageReference,
     engine: &'a dyn ContainerEngine,
     publishing: &'a Publishing<'a>,
@@ -84,15 +67,14 @@ type Loading<'scope> = ScopedJoinHandle<'scope, Result<(), EngineError>>;
 impl LayerFeed<'_> {
     /// Sends the layers above the lowest `present` ones.
     fn send(&self, present: usize) -> Result<(), PublishError> {
-        let missing = &self.image.layers[present..];
-        self.publishing.bring(&|digest| missing.iter().any(|layer| layer.digest == *digest))?;
-        let size = |index: usize| plain_tar::size(self.publishing.store, &self.image.layers[index].digest);
-        let sizes =
-            (0..self.image.layers.len()).map(|index| if index < present { Ok(0) } else { size(index) });
-        let sizes = sizes.collect::<io::Result<Vec<u64>>>().map_err(failed)?;
-        self.image.layers[..present].iter().for_each(|layer| (self.publishing.progress)(layer.size));
+        let missing = &self.layers[present..];
+        self.publishing.bring(&|digest| missing.iter().any(|layer| layer.blob == *digest))?;
+        self.layers[..present].iter().for_each(|layer| (self.publishing.progress)(layer.size));
+        let size = |layer: &StackLayer| plain_tar::size(self.publishing.store, &layer.blob);
+        let sizes = missing.iter().map(size).collect::<io::Result<Vec<u64>>>().map_err(failed)?;
+        let sizes = [vec![0; present], sizes].concat();
         let archives = archives(&sizes, present);
-        let sent = self.send_archives(&archives, &sizes);
+        let sent = self.send_archives(&archives);
         // Those of an image that came whole are its own; the layers of one that did not are of no use.
         for archive in &archives[..archives.len() - 1] {
             let _ = self.engine.remove(&Digest::of(self.partial_config(archive.end)));
@@ -100,14 +82,14 @@ impl LayerFeed<'_> {
         sent
     }
 
-    fn send_archives(&self, archives: &[Range<usize>], sizes: &[u64]) -> Result<(), PublishError> {
+    fn send_archives(&self, archives: &[Range<usize>]) -> Result<(), PublishError> {
         thread::scope(|scope| {
             let mut before: Option<Loading<'_>> = None;
             for layers in archives {
                 let (reader, writer) = pipe().map_err(failed)?;
                 let loading = scope.spawn(move || self.engine.load(reader));
                 let archive = ArchiveWriter::new(stream(writer));
-                if let Err(error) = self.write(archive, layers, sizes, before.take()) {
+                if let Err(error) = self.write(archive, layers, before.take()) {
                     // The engine's own words tell more than a broken pipe.
                     return Err(joined(loading)
                         .err()
@@ -120,54 +102,34 @@ impl LayerFeed<'_> {
         })
     }
 
-    /// Writes an archive; its manifest, with which the engine begins to unpack, when the layers `before` are there.
+    /// Writes an archive; its end, with which the engine begins to unpack, when the layers `before` are there.
     fn write(
         &self,
         mut archive: ArchiveWriter,
         layers: &Range<usize>,
-        sizes: &[u64],
         before: Option<Loading<'_>>,
     ) -> Result<(), PublishError> {
-        let mut written = BTreeSet::new();
-        for index in layers.clone() {
-            let layer = &self.image.layers[index];
-            if written.insert(layer.diff_id) {
-                let tar = plain_tar::open(self.publishing.store, &layer.digest).map_err(failed)?;
-                archive.content(&layer_path(&layer.diff_id), sizes[index], tar).map_err(failed)?;
-            }
-            (self.publishing.progress)(layer.size);
-        }
+        let Publishing { store, progress, .. } = self.publishing;
+        write_layers(&mut archive, &self.layers[layers.clone()], store, progress).map_err(failed)?;
         before.map_or(Ok(()), joined)?;
-        let is_last = layers.end == self.image.layers.len();
-        let config = if is_last { self.image.config_bytes.clone() } else { self.partial_config(layers.end) };
-        let path = format!("{}.json", Digest::of(&config).hex());
-        let manifest = [DockerManifest {
-            config: path.clone(),
-            repo_tags: if is_last { vec![self.name.to_string()] } else { Vec::new() },
-            layers: self.image.layers[..layers.end].iter().map(|layer| layer_path(&layer.diff_id)).collect(),
-        }];
-        let end = || {
-            archive.bytes(&path, &config)?;
-            archive.bytes("manifest.json", &serde_json::to_vec(&manifest)?)?;
-            archive.finish().map(drop)
+        let lowest = &self.layers[..layers.end];
+        let written = match layers.end == self.layers.len() {
+            true => {
+                let names = vec![self.name.to_string()];
+                write_end(archive, lowest, ArchiveEnd { config: &self.image.config_bytes, names })
+            }
+            false => {
+                let config = self.partial_config(layers.end);
+                write_end(archive, lowest, ArchiveEnd { config: &config, names: Vec::new() })
+            }
         };
-        end().map_err(failed)
+        written.map_err(failed)
     }
 
-    /// The config of an image of the lowest `layers`.
     fn partial_config(&self, layers: usize) -> Vec<u8> {
         let whole: Value = serde_json::from_slice(&self.image.config_bytes).unwrap_or_default();
-        let diff_ids: Vec<_> = self.image.layers[..layers].iter().map(|layer| layer.diff_id).collect();
-        let partial = json!({
-            "architecture": whole["architecture"], "os": whole["os"], "config": {},
-            "rootfs": {"type": "layers", "diff_ids": diff_ids},
-        });
-        partial.to_string().into_bytes()
+        partial_config(&whole["architecture"], &self.layers[..layers])
     }
-}
-
-fn layer_path(diff_id: &Digest) -> String {
-    format!("{}.tar", diff_id.hex())
 }
 
 fn failed(source: io::Error) -> PublishError {
@@ -176,31 +138,4 @@ fn failed(source: io::Error) -> PublishError {
 
 fn is_broken(error: &PublishError) -> bool {
     matches!(error, PublishError::Send { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn archives_are_worth_their_while_and_end_with_the_image() {
-        const MIB: u64 = 1 << 20;
-        let check = |sizes: &[u64], present, expected: &[Range<usize>]| {
-            let sizes: Vec<u64> = sizes.iter().map(|size| size * MIB).collect();
-            assert_eq!(archives(&sizes, present), expected);
-        };
-        check(&[1, 2, 3], 0, &[0..3]);
-        check(&[200, 100, 100, 1], 0, &[0..1, 1..3, 3..4]);
-        check(&[200, 100, 100, 1], 2, &[2..4]);
-        check(&[0, 200, 300], 1, &[1..2, 2..3]);
-        check(&[0, 0], 2, &[2..2]);
-    }
-
-    #[test]
-    fn stacks_share_what_is_at_the_bottom() {
-        let [a, b, c] = ["a", "b", "c"].map(Digest::of);
-        assert_eq!(shared(&[a, b, c], &[a, b]), 2);
-        assert_eq!(shared(&[a, c, b], &[a, b, c]), 1);
-        assert_eq!(shared(&[], &[a]), 0);
-    }
 }

@@ -1,6 +1,8 @@
 //! An image in an engine: what the engine lacks of it is streamed, and nothing is sent that it has.
 
+mod ahead;
 mod layers;
+mod stack;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,6 +18,8 @@ use crate::net::engine::{ContainerEngine, EngineError, EngineStorage};
 use crate::oci::{Digest, ImageReference};
 use crate::place::EngineKind;
 use crate::pool;
+
+pub use ahead::LayersAhead;
 
 /// The bytes of an archive that wait in a pipe.
 const PIPE: usize = 1 << 20;
