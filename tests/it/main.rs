@@ -21,6 +21,7 @@ mod check;
 mod check_python;
 mod conflicts;
 mod docs;
+mod engines;
 mod gpus;
 mod image_bases;
 mod images;

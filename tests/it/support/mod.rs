@@ -4,6 +4,7 @@ pub mod consistency;
 pub mod cost;
 pub mod culprit;
 pub mod debian;
+pub mod docker;
 pub mod elf;
 #[allow(dead_code, reason = "the crate's own tests use more of it")]
 #[path = "../../../src/cuda/gpu_samples.rs"]
