@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::Arguments;
 use crate::failure::{Failure, Result};
 use crate::net::registry::RegistrySettings;
 use crate::pipeline::{Network, Outside, Progress, Session};
 use crate::sandbox::{Confinement, UNCONFINED_VARIABLE};
 use crate::store::Store;
 
-impl Arguments {
+impl super::Arguments {
     /// The means of this process: the only place below `main` that asks for them.
     pub(super) fn session<'a>(&self, offline: bool, progress: &'a dyn Progress) -> Result<Session<'a>> {
         let network = if offline { Network::Offline } else { Network::Online };

@@ -45,7 +45,7 @@ use crate::resolve::Resolution;
 use crate::source::SourceImage;
 use decide::Decision;
 use lock_file::{KeptFromLock, LockStatus};
-use write::{BaseBlobs, Finished, LayerUse, Sources};
+use write::{BaseBlobs, LayerFinished, Sources, WriteNeeds};
 
 pub use self::check::{CheckFailed, Checked, WantedMachines, write_picture};
 pub use crate::beneath::Outside;
@@ -207,7 +207,7 @@ pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
 
 /// Writes and assembles the image of a plan that was read, not made: its parts come from the store.
 pub fn realize(plan: &Plan, session: &Session<'_>) -> Result<Image> {
-    let layers = write::write(plan, &Sources::of_store(), LayerUse::in_the_end(), session)?;
+    let layers = write::write(plan, &Sources::of_store(), WriteNeeds::in_the_end(), session)?;
     Ok(image::assemble(plan, layers)?)
 }
 
@@ -225,8 +225,8 @@ fn write_layers(
     let finished = |index: usize, layer: &Written| {
         ahead.iter().for_each(|ahead| ahead.finished(index, layer.diff_id, layer.digest, layer.size));
     };
-    let finished: &Finished<'_> = &finished;
-    let used = LayerUse { blobs: base_blobs(destinations), finished: ahead.map(|_| finished) };
+    let finished: &LayerFinished<'_> = &finished;
+    let used = WriteNeeds { blobs: base_blobs(destinations), finished: ahead.map(|_| finished) };
     write::write(&planned.plan, &planned.sources, used, session)
 }
 

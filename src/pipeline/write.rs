@@ -44,18 +44,18 @@ pub enum BaseBlobs {
 }
 
 /// Told of each layer that is in the store, with its number in the plan.
-pub type Finished<'a> = dyn Fn(usize, &Written) + Sync + 'a;
+pub type LayerFinished<'a> = dyn Fn(usize, &Written) + Sync + 'a;
 
-/// The use of layers while others are written.
+/// The needs of the places that a plan's layers go to.
 #[derive(Clone, Copy)]
-pub struct LayerUse<'a> {
+pub struct WriteNeeds<'a> {
     /// The use of the base's blobs.
     pub blobs: BaseBlobs,
     /// Where it wants the lowest layers first.
-    pub finished: Option<&'a Finished<'a>>,
+    pub finished: Option<&'a LayerFinished<'a>>,
 }
 
-impl LayerUse<'_> {
+impl WriteNeeds<'_> {
     /// All layers are used when all are there.
     pub fn in_the_end() -> Self {
         Self { blobs: BaseBlobs::Brought, finished: None }
@@ -71,7 +71,7 @@ impl LayerUse<'_> {
 pub fn write(
     plan: &Plan,
     sources: &Sources,
-    used: LayerUse<'_>,
+    used: WriteNeeds<'_>,
     session: &Session<'_>,
 ) -> Result<Vec<ImageLayer>> {
     session.progress.stage("writing layers");
@@ -145,7 +145,7 @@ fn write_below(
     base: &[LayerPlan],
     added: &[LayerPlan],
     sources: &Sources,
-    used: LayerUse<'_>,
+    used: WriteNeeds<'_>,
     session: &Session<'_>,
 ) -> Result<Vec<Written>> {
     let store = &session.store;

@@ -62,7 +62,7 @@ struct LayerFeed<'a> {
 }
 
 /// A thread in which the engine loads an archive.
-type Loading<'scope> = ScopedJoinHandle<'scope, Result<(), EngineError>>;
+type ArchiveLoading<'scope> = ScopedJoinHandle<'scope, Result<(), EngineError>>;
 
 impl LayerFeed<'_> {
     /// Sends the layers above the lowest `present` ones.
@@ -84,7 +84,7 @@ impl LayerFeed<'_> {
 
     fn send_archives(&self, archives: &[Range<usize>]) -> Result<(), PublishError> {
         thread::scope(|scope| {
-            let mut before: Option<Loading<'_>> = None;
+            let mut before: Option<ArchiveLoading<'_>> = None;
             for layers in archives {
                 let (reader, writer) = pipe().map_err(failed)?;
                 let loading = scope.spawn(move || self.engine.load(reader));
@@ -107,7 +107,7 @@ impl LayerFeed<'_> {
         &self,
         mut archive: ArchiveWriter,
         layers: &Range<usize>,
-        before: Option<Loading<'_>>,
+        before: Option<ArchiveLoading<'_>>,
     ) -> Result<(), PublishError> {
         let Publishing { store, progress, .. } = self.publishing;
         write_layers(&mut archive, &self.layers[layers.clone()], store, progress).map_err(failed)?;

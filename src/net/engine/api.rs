@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use futures_util::stream::try_unfold;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{
-    Body, Certificate, Client, ClientBuilder, Identity, Method, RequestBuilder, Response, StatusCode,
-};
+use reqwest::{Body, Certificate, Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -338,7 +336,7 @@ fn with_certificates(builder: ClientBuilder, directory: &Path) -> Result<ClientB
     Ok(match (read("cert.pem")?, read("key.pem")?) {
         (Some(certificate), Some(key)) => {
             let both = [certificate, key].join(&b'\n');
-            builder.identity(Identity::from_pem(&both).map_err(|error| unusable(&error))?)
+            builder.identity(reqwest::Identity::from_pem(&both).map_err(|error| unusable(&error))?)
         }
         _ => builder,
     })

@@ -29,14 +29,14 @@ pub struct RegistryConfiguration {
     directories: Vec<PathBuf>,
 }
 
-/// What is said of all registries.
+/// The contents of all files together.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct ConfiguredRegistries {
     #[serde(default, rename = "registry")]
     registries: Vec<ConfiguredRegistry>,
 }
 
-/// What is said of the registries, or their repositories, below a prefix.
+/// The settings of registries, or their repositories, below a prefix.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 struct ConfiguredRegistry {
@@ -127,7 +127,7 @@ impl ConfiguredRegistries {
         }
     }
 
-    /// What is said of an image: by the longest prefix of its name.
+    /// The settings for an image: those of the longest prefix of its name.
     fn of(&self, image: &ImageReference) -> Option<&ConfiguredRegistry> {
         let name = format!("{}/{}", image.registry(), image.repository());
         let fits = |registry: &&ConfiguredRegistry| is_below(&name, registry.prefix());

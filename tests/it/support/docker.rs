@@ -103,7 +103,11 @@ impl DockerState {
             ("GET", _) if path.ends_with("/get") => (200, self.saved.clone()),
             ("GET", _) => {
                 let name = path.trim_start_matches("/images/").trim_end_matches("/json");
-                let id = self.names.get(name).cloned().unwrap_or_else(|| format!("sha256:{name}"));
+                let id = self
+                    .names
+                    .get(name)
+                    .cloned()
+                    .unwrap_or_else(|| format!("sha256:{}", name.trim_start_matches("sha256:")));
                 match self.images.get(&id) {
                     Some(layers) => told(json!({"Id": id, "RootFS": {"Type": "layers", "Layers": layers}})),
                     None => missing(),
