@@ -89,7 +89,7 @@ impl Registries {
         &self.store
     }
 
-    /// What the machine says of registries, read when one is first asked.
+    /// The settings of the machine, read when a registry is first asked.
     fn configured(&self) -> Result<&ConfiguredRegistries, RegistryError> {
         if let Some(configured) = self.configured.get() {
             return Ok(configured);
