@@ -1,4 +1,4 @@
-//! What git knows of a recipe, as annotations of the image.
+//! Annotations of an image from the git repository of its recipe.
 
 use std::collections::BTreeMap;
 use std::path::Path;

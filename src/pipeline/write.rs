@@ -51,7 +51,7 @@ pub type LayerFinished<'a> = dyn Fn(usize, &Written) + Sync + 'a;
 pub struct WriteNeeds<'a> {
     /// The use of the base's blobs.
     pub blobs: BaseBlobs,
-    /// Where it wants the lowest layers first.
+    /// Set for a place that wants the lowest layers first.
     pub finished: Option<&'a LayerFinished<'a>>,
 }
 

@@ -85,7 +85,8 @@ class Docker:
     def __init__(self, work):
         self.engine = work.engine
         self.counter = Counter(self.engine.directory, self.engine.directory / "docker.sock")
-        self.environment = {"DOCKER_HOST": f"unix://{self.counter.path}"}
+        self.environment = {"DOCKER_HOST": self.engine.host}
+        self.counting = {"DOCKER_HOST": f"unix://{self.counter.path}"}
 
     def sent(self):
         return self.counter.sent
@@ -117,12 +118,14 @@ class Fed:
         self.count = self.directory / "sent"
         script = self.directory / "bin" / program_name
         script.parent.mkdir()
+        given, real = self.directory / "given", packaged(program_name)
         script.write_text(
-            f'#!/bin/bash\ncase " $* " in *\' {feeding} \'*) tee >(wc -c >>{self.count}) | {packaged(program_name)} "$@"\n'
-            f'exit "${{PIPESTATUS[1]}}";; esac\nexec {packaged(program_name)} "$@"\n'
+            f"#!/bin/bash\ncase \" $* \" in *' {feeding} '*) cat >{given} && stat --format %s {given} >>{self.count}\n"
+            f'{real} "$@" <{given}\nexit;; esac\nexec {real} "$@"\n'
         )
         script.chmod(0o755)
-        self.environment = {"PATH": f"{script.parent}:{os.environ['PATH']}"}
+        self.counting = {"PATH": f"{script.parent}:{os.environ['PATH']}"}
+        self.environment = {}
 
     def sent(self):
         return sum(map(int, self.count.read_text().split())) if self.count.exists() else 0
@@ -223,11 +226,11 @@ def recipe(work, packages, click):
     return work.recipe(f"engines-{click}", {"base": "debian-bookworm", "packages": [*packages, f"click=={click}"]})
 
 
-def build(engine, path, *options):
-    """Builds into the engine; the time to the running container, and the bytes that were sent."""
+def build(engine, path, is_counted=True):
+    """Builds into the engine; the time to the running container, and the bytes that were sent where they are counted."""
     before, watch = engine.sent(), Stopwatch()
-    with variables(**engine.environment):
-        imgforge("build", "--quiet", path, "-o", f"{engine.transport}:{NAME}", *options)
+    with variables(**(engine.environment | (engine.counting if is_counted else {}))):
+        imgforge("build", "--quiet", path, "-o", f"{engine.transport}:{NAME}")
     printed = engine.output()
     return printed, watch.seconds(), engine.sent() - before
 
@@ -315,7 +318,7 @@ def times(work):
             engine.floor(file)
             floors.append(watch.seconds())
             engine.forget()
-        cold, changed, same = build(engine, first), build(engine, second), build(engine, second)
+        cold, changed, same = (build(engine, path, is_counted=False) for path in (first, second, second))
         rows.append([name, *(f"{seconds:.1f}" for seconds in (*floors, cold[1], changed[1], same[1]))])
         engine.forget()
         for what, (printed, seconds, _) in {"one package changed": changed, "nothing changed": same}.items():

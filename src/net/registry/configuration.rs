@@ -1,4 +1,4 @@
-//! What the machine says of registries: mirrors, other locations, those without TLS, and those that are blocked.
+//! The machine's settings for registries: mirrors, other locations, those without TLS, and those that are blocked.
 //!
 //! Names without a registry are of the default one, as docker reads them: lists of registries to search, and short names, are
 //! not read.
