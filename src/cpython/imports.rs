@@ -77,7 +77,7 @@ impl Imports {
         })
     }
 
-    /// What the module does to the search for others.
+    /// The changes that the module makes to the search for others.
     pub fn search_changes(&self) -> impl Iterator<Item = SearchChange<'_>> {
         let changes = self.0.lines().filter_map(|line| line.strip_prefix('!'));
         changes.map(|name| if name.is_empty() { SearchChange::Path } else { SearchChange::Made(name) })

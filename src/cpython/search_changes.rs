@@ -1,4 +1,4 @@
-//! What a module does to the search for other modules: directories and finders that it adds, modules that it makes.
+//! Changes that a module makes to the search for other modules: directories and finders that it adds, modules that it makes.
 //!
 //! <https://docs.python.org/3/library/sys.html#sys.path>, <https://docs.python.org/3/library/sys.html#sys.modules>
 
@@ -20,7 +20,7 @@ const CHANGES: [&str; 6] = [".append(", ".insert(", ".extend(", "[", "+=", "="];
 /// change of the lists, a name for a module that is made.
 pub(super) fn of_statement(text: &str, strings: &[String]) -> Vec<String> {
     let is_changed = |list: &&str| uses(text, list).any(|(_, rest)| changes(rest));
-    let path = LISTS.iter().any(|list| is_changed(&list)) || text.contains("addsitedir(");
+    let path = LISTS.iter().any(is_changed) || text.contains("addsitedir(");
     let mut lines: Vec<String> = path.then(String::new).into_iter().collect();
     // Every string has become one quotation mark; long ones are not kept, and then none can be told from another.
     if text.matches('"').count() == strings.len() {
