@@ -36,6 +36,61 @@ pub enum ImagePlace {
     },
     /// `docker://REFERENCE`
     Registry(ImageReference),
+    /// `docker-daemon:NAME[:TAG]`, `podman:NAME[:TAG]` or `containerd:NAME[:TAG]`
+    Engine {
+        /// The engine.
+        engine: EngineKind,
+        /// The image's name in it.
+        name: ImageReference,
+    },
+}
+
+/// A kind of container engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineKind {
+    /// The Docker engine.
+    Docker,
+    /// Podman.
+    Podman,
+    /// containerd by itself.
+    Containerd,
+}
+
+impl EngineKind {
+    const ALL: [Self; 3] = [Self::Docker, Self::Podman, Self::Containerd];
+
+    /// The word before the colon.
+    pub fn transport(self) -> &'static str {
+        match self {
+            Self::Docker => "docker-daemon",
+            Self::Podman => "podman",
+            Self::Containerd => "containerd",
+        }
+    }
+
+    fn of_transport(transport: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.transport() == transport)
+    }
+
+    /// The image that `text` names. Podman looks for names without a registry among its own images.
+    fn name(self, text: &str) -> Result<ImageReference, ReferenceError> {
+        let first = text.split_once('/').map(|(first, _)| first);
+        let has_host = first.is_some_and(|first| first.contains(['.', ':']) || first == "localhost");
+        match self {
+            Self::Podman if !has_host => format!("localhost/{text}").parse(),
+            _ => text.parse(),
+        }
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Docker => "Docker",
+            Self::Podman => "podman",
+            Self::Containerd => "containerd",
+        })
+    }
 }
 
 /// Text that names no place.
@@ -60,21 +115,21 @@ pub enum PlaceError {
 
 impl Hinted for PlaceError {
     fn hint(&self) -> Option<String> {
-        const PLACES: &str =
-            "oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG] or docker://HOST/NAME[:TAG]";
+        const PLACES: &str = "oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], docker://HOST/NAME[:TAG], \
+            docker-daemon:NAME[:TAG], podman:NAME[:TAG] or containerd:NAME[:TAG]";
         Some(match self {
             Self::Unknown { .. } | Self::NotADestination { .. } | Self::NotBuilt { .. } => {
                 format!("write {PLACES}")
             }
-            Self::Reference(_) => "write docker://[HOST/]NAME[:TAG][@sha256:…], the name in lowercase".into(),
+            Self::Reference(_) => "write [HOST/]NAME[:TAG][@sha256:…], the name in lowercase".into(),
             Self::Tag { .. } => "write another one behind the last colon".into(),
             Self::Digest { .. } => "write a tag instead of it".into(),
         })
     }
 }
 
-/// Places of engines, which are no registries of these names.
-const NOT_BUILT: [&str; 5] = ["docker-daemon", "containers-storage", "podman", "containerd", "dir"];
+/// Places of other tools, which are no registries of these names.
+const NOT_BUILT: [&str; 2] = ["containers-storage", "dir"];
 
 impl ImagePlace {
     /// The destination that `text` names: its transport is written out.
@@ -92,10 +147,10 @@ impl ImagePlace {
             Self::Registry(_) if place.is_bare(text) => {
                 Err(PlaceError::NotADestination { text: text.to_owned() })
             }
-            Self::Registry(reference) if reference.digest().is_some() => {
+            Self::Registry(name) | Self::Engine { name, .. } if name.digest().is_some() => {
                 Err(PlaceError::Digest { text: text.to_owned() })
             }
-            Self::Registry(_) => Ok(place),
+            Self::Registry(_) | Self::Engine { .. } => Ok(place),
             _ if text.ends_with(':') => Err(PlaceError::Tag { tag: String::new() }),
             Self::OciLayout { tag, .. } | Self::OciArchive { tag, .. } | Self::DockerArchive { tag, .. } => {
                 tag.as_deref().map_or(Ok(()), check_tag).map(|()| place)
@@ -115,7 +170,7 @@ impl ImagePlace {
             Self::OciArchive { file, .. } | Self::DockerArchive { file, .. } => {
                 names.iter().any(|name| file == Path::new(name))
             }
-            Self::OciLayout { .. } | Self::Registry(_) => false,
+            Self::OciLayout { .. } | Self::Registry(_) | Self::Engine { .. } => false,
         }
     }
 }
@@ -148,6 +203,9 @@ impl FromStr for ImagePlace {
             return Ok(Self::Registry(reference.parse()?));
         }
         let (transport, rest) = text.split_once(':').unwrap_or((text, ""));
+        if let Some(engine) = EngineKind::of_transport(transport).filter(|_| !rest.is_empty()) {
+            return Ok(Self::Engine { engine, name: engine.name(rest)? });
+        }
         let (path, tag) = match rest.rsplit_once(':') {
             Some((path, tag)) if !tag.contains('/') && !tag.is_empty() => (path, Some(tag.to_owned())),
             _ => (rest, None),
@@ -173,6 +231,7 @@ impl fmt::Display for ImagePlace {
             Self::OciArchive { file, tag } => ("oci-archive", file, tag),
             Self::DockerArchive { file, tag } => ("docker-archive", file, tag),
             Self::Registry(reference) => return write!(f, "docker://{reference}"),
+            Self::Engine { engine, name } => return write!(f, "{}:{name}", engine.transport()),
         };
         write!(f, "{transport}:{}", path.display())?;
         tag.iter().try_for_each(|tag| write!(f, ":{tag}"))
@@ -223,8 +282,22 @@ mod tests {
         for text in ["", "oci:", "c.tar", "oci::x", "out/x", "./x:y", "../a.b/c:d", "/srv/x:y"] {
             check(text, "is not the place of an image; write oci:DIR");
         }
-        check("docker-daemon:x", "`docker-daemon:` is not built yet; write oci:DIR");
-        check("docker://A/b", "is not an image reference; write docker://");
+        check("containers-storage:x", "`containers-storage:` is not built yet; write oci:DIR");
+        check("docker://A/b", "is not an image reference; write [HOST/]NAME");
+        check("docker-daemon:", "is not the place of an image");
+        check("docker-daemon:A", "is not an image reference");
+    }
+
+    #[test]
+    fn engines_name_images_as_they_do_themselves() {
+        check("docker-daemon:app", "/library/app:latest Engine { engine: Docker");
+        check("containerd:team/app:v1", "/team/app:v1 Engine { engine: Containerd");
+        check("podman:team/app:v1", "podman:localhost/team/app:v1 Engine { engine: Podman");
+        check("podman:registry.test/app", "podman:registry.test/app:latest Engine");
+        check("podman:localhost:5000/app", "podman:localhost:5000/app:latest Engine");
+        check_destination("docker-daemon:registry.test/app:v1", "docker-daemon:registry.test/app:v1");
+        let digest = crate::oci::Digest::of("x");
+        check_destination(&format!("docker-daemon:app@{digest}"), "names a digest");
     }
 
     #[test]

@@ -31,6 +31,11 @@ pub(super) fn printed(report: &Report, image: &str, format: Format) -> serde_jso
     })
 }
 
+/// A report as JSON.
+pub(super) fn document(report: &Report) -> Value {
+    json!(Document::of(report))
+}
+
 /// The worst first, and how much was looked at.
 pub(super) fn table(report: &Report) -> PrintedText {
     let mut out = PrintedText::default();

@@ -5,18 +5,20 @@
 )]
 
 mod cache;
+mod ending;
+mod environment;
 mod findings;
+mod git;
 mod gpus;
 mod picture;
 mod progress;
 mod report;
 mod text;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use uv_normalize::PackageName;
@@ -25,17 +27,14 @@ use crate::check::Level;
 use crate::cuda::{Driver, Gpu};
 use crate::escape;
 use crate::failure::{Context, Failure, Fault, Hinted, Result};
-use crate::net::registry::RegistrySettings;
+use crate::oci::{Architecture, Digest};
 use crate::pipeline::{
-    self, BuildOrder, CheckFailed, Checked, Checking, InputError, Inspected, LockOrder, Locking, Network,
-    Outside, Progress, Session, Side, Upgrade, WantedMachines,
+    self, BuildOrder, Checked, Checking, CopyOrder, Inspected, LockOrder, Locking, Side, Upgrade,
+    WantedMachines,
 };
 use crate::place::{ImagePlace, PlaceError};
-use crate::recipe::Color;
-use crate::sandbox::{Confinement, UNCONFINED_VARIABLE};
-use crate::store::Store;
 use picture::PictureFile;
-use text::{PrintedText, print, tell, tell_line};
+use text::{PrintedText, print, tell_line};
 
 /// The variables that people look for in the help; the README has all.
 const VARIABLES: &str = "\
@@ -101,6 +100,15 @@ enum Action {
         /// Write the image's digest into FILE as well.
         #[arg(long, value_name = "FILE")]
         digest_file: Option<PathBuf>,
+        /// Write JSON with the image's digests and names into FILE, as `docker buildx build` does.
+        #[arg(long, value_name = "FILE")]
+        metadata_file: Option<PathBuf>,
+        /// An annotation of the manifest, besides those of the recipe; may be given several times.
+        #[arg(long, value_name = "NAME=VALUE", value_parser = annotation)]
+        annotation: Vec<(String, String)>,
+        /// Annotate the manifest with the commit of the recipe's repository, and where that was cloned from.
+        #[arg(long)]
+        git_annotations: bool,
         /// Build what the recipe's lock says; fail when there is none, or it is out of date.
         #[arg(long)]
         locked: bool,
@@ -157,7 +165,8 @@ enum Action {
     },
     /// Show what is installed in an image: Python, distributions, and every copy of CUDA.
     Inspect {
-        /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:TAG]` or `docker://[HOST/]NAME[:TAG]`.
+        /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:TAG]`, `docker://[HOST/]NAME[:TAG]`, or of an
+        /// engine: `docker-daemon:NAME[:TAG]`, `podman:NAME[:TAG]`, `containerd:NAME[:TAG]`.
         #[arg(value_parser = place)]
         image: ImagePlace,
         /// Print JSON.
@@ -175,7 +184,8 @@ enum Action {
     },
     /// Prove that what an image's frameworks load is there and fits, and that pip's bookkeeping is true; runs nothing but what --import asks for.
     Check {
-        /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:TAG]` or `docker://[HOST/]NAME[:TAG]`.
+        /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:TAG]`, `docker://[HOST/]NAME[:TAG]`, or of an
+        /// engine: `docker-daemon:NAME[:TAG]`, `podman:NAME[:TAG]`, `containerd:NAME[:TAG]`.
         #[arg(value_parser = place)]
         image: ImagePlace,
         /// The format of the findings.
@@ -205,7 +215,7 @@ enum Action {
     },
     /// Show what changed between two images or plans.
     Diff {
-        /// An image (oci:DIR, oci-archive:FILE, docker-archive:FILE, docker://NAME), a recipe, or the JSON of a plan.
+        /// An image (oci:DIR, docker-archive:FILE, docker://NAME, docker-daemon:NAME…), a recipe, or the JSON of a plan.
         #[arg(value_parser = side)]
         before: Side,
         /// The same.
@@ -220,6 +230,21 @@ enum Action {
         /// Let the recipe name files outside of its directory: it may then put any file that you can read into the image.
         #[arg(long)]
         allow_outside: bool,
+    },
+    /// Copy an image as it is from one place to others; prints its digest. Layers that are there already are not moved.
+    Copy {
+        /// The place of the image, of whatever kind.
+        #[arg(value_parser = place)]
+        from: ImagePlace,
+        /// The places that it goes to.
+        #[arg(required = true, value_parser = destination)]
+        to: Vec<ImagePlace>,
+        /// The platform of the image, where it is one for several [default: this machine's].
+        #[arg(long, value_name = "linux/ARCH", value_parser = platform)]
+        platform: Option<Architecture>,
+        /// Use only what the store has; download nothing.
+        #[arg(long)]
+        offline: bool,
     },
     /// Look at the store, and look after it.
     Cache {
@@ -271,8 +296,7 @@ pub fn run() -> ExitCode {
     match execute(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            print_findings(&error);
-            print_error(&error, color);
+            ending::failed(&error, arguments.progress, color);
             match error.fault() {
                 Fault::Input => ExitCode::from(2),
                 Fault::Job => ExitCode::from(1),
@@ -284,24 +308,43 @@ pub fn run() -> ExitCode {
 fn execute(arguments: &Arguments) -> Result<()> {
     let progress = progress::Terminal::new(arguments.quiet, arguments.progress);
     match &arguments.command {
-        Action::Build { recipe, output, digest_file, locked, offline, allow_outside, no_check } => {
+        Action::Build {
+            recipe,
+            output,
+            digest_file,
+            metadata_file,
+            annotation,
+            git_annotations,
+            locked,
+            offline,
+            allow_outside,
+            no_check,
+        } => {
             let session = arguments.session_for(*offline, *allow_outside, &progress)?;
             let checking = if *no_check { Checking::Skip } else { Checking::Refuse };
-            let order = BuildOrder { recipe, destinations: output, locking: locking(*locked), checking };
+            let of_git = if *git_annotations { git::annotations(recipe)? } else { BTreeMap::new() };
+            let annotations = of_git.into_iter().chain(annotation.iter().cloned()).collect();
+            let order = BuildOrder {
+                recipe,
+                destinations: output,
+                locking: locking(*locked),
+                checking,
+                annotations: &annotations,
+            };
             let built = pipeline::build(&order, &session)?;
             progress.finish();
             if !arguments.quiet {
-                report::built(&built).tell();
+                ending::built(&built, arguments.progress);
             }
             let digest = built.image.manifest.digest();
             if let Some(file) = digest_file {
                 write_file(file, format!("{digest}\n"))?;
             }
-            match output.iter().any(ImagePlace::is_standard_output) {
-                true => tell_line(digest),
-                false => print(&format!("{digest}\n"))?,
+            if let Some(file) = metadata_file {
+                ending::write_metadata(file, &built.image, &built.destinations)?;
             }
-            Ok(())
+            ending::summarize(&built)?;
+            print_digest(digest, output)
         }
         Action::Plan { recipe, json, locked, offline, allow_outside } => {
             let session = arguments.session_for(*offline, *allow_outside, &progress)?;
@@ -353,7 +396,7 @@ fn execute(arguments: &Arguments) -> Result<()> {
             };
             progress.finish();
             if !arguments.quiet {
-                report::locked(&locked).tell();
+                ending::locked(&locked, arguments.progress);
             }
             exported.map_or(Ok(()), |text| print(&text))
         }
@@ -366,6 +409,13 @@ fn execute(arguments: &Arguments) -> Result<()> {
                 false => report::difference(&difference).print(),
             }
         }
+        Action::Copy { from, to, platform, offline } => {
+            let session = arguments.session(*offline, &progress)?;
+            let order = CopyOrder { from, to, architecture: *platform };
+            let image = pipeline::copy(&order, &session)?;
+            progress.finish();
+            print_digest(image.manifest.digest(), to)
+        }
         Action::Cache { command } => cache::execute(command, &arguments.session(true, &progress)?),
         Action::Completions { shell } => {
             let mut script = Vec::new();
@@ -373,6 +423,15 @@ fn execute(arguments: &Arguments) -> Result<()> {
             print(&String::from_utf8_lossy(&script))
         }
     }
+}
+
+/// Prints an image's digest, where the image does not go itself.
+fn print_digest(digest: Digest, destinations: &[ImagePlace]) -> Result<()> {
+    match destinations.iter().any(ImagePlace::is_standard_output) {
+        true => tell_line(digest),
+        false => print(&format!("{digest}\n"))?,
+    }
+    Ok(())
 }
 
 /// The findings of a check, as the reason for which the process fails.
@@ -401,6 +460,20 @@ fn destination(text: &str) -> Result<ImagePlace, String> {
     ImagePlace::destination(text).map_err(|error| no_place(&error))
 }
 
+/// An annotation on the command line, or why the text is none.
+fn annotation(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+/// An architecture on the command line: `linux/arm64`, as docker names platforms.
+fn platform(text: &str) -> Result<Architecture, String> {
+    let architecture = text.strip_prefix("linux/").unwrap_or(text);
+    architecture.parse().map_err(|_| "write linux/amd64 or linux/arm64".to_owned())
+}
+
 /// A side of a comparison, or why the text is none.
 fn side(text: &str) -> Result<Side, String> {
     Side::of(text).map_err(|error| no_place(&error))
@@ -413,6 +486,13 @@ fn no_place(error: &PlaceError) -> String {
 
 /// Writes or updates the description of a base.
 fn record_inventory(file: &Path, image: &ImagePlace, inspected: &Inspected) -> Result<()> {
+    if matches!(image, ImagePlace::Engine { .. }) {
+        let message = format!("a description cannot name `{image}`: engines are no bases");
+        return Err(Failure::advised(
+            message,
+            "record the inventory of the registry's image, or of an archive",
+        ));
+    }
     let written = match std::fs::read_to_string(file) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -443,117 +523,6 @@ fn asked(upgrades: &[Upgradable]) -> Upgrade {
         }
     }
     Upgrade::Only { names, base }
-}
-
-impl Arguments {
-    /// The means of this process: the only place below `main` that asks for them.
-    fn session<'a>(&self, offline: bool, progress: &'a dyn Progress) -> Result<Session<'a>> {
-        let network = if offline { Network::Offline } else { Network::Online };
-        let insecure = self.insecure_registry.iter().cloned().collect();
-        let registries = RegistrySettings { insecure, ..RegistrySettings::here() };
-        let session = Session::new(Store::open(cache_directory()?)?, network, registries, progress)?;
-        let threads = threads()?.unwrap_or(session.threads);
-        Ok(Session {
-            threads,
-            confinement: confinement()?,
-            source_date_epoch: source_date_epoch()?,
-            longest_build: longest_build()?.unwrap_or(session.longest_build),
-            ..session
-        })
-    }
-
-    /// The same, for a command that reads a recipe.
-    fn session_for<'a>(
-        &self,
-        offline: bool,
-        allow_outside: bool,
-        progress: &'a dyn Progress,
-    ) -> Result<Session<'a>> {
-        let outside = if allow_outside { Outside::Allowed } else { Outside::Refused };
-        Ok(Session { outside, ..self.session(offline, progress)? })
-    }
-}
-
-/// `IMGFORGE_CACHE_DIR`, else the XDG cache directory.
-fn cache_directory() -> Result<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("IMGFORGE_CACHE_DIR")
-        .or_else(|| set("XDG_CACHE_HOME").map(|path| path.join("imgforge")))
-        .or_else(|| std::env::home_dir().map(|path| path.join(".cache/imgforge")))
-        .ok_or_else(|| {
-            Failure::advised("there is no home directory to keep the store in", "set IMGFORGE_CACHE_DIR")
-        })
-}
-
-/// `IMGFORGE_THREADS`, where it is set.
-fn threads() -> Result<Option<usize>> {
-    let Some(value) = std::env::var("IMGFORGE_THREADS").ok().filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
-    let threads = value.parse().ok().filter(|threads| *threads > 0);
-    threads.map(Some).ok_or_else(|| {
-        Failure::advised(format!("IMGFORGE_THREADS is `{value}`"), "give it a number of threads, or unset it")
-    })
-}
-
-/// `IMGFORGE_UNCONFINED`: the choice of the machine's owner, which no recipe makes.
-fn confinement() -> Result<Confinement> {
-    let value = std::env::var_os(UNCONFINED_VARIABLE);
-    Confinement::of(value.as_deref()).ok_or_else(|| {
-        Failure::advised(
-            format!("{UNCONFINED_VARIABLE} is `{}`", value.unwrap_or_default().display()),
-            "set it to 1 to run the base's Python without a sandbox, or unset it",
-        )
-    })
-}
-
-/// `IMGFORGE_BUILD_SECONDS`, where it is set: the time that the build of one source may take.
-fn longest_build() -> Result<Option<Duration>> {
-    let Some(value) = std::env::var("IMGFORGE_BUILD_SECONDS").ok().filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
-    let seconds = value.parse().ok().filter(|seconds| *seconds > 0);
-    seconds.map(|seconds| Some(Duration::from_secs(seconds))).ok_or_else(|| {
-        Failure::advised(
-            format!("IMGFORGE_BUILD_SECONDS is `{value}`"),
-            "give it a number of seconds, or unset it",
-        )
-    })
-}
-
-/// <https://reproducible-builds.org/specs/source-date-epoch/>
-fn source_date_epoch() -> Result<Option<u64>> {
-    let Some(value) = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
-    let seconds = value.parse().map_err(|_| {
-        Failure::advised(
-            format!("SOURCE_DATE_EPOCH is `{value}`"),
-            "give it whole seconds since 1970, or unset it",
-        )
-    })?;
-    Ok(Some(seconds))
-}
-
-/// Prints the findings of the check of a built image.
-fn print_findings(error: &Failure) {
-    if let Some(CheckFailed { report }) = error.downcast_ref() {
-        findings::table(report).tell();
-        tell("\n");
-    }
-}
-
-fn print_error(error: &Failure, color: bool) {
-    if let Some(InputError::Diagnostics { problems }) = error.downcast_ref() {
-        let shown = problems.render(if color { Color::Ansi } else { Color::Plain });
-        return tell(&format!("{}\n", shown.trim_end()));
-    }
-    let (red, reset) = if color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-    tell(&format!("{red}error{reset}: "));
-    error.lines().iter().for_each(tell_line);
-    if let Some(hint) = error.hint() {
-        tell_line(format_args!("hint: {hint}"));
-    }
 }
 
 /// Prints help, a version, or what is wrong with the arguments. clap quotes these as they are: so it is asked again, with

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle as BarStyle};
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ impl Progress for Terminal {
             }
             Style::Json => {
                 event(&json!({ "event": "start", "task": task.to_string(), "name": name, "bytes": size }));
-                Box::new(Silent)
+                Box::new(Counting { task, name: name.to_owned(), counted: Mutex::new((0, Instant::now())) })
             }
             Style::Bars { bars, .. } => {
                 let bar = bars.add(match size {
@@ -102,9 +102,12 @@ impl Progress for Terminal {
 }
 
 /// Tells a program of something, in JSON on a line.
-fn event(event: &Value) {
+pub(super) fn event(event: &Value) {
     tell(&format!("{}\n", escaped_json(&event.to_string())));
 }
+
+/// The time between two counts of one task.
+const BETWEEN_COUNTS: Duration = Duration::from_secs(1);
 
 const TEMPLATE: &str =
     "{prefix:>11.cyan} {wide_msg} {bar:20} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12} {eta:>4}";
@@ -119,6 +122,38 @@ struct Silent;
 
 impl Meter for Silent {
     fn add(&self, _: u64) {}
+}
+
+/// Tells now and then how far a task is, and when it ends.
+struct Counting {
+    task: Task,
+    name: String,
+    /// The bytes so far, and the time at which they were told.
+    counted: Mutex<(u64, Instant)>,
+}
+
+impl Counting {
+    fn tell(&self, kind: &str, bytes: u64) {
+        event(&json!({ "event": kind, "task": self.task.to_string(), "name": self.name, "bytes": bytes }));
+    }
+}
+
+impl Meter for Counting {
+    fn add(&self, bytes: u64) {
+        let Ok(mut counted) = self.counted.lock() else { return };
+        counted.0 += bytes;
+        if counted.1.elapsed() >= BETWEEN_COUNTS {
+            counted.1 = Instant::now();
+            self.tell("bytes", counted.0);
+        }
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        let bytes = self.counted.get_mut().map(|counted| counted.0).unwrap_or_default();
+        self.tell("end", bytes);
+    }
 }
 
 struct Bar(ProgressBar);

@@ -111,9 +111,18 @@ impl IndexDocument {
     }
 }
 
+/// The annotation by which containerd knows a name.
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+
 /// The image's descriptor as an index holds it.
 pub(super) fn tagged(image: &Image, tag: &str) -> Descriptor {
     image.manifest.clone().with_annotations(&[(ANNOTATION_REF_NAME.to_owned(), tag.to_owned())].into())
+}
+
+/// The image's descriptor as engines read it, which take the whole name of an image from there.
+pub(super) fn named(image: &Image, name: &str) -> Descriptor {
+    let names = [ANNOTATION_REF_NAME, CONTAINERD_NAME].map(|key| (key.to_owned(), name.to_owned()));
+    image.manifest.clone().with_annotations(&names.into())
 }
 
 fn tag_of(entry: &Value) -> Option<&str> {

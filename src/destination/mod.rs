@@ -2,6 +2,8 @@
 #![allow(clippy::disallowed_methods, reason = "destinations are files and registries")]
 
 mod archive;
+mod archive_writer;
+mod engine;
 mod index;
 mod layout;
 mod registry;
@@ -11,10 +13,15 @@ use std::path::PathBuf;
 
 use crate::failure::Hinted;
 use crate::image::Image;
+use crate::net::engine::{EngineError, Engines};
 use crate::net::http::HttpError;
 use crate::net::registry::Registries;
-use crate::place::ImagePlace;
+use crate::oci::Digest;
+use crate::place::{EngineKind, ImagePlace};
+use crate::source::{SourceError, SourceImage};
 use crate::store::{Store, StoreError};
+
+pub use engine::LayersAhead;
 
 /// The reason why an image could not be published.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +39,12 @@ pub enum PublishError {
     NotAnIndex { path: PathBuf, source: serde_json::Error },
     #[error(transparent)]
     Http(#[from] HttpError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("could not send the image to {engine}")]
+    Send { engine: EngineKind, source: io::Error },
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -58,6 +71,9 @@ impl Hinted for PublishError {
                 Some("choose another directory with -o oci:DIR, or remove this one".into())
             }
             Self::Http(error) => error.hint(),
+            Self::Engine(error) => error.hint(),
+            Self::Source(error) => error.hint(),
+            Self::Send { source, .. } => source.hint(),
             Self::Store(error) => error.hint(),
         }
     }
@@ -69,8 +85,19 @@ pub struct Publishing<'a> {
     pub store: &'a Store,
     /// The registries.
     pub registries: &'a Registries,
-    /// Told how many bytes of blobs a registry has got since the last time.
+    /// The engines.
+    pub engines: &'a Engines,
+    /// The image that has the layers which the store lacks.
+    pub origin: Option<&'a SourceImage>,
+    /// Told how many bytes of blobs a registry or an engine has got since the last time.
     pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Publishing<'_> {
+    /// Brings the layers that are `wanted`, and that the store lacks, from where they are.
+    fn bring(&self, wanted: &dyn Fn(&Digest) -> bool) -> Result<(), PublishError> {
+        Ok(self.origin.map_or(Ok(()), |origin| origin.fetch_some(wanted, self.store, &|_| ()))?)
+    }
 }
 
 /// Publishes `image` at `place`; archives call it `name`.
@@ -81,6 +108,12 @@ pub fn publish(
     publishing: &Publishing<'_>,
 ) -> Result<(), PublishError> {
     let store = publishing.store;
+    if matches!(
+        place,
+        ImagePlace::OciLayout { .. } | ImagePlace::OciArchive { .. } | ImagePlace::DockerArchive { .. }
+    ) {
+        publishing.bring(&|_| true)?;
+    }
     match place {
         ImagePlace::OciLayout { directory, tag } => {
             layout::publish(image, directory, tag.as_deref().unwrap_or("latest"), store)
@@ -90,5 +123,6 @@ pub fn publish(
             archive::publish(image, file, name, tag.as_deref().unwrap_or("latest"), store)
         }
         ImagePlace::Registry(reference) => registry::publish(image, reference, publishing),
+        ImagePlace::Engine { engine, name } => engine::publish(image, *engine, name, publishing),
     }
 }

@@ -28,12 +28,11 @@ pub(super) fn publish(
     ordered.sort_by_key(|digest| std::cmp::Reverse(blobs[digest]));
     blobs.insert(image.config.digest(), image.config.size());
     ordered.push(image.config.digest());
-    let outgoing = |digest: &Digest| outgoing(image, digest, blobs[digest], publishing);
+    let content = |digest: &Digest| content(image, digest, publishing);
 
     pool::run(&ordered, PUSHES, |digest| {
-        let blob = outgoing(digest)?;
-        let pushed = repository.push_blob(&blob)?;
-        (publishing.progress)(blob.size);
+        let pushed = repository.push_blob(*digest, blobs[digest], || content(digest))?;
+        (publishing.progress)(blobs[digest]);
         Ok::<Pushed, PublishError>(pushed)
     })?;
     let tag = reference.tag().unwrap_or("latest");
@@ -41,7 +40,8 @@ pub(super) fn publish(
         Err(ManifestRefused::LacksBlobs(_)) => {
             // It said to have them: they are sent once more, and then it has to.
             pool::run(&ordered, PUSHES, |digest| {
-                Ok::<_, PublishError>(repository.send_blob(&outgoing(digest)?)?)
+                let blob = OutgoingBlob { digest: *digest, size: blobs[digest], content: content(digest)? };
+                Ok::<_, PublishError>(repository.send_blob(&blob)?)
             })?;
             Ok(push_manifest(&repository, tag, image).map_err(ManifestRefused::into_error)?)
         }
@@ -53,16 +53,11 @@ fn push_manifest(repository: &Repository, tag: &str, image: &Image) -> Result<()
     repository.push_manifest(tag, image.manifest.media_type(), &image.manifest_bytes).map(drop)
 }
 
-/// A blob of the image: its config is in memory, its layers are in the store.
-fn outgoing(
-    image: &Image,
-    digest: &Digest,
-    size: u64,
-    publishing: &Publishing<'_>,
-) -> Result<OutgoingBlob, PublishError> {
-    let content = match *digest == image.config.digest() {
-        true => BlobContent::Bytes(image.config_bytes.clone()),
-        false => BlobContent::File(Arc::new(publishing.store.open_blob(digest)?)),
-    };
-    Ok(OutgoingBlob { digest: *digest, size, content })
+/// The bytes of a blob: the config is in memory, layers are in the store, or brought there when they are sent.
+fn content(image: &Image, digest: &Digest, publishing: &Publishing<'_>) -> Result<BlobContent, PublishError> {
+    if *digest == image.config.digest() {
+        return Ok(BlobContent::Bytes(image.config_bytes.clone()));
+    }
+    publishing.bring(&|wanted| wanted == digest)?;
+    Ok(BlobContent::File(Arc::new(publishing.store.open_blob(digest)?)))
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use oci_spec::OciSpecError;
 use oci_spec::image::{
-    History, ImageConfiguration, ImageManifest, ImageManifestBuilder, MediaType, Os, Platform, SCHEMA_VERSION,
+    self as spec, History, ImageConfiguration, ImageManifest, ImageManifestBuilder, MediaType, Os, Platform,
+    SCHEMA_VERSION,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -82,26 +83,54 @@ pub fn assemble(plan: &Plan, layers: Vec<ImageLayer>) -> Result<Image, AssembleE
     Ok(Image { manifest, manifest_bytes, config, config_bytes, layers })
 }
 
+/// An image that others made: under the manifest that it has, or else one that lists its layers.
+pub fn taken_over(
+    architecture: Architecture,
+    config_bytes: Vec<u8>,
+    manifest: Option<(MediaType, Vec<u8>)>,
+    layers: Vec<ImageLayer>,
+) -> Result<Image, AssembleError> {
+    let config =
+        Descriptor::new(MediaType::ImageConfig, Digest::of(&config_bytes), config_bytes.len() as u64);
+    let (media_type, manifest_bytes) = match manifest {
+        Some(manifest) => manifest,
+        None => {
+            let listed = layers.iter().map(described).map(Into::into).collect();
+            (MediaType::ImageManifest, json(&new_manifest(&config, listed)?, "manifest")?)
+        }
+    };
+    let manifest = Descriptor::new(media_type, Digest::of(&manifest_bytes), manifest_bytes.len() as u64)
+        .with_platform(platform(architecture));
+    Ok(Image { manifest, manifest_bytes, config, config_bytes, layers })
+}
+
 fn manifest(plan: &Plan, config: &Descriptor, layers: &[ImageLayer]) -> Result<ImageManifest, AssembleError> {
     let layers = plan.layers.iter().zip(layers).map(descriptor).map(Into::into);
-    let mut manifest = ImageManifestBuilder::default()
-        .schema_version(SCHEMA_VERSION)
-        .media_type(MediaType::ImageManifest)
-        .config(config.clone())
-        .layers(layers.collect::<Vec<_>>())
-        .build()
-        .map_err(|source| AssembleError { document: "manifest", source })?;
+    let mut manifest = new_manifest(config, layers.collect())?;
     if !plan.annotations.is_empty() {
         manifest.set_annotations(Some(plan.annotations.clone().into_iter().collect()));
     }
     Ok(manifest)
 }
 
+fn new_manifest(config: &Descriptor, layers: Vec<spec::Descriptor>) -> Result<ImageManifest, AssembleError> {
+    ImageManifestBuilder::default()
+        .schema_version(SCHEMA_VERSION)
+        .media_type(MediaType::ImageManifest)
+        .config(config.clone())
+        .layers(layers)
+        .build()
+        .map_err(|source| AssembleError { document: "manifest", source })
+}
+
+fn described(layer: &ImageLayer) -> Descriptor {
+    Descriptor::new(layer.media_type.clone(), layer.digest, layer.size).with_annotations(&layer.annotations)
+}
+
 fn descriptor((plan, layer): (&LayerPlan, &ImageLayer)) -> Descriptor {
     match plan {
         LayerPlan::Base(base) => base.descriptor.clone(),
-        _ => Descriptor::new(layer.media_type.clone(), layer.digest, layer.size)
-            .with_annotations(&layer.annotations),
+        _ => described(layer),
     }
 }
 

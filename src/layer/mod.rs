@@ -6,6 +6,7 @@ pub mod debian;
 pub mod files;
 pub mod generated;
 pub mod packages;
+pub mod plain_tar;
 pub mod read;
 pub mod records;
 mod wheel;

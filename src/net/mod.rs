@@ -14,6 +14,7 @@ pub mod credentials;
 pub mod debian;
 pub mod directory;
 pub mod download;
+pub mod engine;
 pub mod http;
 pub mod index;
 pub mod index_error;

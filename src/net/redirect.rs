@@ -44,7 +44,7 @@ pub(super) fn policy() -> redirect::Policy {
 }
 
 /// Refuses to go on to `next`, where `previous` were asked before.
-fn check(previous: &[Url], next: &Url) -> Result<(), RedirectError> {
+pub(super) fn check(previous: &[Url], next: &Url) -> Result<(), RedirectError> {
     if previous.len() > MOST_REDIRECTS {
         return Err(RedirectError::TooMany);
     }

@@ -14,7 +14,7 @@ use crate::oci::Digest;
 use crate::place::ImagePlace;
 use crate::plan::LayerPlan;
 use crate::recipe::{BaseDescription, Debian, RecipeInputs};
-use crate::source;
+use crate::source::{self, SourceImage};
 
 /// Opens the base of a recipe. Of packages nothing but releases and indexes is fetched, and not even these when they are
 /// `locked`; an image's layers are read unless they were before, or its inventory was recorded.
@@ -86,19 +86,35 @@ fn registry(reference: &str, digest: Option<Digest>, locked: Option<&LockedBase>
 /// An archive's place, of the kind that its documents show.
 fn archive(directory: &Path, path: &str, session: &Session<'_>) -> Result<ImagePlace> {
     let oci = place("oci-archive", directory, path)?;
-    match source::open(&oci, None, &session.registries) {
+    match source::open(&oci, None, session.sources()) {
         Err(source::SourceError::OtherArchive { .. }) => place("docker-archive", directory, path),
         _ => Ok(oci),
     }
 }
 
 impl BaseSource {
-    /// Brings `layers`, the base's, into the store where it lacks them.
+    /// Writes `layers`, the base's, where the store lacks them. Those of an image may stay at its place.
     pub fn write(&self, layers: &[LayerPlan], session: &Session<'_>) -> Result<Vec<Written>> {
         match self {
             Self::Debian(packages) => packages.write(layers, session),
-            Self::Image(image) => image.fetch(session),
+            Self::Image(image) => image.describe(session),
             Self::Store => from_store(layers, session),
+        }
+    }
+
+    /// Brings all of them into the store.
+    pub fn bring(&self, session: &Session<'_>) -> Result<()> {
+        match self {
+            Self::Image(image) => image.fetch(session),
+            Self::Debian(_) | Self::Store => Ok(()),
+        }
+    }
+
+    /// The image that has the layers which are not in the store.
+    pub fn origin(&self) -> Option<&SourceImage> {
+        match self {
+            Self::Image(image) => Some(&image.image),
+            Self::Debian(_) | Self::Store => None,
         }
     }
 }

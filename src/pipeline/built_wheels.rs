@@ -360,7 +360,8 @@ impl<'a> BuiltWheels<'a> {
             reason: failure.to_string(),
             hint: failure.hint().map(str::to_owned),
         };
-        let written = source.write(layers, self.session).map_err(failed)?;
+        let written =
+            source.bring(self.session).and_then(|()| source.write(layers, self.session)).map_err(failed)?;
         self.session.progress.stage("unpacking the base to build in");
         let digests: Vec<Digest> = written.iter().map(|layer| layer.digest).collect();
         let tree = base_tree::base_tree(&self.session.store, &digests).map_err(BuildError::from)?;

@@ -55,7 +55,7 @@ impl<'a> Checked<'a> {
         wanted: WantedMachines<'a>,
         session: &Session<'_>,
     ) -> Result<Self> {
-        let image = source::open(place, None, &session.registries)?;
+        let image = source::open(place, None, session.sources())?;
         image_base::scan(&image, session)?;
         session.progress.stage("checking");
         Self::of(&image, python, wanted)
@@ -86,7 +86,7 @@ impl<'a> Checked<'a> {
             (check::import_trials(subject), subject.python.map(|start| self.interpreter(start)))
         })?;
         let Some(interpreter) = interpreter.filter(|_| !trials.is_empty()) else { return Ok(report) };
-        image_base::bring(&source::open(place, None, &session.registries)?, session)?;
+        image_base::bring(&source::open(place, None, session.sources())?, session)?;
         session.progress.stage("unpacking the image");
         let unpacked = UnpackedImage::new(&session.store, &self.layers)?;
         session.progress.stage("importing its distributions");

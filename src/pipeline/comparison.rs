@@ -55,7 +55,7 @@ fn summary(side: &Side, session: &Session<'_>) -> Result<Summary> {
 }
 
 fn of_image(place: &ImagePlace, session: &Session<'_>) -> Result<Summary> {
-    let image = source::open(place, None, &session.registries)?;
+    let image = source::open(place, None, session.sources())?;
     let contents = image_base::scan(&image, session)?;
     let mut summary = Summary::of_image(&image_base::inventory(&image, &contents, None)?);
     let compressed = image.layers.iter().map(|layer| layer.descriptor.size()).sum();

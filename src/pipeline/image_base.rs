@@ -43,7 +43,7 @@ pub fn open(
     python: Option<String>,
     session: &Session<'_>,
 ) -> Result<OpenedBase> {
-    let image = source::open(place, None, &session.registries)?;
+    let image = source::open(place, None, session.sources())?;
     let (inventory, contents) = match recorded {
         Some(recorded) => (BaseInventory::from_record(recorded.json())?, None),
         None => {
@@ -108,15 +108,19 @@ pub fn inventory(
 }
 
 impl ImageSource {
-    /// Brings the layers into the store, where it lacks them.
-    pub fn fetch(&self, session: &Session<'_>) -> Result<Vec<Written>> {
+    /// The layers, read where they never were. Their blobs may stay where they are until somebody wants them.
+    pub fn describe(&self, session: &Session<'_>) -> Result<Vec<Written>> {
         let contents = match &self.contents {
             Some(contents) => contents.clone(),
             None => self.scan_as_recorded(session)?,
         };
-        bring(&self.image, session)?;
         let layers = self.image.layers.iter().zip(contents);
         Ok(layers.map(|(layer, content)| written(&layer.descriptor, layer.diff_id, content)).collect())
+    }
+
+    /// Brings the layers into the store, where it lacks them.
+    pub fn fetch(&self, session: &Session<'_>) -> Result<()> {
+        bring(&self.image, session)
     }
 
     /// Reads the layers that a recorded inventory spared so far, and compares them with it.

@@ -71,7 +71,9 @@ impl Hinted for InputError {
                 format!("write such a file, describe the base inline, or use one of: {}", known.join(", "))
             }
             Self::BaseKind { base, .. } => {
-                format!("copy it with `skopeo copy {base} oci:base`, and write `base: oci:base`")
+                format!(
+                    "name the registry's image, or save it: `docker save`, `skopeo copy {base} oci:base`; then write `base: docker-archive:FILE` or `base: oci:base`"
+                )
             }
             Self::Circle { .. } => "remove the line that includes the file".into(),
             Self::ManyFiles { .. } => "join the files: no more than that are read".into(),
@@ -348,7 +350,9 @@ fn image_description(image: &str) -> Result<BaseDescription, InputError> {
         Some(("oci-archive" | "docker-archive", path)) => {
             Ok(BaseDescription::Archive { path: path.to_owned(), inventory: None })
         }
-        Some(("docker-daemon", _)) => Err(InputError::BaseKind { kind: "a daemon", base: image.to_owned() }),
+        Some(("docker-daemon" | "podman" | "containerd", _)) => {
+            Err(InputError::BaseKind { kind: "an engine", base: image.to_owned() })
+        }
         Some(("containers-storage", _)) => {
             Err(InputError::BaseKind { kind: "a local storage", base: image.to_owned() })
         }

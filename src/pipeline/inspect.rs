@@ -27,7 +27,7 @@ pub struct Inspected {
 /// Reads the layers of the image at `place` that were never read before, and says what is installed in it; `python` is
 /// the version meant, such as `3.11`, where there are several.
 pub fn inspect(place: &ImagePlace, python: Option<&str>, session: &Session<'_>) -> Result<Inspected> {
-    let image = source::open(place, None, &session.registries)?;
+    let image = source::open(place, None, session.sources())?;
     let contents = image_base::scan(&image, session)?;
     let inventory = image_base::inventory(&image, &contents, python)?;
     let gpus = Checked::of(&image, python, WantedMachines::default())?.gpu_support(&session.store)?;
@@ -51,7 +51,8 @@ fn kind(file: &Path, place: &ImagePlace, digest: Option<Digest>) -> String {
         ImagePlace::OciArchive { file, tag } | ImagePlace::DockerArchive { file, tag } => {
             ("archive", file, tag)
         }
-        ImagePlace::Registry(reference) => {
+        // The name of an engine's image is that of the registry's it came from.
+        ImagePlace::Registry(reference) | ImagePlace::Engine { name: reference, .. } => {
             let digest = digest.map(|digest| format!("\ndigest: {digest}")).unwrap_or_default();
             return format!(
                 "image: {}{digest}",

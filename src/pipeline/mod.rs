@@ -9,6 +9,7 @@ mod base_source;
 mod built_wheels;
 mod check;
 mod comparison;
+mod copying;
 mod debian;
 mod debian_lock;
 mod decide;
@@ -30,27 +31,31 @@ mod wheel_sizes;
 mod wheel_urls;
 mod write;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::base::BaseInventory;
 use crate::check::Report;
-use crate::destination::{self, Publishing};
+use crate::destination::{self, LayersAhead, Publishing};
 use crate::failure::Result;
-use crate::image::{self, Image};
+use crate::image::{self, Image, ImageLayer};
+use crate::layer::Written;
 use crate::lock::{self, Lock, LockChange, RecipeFingerprint};
 use crate::place::ImagePlace;
 use crate::plan::{LayerCompression, LayerPlan, Plan, PlanRequest, SystemLayer};
 use crate::recipe::RecipeInputs;
 use crate::resolve::Resolution;
+use crate::source::SourceImage;
 use built_wheels::BuildBase;
 use decide::Decision;
 use lock_file::{KeptFromLock, LockStatus};
-use write::Sources;
+use write::{BaseBlobs, LayerFinished, Sources, WriteNeeds};
 
 pub use self::check::{CheckFailed, Checked, WantedMachines, write_picture};
 pub use crate::beneath::Outside;
 pub use built_wheels::BuiltWheelError;
 pub use comparison::{NotAPlan, Side, compare, summary_of};
+pub use copying::{CopyOrder, copy};
 pub use export::export_pylock;
 pub use gpus::PlannedGpus;
 pub use image_base::OtherInventory;
@@ -77,6 +82,8 @@ pub struct BuildOrder<'a> {
     pub locking: Locking,
     /// The use of the check.
     pub checking: Checking,
+    /// Annotations of the manifest, which go before those of the recipe.
+    pub annotations: &'a BTreeMap<String, String>,
 }
 
 /// The check of a built image before it is published.
@@ -149,13 +156,17 @@ impl Planned {
 
 /// Builds and publishes an image.
 pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
-    let planned = plan(order.recipe, order.locking, session)?;
+    let mut planned = plan(order.recipe, order.locking, session)?;
+    planned.plan.annotations.extend(order.annotations.clone());
     warn_of_zstd(&planned.plan, order.destinations, session);
     built_wheels::restore(&planned.resolution, planned.build_base(), &planned.sources.wheels, session)?;
-    let layers = write::write(&planned.plan, &planned.sources, session)?;
+    let mut ahead = layers_ahead(&planned.plan, order.destinations, session);
+    let layers = write_layers(&planned, order.destinations, ahead.as_ref(), session)?;
     let image = image::assemble(&planned.plan, layers)?;
     let report = self::check::before_publishing(order.checking, &planned, &image, session)?;
-    let destinations = publish(&image, &planned.inputs.name, order.destinations, session)?;
+    let _ahead = ahead.as_mut().map(LayersAhead::stop);
+    let origin = planned.sources.base.origin();
+    let destinations = publish(&image, &planned.inputs.name, origin, order.destinations, session)?;
     Ok(Built { planned, image, report, destinations })
 }
 
@@ -213,8 +224,36 @@ pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
 
 /// Writes and assembles the image of a plan that was read, not made: its parts come from the store.
 pub fn realize(plan: &Plan, session: &Session<'_>) -> Result<Image> {
-    let layers = write::write(plan, &Sources::of_store(), session)?;
+    let layers = write::write(plan, &Sources::of_store(), WriteNeeds::in_the_end(), session)?;
     Ok(image::assemble(plan, layers)?)
+}
+
+/// Begins to send layers to an engine while others are written, if the image goes to one.
+fn layers_ahead(plan: &Plan, destinations: &[ImagePlace], session: &Session<'_>) -> Option<LayersAhead> {
+    LayersAhead::begin(destinations, plan.architecture, &session.store, &session.engines)
+}
+
+fn write_layers(
+    planned: &Planned,
+    destinations: &[ImagePlace],
+    ahead: Option<&LayersAhead>,
+    session: &Session<'_>,
+) -> Result<Vec<ImageLayer>> {
+    let finished = |index: usize, layer: &Written| {
+        ahead.iter().for_each(|ahead| ahead.finished(index, layer.diff_id, layer.digest, layer.size));
+    };
+    let finished: &LayerFinished<'_> = &finished;
+    let used = WriteNeeds { blobs: base_blobs(destinations), finished: ahead.map(|_| finished) };
+    write::write(&planned.plan, &planned.sources, used, session)
+}
+
+/// The use of the base's blobs: registries and engines may have them.
+fn base_blobs(destinations: &[ImagePlace]) -> BaseBlobs {
+    let may_have = |place: &ImagePlace| matches!(place, ImagePlace::Registry(_) | ImagePlace::Engine { .. });
+    match !destinations.is_empty() && destinations.iter().all(may_have) {
+        true => BaseBlobs::Left,
+        false => BaseBlobs::Brought,
+    }
 }
 
 /// Says before anything is written which engines will not load the image.
@@ -236,6 +275,7 @@ fn warn_of_zstd(plan: &Plan, destinations: &[ImagePlace], session: &Session<'_>)
 fn publish(
     image: &Image,
     name: &str,
+    origin: Option<&SourceImage>,
     destinations: &[ImagePlace],
     session: &Session<'_>,
 ) -> Result<Vec<ImagePlace>> {
@@ -247,10 +287,16 @@ fn publish(
         session.progress.stage(&format!("publishing {destination}"));
         let size = image.layers.iter().map(|layer| layer.size).sum();
         let start = || session.progress.start(Task::Push, &destination.to_string(), Some(size));
-        let meter = matches!(destination, ImagePlace::Registry(_)).then(start);
+        let is_sent = matches!(destination, ImagePlace::Registry(_) | ImagePlace::Engine { .. });
+        let meter = is_sent.then(start);
         let progress = |bytes| meter.iter().for_each(|meter| meter.add(bytes));
-        let publishing =
-            Publishing { store: &session.store, registries: &session.registries, progress: &progress };
+        let publishing = Publishing {
+            store: &session.store,
+            registries: &session.registries,
+            engines: &session.engines,
+            origin,
+            progress: &progress,
+        };
         destination::publish(image, destination, name, &publishing)?;
     }
     Ok(destinations)

@@ -7,10 +7,12 @@ use super::Progress;
 use crate::beneath::Outside;
 use crate::failure::Hinted;
 use crate::net::config::MachineConfig;
+use crate::net::engine::{EngineSettings, Engines};
 use crate::net::http::{Http, HttpError, HttpSettings};
 use crate::net::netrc::Netrc;
 use crate::net::registry::{Registries, RegistrySettings};
 use crate::sandbox::Confinement;
+use crate::source::SourceAccess;
 use crate::store::Store;
 
 /// The time that the build of one source may take, unless the user gives another: of what needs no GPU, the longest take
@@ -25,6 +27,8 @@ pub struct Session<'a> {
     pub http: Arc<Http>,
     /// The registries of images.
     pub registries: Registries,
+    /// The container engines.
+    pub engines: Engines,
     /// The number of layers that are written at once. It has no influence on their bytes.
     pub threads: usize,
     /// The rights of programs that are not the machine's own.
@@ -64,6 +68,7 @@ impl<'a> Session<'a> {
         let http = Arc::new(Http::new(settings)?);
         Ok(Self {
             registries: Registries::new(Arc::clone(&http), store.clone(), registries),
+            engines: Engines::new(Arc::clone(&http), EngineSettings::here()),
             store,
             http,
             threads: std::thread::available_parallelism().map_or(1, Into::into),
@@ -73,6 +78,13 @@ impl<'a> Session<'a> {
             outside: Outside::Refused,
             progress,
         })
+    }
+}
+
+impl Session<'_> {
+    /// The places that images are read from.
+    pub(super) fn sources(&self) -> SourceAccess<'_> {
+        SourceAccess { registries: &self.registries, engines: &self.engines }
     }
 }
 

@@ -34,12 +34,50 @@ impl Sources {
     }
 }
 
+/// The blobs of a base that is an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BaseBlobs {
+    /// They are brought into the store, beside everything else.
+    Brought,
+    /// They stay at their place: where the image goes, they may be already.
+    Left,
+}
+
+/// Told of each layer that is in the store, with its number in the plan.
+pub type LayerFinished<'a> = dyn Fn(usize, &Written) + Sync + 'a;
+
+/// The needs of the places that a plan's layers go to.
+#[derive(Clone, Copy)]
+pub struct WriteNeeds<'a> {
+    /// The use of the base's blobs.
+    pub blobs: BaseBlobs,
+    /// Set for a place that wants the lowest layers first.
+    pub finished: Option<&'a LayerFinished<'a>>,
+}
+
+impl WriteNeeds<'_> {
+    /// All layers are used when all are there.
+    pub fn in_the_end() -> Self {
+        Self { blobs: BaseBlobs::Brought, finished: None }
+    }
+
+    fn note(&self, first: usize, layers: &[Written]) {
+        let Some(finished) = self.finished else { return };
+        layers.iter().enumerate().for_each(|(index, layer)| finished(first + index, layer));
+    }
+}
+
 /// Writes the layers of `plan` that the store lacks; gives all of them, in its order.
-pub fn write(plan: &Plan, sources: &Sources, session: &Session<'_>) -> Result<Vec<ImageLayer>> {
+pub fn write(
+    plan: &Plan,
+    sources: &Sources,
+    used: WriteNeeds<'_>,
+    session: &Session<'_>,
+) -> Result<Vec<ImageLayer>> {
     session.progress.stage("writing layers");
     let Stages { base, added, system } = Stages::of(plan)?;
     let mut stack = Stack::default();
-    let written = write_below(base, added, sources, session)?;
+    let written = write_below(base, added, sources, used, session)?;
     for (layer, written) in plan.layers.iter().zip(written) {
         stack.push(layer.title(), written);
     }
@@ -98,7 +136,7 @@ impl Stack {
 /// A part of an image that is written beside others.
 enum Part<'a> {
     Base,
-    Added { layer: &'a LayerPlan, key: Digest },
+    Added { layer: &'a LayerPlan, key: Digest, index: usize },
 }
 
 /// Writes the base's layers and the added ones, all at once. Layers that another build is writing are left to it, as
@@ -107,34 +145,50 @@ fn write_below(
     base: &[LayerPlan],
     added: &[LayerPlan],
     sources: &Sources,
+    used: WriteNeeds<'_>,
     session: &Session<'_>,
 ) -> Result<Vec<Written>> {
     let store = &session.store;
     let keyed: Vec<_> = added.iter().map(|layer| (layer, layer.key())).collect();
     let recalled: Vec<_> = keyed.iter().map(|(_, key)| cache::recall(store, key)).collect();
-    let missing = || keyed.iter().zip(&recalled).filter(|(_, recalled)| recalled.is_none()).map(|(it, _)| it);
-    let write_base = || sources.base.write(base, session);
+    for (index, recalled) in recalled.iter().enumerate() {
+        recalled.iter().for_each(|layer| used.note(base.len() + index, std::slice::from_ref(layer)));
+    }
+    let numbered = || (base.len()..).zip(keyed.iter().zip(&recalled));
+    let missing = || numbered().filter(|(_, (_, recalled))| recalled.is_none()).map(|(at, (it, _))| (at, it));
+    let write_base = || {
+        if used.blobs == BaseBlobs::Brought {
+            sources.base.bring(session)?;
+        }
+        let written = sources.base.write(base, session)?;
+        used.note(0, &written);
+        Ok::<_, Failure>(written)
+    };
     // The base's own interpreter compiles: there the base comes first.
-    let target = missing().find_map(|(layer, _)| compile_target(layer));
-    let early = target.map(|_| write_base()).transpose()?;
+    let target = missing().find_map(|(_, (layer, _))| compile_target(layer));
+    let early = target.map(|_| sources.base.bring(session).and_then(|()| write_base())).transpose()?;
     let compiler = match (target, &early) {
         (Some(target), Some(base)) => Some(compiler(target, base, session)?),
         _ => None,
     };
-    let fetches = fetches(missing().map(|(layer, _)| *layer), sources, session)?;
+    let fetches = fetches(missing().map(|(_, (layer, _))| *layer), sources, session)?;
     // Nobody knows how long the base takes; it is begun first.
     let base_job = Job { fetches: Vec::new(), weight: u64::MAX, work: Part::Base };
     let mut jobs: Vec<_> = early.is_none().then_some(base_job).into_iter().collect();
-    for (layer, key) in missing() {
+    for (index, (layer, key)) in missing() {
         let fetches = wheels_of(layer).filter_map(|wheel| fetches.get(&wheel.wheel).cloned()).collect();
-        jobs.push(Job { fetches, weight: size(layer), work: Part::Added { layer, key: *key } });
+        // Who uses the layers at once begins at the bottom; the largest are there.
+        let weight = used.finished.map_or(size(layer), |_| u64::MAX - 1 - index as u64);
+        jobs.push(Job { fetches, weight, work: Part::Added { layer, key: *key, index } });
     }
     let written = schedule::staged(jobs, session, |part| match part {
         Part::Base => Ok(Attempt::Done(write_base()?)),
-        Part::Added { layer, key } => {
+        Part::Added { layer, key, index } => {
             let Some(_making) = store.claim(key) else { return Ok(Attempt::Elsewhere) };
             let write = || write_added(layer, sources, compiler.as_ref(), session);
-            Ok(Attempt::Done(vec![cache::recall_or_write(store, key, write)?]))
+            let written = vec![cache::recall_or_write(store, key, write)?];
+            used.note(*index, &written);
+            Ok(Attempt::Done(written))
         }
     })?;
     let mut written = early.into_iter().chain(written);

@@ -27,7 +27,17 @@ pub(super) fn open(
     architecture: Option<Architecture>,
     place: &str,
 ) -> Result<SourceImage, SourceError> {
-    let archive = IndexedTar::open(file)?;
+    open_tar(&IndexedTar::open(file)?, file, tag, architecture, place)
+}
+
+/// Opens the image in an archive that was read from `file`.
+pub(super) fn open_tar(
+    archive: &IndexedTar,
+    file: &Path,
+    tag: Option<&str>,
+    architecture: Option<Architecture>,
+    place: &str,
+) -> Result<SourceImage, SourceError> {
     let bytes = archive.entry_document(INDEX_FILE, "oci-archive", file, place)?;
     let root = DocumentRoot::Index { bytes, tag: tag.map(str::to_owned) };
     open_documents(root, Arc::new(archive.blobs()), architecture, place)
@@ -51,7 +61,11 @@ enum Place {
 impl IndexedTar {
     /// Reads the headers of the tar at `path`.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
-        let file = plain_file::open(path).map_err(SourceError::read(path))?;
+        Self::read(plain_file::open(path).map_err(SourceError::read(path))?, path)
+    }
+
+    /// Reads the headers of a tar that is at `path`.
+    pub fn read(file: File, path: &Path) -> Result<Self, SourceError> {
         let mut magic = [0; 6];
         let count = file.read_at(&mut magic, 0).map_err(SourceError::read(path))?;
         if is_compressed(&magic[..count]) {

@@ -39,7 +39,17 @@ pub(super) fn open(
     architecture: Option<Architecture>,
     place: &str,
 ) -> Result<SourceImage, SourceError> {
-    let archive = IndexedTar::open(file)?;
+    open_tar(&IndexedTar::open(file)?, file, tag, architecture, place)
+}
+
+/// Opens the image in an archive that was read from `file`.
+pub(super) fn open_tar(
+    archive: &IndexedTar,
+    file: &Path,
+    tag: Option<&str>,
+    architecture: Option<Architecture>,
+    place: &str,
+) -> Result<SourceImage, SourceError> {
     let bytes = archive.entry_document(MANIFEST_FILE, "docker-archive", file, place)?;
     let saved = choose(parse(&bytes, "`manifest.json`", place)?, tag, place)?;
     let missing = |path: &str| SourceError::MissingFile { image: place.to_owned(), path: path.to_owned() };

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Blobs, SourceError, SourceImage, SourceLayer};
+use super::{Blobs, SourceError, SourceImage, SourceLayer, SourceManifest};
 use crate::oci::image::{from_json, from_value};
 use crate::oci::{Architecture, Descriptor, Digest, docker};
 
@@ -60,7 +60,8 @@ pub fn open_documents(
             DocumentKind::Manifest => {
                 let (config, layers) = reader.parse_manifest(&bytes)?;
                 let image = reader.assemble(layers, reader.read_config(&config)?, Arc::clone(&blobs))?;
-                return Ok(SourceImage { digest: Some(chosen.digest()), ..image });
+                let manifest = SourceManifest { media_type: chosen.media_type().clone(), bytes };
+                return Ok(SourceImage { digest: Some(chosen.digest()), manifest: Some(manifest), ..image });
             }
             DocumentKind::Schema1 => return Err(SourceError::Schema1 { image: place.to_owned() }),
             DocumentKind::Other(media_type) => return Err(reader.media_type("a manifest", &media_type)),
@@ -207,6 +208,7 @@ impl Documents<'_> {
         Ok(SourceImage {
             place: self.place.to_owned(),
             digest: None,
+            manifest: None,
             config: bytes,
             architecture,
             layers: layers

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::failure::Hinted;
 use crate::layer::read::ReadError;
+use crate::net::engine::EngineError;
 use crate::net::http::HttpError;
 use crate::oci::tar::read::TarError;
 use crate::oci::{Architecture, Digest};
@@ -70,6 +71,8 @@ pub enum SourceError {
     Layer { image: String, digest: Digest, source: ReadError },
     #[error("could not read `{image}`")]
     Http { image: String, source: HttpError },
+    #[error("could not read `{image}`")]
+    Engine { image: String, source: Box<EngineError> },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -158,6 +161,7 @@ impl Hinted for SourceError {
             | Self::DiffId { .. }
             | Self::Layer { .. } => AGAIN.into(),
             Self::Http { source, .. } => return source.hint(),
+            Self::Engine { source, .. } => return source.hint(),
             Self::Store(error) => return error.hint(),
         })
     }

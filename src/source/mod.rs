@@ -7,6 +7,7 @@
 mod archive;
 mod docker;
 mod documents;
+mod engine;
 mod error;
 mod layout;
 mod registry;
@@ -17,7 +18,9 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::net::engine::Engines;
 use crate::net::registry::Registries;
+use crate::oci::image::MediaType;
 use crate::oci::{Architecture, Descriptor, Digest, Hasher};
 use crate::place::ImagePlace;
 use crate::plain_file;
@@ -82,7 +85,18 @@ pub struct SourceImage {
     pub env: Vec<String>,
     /// Bottom first.
     pub layers: Vec<SourceLayer>,
+    /// The manifest, where the source has one.
+    pub manifest: Option<SourceManifest>,
     blobs: Arc<dyn Blobs>,
+}
+
+/// The manifest of a [`SourceImage`], as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceManifest {
+    /// OCI's or docker's.
+    pub media_type: MediaType,
+    /// The text.
+    pub bytes: Vec<u8>,
 }
 
 /// A layer of a [`SourceImage`].
@@ -94,6 +108,15 @@ pub struct SourceLayer {
     pub diff_id: Digest,
 }
 
+/// The ways to images that are not files.
+#[derive(Clone, Copy)]
+pub struct SourceAccess<'a> {
+    /// The registries, and the store with what is known of them.
+    pub registries: &'a Registries,
+    /// The engines.
+    pub engines: &'a Engines,
+}
+
 /// Opens the image at `place`; of an image for several platforms the one of Linux on `architecture`, or on this machine's.
 ///
 /// Only documents are read. That every layer is there, with the size it should have, is checked as far as the source
@@ -102,7 +125,7 @@ pub struct SourceLayer {
 pub fn open(
     place: &ImagePlace,
     architecture: Option<Architecture>,
-    registries: &Registries,
+    access: SourceAccess<'_>,
 ) -> Result<SourceImage, SourceError> {
     match place {
         ImagePlace::OciLayout { directory, tag } => {
@@ -115,7 +138,10 @@ pub fn open(
             docker::open(file, tag.as_deref(), architecture, &place.to_string())
         }
         ImagePlace::Registry(reference) => {
-            registry::open(reference, architecture, &place.to_string(), registries)
+            registry::open(reference, architecture, &place.to_string(), access.registries)
+        }
+        ImagePlace::Engine { engine, name } => {
+            engine::open(*engine, name, architecture, &place.to_string(), access)
         }
     }
 }
@@ -127,8 +153,19 @@ impl SourceImage {
     ///
     /// `progress` is told how many bytes of blobs were read since the last time.
     pub fn fetch_into(&self, store: &Store, progress: &(dyn Fn(u64) + Sync)) -> Result<(), SourceError> {
+        self.fetch_some(&|_| true, store, progress)
+    }
+
+    /// [`Self::fetch_into`] for the layers whose blobs are `wanted`.
+    pub fn fetch_some(
+        &self,
+        wanted: &dyn Fn(&Digest) -> bool,
+        store: &Store,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), SourceError> {
         let threads = if self.blobs.is_remote() { DOWNLOADS } else { 1 };
-        pool::run(&self.layers, threads, |layer| self.fetch(&layer.descriptor, store, progress)).map(drop)
+        let layers: Vec<_> = self.layers.iter().filter(|layer| wanted(&layer.descriptor.digest())).collect();
+        pool::run(layers, threads, |layer| self.fetch(&layer.descriptor, store, progress)).map(drop)
     }
 
     fn fetch(

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use super::documents::{DocumentRoot, MAX_DOCUMENT, open_documents};
 use super::{Blobs, SourceError, SourceImage};
 use crate::net::http::HttpError;
-use crate::net::registry::{Registries, Repository};
+use crate::net::registry::{PullPlace, Registries, Repository};
 use crate::oci::image::MediaType;
 use crate::oci::{Architecture, Descriptor, Digest, ImageReference, docker};
 use crate::store::Store;
@@ -24,7 +24,29 @@ pub(super) fn open(
     place: &str,
     registries: &Registries,
 ) -> Result<SourceImage, SourceError> {
-    let repository = registries.repository(reference).map_err(SourceError::http(place))?;
+    let places = registries.pull_places(reference).map_err(SourceError::http(place))?;
+    let mut refused = None;
+    for pulled in places {
+        match open_at(&pulled, architecture, place, registries) {
+            // Another mirror, or the registry itself, may have it.
+            Err(SourceError::Http { image, source })
+                if source.is_of_server() || matches!(source, HttpError::Offline { .. }) =>
+            {
+                refused = Some(SourceError::Http { image, source });
+            }
+            opened => return opened,
+        }
+    }
+    Err(refused.unwrap_or_else(|| SourceError::Empty { image: place.to_owned() }))
+}
+
+fn open_at(
+    pulled: &PullPlace,
+    architecture: Option<Architecture>,
+    place: &str,
+    registries: &Registries,
+) -> Result<SourceImage, SourceError> {
+    let repository = registries.repository_at(pulled).map_err(SourceError::http(place))?;
     let blobs = RegistryBlobs { repository: repository.clone(), store: registries.store().clone() };
     let root = DocumentRoot::Descriptor(Box::new(blobs.root(place)?));
     let image = open_documents(root, Arc::new(blobs), architecture, place)?;

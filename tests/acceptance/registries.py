@@ -4,15 +4,20 @@ The registry is started for the test, once plain and once with TLS and logins. E
 printed. A judge that is not installed is skipped with a message.
 """
 
+import hashlib
+import io
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
+import tarfile
 import tempfile
 from contextlib import contextmanager
 
+from acceptance.broken_proxy import BrokenProxy
 from harness import program
 from harness.imgforge import binary, imgforge
 from harness.oci import Layout
@@ -235,7 +240,61 @@ def refused(recipe, registry, said):
     return done.stderr
 
 
-STEPS = {"plain": plain, "secured": secured}
+def layout_of_noise(directory, size):
+    """A layout of an image with one layer, which nothing compresses; gives the size of that."""
+    blobs = directory / "blobs/sha256"
+    blobs.mkdir(parents=True)
+
+    def put(content):
+        digest = hashlib.sha256(content).hexdigest()
+        (blobs / digest).write_bytes(content)
+        return {"digest": f"sha256:{digest}", "size": len(content)}
+
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        noise = tarfile.TarInfo("srv/noise")
+        noise.size = size
+        archive.addfile(noise, io.BytesIO(random.Random(7).randbytes(size)))
+    layer = put(tar.getvalue()) | {"mediaType": "application/vnd.oci.image.layer.v1.tar"}
+    rootfs = {"type": "layers", "diff_ids": [layer["digest"]]}
+    config = put(json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": rootfs}).encode())
+    config["mediaType"] = "application/vnd.oci.image.config.v1+json"
+    manifest_type = "application/vnd.oci.image.manifest.v1+json"
+    manifest = {"schemaVersion": 2, "mediaType": manifest_type, "config": config, "layers": [layer]}
+    manifests = [put(json.dumps(manifest).encode()) | {"mediaType": manifest_type}]
+    (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": manifests}))
+    (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    return layer["size"]
+
+
+def cuts(work, seeds=10):
+    """Large requests break at random bytes: the right image arrives, and behind a proxy that passes on whole requests only,
+    nothing arrives twice."""
+    layout = work.directory / "noise"
+    size = layout_of_noise(layout, 200 << 20)
+    with Registry(work.directory / "cuts") as registry, home(work, registry):
+        host, port = registry.host.split(":")
+        for buffers in (True, False):
+            broken = 0
+            for seed in range(seeds):
+                breaks = 4 if buffers else 2
+                proxy = BrokenProxy((host, int(port)), seed, breaks, buffers)
+                reference = f"{proxy.host}/cuts-{int(buffers)}/{seed}:v1"
+                # Another repository of the same registry has the blob: it is there after the first seed, unless removed.
+                shutil.rmtree(registry.directory / "data", ignore_errors=True)
+                digest = imgforge("copy", "--quiet", f"oci:{layout}", f"docker://{reference}").strip()
+                seen = imgforge("copy", "--quiet", f"docker://{reference}", f"oci:{work.directory}/seen").strip()
+                require(seen == digest, f"seed {seed}: {seen} arrived")
+                if buffers:
+                    require(proxy.passed_on == size, f"seed {seed}: {proxy.passed_on} of {size} bytes arrived")
+                broken += breaks - proxy.breaks
+            figure(
+                "behind a proxy that buffers" if buffers else "without", f"{broken} requests broke in {seeds} pushes"
+            )
+            require(broken, "no request broke")
+
+
+STEPS = {"plain": plain, "secured": secured, "cuts": cuts}
 
 
 def main():
@@ -245,7 +304,9 @@ def main():
     with Work("registries") as work:
         steps = STEPS
         if quick:
-            steps = {name: lambda work, step=step: step(work, (judge_by_skopeo,)) for name, step in STEPS.items()}
+            judged = {name: step for name, step in STEPS.items() if step is not cuts}
+            steps = {name: lambda work, step=step: step(work, (judge_by_skopeo,)) for name, step in judged.items()}
+            steps["cuts"] = lambda work: cuts(work, seeds=2)
         program.perform(steps, list(steps), work)
 
 

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use imgforge::check::loader::{Loader, LoaderSettings};
 use imgforge::elf::Cache;
 use imgforge::layer::records;
+use imgforge::net::engine::{EngineSettings, Engines};
 use imgforge::net::http::{Http, HttpSettings};
 use imgforge::net::registry::{Registries, RegistrySettings};
 use imgforge::observe::check_facts::CheckFacts;
-use imgforge::source;
+use imgforge::source::{self, SourceAccess};
 use imgforge::store::Store;
 
 const CACHE: &str = "etc/ld.so.cache";
@@ -27,8 +28,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let store = Store::open(directory)?;
     let http = Arc::new(Http::new(HttpSettings::default())?);
+    let engines = Engines::new(Arc::clone(&http), EngineSettings::default());
     let registries = Registries::new(http, store.clone(), RegistrySettings::default());
-    let image = source::open(&format!("oci:{layout}").parse()?, None, &registries)?;
+    let access = SourceAccess { registries: &registries, engines: &engines };
+    let image = source::open(&format!("oci:{layout}").parse()?, None, access)?;
     source::scan(&image, &store, 2, &|_| ())?;
     let layers = image.layers.iter().map(|layer| records::evidence(&store, &layer.descriptor.digest()));
     let evidence = CheckFacts::stacked(layers.collect::<Option<Vec<_>>>().ok_or("a layer has no record")?);

@@ -13,10 +13,11 @@ use std::thread;
 use std::time::Instant;
 
 use flate2::bufread::MultiGzDecoder;
+use imgforge::net::engine::{EngineSettings, Engines};
 use imgforge::net::http::{Http, HttpSettings};
 use imgforge::net::registry::{Registries, RegistrySettings};
 use imgforge::oci::{Digest, Hasher};
-use imgforge::source::{self, SourceImage, SourceLayer};
+use imgforge::source::{self, SourceAccess, SourceImage, SourceLayer};
 use imgforge::store::Store;
 
 const CHUNK: usize = 256 << 10;
@@ -52,8 +53,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn open(layout: &str) -> Result<SourceImage, Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let http = Arc::new(Http::new(HttpSettings::default())?);
+    let engines = Engines::new(Arc::clone(&http), EngineSettings::default());
     let registries = Registries::new(http, Store::open(directory.path())?, RegistrySettings::default());
-    Ok(source::open(&format!("oci:{layout}").parse()?, None, &registries)?)
+    let access = SourceAccess { registries: &registries, engines: &engines };
+    Ok(source::open(&format!("oci:{layout}").parse()?, None, access)?)
 }
 
 /// Inflates every layer and hashes it before and after, several layers at once.

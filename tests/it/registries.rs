@@ -300,6 +300,50 @@ fn what_a_registry_lies_about_is_not_believed() {
 }
 
 #[test]
+fn mirrors_are_asked_first_and_blocked_registries_never() {
+    let (empty, mirror) = (Registry::start(), Registry::start());
+    let world = world(&mirror);
+    let configuration = format!(
+        "[[registry]]\nprefix = \"registry.test/team\"\nlocation = \"{}/team\"\n[[registry.mirror]]\nlocation = \"{}/x\"\n\
+         [[registry]]\nlocation = \"blocked.test\"\nblocked = true\n",
+        mirror.host(),
+        empty.host()
+    );
+    let file = world.write("registries.conf", configuration);
+    let inspect = |name: &str| {
+        let mut command = world.command(&["inspect", &format!("docker://{name}")]);
+        crate::support::run(command.env("CONTAINERS_REGISTRIES_CONF", &file))
+    };
+    assert_eq!(inspect("registry.test/team/base:v1").code, 0);
+    assert_eq!(empty.take_requests(), ["GET /v2/x/base/manifests/v1"]);
+    assert_eq!(mirror.take_requests()[0], "GET /v2/team/base/manifests/v1");
+    let blocked = inspect("blocked.test/a:v1");
+    world.check_failure(&blocked, 1, &["`blocked.test/a:v1` is of a registry that this machine blocks"]);
+    world.write("registries.conf", "registry = 7\n");
+    let broken = inspect("registry.test/team/base:v1");
+    world.check_failure(&broken, 1, &["registries.conf` cannot be used", "hint: mend the file"]);
+}
+
+#[test]
+fn a_bases_layers_that_the_registry_has_are_neither_downloaded_nor_sent() {
+    let registry = Registry::start();
+    let world = world(&registry);
+    // What the layers hold is learned from a stream.
+    assert_eq!(world.run(&["inspect", &registry.place("team/base:v1")]).code, 0);
+    registry.take_calls();
+    push(&world, &registry, "other/out:v2").check_success();
+    let calls = registry.take_calls();
+    let downloaded =
+        calls.iter().filter(|call| call.method == "GET" && call.path.contains("/blobs/")).count();
+    let mounted = calls.iter().filter(|call| call.query.contains_key("mount")).count();
+    assert_eq!((downloaded, mounted), (0, 2));
+    // A place that has nothing gets them, and a layout all the same.
+    let elsewhere = Registry::start();
+    push(&world, &elsewhere, "team/out:v2").check_success();
+    world.build().check_success();
+}
+
+#[test]
 fn pushing_again_only_asks() {
     let registry = Registry::start();
     let world = world(&registry);

@@ -20,7 +20,7 @@ use std::mem;
 use flate2::read::DeflateDecoder;
 
 use super::read::ReadLayer;
-use super::records;
+use super::{plain_tar, records};
 use crate::deflate::{End, Inflater, Invalid, Passage};
 use crate::elf::buffer_pool::{BufferPool, Visit};
 use crate::elf::probe::{MOST_KEPT_ONCE, ProbeBudget};
@@ -358,7 +358,9 @@ impl<'a> LayerWriter<'a> {
         let last = self.encoding.last(&mut self.out)?;
         self.plain(&last)?;
         let Description { media_type, annotations } = self.encoding.finish(&mut self.out)?;
+        let tar_size = self.out.tar_size();
         let finished = self.out.finish()?;
+        plain_tar::note_size(&self.store, &finished.digest, tar_size);
         self.learned.evidence.note_digests(&self.hashed.into_iter().zip(finished.files).collect());
         let facts = self.learned.facts.of_loader();
         let layer = ReadLayer { diff_id: finished.diff_id, unpacked: self.unpacked, learned: self.learned };

@@ -32,6 +32,10 @@ pub enum RegistryError {
     Unfinished { registry: String, repository: String, digest: Digest, attempts: u32 },
     #[error("the certificate or key `{path}` for `{registry}` cannot be used: {reason}")]
     Certificate { registry: String, path: PathBuf, reason: String },
+    #[error("`{path}` cannot be used: {reason}")]
+    Configuration { path: PathBuf, reason: String },
+    #[error("`{image}` is of a registry that this machine blocks")]
+    Blocked { image: String },
     #[error("`{registry}` is no host of a registry")]
     Host { registry: String },
     #[error(transparent)]
@@ -52,6 +56,8 @@ impl Hinted for RegistryError {
                 "a proxy before the registry may be in the way: try again, or push past it".into()
             }
             Self::Certificate { .. } => "mend or remove the file; certificates are PEM".into(),
+            Self::Configuration { .. } => "mend the file: containers-registries.conf(5) describes it".into(),
+            Self::Blocked { .. } => "registries.conf says so, in ~/.config/containers or /etc/containers".into(),
             Self::Host { .. } => "write HOST[:PORT]".into(),
             Self::Login(error) => return error.hint(),
         })

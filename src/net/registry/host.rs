@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use tokio::sync::Mutex;
 use url::Url;
@@ -18,6 +18,7 @@ use super::token::{self, AccessToken};
 use crate::credentials::{Secret, redacted};
 use crate::net::http::{Http, HttpError, RequestFailure, retry_after};
 use crate::net::pace::Pace;
+use crate::net::redirect::{self, RedirectError};
 use crate::oci::ImageReference;
 
 /// The times that the right of one request is renewed: requests beside it may have used up the one that was renewed for them.
@@ -166,28 +167,48 @@ impl RegistryHost {
         url.origin() == self.root.origin()
     }
 
+    /// Sends a request, and once more to where an answer sends it on: the client by itself follows with no body that is a
+    /// stream.
     async fn send(
         &self,
         request: &RegistryRequest<'_>,
         right: &Authorization,
     ) -> Result<Response, RequestFailure> {
-        let builder = self.client.request(request.method.clone(), request.url.clone());
+        let mut asked = vec![request.url.clone()];
+        loop {
+            let url = asked.last().unwrap_or(&request.url);
+            let response = self.send_to(url, request, right).await?;
+            let is_moved = matches!(response.status().as_u16(), 307 | 308);
+            let Some(next) = location(&response).filter(|_| is_moved) else { return Ok(response) };
+            let refused = |source| HttpError::Redirect { url: redacted(&request.url), source };
+            redirect::check(&asked, &next).map_err(refused)?;
+            asked.push(next);
+        }
+    }
+
+    async fn send_to(
+        &self,
+        url: &Url,
+        request: &RegistryRequest<'_>,
+        right: &Authorization,
+    ) -> Result<Response, RequestFailure> {
+        let builder = self.client.request(request.method.clone(), url.clone());
         let builder = builder.headers(request.headers.clone());
         let builder = match right {
-            Authorization::Basic { user, password } if self.is_own(&request.url) => {
+            Authorization::Basic { user, password } if self.is_own(url) => {
                 builder.basic_auth(user, Some(password.reveal()))
             }
-            Authorization::Bearer(token) if self.is_own(&request.url) => builder.bearer_auth(token.reveal()),
+            Authorization::Bearer(token) if self.is_own(url) => builder.bearer_auth(token.reveal()),
             _ => builder,
         };
         match &request.body {
-            RequestBody::None => self.quick(&request.url, builder).await,
-            RequestBody::Bytes(bytes) => self.quick(&request.url, builder.body(bytes.clone())).await,
+            RequestBody::None => self.quick(url, builder).await,
+            RequestBody::Bytes(bytes) => self.quick(url, builder.body(bytes.clone())).await,
             RequestBody::File(part) => {
                 let sent = Arc::new(AtomicU64::new(0));
                 let builder = builder.header(reqwest::header::CONTENT_LENGTH, part.size());
                 let builder = builder.body(part.stream(Arc::clone(&sent)));
-                self.watched(&request.url, builder, &sent, part.size()).await
+                self.watched(url, builder, &sent, part.size()).await
             }
         }
     }
@@ -287,7 +308,7 @@ impl RegistryHost {
         }
         if self.root.scheme() == "https" && realm.scheme() != "https" {
             let to = redacted(realm);
-            let source = crate::net::redirect::RedirectError::Downgrade { to };
+            let source = RedirectError::Downgrade { to };
             return Err(HttpError::Redirect { url: redacted(&self.root), source }.into());
         }
         let asked = token::request(realm, service, scopes, login.as_ref());
@@ -339,6 +360,12 @@ impl From<RegistryError> for RequestFailure {
     fn from(error: RegistryError) -> Self {
         HttpError::from(error).into()
     }
+}
+
+/// The place that an answer names, absolute or seen from itself.
+pub(super) fn location(response: &Response) -> Option<Url> {
+    let place = response.headers().get(LOCATION)?.to_str().ok()?;
+    response.url().join(place).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
 }
 
 fn basic(login: Option<RegistryLogin>) -> Authorization {

@@ -12,6 +12,7 @@
 mod body;
 mod certificates;
 mod challenge;
+mod configuration;
 pub mod error;
 mod helper;
 mod host;
@@ -25,17 +26,19 @@ mod upload;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use reqwest::{Client, StatusCode};
 use url::Url;
 
+use self::configuration::ConfiguredRegistries;
 use self::error::RegistryError;
 use self::host::RegistryHost;
 use super::http::{Http, HttpError};
 use crate::oci::ImageReference;
 use crate::store::Store;
 
+pub use configuration::{PullPlace, RegistryConfiguration};
 pub use logins::{LoginError, Logins};
 pub use push::{BlobContent, ManifestRefused, OutgoingBlob, Pushed};
 pub use repository::{ReceivedManifest, Repository};
@@ -47,6 +50,8 @@ pub struct RegistrySettings {
     pub logins: Logins,
     /// The directories that may have certificates by host.
     pub certificates: Vec<PathBuf>,
+    /// Mirrors and blocked registries.
+    pub configuration: RegistryConfiguration,
     /// The hosts that may be without TLS, or with a certificate that nobody vouches for.
     pub insecure: BTreeSet<String>,
 }
@@ -58,6 +63,7 @@ impl RegistrySettings {
         Self {
             logins: Logins::of(&variable, rustix::process::getuid().as_raw()),
             certificates: certificates::directories(&variable),
+            configuration: RegistryConfiguration::of(&variable),
             insecure: BTreeSet::new(),
         }
     }
@@ -68,13 +74,14 @@ pub struct Registries {
     http: Arc<Http>,
     store: Store,
     settings: RegistrySettings,
+    configured: OnceLock<ConfiguredRegistries>,
     hosts: Mutex<BTreeMap<String, Arc<RegistryHost>>>,
 }
 
 impl Registries {
     /// Registries by `http`; what is known of their blobs is kept in `store`.
     pub fn new(http: Arc<Http>, store: Store, settings: RegistrySettings) -> Self {
-        Self { http, store, settings, hosts: Mutex::default() }
+        Self { http, store, settings, configured: OnceLock::new(), hosts: Mutex::default() }
     }
 
     /// The store in which is kept what is known of registries.
@@ -82,13 +89,42 @@ impl Registries {
         &self.store
     }
 
-    /// The repository of `image`.
+    /// The settings of the machine, read when a registry is first asked.
+    fn configured(&self) -> Result<&ConfiguredRegistries, RegistryError> {
+        if let Some(configured) = self.configured.get() {
+            return Ok(configured);
+        }
+        let read = self.settings.configuration.read()?;
+        Ok(self.configured.get_or_init(|| read))
+    }
+
+    /// The places to pull an image from, one after the other: mirrors, then its own.
+    pub fn pull_places(&self, image: &ImageReference) -> Result<Vec<PullPlace>, HttpError> {
+        let configured = self.configured()?;
+        if configured.is_blocked(image) {
+            return Err(RegistryError::Blocked { image: image.to_string() }.into());
+        }
+        Ok(configured.pull_places(image))
+    }
+
+    /// The repository of `image`, to which it is pushed.
     pub fn repository(&self, image: &ImageReference) -> Result<Repository, HttpError> {
+        let configured = self.configured()?;
+        if configured.is_blocked(image) {
+            return Err(RegistryError::Blocked { image: image.to_string() }.into());
+        }
+        let is_insecure = configured.is_insecure(image);
+        self.repository_at(&PullPlace { reference: image.clone(), is_insecure })
+    }
+
+    /// The repository at a place that an image is pulled from.
+    pub fn repository_at(&self, place: &PullPlace) -> Result<Repository, HttpError> {
+        let image = &place.reference;
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let host = match hosts.get(image.registry()) {
             Some(host) => Arc::clone(host),
             None => {
-                let host = Arc::new(self.open(image)?);
+                let host = Arc::new(self.open(image, place.is_insecure)?);
                 hosts.insert(image.registry().to_owned(), Arc::clone(&host));
                 host
             }
@@ -96,9 +132,9 @@ impl Registries {
         Ok(Repository { host, image: image.clone(), store: self.store.clone() })
     }
 
-    fn open(&self, image: &ImageReference) -> Result<RegistryHost, HttpError> {
+    fn open(&self, image: &ImageReference, may_be_insecure: bool) -> Result<RegistryHost, HttpError> {
         let host = image.host();
-        let is_insecure = self.settings.insecure.contains(image.registry());
+        let is_insecure = may_be_insecure || self.settings.insecure.contains(image.registry());
         // Uploads over one connection of HTTP/2 share its window: each has one of its own.
         let builder = self.http.client_builder().http1_only();
         let builder = certificates::with_certificates(builder, host, &self.settings.certificates)?;

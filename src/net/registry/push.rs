@@ -65,15 +65,23 @@ impl OutgoingBlob {
 
 impl Repository {
     /// Brings a blob into the repository, unless it is there; one that another repository of the registry is known to have
-    /// is mounted from there.
-    pub fn push_blob(&self, blob: &OutgoingBlob) -> Result<Pushed, HttpError> {
-        let pushed = self.host.http.block_on(async {
-            match self.has_blob(blob).await? {
-                true => Ok(Pushed::Present),
-                false => self.bring_blob(blob).await,
+    /// is mounted from there. `content` is asked for where it has to be sent.
+    pub fn push_blob<E: From<HttpError>>(
+        &self,
+        digest: Digest,
+        size: u64,
+        content: impl FnOnce() -> Result<BlobContent, E>,
+    ) -> Result<Pushed, E> {
+        let pushed = match self.host.http.block_on(self.find_blob(digest, size))? {
+            FoundBlob::Present => Pushed::Present,
+            FoundBlob::Mounted => Pushed::Mounted,
+            FoundBlob::Missing(location) => {
+                let blob = OutgoingBlob { digest, size, content: content()? };
+                self.host.http.block_on(self.upload(&blob, location))?;
+                Pushed::Sent
             }
-        })?;
-        self.note_blob(&blob.digest);
+        };
+        self.note_blob(&digest);
         Ok(pushed)
     }
 
@@ -100,13 +108,13 @@ impl Repository {
         })
     }
 
-    async fn has_blob(&self, blob: &OutgoingBlob) -> Result<bool, HttpError> {
-        let request = self.request(Method::HEAD, self.blob_url(&blob.digest)?, HeaderMap::new());
+    async fn has_blob(&self, digest: Digest, size: u64) -> Result<bool, HttpError> {
+        let request = self.request(Method::HEAD, self.blob_url(&digest)?, HeaderMap::new());
         let response = self.answer(&RegistryRequest { purpose: AccessPurpose::Push, ..request }).await?;
         let length =
             response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         // One of another size is not it, and sent again.
-        Ok(response.status().is_success() && length.is_none_or(|length: u64| length == blob.size))
+        Ok(response.status().is_success() && length.is_none_or(|length: u64| length == size))
     }
 
     /// The digest of the manifest that has the tag, where the registry tells it.
@@ -117,21 +125,22 @@ impl Repository {
         Ok(digest.and_then(|digest| digest.to_str().ok()?.parse().ok()))
     }
 
-    /// Mounts or sends a blob.
-    async fn bring_blob(&self, blob: &OutgoingBlob) -> Result<Pushed, HttpError> {
-        let known = known::repositories(&self.store, &self.host.name, &blob.digest);
+    /// Looks for a blob in the repository, and mounts it where another one has it.
+    async fn find_blob(&self, digest: Digest, size: u64) -> Result<FoundBlob, HttpError> {
+        if self.has_blob(digest, size).await? {
+            return Ok(FoundBlob::Present);
+        }
+        let known = known::repositories(&self.store, &self.host.name, &digest);
         for repository in known.iter().filter(|repository| *repository != self.image.repository()) {
-            match self.mount(&blob.digest, repository).await {
-                Ok(Mount::Done) => return Ok(Pushed::Mounted),
-                Ok(Mount::Upload(location)) => {
-                    return self.upload(blob, Some(location)).await.map(|()| Pushed::Sent);
-                }
+            match self.mount(&digest, repository).await {
+                Ok(Mount::Done) => return Ok(FoundBlob::Mounted),
+                Ok(Mount::Upload(location)) => return Ok(FoundBlob::Missing(Some(location))),
                 // Whatever keeps a registry from a mount, it may take the blob: Harbor answers 401, Artifactory 202.
                 Ok(Mount::Refused) | Err(HttpError::Registry(_)) => {}
                 Err(error) => return Err(error),
             }
         }
-        self.upload(blob, None).await.map(|()| Pushed::Sent)
+        Ok(FoundBlob::Missing(None))
     }
 
     async fn mount(&self, digest: &Digest, from: &str) -> Result<Mount, HttpError> {
@@ -142,7 +151,7 @@ impl Repository {
         let response = self.answer(&request).await?;
         Ok(match response.status() {
             StatusCode::CREATED => Mount::Done,
-            StatusCode::ACCEPTED => match self.location(&response, &request.url) {
+            StatusCode::ACCEPTED => match self.location(&response) {
                 Some(location) => Mount::Upload(location),
                 None => Mount::Refused,
             },
@@ -209,11 +218,10 @@ impl Repository {
         }
     }
 
-    /// The place where an upload goes on, absolute or seen from the request. Behind a proxy that ends TLS, a registry may
+    /// The place where an upload goes on, absolute or seen from who answered. Behind a proxy that ends TLS, a registry may
     /// give its own place as one of plain HTTP.
-    pub(super) fn location(&self, response: &Response, asked: &Url) -> Option<Url> {
-        let location = response.headers().get(reqwest::header::LOCATION)?.to_str().ok()?;
-        let mut url = asked.join(location).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    pub(super) fn location(&self, response: &Response) -> Option<Url> {
+        let mut url = super::host::location(response)?;
         let root = &self.host.root;
         if root.scheme() == "https" && url.scheme() == "http" {
             let is_own = url.host_str() == root.host_str();
@@ -222,6 +230,14 @@ impl Repository {
         }
         Some(url)
     }
+}
+
+/// The state of a blob in a repository.
+enum FoundBlob {
+    Present,
+    Mounted,
+    /// With the place of an upload that was begun for it.
+    Missing(Option<Url>),
 }
 
 /// The answer to a mount.

@@ -2,7 +2,9 @@
 //! stopped when a connection breaks.
 //!
 //! A small blob is sent by the PUT that ends its upload. Of a large one the content goes by PATCH before: some registries keep
-//! what arrived of that when the connection breaks; docker-registry cancels the upload, which begins again.
+//! what arrived of that when the connection breaks, and it goes on from there. Where all of it is lost, it is sent in parts:
+//! a proxy that passes on whole requests only keeps those that it has passed on. docker-registry by itself keeps no upload
+//! whose PATCH broke, of whatever size (its state then tells of another offset than its file has), and the blob begins again.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-blobs>
 
@@ -70,12 +72,15 @@ impl Repository {
             repository: self,
             blob,
             manner: if blob.size >= LARGE { Manner::Stream } else { Manner::Whole },
+            takes_parts: true,
             refused: None,
+            times_begun: 0,
             begun: location.map(|location| Begun { location, offset: 0, least: 0 }),
         };
         let mut attempts = self.host.http.attempts();
         let (mut idle, mut reached) = (0, 0);
         loop {
+            let before = upload.offset();
             let failure = match upload.step().await {
                 Ok(UploadStep::Done) => return Ok(()),
                 Ok(UploadStep::Further) => None,
@@ -83,17 +88,17 @@ impl Repository {
             };
             if let Some(failure) = failure {
                 if failure.passes() {
-                    upload.find_place().await;
+                    upload.recover().await;
                 }
                 if upload.offset() > reached {
                     attempts = self.host.http.attempts();
                 }
                 attempts.wait(failure).await?;
             }
-            idle = if upload.offset() > reached { 0 } else { idle + 1 };
+            idle = if upload.offset() > before { 0 } else { idle + 1 };
             reached = reached.max(upload.offset());
-            if idle > MOST_BEGUN {
-                return Err(upload.unfinished(idle));
+            if idle.max(upload.times_begun) > MOST_BEGUN {
+                return Err(upload.unfinished(idle.max(upload.times_begun)));
             }
         }
     }
@@ -103,9 +108,12 @@ struct Upload<'a> {
     repository: &'a Repository,
     blob: &'a OutgoingBlob,
     manner: Manner,
+    /// False once the registry has refused a part for another reason than its size.
+    takes_parts: bool,
     /// The offset from which on the registry did not take a part.
     refused: Option<u64>,
     begun: Option<Begun>,
+    times_begun: u32,
 }
 
 impl Upload<'_> {
@@ -134,11 +142,12 @@ impl Upload<'_> {
     }
 
     async fn begin(&mut self) -> Result<UploadStep, RequestFailure> {
+        self.times_begun += 1;
         let url = self.repository.uploads_url()?;
         let request = self.repository.upload_request(Method::POST, url, RequestBody::Bytes(Vec::new()));
         let response = self.repository.host.exchange(&request).await?;
         let response = self.repository.successful(response, &request).await?;
-        let location = self.repository.location(&response, &request.url).ok_or_else(|| self.no_location())?;
+        let location = self.repository.location(&response).ok_or_else(|| self.no_location())?;
         let least = response.headers().get(LEAST_PART).and_then(|value| value.to_str().ok()?.parse().ok());
         self.begun = Some(Begun { location, offset: 0, least: least.unwrap_or_default() });
         Ok(UploadStep::Further)
@@ -214,7 +223,7 @@ impl Upload<'_> {
         match response.status() {
             status if status.is_success() => {
                 let offset = taken(&response).unwrap_or(end);
-                let location = self.repository.location(&response, &request.url);
+                let location = self.repository.location(&response);
                 if offset > self.blob.size || offset < start {
                     return Err(RequestFailure::passing(self.unfinished(1), None));
                 }
@@ -222,8 +231,18 @@ impl Upload<'_> {
                 self.begun = Some(Begun { location, offset, least });
                 Ok(UploadStep::Further)
             }
-            StatusCode::PAYLOAD_TOO_LARGE if let Some(manner) = self.manner.smaller(least) => {
+            StatusCode::PAYLOAD_TOO_LARGE
+                if self.takes_parts
+                    && let Some(manner) = self.manner.smaller(least) =>
+            {
                 self.restart(manner)
+            }
+            // Some registries take no parts at all.
+            StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
+                if start == 0 && matches!(self.manner, Manner::Parts(_)) =>
+            {
+                self.takes_parts = false;
+                self.restart(Manner::Stream)
             }
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED if self.manner == Manner::Stream => {
                 self.restart(Manner::Whole)
@@ -240,6 +259,16 @@ impl Upload<'_> {
         }
     }
 
+    /// Goes on after a request that broke: where the upload has come to, and in parts if nothing is left of it.
+    async fn recover(&mut self) {
+        let was_sending = self.begun.is_some();
+        self.find_place().await;
+        let is_lost = was_sending && self.offset() == 0;
+        if is_lost && self.takes_parts && self.manner == Manner::Stream && self.blob.size > PARTS[0] {
+            self.manner = Manner::Parts(PARTS[0]);
+        }
+    }
+
     /// Asks how far the upload is; one of which that is not known is begun again.
     async fn find_place(&mut self) {
         let Some(begun) = self.begun.take() else { return };
@@ -247,7 +276,7 @@ impl Upload<'_> {
         let Ok(response) = self.repository.host.exchange(&request).await else { return };
         let offset = taken(&response).filter(|offset| *offset <= self.blob.size);
         if let Some(offset) = offset.filter(|_| response.status().is_success()) {
-            let location = self.repository.location(&response, &request.url).unwrap_or(begun.location);
+            let location = self.repository.location(&response).unwrap_or(begun.location);
             self.begun = Some(Begun { location, offset, ..begun });
         }
     }

@@ -118,7 +118,7 @@ const TABLE: &[Row] = &[
         &["oci", "base", "image", "layer", "store", "net", "place", "pool", "plain_file"],
         Kind::Outside,
     ),
-    row("destination", &["oci", "image", "store", "net", "place", "pool"], Kind::Outside),
+    row("destination", &["oci", "image", "layer", "store", "net", "place", "pool", "source"], Kind::Outside),
     row(
         "pipeline",
         &[

@@ -4,6 +4,7 @@ pub mod consistency;
 pub mod cost;
 pub mod culprit;
 pub mod debian;
+pub mod docker;
 pub mod elf;
 #[allow(dead_code, reason = "the crate's own tests use more of it")]
 #[path = "../../../src/cuda/gpu_samples.rs"]
@@ -27,11 +28,12 @@ use std::sync::Arc;
 
 use imgforge::destination::{self, PublishError, Publishing};
 use imgforge::image::Image;
+use imgforge::net::engine::{EngineSettings, Engines};
 use imgforge::net::http::{Http, HttpSettings};
 use imgforge::net::registry::{Registries, RegistrySettings};
 use imgforge::oci::{Architecture, Digest};
 use imgforge::place::ImagePlace;
-use imgforge::source::{self, SourceError, SourceImage};
+use imgforge::source::{self, SourceAccess, SourceError, SourceImage};
 use imgforge::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -197,17 +199,29 @@ pub fn registries(store: &Store) -> Registries {
     Registries::new(http, store.clone(), RegistrySettings::default())
 }
 
+/// The engines of a machine without any.
+pub fn engines() -> Engines {
+    Engines::new(Arc::new(Http::new(HttpSettings::default()).unwrap()), EngineSettings::default())
+}
+
 /// Opens an image where no registry is asked.
 pub fn open(place: &str, architecture: Option<Architecture>) -> Result<SourceImage, SourceError> {
     let directory = TempDir::new().unwrap();
     let registries = registries(&Store::open(directory.path()).unwrap());
-    source::open(&place.parse().unwrap(), architecture, &registries)
+    let access = SourceAccess { registries: &registries, engines: &engines() };
+    source::open(&place.parse().unwrap(), architecture, access)
 }
 
 /// Publishes where no registry is asked.
 pub fn publish(image: &Image, place: &str, name: &str, store: &Store) -> Result<(), PublishError> {
     let place = ImagePlace::destination(place).unwrap();
-    let publishing = Publishing { store, registries: &registries(store), progress: &|_| () };
+    let publishing = Publishing {
+        store,
+        registries: &registries(store),
+        engines: &engines(),
+        origin: None,
+        progress: &|_| (),
+    };
     destination::publish(image, &place, name, &publishing)
 }
 

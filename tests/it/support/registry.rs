@@ -205,6 +205,11 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Call>> {
 }
 
 impl Content {
+    /// The bytes of each upload so far.
+    pub fn uploads_mut(&mut self) -> &mut BTreeMap<usize, Vec<u8>> {
+        &mut self.uploads
+    }
+
     pub fn put_manifest(&mut self, repository: &str, tag: &str, media_type: &str, bytes: Vec<u8>) {
         let digest = Digest::of(&bytes).to_string();
         for name in [tag.to_owned(), digest] {
