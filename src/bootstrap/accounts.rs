@@ -15,7 +15,11 @@ pub(super) const NOGROUP: u64 = 65_534;
 pub(super) const SYSTEM_IDS: std::ops::Range<u64> = 100..1000;
 const SECONDS_PER_DAY: u64 = 86_400;
 
+/// The accounts that every system has, where there are none.
 pub(super) fn write(tree: &mut Tree<'_>) {
+    if tree.has("etc/passwd") {
+        return;
+    }
     let (Some(passwd), Some(group)) =
         (tree.text("usr/share/base-passwd/passwd.master"), tree.text("usr/share/base-passwd/group.master"))
     else {

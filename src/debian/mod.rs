@@ -7,7 +7,9 @@
 
 pub mod archive;
 pub mod deb822;
+pub mod diversions;
 pub mod dpkg;
+pub mod filters;
 pub mod keystore;
 pub mod packages;
 pub mod relation;
@@ -16,6 +18,7 @@ pub mod script;
 pub mod shell;
 pub mod signature;
 pub mod sources;
+pub mod status;
 pub mod usrmerge;
 pub mod version;
 pub mod x509;

@@ -8,6 +8,7 @@ pub mod generated;
 pub mod packages;
 pub mod read;
 pub mod records;
+pub mod system_files;
 mod wheel;
 pub mod wheels;
 mod writer;

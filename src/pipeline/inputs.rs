@@ -97,6 +97,12 @@ pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
     let recipe = Recipe::parse(&text(path)?, &path.display().to_string()).map_err(diagnostics)?;
     let directory = parent(path);
     let (base, base_directory) = base_description(&recipe, &directory, outside)?;
+    let base = match base {
+        BaseDescription::Debian(debian) => {
+            BaseDescription::Debian(debian.with_packages(&recipe.system_packages))
+        }
+        of_image => of_image,
+    };
     let roots: Vec<RootRequirement> =
         recipe.roots().map(|package| RootRequirement::new(package, "the recipe")).collect();
     let root = root(&directory, outside)?;

@@ -49,6 +49,7 @@ pub use timestamp::Timestamp;
 pub use wheel_reference::{PackageRequirement, WheelPlace, WheelReference};
 
 use crate::check::Silence;
+use base::system_packages;
 use decode::{Fields, refuse_duplicates};
 use diagnostic::Problems;
 use ignore::Silences;
@@ -64,6 +65,8 @@ pub struct Recipe {
     pub name: Option<ImageName>,
     /// The base.
     pub base: Spanned<BaseRef>,
+    /// Debian packages that are added to the base.
+    pub system_packages: Vec<Spanned<String>>,
     /// The choices about Python.
     pub python: Python,
     /// The frameworks that the image is for, by name.
@@ -132,6 +135,7 @@ impl Recipe {
         let mut fields = Fields::open(root, "the recipe", problems)?;
         let name = fields.get("name", problems);
         let base = fields.require("base", "name the image to build on: `base: debian-bookworm`", problems);
+        let system_packages = system_packages(&mut fields, problems);
         let python = fields.get("python", problems);
         let frameworks: Option<Frameworks> = fields.get("frameworks", problems);
         let packages: Option<Vec<Spanned<ListedPackage>>> = fields.get("packages", problems);
@@ -160,6 +164,7 @@ impl Recipe {
         Some(Self {
             name,
             base: base?,
+            system_packages,
             python: python.unwrap_or_default(),
             frameworks,
             packages,
