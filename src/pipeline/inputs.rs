@@ -154,7 +154,10 @@ pub fn list_files(inputs: &RecipeInputs, outside: Outside) -> Result<FilesOnDisk
     let copies = inputs.recipe.files.iter().map(|file| Copy {
         from: inputs.directory.join(&file.from.value),
         to: file.to.relative().to_owned(),
+        into: file.into,
         mode: file.mode,
+        owner: inputs.recipe.owner_of(file),
+        exclude: file.exclude.clone(),
     });
     files::list(&root, &copies.collect::<Vec<_>>())
 }
