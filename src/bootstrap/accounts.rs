@@ -77,6 +77,9 @@ pub(super) fn taken(tree: &Tree<'_>, path: &str) -> Taken {
     }
 }
 
+/// The fields of an account whose password does not age.
+pub(super) const AGELESS: &str = ":::::";
+
 /// An account to add.
 pub(super) struct NewUser<'a> {
     pub name: &'a str,
@@ -87,14 +90,16 @@ pub(super) struct NewUser<'a> {
     pub shell: &'a str,
     /// `!` or `*`: there is none.
     pub password: &'a str,
+    /// The fields on the password's age in `etc/shadow`.
+    pub aging: &'a str,
 }
 
 /// Adds a user to `etc/passwd` and `etc/shadow`.
 pub(super) fn add_user(tree: &mut Tree<'_>, user: &NewUser<'_>) {
-    let NewUser { name, uid, gid, comment, home, shell, password } = user;
+    let NewUser { name, uid, gid, comment, home, shell, password, aging } = user;
     let days = days(tree);
     append(tree, "etc/passwd", &format!("{name}:x:{uid}:{gid}:{comment}:{home}:{shell}\n"));
-    append(tree, "etc/shadow", &format!("{name}:{password}:{days}::::::\n"));
+    append(tree, "etc/shadow", &format!("{name}:{password}:{days}:{aging}\n"));
 }
 
 /// Adds a group to `etc/group` and `etc/gshadow`.
@@ -122,7 +127,7 @@ pub(super) fn add_member(tree: &mut Tree<'_>, group: &str, user: &str) {
 }
 
 /// Adds a line to a file that is there.
-fn append(tree: &mut Tree<'_>, path: &str, line: &str) {
+pub(super) fn append(tree: &mut Tree<'_>, path: &str, line: &str) {
     if let Some(text) = tree.text(path) {
         tree.file_in_place(path, text + line);
     }

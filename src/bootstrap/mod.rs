@@ -29,3 +29,4 @@ pub mod scripts;
 pub mod select;
 pub mod tree;
 mod triggers;
+pub mod users;

@@ -1,5 +1,6 @@
 //! Layers: transcoding wheels, packages and generated files into layer blobs; reading those that others made.
 
+pub mod accounts;
 pub mod bytecode;
 pub mod cache;
 pub mod debian;
