@@ -193,3 +193,119 @@ fn left_behind(ground: &Ground, packages: &[InstalledPackage], shipped: &BTreeSe
     }
     removed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::merge::EntryContent;
+    use super::*;
+    use crate::debian::archive::{Control, ControlFile};
+    use crate::debian::diversions::Diversion;
+    use crate::debian::usrmerge::UsrLayout;
+
+    /// A package with files, of which those below `etc` are configuration files with the MD5 of their texts.
+    fn package(name: &str, fields: &str, files: &[(&str, &str)]) -> InstalledPackage {
+        let control = format!("Package: {name}\nVersion: 1.0\nArchitecture: amd64\n{fields}");
+        let file = ControlFile { mode: 0o644, bytes: control.into_bytes() };
+        let files_of = Control { files: BTreeMap::from([("control".to_owned(), file)]) };
+        let conffiles = files.iter().filter(|(path, _)| path.starts_with("etc/"));
+        let conffiles = conffiles.map(|(path, text)| ((*path).to_owned(), md5(text.as_bytes()))).collect();
+        let paths = files.iter().map(|(path, _)| (*path).to_owned()).collect();
+        InstalledPackage::new(files_of, paths, conffiles).unwrap()
+    }
+
+    fn entry(path: &str, text: &str) -> Entry {
+        let kind = match (text.strip_prefix("-> "), text) {
+            (Some(target), _) => EntryKind::Symlink { target: target.to_owned() },
+            (None, "/") => EntryKind::Directory,
+            (None, text) => EntryKind::File { size: text.len() as u64 },
+        };
+        Entry { path: path.to_owned(), mode: 0o644, uid: 0, gid: 0, mtime: 0, kind }
+    }
+
+    /// What becomes of `new` on a base with files, of which `old` are those of an installed package.
+    fn run(
+        base: &[(&str, &str)],
+        old: InstalledPackage,
+        (new, files): (InstalledPackage, &[(&str, &str)]),
+    ) -> Result<(Vec<String>, Vec<String>), String> {
+        let mut ground = Ground::empty(UsrLayout::Separate);
+        ground.entries = base.iter().map(|(path, text)| ((*path).to_owned(), entry(path, text))).collect();
+        ground.packages = vec![old];
+        let diversion = ["/bin/a", "/bin/a.other", ":"].map(str::to_owned);
+        let [from, to, package] = diversion;
+        ground.diversions = vec![Diversion { from, to, package }];
+        let contents: BTreeMap<String, Vec<u8>> =
+            base.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect();
+        let shipped = |(path, text): &(&str, &str)| UnpackedEntry {
+            entry: entry(path, text),
+            package: 0,
+            content: EntryContent::Nothing,
+        };
+        let packages = [new];
+        let merged = super::super::merge::merge(files.iter().map(shipped).collect(), &ground, &packages);
+        let merged = merged.map_err(|error| error.to_string())?;
+        let over = lay_over(merged, &ground, &contents, &packages).map_err(|error| error.to_string())?;
+        let paths = over.entries.into_iter().map(|unpacked| unpacked.entry.path).collect();
+        let lost = over.lost.into_iter().flat_map(|(name, paths)| paths.into_iter().map(move |it| format!("{name} {it}")));
+        Ok((paths, over.removed.into_iter().chain(lost).collect()))
+    }
+
+    fn check(base: &[(&str, &str)], old: InstalledPackage, files: &[(&str, &str)], fields: &str, expected: (&[&str], &[&str])) {
+        let found = run(base, old, (package("new", fields, files), files)).unwrap();
+        assert_eq!((&found.0[..], &found.1[..]), (&expected.0.map_owned()[..], &expected.1.map_owned()[..]));
+    }
+
+    trait Owned {
+        fn map_owned(&self) -> Vec<String>;
+    }
+
+    impl Owned for &[&str] {
+        fn map_owned(&self) -> Vec<String> {
+            self.iter().map(|text| (*text).to_owned()).collect()
+        }
+    }
+
+    const NOTHING: &[&str] = &[];
+
+    #[test]
+    fn directories_of_the_base_stay_and_files_go_where_its_links_lead() {
+        let base = [("bin", "-> usr/bin"), ("usr", "/"), ("usr/bin", "/"), ("var/run", "-> /run"), ("run", "/"), ("d", "/")];
+        let files = [("bin", "/"), ("bin/x", "x"), ("bin/a", "a"), ("var/run/y", "y"), ("d", "-> e"), ("new", "/")];
+        let expected: &[&str] = &["new", "run/y", "usr/bin/a.other", "usr/bin/x"];
+        let diverted = [&base[..], &[("usr/bin/a", "own")]].concat();
+        check(&diverted, package("old", "", &[]), &files, "", (expected, NOTHING));
+    }
+
+    #[test]
+    fn a_file_of_another_package_is_taken_over_with_its_word() {
+        let (base, files) = ([("usr/x", "old"), ("usr/free", "by hand")], [("usr/x", "new"), ("usr/free", "new")]);
+        let old = || package("old", "", &[("usr/x", "old")]);
+        check(&base, old(), &files, "Replaces: old\n", (&["usr/free", "usr/x"], &["old usr/x"]));
+        let error = run(&base, old(), (package("new", "", &files), &files)).unwrap_err();
+        assert_eq!(error, "`usr/x` is in both `old` of the base and `new`");
+        let error = run(&[("usr/x", "/")], old(), (package("new", "", &files), &files)).unwrap_err();
+        assert_eq!(error, "`usr/x` is in both a directory of the base and `new`");
+    }
+
+    #[test]
+    fn configuration_files_that_somebody_changed_are_kept() {
+        let files = [("etc/c", "2")];
+        let old = |text| package("new", "", &[("etc/c", text)]);
+        let other = || package("old", "", &[]);
+        check(&[], other(), &files, "", (&["etc/c"], NOTHING));
+        check(&[("etc/c", "2")], other(), &files, "", (NOTHING, NOTHING));
+        check(&[("etc/c", "mine")], other(), &files, "", (&["etc/c.dpkg-dist"], NOTHING));
+        // The base has an earlier version: whose file, and whether the new version has another, decides.
+        check(&[("etc/c", "1")], old("1"), &files, "", (&["etc/c"], NOTHING));
+        check(&[("etc/c", "mine")], old("1"), &files, "", (&["etc/c.dpkg-dist"], NOTHING));
+        check(&[("etc/c", "mine")], old("2"), &files, "", (NOTHING, NOTHING));
+        check(&[], old("1"), &files, "", (NOTHING, NOTHING));
+    }
+
+    #[test]
+    fn what_a_new_version_does_not_have_goes() {
+        let base = [("usr/d", "/"), ("usr/d/x", "x"), ("usr/e", "/"), ("usr/e/by-hand", "h"), ("usr/y", "y"), ("etc/c", "c")];
+        let old = package("new", "", &[("usr/d", "/"), ("usr/d/x", "x"), ("usr/e", "/"), ("usr/y", "y"), ("etc/c", "c"), ("usr/gone", "")]);
+        check(&base, old, &[("usr/y", "y")], "", (&["usr/y"], &["usr/d", "usr/d/x"]));
+    }
+}

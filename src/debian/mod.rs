@@ -11,6 +11,7 @@ pub mod diversions;
 pub mod dpkg;
 pub mod filters;
 pub mod keystore;
+pub mod libraries;
 pub mod packages;
 pub mod relation;
 pub mod release;

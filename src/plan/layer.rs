@@ -83,12 +83,24 @@ pub struct CopiedFile {
     pub content: Option<Digest>,
 }
 
-/// The top layer. Its `/etc/ld.so.cache`, and where the base's configuration lacks the line its `/etc/ld.so.conf`, are
-/// made when all other layers are there: nothing else of an image is decided by finished layers.
+/// The name `python` for an interpreter that has another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PythonName {
+    /// The directories of `PATH`, relative to the root.
+    pub searched: Vec<String>,
+    /// The interpreter's absolute path.
+    pub interpreter: String,
+}
+
+/// The top layer. Its `/etc/ld.so.cache`, where the base's configuration lacks the line its `/etc/ld.so.conf`, and where
+/// nothing is called so the name `python`, are made when all other layers are there: nothing else of an image is decided by finished layers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SystemLayer {
     /// Sorted by path, each once.
     pub files: Vec<Generated>,
+    /// The name `python`, which is added where nothing of the finished layers has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unversioned_python: Option<PythonName>,
     /// The absolute directory that the loader must search, where the image has a CUDA of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub searched: Option<String>,

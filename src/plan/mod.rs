@@ -41,10 +41,10 @@ use grouping::GroupedWheel;
 pub use compression::LayerCompression;
 pub use layer::{
     AccountsLayer, BaseLayer, CopiedFile, FORMAT, FilesLayer, GeneratedLayer, LayerPlan, LdconfigPlan,
-    SystemLayer, stack_key,
+    PythonName, SystemLayer, stack_key,
 };
 pub use parts::parts;
-pub use system::LOADER_CONFIGURATION;
+pub use system::{LOADER_CONFIGURATION, UNVERSIONED_PYTHON};
 
 /// All that determines an image: equal plans give equal digests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -43,7 +43,7 @@ pub use image::{Compression, ConfigChanges, ContainerPath, FileCopy, ImageName, 
 pub use inputs::{NamedProject, NamedWheel, RecipeInputs, RootRequirement};
 pub use packages::{
     Builds, Constrain, ConstraintEntry, Cuda, ExternallyManaged, Framework, Index, IndexLocation,
-    MissingStatus, Policy, Python, RequirementsEntry,
+    MissingStatus, Policy, Python, RequirementsEntry, Unversioned,
 };
 pub use project_reference::ProjectReference;
 pub use python::PythonVersion;

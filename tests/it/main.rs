@@ -35,4 +35,6 @@ mod recorder;
 mod registries;
 mod sources;
 mod support;
+mod system_packages;
+mod users;
 mod uv_compile;

@@ -481,22 +481,23 @@ mod tests {
         installed: &[InstalledVersion<'_>],
         essential: bool,
     ) -> Result<Selection, SelectError> {
-        let listing = |text: &'_ String| PackageListing {
-            packages: packages::parse(text).unwrap(),
-            is_last: text.contains("Backport"),
-        };
         let packages: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
         let request = SelectionRequest { installed, architecture: "amd64", packages: &packages, essential };
-        select(&texts.iter().map(listing).collect::<Vec<_>>(), &request)
+        select(&texts.iter().map(|text| listing(text)).collect::<Vec<_>>(), &request)
+    }
+
+    fn listing(text: &str) -> PackageListing<'_> {
+        PackageListing { packages: packages::parse(text).unwrap(), is_last: text.contains("Backport") }
+    }
+
+    fn version(listed: ListedPackage<'_>) -> InstalledVersion<'_> {
+        let held = listed.package.priority == packages::Priority::Extra;
+        InstalledVersion { package: listed.package, held }
     }
 
     /// What is chosen on a base with `installed`, as `name version`; or the error.
     fn on(installed: &str, listed: &[&str], wanted: &[&str]) -> Result<String, String> {
         let text = index(installed);
-        let version = |listed: ListedPackage<'_>| {
-            let held = listed.package.priority == packages::Priority::Extra;
-            InstalledVersion { package: listed.package, held }
-        };
         let installed: Vec<_> = packages::parse(&text).unwrap().into_iter().map(version).collect();
         let texts: Vec<String> = listed.iter().map(|packages| index(packages)).collect();
         let selection = select_from(&texts, wanted, &installed, false).map_err(|error| error.to_string())?;
