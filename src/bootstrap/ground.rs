@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::tree::Contents;
+use super::contents::Contents;
 use crate::debian::archive::{Control, ControlFile};
 use crate::debian::diversions::{self, Diversion};
 use crate::debian::dpkg::{DpkgError, InstalledPackage};
@@ -25,7 +25,7 @@ const CONFIGURATIONS: &str = "etc/dpkg/dpkg.cfg.d";
 pub struct Ground {
     /// The layout of `/bin`, `/lib` and their like, where nothing below says it.
     pub layout: UsrLayout,
-    /// What is there, by path.
+    /// Its entries, by path.
     pub entries: BTreeMap<String, Entry>,
     /// The packages that are installed.
     pub packages: Vec<InstalledPackage>,
@@ -93,17 +93,11 @@ impl Ground {
     pub fn of_image(entries: BTreeMap<String, Entry>, contents: &dyn Contents) -> Result<Self, GroundError> {
         let mut ground = Self { entries, ..Self::empty(UsrLayout::Separate) };
         let text = ground.text(STATUS, contents)?;
-        let paragraphs = status::parse(&text)?;
+        let paragraphs = read_status(&text)?;
         let mut info = ground.info_files();
         for paragraph in &paragraphs {
-            match paragraph.state {
-                PackageState::Installed => {
-                    ground.packages.push(installed(paragraph, &mut info, contents)?);
-                }
-                PackageState::Removed => {}
-                PackageState::Unfinished => {
-                    return Err(GroundError::Unfinished { package: paragraph.package.name.to_owned() });
-                }
+            if paragraph.state == PackageState::Installed {
+                ground.packages.push(installed(paragraph, &mut info, contents)?);
             }
         }
         ground.status = paragraphs.iter().map(KnownPackage::from).collect();
@@ -178,6 +172,15 @@ impl Ground {
     /// The installed package of this name and architecture.
     pub fn package(&self, name: &str, architecture: &str) -> Option<&InstalledPackage> {
         self.packages.iter().find(|package| package.name == name && fits(&package.architecture, architecture))
+    }
+}
+
+/// The paragraphs of dpkg's `status`, none of which is of a package between two states.
+pub fn read_status(text: &str) -> Result<Vec<StatusParagraph<'_>>, GroundError> {
+    let paragraphs = status::parse(text)?;
+    match paragraphs.iter().find(|paragraph| paragraph.state == PackageState::Unfinished) {
+        Some(paragraph) => Err(GroundError::Unfinished { package: paragraph.package.name.to_owned() }),
+        None => Ok(paragraphs),
     }
 }
 

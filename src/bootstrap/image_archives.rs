@@ -1,4 +1,4 @@
-//! What an image says of its packages: dpkg's `status`, and the archives and keys that its apt uses.
+//! The word of an image on its packages: dpkg's `status`, and the archives and keys that its apt uses.
 //!
 //! <https://manpages.debian.org/sources.list.5> · <https://manpages.debian.org/apt-secure.8>
 
@@ -7,8 +7,8 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use super::contents::Contents;
 use super::ground::STATUS;
-use super::tree::Contents;
 use crate::debian::sources::{self, AptSource, SignedBy, SourcesError};
 use crate::debian::usrmerge::follow;
 use crate::failure::Hinted;

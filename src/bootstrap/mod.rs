@@ -15,6 +15,7 @@ mod accounts;
 mod apt;
 mod certificates;
 pub mod configure;
+pub mod contents;
 mod database;
 mod files;
 pub mod ground;

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use super::contents::Contents;
 use super::ground::{Ground, PathOwners};
 use super::merge::{MergeError, UnpackedEntry, replaces};
-use super::tree::Contents;
 use crate::debian::dpkg::{InstalledPackage, md5};
 use crate::failure::Hinted;
 use crate::oci::{Entry, EntryKind};
@@ -222,7 +222,7 @@ mod tests {
         Entry { path: path.to_owned(), mode: 0o644, uid: 0, gid: 0, mtime: 0, kind }
     }
 
-    /// What becomes of `new` on a base with files, of which `old` are those of an installed package.
+    /// The place of `new` on a base with files, of which `old` are those of an installed package.
     fn run(
         base: &[(&str, &str)],
         old: InstalledPackage,
@@ -246,11 +246,20 @@ mod tests {
         let merged = merged.map_err(|error| error.to_string())?;
         let over = lay_over(merged, &ground, &contents, &packages).map_err(|error| error.to_string())?;
         let paths = over.entries.into_iter().map(|unpacked| unpacked.entry.path).collect();
-        let lost = over.lost.into_iter().flat_map(|(name, paths)| paths.into_iter().map(move |it| format!("{name} {it}")));
+        let lost = over
+            .lost
+            .into_iter()
+            .flat_map(|(name, paths)| paths.into_iter().map(move |it| format!("{name} {it}")));
         Ok((paths, over.removed.into_iter().chain(lost).collect()))
     }
 
-    fn check(base: &[(&str, &str)], old: InstalledPackage, files: &[(&str, &str)], fields: &str, expected: (&[&str], &[&str])) {
+    fn check(
+        base: &[(&str, &str)],
+        old: InstalledPackage,
+        files: &[(&str, &str)],
+        fields: &str,
+        expected: (&[&str], &[&str]),
+    ) {
         let found = run(base, old, (package("new", fields, files), files)).unwrap();
         assert_eq!((&found.0[..], &found.1[..]), (&expected.0.map_owned()[..], &expected.1.map_owned()[..]));
     }
@@ -269,8 +278,16 @@ mod tests {
 
     #[test]
     fn directories_of_the_base_stay_and_files_go_where_its_links_lead() {
-        let base = [("bin", "-> usr/bin"), ("usr", "/"), ("usr/bin", "/"), ("var/run", "-> /run"), ("run", "/"), ("d", "/")];
-        let files = [("bin", "/"), ("bin/x", "x"), ("bin/a", "a"), ("var/run/y", "y"), ("d", "-> e"), ("new", "/")];
+        let base = [
+            ("bin", "-> usr/bin"),
+            ("usr", "/"),
+            ("usr/bin", "/"),
+            ("var/run", "-> /run"),
+            ("run", "/"),
+            ("d", "/"),
+        ];
+        let files =
+            [("bin", "/"), ("bin/x", "x"), ("bin/a", "a"), ("var/run/y", "y"), ("d", "-> e"), ("new", "/")];
         let expected: &[&str] = &["new", "run/y", "usr/bin/a.other", "usr/bin/x"];
         let diverted = [&base[..], &[("usr/bin/a", "own")]].concat();
         check(&diverted, package("old", "", &[]), &files, "", (expected, NOTHING));
@@ -278,7 +295,8 @@ mod tests {
 
     #[test]
     fn a_file_of_another_package_is_taken_over_with_its_word() {
-        let (base, files) = ([("usr/x", "old"), ("usr/free", "by hand")], [("usr/x", "new"), ("usr/free", "new")]);
+        let (base, files) =
+            ([("usr/x", "old"), ("usr/free", "by hand")], [("usr/x", "new"), ("usr/free", "new")]);
         let old = || package("old", "", &[("usr/x", "old")]);
         check(&base, old(), &files, "Replaces: old\n", (&["usr/free", "usr/x"], &["old usr/x"]));
         let error = run(&base, old(), (package("new", "", &files), &files)).unwrap_err();
@@ -304,8 +322,26 @@ mod tests {
 
     #[test]
     fn what_a_new_version_does_not_have_goes() {
-        let base = [("usr/d", "/"), ("usr/d/x", "x"), ("usr/e", "/"), ("usr/e/by-hand", "h"), ("usr/y", "y"), ("etc/c", "c")];
-        let old = package("new", "", &[("usr/d", "/"), ("usr/d/x", "x"), ("usr/e", "/"), ("usr/y", "y"), ("etc/c", "c"), ("usr/gone", "")]);
+        let base = [
+            ("usr/d", "/"),
+            ("usr/d/x", "x"),
+            ("usr/e", "/"),
+            ("usr/e/by-hand", "h"),
+            ("usr/y", "y"),
+            ("etc/c", "c"),
+        ];
+        let old = package(
+            "new",
+            "",
+            &[
+                ("usr/d", "/"),
+                ("usr/d/x", "x"),
+                ("usr/e", "/"),
+                ("usr/y", "y"),
+                ("etc/c", "c"),
+                ("usr/gone", ""),
+            ],
+        );
         check(&base, old, &[("usr/y", "y")], "", (&["usr/y"], &["usr/d", "usr/d/x"]));
     }
 }

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use super::contents::Contents;
 use super::ground::Ground;
 use crate::debian::dpkg::{DpkgError, InstalledPackage};
 use crate::debian::sources::AptSource;
@@ -14,22 +15,6 @@ use crate::oci::{Entry, EntryKind, FileCapabilities, Generated};
 
 /// The largest file that a configuration reads, in bytes: the largest that one needs is a keystore of 200 KB.
 pub const LARGEST_READ: u64 = 4 << 20;
-
-/// The contents of the files of packages, or of a system.
-pub trait Contents {
-    /// The content of the regular file at `path`, relative to the root.
-    fn read(&self, path: &str) -> io::Result<Vec<u8>>;
-}
-
-/// The contents of a system without files.
-#[derive(Debug, Clone, Copy)]
-pub struct NoContents;
-
-impl Contents for NoContents {
-    fn read(&self, _path: &str) -> io::Result<Vec<u8>> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-}
 
 /// The unpacked packages and the choices that configure them.
 #[derive(Clone, Copy)]

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{AGELESS, NewUser, add_group, add_member, add_user, append};
+use super::contents::Contents;
 use super::ground::Ground;
-use super::tree::{ConfigureError, ConfigureInput, Contents, Tree};
+use super::tree::{ConfigureError, ConfigureInput, Tree};
 use crate::failure::{Fault, Hinted};
 use crate::oci::{Entry, EntryKind, Generated};
 

@@ -70,7 +70,10 @@ mod tests {
         check("libSM.so.6", "`libsm6`");
         check("libsndfile.so.1", "`libsndfile1`");
         check("libglib-2.0.so.0", "`libglib2.0-0` (on bookworm), `libglib2.0-0t64` (on trixie, noble)");
-        check("libmpi.so.40", "`libopenmpi3` (on bookworm), `libopenmpi40` (on trixie), `libopenmpi3t64` (on noble)");
+        check(
+            "libmpi.so.40",
+            "`libopenmpi3` (on bookworm), `libopenmpi40` (on trixie), `libopenmpi3t64` (on noble)",
+        );
         check("libavcodec.so.59", "`libavcodec59` (on bookworm)");
         check("libcuda.so.1", "");
         check("libGL.so", "");
@@ -84,7 +87,9 @@ mod tests {
         let is_sound = |line: &&str| {
             let fields: Vec<&str> = line.split('\t').collect();
             let is_full = fields.len() == 2 || fields.len() == columns;
-            is_full && fields.iter().all(|field| !field.is_empty()) && fields[1..].iter().any(|field| *field != "-")
+            is_full
+                && fields.iter().all(|field| !field.is_empty())
+                && fields[1..].iter().any(|field| *field != "-")
         };
         assert_eq!(lines.clone().filter(|line| !is_sound(line)).collect::<Vec<_>>(), Vec::<&str>::new());
         assert!(lines.count() > 10_000);

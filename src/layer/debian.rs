@@ -9,10 +9,10 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
 
+use crate::bootstrap::contents::Contents;
 use crate::bootstrap::ground::Ground;
 use crate::bootstrap::merge::{EntryContent, MergeError, UnpackedEntry, merge};
 use crate::bootstrap::over::{LaidOver, OverError, lay_over};
-use crate::bootstrap::tree::Contents;
 use crate::debian::archive::{Deb, DebError};
 use crate::debian::dpkg::{self, DpkgError, InstalledPackage};
 use crate::failure::Hinted;
@@ -207,7 +207,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::bootstrap::tree::NoContents;
+    use crate::bootstrap::contents::NoContents;
     use crate::debian::archive::example::DebBuilder;
     use crate::debian::usrmerge::UsrLayout;
 

@@ -9,12 +9,11 @@ use super::generated;
 use super::system_files::SystemFiles;
 use super::writer::{LayerWriter, WriteError, Written};
 use crate::bootstrap::configure::{self, ConfiguredPackages};
+use crate::bootstrap::contents::{Contents, NoContents};
 use crate::bootstrap::ground::Ground;
 use crate::bootstrap::groups::{DebianLayer, DebianPackages, DebianPart};
 use crate::bootstrap::merge::{EntryContent, UnpackedEntry};
-use crate::bootstrap::tree::{
-    Attributes, ConfigureError, ConfigureInput, Contents, NoContents, ShippedChanges,
-};
+use crate::bootstrap::tree::{Attributes, ConfigureError, ConfigureInput, ShippedChanges};
 use crate::failure::Hinted;
 use crate::oci::paths::whiteout;
 use crate::oci::{Entry, EntryKind, FileCapabilities, Generated};
@@ -24,7 +23,7 @@ use crate::store::Store;
 /// The system that packages are unpacked and configured on, with the contents of its files.
 #[derive(Debug)]
 pub struct BaseSystem {
-    /// What is there.
+    /// Its entries, and what dpkg knows of them.
     pub ground: Ground,
     /// The files of an image; none below a base of its own.
     pub files: Option<SystemFiles>,
@@ -107,7 +106,7 @@ pub fn configure(
 pub struct Configured<'a> {
     /// The unpacked packages.
     pub unpacked: &'a Unpacked,
-    /// What configuring them makes.
+    /// The result of configuring them.
     pub configuration: &'a ConfiguredPackages,
     /// The system below them.
     pub system: &'a BaseSystem,

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 
 use super::read::{ReadError, decompressed, kind, refused, relative};
-use crate::bootstrap::tree::Contents;
+use crate::bootstrap::contents::Contents;
 use crate::failure::Hinted;
 use crate::observe::layered::{LayerNode, Layered, is_whiteout};
 use crate::oci::tar::read::{MemberKind, TarEvent, TarReader};
@@ -57,12 +57,12 @@ impl Hinted for SystemFilesError {
 
 /// A path of a layer.
 #[derive(Debug)]
-struct Node {
+struct SystemNode {
     entry: Entry,
     place: Option<Place>,
 }
 
-impl LayerNode for Node {
+impl LayerNode for SystemNode {
     fn is_directory(&self) -> bool {
         self.entry.kind == EntryKind::Directory
     }
@@ -92,14 +92,14 @@ impl SystemFiles {
         spool: File,
     ) -> Result<Self, SystemFilesError> {
         let mut spooling = Spooling { keeps, spool: BufWriter::with_capacity(1 << 20, spool), length: 0 };
-        let mut system: Layered<Node> = Layered::default();
+        let mut system: Layered<SystemNode> = Layered::default();
         for layer in layers {
             system.stack(spooling.layer(layer)?);
         }
         let spool =
             spooling.spool.into_inner().map_err(|error| SystemFilesError::Spool(error.into_error()))?;
         let (mut entries, mut places) = (BTreeMap::new(), BTreeMap::new());
-        for (path, Node { entry, place }) in system.nodes() {
+        for (path, SystemNode { entry, place }) in system.nodes() {
             entries.insert(path.to_owned(), Entry { path: path.to_owned(), ..entry.clone() });
             places.extend(place.map(|place| (path.to_owned(), place)));
         }
@@ -130,7 +130,7 @@ struct Spooling<'a> {
 }
 
 impl Spooling<'_> {
-    fn layer(&mut self, blob: impl Read) -> Result<Layered<Node>, SystemFilesError> {
+    fn layer(&mut self, blob: impl Read) -> Result<Layered<SystemNode>, SystemFilesError> {
         let mut tar = decompressed(blob).map_err(SystemFilesError::Blob)?;
         let (mut reader, mut layer, mut current) = (TarReader::default(), Layered::default(), None);
         let mut buffer = vec![0; 256 << 10];
@@ -157,7 +157,11 @@ impl Spooling<'_> {
     }
 
     /// Notes the member that begins; gives the node whose content passes.
-    fn begin(&self, reader: &TarReader, layer: &mut Layered<Node>) -> Result<Option<Node>, SystemFilesError> {
+    fn begin(
+        &self,
+        reader: &TarReader,
+        layer: &mut Layered<SystemNode>,
+    ) -> Result<Option<SystemNode>, SystemFilesError> {
         let member = reader.member();
         let mut path = String::new();
         let fault = |reason| SystemFilesError::Layer(refused(member, reason));
@@ -173,10 +177,10 @@ impl Spooling<'_> {
         }
         let is_kept = member.kind == MemberKind::File && (self.keeps)(&entry);
         let place = is_kept.then_some(Place { offset: self.length, length: 0 });
-        Ok(Some(Node { entry, place }))
+        Ok(Some(SystemNode { entry, place }))
     }
 
-    fn keep(&mut self, node: Option<&mut Node>, content: &[u8]) -> Result<(), SystemFilesError> {
+    fn keep(&mut self, node: Option<&mut SystemNode>, content: &[u8]) -> Result<(), SystemFilesError> {
         let Some(place) = node.and_then(|node| node.place.as_mut()) else { return Ok(()) };
         self.spool.write_all(content).map_err(SystemFilesError::Spool)?;
         place.length += content.len() as u64;
@@ -185,7 +189,7 @@ impl Spooling<'_> {
     }
 }
 
-fn insert(layer: &mut Layered<Node>, node: Option<Node>) {
+fn insert(layer: &mut Layered<SystemNode>, node: Option<SystemNode>) {
     if let Some(node) = node {
         layer.insert(node.entry.path.clone(), node);
     }

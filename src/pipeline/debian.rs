@@ -12,8 +12,8 @@ use super::base_source::{BaseSource, DebianSource, OpenedBase};
 use super::debian_lock::{LockedPackages, PackageSuites, check_suites};
 use super::progress::Task;
 use super::schedule::{self, Fetch};
-use crate::bootstrap::ground::Ground;
-use crate::bootstrap::groups::{DebianLayer, DebianPackage, DebianPackages, packages};
+use crate::bootstrap::ground::{self, Ground};
+use crate::bootstrap::groups::{DebianLayer, DebianPackages, packages};
 use crate::bootstrap::inventory::inventory;
 use crate::bootstrap::scripts::unfollowed::Unfollowed;
 use crate::bootstrap::select::{self, InstalledVersion, Selection};
@@ -22,7 +22,7 @@ use crate::credentials::without_secrets;
 use crate::cuda::is_debian_package;
 use crate::debian::packages as package_index;
 use crate::debian::sources::{AptSource, SignedBy};
-use crate::debian::status::{self, PackageState};
+use crate::debian::status::PackageState;
 use crate::debian::usrmerge::UsrLayout;
 use crate::failure::{Context, Failure, Result};
 use crate::layer::debian::{self as debs, DebFile, Unpacked};
@@ -143,7 +143,8 @@ pub(super) fn select_packages(
     for (is_last, text) in &texts {
         parsed.push(select::PackageListing { packages: package_index::parse(text)?, is_last: *is_last });
     }
-    let paragraphs = status::parse(status)?.into_iter().filter(|one| one.state == PackageState::Installed);
+    let paragraphs =
+        ground::read_status(status)?.into_iter().filter(|one| one.state == PackageState::Installed);
     let installed: Vec<InstalledVersion<'_>> =
         paragraphs.map(|one| InstalledVersion { held: one.held, package: one.package }).collect();
     let request = select::SelectionRequest {
@@ -320,7 +321,7 @@ fn system(base: &DebianPackages, below: &[Digest], session: &Session<'_>) -> Res
 
 fn unpack(base: &DebianPackages, system: &BaseSystem, session: &Session<'_>) -> Result<Unpacked> {
     session.progress.stage("unpacking the packages");
-    let deb = |package: &DebianPackage| DebFile {
+    let deb = |package: &crate::bootstrap::groups::DebianPackage| DebFile {
         package: package.name.clone(),
         path: session.store.blob_path(&package.deb),
     };

@@ -112,7 +112,7 @@ fn added(
     AddedPackages { decided, layers, source, may_change_inventory }
 }
 
-/// What `image` says of its packages; read from its layers once.
+/// The word of `image` on its packages; read from its layers once.
 fn archives(image: &SourceImage, session: &Session<'_>) -> Result<ImageArchives> {
     let store = &session.store;
     let diff_ids: Vec<String> = image.layers.iter().map(|layer| layer.diff_id.to_string()).collect();

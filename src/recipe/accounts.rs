@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::container_path::ContainerPath;
 use super::decode::{Complaint, Decode, Fields, parsed, refuse_duplicates};
 use super::diagnostic::{Problem, Problems, quote};
-use super::image::ContainerPath;
 use super::source::Spanned;
 use super::yaml::Node;
 
@@ -132,7 +132,7 @@ impl Decode for AccountNumber {
 
 /// The owner of files: `app`, `app:staff`, `1000`, `1000:1000`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileOwner {
+pub struct CopyOwner {
     user: NameOrNumber,
     group: Option<NameOrNumber>,
 }
@@ -161,7 +161,7 @@ impl NameOrNumber {
     }
 }
 
-impl FileOwner {
+impl CopyOwner {
     /// The numbers of user and group, by the accounts that the recipe makes; `None` for a name that it does not make. A
     /// user without a group has its own one, a number the same.
     pub fn ids(&self, users: &[Spanned<UserAccount>]) -> Option<(u32, u32)> {
@@ -182,20 +182,20 @@ impl fmt::Display for NameOrNumber {
     }
 }
 
-impl fmt::Display for FileOwner {
+impl fmt::Display for CopyOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.user.fmt(f)?;
         self.group.as_ref().map_or(Ok(()), |group| write!(f, ":{group}"))
     }
 }
 
-impl Serialize for FileOwner {
+impl Serialize for CopyOwner {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl Decode for FileOwner {
+impl Decode for CopyOwner {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         parsed(node, "an owner", problems, |text| {
             let (user, group) = match text.split_once(':') {
@@ -210,7 +210,7 @@ impl Decode for FileOwner {
 
 /// Complains of an owner that no user of the recipe is.
 pub(super) fn check_owner(
-    owner: &Spanned<FileOwner>,
+    owner: &Spanned<CopyOwner>,
     users: &[Spanned<UserAccount>],
     problems: &mut Problems,
 ) {

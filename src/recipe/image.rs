@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::accounts::FileOwner;
+use super::accounts::CopyOwner;
+use super::container_path::ContainerPath;
 use super::decode::{Complaint, Decode, Fields, entries, parsed, refuse_duplicates, text, unexpected};
 use super::diagnostic::{Problem, Problems, quote};
 use super::healthcheck::Healthcheck;
@@ -57,49 +58,6 @@ impl Decode for ImageName {
     }
 }
 
-/// An absolute path in the image, without `.`, `..`, empty components or a trailing slash.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct ContainerPath(String);
-
-impl ContainerPath {
-    /// The path with its leading slash; the root is `/`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The path as a layer's entry has it, without the leading slash; the root is empty.
-    pub fn relative(&self) -> &str {
-        &self.0[1..]
-    }
-
-    fn parse(text: &str) -> Result<Self, Complaint> {
-        let complaint = || Complaint::new(format!("{} is not a path in the image", quote(text)));
-        if !text.starts_with('/') {
-            return Err(complaint().help("start it with `/`: `/content`"));
-        }
-        let components: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
-        if components.iter().any(|part| matches!(*part, "." | "..")) {
-            return Err(complaint().help("write the path without `.` and `..`"));
-        }
-        if text.chars().any(char::is_control) {
-            return Err(complaint().help("write the path without control characters"));
-        }
-        Ok(Self(format!("/{}", components.join("/"))))
-    }
-}
-
-impl fmt::Display for ContainerPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Decode for ContainerPath {
-    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        parsed(node, "a path in the image", problems, Self::parse)
-    }
-}
-
 /// A file, or what a directory holds, to put into the image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileCopy {
@@ -112,7 +70,7 @@ pub struct FileCopy {
     /// Permission bits of every file; without it, each keeps whether its owner may execute it.
     pub mode: Option<u32>,
     /// The owner of everything that is copied; without it, root.
-    pub owner: Option<Spanned<FileOwner>>,
+    pub owner: Option<Spanned<CopyOwner>>,
     /// The files and directories that are left out.
     pub exclude: Vec<String>,
 }
@@ -243,7 +201,7 @@ impl Decode for ConfigChanges {
         let labels: Option<Annotations> = fields.get("labels", problems);
         let ports: Option<Vec<Port>> = fields.get("ports", problems);
         let volumes: Option<Vec<ContainerPath>> = fields.get("volumes", problems);
-        let stop_signal: Option<Signal> = fields.get("stop-signal", problems);
+        let stop_signal: Option<StopSignal> = fields.get("stop-signal", problems);
         let healthcheck = fields.get("healthcheck", problems);
         let shell: Option<Arguments> = fields.get("shell", problems);
         fields.finish(problems);
@@ -312,9 +270,9 @@ impl Decode for Port {
 }
 
 /// A signal, by name or number.
-struct Signal(String);
+struct StopSignal(String);
 
-impl Decode for Signal {
+impl Decode for StopSignal {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         parsed(node, "a signal", problems, |text| {
             let is_number = text.parse::<u8>().is_ok_and(|number| (1..=64).contains(&number));

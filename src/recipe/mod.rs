@@ -8,6 +8,7 @@
 
 mod accounts;
 mod base;
+mod container_path;
 mod decode;
 mod diagnostic;
 mod healthcheck;
@@ -35,11 +36,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use uv_normalize::PackageName;
 
-pub use accounts::{AccountName, FileOwner, UserAccount};
+pub use accounts::{AccountName, CopyOwner, UserAccount};
 pub use base::{BaseDescription, BaseRef, Debian, RecordedInventory, Suite};
+pub use container_path::ContainerPath;
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Label, Problem, Severity};
 pub use healthcheck::Healthcheck;
-pub use image::{Compression, ConfigChanges, ContainerPath, FileCopy, ImageName, Layers};
+pub use image::{Compression, ConfigChanges, FileCopy, ImageName, Layers};
 pub use inputs::{NamedProject, NamedWheel, RecipeInputs, RootRequirement};
 pub use packages::{
     Builds, Constrain, ConstraintEntry, Cuda, ExternallyManaged, Framework, Index, IndexLocation,

@@ -31,7 +31,9 @@ fn recipe(world: &World, lines: &str) {
 fn a_user_is_made_and_owns_what_is_copied_for_it() {
     let world = world();
     std::fs::create_dir_all(world.path("app/cache")).unwrap();
-    for (path, text) in [("app/main.py", "run\n"), ("app/main.pyc", "x"), ("app/cache/a", "a"), ("app/cache/keep", "k")] {
+    for (path, text) in
+        [("app/main.py", "run\n"), ("app/main.pyc", "x"), ("app/cache/a", "a"), ("app/cache/keep", "k")]
+    {
         world.write(path, text);
     }
     recipe(
@@ -77,11 +79,14 @@ fn a_user_for_whom_the_base_has_no_room_is_refused_with_its_line() {
     };
     check("{name: me, uid: 2000}", &["has the name already", "me:x:1000:1000::/home/me:/bin/sh"]);
     check("{name: app, uid: 1000}", &["has the number already", "me:x:1000:1000"]);
-    check("{name: app, uid: 2000, groups: [gpu]}", &["the group `gpu`, which the base does not have", "video"]);
-    check("{name: App, uid: 2000}", &["\"App\" is not a name for a user"]);
-    check("{name: app, uid: -1}", &["\"-1\" is not the number of a user"]);
+    check(
+        "{name: app, uid: 2000, groups: [gpu]}",
+        &["the group `gpu`, which the base does not have", "video"],
+    );
+    check("{name: App, uid: 2000}", &["`App` is not a name for a user"]);
+    check("{name: app, uid: -1}", &["`-1` is not the number of a user"]);
     check("{name: app}", &["needs the key `uid`"]);
-    check("{name: a, uid: 2000}, {name: a, uid: 2000}", &["\"a\" is listed twice", "\"2000\" is listed twice"]);
+    check("{name: a, uid: 2000}, {name: a, uid: 2000}", &["`a` is listed twice", "`2000` is listed twice"]);
 }
 
 #[test]
@@ -94,9 +99,9 @@ fn what_is_wrong_with_files_is_told_by_the_plan() {
         world.check_failure(&outcome, 2, said);
     };
     check("{from: missing, to: /x}", &["missing", "paths in a recipe are relative to the recipe"]);
-    check("{from: there, to: /x, owner: app}", &["`users` makes nobody of the name in \"app\""]);
+    check("{from: there, to: /x, owner: app}", &["`users` makes nobody of the name in `app`"]);
     check("{from: there, to: /x, owner: \"app:\"}", &["is not a name for a user or group"]);
-    check("{from: there, to: /x, exclude: [\"a[\"]}", &["\"a[\" is not a pattern"]);
+    check("{from: there, to: /x, exclude: [\"a[\"]}", &["`a[` is not a pattern"]);
 }
 
 #[test]
@@ -127,6 +132,12 @@ fn the_config_says_how_a_container_is_run() {
     world.check_failure(
         &outcome,
         2,
-        &["\"0\" is not a port", "\"http\" is not a port", "\"int\" is not a signal", "needs the key `test`", "\"soon\" is not a time"],
+        &[
+            "`0` is not a port",
+            "`http` is not a port",
+            "`int` is not a signal",
+            "needs the key `test`",
+            "`soon` is not a time",
+        ],
     );
 }

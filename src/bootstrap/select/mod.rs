@@ -5,15 +5,15 @@
 //!
 //! <https://www.debian.org/doc/debian-policy/ch-relationships.html>
 
-mod archive;
 mod error;
+mod offers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use self::archive::{Archive, Candidate, provided_by, read, read_list};
+use self::offers::{OfferedPackage, PackageOffers, provided_by, read, read_list};
 use crate::debian::packages::{ListedPackage, Package};
 use crate::debian::relation::{Dependency, Relation};
 use crate::debian::version::DebianVersion;
@@ -108,7 +108,7 @@ pub fn select(
     indexes: &[PackageListing<'_>],
     request: &SelectionRequest<'_>,
 ) -> Result<Selection, SelectError> {
-    let archive = Archive::new(indexes, request.architecture)?;
+    let archive = PackageOffers::new(indexes, request.architecture)?;
     let mut closure = Closure {
         archive: &archive,
         chosen: BTreeMap::new(),
@@ -142,7 +142,7 @@ pub fn select(
 
 /// The packages chosen so far and what they still need.
 struct Closure<'a> {
-    archive: &'a Archive<'a>,
+    archive: &'a PackageOffers<'a>,
     chosen: BTreeMap<&'a str, ChosenPackage<'a>>,
     /// The chosen packages that provide a name, and the version that each gives it.
     provides: BTreeMap<String, Vec<(&'a str, Option<DebianVersion>)>>,
@@ -163,7 +163,7 @@ enum Standing<'a> {
     /// It is installed already.
     Installed { held: bool },
     /// It is to be installed.
-    Taken(Candidate<'a>, Reason),
+    Taken(OfferedPackage<'a>, Reason),
 }
 
 impl<'a> Closure<'a> {
@@ -205,7 +205,7 @@ impl<'a> Closure<'a> {
         Ok(())
     }
 
-    fn choose(&mut self, candidate: Candidate<'a>, reason: Reason) -> Result<(), SelectError> {
+    fn choose(&mut self, candidate: OfferedPackage<'a>, reason: Reason) -> Result<(), SelectError> {
         let package = candidate.package();
         let was_installed = match self.chosen.get(package.name).map(|chosen| &chosen.standing) {
             Some(Standing::Taken(..)) => return Ok(()),
@@ -228,7 +228,7 @@ impl<'a> Closure<'a> {
         }
     }
 
-    /// What installed packages need may be gone with the version of another.
+    /// The needs of installed packages may be gone with the version of another.
     fn await_dependents(&mut self) {
         let installed = self.chosen.iter().filter(|(_, chosen)| chosen.is_installed());
         let unmet = installed.flat_map(|(name, chosen)| {
@@ -268,7 +268,7 @@ impl<'a> Closure<'a> {
     }
 
     /// A newer version of a package that is installed.
-    fn newer(&self, name: &str) -> Option<Candidate<'a>> {
+    fn newer(&self, name: &str) -> Option<OfferedPackage<'a>> {
         let chosen = self.chosen.get(name).filter(|chosen| chosen.is_installed())?;
         self.archive.newest(name).filter(|newest| newest.package().version > chosen.package.version)
     }
@@ -495,7 +495,7 @@ mod tests {
         InstalledVersion { package: listed.package, held }
     }
 
-    /// What is chosen on a base with `installed`, as `name version`; or the error.
+    /// The choice on a base with `installed`, as `name version`; or the error.
     fn on(installed: &str, listed: &[&str], wanted: &[&str]) -> Result<String, String> {
         let text = index(installed);
         let installed: Vec<_> = packages::parse(&text).unwrap().into_iter().map(version).collect();

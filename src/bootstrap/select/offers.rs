@@ -1,4 +1,4 @@
-//! What the indexes offer: packages by their names and by the names that they provide.
+//! The offers of the indexes: packages by their names and by the names that they provide.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,35 +12,35 @@ use crate::debian::version::DebianVersion;
 
 /// A package and the index it is in.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Candidate<'a> {
+pub(super) struct OfferedPackage<'a> {
     pub listed: &'a ListedPackage<'a>,
     pub index: usize,
     is_last: bool,
 }
 
-impl<'a> Candidate<'a> {
+impl<'a> OfferedPackage<'a> {
     pub fn package(self) -> &'a Package<'a> {
         &self.listed.package
     }
 }
 
 /// The packages by what they can be asked for as.
-pub(super) struct Archive<'a> {
+pub(super) struct PackageOffers<'a> {
     pub architecture: &'a str,
     /// By name, newest first.
-    packages: BTreeMap<&'a str, Vec<Candidate<'a>>>,
+    packages: BTreeMap<&'a str, Vec<OfferedPackage<'a>>>,
     /// By provided name, best first.
-    provides: BTreeMap<String, Vec<(Candidate<'a>, Option<DebianVersion>)>>,
+    provides: BTreeMap<String, Vec<(OfferedPackage<'a>, Option<DebianVersion>)>>,
 }
 
-impl<'a> Archive<'a> {
+impl<'a> PackageOffers<'a> {
     pub fn new(indexes: &'a [PackageListing<'a>], architecture: &'a str) -> Result<Self, SelectError> {
         let mut archive = Self { architecture, packages: BTreeMap::new(), provides: BTreeMap::new() };
         for (index, PackageListing { packages, is_last }) in indexes.iter().enumerate() {
             let fits =
                 |listed: &&ListedPackage<'_>| [architecture, "all"].contains(&listed.package.architecture);
             for listed in packages.iter().filter(fits) {
-                let candidate = Candidate { listed, index, is_last: *is_last };
+                let candidate = OfferedPackage { listed, index, is_last: *is_last };
                 archive.packages.entry(listed.package.name).or_default().push(candidate);
             }
         }
@@ -69,17 +69,17 @@ impl<'a> Archive<'a> {
         Ok(())
     }
 
-    pub fn newest(&self, name: &str) -> Option<Candidate<'a>> {
+    pub fn newest(&self, name: &str) -> Option<OfferedPackage<'a>> {
         self.packages.get(name)?.first().copied()
     }
 
-    pub fn essential(&self) -> Vec<Candidate<'a>> {
+    pub fn essential(&self) -> Vec<OfferedPackage<'a>> {
         let newest = self.packages.values().filter_map(|versions| versions.first().copied());
         newest.filter(|candidate| candidate.package().essential).collect()
     }
 
     /// The best package for `relation`: the newest of that name, else the best provider.
-    pub fn candidate(&self, relation: &Relation) -> Option<Candidate<'a>> {
+    pub fn candidate(&self, relation: &Relation) -> Option<OfferedPackage<'a>> {
         let named = self.packages.get(relation.name.as_str()).into_iter().flatten();
         let mut named = named.filter(|candidate| relation.admits(&candidate.package().version));
         let provided = self.provides.get(&relation.name).into_iter().flatten();
