@@ -1,7 +1,7 @@
 """The table of the Debian packages that have a library, by its SONAME, against the indexes of the archives' contents.
 
-Without --write, the table in the repository must be what the archives have; with it, the table is written. A library is a file in a
-directory of the loader whose name ends in `.so.` and a number. Which suites are read, and from where, is in SUITES: Debian's from
+Without --write, the table in the repository must be what the archives have; with it, the table is written. A library is a
+file in a directory of the loader whose name ends in `.so.` and a number. The suites are in SUITES: Debian's are read from
 the mirror that this machine's apt uses, Ubuntu's from MIRROR_OF_UBUNTU in the environment; what cannot be read is told.
 """
 
@@ -76,9 +76,15 @@ def main():
     command_line = program.parser("acceptance/library_packages", __doc__)
     command_line.add_argument("--write", action="store_true", help="write the table")
     options = command_line.parse_args()
-    read = {suite: libraries(contents(suite)) for suite in SUITES if suite not in OF_UBUNTU or "MIRROR_OF_UBUNTU" in os.environ}
+    read = {
+        suite: libraries(contents(suite))
+        for suite in SUITES
+        if suite not in OF_UBUNTU or "MIRROR_OF_UBUNTU" in os.environ
+    }
     for suite in SUITES:
-        figure(suite, f"{len(read[suite])} libraries" if suite in read else "not read: MIRROR_OF_UBUNTU names no mirror")
+        figure(
+            suite, f"{len(read[suite])} libraries" if suite in read else "not read: MIRROR_OF_UBUNTU names no mirror"
+        )
     if options.write:
         require(len(read) == len(SUITES), "every suite must be read to write the table")
         TABLE.write_text(table(read))

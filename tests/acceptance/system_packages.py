@@ -1,21 +1,20 @@
 """Packages that imgforge adds to an image, against the same image in which apt installed them.
 
 A base of packages is built as an image of its own; one recipe adds packages to it, and `apt-get install
---no-install-recommends` does so in a chroot of it. Files, owners, modes, accounts, alternatives, diversions and dpkg's database
-must be equal, and what `dpkg --audit`, `apt-get check`, `apt-get -s install` and `ldconfig -p` say; every difference is explained
-in the table EXPLAINED, or the program fails. Needs root and 6 GB of disk.
+--no-install-recommends` does so in a chroot of it. Files, owners, modes, accounts, alternatives, diversions and dpkg's
+database must be equal, and what `dpkg --audit`, `apt-get check`, `apt-get -s install` and `ldconfig -p` say; every
+difference is explained in the table EXPLAINED, or the program fails. Needs root and 6 GB of disk.
 """
 
 import os
 import shutil
 import subprocess
-import tarfile
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 
-from acceptance.maintainer_scripts import EXPLAINED as OF_SCRIPTS, account_differences, entries
+from acceptance.maintainer_scripts import EXPLAINED as OF_SCRIPTS
+from acceptance.maintainer_scripts import account_differences, entries
 from harness import program
 from harness.chroot import Root
 from harness.imgforge import binary
@@ -33,8 +32,11 @@ ENVIRONMENT = {
 
 # Differences beside those that a new base has. `only` is where the path may be alone: in the image, or after apt.
 EXPLAINED = [
+    ("backups of the subordinate ids", "dpkg", "etc/subuid- etc/subgid-"),
+    ("a name for the interpreter, which the recipe leaves on", "image", "usr/local/bin/python"),
     *(row for row in OF_SCRIPTS if "version" not in row[0] and "held apart" not in row[0]),
-    ("apt's lists and caches", "dpkg", "var/lib/apt/lists/* var/cache/apt/*.bin var/log/apt var/log/apt/* var/lib/apt/periodic"),
+    ("apt's lists and caches", "dpkg",
+     "var/lib/apt/lists/* var/cache/apt/*.bin var/log/apt var/log/apt/* var/lib/apt/periodic"),
     ("held apart, name by name", "both", "etc/passwd etc/group var/lib/dpkg/status var/lib/dpkg/available"),
     ("held apart, line by line", "both", "var/lib/dpkg/triggers/* var/lib/apt/extended_states"),
     ("held apart, certificate by certificate: times are in it", "both", "etc/ssl/certs/java/cacerts"),
@@ -55,6 +57,7 @@ class Step:
     packages: tuple
     base: tuple = ("apt", "python3", "ca-certificates")
     oddities: tuple = ()
+    users: tuple = ()
 
 
 JAVA = {"bookworm": "openjdk-17-jre-headless", "trixie": "openjdk-21-jre-headless"}
@@ -63,10 +66,18 @@ JAVA = {"bookworm": "openjdk-17-jre-headless", "trixie": "openjdk-21-jre-headles
 SLIM = "path-exclude /usr/share/doc/*\npath-include /usr/share/doc/*/copyright\npath-exclude /usr/share/man/*\n"
 ODD = ("absolute-links", "slim", "diverted", "overridden", "kept-conffile")
 
+# Users of a recipe, and the commands that make the same ones.
+USERS = (
+    ({"name": "app", "uid": 1000, "groups": ["video"], "shell": "/bin/bash"},
+     "useradd --uid 1000 --groups video --shell /bin/bash --create-home app"),
+    ({"name": "svc", "uid": 900, "system": True}, "useradd --system --uid 900 --create-home svc"),
+)  # fmt: skip
+
 STEPS = {
     "git": Step("bookworm", ("git",)),
     "libgl1": Step("bookworm", ("libgl1",)),
     "odd": Step("bookworm", ("git", "openssh-server", "libgl1"), oddities=ODD),
+    "users": Step("bookworm", ("libgl1",), users=USERS),
     "ssh": Step("bookworm", ("openssh-server",)),
     "nginx": Step("bookworm", ("nginx",)),
     "java": Step("bookworm", (JAVA["bookworm"],)),
@@ -82,7 +93,9 @@ QUICK = ("git",)
 def base(work, name, step):
     """The layout of an image that imgforge made of packages, with the step's oddities in a layer above."""
     layout = work.directory / f"{name}-base"
-    recipe = work.recipe(f"{name}-base", {"base": {"suites": suites(step.suite), "packages": list(step.base)}, "packages": ["six"]})
+    recipe = work.recipe(
+        f"{name}-base", {"base": {"suites": suites(step.suite), "packages": list(step.base)}, "packages": ["six"]}
+    )
     run(binary(), "build", recipe, "-o", f"oci:{layout}", "--no-check")
     return layout
 
@@ -129,7 +142,12 @@ def as_image(root, layout):
     with subprocess.Popen(["gzip", "-dc", layer], stdout=subprocess.PIPE) as inflated:
         diff_id = run("sha256sum", stdin=inflated.stdout).split()[0]
     layer.unlink()
-    config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]}}
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]},
+    }
     image.publish({"schemaVersion": 2, "layers": [descriptor]}, config)
 
 
@@ -155,7 +173,9 @@ def install(root, packages):
     with quiet_services(root):
         apt = ["apt-get", "-q", "-y", "-o", "APT::Sandbox::User=root"]
         command(*apt, "update", root=root)
-        command(*apt, "-o", "Dpkg::Options::=--force-confold", "install", "--no-install-recommends", *packages, root=root)
+        command(
+            *apt, "-o", "Dpkg::Options::=--force-confold", "install", "--no-install-recommends", *packages, root=root
+        )
         command("apt-get", "clean", root=root)
 
 
@@ -196,7 +216,9 @@ def database_differences(image, truth):
         if ours.get(name) != theirs.get(name):
             yield f"status of {name}: image has {ours.get(name)}, dpkg writes {theirs.get(name)}"
     lists = ["var/lib/apt/extended_states"]
-    lists += [str(path.relative_to(truth)) for path in (truth / "var/lib/dpkg/triggers").iterdir() if path.name != "Lock"]
+    lists += [
+        str(path.relative_to(truth)) for path in (truth / "var/lib/dpkg/triggers").iterdir() if path.name != "Lock"
+    ]
     for path in lists:
         mine, other = lines(image / path), lines(truth / path)
         if mine != other:
@@ -260,10 +282,15 @@ def step(name):
             shutil.rmtree(layout)
             as_image(truth, layout)
         figure("base", f"in {watch.seconds():.0f} s")
-        recipe = work.recipe(name, {"base": f"oci:{layout}", "packages": ["six"], "system-packages": list(wanted.packages)})
+        keys = {"base": f"oci:{layout}", "packages": ["six"], "system-packages": list(wanted.packages)}
+        recipe = work.recipe(name, keys | {"users": [user for user, _ in wanted.users]})
         image = work.directory / f"{name}-image"
         done = subprocess.run(
-            [binary(), "build", recipe, "-o", f"oci:{image}"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            [binary(), "build", recipe, "-o", f"oci:{image}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         require(done.returncode == 0, f"imgforge exited with {done.returncode}: {done.stderr[-4000:]}")
         for line in done.stderr.splitlines():
@@ -272,6 +299,8 @@ def step(name):
         ours = unpacked(image, work.directory / f"{name}-ours")
         figure("added", f"in {watch.seconds():.0f} s")
         install(truth, wanted.packages)
+        for _, words in wanted.users:
+            command(*words.split(), root=truth)
         figure("installed by apt", f"in {watch.seconds():.0f} s")
         told, explained = differences(ours, truth)
         for line in told:
