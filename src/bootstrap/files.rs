@@ -4,7 +4,8 @@ use super::tree::Tree;
 
 pub(super) fn write(tree: &mut Tree<'_>) {
     shells(tree);
-    if tree.has_directory("etc") && !tree.has("etc/machine-id") {
+    // An image has one, or is to have none.
+    if tree.has_directory("etc") && tree.input().ground.entries.is_empty() {
         // Empty: the first boot, or nobody, gives the machine an id.
         tree.file("etc/machine-id", 0o444, "");
     }
