@@ -3,7 +3,6 @@
 //! <https://manpages.debian.org/passwd.5> · <https://manpages.debian.org/shadow.5>
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use super::tree::Tree;
 
@@ -15,21 +14,25 @@ pub(super) const NOGROUP: u64 = 65_534;
 pub(super) const SYSTEM_IDS: std::ops::Range<u64> = 100..1000;
 const SECONDS_PER_DAY: u64 = 86_400;
 
+/// The accounts that every system has, where there are none; and the passwords' own files, where they come with `passwd`.
 pub(super) fn write(tree: &mut Tree<'_>) {
-    let (Some(passwd), Some(group)) =
-        (tree.text("usr/share/base-passwd/passwd.master"), tree.text("usr/share/base-passwd/group.master"))
-    else {
-        return;
+    let is_shadowed = tree.has("etc/shadow");
+    let [passwd, group] = match tree.has("etc/passwd") {
+        true if is_shadowed || tree.configured("passwd").is_none() => return,
+        true => ["etc/passwd", "etc/group"],
+        false => ["usr/share/base-passwd/passwd.master", "usr/share/base-passwd/group.master"],
     };
+    let (Some(passwd), Some(group)) = (tree.text(passwd), tree.text(group)) else { return };
     let users: Vec<String> = passwd.lines().map(str::to_owned).collect();
     let groups: Vec<String> = group.lines().map(str::to_owned).collect();
     let days = days(tree);
     // shadowconfig, which moves the passwords out of the public files, is of the package passwd.
     let shadowed = tree.package("passwd").is_some();
     if shadowed {
-        let shadow = each_name(&users, |name| format!("{name}:*:{days}:0:99999:7:::"));
+        let shadow = each_line(&users, |name, password, _| format!("{name}:{password}:{days}:0:99999:7:::"));
         tree.file_of("etc/shadow", 0o640, SHADOW_GROUP, shadow);
-        tree.file_of("etc/gshadow", 0o640, SHADOW_GROUP, each_name(&groups, |name| format!("{name}:*::")));
+        let gshadow = each_line(&groups, |name, password, members| format!("{name}:{password}::{members}"));
+        tree.file_of("etc/gshadow", 0o640, SHADOW_GROUP, gshadow);
     }
     tree.file("etc/passwd", 0o644, public(&users, shadowed));
     tree.file("etc/group", 0o644, public(&groups, shadowed));
@@ -40,11 +43,14 @@ fn days(tree: &Tree<'_>) -> u64 {
     tree.input().mtime / SECONDS_PER_DAY
 }
 
-fn each_name(lines: &[String], write: impl Fn(&str) -> String) -> String {
-    lines.iter().filter_map(|line| line.split(':').next()).fold(String::new(), |mut text, name| {
-        let _ = writeln!(text, "{}", write(name));
-        text
-    })
+/// A line for each of `lines`, of its name, its password and its last field.
+fn each_line(lines: &[String], write: impl Fn(&str, &str, &str) -> String) -> String {
+    let fields = lines.iter().map(|line| line.split(':').collect::<Vec<_>>());
+    let written = fields.filter_map(|fields| match fields.as_slice() {
+        [name, password, .., last] => Some(write(name, password, last) + "\n"),
+        _ => None,
+    });
+    written.collect()
 }
 
 /// The lines, with an `x` for the password when it is kept elsewhere.
@@ -73,6 +79,9 @@ pub(super) fn taken(tree: &Tree<'_>, path: &str) -> Taken {
     }
 }
 
+/// The fields of an account whose password does not age.
+pub(super) const AGELESS: &str = ":::::";
+
 /// An account to add.
 pub(super) struct NewUser<'a> {
     pub name: &'a str,
@@ -83,14 +92,16 @@ pub(super) struct NewUser<'a> {
     pub shell: &'a str,
     /// `!` or `*`: there is none.
     pub password: &'a str,
+    /// The fields on the password's age in `etc/shadow`.
+    pub aging: &'a str,
 }
 
 /// Adds a user to `etc/passwd` and `etc/shadow`.
 pub(super) fn add_user(tree: &mut Tree<'_>, user: &NewUser<'_>) {
-    let NewUser { name, uid, gid, comment, home, shell, password } = user;
+    let NewUser { name, uid, gid, comment, home, shell, password, aging } = user;
     let days = days(tree);
     append(tree, "etc/passwd", &format!("{name}:x:{uid}:{gid}:{comment}:{home}:{shell}\n"));
-    append(tree, "etc/shadow", &format!("{name}:{password}:{days}::::::\n"));
+    append(tree, "etc/shadow", &format!("{name}:{password}:{days}:{aging}\n"));
 }
 
 /// Adds a group to `etc/group` and `etc/gshadow`.
@@ -118,7 +129,7 @@ pub(super) fn add_member(tree: &mut Tree<'_>, group: &str, user: &str) {
 }
 
 /// Adds a line to a file that is there.
-fn append(tree: &mut Tree<'_>, path: &str, line: &str) {
+pub(super) fn append(tree: &mut Tree<'_>, path: &str, line: &str) {
     if let Some(text) = tree.text(path) {
         tree.file_in_place(path, text + line);
     }
@@ -142,6 +153,23 @@ mod tests {
         let expected = [
             "etc/group 644 0:0 root:x:0:\nshadow:x:42:\n",
             "etc/gshadow 640 0:42 root:*::\nshadow:*::\n",
+            "etc/passwd 644 0:0 root:x:0:0:root:/root:/bin/bash\n",
+            "etc/shadow 640 0:42 root:*:20000:0:99999:7:::\n",
+        ];
+        assert_eq!(generated, expected);
+    }
+
+    #[test]
+    fn passwd_shadows_what_an_image_has() {
+        let generated = Example::default()
+            .directory("etc")
+            .file("etc/passwd", "root:*:0:0:root:/root:/bin/bash\n")
+            .file("etc/group", "root:*:0:me\n")
+            .package("passwd", &[])
+            .run(write);
+        let expected = [
+            "etc/group 644 0:0 root:x:0:me\n",
+            "etc/gshadow 640 0:42 root:*::me\n",
             "etc/passwd 644 0:0 root:x:0:0:root:/root:/bin/bash\n",
             "etc/shadow 640 0:42 root:*:20000:0:99999:7:::\n",
         ];

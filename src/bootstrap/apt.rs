@@ -8,7 +8,7 @@ use crate::debian::sources::{self, AptSource, SignedBy};
 const KEYRINGS: &str = "/usr/share/keyrings";
 
 pub(super) fn write(tree: &mut Tree<'_>, list: &[AptSource], archive: &str) {
-    if tree.package("apt").is_none() {
+    if tree.configured("apt").is_none() {
         return;
     }
     // apt, as root, gives these to the user it downloads as; where it cannot, it warns.

@@ -9,36 +9,53 @@ use crate::debian::{keystore, script, x509};
 
 const SHIPPED: &str = "usr/share/ca-certificates";
 const LIST: &str = "/etc/ca-certificates.conf";
+/// The certificates that an administrator adds.
+const LOCAL: &str = "usr/local/share/ca-certificates";
 const CERTIFICATES: &str = "etc/ssl/certs";
 
 pub(super) fn write(tree: &mut Tree<'_>) {
     let mut certificates = tree.files_below(SHIPPED);
     certificates.retain(|path| path.ends_with(".crt"));
-    if tree.package("ca-certificates").is_none() || certificates.is_empty() {
+    let is_new = tree.configured("ca-certificates").is_some();
+    let is_java_new =
+        tree.configured("ca-certificates-java").is_some() && tree.package("ca-certificates").is_some();
+    if certificates.is_empty() || !(is_new || is_java_new) {
         return;
     }
-    tree.file(LIST, 0o644, list(tree, &certificates));
-    tree.directory("usr/local/share/ca-certificates", 0o755, 0);
+    if is_new {
+        write_directory(tree, &certificates);
+    }
+    if tree.package("ca-certificates-java").is_some() && tree.has("usr/bin/java") {
+        write_keystore(tree, &certificates);
+    }
+}
+
+fn write_directory(tree: &mut Tree<'_>, certificates: &[String]) {
+    let chosen = tree.text(LIST);
+    tree.file(
+        LIST,
+        0o644,
+        chosen.map_or_else(|| list(tree, certificates), |chosen| with_new(chosen, certificates)),
+    );
+    tree.directory(LOCAL, 0o755, 0);
+    let mut local = tree.files_below(LOCAL);
+    local.retain(|path| path.ends_with(".crt"));
     let mut bundle = Vec::new();
     let mut links = BTreeMap::new();
-    let mut trusted = Vec::new();
-    for path in &certificates {
+    let deselected = tree.text(LIST).unwrap_or_default();
+    let is_chosen =
+        |path: &&String| !deselected.lines().any(|line| line.strip_prefix('!') == Some(listed_name(path)));
+    for path in certificates.iter().filter(is_chosen).chain(&local) {
         let pem = tree.bytes(path).unwrap_or_default();
         bundle.extend_from_slice(&pem);
         if !pem.ends_with(b"\n") {
             bundle.push(b'\n');
         }
-        let alias = format!("debian:{}", link_name(path).to_lowercase());
-        trusted.extend(x509::certificate(&pem).map(|certificate| (alias, certificate.to_vec())));
         links.insert(link_name(path), (format!("/{path}"), x509::subject_hash(&pem)));
     }
     tree.file(&format!("{CERTIFICATES}/ca-certificates.crt"), 0o644, bundle);
     for (name, (target, _)) in &links {
         tree.symlink(&format!("{CERTIFICATES}/{name}"), target);
-    }
-    if tree.package("ca-certificates-java").is_some() && tree.has("usr/bin/java") {
-        let mtime = tree.input().mtime;
-        tree.file(&format!("{CERTIFICATES}/java/cacerts"), 0o644, keystore::keystore(&trusted, mtime));
     }
     // The links OpenSSL looks up are openssl's to make.
     if tree.package("openssl").is_some() {
@@ -49,15 +66,38 @@ pub(super) fn write(tree: &mut Tree<'_>) {
     }
 }
 
+/// Java's keystore of the same certificates.
+fn write_keystore(tree: &mut Tree<'_>, certificates: &[String]) {
+    let mut trusted = Vec::new();
+    for path in certificates {
+        let pem = tree.bytes(path).unwrap_or_default();
+        let alias = format!("debian:{}", link_name(path).to_lowercase());
+        trusted.extend(x509::certificate(&pem).map(|certificate| (alias, certificate.to_vec())));
+    }
+    let mtime = tree.input().mtime;
+    tree.file(&format!("{CERTIFICATES}/java/cacerts"), 0o644, keystore::keystore(&trusted, mtime));
+}
+
 /// `/etc/ca-certificates.conf`: the script's own introduction, and the chosen certificates.
 fn list(tree: &Tree<'_>, certificates: &[String]) -> String {
     let postinst = tree.control("ca-certificates", "postinst").unwrap_or_default();
-    let mut list = script::heredoc(&postinst, LIST).unwrap_or_default();
-    for path in certificates {
-        list.push_str(path.trim_start_matches(SHIPPED).trim_start_matches('/'));
-        list.push('\n');
+    let list = script::heredoc(&postinst, LIST).unwrap_or_default();
+    with_new(list, certificates)
+}
+
+/// A list with the certificates that it does not mention: chosen, or with a `!` that takes them out.
+fn with_new(mut list: String, certificates: &[String]) -> String {
+    for name in certificates.iter().map(|path| listed_name(path)) {
+        if !list.lines().any(|line| line.trim_start_matches('!') == name) {
+            list.push_str(name);
+            list.push('\n');
+        }
     }
     list
+}
+
+fn listed_name(path: &str) -> &str {
+    path.trim_start_matches(SHIPPED).trim_start_matches('/')
 }
 
 /// The name under `/etc/ssl/certs` of a certificate file.

@@ -5,10 +5,10 @@
 
 use super::scripts::{self, unfollowed::Unfollowed};
 use super::tree::{ConfigureError, ConfigureInput, ShippedChanges, Tree};
-use super::{accounts, apt, certificates, database, files, pam};
+use super::{accounts, apt, certificates, database, files, overrides, pam, triggers};
 use crate::oci::Generated;
 
-/// Everything that configuring the packages makes of them.
+/// Everything that configuring the packages makes of them and of the system below.
 #[derive(Debug)]
 pub struct ConfiguredPackages {
     /// New files, sorted by path, to be written above the packages.
@@ -23,13 +23,15 @@ pub struct ConfiguredPackages {
 pub fn configure(input: &ConfigureInput<'_>) -> Result<ConfiguredPackages, ConfigureError> {
     let mut tree = Tree::new(input);
     merge_usr(&mut tree, input);
+    overrides::apply(&mut tree);
     accounts::write(&mut tree);
     let unfollowed = scripts::follow(&mut tree);
+    let unfollowed = unfollowed.into_iter().chain(triggers::follow(&mut tree)).collect();
     files::write(&mut tree);
     pam::write(&mut tree);
     certificates::write(&mut tree);
     apt::write(&mut tree, input.sources, input.archive);
-    database::write(&mut tree, input.packages)?;
+    database::write(&mut tree)?;
     let (generated, changes) = tree.finish()?;
     Ok(ConfiguredPackages { generated, changes, unfollowed })
 }
@@ -38,8 +40,10 @@ pub fn configure(input: &ConfigureInput<'_>) -> Result<ConfiguredPackages, Confi
 fn merge_usr(tree: &mut Tree<'_>, input: &ConfigureInput<'_>) {
     for path in input.packages.iter().flat_map(|package| &package.paths) {
         let top = path.split('/').next().unwrap_or_default();
-        match input.layout.link(top) {
-            Some(target) if !input.entries.contains_key(top) => tree.symlink(top, &target),
+        match input.ground.layout.link(top) {
+            Some(target) if !input.entries.contains_key(top) && !input.ground.entries.contains_key(top) => {
+                tree.symlink(top, &target)
+            }
             _ => {}
         }
     }

@@ -2,40 +2,91 @@
 //!
 //! <https://manpages.debian.org/dpkg.1#FILES> · <https://manpages.debian.org/deb-triggers.5>
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::ground::STATUS;
 use super::tree::{ConfigureError, ROOT, Tree};
+use super::triggers;
 use crate::debian::dpkg::InstalledPackage;
 
 const DATABASE: &str = "var/lib/dpkg";
 /// The version of the layout of `info`: files of co-installable packages name their architecture.
 const INFO_FORMAT: &str = "1\n";
+/// The packages that nobody asked for, which apt removes with those that need them.
+const AUTOMATIC: &str = "var/lib/apt/extended_states";
 
-pub(super) fn write(tree: &mut Tree<'_>, packages: &[InstalledPackage]) -> Result<(), ConfigureError> {
-    let mut sorted: Vec<&InstalledPackage> = packages.iter().collect();
+pub(super) fn write(tree: &mut Tree<'_>) -> Result<(), ConfigureError> {
+    let input = tree.input();
+    let mut sorted: Vec<&InstalledPackage> = input.packages.iter().collect();
     sorted.sort_by(|left, right| (&left.name, &left.architecture).cmp(&(&right.name, &right.architecture)));
-    let mut status = String::new();
+    let status = status(tree, &sorted)?;
+    tree.file(&format!("/{STATUS}"), 0o644, status);
     for package in &sorted {
-        let stanza = package
-            .status()
-            .map_err(|source| ConfigureError::Status { package: package.name.clone(), source })?;
-        status.push_str(&stanza);
-        status.push('\n');
+        if let Some(before) = input.before(package) {
+            remove_info(tree, before);
+        }
         write_info(tree, package);
     }
-    tree.file(&format!("{DATABASE}/status"), 0o644, status);
-    tree.file(&format!("{DATABASE}/info/format"), 0o644, INFO_FORMAT);
-    for empty in ["available", "diversions", "statoverride", "triggers/Unincorp"] {
-        let path = format!("{DATABASE}/{empty}");
+    for package in input.kept() {
+        if let Some(lost) = input.lost.get(&package.info_name()) {
+            write_rest_of_list(tree, package, lost);
+        }
+    }
+    let texts = [
+        ("info/format", INFO_FORMAT),
+        ("available", ""),
+        ("diversions", ""),
+        ("statoverride", ""),
+        ("triggers/Unincorp", ""),
+    ];
+    for (name, text) in texts {
+        let path = format!("{DATABASE}/{name}");
         if !tree.has(&path) {
-            tree.file(&path, 0o644, "");
+            tree.file(&path, 0o644, text);
         }
     }
     for empty in ["alternatives", "parts", "updates"] {
         tree.directory(&format!("{DATABASE}/{empty}"), 0o755, ROOT);
     }
-    write_triggers(tree, &sorted);
+    write_triggers(tree);
+    write_automatic(tree);
     Ok(())
+}
+
+/// The text of `status`: the paragraphs of the packages below, with those of `packages` in their places.
+fn status(tree: &Tree<'_>, packages: &[&InstalledPackage]) -> Result<String, ConfigureError> {
+    let below = tree.input().ground.status.iter();
+    let mut paragraphs: BTreeMap<(&str, &str), String> = below
+        .filter(|known| !packages.iter().any(|new| is_before(new, &known.name, &known.architecture)))
+        .map(|known| ((known.name.as_str(), known.architecture.as_str()), known.text.clone()))
+        .collect();
+    for package in packages {
+        let paragraph = package
+            .status()
+            .map_err(|source| ConfigureError::Status { package: package.name.clone(), source })?;
+        paragraphs.insert((&package.name, &package.architecture), paragraph);
+    }
+    Ok(paragraphs.into_values().map(|paragraph| paragraph + "\n").collect())
+}
+
+/// Returns whether `package` takes the place of the one of this name and architecture.
+fn is_before(package: &InstalledPackage, name: &str, architecture: &str) -> bool {
+    let is_of_all = package.architecture == "all" || architecture == "all";
+    package.name == name && (package.architecture == architecture || is_of_all)
+}
+
+fn remove_info(tree: &mut Tree<'_>, package: &InstalledPackage) {
+    let name = format!("{DATABASE}/info/{}", package.info_name());
+    let files = package.control.files.keys().filter(|file| *file != "control").map(String::as_str);
+    files.chain(["list"]).for_each(|file| tree.remove(&format!("{name}.{file}")));
+}
+
+/// The list of a package without the paths that others took over.
+fn write_rest_of_list(tree: &mut Tree<'_>, package: &InstalledPackage, lost: &BTreeSet<String>) {
+    let is_kept = |path: &&String| tree.real(path).is_none_or(|real| !lost.contains(&real));
+    let kept = package.paths.iter().filter(is_kept).map(|path| format!("/{path}\n"));
+    let list: String = std::iter::once("/.\n".to_owned()).chain(kept).collect();
+    tree.file(&format!("{DATABASE}/info/{}.list", package.info_name()), 0o644, list);
 }
 
 /// The package's file list and its control files, but for `control`, which is in `status`.
@@ -49,37 +100,44 @@ fn write_info(tree: &mut Tree<'_>, package: &InstalledPackage) {
 }
 
 /// The interests in triggers: a file for each named trigger, and one list of paths.
-fn write_triggers(tree: &mut Tree<'_>, packages: &[&InstalledPackage]) {
-    let mut interests: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for package in packages {
-        let text = package.control.text("triggers").unwrap_or_default();
-        for line in text.lines() {
-            let mut words = line.split_ascii_whitespace();
-            let suffix = match words.next() {
-                Some("interest" | "interest-await") => "",
-                Some("interest-noawait") => "/noawait",
-                _ => continue,
-            };
-            if let Some(trigger) = words.next() {
-                interests
-                    .entry(trigger.to_owned())
-                    .or_default()
-                    .push(format!("{}{suffix}", package.info_name()));
-            }
+fn write_triggers(tree: &mut Tree<'_>) {
+    let mut packages: Vec<&InstalledPackage> = tree.packages().collect();
+    packages.sort_by(|left, right| (&left.name, &left.architecture).cmp(&(&right.name, &right.architecture)));
+    for (name, text) in triggers::lists(packages.into_iter()) {
+        let path = format!("{DATABASE}/triggers/{name}");
+        if !tree.text(&path).is_some_and(|present| has_same_lines(&present, &text)) {
+            tree.file(&path, 0o644, text);
         }
     }
-    let mut paths = String::new();
-    for (trigger, packages) in &interests {
-        match trigger.starts_with('/') {
-            true => packages.iter().for_each(|package| paths.push_str(&format!("{trigger} {package}\n"))),
-            false if trigger.contains('/') => {}
-            false => {
-                let lines: String = packages.iter().map(|package| format!("{package}\n")).collect();
-                tree.file(&format!("{DATABASE}/triggers/{trigger}"), 0o644, lines);
-            }
-        }
+}
+
+fn has_same_lines(one: &str, other: &str) -> bool {
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    sorted(one) == sorted(other)
+}
+
+/// Tells apt which packages were not asked for.
+fn write_automatic(tree: &mut Tree<'_>) {
+    let input = tree.input();
+    let is_new = |package: &&InstalledPackage| {
+        input.automatic.contains(package.name.as_str()) && input.before(package).is_none()
+    };
+    let paragraph = |package: &InstalledPackage| {
+        let architecture =
+            if package.architecture == "all" { input.architecture } else { &package.architecture };
+        format!("Package: {}\nArchitecture: {architecture}\nAuto-Installed: 1\n\n", package.name)
+    };
+    let mut new: Vec<&InstalledPackage> = input.packages.iter().filter(is_new).collect();
+    new.sort_by(|left, right| left.name.cmp(&right.name));
+    let text: String = new.into_iter().map(paragraph).collect();
+    if !text.is_empty() {
+        let before = tree.text(AUTOMATIC).unwrap_or_default();
+        tree.file(AUTOMATIC, 0o644, before + &text);
     }
-    tree.file(&format!("{DATABASE}/triggers/File"), 0o644, paths);
 }
 
 #[cfg(test)]
@@ -97,8 +155,7 @@ mod tests {
             .package("b", &[("triggers", triggers)])
             .package("a", &[("postinst", "#! /bin/sh\n")]);
         let generated = example.run(|tree| {
-            let packages = ["b", "a"].map(|name| tree.package(name).cloned().expect("it is in the example"));
-            write(tree, &packages).expect("the packages have names");
+            write(tree).expect("the packages have names");
         });
         let stanza = |name: &str| {
             format!(

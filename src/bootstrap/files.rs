@@ -4,7 +4,8 @@ use super::tree::Tree;
 
 pub(super) fn write(tree: &mut Tree<'_>) {
     shells(tree);
-    if tree.has_directory("etc") {
+    // An image has one, or is to have none.
+    if tree.has_directory("etc") && tree.input().ground.entries.is_empty() {
         // Empty: the first boot, or nobody, gives the machine an id.
         tree.file("etc/machine-id", 0o444, "");
     }
@@ -13,14 +14,20 @@ pub(super) fn write(tree: &mut Tree<'_>) {
 /// `/etc/shells`, as update-shells merges it: the list every system has, then what packages add, each
 /// also under its real name.
 fn shells(tree: &mut Tree<'_>) {
-    let Some(mut list) = tree.text("usr/share/debianutils/shells") else { return };
-    let mut shells = named_shells(tree, &list);
+    let Some(first) = tree.text("usr/share/debianutils/shells") else { return };
+    let mut list = tree.text("etc/shells").unwrap_or_else(|| first.clone());
+    let mut shells = named_shells(tree, &first);
     for path in tree.files_below("usr/share/debianutils/shells.d") {
         let text = tree.text(&path).unwrap_or_default();
         shells.extend(named_shells(tree, &text));
     }
     let updates = tree.has("usr/sbin/update-shells");
-    let mut state = String::new();
+    let mut state = tree.text("var/lib/shells.state").unwrap_or_default();
+    // What a person took from the list is not put back.
+    shells.retain(|shell| !state.lines().any(|line| line == shell));
+    if shells.is_empty() {
+        return;
+    }
     for shell in shells {
         for text in [&mut list, &mut state] {
             if !text.lines().any(|line| line == shell) {

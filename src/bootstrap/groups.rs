@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::select::{Selected, Selection};
+use super::select::{Reason, Selected, Selection};
 use crate::debian::sources::AptSource;
 use crate::debian::usrmerge::UsrLayout;
 use crate::oci::Digest;
@@ -33,11 +33,16 @@ pub enum DebianPart {
     Packages,
     /// The result of configuring them: accounts, alternatives, certificates, dpkg's database.
     Configuration,
+    /// Packages that are added to an image, configured.
+    Added,
 }
 
 /// The packages of a base, and what decides how they are unpacked and configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DebianPackages {
+    /// The diff_ids of the image that they are added to, bottom first; none where they make a base of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub onto: Vec<Digest>,
     /// In the order in which they are unpacked.
     pub packages: Vec<DebianPackage>,
     /// The layout of `/bin`, `/lib` and their like.
@@ -61,6 +66,9 @@ pub struct DebianPackage {
     pub size: u64,
     /// True if it belongs to [`DebianPart::Essential`].
     pub essential: bool,
+    /// True if it is added to an image because others need it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub automatic: bool,
 }
 
 impl DebianLayer {
@@ -70,14 +78,18 @@ impl DebianLayer {
             DebianPart::Essential => "essential packages",
             DebianPart::Packages => "packages",
             DebianPart::Configuration => "configuration",
+            DebianPart::Added => "system packages",
         };
         format!("{} {part}", self.base.archive)
     }
 }
 
 impl DebianPackages {
-    /// The layers, lowest first: a part without packages has none.
+    /// The layers, lowest first: a part without packages has none, and packages that are added to an image have one.
     pub fn layers(self) -> Vec<DebianLayer> {
+        if !self.onto.is_empty() {
+            return vec![DebianLayer { part: DebianPart::Added, base: Arc::new(self) }];
+        }
         let parts: BTreeSet<DebianPart> = self.packages.iter().map(DebianPackage::part).collect();
         let base = Arc::new(self);
         let parts = parts.into_iter().chain([DebianPart::Configuration]);
@@ -99,8 +111,18 @@ impl From<&Selected> for DebianPackage {
             deb: selected.sha256,
             size: selected.size,
             essential: selected.system,
+            automatic: false,
         }
     }
+}
+
+/// The packages of a selection that is added to an image, in its order.
+pub fn added_packages(selection: &Selection) -> Vec<DebianPackage> {
+    let package = |selected: &Selected| DebianPackage {
+        automatic: matches!(selected.reason, Reason::Needed { .. }),
+        ..DebianPackage::from(selected)
+    };
+    selection.packages.iter().map(package).collect()
 }
 
 /// The packages of a selection, in its order.
@@ -118,8 +140,10 @@ mod tests {
             deb: Digest::of("p"),
             size: 1,
             essential: *essential,
+            automatic: false,
         };
         let base = DebianPackages {
+            onto: Vec::new(),
             packages: essential.iter().map(package).collect(),
             layout: UsrLayout::Merged,
             archive: "debian".into(),

@@ -3,6 +3,7 @@
 use super::select::{Selected, Selection};
 use crate::base::scan::glibc_version;
 use crate::base::{BaseInventory, InventoryError};
+use crate::cuda::is_debian_package;
 use crate::debian::version::DebianVersion;
 use crate::oci::Architecture;
 use crate::pypa::scheme::InstallScheme;
@@ -57,6 +58,16 @@ pub fn inventory(
 /// `inventory` with the CUDA that a scan of the written layers found.
 pub fn with_cuda(inventory: BaseInventory, scanned: BaseInventory) -> BaseInventory {
     BaseInventory { cuda: scanned.cuda, default_toolkit: scanned.default_toolkit, ..inventory }
+}
+
+/// Returns whether an image's Python, its distributions, its C library or its CUDA may be another with the packages of
+/// `selection`: only their files tell.
+pub fn may_change(selection: &Selection) -> bool {
+    let is_told = |name: &str| {
+        let starts = ["python3", "pypy3", "libpython3", "libc6", "libc-bin"];
+        starts.iter().any(|start| name.starts_with(start)) || is_debian_package(name)
+    };
+    selection.packages.iter().any(|package| is_told(&package.name))
 }
 
 /// `(3, 11)` of `3.11`.

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ground::Ground;
 use crate::debian::dpkg::InstalledPackage;
-use crate::debian::usrmerge::{UsrLayout, follow};
+use crate::debian::usrmerge::follow;
 use crate::debian::{deb822, relation};
 use crate::failure::Hinted;
 use crate::oci::{Entry, EntryKind};
@@ -37,7 +38,7 @@ pub enum EntryContent {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum MergeError {
-    #[error("`{path}` is in both `{first}` and `{second}`")]
+    #[error("`{path}` is in both {first} and {second}")]
     Collision { path: String, first: String, second: String },
     #[error("`{path}` of the package `{package}` leads through links in a circle, or out of the image")]
     Link { package: String, path: String },
@@ -56,13 +57,20 @@ impl Hinted for MergeError {
     }
 }
 
-/// The entries of `packages` in the order of their paths; a hard link comes after its target.
+/// The entries of `packages` in the order of their paths; a hard link comes after its target. They lie where the links,
+/// diversions and filters of `ground` put them.
 pub fn merge(
     entries: Vec<UnpackedEntry>,
-    layout: UsrLayout,
+    ground: &Ground,
     packages: &[InstalledPackage],
 ) -> Result<Vec<UnpackedEntry>, MergeError> {
-    let entries = follow_links(entries, layout, packages)?;
+    let is_wanted = |unpacked: &UnpackedEntry| {
+        let may_hold_others = matches!(unpacked.entry.kind, EntryKind::Directory | EntryKind::Symlink { .. });
+        !ground.filters.leaves_out(&unpacked.entry.path, may_hold_others)
+    };
+    let entries = entries.into_iter().filter(is_wanted).collect();
+    let mut entries = follow_links(entries, ground, packages)?;
+    divert(&mut entries, ground, packages);
     let entries = by_path(entries, packages)?;
     let entries = order_hardlinks(entries, packages)?;
     Ok(entries.into_values().collect())
@@ -71,7 +79,7 @@ pub fn merge(
 /// Moves every entry to where it ends up when the links on its path are followed, as dpkg's writing does.
 fn follow_links(
     mut entries: Vec<UnpackedEntry>,
-    layout: UsrLayout,
+    ground: &Ground,
     packages: &[InstalledPackage],
 ) -> Result<Vec<UnpackedEntry>, MergeError> {
     let links: BTreeMap<String, String> = entries
@@ -81,13 +89,16 @@ fn follow_links(
             _ => None,
         })
         .collect();
-    let link = |path: &str| layout.link(path).or_else(|| links.get(path).cloned());
+    let link = |path: &str| match ground.entries.contains_key(path) {
+        true => ground.link(path),
+        false => ground.layout.link(path).or_else(|| links.get(path).cloned()),
+    };
     for UnpackedEntry { entry, package, .. } in &mut entries {
         let circle =
             || MergeError::Link { package: packages[*package].name.clone(), path: entry.path.clone() };
         let mut path = follow(&entry.path, &link).ok_or_else(circle)?;
         if entry.kind == EntryKind::Directory {
-            path = layout.place(&path);
+            path = ground.layout.place(&path);
         }
         if let EntryKind::Hardlink { target } = &mut entry.kind {
             *target = follow(target, &link).ok_or_else(circle)?;
@@ -95,6 +106,23 @@ fn follow_links(
         entry.path = path;
     }
     Ok(entries)
+}
+
+/// Moves the files that diversions of `ground` put elsewhere.
+fn divert(entries: &mut [UnpackedEntry], ground: &Ground, packages: &[InstalledPackage]) {
+    let real = |path: &str| ground.real(path);
+    let diversions = ground.diversions.iter();
+    let diverted: BTreeMap<String, (String, &str)> = diversions
+        .filter_map(|one| Some((real(&one.from)?, (real(&one.to)?, one.package.as_str()))))
+        .collect();
+    for UnpackedEntry { entry, package, .. } in entries {
+        if let Some((to, by)) = diverted.get(&entry.path)
+            && packages[*package].name != *by
+            && entry.kind != EntryKind::Directory
+        {
+            entry.path.clone_from(to);
+        }
+    }
 }
 
 /// The entries by path, each path once.
@@ -139,14 +167,14 @@ fn supersedes(
 }
 
 fn collision(first: &UnpackedEntry, second: &UnpackedEntry, packages: &[InstalledPackage]) -> MergeError {
-    let name = |entry: &UnpackedEntry| packages[entry.package].name.clone();
+    let name = |entry: &UnpackedEntry| format!("`{}`", packages[entry.package].name);
     MergeError::Collision { path: first.entry.path.clone(), first: name(first), second: name(second) }
 }
 
 /// Returns whether `package` says that it takes over files of `other`.
 ///
 /// <https://www.debian.org/doc/debian-policy/ch-relationships.html#overwriting-files-in-other-packages>
-fn replaces(package: &InstalledPackage, other: &InstalledPackage) -> bool {
+pub fn replaces(package: &InstalledPackage, other: &InstalledPackage) -> bool {
     let control = package.control.text("control").unwrap_or_default();
     let Ok(fields) = deb822::paragraph(&control) else { return false };
     let relations = relation::parse_list(fields.get("Replaces").unwrap_or("")).unwrap_or_default();

@@ -21,7 +21,13 @@ const STACKS: [(&str, &str, &str); 5] = [
     ("session-noninteractive", NONINTERACTIVE, "session"),
 ];
 
+/// Writes the stacks where there are none, or a package that is configured has a profile for them.
 pub(super) fn write(tree: &mut Tree<'_>) {
+    let is_profile = |path: &String| path.starts_with(PROFILES);
+    let is_asked = tree.input().packages.iter().any(|package| package.paths.iter().any(is_profile));
+    if tree.has("etc/pam.d/common-auth") && !is_asked {
+        return;
+    }
     let profiles = read_profiles(tree);
     let enabled: Vec<&Profile> = profiles.iter().filter(|profile| profile.is_default()).collect();
     for (file, field, kind) in STACKS {

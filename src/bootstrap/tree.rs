@@ -5,32 +5,34 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use super::contents::Contents;
+use super::ground::Ground;
 use crate::debian::dpkg::{DpkgError, InstalledPackage};
 use crate::debian::sources::AptSource;
-use crate::debian::usrmerge::{self, UsrLayout};
+use crate::debian::usrmerge;
 use crate::failure::Hinted;
 use crate::oci::{Entry, EntryKind, FileCapabilities, Generated};
 
 /// The largest file that a configuration reads, in bytes: the largest that one needs is a keystore of 200 KB.
-const LARGEST_READ: u64 = 4 << 20;
-
-/// The contents of the files that packages ship.
-pub trait Contents {
-    /// The content of the regular file that a package ships at `path`, relative to the root.
-    fn read(&self, path: &str) -> io::Result<Vec<u8>>;
-}
+pub const LARGEST_READ: u64 = 4 << 20;
 
 /// The unpacked packages and the choices that configure them.
 #[derive(Clone, Copy)]
 pub struct ConfigureInput<'a> {
-    /// Every package of the base.
+    /// Every package that is configured.
     pub packages: &'a [InstalledPackage],
-    /// Every entry the packages ship, by path.
+    /// Every entry that they put on the system below, by path.
     pub entries: &'a BTreeMap<&'a str, &'a Entry>,
-    /// The contents of the files among them.
+    /// The system below them.
+    pub ground: &'a Ground,
+    /// The contents of the files of both; a package's go before.
     pub contents: &'a dyn Contents,
-    /// The layout of `/bin`, `/lib` and their like.
-    pub layout: UsrLayout,
+    /// The paths of the system below that are no more.
+    pub removed: &'a BTreeSet<String>,
+    /// The paths that packages below lost to new ones, by the names of their files under `info`.
+    pub lost: &'a BTreeMap<String, BTreeSet<String>>,
+    /// The names of the packages that only others need.
+    pub automatic: &'a BTreeSet<&'a str>,
     /// The time of everything generated, in Unix seconds.
     pub mtime: u64,
     /// The sources of apt in the image; none when empty.
@@ -39,6 +41,25 @@ pub struct ConfigureInput<'a> {
     pub archive: &'a str,
     /// Debian's name of the architecture.
     pub architecture: &'a str,
+}
+
+impl<'a> ConfigureInput<'a> {
+    /// The version of a package that is below, which the one that is configured takes the place of.
+    pub fn before(&self, package: &InstalledPackage) -> Option<&'a InstalledPackage> {
+        self.ground.package(&package.name, &package.architecture)
+    }
+
+    /// The packages below that stay as they are.
+    pub fn kept(&self) -> impl Iterator<Item = &'a InstalledPackage> {
+        let (packages, ground) = (self.packages, self.ground);
+        ground.packages.iter().filter(move |below| {
+            let mut new = packages.iter();
+            !new.any(|new| {
+                new.name == below.name
+                    && ground.package(&new.name, &new.architecture).is_some_and(|it| std::ptr::eq(it, *below))
+            })
+        })
+    }
 }
 
 /// The reason why a base cannot be configured.
@@ -83,7 +104,7 @@ impl Attributes {
     }
 }
 
-/// The difference that the configuration makes to the packages' own entries.
+/// The difference that the configuration makes to the packages' own entries, and to those below them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShippedChanges {
     /// Other owners and permissions, by path.
@@ -106,7 +127,7 @@ impl<'a> Tree<'a> {
         Self {
             input,
             generated: BTreeMap::new(),
-            changes: ShippedChanges::default(),
+            changes: ShippedChanges { removed: input.removed.clone(), ..ShippedChanges::default() },
             failure: RefCell::new(None),
         }
     }
@@ -126,7 +147,18 @@ impl<'a> Tree<'a> {
 
     /// The installed package `name`.
     pub fn package(&self, name: &str) -> Option<&'a InstalledPackage> {
+        let below = || self.input.ground.packages.iter().find(|package| package.name == name);
+        self.configured(name).or_else(below)
+    }
+
+    /// The package `name`, where it is among those that are configured.
+    pub fn configured(&self, name: &str) -> Option<&'a InstalledPackage> {
         self.input.packages.iter().find(|package| package.name == name)
+    }
+
+    /// Every installed package.
+    pub fn packages(&self) -> impl Iterator<Item = &'a InstalledPackage> + use<'a> {
+        self.input.packages.iter().chain(self.input.kept())
     }
 
     /// A maintainer script or another control file of a package.
@@ -135,7 +167,8 @@ impl<'a> Tree<'a> {
     }
 
     fn entry(&self, path: &str) -> Option<&Entry> {
-        let shipped = || self.input.entries.get(path).copied();
+        let below = || self.input.ground.entries.get(path);
+        let shipped = || self.input.entries.get(path).copied().or_else(below);
         let generated = self.generated.get(path).map(|generated| &generated.entry);
         generated.or_else(|| shipped().filter(|_| !self.changes.removed.contains(path)))
     }
@@ -161,7 +194,7 @@ impl<'a> Tree<'a> {
         let link = |path: &str| match self.entry(path).map(|entry| &entry.kind) {
             Some(EntryKind::Symlink { target }) => Some(target.clone()),
             Some(_) => None,
-            None => self.input.layout.link(path),
+            None => self.input.ground.layout.link(path),
         };
         usrmerge::follow(path, &link)
     }
@@ -211,7 +244,9 @@ impl<'a> Tree<'a> {
         let shipped = self.input.entries.range(prefix.as_str()..).map(|(path, _)| (*path).to_owned());
         let generated = self.generated.range(prefix.clone()..).map(|(path, _)| path.clone());
         let is_below = |path: &String| path.starts_with(&prefix);
-        let shipped = shipped.take_while(is_below).filter(|path| !self.changes.removed.contains(path));
+        let below = self.input.ground.below(directory).map(|(path, _)| path.to_owned());
+        let shipped = shipped.take_while(is_below).chain(below);
+        let shipped = shipped.filter(|path| !self.changes.removed.contains(path));
         let paths: BTreeSet<String> = shipped.chain(generated.take_while(is_below)).collect();
         paths.into_iter().collect()
     }
@@ -235,7 +270,9 @@ impl<'a> Tree<'a> {
 
     fn top(&self) -> Vec<String> {
         let shipped = self.input.entries.keys().map(|path| (*path).to_owned());
-        shipped.chain(self.generated.keys().cloned()).filter(|path| !path.contains('/')).collect()
+        let all =
+            shipped.chain(self.input.ground.entries.keys().cloned()).chain(self.generated.keys().cloned());
+        all.filter(|path| !path.contains('/')).collect()
     }
 
     /// The owner and permissions of what `path` leads to.
@@ -324,10 +361,15 @@ impl<'a> Tree<'a> {
         for path in self.below(&real).into_iter().chain([real]) {
             self.generated.remove(&path);
             self.changes.attributes.remove(&path);
-            if self.input.entries.contains_key(path.as_str()) {
+            if self.has_without_changes(&path) {
                 self.changes.removed.insert(path);
             }
         }
+    }
+
+    /// Returns whether a package, or the system below, has something at `path`.
+    fn has_without_changes(&self, path: &str) -> bool {
+        self.input.entries.contains_key(path) || self.input.ground.entries.contains_key(path)
     }
 
     fn add(&mut self, path: &str, mode: u32, (uid, gid): (u64, u64), kind: EntryKind, bytes: Vec<u8>) {
@@ -393,11 +435,15 @@ pub(super) mod example {
         /// Runs `step`, and tells what it generated: `path mode uid:gid content`.
         pub fn run(&self, step: impl FnOnce(&mut Tree<'_>)) -> Vec<String> {
             let entries = self.entries.iter().map(|entry| (entry.path.as_str(), entry)).collect();
+            let ground = Ground::empty(UsrLayout::Merged);
             let input = ConfigureInput {
                 packages: &self.packages,
                 entries: &entries,
+                ground: &ground,
                 contents: &self.files,
-                layout: UsrLayout::Merged,
+                removed: &BTreeSet::new(),
+                lost: &BTreeMap::new(),
+                automatic: &BTreeSet::new(),
                 mtime: 86_400 * 20_000,
                 sources: &[],
                 archive: "debian",

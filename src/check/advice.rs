@@ -8,6 +8,7 @@ use uv_pep440::Version;
 use super::observation::ModuleFault;
 use super::{About, Finding, Observation};
 use crate::cuda::{Component, ComponentWheel, Gpu};
+use crate::debian::libraries::{self, PackageOfSuites};
 
 /// An advice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,10 +26,17 @@ pub enum Advice {
         /// The package's normalized name.
         name: PackageName,
     },
-    /// Add the package that has the libraries, to the base or to `packages`.
+    /// Add the package that has the libraries, to the base, to `packages` or to `system-packages`.
     AddLibraries {
         /// The SONAMEs of the libraries.
         names: Vec<String>,
+    },
+    /// Add Debian packages to `system-packages`.
+    AddSystemPackages {
+        /// The SONAMEs of the libraries.
+        names: Vec<String>,
+        /// The packages that have them.
+        packages: Vec<PackageOfSuites>,
     },
     /// Install a distribution again.
     Reinstall {
@@ -222,8 +230,22 @@ fn import_advice(error: &str) -> Advice {
 fn library_advice(names: &[String]) -> Advice {
     match names.iter().find_map(|name| Component::of_library(name)) {
         Some(component) => Advice::ServeComponent { component },
-        None => Advice::AddLibraries { names: names.to_vec() },
+        None => system_package_advice(names),
     }
+}
+
+/// The advice to add the Debian packages that have the libraries, where all of these are known.
+fn system_package_advice(names: &[String]) -> Advice {
+    let names = names.to_vec();
+    let mut packages = Vec::new();
+    for name in &names {
+        let found = libraries::packages_of(name);
+        if found.is_empty() {
+            return Advice::AddLibraries { names };
+        }
+        packages.extend(found.into_iter().filter(|package| !packages.contains(package)).collect::<Vec<_>>());
+    }
+    Advice::AddSystemPackages { names, packages }
 }
 
 fn serve(name: &str) -> Advice {
@@ -243,6 +265,10 @@ impl Advice {
             }
             Self::ServeCuda => Some(json!({"cuda": {"policy": "shared"}})),
             Self::AddPackage { name } => Some(json!({"packages": [name]})),
+            Self::AddSystemPackages { packages, .. } if packages.iter().all(PackageOfSuites::is_of_all) => {
+                let names: Vec<&str> = packages.iter().map(|package| package.package).collect();
+                Some(json!({"system-packages": names}))
+            }
             _ => None,
         }
     }

@@ -236,6 +236,12 @@ fn of_python() -> Vec<Observation> {
             names: texts(&["libcublas.so.12"]),
             searched: searched(),
         },
+        Observation::MissingOpened {
+            file: "/demo/sound.py".to_owned(),
+            distribution: Some(distribution("demo", "1.0")),
+            names: texts(&["libsndfile.so.1"]),
+            searched: searched(),
+        },
         Observation::Interposed {
             first: distribution("tensorflow", "2.21.0"),
             object: "/demo/core.so".to_owned(),

@@ -163,7 +163,11 @@ impl Finding {
             Advice::ServeCuda => serve_cuda(&self.observation).into(),
             Advice::AddPackage { name } => format!("add `{name}` to `packages`"),
             Advice::AddLibraries { .. } => {
-                "install the package that has it, in the base or in `packages`".into()
+                "install the package that has it, in the base, in `packages` or in `system-packages`".into()
+            }
+            Advice::AddSystemPackages { packages, .. } => {
+                let named: Vec<String> = packages.iter().map(ToString::to_string).collect();
+                format!("add {} to `system-packages`", named.join(", "))
             }
             Advice::Reinstall { name } => {
                 format!("install `{name}` again, last of those that share its files")
@@ -367,7 +371,7 @@ mod tests {
     const TEXTS: &[(&str, &str)] = &[
         (
             "demo 1.0: /demo/core.so > /demo/lib.so needs libz.so.1, libcc.so.1 (/lib/libcc.so.1 is no library)",
-            "install the package that has it, in the base or in `packages`",
+            "install the package that has it, in the base, in `packages` or in `system-packages`",
         ),
         (
             "demo 1.0: /demo/core.so > /demo/lib.so needs libcufft.so.11",
@@ -539,6 +543,10 @@ mod tests {
         (
             "/demo/__init__.py opens libcublas.so.12, which the loader does not find",
             "let imgforge serve it (`cuda: {components: {cublas: shared}}`)",
+        ),
+        (
+            "/demo/sound.py opens libsndfile.so.1, which the loader does not find",
+            "add `libsndfile1` to `system-packages`",
         ),
         (
             "where tensorflow 2.21.0 is imported first, /tf.so answers `cublasCreate_v2`, which /demo/core.so calls of \

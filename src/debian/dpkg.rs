@@ -157,6 +157,8 @@ pub fn md5(bytes: &[u8]) -> String {
 pub struct Alternative {
     /// The name under `/etc/alternatives`: `awk`.
     pub name: String,
+    /// True if a person chose, whom the priorities do not overrule.
+    pub is_manual: bool,
     /// The generic path: `/usr/bin/awk`.
     pub link: String,
     /// The generic paths of what follows the choice (manual pages), by name.
@@ -181,9 +183,38 @@ impl Alternative {
         best.map(|(path, choice)| (path.as_str(), choice))
     }
 
+    /// Reads the text of `/var/lib/dpkg/alternatives/NAME`; `None` where it is not one.
+    pub fn parse(name: &str, text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        let is_manual = match lines.next()? {
+            "auto" => false,
+            "manual" => true,
+            _ => return None,
+        };
+        let link = lines.next()?.to_owned();
+        let (mut slaves, mut order) = (BTreeMap::new(), Vec::new());
+        while let Some(slave) = lines.next().filter(|slave| !slave.is_empty()) {
+            slaves.insert(slave.to_owned(), lines.next()?.to_owned());
+            order.push(slave);
+        }
+        let mut choices = BTreeMap::new();
+        while let Some(path) = lines.next().filter(|path| !path.is_empty()) {
+            let mut choice = Choice { priority: lines.next()?.parse().ok()?, slaves: BTreeMap::new() };
+            for slave in &order {
+                let path = lines.next()?;
+                if !path.is_empty() {
+                    choice.slaves.insert((*slave).to_owned(), path.to_owned());
+                }
+            }
+            choices.insert(path.to_owned(), choice);
+        }
+        Some(Self { name: name.to_owned(), is_manual, link, slaves, choices })
+    }
+
     /// The text of `/var/lib/dpkg/alternatives/NAME`.
     pub fn database(&self) -> String {
-        let mut text = format!("auto\n{}\n", self.link);
+        let mode = if self.is_manual { "manual" } else { "auto" };
+        let mut text = format!("{mode}\n{}\n", self.link);
         for (name, link) in &self.slaves {
             let _ = writeln!(text, "{name}\n{link}");
         }
@@ -244,6 +275,7 @@ mod tests {
     fn writes_an_alternative_as_update_alternatives_does() {
         let mut alternative = Alternative {
             name: "awk".into(),
+            is_manual: false,
             link: "/usr/bin/awk".into(),
             slaves: [("awk.1.gz", "/man/awk.1.gz"), ("nawk", "/usr/bin/nawk")]
                 .map(|(name, link)| (name.to_owned(), link.to_owned()))
@@ -257,5 +289,12 @@ mod tests {
             /usr/bin/gawk\n10\n\n\n/usr/bin/mawk\n5\n\n/usr/bin/mawk\n\n";
         assert_eq!(alternative.database(), expected);
         assert_eq!(alternative.best().unwrap().0, "/usr/bin/gawk");
+        assert_eq!(Alternative::parse("awk", expected), Some(alternative.clone()));
+        let manual = Alternative { is_manual: true, ..alternative };
+        assert_eq!(Alternative::parse("awk", &manual.database()), Some(manual));
+        for text in ["", "auto\n", "other\n/usr/bin/awk\n\n", "auto\n/usr/bin/awk\n\n/usr/bin/mawk\nhigh\n\n"]
+        {
+            assert_eq!(Alternative::parse("awk", text), None, "{text}");
+        }
     }
 }

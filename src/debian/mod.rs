@@ -7,8 +7,11 @@
 
 pub mod archive;
 pub mod deb822;
+pub mod diversions;
 pub mod dpkg;
+pub mod filters;
 pub mod keystore;
+pub mod libraries;
 pub mod packages;
 pub mod relation;
 pub mod release;
@@ -16,6 +19,7 @@ pub mod script;
 pub mod shell;
 pub mod signature;
 pub mod sources;
+pub mod status;
 pub mod usrmerge;
 pub mod version;
 pub mod x509;

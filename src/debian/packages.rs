@@ -14,7 +14,21 @@ use super::version::{DebianVersion, VersionError};
 use crate::failure::Hinted;
 use crate::oci::{Digest, DigestError};
 
-/// One binary package of an index. Text borrows from the index; relationships are read when they matter.
+/// One binary package of an index, and its `.deb`.
+#[derive(Debug, Clone)]
+pub struct ListedPackage<'a> {
+    /// The package.
+    pub package: Package<'a>,
+    /// The path of the `.deb`, under the archive's root.
+    pub filename: &'a str,
+    /// The size of the `.deb`, in bytes.
+    pub size: u64,
+    /// The digest of the `.deb`.
+    pub sha256: Digest,
+}
+
+/// One binary package, as an index or dpkg's `status` describes it. Text borrows from there; relationships are read when
+/// they matter.
 #[derive(Debug, Clone)]
 pub struct Package<'a> {
     /// The package's name.
@@ -39,12 +53,6 @@ pub struct Package<'a> {
     pub conflicts: &'a str,
     /// The field `Breaks`, as written.
     pub breaks: &'a str,
-    /// The path of the `.deb`, under the archive's root.
-    pub filename: &'a str,
-    /// The size of the `.deb`, in bytes.
-    pub size: u64,
-    /// The digest of the `.deb`.
-    pub sha256: Digest,
     /// The estimated unpacked size in KiB.
     pub installed_size: u64,
 }
@@ -124,37 +132,41 @@ pub fn read_text(name: &str, reader: impl Read, limit: u64) -> Result<String, Pa
 }
 
 /// The packages of an index, in its order.
-pub fn parse(text: &str) -> Result<Vec<Package<'_>>, PackagesError> {
+pub fn parse(text: &str) -> Result<Vec<ListedPackage<'_>>, PackagesError> {
     deb822::paragraphs(text)
-        .map(|paragraph| package(&paragraph.map_err(|source| PackagesError::Syntax { source })?))
+        .map(|paragraph| listed(&paragraph.map_err(|source| PackagesError::Syntax { source })?))
         .collect()
 }
 
-fn package<'a>(fields: &Paragraph<'a>) -> Result<Package<'a>, PackagesError> {
-    let name = fields.get("Package").unwrap_or("");
-    let wrong = |field, text: &str| PackagesError::Field {
-        package: name.chars().take(100).collect(),
-        field,
-        text: text.chars().take(100).collect(),
-    };
-    if !relation::is_package_name(name) {
-        return Err(wrong("Package", name));
-    }
-    let required = |field: &'static str| {
-        fields.get(field).ok_or(PackagesError::Missing { package: name.to_owned(), field })
-    };
-    let number = |field: &'static str, text: &str| text.parse().map_err(|_| wrong(field, text));
-    let optional = |field: &str| fields.get(field).unwrap_or("");
-    let filename = required("Filename")?;
+fn listed<'a>(fields: &Paragraph<'a>) -> Result<ListedPackage<'a>, PackagesError> {
+    let package = package(fields)?;
+    let name = package.name;
+    let filename = required(fields, name, "Filename")?;
     if !is_safe_location(filename) {
-        return Err(wrong("Filename", filename));
+        return Err(wrong(name, "Filename", filename));
     }
+    Ok(ListedPackage {
+        filename,
+        size: number(name, "Size", required(fields, name, "Size")?)?,
+        sha256: Digest::from_hex(required(fields, name, "SHA256")?)
+            .map_err(|source| PackagesError::Digest { package: name.to_owned(), source })?,
+        package,
+    })
+}
+
+/// The package that a paragraph of an index, or of dpkg's `status`, describes.
+pub fn package<'a>(fields: &Paragraph<'a>) -> Result<Package<'a>, PackagesError> {
+    let name = fields.get("Package").unwrap_or("");
+    if !relation::is_package_name(name) {
+        return Err(wrong(name, "Package", name));
+    }
+    let optional = |field: &str| fields.get(field).unwrap_or("");
     Ok(Package {
         name,
-        version: required("Version")?
+        version: required(fields, name, "Version")?
             .parse()
             .map_err(|source| PackagesError::Version { package: name.to_owned(), source })?,
-        architecture: required("Architecture")?,
+        architecture: required(fields, name, "Architecture")?,
         essential: fields.get("Essential") == Some("yes"),
         priority: Priority::parse(optional("Priority")),
         multi_arch: fields.get("Multi-Arch"),
@@ -163,12 +175,21 @@ fn package<'a>(fields: &Paragraph<'a>) -> Result<Package<'a>, PackagesError> {
         provides: optional("Provides"),
         conflicts: optional("Conflicts"),
         breaks: optional("Breaks"),
-        filename,
-        size: number("Size", required("Size")?)?,
-        sha256: Digest::from_hex(required("SHA256")?)
-            .map_err(|source| PackagesError::Digest { package: name.to_owned(), source })?,
-        installed_size: number("Installed-Size", fields.get("Installed-Size").unwrap_or("0"))?,
+        installed_size: number(name, "Installed-Size", fields.get("Installed-Size").unwrap_or("0"))?,
     })
+}
+
+fn required<'a>(fields: &Paragraph<'a>, name: &str, field: &'static str) -> Result<&'a str, PackagesError> {
+    fields.get(field).ok_or_else(|| PackagesError::Missing { package: name.to_owned(), field })
+}
+
+fn number(name: &str, field: &'static str, text: &str) -> Result<u64, PackagesError> {
+    text.parse().map_err(|_| wrong(name, field, text))
+}
+
+fn wrong(name: &str, field: &'static str, text: &str) -> PackagesError {
+    let short = |text: &str| text.chars().take(100).collect();
+    PackagesError::Field { package: short(name), field, text: short(text) }
 }
 
 /// Returns whether a path stays under the archive's root and can be part of a URL as it is: neither a scheme nor an encoded
@@ -220,8 +241,8 @@ mod tests {
         let text =
             stanza("Filename: pool/main/g/glibc/libc6_2.36-9+deb12u10_amd64.deb\nEssential: yes\n").repeat(2);
         let packages = parse(&text).unwrap();
-        let [first, _] = &packages[..] else { panic!("{packages:?}") };
-        assert_eq!((first.name, first.version.upstream(), first.size), ("libc6", "2.36", 2_757_000));
+        let [ListedPackage { package: first, size, .. }, _] = &packages[..] else { panic!("{packages:?}") };
+        assert_eq!((first.name, first.version.upstream(), *size), ("libc6", "2.36", 2_757_000));
         assert_eq!((first.essential, first.multi_arch), (true, Some("same")));
         assert_eq!((first.priority, first.pre_depends), (Priority::Optional, ""));
     }

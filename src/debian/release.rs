@@ -30,6 +30,8 @@ pub struct Release {
     pub components: Vec<String>,
     /// The architectures of the suite.
     pub architectures: Vec<String>,
+    /// True if its packages are only taken where they are asked for, as those of backports.
+    pub not_automatic: bool,
     /// True if an index can be fetched by its digest, which no update of the mirror can tear.
     pub acquire_by_hash: bool,
     /// The indexes by their path under the suite's directory.
@@ -96,6 +98,7 @@ impl Release {
             valid_until: date("Valid-Until")?,
             components: words("Components"),
             architectures: words("Architectures"),
+            not_automatic: fields.get("NotAutomatic").is_some_and(|value| value == "yes"),
             acquire_by_hash: fields.get("Acquire-By-Hash").is_some_and(|value| value == "yes"),
             indexes: parse_indexes(indexes)?,
         })
@@ -118,7 +121,11 @@ impl Release {
 
     /// The smallest form of the Packages index of a component that [`super::packages::decompress`] reads.
     pub fn packages_index(&self, component: &str, architecture: &str) -> Option<(String, IndexFile)> {
-        let path = format!("{component}/binary-{architecture}/Packages");
+        self.index(&format!("{component}/binary-{architecture}/Packages"))
+    }
+
+    /// The smallest form of the index at `path` that can be read.
+    pub fn index(&self, path: &str) -> Option<(String, IndexFile)> {
         [".xz", ".zst", ".gz", ""].iter().find_map(|extension| {
             let path = format!("{path}{extension}");
             let file = *self.indexes.get(&path)?;

@@ -72,7 +72,7 @@ impl Hinted for AssembleError {}
 pub fn assemble(plan: &Plan, layers: Vec<ImageLayer>) -> Result<Image, AssembleError> {
     let config_bytes = match &plan.base_config {
         Some(config) => base::extend_config(config, plan, &layers)?,
-        None => json(&new_config(plan, &layers), "config")?,
+        None => json(&new_config(plan, &layers)?, "config")?,
     };
     let config =
         Descriptor::new(MediaType::ImageConfig, Digest::of(&config_bytes), config_bytes.len() as u64);
@@ -141,7 +141,7 @@ fn platform(architecture: Architecture) -> Platform {
 }
 
 /// The config of an image without a base.
-fn new_config(plan: &Plan, layers: &[ImageLayer]) -> ImageConfiguration {
+fn new_config(plan: &Plan, layers: &[ImageLayer]) -> Result<Value, AssembleError> {
     let created = rfc3339(plan.created);
     let history = layers.iter().map(|layer| history(layer, &created)).collect();
     let mut config = ImageConfiguration::default();
@@ -149,10 +149,11 @@ fn new_config(plan: &Plan, layers: &[ImageLayer]) -> ImageConfiguration {
         .set_created(Some(created))
         .set_architecture(plan.architecture.into())
         .set_os(Os::Linux)
-        .set_config(Some(plan.runtime.clone().into()))
         .set_rootfs(rootfs(layers.iter().map(|layer| layer.diff_id)))
         .set_history(Some(history));
-    config
+    let mut config = to_value(&config, "config")?;
+    config["config"] = to_value(&plan.runtime, "config")?;
+    Ok(config)
 }
 
 /// umoci reads no history without a time.

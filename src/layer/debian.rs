@@ -9,10 +9,12 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
 
+use crate::bootstrap::contents::Contents;
+use crate::bootstrap::ground::Ground;
 use crate::bootstrap::merge::{EntryContent, MergeError, UnpackedEntry, merge};
+use crate::bootstrap::over::{LaidOver, OverError, lay_over};
 use crate::debian::archive::{Deb, DebError};
 use crate::debian::dpkg::{self, DpkgError, InstalledPackage};
-use crate::debian::usrmerge::UsrLayout;
 use crate::failure::Hinted;
 use crate::oci::{Entry, EntryKind};
 use crate::store::FileRange;
@@ -36,6 +38,10 @@ pub struct Unpacked {
     pub entries: Vec<UnpackedEntry>,
     /// In the order of the files given.
     pub packages: Vec<InstalledPackage>,
+    /// The paths of the system below that are no more.
+    pub removed: BTreeSet<String>,
+    /// The paths that packages below lost to new ones, by the names of their files under `info`.
+    pub lost: BTreeMap<String, BTreeSet<String>>,
     spool: File,
 }
 
@@ -53,6 +59,8 @@ pub enum UnpackError {
     Spool { package: String, source: io::Error },
     #[error(transparent)]
     Merge(#[from] MergeError),
+    #[error(transparent)]
+    Over(#[from] OverError),
 }
 
 impl Hinted for UnpackError {
@@ -61,15 +69,21 @@ impl Hinted for UnpackError {
             Self::Archive { source, .. } => source.hint(),
             Self::Control { source, .. } => source.hint(),
             Self::Merge(error) => error.hint(),
+            Self::Over(error) => error.hint(),
             Self::Spool { source, .. } | Self::Open { source, .. } => source.hint(),
         }
     }
 }
 
-/// Reads `debs` in order; contents go to `spool`, an empty file of the caller's.
-pub fn unpack(debs: &[DebFile], layout: UsrLayout, spool: File) -> Result<Unpacked, UnpackError> {
+/// Reads `debs` in order onto `ground`, of which `below` are the files; contents go to `spool`, an empty file of the
+/// caller's.
+pub fn unpack(
+    debs: &[DebFile],
+    ground: &Ground,
+    below: &dyn Contents,
+    spool: File,
+) -> Result<Unpacked, UnpackError> {
     let mut unpacking = Unpacking {
-        layout,
         spool: BufWriter::with_capacity(1 << 20, spool),
         length: 0,
         entries: Vec::new(),
@@ -78,7 +92,7 @@ pub fn unpack(debs: &[DebFile], layout: UsrLayout, spool: File) -> Result<Unpack
     for deb in debs {
         unpacking.read(deb)?;
     }
-    unpacking.finish()
+    unpacking.finish(ground, below)
 }
 
 impl Unpacked {
@@ -99,7 +113,6 @@ impl Unpacked {
 
 /// The state between one package and the next.
 struct Unpacking {
-    layout: UsrLayout,
     spool: BufWriter<File>,
     /// Bytes in the spool.
     length: u64,
@@ -177,14 +190,15 @@ impl Unpacking {
         Ok((EntryContent::Spool { offset, length: size }, md5))
     }
 
-    fn finish(self) -> Result<Unpacked, UnpackError> {
-        let Self { layout, spool, entries, packages, .. } = self;
+    fn finish(self, ground: &Ground, below: &dyn Contents) -> Result<Unpacked, UnpackError> {
+        let Self { spool, entries, packages, .. } = self;
         let spool = spool.into_inner().map_err(|error| UnpackError::Spool {
             package: packages.last().map(|last| last.name.clone()).unwrap_or_default(),
             source: error.into_error(),
         })?;
-        let entries = merge(entries, layout, &packages)?;
-        Ok(Unpacked { entries, packages, spool })
+        let merged = merge(entries, ground, &packages)?;
+        let LaidOver { entries, removed, lost } = lay_over(merged, ground, below, &packages)?;
+        Ok(Unpacked { entries, packages, removed, lost, spool })
     }
 }
 
@@ -193,12 +207,16 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::bootstrap::contents::NoContents;
     use crate::debian::archive::example::DebBuilder;
+    use crate::debian::usrmerge::UsrLayout;
 
     /// Unpacks packages in order; the entries as `path kind content [package]`.
     fn run(layout: UsrLayout, debs: Vec<(&str, DebBuilder)>) -> Result<Vec<String>, UnpackError> {
         let directory = tempfile::tempdir().unwrap();
-        let unpacked = unpack(&write(directory.path(), debs), layout, tempfile::tempfile().unwrap())?;
+        let files = write(directory.path(), debs);
+        let ground = Ground::empty(layout);
+        let unpacked = unpack(&files, &ground, &NoContents, tempfile::tempfile().unwrap())?;
         Ok(unpacked.entries.iter().map(|entry| describe(&unpacked, entry)).collect())
     }
 
@@ -311,7 +329,8 @@ mod tests {
         let bytes = std::fs::read(&files[0].path).unwrap();
         std::fs::write(&files[0].path, &bytes[..bytes.len() - 20]).unwrap();
         let failed = |files: &[DebFile]| {
-            unpack(files, UsrLayout::Merged, tempfile::tempfile().unwrap()).unwrap_err().to_string()
+            let ground = Ground::empty(UsrLayout::Merged);
+            unpack(files, &ground, &NoContents, tempfile::tempfile().unwrap()).unwrap_err().to_string()
         };
         assert!(failed(&files).contains("`broken`"));
         files[0].path.push("missing");
@@ -327,7 +346,8 @@ mod tests {
             .file("./lib/x", "x")
             .file("./etc/a.conf", "");
         let files = write(directory.path(), vec![("a", deb)]);
-        let unpacked = unpack(&files, UsrLayout::Merged, tempfile::tempfile().unwrap()).unwrap();
+        let ground = Ground::empty(UsrLayout::Merged);
+        let unpacked = unpack(&files, &ground, &NoContents, tempfile::tempfile().unwrap()).unwrap();
         let [package] = &unpacked.packages[..] else { panic!("{:?}", unpacked.packages) };
         assert_eq!(package.list(), "/.\n/lib\n/lib/x\n/etc/a.conf\n");
         let status = package.status().unwrap();

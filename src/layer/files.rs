@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use super::writer::{LayerWriter, WriteError, Written};
 use crate::beneath::{FileRoot, ReachError};
 use crate::failure::{Fault, Hinted};
+use crate::observe::layered::join;
+use crate::oci::dockerignore::{DockerIgnore, PatternError};
 use crate::oci::paths::{PathFault, ancestors, path_fault};
 use crate::oci::{Digest, Entry, EntryKind, Hasher};
 use crate::plan::{CopiedFile, FilesLayer};
@@ -23,8 +25,14 @@ pub struct Copy {
     pub from: PathBuf,
     /// Relative to the image's root.
     pub to: String,
+    /// True if a file goes into the directory `to`.
+    pub into: bool,
     /// Permission bits of every file; without it, each keeps whether its owner may execute it.
     pub mode: Option<u32>,
+    /// The numbers of the user and the group that own it.
+    pub owner: (u32, u32),
+    /// The files and directories that are left out.
+    pub exclude: Vec<String>,
 }
 
 /// The reason why files could not be copied.
@@ -43,6 +51,8 @@ pub enum FilesError {
     Path { path: PathBuf, to: String, fault: PathFault },
     #[error("`{path}` would be `/{to}` in the image, below a file of `files:`")]
     Below { path: PathBuf, to: String },
+    #[error("`{pattern}` is no pattern")]
+    Pattern { pattern: String, source: PatternError },
     #[error("could not read `{path}`")]
     Reach { path: PathBuf, source: ReachError },
     #[error(transparent)]
@@ -65,6 +75,7 @@ impl Hinted for FilesError {
             Self::Write(error) => return error.hint(),
             Self::Absent { .. } => "build where the recipe is, with the files that it names".into(),
             Self::Read { .. } => "check `files:`; paths in a recipe are relative to the recipe".into(),
+            Self::Pattern { .. } => "write it as in a .dockerignore".into(),
             Self::Changed { .. } => "run again when nothing writes to it any more".into(),
             Self::Reach { source, .. } => return source.hint(),
             Self::Name { .. } | Self::Path { .. } | Self::Below { .. } => {
@@ -97,11 +108,11 @@ pub struct FileContents {
     paths: BTreeMap<Digest, PathBuf>,
 }
 
-/// Lists the files below `root` that `copies` name, and hashes them; later copies win. Every file belongs to root.
+/// Lists the files below `root` that `copies` name, and hashes them; later copies win.
 pub fn list(root: &FileRoot, copies: &[Copy]) -> Result<FilesOnDisk, FilesError> {
     let mut listing = DiskListing { root, entries: BTreeMap::new() };
     for copy in copies {
-        listing.add(&copy.from, &copy.to, copy.mode)?;
+        listing.copy(copy)?;
     }
     listing.check_parents()?;
     let mut on_disk = FilesOnDisk::default();
@@ -139,7 +150,32 @@ impl DiskListing<'_> {
         }
     }
 
-    fn add(&mut self, from: &Path, to: &str, mode: Option<u32>) -> Result<(), FilesError> {
+    /// Lists what `COPY` of a Dockerfile would copy: what a directory holds, a file under its own name where it goes into a
+    /// directory.
+    fn copy(&mut self, copy: &Copy) -> Result<(), FilesError> {
+        let is_directory =
+            self.root.find(&copy.from).map_err(FilesError::reach(&copy.from))?.metadata.is_dir();
+        let name = copy.from.file_name().filter(|_| copy.into && !is_directory);
+        let to = match name {
+            Some(name) => {
+                let name = name.to_str().ok_or_else(|| FilesError::Name { path: copy.from.clone() })?;
+                join(&copy.to, name)
+            }
+            None => copy.to.clone(),
+        };
+        let excluded = DockerIgnore::new(copy.exclude.iter().map(String::as_str));
+        let excluded = excluded
+            .map_err(|(pattern, source)| FilesError::Pattern { pattern: pattern.to_owned(), source })?;
+        self.add(&copy.from, &to, copy, &excluded)
+    }
+
+    fn add(&mut self, from: &Path, to: &str, copy: &Copy, excluded: &DockerIgnore) -> Result<(), FilesError> {
+        let mode = copy.mode;
+        let inside = from.strip_prefix(&copy.from).ok().and_then(Path::to_str).unwrap_or_default();
+        let is_excluded = !inside.is_empty() && excluded.excludes(inside);
+        if is_excluded && !excluded.has_exceptions() {
+            return Ok(());
+        }
         let unreadable = |source| FilesError::Read { path: from.to_owned(), source };
         let found = self.root.find(from).map_err(FilesError::reach(from))?;
         let metadata = &found.metadata;
@@ -161,12 +197,12 @@ impl DiskListing<'_> {
         if let Some(fault) = path_fault(to) {
             return Err(FilesError::Path { path: from.to_owned(), to: to.to_owned(), fault });
         }
-        if !to.is_empty() {
+        if !to.is_empty() && !is_excluded {
             let entry = Entry {
                 path: to.to_owned(),
                 mode: permissions,
-                uid: 0,
-                gid: 0,
+                uid: copy.owner.0.into(),
+                gid: copy.owner.1.into(),
                 mtime: 0,
                 kind: kind.clone(),
             };
@@ -176,8 +212,7 @@ impl DiskListing<'_> {
             for name in self.root.names(from).map_err(FilesError::reach(from))? {
                 let path = from.join(&name);
                 let name = name.into_string().map_err(|_| FilesError::Name { path: path.clone() })?;
-                let to = if to.is_empty() { name } else { format!("{to}/{name}") };
-                self.add(&path, &to, mode)?;
+                self.add(&path, &join(to, &name), copy, excluded)?;
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use crate::elf::{CacheError, Ldconfig, Root};
 use crate::failure::Hinted;
 use crate::observe::inventory_facts::InventoryFacts;
 use crate::oci::{Entry, EntryKind, Generated};
-use crate::plan::{GeneratedLayer, LdconfigPlan, SystemLayer};
+use crate::plan::{GeneratedLayer, LdconfigPlan, PythonName, SystemLayer, UNVERSIONED_PYTHON};
 use crate::store::Store;
 
 /// The reason why the system's layer could not be written.
@@ -57,6 +57,7 @@ pub fn write_system(
     store: &Store,
 ) -> Result<Written, SystemLayerError> {
     let mut files = layer.files.clone();
+    files.extend(unversioned_python(layer, below));
     if let Some(directory) = &layer.searched {
         files.extend(loader_configuration(below, &files, directory, layer.mtime)?);
         files.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
@@ -66,6 +67,24 @@ pub fn write_system(
     let cache = loader_cache(below, &files, &ldconfig, layer.mtime)?;
     let compression = layer.compression.clone();
     Ok(write(&GeneratedLayer { files: merged(files, cache), compression }, store)?)
+}
+
+/// The link by which the interpreter is called `python`, where the layers that `below` describes have nothing of that name.
+fn unversioned_python(layer: &SystemLayer, below: &InventoryFacts) -> Option<Generated> {
+    let PythonName { searched, interpreter } = layer.unversioned_python.as_ref()?;
+    let is_called = |directory: &String| below.file(&format!("{directory}/python")).is_some();
+    let is_there = below.file(interpreter.trim_start_matches('/')).is_some();
+    (is_there && !searched.iter().any(is_called)).then(|| Generated {
+        entry: Entry {
+            path: format!("{UNVERSIONED_PYTHON}/python"),
+            mode: 0o777,
+            uid: 0,
+            gid: 0,
+            mtime: layer.mtime,
+            kind: EntryKind::Symlink { target: interpreter.clone() },
+        },
+        bytes: Vec::new(),
+    })
 }
 
 /// The additions of `ldconfig` to an image of the layers that `below` describes with `files` on top: the cache, and the

@@ -1,5 +1,6 @@
 //! Layers: transcoding wheels, packages and generated files into layer blobs; reading those that others made.
 
+pub mod accounts;
 pub mod bytecode;
 pub mod cache;
 pub mod debian;
@@ -9,6 +10,7 @@ pub mod packages;
 pub mod plain_tar;
 pub mod read;
 pub mod records;
+pub mod system_files;
 mod wheel;
 pub mod wheels;
 mod writer;

@@ -469,13 +469,13 @@ impl Look {
     }
 }
 
-fn refused(member: &TarMember, reason: LayerMemberFault) -> ReadError {
+pub(super) fn refused(member: &TarMember, reason: LayerMemberFault) -> ReadError {
     let shown = &member.path[..member.path.len().min(LONGEST_NAME)];
     ReadError::Member { path: String::from_utf8_lossy(shown).into_owned(), reason }
 }
 
 /// The kind of a layer's entry; `None` for a link to a name that is not UTF-8.
-fn kind(member: &TarMember) -> Result<Option<EntryKind>, ReadError> {
+pub(super) fn kind(member: &TarMember) -> Result<Option<EntryKind>, ReadError> {
     Ok(Some(match member.kind {
         MemberKind::File | MemberKind::SparseFile => EntryKind::File { size: member.size },
         MemberKind::Directory => EntryKind::Directory,
@@ -498,7 +498,7 @@ fn kind(member: &TarMember) -> Result<Option<EntryKind>, ReadError> {
 
 /// Writes into `path` what `raw` names within the root, to which absolute paths are relative too. Gives whether there
 /// is something to note: not for the root itself, nor for names that are not UTF-8, which nobody looks for.
-fn relative(raw: &[u8], path: &mut String) -> Result<bool, LayerMemberFault> {
+pub(super) fn relative(raw: &[u8], path: &mut String) -> Result<bool, LayerMemberFault> {
     path.clear();
     let mut depth = 0usize;
     let mut is_text = true;

@@ -24,17 +24,30 @@ pub enum LockedBase {
     Image(ImageBase),
 }
 
+impl LockedBase {
+    /// The same base, whose added packages are to be chosen anew.
+    pub fn without_added_packages(&self) -> Self {
+        match self {
+            Self::Image(image) => Self::Image(ImageBase { packages: None, ..image.clone() }),
+            Self::Debian(_) => self.clone(),
+        }
+    }
+}
+
 /// A base that is an image: it is the same while these are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ImageBase {
     /// The digest of its manifest.
     pub manifest: Digest,
-    /// The digest of its inventory, from which everything about CUDA was decided.
+    /// The digest of its inventory, with the packages that are added to it: everything about CUDA was decided from that.
     pub inventory: Digest,
+    /// The Debian packages that are added to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<DebianBase>,
 }
 
-/// A base made of Debian packages.
+/// Debian packages: those of a base, or those that are added to an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct DebianBase {
@@ -166,7 +179,7 @@ impl DebianBase {
     /// The suite that the index of this number belongs to.
     pub fn suite_of(&self, index: usize) -> Option<usize> {
         let suites = self.suites.iter().enumerate();
-        suites.flat_map(|(at, suite)| suite.components.iter().map(move |_| at)).nth(index)
+        suites.flat_map(|(at, suite)| std::iter::repeat_n(at, suite.components.len().max(1))).nth(index)
     }
 }
 

@@ -46,6 +46,7 @@ impl RecipeFingerprint {
         let indexes: Vec<Value> = recipe.indexes.iter().map(meaning).collect();
         let keys = [
             ("base", serde_json::to_value(base)?),
+            ("system-packages", json!(recipe.system_packages)),
             ("python", json!(python)),
             ("python.build", builds(&recipe.python.build)),
             ("frameworks", serde_json::to_value(&recipe.frameworks)?),

@@ -49,12 +49,28 @@ pub struct SuiteRequest<'a> {
     pub name: &'a str,
     /// The mirror that the description names.
     pub mirror: Option<&'a Url>,
-    /// The keyrings that the description names; when empty, the machine's.
-    pub signed_by: Vec<PathBuf>,
+    /// The roots of its archive that an image's own source names.
+    pub uris: Vec<Url>,
+    /// The keys that may sign it.
+    pub keys: SuiteKeys,
     /// The components to take packages from.
     pub components: &'a [String],
     /// `amd64`
     pub architecture: &'a str,
+}
+
+/// The keys that may sign a suite.
+#[derive(Debug, Clone)]
+pub enum SuiteKeys {
+    /// Those in the files that a description names; when empty, the machine's.
+    Files(Vec<PathBuf>),
+    /// Those of an image.
+    OfImage {
+        /// Keyrings, with their paths in the image.
+        keyrings: Vec<(String, Vec<u8>)>,
+        /// The fingerprints of the only keys that may; all when empty.
+        fingerprints: Vec<String>,
+    },
 }
 
 /// A suite whose release was verified and whose indexes are in the store.
@@ -70,7 +86,7 @@ pub struct VerifiedSuite {
     pub release: Release,
     /// The keyring files that were trusted.
     pub keyrings: Vec<PathBuf>,
-    /// Its package indexes, in the order of the components.
+    /// Its package indexes, in the order of the components; one for a suite without.
     pub indexes: Vec<IndexBlob>,
 }
 
@@ -103,6 +119,10 @@ pub enum ArchiveError {
     Mirror { value: String, source: url::ParseError },
     #[error("suite `{suite}` at `{mirror}` cannot be trusted")]
     Untrusted { suite: String, mirror: String, source: Box<SignatureError> },
+    #[error(
+        "suite `{suite}` at `{mirror}` is signed by the key {fingerprint}, which its source does not name"
+    )]
+    OtherKey { suite: String, mirror: String, fingerprint: String },
     #[error("there is no keyring to verify suite `{suite}` with")]
     NoKeyring { suite: String },
     #[error("could not read keyring `{path}`")]
@@ -131,6 +151,9 @@ impl Hinted for ArchiveError {
             ),
             Self::Mirror { .. } => "write it as http://HOST/debian".into(),
             Self::Untrusted { source, .. } => return source.hint(),
+            Self::OtherKey { .. } => {
+                "if the archive has a new key, name its fingerprint in `Signed-By` of the base's source".into()
+            }
             Self::NoKeyring { .. } | Self::Keyring { .. } => {
                 "install the archive's keyring package (debian-archive-keyring), or name a keyring file in `signed-by`".into()
             }
@@ -193,7 +216,14 @@ impl MachineArchives {
             return directory_url(mirror.as_str()).into_iter().collect();
         }
         if let Some(mirror) = &self.mirror {
-            return beside_security(mirror, request.name);
+            // An image may name archives that the mirror does not have.
+            return beside_security(mirror, request.name)
+                .into_iter()
+                .chain(request.uris.iter().cloned())
+                .collect();
+        }
+        if !request.uris.is_empty() {
+            return request.uris.clone();
         }
         let named = sources::find(&self.sources, request.name).into_iter();
         let others = self.sources.iter().filter(|source| source.enabled);
@@ -206,10 +236,10 @@ impl MachineArchives {
             .collect()
     }
 
-    /// The keyrings that may sign what `request` asks for.
-    fn keyrings(&self, request: &SuiteRequest<'_>) -> Vec<PathBuf> {
-        if !request.signed_by.is_empty() {
-            return request.signed_by.clone();
+    /// The keyring files of this machine that may sign what `request` asks for, of which a description names `files`.
+    fn keyrings(&self, request: &SuiteRequest<'_>, files: &[PathBuf]) -> Vec<PathBuf> {
+        if !files.is_empty() {
+            return files.to_vec();
         }
         let of_sources = sources::find(&self.sources, request.name).into_iter().filter_map(|source| {
             match &source.signed_by {
@@ -302,13 +332,12 @@ pub fn open_suite(
     if mirrors.is_empty() {
         return Err(ArchiveError::NoMirror { suite });
     }
-    let paths = machine.keyrings(request);
-    let keyrings = read_keyrings(&paths, &suite)?;
+    let (paths, trusted) = trusted(request, machine)?;
     let mut refused = Vec::new();
     for mirror in &mirrors {
         http.remember(mirror);
         let opening = SuiteOpening { request, mirror, http, store };
-        match opening.open(&keyrings, now) {
+        match opening.open(&trusted, now) {
             Ok((release, indexes)) => {
                 let others = mirrors.iter().filter(|other| *other != mirror).cloned().collect();
                 let mirror = mirror.clone();
@@ -319,6 +348,34 @@ pub fn open_suite(
         }
     }
     Err(ArchiveError::of_mirrors(suite, refused))
+}
+
+/// The keys that may sign a suite.
+struct TrustedKeys {
+    keyrings: Vec<Keyring>,
+    /// The fingerprints of the only ones that may; all when empty.
+    fingerprints: Vec<String>,
+}
+
+/// The keys that may sign what `request` asks for, and the paths of their keyrings.
+fn trusted(
+    request: &SuiteRequest<'_>,
+    machine: &MachineArchives,
+) -> Result<(Vec<PathBuf>, TrustedKeys), ArchiveError> {
+    let suite = request.name;
+    match &request.keys {
+        SuiteKeys::Files(files) => {
+            let paths = machine.keyrings(request, files);
+            let keyrings = read_keyrings(&paths, suite)?;
+            Ok((paths, TrustedKeys { keyrings, fingerprints: Vec::new() }))
+        }
+        SuiteKeys::OfImage { keyrings, fingerprints } => {
+            let paths = keyrings.iter().map(|(path, _)| Path::new("/").join(path)).collect();
+            let parsed = keyrings.iter().map(|(path, bytes)| parse_keyring(path, bytes, suite));
+            let keyrings = parsed.collect::<Result<_, _>>()?;
+            Ok((paths, TrustedKeys { keyrings, fingerprints: fingerprints.clone() }))
+        }
+    }
 }
 
 /// A suite as one mirror serves it.
@@ -340,7 +397,7 @@ struct SeenRelease {
 impl SuiteOpening<'_> {
     const RECORD: &'static str = "debian-release";
 
-    fn open(&self, keyrings: &[Keyring], now: u64) -> Result<(Release, Vec<IndexBlob>), ArchiveError> {
+    fn open(&self, trusted: &TrustedKeys, now: u64) -> Result<(Release, Vec<IndexBlob>), ArchiveError> {
         let (suite, mirror) = (self.request.name, redacted(self.mirror));
         let key = Digest::of(format!("{mirror}\n{suite}"));
         let seen: Option<SeenRelease> = self.store.record(Self::RECORD, &key);
@@ -350,16 +407,25 @@ impl SuiteOpening<'_> {
             mirror,
             source: source.into(),
         };
-        let signed = signature::verify(&inrelease, keyrings, now).map_err(untrusted)?;
+        let signed = signature::verify(&inrelease, &trusted.keyrings, now).map_err(untrusted)?;
+        if !trusted.fingerprints.is_empty() && !trusted.fingerprints.contains(&signed.fingerprint) {
+            let (suite, mirror) = (suite.to_owned(), redacted(self.mirror));
+            return Err(ArchiveError::OtherKey { suite, mirror, fingerprint: signed.fingerprint });
+        }
         let unusable = |source| ArchiveError::Release { suite: suite.to_owned(), source };
         let release = Release::parse(&signed.text).map_err(unusable)?;
         if !self.http.is_offline() {
             release.check_valid_until(now).map_err(unusable)?;
             self.check_date(&release, seen.as_ref())?;
         }
-        check_name(&release, suite, self.mirror)?;
-        let indexes = self.request.components.iter().map(|component| self.index(component, &release));
-        let indexes = indexes.collect::<Result<_, _>>()?;
+        let indexes = match self.is_directory() {
+            true => vec![self.index("", &release)?],
+            false => {
+                check_name(&release, suite, self.mirror)?;
+                let components = self.request.components.iter();
+                components.map(|component| self.index(component, &release)).collect::<Result<_, _>>()?
+            }
+        };
         if !self.http.is_offline() {
             let inrelease = self.store.put_blob(&inrelease)?;
             self.store.put_record(Self::RECORD, &key, &SeenRelease { date: release.date, inrelease })?;
@@ -375,7 +441,7 @@ impl SuiteOpening<'_> {
                 .map_err(|source| HttpError::Write { path: self.store.blob_path(&seen.inrelease), source })?;
             return Ok(bytes);
         }
-        let path = format!("dists/{}/InRelease", self.request.name);
+        let path = format!("{}InRelease", self.directory());
         let missing = || ArchiveError::NoSuite { suite: self.request.name.to_owned() };
         let url = self.mirror.join(&path).map_err(|_| missing())?;
         let answer = self.http.get(&url, &[], MAX_RELEASE)?;
@@ -383,6 +449,21 @@ impl SuiteOpening<'_> {
             status if status.is_success() => Ok(answer.body),
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(missing()),
             status => Err(HttpError::Status { url: redacted(&url), status }.into()),
+        }
+    }
+
+    /// Returns whether the suite is a directory of the archive, without components.
+    ///
+    /// <https://wiki.debian.org/DebianRepository/Format#Flat_Repository_Format>
+    fn is_directory(&self) -> bool {
+        self.request.name.ends_with('/')
+    }
+
+    /// The place of the suite below the archive's root.
+    fn directory(&self) -> String {
+        match self.is_directory() {
+            true => self.request.name.trim_start_matches(['.', '/']).to_owned(),
+            false => format!("dists/{}/", self.request.name),
         }
     }
 
@@ -407,8 +488,12 @@ impl SuiteOpening<'_> {
             architecture: request.architecture.to_owned(),
             offered: release.components.clone(),
         };
-        let (path, file) = release.packages_index(component, request.architecture).ok_or_else(missing)?;
-        let location = format!("dists/{}/{}", request.name, release.location(&path, &file));
+        let index = match self.is_directory() {
+            true => release.index("Packages").or_else(|| release.index("./Packages")),
+            false => release.packages_index(component, request.architecture),
+        };
+        let (path, file) = index.ok_or_else(missing)?;
+        let location = self.directory() + &release.location(&path, &file);
         let download = Download {
             url: mirror.join(&location).map_err(|_| missing())?,
             name: format!("{} {path}", request.name),
@@ -438,14 +523,17 @@ fn read_keyrings(paths: &[PathBuf], suite: &str) -> Result<Vec<Keyring>, Archive
         .map(|path| {
             let bytes = plain_file::read(path, MAX_CONFIGURED)
                 .map_err(|source| ArchiveError::Keyring { path: path.clone(), source })?;
-            let name = path.display().to_string();
-            Keyring::parse(&name, &bytes).map_err(|source| ArchiveError::Untrusted {
-                suite: suite.to_owned(),
-                mirror: name,
-                source: source.into(),
-            })
+            parse_keyring(&path.display().to_string(), &bytes, suite)
         })
         .collect()
+}
+
+fn parse_keyring(name: &str, bytes: &[u8], suite: &str) -> Result<Keyring, ArchiveError> {
+    Keyring::parse(name, bytes).map_err(|source| ArchiveError::Untrusted {
+        suite: suite.to_owned(),
+        mirror: name.to_owned(),
+        source: source.into(),
+    })
 }
 
 /// A mirror must not serve another suite, however well signed, under this one's name.
@@ -467,7 +555,8 @@ mod tests {
     use super::*;
 
     fn request(name: &str) -> SuiteRequest<'_> {
-        SuiteRequest { name, mirror: None, signed_by: Vec::new(), components: &[], architecture: "amd64" }
+        let keys = SuiteKeys::Files(Vec::new());
+        SuiteRequest { name, mirror: None, uris: Vec::new(), keys, components: &[], architecture: "amd64" }
     }
 
     fn check(machine: &MachineArchives, suite: &str, expected: &[&str]) {

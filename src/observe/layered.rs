@@ -18,7 +18,8 @@ const OPAQUE: &str = ".wh..wh..opq";
 const MAX_LINKS: usize = 40;
 
 /// A node at one path of a layer.
-pub(super) trait LayerNode {
+pub trait LayerNode {
+    /// Returns whether it is a directory.
     fn is_directory(&self) -> bool;
 
     /// The target of a symlink, as written.
@@ -29,7 +30,7 @@ pub(super) trait LayerNode {
 ///
 /// Paths are relative to the root. Directories are there when the layer says so or something is in them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Layered<N> {
+pub struct Layered<N> {
     nodes: BTreeMap<Box<str>, N>,
     /// The paths that the layer removes from those below, with everything under them.
     removed: BTreeSet<String>,
@@ -46,7 +47,7 @@ impl<N> Default for Layered<N> {
 /// Returns whether an entry stands for what is gone, and is no file itself.
 ///
 /// <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
-pub(super) fn is_whiteout(entry: &Entry) -> bool {
+pub fn is_whiteout(entry: &Entry) -> bool {
     let name = entry.path.rsplit_once('/').map_or(entry.path.as_str(), |(_, name)| name);
     matches!(entry.kind, EntryKind::File { .. } | EntryKind::Whiteout) && name.starts_with(WHITEOUT)
 }

@@ -7,7 +7,7 @@
 pub mod check_facts;
 mod condense;
 pub mod inventory_facts;
-mod layered;
+pub mod layered;
 mod relevance;
 mod version;
 

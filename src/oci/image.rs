@@ -35,23 +35,21 @@ pub struct RuntimeConfig {
     /// Labels by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-}
-
-impl From<RuntimeConfig> for spec::Config {
-    fn from(runtime: RuntimeConfig) -> Self {
-        let text = |text: String| (!text.is_empty()).then_some(text);
-        let list = |list: Vec<String>| (!list.is_empty()).then_some(list);
-        let labels = runtime.labels;
-        let mut config = Self::default();
-        config
-            .set_user(text(runtime.user))
-            .set_env(list(runtime.env))
-            .set_entrypoint(list(runtime.entrypoint))
-            .set_cmd(list(runtime.cmd))
-            .set_working_dir(text(runtime.working_dir))
-            .set_labels((!labels.is_empty()).then(|| labels.into_iter().collect()));
-        config
-    }
+    /// The ports that it listens on: `8888/tcp`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub exposed_ports: BTreeMap<String, Value>,
+    /// The directories whose content is kept apart from the container.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, Value>,
+    /// The signal that ends it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stop_signal: String,
+    /// The check of its health, a member of Docker's that the specification of OCI does not have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<Value>,
+    /// The shell of commands that are one text, a member of Docker's too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shell: Vec<String>,
 }
 
 /// The layers' uncompressed digests, bottom first, as a config lists them.
@@ -90,7 +88,7 @@ const ORDER: [&str; 24] = [
 ];
 
 /// The members whose value is a map of names that anybody may choose: it is sorted.
-const MAPS: [&str; 2] = ["annotations", "Labels"];
+const MAPS: [&str; 4] = ["annotations", "Labels", "ExposedPorts", "Volumes"];
 
 /// The bytes of a document: the same document always has the same.
 ///

@@ -8,6 +8,7 @@ mod capabilities;
 mod descriptor;
 mod digest;
 pub mod docker;
+pub mod dockerignore;
 mod entry;
 pub mod image;
 pub mod paths;

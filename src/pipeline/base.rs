@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::base_source::{BaseSource, DebianSource, OpenedBase};
-use super::{Session, debian, image_base};
+use super::{Session, debian, image_base, system_packages};
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::bootstrap::inventory::with_cuda;
 use crate::failure::{Failure, Result};
@@ -28,7 +28,11 @@ pub fn open(inputs: &RecipeInputs, locked: Option<&LockedBase>, session: &Sessio
         BaseDescription::Layout { path, .. } => place("oci", directory, path)?,
         BaseDescription::Archive { path, .. } => archive(directory, path, session)?,
     };
-    image_base::open(&place, inputs.base.inventory(), inputs.python(), session)
+    let locked = match locked {
+        Some(LockedBase::Image(image)) => Some(image),
+        Some(LockedBase::Debian(_)) | None => None,
+    };
+    image_base::open(&place, inputs, locked, session)
 }
 
 fn open_packages(
@@ -96,8 +100,14 @@ impl BaseSource {
     /// Writes `layers`, the base's, where the store lacks them. Those of an image may stay at its place.
     pub fn write(&self, layers: &[LayerPlan], session: &Session<'_>) -> Result<Vec<Written>> {
         match self {
-            Self::Debian(packages) => packages.write(layers, session),
-            Self::Image(image) => image.describe(session),
+            Self::Debian(packages) => with_packages(Vec::new(), layers, packages, session),
+            Self::Image(image) => {
+                if layers.iter().any(|layer| !matches!(layer, LayerPlan::Base(_))) {
+                    // Packages are added to what its files say.
+                    image.fetch(session)?;
+                }
+                with_packages(image.describe(session)?, layers, &image.packages, session)
+            }
             Self::Store => from_store(layers, session),
         }
     }
@@ -119,14 +129,25 @@ impl BaseSource {
     }
 }
 
+/// The layers of an image that are `written`, and those of the packages that `layers` add to it.
+fn with_packages(
+    mut written: Vec<Written>,
+    layers: &[LayerPlan],
+    packages: &DebianSource,
+    session: &Session<'_>,
+) -> Result<Vec<Written>> {
+    let (below, added) = system_packages::split(layers)?;
+    if !added.is_empty() {
+        written.extend(packages.write(added, &below, session)?);
+    }
+    Ok(written)
+}
+
 /// The layers of a base of which the store has the layers themselves, or the packages.
 fn from_store(layers: &[LayerPlan], session: &Session<'_>) -> Result<Vec<Written>> {
-    let of_image = layers.iter().map(|layer| match layer {
-        LayerPlan::Base(layer) => Some(layer),
+    let of_image = layers.iter().filter_map(|layer| match layer {
+        LayerPlan::Base(layer) => Some(image_base::stored(layer, &session.store)),
         _ => None,
     });
-    match of_image.collect::<Option<Vec<_>>>() {
-        Some(layers) => layers.into_iter().map(|layer| image_base::stored(layer, &session.store)).collect(),
-        None => DebianSource::default().write(layers, session),
-    }
+    with_packages(of_image.collect::<Result<_>>()?, layers, &DebianSource::default(), session)
 }

@@ -47,9 +47,12 @@ pub struct DebianSource {
 /// The layers of an image that is built upon.
 pub struct ImageSource {
     pub(super) image: SourceImage,
-    pub(super) inventory: BaseInventory,
+    /// The recorded inventory, against which the layers are held when they are read.
+    pub(super) recorded: Option<BaseInventory>,
     /// `None` while the inventory is a recorded one, and no layer has been read.
     pub(super) contents: Option<Vec<LayerContent>>,
     /// The version of Python that is meant, where there are several: `3.11`.
     pub(super) python: Option<String>,
+    /// The packages that are added to it.
+    pub(super) packages: DebianSource,
 }

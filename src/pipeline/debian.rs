@@ -1,4 +1,4 @@
-//! Opens and writes a base made of Debian packages.
+//! Opens a base made of Debian packages, and writes layers of packages.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,21 +9,26 @@ use url::Url;
 
 use super::Session;
 use super::base_source::{BaseSource, DebianSource, OpenedBase};
-use super::debian_lock::{LockedPackages, check_suites, requests};
+use super::debian_lock::{LockedPackages, PackageSuites, check_suites};
 use super::progress::Task;
 use super::schedule::{self, Fetch};
+use crate::bootstrap::ground::{self, Ground};
 use crate::bootstrap::groups::{DebianLayer, DebianPackages, packages};
 use crate::bootstrap::inventory::inventory;
 use crate::bootstrap::scripts::unfollowed::Unfollowed;
-use crate::bootstrap::select::{self, Selection};
+use crate::bootstrap::select::{self, InstalledVersion, Selection};
+use crate::bootstrap::tree::LARGEST_READ;
 use crate::credentials::without_secrets;
 use crate::cuda::is_debian_package;
 use crate::debian::packages as package_index;
 use crate::debian::sources::{AptSource, SignedBy};
+use crate::debian::status::PackageState;
 use crate::debian::usrmerge::UsrLayout;
 use crate::failure::{Context, Failure, Result};
 use crate::layer::debian::{self as debs, DebFile, Unpacked};
-use crate::layer::{Written, cache, packages as packages_layer};
+use crate::layer::packages::{self as packages_layer, BaseSystem, Configured};
+use crate::layer::system_files::SystemFiles;
+use crate::layer::{Written, cache};
 use crate::lock::{DebianBase, LockedBase, LockedSuite};
 use crate::net::debian::{MachineArchives, VerifiedSuite, mirrors_instead, open_suite};
 use crate::net::download::Download;
@@ -35,7 +40,7 @@ use crate::recipe::{Debian, Timestamp};
 use crate::store::Store;
 
 /// Part of the key of every selection that is kept: raised when the same indexes shall give another.
-const SELECTION_FORMAT: u32 = 4;
+const SELECTION_FORMAT: u32 = 5;
 
 /// The records of commands of maintainer scripts that were not followed, by the key of the layer that lacks their effect.
 const UNFOLLOWED: &str = "debian-unfollowed";
@@ -45,17 +50,30 @@ const MOST_TOLD: usize = 3;
 
 /// Chooses the packages of `description`, whose paths are relative to `directory`; nothing but releases and indexes is fetched.
 pub fn open(description: &Debian, directory: &Path, session: &Session<'_>) -> Result<OpenedBase> {
+    let described =
+        PackageSuites::Described { description: description.clone(), directory: directory.to_owned() };
+    let suites = open_suites(&described, session)?;
+    let names: Vec<String> = description.packages.iter().map(|package| package.value.clone()).collect();
+    let architecture = description.architecture.as_str();
+    let wanted = WantedPackages { names: &names, architecture, essential: description.essential, status: "" };
+    let selection = select_packages(&wanted, &suites, &session.store)?;
+    let mirrors = mirrors_of(&suites);
+    let suites = suites.into_iter().map(|suite| locked_suite(suite, &description.components)).collect();
+    opened(DebianBase::new(description.architecture, suites, selection), &mirrors, None)
+}
+
+/// Opens every suite that packages are taken from.
+pub(super) fn open_suites(suites: &PackageSuites, session: &Session<'_>) -> Result<Vec<VerifiedSuite>> {
     let machine = MachineArchives::read()?;
     let now = now()?;
-    let mut suites = Vec::new();
-    for request in requests(description, directory) {
-        suites.push(open_suite(&request, &machine, &session.http, &session.store, now)?);
-    }
-    let selection = selection(description, &suites, &session.store)?;
+    let open = |request| open_suite(&request, &machine, &session.http, &session.store, now);
+    Ok(suites.requests().into_iter().map(open).collect::<Result<_, _>>()?)
+}
+
+/// The mirrors of each suite, the one that serves it first.
+pub(super) fn mirrors_of(suites: &[VerifiedSuite]) -> Vec<Vec<Url>> {
     let of_suite = |suite: &VerifiedSuite| [std::slice::from_ref(&suite.mirror), &suite.others].concat();
-    let mirrors: Vec<Vec<Url>> = suites.iter().map(of_suite).collect();
-    let suites = suites.into_iter().map(|suite| locked_suite(suite, description)).collect();
-    opened(DebianBase::new(description.architecture, suites, selection), &mirrors, None)
+    suites.iter().map(of_suite).collect()
 }
 
 /// The base of `description` as it was `decided` before; nothing is fetched.
@@ -79,9 +97,9 @@ pub fn recall(
         instead.iter().for_each(|mirror| http.remember(mirror));
         mirrors.push(if instead.is_empty() { vec![suite.mirror.clone()] } else { instead });
     }
-    let (description, directory) = (description.clone(), directory.to_owned());
-    let locked = LockedPackages { description, directory, decided: decided.clone() };
-    opened(decided.clone(), &mirrors, Some(locked))
+    let suites =
+        PackageSuites::Described { description: description.clone(), directory: directory.to_owned() };
+    opened(decided.clone(), &mirrors, Some(LockedPackages { suites, decided: decided.clone() }))
 }
 
 /// Now, in Unix seconds: a release is valid until a time that it names.
@@ -90,26 +108,51 @@ fn now() -> Result<u64> {
     Ok(since.as_secs())
 }
 
-/// The selection is a function of the indexes' bytes and the description, and is remembered as one.
-fn selection(description: &Debian, suites: &[VerifiedSuite], store: &Store) -> Result<Selection> {
+/// The packages that are asked for.
+pub(super) struct WantedPackages<'a> {
+    pub names: &'a [String],
+    /// Debian's name of the architecture.
+    pub architecture: &'a str,
+    /// True if the packages marked essential are asked for too.
+    pub essential: bool,
+    /// dpkg's `status` of the image that they are added to; empty for a base of their own.
+    pub status: &'a str,
+}
+
+/// The selection is a function of the indexes' bytes and of what is wanted, and is remembered as one.
+pub(super) fn select_packages(
+    wanted: &WantedPackages<'_>,
+    suites: &[VerifiedSuite],
+    store: &Store,
+) -> Result<Selection> {
     const RECORD: &str = "debian-selection";
-    let indexes: Vec<_> = suites.iter().flat_map(|suite| &suite.indexes).collect();
-    let wanted: Vec<String> = description.packages.iter().map(|package| package.value.clone()).collect();
-    let architecture = description.architecture.as_str();
-    let key = key(&(SELECTION_FORMAT, &indexes, &wanted, architecture, description.essential))?;
+    let WantedPackages { names, architecture, essential, status } = wanted;
+    let of_suite = |suite: &'_ VerifiedSuite| {
+        suite.indexes.iter().map(|index| (suite.release.not_automatic, index.clone())).collect::<Vec<_>>()
+    };
+    let indexes: Vec<_> = suites.iter().flat_map(of_suite).collect();
+    let key = key(&(SELECTION_FORMAT, &indexes, names, architecture, essential, Digest::of(status)))?;
     if let Some(selection) = store.record(RECORD, &key) {
         return Ok(selection);
     }
     let mut texts = Vec::new();
-    for index in indexes {
-        texts.push(index.text(store)?);
+    for (is_last, index) in &indexes {
+        texts.push((*is_last, index.text(store)?));
     }
     let mut parsed = Vec::new();
-    for text in &texts {
-        parsed.push(package_index::parse(text)?);
+    for (is_last, text) in &texts {
+        parsed.push(select::PackageListing { packages: package_index::parse(text)?, is_last: *is_last });
     }
-    let request =
-        select::SelectionRequest { architecture, packages: &wanted, essential: description.essential };
+    let paragraphs =
+        ground::read_status(status)?.into_iter().filter(|one| one.state == PackageState::Installed);
+    let installed: Vec<InstalledVersion<'_>> =
+        paragraphs.map(|one| InstalledVersion { held: one.held, package: one.package }).collect();
+    let request = select::SelectionRequest {
+        installed: &installed,
+        architecture,
+        packages: names,
+        essential: *essential,
+    };
     let selection = select::select(&parsed, &request)?;
     store.put_record(RECORD, &key, &selection)?;
     Ok(selection)
@@ -122,26 +165,16 @@ fn opened(decided: DebianBase, mirrors: &[Vec<Url>], locked: Option<LockedPackag
     let first = decided.suites.first().context("the base has no suite")?;
     let inventory = inventory(&selection, first.origin.as_deref(), decided.architecture)?;
     let base = DebianPackages {
+        onto: Vec::new(),
         packages: packages(&selection),
         layout: UsrLayout::of_codename(first.codename.as_deref().unwrap_or_default()),
         archive: first.origin.as_deref().unwrap_or("debian").to_ascii_lowercase(),
         sources: decided.suites.iter().map(source).collect(),
         published: decided.published(),
     };
-    let fetches = selection.packages.iter().map(|package| {
-        let suite = decided.suite_of(package.index);
-        let mirrors = suite.and_then(|suite| mirrors.get(suite)).context("a package is in no suite")?;
-        let url = |mirror| package_index::location(mirror, &package.filename);
-        let mut urls = mirrors.iter().filter_map(url);
-        let first = urls.next();
-        let url = first.with_context(|| format!("`{}` is no path below an archive", package.filename))?;
-        let (name, digest) = (package.name.clone(), package.sha256);
-        let download = Download { url, name, digest, size: Some(package.size) };
-        Ok(Fetch { download, elsewhere: urls.collect() })
-    });
     Ok(OpenedBase {
         source: BaseSource::Debian(DebianSource {
-            fetches: fetches.collect::<Result<_>>()?,
+            fetches: fetches(&decided, mirrors)?,
             locked: locked.map(Box::new),
             warned: AtomicBool::new(false),
         }),
@@ -161,11 +194,27 @@ fn opened(decided: DebianBase, mirrors: &[Vec<Url>], locked: Option<LockedPackag
     })
 }
 
-fn locked_suite(suite: VerifiedSuite, description: &Debian) -> LockedSuite {
+/// The downloads of the packages that were `decided`, with the mirrors of each suite.
+pub(super) fn fetches(decided: &DebianBase, mirrors: &[Vec<Url>]) -> Result<Vec<Fetch>> {
+    let fetches = decided.packages.iter().map(|package| {
+        let suite = decided.suite_of(package.index);
+        let mirrors = suite.and_then(|suite| mirrors.get(suite)).context("a package is in no suite")?;
+        let url = |mirror| package_index::location(mirror, &package.filename);
+        let mut urls = mirrors.iter().filter_map(url);
+        let first = urls.next();
+        let url = first.with_context(|| format!("`{}` is no path below an archive", package.filename))?;
+        let (name, digest) = (package.name.clone(), package.digest);
+        let download = Download { url, name, digest, size: Some(package.size) };
+        Ok(Fetch { download, elsewhere: urls.collect() })
+    });
+    fetches.collect()
+}
+
+pub(super) fn locked_suite(suite: VerifiedSuite, components: &[String]) -> LockedSuite {
     let mut keyrings = suite.keyrings.iter().filter(|path| path.starts_with("/usr/share/keyrings"));
     LockedSuite {
         mirror: without_secrets(&suite.mirror),
-        components: description.components.clone(),
+        components: components.to_vec(),
         keyring: keyrings.next().map(|path| path.display().to_string()),
         origin: suite.release.origin,
         codename: suite.release.codename,
@@ -187,8 +236,14 @@ fn source(suite: &LockedSuite) -> AptSource {
 }
 
 impl DebianSource {
-    /// The base's `layers`: those that the store lacks are written, of packages that are fetched where it lacks them.
-    pub fn write(&self, layers: &[LayerPlan], session: &Session<'_>) -> Result<Vec<Written>> {
+    /// The `layers` of packages: those that the store lacks are written, of packages that are fetched where it lacks them.
+    /// `below` are the blobs of the image that they are above, bottom first.
+    pub fn write(
+        &self,
+        layers: &[LayerPlan],
+        below: &[Digest],
+        session: &Session<'_>,
+    ) -> Result<Vec<Written>> {
         let store = &session.store;
         let keys: Vec<Digest> = layers.iter().map(LayerPlan::key).collect();
         let recalled = || {
@@ -208,7 +263,7 @@ impl DebianSource {
             locked.hold(session, now()?)?;
         }
         let layers = layers.iter().map(as_debian).collect::<Result<Vec<_>>>()?;
-        let (written, unfollowed) = self.write_layers(&layers, session)?;
+        let (written, unfollowed) = self.write_layers(&layers, below, session)?;
         if let Some(key) = keys.last() {
             store.put_record(UNFOLLOWED, key, &unfollowed)?;
         }
@@ -229,32 +284,49 @@ impl DebianSource {
     fn write_layers(
         &self,
         layers: &[&DebianLayer],
+        below: &[Digest],
         session: &Session<'_>,
     ) -> Result<(Vec<Written>, Vec<Unfollowed>)> {
         let Session { store, progress, .. } = session;
         let base = &layers.first().context("a base has no layers")?.base;
-        let unpacked = self.unpack(base, session)?;
-        progress.stage("configuring the base's packages");
-        let configuration = packages_layer::configure(base, &unpacked)?;
+        schedule::fetch_all("Debian packages", &self.fetches, session)?;
+        let system = system(base, below, session)?;
+        let unpacked = unpack(base, &system, session)?;
+        progress.stage("configuring the packages");
+        let configuration = &packages_layer::configure(base, &unpacked, &system)?;
         progress.stage("writing layers");
         let size = unpacked.entries.iter().map(|entry| size(&entry.entry)).sum();
-        let meter = progress.start(Task::WriteLayer, "the base", Some(size));
-        let written = layers.iter().map(|layer| {
-            Ok(packages_layer::write(layer, &unpacked, &configuration, store, &|bytes| meter.add(bytes))?)
-        });
-        Ok((written.collect::<Result<_>>()?, configuration.unfollowed))
+        let meter = progress.start(Task::WriteLayer, "Debian packages", Some(size));
+        let configured = Configured { unpacked: &unpacked, configuration, system: &system };
+        let written = layers
+            .iter()
+            .map(|layer| Ok(packages_layer::write(layer, configured, store, &|bytes| meter.add(bytes))?));
+        Ok((written.collect::<Result<_>>()?, configuration.unfollowed.clone()))
     }
+}
 
-    fn unpack(&self, base: &DebianPackages, session: &Session<'_>) -> Result<Unpacked> {
-        schedule::fetch_all("Debian packages", &self.fetches, session)?;
-        session.progress.stage("unpacking the base's packages");
-        let deb = |package: &crate::bootstrap::groups::DebianPackage| DebFile {
-            package: package.name.clone(),
-            path: session.store.blob_path(&package.deb),
-        };
-        let debs: Vec<DebFile> = base.packages.iter().map(deb).collect();
-        Ok(debs::unpack(&debs, base.layout, session.store.scratch()?)?)
+/// The system that the packages of `base` are put on: nothing, or the image of the blobs `below`.
+fn system(base: &DebianPackages, below: &[Digest], session: &Session<'_>) -> Result<BaseSystem> {
+    if below.is_empty() {
+        return Ok(BaseSystem { ground: Ground::empty(base.layout), files: None });
     }
+    session.progress.stage("reading the base's files");
+    let store = &session.store;
+    let layers = below.iter().map(|digest| store.open_blob(digest)).collect::<Result<Vec<_>, _>>()?;
+    let keeps = |entry: &Entry| size(entry) <= LARGEST_READ || entry.path.starts_with("var/lib/dpkg/");
+    let mut files = SystemFiles::read(layers, &keeps, store.scratch()?)?;
+    let ground = Ground::of_image(std::mem::take(&mut files.entries), &files)?;
+    Ok(BaseSystem { ground, files: Some(files) })
+}
+
+fn unpack(base: &DebianPackages, system: &BaseSystem, session: &Session<'_>) -> Result<Unpacked> {
+    session.progress.stage("unpacking the packages");
+    let deb = |package: &crate::bootstrap::groups::DebianPackage| DebFile {
+        package: package.name.clone(),
+        path: session.store.blob_path(&package.deb),
+    };
+    let debs: Vec<DebFile> = base.packages.iter().map(deb).collect();
+    Ok(debs::unpack(&debs, &system.ground, system.contents(), session.store.scratch()?)?)
 }
 
 /// Tells of the packages that the base has as dpkg unpacks them, and not as it configures them.

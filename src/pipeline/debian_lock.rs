@@ -5,20 +5,21 @@
 //! witness, and that is said.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use url::Url;
 
 use super::Session;
+use crate::bootstrap::image_archives::ImageSuite;
 use crate::credentials::without_secrets;
-use crate::debian::packages::{self as package_index, Package};
+use crate::debian::packages::{self as package_index, ListedPackage};
 use crate::debian::version::DebianVersion;
 use crate::failure::{Failure, Fault, Hinted, Result};
 use crate::lock::{DebianBase, LockedPackage, LockedSuite};
 use crate::net::debian::{
-    ArchiveError, MachineArchives, SuiteRequest, VerifiedSuite, directory_url, open_suite,
+    ArchiveError, MachineArchives, SuiteKeys, SuiteRequest, VerifiedSuite, directory_url, open_suite,
 };
-use crate::oci::Digest;
+use crate::oci::{Architecture, Digest};
 use crate::recipe::{Debian, Spanned, Suite};
 
 /// Names of packages in one message; the rest are counted.
@@ -50,27 +51,89 @@ impl Hinted for LockedPackagesError {
     }
 }
 
-/// The request for each suite of `description`, whose paths are relative to `directory`.
-pub(super) fn requests<'a>(description: &'a Debian, directory: &Path) -> Vec<SuiteRequest<'a>> {
-    let signed_by: Vec<PathBuf> =
-        description.signed_by.iter().map(|path| directory.join(&path.value)).collect();
-    let request = |suite: &'a Spanned<Suite>| SuiteRequest {
+/// The suites that packages are taken from.
+pub(super) enum PackageSuites {
+    /// Those of a description.
+    Described {
+        description: Debian,
+        /// The directory from which its paths start.
+        directory: PathBuf,
+    },
+    /// Those of an image.
+    OfImage {
+        suites: Vec<ImageSuite>,
+        /// The architecture of its packages.
+        architecture: Architecture,
+    },
+}
+
+impl PackageSuites {
+    /// The request for each suite.
+    pub fn requests(&self) -> Vec<SuiteRequest<'_>> {
+        match self {
+            Self::Described { description, directory } => {
+                let signed_by: Vec<PathBuf> =
+                    description.signed_by.iter().map(|path| directory.join(&path.value)).collect();
+                let request = |suite| described_request(description, suite, &signed_by);
+                description.suites.iter().map(request).collect()
+            }
+            Self::OfImage { suites, architecture } => {
+                suites.iter().map(|suite| image_request(suite, *architecture)).collect()
+            }
+        }
+    }
+}
+
+fn described_request<'a>(
+    description: &'a Debian,
+    suite: &'a Spanned<Suite>,
+    signed_by: &[PathBuf],
+) -> SuiteRequest<'a> {
+    SuiteRequest {
         name: &suite.name,
         mirror: suite.mirror.as_ref().or(description.mirror.as_ref()),
-        signed_by: signed_by.clone(),
+        uris: Vec::new(),
+        keys: SuiteKeys::Files(signed_by.to_vec()),
         components: &description.components,
         architecture: description.architecture.as_str(),
-    };
-    description.suites.iter().map(request).collect()
+    }
+}
+
+fn image_request(suite: &ImageSuite, architecture: Architecture) -> SuiteRequest<'_> {
+    SuiteRequest {
+        name: &suite.name,
+        mirror: None,
+        uris: suite.uris.iter().filter_map(|uri| directory_url(uri).ok()).collect(),
+        keys: SuiteKeys::OfImage {
+            keyrings: suite.keyrings.clone(),
+            fingerprints: suite.fingerprints.clone(),
+        },
+        components: &suite.components,
+        architecture: architecture.as_str(),
+    }
+}
+
+/// Compares the suites of a lock with those of the image that its packages are added to.
+pub(super) fn check_image_suites(
+    suites: &[ImageSuite],
+    decided: &DebianBase,
+) -> Result<(), LockedPackagesError> {
+    let described = listed_suites(suites.iter().map(|suite| (&suite.name, &suite.components)));
+    let locked = listed_suites(decided.suites.iter().map(|suite| (&suite.name, &suite.components)));
+    if described == locked { Ok(()) } else { Err(LockedPackagesError::Suites { locked, described }) }
+}
+
+/// The names of suites with their components, for messages.
+fn listed_suites<'a>(suites: impl Iterator<Item = (&'a String, &'a Vec<String>)>) -> String {
+    let shown = suites.map(|(name, components)| format!("`{name}` ({})", components.join(" ")));
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 /// Compares the suites of a lock with those that the recipe describes.
 pub(super) fn check_suites(description: &Debian, decided: &DebianBase) -> Result<(), LockedPackagesError> {
-    let show = |name: &str, components: &[String]| format!("`{name}` ({})", components.join(" "));
-    let described = description.suites.iter().map(|suite| show(&suite.name, &description.components));
-    let described = described.collect::<Vec<_>>().join(", ");
-    let locked = decided.suites.iter().map(|suite| show(&suite.name, &suite.components));
-    let locked = locked.collect::<Vec<_>>().join(", ");
+    let described =
+        listed_suites(description.suites.iter().map(|suite| (&suite.name, &description.components)));
+    let locked = listed_suites(decided.suites.iter().map(|suite| (&suite.name, &suite.components)));
     if described != locked {
         return Err(LockedPackagesError::Suites { locked, described });
     }
@@ -105,9 +168,7 @@ fn check_mirror(described: &Url, locked: &LockedSuite) -> Result<(), LockedPacka
 
 /// The packages of a lock that are still to be held against their suites.
 pub(super) struct LockedPackages {
-    pub description: Debian,
-    /// The directory of the description.
-    pub directory: PathBuf,
+    pub suites: PackageSuites,
     pub decided: DebianBase,
 }
 
@@ -115,8 +176,7 @@ impl LockedPackages {
     /// Compares the packages with the signed indexes of their suites. What cannot be compared is said.
     pub fn hold(&self, session: &Session<'_>, now: u64) -> Result<()> {
         let mut listed = ListedPackages::none_of(&self.decided.packages);
-        let requests = requests(&self.description, &self.directory);
-        for (request, locked) in requests.into_iter().zip(&self.decided.suites) {
+        for (request, locked) in self.suites.requests().into_iter().zip(&self.decided.suites) {
             match self.open(request, locked, session, now)? {
                 Ok(suite) => listed.compare(&suite, session)?,
                 Err(problem) => session.progress.warn(&format!(
@@ -182,8 +242,8 @@ impl<'a> ListedPackages<'a> {
         Ok(())
     }
 
-    fn note(&mut self, suite: &str, listed: &Package<'_>) {
-        let identity = (listed.name.to_owned(), listed.version.clone());
+    fn note(&mut self, suite: &str, listed: &ListedPackage<'_>) {
+        let identity = (listed.package.name.to_owned(), listed.package.version.clone());
         let Some(locked) = self.open.get(&identity) else { return };
         if locked.digest == listed.sha256 {
             self.open.remove(&identity);

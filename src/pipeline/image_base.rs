@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::Session;
-use super::base_source::{BaseSource, ImageSource, OpenedBase};
+use super::base_source::{BaseSource, DebianSource, ImageSource, OpenedBase};
 use super::progress::{Meter, Task};
+use super::system_packages::AddedPackages;
+use super::{Session, system_packages};
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
 use crate::failure::{Hinted, Result};
@@ -12,13 +13,13 @@ use crate::image;
 use crate::layer::Written;
 use crate::layer::read::LayerContent;
 use crate::layer::records;
-use crate::lock::{ImageBase, LockedBase};
+use crate::lock::{DebianBase, ImageBase, LockedBase};
 use crate::observe::inventory_facts::InventoryFacts;
 use crate::oci::time::unix_seconds;
 use crate::oci::{Descriptor, Digest};
 use crate::place::ImagePlace;
 use crate::plan::{BaseLayer, LayerPlan, PlannedBase};
-use crate::recipe::RecordedInventory;
+use crate::recipe::RecipeInputs;
 use crate::source::{self, SourceImage, SourceLayer};
 use crate::store::Store;
 
@@ -36,40 +37,81 @@ impl Hinted for OtherInventory {
     }
 }
 
-/// Opens the image at `place`; its layers are read unless they were before, or its inventory is `recorded`.
+/// Opens the image at `place`, and chooses the packages that the recipe adds to it, or takes those that were `locked`. Its
+/// layers are read unless they were before, or its inventory is recorded.
 pub fn open(
     place: &ImagePlace,
-    recorded: Option<&RecordedInventory>,
-    python: Option<String>,
+    inputs: &RecipeInputs,
+    locked: Option<&ImageBase>,
     session: &Session<'_>,
 ) -> Result<OpenedBase> {
     let image = source::open(place, None, session.sources())?;
-    let (inventory, contents) = match recorded {
-        Some(recorded) => (BaseInventory::from_record(recorded.json())?, None),
-        None => {
-            let contents = scan_to_build(&image, session)?;
-            (inventory(&image, &contents, python.as_deref())?, Some(contents))
-        }
+    let recorded = inputs.base.inventory();
+    let recorded = recorded.map(|recorded| BaseInventory::from_record(recorded.json())).transpose()?;
+    let mut contents = match recorded {
+        Some(_) => None,
+        None => Some(scan_to_build(&image, session)?),
     };
+    let locked = locked.and_then(|locked| locked.packages.as_ref());
+    let added = system_packages::open(inputs, &image, locked, session)?;
+    let inventory =
+        planned_inventory(&image, recorded.as_ref(), added.as_ref(), &mut contents, inputs, session)?;
     let config: Map<String, Value> = serde_json::from_slice(&image.config)?;
     let layer = |layer: &SourceLayer| {
         LayerPlan::Base(BaseLayer { descriptor: layer.descriptor.clone(), diff_id: layer.diff_id })
     };
+    let (packages, above, source) = match added {
+        Some(AddedPackages { decided, layers, source, .. }) => (Some(decided), layers, source),
+        None => (None, Vec::new(), DebianSource::default()),
+    };
+    let published = packages.as_ref().map_or(0, DebianBase::published);
     Ok(OpenedBase {
         planned: PlannedBase {
             inventory: inventory.clone(),
-            layers: image.layers.iter().map(layer).collect(),
+            layers: image.layers.iter().map(layer).chain(above).collect(),
             runtime: image::runtime_of(&config)?,
             config: Some(config.clone()),
         },
-        published: created(&config),
+        published: created(&config).max(published),
         may_have_cuda: false,
         locked: LockedBase::Image(ImageBase {
             manifest: image.digest.unwrap_or_else(|| Digest::of(&image.config)),
             inventory: Digest::of(inventory.to_record()),
+            packages,
         }),
-        source: BaseSource::Image(Box::new(ImageSource { image, inventory, contents, python })),
+        source: BaseSource::Image(Box::new(ImageSource {
+            image,
+            recorded,
+            contents,
+            python: inputs.python(),
+            packages: source,
+        })),
     })
+}
+
+/// The inventory of an image with the packages that are added to it: as it was recorded, or as its layers tell it.
+fn planned_inventory(
+    image: &SourceImage,
+    recorded: Option<&BaseInventory>,
+    added: Option<&AddedPackages>,
+    contents: &mut Option<Vec<LayerContent>>,
+    inputs: &RecipeInputs,
+    session: &Session<'_>,
+) -> Result<BaseInventory> {
+    let added = added.filter(|added| added.may_change_inventory);
+    if let (Some(recorded), None) = (recorded, added) {
+        return Ok(recorded.clone());
+    }
+    let read = match contents.take() {
+        Some(read) => read,
+        None => scan_to_build(image, session)?,
+    };
+    let above = added.map(|added| added.write_early(image, session)).transpose()?.unwrap_or_default();
+    let facts = read.iter().map(|content| content.facts.clone());
+    let facts = InventoryFacts::stacked(facts.chain(above.into_iter().map(|written| written.facts)));
+    let inventory = inventory_of(image, &facts, inputs.python().as_deref())?;
+    *contents = Some(read);
+    Ok(inventory)
 }
 
 /// The time of creation in a config, in Unix seconds; 0 without one.
@@ -102,9 +144,17 @@ pub fn inventory(
     contents: &[LayerContent],
     python: Option<&str>,
 ) -> Result<BaseInventory, InventoryError> {
-    let config = ImageConfigFacts::new(image.architecture, image.env.iter().map(String::as_str));
     let facts = InventoryFacts::stacked(contents.iter().map(|content| content.facts.clone()));
-    scan::scan(&facts, &config, python)
+    inventory_of(image, &facts, python)
+}
+
+fn inventory_of(
+    image: &SourceImage,
+    facts: &InventoryFacts,
+    python: Option<&str>,
+) -> Result<BaseInventory, InventoryError> {
+    let config = ImageConfigFacts::new(image.architecture, image.env.iter().map(String::as_str));
+    scan::scan(facts, &config, python)
 }
 
 impl ImageSource {
@@ -126,7 +176,8 @@ impl ImageSource {
     /// Reads the layers that a recorded inventory spared so far, and compares them with it.
     fn scan_as_recorded(&self, session: &Session<'_>) -> Result<Vec<LayerContent>> {
         let contents = scan_to_build(&self.image, session)?;
-        match inventory(&self.image, &contents, self.python.as_deref())? == self.inventory {
+        let found = inventory(&self.image, &contents, self.python.as_deref())?;
+        match self.recorded.as_ref().is_none_or(|recorded| *recorded == found) {
             true => Ok(contents),
             false => Err(OtherInventory { place: self.image.place.clone() }.into()),
         }

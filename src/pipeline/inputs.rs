@@ -99,6 +99,12 @@ pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
     let recipe = Recipe::parse(&text(path)?, &path.display().to_string()).map_err(diagnostics)?;
     let directory = parent(path);
     let (base, base_directory) = base_description(&recipe, &directory, outside)?;
+    let base = match base {
+        BaseDescription::Debian(debian) => {
+            BaseDescription::Debian(debian.with_packages(&recipe.system_packages))
+        }
+        of_image => of_image,
+    };
     let roots: Vec<RootRequirement> =
         recipe.roots().map(|package| RootRequirement::new(package, "the recipe")).collect();
     let root = root(&directory, outside)?;
@@ -150,7 +156,10 @@ pub fn list_files(inputs: &RecipeInputs, outside: Outside) -> Result<FilesOnDisk
     let copies = inputs.recipe.files.iter().map(|file| Copy {
         from: inputs.directory.join(&file.from.value),
         to: file.to.relative().to_owned(),
+        into: file.into,
         mode: file.mode,
+        owner: inputs.recipe.owner_of(file),
+        exclude: file.exclude.clone(),
     });
     files::list(&root, &copies.collect::<Vec<_>>())
 }

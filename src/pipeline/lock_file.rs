@@ -216,7 +216,10 @@ impl KeptFromLock {
         let mut preferences = lock.preferences();
         preferences.retain(|name, _| !names.contains(name));
         let is_base_kept = !is_base_given_up && lock.recipe.agrees_on("base", fingerprint);
-        let base = is_base_kept.then(|| lock.base.clone());
+        let base = is_base_kept.then(|| match lock.recipe.agrees_on("system-packages", fingerprint) {
+            true => lock.base.clone(),
+            false => lock.base.without_added_packages(),
+        });
         let is_given_up = |url: &String| {
             let mut given_up = lock.distributions.iter().filter(|locked| names.contains(locked.name()));
             given_up.any(|locked| locked.direct_url() == Some(url))

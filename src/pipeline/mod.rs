@@ -27,6 +27,7 @@ mod project_tree;
 mod schedule;
 mod session;
 mod sources;
+mod system_packages;
 mod wheel_sizes;
 mod wheel_urls;
 mod write;

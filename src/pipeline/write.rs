@@ -11,7 +11,7 @@ use crate::failure::{Context, Failure, Result};
 use crate::image::ImageLayer;
 use crate::layer::bytecode::{BaseInterpreter, CompileTarget, Compiler};
 use crate::layer::files::FileContents;
-use crate::layer::{Written, cache, files, generated, wheels};
+use crate::layer::{Written, accounts, cache, files, generated, wheels};
 use crate::observe::inventory_facts::InventoryFacts;
 use crate::oci::Digest;
 use crate::plan::{LayerPlan, Plan, SystemLayer, WheelInstall, WheelLayer};
@@ -166,7 +166,12 @@ fn write_below(
     };
     // The base's own interpreter compiles: there the base comes first.
     let target = missing().find_map(|(_, (layer, _))| compile_target(layer));
-    let early = target.map(|_| sources.base.bring(session).and_then(|()| write_base())).transpose()?;
+    // So it does where users are made: they are added to its accounts.
+    let makes_users = missing().any(|(_, (layer, _))| matches!(layer, LayerPlan::Accounts(_)));
+    let early = (target.is_some() || makes_users)
+        .then(|| sources.base.bring(session).and_then(|()| write_base()))
+        .transpose()?;
+    let below: Vec<Digest> = early.iter().flatten().map(|layer| layer.digest).collect();
     let compiler = match (target, &early) {
         (Some(target), Some(base)) => Some(compiler(target, base, session)?),
         _ => None,
@@ -185,7 +190,7 @@ fn write_below(
         Part::Base => Ok(Attempt::Done(write_base()?)),
         Part::Added { layer, key, index } => {
             let Some(_making) = store.claim(key) else { return Ok(Attempt::Elsewhere) };
-            let write = || write_added(layer, sources, compiler.as_ref(), session);
+            let write = || write_added(layer, sources, compiler.as_ref(), &below, session);
             let written = vec![cache::recall_or_write(store, key, write)?];
             used.note(*index, &written);
             Ok(Attempt::Done(written))
@@ -202,10 +207,12 @@ fn write_added(
     layer: &LayerPlan,
     sources: &Sources,
     compiler: Option<&Compiler<'_>>,
+    below: &[Digest],
     session: &Session<'_>,
 ) -> Result<Written> {
     let store = &session.store;
     Ok(match layer {
+        LayerPlan::Accounts(layer) => accounts::write(layer, below, store)?,
         LayerPlan::Hidden(layer) => generated::write(layer, store)?,
         LayerPlan::Files(layer) => files::write(layer, &sources.files, store)?,
         LayerPlan::Wheels(wheels) => {

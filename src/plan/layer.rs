@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{LayerCompression, WheelLayer};
 use crate::bootstrap::groups::DebianLayer;
+use crate::bootstrap::users::NewAccount;
 use crate::debian::version::DebianVersion;
 use crate::oci::{Architecture, Descriptor, Digest, Entry, Generated};
 
@@ -20,6 +21,8 @@ pub enum LayerPlan {
     Base(BaseLayer),
     /// A layer of a base made of Debian packages.
     Debian(DebianLayer),
+    /// Users, made of the base's files.
+    Accounts(AccountsLayer),
     /// Whiteouts: what the base has and the image hides.
     Hidden(GeneratedLayer),
     /// Installed wheels.
@@ -37,6 +40,19 @@ pub struct BaseLayer {
     pub descriptor: Descriptor,
     /// <https://github.com/opencontainers/image-spec/blob/main/config.md>
     pub diff_id: Digest,
+}
+
+/// The users that are made, by changes to the accounts of the layers below.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountsLayer {
+    /// In the order in which they are made.
+    pub users: Vec<NewAccount>,
+    /// The time of everything generated, in Unix seconds.
+    pub mtime: u64,
+    /// The keys of the base's layers, bottom first, as one digest.
+    pub below: Digest,
+    /// The compression of the layer.
+    pub compression: LayerCompression,
 }
 
 /// Files whose contents are part of the plan.
@@ -67,12 +83,24 @@ pub struct CopiedFile {
     pub content: Option<Digest>,
 }
 
-/// The top layer. Its `/etc/ld.so.cache`, and where the base's configuration lacks the line its `/etc/ld.so.conf`, are
-/// made when all other layers are there: nothing else of an image is decided by finished layers.
+/// The name `python` for an interpreter that has another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PythonName {
+    /// The directories of `PATH`, relative to the root.
+    pub searched: Vec<String>,
+    /// The interpreter's absolute path.
+    pub interpreter: String,
+}
+
+/// The top layer. Its `/etc/ld.so.cache`, where the base's configuration lacks the line its `/etc/ld.so.conf`, and where
+/// nothing is called so the name `python`, are made when all other layers are there: nothing else of an image is decided by finished layers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SystemLayer {
     /// Sorted by path, each once.
     pub files: Vec<Generated>,
+    /// The name `python`, which is added where nothing of the finished layers has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unversioned_python: Option<PythonName>,
     /// The absolute directory that the loader must search, where the image has a CUDA of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub searched: Option<String>,
@@ -112,6 +140,7 @@ impl LayerPlan {
         match self {
             Self::Base(_) => "the base".to_owned(),
             Self::Debian(layer) => layer.title(),
+            Self::Accounts(_) => "accounts".to_owned(),
             Self::Hidden(_) => "what is hidden of the base".to_owned(),
             Self::Wheels(layer) => layer.title(),
             Self::Files(_) => "files of the recipe".to_owned(),

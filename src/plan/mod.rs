@@ -8,6 +8,7 @@
 //! documents of an image. A plan that was written as JSON and read again gives the same image, with no recipe and no
 //! index; of finished layers only the loader's cache is made (see [`SystemLayer`]).
 
+mod accounts;
 mod compression;
 mod environment;
 mod files;
@@ -39,11 +40,11 @@ use grouping::GroupedWheel;
 
 pub use compression::LayerCompression;
 pub use layer::{
-    BaseLayer, CopiedFile, FORMAT, FilesLayer, GeneratedLayer, LayerPlan, LdconfigPlan, SystemLayer,
-    stack_key,
+    AccountsLayer, BaseLayer, CopiedFile, FORMAT, FilesLayer, GeneratedLayer, LayerPlan, LdconfigPlan,
+    PythonName, SystemLayer, stack_key,
 };
 pub use parts::parts;
-pub use system::LOADER_CONFIGURATION;
+pub use system::{LOADER_CONFIGURATION, UNVERSIONED_PYTHON};
 
 /// All that determines an image: equal plans give equal digests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +102,7 @@ pub fn plan(request: &PlanRequest<'_>) -> Plan {
     let PlanRequest { inputs, base, resolution, created, .. } = request;
     let pins = pip::constrained(resolution, &inputs.recipe);
     let mut layers = base.layers.clone();
+    layers.extend(accounts::layer(request).map(LayerPlan::Accounts));
     layers.extend(removal::hidden(request).map(LayerPlan::Hidden));
     layers.extend(wheel_layers(request).into_iter().map(LayerPlan::Wheels));
     layers.extend(files::layer(request).map(LayerPlan::Files));
@@ -278,12 +280,13 @@ struct Limits {
 }
 
 impl Limits {
-    /// Beside wheels, an image has a layer of system files, and others where there is something in them: the recipe's own
-    /// files, and the whiteouts. No image has more layers than docker takes.
+    /// Beside wheels, an image has a layer of system files, and others where there is something in them: the recipe's
+    /// users, its own files, and the whiteouts. No image has more layers than docker takes.
     fn new(inputs: &RecipeInputs, base: &PlannedBase) -> Self {
         const MOST: usize = 125;
         let layers = &inputs.recipe.layers;
-        let others = 2 + usize::from(!inputs.recipe.files.is_empty());
+        let others =
+            2 + usize::from(!inputs.recipe.files.is_empty()) + usize::from(!inputs.recipe.users.is_empty());
         let budget = usize::from(layers.budget).min(MOST.saturating_sub(base.layers.len()));
         Self { budget: budget.saturating_sub(others).max(1), max_size: layers.max_size.bytes() }
     }

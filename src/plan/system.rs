@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::generate::Maker;
-use super::{LayerCompression, LdconfigPlan, PlanRequest, SystemLayer, namespace, pip};
+use super::runtime::runtime;
+use super::{LayerCompression, LdconfigPlan, PlanRequest, PythonName, SystemLayer, namespace, pip};
 use crate::base::BaseInventory;
 use crate::cuda::Toolkit;
 use crate::oci::{Digest, Generated};
-use crate::recipe::ExternallyManaged;
+use crate::recipe::{ExternallyManaged, Unversioned};
 use crate::resolve::{FoundBy, Resolution, ServiceSource, ToolkitTree};
 
 /// The loader's directories that the image adds to its base's, with the file that names them: sorted before NVIDIA's
@@ -16,6 +17,8 @@ use crate::resolve::{FoundBy, Resolution, ServiceSource, ToolkitTree};
 pub const LOADER_CONFIGURATION: &str = "etc/ld.so.conf.d/000-imgforge.conf";
 /// The configuration for the directory where NVIDIA's device plugins mount the driver's libraries.
 const DRIVER_CONFIGURATION: &str = "etc/ld.so.conf.d/nvidia.conf";
+/// The directories in which runtimes search commands of an image whose config names none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DRIVER_DIRECTORIES: &str = "/usr/local/nvidia/lib\n/usr/local/nvidia/lib64\n";
 
 /// The top layer: `pins` are the constraints for a later `pip install`, `below` the key of all layers below.
@@ -28,6 +31,7 @@ pub(super) fn layer(
     let tree = request.resolution.loader_tree();
     SystemLayer {
         files: files(request, pins),
+        unversioned_python: unversioned_python(request, pins.is_some()),
         searched: tree.map(|tree| format!("/{}", tree.toolkit.library_directory())),
         ldconfig: LdconfigPlan {
             architecture: inventory.architecture,
@@ -38,6 +42,20 @@ pub(super) fn layer(
         below,
         compression: LayerCompression::of(&request.inputs.recipe.layers),
     }
+}
+
+/// The directory of the name `python`: it is the administrator's.
+pub const UNVERSIONED_PYTHON: &str = "usr/local/bin";
+
+/// The name `python` for the interpreter, where commands are searched in the directory of that name.
+fn unversioned_python(request: &PlanRequest<'_>, constrained: bool) -> Option<PythonName> {
+    let env = runtime(request, constrained).env;
+    let path = env.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let searched: Vec<String> = path.split(':').map(|path| path.trim_matches('/').to_owned()).collect();
+    let is_wanted = request.inputs.recipe.python.unversioned == Unversioned::Link;
+    let interpreter = request.base.inventory.scheme.interpreter.clone();
+    let is_searched = searched.iter().any(|directory| directory == UNVERSIONED_PYTHON);
+    (is_wanted && is_searched && interpreter.starts_with('/')).then_some(PythonName { searched, interpreter })
 }
 
 /// The files whose contents are known now, sorted by path.

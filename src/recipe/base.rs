@@ -231,6 +231,17 @@ pub struct Debian {
 }
 
 impl Debian {
+    /// The same base with the packages of `more` that it does not list.
+    #[must_use]
+    pub fn with_packages(mut self, more: &[Spanned<String>]) -> Self {
+        for package in more {
+            if !self.packages.iter().any(|known| known.value == package.value) {
+                self.packages.push(package.clone());
+            }
+        }
+        self
+    }
+
     fn read(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Self> {
         let one: Option<Spanned<Suite>> = fields.get("suite", problems);
         let many: Option<Vec<Spanned<Suite>>> = fields.get("suites", problems);
@@ -247,10 +258,7 @@ impl Debian {
             problems.push(problem.help("name one: `suites: [bookworm]`"));
         }
         refuse_duplicates(&suites, problems, |suite| suite.name.clone(), |suite| suite.name.clone());
-        let packages: Vec<Spanned<PackageEntry>> = packages?;
-        let packages: Vec<Spanned<String>> =
-            packages.into_iter().map(|it| Spanned { value: it.value.0, span: it.span }).collect();
-        refuse_duplicates(&packages, problems, String::clone, String::clone);
+        let packages = package_names(packages?, problems);
         let components = components.map(|words| words.into_iter().map(|word| word.0).collect());
         Some(Self {
             suites,
@@ -262,6 +270,19 @@ impl Debian {
             essential: essential.unwrap_or(true),
         })
     }
+}
+
+/// The Debian packages that a recipe adds to its base.
+pub(super) fn system_packages(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<Spanned<String>> {
+    let packages: Option<Vec<Spanned<PackageEntry>>> = fields.get("system-packages", problems);
+    package_names(packages.unwrap_or_default(), problems)
+}
+
+fn package_names(packages: Vec<Spanned<PackageEntry>>, problems: &mut Problems) -> Vec<Spanned<String>> {
+    let names = packages.into_iter().map(|it| Spanned { value: it.value.0, span: it.span });
+    let names: Vec<Spanned<String>> = names.collect();
+    refuse_duplicates(&names, problems, String::clone, String::clone);
+    names
 }
 
 /// One suite: `bookworm`, or `{suite: bookworm-security, mirror: URL}`.

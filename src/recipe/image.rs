@@ -1,17 +1,21 @@
 //! The recipe's words about the image itself: its name, files, config and layers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::accounts::CopyOwner;
+use super::container_path::ContainerPath;
 use super::decode::{Complaint, Decode, Fields, entries, parsed, refuse_duplicates, text, unexpected};
 use super::diagnostic::{Problem, Problems, quote};
+use super::healthcheck::Healthcheck;
 use super::reference::is_path_component;
 use super::size::ByteSize;
 use super::source::Spanned;
 use super::suggest::closest;
 use super::yaml::{Node, YamlValue};
+use crate::oci::dockerignore::DockerIgnore;
 
 /// The name of an image: one component of a repository's path, so that it serves as a docker tag too.
 ///
@@ -54,49 +58,6 @@ impl Decode for ImageName {
     }
 }
 
-/// An absolute path in the image, without `.`, `..`, empty components or a trailing slash.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct ContainerPath(String);
-
-impl ContainerPath {
-    /// The path with its leading slash; the root is `/`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The path as a layer's entry has it, without the leading slash; the root is empty.
-    pub fn relative(&self) -> &str {
-        &self.0[1..]
-    }
-
-    fn parse(text: &str) -> Result<Self, Complaint> {
-        let complaint = || Complaint::new(format!("{} is not a path in the image", quote(text)));
-        if !text.starts_with('/') {
-            return Err(complaint().help("start it with `/`: `/content`"));
-        }
-        let components: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
-        if components.iter().any(|part| matches!(*part, "." | "..")) {
-            return Err(complaint().help("write the path without `.` and `..`"));
-        }
-        if text.chars().any(char::is_control) {
-            return Err(complaint().help("write the path without control characters"));
-        }
-        Ok(Self(format!("/{}", components.join("/"))))
-    }
-}
-
-impl fmt::Display for ContainerPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Decode for ContainerPath {
-    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        parsed(node, "a path in the image", problems, Self::parse)
-    }
-}
-
 /// A file, or what a directory holds, to put into the image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileCopy {
@@ -104,8 +65,14 @@ pub struct FileCopy {
     pub from: Spanned<String>,
     /// The path of the file or directory in the image.
     pub to: ContainerPath,
+    /// True if `to` ends with a slash: a file goes into that directory.
+    pub into: bool,
     /// Permission bits of every file; without it, each keeps whether its owner may execute it.
     pub mode: Option<u32>,
+    /// The owner of everything that is copied; without it, root.
+    pub owner: Option<Spanned<CopyOwner>>,
+    /// The files and directories that are left out.
+    pub exclude: Vec<String>,
 }
 
 impl Decode for FileCopy {
@@ -113,12 +80,43 @@ impl Decode for FileCopy {
         const HELP: &str = "say what goes where: `{from: notebooks, to: /content}`";
         let mut fields = Fields::open(node, "an entry of `files`", problems)?;
         let from: Option<Spanned<HostPath>> = fields.require("from", HELP, problems);
-        let to = fields.require("to", HELP, problems);
+        let to: Option<CopyTarget> = fields.require("to", HELP, problems);
         let mode: Option<FileMode> = fields.get("mode", problems);
+        let owner = fields.get("owner", problems);
+        let exclude: Option<Vec<Excluded>> = fields.get("exclude", problems);
         fields.finish(problems);
-        let from = from?;
+        let (from, CopyTarget { path, into }) = (from?, to?);
         let from = Spanned { value: from.value.0, span: from.span };
-        Some(Self { from, to: to?, mode: mode.map(|mode| mode.0) })
+        let (mode, exclude) = (mode.map(|mode| mode.0), exclude.unwrap_or_default());
+        let exclude = exclude.into_iter().map(|pattern| pattern.0).collect();
+        Some(Self { from, to: path, into, mode, owner, exclude })
+    }
+}
+
+/// A pattern as in a `.dockerignore`.
+struct Excluded(String);
+
+impl Decode for Excluded {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a pattern", problems, |text| match DockerIgnore::new([text]) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err((_, error)) => Err(Complaint::new(format!("{} is not a pattern: {error}", quote(text)))
+                .help("write it as in a .dockerignore, relative to `from`: `**/*.pyc`, `!kept.pyc`")),
+        })
+    }
+}
+
+/// The place of what is copied: a slash at its end makes a directory of it.
+struct CopyTarget {
+    path: ContainerPath,
+    into: bool,
+}
+
+impl Decode for CopyTarget {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let path = ContainerPath::decode(node, problems)?;
+        let into = matches!(&node.value, YamlValue::Scalar(text) if text.ends_with('/'));
+        Some(Self { path, into })
     }
 }
 
@@ -180,6 +178,16 @@ pub struct ConfigChanges {
     pub cmd: Option<Vec<String>>,
     /// Added to the base's labels.
     pub labels: BTreeMap<String, String>,
+    /// Added to the ports that the base exposes: `8888/tcp`.
+    pub ports: BTreeSet<String>,
+    /// Added to the base's volumes.
+    pub volumes: BTreeSet<ContainerPath>,
+    /// The signal that ends a container; without it, the base's.
+    pub stop_signal: Option<String>,
+    /// Replaces the base's; without it, the base's.
+    pub healthcheck: Option<Healthcheck>,
+    /// The shell of commands that are one text; without it, the base's.
+    pub shell: Option<Vec<String>>,
 }
 
 impl Decode for ConfigChanges {
@@ -191,6 +199,11 @@ impl Decode for ConfigChanges {
         let entrypoint: Option<Arguments> = fields.get("entrypoint", problems);
         let cmd: Option<Arguments> = fields.get("cmd", problems);
         let labels: Option<Annotations> = fields.get("labels", problems);
+        let ports: Option<Vec<Port>> = fields.get("ports", problems);
+        let volumes: Option<Vec<ContainerPath>> = fields.get("volumes", problems);
+        let stop_signal: Option<StopSignal> = fields.get("stop-signal", problems);
+        let healthcheck = fields.get("healthcheck", problems);
+        let shell: Option<Arguments> = fields.get("shell", problems);
         fields.finish(problems);
         Some(Self {
             env: env.unwrap_or_default().0,
@@ -199,6 +212,11 @@ impl Decode for ConfigChanges {
             entrypoint: entrypoint.map(|arguments| arguments.0),
             cmd: cmd.map(|arguments| arguments.0),
             labels: labels.unwrap_or_default().0,
+            ports: ports.unwrap_or_default().into_iter().map(|port| port.0).collect(),
+            volumes: volumes.unwrap_or_default().into_iter().collect(),
+            stop_signal: stop_signal.map(|signal| signal.0),
+            healthcheck,
+            shell: shell.map(|arguments| arguments.0),
         })
     }
 }
@@ -227,6 +245,46 @@ impl Decode for User {
             valid.then(|| Self(text.to_owned())).ok_or_else(|| {
                 Complaint::new(format!("{} is not a user", quote(text)))
                     .help("write `USER` or `USER:GROUP`, names or numbers: `1000:1000`")
+            })
+        })
+    }
+}
+
+/// A port that is exposed: `8888`, `8888/tcp`, `53/udp`.
+struct Port(String);
+
+impl Decode for Port {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a port", problems, |text| {
+            let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+            let plain = number.bytes().all(|byte| byte.is_ascii_digit());
+            let number = number.parse::<u16>().ok().filter(|number| *number > 0 && plain);
+            let number = number.filter(|_| ["tcp", "udp", "sctp"].contains(&protocol));
+            number.map(|number| Self(format!("{number}/{protocol}"))).ok_or_else(|| {
+                Complaint::new(format!("{} is not a port", quote(text))).help(
+                    "write a number from 1 to 65535, and the protocol if it is not tcp: `8888`, `53/udp`",
+                )
+            })
+        })
+    }
+}
+
+/// A signal, by name or number.
+struct StopSignal(String);
+
+impl Decode for StopSignal {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a signal", problems, |text| {
+            let is_number = text.parse::<u8>().is_ok_and(|number| (1..=64).contains(&number));
+            let is_name = text.strip_prefix("SIG").is_some_and(|name| {
+                !name.is_empty()
+                    && name
+                        .bytes()
+                        .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b"+-".contains(&b))
+            });
+            (is_number || is_name).then(|| Self(text.to_owned())).ok_or_else(|| {
+                Complaint::new(format!("{} is not a signal", quote(text)))
+                    .help("write its name or number: `SIGINT`, `2`")
             })
         })
     }

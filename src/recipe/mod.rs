@@ -6,9 +6,12 @@
 //!
 //! Nothing here reads a file: paths stay as written, relative to the file that names them.
 
+mod accounts;
 mod base;
+mod container_path;
 mod decode;
 mod diagnostic;
+mod healthcheck;
 mod ignore;
 mod image;
 mod inputs;
@@ -33,13 +36,16 @@ use std::sync::Arc;
 use serde::Serialize;
 use uv_normalize::PackageName;
 
+pub use accounts::{AccountName, CopyOwner, UserAccount};
 pub use base::{BaseDescription, BaseRef, Debian, RecordedInventory, Suite};
+pub use container_path::ContainerPath;
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Label, Problem, Severity};
-pub use image::{Compression, ConfigChanges, ContainerPath, FileCopy, ImageName, Layers};
+pub use healthcheck::Healthcheck;
+pub use image::{Compression, ConfigChanges, FileCopy, ImageName, Layers};
 pub use inputs::{NamedProject, NamedWheel, RecipeInputs, RootRequirement};
 pub use packages::{
     Builds, Constrain, ConstraintEntry, Cuda, ExternallyManaged, Framework, Index, IndexLocation,
-    MissingStatus, Policy, Python, RequirementsEntry,
+    MissingStatus, Policy, Python, RequirementsEntry, Unversioned,
 };
 pub use project_reference::ProjectReference;
 pub use python::PythonVersion;
@@ -49,6 +55,7 @@ pub use timestamp::Timestamp;
 pub use wheel_reference::{PackageRequirement, WheelPlace, WheelReference};
 
 use crate::check::Silence;
+use base::system_packages;
 use decode::{Fields, refuse_duplicates};
 use diagnostic::Problems;
 use ignore::Silences;
@@ -64,6 +71,8 @@ pub struct Recipe {
     pub name: Option<ImageName>,
     /// The base.
     pub base: Spanned<BaseRef>,
+    /// Debian packages that are added to the base.
+    pub system_packages: Vec<Spanned<String>>,
     /// The choices about Python.
     pub python: Python,
     /// The frameworks that the image is for, by name.
@@ -87,6 +96,8 @@ pub struct Recipe {
     pub exclude_newer: Option<Timestamp>,
     /// The choices about CUDA.
     pub cuda: Cuda,
+    /// The users to make.
+    pub users: Vec<Spanned<UserAccount>>,
     /// The files to copy into the image.
     pub files: Vec<FileCopy>,
     /// The changes to the image's config.
@@ -123,6 +134,11 @@ impl Recipe {
         framework.or_else(|| package().map(|package| package.span))
     }
 
+    /// The numbers of the user and the group that own what `file` copies.
+    pub fn owner_of(&self, file: &FileCopy) -> (u32, u32) {
+        file.owner.as_ref().and_then(|owner| owner.ids(&self.users)).unwrap_or_default()
+    }
+
     /// A problem found after parsing, at its place in this recipe.
     pub fn report(&self, problem: Problem) -> Diagnostics {
         Diagnostics::one(&self.source, problem)
@@ -132,6 +148,7 @@ impl Recipe {
         let mut fields = Fields::open(root, "the recipe", problems)?;
         let name = fields.get("name", problems);
         let base = fields.require("base", "name the image to build on: `base: debian-bookworm`", problems);
+        let system_packages = system_packages(&mut fields, problems);
         let python = fields.get("python", problems);
         let frameworks: Option<Frameworks> = fields.get("frameworks", problems);
         let packages: Option<Vec<Spanned<ListedPackage>>> = fields.get("packages", problems);
@@ -144,12 +161,16 @@ impl Recipe {
         let find_links: Option<Vec<Spanned<IndexLocation>>> = fields.get("find-links", problems);
         let exclude_newer = fields.get("exclude-newer", problems);
         let cuda = fields.get("cuda", problems);
-        let files = fields.get("files", problems);
+        let users: Vec<Spanned<UserAccount>> = fields.get("users", problems).unwrap_or_default();
+        accounts::refuse_equal_users(&users, problems);
+        let files: Vec<FileCopy> = fields.get("files", problems).unwrap_or_default();
+        let owners = files.iter().filter_map(|file| file.owner.as_ref());
+        owners.for_each(|owner| accounts::check_owner(owner, &users, problems));
         let config = fields.get("config", problems);
         let annotations: Option<Annotations> = fields.get("annotations", problems);
         let layers = fields.get("layers", problems);
         let ignore: Option<Silences> = fields.get("ignore", problems);
-        if !["frameworks", "packages", "requirements"].iter().any(|key| fields.has(key)) {
+        if !["frameworks", "packages", "requirements", "system-packages"].iter().any(|key| fields.has(key)) {
             problems.push(nothing_to_install(fields.span()));
         }
         fields.finish(problems);
@@ -160,6 +181,7 @@ impl Recipe {
         Some(Self {
             name,
             base: base?,
+            system_packages,
             python: python.unwrap_or_default(),
             frameworks,
             packages,
@@ -171,7 +193,8 @@ impl Recipe {
             find_links: find_links.unwrap_or_default(),
             exclude_newer,
             cuda: cuda.unwrap_or_default(),
-            files: files.unwrap_or_default(),
+            users,
+            files,
             config: config.unwrap_or_default(),
             annotations: annotations.unwrap_or_default().0,
             layers: layers.unwrap_or_default(),

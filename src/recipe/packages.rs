@@ -33,6 +33,8 @@ pub struct Python {
     pub bytecode: bool,
     /// The projects whose source distributions are built.
     pub build: Builds,
+    /// The name `python` beside `python3`.
+    pub unversioned: Unversioned,
 }
 
 impl Decode for Python {
@@ -47,6 +49,7 @@ impl Decode for Python {
         let constrain = fields.get("constrain", problems);
         let bytecode = fields.get("bytecode", problems);
         let build = fields.get("build", problems);
+        let unversioned = fields.get("unversioned", problems);
         fields.finish(problems);
         Some(Self {
             version,
@@ -54,6 +57,7 @@ impl Decode for Python {
             constrain: constrain.unwrap_or_default(),
             bytecode: bytecode.unwrap_or_default(),
             build: build.unwrap_or_default(),
+            unversioned: unversioned.unwrap_or_default(),
         })
     }
 }
@@ -124,6 +128,23 @@ impl Decode for Builds {
                 Some(Self::Projects(projects.into_iter().map(|project| project.value).collect()))
             }
         }
+    }
+}
+
+/// The treatment of the name `python`, which Debian leaves to people.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unversioned {
+    /// It leads to the interpreter where the image calls nothing so.
+    #[default]
+    Link,
+    /// It stays as the base has it.
+    Keep,
+}
+
+impl Decode for Unversioned {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        word(node, "`link` or `keep`", &[("link", Self::Link), ("keep", Self::Keep)], problems)
     }
 }
 

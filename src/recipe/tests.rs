@@ -101,7 +101,7 @@ fn suggests_the_key_that_was_meant() {
     );
     check_with(
         "volumes: [/data]",
-        "1:1 [volumes] unknown key `volumes` in the recipe = the keys here are `name`, `base`, `python`, `frameworks`, `packages`, `requirements`, `constraints`, `overrides`, `indexes`, `find-links`, `exclude-newer`, `cuda`, `files`, `config`, `annotations`, `layers`, `ignore`",
+        "1:1 [volumes] unknown key `volumes` in the recipe = the keys here are `name`, `base`, `system-packages`, `python`, `frameworks`, `packages`, `requirements`, `constraints`, `overrides`, `indexes`, `find-links`, `exclude-newer`, `cuda`, `users`, `files`, `config`, `annotations`, `layers`, `ignore`",
     );
     check_with("config: {envs: {}}", "1:10 [envs] unknown key `envs` in `config` = did you mean `env`?");
     check_with(
@@ -110,7 +110,7 @@ fn suggests_the_key_that_was_meant() {
     );
     check_with(
         "python: {compile: true}",
-        "1:10 [compile] unknown key `compile` in `python` = the keys here are `version`, `externally-managed`, `constrain`, `bytecode`, `build`",
+        "1:10 [compile] unknown key `compile` in `python` = the keys here are `version`, `externally-managed`, `constrain`, `bytecode`, `build`, `unversioned`",
     );
 }
 
@@ -809,8 +809,10 @@ exclude-newer: 2025-06-01
 cuda:
   policy: shared
   components: {nccl: pip}
-files: [{from: notebooks, to: /content/, mode: 0755}]
-config: {env: {MODE: 0755, EMPTY: ""}, workdir: /content, user: "", entrypoint: [], cmd: [python3, 3.10], labels: {a: b}}
+system-packages: [libgl1]
+users: [{name: app, uid: 1000, groups: [video], shell: /bin/bash}]
+files: [{from: notebooks, to: /content/, mode: 0755, owner: app, exclude: ["*.pyc"]}]
+config: {env: {MODE: 0755, EMPTY: ""}, workdir: /content, user: "", entrypoint: [], cmd: [python3, 3.10], labels: {a: b}, ports: [8888], volumes: [/data], stop-signal: SIGINT, healthcheck: none, shell: [sh, -c]}
 annotations: {org.opencontainers.image.title: Colab}
 layers: {budget: 40, max-size: 512MiB, compression: gzip}
 ignore: [{rule: broken-link, path: /opt/*, reason: mounted when it runs}]
@@ -848,7 +850,12 @@ fn reads_every_key_and_keeps_numbers_as_written() {
             "externally_managed": "remove",
             "bytecode": false,
             "build": {"projects": []},
+            "unversioned": "link",
         },
+        "system_packages": ["libgl1"],
+        "users": [{
+            "name": "app", "uid": 1000, "gid": null, "groups": ["video"], "home": null, "shell": "/bin/bash", "system": false,
+        }],
         "frameworks": {
             "jax": {"extras": ["cuda12"], "specifiers": ">=0.5,<0.6"},
             "tensorflow": {"extras": [], "specifiers": ""},
@@ -870,7 +877,9 @@ fn reads_every_key_and_keeps_numbers_as_written() {
         "find_links": [{"url": "https://host.example/links.html"}, {"path": "./dist"}],
         "exclude_newer": "2025-06-02T00:00:00Z",
         "cuda": {"policy": "shared", "driver": null, "components": {"nccl": "pip"}},
-        "files": [{"from": "notebooks", "to": "/content", "mode": 0o755}],
+        "files": [{
+            "from": "notebooks", "to": "/content", "into": true, "mode": 0o755, "owner": "app", "exclude": ["*.pyc"],
+        }],
         "config": {
             "env": {"MODE": "0755", "EMPTY": ""},
             "workdir": "/content",
@@ -878,6 +887,11 @@ fn reads_every_key_and_keeps_numbers_as_written() {
             "entrypoint": [],
             "cmd": ["python3", "3.10"],
             "labels": {"a": "b"},
+            "ports": ["8888/tcp"],
+            "volumes": ["/data"],
+            "stop_signal": "SIGINT",
+            "healthcheck": "None",
+            "shell": ["sh", "-c"],
         },
         "annotations": {"org.opencontainers.image.title": "Colab"},
         "layers": {"budget": 40, "max_size": 512 << 20, "compression": "gzip", "prefetch": []},

@@ -234,7 +234,7 @@ impl SourceImage {
     }
 
     /// The blob's bytes: one more than it should have at most.
-    fn open_blob(&self, blob: &Descriptor) -> Result<impl Read + Send + use<>, SourceError> {
+    pub fn open_blob(&self, blob: &Descriptor) -> Result<impl Read + Send + use<>, SourceError> {
         let bytes = self.blobs.open(blob);
         let bytes = bytes.map_err(|source| SourceError::blob(&self.place, &blob.digest(), source))?;
         Ok(bytes.take(blob.size().saturating_add(1)))

@@ -36,5 +36,7 @@ mod recorder;
 mod registries;
 mod sources;
 mod support;
+mod system_packages;
 mod uploads;
+mod users;
 mod uv_compile;

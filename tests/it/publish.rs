@@ -49,6 +49,7 @@ fn plan(base_config: Option<Map<String, Value>>, user: &str) -> Plan {
             cmd: vec!["serve".into()],
             working_dir: "/content".into(),
             labels: of_base.labels.into_iter().chain(texts([("b", "2"), ("a", "1")])).collect(),
+            ..RuntimeConfig::default()
         },
         base_config,
         annotations: texts([("org.example.b", "2"), ("org.example.a", "1")]),

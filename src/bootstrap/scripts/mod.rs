@@ -11,6 +11,8 @@ mod system;
 mod test;
 pub mod unfollowed;
 
+use std::collections::BTreeMap;
+
 use self::shell::Shell;
 use self::system::{Stage, System};
 use self::unfollowed::Unfollowed;
@@ -20,27 +22,71 @@ use crate::debian::dpkg::InstalledPackage;
 use crate::debian::shell::parse;
 use crate::debian::shell::syntax::{List, SyntaxError};
 
+/// The answers that debconf was given.
+const ANSWERS: &str = "var/cache/debconf/config.dat";
+
 /// The packages whose scripts are other steps of the configuration.
 const DONE_ELSEWHERE: [&str; 4] =
     ["base-passwd", "ca-certificates", "ca-certificates-java", "libpam-runtime"];
 
 /// Follows the scripts of all packages, in their order; returns the commands that were not followed.
 pub(super) fn follow(tree: &mut Tree<'_>) -> Vec<Unfollowed> {
-    let packages = &tree.input().packages;
-    let Some(first) = packages.first() else { return Vec::new() };
-    let mut system = System::new(tree, first);
-    system.answers = packages.iter().flat_map(default_answers).collect();
+    let input = tree.input();
+    let Some(first) = input.packages.first() else { return Vec::new() };
+    let mut system = begin(tree, first);
     let mut unfollowed = Vec::new();
-    let scripted = packages.iter().filter(|package| !DONE_ELSEWHERE.contains(&package.name.as_str()));
+    let scripted = input.packages.iter().filter(|package| !is_done_elsewhere(package));
     for package in scripted.clone() {
         system.stage = Stage::BeforeUnpacking;
-        unfollowed.extend(follow_script(&mut system, package, "preinst", &["install"]));
+        unfollowed.extend(match input.before(package) {
+            None => follow_script(&mut system, package, "preinst", &["install"]),
+            Some(before) => follow_upgrade(&mut system, before, package),
+        });
     }
     for package in scripted {
         system.stage = Stage::Configuring;
-        unfollowed.extend(follow_script(&mut system, package, "postinst", &["configure", ""]));
+        let before = input.before(package).map_or("", |before| &before.version);
+        unfollowed.extend(follow_script(&mut system, package, "postinst", &["configure", before]));
     }
     unfollowed
+}
+
+/// The system before the first of the scripts.
+fn begin<'t, 'a>(tree: &'t mut Tree<'a>, first: &'a InstalledPackage) -> System<'t, 'a> {
+    let (alternatives, answers) = (programs::groups_of(tree), answers(tree));
+    let mut system = System::new(tree, first);
+    (system.alternatives, system.answers) = (alternatives, answers);
+    system
+}
+
+/// The scripts of two versions of a package, up to the unpacking of the new one.
+fn follow_upgrade<'a>(
+    system: &mut System<'_, 'a>,
+    before: &'a InstalledPackage,
+    package: &'a InstalledPackage,
+) -> Vec<Unfollowed> {
+    let mut unfollowed = follow_script(system, before, "prerm", &["upgrade", &package.version]);
+    unfollowed.extend(follow_script(system, package, "preinst", &["upgrade", &before.version]));
+    unfollowed.extend(follow_script(system, before, "postrm", &["upgrade", &package.version]));
+    unfollowed
+}
+
+/// Follows the scripts of packages that were there before, for the triggers that each waits for.
+pub(super) fn follow_triggered<'a>(
+    tree: &mut Tree<'a>,
+    triggered: &[(&'a InstalledPackage, String)],
+) -> Vec<Unfollowed> {
+    let Some((first, _)) = triggered.first() else { return Vec::new() };
+    let mut system = begin(tree, first);
+    let scripted = triggered.iter().filter(|(package, _)| !is_done_elsewhere(package));
+    let follow = |(package, names): &(&'a InstalledPackage, String)| {
+        follow_script(&mut system, package, "postinst", &["triggered", names])
+    };
+    scripted.flat_map(follow).collect()
+}
+
+fn is_done_elsewhere(package: &InstalledPackage) -> bool {
+    DONE_ELSEWHERE.contains(&package.name.as_str())
 }
 
 fn follow_script<'a>(
@@ -87,6 +133,18 @@ fn read_script(system: &System<'_, '_>, path: &str) -> Option<Result<List, Synta
 /// The commands of a file that a script reads.
 fn read_list(system: &System<'_, '_>, path: &str) -> Option<Result<List, SyntaxError>> {
     Some(parse(&system.tree.text(&system.path(path))?))
+}
+
+/// The answers to the questions of all packages: the image's own, else what the packages say.
+fn answers(tree: &Tree<'_>) -> BTreeMap<String, String> {
+    let mut answers: BTreeMap<String, String> = tree.packages().flat_map(default_answers).collect();
+    let known = tree.text(ANSWERS).unwrap_or_default();
+    for answer in known.split("\n\n").filter_map(|answer| deb822::paragraph(answer).ok()) {
+        if let (Some(name), Some(value)) = (answer.get("Name"), answer.get("Value")) {
+            answers.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    answers
 }
 
 /// The answers that debconf has of a package's questions when nobody is asked.

@@ -63,7 +63,7 @@ const TABLE: &[Row] = &[
     ),
     row("observe", WORDS, Kind::Decisions),
     row("base", &["oci", "pypa", "cpython", "cuda", "elf", "debian", "observe"], Kind::Decisions),
-    row("bootstrap", &["oci", "pypa", "debian", "base"], Kind::Decisions),
+    row("bootstrap", &["oci", "pypa", "cuda", "debian", "base"], Kind::Decisions),
     row(
         "resolve",
         &["oci", "pypa", "cuda", "elf", "debian", "credentials", "recipe", "base", "escape"],

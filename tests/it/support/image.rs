@@ -24,6 +24,8 @@ pub struct Image {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     pub mode: u32,
+    /// The numbers of the user and the group.
+    pub owner: (u64, u64),
     pub kind: tar::EntryType,
     pub content: Vec<u8>,
     /// The target of a link.
@@ -80,6 +82,7 @@ impl Image {
             entry.read_to_end(&mut content).unwrap();
             let file = File {
                 mode: entry.header().mode().unwrap(),
+                owner: (entry.header().uid().unwrap(), entry.header().gid().unwrap()),
                 kind: entry.header().entry_type(),
                 content,
                 target: entry.link_name().unwrap().map(|target| target.to_str().unwrap().to_owned()),

@@ -3,7 +3,7 @@
 //! <https://manpages.debian.org/adduser.8> · <https://manpages.debian.org/useradd.8>
 
 use super::super::super::accounts::{
-    NOGROUP, NewUser, SYSTEM_IDS, Taken, add_group, add_member, add_user, taken,
+    AGELESS, NOGROUP, NewUser, SYSTEM_IDS, Taken, add_group, add_member, add_user, taken,
 };
 use super::super::system::{Done, System};
 use super::options::Options;
@@ -91,7 +91,10 @@ fn add_system_user(system: &mut System<'_, '_>, name: &str, options: &Options<'_
     let home = options.value(&["--home"]).map_or_else(|| default_home(system, name), str::to_owned);
     let shell = options.value(&["--shell"]).unwrap_or(NOLOGIN);
     let comment = options.value(&["--gecos", "--comment"]).unwrap_or_default();
-    add_user(system.tree, &NewUser { name, uid, gid, comment, home: &home, shell, password: "!" });
+    add_user(
+        system.tree,
+        &NewUser { name, uid, gid, comment, home: &home, shell, password: "!", aging: AGELESS },
+    );
     let wants_home = !options.has(&["--no-create-home"]) && home != "/nonexistent";
     if wants_home && system.kind(&home).is_none() {
         system.tree.directory(&home, 0o755, gid);
@@ -213,7 +216,7 @@ fn useradd(system: &mut System<'_, '_>, arguments: &[String]) -> Done {
     let shell = options.value(&["-s", "--shell"]).unwrap_or("/bin/sh");
     let comment = options.value(&["-c", "--comment"]).unwrap_or_default();
     let password = options.value(&["-p", "--password"]).unwrap_or("!");
-    add_user(system.tree, &NewUser { name, uid, gid, comment, home: &home, shell, password });
+    add_user(system.tree, &NewUser { name, uid, gid, comment, home: &home, shell, password, aging: AGELESS });
     for group in options.value(&["-G", "--groups"]).into_iter().flat_map(|groups| groups.split(',')) {
         add_member(system.tree, group, name);
     }

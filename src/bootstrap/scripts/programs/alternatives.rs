@@ -95,6 +95,7 @@ impl Install {
     fn enter(self, groups: &mut BTreeMap<String, Alternative>) {
         let group = groups.entry(self.name.clone()).or_insert_with(|| Alternative {
             name: self.name,
+            is_manual: false,
             link: self.link,
             slaves: BTreeMap::new(),
             choices: BTreeMap::new(),
@@ -108,7 +109,23 @@ impl Install {
     }
 }
 
+/// The groups that the image has before any script is followed.
+pub(in super::super) fn groups_of(tree: &Tree<'_>) -> BTreeMap<String, Alternative> {
+    let groups = tree.files_below(DATABASE).into_iter().filter_map(|path| {
+        let name = path.rsplit('/').next()?;
+        Some((name.to_owned(), Alternative::parse(name, &tree.text(&path)?)?))
+    });
+    groups.collect()
+}
+
 fn write_group(tree: &mut Tree<'_>, alternative: &Alternative) {
+    if !alternative.is_manual {
+        point_at_best(tree, alternative);
+    }
+    tree.file(&format!("{DATABASE}/{}", alternative.name), 0o644, alternative.database());
+}
+
+fn point_at_best(tree: &mut Tree<'_>, alternative: &Alternative) {
     let Some((path, choice)) = alternative.best() else { return };
     let path = path.to_owned();
     for (name, link) in &alternative.slaves {
@@ -119,7 +136,6 @@ fn write_group(tree: &mut Tree<'_>, alternative: &Alternative) {
         }
     }
     point(tree, &alternative.name, &alternative.link, &path);
-    tree.file(&format!("{DATABASE}/{}", alternative.name), 0o644, alternative.database());
 }
 
 fn point(tree: &mut Tree<'_>, name: &str, link: &str, path: &str) {

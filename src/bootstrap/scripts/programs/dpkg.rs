@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use super::super::system::{Done, System};
 use super::modes;
 use super::options::Options;
+use crate::debian::diversions::{self, Diversion};
 use crate::debian::version::DebianVersion;
 
 const OVERRIDES: &str = "/var/lib/dpkg/statoverride";
@@ -66,7 +67,7 @@ fn ask(system: &mut System<'_, '_>, arguments: &[String]) -> Done {
 /// The packages that ship `path`.
 fn owners(system: &System<'_, '_>, path: &str) -> Vec<String> {
     let path = path.trim_start_matches('/');
-    let packages = system.tree.input().packages.iter();
+    let packages = system.tree.packages();
     packages
         .filter(|package| package.paths.iter().any(|own| own == path))
         .map(|one| one.name.clone())
@@ -137,15 +138,8 @@ fn override_attributes(system: &mut System<'_, '_>, arguments: &[String]) -> Don
     }
 }
 
-/// A diversion: the path, where it went, and the package that diverts it.
-type Diversion = [String; 3];
-
 fn diversions(system: &System<'_, '_>) -> Vec<Diversion> {
-    let text = system.tree.text(DIVERSIONS).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    let triple =
-        |lines: &[&str]| Some([lines.first()?, lines.get(1)?, lines.get(2)?].map(|line| (*line).to_owned()));
-    lines.chunks(3).filter_map(triple).collect()
+    diversions::parse(&system.tree.text(DIVERSIONS).unwrap_or_default())
 }
 
 fn divert(system: &mut System<'_, '_>, arguments: &[String]) -> Done {
@@ -154,21 +148,21 @@ fn divert(system: &mut System<'_, '_>, arguments: &[String]) -> Done {
         &["--package", "--divert", "--root", "--admindir", "--truename", "--listpackage"],
     );
     let known = diversions(system);
-    let of = |path: &str| known.iter().find(|[from, ..]| from == path);
+    let of = |path: &str| known.iter().find(|diversion| diversion.from == path);
     if let Some(path) = options.value(&["--truename"]) {
-        let place = of(path).map_or(path, |[_, to, _]| to);
+        let place = of(path).map_or(path, |diversion| &diversion.to);
         system.write(&format!("{place}\n"));
         return Done::SUCCESS;
     }
     if let Some(path) = options.value(&["--listpackage"]) {
-        if let Some([.., package]) = of(path) {
-            let shown = if package == ":" { "LOCAL" } else { package };
+        if let Some(Diversion { package, .. }) = of(path) {
+            let shown = if package == diversions::LOCAL { "LOCAL" } else { package };
             system.write(&format!("{shown}\n"));
         }
         return Done::SUCCESS;
     }
     if options.has(&["--list"]) {
-        for [from, to, package] in &known {
+        for Diversion { from, to, package } in &known {
             system.write(&format!("diversion of {from} to {to} by {package}\n"));
         }
         return Done::SUCCESS;
@@ -177,18 +171,22 @@ fn divert(system: &mut System<'_, '_>, arguments: &[String]) -> Done {
     let renames = options.has(&["--rename"]) && !options.has(&["--no-rename"]);
     match (of(path).cloned(), options.has(&["--remove"])) {
         (None, true) | (Some(_), false) => Done::SUCCESS,
-        (Some([from, to, _]), true) => {
-            let others = known.iter().filter(|[other, ..]| *other != from).cloned().collect();
-            write_diversions(system, others);
+        (Some(Diversion { from, to, .. }), true) => {
+            let others: Vec<Diversion> = known.iter().filter(|other| other.from != from).cloned().collect();
+            write_diversions(system, &others);
             move_back(system, &to, &from, renames);
             Done::SUCCESS
         }
         (None, false) => {
             let to = options.value(&["--divert"]).map_or_else(|| format!("{path}.distrib"), str::to_owned);
-            let package = if options.has(&["--local"]) { Some(":") } else { options.value(&["--package"]) };
+            let package = if options.has(&["--local"]) {
+                Some(diversions::LOCAL)
+            } else {
+                options.value(&["--package"])
+            };
             let package = package.map_or_else(|| system.package.name.clone(), str::to_owned);
-            let new = [path.to_owned(), to.clone(), package];
-            write_diversions(system, known.into_iter().chain([new]).collect());
+            let new = Diversion { from: path.to_owned(), to: to.clone(), package };
+            write_diversions(system, &known.into_iter().chain([new]).collect::<Vec<_>>());
             move_back(system, path, &to, renames);
             Done::SUCCESS
         }
@@ -201,9 +199,8 @@ fn move_back(system: &mut System<'_, '_>, from: &str, to: &str, renames: bool) {
     }
 }
 
-fn write_diversions(system: &mut System<'_, '_>, diversions: Vec<Diversion>) {
-    let text: String = diversions.iter().flatten().map(|line| format!("{line}\n")).collect();
-    system.write_file(DIVERSIONS, &text, false);
+fn write_diversions(system: &mut System<'_, '_>, known: &[Diversion]) {
+    system.write_file(DIVERSIONS, &diversions::write(known), false);
 }
 
 #[cfg(test)]

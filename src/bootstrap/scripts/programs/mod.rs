@@ -16,6 +16,8 @@ mod units;
 
 use super::system::{Done, System};
 
+pub(super) use alternatives::groups_of;
+
 /// Programs that act on a running system, on caches that an image need not have, or on what another step makes (the loader's
 /// cache, bytecode, certificates, PAM's stacks): they succeed, and leave the image as it is.
 const WITHOUT_EFFECT: [&str; 39] = [

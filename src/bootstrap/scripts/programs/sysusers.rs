@@ -2,7 +2,9 @@
 //!
 //! <https://manpages.debian.org/sysusers.d.5>
 
-use super::super::super::accounts::{NOGROUP, NewUser, SYSTEM_IDS, add_group, add_member, add_user, taken};
+use super::super::super::accounts::{
+    AGELESS, NOGROUP, NewUser, SYSTEM_IDS, add_group, add_member, add_user, taken,
+};
 use super::super::system::{Done, System};
 use super::options::Options;
 use super::tmpfiles::{configuration, fields};
@@ -76,6 +78,7 @@ fn make_user(
         home: home.unwrap_or("/"),
         shell,
         password: "!*",
+        aging: AGELESS,
     };
     add_user(system.tree, &user);
 }
