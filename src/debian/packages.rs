@@ -16,7 +16,7 @@ use crate::oci::{Digest, DigestError};
 
 /// One binary package of an index, and its `.deb`.
 #[derive(Debug, Clone)]
-pub struct ListedPackage<'a> {
+pub struct IndexedPackage<'a> {
     /// The package.
     pub package: Package<'a>,
     /// The path of the `.deb`, under the archive's root.
@@ -132,20 +132,20 @@ pub fn read_text(name: &str, reader: impl Read, limit: u64) -> Result<String, Pa
 }
 
 /// The packages of an index, in its order.
-pub fn parse(text: &str) -> Result<Vec<ListedPackage<'_>>, PackagesError> {
+pub fn parse(text: &str) -> Result<Vec<IndexedPackage<'_>>, PackagesError> {
     deb822::paragraphs(text)
         .map(|paragraph| listed(&paragraph.map_err(|source| PackagesError::Syntax { source })?))
         .collect()
 }
 
-fn listed<'a>(fields: &Paragraph<'a>) -> Result<ListedPackage<'a>, PackagesError> {
+fn listed<'a>(fields: &Paragraph<'a>) -> Result<IndexedPackage<'a>, PackagesError> {
     let package = package(fields)?;
     let name = package.name;
     let filename = required(fields, name, "Filename")?;
     if !is_safe_location(filename) {
         return Err(wrong(name, "Filename", filename));
     }
-    Ok(ListedPackage {
+    Ok(IndexedPackage {
         filename,
         size: number(name, "Size", required(fields, name, "Size")?)?,
         sha256: Digest::from_hex(required(fields, name, "SHA256")?)
@@ -241,7 +241,7 @@ mod tests {
         let text =
             stanza("Filename: pool/main/g/glibc/libc6_2.36-9+deb12u10_amd64.deb\nEssential: yes\n").repeat(2);
         let packages = parse(&text).unwrap();
-        let [ListedPackage { package: first, size, .. }, _] = &packages[..] else { panic!("{packages:?}") };
+        let [IndexedPackage { package: first, size, .. }, _] = &packages[..] else { panic!("{packages:?}") };
         assert_eq!((first.name, first.version.upstream(), *size), ("libc6", "2.36", 2_757_000));
         assert_eq!((first.essential, first.multi_arch), (true, Some("same")));
         assert_eq!((first.priority, first.pre_depends), (Priority::Optional, ""));

@@ -12,7 +12,7 @@ use url::Url;
 use super::Session;
 use crate::bootstrap::image_archives::ImageSuite;
 use crate::credentials::without_secrets;
-use crate::debian::packages::{self as package_index, ListedPackage};
+use crate::debian::packages::{self as package_index, IndexedPackage};
 use crate::debian::version::DebianVersion;
 use crate::failure::{Failure, Fault, Hinted, Result};
 use crate::lock::{DebianBase, LockedPackage, LockedSuite};
@@ -242,7 +242,7 @@ impl<'a> ListedPackages<'a> {
         Ok(())
     }
 
-    fn note(&mut self, suite: &str, listed: &ListedPackage<'_>) {
+    fn note(&mut self, suite: &str, listed: &IndexedPackage<'_>) {
         let identity = (listed.package.name.to_owned(), listed.package.version.clone());
         let Some(locked) = self.open.get(&identity) else { return };
         if locked.digest == listed.sha256 {

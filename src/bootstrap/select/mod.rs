@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use self::offers::{OfferedPackage, PackageOffers, provided_by, read, read_list};
-use crate::debian::packages::{ListedPackage, Package};
+use crate::debian::packages::{IndexedPackage, Package};
 use crate::debian::relation::{Dependency, Relation};
 use crate::debian::version::DebianVersion;
 use crate::oci::Digest;
@@ -51,7 +51,7 @@ pub struct InstalledVersion<'a> {
 #[derive(Debug, Clone)]
 pub struct PackageListing<'a> {
     /// The packages that it lists.
-    pub packages: Vec<ListedPackage<'a>>,
+    pub packages: Vec<IndexedPackage<'a>>,
     /// True if it is only asked for what no other index has, as the suites of backports.
     pub is_last: bool,
 }
@@ -490,7 +490,7 @@ mod tests {
         PackageListing { packages: packages::parse(text).unwrap(), is_last: text.contains("Backport") }
     }
 
-    fn version(listed: ListedPackage<'_>) -> InstalledVersion<'_> {
+    fn version(listed: IndexedPackage<'_>) -> InstalledVersion<'_> {
         let held = listed.package.priority == packages::Priority::Extra;
         InstalledVersion { package: listed.package, held }
     }

@@ -6,14 +6,14 @@ use strsim::levenshtein;
 
 use super::PackageListing;
 use super::error::{Chain, SelectError};
-use crate::debian::packages::{ListedPackage, Package};
+use crate::debian::packages::{IndexedPackage, Package};
 use crate::debian::relation::{self, Dependency, Relation};
 use crate::debian::version::DebianVersion;
 
 /// A package and the index it is in.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OfferedPackage<'a> {
-    pub listed: &'a ListedPackage<'a>,
+    pub listed: &'a IndexedPackage<'a>,
     pub index: usize,
     is_last: bool,
 }
@@ -38,7 +38,7 @@ impl<'a> PackageOffers<'a> {
         let mut archive = Self { architecture, packages: BTreeMap::new(), provides: BTreeMap::new() };
         for (index, PackageListing { packages, is_last }) in indexes.iter().enumerate() {
             let fits =
-                |listed: &&ListedPackage<'_>| [architecture, "all"].contains(&listed.package.architecture);
+                |listed: &&IndexedPackage<'_>| [architecture, "all"].contains(&listed.package.architecture);
             for listed in packages.iter().filter(fits) {
                 let candidate = OfferedPackage { listed, index, is_last: *is_last };
                 archive.packages.entry(listed.package.name).or_default().push(candidate);
