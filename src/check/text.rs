@@ -541,6 +541,18 @@ mod tests {
             "let the image's user read it, and enter its directories",
         ),
         (
+            "`import demo` ends with ModuleNotFoundError: No module named 'extra.core'",
+            "install the distribution that has the module `extra`",
+        ),
+        (
+            "`import demo` ends with ImportError: libdemo.so.1: cannot open shared object file: No such file or directory",
+            "install the package that has it, in the base, in `packages` or in `system-packages`",
+        ),
+        (
+            "`import demo` ends with ValueError: no",
+            "give the image what the error asks for, or leave the distribution out",
+        ),
+        (
             "/demo/__init__.py opens libcublas.so.12, which the loader does not find",
             "let imgforge serve it (`cuda: {components: {cublas: shared}}`)",
         ),
