@@ -144,7 +144,7 @@ fn an_unknown_base_is_answered_with_the_known_ones() {
 
 #[test]
 fn a_base_that_is_not_there_or_cannot_be_reached_yet_says_so() {
-    check("base: docker-daemon:ubuntu\npackages: [wholesome]\n", &["a daemon", "not built yet", "hint: "]);
+    check("base: docker-daemon:ubuntu\npackages: [wholesome]\n", &["an engine", "not built yet", "hint: "]);
     for base in ["{layout: some/where}", "oci:some/where", "{archive: some/where}"] {
         let world = World::new();
         world.write("recipe.yaml", format!("base: {base}\npackages: [wholesome]\n"));

@@ -262,7 +262,7 @@ fn an_image_built_upon_another_is_published_with_its_layers_as_they_are() {
         .packed(&below, Packing::Zstd)
         .packed(&tar("/base\n").finish(), Packing::Plain)
         .packed(&Tar::new().file("above", "2").finish(), Packing::GzipMembers)
-        .with(|image| image.config["config"]["StopSignal"] = "SIGINT".into());
+        .with(|image| image.config["config"]["OnBuild"] = "RUN a".into());
     let (directory, path) = write(|path| base.write(path));
     let opened = open(&format!("oci:{path}")).unwrap();
     let store = Store::open(directory.path().join("store")).unwrap();
@@ -314,7 +314,7 @@ fn an_image_built_upon_another_is_published_with_its_layers_as_they_are() {
         let layers = |image: &SourceImage| -> Vec<SourceLayer> { image.layers[..3].to_vec() };
         assert_eq!(layers(&built), layers(&opened));
         let config: Value = serde_json::from_slice(&built.config).unwrap();
-        assert_eq!(config["config"]["StopSignal"], "SIGINT");
+        assert_eq!(config["config"]["OnBuild"], "RUN a");
         assert_eq!(config["config"]["User"], "nobody");
         assert_eq!(config["config"]["Cmd"], json!(["sh"]));
         let Some(copied) = skopeo(&place, directory.path(), "dir", &[]) else { continue };

@@ -175,13 +175,13 @@ fn documents_of_an_image_on_a_base_keep_the_order_of_names() {
     let place = Place::new();
     let base = json!({
         "architecture": "amd64", "os": "linux", "os.version": "1", "unknown": {"b": 1, "a": null},
-        "config": {"User": "nobody", "Labels": {"base": "yes"}, "StopSignal": "SIGINT"},
+        "config": {"User": "nobody", "Labels": {"base": "yes"}, "OnBuild": ["RUN a"]},
         "rootfs": {"type": "layers", "diff_ids": []},
     });
     assert_eq!(
         text(&image(base.as_object().cloned(), "app", &place.store).config_bytes),
         format!(
-            r#"{{"architecture":"amd64","config":{{"Cmd":["serve"],"Entrypoint":["/run"],"Env":["B=2","A=1"],"Labels":{{"a":"1","b":"2","base":"yes"}},"StopSignal":"SIGINT","User":"app","WorkingDir":"/content"}},"created":"1970-01-01T00:00:00Z","history":[{{"created":"1970-01-01T00:00:00Z","created_by":"imgforge: torch 2.6.0"}}],"os":"linux","os.version":"1","rootfs":{{"diff_ids":["{}"],"type":"layers"}},"unknown":{{"a":null,"b":1}}}}"#,
+            r#"{{"architecture":"amd64","config":{{"Cmd":["serve"],"Entrypoint":["/run"],"Env":["B=2","A=1"],"Labels":{{"a":"1","b":"2","base":"yes"}},"OnBuild":["RUN a"],"User":"app","WorkingDir":"/content"}},"created":"1970-01-01T00:00:00Z","history":[{{"created":"1970-01-01T00:00:00Z","created_by":"imgforge: torch 2.6.0"}}],"os":"linux","os.version":"1","rootfs":{{"diff_ids":["{}"],"type":"layers"}},"unknown":{{"a":null,"b":1}}}}"#,
             Digest::of("a tar")
         )
     );
