@@ -60,7 +60,7 @@ fn malformed_elf() {
         .prop_map(|(file, mutations)| ElfCase { file, mutations });
     let whole: Vec<&[u8]> = corpus.files.iter().map(|file| &*file.bytes).collect();
     // Under a minute on one core, unoptimised.
-    fuzz("elf", 2_000, &whole, &strategy, |case| corpus.damaged(case), elf_readers::read);
+    fuzz("elf", 1_000, &whole, &strategy, |case| corpus.damaged(case), elf_readers::read);
 }
 
 /// Gives every file of `whole`, and so many damaged inputs, to `read`.
