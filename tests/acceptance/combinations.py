@@ -16,7 +16,7 @@ from harness.processes import run
 from harness.report import Stopwatch, figure, gigabytes, megabytes
 from harness.work import Work
 
-QUICK = ("onnxruntime-ctranslate2", "debian")
+QUICK = ("onnxruntime-ctranslate2",)
 KEPT = "1GiB"
 
 

@@ -8,9 +8,9 @@ from harness.paths import REPOSITORY
 from harness.processes import run
 
 PROFILE = os.environ.get("IMGFORGE_TEST_PROFILE", "release")
-# With the tests' profile imgforge alone is built anew, optimised, over the tests' dependencies. In more units than these,
-# generic code is optimised many times over.
-OPTIMISED = {"opt-level": 2, "codegen-units": 4, "debug": 0}
+# With the tests' profile imgforge alone is built anew, optimised as far as that takes little time, over the tests'
+# dependencies.
+OPTIMISED = {"opt-level": 1, "debug": 0}
 CONFIG = [f"--config=profile.dev.package.imgforge.{name}={value}" for name, value in OPTIMISED.items()]
 
 
