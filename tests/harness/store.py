@@ -29,7 +29,7 @@ def forget_layers(store, kept=frozenset()):
 def linked(store, copy, left_out=frozenset()):
     """A copy of the store without the files of these names; it has links, as blobs and records are never written in
     place."""
-    shutil.copytree(store, copy, copy_function=os.link, ignore=lambda _, names: left_out & set(names))
+    shutil.copytree(store, copy, symlinks=True, copy_function=os.link, ignore=lambda _, names: left_out & set(names))
     return copy
 
 
