@@ -247,6 +247,29 @@ pub fn decompressed<'a>(mut blob: impl Read + 'a) -> io::Result<Box<dyn Read + '
     })
 }
 
+/// Gives every event of a tar to `take`, with the member that began last.
+///
+/// Errors are those of `tar` itself, of what is in it, and of `take`.
+pub fn each_event<E: From<io::Error> + From<TarError>>(
+    mut tar: impl Read,
+    mut take: impl FnMut(TarEvent<'_>, &TarMember) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut reader = TarReader::default();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let count = match tar.read(&mut chunk) {
+            Ok(0) => return Ok(reader.finish()?),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let mut bytes = &chunk[..count];
+        while let Some(event) = reader.next(&mut bytes)? {
+            take(event, reader.member())?;
+        }
+    }
+}
+
 /// The bytes that a layer may inflate to however small it is.
 const MOST_INFLATED: u64 = 16 << 30;
 /// The ratio of DEFLATE is 1,032 at most; that of zstd has no bound.

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 
-use super::read::{ReadError, decompressed, kind, refused, relative};
+use super::read::{ReadError, decompressed, each_event, kind, refused, relative};
 use crate::bootstrap::contents::Contents;
 use crate::failure::Hinted;
 use crate::observe::layered::{LayerNode, Layered, is_whiteout};
-use crate::oci::tar::read::{MemberKind, TarEvent, TarReader};
+use crate::oci::paths::ancestors;
+use crate::oci::tar::read::{MemberKind, TarError, TarEvent, TarMember};
 use crate::oci::{Entry, EntryKind};
 use crate::store::FileRange;
 
@@ -38,11 +39,17 @@ pub enum SystemFilesError {
     #[error("a layer of the base cannot be read")]
     Layer(#[source] ReadError),
     #[error("could not read a layer of the base")]
-    Blob(#[source] io::Error),
+    Blob(#[from] io::Error),
     #[error("could not keep the files of the base")]
     Spool(#[source] io::Error),
     #[error("the base has more than {MOST_KEPT} bytes of small files")]
     Large,
+}
+
+impl From<TarError> for SystemFilesError {
+    fn from(error: TarError) -> Self {
+        Self::Layer(error.into())
+    }
 }
 
 impl Hinted for SystemFilesError {
@@ -110,11 +117,9 @@ impl SystemFiles {
 
 /// Adds the directories that layers leave out: runtimes make them as root's.
 fn with_ancestors(entries: &mut BTreeMap<String, Entry>) {
-    let ancestors = |path: &String| -> Vec<String> {
-        path.match_indices('/').map(|(end, _)| path[..end].to_owned()).collect()
-    };
+    let above = entries.keys().flat_map(|path| ancestors(path));
     let missing: BTreeSet<String> =
-        entries.keys().flat_map(ancestors).filter(|path| !entries.contains_key(path)).collect();
+        above.filter(|path| !entries.contains_key(*path)).map(str::to_owned).collect();
     for path in missing {
         let kind = EntryKind::Directory;
         entries.insert(path.clone(), Entry { path, mode: 0o755, uid: 0, gid: 0, mtime: 0, kind });
@@ -131,38 +136,24 @@ struct Spooling<'a> {
 
 impl Spooling<'_> {
     fn layer(&mut self, blob: impl Read) -> Result<Layered<SystemNode>, SystemFilesError> {
-        let mut tar = decompressed(blob).map_err(SystemFilesError::Blob)?;
-        let (mut reader, mut layer, mut current) = (TarReader::default(), Layered::default(), None);
-        let mut buffer = vec![0; 256 << 10];
-        loop {
-            let count = match tar.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(SystemFilesError::Blob(error)),
-            };
-            let mut bytes = &buffer[..count];
-            while let Some(event) =
-                reader.next(&mut bytes).map_err(|error| SystemFilesError::Layer(error.into()))?
-            {
-                match event {
-                    TarEvent::Begin => current = self.begin(&reader, &mut layer)?,
-                    TarEvent::Content(content) => self.keep(current.as_mut(), content)?,
-                    TarEvent::End => insert(&mut layer, current.take()),
-                }
+        let (mut layer, mut current) = (Layered::default(), None);
+        each_event(decompressed(blob)?, |event, member| {
+            match event {
+                TarEvent::Begin => current = self.begin(member, &mut layer)?,
+                TarEvent::Content(content) => self.keep(current.as_mut(), content)?,
+                TarEvent::End => insert(&mut layer, current.take()),
             }
-        }
-        reader.finish().map_err(|error| SystemFilesError::Layer(error.into()))?;
+            Ok::<_, SystemFilesError>(())
+        })?;
         Ok(layer)
     }
 
     /// Notes the member that begins; gives the node whose content passes.
     fn begin(
         &self,
-        reader: &TarReader,
+        member: &TarMember,
         layer: &mut Layered<SystemNode>,
     ) -> Result<Option<SystemNode>, SystemFilesError> {
-        let member = reader.member();
         let mut path = String::new();
         let fault = |reason| SystemFilesError::Layer(refused(member, reason));
         if !relative(&member.path, &mut path).map_err(fault)? {

@@ -3,14 +3,14 @@
 //! <https://packaging.python.org/en/latest/specifications/source-distribution-format/#source-distribution-archive-features>
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::tree::{TreeRoot, set_modified};
+use super::tree::{TreeRoot, write_content};
 use crate::failure::Hinted;
-use crate::layer::read::decompressed;
+use crate::layer::read::{decompressed, each_event};
 use crate::oci::paths::fits_a_file_system;
-use crate::oci::tar::read::{MemberKind, TarError, TarEvent, TarMember, TarReader};
+use crate::oci::tar::read::{MemberKind, TarError, TarEvent, TarMember};
 use crate::pypa::source_file::SourceFormat;
 use crate::pypa::zip::{Local, Zip, ZipError, ZipMember};
 
@@ -18,8 +18,6 @@ use crate::pypa::zip::{Local, Zip, ZipError, ZipMember};
 const MOST_MEMBERS: usize = 1 << 17;
 /// The bytes that a source distribution unpacks to: the largest have some 500 MB.
 const MOST_UNPACKED: u64 = 2 << 30;
-/// The bytes that are read of an archive at once.
-const CHUNK: usize = 256 << 10;
 /// Sets what a member of a zip is apart from its permission bits.
 const ZIP_KIND: u32 = 0o170_000;
 const ZIP_SYMLINK: u32 = 0o120_000;
@@ -98,32 +96,14 @@ struct Unpacking {
 
 impl Unpacking {
     fn tar(&mut self, archive: File) -> Result<(), SourceArchiveError> {
-        let mut content = decompressed(archive)?;
-        let mut tar = TarReader::default();
-        let mut chunk = vec![0; CHUNK];
-        let mut current: Option<(File, u64)> = None;
-        loop {
-            let count = content.read(&mut chunk)?;
-            if count == 0 {
-                return Ok(tar.finish()?);
+        let mut current = None;
+        each_event(decompressed(archive)?, |event, member| {
+            match event {
+                TarEvent::Begin => current = self.tar_member(member)?,
+                event => write_content(event, &mut current)?,
             }
-            let mut bytes = &chunk[..count];
-            while let Some(event) = tar.next(&mut bytes)? {
-                match event {
-                    TarEvent::Begin => current = self.tar_member(tar.member())?,
-                    TarEvent::Content(bytes) => {
-                        if let Some((file, _)) = &mut current {
-                            file.write_all(bytes)?;
-                        }
-                    }
-                    TarEvent::End => {
-                        if let Some((file, modified)) = current.take() {
-                            set_modified(&file, modified)?;
-                        }
-                    }
-                }
-            }
-        }
+            Ok(())
+        })
     }
 
     /// Makes a member; gives the file whose content follows, and its modification time.

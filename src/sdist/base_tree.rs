@@ -3,15 +3,15 @@
 //! Owners, devices and rights beyond reading and running are left out, and so are a few directories that no build reads.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::tree::{TreeRoot, set_modified};
+use super::tree::{TreeRoot, write_content};
 use crate::failure::Hinted;
-use crate::layer::read::decompressed;
+use crate::layer::read::{decompressed, each_event};
 use crate::oci::Digest;
 use crate::oci::paths::{WHITEOUT, fits_a_file_system};
-use crate::oci::tar::read::{MemberKind, TarEvent, TarMember, TarReader};
+use crate::oci::tar::read::{MemberKind, TarEvent, TarMember};
 use crate::sandbox::{SandboxLink, SandboxTree, TreeAccess};
 use crate::store::{Store, StoreError};
 
@@ -31,8 +31,6 @@ const UNREAD: [&str; 8] = [
 /// The files of a base, and their bytes: images with all of CUDA's toolkit have some 10 GB in 200,000.
 const MOST_FILES: usize = 1 << 20;
 const MOST_BYTES: u64 = 64 << 30;
-/// The bytes that are read of a layer at once.
-const CHUNK: usize = 256 << 10;
 const EXECUTABLE: u32 = 0o111;
 /// The name by which a layer hides everything that is in a directory below it.
 const OPAQUE: &str = ".wh..wh..opq";
@@ -116,35 +114,17 @@ impl Room {
 /// Writes what a layer has over what is below it.
 fn apply(blob: File, directory: &Path, room: &mut Room) -> io::Result<()> {
     let root = TreeRoot::open(directory)?;
-    let mut content = decompressed(blob)?;
-    let mut tar = TarReader::default();
-    let mut chunk = vec![0; CHUNK];
-    let mut current: Option<(File, u64)> = None;
-    loop {
-        let count = content.read(&mut chunk)?;
-        if count == 0 {
-            return Ok(());
-        }
-        let mut bytes = &chunk[..count];
-        while let Some(event) = tar.next(&mut bytes).map_err(io::Error::other)? {
-            match event {
-                TarEvent::Begin => {
-                    room.take(tar.member().size)?;
-                    current = place(&root, tar.member())?;
-                }
-                TarEvent::Content(bytes) => {
-                    if let Some((file, _)) = &mut current {
-                        file.write_all(bytes)?;
-                    }
-                }
-                TarEvent::End => {
-                    if let Some((file, modified)) = current.take() {
-                        set_modified(&file, modified)?;
-                    }
-                }
+    let mut current = None;
+    each_event(decompressed(blob)?, |event, member| {
+        match event {
+            TarEvent::Begin => {
+                room.take(member.size)?;
+                current = place(&root, member)?;
             }
+            event => write_content(event, &mut current)?,
         }
-    }
+        Ok(())
+    })
 }
 
 /// Makes a member; gives the file whose content follows, and its modification time.

@@ -5,7 +5,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::io::Errno;
+
+use crate::oci::tar::read::TarEvent;
 
 /// The bits of what may be read, and of what may be run or searched, by every user of a sandbox.
 const READABLE: Mode = Mode::from_raw_mode(0o644);
@@ -153,8 +155,21 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Writes the content of an archive's member that passes into its file, which gets its modification time at the end.
+pub(super) fn write_content(event: TarEvent<'_>, member: &mut Option<(File, u64)>) -> io::Result<()> {
+    match (event, &mut *member) {
+        (TarEvent::Content(bytes), Some((file, _))) => file.write_all(bytes),
+        (TarEvent::End, Some((file, modified))) => {
+            set_modified(file, *modified)?;
+            *member = None;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Sets the time at which a file was last modified, in Unix seconds.
-pub(super) fn set_modified(file: &File, seconds: u64) -> io::Result<()> {
+fn set_modified(file: &File, seconds: u64) -> io::Result<()> {
     let time = Timespec { tv_sec: i64::try_from(seconds).unwrap_or_default(), tv_nsec: 0 };
     Ok(rustix::fs::futimens(file, &Timestamps { last_access: time, last_modification: time })?)
 }

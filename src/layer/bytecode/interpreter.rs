@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -14,9 +14,9 @@ use super::worker::{Interpreter, SCRIPT};
 use super::{BytecodeError, CompileTarget};
 use crate::elf::architecture::{library_directory, loader_path};
 use crate::elf::{FileNode, Root, dynamic};
-use crate::layer::read::decompressed;
+use crate::layer::read::{decompressed, each_event};
 use crate::observe::inventory_facts::InventoryFacts;
-use crate::oci::tar::read::{MemberKind, TarEvent, TarMember, TarReader};
+use crate::oci::tar::read::{MemberKind, TarEvent, TarMember};
 use crate::oci::{Digest, Hasher};
 use crate::sandbox::Confinement;
 use crate::store::Store;
@@ -33,7 +33,6 @@ const MAX_FILE: u64 = 256 << 20;
 /// The bytes of all its files, and their number: that of Debian 12 has 12 MB in 132 files.
 const MAX_TREE: u64 = 512 << 20;
 const MAX_FILES: usize = 4096;
-const CHUNK: usize = 256 << 10;
 
 /// The places of an interpreter's parts in a base, and their names outside of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,31 +114,22 @@ impl BaseInterpreter {
 
     /// Writes the parts that the layer has below `directory`; those of upper layers replace them.
     fn extract_layer(&self, blob: File, directory: &Path, room: &mut TreeRoom) -> io::Result<()> {
-        let mut content = decompressed(blob)?;
-        let mut tar = TarReader::default();
-        let mut chunk = vec![0; CHUNK];
         let mut current: Vec<File> = Vec::new();
-        loop {
-            let count = content.read(&mut chunk)?;
-            if count == 0 {
-                return Ok(());
-            }
-            let mut bytes = &chunk[..count];
-            while let Some(event) = tar.next(&mut bytes).map_err(io::Error::other)? {
-                match event {
-                    TarEvent::Begin => {
-                        let names = self.names(tar.member());
-                        room.take(names.len(), tar.member().size)?;
-                        let files = names.iter().map(|name| create(&directory.join(name)));
-                        current = files.collect::<io::Result<_>>()?;
-                    }
-                    TarEvent::Content(bytes) => {
-                        current.iter_mut().try_for_each(|file| file.write_all(bytes))?;
-                    }
-                    TarEvent::End => current.clear(),
+        each_event(decompressed(blob)?, |event, member| {
+            match event {
+                TarEvent::Begin => {
+                    let names = self.names(member);
+                    room.take(names.len(), member.size)?;
+                    let files = names.iter().map(|name| create(&directory.join(name)));
+                    current = files.collect::<io::Result<_>>()?;
                 }
+                TarEvent::Content(bytes) => {
+                    current.iter_mut().try_for_each(|file| file.write_all(bytes))?;
+                }
+                TarEvent::End => current.clear(),
             }
-        }
+            Ok(())
+        })
     }
 
     /// The names of an archive's file outside of it; none when it is none of the parts.

@@ -172,6 +172,12 @@ impl Default for TarReader {
     }
 }
 
+impl From<TarError> for std::io::Error {
+    fn from(error: TarError) -> Self {
+        Self::other(error)
+    }
+}
+
 impl TarReader {
     /// The member that began last.
     pub fn member(&self) -> &TarMember {
