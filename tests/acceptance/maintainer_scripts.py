@@ -253,8 +253,8 @@ class Dpkg:
 # --- the comparison ---
 
 
-def differences(image, truth):
-    """The lines of what differs without a reason, and the number of differences that have one."""
+def differences(image, truth, table=EXPLAINED, maker="dpkg"):
+    """The lines of what differs without a reason in the table, and the number of differences that have one."""
     ours, theirs = entries(image), entries(truth)
     told, explained = [], 0
     for path in sorted(ours.keys() | theirs.keys()):
@@ -262,20 +262,20 @@ def differences(image, truth):
         if one == other:
             continue
         side = "both" if one and other else "image" if one else "dpkg"
-        if reason(path, side):
+        if has_reason(path, side, table):
             explained += 1
         elif side == "both":
-            told.append(f"{path}: image has {one}, dpkg makes {other}")
+            told.append(f"{path}: image has {one}, {maker} makes {other}")
         else:
             told.append(f"{path}: only in the {side}: {one or other}")
     return [*told, *account_differences(image, truth)], explained
 
 
-def reason(path, side):
-    for text, where, patterns in EXPLAINED:
-        if where in (side, "both") and any(fnmatchcase(path, pattern) for pattern in patterns.split()):
-            return text
-    return None
+def has_reason(path, side, table):
+    return any(
+        where in (side, "both") and any(fnmatchcase(path, pattern) for pattern in patterns.split())
+        for _, where, patterns in table
+    )
 
 
 def account_differences(image, truth):

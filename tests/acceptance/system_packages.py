@@ -11,10 +11,8 @@ import shutil
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
-from acceptance.maintainer_scripts import EXPLAINED as OF_SCRIPTS
-from acceptance.maintainer_scripts import account_differences, entries
+from acceptance import maintainer_scripts
 from harness import program
 from harness.chroot import Root
 from harness.imgforge import binary
@@ -34,7 +32,7 @@ ENVIRONMENT = {
 EXPLAINED = [
     ("backups of the subordinate ids", "dpkg", "etc/subuid- etc/subgid-"),
     ("a name for the interpreter, which the recipe leaves on", "image", "usr/local/bin/python"),
-    *(row for row in OF_SCRIPTS if "version" not in row[0] and "held apart" not in row[0]),
+    *(row for row in maintainer_scripts.EXPLAINED if "version" not in row[0] and "held apart" not in row[0]),
     ("apt's lists and caches", "dpkg",
      "var/lib/apt/lists/* var/cache/apt/*.bin var/log/apt var/log/apt/* var/lib/apt/periodic"),
     ("held apart, name by name", "both", "etc/passwd etc/group var/lib/dpkg/status var/lib/dpkg/available"),
@@ -183,30 +181,11 @@ def install(root, packages):
 
 
 def differences(image, truth):
-    ours, theirs = entries(image), entries(truth)
-    told, explained = [], 0
-    for path in sorted(ours.keys() | theirs.keys()):
-        one, other = ours.get(path), theirs.get(path)
-        if one == other:
-            continue
-        side = "both" if one and other else "image" if one else "dpkg"
-        if has_reason(path, side):
-            explained += 1
-        elif side == "both":
-            told.append(f"{path}: image has {one}, apt makes {other}")
-        else:
-            told.append(f"{path}: only in the {side}: {one or other}")
-    told += [*account_differences(image, truth), *database_differences(image, truth)]
+    told, explained = maintainer_scripts.differences(image, truth, EXPLAINED, maker="apt")
+    told += database_differences(image, truth)
     if trusted(image) != trusted(truth):
         told.append("etc/ssl/certs/java/cacerts: other certificates")
     return told, explained
-
-
-def has_reason(path, side):
-    return any(
-        where in (side, "both") and any(fnmatchcase(path, pattern) for pattern in patterns.split())
-        for _, where, patterns in EXPLAINED
-    )
 
 
 def database_differences(image, truth):
