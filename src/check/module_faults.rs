@@ -114,15 +114,10 @@ impl Faults {
 /// Returns whether a module is among the files of the distribution that installed `file`, or below its directory.
 fn carries(finder: &ModuleFinder<'_>, world: &World<'_>, file: &str, module: &str) -> bool {
     let is_module = |path: &str| {
-        let mut parts = path.split('/').peekable();
-        std::iter::from_fn(|| parts.next().map(|part| (part, parts.peek().is_none()))).any(
-            |(part, is_last)| {
-                let rest = part.strip_prefix(module);
-                rest.is_some_and(|rest| {
-                    if is_last { finder.endings().any(|it| it == rest) } else { rest.is_empty() }
-                })
-            },
-        )
+        let (above, name) = split(path);
+        let ending = name.strip_prefix(module);
+        above.split('/').any(|part| part == module)
+            || ending.is_some_and(|ending| finder.endings().any(|it| it == ending))
     };
     match world.owner(file) {
         Some(owner) => world.distributions[owner].rows.keys().any(|path| is_module(path)),

@@ -29,8 +29,8 @@ use crate::escape;
 use crate::failure::{Context, Failure, Fault, Hinted, Result};
 use crate::oci::{Architecture, Digest};
 use crate::pipeline::{
-    self, BuildOrder, Checked, Checking, CopyOrder, Inspected, LockOrder, Locking, Side, Upgrade,
-    WantedMachines,
+    self, BuildOrder, CheckExtent, Checked, Checking, CopyOrder, Inspected, LockOrder, Locking, Side,
+    Upgrade, WantedMachines,
 };
 use crate::place::{ImagePlace, PlaceError};
 use picture::PictureFile;
@@ -370,11 +370,9 @@ fn execute(arguments: &Arguments) -> Result<()> {
         Action::Check { image, format, json, driver, gpu, python, import, graph, offline } => {
             let session = arguments.session(*offline, &progress)?;
             let wanted = WantedMachines { driver: driver.as_ref(), gpus: gpu };
-            let checked = Checked::read(image, python.as_deref(), wanted, &session)?;
-            let report = match import {
-                true => checked.report_with_imports(image, &session)?,
-                false => checked.report(&session)?,
-            };
+            let extent = if *import { CheckExtent::Imports } else { CheckExtent::Files };
+            let checked = Checked::read(image, python.as_deref(), wanted, extent, &session)?;
+            let report = checked.report(extent, &session)?;
             progress.finish();
             let format = if *json { findings::Format::Json } else { *format };
             findings::printed(&report, &image.to_string(), format)?.print()?;

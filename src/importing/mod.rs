@@ -97,11 +97,7 @@ impl Hinted for ImportError {
             Self::Unpack(error) => error.hint(),
             Self::Prepare(error) => error.hint(),
             Self::Store(error) => error.hint(),
-            Self::Sandbox(SandboxError::Refused { settings, .. }) => {
-                let instead = ["check the image without `--import`".to_owned()];
-                Some(settings.iter().chain(&instead).map(String::as_str).collect::<Vec<_>>().join("; or "))
-            }
-            Self::Sandbox(error) => error.hint(),
+            Self::Sandbox(error) => error.hint_or("check the image without `--import`"),
             Self::Unconfined => Some("unset IMGFORGE_UNCONFINED".into()),
             Self::Silent { .. } => {
                 Some("check the image without `--import`: its findings may say why".into())

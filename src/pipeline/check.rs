@@ -38,6 +38,15 @@ pub struct Checked<'a> {
     seen: VersionsSeen,
 }
 
+/// The extent of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckExtent {
+    /// The files alone.
+    Files,
+    /// The imports as well: the image's interpreter imports, in a sandbox, what no other distribution requires.
+    Imports,
+}
+
 /// The machines that an image shall run on.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WantedMachines<'a> {
@@ -48,15 +57,19 @@ pub struct WantedMachines<'a> {
 }
 
 impl<'a> Checked<'a> {
-    /// The image at `place`: reads the layers that were never read before.
+    /// The image at `place`: reads the layers that were never read before, and brings all into the store to be imported from.
     pub fn read(
         place: &ImagePlace,
         python: Option<&str>,
         wanted: WantedMachines<'a>,
+        extent: CheckExtent,
         session: &Session<'_>,
     ) -> Result<Self> {
         let image = source::open(place, None, session.sources())?;
         image_base::scan(&image, session)?;
+        if extent == CheckExtent::Imports {
+            image_base::bring(&image, session)?;
+        }
         session.progress.stage("checking");
         Self::of(&image, python, wanted)
     }
@@ -74,19 +87,20 @@ impl<'a> Checked<'a> {
     }
 
     /// The findings of every rule.
-    pub fn report(&self, session: &Session<'_>) -> Result<Report> {
-        of_layers(self, &session.store)
+    pub fn report(&self, extent: CheckExtent, session: &Session<'_>) -> Result<Report> {
+        let report = of_layers(self, &session.store)?;
+        match extent {
+            CheckExtent::Files => Ok(report),
+            CheckExtent::Imports => self.with_imports(report, session),
+        }
     }
 
-    /// The findings of every rule, and those of importing what no other distribution requires, by the image's interpreter in a
-    /// sandbox. The layers of the image at `place` are brought into the store, and unpacked for the time of the imports.
-    pub fn report_with_imports(&self, place: &ImagePlace, session: &Session<'_>) -> Result<Report> {
-        let mut report = self.report(session)?;
+    /// Adds the findings of imports; the image is unpacked for their time.
+    fn with_imports(&self, mut report: Report, session: &Session<'_>) -> Result<Report> {
         let (trials, interpreter) = with_subject(self, &session.store, |subject| {
             (check::import_trials(subject), subject.python.map(|start| self.interpreter(start)))
         })?;
         let Some(interpreter) = interpreter.filter(|_| !trials.is_empty()) else { return Ok(report) };
-        image_base::bring(&source::open(place, None, session.sources())?, session)?;
         session.progress.stage("unpacking the image");
         let unpacked = UnpackedImage::new(&session.store, &self.layers)?;
         session.progress.stage("importing its distributions");

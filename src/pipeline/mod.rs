@@ -52,7 +52,7 @@ use decide::Decision;
 use lock_file::{KeptFromLock, LockStatus};
 use write::{BaseBlobs, LayerFinished, Sources, WriteNeeds};
 
-pub use self::check::{CheckFailed, Checked, WantedMachines, write_picture};
+pub use self::check::{CheckExtent, CheckFailed, Checked, WantedMachines, write_picture};
 pub use crate::beneath::Outside;
 pub use built_wheels::BuiltWheelError;
 pub use comparison::{NotAPlan, Side, compare, summary_of};

@@ -156,21 +156,20 @@ fn write_below(
     }
     let numbered = || (base.len()..).zip(keyed.iter().zip(&recalled));
     let missing = || numbered().filter(|(_, (_, recalled))| recalled.is_none()).map(|(at, (it, _))| (at, it));
+    // The base's own interpreter compiles: there the base comes first.
+    let target = missing().find_map(|(_, (layer, _))| compile_target(layer));
+    // So it does where users are made: they are added to its accounts.
+    let makes_users = missing().any(|(_, (layer, _))| matches!(layer, LayerPlan::Accounts(_)));
+    let is_first = target.is_some() || makes_users;
     let write_base = || {
-        if used.blobs == BaseBlobs::Brought {
+        if is_first || used.blobs == BaseBlobs::Brought {
             sources.base.bring(session)?;
         }
         let written = sources.base.write(base, session)?;
         used.note(0, &written);
         Ok::<_, Failure>(written)
     };
-    // The base's own interpreter compiles: there the base comes first.
-    let target = missing().find_map(|(_, (layer, _))| compile_target(layer));
-    // So it does where users are made: they are added to its accounts.
-    let makes_users = missing().any(|(_, (layer, _))| matches!(layer, LayerPlan::Accounts(_)));
-    let early = (target.is_some() || makes_users)
-        .then(|| sources.base.bring(session).and_then(|()| write_base()))
-        .transpose()?;
+    let early = is_first.then(write_base).transpose()?;
     let below: Vec<Digest> = early.iter().flatten().map(|layer| layer.digest).collect();
     let compiler = match (target, &early) {
         (Some(target), Some(base)) => Some(compiler(target, base, session)?),

@@ -187,14 +187,25 @@ pub enum SandboxError {
     Process { program: PathBuf, source: io::Error },
 }
 
+impl SandboxError {
+    /// The hint where nothing runs without a sandbox, and `instead` is what else to do.
+    pub fn hint_or(&self, instead: &str) -> Option<String> {
+        self.settings_or(instead, "; or ")
+    }
+
+    fn settings_or(&self, instead: &str, between: &str) -> Option<String> {
+        let Self::Refused { settings, .. } = self else { return None };
+        let settings = settings.iter().map(String::as_str).chain([instead]);
+        Some(settings.collect::<Vec<_>>().join(between))
+    }
+}
+
 impl Hinted for SandboxError {
     fn hint(&self) -> Option<String> {
-        let Self::Refused { settings, .. } = self else { return None };
         let switch = format!(
             "if you trust the base like a program of your own, set {UNCONFINED_VARIABLE}=1: its interpreter then runs \
              with all your rights"
         );
-        let settings = settings.iter().map(String::as_str).chain([switch.as_str()]);
-        Some(settings.collect::<Vec<_>>().join("; "))
+        self.settings_or(&switch, "; ")
     }
 }

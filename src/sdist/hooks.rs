@@ -107,11 +107,7 @@ impl Hinted for HookError {
             Self::Answer { .. } => Some("choose another version, or build its wheel yourself".into()),
             Self::Prepare { source, .. } => source.hint(),
             // Without a sandbox nothing is built.
-            Self::Sandbox(SandboxError::Refused { settings, .. }) => {
-                let instead = ["build its wheel yourself".to_owned()];
-                Some(settings.iter().chain(&instead).map(String::as_str).collect::<Vec<_>>().join("; or "))
-            }
-            Self::Sandbox(error) => error.hint(),
+            Self::Sandbox(error) => error.hint_or("build its wheel yourself"),
             Self::Unconfined => Some("unset IMGFORGE_UNCONFINED, or build its wheel yourself".into()),
         }
     }

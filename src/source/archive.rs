@@ -20,18 +20,8 @@ use crate::store::{FileIdentity, FileRange};
 /// The files of an archive: an image has some hundred blobs.
 const MOST_MEMBERS: usize = 1 << 16;
 
-/// Opens the image in the archive `file`.
-pub(super) fn open(
-    file: &Path,
-    tag: Option<&str>,
-    architecture: Option<Architecture>,
-    place: &str,
-) -> Result<SourceImage, SourceError> {
-    open_tar(&IndexedTar::open(file)?, file, tag, architecture, place)
-}
-
 /// Opens the image in an archive that was read from `file`.
-pub(super) fn open_tar(
+pub(super) fn open(
     archive: &IndexedTar,
     file: &Path,
     tag: Option<&str>,

@@ -32,18 +32,8 @@ struct Saved {
     layers: Vec<String>,
 }
 
-/// Opens the image in the archive `file`.
-pub(super) fn open(
-    file: &Path,
-    tag: Option<&str>,
-    architecture: Option<Architecture>,
-    place: &str,
-) -> Result<SourceImage, SourceError> {
-    open_tar(&IndexedTar::open(file)?, file, tag, architecture, place)
-}
-
 /// Opens the image in an archive that was read from `file`.
-pub(super) fn open_tar(
+pub(super) fn open(
     archive: &IndexedTar,
     file: &Path,
     tag: Option<&str>,

@@ -28,7 +28,7 @@ pub(super) fn open(
     .map_err(unreadable)?;
     let tar = IndexedTar::read(file, path)?;
     match engine {
-        EngineKind::Docker | EngineKind::Podman => docker::open_tar(&tar, path, None, architecture, place),
-        EngineKind::Containerd => archive::open_tar(&tar, path, None, architecture, place),
+        EngineKind::Docker | EngineKind::Podman => docker::open(&tar, path, None, architecture, place),
+        EngineKind::Containerd => archive::open(&tar, path, None, architecture, place),
     }
 }

@@ -27,6 +27,8 @@ use crate::plain_file;
 use crate::pool;
 use crate::store::{FileIdentity, Store};
 
+use archive::IndexedTar;
+
 pub use documents::{DocumentRoot, open_documents};
 pub use error::SourceError;
 pub use scan::{scan, scan_to_build};
@@ -132,10 +134,10 @@ pub fn open(
             layout::open(directory, tag.as_deref(), architecture, &place.to_string())
         }
         ImagePlace::OciArchive { file, tag } => {
-            archive::open(file, tag.as_deref(), architecture, &place.to_string())
+            archive::open(&IndexedTar::open(file)?, file, tag.as_deref(), architecture, &place.to_string())
         }
         ImagePlace::DockerArchive { file, tag } => {
-            docker::open(file, tag.as_deref(), architecture, &place.to_string())
+            docker::open(&IndexedTar::open(file)?, file, tag.as_deref(), architecture, &place.to_string())
         }
         ImagePlace::Registry(reference) => {
             registry::open(reference, architecture, &place.to_string(), access.registries)
