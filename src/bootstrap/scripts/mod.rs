@@ -337,7 +337,8 @@ mod tests {
     fn declared_accounts_and_directories_are_made() {
         let example = example()
             .file("usr/lib/sysusers.d/a.conf", "# why\ng clock -\nu _a - \"The a\" /var/lib/a\nm _a adm\n")
-            .file("usr/lib/tmpfiles.d/a.conf", "d /run/a 0750 _a adm -\nL /run/l - - - - ../x\nx /tmp/y\n");
+            .file("usr/lib/tmpfiles.d/a.conf", "d /run/a 0750 _a adm -\nL /run/l - - - - ../x\nx /tmp/y\nf^ /root/keys 600 - - - ssh.keys\nF^ /root/more - - - - more\n\
+             f+! /run/boot - - - - x\n");
         let made = run(
             example,
             "systemd-sysusers a.conf\nsystemd-tmpfiles ${DPKG_ROOT:+--root=\"$DPKG_ROOT\"} --create a.conf",

@@ -76,6 +76,8 @@ fn create(system: &mut System<'_, '_>, arguments: &[String]) -> Done {
 struct Line {
     kind: char,
     replaces: bool,
+    /// True if the argument is written in Base64.
+    is_encoded: bool,
     path: String,
     mode: Option<u32>,
     user: Option<String>,
@@ -87,8 +89,8 @@ impl Line {
     fn parse(line: &str) -> Option<Self> {
         let fields = fields(line);
         let kind = &fields[0];
-        // Lines for the boot, and those that only clean up.
-        if kind.contains('!')
+        // Lines for the boot, those whose content is a credential, which no image has, and those that only clean up.
+        if kind.contains(['!', '^'])
             || !kind.starts_with(['d', 'D', 'v', 'q', 'Q', 'f', 'F', 'L', 'C', 'z', 'Z', 'e', 'p'])
         {
             return None;
@@ -97,6 +99,7 @@ impl Line {
         Some(Self {
             kind: kind.chars().next()?,
             replaces: kind.contains('+') || kind.starts_with('F'),
+            is_encoded: kind.contains('~'),
             path: field(1)?,
             mode: field(2).and_then(|mode| u32::from_str_radix(mode.trim_start_matches(['~', ':']), 8).ok()),
             user: field(3).map(|user| user.trim_start_matches(':').to_owned()),
@@ -108,8 +111,8 @@ impl Line {
     /// `false` where its effect is not known.
     fn apply(&self, system: &mut System<'_, '_>) -> bool {
         let is_there = system.kind_of_link(&self.path).is_some();
-        if self.path.contains('%') || self.argument.as_deref().is_some_and(|argument| argument.contains('%'))
-        {
+        let is_open = |text: &str| text.contains('%');
+        if self.is_encoded || is_open(&self.path) || self.argument.as_deref().is_some_and(is_open) {
             return false;
         }
         match self.kind {
