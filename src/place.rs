@@ -27,7 +27,7 @@ pub enum ImagePlace {
         /// The image's tag in the archive.
         tag: Option<String>,
     },
-    /// `docker-archive:FILE[:TAG]`, as `docker save` writes it.
+    /// `docker-archive:FILE[:TAG]`, as `docker save` writes it; a whole name or `@N` may stand for the tag.
     DockerArchive {
         /// The archive.
         file: PathBuf,

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::archive::IndexedTar;
 use super::documents::{self, parse};
+use super::selector::select;
 use super::{SourceError, SourceImage};
 use crate::layer::read::DetectedCompression;
 use crate::oci::image::MediaType;
@@ -60,16 +61,11 @@ pub(super) fn open(
     documents::assemble(layers, config, Arc::new(archive.parts(blobs)), architecture, place)
 }
 
-/// The image that has the tag, or the only one.
+/// The image that is meant, or the only one.
 fn choose(saved: Vec<Saved>, tag: Option<&str>, place: &str) -> Result<Saved, SourceError> {
     let image = place.to_owned();
-    let tag_of = |name: &str| name.rsplit_once(':').map(|(_, tag)| tag.to_owned());
-    let present: Vec<String> =
-        saved.iter().flat_map(|it| &it.repo_tags).filter_map(|name| tag_of(name)).collect();
-    let has =
-        |saved: &Saved, tag: &str| saved.repo_tags.iter().any(|name| tag_of(name).as_deref() == Some(tag));
-    let fits = |saved: &Saved| tag.is_none_or(|tag| has(saved, tag));
-    let mut fitting: Vec<Saved> = saved.into_iter().filter(fits).collect();
+    let present: Vec<String> = saved.iter().flat_map(|it| it.repo_tags.clone()).collect();
+    let mut fitting = select(saved, |it| it.repo_tags.clone(), tag);
     match (fitting.len(), tag) {
         (1, _) => Ok(fitting.remove(0)),
         (0, Some(tag)) => Err(SourceError::NoTag { image, tag: tag.to_owned(), present }),

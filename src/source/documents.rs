@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::selector::select;
 use super::{Blobs, SourceError, SourceImage, SourceLayer, SourceManifest};
 use crate::oci::image::{from_json, from_value};
 use crate::oci::{Architecture, Descriptor, Digest, docker};
@@ -277,19 +278,17 @@ impl Documents<'_> {
     /// The image of a layout's index that has the tag, or the only one.
     fn choose_tagged(&self, index: &ImageIndex, tag: Option<&str>) -> Result<Descriptor, SourceError> {
         let image = || self.place.to_owned();
-        let mut found = images(index);
-        if found.is_empty() {
-            return Err(SourceError::Empty { image: image() });
-        }
+        let found = images(index);
         let mut present: Vec<String> = found.iter().filter_map(|it| tag_of(it)).cloned().collect();
         present.dedup();
-        if let Some(tag) = tag {
-            found.retain(|descriptor| tag_of(descriptor).map(String::as_str) == Some(tag));
-            if found.is_empty() {
+        let found = select(found, |it| tag_of(it).cloned().into_iter().collect(), tag);
+        let first = match (found.first(), tag) {
+            (Some(first), _) => *first,
+            (None, Some(tag)) => {
                 return Err(SourceError::NoTag { image: image(), tag: tag.to_owned(), present });
             }
-        }
-        let first = found[0];
+            (None, None) => return Err(SourceError::Empty { image: image() }),
+        };
         let is_one = found.iter().all(|it| it.digest() == first.digest());
         let differ_by_platform =
             found.iter().all(|it| it.platform().is_some() && tag_of(it) == tag_of(first));

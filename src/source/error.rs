@@ -33,7 +33,7 @@ pub enum SourceError {
     Algorithm { image: String, digest: String },
     #[error("`{image}` has no image")]
     Empty { image: String },
-    #[error("`{image}` has no image with the tag `{tag}`")]
+    #[error("`{image}` has no image `{tag}`")]
     NoTag { image: String, tag: String, present: Vec<String> },
     #[error("`{image}` has several images")]
     ManyTags { image: String, present: Vec<String> },
@@ -128,10 +128,10 @@ impl Hinted for SourceError {
             Self::OtherArchive { .. } => "write oci-archive: before an OCI layout in a tar".into(),
             Self::Algorithm { .. } => "copy the image with a tool that writes sha256 digests, such as skopeo".into(),
             Self::NoTag { present, .. } | Self::ManyTags { present, .. } if !present.is_empty() => {
-                format!("write the tag behind the path; there is {}", present.join(", "))
+                format!("write one of its names behind the path: {}", present.join(", "))
             }
-            Self::NoTag { .. } => "leave the tag out: the images there have none".into(),
-            Self::ManyTags { .. } => "none of them has a tag; copy the one you mean to a place of its own".into(),
+            Self::NoTag { .. } => "leave the tag out: the images there have no names".into(),
+            Self::ManyTags { .. } => "none of them has a name: write `:@0` behind the path for the first, `:@1` for the second".into(),
             Self::NoPlatform { present, .. } if !present.is_empty() => {
                 format!("it has images for {}", present.join(", "))
             }

@@ -12,6 +12,7 @@ mod error;
 mod layout;
 mod registry;
 mod scan;
+mod selector;
 
 use std::fmt;
 use std::io::{self, Read};
@@ -131,13 +132,16 @@ pub fn open(
 ) -> Result<SourceImage, SourceError> {
     match place {
         ImagePlace::OciLayout { directory, tag } => {
-            layout::open(directory, tag.as_deref(), architecture, &place.to_string())
+            let (directory, tag) = selector::split(directory, tag.as_deref());
+            layout::open(&directory, tag.as_deref(), architecture, &place.to_string())
         }
         ImagePlace::OciArchive { file, tag } => {
-            archive::open(&IndexedTar::open(file)?, file, tag.as_deref(), architecture, &place.to_string())
+            let (file, tag) = selector::split(file, tag.as_deref());
+            archive::open(&IndexedTar::open(&file)?, &file, tag.as_deref(), architecture, &place.to_string())
         }
         ImagePlace::DockerArchive { file, tag } => {
-            docker::open(&IndexedTar::open(file)?, file, tag.as_deref(), architecture, &place.to_string())
+            let (file, tag) = selector::split(file, tag.as_deref());
+            docker::open(&IndexedTar::open(&file)?, &file, tag.as_deref(), architecture, &place.to_string())
         }
         ImagePlace::Registry(reference) => {
             registry::open(reference, architecture, &place.to_string(), access.registries)

@@ -184,9 +184,49 @@ fn several_images_need_the_tag() {
     assert_eq!(conf(&open(&format!("oci:{path}:other")).unwrap()), "/other\n");
     let error = open(&format!("oci:{path}")).unwrap_err();
     assert!(error.to_string().ends_with("has several images"), "{error}");
-    assert_eq!(error.hint().unwrap(), "write the tag behind the path; there is other, latest");
+    assert_eq!(error.hint().unwrap(), "write one of its names behind the path: other, latest");
     let error = open(&format!("oci:{path}:third")).unwrap_err();
-    assert!(error.to_string().contains("no image with the tag `third`"), "{error}");
+    assert!(error.to_string().contains("no image `third`"), "{error}");
+}
+
+#[test]
+fn an_archive_of_several_images_is_chosen_from_by_name_or_place() {
+    let named = |conf: &str, name: &str| {
+        let layer = tar(conf).finish();
+        let config = Layout::new().packed(&layer, Packing::Gzip).config.to_string();
+        (
+            layer,
+            config,
+            json!({"Config": format!("{name}.json"), "RepoTags": [format!("{name}:1")], "Layers": [format!("{name}.tar")]}),
+        )
+    };
+    let (first, second) = (named("/first\n", "first"), named("/second\n", "host.test/second"));
+    let manifest = json!([first.2, second.2]).to_string();
+    let archive = Tar::new()
+        .file("first.json", first.1)
+        .file("first.tar", first.0)
+        .file("host.test/second.json", second.1)
+        .file("host.test/second.tar", second.0);
+    let (_directory, path) =
+        write(|path| fs::write(path, archive.file("manifest.json", manifest).finish()).unwrap());
+    for (chosen, expected) in [
+        ("first:1", "/first\n"),
+        ("docker.io/library/first:1", "/first\n"),
+        ("host.test/second:1", "/second\n"),
+        ("@0", "/first\n"),
+        ("@1", "/second\n"),
+    ] {
+        let found = open(&format!("docker-archive:{path}:{chosen}"));
+        assert_eq!(conf(&found.unwrap()), expected, "{chosen}");
+    }
+    for (chosen, said) in [("", "several images"), (":1", "several images"), (":@2", "no image `@2`")] {
+        let error = open(&format!("docker-archive:{path}{chosen}")).unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+        assert_eq!(
+            error.hint().unwrap(),
+            "write one of its names behind the path: first:1, host.test/second:1"
+        );
+    }
 }
 
 #[test]
