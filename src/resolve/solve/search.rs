@@ -146,6 +146,10 @@ impl SolverSearch<'_> {
                 }
             },
         };
+        if let Some(project) = self.other_version_of_project(&package, &version) {
+            self.add_dependencies(id, version, vec![project]);
+            return Ok(());
+        }
         if !self.added.insert((package.clone(), version.clone())) {
             self.state.partial_solution.add_decision(id, version);
             return Ok(());
@@ -184,13 +188,32 @@ impl SolverSearch<'_> {
 
     /// The rest of `range` when an extra must have its project's version.
     fn joint_range(&mut self, package: &SolverPackage, range: &Ranges<Version>) -> Ranges<Version> {
-        let SolverPackage::Extra(name, _) = package else { return range.clone() };
-        let project = SolverPackage::Project(name.clone());
-        let id = self.state.package_store.alloc(project);
-        match self.state.partial_solution.term_intersection_for_package(id) {
-            Some(Term::Positive(base)) => base.intersection(range),
-            _ => range.clone(),
+        match self.range_of_project(package) {
+            Some(project) => project.intersection(range),
+            None => range.clone(),
         }
+    }
+
+    /// The versions of an extra's project that are left.
+    fn range_of_project(&mut self, package: &SolverPackage) -> Option<Ranges<Version>> {
+        let SolverPackage::Extra(name, _) = package else { return None };
+        let id = self.state.package_store.alloc(SolverPackage::Project(name.clone()));
+        match self.state.partial_solution.term_intersection_for_package(id) {
+            Some(Term::Positive(range)) => Some(range.clone()),
+            _ => None,
+        }
+    }
+
+    /// The demand that rules `version` of an extra out when its project cannot have that version: nothing of its metadata
+    /// needs to be known.
+    fn other_version_of_project(
+        &mut self,
+        package: &SolverPackage,
+        version: &Version,
+    ) -> Option<PackageDemand> {
+        let left = self.range_of_project(package)?;
+        let project = SolverPackage::Project(package.name()?.clone());
+        (!left.contains(version)).then(|| (project, Ranges::singleton(version.clone())))
     }
 
     /// Fetches ahead when version after version of a project is tried.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use url::Url;
 use uv_distribution_filename::WheelFilename;
@@ -23,6 +23,8 @@ pub(in crate::resolve) struct Shelf {
     binaries: BTreeMap<String, BinaryNeeds>,
     projects: BTreeMap<PackageName, Arc<Project>>,
     metadata: BTreeMap<String, Arc<CoreMetadata>>,
+    /// The wheels whose metadata was asked for.
+    asked: Mutex<BTreeSet<String>>,
 }
 
 impl Shelf {
@@ -32,6 +34,7 @@ impl Shelf {
             metadata: BTreeMap::new(),
             libraries: BTreeMap::new(),
             binaries: BTreeMap::new(),
+            asked: Mutex::default(),
         };
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
             shelf.add(line);
@@ -130,7 +133,9 @@ impl Catalog for Shelf {
     }
 
     fn metadata(&self, wheel: &DistFile) -> Result<Arc<CoreMetadata>, CatalogError> {
-        Ok(self.metadata[&wheel.filename.to_string()].clone())
+        let file = wheel.filename.to_string();
+        self.asked.lock().unwrap().insert(file.clone());
+        Ok(self.metadata[&file].clone())
     }
 
     fn outline(&self, wheel: &DistFile) -> Result<Arc<Outline>, CatalogError> {
@@ -161,13 +166,13 @@ impl Catalog for Shelf {
 
 /// Solves `roots` (separated by ` & `; ` | ` starts constraints) with what is on the shelf.
 fn answer(shelf: &str, roots: &str, exclude_newer: Option<i64>) -> Result<Solution, SolveError> {
-    preferring("", shelf, roots, exclude_newer)
+    preferring("", &Shelf::new(shelf), roots, exclude_newer)
 }
 
 /// As [`answer`], with `preferences` such as `a 1.0, b 2.0`.
 fn preferring(
     preferences: &str,
-    shelf: &str,
+    shelf: &Shelf,
     roots: &str,
     exclude_newer: Option<i64>,
 ) -> Result<Solution, SolveError> {
@@ -191,7 +196,7 @@ fn preferring(
             .collect(),
         set_aside: Arc::new(|name| name.as_str().starts_with("nvidia-")),
     };
-    solve(&question, &Shelf::new(shelf))
+    solve(&question, shelf)
 }
 
 fn told(answer: Result<Solution, SolveError>) -> String {
@@ -246,6 +251,16 @@ fn adds_what_extras_require() {
 }
 
 #[test]
+fn asks_nothing_about_an_extra_in_versions_that_its_project_cannot_have() {
+    let older: String = (1..=39).map(|number| format!("a-{number} : r; extra=='x'\n")).collect();
+    let shelf = Shelf::new(&format!("{older}a-40 : p; extra=='x'\np-1.0 : q>=2\nq-1.0\nq-2.0\nr-1.0"));
+    assert_eq!(told(preferring("", &shelf, "a[x] & q==1.0", None)), "a 39, q 1.0, r 1.0");
+    let asked = shelf.asked.into_inner().unwrap();
+    let asked: Vec<&str> = asked.iter().filter_map(|file| file.strip_suffix("-py3-none-any.whl")).collect();
+    assert_eq!(asked, ["a-39", "a-40", "p-1.0", "q-1.0", "r-1.0"]);
+}
+
+#[test]
 fn takes_pre_releases_only_when_there_is_nothing_else() {
     check("a-1.0\na-2.0rc1", "a", "a 1.0");
     check("a-1.0\na-2.0rc1", "a>=2.0rc1", "a 2.0rc1");
@@ -267,7 +282,7 @@ fn takes_yanked_files_only_when_pinned() {
 #[test]
 fn takes_preferred_versions_wherever_everything_allows_them() {
     let check = |preferences: &str, shelf: &str, roots: &str, expected: &str| {
-        assert_eq!(told(preferring(preferences, shelf, roots, Some(50))), expected);
+        assert_eq!(told(preferring(preferences, &Shelf::new(shelf), roots, Some(50))), expected);
     };
     let shelf = "a-1.0 @1 : b<3\na-2.0 @2 : b<3\nb-1.0 @1\nb-2.0 @2\nb-3.0 @3";
     check("a 1.0, b 1.0", shelf, "a", "a 1.0, b 1.0");
