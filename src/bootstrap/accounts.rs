@@ -81,6 +81,8 @@ pub(super) fn taken(tree: &Tree<'_>, path: &str) -> Taken {
 
 /// The fields of an account whose password does not age.
 pub(super) const AGELESS: &str = ":::::";
+/// The fields of an account that expired on the first day of 1970, so that nobody can log in.
+pub(super) const EXPIRED: &str = "::::1:";
 
 /// An account to add.
 pub(super) struct NewUser<'a> {
@@ -106,8 +108,13 @@ pub(super) fn add_user(tree: &mut Tree<'_>, user: &NewUser<'_>) {
 
 /// Adds a group to `etc/group` and `etc/gshadow`.
 pub(super) fn add_group(tree: &mut Tree<'_>, name: &str, gid: u64) {
+    add_group_with(tree, name, gid, "!");
+}
+
+/// Adds a group with a password that none encrypts to.
+pub(super) fn add_group_with(tree: &mut Tree<'_>, name: &str, gid: u64, password: &str) {
     append(tree, "etc/group", &format!("{name}:x:{gid}:\n"));
-    append(tree, "etc/gshadow", &format!("{name}:!::\n"));
+    append(tree, "etc/gshadow", &format!("{name}:{password}::\n"));
 }
 
 /// Makes a user a member of a group.

@@ -120,8 +120,9 @@ impl InstalledPackage {
         let mut fields: Vec<(&str, String)> =
             paragraph.fields().map(|(name, value)| (name, format!(" {value}"))).collect();
         fields.push(("Status", " install ok installed".into()));
-        if !self.conffiles.is_empty() {
-            fields.push(("Conffiles", self.conffile_lines()));
+        let conffiles = self.conffile_lines();
+        if !conffiles.is_empty() {
+            fields.push(("Conffiles", conffiles));
         }
         let rank = |name: &str| FIELD_ORDER.iter().position(|known| known.eq_ignore_ascii_case(name));
         fields.sort_by_key(|(name, _)| rank(name).unwrap_or(FIELD_ORDER.len()));
@@ -132,11 +133,15 @@ impl InstalledPackage {
         Ok(stanza)
     }
 
-    /// Folded lines of path and MD5, in the order of the package's `conffiles`.
+    /// Folded lines of path and MD5, in the order of the package's `conffiles`. Those that an upgrade is to remove have a
+    /// word in the place of their hash.
     fn conffile_lines(&self) -> String {
-        let listed = conffiles(&self.control);
-        let known = listed.iter().filter_map(|path| Some((path, self.conffiles.get(path)?)));
-        known.map(|(path, md5)| format!("\n /{path} {md5}")).collect()
+        let text = self.control.text("conffiles").unwrap_or_default();
+        let line = |listed: &str| match listed.strip_prefix("remove-on-upgrade ") {
+            Some(path) => Some(format!("\n {} newconffile remove-on-upgrade", path.trim_ascii())),
+            None => Some(format!("\n {listed} {}", self.conffiles.get(listed.trim_start_matches('/'))?)),
+        };
+        text.lines().map(str::trim_ascii).filter_map(line).collect()
     }
 }
 
@@ -257,7 +262,8 @@ mod tests {
         let expected = "Package: demo\nEssential: yes\nStatus: install ok installed\nPriority: required\n\
             Section: admin\nMaintainer: A <a@test>\nArchitecture: amd64\nMulti-Arch: same\nSource: demo (1.0)\n\
             Version: 1.0+nmu1\nDepends: libc6 (>= 2.34)\n\
-            Conffiles:\n /etc/b 92eb5ffee6ae2fec3ad71c777531578f\n /etc/a d41d8cd98f00b204e9800998ecf8427e\n\
+            Conffiles:\n /etc/b 92eb5ffee6ae2fec3ad71c777531578f\n /etc/a d41d8cd98f00b204e9800998ecf8427e\n \
+            /etc/old newconffile remove-on-upgrade\n\
             Description: short\n long\n .\n more\nHomepage: http://demo.test/\nTag: x::y\n";
         assert_eq!(installed.status().unwrap(), expected);
         assert_eq!(installed.info_name(), "demo:amd64");

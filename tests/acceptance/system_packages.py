@@ -42,6 +42,8 @@ EXPLAINED = [
     ("where apt's chroot resolves names", "both", "etc/resolv.conf"),
     ("the recipe's own layer", "image", "usr/local/lib/python3*/* usr/lib/python3*/dist-packages/* etc/ld.so.cache"),
     ("the loader's cache holds the same libraries, in imgforge's own order", "both", "etc/ld.so.cache"),
+    ("services of runit, which the policy of the chroot against starts leaves out", "image",
+     "etc/runit/runsvdir/default/* run/runit run/runit/supervise"),
     ("old answers of debconf", "dpkg", "var/cache/debconf/*-old"),
     ("answers of debconf, which only a run has", "both", "var/cache/debconf/*"),
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from harness.processes import run
 PROFILE = os.environ.get("IMGFORGE_TEST_PROFILE", "release")
 # With the tests' profile imgforge alone is built anew, optimised as far as that takes little time, over the tests'
 # dependencies.
-OPTIMISED = {"opt-level": 1, "debug": 0}
+OPTIMISED = {"opt-level": 1, "debug": 0, "debug-assertions": "false", "overflow-checks": "false"}
 # Cargo finds its toolchain in the user's home, which a test may have replaced for the programs that it runs.
 ENVIRONMENT = dict(os.environ)
 CONFIG = [f"--config=profile.dev.package.imgforge.{name}={value}" for name, value in OPTIMISED.items()]

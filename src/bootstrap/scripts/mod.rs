@@ -46,6 +46,7 @@ pub(super) fn follow(tree: &mut Tree<'_>) -> Vec<Unfollowed> {
     for package in scripted {
         system.stage = Stage::Configuring;
         let before = input.before(package).map_or("", |before| &before.version);
+        ask(&mut system, package, before);
         unfollowed.extend(follow_script(&mut system, package, "postinst", &["configure", before]));
     }
     unfollowed
@@ -83,6 +84,18 @@ pub(super) fn follow_triggered<'a>(
         follow_script(&mut system, package, "postinst", &["triggered", names])
     };
     scripted.flat_map(follow).collect()
+}
+
+/// Lets the script that asks a package's questions give their answers, as debconf does before the `postinst` that uses it.
+/// One that cannot be followed to its end leaves the questions' defaults.
+fn ask<'a>(system: &mut System<'_, 'a>, package: &'a InstalledPackage, before: &str) {
+    let uses_debconf = |text: String| text.contains("/debconf/confmodule");
+    if package.control.text("postinst").is_some_and(|text| uses_debconf(text.into())) {
+        let defaults = system.answers.clone();
+        if !follow_script(system, package, "config", &["configure", before]).is_empty() {
+            system.answers = defaults;
+        }
+    }
 }
 
 fn is_done_elsewhere(package: &InstalledPackage) -> bool {
@@ -335,22 +348,96 @@ mod tests {
 
     #[test]
     fn declared_accounts_and_directories_are_made() {
-        let example = example()
-            .file("usr/lib/sysusers.d/a.conf", "# why\ng clock -\nu _a - \"The a\" /var/lib/a\nm _a adm\n")
-            .file("usr/lib/tmpfiles.d/a.conf", "d /run/a 0750 _a adm -\nL /run/l - - - - ../x\nx /tmp/y\nf^ /root/keys 600 - - - ssh.keys\nF^ /root/more - - - - more\n\
-             f+! /run/boot - - - - x\n");
+        let declared = example()
+            .file("etc/shadow", "root:*:1::::::\n")
+            .file("etc/gshadow", "root:*::\nadm:*::\n")
+            .file("usr/lib/sysusers.d/a.conf", "# why\ng clock -\nu! _a - \"The a\" /var/lib/a\nm _a adm\n")
+            .file(
+                "usr/lib/tmpfiles.d/a.conf",
+                "d /run/a 0750 _a adm -\nd /run/a 0700\nL /run/l - - - - ../x\nx /tmp/y\n\
+                 f^ /root/keys 600 - - - ssh.keys\nF^ /root/more - - - - more\nf+! /run/boot - - - - x\n\
+                 d %t/b\nd %L/journal/%m\nf %S/c - - - - %%x\nd /etc/ssh :0700 :_a\nd /run/d :0700\n",
+            );
         let made = run(
-            example,
+            declared,
             "systemd-sysusers a.conf\nsystemd-tmpfiles ${DPKG_ROOT:+--root=\"$DPKG_ROOT\"} --create a.conf",
         );
         assert_eq!(
             made,
             [
                 "etc/group 644 0:0 root:x:0:\nadm:x:4:_a\nclock:x:999:\n_a:x:998:\n",
+                "etc/gshadow 644 0:0 root:*::\nadm:*::_a\nclock:!*::\n_a:!*::\n",
                 "etc/passwd 644 0:0 root:x:0:0:root:/root:/bin/bash\n_a:x:998:998:The a:/var/lib/a:/usr/sbin/nologin\n",
+                "etc/shadow 644 0:0 root:*:1::::::\n_a:!*:20000:::::1:\n",
                 "run/a/ 750 998:4",
+                "run/b/ 755 0:0",
+                "run/d/ 700 0:0",
                 "run/l -> ../x",
+                "var/lib/c 644 0:0 %x",
+                "etc/ssh => 755 0:0",
             ]
         );
+        let encoded =
+            example().file("usr/lib/tmpfiles.d/b.conf", "f~ /etc/encoded - - - - eA==\nd /run/%b\n");
+        assert_eq!(
+            run(encoded, "systemd-tmpfiles --create b.conf"),
+            ["! `systemd-tmpfiles --create b.conf` (postinst, line 2) is not run"]
+        );
+    }
+
+    #[test]
+    fn services_of_users_are_linked_and_presets_lead_to_usr() {
+        let unit = "[Install]\nWantedBy=sockets.target\n";
+        let example = || {
+            example()
+                .file("usr/lib/systemd/user/a.socket", unit)
+                .file("lib/systemd/system/a.socket", unit)
+                .file("usr/lib/systemd/system/a.socket", unit)
+        };
+        let enable = "deb-systemd-helper --user enable a.socket\ndeb-systemd-helper enable a.socket";
+        let links = |example: Example| -> Vec<String> {
+            run(example, enable).into_iter().filter(|line| line.contains("a.socket")).collect()
+        };
+        let (user, state) = ("etc/systemd/user/sockets.target.wants/a.socket", "var/lib/systemd/deb-systemd");
+        let expected = |directory: &str| {
+            [
+                format!(
+                    "etc/systemd/system/sockets.target.wants/a.socket -> {directory}/systemd/system/a.socket"
+                ),
+                format!("{user} -> {directory}/systemd/user/a.socket"),
+                format!(
+                    "{state}-helper-enabled/a.socket.dsh-also 644 0:0 /etc/systemd/system/sockets.target.wants/a.socket\n"
+                ),
+                format!("{state}-helper-enabled/sockets.target.wants/a.socket 644 0:0 "),
+                format!("{state}-user-helper-enabled/a.socket.dsh-also 644 0:0 /{user}\n"),
+                format!("{state}-user-helper-enabled/sockets.target.wants/a.socket 644 0:0 "),
+            ]
+        };
+        assert_eq!(links(example()), expected("/lib"));
+        let asking =
+            || example().program("usr/bin/deb-systemd-helper", "#!/usr/bin/perl\n--preset-mode=enable-only");
+        assert_eq!(links(asking()), expected("/lib"));
+        assert_eq!(links(asking().program("usr/bin/systemctl", "")), expected("/usr/lib"));
+    }
+
+    #[test]
+    fn questions_are_answered_by_the_script_that_asks_them() {
+        let postinst = "#!/bin/sh\n. /usr/share/debconf/confmodule\ndb_get a/kind\ntouch \"/etc/$RET\"\n";
+        let check = |config: &str, expected: &str| {
+            let mut told = Vec::new();
+            let control = [
+                ("postinst", postinst),
+                ("config", config),
+                ("templates", "Template: a/kind\nType: string\nDefault: usual\n"),
+            ];
+            let confmodule = example().file("usr/share/debconf/confmodule", "");
+            let made = confmodule.package("a", &control).run(|tree| told = follow(tree));
+            assert_eq!(made, [format!("etc/{expected} 644 0:0 ")], "{config}");
+            assert!(told.is_empty(), "{told:?}");
+        };
+        check("#!/bin/sh\nif [ -d /etc/ssh ]; then db_set a/kind found; fi\n", "found");
+        check("#!/bin/sh\nif [ -d /etc/no ]; then db_set a/kind found; fi\n", "usual");
+        check("#!/bin/sh\ndb_set a/kind half\nmystery --of a\n", "usual");
+        check("#!/usr/bin/perl\n", "usual");
     }
 }

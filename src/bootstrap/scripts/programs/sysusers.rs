@@ -3,11 +3,14 @@
 //! <https://manpages.debian.org/sysusers.d.5>
 
 use super::super::super::accounts::{
-    AGELESS, NOGROUP, NewUser, SYSTEM_IDS, add_group, add_member, add_user, taken,
+    AGELESS, EXPIRED, NOGROUP, NewUser, SYSTEM_IDS, add_group_with, add_member, add_user, taken,
 };
 use super::super::system::{Done, System};
 use super::options::Options;
 use super::tmpfiles::{configuration, fields};
+
+/// The password of what it makes: locked, and not one that anything encrypts to.
+const LOCKED: &str = "!*";
 
 /// Does `name` where it is this program.
 pub(super) fn run(system: &mut System<'_, '_>, name: &str, arguments: &[String]) -> Option<Done> {
@@ -25,10 +28,13 @@ fn declare(system: &mut System<'_, '_>, arguments: &[String]) -> Done {
             let Some(name) = field(1) else { continue };
             match kind {
                 "g" => drop(make_group(system, name, field(2).and_then(|id| id.parse().ok()))),
-                "u" => make_user(system, name, field(2), [field(3), field(4), field(5)]),
+                "u" => {
+                    let aging = if line[0].ends_with('!') { EXPIRED } else { AGELESS };
+                    make_user(system, name, field(2), [field(3), field(4), field(5)], aging);
+                }
                 _ => {
                     let Some(group) = field(2) else { continue };
-                    make_user(system, name, None, [None; 3]);
+                    make_user(system, name, None, [None; 3], AGELESS);
                     make_group(system, group, None);
                     add_member(system.tree, group, name);
                 }
@@ -47,7 +53,7 @@ fn make_group(system: &mut System<'_, '_>, name: &str, given: Option<u64>) -> Op
     let users = taken(system.tree, "etc/passwd");
     let is_free = |id: &u64| !groups.ids.contains(id) && !users.ids.contains(id);
     let gid = given.filter(|gid| !groups.ids.contains(gid)).or_else(|| SYSTEM_IDS.rev().find(is_free))?;
-    add_group(system.tree, name, gid);
+    add_group_with(system.tree, name, gid, LOCKED);
     Some(gid)
 }
 
@@ -56,6 +62,7 @@ fn make_user(
     name: &str,
     id: Option<&str>,
     [comment, home, shell]: [Option<&str>; 3],
+    aging: &str,
 ) {
     let users = taken(system.tree, "etc/passwd");
     if users.names.contains(name) {
@@ -77,8 +84,8 @@ fn make_user(
         comment: comment.unwrap_or_default(),
         home: home.unwrap_or("/"),
         shell,
-        password: "!*",
-        aging: AGELESS,
+        password: LOCKED,
+        aging,
     };
     add_user(system.tree, &user);
 }

@@ -2,6 +2,8 @@
 //!
 //! <https://manpages.debian.org/tmpfiles.d.5>
 
+use std::collections::BTreeSet;
+
 use super::super::super::tree::Attributes;
 use super::super::system::{Done, System};
 use super::options::Options;
@@ -65,11 +67,57 @@ fn create(system: &mut System<'_, '_>, arguments: &[String]) -> Done {
         return Done::SUCCESS;
     }
     let Some(lines) = configuration(system, "tmpfiles.d", &options) else { return Done::NotFollowed };
-    let mut all = true;
-    for line in lines {
-        all &= Line::parse(&line).is_none_or(|line| line.apply(system));
+    let (mut all, mut owned) = (true, BTreeSet::new());
+    for line in lines.iter().filter_map(|line| Line::parse(line)) {
+        match line.expanded(system) {
+            // Of two lines that own a path the first one counts.
+            Ok(Some(line)) if line.owns() && !owned.insert(line.path.clone()) => {}
+            Ok(Some(line)) => all &= line.apply(system),
+            Ok(None) => {}
+            Err(Unknown) => all = false,
+        }
     }
     if all { Done::SUCCESS } else { Done::NotFollowed }
+}
+
+/// A line with something in it of which only a running system knows what it stands for.
+struct Unknown;
+
+/// The value of a specifier, `%` and a letter; `None` for what an image does not have, an identity of the machine.
+fn specifier(letter: char, system: &System<'_, '_>) -> Result<Option<String>, Unknown> {
+    let value = match letter {
+        '%' => "%",
+        'C' => "/var/cache",
+        'L' => "/var/log",
+        'S' => "/var/lib",
+        'T' => "/tmp",
+        'V' => "/var/tmp",
+        't' => "/run",
+        'h' => "/root",
+        'u' | 'g' => "root",
+        'U' | 'G' => "0",
+        'm' => {
+            let id = system.tree.text("etc/machine-id").unwrap_or_default();
+            return Ok(Some(id.trim().to_owned()).filter(|id| !id.is_empty() && id != "uninitialized"));
+        }
+        _ => return Err(Unknown),
+    };
+    Ok(Some(value.to_owned()))
+}
+
+/// The text with the values of its specifiers.
+fn expand(text: &str, system: &System<'_, '_>) -> Result<Option<String>, Unknown> {
+    let (mut expanded, mut letters) = (String::new(), text.chars());
+    while let Some(letter) = letters.next() {
+        match letter {
+            '%' => match specifier(letters.next().ok_or(Unknown)?, system)? {
+                Some(value) => expanded.push_str(&value),
+                None => return Ok(None),
+            },
+            _ => expanded.push(letter),
+        }
+    }
+    Ok(Some(expanded))
 }
 
 /// A line that has an effect outside of a boot.
@@ -79,10 +127,24 @@ struct Line {
     /// True if the argument is written in Base64.
     is_encoded: bool,
     path: String,
-    mode: Option<u32>,
-    user: Option<String>,
-    group: Option<String>,
+    mode: Option<Attribute<u32>>,
+    user: Option<Attribute<String>>,
+    group: Option<Attribute<String>>,
     argument: Option<String>,
+}
+
+/// A mode or an owner.
+struct Attribute<T> {
+    value: T,
+    /// True if what is there already keeps its own.
+    of_new_only: bool,
+}
+
+impl<T> Attribute<T> {
+    fn parse(field: &str, value: impl FnOnce(&str) -> Option<T>) -> Option<Self> {
+        let of_new_only = field.starts_with(':') || field.starts_with("~:");
+        Some(Self { value: value(field.trim_start_matches([':', '~']))?, of_new_only })
+    }
 }
 
 impl Line {
@@ -95,34 +157,54 @@ impl Line {
         {
             return None;
         }
-        let field = |at: usize| fields.get(at).filter(|field| *field != "-").cloned();
+        let field = |at: usize| fields.get(at).map(String::as_str).filter(|field| *field != "-");
+        let name = |name: &str| Some(name.to_owned());
         Some(Self {
             kind: kind.chars().next()?,
             replaces: kind.contains('+') || kind.starts_with('F'),
             is_encoded: kind.contains('~'),
-            path: field(1)?,
-            mode: field(2).and_then(|mode| u32::from_str_radix(mode.trim_start_matches(['~', ':']), 8).ok()),
-            user: field(3).map(|user| user.trim_start_matches(':').to_owned()),
-            group: field(4).map(|group| group.trim_start_matches(':').to_owned()),
+            path: field(1)?.to_owned(),
+            mode: field(2)
+                .and_then(|mode| Attribute::parse(mode, |digits| u32::from_str_radix(digits, 8).ok())),
+            user: field(3).and_then(|user| Attribute::parse(user, name)),
+            group: field(4).and_then(|group| Attribute::parse(group, name)),
             argument: (fields.len() > 6).then(|| fields[6..].join(" ")),
         })
+    }
+
+    /// Returns whether the line makes what is at its path.
+    fn owns(&self) -> bool {
+        !matches!(self.kind, 'z' | 'Z')
+    }
+
+    /// The line with the values of its specifiers; `None` for one about what an image does not have.
+    fn expanded(self, system: &System<'_, '_>) -> Result<Option<Self>, Unknown> {
+        if self.is_encoded {
+            return Err(Unknown);
+        }
+        let Some(path) = expand(&self.path, system)? else { return Ok(None) };
+        let argument = match &self.argument {
+            Some(argument) => match expand(argument, system)? {
+                Some(argument) => Some(argument),
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        Ok(Some(Self { path, argument, ..self }))
     }
 
     /// `false` where its effect is not known.
     fn apply(&self, system: &mut System<'_, '_>) -> bool {
         let is_there = system.kind_of_link(&self.path).is_some();
-        let is_open = |text: &str| text.contains('%');
-        if self.is_encoded || is_open(&self.path) || self.argument.as_deref().is_some_and(is_open) {
-            return false;
-        }
         match self.kind {
             'd' | 'D' | 'v' | 'q' | 'Q' => {
-                system.tree.directory(&self.path, self.mode.unwrap_or(0o755), 0);
-                system.is_directory(&self.path) && self.set_attributes(system, &self.path)
+                let mode = self.mode.as_ref().map_or(0o755, |mode| mode.value);
+                system.tree.directory(&self.path, mode, 0);
+                system.is_directory(&self.path) && self.set_attributes(system, is_there)
             }
             'f' | 'F' if !is_there || self.replaces => {
                 system.tree.file(&self.path, 0o644, self.argument.clone().unwrap_or_default());
-                self.set_attributes(system, &self.path)
+                self.set_attributes(system, is_there)
             }
             'f' | 'F' => true,
             'L' if !is_there || self.replaces => {
@@ -140,7 +222,7 @@ impl Line {
             'p' => true,
             _ if self.path.contains(['*', '?', '[']) => false,
             _ if self.kind == 'Z' && is_there => false,
-            _ => !is_there || self.set_attributes(system, &self.path),
+            _ => !is_there || self.set_attributes(system, is_there),
         }
     }
 
@@ -149,21 +231,25 @@ impl Line {
         match system.kind(&from) {
             None => true,
             Some(_) if system.is_file(&from) => {
-                system.tree.copy(&from, &self.path, true) && self.set_attributes(system, &self.path)
+                system.tree.copy(&from, &self.path, true) && self.set_attributes(system, false)
             }
             Some(_) => false,
         }
     }
 
-    fn set_attributes(&self, system: &mut System<'_, '_>, path: &str) -> bool {
-        let uid = self.user.as_ref().map(|user| system.user_id(user));
-        let gid = self.group.as_ref().map(|group| system.group_id(group));
+    fn set_attributes(&self, system: &mut System<'_, '_>, was_there: bool) -> bool {
+        fn meant<T>(attribute: &Option<Attribute<T>>, was_there: bool) -> Option<&T> {
+            attribute.as_ref().filter(|it| !(it.of_new_only && was_there)).map(|it| &it.value)
+        }
+        let uid = meant(&self.user, was_there).map(|user| system.user_id(user));
+        let gid = meant(&self.group, was_there).map(|group| system.group_id(group));
         if uid == Some(None) || gid == Some(None) {
             // Of accounts that are not there, the program leaves out the line.
             return true;
         }
-        system.change(path, |attributes: &mut Attributes| {
-            attributes.mode = self.mode.unwrap_or(attributes.mode);
+        let mode = meant(&self.mode, was_there).copied();
+        system.change(&self.path, |attributes: &mut Attributes| {
+            attributes.mode = mode.unwrap_or(attributes.mode);
             attributes.uid = uid.flatten().unwrap_or(attributes.uid);
             attributes.gid = gid.flatten().unwrap_or(attributes.gid);
         })

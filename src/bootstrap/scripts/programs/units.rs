@@ -7,26 +7,82 @@ use std::collections::BTreeSet;
 use super::super::system::{Done, System};
 use super::options::Options;
 
-const STATE: &str = "/var/lib/systemd/deb-systemd-helper-enabled";
-const LINKS: &str = "/etc/systemd/system";
+/// An instance of systemd: units and links are in directories of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Instance {
+    System,
+    /// The services of users who are logged in.
+    User,
+}
+
+impl Instance {
+    fn of(options: &Options<'_>) -> Self {
+        if options.has(&["--user", "--global"]) { Self::User } else { Self::System }
+    }
+
+    /// The directory below `/etc/systemd` and its like.
+    fn directory(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+        }
+    }
+
+    /// The directory of links, and of units that the administrator wrote.
+    fn links(self) -> String {
+        format!("/etc/systemd/{}", self.directory())
+    }
+
+    /// The directory of what `deb-systemd-helper` remembers.
+    fn state(self) -> &'static str {
+        match self {
+            Self::System => "/var/lib/systemd/deb-systemd-helper-enabled",
+            Self::User => "/var/lib/systemd/deb-systemd-user-helper-enabled",
+        }
+    }
+}
+
+/// What enables units: each finds a unit that is below `/usr/lib` in a directory of another name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Enabler {
+    Helper,
+    Systemctl,
+}
+
+impl Enabler {
+    /// Since version 1.66 the helper asks `systemctl preset` to make the first links, where it is installed.
+    fn of_helper(system: &System<'_, '_>) -> Self {
+        let asks = |path: &str| system.tree.text(path).is_some_and(|text| text.contains("--preset-mode"));
+        let is_installed = || system.is_file("/bin/systemctl") || system.is_file("/usr/bin/systemctl");
+        if asks("/usr/bin/deb-systemd-helper") && is_installed() { Self::Systemctl } else { Self::Helper }
+    }
+
+    /// Where units are, the first one first.
+    fn directories(self, instance: Instance) -> [String; 3] {
+        let directory = instance.directory();
+        let (lib, usr) = (format!("/lib/systemd/{directory}"), format!("/usr/lib/systemd/{directory}"));
+        match self {
+            Self::Helper => [instance.links(), lib, usr],
+            Self::Systemctl => [instance.links(), usr, lib],
+        }
+    }
+}
 
 /// Does `name` where it is one of these programs.
 pub(super) fn run(system: &mut System<'_, '_>, name: &str, arguments: &[String]) -> Option<Done> {
     let options = Options::of(arguments, &["--root", "-s"]);
     let (verb, names) = options.operands.split_first().map_or(("", &[][..]), |(verb, names)| (*verb, names));
+    let instance = Instance::of(&options);
     Some(match (name, verb) {
-        ("deb-systemd-helper" | "systemctl", _) if options.has(&["--user", "--global"]) => match verb {
-            // Services of logged-in users: their links are beside those of the system.
-            "enable" | "update-state" => Done::NotFollowed,
-            _ => Done::SUCCESS,
-        },
-        ("deb-systemd-helper", "enable" | "update-state") => {
-            enable_all(system, names, verb == "enable", true)
+        ("deb-systemd-helper", "enable") => {
+            let enabler = Enabler::of_helper(system);
+            all(names, |unit| link(system, unit, instance, enabler) && remember(system, unit, instance, true))
         }
+        ("deb-systemd-helper", "update-state") => all(names, |unit| remember(system, unit, instance, false)),
         ("deb-systemd-helper", "debian-installed") => Done::FAILURE,
         ("deb-systemd-helper", "was-enabled" | "unmask" | "reenable" | "is-enabled") => Done::SUCCESS,
         ("deb-systemd-helper", _) => Done::NotFollowed,
-        ("systemctl", "enable") => enable_all(system, names, true, false),
+        ("systemctl", "enable") => all(names, |unit| link(system, unit, instance, Enabler::Systemctl)),
         ("systemctl", "disable" | "mask" | "preset" | "set-default" | "link" | "revert") => Done::NotFollowed,
         ("systemctl", "is-active" | "is-enabled" | "is-system-running" | "is-failed") => Done::FAILURE,
         ("systemctl", _) => Done::SUCCESS,
@@ -39,84 +95,93 @@ pub(super) fn run(system: &mut System<'_, '_>, name: &str, arguments: &[String])
     })
 }
 
-fn enable_all(system: &mut System<'_, '_>, units: &[&str], links: bool, remembers: bool) -> Done {
-    let mut all = true;
-    for unit in units {
-        all &= enable(system, unit, links, remembers);
-    }
-    Done::of(all)
+/// Does something for each of the units: not followed where one is not there.
+fn all(units: &[&str], mut each: impl FnMut(&str) -> bool) -> Done {
+    Done::of(units.iter().fold(true, |all, unit| each(unit) && all))
 }
 
-/// Links a unit to the targets that want it, or only remembers that its package would: `false` where it is not there.
-fn enable(system: &mut System<'_, '_>, unit: &str, links: bool, remembers: bool) -> bool {
-    let mut made = Vec::new();
-    if !closure(system, unit, &mut BTreeSet::new(), &mut made) {
-        return false;
-    }
-    for (link, path) in &made {
-        if links && !system.tree.has(link) {
-            system.tree.symlink(link, path);
+/// Links a unit to the targets that want it: `false` where it is not there.
+fn link(system: &mut System<'_, '_>, unit: &str, instance: Instance, enabler: Enabler) -> bool {
+    let directories = enabler.directories(instance);
+    let Some(links) = closure(system, unit, &directories) else { return false };
+    for Link { link, unit } in &links {
+        if !system.tree.has(link) {
+            system.tree.symlink(link, unit);
         }
-        if links && remembers {
-            system.tree.file(&format!("{STATE}{}", &link[LINKS.len()..]), 0o644, "");
-        }
-    }
-    if remembers {
-        let lines: String = made.iter().map(|(link, _)| format!("{link}\n")).collect();
-        system.tree.file(&format!("{STATE}/{unit}.dsh-also"), 0o644, lines);
     }
     true
 }
 
-/// Adds the links of a unit and of those that it takes along, each with what it leads to.
-fn closure(
+/// Notes the links that a unit's package has, and with `made` that they were made: `false` where it is not there.
+fn remember(system: &mut System<'_, '_>, unit: &str, instance: Instance, made: bool) -> bool {
+    let directories = Enabler::Helper.directories(instance);
+    let Some(links) = closure(system, unit, &directories) else { return false };
+    let (state, root) = (instance.state(), instance.links());
+    for link in links.iter().map(|link| &link.link).filter(|_| made) {
+        system.tree.file(&format!("{state}{}", &link[root.len()..]), 0o644, "");
+    }
+    let lines: String = links.iter().map(|link| format!("{}\n", link.link)).collect();
+    system.tree.file(&format!("{state}/{unit}.dsh-also"), 0o644, lines);
+    true
+}
+
+/// A link to a unit's file.
+struct Link {
+    link: String,
+    unit: String,
+}
+
+/// The links of a unit and of those that it takes along; `None` where it is in none of the directories.
+fn closure(system: &System<'_, '_>, unit: &str, directories: &[String; 3]) -> Option<Vec<Link>> {
+    let mut links = Vec::new();
+    add_links(system, unit, directories, &mut BTreeSet::new(), &mut links).then_some(links)
+}
+
+fn add_links(
     system: &System<'_, '_>,
     unit: &str,
+    directories: &[String; 3],
     seen: &mut BTreeSet<String>,
-    links: &mut Vec<(String, String)>,
+    links: &mut Vec<Link>,
 ) -> bool {
     if !seen.insert(unit.to_owned()) {
         return true;
     }
-    let Some(path) = unit_path(system, unit) else { return false };
+    let Some(path) = unit_path(system, unit, directories) else { return false };
     let keys = install_section(&system.tree.text(&path).unwrap_or_default());
     let of = |wanted: &'static str| {
         keys.iter().filter(move |(key, _)| key == wanted).map(|(_, value)| value.clone())
     };
     for other in of("Also") {
-        closure(system, &other, seen, links);
+        add_links(system, &other, directories, seen, links);
     }
-    links.extend(
-        of("Alias").filter(|alias| alias != unit).map(|alias| (format!("{LINKS}/{alias}"), path.clone())),
-    );
+    let root = &directories[0];
+    let mut push = |name: String| links.push(Link { link: format!("{root}/{name}"), unit: path.clone() });
+    of("Alias").filter(|alias| alias != unit).for_each(&mut push);
     let instance = of("DefaultInstance").next();
     let name = match (unit.split_once("@."), instance) {
         (Some((name, kind)), Some(instance)) => format!("{name}@{instance}.{kind}"),
         _ => unit.to_owned(),
     };
     for (key, value) in &keys {
-        let kind = match key.as_str() {
-            "WantedBy" => "wants",
-            "RequiredBy" => "requires",
-            _ => continue,
-        };
-        links.push((format!("{LINKS}/{value}.{kind}/{name}"), path.clone()));
+        match key.as_str() {
+            "WantedBy" => push(format!("{value}.wants/{name}")),
+            "RequiredBy" => push(format!("{value}.requires/{name}")),
+            _ => {}
+        }
     }
     true
 }
 
 /// The file of a unit, or of the template that it is an instance of.
-fn unit_path(system: &System<'_, '_>, unit: &str) -> Option<String> {
+fn unit_path(system: &System<'_, '_>, unit: &str, directories: &[String; 3]) -> Option<String> {
     let template = unit.split_once('@').map(|(name, instance)| {
         let kind = instance.rsplit_once('.').map_or("service", |(_, kind)| kind);
         format!("{name}@.{kind}")
     });
     let place = |name: &str| {
-        let directories = [LINKS, "/lib/systemd/system", "/usr/lib/systemd/system"];
-        directories
-            .map(|directory| format!("{directory}/{name}"))
-            .into_iter()
-            .find(|path| system.is_file(path))
+        let paths = directories.iter().map(|directory| format!("{directory}/{name}"));
+        paths.into_iter().find(|path| system.is_file(path))
     };
     place(unit).or_else(|| place(&template?))
 }
