@@ -28,6 +28,7 @@
 //! | | [`pool`] | threads that share a list of work |
 //! | decisions | [`observe`] | the facts of a layer's files, for inventories and checks |
 //! | | [`recipe`] | the recipe, parsed, with every complaint at once |
+//! | | [`draft`] | a first recipe, from what a project's directory has |
 //! | | [`base`] | the inventory of an image, from the facts of its files |
 //! | | [`bootstrap`] | a base made of Debian packages: the choice, the inventory, the configuration |
 //! | | [`resolve`] | the distributions and the CUDA components, with reasons |
@@ -77,6 +78,7 @@ pub mod cuda;
 pub mod debian;
 pub mod deflate;
 pub mod destination;
+pub mod draft;
 pub mod elf;
 pub mod escape;
 pub mod failure;

@@ -118,14 +118,32 @@ impl Hinted for PlaceError {
         const PLACES: &str = "oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], docker://HOST/NAME[:TAG], \
             docker-daemon:NAME[:TAG], podman:NAME[:TAG] or containerd:NAME[:TAG]";
         Some(match self {
-            Self::Unknown { .. } | Self::NotADestination { .. } | Self::NotBuilt { .. } => {
-                format!("write {PLACES}")
+            Self::Unknown { text } | Self::NotADestination { text } => {
+                near_places(text).unwrap_or_else(|| format!("write {PLACES}"))
             }
+            Self::NotBuilt { transport } if transport == "docker" => {
+                "write docker://HOST/NAME[:TAG] for a registry, docker-daemon:NAME[:TAG] for the Docker engine".into()
+            }
+            Self::NotBuilt { .. } => format!("write {PLACES}"),
             Self::Reference(_) => "write [HOST/]NAME[:TAG][@sha256:…], the name in lowercase".into(),
             Self::Tag { .. } => "write another one behind the last colon".into(),
             Self::Digest { .. } => "write a tag instead of it".into(),
         })
     }
+}
+
+/// The places that somebody means who writes the name of an image without any.
+fn near_places(text: &str) -> Option<String> {
+    let is_path = text.is_empty() || text.starts_with(['.', '/']) || text.ends_with(".tar");
+    text.parse::<ImageReference>().ok().filter(|_| !is_path)?;
+    let first = text.split_once('/').map(|(first, _)| first);
+    Some(match first.is_some_and(|first| first.contains(['.', ':']) || first == "localhost") {
+        true => format!("write docker://{text}"),
+        false => format!(
+            "write docker-daemon:{text} or podman:{text} for an engine, docker://HOST/{text} for a registry, or \
+             oci:{text} for a directory"
+        ),
+    })
 }
 
 /// Places of other tools, which are no registries of these names.
@@ -279,7 +297,7 @@ mod tests {
 
     #[test]
     fn says_what_is_no_place() {
-        for text in ["", "oci:", "c.tar", "oci::x", "out/x", "./x:y", "../a.b/c:d", "/srv/x:y"] {
+        for text in ["", "oci:", "c.tar", "oci::x", "./x:y", "../a.b/c:d", "/srv/x:y"] {
             check(text, "is not the place of an image; write oci:DIR");
         }
         check("containers-storage:x", "`containers-storage:` is not built yet; write oci:DIR");
@@ -309,8 +327,11 @@ mod tests {
             r#"OciArchive { file: "/tmp/a.tar", tag: Some("1.0") }"#,
         );
         check_destination("docker://registry.test/a:v1", "docker://registry.test/a:v1");
-        check_destination("registry.test/a:v1", "is not a destination; write oci:DIR");
-        check_destination("out/x", "`out/x` is not a destination; write oci:DIR");
+        check_destination("registry.test/a:v1", "is not a destination; write docker://registry.test/a:v1");
+        check_destination(
+            "out/x",
+            "`out/x` is not a destination; write docker-daemon:out/x or podman:out/x for an engine",
+        );
         check_destination("oci:", "write oci:DIR");
         check_destination("docker:x", "`docker:` is not built yet");
         check_destination("oci:x:-bad", "not a tag");

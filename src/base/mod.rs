@@ -45,13 +45,21 @@ pub enum InventoryError {
     Recorded(#[source] serde_json::Error),
 }
 
+/// `3.11` of `3.11.2`.
+fn minor_of(version: &str) -> &str {
+    version.match_indices('.').nth(1).map_or(version, |(end, _)| &version[..end])
+}
+
 impl Hinted for InventoryError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoPython => "choose a base with Python, or add `python3` to the base's packages".into(),
-            Self::OtherPython { found, .. } => match found.split_once(" and ") {
+            Self::OtherPython { found, asked } => match found.split_once(" and ") {
                 Some(_) => format!("write `python:` with one of {found}, or choose another base"),
-                None => format!("write `python: \"{found}\"`, or choose a base that has the other version"),
+                None => format!(
+                    "write `python: \"{}\"`, or choose a base that has {asked}: `base: python:{asked}-slim`",
+                    minor_of(found)
+                ),
             },
             Self::SeveralPythons { found } => {
                 let first = found.first().map_or("3.11", String::as_str);

@@ -583,6 +583,41 @@ mod tests {
         assert_eq!(untold.collect::<Vec<_>>(), [Rule::OtherNvcc]);
     }
 
+    /// The rules in the manual, each with a finding of it.
+    fn manual() -> String {
+        let findings = samples();
+        let rule = |rule: Rule| {
+            let example = findings.iter().find(|finding| finding.rule() == rule);
+            let example = example.map_or_else(String::new, |finding| {
+                format!("\n\n    {}\n    fix: {}", finding.seen(), finding.fix())
+            });
+            format!("\n## {}\n\n{}{example}\n", rule.id(), sentence(rule.why()))
+        };
+        Rule::ALL.into_iter().map(rule).collect()
+    }
+
+    fn sentence(text: &str) -> String {
+        if ["pip ", "cuDNN "].iter().any(|name| text.starts_with(name)) {
+            return format!("{text}.");
+        }
+        let first = text.chars().next().map(char::to_uppercase).into_iter().flatten();
+        first.chain(text.chars().skip(1)).chain(['.']).collect()
+    }
+
+    #[test]
+    fn the_manual_has_every_rule() {
+        const BEGIN: &str = "<!-- imgforge writes the rules from here -->\n";
+        const END: &str = "\n<!-- to here -->";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rules.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (before, rest) = text.split_once(BEGIN).unwrap();
+        let (part, after) = rest.split_once(END).unwrap();
+        if std::env::var_os("IMGFORGE_WRITE_DOCS").is_some() {
+            return std::fs::write(path, format!("{before}{BEGIN}{}{END}{after}", manual())).unwrap();
+        }
+        assert_eq!(part, manual(), "write docs/rules.md anew with IMGFORGE_WRITE_DOCS=1");
+    }
+
     #[test]
     fn a_report_that_was_kept_is_read_as_it_was() {
         let findings = samples();

@@ -7,13 +7,19 @@
 mod cache;
 mod ending;
 mod environment;
+mod examples;
 mod findings;
 mod git;
 mod gpus;
+mod init;
+mod man;
+mod other_tools;
 mod picture;
 mod progress;
 mod report;
+mod schema;
 mod text;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal};
@@ -32,9 +38,10 @@ use crate::pipeline::{
     self, BuildOrder, CheckExtent, Checked, Checking, CopyOrder, Inspected, LockOrder, Locking, Side,
     Upgrade, WantedMachines,
 };
-use crate::place::{ImagePlace, PlaceError};
+use crate::place::ImagePlace;
 use picture::PictureFile;
 use text::{PrintedText, print, tell_line};
+use values::{annotation, destination, place, platform, side};
 
 /// The variables that people look for in the help; the README has all.
 const VARIABLES: &str = "\
@@ -90,9 +97,20 @@ enum ColorChoice {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Write a first recipe, from a Dockerfile, requirements.txt, pyproject.toml or environment.yml, or from answers.
+    #[command(after_help = examples::INIT)]
+    Init {
+        /// The recipe to write; - is standard output.
+        #[arg(default_value = "recipe.yaml")]
+        recipe: PathBuf,
+        /// Replace the recipe that is there.
+        #[arg(long)]
+        force: bool,
+    },
     /// Build an image from a recipe; prints its digest.
+    #[command(after_help = examples::BUILD)]
     Build {
-        /// The recipe, a YAML file.
+        /// The recipe, a YAML file; - is standard input.
         recipe: PathBuf,
         /// A place to publish the image; may be given several times; oci-archive:- is standard output [default: oci:out/NAME].
         #[arg(long, short, value_name = "DEST", value_parser = destination)]
@@ -123,8 +141,9 @@ enum Action {
         no_check: bool,
     },
     /// Show what would be built and why; writes no image.
+    #[command(after_help = examples::PLAN)]
     Plan {
-        /// The recipe, a YAML file.
+        /// The recipe, a YAML file; - is standard input.
         recipe: PathBuf,
         /// Print JSON.
         #[arg(long)]
@@ -140,6 +159,7 @@ enum Action {
         allow_outside: bool,
     },
     /// Write everything that is decided about a recipe to the .lock beside it, keeping what still fits.
+    #[command(after_help = examples::LOCK)]
     Lock {
         /// The recipe, a YAML file.
         recipe: PathBuf,
@@ -164,6 +184,7 @@ enum Action {
         allow_outside: bool,
     },
     /// Show what is installed in an image: Python, distributions, and every copy of CUDA.
+    #[command(after_help = examples::INSPECT)]
     Inspect {
         /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:TAG]`, `docker://[HOST/]NAME[:TAG]`, or of an
         /// engine: `docker-daemon:NAME[:TAG]`, `podman:NAME[:TAG]`, `containerd:NAME[:TAG]`.
@@ -183,6 +204,7 @@ enum Action {
         offline: bool,
     },
     /// Prove that what an image's frameworks load is there and fits, and that pip's bookkeeping is true; runs nothing but what --import asks for.
+    #[command(after_help = examples::CHECK)]
     Check {
         /// `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:TAG]`, `docker://[HOST/]NAME[:TAG]`, or of an
         /// engine: `docker-daemon:NAME[:TAG]`, `podman:NAME[:TAG]`, `containerd:NAME[:TAG]`.
@@ -214,6 +236,7 @@ enum Action {
         offline: bool,
     },
     /// Show what changed between two images or plans.
+    #[command(after_help = examples::DIFF)]
     Diff {
         /// An image (oci:DIR, docker-archive:FILE, docker://NAME, docker-daemon:NAME…), a recipe, or the JSON of a plan.
         #[arg(value_parser = side)]
@@ -232,6 +255,7 @@ enum Action {
         allow_outside: bool,
     },
     /// Copy an image as it is from one place to others; prints its digest. Layers that are there already are not moved.
+    #[command(after_help = examples::COPY)]
     Copy {
         /// The place of the image, of whatever kind.
         #[arg(value_parser = place)]
@@ -247,12 +271,27 @@ enum Action {
         offline: bool,
     },
     /// Look at the store, and look after it.
+    #[command(after_help = examples::CACHE)]
     Cache {
         #[command(subcommand)]
         command: cache::CacheCommand,
     },
     /// Print a completion script for a shell.
+    #[command(after_help = examples::COMPLETIONS)]
     Completions { shell: clap_complete::Shell },
+    /// Print the JSON schema of a recipe, or of another document that imgforge reads or prints.
+    #[command(after_help = examples::SCHEMA)]
+    Schema {
+        /// The document.
+        #[arg(value_enum, default_value_t = schema::Document::Recipe)]
+        document: schema::Document,
+    },
+    /// Write the manual pages of all commands into a directory.
+    #[command(after_help = examples::MAN)]
+    Man {
+        /// The directory, which is there.
+        directory: PathBuf,
+    },
 }
 
 /// The object of one `--upgrade`.
@@ -278,6 +317,11 @@ fn upgradable(text: &str) -> Result<Upgradable, String> {
             .map(Upgradable::Distribution)
             .map_err(|_| "it is not a distribution's name".to_owned()),
     }
+}
+
+/// Tells how the program refuses a command line, without doing anything.
+pub fn check_arguments(arguments: &[String]) -> Result<(), String> {
+    Arguments::try_parse_from(arguments).map(drop).map_err(|error| error.to_string())
 }
 
 /// Runs the command line of this process.
@@ -308,6 +352,7 @@ pub fn run() -> ExitCode {
 fn execute(arguments: &Arguments) -> Result<()> {
     let progress = progress::Terminal::new(arguments.quiet, arguments.progress);
     match &arguments.command {
+        Action::Init { recipe, force } => init::init(recipe, *force),
         Action::Build {
             recipe,
             output,
@@ -420,6 +465,8 @@ fn execute(arguments: &Arguments) -> Result<()> {
             clap_complete::generate(*shell, &mut Arguments::command(), "imgforge", &mut script);
             print(&String::from_utf8_lossy(&script))
         }
+        Action::Schema { document } => print(document.text()),
+        Action::Man { directory } => man::write(Arguments::command(), directory),
     }
 }
 
@@ -442,46 +489,6 @@ struct FailedCheck {
 
 impl Hinted for FailedCheck {}
 
-/// The place of an image on the command line, or why the text is none.
-fn place(text: &str) -> Result<ImagePlace, String> {
-    let place: ImagePlace = text.parse().map_err(|error| no_place(&error))?;
-    match place.is_bare(text) && Path::new(text).exists() {
-        true => Err(format!(
-            "`{text}` is there: write oci:, oci-archive:, docker-archive: or docker:// before it"
-        )),
-        false => Ok(place),
-    }
-}
-
-/// A destination on the command line, or why the text is none.
-fn destination(text: &str) -> Result<ImagePlace, String> {
-    ImagePlace::destination(text).map_err(|error| no_place(&error))
-}
-
-/// An annotation on the command line, or why the text is none.
-fn annotation(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write NAME=VALUE".to_owned()),
-    }
-}
-
-/// An architecture on the command line: `linux/arm64`, as docker names platforms.
-fn platform(text: &str) -> Result<Architecture, String> {
-    let architecture = text.strip_prefix("linux/").unwrap_or(text);
-    architecture.parse().map_err(|_| "write linux/amd64 or linux/arm64".to_owned())
-}
-
-/// A side of a comparison, or why the text is none.
-fn side(text: &str) -> Result<Side, String> {
-    Side::of(text).map_err(|error| no_place(&error))
-}
-
-fn no_place(error: &PlaceError) -> String {
-    let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-    format!("{error}{hint}")
-}
-
 /// Writes or updates the description of a base.
 fn record_inventory(file: &Path, image: &ImagePlace, inspected: &Inspected) -> Result<()> {
     if matches!(image, ImagePlace::Engine { .. }) {
@@ -500,7 +507,16 @@ fn record_inventory(file: &Path, image: &ImagePlace, inspected: &Inspected) -> R
 }
 
 fn write_file(file: &Path, text: String) -> Result<()> {
-    std::fs::write(file, text).with_context(|| format!("could not write `{}`", file.display()))
+    write_bytes(file, text.as_bytes())
+}
+
+fn write_bytes(file: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(file, bytes).map_err(|error| {
+        Failure::advised(
+            format!("could not write `{}`: {error}", file.display()),
+            "name a file in a directory that is there and that you can write to",
+        )
+    })
 }
 
 fn locking(locked: bool) -> Locking {
@@ -532,10 +548,11 @@ fn refuse_arguments(error: &clap::Error) -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    let shown = std::env::args_os().map(|argument| escape::line(&argument.to_string_lossy()));
-    match Arguments::try_parse_from(shown) {
+    let shown: Vec<String> =
+        std::env::args_os().map(|argument| escape::line(&argument.to_string_lossy())).collect();
+    match Arguments::try_parse_from(&shown) {
         Err(again) if again.use_stderr() => {
-            let _ = again.print();
+            let _ = other_tools::with_tip(again, &shown).print();
         }
         _ => error.render().to_string().lines().for_each(tell_line),
     }

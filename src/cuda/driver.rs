@@ -152,11 +152,16 @@ impl Driver {
     }
 }
 
-impl FromStr for Driver {
-    type Err = std::num::ParseIntError;
+/// A text that is no version of a driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write the version as `nvidia-smi` shows it, 550.54.15, or its branch, 550")]
+pub struct NoDriver;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.split('.').map(str::parse).collect::<Result<_, _>>().map(Self)
+impl FromStr for Driver {
+    type Err = NoDriver;
+
+    fn from_str(text: &str) -> Result<Self, NoDriver> {
+        text.split('.').map(str::parse).collect::<Result<_, _>>().map(Self).map_err(|_| NoDriver)
     }
 }
 

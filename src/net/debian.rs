@@ -146,7 +146,11 @@ pub enum ArchiveError {
 impl Hinted for ArchiveError {
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoMirror { .. } | Self::NotFound { .. } | Self::NoSuite { .. } => format!(
+            Self::NotFound { .. } | Self::NoSuite { .. } => format!(
+                "check the suite's name (`bookworm`, `trixie`, `noble`), or name an archive that has it: `mirror:` in the \
+                 base's description, or {MIRROR_VARIABLE}"
+            ),
+            Self::NoMirror { .. } => format!(
                 "name one: set {MIRROR_VARIABLE} to the root of an archive, or write `mirror:` into the base's description"
             ),
             Self::Mirror { .. } => "write it as http://HOST/debian".into(),

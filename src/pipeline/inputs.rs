@@ -6,23 +6,21 @@ use std::path::{Path, PathBuf};
 
 use uv_normalize::PackageName;
 
+use super::recipe_file::{self, LONGEST_INPUT, RecipeFileError};
 use crate::beneath::{FileRoot, Outside, ReachError};
 use crate::failure::{Fault, Hinted};
 use crate::layer::files::{self, Copy, FilesError, FilesOnDisk};
 use crate::oci::Digest;
-use crate::plain_file;
 use crate::pypa::pyproject::{self, PyprojectError};
 use crate::recipe::pylock::{self, PylockError, SelectedLock, is_pylock};
 use crate::recipe::requirements::{self, HashedRequirement, MOST_REQUIREMENTS, RequirementsFile};
 use crate::recipe::{
     BaseDescription, BaseRef, ConstraintEntry, Diagnostics, ImageName, IndexLocation, NamedProject,
-    ProjectReference, Recipe, RecipeInputs, RequirementsEntry, RootRequirement,
+    ProjectReference, Recipe, RecipeInputs, RequirementsEntry, RootRequirement, closest,
 };
 
 /// The bytes of a requirements or constraints file: the export of a lock of a thousand wheels, with all hashes, has 6 MB.
 const LONGEST_REQUIREMENTS: u64 = 8 << 20;
-/// A recipe, or a text that it names, of more bytes is not read: recorded inventories take a few MB.
-const LONGEST_INPUT: u64 = 32 << 20;
 /// The requirements and constraints files of a recipe, with all that they include: real ones include a few.
 const MOST_FILES: usize = 256;
 
@@ -30,6 +28,8 @@ const MOST_FILES: usize = 256;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum InputError {
+    #[error(transparent)]
+    RecipeFile { source: RecipeFileError },
     #[error("could not read `{path}`")]
     Read { path: PathBuf, source: io::Error },
     #[error("could not read `{path}`")]
@@ -50,6 +50,8 @@ pub enum InputError {
     ManyFiles { path: PathBuf },
     #[error("could not read the name of the project in `{path}`")]
     Project { path: PathBuf, source: PyprojectError },
+    #[error("`{path}` is no project: it has no `pyproject.toml`")]
+    NoProject { path: PathBuf },
     #[error("`{path}` names no project")]
     NoProjectName { path: PathBuf },
     #[error("with `{path}`, the requirements files have more than {MOST_REQUIREMENTS} requirements")]
@@ -64,12 +66,11 @@ impl Hinted for InputError {
             }
             Self::Read { .. } => "check the path; paths in a recipe are relative to the recipe".into(),
             Self::Diagnostics { .. } => return None,
+            Self::RecipeFile { source } => return source.hint(),
             Self::Lock { source } => return source.hint(),
             Self::Reach { source, .. } => return source.hint(),
             Self::Name { .. } => "add `name:` to the recipe: lowercase letters, digits and separators".into(),
-            Self::UnknownBase { known, .. } => {
-                format!("write such a file, describe the base inline, or use one of: {}", known.join(", "))
-            }
+            Self::UnknownBase { name, known, .. } => unknown_base(name, known),
             Self::BaseKind { base, .. } => {
                 format!(
                     "name the registry's image, or save it: `docker save`, `skopeo copy {base} oci:base`; then write `base: docker-archive:FILE` or `base: oci:base`"
@@ -78,6 +79,11 @@ impl Hinted for InputError {
             Self::Circle { .. } => "remove the line that includes the file".into(),
             Self::ManyFiles { .. } => "join the files: no more than that are read".into(),
             Self::Project { source, .. } => return source.hint(),
+            Self::NoProject { .. } => {
+                "name the directory that has it, `packages: [./app]`, or a wheel of the project: `packages: \
+                 [./dist/NAME-VERSION-py3-none-any.whl]`"
+                    .into()
+            }
             Self::NoProjectName { .. } => {
                 "write the project's name in front of its directory: `packages: [\"app @ ./app\"]`".into()
             }
@@ -90,13 +96,16 @@ impl Hinted for InputError {
     }
 }
 
+/// The name of an image whose recipe has neither a name nor a file.
+const UNNAMED: &str = "image";
+
 /// Descriptions of bases that come with the program, so that it needs no checkout.
 const BUILT_IN: [(&str, &str); 1] =
     [("debian-bookworm", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/images/debian-bookworm.yaml")))];
 
 /// Reads the recipe at `path` and the files that it names, those outside of its directory as `outside` says.
 pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
-    let recipe = Recipe::parse(&text(path)?, &path.display().to_string()).map_err(diagnostics)?;
+    let recipe = recipe(path)?;
     let directory = parent(path);
     let (base, base_directory) = base_description(&recipe, &directory, outside)?;
     let base = match base {
@@ -144,6 +153,15 @@ pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
         reader.read_project(&project.value)?;
     }
     Ok(reader.inputs)
+}
+
+/// The recipe at `path`.
+fn recipe(path: &Path) -> Result<Recipe, InputError> {
+    let of_file = |source| InputError::RecipeFile { source };
+    let text = recipe_file::read(path).map_err(of_file)?;
+    Recipe::parse(&text, &recipe_file::origin(path)).map_err(|problems| {
+        recipe_file::other_kind(path, &text).map_or_else(|| diagnostics(problems), of_file)
+    })
 }
 
 /// Lists the files that the recipe's `files` name, before anything is downloaded.
@@ -207,7 +225,7 @@ impl InputReader {
             Some(name) => name.clone(),
             None => {
                 let read = self.root.read_text(&path, pyproject::LONGEST);
-                let (text, _) = read.map_err(|source| unreachable_file(&path, source))?;
+                let (text, _) = read.map_err(|source| no_project(&project.path, &path, source))?;
                 let name = pyproject::project_name(&text)
                     .map_err(|source| InputError::Project { path: path.clone(), source })?;
                 name.ok_or(InputError::NoProjectName { path })?
@@ -377,6 +395,9 @@ fn image_name(recipe: &Recipe, path: &Path) -> Result<String, InputError> {
     if let Some(name) = &recipe.name {
         return Ok(name.as_str().to_owned());
     }
+    if recipe_file::is_standard_input(path) {
+        return Ok(UNNAMED.to_owned());
+    }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
     let name = ImageName::new(&stem).ok_or(InputError::Name { name: stem })?;
     Ok(name.as_str().to_owned())
@@ -389,11 +410,6 @@ fn parent(path: &Path) -> PathBuf {
     }
 }
 
-fn text(path: &Path) -> Result<String, InputError> {
-    plain_file::read_text(path, LONGEST_INPUT)
-        .map_err(|source| InputError::Read { path: path.to_owned(), source })
-}
-
 /// The directory at `path`, in which files are found.
 fn root(path: &Path, outside: Outside) -> Result<FileRoot, InputError> {
     FileRoot::open(path, outside).map_err(|source| InputError::Read { path: path.to_owned(), source })
@@ -403,6 +419,31 @@ fn unreachable_file(path: &Path, source: ReachError) -> InputError {
     match source {
         ReachError::Io(source) => InputError::Read { path: path.to_owned(), source },
         source => InputError::Reach { path: path.to_owned(), source },
+    }
+}
+
+/// The error for a project whose `pyproject.toml` at `path` cannot be read.
+fn no_project(directory: &str, path: &Path, source: ReachError) -> InputError {
+    match source {
+        ReachError::Io(source) if source.kind() == io::ErrorKind::NotFound => {
+            InputError::NoProject { path: directory.into() }
+        }
+        source => unreachable_file(path, source),
+    }
+}
+
+/// The next step where no description of a base has a name.
+fn unknown_base(name: &str, known: &[String]) -> String {
+    let names: Vec<&str> = known.iter().map(String::as_str).collect();
+    match closest(name, &names) {
+        Some(near) => {
+            format!("did you mean `{near}`? A description of your own is the file `images/{name}.yaml`")
+        }
+        None => format!(
+            "an image of a registry has a tag, `base: {name}:TAG`; a description of your own is the file \
+             `images/{name}.yaml`; built in is {}",
+            known.join(", ")
+        ),
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use uv_normalize::PackageName;
 
 use super::named_wheels::{ChangedWheel, KnownWheels, known_wheels};
+use super::recipe_file;
 use crate::beneath::{FileRoot, Outside, ReachError};
 use crate::failure::{Fault, Hinted};
 use crate::lock::{Lock, LockError, LockedBase, RecipeFingerprint};
@@ -143,6 +144,9 @@ pub(super) enum LockStatus {
 impl LockStatus {
     /// Reads the lock beside `recipe`, and compares it with the recipe's fingerprint.
     pub(super) fn read(recipe: &Path, fingerprint: &RecipeFingerprint) -> Result<Self, LockFileError> {
+        if recipe_file::is_standard_input(recipe) {
+            return Ok(Self::Missing);
+        }
         let path = path(recipe);
         let text = match read_beside(&path) {
             Ok(text) => text,

@@ -24,6 +24,7 @@ mod named_projects;
 mod named_wheels;
 mod progress;
 mod project_tree;
+mod recipe_file;
 mod schedule;
 mod session;
 mod sources;
@@ -68,6 +69,7 @@ pub use named_projects::NamedProjectError;
 pub use named_wheels::NamedWheelError;
 pub use progress::{Meter, Progress, Task};
 pub use project_tree::ProjectTreeError;
+pub use recipe_file::RecipeFileError;
 pub use session::{Network, Session};
 pub use wheel_sizes::{NoHash, PrivateCuda};
 pub use wheel_urls::ListedError;
@@ -174,6 +176,9 @@ pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
 /// Decides everything about the recipe at `path`, or recalls it from the lock beside it, and plans its layers; writes
 /// nothing.
 pub fn plan(path: &Path, locking: Locking, session: &Session<'_>) -> Result<Planned> {
+    if locking == Locking::Required {
+        recipe_file::check_lockable(path)?;
+    }
     let inputs = inputs::read(path, session.outside)?;
     let files = inputs::list_files(&inputs, session.outside)?;
     let Decision { inputs, base, resolution, private, wheels, urls, published } =
@@ -193,6 +198,7 @@ pub fn plan(path: &Path, locking: Locking, session: &Session<'_>) -> Result<Plan
 
 /// Decides what the lock beside a recipe leaves open or `upgrade` gives up, and writes the lock.
 pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
+    recipe_file::check_lockable(order.recipe)?;
     let inputs = inputs::read(order.recipe, session.outside)?;
     let fingerprint = RecipeFingerprint::of(&inputs)?;
     let status = match LockStatus::read(order.recipe, &fingerprint) {

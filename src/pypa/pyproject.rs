@@ -72,6 +72,31 @@ pub fn project_name(text: &str) -> Result<Option<PackageName>, PyprojectError> {
     Ok(document.project.and_then(|project| project.name))
 }
 
+/// The parts of the table `project` that a recipe is drafted from.
+///
+/// <https://packaging.python.org/en/latest/specifications/pyproject-toml/#declaring-project-metadata-the-project-table>
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct ProjectSummary {
+    /// The versions of Python, as written.
+    pub requires_python: Option<String>,
+    /// The requirements, as written.
+    pub dependencies: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct SummarizedDocument {
+    project: Option<ProjectSummary>,
+}
+
+impl ProjectSummary {
+    /// The summary of a `pyproject.toml`; one that describes no project has nothing.
+    pub fn of(text: &str) -> Result<Self, PyprojectError> {
+        let document: SummarizedDocument = toml::from_str(text).map_err(not_toml)?;
+        Ok(document.project.unwrap_or_default())
+    }
+}
+
 fn not_toml(error: toml::de::Error) -> PyprojectError {
     PyprojectError::Toml { reason: error.message().lines().next().unwrap_or_default().to_owned() }
 }

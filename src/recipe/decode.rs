@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::diagnostic::{Problem, Problems, quote};
+use super::other_tools::{translation, translation_of_value};
 use super::source::{Span, Spanned};
 use super::suggest::closest;
 use super::yaml::{Node, YamlValue};
@@ -160,7 +161,12 @@ impl<'n> Fields<'n> {
             YamlValue::Mapping(entries) => Some(Self { what, span: node.span, entries, known: Vec::new() }),
             _ => {
                 let message = format!("{what} is a mapping, not {}", node.kind());
-                problems.push(Problem::error(node.span, message).help("write `key: value` lines"));
+                let translated = match &node.value {
+                    YamlValue::Scalar(text) => translation_of_value(what, text),
+                    _ => None,
+                };
+                let help = translated.unwrap_or("write `key: value` lines");
+                problems.push(Problem::error(node.span, message).help(help));
                 None
             }
         }
@@ -188,7 +194,7 @@ impl<'n> Fields<'n> {
         help: &str,
         problems: &mut Problems,
     ) -> Option<T> {
-        if !self.has(key) {
+        if !self.has(key) && !self.is_meant_by_another(key) {
             let start = Span { start: self.span.start, end: self.span.start };
             let span = self.key_span(key).unwrap_or(start);
             let problem = Problem::error(span, format!("{} needs the key `{key}`", self.what));
@@ -197,13 +203,28 @@ impl<'n> Fields<'n> {
         self.get(key, problems)
     }
 
+    /// Returns whether an unknown key stands for `key`: its own problem says so.
+    fn is_meant_by_another(&self, key: &'static str) -> bool {
+        let ours = format!("`{key}: ");
+        self.entries.iter().any(|(written, _)| {
+            let translated = translation(self.what, written).is_some_and(|text| text.contains(&ours));
+            translated || (written.value != key && closest(written, &[key]).is_some())
+        })
+    }
+
+    /// Returns whether a key is there that was not asked for.
+    pub(super) fn has_unknown(&self) -> bool {
+        self.entries.iter().any(|(key, _)| !self.known.contains(&key.as_str()))
+    }
+
     /// Complains of every key that was not asked for.
     pub(super) fn finish(self, problems: &mut Problems) {
         for (key, _) in self.entries.iter().filter(|(key, _)| !self.known.contains(&key.as_str())) {
             let message = format!("unknown key {} in {}", quote(key), self.what);
-            let help = match closest(key, &self.known) {
-                Some(close) => format!("did you mean `{close}`?"),
-                None => format!("the keys here are {}", listed(&self.known)),
+            let help = match (translation(self.what, key), closest(key, &self.known)) {
+                (Some(ours), _) => ours.to_owned(),
+                (None, Some(close)) => format!("did you mean `{close}`?"),
+                (None, None) => format!("the keys here are {}", listed(&self.known)),
             };
             problems.push(Problem::error(key.span, message).help(help));
         }
@@ -228,7 +249,11 @@ pub(super) fn entries<'n>(
     match &node.value {
         YamlValue::Mapping(entries) => Some(entries),
         _ => {
-            problems.push(unexpected(node, what).help("write `name: value` lines"));
+            let help = match &node.value {
+                YamlValue::Sequence(items) => of_list(items),
+                _ => "write `name: value` lines".to_owned(),
+            };
+            problems.push(unexpected(node, what).help(help));
             None
         }
     }
@@ -245,6 +270,7 @@ impl<T: Decode> Decode for Vec<T> {
         let YamlValue::Sequence(items) = &node.value else {
             let help = match &node.value {
                 YamlValue::Scalar(text) => format!("write a list: `[{text:?}]`, or `- ` before each entry"),
+                YamlValue::Mapping(entries) => of_mapping(entries),
                 _ => "write a list: `- ` before each entry".to_owned(),
             };
             problems.push(unexpected(node, "a list").help(help));
@@ -252,6 +278,32 @@ impl<T: Decode> Decode for Vec<T> {
         };
         Some(items.iter().filter_map(|item| T::decode(item, problems)).collect())
     }
+}
+
+/// The way to write the items of a list as a mapping: `torch==2.6.0` and `NAME=value` tell both.
+fn of_list(items: &[Node]) -> String {
+    let first = items.iter().find_map(|item| match &item.value {
+        YamlValue::Scalar(text) => Some(text.split_once('=').unwrap_or((text, "*"))),
+        _ => None,
+    });
+    match first {
+        Some((name, value)) => {
+            let value = value.trim_start_matches('=');
+            format!("write `name: value` lines, without dashes: `{name}: {value:?}`")
+        }
+        None => "write `name: value` lines, without dashes".to_owned(),
+    }
+}
+
+/// The way to write the entries of a mapping as a list.
+fn of_mapping(entries: &[(Spanned<String>, Node)]) -> String {
+    let pinned = entries.iter().find_map(|(name, value)| match &value.value {
+        YamlValue::Scalar(version) if version.starts_with(|c: char| c.is_ascii_digit()) => {
+            Some(format!("write a list: `- {}=={}`", name.value, version))
+        }
+        _ => None,
+    });
+    pinned.unwrap_or_else(|| "write a list: `- ` before each entry".to_owned())
 }
 
 impl Decode for String {

@@ -11,8 +11,10 @@ use super::source::{SourceText, Span};
 use crate::escape::{self, escaped, is_visible};
 use crate::failure::{Fault, Hinted};
 
-/// More problems than this are counted, not kept: nobody reads them, and memory stays bounded.
+/// More problems than this are counted, not kept: memory stays bounded.
 const KEPT: usize = 100;
+/// More problems than this are counted, not shown: nobody reads them.
+const MOST_SHOWN: usize = 10;
 
 /// One thing wrong at one place, before it is tied to a [`SourceText`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,9 +178,12 @@ impl Diagnostics {
             true => renderer.render(&[self.group(problem)]),
             false => renderer.render(&[place(problem)]),
         };
-        let mut reports: Vec<String> = self.problems.iter().map(report).collect();
-        if self.omitted > 0 {
-            reports.push(format!("and {} more", problems_counted(self.omitted)));
+        let mut reports: Vec<String> = self.problems.iter().take(MOST_SHOWN).map(report).collect();
+        let more = self.problems.len().saturating_sub(MOST_SHOWN) + self.omitted;
+        match more {
+            0 => {}
+            1 => reports.push("and 1 more problem".to_owned()),
+            more => reports.push(format!("and {more} more problems")),
         }
         reports.join("\n\n") + "\n"
     }

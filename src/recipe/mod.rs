@@ -15,6 +15,8 @@ mod healthcheck;
 mod ignore;
 mod image;
 mod inputs;
+mod other_files;
+mod other_tools;
 mod packages;
 mod project_reference;
 pub mod pylock;
@@ -43,6 +45,7 @@ pub use diagnostic::{Color, Diagnostic, Diagnostics, Label, Problem, Severity};
 pub use healthcheck::Healthcheck;
 pub use image::{Compression, ConfigChanges, FileCopy, ImageName, Layers};
 pub use inputs::{NamedProject, NamedWheel, RecipeInputs, RootRequirement};
+pub use other_files::OtherFile;
 pub use packages::{
     Builds, Constrain, ConstraintEntry, Cuda, ExternallyManaged, Framework, Index, IndexLocation,
     MissingStatus, Policy, Python, RequirementsEntry, Unversioned,
@@ -51,6 +54,7 @@ pub use project_reference::ProjectReference;
 pub use python::PythonVersion;
 pub use size::{ByteSize, ByteSizeError};
 pub use source::{SourceText, Span, Spanned};
+pub use suggest::closest;
 pub use timestamp::Timestamp;
 pub use wheel_reference::{PackageRequirement, WheelPlace, WheelReference};
 
@@ -170,7 +174,9 @@ impl Recipe {
         let annotations: Option<Annotations> = fields.get("annotations", problems);
         let layers = fields.get("layers", problems);
         let ignore: Option<Silences> = fields.get("ignore", problems);
-        if !["frameworks", "packages", "requirements", "system-packages"].iter().any(|key| fields.has(key)) {
+        // An unknown key may be one of them.
+        let installs = ["frameworks", "packages", "requirements", "system-packages"];
+        if !installs.iter().any(|key| fields.has(key)) && !fields.has_unknown() {
             problems.push(nothing_to_install(fields.span()));
         }
         fields.finish(problems);

@@ -13,6 +13,7 @@ use uv_pep508::{Pep508Error, Pep508ErrorSource, VersionOrUrl};
 
 use super::decode::{Complaint, Decode, parsed};
 use super::diagnostic::{Problems, quote};
+use super::other_tools::translation_of_requirement;
 use super::yaml::Node;
 use crate::pypa::complexity::{TooComplex, check_specifiers, weigh_requirement};
 
@@ -187,6 +188,9 @@ fn from_pep508(error: &Pep508Error<Url>, text: &str) -> Complaint {
     let complaint = Complaint::new(format!("{} is not a requirement", quote(text)))
         .within(error.start..error.start.saturating_add(error.len.max(1)))
         .label(reason.lines().next().unwrap_or_default());
+    if let Some(ours) = translation_of_requirement(text) {
+        return complaint.help(ours);
+    }
     if text.starts_with(['<', '>', '=', '!', '~']) {
         return complaint.help("quote a requirement that holds a comma: [\"numpy>=1.26,<3\"]");
     }

@@ -495,16 +495,18 @@ fn parse_hash(text: &str) -> Result<Digest, Complaint> {
 fn refused(name: &str, span: Span) -> Problem {
     let (message, help) = match name {
         "-e" | "--editable" => (
-            "`-e` installs from a source tree, which imgforge does not build".to_owned(),
-            "build a wheel of it, `pip wheel --no-deps -w dist .`, and name that: `./dist/NAME-VERSION-py3-none-any.whl`",
+            "`-e` installs a source tree that stays outside of the image".to_owned(),
+            "name its directory in the recipe, `packages: [.]`: it is built to a wheel; or name a wheel of it here, \
+             `./dist/NAME-VERSION-py3-none-any.whl`",
         ),
         "--pre" => (
             "`--pre` allows every pre-release, and a recipe names them one by one".to_owned(),
             "name the pre-release with the requirement: `torch>=2.7.0rc1`",
         ),
         "--no-binary" => (
-            "`--no-binary` asks for source distributions, which imgforge does not build".to_owned(),
-            "build a wheel of it, `pip wheel --no-deps -w dist NAME`, and name that: `./dist/NAME-VERSION-py3-none-any.whl`",
+            "`--no-binary` asks for source distributions, which are built where the recipe says so"
+                .to_owned(),
+            "remove the line, and name the project in the recipe: `python: {build: [NAME]}`",
         ),
         "--trusted-host" => (
             "`--trusted-host` gives up the proof of who answers, which imgforge does not".to_owned(),

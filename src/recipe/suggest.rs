@@ -3,7 +3,7 @@
 use strsim::osa_distance;
 
 /// The word of `known` closest to `given`, when it is close enough to be meant.
-pub(super) fn closest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+pub fn closest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     let longest = known.iter().map(|word| word.len()).max()?;
     if given.len() > 2 * longest {
         return None;

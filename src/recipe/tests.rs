@@ -100,13 +100,17 @@ fn suggests_the_key_that_was_meant() {
         "1:1 [exclude_newer] unknown key `exclude_newer` in the recipe = did you mean `exclude-newer`?",
     );
     check_with(
+        "colours: [red]",
+        "1:1 [colours] unknown key `colours` in the recipe = the keys here are `name`, `base`, `system-packages`, `python`, `frameworks`, `packages`, `requirements`, `constraints`, `overrides`, `indexes`, `find-links`, `exclude-newer`, `cuda`, `users`, `files`, `config`, `annotations`, `layers`, `ignore`",
+    );
+    check_with(
         "volumes: [/data]",
-        "1:1 [volumes] unknown key `volumes` in the recipe = the keys here are `name`, `base`, `system-packages`, `python`, `frameworks`, `packages`, `requirements`, `constraints`, `overrides`, `indexes`, `find-links`, `exclude-newer`, `cuda`, `users`, `files`, `config`, `annotations`, `layers`, `ignore`",
+        "1:1 [volumes] unknown key `volumes` in the recipe = write it below `config:`, such as `config: {env: {NAME: value}, workdir: /app, user: app}`",
     );
     check_with("config: {envs: {}}", "1:10 [envs] unknown key `envs` in `config` = did you mean `env`?");
     check_with(
-        "cuda: {toolkit: 12}",
-        "1:8 [toolkit] unknown key `toolkit` in `cuda` = the keys here are `policy`, `driver`, `gpus`, `components`",
+        "cuda: {colour: 12}",
+        "1:8 [colour] unknown key `colour` in `cuda` = the keys here are `policy`, `driver`, `gpus`, `components`",
     );
     check_with(
         "python: {compile: true}",
@@ -135,7 +139,7 @@ fn names_what_it_expected_and_what_it_found() {
     );
     check_with(
         "packages: {numpy: 1}",
-        "1:11 [{numpy: 1}] expected a list, found a mapping = write a list: `- ` before each entry",
+        "1:11 [{numpy: 1}] expected a list, found a mapping = write a list: `- numpy==1`",
     );
     check_with("config: [a]", "1:9 [[a]] `config` is a mapping, not a list = write `key: value` lines");
     check_with(
@@ -152,7 +156,7 @@ fn names_what_it_expected_and_what_it_found() {
     );
     check_with(
         "cuda: shared",
-        "1:7 [shared] `cuda` is a mapping, not a single value = write `key: value` lines",
+        "1:7 [shared] `cuda` is a mapping, not a single value = write it as the policy: `cuda: {policy: shared}`",
     );
 }
 
@@ -249,7 +253,7 @@ fn checks_requirements() {
     );
     check(
         "base: b\npackages: [no space]\n",
-        "2:15 [s] `no space` is not a requirement (Expected one of `@`, `(`, `<`, `=`, `>`, `~`, `!`, `;`, found `s`) = write it as pip takes it: `numpy`, `transformers>=4.40`, `jax[cuda12]==0.5.3` (PEP 508)",
+        "2:15 [s] `no space` is not a requirement (Expected one of `@`, `(`, `<`, `=`, `>`, `~`, `!`, `;`, found `s`) = write each as an entry of its own: `no`, `space`",
     );
 }
 
@@ -620,7 +624,7 @@ fn says_what_breaks_yaml() {
     );
     check(
         "base: 'b\n",
-        "1:7 [] this is not YAML: while scanning a quoted scalar, found unexpected end of stream = look at the indentation and the quotes, here and in the lines before",
+        "1:7 [] this is not YAML: the quote that begins here is not closed = close it with the sign that it begins with, on the same line",
     );
     check("base: &b [*b]\n", "1:11 [*b] an alias is inside the value it repeats");
     check(
@@ -674,8 +678,6 @@ fn checks_base_descriptions() {
             "\n",
             "1:30 [../x] `../x` is not the name of a suite or component = write it as sources.list does: `bookworm-updates`, `main`",
             "\n",
-            "1:36 [] a suite needs the key `suite` = name it: `{suite: bookworm-security, mirror: https://…}`",
-            "\n",
             "1:37 [suit] unknown key `suit` in a suite = did you mean `suite`?"
         ),
     );
@@ -718,7 +720,7 @@ fn checks_requirements_files() {
     );
     check_requirements(
         "-e .\n",
-        "1:1 [-e] `-e` installs from a source tree, which imgforge does not build = build a wheel of it, `pip wheel --no-deps -w dist .`, and name that: `./dist/NAME-VERSION-py3-none-any.whl`",
+        "1:1 [-e] `-e` installs a source tree that stays outside of the image = name its directory in the recipe, `packages: [.]`: it is built to a wheel; or name a wheel of it here, `./dist/NAME-VERSION-py3-none-any.whl`",
     );
     check_requirements(
         "numpy --hash=md5:00\n",
@@ -747,7 +749,7 @@ fn checks_requirements_files() {
     check_requirements(
         "--no-binary numpy\n--frobnicate\n",
         concat!(
-            "1:1 [--no-binary] `--no-binary` asks for source distributions, which imgforge does not build = build a wheel of it, `pip wheel --no-deps -w dist NAME`, and name that: `./dist/NAME-VERSION-py3-none-any.whl`",
+            "1:1 [--no-binary] `--no-binary` asks for source distributions, which are built where the recipe says so = remove the line, and name the project in the recipe: `python: {build: [NAME]}`",
             "\n",
             "2:1 [--frobnicate] `--frobnicate` is not supported in a requirements file = supported are `-r`, `-c`, `-i`, `--extra-index-url`, `-f`, `--no-index`, `--require-hashes` and, behind a requirement, `--hash`"
         ),
@@ -1130,9 +1132,9 @@ fn a_huge_file_is_refused() {
 fn more_problems_than_anyone_reads_are_counted() {
     let text: String = (0..1000).map(|number| format!("key{number}: 1\n")).collect();
     let found = Recipe::parse(&text, "recipe.yaml").err().unwrap_or_else(|| panic!("it parsed"));
-    assert_eq!(found.to_string(), "`recipe.yaml` has 1002 problems");
+    assert_eq!(found.to_string(), "`recipe.yaml` has 1001 problems");
     assert_eq!(found.problems().len(), 100);
-    assert!(found.render(Color::Plain).ends_with("and 902 problems more\n"));
+    assert!(found.render(Color::Plain).ends_with("and 991 more problems\n"));
 }
 
 /// The same as pip and uv read of these lines.
@@ -1367,4 +1369,91 @@ fn a_description_carries_what_was_recorded_of_its_image() {
     assert!(check(&format!("{first}\n# the end\n"), "{}").contains("# the end\n"));
     let problems = BaseDescription::parse("image: a:b\ninventory: not JSON\n", "x").unwrap_err();
     assert!(problems.render(Color::Plain).contains("the inventory is not JSON"));
+}
+
+/// The JSON schema that editors get.
+fn schema() -> serde_json::Value {
+    serde_json::from_str(include_str!("recipe.schema.json")).unwrap()
+}
+
+/// The keys of every mapping of a schema, by the name that messages give to the mapping.
+fn keys_of_schema(schema: &serde_json::Value, found: &mut BTreeMap<String, Vec<String>>) {
+    if let (Some(title), Some(properties)) = (schema["title"].as_str(), schema["properties"].as_object()) {
+        found.insert(title.to_owned(), properties.keys().cloned().collect());
+    }
+    match schema {
+        serde_json::Value::Object(members) => members.values().for_each(|it| keys_of_schema(it, found)),
+        serde_json::Value::Array(items) => items.iter().for_each(|it| keys_of_schema(it, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_schema_has_the_keys_that_are_read_and_no_others() {
+    let mut of_schema = BTreeMap::new();
+    keys_of_schema(&schema(), &mut of_schema);
+    // A key that is unlike any other is answered with all keys of its mapping.
+    const NO_KEY: &str = "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq";
+    let mut read: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for lines in [
+        "KEY: x",
+        "base: {suite: bookworm, packages: [a], KEY: x}",
+        "base: {image: a:b, KEY: x}",
+        "base: {layout: a, KEY: x}",
+        "base: {archive: a, KEY: x}",
+        "base: {suite: {suite: bookworm, KEY: x}, packages: [a]}",
+        "python: {KEY: x}",
+        "requirements: [{file: pylock.toml, KEY: x}]",
+        "indexes: [{path: a, KEY: x}]",
+        "cuda: {KEY: x}",
+        "users: [{name: a, uid: 1, KEY: x}]",
+        "files: [{from: a, to: /b, KEY: x}]",
+        "config: {KEY: x}",
+        "config: {healthcheck: {test: a, KEY: x}}",
+        "layers: {KEY: x}",
+        "ignore: [{rule: broken-link, path: a, reason: b, KEY: x}]",
+    ] {
+        let text = lines.replace("KEY", NO_KEY);
+        let problems = Recipe::parse(&text, "recipe.yaml").unwrap_err();
+        let problem = problems.problems().iter().find(|it| it.message.contains("unknown key")).expect(lines);
+        let (_, mapping) = problem.message.rsplit_once(" in ").unwrap();
+        let help = problem.help.as_deref().unwrap().strip_prefix("the keys here are ").unwrap();
+        let keys = read.entry(mapping.to_owned()).or_default();
+        keys.extend(help.split(", ").map(|key| key.trim_matches('`').to_owned()));
+    }
+    // Which of these a description has decides what other keys it may have.
+    let kinds = read.get_mut("the description of a base").unwrap();
+    kinds.extend(["suites"].map(str::to_owned));
+    for keys in read.values_mut().chain(of_schema.values_mut()) {
+        keys.sort();
+        keys.dedup();
+    }
+    assert_eq!(of_schema, read);
+}
+
+#[test]
+fn every_mapping_that_is_read_is_in_the_schema() {
+    let mut of_schema = BTreeMap::new();
+    keys_of_schema(&schema(), &mut of_schema);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/recipe");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        if path.extension().is_none_or(|extension| extension != "rs") || path.ends_with("tests.rs") {
+            continue;
+        }
+        for rest in text.split("Fields::open(").skip(1) {
+            let name = rest.split('"').nth(1).unwrap();
+            assert!(of_schema.contains_key(name), "{}: {name}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_schema_of_a_base_is_that_of_a_recipes_base() {
+    let base: serde_json::Value = serde_json::from_str(include_str!("base.schema.json")).unwrap();
+    let mut expected = schema()["$defs"]["base"].clone();
+    expected["$schema"] = schema()["$schema"].clone();
+    expected["$defs"] = serde_json::json!({ "suite": schema()["$defs"]["suite"] });
+    assert_eq!(base, expected);
 }

@@ -302,6 +302,12 @@ impl<'a> YamlReader<'a> {
         if error.info().contains("recursion limit") {
             return too_deep(span);
         }
+        if error.info().contains("quoted scalar") && error.info().contains("end of stream") {
+            let help = "close it with the sign that it begins with, on the same line";
+            return Problem::error(span, "this is not YAML: the quote that begins here is not closed")
+                .help(help)
+                .into();
+        }
         let message = format!("this is not YAML: {}", error.info());
         let problem = Problem::error(span, message);
         problem.help(syntax_help(error.info(), self.line_of(at))).into()

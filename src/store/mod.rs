@@ -90,6 +90,7 @@ impl Hinted for StoreError {
         match self.source.kind() {
             io::ErrorKind::PermissionDenied
             | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::NotFound
             | io::ErrorKind::NotADirectory => {
                 Some("point IMGFORGE_CACHE_DIR at a directory you may write to".into())
             }

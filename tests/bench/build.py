@@ -218,10 +218,10 @@ def versions():
 
 
 def write_readme(name, text):
-    path = REPOSITORY / "README.md"
+    path = REPOSITORY / "docs/benchmarks.md"
     before = path.read_text()
     start, end = f"<!-- tests/bench/build writes {name} from here -->\n", "<!-- to here -->"
-    require(start in before, f"README.md has no place for the table of {name}")
+    require(start in before, f"docs/benchmarks.md has no place for the table of {name}")
     head, rest = before.split(start, 1)
     path.write_text(f"{head}{start}\n{text}\n{rest[rest.index(end) :]}")
 
@@ -232,7 +232,7 @@ def options():
     inputs = "torch (2.2.1, with cuBLAS and cuDNN), colab-like (recipes/colab-like.yaml), small (120 packages)"
     command_line.add_argument("--input", action="append", choices=sorted(INPUTS), help=f"by default all: {inputs}")
     command_line.add_argument("--contender", action="append", default=[], metavar="WORD", help="of a title")
-    command_line.add_argument("--readme", action="store_true", help="write the tables into README.md, with the machine")
+    command_line.add_argument("--readme", action="store_true", help="write the tables into docs/benchmarks.md")
     return command_line.parse_args()
 
 

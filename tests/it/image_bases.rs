@@ -211,7 +211,7 @@ fn a_difference_is_told_between_images_plans_and_recipes() {
     world.write("v1.0/other.yaml", "base: oci:../base\npackages: [wholesome]\n");
     assert_eq!(told("v1.0/other.yaml", "other.yaml"), "nothing changed\n");
     let outcome = world.run(&["check", "v1.0/other.yaml"]);
-    world.check_failure(&outcome, 2, &["`v1.0/other.yaml` is there: write oci:"]);
+    world.check_failure(&outcome, 2, &["`v1.0/other.yaml` is a file: write oci-archive:"]);
 
     world.write("broken.json", "{}");
     let outcome = world.run(&["diff", "broken.json", "recipe.yaml"]);

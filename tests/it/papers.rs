@@ -1,21 +1,21 @@
 //! The papers tell the truth: every path, item and heading that they name exists, every folder is on the map, every
-//! limit is in the list with its value, and the README has every command, option, key and variable.
+//! limit is in the list with its value, and the manual has every variable; its commands and keys are held by
+//! `tests/it/manual.rs`.
 //!
 //! A path is a code span that begins with a folder of the repository, `src/oci/digest.rs`; an item in it follows two
 //! colons, `src/oci/digest.rs::Digest`. A `*` stands for anything in a file's name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const PAPERS: [&str; 5] = ["README.md", "SECURITY.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
-const FOLDERS: [&str; 6] = ["src/", "tests/", "images/", "recipes/", ".ci/", ".cargo/"];
+const FOLDERS: [&str; 7] = ["src/", "tests/", "images/", "recipes/", ".ci/", ".cargo/", "docs/"];
 
 #[test]
 fn paths_and_items_that_papers_name_exist() {
-    let named = PAPERS.iter().flat_map(|paper| {
-        let text = read(paper);
+    let named = papers().into_iter().flat_map(|paper| {
+        let text = read(&paper);
         let spans: Vec<_> = code_spans(&text).map(|(line, span)| (line, span.to_owned())).collect();
         spans.into_iter().map(move |(line, span)| (format!("{paper}:{line}"), span))
     });
@@ -25,12 +25,12 @@ fn paths_and_items_that_papers_name_exist() {
 
 #[test]
 fn links_lead_to_files_and_headings() {
-    let dead = PAPERS.iter().flat_map(|paper| {
-        let text = read(paper);
+    let dead = papers().into_iter().flat_map(|paper| {
+        let text = read(&paper);
         let links: Vec<_> = links(&text).map(|(line, link)| (line, link.to_owned())).collect();
         links
             .into_iter()
-            .filter_map(move |(line, link)| Some(format!("{paper}:{line}: {}", dead(paper, &link)?)))
+            .filter_map(move |(line, link)| Some(format!("{paper}:{line}: {}", dead(&paper, &link)?)))
     });
     assert_none(dead);
 }
@@ -71,38 +71,16 @@ fn every_limit_is_listed_with_its_value() {
 }
 
 #[test]
-fn the_readme_has_every_command_with_its_options() {
-    let readme = read("README.md");
-    let told: BTreeMap<String, BTreeSet<String>> = readme.lines().filter_map(command_row).collect();
-    assert_eq!(told, commands(&[]));
-}
-
-#[test]
-fn the_readme_has_every_key_of_a_recipe() {
-    let readme = read("README.md");
-    let is_key = |c: char| c.is_ascii_lowercase() || c == '-';
-    let told: BTreeSet<&str> =
-        code_spans(&readme).flat_map(|(_, span)| span.split(move |c: char| !is_key(c))).collect();
-    let source: String = sources_of("src/recipe/");
-    let keys =
-        [".get(\"", ".require(\"", "fields, \""].iter().flat_map(|before| source.split(before).skip(1));
-    let keys: BTreeSet<&str> = keys.filter_map(|rest| Some(rest.split_once('"')?.0)).collect();
-    assert!(keys.contains("max-size") && keys.contains("signed-by"), "{keys:?}");
-    let missing = keys.iter().filter(|key| key.chars().all(is_key) && !told.contains(*key));
-    assert_none(missing.map(|key| format!("README.md does not tell of the key `{key}`")));
-}
-
-#[test]
-fn the_readme_has_every_variable() {
-    let readme = read("README.md");
-    let told: BTreeSet<&str> = code_spans(&readme).map(|(_, span)| span).collect();
+fn the_manual_has_every_variable() {
+    let manual: String = papers().iter().filter(|paper| paper.starts_with("docs/")).map(read).collect();
+    let told: BTreeSet<&str> = code_spans(&manual).map(|(_, span)| span).collect();
     let source: String = sources_of("src/");
     let variables: BTreeSet<&str> = words(&source)
         .filter(|word| ["IMGFORGE_", "PIP_", "UV_"].iter().any(|prefix| word.starts_with(prefix)))
         .collect();
     assert!(variables.contains("IMGFORGE_THREADS"), "{variables:?}");
     let missing = variables.iter().filter(|variable| !told.contains(*variable));
-    assert_none(missing.map(|variable| format!("README.md does not tell of the variable `{variable}`")));
+    assert_none(missing.map(|variable| format!("docs/ does not tell of the variable `{variable}`")));
 }
 
 #[test]
@@ -121,10 +99,19 @@ fn finds_paths_items_links_and_limits() {
     );
     assert_eq!((number("256 << 20"), told_number("256 MiB")), (Some(256 << 20), Some(256 << 20)));
     assert_eq!((number("1_000"), told_number("1,000"), told_number("a few")), (Some(1000), Some(1000), None));
-    let row = command_row("| `imgforge cache prune` | x | `-o`, `--all DIR`, `--to=X` |");
-    let options = BTreeSet::from(["all".to_owned(), "to".to_owned()]);
-    assert_eq!(row, Some(("cache prune".to_owned(), options)));
     assert!(defines("pub(crate) async fn run<T>() {}", "run") && !defines("fn runs() {}", "run"));
+}
+
+/// The papers, and the pages of the manual.
+fn papers() -> Vec<String> {
+    let mut pages = Vec::new();
+    collect(&root().join("docs"), "md", &mut pages);
+    let pages = pages.iter().map(|page| page.strip_prefix(root()).expect("collected below the root"));
+    PAPERS
+        .iter()
+        .map(|paper| (*paper).to_owned())
+        .chain(pages.map(|page| page.display().to_string()))
+        .collect()
 }
 
 fn assert_none(problems: impl Iterator<Item = String>) {
@@ -152,58 +139,20 @@ fn before_tests(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default()
 }
 
-/// Options that every command has.
-const GLOBAL: [&str; 6] = ["color", "help", "insecure-registry", "progress", "quiet", "version"];
-
-/// The command and the long options in a row of the README's table of commands.
-fn command_row(line: &str) -> Option<(String, BTreeSet<String>)> {
-    let mut cells = line.strip_prefix("| `imgforge ")?.split(" |");
-    let words = cells.next()?.split(['`', ' ']).take_while(|word| word.starts_with(char::is_lowercase));
-    let options = cells.nth(1)?.split('`').skip(1).step_by(2).filter_map(long_option);
-    Some((words.collect::<Vec<_>>().join(" "), options.collect()))
-}
-
-/// The name of the option that a text begins with: `upgrade` of `--upgrade[=NAME]`.
-fn long_option(text: &str) -> Option<String> {
-    let name = text.strip_prefix("--")?.split(|c: char| !c.is_ascii_lowercase() && c != '-').next()?;
-    Some(name.to_owned())
-}
-
-/// Every command below `command` with its long options, as the program's help tells.
-fn commands(command: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
-    let program = Command::new(env!("CARGO_BIN_EXE_imgforge")).args(command).arg("--help").output();
-    let help = String::from_utf8(program.expect("the program runs").stdout).expect("help is text");
-    let below: Vec<&str> = help
-        .lines()
-        .skip_while(|line| *line != "Commands:")
-        .skip(1)
-        .take_while(|line| line.starts_with("  "))
-        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()))
-        .filter(|name| *name != "help")
-        .collect();
-    if !below.is_empty() {
-        return below.iter().flat_map(|name| commands(&[command, &[name]].concat())).collect();
-    }
-    let options = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
-    let options = options.flat_map(|line| line.split(' ').take(2).filter_map(long_option));
-    let own = options.filter(|name| !GLOBAL.contains(&name.as_str()));
-    BTreeMap::from([(command.join(" "), own.collect())])
-}
-
 /// Every file of Rust below `src/`, relative to the repository.
 fn source_files() -> Vec<PathBuf> {
     let mut files = Vec::new();
-    collect(&root().join("src"), &mut files);
+    collect(&root().join("src"), "rs", &mut files);
     files.sort();
     files.iter().map(|file| file.strip_prefix(root()).expect("collected below the root").to_owned()).collect()
 }
 
-fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
+fn collect(directory: &Path, wanted: &str, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("a source directory is readable") {
         let path = entry.expect("a source directory is readable").path();
         if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            collect(&path, wanted, files);
+        } else if path.extension().is_some_and(|extension| extension == wanted) {
             files.push(path);
         }
     }
@@ -278,15 +227,16 @@ fn defines(text: &str, item: &str) -> bool {
 /// The problem with a link in `paper`.
 fn dead(paper: &str, link: &str) -> Option<String> {
     let (path, anchor) = link.split_once('#').map_or((link, None), |(path, anchor)| (path, Some(anchor)));
-    let path = if path.is_empty() { paper } else { path };
-    if !root().join(path).exists() {
-        return Some(format!("the link leads to `{path}`, which is not there"));
+    let beside = Path::new(paper).parent().unwrap_or(Path::new("")).join(path);
+    let path = if path.is_empty() { PathBuf::from(paper) } else { beside };
+    if !root().join(&path).exists() {
+        return Some(format!("the link leads to `{}`, which is not there", path.display()));
     }
     let anchor = anchor?;
-    let text = read(path);
+    let text = read(&path);
     let mut headings = prose(&text).filter_map(|(_, line)| line.strip_prefix('#'));
     let found = headings.any(|heading| slug(heading.trim_start_matches('#')) == anchor);
-    (!found).then(|| format!("`{path}` has no heading `#{anchor}`"))
+    (!found).then(|| format!("`{}` has no heading `#{anchor}`", path.display()))
 }
 
 /// A heading's anchor.

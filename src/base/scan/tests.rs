@@ -374,7 +374,7 @@ fn a_base_that_cannot_be_used_says_why() {
         PYTHON,
         Some("3.12"),
         "the base has Python 3.11; the recipe asks for 3.12; write `python: \"3.11\"`, or choose a base that has \
-         the other version",
+         3.12: `base: python:3.12-slim`",
     );
     let image = InventoryFacts::stacked([facts(DEBIAN), facts(PYTHON)]);
     let error = scan(&image, &ImageConfigFacts::new(Architecture::Arm64, []), None).unwrap_err();

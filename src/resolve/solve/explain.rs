@@ -6,13 +6,17 @@
 use std::cmp::Reverse;
 use std::collections::btree_map;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use pubgrub::{DerivationTree, External, Ranges};
 use uv_normalize::PackageName;
 use uv_pep440::Version;
+use uv_platform_tags::LanguageTag;
 
+use super::platforms::OtherPlatforms;
 use super::rules::{Exclusion, KnownProject, Rules, other_version, specifiers, versions};
+use super::well_known;
 use super::{Conflict, Explanation, Question, Required, Requirer, SolverPackage};
 use crate::escape::escaped;
 use crate::pypa::target::Misfit;
@@ -21,8 +25,8 @@ use crate::resolve::wheel_choice::{Refusal, is_of_python_2};
 /// PubGrub's proof that there is no solution.
 pub(super) type Derivation = DerivationTree<SolverPackage, Ranges<Version>, Exclusion>;
 
-/// At most so many wheels are listed of a project, and of a single version.
-const WHEELS: (usize, usize) = (10, 40);
+/// At most so many wheels are listed of a project.
+const WHEELS: usize = 10;
 /// At most so many sentences are written.
 const SENTENCES: usize = 6;
 
@@ -335,13 +339,15 @@ impl<'a> Writer<'a> {
         let everyone = if chains == 2 { "both" } else { "all" };
         if !unmet.is_empty() {
             conclusions.push(match self.inside(name, &unmet).is_empty() {
-                true => format!("there is no such version{}", self.newest(name)),
+                true if self.is_empty(name) => "its page in the package index lists no files".to_owned(),
+                true => format!("there is no such version{}", self.nearest(name, &unmet)),
                 false => format!("no wheel of {} may be chosen", self.list_wheels(name, &unmet)),
             });
         } else if conclusions.is_empty() {
             let common = self.common(name);
             conclusions.push(match self.inside(name, &common).is_empty() {
-                true if chains < 2 => format!("there is no such version{}", self.newest(name)),
+                true if self.is_empty(name) => "its page in the package index lists no files".to_owned(),
+                true if chains < 2 => format!("there is no such version{}", self.nearest(name, &common)),
                 true => format!("no version of {name} suits {everyone}"),
                 false => format!(
                     "of what suits {everyone}, {}, no wheel may be chosen",
@@ -363,16 +369,26 @@ impl<'a> Writer<'a> {
         self.existing(name).into_iter().filter(|version| versions.contains(version)).collect()
     }
 
-    fn newest(&self, name: &PackageName) -> String {
-        let Some(Some(known)) = self.known.get(name) else { return String::new() };
-        let versions = || known.candidates.versions().rev();
-        let only_early = versions().all(Version::any_prerelease);
-        let newest = versions().filter(|version| only_early || !version.any_prerelease()).take(3);
-        let newest: Vec<_> = newest.map(Version::to_string).collect();
-        match newest.is_empty() {
-            true => String::new(),
-            false => format!(" (the newest that may be chosen: {})", newest.join(", ")),
+    /// The versions of `name` that may be chosen and are nearest to `wanted`: those below and above it, or the newest.
+    fn nearest(&self, name: &PackageName, wanted: &Ranges<Version>) -> String {
+        let usable = self.final_versions(name);
+        let bounds = wanted.bounding_range();
+        let below = bounds.map_or(usable.len(), |(low, _)| match low {
+            Bound::Included(low) | Bound::Excluded(low) => usable.partition_point(|version| version < low),
+            Bound::Unbounded => 0,
+        });
+        if below == usable.len() || wanted.is_empty() {
+            return shown_versions("newest that may be chosen", usable.iter().rev().take(3));
         }
+        let near = &usable[below.saturating_sub(2)..usable.len().min(below + 2)];
+        shown_versions("nearest that may be chosen", near.iter())
+    }
+
+    /// The versions of `name` that may be chosen, oldest first, without pre-releases where there are others.
+    fn final_versions(&self, name: &PackageName) -> Vec<Version> {
+        let all = self.usable(name);
+        let only_early = all.iter().all(Version::any_prerelease);
+        all.into_iter().filter(|version| only_early || !version.any_prerelease()).collect()
     }
 
     /// Returns whether an index lists a wheel of `name`, for any target.
@@ -390,33 +406,100 @@ impl<'a> Writer<'a> {
     /// Lists the files of `name` in `versions` and why each may not be chosen, the most relevant first. Returns what
     /// a sentence calls them.
     fn list_wheels(&mut self, name: &PackageName, versions: &Ranges<Version>) -> String {
-        let (title, limit) = match self.inside(name, versions).as_slice() {
-            [only] => (format!("{name} {only}"), WHEELS.1),
-            _ => (format!("{name}{}", self.bounds(name, versions)), WHEELS.0),
+        let title = match self.inside(name, versions).as_slice() {
+            [only] => format!("{name} {only}"),
+            _ => format!("{name}{}", self.bounds(name, versions)),
         };
         let Some(Some(known)) = self.known.get(name) else { return title };
-        let mut lines = Vec::new();
+        let (mut lines, mut elsewhere) = (Vec::new(), OtherPlatforms::default());
         for file in known.project.files.iter().filter(|file| versions.contains(&file.filename.version)) {
             let Err(refusal) = self.rules.judge(file) else { continue };
-            let version = file.filename.version.clone();
-            let elsewhere = !self.rules.target().is_platform_of(&file.filename);
-            let line = format!("  {} {}", file.filename, told(&refusal));
-            lines.push((Reverse(version), elsewhere, distance(&refusal), line));
+            match self.rules.target().is_platform_of(&file.filename) {
+                true => {
+                    let line = format!("  {} {}", file.filename, told(&refusal));
+                    lines.push((Reverse(file.filename.version.clone()), distance(&refusal), line));
+                }
+                false => elsewhere.add(&file.filename),
+            }
         }
         for other in &known.project.others {
             let Some(version) = other_version(other, name).filter(|version| versions.contains(version))
             else {
                 continue;
             };
-            lines.push((Reverse(version), false, u8::MAX, format!("  {other} is not a wheel")));
+            lines.push((Reverse(version), u8::MAX, format!("  {other} is not a wheel")));
         }
         lines.sort();
-        let more = lines.len().saturating_sub(limit);
-        self.lists.extend(lines.into_iter().take(limit).map(|(_, _, _, line)| line));
+        let more = lines.len().saturating_sub(WHEELS);
+        self.lists.extend(lines.into_iter().take(WHEELS).map(|(_, _, line)| line));
         if more > 0 {
             self.lists.push(format!("  and {more} more files of {name}"));
         }
+        self.lists.extend(elsewhere.line());
         title
+    }
+
+    /// The hint on a project that has the versions that are asked for, none of which may be chosen.
+    fn way_around(&self, name: &PackageName) -> String {
+        let unmet = self.unmet(name);
+        let nearest = self.nearest(name, &unmet);
+        let python = self.other_python(name, &unmet).map(|(major, minor)| {
+            format!("choose a base with Python {major}.{minor}: `base: python:{major}.{minor}-slim`")
+        });
+        match (nearest.is_empty(), python) {
+            (false, None) => format!("allow another version of `{name}`{nearest}"),
+            (false, Some(python)) => format!("allow another version of `{name}`{nearest}, or {python}"),
+            (true, python) if self.has_wheels(name) => {
+                let built = match self.has_sources(name) {
+                    true => format!(", or have its source built: `python: {{build: [{name}]}}`"),
+                    false => String::new(),
+                };
+                match python {
+                    Some(python) => format!("{python}{built}"),
+                    None => format!(
+                        "`{name}` has no wheel for this target at all: another base or Python may fit{built}"
+                    ),
+                }
+            }
+            (true, _) => format!(
+                "`{name}` publishes source distributions only, so no base or Python helps: build a wheel of it, and \
+                 name that under `packages`"
+            ),
+        }
+    }
+
+    /// The newest Python for which there are wheels of `versions`, where they are only for others than the target's.
+    fn other_python(&self, name: &PackageName, versions: &Ranges<Version>) -> Option<(u8, u8)> {
+        let known = self.known.get(name)?.as_ref()?;
+        let files = known.project.files.iter().filter(|file| versions.contains(&file.filename.version));
+        let of_platform = files.filter(|file| self.rules.target().is_platform_of(&file.filename));
+        let pythons = of_platform.flat_map(|file| match self.rules.judge(file) {
+            Err(Refusal::Misfit(Misfit::Python { .. } | Misfit::Abi { .. })) => file.filename.python_tags(),
+            _ => &[],
+        });
+        pythons
+            .filter_map(|tag| match tag {
+                LanguageTag::CPython { python_version } => Some(*python_version),
+                _ => None,
+            })
+            .max()
+    }
+
+    /// Returns whether an index has a page of `name` without files.
+    fn is_empty(&self, name: &PackageName) -> bool {
+        let known = self.known.get(name).and_then(Option::as_ref);
+        known.is_some_and(|known| known.project.files.is_empty() && known.project.others.is_empty())
+    }
+
+    /// The hint on a project that no index has.
+    fn spelling(&self, name: &PackageName) -> String {
+        let known = self.known.iter().filter(|(_, known)| known.is_some()).map(|(name, _)| name.as_ref());
+        match well_known::meant(name.as_ref(), known) {
+            Some(meant) => format!(
+                "did you mean `{meant}`? If `{name}` is meant, add the index that has it under `indexes:`"
+            ),
+            None => format!("check the spelling of `{name}`, or add the index that has it under `indexes:`"),
+        }
     }
 
     fn hint(&self) -> Option<String> {
@@ -427,9 +510,7 @@ impl<'a> Writer<'a> {
                 .flat_map(|(name, reasons)| reasons.iter().map(move |(_, reason)| (name, reason)))
         };
         if let Some((name, _)) = reasons().find(|(_, reason)| **reason == Exclusion::Unknown) {
-            return Some(format!(
-                "check the spelling of `{name}`, or add the index that has it under `indexes:`"
-            ));
+            return Some(self.spelling(name));
         }
         if let Some((name, Exclusion::Url(url))) =
             reasons().find(|(_, reason)| matches!(reason, Exclusion::Url(_)))
@@ -441,23 +522,12 @@ impl<'a> Writer<'a> {
         let refused =
             self.contested().into_iter().find(|name| !self.inside(name, &self.unmet(name)).is_empty());
         if let Some(name) = refused {
-            let newest = self.newest(name);
-            return Some(match newest.is_empty() {
-                true if self.has_wheels(name) => {
-                    let built = match self.has_sources(name) {
-                        true => format!(", or have its source built: `python: {{build: [{name}]}}`"),
-                        false => String::new(),
-                    };
-                    format!(
-                        "`{name}` has no wheel for this target at all: another base or Python may fit{built}"
-                    )
-                }
-                true => format!(
-                    "`{name}` publishes source distributions only, so no base or Python helps: build a wheel of it, and \
-                     name that under `packages`"
-                ),
-                false => format!("allow another version of `{name}`{newest}"),
-            });
+            return Some(self.way_around(name));
+        }
+        if let Some(name) = self.facts.order.iter().find(|name| self.is_empty(name)) {
+            return Some(format!(
+                "check the spelling of `{name}`, or add the index that has files of it under `indexes:`"
+            ));
         }
         let asked: Vec<_> = self
             .question
@@ -467,6 +537,15 @@ impl<'a> Writer<'a> {
             .map(|root| format!("`{}`", root.shown()))
             .collect();
         (!asked.is_empty()).then(|| format!("relax or drop one of {}", asked.join(", ")))
+    }
+}
+
+/// Versions in brackets, behind a space; nothing where there are none.
+fn shown_versions<'v>(kind: &str, versions: impl Iterator<Item = &'v Version>) -> String {
+    let versions: Vec<String> = versions.map(Version::to_string).collect();
+    match versions.is_empty() {
+        true => String::new(),
+        false => format!(" (the {kind}: {})", versions.join(", ")),
     }
 }
 

@@ -13,10 +13,12 @@
 
 mod explain;
 mod order;
+mod platforms;
 mod rules;
 mod search;
 #[cfg(test)]
 pub(super) mod tests;
+mod well_known;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;

@@ -358,8 +358,8 @@ fn tells_who_requires_what_when_nothing_suits() {
     check(
         "a-1.0\na-2.0",
         "a>1 & a<2",
-        "The recipe asks for a>1 and the recipe asks for a<2, but there is no such version (the newest that may be \
-         chosen: 2.0, 1.0).",
+        "The recipe asks for a>1 and the recipe asks for a<2, but there is no such version (the nearest that may be \
+         chosen: 1.0, 2.0).",
     );
 }
 
@@ -409,6 +409,11 @@ fn tells_what_does_not_exist() {
         "a",
         "a 1.0 (from the recipe) depends on b>=2, but there is no such version (the newest that may be chosen: 1.0).",
     );
+    check(
+        "a-1.0\na-1.1\na-1.2\na-1.3rc1\na-1.4\na-2.0\na-3.0",
+        "a==1.3",
+        "The recipe asks for a==1.3, but there is no such version (the nearest that may be chosen: 1.1, 1.2, 1.4, 2.0).",
+    );
 }
 
 #[test]
@@ -421,8 +426,8 @@ fn lists_each_wheel_and_why_it_does_not_fit() {
          a-1.0-cp311-cp311-manylinux_2_39_x86_64.whl needs glibc 2.39, the image has 2.36\n  \
          a-1.0-cp312-cp312-manylinux_2_17_x86_64.whl is for cp312, not cp311\n  \
          a-1.0.tar.gz is not a wheel\n  \
-         a-1.0-cp311-cp311-win_amd64.whl is for win_amd64, not Linux with glibc on x86_64\n  \
-         a-0.9-py3-none-any.whl needs Python <3.8, the image has 3.11.2",
+         a-0.9-py3-none-any.whl needs Python <3.8, the image has 3.11.2\n  \
+         and 1 wheel for Windows",
     );
 }
 

@@ -73,6 +73,18 @@ impl World {
         world
     }
 
+    /// The same world, in which `debian-bookworm` is its base.
+    pub fn with_named_base() -> Self {
+        let world = Self::new();
+        let base = format!(
+            "suites: [bookworm]\nmirror: {}/debian\nsigned-by: [../archive.asc]\npackages: [python3]\n",
+            world.server.url()
+        );
+        fs::create_dir(world.path("images")).unwrap();
+        world.write("images/debian-bookworm.yaml", base);
+        world
+    }
+
     /// Serves the Debian archive as it is now.
     pub fn serve_archive(&mut self) {
         for (path, bytes) in self.archive.files() {

@@ -1,0 +1,52 @@
+//! The values of arguments, and the reasons why a text is none.
+
+use std::path::Path;
+
+use crate::failure::Hinted;
+use crate::oci::Architecture;
+use crate::pipeline::Side;
+use crate::place::{ImagePlace, PlaceError};
+
+/// The place of an image on the command line, or why the text is none.
+pub(super) fn place(text: &str) -> Result<ImagePlace, String> {
+    let place: Result<ImagePlace, PlaceError> = text.parse();
+    match place {
+        Ok(place) if !place.is_bare(text) => Ok(place),
+        _ if Path::new(text).is_dir() => {
+            Err(format!("`{text}` is a directory: write oci:{text}, if it is an OCI layout"))
+        }
+        _ if Path::new(text).exists() => Err(format!(
+            "`{text}` is a file: write oci-archive:{text} or docker-archive:{text}, as it was saved"
+        )),
+        place => place.map_err(|error| no_place(&error)),
+    }
+}
+
+/// A destination on the command line, or why the text is none.
+pub(super) fn destination(text: &str) -> Result<ImagePlace, String> {
+    ImagePlace::destination(text).map_err(|error| no_place(&error))
+}
+
+/// An annotation on the command line, or why the text is none.
+pub(super) fn annotation(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+/// An architecture on the command line: `linux/arm64`, as docker names platforms.
+pub(super) fn platform(text: &str) -> Result<Architecture, String> {
+    let architecture = text.strip_prefix("linux/").unwrap_or(text);
+    architecture.parse().map_err(|_| "write linux/amd64 or linux/arm64".to_owned())
+}
+
+/// A side of a comparison, or why the text is none.
+pub(super) fn side(text: &str) -> Result<Side, String> {
+    Side::of(text).map_err(|error| no_place(&error))
+}
+
+fn no_place(error: &PlaceError) -> String {
+    let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+    format!("{error}{hint}")
+}

@@ -1,0 +1,53 @@
+//! Python projects: their dependencies, and the Python that they need.
+
+use uv_pep440::{Version, VersionSpecifiers};
+
+use super::{Draft, ProjectFiles, requirement};
+use crate::pypa::pyproject;
+
+/// The Python of the default base.
+const DEFAULT_PYTHON: (u64, u64) = (3, 11);
+/// Versions of Python for which there are official images, in the order to try them.
+const PYTHONS: [(u64, u64); 5] = [(3, 12), (3, 13), (3, 10), (3, 14), (3, 9)];
+
+/// Takes over a `pyproject.toml`; where a lock is there, its dependencies are in that.
+pub(super) fn read_project(text: &str, files: &ProjectFiles, draft: &mut Draft) {
+    let Ok(project) = pyproject::ProjectSummary::of(text) else {
+        return draft.leave_out("pyproject.toml", "it is not TOML");
+    };
+    if draft.base.is_none() {
+        draft.base = project.requires_python.as_deref().and_then(base_for);
+    }
+    if files.texts.contains_key("pylock.toml") {
+        return;
+    }
+    if files.names.contains("uv.lock") {
+        let advice = "`uv export --format pylock.toml --no-emit-project -o pylock.toml` writes a lock that a recipe takes: \
+                      `requirements: [pylock.toml]`";
+        draft.leave_out("uv.lock", advice);
+    }
+    for dependency in &project.dependencies {
+        match requirement::is_of_index(dependency) {
+            true => draft.require(dependency),
+            false => draft.leave_out(dependency, "name its wheel under `packages`"),
+        }
+    }
+}
+
+/// Takes over a requirements file, unless a lock has what it asks for.
+pub(super) fn read_requirements(name: &str, draft: &mut Draft) {
+    if !draft.requirements.iter().any(|file| file == "pylock.toml") {
+        draft.require_file(name);
+    }
+}
+
+/// An image with a Python that these specifiers admit; `None` where the default base has one.
+pub(super) fn base_for(requires_python: &str) -> Option<String> {
+    let specifiers: VersionSpecifiers = requires_python.parse().ok()?;
+    let admits = |(major, minor): (u64, u64)| specifiers.contains(&Version::new([major, minor, 99]));
+    if admits(DEFAULT_PYTHON) {
+        return None;
+    }
+    let (major, minor) = PYTHONS.into_iter().find(|python| admits(*python))?;
+    Some(format!("python:{major}.{minor}-slim"))
+}

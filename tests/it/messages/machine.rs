@@ -1,0 +1,39 @@
+//! Machines that are full, closed or out of reach.
+
+use super::{GOOD, Mistake};
+
+const fn on(title: &'static str, score: u8, command: &'static str) -> Mistake {
+    Mistake { title, score, files: &[("recipe.yaml", GOOD)], command }
+}
+
+pub(super) const MISTAKES: &[Mistake] = &[
+    on("standard output is full", 3, "imgforge -q plan recipe.yaml > /dev/full"),
+    on("a full disk as the destination", 2, "imgforge -q build recipe.yaml -o oci-archive:- > /dev/full"),
+    on("the store's directory cannot be made", 3, "IMGFORGE_CACHE_DIR=/proc/x imgforge -q plan recipe.yaml"),
+    on("the destination cannot be written", 3, "imgforge -q build recipe.yaml -o oci:/proc/app"),
+    on(
+        "a directory of something else as the destination",
+        3,
+        "mkdir out && touch out/x && imgforge -q build recipe.yaml -o oci:out",
+    ),
+    on("a file as the destination's directory", 3, "touch out && imgforge -q build recipe.yaml -o oci:out"),
+    on(
+        "--offline with an empty store",
+        3,
+        "IMGFORGE_CACHE_DIR=$PWD/empty imgforge -q plan recipe.yaml --offline",
+    ),
+    on(
+        "an index that nobody serves",
+        3,
+        "PIP_INDEX_URL=http://127.0.0.1:9/simple imgforge -q plan recipe.yaml",
+    ),
+    on("an index whose URL is none", 3, "PIP_INDEX_URL=nowhere imgforge -q plan recipe.yaml"),
+    on("no engine", 3, "DOCKER_HOST=unix:///nowhere.sock imgforge -q build recipe.yaml -o docker-daemon:app"),
+    on("a registry that nobody serves", 3, "imgforge inspect docker://127.0.0.1:9/app:v1"),
+    on("a number of threads that is none", 3, "IMGFORGE_THREADS=many imgforge -q plan recipe.yaml"),
+    on(
+        "a file of a digest that cannot be written",
+        3,
+        "imgforge -q build recipe.yaml --digest-file /proc/digest",
+    ),
+];
