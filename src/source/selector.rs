@@ -1,4 +1,4 @@
-//! Which image of several in one layout or archive is meant.
+//! The choice of one image among several in a layout or an archive.
 //!
 //! As skopeo writes it, what stands behind the path is a name, a tag or `@N`, the place in the list:
 //! <https://github.com/containers/image/blob/main/docs/containers-transports.5.md>

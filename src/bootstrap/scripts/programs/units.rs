@@ -42,7 +42,7 @@ impl Instance {
     }
 }
 
-/// What enables units: each finds a unit that is below `/usr/lib` in a directory of another name.
+/// The program that links a unit, by which the same unit has another path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Enabler {
     Helper,
@@ -57,7 +57,7 @@ impl Enabler {
         if asks("/usr/bin/deb-systemd-helper") && is_installed() { Self::Systemctl } else { Self::Helper }
     }
 
-    /// Where units are, the first one first.
+    /// The directories of units, in the order of the search.
     fn directories(self, instance: Instance) -> [String; 3] {
         let directory = instance.directory();
         let (lib, usr) = (format!("/lib/systemd/{directory}"), format!("/usr/lib/systemd/{directory}"));
