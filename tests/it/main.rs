@@ -34,6 +34,7 @@ mod plan;
 mod publish;
 mod recorder;
 mod registries;
+mod screens;
 mod sources;
 mod support;
 mod system_packages;
