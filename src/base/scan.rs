@@ -118,6 +118,11 @@ pub fn scan_started(
     Ok((inventory, start))
 }
 
+/// The versions of Debian packages in the image of these facts, by name.
+pub fn debian_packages(facts: &InventoryFacts) -> BTreeMap<String, String> {
+    Dpkg::read(facts).versions().map(|(name, version)| (name.clone(), version.to_string())).collect()
+}
+
 /// An image whose C library and records of packages were read.
 struct ScannedImage<'a> {
     facts: &'a InventoryFacts,

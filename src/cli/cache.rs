@@ -4,19 +4,27 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use jiff::SpanRelativeTo;
+use serde_json::Value;
 
+use super::options::page;
 use super::report;
+use super::screen::OutputStream;
+use super::table::{name, number};
 use super::text::PrintedText;
 use crate::failure::{Failure, Result};
 use crate::net::learned;
 use crate::pipeline::{Progress, Session, Task};
 use crate::recipe::ByteSize;
-use crate::store::{Prune, Store};
+use crate::store::{Amount, Prune, Store};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CacheCommand {
-    /// Print where the store is and how large it is.
-    Info,
+    /// Print where the store is, and how much of what is in it.
+    Info {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove what no build used lately; what running builds use stays.
     Prune(PruneArguments),
     /// Hash every blob again, and compare records with the wheels they are about; removes what is damaged, and then fails.
@@ -52,19 +60,35 @@ impl PruneArguments {
 pub(super) fn execute(command: &CacheCommand, session: &Session<'_>) -> Result<()> {
     let (store, progress) = (&session.store, session.progress);
     match command {
-        CacheCommand::Info => info(store),
+        CacheCommand::Info { json } => info(store, *json),
         CacheCommand::Prune(arguments) => prune(arguments, store, progress),
         CacheCommand::Verify => verify(store, session.threads, progress),
     }
 }
 
-fn info(store: &Store) -> Result<()> {
+fn info(store: &Store, json: bool) -> Result<()> {
     let usage = store.usage()?;
-    let size = report::bytes(usage.bytes);
-    let mut out = PrintedText::default();
+    if json {
+        let mut value = serde_json::to_value(&usage)?;
+        if let Value::Object(members) = &mut value {
+            members.insert("path".to_owned(), store.root().display().to_string().into());
+        }
+        return PrintedText::json(&value)?.print();
+    }
+    let mut out = PrintedText::on(page(OutputStream::Output, false));
     out.line(store.root().display());
-    out.line(format_args!("{} blobs, {size}", usage.blobs));
+    out.line(format_args!("{} blobs, {}", usage.blobs.count, report::bytes(usage.blobs.bytes)));
+    out.blank();
+    let kinds = usage.blob_kinds.iter().map(|(kind, amount)| row(kind.words(), *amount));
+    let partial = (usage.partial.count > 0).then(|| row("unfinished downloads", usage.partial));
+    out.table(&[name("BLOBS"), number("COUNT"), number("SIZE")], kinds.chain(partial).collect());
+    let records = usage.records.iter().map(|(kind, amount)| row(kind, *amount));
+    out.table(&[name("RECORDS"), number("COUNT"), number("SIZE")], records.collect());
     out.print()
+}
+
+fn row(kind: &str, amount: Amount) -> Vec<String> {
+    vec![kind.to_owned(), amount.count.to_string(), report::bytes(amount.bytes)]
 }
 
 fn prune(arguments: &PruneArguments, store: &Store, progress: &dyn Progress) -> Result<()> {
@@ -84,7 +108,7 @@ fn prune(arguments: &PruneArguments, store: &Store, progress: &dyn Progress) -> 
 
 fn verify(store: &Store, threads: usize, progress: &dyn Progress) -> Result<()> {
     let usage = store.usage()?;
-    let meter = progress.start(Task::Verify, "the store", Some(usage.bytes));
+    let meter = progress.start(Task::Verify, "the store", Some(usage.blobs.bytes));
     let mut verified = store.verify(threads, &|bytes| meter.add(bytes))?;
     drop(meter);
     let mut out = PrintedText::default();

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use super::progress::event;
 use super::report::bytes;
-use super::text::{PrintedText, tell, tell_line};
-use super::{ProgressStyle, findings, report, write_file};
+use super::text::{Page, PrintedText, View, tell, tell_line};
+use super::{ProgressStyle, changes, findings, listing, summary, write_file};
 use crate::check::Level;
 use crate::failure::{Context, Failure, Result};
 use crate::image::Image;
-use crate::pipeline::{Built, CheckFailed, InputError, Locked};
+use crate::pipeline::{Built, CheckFailed, InputError, LockWriting, Locked};
 use crate::place::ImagePlace;
 use crate::recipe::Color;
 
@@ -21,10 +21,10 @@ use crate::recipe::Color;
 const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 
 /// Tells of a finished build.
-pub(super) fn built(built: &Built, style: ProgressStyle) {
+pub(super) fn built(built: &Built, style: ProgressStyle, view: View) {
     match style {
         ProgressStyle::Json => event(&built_event(built)),
-        _ => report::built(built).tell(),
+        _ => listing::built(built, view).tell(),
     }
 }
 
@@ -46,15 +46,16 @@ fn size(image: &Image) -> u64 {
 }
 
 /// Tells of a lock that was written, or agrees.
-pub(super) fn locked(locked: &Locked, style: ProgressStyle) {
+pub(super) fn locked(locked: &Locked, style: ProgressStyle, page: Page) {
     match style {
         ProgressStyle::Json => event(&json!({
             "event": "locked",
             "path": locked.path.display().to_string(),
-            "written": locked.written,
+            "written": locked.changed && locked.writing == LockWriting::Write,
+            "changed": locked.changed,
             "changes": locked.changes.len(),
         })),
-        _ => report::locked(locked).tell(),
+        _ => changes::locked(locked, page).tell(),
     }
 }
 
@@ -93,13 +94,13 @@ pub(super) fn summarize(built: &Built) -> Result<()> {
             .append(true)
             .create(true)
             .open(&file)?
-            .write_all(summary(built).to_string().as_bytes())
+            .write_all(step_summary(built).to_string().as_bytes())
     };
     append().with_context(|| format!("could not write the summary `{}`", Path::new(&file).display()))
 }
 
 /// Markdown: cells are code, in which nothing of a name is markup.
-fn summary(built: &Built) -> PrintedText {
+fn step_summary(built: &Built) -> PrintedText {
     let mut out = PrintedText::default();
     let cell = |text: &dyn std::fmt::Display| format!("`{}`", text.to_string().replace(['`', '|'], "'"));
     out.line(format_args!("### {}", cell(&built.planned.inputs.name)));
@@ -113,8 +114,7 @@ fn summary(built: &Built) -> PrintedText {
         out.line(format_args!("| published | {} |", cell(destination)));
     }
     if let Some(report) = &built.report {
-        let [warnings, notes] = [Level::Warning, Level::Note].map(|level| report.count(level));
-        out.line(format_args!("| check | it loads; {warnings} warnings, {notes} notes |"));
+        out.line(format_args!("| check | {} |", summary::verdict(report)));
     }
     out.blank();
     out

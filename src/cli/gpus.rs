@@ -7,50 +7,93 @@ use crate::check::{GpuCodeOwner, GpuLibrary, GpuSupport, OwnedGpuCode, coverage}
 use crate::cuda::{DriverCause, DriverNeed};
 use crate::pipeline::PlannedGpus;
 
+/// The distributions whose code is told in a summary; more of them are counted.
+const SHOWN_DISTRIBUTIONS: usize = 4;
+
 /// Writes what every distribution is compiled for, and the drivers.
 pub(super) fn support(out: &mut PrintedText, support: &GpuSupport) {
-    for owned in &support.code {
-        if let GpuCodeOwner::Distribution(distribution) = &owned.owner {
-            out.line(format_args!("{distribution}: {}", coverage(&owned.code)));
-        }
+    for line in code(support) {
+        out.line(line);
     }
-    match support.code.as_slice() {
-        [] => out.line("no code for GPUs"),
-        code if !code.iter().any(|it| matches!(it.owner, GpuCodeOwner::Distribution(_))) => {
-            out.line(format_args!("no distribution has code for GPUs, but CUDA's own: {}", of_cuda(code)));
-        }
-        _ => {}
+    match driver(support.driver.as_ref()) {
+        Some(driver) => out.line(format_args!("lowest driver: {driver}")),
+        None if support.code.is_empty() => {}
+        None => out.line(format_args!("the lowest driver is not known: {NO_RUNTIME}")),
     }
-    driver(out, support.driver.as_ref(), !support.code.is_empty());
 }
 
-/// The same of a plan: what was learned of its wheels when they were read before.
-pub(super) fn planned(out: &mut PrintedText, planned: &PlannedGpus) {
-    for (distribution, code) in &planned.distributions {
-        match code {
-            Some(code) => out.line(format_args!("{distribution}: {}", coverage(code))),
-            None => out.line(format_args!("{distribution}: known after the build")),
-        }
+/// Writes the same in the summary of an image.
+pub(super) fn summary(out: &mut PrintedText, support: &GpuSupport, all: bool) {
+    drivers(out, driver(support.driver.as_ref()), !support.code.is_empty());
+    facts(out, code(support), all);
+}
+
+/// Writes the same of a plan: what was learned of its wheels when they were read before.
+pub(super) fn planned(out: &mut PrintedText, planned: &PlannedGpus, all: bool) {
+    drivers(out, driver(planned.driver.as_ref()), false);
+    let known = planned.distributions.iter().filter_map(|(distribution, code)| {
+        code.as_ref().map(|code| format!("{distribution}: {}", coverage(code)))
+    });
+    let mut lines: Vec<String> = known.collect();
+    let unknown = planned.distributions.iter().filter(|(_, code)| code.is_none());
+    let unknown: Vec<String> = unknown.map(|(distribution, _)| distribution.to_string()).collect();
+    if !unknown.is_empty() {
+        lines.push(format!("{}: known after the build", unknown.join(", ")));
     }
+    facts(out, lines, all);
     for (distribution, gpu) in &planned.lacking {
-        out.line(format_args!("{distribution} does not run on {gpu}: its image will not be published"));
+        out.fact("", format_args!("{distribution} does not run on {gpu}: its image will not be published"));
     }
-    driver(out, planned.driver.as_ref(), false);
 }
 
-fn driver(out: &mut PrintedText, need: Option<&DriverNeed>, has_code: bool) {
-    let Some(DriverNeed { lowest, because, for_newer_gpus }) = need else {
-        if has_code {
-            out.line("the lowest driver is not known: nothing tells the version of CUDA's runtime");
+fn drivers(out: &mut PrintedText, driver: Option<String>, has_code: bool) {
+    match driver {
+        Some(driver) => out.fact("driver", format_args!("at least {driver}")),
+        None if has_code => out.fact("driver", format_args!("not known: {NO_RUNTIME}")),
+        None => {}
+    }
+}
+
+/// Writes lines under one label, the first ones of many.
+fn facts(out: &mut PrintedText, mut lines: Vec<String>, all: bool) {
+    if !all && lines.len() > SHOWN_DISTRIBUTIONS + 1 {
+        let more = lines.split_off(SHOWN_DISTRIBUTIONS).len();
+        lines.push(format!("… {more} more (--all)"));
+    }
+    for (at, line) in lines.iter().enumerate() {
+        out.fact(if at == 0 { "GPUs" } else { "" }, line);
+    }
+}
+
+/// A line for every distribution with code, or what has some instead.
+fn code(support: &GpuSupport) -> Vec<String> {
+    let line = |owned: &OwnedGpuCode| match &owned.owner {
+        GpuCodeOwner::Distribution(distribution) => {
+            Some(format!("{distribution}: {}", coverage(&owned.code)))
         }
-        return;
+        GpuCodeOwner::Component(_) | GpuCodeOwner::Directory(_) => None,
     };
+    let lines: Vec<String> = support.code.iter().filter_map(line).collect();
+    match support.code.as_slice() {
+        [] => vec!["no code for GPUs".to_owned()],
+        code if lines.is_empty() => {
+            vec![format!("no distribution has code for GPUs, but CUDA's own: {}", of_cuda(code))]
+        }
+        _ => lines,
+    }
+}
+
+const NO_RUNTIME: &str = "nothing tells the version of CUDA's runtime";
+
+/// `525.60.13 (CUDA 12)`
+fn driver(need: Option<&DriverNeed>) -> Option<String> {
+    let DriverNeed { lowest, because, for_newer_gpus } = need?;
     let because = match because {
         DriverCause::Major(major) => format!("CUDA {major}"),
         DriverCause::Ptx(version) => format!("PTX {version}"),
     };
     let newer = for_newer_gpus.as_ref().map(|driver| format!("; {driver} for GPUs newer than these"));
-    out.line(format_args!("lowest driver: {lowest} ({because}){}", newer.unwrap_or_default()));
+    Some(format!("{lowest} ({because}){}", newer.unwrap_or_default()))
 }
 
 /// The first components of those that have code, by name.

@@ -4,7 +4,10 @@
     reason = "the command line meets the environment and the files it names"
 )]
 
+mod board;
 mod cache;
+mod changes;
+mod components;
 mod ending;
 mod environment;
 mod examples;
@@ -12,17 +15,24 @@ mod findings;
 mod git;
 mod gpus;
 mod init;
+mod interrupt;
+mod listing;
 mod man;
+mod options;
 mod other_tools;
 mod picture;
+mod plain;
 mod progress;
 mod report;
 mod schema;
+mod screen;
+mod summary;
+mod table;
 mod text;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -31,15 +41,18 @@ use uv_normalize::PackageName;
 
 use crate::check::Level;
 use crate::cuda::{Driver, Gpu};
+use crate::debian::relation::is_package_name;
 use crate::escape;
 use crate::failure::{Context, Failure, Fault, Hinted, Result};
 use crate::oci::{Architecture, Digest};
 use crate::pipeline::{
-    self, BuildOrder, CheckExtent, Checked, Checking, CopyOrder, Inspected, LockOrder, Locking, Side,
-    Upgrade, WantedMachines,
+    self, BuildOrder, CheckExtent, Checked, Checking, CopyOrder, Inspected, LockOrder, LockWriting, Locking,
+    Side, Upgrade, WantedMachines,
 };
 use crate::place::ImagePlace;
+use options::{ViewOptions, page};
 use picture::PictureFile;
+use screen::OutputStream;
 use text::{PrintedText, print, tell_line};
 use values::{annotation, destination, place, platform, side};
 
@@ -139,6 +152,8 @@ enum Action {
         /// Publish without proving that the image loads.
         #[arg(long)]
         no_check: bool,
+        #[command(flatten)]
+        view: ViewOptions,
     },
     /// Show what would be built and why; writes no image.
     #[command(after_help = examples::PLAN)]
@@ -148,6 +163,8 @@ enum Action {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        view: ViewOptions,
         /// Show what the recipe's lock says; fail when there is none, or it is out of date.
         #[arg(long)]
         locked: bool,
@@ -163,7 +180,7 @@ enum Action {
     Lock {
         /// The recipe, a YAML file.
         recipe: PathBuf,
-        /// Keep nothing, or everything but NAME, which is a distribution or `base`; may be given several times.
+        /// Keep nothing, or everything but NAME: a distribution, a Debian package or `base`; may be given several times.
         #[arg(
             long,
             value_name = "NAME",
@@ -173,8 +190,14 @@ enum Action {
             value_parser = upgradable
         )]
         upgrade: Vec<Upgradable>,
+        /// Write nothing; show what would change.
+        #[arg(long)]
+        dry_run: bool,
+        /// Write nothing; fail where the lock would change.
+        #[arg(long, conflicts_with = "upgrade")]
+        check: bool,
         /// Print what was locked as `pylock.toml` (PEP 751), which pip and uv install.
-        #[arg(long, value_name = "FORMAT")]
+        #[arg(long, value_name = "FORMAT", conflicts_with_all = ["dry_run", "check"])]
         format: Option<LockFormat>,
         /// Use only what the store has; download nothing.
         #[arg(long)]
@@ -193,6 +216,9 @@ enum Action {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        /// Make lines as long as they need.
+        #[arg(long)]
+        wide: bool,
         /// The Python that is meant, where the image has several: 3.11.
         #[arg(long, value_name = "VERSION")]
         python: Option<String>,
@@ -235,10 +261,10 @@ enum Action {
         #[arg(long)]
         offline: bool,
     },
-    /// Show what changed between two images or plans.
+    /// Show what changed between two images, recipes, locks or plans: Python, CUDA, distributions, system packages, settings, files and layers.
     #[command(after_help = examples::DIFF)]
     Diff {
-        /// An image (oci:DIR, docker-archive:FILE, docker://NAME, docker-daemon:NAME…), a recipe, or the JSON of a plan.
+        /// An image (oci:DIR, docker-archive:FILE, docker://NAME, docker-daemon:NAME…), a recipe, a lock, or the JSON of a plan.
         #[arg(value_parser = side)]
         before: Side,
         /// The same.
@@ -247,6 +273,9 @@ enum Action {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        /// Exit with 1 where something changed.
+        #[arg(long)]
+        exit_code: bool,
         /// Use only what the store has; download nothing.
         #[arg(long)]
         offline: bool,
@@ -299,7 +328,7 @@ enum Action {
 enum Upgradable {
     Everything,
     Base,
-    Distribution(PackageName),
+    Package(String),
 }
 
 /// The value of `--upgrade` without a name: no distribution's name is this.
@@ -312,10 +341,10 @@ fn upgradable(text: &str) -> Result<Upgradable, String> {
     match text {
         EVERYTHING => Ok(Upgradable::Everything),
         BASE => Ok(Upgradable::Base),
-        name => name
-            .parse()
-            .map(Upgradable::Distribution)
-            .map_err(|_| "it is not a distribution's name".to_owned()),
+        name if name.parse::<PackageName>().is_ok() || is_package_name(name) => {
+            Ok(Upgradable::Package(name.to_owned()))
+        }
+        _ => Err("it is neither the name of a distribution nor of a Debian package".to_owned()),
     }
 }
 
@@ -330,17 +359,14 @@ pub fn run() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return refuse_arguments(&error),
     };
-    let color = match arguments.color {
-        ColorChoice::Always => true,
-        ColorChoice::Never => false,
-        ColorChoice::Auto => {
-            std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && io::stderr().is_terminal()
-        }
-    };
-    match execute(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+    let progress = progress::Terminal::new(arguments.quiet, arguments.progress, arguments.color);
+    interrupt::watch(&progress);
+    let ended = execute(&arguments, &progress);
+    progress.abandon();
+    match ended {
+        Ok(code) => code,
         Err(error) => {
-            ending::failed(&error, arguments.progress, color);
+            ending::failed(&error, arguments.progress, screen::has_color(arguments.color));
             match error.fault() {
                 Fault::Input => ExitCode::from(2),
                 Fault::Job => ExitCode::from(1),
@@ -349,10 +375,10 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn execute(arguments: &Arguments) -> Result<()> {
-    let progress = progress::Terminal::new(arguments.quiet, arguments.progress);
+fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitCode> {
+    let done = |()| ExitCode::SUCCESS;
     match &arguments.command {
-        Action::Init { recipe, force } => init::init(recipe, *force),
+        Action::Init { recipe, force } => init::init(recipe, *force).map(done),
         Action::Build {
             recipe,
             output,
@@ -364,8 +390,9 @@ fn execute(arguments: &Arguments) -> Result<()> {
             offline,
             allow_outside,
             no_check,
+            view,
         } => {
-            let session = arguments.session_for(*offline, *allow_outside, &progress)?;
+            let session = arguments.session_for(*offline, *allow_outside, progress)?;
             let checking = if *no_check { Checking::Skip } else { Checking::Refuse };
             let of_git = if *git_annotations { git::annotations(recipe)? } else { BTreeMap::new() };
             let annotations = of_git.into_iter().chain(annotation.iter().cloned()).collect();
@@ -379,7 +406,7 @@ fn execute(arguments: &Arguments) -> Result<()> {
             let built = pipeline::build(&order, &session)?;
             progress.finish();
             if !arguments.quiet {
-                ending::built(&built, arguments.progress);
+                ending::built(&built, arguments.progress, view.on(OutputStream::Error));
             }
             let digest = built.image.manifest.digest();
             if let Some(file) = digest_file {
@@ -389,19 +416,20 @@ fn execute(arguments: &Arguments) -> Result<()> {
                 ending::write_metadata(file, &built.image, &built.destinations)?;
             }
             ending::summarize(&built)?;
-            print_digest(digest, output)
+            print_digest(digest, output, arguments.progress).map(done)
         }
-        Action::Plan { recipe, json, locked, offline, allow_outside } => {
-            let session = arguments.session_for(*offline, *allow_outside, &progress)?;
+        Action::Plan { recipe, json, view, locked, offline, allow_outside } => {
+            let session = arguments.session_for(*offline, *allow_outside, progress)?;
             let planned = pipeline::plan(recipe, locking(*locked), &session)?;
             progress.finish();
             match json {
                 true => report::plan_json(&planned)?.print(),
-                false => report::plan(&planned).print(),
+                false => listing::plan(&planned, view.on(OutputStream::Output)).print(),
             }
+            .map(done)
         }
-        Action::Inspect { image, json, python, record, offline } => {
-            let session = arguments.session(*offline, &progress)?;
+        Action::Inspect { image, json, wide, python, record, offline } => {
+            let session = arguments.session(*offline, progress)?;
             let inspected = pipeline::inspect(image, python.as_deref(), &session)?;
             progress.finish();
             if let Some(file) = record {
@@ -409,11 +437,12 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
             match json {
                 true => report::inspected_json(&inspected)?.print(),
-                false => report::inspected(&inspected).print(),
+                false => listing::inspected(&inspected, page(OutputStream::Output, *wide)).print(),
             }
+            .map(done)
         }
         Action::Check { image, format, json, driver, gpu, python, import, graph, offline } => {
-            let session = arguments.session(*offline, &progress)?;
+            let session = arguments.session(*offline, progress)?;
             let wanted = WantedMachines { driver: driver.as_ref(), gpus: gpu };
             let extent = if *import { CheckExtent::Imports } else { CheckExtent::Files };
             let checked = Checked::read(image, python.as_deref(), wanted, extent, &session)?;
@@ -426,12 +455,13 @@ fn execute(arguments: &Arguments) -> Result<()> {
             }
             match report.has_errors() {
                 true => Err(FailedCheck { errors: report.count(Level::Error), image: image.clone() }.into()),
-                false => Ok(()),
+                false => Ok(ExitCode::SUCCESS),
             }
         }
-        Action::Lock { recipe, upgrade, format, offline, allow_outside } => {
-            let order = LockOrder { recipe, upgrade: asked(upgrade) };
-            let session = arguments.session_for(*offline, *allow_outside, &progress)?;
+        Action::Lock { recipe, upgrade, dry_run, check, format, offline, allow_outside } => {
+            let writing = if *dry_run || *check { LockWriting::Tell } else { LockWriting::Write };
+            let order = LockOrder { recipe, upgrade: asked(upgrade), writing };
+            let session = arguments.session_for(*offline, *allow_outside, progress)?;
             let locked = pipeline::lock(&order, &session)?;
             let exported = match format {
                 Some(LockFormat::Pylock) => Some(pipeline::export_pylock(recipe, &session)?),
@@ -439,42 +469,48 @@ fn execute(arguments: &Arguments) -> Result<()> {
             };
             progress.finish();
             if !arguments.quiet {
-                ending::locked(&locked, arguments.progress);
+                ending::locked(&locked, arguments.progress, page(OutputStream::Error, false));
             }
-            exported.map_or(Ok(()), |text| print(&text))
+            if *check && locked.changed {
+                return Ok(ExitCode::FAILURE);
+            }
+            exported.map_or(Ok(()), |text| print(&text)).map(done)
         }
-        Action::Diff { before, after, json, offline, allow_outside } => {
-            let session = arguments.session_for(*offline, *allow_outside, &progress)?;
+        Action::Diff { before, after, json, exit_code, offline, allow_outside } => {
+            let session = arguments.session_for(*offline, *allow_outside, progress)?;
             let difference = pipeline::compare(before, after, &session)?;
             progress.finish();
             match json {
                 true => PrintedText::json(&difference)?.print(),
-                false => report::difference(&difference).print(),
-            }
+                false => changes::difference(&difference, page(OutputStream::Output, false)).print(),
+            }?;
+            Ok(ExitCode::from(u8::from(*exit_code && !difference.is_empty())))
         }
         Action::Copy { from, to, platform, offline } => {
-            let session = arguments.session(*offline, &progress)?;
+            let session = arguments.session(*offline, progress)?;
             let order = CopyOrder { from, to, architecture: *platform };
             let image = pipeline::copy(&order, &session)?;
             progress.finish();
-            print_digest(image.manifest.digest(), to)
+            print_digest(image.manifest.digest(), to, arguments.progress).map(done)
         }
-        Action::Cache { command } => cache::execute(command, &arguments.session(true, &progress)?),
+        Action::Cache { command } => cache::execute(command, &arguments.session(true, progress)?).map(done),
         Action::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "imgforge", &mut script);
-            print(&String::from_utf8_lossy(&script))
+            print(&String::from_utf8_lossy(&script)).map(done)
         }
-        Action::Schema { document } => print(document.text()),
-        Action::Man { directory } => man::write(Arguments::command(), directory),
+        Action::Schema { document } => print(document.text()).map(done),
+        Action::Man { directory } => man::write(Arguments::command(), directory).map(done),
     }
 }
 
-/// Prints an image's digest, where the image does not go itself.
-fn print_digest(digest: Digest, destinations: &[ImagePlace]) -> Result<()> {
-    match destinations.iter().any(ImagePlace::is_standard_output) {
-        true => tell_line(digest),
-        false => print(&format!("{digest}\n"))?,
+/// Prints an image's digest, where the image does not go itself; a program that reads the progress has it from there.
+fn print_digest(digest: Digest, destinations: &[ImagePlace], style: ProgressStyle) -> Result<()> {
+    let is_taken = destinations.iter().any(ImagePlace::is_standard_output);
+    match (is_taken, style) {
+        (false, _) => return print(&format!("{digest}\n")),
+        (true, ProgressStyle::Json) => {}
+        (true, ProgressStyle::Auto | ProgressStyle::Plain) => tell_line(digest),
     }
     Ok(())
 }
@@ -533,7 +569,7 @@ fn asked(upgrades: &[Upgradable]) -> Upgrade {
         match upgrade {
             Upgradable::Everything => return Upgrade::Everything,
             Upgradable::Base => base = true,
-            Upgradable::Distribution(name) => drop(names.insert(name.clone())),
+            Upgradable::Package(name) => drop(names.insert(name.clone())),
         }
     }
     Upgrade::Only { names, base }

@@ -5,59 +5,129 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::table::{self, TableColumn};
 use crate::escape;
 use crate::failure::{Failure, Result};
 
+/// The page that a text is written on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Page {
+    /// The columns that a line has at most, where there is a limit.
+    pub columns: Option<usize>,
+    /// False where signs beyond ASCII would not be shown.
+    pub unicode: bool,
+}
+
+impl Page {
+    /// A page without an end at its right.
+    pub const ENDLESS: Self = Self { columns: None, unicode: true };
+
+    /// The signs of imgforge's own in `text`, as the page can show them.
+    fn shown(self, text: &str) -> String {
+        match self.unicode {
+            true => text.to_owned(),
+            false => ascii(text),
+        }
+    }
+}
+
+/// The page, and how much is written on it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View {
+    pub page: Page,
+    /// All distributions and layers, where otherwise the most important ones are named and the others counted.
+    pub all: bool,
+    /// Every demand, on lines as long as they need.
+    pub wide: bool,
+}
+
+/// `text` with the signs that imgforge writes replaced by those of ASCII.
+pub(super) fn ascii(text: &str) -> String {
+    text.replace('→', "->").replace('←', "<-").replace('…', "...")
+}
+
 /// Lines for people.
-#[derive(Debug, Default)]
-pub(super) struct PrintedText(String);
+#[derive(Debug)]
+pub(super) struct PrintedText {
+    text: String,
+    page: Page,
+}
+
+impl Default for PrintedText {
+    fn default() -> Self {
+        Self::on(Page::ENDLESS)
+    }
+}
+
+/// The column in which what a fact is about ends.
+const LABEL: usize = 11;
 
 impl PrintedText {
+    /// Lines on this page.
+    pub fn on(page: Page) -> Self {
+        Self { text: String::new(), page }
+    }
+
     /// Adds one line, whatever is in it.
     pub fn line(&mut self, line: impl Display) {
-        self.0.push_str(&escape::line(&line.to_string()));
-        self.0.push('\n');
+        self.text.push_str(&escape::line(&self.page.shown(&line.to_string())));
+        self.text.push('\n');
+    }
+
+    /// Adds a paragraph, broken at spaces.
+    pub fn paragraph(&mut self, text: impl Display) {
+        self.hang("", &text.to_string(), 2);
+    }
+
+    /// Adds what is known about `label`, in lines of its own column.
+    pub fn fact(&mut self, label: &str, text: impl Display) {
+        self.hang(&format!("{label:LABEL$}"), &text.to_string(), LABEL);
+    }
+
+    /// Adds `text` behind `start`, its further lines indented.
+    fn hang(&mut self, start: &str, text: &str, indent: usize) {
+        let text = escape::escaped(&self.page.shown(text)).into_owned();
+        let limit = self.page.columns.unwrap_or(usize::MAX);
+        table::hanging(start, &text, indent, limit).iter().for_each(|line| self.line(line));
     }
 
     /// Adds an empty line.
     pub fn blank(&mut self) {
-        self.0.push('\n');
+        self.text.push('\n');
     }
 
-    /// Adds columns as wide as their widest cell, the last one ragged, and an empty line.
-    pub fn table(&mut self, head: &[&str], rows: Vec<Vec<String>>) {
-        let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
-        let escaped = |row: Vec<String>| row.iter().map(|cell| escape::escaped(cell).into_owned()).collect();
-        let all: Vec<Vec<String>> = std::iter::once(head).chain(rows.into_iter().map(escaped)).collect();
-        let columns = all.first().map_or(0, Vec::len);
-        let width =
-            |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        for row in &all {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-            self.line(cells.collect::<Vec<_>>().join("  ").trim_end());
+    /// Adds a table that fits the page, and an empty line; nothing where it has no rows.
+    pub fn table(&mut self, columns: &[TableColumn], rows: Vec<Vec<String>>) {
+        if rows.is_empty() {
+            return;
+        }
+        let page = self.page;
+        let cell = |cell: &String| escape::escaped(&page.shown(cell)).into_owned();
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(cell).collect()).collect();
+        for line in table::lines(columns, &rows, page.columns) {
+            self.line(line);
         }
         self.blank();
     }
 
     /// A document, with the escapes of JSON.
     pub fn json(document: &impl Serialize) -> serde_json::Result<Self> {
-        Ok(Self(escape::json(&serde_json::to_string_pretty(document)?) + "\n"))
+        Ok(Self { text: escape::json(&serde_json::to_string_pretty(document)?) + "\n", ..Self::default() })
     }
 
     /// Commands of a runner, one a line: their maker has escaped what is from outside.
     pub fn commands(commands: impl Iterator<Item = String>) -> Self {
-        Self(commands.map(|command| command + "\n").collect())
+        Self { text: commands.map(|command| command + "\n").collect(), ..Self::default() }
     }
 
     /// Prints it on standard output.
     pub fn print(&self) -> Result<()> {
-        print(&self.0)
+        print(&self.text)
     }
 
     /// Prints it on standard error.
     pub fn tell(&self) {
-        tell(&self.0);
+        tell(&self.text);
     }
 }
 
@@ -90,7 +160,7 @@ pub(super) fn tell_line(line: impl Display) {
 
 impl Display for PrintedText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -105,9 +175,19 @@ mod tests {
         text.line("::error::d");
         let rows =
             vec![vec!["\u{1b}[2J".to_owned(), "x".to_owned()], vec!["long\nname".to_owned(), "y".to_owned()]];
-        text.table(&["NAME", "V"], rows);
+        text.table(&[table::name("NAME"), table::name("V")], rows);
         let expected =
             "a b\\n::error::c\n\\u{3a}:error::d\nNAME        V\n\\u{1b}[2J   x\nlong\\nname  y\n\n";
+        assert_eq!(text.to_string(), expected);
+    }
+
+    #[test]
+    fn facts_go_on_in_their_own_column_and_in_the_signs_that_the_page_has() {
+        let mut text = PrintedText::on(Page { columns: Some(24), unicode: false });
+        text.fact("GPUs", "torch 2.6.0 ← vllm and more …");
+        text.paragraph("a paragraph that has more words than a line takes");
+        let expected = "GPUs       torch 2.6.0\n           <- vllm and\n           more ...\n\
+                        a paragraph that has\n  more words than a line\n  takes\n";
         assert_eq!(text.to_string(), expected);
     }
 }

@@ -32,6 +32,14 @@ impl LockedBase {
             Self::Debian(_) => self.clone(),
         }
     }
+
+    /// The Debian packages: those of the base, or those that are added to an image.
+    pub fn packages(&self) -> &[LockedPackage] {
+        match self {
+            Self::Debian(base) => &base.packages,
+            Self::Image(image) => image.packages.as_ref().map(|added| &*added.packages).unwrap_or_default(),
+        }
+    }
 }
 
 /// A base that is an image: it is the same while these are.

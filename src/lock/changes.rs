@@ -46,15 +46,13 @@ fn distribution_versions(lock: &Lock) -> Versions {
 }
 
 fn base_versions(base: &LockedBase) -> Versions {
-    match base {
-        LockedBase::Debian(debian) => {
-            let packages = debian.packages.iter();
-            packages
-                .map(|package| (package.name.clone(), vec![package.version.as_str().to_owned()]))
-                .collect()
-        }
-        LockedBase::Image(image) => [("base".to_owned(), vec![image.manifest.to_string()])].into(),
+    let packages = base.packages().iter();
+    let mut versions: Versions =
+        packages.map(|package| (package.name.clone(), vec![package.version.as_str().to_owned()])).collect();
+    if let LockedBase::Image(image) = base {
+        versions.insert("base".to_owned(), vec![image.manifest.to_string()]);
     }
+    versions
 }
 
 fn moved(before: Versions, after: Versions) -> Vec<LockChange> {

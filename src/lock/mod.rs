@@ -20,7 +20,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use uv_normalize::PackageName;
+use uv_pep440::Version;
 
+use crate::cuda::Component;
 use crate::failure::Hinted;
 use crate::recipe::Timestamp;
 use crate::resolve::{Kept, PassedOver, Preferences, Removed};
@@ -154,6 +156,21 @@ impl Lock {
             versions.insert(distribution.version().clone());
         }
         preferences
+    }
+
+    /// Returns whether `text` is that of a lock, whatever is wrong with it.
+    pub fn is_begun(text: &[u8]) -> bool {
+        text.starts_with(HEADER.as_bytes())
+    }
+
+    /// Every component: its CUDA major and its version.
+    pub fn component_versions(&self) -> impl Iterator<Item = (Component, u32, &Version)> {
+        self.components.iter().map(|it| (it.component, it.cuda, &it.version))
+    }
+
+    /// Returns whether a Debian package of this name is locked.
+    pub fn has_package(&self, name: &str) -> bool {
+        self.base.packages().iter().any(|package| package.name == name)
     }
 
     /// Returns whether a distribution of this name is locked.

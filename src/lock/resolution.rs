@@ -1,6 +1,6 @@
 //! A resolution in a lock. The only place that knows both shapes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
@@ -47,6 +47,9 @@ pub struct LockedDistribution {
     /// True if the recipe names it.
     #[serde(default, skip_serializing_if = "is_false")]
     requested: bool,
+    /// The distributions that require it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    required_by: BTreeSet<PackageName>,
     /// The components that it asks for by itself: `NAME`, or `NAME==VERSION` where it pins them.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "requirements")]
     private: Vec<Requirement>,
@@ -65,12 +68,12 @@ pub struct LockedDistribution {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LockedComponent {
-    component: Component,
+    pub(super) component: Component,
     /// The CUDA major that it is for.
-    cuda: u32,
+    pub(super) cuda: u32,
     /// The name under which pip sees it.
     distribution: PackageName,
-    version: Version,
+    pub(super) version: Version,
     from: LockedSource,
     /// The directory of the base's copy, relative to the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -239,6 +242,7 @@ impl LockedDistribution {
             unpacked,
             metadata: distribution.metadata,
             requested: distribution.requested,
+            required_by: distribution.required_by.clone(),
             private: private.iter().map(pinned).collect(),
             toolkit: toolkit.map(ToolkitVersion::of),
             relaxed: distribution.relaxed.clone(),
@@ -261,6 +265,7 @@ impl LockedDistribution {
             built: self.source.clone(),
             metadata: self.metadata,
             requested: self.requested,
+            required_by: self.required_by.clone(),
             relaxed: self.relaxed.clone(),
             role: self.role(architecture),
         }

@@ -20,14 +20,17 @@ pub(super) struct Announced<'a> {
 
 impl Catalog for Announced<'_> {
     fn project(&self, name: &PackageName) -> Result<Arc<Project>, CatalogError> {
+        self.session.progress.at(name.as_ref());
         self.index.project(name)
     }
 
     fn metadata(&self, wheel: &DistFile) -> Result<Arc<CoreMetadata>, CatalogError> {
+        self.session.progress.at(&named(wheel));
         self.index.metadata(wheel)
     }
 
     fn outline(&self, wheel: &DistFile) -> Result<Arc<Outline>, CatalogError> {
+        self.session.progress.at(&named(wheel));
         self.index.outline(wheel)
     }
 
@@ -58,11 +61,14 @@ impl Catalog for Announced<'_> {
     fn prefetch_needs(&self, wheels: Vec<DistFile>) {
         let wheels: Vec<DistFile> =
             wheels.into_iter().filter(|wheel| !self.index.knows_needs(wheel)).collect();
-        let named = |wheel: &DistFile| format!("{} {}", wheel.filename.name, wheel.filename.version);
         if !wheels.is_empty() {
             let names: Vec<String> = wheels.iter().map(named).collect();
             self.session.progress.stage(&format!("reading the libraries of {}", names.join(", ")));
         }
         self.index.prefetch_needs(wheels);
     }
+}
+
+fn named(wheel: &DistFile) -> String {
+    format!("{} {}", wheel.filename.name, wheel.filename.version)
 }

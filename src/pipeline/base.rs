@@ -1,8 +1,10 @@
 //! Opens the base of a recipe, of whatever kind, and brings its layers into the store.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::base_source::{BaseSource, DebianSource, OpenedBase};
+use super::debian_lock::EarlierPackages;
 use super::{Session, debian, image_base, system_packages};
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::bootstrap::inventory::with_cuda;
@@ -17,12 +19,18 @@ use crate::recipe::{BaseDescription, Debian, RecipeInputs};
 use crate::source::{self, SourceImage};
 
 /// Opens the base of a recipe. Of packages nothing but releases and indexes is fetched, and not even these when they are
-/// `locked`; an image's layers are read unless they were before, or its inventory was recorded.
-pub fn open(inputs: &RecipeInputs, locked: Option<&LockedBase>, session: &Session<'_>) -> Result<OpenedBase> {
+/// `locked`; an image's layers are read unless they were before, or its inventory was recorded. Of what is locked the
+/// packages that are `given_up` are chosen anew.
+pub fn open(
+    inputs: &RecipeInputs,
+    locked: Option<&LockedBase>,
+    given_up: &BTreeSet<String>,
+    session: &Session<'_>,
+) -> Result<OpenedBase> {
     let directory = &inputs.base_directory;
     let place = match &inputs.base {
         BaseDescription::Debian(debian) => {
-            return open_packages(debian, directory, locked, session);
+            return open_packages(debian, directory, locked, given_up, session);
         }
         BaseDescription::Registry { reference, digest, .. } => registry(reference, *digest, locked)?,
         BaseDescription::Layout { path, .. } => place("oci", directory, path)?,
@@ -32,19 +40,25 @@ pub fn open(inputs: &RecipeInputs, locked: Option<&LockedBase>, session: &Sessio
         Some(LockedBase::Image(image)) => Some(image),
         Some(LockedBase::Debian(_)) | None => None,
     };
-    image_base::open(&place, inputs, locked, session)
+    image_base::open(&place, inputs, locked, given_up, session)
 }
 
 fn open_packages(
     debian: &Debian,
     directory: &Path,
     locked: Option<&LockedBase>,
+    given_up: &BTreeSet<String>,
     session: &Session<'_>,
 ) -> Result<OpenedBase> {
     session.progress.stage("choosing the base's packages");
     let mut base = match locked {
-        Some(LockedBase::Debian(decided)) => debian::recall(debian, directory, decided, &session.http)?,
-        Some(LockedBase::Image(_)) | None => debian::open(debian, directory, session)?,
+        Some(LockedBase::Debian(decided)) if given_up.is_empty() => {
+            debian::recall(debian, directory, decided, &session.http)?
+        }
+        Some(LockedBase::Debian(decided)) => {
+            debian::open(debian, directory, Some(EarlierPackages { decided, given_up }), session)?
+        }
+        Some(LockedBase::Image(_)) | None => debian::open(debian, directory, None, session)?,
     };
     if base.may_have_cuda {
         look_for_cuda(&mut base, session)?;

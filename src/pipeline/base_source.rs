@@ -56,3 +56,14 @@ pub struct ImageSource {
     /// The packages that are added to it.
     pub(super) packages: DebianSource,
 }
+
+impl BaseSource {
+    /// The downloads of its packages, whether the store has them or not.
+    pub(super) fn packages(&self) -> &[Fetch] {
+        match self {
+            Self::Debian(packages) => &packages.fetches,
+            Self::Image(image) => &image.packages.fetches,
+            Self::Store => &[],
+        }
+    }
+}

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::Session;
 use super::base_source::{BaseSource, DebianSource, OpenedBase};
-use super::debian_lock::{LockedPackages, PackageSuites, check_suites};
+use super::debian_lock::{EarlierPackages, LockedPackages, PackageSuites, check_suites};
 use super::progress::Task;
 use super::schedule::{self, Fetch};
 use crate::bootstrap::ground::{self, Ground};
@@ -48,18 +48,48 @@ const UNFOLLOWED: &str = "debian-unfollowed";
 /// The most commands of one package's scripts that are told in a warning.
 const MOST_TOLD: usize = 3;
 
-/// Chooses the packages of `description`, whose paths are relative to `directory`; nothing but releases and indexes is fetched.
-pub fn open(description: &Debian, directory: &Path, session: &Session<'_>) -> Result<OpenedBase> {
+/// Chooses the packages of `description`, whose paths are relative to `directory`, and keeps the `earlier` ones that are not
+/// given up; nothing but releases and indexes is fetched.
+pub fn open(
+    description: &Debian,
+    directory: &Path,
+    earlier: Option<EarlierPackages<'_>>,
+    session: &Session<'_>,
+) -> Result<OpenedBase> {
+    if let Some(earlier) = earlier {
+        check_suites(description, earlier.decided)?;
+    }
     let described =
         PackageSuites::Described { description: description.clone(), directory: directory.to_owned() };
-    let suites = open_suites(&described, session)?;
+    let opened_suites = open_suites(&described, session)?;
     let names: Vec<String> = description.packages.iter().map(|package| package.value.clone()).collect();
     let architecture = description.architecture.as_str();
     let wanted = WantedPackages { names: &names, architecture, essential: description.essential, status: "" };
-    let selection = select_packages(&wanted, &suites, &session.store)?;
-    let mirrors = mirrors_of(&suites);
-    let suites = suites.into_iter().map(|suite| locked_suite(suite, &description.components)).collect();
-    opened(DebianBase::new(description.architecture, suites, selection), &mirrors, None)
+    let selection = select_packages(&wanted, &opened_suites, &session.store)?;
+    let selection = with_earlier(selection, earlier, &opened_suites, &session.store)?;
+    let mirrors = mirrors_of(&opened_suites);
+    let suites =
+        opened_suites.into_iter().map(|suite| locked_suite(suite, &description.components)).collect();
+    let decided = DebianBase::new(description.architecture, suites, selection);
+    let held = earlier.map(|_| LockedPackages { suites: described, decided: decided.clone() });
+    opened(decided, &mirrors, held)
+}
+
+/// The `fresh` selection, but for the packages of an earlier one that are not given up.
+pub(super) fn with_earlier(
+    fresh: Selection,
+    earlier: Option<EarlierPackages<'_>>,
+    suites: &[VerifiedSuite],
+    store: &Store,
+) -> Result<Selection> {
+    let Some(EarlierPackages { decided, given_up }) = earlier else { return Ok(fresh) };
+    let indexes = suites.iter().flat_map(|suite| &suite.indexes);
+    let texts = indexes.map(|index| index.text(store)).collect::<Result<Vec<_>, _>>()?;
+    let listed =
+        |text| package_index::parse(text).map(|packages| select::PackageListing { packages, is_last: false });
+    let listings = texts.iter().map(|text| listed(text)).collect::<Result<Vec<_>, _>>()?;
+    let earlier = decided.selection();
+    Ok(select::upgraded(&fresh, &earlier.packages, given_up, &listings)?)
 }
 
 /// Opens every suite that packages are taken from.

@@ -4,7 +4,7 @@
 //! signed index still lists must have the digest that is listed. Of a package that no suite lists any more the lock is the only
 //! witness, and that is said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use url::Url;
@@ -164,6 +164,14 @@ fn check_mirror(described: &Url, locked: &LockedSuite) -> Result<(), LockedPacka
             described: described.into(),
         }),
     }
+}
+
+/// The packages of a lock of which some are chosen anew.
+#[derive(Clone, Copy)]
+pub(super) struct EarlierPackages<'a> {
+    pub decided: &'a DebianBase,
+    /// The names of those that are chosen anew.
+    pub given_up: &'a BTreeSet<String>,
 }
 
 /// The packages of a lock that are still to be held against their suites.

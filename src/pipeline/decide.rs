@@ -1,6 +1,6 @@
 //! Decides everything about a recipe, anew or by the lock beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -89,7 +89,7 @@ pub fn anew(
     freshness: Freshness,
     session: &Session<'_>,
 ) -> Result<Decision> {
-    let base = base::open(&inputs, kept.base.as_ref(), session)?;
+    let base = base::open(&inputs, kept.base.as_ref(), &kept.given_up_packages, session)?;
     let inventory = &base.planned.inventory;
     resolve::check_python(&inputs, inventory)?;
     let target = inventory.target()?;
@@ -164,7 +164,7 @@ fn files_of(locked: &LockedProjects, named: &NamedWheels) -> BTreeMap<PackageNam
 
 /// The decisions in `lock`, which was made of the inputs of the recipe at `path`; asks nobody.
 fn recall(inputs: RecipeInputs, lock: &Lock, path: &Path, session: &Session<'_>) -> Result<Recalled> {
-    let base = base::open(&inputs, Some(&lock.base), session)?;
+    let base = base::open(&inputs, Some(&lock.base), &BTreeSet::new(), session)?;
     let inventory = &base.planned.inventory;
     resolve::check_python(&inputs, inventory)?;
     let driver = inputs.recipe.cuda.driver.as_ref().map(|driver| &driver.value);

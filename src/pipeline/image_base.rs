@@ -1,8 +1,11 @@
 //! A base that is an image: reads its layers, and brings them into the store.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::base_source::{BaseSource, DebianSource, ImageSource, OpenedBase};
+use super::debian_lock::EarlierPackages;
 use super::progress::{Meter, Task};
 use super::system_packages::AddedPackages;
 use super::{Session, system_packages};
@@ -43,6 +46,7 @@ pub fn open(
     place: &ImagePlace,
     inputs: &RecipeInputs,
     locked: Option<&ImageBase>,
+    given_up: &BTreeSet<String>,
     session: &Session<'_>,
 ) -> Result<OpenedBase> {
     let image = source::open(place, None, session.sources())?;
@@ -53,6 +57,7 @@ pub fn open(
         None => Some(scan_to_build(&image, session)?),
     };
     let locked = locked.and_then(|locked| locked.packages.as_ref());
+    let locked = locked.map(|decided| EarlierPackages { decided, given_up });
     let added = system_packages::open(inputs, &image, locked, session)?;
     let inventory =
         planned_inventory(&image, recorded.as_ref(), added.as_ref(), &mut contents, inputs, session)?;

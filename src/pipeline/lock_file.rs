@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use uv_normalize::PackageName;
 
+use super::LockWriting;
 use super::named_wheels::{ChangedWheel, KnownWheels, known_wheels};
 use super::recipe_file;
 use crate::beneath::{FileRoot, Outside, ReachError};
@@ -37,8 +38,8 @@ pub enum Upgrade {
     Everything,
     /// Only this is given up.
     Only {
-        /// These distributions.
-        names: BTreeSet<PackageName>,
+        /// These distributions and Debian packages.
+        names: BTreeSet<String>,
         /// The base: what its tag or its suites have now is taken.
         base: bool,
     },
@@ -48,6 +49,11 @@ impl Upgrade {
     /// Nothing is given up.
     pub(super) fn nothing() -> Self {
         Self::Only { names: BTreeSet::new(), base: false }
+    }
+
+    /// Returns whether the version of a distribution is given up.
+    fn gives_up(names: &BTreeSet<String>, name: &PackageName) -> bool {
+        names.iter().any(|given_up| given_up.parse().is_ok_and(|it: PackageName| it == *name))
     }
 
     /// The pages by which is decided: an upgrade trusts none that was fetched before.
@@ -78,7 +84,7 @@ pub enum LockFileError {
     #[error("could not write the lock `{path}`")]
     Write { path: PathBuf, source: io::Error },
     #[error("`{name}` cannot be upgraded: neither the recipe nor its lock has it")]
-    Unknown { name: PackageName },
+    Unknown { name: String },
 }
 
 impl LockFileError {
@@ -191,11 +197,20 @@ pub(super) fn path(recipe: &Path) -> PathBuf {
     }
 }
 
-/// Writes `lock` at `path`; whether that is not what was there.
-pub(super) fn write(path: &Path, lock: &Lock) -> Result<bool, LockFileError> {
+/// The lock in the file at `path`, wherever its recipe is.
+pub(super) fn read(path: &Path) -> Result<Lock, LockFileError> {
+    let text = read_beside(path).map_err(|source| LockFileError::Read { path: path.to_owned(), source })?;
+    Lock::parse(&text).map_err(|source| LockFileError::Unusable { path: path.to_owned(), source })
+}
+
+/// Writes `lock` at `path`, unless it is only to be told; whether that is not what was there.
+pub(super) fn write(path: &Path, lock: &Lock, writing: LockWriting) -> Result<bool, LockFileError> {
     let text = lock.to_text().map_err(|source| LockFileError::Unusable { path: path.to_owned(), source })?;
     if plain_file::read(path, LONGEST_LOCK).is_ok_and(|present| present == text.as_bytes()) {
         return Ok(false);
+    }
+    if writing == LockWriting::Tell {
+        return Ok(true);
     }
     clear_abandoned(directory_of(path));
     store::write(path, text.as_bytes())
@@ -209,6 +224,8 @@ pub(super) struct KeptFromLock {
     pub preferences: Preferences,
     /// The base, when the recipe describes it as before.
     pub base: Option<LockedBase>,
+    /// The Debian packages of the base that are chosen anew.
+    pub given_up_packages: BTreeSet<String>,
     /// The wheels that were named by their places.
     pub wheels: KnownWheels,
 }
@@ -218,19 +235,21 @@ impl KeptFromLock {
     pub(super) fn of(lock: &Lock, fingerprint: &RecipeFingerprint, upgrade: &Upgrade) -> Self {
         let Upgrade::Only { names, base: is_base_given_up } = upgrade else { return Self::default() };
         let mut preferences = lock.preferences();
-        preferences.retain(|name, _| !names.contains(name));
+        preferences.retain(|name, _| !Upgrade::gives_up(names, name));
         let is_base_kept = !is_base_given_up && lock.recipe.agrees_on("base", fingerprint);
         let base = is_base_kept.then(|| match lock.recipe.agrees_on("system-packages", fingerprint) {
             true => lock.base.clone(),
             false => lock.base.without_added_packages(),
         });
         let is_given_up = |url: &String| {
-            let mut given_up = lock.distributions.iter().filter(|locked| names.contains(locked.name()));
+            let mut given_up =
+                lock.distributions.iter().filter(|locked| Upgrade::gives_up(names, locked.name()));
             given_up.any(|locked| locked.direct_url() == Some(url))
         };
         let mut wheels = known_wheels(lock);
         wheels.retain(|url, _| !is_given_up(url));
-        Self { preferences, base, wheels }
+        let given_up_packages = names.iter().filter(|name| lock.has_package(name)).cloned().collect();
+        Self { preferences, base, given_up_packages, wheels }
     }
 }
 
@@ -241,9 +260,12 @@ pub(super) fn check_names(
     lock: Option<&Lock>,
 ) -> Result<(), LockFileError> {
     let Upgrade::Only { names, .. } = upgrade else { return Ok(()) };
-    let is_known = |name: &&PackageName| {
-        lock.is_some_and(|lock| lock.has(name))
-            || inputs.roots.iter().any(|root| root.requirement.name == **name)
+    let is_distribution = |name: PackageName| {
+        lock.is_some_and(|lock| lock.has(&name))
+            || inputs.roots.iter().any(|root| root.requirement.name == name)
+    };
+    let is_known = |name: &&String| {
+        lock.is_some_and(|lock| lock.has_package(name)) || name.parse().is_ok_and(is_distribution)
     };
     match names.iter().find(|name| !is_known(name)) {
         Some(name) => Err(LockFileError::Unknown { name: name.clone() }),

@@ -16,6 +16,8 @@ mod decide;
 mod export;
 mod gpus;
 mod image_base;
+mod image_files;
+mod image_size;
 mod inputs;
 mod inspect;
 mod lock_file;
@@ -38,6 +40,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::BaseInventory;
 use crate::check::Report;
+use crate::compare::ToldEntries;
 use crate::destination::{self, LayersAhead, Publishing};
 use crate::failure::Result;
 use crate::image::{self, Image, ImageLayer};
@@ -61,6 +64,7 @@ pub use copying::{CopyOrder, copy};
 pub use export::export_pylock;
 pub use gpus::PlannedGpus;
 pub use image_base::OtherInventory;
+pub use image_size::PlannedSize;
 pub use inputs::InputError;
 pub use inspect::{Inspected, describe, inspect};
 pub use lock_file::{LockFileError, Locking, Upgrade};
@@ -105,16 +109,31 @@ pub struct LockOrder<'a> {
     pub recipe: &'a Path,
     /// The part of an earlier lock to give up.
     pub upgrade: Upgrade,
+    /// The use of the new lock.
+    pub writing: LockWriting,
 }
 
-/// A lock that is beside its recipe now.
+/// The use of a lock that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockWriting {
+    /// It is written beside its recipe, where it differs from the one that is there.
+    Write,
+    /// Nothing is written: it is only told what would change.
+    Tell,
+}
+
+/// A lock that was made of its recipe.
 pub struct Locked {
     /// The path of the lock.
     pub path: PathBuf,
     /// The lock.
     pub lock: Lock,
-    /// True if the file is another than before.
-    pub written: bool,
+    /// True if the file is, or would be, another than before.
+    pub changed: bool,
+    /// True if nothing was there before.
+    pub is_new: bool,
+    /// The use of the lock.
+    pub writing: LockWriting,
     /// The changes since the lock before, if there was one.
     pub changes: Vec<LockChange>,
 }
@@ -131,6 +150,10 @@ pub struct Planned {
     pub private: PrivateCuda,
     /// The GPUs and drivers that the image runs on, as far as that is known.
     pub gpus: PlannedGpus,
+    /// The Debian packages that are decided about: all of them, where the base is made of packages.
+    pub system_packages: ToldEntries<String>,
+    /// The size of the image, as far as that is known.
+    pub size: PlannedSize,
     /// The plan.
     pub plan: Plan,
     sources: Sources,
@@ -192,8 +215,11 @@ pub fn plan(path: &Path, locking: Locking, session: &Session<'_>) -> Result<Plan
         created: session.source_date_epoch.unwrap_or(published),
     });
     let gpus = gpus::planned(&inputs, &resolution, &plan, session);
+    let system_packages = comparison::told_packages(&base.locked);
     let sources = Sources { base: base.source, wheels: urls, files: files.contents };
-    Ok(Planned { inputs, base: base.planned.inventory, resolution, private, gpus, plan, sources })
+    let size = image_size::planned(&plan, &resolution, &sources, &session.store);
+    let base = base.planned.inventory;
+    Ok(Planned { inputs, base, resolution, private, gpus, system_packages, size, plan, sources })
 }
 
 /// Decides what the lock beside a recipe leaves open or `upgrade` gives up, and writes the lock.
@@ -212,7 +238,7 @@ pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
         LockStatus::Agrees(lock) if order.upgrade == Upgrade::nothing() => {
             match decide::unless_recalled(inputs, &lock, &fingerprint, order.recipe, session)? {
                 Some(decision) => (decision, Some(lock)),
-                None => return Ok(Locked { path, lock, written: false, changes: Vec::new() }),
+                None => return Ok(Locked::unchanged(path, lock, order.writing)),
             }
         }
         LockStatus::Agrees(lock) | LockStatus::Differs(lock, _) => {
@@ -225,8 +251,16 @@ pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
         }
     };
     let lock = decision.lock(fingerprint)?;
+    let is_new = before.is_none();
     let changes = before.map(|before| lock::changes(&before, &lock)).unwrap_or_default();
-    Ok(Locked { written: lock_file::write(&path, &lock)?, path, lock, changes })
+    let changed = lock_file::write(&path, &lock, order.writing)?;
+    Ok(Locked { path, lock, changed, is_new, writing: order.writing, changes })
+}
+
+impl Locked {
+    fn unchanged(path: PathBuf, lock: Lock, writing: LockWriting) -> Self {
+        Self { path, lock, changed: false, is_new: false, writing, changes: Vec::new() }
+    }
 }
 
 /// Writes and assembles the image of a plan that was read, not made: its parts come from the store.

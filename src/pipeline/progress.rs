@@ -7,6 +7,12 @@ pub trait Progress: Sync {
     /// A stage of the build begins.
     fn stage(&self, text: &str);
 
+    /// A part of the stage is at hand.
+    fn at(&self, text: &str);
+
+    /// That many tasks will come, with that many bytes in all.
+    fn expect(&self, tasks: usize, bytes: u64);
+
     /// Something that the user should know of, and that stops nothing.
     fn warn(&self, text: &str);
 

@@ -101,6 +101,10 @@ pub fn staged<T: Sync + Send, R: Send>(
         }
         Ok(())
     };
+    let downloads = jobs.iter().flat_map(|job| &job.fetches).map(|fetch| &fetch.download);
+    let missing: Vec<u64> =
+        downloads.filter(|it| !it.is_in(store)).map(|it| it.size.unwrap_or_default()).collect();
+    progress.expect(missing.len(), missing.iter().sum());
     let count = jobs.len();
     let board = Board::new(jobs);
     std::thread::scope(|scope| {

@@ -3,7 +3,7 @@
 use super::Session;
 use super::base_source::DebianSource;
 use super::debian::{self, WantedPackages};
-use super::debian_lock::{LockedPackages, PackageSuites, check_image_suites};
+use super::debian_lock::{EarlierPackages, LockedPackages, PackageSuites, check_image_suites};
 use crate::bootstrap::groups::{DebianPackages, added_packages};
 use crate::bootstrap::image_archives::{ImageArchives, is_told_by};
 use crate::bootstrap::inventory::may_change;
@@ -37,7 +37,7 @@ pub(super) struct AddedPackages {
 pub(super) fn open(
     inputs: &RecipeInputs,
     image: &SourceImage,
-    locked: Option<&DebianBase>,
+    locked: Option<EarlierPackages<'_>>,
     session: &Session<'_>,
 ) -> Result<Option<AddedPackages>> {
     let wanted: Vec<String> =
@@ -49,11 +49,7 @@ pub(super) fn open(
     let archives = archives(image, session)?;
     let suites = archives.suites(image.architecture.as_str())?;
     match locked {
-        None => {
-            let suites = PackageSuites::OfImage { suites, architecture: image.architecture };
-            choose(&wanted, image, &archives, suites, session).map(Some)
-        }
-        Some(decided) => {
+        Some(EarlierPackages { decided, given_up }) if given_up.is_empty() => {
             check_image_suites(&suites, decided)?;
             let mut mirrors = Vec::new();
             for suite in &suites {
@@ -70,6 +66,13 @@ pub(super) fn open(
             };
             Ok(Some(added(decided.clone(), image, &archives, source)))
         }
+        earlier => {
+            if let Some(earlier) = earlier {
+                check_image_suites(&suites, earlier.decided)?;
+            }
+            let suites = PackageSuites::OfImage { suites, architecture: image.architecture };
+            choose(&wanted, image, &archives, suites, earlier, session).map(Some)
+        }
     }
 }
 
@@ -78,19 +81,23 @@ fn choose(
     image: &SourceImage,
     archives: &ImageArchives,
     suites: PackageSuites,
+    earlier: Option<EarlierPackages<'_>>,
     session: &Session<'_>,
 ) -> Result<AddedPackages> {
     let opened = debian::open_suites(&suites, session)?;
     let architecture = image.architecture.as_str();
     let request = WantedPackages { names: wanted, architecture, essential: false, status: &archives.status };
     let selection = debian::select_packages(&request, &opened, &session.store)?;
+    let selection = debian::with_earlier(selection, earlier, &opened, &session.store)?;
     let mirrors = debian::mirrors_of(&opened);
     let components: Vec<Vec<String>> =
         suites.requests().iter().map(|request| request.components.to_vec()).collect();
     let locked = opened.into_iter().zip(&components);
     let locked = locked.map(|(suite, components)| debian::locked_suite(suite, components)).collect();
     let decided = DebianBase::new(image.architecture, locked, selection);
-    let source = DebianSource { fetches: debian::fetches(&decided, &mirrors)?, ..DebianSource::default() };
+    let held = earlier.map(|_| Box::new(LockedPackages { suites, decided: decided.clone() }));
+    let fetches = debian::fetches(&decided, &mirrors)?;
+    let source = DebianSource { fetches, locked: held, ..DebianSource::default() };
     Ok(added(decided, image, archives, source))
 }
 

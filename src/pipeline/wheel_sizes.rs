@@ -167,6 +167,7 @@ fn machine_of(platform_tag: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -241,6 +242,7 @@ mod tests {
             direct_url: None,
             built: None,
             requested: true,
+            required_by: BTreeSet::new(),
             relaxed: BTreeMap::new(),
             name,
             role,

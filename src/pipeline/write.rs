@@ -185,6 +185,8 @@ fn write_below(
         let weight = used.finished.map_or(size(layer), |_| u64::MAX - 1 - index as u64);
         jobs.push(Job { fetches, weight, work: Part::Added { layer, key: *key, index } });
     }
+    let sizes = || missing().map(|(_, (layer, _))| size(layer)).filter(|size| *size > 0);
+    session.progress.expect(sizes().count(), sizes().sum());
     let written = schedule::staged(jobs, session, |part| match part {
         Part::Base => Ok(Attempt::Done(write_base()?)),
         Part::Added { layer, key, index } => {

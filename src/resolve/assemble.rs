@@ -28,7 +28,7 @@ pub(super) fn assemble(
     siblings: &Siblings,
     aliased: &[Demanded],
 ) -> Resolution {
-    let requested: BTreeSet<&PackageName> = request.roots.iter().map(|root| &root.requirement.name).collect();
+    let requested = request.named();
     let mut visible = visible(&solution, &components);
     let of_siblings = sibling_services(siblings, aliased, &components);
     visible.extend(of_siblings.iter().map(|it| (it.distribution.clone(), it.version.clone())));
@@ -42,6 +42,7 @@ pub(super) fn assemble(
         (a.component, a.cuda_major, &a.version).cmp(&(b.component, b.cuda_major, &b.version))
     });
     let toolkits = toolkits(&components, &services);
+    let mut required_by = required_by(&solution);
     let (installed, chosen): (Vec<Chosen>, Vec<Chosen>) =
         solution.distributions.into_values().partition(|chosen| is_installed(&chosen.wheel));
     let kept = installed.into_iter().map(|chosen| Kept {
@@ -58,6 +59,7 @@ pub(super) fn assemble(
     let mut distributions: Vec<Distribution> = packages.chain(wheels).collect();
     for distribution in &mut distributions {
         distribution.requested = requested.contains(&distribution.name);
+        distribution.required_by = required_by.remove(&distribution.name).unwrap_or_default();
         distribution.direct_url = request.direct.get(&distribution.name).cloned();
     }
     distributions.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
@@ -70,6 +72,17 @@ pub(super) fn assemble(
         toolkits,
         passed_over: Vec::new(),
     }
+}
+
+/// The distributions of a solution that require each of the others.
+fn required_by(solution: &Solution) -> BTreeMap<PackageName, BTreeSet<PackageName>> {
+    let mut required: BTreeMap<PackageName, BTreeSet<PackageName>> = BTreeMap::new();
+    for chosen in solution.distributions.values() {
+        for name in chosen.requires.iter().filter(|name| **name != chosen.name) {
+            required.entry(name.clone()).or_default().insert(chosen.name.clone());
+        }
+    }
+    required
 }
 
 /// The versions of the toolkits, also of those that pip installs.
@@ -320,6 +333,7 @@ fn package(
         version: chosen.version,
         wheel: chosen.wheel.into(),
         requested: false,
+        required_by: BTreeSet::new(),
         direct_url: None,
         built: None,
         role: Role::Package { private },
@@ -345,6 +359,7 @@ fn component(
         version: choice.version,
         wheel: wheel.into(),
         requested: false,
+        required_by: BTreeSet::new(),
         direct_url: None,
         built: None,
         role: match choice.component {

@@ -93,6 +93,8 @@ pub struct Distribution {
     pub metadata: Digest,
     /// True if the recipe names it.
     pub requested: bool,
+    /// The distributions that require it, as far as they are known.
+    pub required_by: BTreeSet<PackageName>,
     /// Requirements of its metadata to rewrite, and what takes their place.
     pub relaxed: BTreeMap<String, String>,
     /// Its role in CUDA.
@@ -345,7 +347,7 @@ pub fn resolve(request: &ResolutionRequest<'_>, catalog: &dyn Catalog) -> Result
     loop {
         let solution = &fitted.solution;
         let needy = &fitted.needy;
-        let mut asked = demanded(solution);
+        let mut asked = demanded_through(solution, &request.named());
         asked.extend(demanded_by_user(request));
         asked.extend(demanded_by_binaries(request, &asked, needy, &fitted.unserved));
         if request.policies.default == Policy::Cpu && !asked.is_empty() {
@@ -501,8 +503,14 @@ fn needs_cuda(demanded: &[Demanded]) -> ResolveError {
     }
 }
 
+/// The demands of a solution's distributions.
 fn demanded(solution: &Solution) -> Vec<Demanded> {
-    let parents = parents(solution);
+    demanded_through(solution, &BTreeSet::new())
+}
+
+/// The same, by the chains that begin at what the recipe has `named`, or at what nothing else requires.
+fn demanded_through(solution: &Solution, named: &BTreeSet<&PackageName>) -> Vec<Demanded> {
+    let parents = parents(solution, named);
     let of_components = |chosen: &Chosen| {
         let by = Demander::Distribution {
             name: chosen.name.clone(),
@@ -517,12 +525,19 @@ fn demanded(solution: &Solution) -> Vec<Demanded> {
     solution.distributions.values().flat_map(of_components).collect()
 }
 
-/// Through which distribution each is reached first, from those that nothing else requires; those are not in it.
-fn parents(solution: &Solution) -> BTreeMap<&PackageName, &PackageName> {
+/// Through which distribution each is reached first, from those that are named or that nothing else requires; those are not
+/// in it.
+fn parents<'a>(
+    solution: &'a Solution,
+    named: &BTreeSet<&PackageName>,
+) -> BTreeMap<&'a PackageName, &'a PackageName> {
     let required: BTreeSet<&PackageName> =
         solution.distributions.values().flat_map(|chosen| &chosen.requires).collect();
-    let mut level: Vec<&PackageName> =
-        solution.distributions.keys().filter(|name| !required.contains(name)).collect();
+    let mut level: Vec<&PackageName> = solution
+        .distributions
+        .keys()
+        .filter(|name| named.contains(name) || !required.contains(name))
+        .collect();
     let mut seen: BTreeSet<&PackageName> = level.iter().copied().collect();
     let mut parents = BTreeMap::new();
     while !level.is_empty() {

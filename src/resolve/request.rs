@@ -83,6 +83,11 @@ impl Policies {
 }
 
 impl<'a> ResolutionRequest<'a> {
+    /// The distributions that the recipe names.
+    pub(super) fn named(&self) -> BTreeSet<&PackageName> {
+        self.roots.iter().map(|root| &root.requirement.name).collect()
+    }
+
     /// The question of a recipe over a base.
     pub fn new(
         inputs: &RecipeInputs,

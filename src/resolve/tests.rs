@@ -384,7 +384,7 @@ fn a_stray_wheel_of_the_base_is_hidden_where_the_system_serves() {
 fn what_the_base_lacks_is_refused_under_its_policy_with_who_needs_it() {
     assert_eq!(
         told(on_base(APT_12_4, "torch_two & torch==2.3.1", Policy::Base)),
-        "the base does not serve cudnn, which is needed by torch 2.3.1 through torch-two (==8.9.2.26)"
+        "the base does not serve cudnn, which is needed by torch 2.3.1 (==8.9.2.26)"
     );
 }
 

@@ -30,6 +30,7 @@ mod seal;
 mod temporary;
 mod tree;
 mod unnamed;
+mod usage;
 mod verify;
 
 use std::fs::{self, File};
@@ -53,6 +54,7 @@ pub use prune::{Prune, Pruned};
 pub use range::FileRange;
 pub use tree::ScratchDirectory;
 pub use unnamed::{UnnamedFile, clear_abandoned, copy_whole, sync_directory, write};
+pub use usage::{Amount, BlobKind, Usage};
 pub use verify::{Damage, Verified};
 
 /// A directory of blobs and records.
@@ -362,20 +364,6 @@ impl Store {
         write().map_err(StoreError::new("write", &path))
     }
 
-    /// The number and size of the store's blobs.
-    pub fn usage(&self) -> Result<Usage, StoreError> {
-        let path = self.root.join("blobs/sha256");
-        let list = || {
-            let mut usage = Usage { blobs: 0, bytes: 0 };
-            for entry in fs::read_dir(&path)? {
-                usage.blobs += 1;
-                usage.bytes += entry?.metadata()?.len();
-            }
-            Ok(usage)
-        };
-        list().map_err(StoreError::new("list", &path))
-    }
-
     fn record_path(&self, kind: &str, key: &Digest) -> PathBuf {
         self.root.join("records").join(kind).join(key.hex())
     }
@@ -402,15 +390,6 @@ fn unusable(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
         let is_untrusted = source.get_ref().is_some_and(|source| source.is::<Untrusted>());
         StoreError::new(if is_untrusted { "trust" } else { "create" }, path)(source)
     }
-}
-
-/// The number and size of a store's blobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
-    /// The number of blobs.
-    pub blobs: u64,
-    /// Their size in bytes.
-    pub bytes: u64,
 }
 
 /// A blob being written: hashed on its way, visible only once finished.

@@ -250,7 +250,7 @@ mod tests {
         let days = [1, 3, 40, 60];
         let (directory, store) = store(&days);
         let dry = store.prune(what, true).unwrap();
-        assert_eq!(store.usage().unwrap().blobs, 4);
+        assert_eq!(store.usage().unwrap().blobs.count, 4);
         let pruned = store.prune(what, false).unwrap();
         assert_eq!(pruned, dry);
         let left: Vec<u32> = days

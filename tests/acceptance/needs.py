@@ -56,7 +56,7 @@ def check(name, work):
     case = CASES[name]
     keys = {"base": "debian-bookworm", "frameworks": case.frameworks, "packages": case.packages}
     recipe = work.recipe(name, keys)
-    shown = planned(recipe)
+    shown = planned(recipe, "--wide")
     if case.refused:
         require(shown.returncode == 1 and case.refused in shown.stderr, f"{name} is not refused: {shown.stderr}")
         return

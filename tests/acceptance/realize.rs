@@ -20,6 +20,10 @@ struct Quiet;
 impl Progress for Quiet {
     fn stage(&self, _text: &str) {}
 
+    fn at(&self, _text: &str) {}
+
+    fn expect(&self, _tasks: usize, _bytes: u64) {}
+
     fn warn(&self, text: &str) {
         eprintln!("{text}");
     }

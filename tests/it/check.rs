@@ -384,7 +384,8 @@ fn a_graph_shows_who_reaches_which_copy() {
     let html = std::fs::read_to_string(world.path("graph.html")).unwrap();
     assert!(html.contains(&svg[svg.find("<svg").unwrap()..]), "{html}");
     assert!(html.contains(
-        "<td>/opt/old/libcudnn.so.9</td><td style=\"border-left:4px solid #b83280\">shadowed</td>"
+        "<td>/opt/old/libcudnn.so.9</td><td class=\"mark\" style=\"border-left-style:dashed;border-left-color:#b83280\">\
+         shadowed</td>"
     ));
 }
 

@@ -204,12 +204,12 @@ fn a_plan_knows_what_was_built_before() {
     recipe(&world, "2.6.0", "");
     let plan = || world.run(&["plan", "recipe.yaml"]).stdout;
     assert!(plan().contains("torch 2.6.0: known after the build\n"), "{}", plan());
-    assert!(plan().contains("lowest driver: 525.60.13 (CUDA 12)\n"), "{}", plan());
+    assert!(plan().contains("driver     at least 525.60.13 (CUDA 12)\n"), "{}", plan());
     let built = world.build();
     built.check_success();
     let coverage = "torch 2.6.0: compiled for 7.0 7.5; PTX for newer: no\n";
     assert!(built.stderr.contains(coverage), "{built}");
-    assert!(built.stderr.contains("lowest driver: 525.60.13 (CUDA 12)\n"), "{built}");
+    assert!(built.stderr.contains("driver     at least 525.60.13 (CUDA 12)\n"), "{built}");
     assert!(plan().contains(coverage), "{}", plan());
     let json = world.run(&["plan", "recipe.yaml", "--json"]).stdout;
     let gpus = &serde_json::from_str::<Value>(&json).unwrap()["gpus"];

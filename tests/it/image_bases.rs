@@ -149,7 +149,7 @@ fn a_recorded_inventory_spares_a_plan_the_layers() {
     let recorded = world.run(&["inspect", "oci:base", "--record", "images/cuda.yaml"]);
     assert_eq!(recorded.code, 0, "{recorded}");
     world.write("recipe.yaml", "name: demo\nbase: cuda\nframeworks: {torch: 2.6.0}\n");
-    let plan = world.run(&["plan", "recipe.yaml"]);
+    let plan = world.run(&["plan", "recipe.yaml", "--wide"]);
     assert!(plan.stdout.contains(&format!("base /{LIB}")), "{plan}");
     world.build().check_success();
 

@@ -37,6 +37,7 @@ mod plan;
 mod publish;
 mod recorder;
 mod registries;
+mod screens;
 mod sources;
 mod support;
 mod system_packages;

@@ -45,6 +45,11 @@ impl Dpkg {
         dpkg
     }
 
+    /// Every package with its version, sorted by name.
+    pub(super) fn versions(&self) -> impl Iterator<Item = (&String, &DebianVersion)> {
+        self.versions.iter()
+    }
+
     pub(super) fn version(&self, package: &str) -> Option<&DebianVersion> {
         self.versions.get(package)
     }

@@ -7,6 +7,7 @@
 
 mod error;
 mod offers;
+mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
@@ -20,6 +21,7 @@ use crate::debian::version::DebianVersion;
 use crate::oci::Digest;
 
 pub use self::error::{Chain, SelectError};
+pub use self::upgrade::upgraded;
 
 /// The program that makes a tree usr-merged. A base is made so from the start, and takes the alternative
 /// that only says it is.
