@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use uv_normalize::PackageName;
 
+use super::named_projects::{KnownSources, known_sources};
 use super::named_wheels::{ChangedWheel, KnownWheels, known_wheels};
 use crate::beneath::{FileRoot, Outside, ReachError};
 use crate::failure::{Fault, Hinted};
@@ -207,6 +208,8 @@ pub(super) struct KeptFromLock {
     pub base: Option<LockedBase>,
     /// The wheels that were named by their places.
     pub wheels: KnownWheels,
+    /// The origins of what was built from sources that were named.
+    pub sources: KnownSources,
 }
 
 impl KeptFromLock {
@@ -226,7 +229,9 @@ impl KeptFromLock {
         };
         let mut wheels = known_wheels(lock);
         wheels.retain(|url, _| !is_given_up(url));
-        Self { preferences, base, wheels }
+        let mut sources = known_sources(lock);
+        sources.retain(|url| !is_given_up(url));
+        Self { preferences, base, wheels, sources }
     }
 }
 

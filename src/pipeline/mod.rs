@@ -14,6 +14,7 @@ mod debian;
 mod debian_lock;
 mod decide;
 mod export;
+mod git_trees;
 mod gpus;
 mod image_base;
 mod inputs;
@@ -24,6 +25,7 @@ mod named_projects;
 mod named_wheels;
 mod progress;
 mod project_tree;
+mod rebuilding;
 mod schedule;
 mod session;
 mod sources;
@@ -58,6 +60,7 @@ pub use built_wheels::BuiltWheelError;
 pub use comparison::{NotAPlan, Side, compare, summary_of};
 pub use copying::{CopyOrder, copy};
 pub use export::export_pylock;
+pub use git_trees::GitTreeError;
 pub use gpus::PlannedGpus;
 pub use image_base::OtherInventory;
 pub use inputs::InputError;
@@ -147,6 +150,12 @@ pub struct Built {
 }
 
 impl Planned {
+    /// Builds again what a lock has and the store lacks.
+    fn restore(&self, session: &Session<'_>) -> Result<()> {
+        let (base, urls) = (self.build_base(), &self.sources.wheels);
+        rebuilding::restore(&self.inputs, &self.resolution, base, urls, session)
+    }
+
     /// The base as builds of sources see it.
     fn build_base(&self) -> BuildBase<'_> {
         let is_base = |layer: &&LayerPlan| matches!(layer, LayerPlan::Base(_) | LayerPlan::Debian(_));
@@ -160,7 +169,7 @@ pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
     let mut planned = plan(order.recipe, order.locking, session)?;
     planned.plan.annotations.extend(order.annotations.clone());
     warn_of_zstd(&planned.plan, order.destinations, session);
-    built_wheels::restore(&planned.resolution, planned.build_base(), &planned.sources.wheels, session)?;
+    planned.restore(session)?;
     let mut ahead = layers_ahead(&planned.plan, order.destinations, session);
     let layers = write_layers(&planned, order.destinations, ahead.as_ref(), session)?;
     let image = image::assemble(&planned.plan, layers)?;
@@ -174,7 +183,7 @@ pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
 /// Decides everything about the recipe at `path`, or recalls it from the lock beside it, and plans its layers; writes
 /// nothing.
 pub fn plan(path: &Path, locking: Locking, session: &Session<'_>) -> Result<Planned> {
-    let inputs = inputs::read(path, session.outside)?;
+    let inputs = read_inputs(path, session)?;
     let files = inputs::list_files(&inputs, session.outside)?;
     let Decision { inputs, base, resolution, private, wheels, urls, published } =
         decide::decide(inputs, path, locking, session)?;
@@ -191,9 +200,16 @@ pub fn plan(path: &Path, locking: Locking, session: &Session<'_>) -> Result<Plan
     Ok(Planned { inputs, base: base.planned.inventory, resolution, private, gpus, plan, sources })
 }
 
+/// Reads the recipe at `path` and the files that it names, and tells what is to be told about these.
+fn read_inputs(path: &Path, session: &Session<'_>) -> Result<RecipeInputs> {
+    let inputs = inputs::read(path, session.outside)?;
+    inputs.notices.iter().for_each(|notice| session.progress.warn(notice));
+    Ok(inputs)
+}
+
 /// Decides what the lock beside a recipe leaves open or `upgrade` gives up, and writes the lock.
 pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
-    let inputs = inputs::read(order.recipe, session.outside)?;
+    let inputs = read_inputs(order.recipe, session)?;
     let fingerprint = RecipeFingerprint::of(&inputs)?;
     let status = match LockStatus::read(order.recipe, &fingerprint) {
         // Nothing of it is kept.
