@@ -81,12 +81,17 @@ fn undecided(service: &Service, accept: &[&Demand]) -> String {
     let because = match &service.source {
         ServiceSource::Base { .. } => "the base has it",
         ServiceSource::Sibling { .. } => "the copy serves both",
-        ServiceSource::Wheel | ServiceSource::Pip => "all accept it",
+        ServiceSource::Wheel | ServiceSource::Pip => "",
     };
-    match accept {
-        [] => because.to_owned(),
-        [only] => format!("{because}: {}", told(only)),
-        [first, others @ ..] => format!("{because}: {}, +{} more", told(first), others.len()),
+    let first = accept.first().map(|first| told(first));
+    let more = match accept.len() {
+        0 | 1 => String::new(),
+        count => format!(", +{} more", count - 1),
+    };
+    match (because, first) {
+        (because, None) => because.to_owned(),
+        ("", Some(first)) => first + &more,
+        (because, Some(first)) => format!("{because}: {first}{more}"),
     }
 }
 

@@ -9,7 +9,10 @@ use url::Url;
 use crate::credentials;
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
-use crate::recipe::{Builds, Index, IndexLocation, Recipe, RecipeInputs, RootRequirement};
+use crate::recipe::locks::{LockSelection, SelectedLock};
+use crate::recipe::{
+    Builds, Index, IndexLocation, NamedProject, RECIPE, Recipe, RecipeInputs, RootRequirement,
+};
 
 /// By key of the recipe, the digest of its meaning; keys without one are left out.
 ///
@@ -29,8 +32,11 @@ impl RecipeFingerprint {
         let indexes: Vec<&Url> = inputs.index_url.iter().chain(&inputs.extra_index_urls).collect();
         let requirements: Vec<String> =
             inputs.file_requirements().iter().map(RootRequirement::shown).collect();
-        let locks: Vec<Value> =
-            inputs.locks.iter().map(|it| json!([it.lock.digest, it.extras, it.groups])).collect();
+        let locks: Vec<Value> = inputs.locks.iter().map(of_lock).collect();
+        let is_of_file = |project: &&NamedProject| project.source != RECIPE;
+        let projects: Vec<String> =
+            inputs.projects.iter().filter(is_of_file).map(NamedProject::shown).collect();
+        let project_indexes: Vec<Value> = inputs.project_indexes.iter().map(meaning).collect();
         let no_index = inputs.no_index.then_some("none");
         let require_hashes = inputs.require_hashes.then_some("all");
         let of_files = json!({
@@ -41,6 +47,8 @@ impl RecipeFingerprint {
             "find-links": inputs.find_links,
             "no-index": no_index,
             "locks": locks,
+            "projects": projects,
+            "project-indexes": project_indexes,
         });
         let python = recipe.python.version.as_ref().map(|version| version.value.to_string());
         let indexes: Vec<Value> = recipe.indexes.iter().map(meaning).collect();
@@ -81,6 +89,16 @@ fn packages(recipe: &Recipe) -> Result<Value, serde_json::Error> {
     match recipe.projects.is_empty() {
         true => serde_json::to_value(&recipe.packages),
         false => serde_json::to_value((&recipe.packages, &recipe.projects)),
+    }
+}
+
+/// The meaning of a lock of another tool. Nothing is said of what is not asked for, so that older locks agree.
+fn of_lock(selected: &SelectedLock) -> Value {
+    let SelectedLock { lock, selection, .. } = selected;
+    let LockSelection { extras, groups, default_groups, members, without_project } = selection;
+    match default_groups.is_empty() && members.is_empty() && !without_project {
+        true => json!([lock.digest, extras, groups]),
+        false => json!([lock.digest, extras, groups, default_groups, members, without_project]),
     }
 }
 

@@ -10,6 +10,7 @@ use uv_pep440::Version;
 
 use super::LockError;
 use crate::oci::{Architecture, Digest};
+use crate::pypa::git_reference::GitReference;
 use crate::resolve::Resolution;
 
 /// The place of a wheel.
@@ -29,6 +30,10 @@ pub enum LockedOrigin {
     Wheel(LockedFile),
     /// A source distribution, which whoever reads the lock builds.
     Sdist(LockedFile),
+    /// A source at a place of its own, and the project's directory in it.
+    Archive(LockedFile, Option<String>),
+    /// A commit of a repository.
+    Repository(GitReference),
     /// A project's directory, absolute or relative to the lock's.
     Directory(String),
 }
@@ -64,6 +69,10 @@ struct PylockPackage {
     #[serde(skip_serializing_if = "Option::is_none")]
     directory: Option<BTreeMap<&'static str, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    vcs: Option<BTreeMap<&'static str, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archive: Option<PylockFile>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     sdist: Option<PylockFile>,
     #[serde(skip_serializing_if = "Option::is_none")]
     wheels: Option<[PylockFile; 1]>,
@@ -71,7 +80,10 @@ struct PylockPackage {
 
 #[derive(Serialize)]
 struct PylockFile {
-    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subdirectory: Option<String>,
     #[serde(flatten)]
     place: LockedPlace,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,7 +94,8 @@ struct PylockFile {
 impl From<LockedFile> for PylockFile {
     fn from(file: LockedFile) -> Self {
         let LockedFile { name, digest, size, place } = file;
-        Self { name, place, size, hashes: BTreeMap::from([("sha256", digest.hex())]) }
+        let hashes = BTreeMap::from([("sha256", digest.hex())]);
+        Self { name: Some(name), subdirectory: None, place, size, hashes }
     }
 }
 
@@ -92,12 +105,29 @@ impl PylockPackage {
         match origin {
             LockedOrigin::Wheel(file) => Self { wheels: Some([file.into()]), ..bare },
             LockedOrigin::Sdist(file) => Self { sdist: Some(file.into()), ..bare },
+            LockedOrigin::Archive(file, subdirectory) => {
+                // PEP 751 gives an archive no name.
+                let archive = PylockFile { name: None, subdirectory, ..file.into() };
+                Self { archive: Some(archive), ..bare }
+            }
+            LockedOrigin::Repository(reference) => Self { vcs: Some(repository(&reference)), ..bare },
             // The version of a directory is what it says when it is built.
             LockedOrigin::Directory(path) => {
                 Self { version: None, directory: Some(BTreeMap::from([("path", path)])), ..bare }
             }
         }
     }
+}
+
+fn repository(reference: &GitReference) -> BTreeMap<&'static str, String> {
+    let told = [
+        ("type", Some("git".to_owned())),
+        ("url", Some(reference.shown())),
+        ("requested-revision", reference.revision.clone()),
+        ("commit-id", reference.commit.as_ref().map(ToString::to_string)),
+        ("subdirectory", reference.subdirectory.as_ref().map(ToString::to_string)),
+    ];
+    told.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
 /// The text of `pylock.toml` for a resolution on Linux with this `python`, such as `3.11.2`, where `origins` has the origin of

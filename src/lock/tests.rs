@@ -16,6 +16,8 @@ fn fingerprint(recipe: &str) -> RecipeFingerprint {
         roots: Vec::new(),
         constraints: Vec::new(),
         wheels: Vec::new(),
+        notices: Vec::new(),
+        project_indexes: Vec::new(),
         locks: Vec::new(),
         projects: Vec::new(),
         overrides: Vec::new(),

@@ -6,6 +6,7 @@
 //! * [`index`]: what they know, as the solver's [`Catalog`](crate::resolve::solve::Catalog), read from pages (`page`) and
 //!   parts of wheels (`wheel_parts`), and the reasons why they do not answer ([`index_error`]); [`learned`]: the records of that, believed as far as they were verified;
 //! * [`registry`]: registries of images, read from and pushed to;
+//! * [`git`]: repositories of git, by the machine's own program;
 //! * [`debian`]: Debian archives, their signed releases and package indexes.
 #![allow(clippy::disallowed_methods, reason = "this is where the network, the clock and the file system are")]
 
@@ -15,6 +16,7 @@ pub mod debian;
 pub mod directory;
 pub mod download;
 pub mod engine;
+pub mod git;
 pub mod http;
 pub mod index;
 pub mod index_error;

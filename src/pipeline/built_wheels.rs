@@ -15,27 +15,30 @@ use uv_pep440::Version;
 use super::Session;
 use super::base_source::BaseSource;
 use super::named_wheels::fetched;
-use super::wheel_urls::{ListedError, WheelUrls, listed, listed_source};
+use super::wheel_urls::{ListedError, listed, listed_source};
 use crate::base::BaseInventory;
 use crate::failure::{Failure, Hinted, Result};
 use crate::net::download::Download;
 use crate::net::http::HttpError;
-use crate::net::index::{Freshness, PackageIndex};
 use crate::oci::Digest;
 use crate::plan::{LayerPlan, stack_key};
+use crate::pypa::git_reference;
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::pyproject;
 use crate::pypa::simple::DistFile;
 use crate::pypa::source_file::{SourceFile, SourceFormat};
+use crate::pypa::subdirectory::Subdirectory;
 use crate::pypa::target::Target;
+use crate::recipe::Builds;
 use crate::resolve::solve::{Catalog, CatalogError, SolveError, UnbuiltSource};
 use crate::resolve::{
-    BuildRequirement, BuiltFrom, ChosenWheel, Distribution, Resolution, SourceBuilder, build_requirements,
+    BuildRequirement, BuiltFrom, ChosenWheel, Distribution, Resolution, SourceBuilder, WithSources,
+    build_requirements,
 };
 use crate::sdist::environment::{BuildPython, environment, python_of};
 use crate::sdist::hooks::{BuildRoom, HookError};
 use crate::sdist::{BuildError, BuiltWheel, ExpectedWheel, SourceTree, base_tree};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
 /// Part of every key of what builds gave: raised when the same source, base and environment shall give another wheel.
 const FORMAT: u32 = 1;
@@ -68,12 +71,31 @@ pub(super) struct StoredSource<'a> {
     pub file: &'a str,
     pub format: SourceFormat,
     pub digest: Digest,
+    /// The directory of the project in it.
+    pub subdirectory: Option<&'a Subdirectory>,
 }
 
 impl<'a> StoredSource<'a> {
     fn of(source: &'a SourceFile, digest: Digest) -> Self {
         let (file, format) = (source.filename.as_str(), source.format);
-        Self { name: &source.name, version: Some(&source.version), file, format, digest }
+        Self { name: &source.name, version: Some(&source.version), file, format, digest, subdirectory: None }
+    }
+
+    fn unpack(&self, store: &Store) -> Result<SourceTree, BuildError> {
+        SourceTree::unpack(store, &self.digest, self.format, self.subdirectory)
+    }
+
+    /// The version of a commit, which its backend may want to take from the history, where something else tells it.
+    fn version_of_commit(&self) -> Option<String> {
+        let version = self.version.filter(|_| self.file.starts_with(git_reference::PREFIX));
+        version.map(Version::to_string)
+    }
+
+    /// The identity of its files, and of what its backend is told beside them.
+    fn identity(&self) -> String {
+        let below = self.subdirectory.map(|below| format!("/{below}")).unwrap_or_default();
+        let version = self.version_of_commit().map(|version| format!("=={version}")).unwrap_or_default();
+        format!("{}{below}{version}", self.digest)
     }
 
     /// It for people: `langdetect 1.0.9`.
@@ -100,6 +122,10 @@ pub enum BuiltWheelError {
     Download(#[from] HttpError),
     #[error("the distributions that its build needs could not be chosen")]
     Requirements(#[from] SolveError),
+    #[error("a distribution that its build needs has no wheel")]
+    Required(#[source] CatalogError),
+    #[error("its build needs itself: {path}")]
+    Circle { path: String },
     #[error(transparent)]
     Listed(#[from] ListedError),
     #[error(transparent)]
@@ -113,7 +139,21 @@ impl Hinted for BuiltWheelError {
         match self {
             Self::Build(error) => error.hint(),
             Self::Download(error) => error.hint(),
+            Self::Requirements(SolveError::NoSolution { explanation })
+                if !explanation.source_only.is_empty() =>
+            {
+                let names: Vec<String> = explanation.source_only.keys().map(ToString::to_string).collect();
+                let names = names.join("`, `");
+                Some(format!(
+                    "have what it needs built, too: add `{names}` to `python.build`, or write `build: all`"
+                ))
+            }
             Self::Requirements(error) => error.hint(),
+            Self::Required(error) => error.hint(),
+            Self::Circle { .. } => Some(
+                "take a version of one of them that has a wheel, by a constraint or by `exclude-newer`"
+                    .into(),
+            ),
             Self::Listed(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Base { hint, .. } => hint.clone(),
@@ -124,6 +164,7 @@ impl Hinted for BuiltWheelError {
         match self {
             Self::Build(error) => error.lines(),
             Self::Requirements(error) => error.lines(),
+            Self::Required(error) => error.lines(),
             _ => Vec::new(),
         }
     }
@@ -137,6 +178,8 @@ pub(super) struct BuiltWheels<'a> {
     /// The catalog of the wheels that builds need.
     pub catalog: &'a dyn Catalog,
     pub exclude_newer: Option<i64>,
+    /// The projects whose sources are built, for what builds need too.
+    pub builds: &'a Builds,
     memory: Memory,
 }
 
@@ -149,6 +192,8 @@ struct Memory {
     metadata: RefCell<BTreeMap<String, Option<Arc<CoreMetadata>>>>,
     /// By the file name of their sources.
     built: RefCell<BTreeMap<String, Rc<BuiltSource>>>,
+    /// The distributions that are being built, each for the build of the one before.
+    building: RefCell<Vec<String>>,
 }
 
 impl SourceBuilder for BuiltWheels<'_> {
@@ -174,9 +219,10 @@ impl<'a> BuiltWheels<'a> {
         target: &'a Target,
         catalog: &'a dyn Catalog,
         exclude_newer: Option<i64>,
+        builds: &'a Builds,
         session: &'a Session<'a>,
     ) -> Self {
-        Self { session, base, target, catalog, exclude_newer, memory: Memory::default() }
+        Self { session, base, target, catalog, exclude_newer, builds, memory: Memory::default() }
     }
 
     /// Puts the wheels that were built in the place of the sources that a resolution has chosen.
@@ -203,7 +249,7 @@ impl<'a> BuiltWheels<'a> {
             return Ok(known.clone());
         }
         let digest = self.fetch(source)?;
-        let tree = SourceTree::unpack(&self.session.store, &digest, source.format)?;
+        let tree = StoredSource::of(source, digest).unpack(&self.session.store)?;
         let is_own = |told: &CoreMetadata| (&told.name, &told.version) == (&source.name, &source.version);
         let told = tree.metadata.filter(is_own).map(Arc::new);
         self.memory.metadata.borrow_mut().insert(source.filename.clone(), told.clone());
@@ -233,10 +279,22 @@ impl<'a> BuiltWheels<'a> {
 
     /// The wheel of a source whose build needs what indexes have now.
     fn build_stored(&self, source: &StoredSource<'_>) -> Result<BuiltSource, BuiltWheelError> {
-        let tree = SourceTree::unpack(&self.session.store, &source.digest, source.format)?;
+        let subject = source.subject();
+        if self.memory.building.borrow().contains(&subject) {
+            let path = self.memory.building.borrow().join(", which needs ");
+            return Err(BuiltWheelError::Circle { path });
+        }
+        self.memory.building.borrow_mut().push(subject);
+        let built = self.build_with_what_is_needed(source);
+        self.memory.building.borrow_mut().pop();
+        built
+    }
+
+    fn build_with_what_is_needed(&self, source: &StoredSource<'_>) -> Result<BuiltSource, BuiltWheelError> {
+        let tree = source.unpack(&self.session.store)?;
         let declared = tree.system.requires.clone();
         let first = self.chosen(&declared, source)?;
-        let told = self.told_requires(&tree, &source.digest, &first)?;
+        let told = self.told_requires(&tree, source, &first)?;
         let requires = match told.is_empty() {
             true => first,
             false => self.chosen(&[declared, told].concat(), source)?,
@@ -254,13 +312,14 @@ impl<'a> BuiltWheels<'a> {
         locked: Option<Digest>,
     ) -> Result<BuiltSource, BuiltWheelError> {
         let store = &self.session.store;
-        let key = self.key(&source.digest, &requires);
+        let key = self.key(source, &requires);
         let recalled = || {
             let WheelRecord { filename, digest, size } = store.record(WHEEL, &key)?;
             let wheel = BuiltWheel::recalled(filename, digest, size, store)?;
             locked.is_none_or(|locked| locked == wheel.digest).then_some(wheel)
         };
-        let from = BuiltFrom { file: source.file.to_owned(), digest: source.digest, requires };
+        let subdirectory = source.subdirectory.cloned();
+        let from = BuiltFrom { file: source.file.to_owned(), digest: source.digest, subdirectory, requires };
         if let Some(wheel) = recalled() {
             return Ok(BuiltSource { wheel, from });
         }
@@ -268,7 +327,7 @@ impl<'a> BuiltWheels<'a> {
         if let Some(wheel) = recalled() {
             return Ok(BuiltSource { wheel, from });
         }
-        let room = self.room(&from.requires)?;
+        let room = self.room(source, &from.requires)?;
         self.session.progress.stage(&format!("building {} from its source", source.subject()));
         let (name, version, target) = (source.name, source.version, self.target);
         let expected = ExpectedWheel { name, version, target, digest: locked };
@@ -282,16 +341,16 @@ impl<'a> BuiltWheels<'a> {
     fn told_requires(
         &self,
         tree: &SourceTree,
-        digest: &Digest,
+        source: &StoredSource<'_>,
         first: &[BuildRequirement],
     ) -> Result<Vec<Requirement>, BuiltWheelError> {
         let store = &self.session.store;
-        let key = self.key(digest, first);
+        let key = self.key(source, first);
         let known: Option<Vec<String>> = store.record(REQUIRES, &key);
         let told = match known {
             Some(told) => told,
             None => {
-                let told = tree.requires(&self.room(first)?, self.session.confinement)?;
+                let told = tree.requires(&self.room(source, first)?, self.session.confinement)?;
                 store.put_record(REQUIRES, &key, &told)?;
                 told
             }
@@ -306,8 +365,18 @@ impl<'a> BuiltWheels<'a> {
         source: &StoredSource<'_>,
     ) -> Result<Vec<BuildRequirement>, BuiltWheelError> {
         let origin = format!("the build of {}", source.subject());
-        let files = build_requirements(requires, &origin, self.target, self.exclude_newer, self.catalog)?;
-        files.into_iter().map(|file| self.fetch_wheel(file)).collect()
+        let Self { catalog: inner, builds, target, exclude_newer, .. } = *self;
+        let catalog = WithSources { inner, builder: self, builds, target, exclude_newer };
+        let files = build_requirements(requires, &origin, target, exclude_newer, &catalog)?;
+        files.into_iter().map(|file| self.required(file)).collect()
+    }
+
+    /// A distribution that a build needs, whose wheel is in the store: of an index, or built, too.
+    fn required(&self, file: DistFile) -> Result<BuildRequirement, BuiltWheelError> {
+        let Some(source) = &file.source else { return self.fetch_wheel(file) };
+        let BuiltSource { wheel, from } = &*self.built(source).map_err(BuiltWheelError::Required)?;
+        let (filename, digest) = (wheel.filename.clone(), wheel.digest);
+        Ok(BuildRequirement { wheel: filename, digest, source: Some(Box::new(from.clone())) })
     }
 
     fn fetch_wheel(&self, file: DistFile) -> Result<BuildRequirement, BuiltWheelError> {
@@ -318,7 +387,7 @@ impl<'a> BuiltWheels<'a> {
         let (url, name, size) = (file.url, file.filename.to_string(), file.size);
         let download = Download { url, name, digest, size };
         self.session.http.download(&self.session.store, &download, &|_| {})?;
-        Ok(BuildRequirement { wheel: file.filename, digest })
+        Ok(BuildRequirement { wheel: file.filename, digest, source: None })
     }
 
     fn fetch(&self, source: &SourceFile) -> Result<Digest, HttpError> {
@@ -329,14 +398,18 @@ impl<'a> BuiltWheels<'a> {
     }
 
     /// The key of everything that decides what a build gives.
-    fn key(&self, source: &Digest, requires: &[BuildRequirement]) -> Digest {
+    fn key(&self, source: &StoredSource<'_>, requires: &[BuildRequirement]) -> Digest {
         let requires: Vec<String> = requires.iter().map(|it| format!("{} {}", it.wheel, it.digest)).collect();
         let base = stack_key(self.base.layers);
-        Digest::of(format!("{FORMAT} {source} {base} {}", requires.join(" ")))
+        Digest::of(format!("{FORMAT} {} {base} {}", source.identity(), requires.join(" ")))
     }
 
-    /// The base and an environment, unpacked.
-    fn room(&self, requires: &[BuildRequirement]) -> Result<BuildRoom, BuiltWheelError> {
+    /// The base and an environment, unpacked, for the build of a source.
+    fn room(
+        &self,
+        source: &StoredSource<'_>,
+        requires: &[BuildRequirement],
+    ) -> Result<BuildRoom, BuiltWheelError> {
         let store = &self.session.store;
         let (base, python) = self.unpacked_base()?;
         let wheels: Vec<(String, Digest)> =
@@ -347,6 +420,7 @@ impl<'a> BuiltWheels<'a> {
             environment,
             python,
             library_path: self.base.inventory.library_path.clone(),
+            version: source.version_of_commit(),
             longest: self.session.longest_build,
         })
     }
@@ -372,55 +446,55 @@ impl<'a> BuiltWheels<'a> {
     }
 
     /// Builds the wheel of a locked distribution again, with the distributions that were locked.
-    fn rebuild(&self, distribution: &Distribution, from: &BuiltFrom) -> Result<(), BuiltWheelError> {
-        let format = SourceFormat::of(&from.file).unwrap_or(SourceFormat::Directory);
+    pub fn rebuild(&self, distribution: &Distribution, from: &BuiltFrom) -> Result<(), CatalogError> {
+        let (name, version) = (&distribution.name, &distribution.version);
+        let rebuilt = self.rebuilt(&LockedBuild { name, version, from, digest: distribution.wheel.sha256 });
+        rebuilt.map_err(|error| told(name.as_ref(), Some(version), error))
+    }
+
+    fn rebuilt(&self, wheel: &LockedBuild<'_>) -> Result<(), BuiltWheelError> {
+        let LockedBuild { name, version, from, digest } = *wheel;
         if !self.session.store.has_blob(&from.digest, None) {
-            self.fetch(&listed_source(&distribution.name, from, self.catalog)?)?;
+            self.fetch(&listed_source(name, from, self.catalog)?)?;
         }
-        for BuildRequirement { wheel, digest } in &from.requires {
-            let file = listed(&wheel.name, wheel, Some(*digest), self.catalog)?;
-            self.fetch_wheel(DistFile { sha256: Some(*digest), ..file })?;
-        }
+        from.requires.iter().try_for_each(|requirement| self.bring(requirement))?;
         let source = StoredSource {
-            name: &distribution.name,
-            version: Some(&distribution.version),
+            name,
+            version: Some(version),
             file: &from.file,
-            format,
+            format: from.format(),
             digest: from.digest,
+            subdirectory: from.subdirectory.as_ref(),
         };
-        let tree = SourceTree::unpack(&self.session.store, &from.digest, format)?;
-        self.wheel_of(&source, &tree, from.requires.clone(), distribution.wheel.sha256)?;
+        let tree = source.unpack(&self.session.store)?;
+        self.wheel_of(&source, &tree, from.requires.clone(), digest)?;
         Ok(())
+    }
+
+    /// Brings a distribution that a locked build needs into the store.
+    fn bring(&self, requirement: &BuildRequirement) -> Result<(), BuiltWheelError> {
+        let BuildRequirement { wheel, digest, source } = requirement;
+        match source {
+            Some(_) if self.session.store.has_blob(digest, None) => Ok(()),
+            Some(from) => {
+                let (name, version) = (&wheel.name, &wheel.version);
+                self.rebuilt(&LockedBuild { name, version, from, digest: Some(*digest) })
+            }
+            None => {
+                let file = listed(&wheel.name, wheel, Some(*digest), self.catalog)?;
+                self.fetch_wheel(DistFile { sha256: Some(*digest), ..file })?;
+                Ok(())
+            }
+        }
     }
 }
 
-/// Builds again the wheels of a lock that were built, and that the store lacks.
-pub(super) fn restore(
-    resolution: &Resolution,
-    base: BuildBase<'_>,
-    urls: &WheelUrls,
-    session: &Session<'_>,
-) -> Result<()> {
-    let is_missing = |distribution: &&Distribution| {
-        let wheel = &distribution.wheel;
-        wheel.sha256.is_some_and(|digest| !session.store.has_blob(&digest, wheel.size))
-    };
-    let mut missing = resolution
-        .distributions
-        .iter()
-        .filter(is_missing)
-        .filter_map(|distribution| Some((distribution, distribution.built.as_ref()?)))
-        .peekable();
-    let (Some(_), Some(sources)) = (missing.peek(), urls.sources()) else { return Ok(()) };
-    let (http, store) = (Arc::clone(&session.http), session.store.clone());
-    let catalog = PackageIndex::new(http, store, sources.clone(), Freshness::Believed);
-    let target = base.inventory.target()?;
-    let builder = BuiltWheels::new(base, &target, &catalog, None, session);
-    for (distribution, from) in missing {
-        let rebuilt = builder.rebuild(distribution, from);
-        rebuilt.map_err(|error| told(distribution.name.as_ref(), Some(&distribution.version), error))?;
-    }
-    Ok(())
+/// A wheel of a lock, and what it was built from.
+struct LockedBuild<'a> {
+    name: &'a PackageName,
+    version: &'a Version,
+    from: &'a BuiltFrom,
+    digest: Option<Digest>,
 }
 
 /// A distribution for people: `langdetect 1.0.9`.

@@ -13,7 +13,7 @@ use super::base_source::OpenedBase;
 use super::built_wheels::{BuildBase, BuiltWheels};
 use super::lock_file::{KeptFromLock, LockFileError, LockStatus, Locking, Upgrade};
 use super::locked_projects::LockedProjects;
-use super::named_projects::NamedProjects;
+use super::named_projects::{NamedProjects, known_sources};
 use super::named_wheels::{NamedWheels, fetched, known_wheels};
 use super::sources::sources;
 use super::wheel_sizes::{PrivateCuda, WheelSizes};
@@ -94,10 +94,10 @@ pub fn anew(
     resolve::check_python(&inputs, inventory)?;
     let target = inventory.target()?;
     session.progress.stage("resolving distributions and components");
-    let named = NamedWheels::find(&inputs, &target, &kept.wheels, session)?;
-    named.check(&target, session)?;
     let locked = LockedProjects::select(&inputs, &target, session)?;
-    let packed = NamedProjects::find(&inputs, &target, session)?;
+    let named = NamedWheels::find(&inputs, &locked.wheels, &target, &kept.wheels, session)?;
+    named.check(&target, session)?;
+    let packed = NamedProjects::find(&inputs, &locked.sources, &target, &kept.sources, session)?;
     let index = |files| {
         let (http, store) = (Arc::clone(&session.http), session.store.clone());
         let index = PackageIndex::new(http, store, sources(&inputs, files, session)?, freshness);
@@ -105,12 +105,13 @@ pub fn anew(
     };
     let exclude_newer = inputs.recipe.exclude_newer.map(|time| time.unix_seconds());
     let of_builds = index(files_of(&locked, &named))?;
-    let builder = BuiltWheels::new(build_base(&base), &target, &of_builds, exclude_newer, session);
+    let builds = &inputs.recipe.python.build;
+    let builder = BuiltWheels::new(build_base(&base), &target, &of_builds, exclude_newer, builds, session);
     let projects = packed.build(&builder)?;
     let mut direct = named.direct_urls();
-    direct.extend(projects.direct_urls());
+    direct.extend(packed.direct_urls());
     let mut request = ResolutionRequest::new(&inputs, inventory, &target, kept.preferences, direct);
-    request.roots.extend(locked.roots.iter().cloned());
+    locked.ask(&mut request);
     let mut files = files_of(&locked, &named);
     files.extend(projects.projects());
     let catalog = index(files)?;
@@ -120,13 +121,13 @@ pub fn anew(
     let mut resolution = resolve::resolve(&request, &with_sources)?;
     builder.realize(&mut resolution)?;
     projects.note(&mut resolution);
-    hash_linked(&mut resolution, &catalog.index, session)?;
+    hash_linked(&mut resolution, &catalog.index, &locked, session)?;
     for component in request.policies.without_effect(&resolution) {
         session.progress.warn(&format!(
             "`cuda.components` names {component}, which nothing here needs: it has no effect"
         ));
     }
-    resolve::check_hashes(&inputs, &resolution)?;
+    resolve::check_hashes(&inputs, &locked.hashes, &resolution)?;
     locked.check_complete(&inputs, &resolution)?;
     let WheelSizes { wheels, urls, private } = WheelSizes::read(&resolution, &catalog)?;
     let urls = WheelUrls::known(urls, &resolution);
@@ -140,15 +141,17 @@ fn build_base(base: &OpenedBase) -> BuildBase<'_> {
     BuildBase { inventory, layers, source: &base.source }
 }
 
-/// Fetches the wheels of which a page of links gives no hash, and takes that of what came: it is locked from then on.
+/// Fetches the wheels of which a page of links or a lock gives no hash, and takes that of what came: it is locked from then on.
 fn hash_linked(
     resolution: &mut Resolution,
     index: &PackageIndex,
+    locked: &LockedProjects,
     session: &Session<'_>,
 ) -> Result<(), HttpError> {
     let wheels = resolution.distributions.iter_mut().map(|distribution| &mut distribution.wheel);
     for wheel in wheels.filter(|wheel| wheel.sha256.is_none()) {
-        if let Some(url) = index.unhashed_link(&wheel.filename) {
+        let url = locked.unhashed_link(&wheel.filename).or_else(|| index.unhashed_link(&wheel.filename));
+        if let Some(url) = url {
             wheel.sha256 = Some(fetched(&url, session)?);
         }
     }
@@ -174,9 +177,9 @@ fn recall(inputs: RecipeInputs, lock: &Lock, path: &Path, session: &Session<'_>)
         return Ok(Recalled::Outdated(Box::new(inputs), LockFileError::other_base(path)));
     };
     let target = inventory.target()?;
-    let named = NamedWheels::find(&inputs, &target, &known_wheels(lock), session)?;
     let locked = LockedProjects::select(&inputs, &target, session)?;
-    let packed = NamedProjects::find(&inputs, &target, session)?;
+    let named = NamedWheels::find(&inputs, &locked.wheels, &target, &known_wheels(lock), session)?;
+    let packed = NamedProjects::find(&inputs, &locked.sources, &target, &known_sources(lock), session)?;
     if let Some(changed) = named.changed(lock).or_else(|| packed.changed(lock)) {
         return Ok(Recalled::Outdated(Box::new(inputs), LockFileError::other_wheel(path, changed)));
     }

@@ -14,6 +14,7 @@ use crate::credentials::redacted;
 use crate::failure::Result;
 use crate::lock::{LockedFile, LockedOrigin, LockedPlace, pylock};
 use crate::oci::Digest;
+use crate::pypa::git_reference::GitReference;
 use crate::pypa::source_file::SourceFormat;
 use crate::resolve::{BuiltFrom, Distribution};
 
@@ -57,11 +58,27 @@ fn of_source(
     open: &OpenWheelUrls<'_>,
     directory: &Path,
 ) -> Result<LockedOrigin> {
-    if SourceFormat::of(&from.file).is_none() {
+    let subdirectory = from.subdirectory.as_ref().map(ToString::to_string);
+    let Some(url) = &distribution.direct_url else {
+        let place = place(&open.source_url(&distribution.name, from)?, directory);
+        return Ok(LockedOrigin::Sdist(source_file(from, place)));
+    };
+    if let Ok(reference) = url.parse::<GitReference>() {
+        return Ok(LockedOrigin::Repository(reference));
+    }
+    if from.format() == SourceFormat::Directory {
         return Ok(LockedOrigin::Directory(from.file.clone()));
     }
-    let place = place(&open.source_url(&distribution.name, from)?, directory);
-    Ok(LockedOrigin::Sdist(LockedFile { name: from.file.clone(), digest: from.digest, size: None, place }))
+    let place = match url.split('#').next().filter(|url| !url.starts_with("file:")) {
+        Some(url) => LockedPlace::Url(url.to_owned()),
+        None => LockedPlace::Path(from.file.clone()),
+    };
+    Ok(LockedOrigin::Archive(source_file(from, place), subdirectory))
+}
+
+fn source_file(from: &BuiltFrom, place: LockedPlace) -> LockedFile {
+    let name = from.file.rsplit('/').next().unwrap_or_default().to_owned();
+    LockedFile { name, digest: from.digest, size: None, place }
 }
 
 /// The place of a file, of one of this machine seen from `directory`.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use uv_normalize::PackageName;
+use uv_normalize::{GroupName, PackageName};
 
 use super::recipe_file::{self, LONGEST_INPUT, RecipeFileError};
 use crate::beneath::{FileRoot, Outside, ReachError};
@@ -12,15 +12,22 @@ use crate::failure::{Fault, Hinted};
 use crate::layer::files::{self, Copy, FilesError, FilesOnDisk};
 use crate::oci::Digest;
 use crate::pypa::pyproject::{self, PyprojectError};
-use crate::recipe::pylock::{self, PylockError, SelectedLock, is_pylock};
-use crate::recipe::requirements::{self, HashedRequirement, MOST_REQUIREMENTS, RequirementsFile};
+use crate::recipe::environment_file::CondaEnvironment;
+use crate::recipe::locks::{ForeignLock, ForeignLockError, LockKind, SelectedLock};
+use crate::recipe::project_file::{ProjectFile, ProjectFileError};
+use crate::recipe::requirements::{
+    self, HashedProject, HashedRequirement, MOST_REQUIREMENTS, RequirementsFile,
+};
 use crate::recipe::{
-    BaseDescription, BaseRef, ConstraintEntry, Diagnostics, ImageName, IndexLocation, NamedProject,
-    ProjectReference, Recipe, RecipeInputs, RequirementsEntry, RootRequirement, closest,
+    BaseDescription, BaseRef, ConstraintEntry, Diagnostics, ImageName, IndexLocation, NamedProject, Problem,
+    ProjectReference, RECIPE, Recipe, RecipeInputs, RequirementsEntry, RequirementsKind, RootRequirement,
+    SourcePlace, closest,
 };
 
 /// The bytes of a requirements or constraints file: the export of a lock of a thousand wheels, with all hashes, has 6 MB.
 const LONGEST_REQUIREMENTS: u64 = 8 << 20;
+/// The bytes of a lock of another tool: one of a thousand projects for all platforms has some 10 MB.
+const LONGEST_LOCK: u64 = 32 << 20;
 /// The requirements and constraints files of a recipe, with all that they include: real ones include a few.
 const MOST_FILES: usize = 256;
 
@@ -43,7 +50,9 @@ pub enum InputError {
     #[error("a base from {kind} is not built yet: `{base}`")]
     BaseKind { kind: &'static str, base: String },
     #[error(transparent)]
-    Lock { source: PylockError },
+    Lock { source: ForeignLockError },
+    #[error(transparent)]
+    ProjectFile { source: ProjectFileError },
     #[error("`{path}` includes itself")]
     Circle { path: PathBuf },
     #[error("`{path}` is the {}th requirements file", MOST_FILES + 1)]
@@ -68,6 +77,7 @@ impl Hinted for InputError {
             Self::Diagnostics { .. } => return None,
             Self::RecipeFile { source } => return source.hint(),
             Self::Lock { source } => return source.hint(),
+            Self::ProjectFile { source } => return source.hint(),
             Self::Reach { source, .. } => return source.hint(),
             Self::Name { .. } => "add `name:` to the recipe: lowercase letters, digits and separators".into(),
             Self::UnknownBase { name, known, .. } => unknown_base(name, known),
@@ -115,7 +125,7 @@ pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
         of_image => of_image,
     };
     let roots: Vec<RootRequirement> =
-        recipe.roots().map(|package| RootRequirement::new(package, "the recipe")).collect();
+        recipe.roots().map(|package| RootRequirement::new(package, RECIPE)).collect();
     let root = root(&directory, outside)?;
     let inputs = RecipeInputs {
         name: image_name(&recipe, path)?,
@@ -123,6 +133,8 @@ pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
         roots,
         constraints: Vec::new(),
         overrides: recipe.overrides.iter().map(|requirement| requirement.value.clone()).collect(),
+        notices: Vec::new(),
+        project_indexes: Vec::new(),
         locks: Vec::new(),
         projects: Vec::new(),
         find_links: Vec::new(),
@@ -136,11 +148,15 @@ pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
         recipe: recipe.clone(),
         require_hashes: false,
     };
-    let mut reader = InputReader { root, inputs, seen: BTreeSet::new(), requirements: 0 };
+    let projects = recipe.projects.iter().map(|project| (project.value.clone(), RECIPE.to_owned())).collect();
+    let mut reader = InputReader { root, inputs, projects, seen: BTreeSet::new(), requirements: 0 };
     for entry in &recipe.requirements {
-        match is_pylock(&entry.file) {
-            true => reader.read_lock(entry)?,
-            false => reader.read_requirements(&directory.join(&entry.file), &mut Vec::new())?,
+        let path = directory.join(&entry.file);
+        match entry.kind() {
+            RequirementsKind::Lock(kind) => reader.read_lock(kind, entry)?,
+            RequirementsKind::Project => reader.read_project_file(&path, entry)?,
+            RequirementsKind::Environment => reader.read_environment(&path)?,
+            RequirementsKind::Pip => reader.read_requirements(&path, &mut Vec::new())?,
         }
     }
     for constraint in &recipe.constraints {
@@ -149,9 +165,7 @@ pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
             ConstraintEntry::Bound(bound) => reader.inputs.constraints.push(bound.clone()),
         }
     }
-    for project in &recipe.projects {
-        reader.read_project(&project.value)?;
-    }
+    reader.name_projects()?;
     Ok(reader.inputs)
 }
 
@@ -193,6 +207,8 @@ enum FileRole {
 struct InputReader {
     root: FileRoot,
     inputs: RecipeInputs,
+    /// The projects that are named by the places of their sources, and the files that name them.
+    projects: Vec<(ProjectReference, String)>,
     /// The files that were read. Files may lead to each other on many ways: a second time would add nothing.
     seen: BTreeSet<(FileRole, PathBuf)>,
     /// The number of requirements so far.
@@ -200,49 +216,143 @@ struct InputReader {
 }
 
 impl InputReader {
-    fn read_lock(&mut self, entry: &RequirementsEntry) -> Result<(), InputError> {
+    fn read_lock(&mut self, kind: LockKind, entry: &RequirementsEntry) -> Result<(), InputError> {
         let path = self.inputs.directory.join(&entry.file);
-        let read = self.root.read_text(&path, LONGEST_REQUIREMENTS);
+        let read = self.root.read_text(&path, LONGEST_LOCK);
         let (text, is_below) = read.map_err(|source| unreachable_file(&path, source))?;
-        let lock = pylock::parse(&text, &path.display().to_string()).map_err(|source| match is_below {
+        let lock = ForeignLock::parse(kind, &text, &path.display().to_string());
+        let lock = lock.map_err(|source| match is_below {
             true => InputError::Lock { source },
             false => InputError::Read { path, source: io::ErrorKind::InvalidData.into() },
         })?;
-        self.requirements += lock.packages.len();
+        self.requirements += lock.len();
         if self.requirements > MOST_REQUIREMENTS {
             return Err(InputError::ManyRequirements { path: lock.origin.into() });
         }
         let directory = entry.file.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
-        let (extras, groups) = (entry.extras.clone(), entry.groups.clone());
-        self.inputs.locks.push(SelectedLock { lock, directory, extras, groups });
+        let selection = entry.selection(self.default_groups(&lock, &directory, entry)?);
+        self.inputs.locks.push(SelectedLock { lock, directory, selection });
         Ok(())
     }
 
-    /// Adds a project that is named by its directory, whose name it tells itself where the recipe does not.
-    fn read_project(&mut self, project: &ProjectReference) -> Result<(), InputError> {
-        let path = self.inputs.directory.join(&project.path).join(pyproject::NAME);
-        let name = match &project.name {
-            Some(name) => name.clone(),
-            None => {
-                let read = self.root.read_text(&path, pyproject::LONGEST);
-                let (text, _) = read.map_err(|source| no_project(&project.path, &path, source))?;
-                let name = pyproject::project_name(&text)
-                    .map_err(|source| InputError::Project { path: path.clone(), source })?;
-                name.ok_or(InputError::NoProjectName { path })?
-            }
-        };
-        let requirement = project.requirement(name);
-        let (root, path) = (requirement.clone().into(), project.path.clone());
-        self.inputs.roots.push(RootRequirement::new(root, "the recipe"));
-        self.inputs.projects.push(NamedProject { requirement, path });
+    /// The groups that uv takes by default of the projects that are asked for, as their `pyproject.toml` says.
+    fn default_groups(
+        &self,
+        lock: &ForeignLock,
+        directory: &str,
+        entry: &RequirementsEntry,
+    ) -> Result<Vec<GroupName>, InputError> {
+        let mut groups = BTreeSet::new();
+        for project in lock.project_directories(&entry.packages) {
+            let path = self.inputs.directory.join(directory).join(project).join(pyproject::NAME);
+            let text = match self.root.read_text(&path, pyproject::LONGEST) {
+                Err(ReachError::Io(error)) if error.kind() == io::ErrorKind::NotFound => String::new(),
+                read => read.map_err(|source| unreachable_file(&path, source))?.0,
+            };
+            let found = pyproject::default_groups(&text)
+                .map_err(|source| InputError::Project { path: path.clone(), source })?;
+            groups.extend(found);
+        }
+        Ok(groups.into_iter().collect())
+    }
+
+    /// Adds the projects that are named by the places of their sources, the last of all requirements.
+    fn name_projects(&mut self) -> Result<(), InputError> {
+        for (project, source) in std::mem::take(&mut self.projects) {
+            let requirement = project.requirement(self.project_name(&project)?);
+            self.inputs.roots.push(RootRequirement::new(requirement.clone().into(), source.clone()));
+            self.inputs.projects.push(NamedProject {
+                requirement,
+                version: None,
+                place: project.place,
+                source,
+            });
+        }
         Ok(())
+    }
+
+    /// The name of a project, which a directory tells itself where nothing else does.
+    fn project_name(&self, project: &ProjectReference) -> Result<PackageName, InputError> {
+        let (SourcePlace::Directory(directory), None) = (&project.place, &project.name) else {
+            return project.name.clone().ok_or(InputError::NoProjectName { path: PathBuf::new() });
+        };
+        let path = self.inputs.directory.join(directory).join(pyproject::NAME);
+        let read = self.root.read_text(&path, pyproject::LONGEST);
+        let (text, _) = read.map_err(|source| no_project(directory, &path, source))?;
+        let name = pyproject::project_name(&text)
+            .map_err(|source| InputError::Project { path: path.clone(), source })?;
+        name.ok_or(InputError::NoProjectName { path })
+    }
+
+    /// Adds what a project requires.
+    fn read_project_file(&mut self, path: &Path, entry: &RequirementsEntry) -> Result<(), InputError> {
+        let read = self.root.read_text(path, pyproject::LONGEST);
+        let (text, is_below) = read.map_err(|source| unreachable_file(path, source))?;
+        let origin = path.display().to_string();
+        let file = ProjectFile::read(&text, &origin, entry).map_err(|source| match is_below {
+            true => InputError::ProjectFile { source },
+            false => InputError::Read { path: path.to_owned(), source: io::ErrorKind::InvalidData.into() },
+        })?;
+        self.requirements += file.requirements.len() + file.projects.len();
+        if self.requirements > MOST_REQUIREMENTS {
+            return Err(InputError::ManyRequirements { path: path.to_owned() });
+        }
+        let above = entry.file.rsplit_once('/').map_or("", |(directory, _)| directory);
+        for package in file.requirements {
+            let root = RootRequirement::new(package.moved(above), origin.clone());
+            self.inputs.wheels.extend(root.named_wheel());
+            self.inputs.roots.push(root);
+        }
+        let projects = file.projects.into_iter().map(|project| (project.moved(above), origin.clone()));
+        self.projects.extend(projects);
+        let inputs = &mut self.inputs;
+        inputs.constraints.extend(file.constraints);
+        inputs.overrides.extend(file.overrides);
+        inputs.no_index |= file.no_index;
+        inputs.index_url = file.default_index.or(inputs.index_url.take());
+        inputs.recipe.exclude_newer = inputs.recipe.exclude_newer.or(file.exclude_newer);
+        inputs.find_links.extend(file.find_links.into_iter().map(|links| links.moved(above)));
+        let indexes = file.indexes.into_iter().map(|index| index.moved(above));
+        inputs.project_indexes.extend(indexes);
+        Ok(())
+    }
+
+    /// Adds the pip part of an environment of conda.
+    fn read_environment(&mut self, path: &Path) -> Result<(), InputError> {
+        let read = self.root.read_text(path, LONGEST_REQUIREMENTS);
+        let (text, is_below) = read.map_err(|source| unreachable_file(path, source))?;
+        let shown = |problems: Diagnostics| if is_below { problems } else { problems.without_text() };
+        let origin = path.display().to_string();
+        let environment = CondaEnvironment::parse(&text, &origin).map_err(|it| diagnostics(shown(it)))?;
+        self.inputs.notices.extend(environment.notice(&origin));
+        let file = requirements::parse(&environment.pip, &origin, &|name| std::env::var(name).ok());
+        let file = file.map_err(|problems| diagnostics(shown(problems)))?;
+        self.add_requirements(file, path, &mut Vec::new())
     }
 
     fn read_requirements(&mut self, path: &Path, above: &mut Vec<PathBuf>) -> Result<(), InputError> {
-        let Some(file) = self.read_file(FileRole::Requirements, path, above)? else { return Ok(()) };
+        match self.read_file(FileRole::Requirements, path, above)? {
+            Some(file) => self.add_requirements(file, path, above),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds what a requirements file at `path` has, and the files that it includes.
+    fn add_requirements(
+        &mut self,
+        file: RequirementsFile,
+        path: &Path,
+        above: &mut Vec<PathBuf>,
+    ) -> Result<(), InputError> {
         for requirement in file.requirements {
             let root = self.root(requirement, path);
             self.inputs.roots.push(root);
+        }
+        for HashedProject { project, hashes } in file.projects {
+            if let Some(name) = &project.name {
+                self.note_hashes(name, hashes);
+            }
+            self.projects.push((project.value, path.display().to_string()));
         }
         let directory = parent(path);
         above.push(path.to_owned());
@@ -266,6 +376,11 @@ impl InputReader {
 
     fn read_constraints(&mut self, path: &Path, above: &mut Vec<PathBuf>) -> Result<(), InputError> {
         let Some(file) = self.read_file(FileRole::Constraints, path, above)? else { return Ok(()) };
+        if let Some(project) = file.projects.first() {
+            let problem = Problem::error(project.project.span, "a constraint names the source of a project");
+            let help = "name it under `packages` or in a requirements file: constraints bound versions";
+            return Err(diagnostics(file.report(problem.help(help))));
+        }
         for requirement in file.requirements {
             let constraint = self.root(requirement, path);
             self.inputs.constraints.push(constraint.requirement);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use uv_normalize::PackageName;
 
 use super::LockWriting;
+use super::named_projects::{KnownSources, known_sources};
 use super::named_wheels::{ChangedWheel, KnownWheels, known_wheels};
 use super::recipe_file;
 use crate::beneath::{FileRoot, Outside, ReachError};
@@ -228,6 +229,8 @@ pub(super) struct KeptFromLock {
     pub given_up_packages: BTreeSet<String>,
     /// The wheels that were named by their places.
     pub wheels: KnownWheels,
+    /// The origins of what was built from sources that were named.
+    pub sources: KnownSources,
 }
 
 impl KeptFromLock {
@@ -249,7 +252,9 @@ impl KeptFromLock {
         let mut wheels = known_wheels(lock);
         wheels.retain(|url, _| !is_given_up(url));
         let given_up_packages = names.iter().filter(|name| lock.has_package(name)).cloned().collect();
-        Self { preferences, base, given_up_packages, wheels }
+        let mut sources = known_sources(lock);
+        sources.retain(|url| !is_given_up(url));
+        Self { preferences, base, given_up_packages, wheels, sources }
     }
 }
 

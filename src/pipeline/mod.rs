@@ -14,6 +14,7 @@ mod debian;
 mod debian_lock;
 mod decide;
 mod export;
+mod git_trees;
 mod gpus;
 mod image_base;
 mod image_files;
@@ -26,6 +27,7 @@ mod named_projects;
 mod named_wheels;
 mod progress;
 mod project_tree;
+mod rebuilding;
 mod recipe_file;
 mod schedule;
 mod session;
@@ -62,6 +64,7 @@ pub use built_wheels::BuiltWheelError;
 pub use comparison::{NotAPlan, Side, compare, summary_of};
 pub use copying::{CopyOrder, copy};
 pub use export::export_pylock;
+pub use git_trees::GitTreeError;
 pub use gpus::PlannedGpus;
 pub use image_base::OtherInventory;
 pub use image_size::PlannedSize;
@@ -172,6 +175,12 @@ pub struct Built {
 }
 
 impl Planned {
+    /// Builds again what a lock has and the store lacks.
+    fn restore(&self, session: &Session<'_>) -> Result<()> {
+        let (base, urls) = (self.build_base(), &self.sources.wheels);
+        rebuilding::restore(&self.inputs, &self.resolution, base, urls, session)
+    }
+
     /// The base as builds of sources see it.
     fn build_base(&self) -> BuildBase<'_> {
         let is_base = |layer: &&LayerPlan| matches!(layer, LayerPlan::Base(_) | LayerPlan::Debian(_));
@@ -185,7 +194,7 @@ pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
     let mut planned = plan(order.recipe, order.locking, session)?;
     planned.plan.annotations.extend(order.annotations.clone());
     warn_of_zstd(&planned.plan, order.destinations, session);
-    built_wheels::restore(&planned.resolution, planned.build_base(), &planned.sources.wheels, session)?;
+    planned.restore(session)?;
     let mut ahead = layers_ahead(&planned.plan, order.destinations, session);
     let layers = write_layers(&planned, order.destinations, ahead.as_ref(), session)?;
     let image = image::assemble(&planned.plan, layers)?;
@@ -202,7 +211,7 @@ pub fn plan(path: &Path, locking: Locking, session: &Session<'_>) -> Result<Plan
     if locking == Locking::Required {
         recipe_file::check_lockable(path)?;
     }
-    let inputs = inputs::read(path, session.outside)?;
+    let inputs = read_inputs(path, session)?;
     let files = inputs::list_files(&inputs, session.outside)?;
     let Decision { inputs, base, resolution, private, wheels, urls, published } =
         decide::decide(inputs, path, locking, session)?;
@@ -222,10 +231,17 @@ pub fn plan(path: &Path, locking: Locking, session: &Session<'_>) -> Result<Plan
     Ok(Planned { inputs, base, resolution, private, gpus, system_packages, size, plan, sources })
 }
 
+/// Reads the recipe at `path` and the files that it names, and tells what is to be told about these.
+fn read_inputs(path: &Path, session: &Session<'_>) -> Result<RecipeInputs> {
+    let inputs = inputs::read(path, session.outside)?;
+    inputs.notices.iter().for_each(|notice| session.progress.warn(notice));
+    Ok(inputs)
+}
+
 /// Decides what the lock beside a recipe leaves open or `upgrade` gives up, and writes the lock.
 pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
     recipe_file::check_lockable(order.recipe)?;
-    let inputs = inputs::read(order.recipe, session.outside)?;
+    let inputs = read_inputs(order.recipe, session)?;
     let fingerprint = RecipeFingerprint::of(&inputs)?;
     let status = match LockStatus::read(order.recipe, &fingerprint) {
         // Nothing of it is kept.

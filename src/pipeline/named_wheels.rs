@@ -20,7 +20,7 @@ use crate::oci::Digest;
 use crate::pypa::direct_url;
 use crate::pypa::simple::{DistFile, Project};
 use crate::pypa::target::{Misfit, Target};
-use crate::recipe::{NamedWheel, RecipeInputs, WheelPlace, WheelReference};
+use crate::recipe::{FilePlace, NamedWheel, RecipeInputs, WheelReference};
 use crate::resolve::DirectUrls;
 use crate::resolve::solve::{Catalog, CatalogError};
 
@@ -97,17 +97,19 @@ pub(super) struct ChangedWheel {
 }
 
 impl NamedWheels {
-    /// Finds the wheels that the recipe names for `target`. Of a URL without a hash, `known` has what it gave before;
+    /// Finds the wheels that the recipe and its locks (`locked`) name for `target`. Of a URL without a hash, `known` has what it gave before;
     /// otherwise it is fetched now.
     pub fn find(
         inputs: &RecipeInputs,
+        locked: &[NamedWheel],
         target: &Target,
         known: &KnownWheels,
         session: &Session<'_>,
     ) -> Result<Self> {
         let finder = WheelFinder { inputs, target, known, session };
         let mut found: BTreeMap<PackageName, FoundWheel> = BTreeMap::new();
-        for named in inputs.wheels.iter().filter(|named| is_meant(named, target)) {
+        let wheels = inputs.wheels.iter().chain(locked);
+        for named in wheels.filter(|named| is_meant(named, target)) {
             let file = finder.file(named)?;
             match found.get(&named.requirement.name) {
                 Some(first) if first.file.sha256 == file.sha256 => {}
@@ -181,8 +183,8 @@ pub(super) fn known_wheels(lock: &Lock) -> KnownWheels {
 /// The URL that is recorded of a wheel in the image.
 fn recorded(wheel: &WheelReference) -> String {
     match &wheel.place {
-        WheelPlace::Path(_) => direct_url::of_local(&wheel.filename.to_string()),
-        WheelPlace::Url(url) => redacted(url),
+        FilePlace::Path(_) => direct_url::of_local(&wheel.filename.to_string()),
+        FilePlace::Url(url) => redacted(url),
     }
 }
 
@@ -219,8 +221,8 @@ impl WheelFinder<'_> {
             return Err(misfit(wheel, reason, self.target).into());
         }
         match &wheel.place {
-            WheelPlace::Path(path) => Ok(self.local(path, named)?),
-            WheelPlace::Url(url) => Ok(self.remote(url, named)?),
+            FilePlace::Path(path) => Ok(self.local(path, named)?),
+            FilePlace::Url(url) => Ok(self.remote(url, named)?),
         }
     }
 

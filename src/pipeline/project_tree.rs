@@ -72,9 +72,23 @@ impl Hinted for ProjectTreeError {
     }
 }
 
+/// The files of a directory that are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TreeContent {
+    /// Those of a project that somebody works on.
+    Project,
+    /// Everything that a repository has.
+    Repository,
+}
+
 /// Packs the directory at `directory`, which is reached from `root`, into `store`. Links stay links.
-pub(super) fn pack(root: &FileRoot, directory: &Path, store: &Store) -> Result<Digest, ProjectTreeError> {
-    let mut packing = Packing { root, archive: Builder::new(store.new_blob()?), files: 0, bytes: 0 };
+pub(super) fn pack(
+    root: &FileRoot,
+    directory: &Path,
+    content: TreeContent,
+    store: &Store,
+) -> Result<Digest, ProjectTreeError> {
+    let mut packing = Packing { root, content, archive: Builder::new(store.new_blob()?), files: 0, bytes: 0 };
     packing.add_all(directory, "", 0)?;
     let unpacked = |source| ProjectTreeError::Pack { path: directory.display().to_string(), source };
     let blob = packing.archive.into_inner().map_err(unpacked)?;
@@ -83,6 +97,7 @@ pub(super) fn pack(root: &FileRoot, directory: &Path, store: &Store) -> Result<D
 
 struct Packing<'a, W: Write> {
     root: &'a FileRoot,
+    content: TreeContent,
     archive: Builder<W>,
     files: usize,
     bytes: u64,
@@ -98,7 +113,12 @@ impl<W: Write> Packing<'_, W> {
         };
         let names = names.map_err(unreachable)?;
         let names: Vec<&str> = names.iter().filter_map(|name| name.to_str()).collect();
-        for name in names.iter().filter(|name| !is_left_out(name, &names, depth)) {
+        let content = self.content;
+        let is_left_out = |name: &&&str| match content {
+            TreeContent::Project => is_left_out(name, &names, depth),
+            TreeContent::Repository => **name == ".git",
+        };
+        for name in names.iter().filter(|name| !is_left_out(name)) {
             self.add(&directory.join(name), &format!("{above}{name}"), depth)?;
         }
         Ok(())
@@ -115,7 +135,8 @@ impl<W: Write> Packing<'_, W> {
         let kind = found.metadata.file_type();
         self.count(if kind.is_file() { found.metadata.len() } else { 0 }, depth)?;
         if kind.is_dir() {
-            let is_foreign = FOREIGN.iter().any(|file| self.root.find(&path.join(file)).is_ok());
+            let is_foreign = self.content == TreeContent::Project
+                && FOREIGN.iter().any(|file| self.root.find(&path.join(file)).is_ok());
             return if is_foreign { Ok(()) } else { self.add_all(path, &format!("{name}/"), depth + 1) };
         }
         if kind.is_symlink() {
@@ -182,7 +203,7 @@ mod tests {
         write("recipe.yaml", "");
         write("app/build/__init__.py", "X = 1\n");
         let root = FileRoot::open(directory.path(), Outside::Refused).unwrap();
-        let packed = || pack(&root, &project, &store).unwrap();
+        let packed = || pack(&root, &project, TreeContent::Project, &store).unwrap();
         let mut last = packed();
         for path in [
             ".git/HEAD",

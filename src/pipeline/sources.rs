@@ -20,7 +20,7 @@ pub(super) fn sources(
 ) -> Result<PackageSources> {
     let machine = config::sources(&MachineConfig::here())?;
     let mut indexes = Vec::new();
-    for index in &inputs.recipe.indexes {
+    for index in inputs.recipe.indexes.iter().chain(&inputs.project_indexes) {
         indexes.push(configured(index, inputs, session)?);
     }
     indexes.extend(inputs.extra_index_urls.iter().cloned().map(ConfiguredIndex::new));

@@ -8,6 +8,7 @@
 //! * [`zip`]: the archive that a wheel is; [`wheel`]: what it contains, read without reading all of it (PEP 427);
 //! * [`library`]: the shared libraries in a wheel, read likewise; [`needs`]: the libraries that its binaries need of others;
 //! * [`source_file`]: a source distribution on such a page; [`pyproject`]: the build backend of a source tree (PEP 517, 518);
+//! * [`git_reference`]: a repository of git as a source (PEP 610); [`subdirectory`]: a project's directory within a source;
 //! * [`install`], [`scheme`], [`entry_points`], [`record`], [`direct_url`]: what installing a wheel means.
 //!
 //! <https://packaging.python.org/en/latest/specifications/>
@@ -15,6 +16,7 @@
 pub mod complexity;
 pub mod direct_url;
 pub mod entry_points;
+pub mod git_reference;
 pub mod install;
 pub mod library;
 pub mod metadata;
@@ -25,6 +27,7 @@ pub mod scheme;
 pub mod simple;
 pub mod source_file;
 pub mod specifiers;
+pub mod subdirectory;
 pub mod target;
 pub mod wheel;
 pub mod zip;

@@ -2,8 +2,11 @@
 //!
 //! <https://packaging.python.org/en/latest/specifications/pyproject-toml/> · <https://peps.python.org/pep-0517/>
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
-use uv_normalize::PackageName;
+use serde::de::IgnoredAny;
+use uv_normalize::{DEV_DEPENDENCIES as DEV, GroupName, PackageName};
 
 use super::metadata::{MetadataError, Requirement, parse_requirement};
 use crate::failure::Hinted;
@@ -66,6 +69,33 @@ struct ProjectTable {
     name: Option<PackageName>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct UvDocument {
+    #[serde(default)]
+    dependency_groups: BTreeMap<GroupName, IgnoredAny>,
+    tool: Option<ToolTable>,
+}
+
+#[derive(Deserialize)]
+struct ToolTable {
+    uv: Option<UvTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct UvTable {
+    default_groups: Option<DefaultGroups>,
+}
+
+/// The value of uv's `default-groups`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum DefaultGroups {
+    Named(Vec<GroupName>),
+    Word(String),
+}
+
 /// The name of the project, where `pyproject.toml` says it.
 pub fn project_name(text: &str) -> Result<Option<PackageName>, PyprojectError> {
     let document: NamedDocument = toml::from_str(text).map_err(not_toml)?;
@@ -95,6 +125,21 @@ impl ProjectSummary {
         let document: SummarizedDocument = toml::from_str(text).map_err(not_toml)?;
         Ok(document.project.unwrap_or_default())
     }
+}
+
+/// The groups that uv takes by default: `dev`, unless `pyproject.toml` names others.
+pub fn default_groups(text: &str) -> Result<Vec<GroupName>, PyprojectError> {
+    let document: UvDocument = toml::from_str(text).map_err(not_toml)?;
+    let named = document.tool.and_then(|tool| tool.uv).and_then(|uv| uv.default_groups);
+    Ok(match named {
+        Some(DefaultGroups::Named(groups)) => groups,
+        Some(DefaultGroups::Word(word)) if word == "all" => document.dependency_groups.into_keys().collect(),
+        Some(DefaultGroups::Word(word)) => {
+            let reason = format!("`tool.uv.default-groups` is `{word}`, and not a list or `all`");
+            return Err(PyprojectError::Toml { reason });
+        }
+        None => vec![DEV.clone()],
+    })
 }
 
 fn not_toml(error: toml::de::Error) -> PyprojectError {

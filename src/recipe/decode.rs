@@ -49,6 +49,11 @@ impl Complaint {
         self
     }
 
+    /// Its message alone.
+    pub(super) fn into_message(self) -> String {
+        self.message
+    }
+
     /// The complaint about a text written at `span`.
     pub(super) fn at(self, span: Span) -> Problem {
         let mut problem = Problem::error(span, self.message);

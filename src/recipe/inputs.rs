@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use url::Url;
 use uv_normalize::PackageName;
+use uv_pep440::Version;
 
-use super::pylock::SelectedLock;
-use super::{BaseDescription, IndexLocation, PackageRequirement, Recipe, WheelReference};
+use super::locks::SelectedLock;
+use super::{BaseDescription, Index, IndexLocation, PackageRequirement, Recipe, SourcePlace, WheelReference};
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
 
@@ -30,11 +31,15 @@ pub struct RecipeInputs {
     pub constraints: Vec<Requirement>,
     /// The requirements that stand in place of all others on their projects.
     pub overrides: Vec<Requirement>,
+    /// Warnings about the files that were read.
+    pub notices: Vec<String>,
+    /// The indexes that a `pyproject.toml` names, in the order to ask them.
+    pub project_indexes: Vec<Index>,
     /// The locks of other tools.
     pub locks: Vec<SelectedLock>,
     /// The wheels that are named by their places.
     pub wheels: Vec<NamedWheel>,
-    /// The projects that are named by their directories; their requirements are the last of the roots.
+    /// The projects that are named by the places of their sources; their requirements are the last of the roots.
     pub projects: Vec<NamedProject>,
     /// The pages and directories that requirements files name beside the indexes.
     pub find_links: Vec<IndexLocation>,
@@ -72,14 +77,28 @@ pub struct NamedWheel {
     pub source: String,
 }
 
-/// A project that the recipe names by its directory.
+/// A project that is named by the place of its source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NamedProject {
     /// The requirement on it, with extras and marker.
     pub requirement: Requirement,
-    /// The path of its directory, as the recipe writes it.
-    pub path: String,
+    /// The version, where a lock tells it.
+    pub version: Option<Version>,
+    /// The place, where a path begins at the recipe's directory.
+    pub place: SourcePlace,
+    /// As in [`RootRequirement::source`].
+    pub source: String,
 }
+
+impl NamedProject {
+    /// It as it is written, without secrets.
+    pub fn shown(&self) -> String {
+        format!("{} @ {}", self.requirement, self.place)
+    }
+}
+
+/// The origin of what the recipe itself asks for.
+pub const RECIPE: &str = "the recipe";
 
 impl RootRequirement {
     /// The requirement of a file or a recipe.

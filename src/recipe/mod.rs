@@ -11,20 +11,25 @@ mod base;
 mod container_path;
 mod decode;
 mod diagnostic;
+pub mod environment_file;
 mod healthcheck;
 mod ignore;
 mod image;
 mod inputs;
+pub mod locks;
 mod other_files;
 mod other_tools;
 mod packages;
+pub mod project_file;
 mod project_reference;
-pub mod pylock;
+mod project_sources;
 mod python;
 mod reference;
 pub mod requirements;
+mod requirements_entry;
 mod size;
 mod source;
+mod source_place;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -44,19 +49,21 @@ pub use container_path::ContainerPath;
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Label, Problem, Severity};
 pub use healthcheck::Healthcheck;
 pub use image::{Compression, ConfigChanges, FileCopy, ImageName, Layers};
-pub use inputs::{NamedProject, NamedWheel, RecipeInputs, RootRequirement};
+pub use inputs::{NamedProject, NamedWheel, RECIPE, RecipeInputs, RootRequirement};
 pub use other_files::OtherFile;
 pub use packages::{
     Builds, Constrain, ConstraintEntry, Cuda, ExternallyManaged, Framework, Index, IndexLocation,
-    MissingStatus, Policy, Python, RequirementsEntry, Unversioned,
+    MissingStatus, Policy, Python, Unversioned,
 };
 pub use project_reference::ProjectReference;
 pub use python::PythonVersion;
+pub use requirements_entry::{RequirementsEntry, RequirementsKind};
 pub use size::{ByteSize, ByteSizeError};
 pub use source::{SourceText, Span, Spanned};
+pub use source_place::{SourceArchive, SourcePlace};
 pub use suggest::closest;
 pub use timestamp::Timestamp;
-pub use wheel_reference::{PackageRequirement, WheelPlace, WheelReference};
+pub use wheel_reference::{FilePlace, PackageRequirement, WheelReference};
 
 use crate::check::Silence;
 use base::system_packages;
@@ -83,7 +90,7 @@ pub struct Recipe {
     pub frameworks: BTreeMap<PackageName, Framework>,
     /// Further distributions: requirements on projects, and wheels that are named by their places.
     pub packages: Vec<Spanned<PackageRequirement>>,
-    /// Projects that are named by their directories, among the packages.
+    /// Projects that are named by the places of their sources, among the packages.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub projects: Vec<Spanned<ProjectReference>>,
     /// Requirements files, and locks of other tools.

@@ -1,22 +1,20 @@
 //! The recipe's words about Python: frameworks, packages, indexes and where CUDA comes from.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::str::FromStr;
 
 use serde::Serialize;
 use url::Url;
-use uv_normalize::{ExtraName, GroupName, PackageName};
+use uv_normalize::{ExtraName, PackageName};
 use uv_pep440::VersionSpecifiers;
 use uv_pep508::{MarkerTree, VersionOrUrl};
 
 use super::decode::{Complaint, Decode, Fields, entries, parsed, refuse_duplicates, unexpected, word};
 use super::diagnostic::{Problem, Problems, quote};
 use super::image::HostPath;
-use super::pylock::is_pylock;
 use super::python::{PythonVersion, parse_framework_key, parse_framework_version, parse_requirement};
 use super::source::{Span, Spanned};
 use super::suggest::closest;
-use super::wheel_reference::{PackageRequirement, file_path};
+use super::wheel_reference::{PackageRequirement, below, file_path};
 use super::yaml::{Node, YamlValue};
 use crate::cuda::{Component, Driver, Gpu};
 
@@ -254,90 +252,6 @@ pub(super) fn refuse_overlap(
     }
 }
 
-/// A file of requirements: pip's format, or a lock of another tool.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RequirementsEntry {
-    /// The path, relative to the recipe.
-    pub file: String,
-    /// The extras of a lock.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub extras: Vec<ExtraName>,
-    /// The dependency groups of a lock.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub groups: Vec<GroupName>,
-}
-
-impl Decode for RequirementsEntry {
-    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        if let YamlValue::Scalar(_) = node.value {
-            let file: HostPath = Decode::decode(node, problems)?;
-            return known_file(Self { file: file.0, extras: Vec::new(), groups: Vec::new() }, node, problems);
-        }
-        let mut fields = Fields::open(node, "a file of requirements", problems)?;
-        let help = "name the file: `{file: pylock.toml, extras: [gpu], groups: [serve]}`";
-        let file: Option<HostPath> = fields.require("file", help, problems);
-        let extras: Option<Vec<ExtraName>> = fields.get("extras", problems);
-        let groups: Option<Vec<GroupName>> = fields.get("groups", problems);
-        fields.finish(problems);
-        let (extras, groups) = (extras.unwrap_or_default(), groups.unwrap_or_default());
-        known_file(Self { file: file?.0, extras, groups }, node, problems)
-    }
-}
-
-/// Complains of a file whose name tells that it is of a kind that is not read, or that has no extras.
-fn known_file(entry: RequirementsEntry, node: &Node, problems: &mut Problems) -> Option<RequirementsEntry> {
-    let name = entry.file.rsplit('/').next().unwrap_or_default();
-    if let Some(help) = other_kind(name) {
-        let message = format!("{} is no requirements file, and imgforge does not read it", quote(name));
-        problems.push(Problem::error(node.span, message).help(help));
-        return None;
-    }
-    let has_choice = !entry.extras.is_empty() || !entry.groups.is_empty();
-    if has_choice && !is_pylock(name) {
-        let message = format!("{} has neither extras nor groups", quote(name));
-        problems.push(Problem::error(node.span, message).help("only a `pylock.toml` has"));
-        return None;
-    }
-    Some(entry)
-}
-
-/// The way from a file of another tool to one that is read; `None` for any other file.
-fn other_kind(name: &str) -> Option<String> {
-    let (export, written) = match name {
-        "uv.lock" => ("uv export --format pylock.toml --no-emit-project -o pylock.toml", "pylock.toml"),
-        "pyproject.toml" => {
-            ("uv lock && uv export --format pylock.toml --no-emit-project -o pylock.toml", "pylock.toml")
-        }
-        "pdm.lock" => ("pdm export -f pylock -o pylock.toml", "pylock.toml"),
-        "poetry.lock" => ("poetry export -o requirements.txt", "requirements.txt"),
-        "Pipfile.lock" => ("pipenv requirements --hash > requirements.txt", "requirements.txt"),
-        "environment.yml" | "environment.yaml" => {
-            return Some(
-                "write its list below `pip:` as requirements.txt; what conda installs beside it is not installed".into(),
-            );
-        }
-        _ => return None,
-    };
-    Some(format!("export it with `{export}`, and name `{written}` here"))
-}
-
-impl Decode for ExtraName {
-    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        parsed(node, "an extra", problems, |text| {
-            ExtraName::from_str(text).map_err(|_| Complaint::new(format!("{} is not an extra", quote(text))))
-        })
-    }
-}
-
-impl Decode for GroupName {
-    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        parsed(node, "a dependency group", problems, |text| {
-            let complaint = || Complaint::new(format!("{} is not a dependency group", quote(text)));
-            GroupName::from_str(text).map_err(|_| complaint())
-        })
-    }
-}
-
 /// A bound on versions: a file of them, or one that is written in the recipe.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -387,6 +301,24 @@ pub enum IndexLocation {
     Path(String),
 }
 
+impl IndexLocation {
+    /// It as it is seen from the directory at `above`, where its path begins at one that is relative to that.
+    pub fn moved(self, above: &str) -> Self {
+        match self {
+            Self::Path(path) => Self::Path(below(above, &path)),
+            Self::Url(url) => Self::Url(url),
+        }
+    }
+}
+
+impl Index {
+    /// As [`IndexLocation::moved`].
+    pub fn moved(self, above: &str) -> Self {
+        let Spanned { value, span } = self.location;
+        Self { location: Spanned { value: value.moved(above), span }, ..self }
+    }
+}
+
 impl Decode for Index {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         if let YamlValue::Scalar(_) = node.value {
@@ -430,7 +362,7 @@ impl Decode for IndexLocation {
 }
 
 /// Reads a URL, or the path of a directory: one that is not absolute begins with a dot.
-fn parse_location(text: &str) -> Result<IndexLocation, Complaint> {
+pub(super) fn parse_location(text: &str) -> Result<IndexLocation, Complaint> {
     match text.strip_prefix("file:") {
         Some(_) => file_path(text).map(IndexLocation::Path),
         None if text.starts_with(['.', '/']) => Ok(IndexLocation::Path(text.to_owned())),

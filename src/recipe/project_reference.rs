@@ -1,4 +1,5 @@
-//! Projects that a recipe names by their directories: `.`, `./app[gpu]`, `app @ ./app ; python_version >= '3.11'`.
+//! Projects that are named by the places of their sources: `.`, `./app[gpu]`, `app @ ./app ; python_version >= '3.11'`,
+//! `app @ git+https://host/app@v1`, `./app-1.0.tar.gz`.
 
 use std::fmt;
 
@@ -6,27 +7,28 @@ use serde::{Serialize, Serializer};
 use uv_normalize::PackageName;
 
 use super::decode::{Complaint, Decode, parsed};
-use super::diagnostic::Problems;
+use super::diagnostic::{Problems, quote};
 use super::python::parse_requirement;
-use super::wheel_reference::{ARCHIVES, DirectText, PackageRequirement, parse_package};
+use super::source_place::SourcePlace;
+use super::wheel_reference::{DirectText, PackageRequirement, parse_package};
 use super::yaml::Node;
 use crate::pypa::metadata::Requirement;
 
 /// A name in place of one that only the project itself tells.
 const UNNAMED: &str = "project";
 
-/// The directory of a project that is built and installed.
+/// A project whose source is built and installed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProjectReference {
-    /// The path of the directory, absolute or relative to the recipe's.
-    pub path: String,
-    /// The project's name, where the recipe writes it.
+    /// The place of the source.
+    pub place: SourcePlace,
+    /// The project's name, where it is written: of all but directories it is.
     pub name: Option<PackageName>,
     /// The extras and the marker, of a project of any name.
     asked: Requirement,
 }
 
-/// An entry of `packages`.
+/// An entry of `packages`, or a line of a requirements file.
 #[derive(Debug)]
 pub(super) enum ListedPackage {
     Requirement(PackageRequirement),
@@ -39,27 +41,46 @@ impl ProjectReference {
         Requirement { name, ..self.asked.clone() }
     }
 
-    /// The directory that `text` names; `None` where it names something else.
-    fn parse(text: &str) -> Option<Result<Self, Complaint>> {
-        let direct = DirectText::split(text)?;
-        let is_path = ["./", "../", "/"].iter().any(|start| direct.place.starts_with(start))
-            || [".", ".."].contains(&direct.place);
-        // What follows `#` is said of archives alone.
-        let is_directory = is_path
-            && !direct.place.contains('#')
-            && !ARCHIVES.iter().any(|suffix| direct.place.ends_with(suffix));
-        is_directory.then(|| Self::of(&direct))
+    /// The source at `place`, with the extras and the marker of a requirement.
+    pub(super) fn on(place: SourcePlace, asked: Requirement) -> Self {
+        let asked = Requirement { version_or_url: None, ..asked };
+        Self { place, name: Some(asked.name.clone()), asked }
     }
 
-    fn of(direct: &DirectText<'_>) -> Result<Self, Complaint> {
-        let head = match direct.head {
-            "" => format!("{UNNAMED}{}", direct.extras),
-            head => head.to_owned(),
+    /// It as it is seen from the directory at `above`, where its path begins at one that is relative to that.
+    pub fn moved(self, above: &str) -> Self {
+        Self { place: self.place.moved(above), ..self }
+    }
+
+    /// The directory at `path`.
+    pub(super) fn directory(path: &str) -> Result<Self, Complaint> {
+        let place = SourcePlace::Directory(path.to_owned());
+        let asked = parse_requirement(UNNAMED).map_err(Complaint::anywhere)?;
+        Ok(Self { place, name: None, asked })
+    }
+
+    /// The source that `text` names; `None` where it names something else.
+    fn parse(text: &str) -> Option<Result<Self, Complaint>> {
+        let direct = DirectText::split(text)?;
+        let place = SourcePlace::parse(direct.place)?;
+        Some(place.and_then(|place| Self::of(place, &direct)))
+    }
+
+    fn of(place: SourcePlace, direct: &DirectText<'_>) -> Result<Self, Complaint> {
+        let told = SourcePlace::told_name(direct.place).filter(|_| direct.head.is_empty());
+        if direct.head.is_empty() && told.is_none() && !place.is_directory() {
+            let message = format!("{} does not tell the name of its project", quote(direct.place));
+            return Err(Complaint::new(message).help(format!("write it in front: `NAME @ {}`", direct.place)));
+        }
+        let head = match (direct.head, &told) {
+            ("", Some(told)) => format!("{told}{}", direct.extras),
+            ("", None) => format!("{UNNAMED}{}", direct.extras),
+            (head, _) => head.to_owned(),
         };
         let marker = if direct.marker.is_empty() { String::new() } else { format!(" ; {}", direct.marker) };
         let asked = parse_requirement(&format!("{head}{marker}")).map_err(Complaint::anywhere)?;
-        let name = (!direct.head.is_empty()).then(|| asked.name.clone());
-        Ok(Self { path: direct.place.to_owned(), name, asked })
+        let name = (!direct.head.is_empty() || told.is_some()).then(|| asked.name.clone());
+        Ok(Self { place, name, asked })
     }
 }
 
@@ -71,7 +92,7 @@ impl fmt::Display for ProjectReference {
             Some(_) => head.trim(),
             None => head.trim().trim_start_matches(UNNAMED),
         };
-        write!(f, "{head} @ {} ; {}", self.path, marker.trim())
+        write!(f, "{head} @ {} ; {}", self.place, marker.trim())
     }
 }
 
@@ -81,11 +102,18 @@ impl Serialize for ProjectReference {
     }
 }
 
-impl Decode for ListedPackage {
-    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        parsed(node, "a requirement", problems, |text| match ProjectReference::parse(text) {
+impl ListedPackage {
+    /// Reads a requirement that an index can answer, or that names a wheel or a source.
+    pub(super) fn parse(text: &str) -> Result<Self, Complaint> {
+        match ProjectReference::parse(text) {
             Some(project) => project.map(Self::Project),
             None => parse_package(text).map(Self::Requirement),
-        })
+        }
+    }
+}
+
+impl Decode for ListedPackage {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        parsed(node, "a requirement", problems, Self::parse)
     }
 }

@@ -11,8 +11,10 @@ use url::Url;
 use super::decode::Complaint;
 use super::diagnostic::{Diagnostics, Problem, Problems, quote};
 use super::packages::{IndexLocation, parse_links, parse_url};
+use super::project_reference::{ListedPackage, ProjectReference};
 use super::source::{SourceText, Span, Spanned};
-use super::wheel_reference::{PackageRequirement, parse_package};
+use super::source_place::SourcePlace;
+use super::wheel_reference::PackageRequirement;
 use crate::oci::Digest;
 
 /// The requirements of all requirements files of a recipe: exports of lock files have some thousand.
@@ -23,6 +25,8 @@ pub const MOST_REQUIREMENTS: usize = 16_384;
 pub struct RequirementsFile {
     /// The requirements, in the file's order.
     pub requirements: Vec<HashedRequirement>,
+    /// The projects that are named by the places of their sources.
+    pub projects: Vec<HashedProject>,
     /// `-r`: paths of further requirements files, relative to this one.
     pub includes: Vec<Spanned<String>>,
     /// `-c`: paths of constraints files, relative to this one.
@@ -50,10 +54,20 @@ pub struct HashedRequirement {
     pub hashes: Vec<Digest>,
 }
 
+/// A project of a file that is named by the place of its source.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HashedProject {
+    /// The project.
+    pub project: Spanned<ProjectReference>,
+    /// As in [`HashedRequirement::hashes`].
+    pub hashes: Vec<Digest>,
+}
+
 impl RequirementsFile {
     fn empty(source: Arc<SourceText>) -> Self {
         Self {
             requirements: Vec::new(),
+            projects: Vec::new(),
             includes: Vec::new(),
             constraints: Vec::new(),
             index_url: None,
@@ -86,10 +100,22 @@ impl RequirementsFile {
     fn require(&mut self, line: &Line, at: Range<usize>, options: &[Given], problems: &mut Problems) {
         let mut hashes: Vec<Digest> =
             options.iter().filter_map(|option| line.hash(option, problems)).collect();
-        if let Some(requirement) = line.parsed(at, problems, parse_package) {
-            hashes.extend(requirement.wheel.as_ref().and_then(|wheel| wheel.sha256));
-            self.requirements.push(HashedRequirement { requirement, hashes });
+        let Some(Spanned { value, span }) = line.parsed(at, problems, ListedPackage::parse) else { return };
+        match value {
+            ListedPackage::Requirement(value) => {
+                hashes.extend(value.wheel.as_ref().and_then(|wheel| wheel.sha256));
+                let requirement = Spanned { value, span };
+                self.requirements.push(HashedRequirement { requirement, hashes });
+            }
+            ListedPackage::Project(value) => self.project(Spanned { value, span }, hashes),
         }
+    }
+
+    fn project(&mut self, project: Spanned<ProjectReference>, mut hashes: Vec<Digest>) {
+        if let SourcePlace::Archive(archive) = &project.place {
+            hashes.extend(archive.sha256);
+        }
+        self.projects.push(HashedProject { project, hashes });
     }
 
     /// Takes an option that stands on a line of its own.
@@ -97,6 +123,11 @@ impl RequirementsFile {
         match &*option.name.text {
             "-r" | "--requirement" => self.includes.extend(line.value(option, problems, parse_path)),
             "-c" | "--constraint" => self.constraints.extend(line.value(option, problems, parse_path)),
+            "-e" | "--editable" => {
+                if let Some(project) = line.value(option, problems, parse_editable) {
+                    self.project(project, Vec::new());
+                }
+            }
             "-i" | "--index-url" | "--pypi-url" => self.index_url = line.value(option, problems, parse_url),
             "--extra-index-url" => self.extra_index_urls.extend(line.value(option, problems, parse_url)),
             "-f" | "--find-links" => self.find_links.extend(line.value(option, problems, parse_links)),
@@ -150,14 +181,15 @@ pub fn parse(
 impl RequirementsFile {
     /// Refuses a requirement without hashes where the file requires them.
     fn with_all_hashes(self) -> Result<Self, Diagnostics> {
-        let bare = self.requirements.iter().find(|requirement| requirement.hashes.is_empty());
+        let of_requirements = self.requirements.iter().map(|it| (&it.hashes, it.requirement.span));
+        let of_projects = self.projects.iter().map(|it| (&it.hashes, it.project.span));
+        let bare = of_requirements.chain(of_projects).find(|(hashes, _)| hashes.is_empty());
         match bare.filter(|_| self.require_hashes) {
-            Some(bare) => Err(self.report(
-                Problem::error(
-                    bare.requirement.span,
-                    "there is no hash, and the file says `--require-hashes`",
-                )
-                .help("add `--hash=sha256:…` to each requirement: `uv pip compile --generate-hashes`"),
+            Some((_, span)) => Err(self.report(
+                Problem::error(span, "there is no hash, and the file says `--require-hashes`").help(
+                    "add `--hash=sha256:…` to each requirement: `uv pip compile --generate-hashes`; directories and \
+                     repositories have none",
+                ),
             )),
             None => Ok(self),
         }
@@ -494,11 +526,6 @@ fn parse_hash(text: &str) -> Result<Digest, Complaint> {
 /// A problem: an option of pip that asks for something else than imgforge does.
 fn refused(name: &str, span: Span) -> Problem {
     let (message, help) = match name {
-        "-e" | "--editable" => (
-            "`-e` installs a source tree that stays outside of the image".to_owned(),
-            "name its directory in the recipe, `packages: [.]`: it is built to a wheel; or name a wheel of it here, \
-             `./dist/NAME-VERSION-py3-none-any.whl`",
-        ),
         "--pre" => (
             "`--pre` allows every pre-release, and a recipe names them one by one".to_owned(),
             "name the pre-release with the requirement: `torch>=2.7.0rc1`",
@@ -514,10 +541,19 @@ fn refused(name: &str, span: Span) -> Problem {
         ),
         name => (
             format!("{} is not supported in a requirements file", quote(name)),
-            "supported are `-r`, `-c`, `-i`, `--extra-index-url`, `-f`, `--no-index`, `--require-hashes` and, behind a requirement, `--hash`",
+            "supported are `-r`, `-c`, `-e`, `-i`, `--extra-index-url`, `-f`, `--no-index`, `--require-hashes` and, behind a requirement, `--hash`",
         ),
     };
     Problem::error(span, message).help(help)
+}
+
+/// Reads the source of `-e`, which is installed as it is, and not for changes to it to take effect.
+fn parse_editable(text: &str) -> Result<ProjectReference, Complaint> {
+    match ListedPackage::parse(text) {
+        Ok(ListedPackage::Project(project)) => Ok(project),
+        Ok(ListedPackage::Requirement(_)) => ProjectReference::directory(text),
+        Err(complaint) => Err(complaint),
+    }
 }
 
 fn unclosed(span: Span) -> Problem {

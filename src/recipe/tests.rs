@@ -306,6 +306,20 @@ fn reads_projects_by_their_directories_and_what_is_built() {
     let shown: Vec<String> = recipe.projects.iter().map(|project| project.value.to_string()).collect();
     assert_eq!(shown, [" @ . ; ", "[gpu] @ ./app ; ", "app @ ../app ; python_full_version >= '3.11'"]);
     assert_eq!(recipe.packages.len(), 1);
+    let read = |text: &str, expected: &str| {
+        let recipe = parse(&format!("base: b\npackages: [{text:?}]\n"));
+        assert_eq!(recipe.projects[0].value.to_string(), expected, "{text}");
+    };
+    read(
+        "app @ git+https://me:secret@h/app@v1#subdirectory=a",
+        "app @ git+https://h/app@v1#subdirectory=a ; ",
+    );
+    read("git+ssh://git@h/app.git#egg=App[x]", "app[x] @ git+ssh://git@h/app.git ; ");
+    read("./dist/my_app-1.0.tar.gz[x]", "my-app[x] @ ./dist/my_app-1.0.tar.gz ; ");
+    read(
+        "app @ https://h/archive/v1.zip#subdirectory=a ; sys_platform == 'linux'",
+        "app @ https://h/archive/v1.zip#subdirectory=a ; sys_platform == 'linux'",
+    );
     assert!(recipe.python.build.has(&"fvcore".parse().unwrap()));
     assert!(!recipe.python.build.has(&"numpy".parse().unwrap()));
     let all = Recipe::parse("base: b\npython: {build: all}\npackages: [a]\n", "recipe.yaml").unwrap();
@@ -337,7 +351,7 @@ fn refuses_what_is_no_wheel() {
             let message = message.replace(
                 "BUILD",
                 &format!(
-                    "build a wheel of it, `pip wheel --no-deps -w dist {}`, {BUILD}",
+                    "name a wheel, a source distribution (`.tar.gz`, `.zip`), `NAME @ git+https://…` or a directory; or build a wheel of it, `pip wheel --no-deps -w dist {}`, {BUILD}",
                     text.rsplit(' ').next().unwrap()
                 ),
             );
@@ -346,14 +360,25 @@ fn refuses_what_is_no_wheel() {
         check(&format!("base: b\npackages: ['{text}']\n"), &shown(&format!("'{text}'"), "2:12"));
         check_requirements(&format!("{text}\n"), &shown(text, "1:1"));
     };
-    refuse("x-1.tar.gz", "`x-1.tar.gz` is a source distribution, and imgforge installs wheels = BUILD");
     refuse(
-        "x @ https://host.example/x.zip",
-        "`https://host.example/x.zip` is a source distribution, and imgforge installs wheels = BUILD",
+        "x-1.tar.bz2",
+        "`x-1.tar.bz2` is an archive of a kind that is not built, and imgforge installs wheels = BUILD",
+    );
+    refuse(
+        "hg+https://host.example/x",
+        "`hg+https://host.example/x` is a version control URL of another program than git, and imgforge installs wheels = BUILD",
     );
     refuse(
         "git+https://host.example/x",
-        "`git+https://host.example/x` is a version control URL, and imgforge installs wheels = BUILD",
+        "`git+https://host.example/x` does not tell the name of its project = write it in front: `NAME @ git+https://host.example/x`",
+    );
+    refuse(
+        "x @ git+ftp://host.example/x",
+        "`git+ftp://host.example/x` is no repository of git: repositories are fetched by `https`, `ssh`, `http` or from a `file`, and it says `ftp` = write `NAME @ git+https://host/repository@REVISION#subdirectory=DIRECTORY`",
+    );
+    refuse(
+        "https://host.example/x.zip",
+        "`https://host.example/x.zip` does not tell the name of its project = write it in front: `NAME @ https://host.example/x.zip`",
     );
     refuse(
         "x @ https://host.example/x.whl",
@@ -429,16 +454,14 @@ fn checks_indexes() {
 #[test]
 fn names_the_way_from_other_locks() {
     check_with(
-        "requirements: [uv.lock, {file: r.txt, extras: [x]}]",
+        "requirements: [pdm.lock, {file: r.txt, extras: [x]}, {file: pylock.toml, project: false}]",
         concat!(
-            "1:16 [uv.lock] `uv.lock` is no requirements file, and imgforge does not read it = export it with `uv export --format pylock.toml --no-emit-project -o pylock.toml`, and name `pylock.toml` here",
+            "1:16 [pdm.lock] `pdm.lock` is no requirements file, and imgforge does not read it = export it with `pdm export -f pylock -o pylock.toml`, and name `pylock.toml` here",
             "\n",
-            "1:25 [{file: r.txt, extras: [x]}] `r.txt` has neither extras nor groups = only a `pylock.toml` has"
+            "1:26 [{file: r.txt, extras: [x]}] `r.txt` has neither extras nor groups = only locks (`uv.lock`, `pylock.toml`, `poetry.lock`) and `pyproject.toml` have",
+            "\n",
+            "1:54 [{file: pylock.toml, project: false}] `pylock.toml` has no workspace of which a part could be chosen = `packages`, `default-groups` and `project` are for `uv.lock`"
         ),
-    );
-    check_with(
-        "requirements: [a/environment.yml]",
-        "1:16 [a/environment.yml] `environment.yml` is no requirements file, and imgforge does not read it = write its list below `pip:` as requirements.txt; what conda installs beside it is not installed",
     );
 }
 
@@ -719,8 +742,8 @@ fn checks_requirements_files() {
         r#"1:6 [>>1] `numpy>>1` is not a requirement (no such comparison operator ">>", must be one of ~= == != <= >= < > ===) = write it as pip takes it: `numpy`, `transformers>=4.40`, `jax[cuda12]==0.5.3` (PEP 508)"#,
     );
     check_requirements(
-        "-e .\n",
-        "1:1 [-e] `-e` installs a source tree that stays outside of the image = name its directory in the recipe, `packages: [.]`: it is built to a wheel; or name a wheel of it here, `./dist/NAME-VERSION-py3-none-any.whl`",
+        "-e hg+https://h/x\n",
+        "1:4 [hg+https://h/x] `hg+https://h/x` is a version control URL of another program than git, and imgforge installs wheels = name a wheel, a source distribution (`.tar.gz`, `.zip`), `NAME @ git+https://…` or a directory; or build a wheel of it, `pip wheel --no-deps -w dist hg+https://h/x`, and name that: `./dist/NAME-VERSION-py3-none-any.whl`",
     );
     check_requirements(
         "numpy --hash=md5:00\n",
@@ -736,7 +759,7 @@ fn checks_requirements_files() {
     );
     check_requirements(
         "--require-hashes\nnumpy\n",
-        "2:1 [numpy] there is no hash, and the file says `--require-hashes` = add `--hash=sha256:…` to each requirement: `uv pip compile --generate-hashes`",
+        "2:1 [numpy] there is no hash, and the file says `--require-hashes` = add `--hash=sha256:…` to each requirement: `uv pip compile --generate-hashes`; directories and repositories have none",
     );
     check_requirements(
         "numpy --no-binary x\n",
@@ -751,7 +774,7 @@ fn checks_requirements_files() {
         concat!(
             "1:1 [--no-binary] `--no-binary` asks for source distributions, which are built where the recipe says so = remove the line, and name the project in the recipe: `python: {build: [NAME]}`",
             "\n",
-            "2:1 [--frobnicate] `--frobnicate` is not supported in a requirements file = supported are `-r`, `-c`, `-i`, `--extra-index-url`, `-f`, `--no-index`, `--require-hashes` and, behind a requirement, `--hash`"
+            "2:1 [--frobnicate] `--frobnicate` is not supported in a requirements file = supported are `-r`, `-c`, `-e`, `-i`, `--extra-index-url`, `-f`, `--no-index`, `--require-hashes` and, behind a requirement, `--hash`"
         ),
     );
     check_requirements(
@@ -1210,7 +1233,8 @@ fn reads_a_requirements_file_as_pip_does() {
         "extra_index_urls": ["https://host.example/more"],
         "find_links": [{"path": "wheels"}, {"url": "https://host.example/links.html"}],
         "no_index": true,
-        "require_hashes": false,
+        "projects": [],
+            "require_hashes": false,
     });
     assert_eq!(json(&file), expected);
     let report = file.report(Problem::error(file.includes[0].span, "there is no such file"));

@@ -31,7 +31,8 @@ impl Timestamp {
         self.0
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    /// Reads a date, or a date and a time.
+    pub(super) fn parse(text: &str) -> Result<Self, Complaint> {
         let complaint = || {
             Complaint::new(format!("{} is not a date", quote(text)))
                 .help("write a date, `2025-06-01`, or an RFC 3339 time, `2025-06-01T12:00:00Z`")

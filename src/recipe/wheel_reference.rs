@@ -20,6 +20,7 @@ use crate::credentials::redacted;
 use crate::oci::Digest;
 use crate::pypa::complexity::weigh_requirement;
 use crate::pypa::metadata::Requirement;
+use crate::pypa::subdirectory::Subdirectory;
 
 /// A requirement on a project, or on one wheel of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,16 +35,16 @@ pub struct PackageRequirement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WheelReference {
     /// The place.
-    pub place: WheelPlace,
+    pub place: FilePlace,
     /// The file's name there.
     pub filename: WheelFilename,
     /// The digest that it must have, where the user gives it.
     pub sha256: Option<Digest>,
 }
 
-/// The place of a wheel.
+/// The place of a wheel, or of the archive of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WheelPlace {
+pub enum FilePlace {
     /// A path, absolute or relative to the recipe's directory.
     Path(String),
     /// A URL of HTTP, without a fragment.
@@ -57,8 +58,14 @@ impl From<Requirement> for PackageRequirement {
 }
 
 impl PackageRequirement {
+    /// It as it is seen from the directory at `above`, where its path begins at one that is relative to that.
+    pub fn moved(self, above: &str) -> Self {
+        let wheel = self.wheel.map(|wheel| WheelReference { place: wheel.place.moved(above), ..wheel });
+        Self { wheel, ..self }
+    }
+
     /// The requirement on a wheel, with the extras and the marker of `asked`.
-    fn on(wheel: WheelReference, asked: Requirement) -> Self {
+    pub(super) fn on(wheel: WheelReference, asked: Requirement) -> Self {
         let version = VersionSpecifier::equals_version(wheel.filename.version.clone());
         let version_or_url = Some(VersionOrUrl::VersionSpecifier(version.into()));
         Self { requirement: Requirement { version_or_url, ..asked }, wheel: Some(wheel) }
@@ -88,10 +95,7 @@ impl Serialize for PackageRequirement {
 
 impl fmt::Display for WheelReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            WheelPlace::Path(path) => f.write_str(path)?,
-            WheelPlace::Url(url) => f.write_str(&redacted(url))?,
-        }
+        self.place.fmt(f)?;
         self.sha256.map_or(Ok(()), |digest| write!(f, "#sha256={}", digest.hex()))
     }
 }
@@ -180,25 +184,32 @@ pub(super) const ARCHIVES: [&str; 6] = [".whl", ".tar.gz", ".zip", ".tar.bz2", "
 /// Reads the place of a wheel.
 fn parse_place(text: &str) -> Result<WheelReference, Complaint> {
     let (place, fragment) = text.split_once('#').unwrap_or((text, ""));
-    if ["git+", "hg+", "svn+", "bzr+"].iter().any(|vcs| place.starts_with(vcs)) {
-        return Err(source(text, "a version control URL"));
+    if ["hg+", "svn+", "bzr+"].iter().any(|vcs| place.starts_with(vcs)) {
+        return Err(source(text, "a version control URL of another program than git"));
     }
+    let place = file_place(place, text)?;
+    Ok(WheelReference {
+        filename: filename(&place, text)?,
+        sha256: FileFragment::parse(fragment)?.sha256,
+        place,
+    })
+}
+
+/// Reads the place of a file, which is part of `text`.
+pub(super) fn file_place(place: &str, text: &str) -> Result<FilePlace, Complaint> {
     let scheme = place.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
-    let place = match scheme.as_deref() {
-        Some("file") => WheelPlace::Path(file_path(place)?),
-        Some("http" | "https") => WheelPlace::Url(
-            Url::parse(place).map_err(|_| Complaint::new(format!("{} is not a URL", quote(place))))?,
-        ),
+    match scheme.as_deref() {
+        Some("file") => Ok(FilePlace::Path(file_path(place)?)),
+        Some("http" | "https") => match Url::parse(place) {
+            Ok(url) => Ok(FilePlace::Url(url)),
+            Err(_) => Err(Complaint::new(format!("{} is not a URL", quote(place)))),
+        },
         Some(_) if place.contains("://") => {
-            return Err(Complaint::new(format!(
-                "{} is a URL of a kind that imgforge does not read",
-                quote(text)
-            ))
-            .help("write `https://` or `http://`, or a path"));
+            Err(Complaint::new(format!("{} is a URL of a kind that imgforge does not read", quote(text)))
+                .help("write `https://` or `http://`, or a path"))
         }
-        _ => WheelPlace::Path(place.to_owned()),
-    };
-    Ok(WheelReference { filename: filename(&place, text)?, sha256: fragment_hash(fragment)?, place })
+        _ => Ok(FilePlace::Path(place.to_owned())),
+    }
 }
 
 /// The path in a URL of a file; a relative one, as pip and uv take it, stays relative.
@@ -216,18 +227,50 @@ pub(super) fn file_path(url: &str) -> Result<String, Complaint> {
     decoded.map_err(|_| Complaint::new(format!("{} is not a path in UTF-8", quote(url))))
 }
 
-/// The name of the wheel at a place.
-fn filename(place: &WheelPlace, text: &str) -> Result<WheelFilename, Complaint> {
-    let name = match place {
-        WheelPlace::Path(path) => path.rsplit('/').next().unwrap_or_default().to_owned(),
-        WheelPlace::Url(url) => {
-            let last = url.path_segments().and_then(Iterator::last).unwrap_or_default();
-            percent_decode_str(last).decode_utf8_lossy().into_owned()
+/// `path`, which begins at the directory `above`.
+pub(super) fn below(above: &str, path: &str) -> String {
+    match above.is_empty() || path.starts_with('/') {
+        true => path.to_owned(),
+        false => format!("{above}/{path}"),
+    }
+}
+
+impl FilePlace {
+    /// It as it is seen from the directory at `above`, where its path begins at one that is relative to that.
+    pub fn moved(self, above: &str) -> Self {
+        match self {
+            Self::Path(path) => Self::Path(below(above, &path)),
+            Self::Url(url) => Self::Url(url),
         }
-    };
+    }
+
+    /// The name of the file there.
+    pub fn filename(&self) -> String {
+        match self {
+            Self::Path(path) => path.rsplit('/').next().unwrap_or_default().to_owned(),
+            Self::Url(url) => {
+                let last = url.path_segments().and_then(Iterator::last).unwrap_or_default();
+                percent_decode_str(last).decode_utf8_lossy().into_owned()
+            }
+        }
+    }
+}
+
+impl fmt::Display for FilePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => f.write_str(path),
+            Self::Url(url) => f.write_str(&redacted(url)),
+        }
+    }
+}
+
+/// The name of the wheel at a place.
+fn filename(place: &FilePlace, text: &str) -> Result<WheelFilename, Complaint> {
+    let name = place.filename();
     if !name.ends_with(".whl") {
         let what = match ARCHIVES.iter().any(|suffix| name.ends_with(suffix)) {
-            true => "a source distribution",
+            true => "an archive of a kind that is not built",
             false => "no wheel",
         };
         return Err(source(text, what));
@@ -239,33 +282,47 @@ fn filename(place: &WheelPlace, text: &str) -> Result<WheelFilename, Complaint> 
     })
 }
 
-/// The hash in the fragment of a place: `sha256=…`, beside words that say nothing of a wheel's bytes.
-fn fragment_hash(fragment: &str) -> Result<Option<Digest>, Complaint> {
-    let mut found = None;
-    for word in fragment.split('&').filter(|word| !word.is_empty()) {
-        match word.split_once('=') {
-            Some(("sha256", digits)) => {
-                let digest = Digest::from_hex(&digits.to_ascii_lowercase());
-                let complaint = |_| {
-                    Complaint::new(format!("{} is not a sha256 hash", quote(digits)))
-                        .help("write `#sha256=` and 64 hexadecimal digits: `sha256sum` computes them")
-                };
-                found = Some(digest.map_err(complaint)?);
-            }
-            Some(("egg" | "name", _)) => {}
-            _ => {
-                return Err(Complaint::new(format!("{} is no hash that imgforge compares", quote(word)))
-                    .help("write `#sha256=` and 64 hexadecimal digits: `sha256sum` computes them"));
+/// The fragment of a file's place: `sha256=…&subdirectory=…`.
+#[derive(Default)]
+pub(super) struct FileFragment {
+    pub(super) sha256: Option<Digest>,
+    pub(super) subdirectory: Option<Subdirectory>,
+}
+
+impl FileFragment {
+    /// Reads it, beside words that say nothing of a file's bytes.
+    pub(super) fn parse(text: &str) -> Result<Self, Complaint> {
+        let mut found = Self::default();
+        for word in text.split('&').filter(|word| !word.is_empty()) {
+            match word.split_once('=') {
+                Some(("sha256", digits)) => {
+                    let digest = Digest::from_hex(&digits.to_ascii_lowercase());
+                    let complaint = |_| {
+                        Complaint::new(format!("{} is not a sha256 hash", quote(digits)))
+                            .help("write `#sha256=` and 64 hexadecimal digits: `sha256sum` computes them")
+                    };
+                    found.sha256 = Some(digest.map_err(complaint)?);
+                }
+                Some(("subdirectory", directory)) => {
+                    let subdirectory = Subdirectory::new(directory);
+                    found.subdirectory = subdirectory.map_err(|error| Complaint::new(error.to_string()))?;
+                }
+                Some(("egg" | "name", _)) => {}
+                _ => {
+                    return Err(Complaint::new(format!("{} is no hash that imgforge compares", quote(word)))
+                        .help("write `#sha256=` and 64 hexadecimal digits: `sha256sum` computes them"));
+                }
             }
         }
+        Ok(found)
     }
-    Ok(found)
 }
 
 /// A complaint about what would have to be built first.
 fn source(text: &str, what: &str) -> Complaint {
     Complaint::new(format!("{} is {what}, and imgforge installs wheels", quote(text))).help(format!(
-        "build a wheel of it, `pip wheel --no-deps -w dist {}`, and name that: `./dist/NAME-VERSION-py3-none-any.whl`",
+        "name a wheel, a source distribution (`.tar.gz`, `.zip`), `NAME @ git+https://…` or a directory; or build a wheel \
+         of it, `pip wheel --no-deps -w dist {}`, and name that: `./dist/NAME-VERSION-py3-none-any.whl`",
         text.split('#').next().unwrap_or_default()
     ))
 }

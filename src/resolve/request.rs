@@ -136,7 +136,7 @@ pub fn check_python(inputs: &RecipeInputs, base: &BaseInventory) -> Result<(), I
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum HashNotAllowed {
-    #[error("`{wheel}` has none of the hashes that the requirements files give for `{name}`")]
+    #[error("`{wheel}` has none of the hashes that are given for `{name}`")]
     Other { wheel: String, name: PackageName },
     #[error("a requirements file says `--require-hashes`, and none gives a hash for `{name}` ({wheel})")]
     Unlisted { wheel: String, name: PackageName },
@@ -156,12 +156,16 @@ impl Hinted for HashNotAllowed {
     }
 }
 
-/// Refuses wheels for which requirements files give hashes, but not theirs.
-pub fn check_hashes(inputs: &RecipeInputs, resolution: &Resolution) -> Result<(), HashNotAllowed> {
+/// Refuses wheels for which requirements files, or locks of other tools (`locked`), give hashes, but not theirs.
+pub fn check_hashes(
+    inputs: &RecipeInputs,
+    locked: &BTreeMap<PackageName, BTreeSet<Digest>>,
+    resolution: &Resolution,
+) -> Result<(), HashNotAllowed> {
     for distribution in &resolution.distributions {
         let name = || distribution.name.clone();
         let wheel = || distribution.wheel.filename.to_string();
-        match inputs.hashes.get(&distribution.name) {
+        match inputs.hashes.get(&distribution.name).or_else(|| locked.get(&distribution.name)) {
             None if inputs.require_hashes => {
                 return Err(HashNotAllowed::Unlisted { wheel: wheel(), name: name() });
             }

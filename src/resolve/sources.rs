@@ -14,25 +14,39 @@ use super::solve::{self, Catalog, CatalogError, Question, Scout, SolveError, Wan
 use super::wheel_choice::WheelChoice;
 use crate::cuda::ComponentWheel;
 use crate::oci::Digest;
+use crate::pypa::git_reference;
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::needs::BinaryNeeds;
 use crate::pypa::simple::{DistFile, Project};
-use crate::pypa::source_file::SourceFile;
+use crate::pypa::source_file::{SourceFile, SourceFormat};
+use crate::pypa::subdirectory::Subdirectory;
 use crate::pypa::target::Target;
 use crate::pypa::wheel::Outline;
 use crate::recipe::{Builds, RootRequirement};
 
 /// The origin of a wheel that was built, and what it was built with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct BuiltFrom {
-    /// The file name of the source distribution.
+    /// The file name of the source distribution, the path of the directory, or the repository.
     pub file: String,
-    /// The digest of the source distribution.
+    /// The digest of the source distribution, or of the files packed.
     pub digest: Digest,
+    /// The directory of the project in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subdirectory: Option<Subdirectory>,
     /// The wheels that the build's environment had, sorted by their names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<BuildRequirement>,
+}
+
+impl BuiltFrom {
+    /// The format of the source.
+    pub fn format(&self) -> SourceFormat {
+        let is_repository = self.file.starts_with(git_reference::PREFIX);
+        let of_archive = SourceFormat::of(&self.file).filter(|_| !is_repository);
+        of_archive.unwrap_or(SourceFormat::Directory)
+    }
 }
 
 /// A wheel in the environment of a build.
@@ -43,6 +57,9 @@ pub struct BuildRequirement {
     pub wheel: WheelFilename,
     /// The digest of the wheel.
     pub digest: Digest,
+    /// The source that the wheel was built from, and what with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Box<BuiltFrom>>,
 }
 
 /// The answers about source distributions, for which they may have to be built.

@@ -80,6 +80,8 @@ pub struct BuildRoom {
     pub python: BuildPython,
     /// The directories of `LD_LIBRARY_PATH` in the base's config.
     pub library_path: Vec<String>,
+    /// The version, for backends that would ask a repository's history, which is not there.
+    pub version: Option<String>,
     /// The time that a hook may take.
     pub longest: Duration,
 }
@@ -252,6 +254,15 @@ impl BuildDirectory {
     }
 }
 
+/// The variables by which backends are told a version that they would otherwise take from version control: setuptools-scm and
+/// hatch-vcs, pdm-backend, pbr, poetry-dynamic-versioning.
+const VERSION_VARIABLES: [&str; 4] = [
+    "SETUPTOOLS_SCM_PRETEND_VERSION",
+    "PDM_BUILD_SCM_VERSION",
+    "PBR_VERSION",
+    "POETRY_DYNAMIC_VERSIONING_BYPASS",
+];
+
 /// The environment variables of a build: nothing in them is of this machine.
 fn environment(room: &BuildRoom) -> Vec<(String, String)> {
     let home = room.python.program.rsplit_once('/').map_or("", |(home, _)| home);
@@ -272,6 +283,9 @@ fn environment(room: &BuildRoom) -> Vec<(String, String)> {
         ("PYTHONUNBUFFERED", "1".into()),
         ("VIRTUAL_ENV", ENVIRONMENT.into()),
     ];
+    if let Some(version) = &room.version {
+        variables.extend(VERSION_VARIABLES.map(|name| (name, version.clone())));
+    }
     if !room.library_path.is_empty() {
         variables.push(("LD_LIBRARY_PATH", room.library_path.join(":")));
     }

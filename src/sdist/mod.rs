@@ -21,7 +21,7 @@ mod tree;
 use std::fs::File;
 use std::io::{self, Seek};
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
@@ -34,6 +34,7 @@ use crate::oci::{Digest, Hasher};
 use crate::pypa::metadata::{self, CoreMetadata, LONGEST_METADATA, MetadataError};
 use crate::pypa::pyproject::{self, BuildSystem, PyprojectError};
 use crate::pypa::source_file::SourceFormat;
+use crate::pypa::subdirectory::Subdirectory;
 use crate::pypa::target::{Misfit, Target};
 use crate::sandbox::Confinement;
 use crate::store::{Store, StoreError};
@@ -104,6 +105,8 @@ pub enum BuildError {
     Prepare(#[source] io::Error),
     #[error("the base has no `{python}`, by which it would be built")]
     NoPython { python: String },
+    #[error("its source has no directory `{subdirectory}`")]
+    NoSubdirectory { subdirectory: Subdirectory },
     #[error("its build gave `{name}`, which is not the name of a wheel")]
     Name { name: String },
     #[error("its build gave a wheel that could not be read")]
@@ -137,6 +140,7 @@ impl Hinted for BuildError {
             Self::Hook(error) => error.hint(),
             Self::Prepare(error) => error.hint(),
             Self::NoPython { .. } => Some("add Python to the base, or build its wheel yourself".into()),
+            Self::NoSubdirectory { .. } => Some("check the directory behind `#subdirectory=`".into()),
             Self::Store(error) => error.hint(),
             Self::Refused(_) => Some("tell its authors, and exclude this version with a constraint".into()),
             Self::Metadata(error) => error.hint(),
@@ -162,10 +166,19 @@ impl Hinted for BuildError {
 }
 
 impl SourceTree {
-    /// Unpacks the archive `digest`, which `store` has.
-    pub fn unpack(store: &Store, digest: &Digest, format: SourceFormat) -> Result<Self, BuildError> {
+    /// Unpacks the archive `digest`, which `store` has, of a project that is in a `subdirectory` of it.
+    pub fn unpack(
+        store: &Store,
+        digest: &Digest,
+        format: SourceFormat,
+        subdirectory: Option<&Subdirectory>,
+    ) -> Result<Self, BuildError> {
         let directory = BuildDirectory::new(store.scratch_directory()?).map_err(BuildError::Prepare)?;
         let root = archive::unpack(store.open_blob(digest)?, format, &directory.source())?;
+        let root = match subdirectory {
+            None => root,
+            Some(below) => within(&root, below)?,
+        };
         let files = FileRoot::open(&root, Outside::Refused).map_err(BuildError::Prepare)?;
         let read = |name: &'static str, limit| match files.read(&root.join(name), limit) {
             Ok((bytes, _)) => Ok(Some(bytes)),
@@ -206,6 +219,16 @@ impl SourceTree {
         }
         let (digest, size) = keep(file, store)?;
         Ok(BuiltWheel { filename, digest, size, metadata })
+    }
+}
+
+/// The directory of a project in a source, which no link leads out of.
+fn within(root: &Path, subdirectory: &Subdirectory) -> Result<PathBuf, BuildError> {
+    let path = root.join(subdirectory.as_str());
+    let files = FileRoot::open(root, Outside::Refused).map_err(BuildError::Prepare)?;
+    match files.find(&path) {
+        Ok(found) if found.metadata.is_dir() => Ok(path),
+        _ => Err(BuildError::NoSubdirectory { subdirectory: subdirectory.clone() }),
     }
 }
 

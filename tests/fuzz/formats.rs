@@ -26,7 +26,10 @@ use imgforge::pypa::target::Target;
 use imgforge::pypa::wheel::Wheel;
 use imgforge::pypa::zip::Local;
 use imgforge::pypa::{entry_points, metadata, record, simple, specifiers};
-use imgforge::recipe::{BaseDescription, Recipe, requirements};
+use imgforge::recipe::environment_file::CondaEnvironment;
+use imgforge::recipe::locks::{ForeignLock, LockKind, LockSelection};
+use imgforge::recipe::project_file::ProjectFile;
+use imgforge::recipe::{BaseDescription, Recipe, RequirementsEntry, requirements};
 use imgforge::source::{Blobs, DocumentRoot, open_documents};
 use oci_spec::image::MediaType;
 use proptest::collection::vec;
@@ -431,6 +434,44 @@ fn malformed_locks() {
             let Some(lock) = told(Lock::parse(&String::from_utf8_lossy(bytes))) else { return };
             let text = lock.to_text().expect("what was read can be written");
             told(Lock::parse(&text)).expect("what was written can be read");
+        });
+    });
+}
+
+#[test]
+fn malformed_locks_of_other_tools() {
+    let words = [
+        "[[package]]\n",
+        "name = \"a\"\n",
+        "[package.optional-dependencies]\n",
+        "{ name = \"a\", extra = [\"x\"] }, ",
+        "marker = \"extra == 'extra-1-a-x'\"",
+        "source = { editable = \".\" }\n",
+        "git = \"https://h/a?rev=../x#\"",
+        "include-group = ",
+        "a[x]",
+        "{",
+        "]",
+        "../",
+        "1979-05-27",
+    ];
+    let target = Target::new("3.11.2", Architecture::Amd64, (2, 36)).expect("it is one");
+    let selection =
+        LockSelection { extras: vec!["x".parse().expect("it is one")], ..LockSelection::default() };
+    judged("foreign_lock", &seeds::foreign_locks(), &words, as_they_are, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        for kind in [LockKind::Uv, LockKind::Poetry, LockKind::Pylock] {
+            bounded("a lock of another tool", bytes.len(), || {
+                let lock = told(ForeignLock::parse(kind, &text, "lock"))?;
+                told(lock.select(target.markers(), &selection)).map(|packages| packages.len())
+            });
+        }
+        let entry = RequirementsEntry::of("pyproject.toml", &["x"], &["x"]);
+        bounded("a project", bytes.len(), || {
+            told(ProjectFile::read(&text, "pyproject.toml", &entry)).is_some()
+        });
+        bounded("an environment", bytes.len(), || {
+            CondaEnvironment::parse(&text, "environment.yml").is_ok_and(|read| read.notice("x").is_some())
         });
     });
 }

@@ -167,6 +167,24 @@ pub fn pages() -> Vec<Vec<u8>> {
 }
 
 /// Locks that the program wrote.
+/// Locks and projects of other tools.
+pub fn foreign_locks() -> Vec<Vec<u8>> {
+    const UV: &str = "version = 1\nrequires-python = \">=3.11\"\nconflicts = [[{ package = \"a\", extra = \"x\" }, { package = \"a\", extra = \"y\" }]]\n\
+        [manifest]\noverrides = [{ name = \"b\", specifier = \"<2\" }]\n[[package]]\nname = \"a\"\nversion = \"1\"\nsource = { editable = \".\" }\n\
+        dependencies = [{ name = \"b\", marker = \"extra == 'extra-1-a-x'\" }]\n[package.optional-dependencies]\nx = [{ name = \"c\" }]\n\
+        [[package]]\nname = \"b\"\nversion = \"1\"\nsource = { registry = \"http://h\" }\nwheels = [{ url = \"http://h/b-1-py3-none-any.whl\", hash = \"sha256:00\" }]\n\
+        [[package]]\nname = \"c\"\nversion = \"1\"\nsource = { git = \"https://h/c?rev=x#7dff383e825a2a635022027086925c634969f463\" }\n";
+    const POETRY: &str = "[[package]]\nname = \"a\"\nversion = \"1\"\ngroups = [\"main\"]\nmarkers = {main = \"extra == 'x'\"}\n\
+        files = [{file = \"a-1-py3-none-any.whl\", hash = \"sha256:00\"}]\n[extras]\nx = [\"a\"]\n[metadata]\nlock-version = \"2.1\"\n";
+    const PYLOCK: &str = "lock-version = \"1.0\"\n[[packages]]\nname = \"a\"\nversion = \"1\"\nmarker = \"'x' in extras\"\n\
+        vcs = {type = \"git\", url = \"https://h/a\", commit-id = \"7dff383e825a2a635022027086925c634969f463\"}\n";
+    const PROJECT: &str = "[project]\nname = \"a\"\nversion = \"1\"\ndependencies = [\"b\"]\n[project.optional-dependencies]\nx = [\"a[y]\"]\ny = [\"c\"]\n\
+        [dependency-groups]\nx = [{include-group = \"y\"}]\ny = [\"d\"]\n[tool.uv.sources]\nb = [{git = \"https://h/b\", marker = \"python_version > '3'\"}]\n\
+        [[tool.uv.index]]\nname = \"i\"\nurl = \"http://h/simple\"\n";
+    const CONDA: &str = "dependencies:\n- python\n- pip:\n  - a==1\n";
+    [UV, POETRY, PYLOCK, PROJECT, CONDA].map(|text| text.as_bytes().to_vec()).to_vec()
+}
+
 pub fn locks() -> Vec<Vec<u8>> {
     let mut world = World::new();
     world.publish(Wheel::new("demo", "1.0").requires("helper>=2").file("demo.py", "1\n"));

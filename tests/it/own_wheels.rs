@@ -470,7 +470,11 @@ fn what_is_wrong_with_a_pylock_is_told() {
         2,
         &["sub/pylock.toml` is for Python >=3.12", "3.11", "hint: lock again"],
     );
-    check(&text.replace("1.0\"\nreq", "9.0\"\nreq"), 2, &["lock-version 9.0"]);
+    check(
+        &text.replace("1.0\"\nreq", "9.0\"\nreq"),
+        2,
+        &["of version 9.0, and imgforge reads lock-version 1.0"],
+    );
     check(
         &text.replace("[[packages]]\nname = \"wholesome\"", "[[packages]]\nname = \"wholesame\""),
         2,
@@ -482,8 +486,8 @@ fn what_is_wrong_with_a_pylock_is_told() {
         1,
         &["app-1.0-py3-none-any.whl", "wrong hash", &hex(&built), &hex(&other)],
     );
-    check("[[packages\n", 2, &["line 1 of", "hint: is it a lock of PEP 751"]);
-    check_bad(&world, "requirements: [uv.lock]\n", 2, &["uv export --format pylock.toml"]);
+    check("[[packages\n", 2, &["line 1 of", "hint: is it a whole lock"]);
+    check_bad(&world, "requirements: [pdm.lock]\n", 2, &["pdm export -f pylock"]);
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn chooses_what_uv_chooses() {
 }
 
 /// The uv of tests/setup, else the one on the PATH.
-fn uv() -> PathBuf {
+pub fn uv() -> PathBuf {
     let provided = std::env::var_os("IMGFORGE_TEST_TOOLS").map(|tools| PathBuf::from(tools).join("uv"));
     provided.filter(|uv| uv.exists()).unwrap_or_else(|| PathBuf::from("uv"))
 }

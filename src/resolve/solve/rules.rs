@@ -13,6 +13,7 @@ use uv_pep508::VersionOrUrl;
 
 use super::{Question, Scout, SetAside, Want};
 use crate::credentials::redacted;
+use crate::pypa::direct_url;
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::simple::{DistFile, Project};
 use crate::pypa::specifiers;
@@ -163,12 +164,14 @@ impl Rules {
         let (versions, url) = match &requirement.version_or_url {
             None => (Ranges::full(), None),
             Some(VersionOrUrl::VersionSpecifier(specifiers)) => (Ranges::from(specifiers.clone()), None),
-            Some(VersionOrUrl::Url(url)) => (Ranges::full(), Some(redacted(url))),
+            Some(VersionOrUrl::Url(url)) => (Ranges::full(), Some(url)),
         };
-        let is_direct = |url: &String| self.direct.get(&requirement.name) == Some(url);
+        let direct = self.direct.get(&requirement.name);
+        let is_direct = |url: &str| direct.is_some_and(|direct| direct_url::is_same_place(direct, url));
+        let url = url.filter(|url| !is_direct(url.as_str()) && !is_direct(&redacted(url)));
         let extras = requirement.extras.to_vec();
         let want = Want { name: requirement.name.clone(), extras, versions };
-        Edge { want, url: url.filter(|url| !is_direct(url)) }
+        Edge { want, url: url.map(|url| redacted(url)) }
     }
 }
 
