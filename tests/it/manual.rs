@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use imgforge::oci::Digest;
 use imgforge::recipe::{Color, Recipe};
 use serde_json::Value;
 
@@ -115,6 +116,16 @@ fn world() -> World {
         fs::create_dir(world.path(directory)).unwrap();
     }
     let app = Wheel::new("app", "1.0").build();
+    let (file, digest) = (&app.filename, Digest::of(&app.bytes));
+    world.write(
+        "uv.lock",
+        format!(
+            "version = 1\nrevision = 3\nrequires-python = \">=3.11\"\n\n[[package]]\nname = \"project\"\n\
+             version = \"1.0\"\nsource = {{ virtual = \".\" }}\n\n[package.dev-dependencies]\n\
+             serve = [{{ name = \"app\" }}]\n\n[[package]]\nname = \"app\"\nversion = \"1.0\"\n\
+             source = {{ path = \"dist/{file}\" }}\nwheels = [{{ filename = \"{file}\", hash = \"{digest}\" }}]\n"
+        ),
+    );
     world.write(&format!("dist/{}", app.filename), app.bytes);
     world.write("app/main.py", "print('x')\n");
     world.write("requirements.txt", "numpy\n");

@@ -145,9 +145,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
         ],
     ),
     recipe(
-        "an environment of conda as requirements",
+        "a requirement in an environment of conda",
         3,
-        &[("recipe.yaml", "base: debian-bookworm\nrequirements: [environment.yml]\n")],
+        &[
+            ("recipe.yaml", "base: debian-bookworm\nrequirements: [environment.yml]\n"),
+            ("environment.yml", "dependencies:\n  - pytorch\n  - pip:\n      - numpy>>2\n"),
+        ],
     ),
     recipe(
         "a lock of pipenv as requirements",
