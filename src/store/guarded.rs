@@ -73,6 +73,11 @@ pub(super) fn open_any(options: &mut OpenOptions, flags: OFlags, path: &Path) ->
     options.mode(0o600).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
+/// Opens a file for reading without its counting as used, where it is ours.
+pub(super) fn open_unmarked(path: &Path) -> io::Result<File> {
+    open_with(File::options().read(true), OFlags::NOATIME, path).or_else(|_| open(path))
+}
+
 /// The bytes of a regular file.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();

@@ -6,8 +6,6 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
 use super::checksum::{is_unfinished, without_checksum};
 use super::prune::{Listed, digest_of, leads_to, remove};
 use super::{Store, StoreError, guarded, is_same_file};
@@ -187,7 +185,7 @@ impl OpenedEntry {
             metadata => metadata?,
         };
         match metadata.is_file() {
-            true => Ok(open_unmarked(path)?.map(|file| Self { metadata, file: Some(file) })),
+            true => Ok(open_if_there(path)?.map(|file| Self { metadata, file: Some(file) })),
             false => Ok(Some(Self { metadata, file: None })),
         }
     }
@@ -209,10 +207,9 @@ fn hash(file: &mut File, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Digest> 
     }
 }
 
-/// Opens a file without its counting as used, where it is ours; `None` when it is gone.
-fn open_unmarked(path: &Path) -> io::Result<Option<File>> {
-    let unmarked = guarded::open_with(File::options().read(true), OFlags::NOATIME, path);
-    match unmarked.or_else(|_| guarded::open(path)) {
+/// Opens a file without its counting as used; `None` when it is gone.
+fn open_if_there(path: &Path) -> io::Result<Option<File>> {
+    match guarded::open_unmarked(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         file => file.map(Some),
     }

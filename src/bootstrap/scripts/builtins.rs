@@ -113,12 +113,19 @@ impl Shell<'_, '_, '_> {
             return None;
         };
         let (line, rest) = input.split_once('\n').unwrap_or((&input, ""));
-        let mut line_rest = line.trim();
+        let separators = self.separators();
+        let (blanks, others): (Vec<char>, Vec<char>) =
+            separators.chars().partition(|separator| separator.is_ascii_whitespace());
+        let mut line_rest = line.trim_matches(&blanks[..]);
         for (at, name) in names.iter().enumerate() {
             let is_last = at + 1 == names.len();
-            let end = line_rest.find([' ', '\t']).filter(|_| !is_last).unwrap_or(line_rest.len());
+            let end = line_rest.find(|c| separators.contains(c)).filter(|_| !is_last);
+            let end = end.unwrap_or(line_rest.len());
             self.variables.insert(name.clone(), Some(line_rest[..end].to_owned()));
-            line_rest = line_rest[end..].trim_start();
+            // A separator that is not blank ends one field, however many blanks are around it.
+            let after = line_rest[end..].trim_start_matches(&blanks[..]);
+            let after = after.strip_prefix(&others[..]).unwrap_or(after);
+            line_rest = after.trim_start_matches(&blanks[..]);
         }
         let status = u8::from(input.is_empty());
         self.system.input = Some(rest.to_owned());

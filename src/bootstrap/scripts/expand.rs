@@ -125,7 +125,7 @@ impl Shell<'_, '_, '_> {
     }
 
     /// The value of `IFS`.
-    fn separators(&self) -> String {
+    pub fn separators(&self) -> String {
         self.variables.get("IFS").cloned().flatten().unwrap_or_else(|| " \t\n".into())
     }
 

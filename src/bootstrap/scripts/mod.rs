@@ -318,6 +318,22 @@ mod tests {
     }
 
     #[test]
+    fn lines_are_split_where_ifs_says() {
+        let check = |read: &str, line: &str, expected: &str| {
+            check(
+                &format!("while {read}; do echo \"<$a><$b>\" > /etc/read; done <<EOF\n{line}\nEOF"),
+                &[&format!("etc/read 644 0:0 {expected}\n")],
+            );
+        };
+        check("read -r a b", "  one  two three ", "<one><two three>");
+        check("IFS='#' read -r a b", "# why", "<>< why>");
+        check("IFS='#' read -r a b", "/bin/sh # why # not", "</bin/sh >< why # not>");
+        check("IFS=: read -r a b", "x::y:", "<x><:y:>");
+        check("IFS=' :' read -r a b", " x : y ", "<x><y>");
+        check("IFS= read -r a", "  kept ", "<  kept ><>");
+    }
+
+    #[test]
     fn services_are_linked_to_what_wants_them() {
         let example = example()
             .file(
