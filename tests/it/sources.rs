@@ -165,7 +165,7 @@ fn a_project_without_a_name_or_a_directory_is_told() {
     write_project(&world, Sdist::new());
     for (packages, said) in [
         ("./app", "names no project"),
-        ("./nowhere", "nowhere/pyproject.toml`: No such file"),
+        ("./nowhere", "`./nowhere` is no project"),
         ("other @ ./app", "its build gave a wheel of demo 1.0, and other 1.0 was asked for"),
         ("demo @ ../app", "it is outside of the directory of the recipe"),
     ] {

@@ -95,9 +95,13 @@ pub(super) fn run(system: &mut System<'_, '_>, name: &str, arguments: &[String])
     })
 }
 
-/// Does something for each of the units: not followed where one is not there.
+/// Does something for each of the units; fails where one is not there.
 fn all(units: &[&str], mut each: impl FnMut(&str) -> bool) -> Done {
-    Done::of(units.iter().fold(true, |all, unit| each(unit) && all))
+    let mut all = true;
+    for unit in units {
+        all &= each(unit);
+    }
+    Done::of(all)
 }
 
 /// Links a unit to the targets that want it: `false` where it is not there.
