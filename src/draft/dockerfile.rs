@@ -144,7 +144,7 @@ impl Reader<'_> {
                 let workdir = scalar(&self.workdir);
                 self.config("workdir", workdir);
             }
-            "USER" => match rest.starts_with(|c: char| c.is_ascii_digit()) || rest.starts_with("root") {
+            "USER" => match needs_no_account(rest) {
                 true => self.config("user", scalar(rest)),
                 false => self.draft.leave_out(
                     &line,
@@ -430,4 +430,11 @@ fn joined(workdir: &str, path: &str) -> String {
         path if path.starts_with('/') => path.to_owned(),
         path => format!("{}/{path}", workdir.trim_end_matches('/')),
     }
+}
+
+/// Returns whether `user`, as `USER` names it, is an id or of every Debian and Ubuntu.
+fn needs_no_account(user: &str) -> bool {
+    const ACCOUNTS: [&str; 5] = ["root", "nobody", "www-data", "daemon", "games"];
+    let name = user.split(':').next().unwrap_or_default().trim();
+    ACCOUNTS.contains(&name) || name.parse::<u32>().is_ok()
 }

@@ -17,15 +17,20 @@ use std::collections::{BTreeMap, BTreeSet};
 const DEFAULT_BASE: &str = "debian-bookworm";
 
 /// The files that a draft is made from, by name.
-pub const READ: [&str; 7] = [
+pub const READ: [&str; 9] = [
     "Dockerfile",
     "Containerfile",
     "pylock.toml",
+    "uv.lock",
+    "poetry.lock",
     "pyproject.toml",
     "requirements.txt",
     "environment.yml",
     "environment.yaml",
 ];
+
+/// The locks among them.
+const LOCKS: [&str; 3] = ["pylock.toml", "uv.lock", "poetry.lock"];
 
 /// A project's directory.
 #[derive(Debug, Clone, Default)]
@@ -73,8 +78,8 @@ pub fn draft(files: &ProjectFiles) -> Draft {
         draft.sources.push(name.to_owned());
         match name {
             "Dockerfile" | "Containerfile" => dockerfile::read(text, name, files, &mut draft),
-            "pylock.toml" => draft.require_file(name),
-            "pyproject.toml" => python::read_project(text, files, &mut draft),
+            name if LOCKS.contains(&name) => python::read_lock(name, &mut draft),
+            "pyproject.toml" => python::read_project(text, &mut draft),
             "requirements.txt" => python::read_requirements(name, &mut draft),
             _ => conda::read(text, name, files, &mut draft),
         }
@@ -110,6 +115,11 @@ impl Draft {
                 }
             }
         }
+    }
+
+    /// Returns whether a lock of another tool is among the requirements.
+    fn has_lock(&self) -> bool {
+        self.requirements.iter().any(|file| LOCKS.contains(&file.as_str()))
     }
 
     fn require_file(&mut self, name: &str) {
@@ -251,9 +261,26 @@ mod tests {
         );
         let older = project.replace(">=3.12", ">=3.9");
         check(
-            &[("pyproject.toml", &older), ("pylock.toml", "")],
+            &[("pyproject.toml", &older), ("pylock.toml", ""), ("uv.lock", "")],
             &["base: debian-bookworm", "requirements: [pylock.toml]"],
         );
+        for lock in ["uv.lock", "poetry.lock"] {
+            check(
+                &[("pyproject.toml", &older), (lock, ""), ("requirements.txt", "rich\n")],
+                &["base: debian-bookworm", &format!("requirements: [{lock}]")],
+            );
+        }
+    }
+
+    #[test]
+    fn a_user_that_every_base_has_is_taken_over() {
+        for (user, is_kept) in
+            [("nobody", true), ("1000:1000", true), ("www-data", true), ("rootless", false)]
+        {
+            let text = format!("FROM python:3.12-slim\nRUN pip install rich\nUSER {user}\n");
+            let (draft, text) = drafted(&[("Dockerfile", &text)]);
+            assert_eq!((text.contains("  user: "), draft.left_out.is_empty()), (is_kept, is_kept), "{text}");
+        }
     }
 
     #[test]

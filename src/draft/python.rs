@@ -2,7 +2,7 @@
 
 use uv_pep440::{Version, VersionSpecifiers};
 
-use super::{Draft, ProjectFiles, requirement};
+use super::{Draft, requirement};
 use crate::pypa::pyproject;
 
 /// The Python of the default base.
@@ -11,20 +11,15 @@ const DEFAULT_PYTHON: (u64, u64) = (3, 11);
 const PYTHONS: [(u64, u64); 5] = [(3, 12), (3, 13), (3, 10), (3, 14), (3, 9)];
 
 /// Takes over a `pyproject.toml`; where a lock is there, its dependencies are in that.
-pub(super) fn read_project(text: &str, files: &ProjectFiles, draft: &mut Draft) {
+pub(super) fn read_project(text: &str, draft: &mut Draft) {
     let Ok(project) = pyproject::ProjectSummary::of(text) else {
         return draft.leave_out("pyproject.toml", "it is not TOML");
     };
     if draft.base.is_none() {
         draft.base = project.requires_python.as_deref().and_then(base_for);
     }
-    if files.texts.contains_key("pylock.toml") {
+    if draft.has_lock() {
         return;
-    }
-    if files.names.contains("uv.lock") {
-        let advice = "`uv export --format pylock.toml --no-emit-project -o pylock.toml` writes a lock that a recipe takes: \
-                      `requirements: [pylock.toml]`";
-        draft.leave_out("uv.lock", advice);
     }
     for dependency in &project.dependencies {
         match requirement::is_of_index(dependency) {
@@ -34,9 +29,17 @@ pub(super) fn read_project(text: &str, files: &ProjectFiles, draft: &mut Draft) 
     }
 }
 
+/// Takes over a lock, the first of several.
+pub(super) fn read_lock(name: &str, draft: &mut Draft) {
+    match draft.has_lock() {
+        false => draft.require_file(name),
+        true => draft.leave_out(name, "another lock has what it locks"),
+    }
+}
+
 /// Takes over a requirements file, unless a lock has what it asks for.
 pub(super) fn read_requirements(name: &str, draft: &mut Draft) {
-    if !draft.requirements.iter().any(|file| file == "pylock.toml") {
+    if !draft.has_lock() {
         draft.require_file(name);
     }
 }
