@@ -54,7 +54,18 @@ impl Enabler {
     fn of_helper(system: &System<'_, '_>) -> Self {
         let asks = |path: &str| system.tree.text(path).is_some_and(|text| text.contains("--preset-mode"));
         let is_installed = || system.is_file("/bin/systemctl") || system.is_file("/usr/bin/systemctl");
-        if asks("/usr/bin/deb-systemd-helper") && is_installed() { Self::Systemctl } else { Self::Helper }
+        if asks("/usr/bin/deb-systemd-helper") && is_installed() {
+            Self::systemctl(system)
+        } else {
+            Self::Helper
+        }
+    }
+
+    /// A systemd that was built for `/lib` finds its units there, as the helper does.
+    fn systemctl(system: &System<'_, '_>) -> Self {
+        let paths = system.tree.package("systemd").map(|package| &package.paths);
+        let is_split = paths.is_some_and(|paths| paths.iter().any(|path| path == "lib/systemd/systemd"));
+        if is_split { Self::Helper } else { Self::Systemctl }
     }
 
     /// The directories of units, in the order of the search.
@@ -82,7 +93,10 @@ pub(super) fn run(system: &mut System<'_, '_>, name: &str, arguments: &[String])
         ("deb-systemd-helper", "debian-installed") => Done::FAILURE,
         ("deb-systemd-helper", "was-enabled" | "unmask" | "reenable" | "is-enabled") => Done::SUCCESS,
         ("deb-systemd-helper", _) => Done::NotFollowed,
-        ("systemctl", "enable") => all(names, |unit| link(system, unit, instance, Enabler::Systemctl)),
+        ("systemctl", "enable") => {
+            let enabler = Enabler::systemctl(system);
+            all(names, |unit| link(system, unit, instance, enabler))
+        }
         ("systemctl", "disable" | "mask" | "preset" | "set-default" | "link" | "revert") => Done::NotFollowed,
         ("systemctl", "is-active" | "is-enabled" | "is-system-running" | "is-failed") => Done::FAILURE,
         ("systemctl", _) => Done::SUCCESS,
