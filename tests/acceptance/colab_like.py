@@ -56,8 +56,8 @@ def imports(work):
 
 # Of what takes long, .ci/run leaves out what other steps prove of smaller images.
 QUICK = (
-    "first-build", "second-build", "other-machine", "plan-alone", "archive", "inspect", "schemas", "unpack", "loader",
-    "imports", "one-cuda", "checks",
+    "first-build", "second-build", "other-machine", "archive", "inspect", "schemas", "unpack", "loader", "imports",
+    "one-cuda", "checks",
 )  # fmt: skip
 
 STEPS = {

@@ -21,7 +21,7 @@ from harness.report import Stopwatch, figure, require
 from harness.store import forget_layers, linked
 from harness.work import Work
 
-COUNT, QUICK_COUNT = 200, 20
+COUNT, QUICK_COUNT = 200, 10
 NAMES = [f"small-{number}" for number in range(24)]
 # Large enough for a layer of its own, or rather for several of `max-size`.
 LARGE = {"large": 70 << 20}
