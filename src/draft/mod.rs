@@ -13,6 +13,8 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::recipe::locks::LockKind;
+
 /// The base of a recipe that nothing else tells a base of.
 const DEFAULT_BASE: &str = "debian-bookworm";
 
@@ -28,9 +30,6 @@ pub const READ: [&str; 9] = [
     "environment.yml",
     "environment.yaml",
 ];
-
-/// The locks among them.
-const LOCKS: [&str; 3] = ["pylock.toml", "uv.lock", "poetry.lock"];
 
 /// A project's directory.
 #[derive(Debug, Clone, Default)]
@@ -78,7 +77,7 @@ pub fn draft(files: &ProjectFiles) -> Draft {
         draft.sources.push(name.to_owned());
         match name {
             "Dockerfile" | "Containerfile" => dockerfile::read(text, name, files, &mut draft),
-            name if LOCKS.contains(&name) => python::read_lock(name, &mut draft),
+            name if LockKind::of(name).is_some() => python::read_lock(name, &mut draft),
             "pyproject.toml" => python::read_project(text, &mut draft),
             "requirements.txt" => python::read_requirements(name, &mut draft),
             _ => conda::read(text, name, files, &mut draft),
@@ -119,7 +118,7 @@ impl Draft {
 
     /// Returns whether a lock of another tool is among the requirements.
     fn has_lock(&self) -> bool {
-        self.requirements.iter().any(|file| LOCKS.contains(&file.as_str()))
+        self.requirements.iter().any(|file| LockKind::of(file).is_some())
     }
 
     fn require_file(&mut self, name: &str) {

@@ -58,10 +58,8 @@ impl CondaEnvironment {
         for dependency in items(dependencies, problems)? {
             match &dependency.value {
                 YamlValue::Mapping(parts) => {
-                    for (key, list) in parts.iter().filter(|(key, _)| key.value == "pip") {
-                        let _ = key;
-                        found.add(list, source, problems);
-                    }
+                    let lists = parts.iter().filter(|(key, _)| key.value == "pip");
+                    lists.for_each(|(_, list)| found.add(list, source, problems));
                 }
                 _ => found.conda.extend(text(dependency, "a package of conda", problems).map(str::to_owned)),
             }

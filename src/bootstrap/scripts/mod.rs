@@ -89,12 +89,13 @@ pub(super) fn follow_triggered<'a>(
 /// Lets the script that asks a package's questions give their answers, as debconf does before the `postinst` that uses it.
 /// One that cannot be followed to its end leaves the questions' defaults.
 fn ask<'a>(system: &mut System<'_, 'a>, package: &'a InstalledPackage, before: &str) {
-    let uses_debconf = |text: String| text.contains("/debconf/confmodule");
-    if package.control.text("postinst").is_some_and(|text| uses_debconf(text.into())) {
-        let defaults = system.answers.clone();
-        if !follow_script(system, package, "config", &["configure", before]).is_empty() {
-            system.answers = defaults;
-        }
+    let postinst = package.control.text("postinst");
+    if !postinst.is_some_and(|text| text.contains("/debconf/confmodule")) {
+        return;
+    }
+    let defaults = system.answers.clone();
+    if !follow_script(system, package, "config", &["configure", before]).is_empty() {
+        system.answers = defaults;
     }
 }
 

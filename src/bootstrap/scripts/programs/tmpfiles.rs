@@ -182,15 +182,12 @@ impl Line {
         if self.is_encoded {
             return Err(Unknown);
         }
-        let Some(path) = expand(&self.path, system)? else { return Ok(None) };
-        let argument = match &self.argument {
-            Some(argument) => match expand(argument, system)? {
-                Some(argument) => Some(argument),
-                None => return Ok(None),
-            },
-            None => None,
+        let argument = self.argument.as_deref().map(|argument| expand(argument, system)).transpose()?;
+        let line = match (expand(&self.path, system)?, argument) {
+            (None, _) | (_, Some(None)) => None,
+            (Some(path), argument) => Some(Self { path, argument: argument.flatten(), ..self }),
         };
-        Ok(Some(Self { path, argument, ..self }))
+        Ok(line)
     }
 
     /// `false` where its effect is not known.

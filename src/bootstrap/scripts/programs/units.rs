@@ -42,30 +42,30 @@ impl Instance {
     }
 }
 
-/// The program that links a unit, by which the same unit has another path.
+/// The directory of packages' units that is looked into first: the same unit has two paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Enabler {
-    Helper,
-    Systemctl,
+enum UnitSearch {
+    /// `/lib`, as `deb-systemd-helper` does.
+    Lib,
+    /// `/usr/lib`.
+    Usr,
 }
 
-impl Enabler {
-    /// Since version 1.66 the helper asks `systemctl preset` to make the first links, where it is installed.
+impl UnitSearch {
+    /// That of the helper when it enables: since version 1.66 it asks `systemctl preset` to make the first links, where
+    /// that is installed.
     fn of_helper(system: &System<'_, '_>) -> Self {
-        let asks = |path: &str| system.tree.text(path).is_some_and(|text| text.contains("--preset-mode"));
+        let helper = system.tree.text("/usr/bin/deb-systemd-helper");
+        let asks = helper.is_some_and(|text| text.contains("--preset-mode"));
         let is_installed = || system.is_file("/bin/systemctl") || system.is_file("/usr/bin/systemctl");
-        if asks("/usr/bin/deb-systemd-helper") && is_installed() {
-            Self::systemctl(system)
-        } else {
-            Self::Helper
-        }
+        if asks && is_installed() { Self::of_systemctl(system) } else { Self::Lib }
     }
 
-    /// A systemd that was built for `/lib` finds its units there, as the helper does.
-    fn systemctl(system: &System<'_, '_>) -> Self {
+    /// That of `systemctl`: the directory that systemd was built for.
+    fn of_systemctl(system: &System<'_, '_>) -> Self {
         let paths = system.tree.package("systemd").map(|package| &package.paths);
         let is_split = paths.is_some_and(|paths| paths.iter().any(|path| path == "lib/systemd/systemd"));
-        if is_split { Self::Helper } else { Self::Systemctl }
+        if is_split { Self::Lib } else { Self::Usr }
     }
 
     /// The directories of units, in the order of the search.
@@ -73,8 +73,8 @@ impl Enabler {
         let directory = instance.directory();
         let (lib, usr) = (format!("/lib/systemd/{directory}"), format!("/usr/lib/systemd/{directory}"));
         match self {
-            Self::Helper => [instance.links(), lib, usr],
-            Self::Systemctl => [instance.links(), usr, lib],
+            Self::Lib => [instance.links(), lib, usr],
+            Self::Usr => [instance.links(), usr, lib],
         }
     }
 }
@@ -86,16 +86,16 @@ pub(super) fn run(system: &mut System<'_, '_>, name: &str, arguments: &[String])
     let instance = Instance::of(&options);
     Some(match (name, verb) {
         ("deb-systemd-helper", "enable") => {
-            let enabler = Enabler::of_helper(system);
-            all(names, |unit| link(system, unit, instance, enabler) && remember(system, unit, instance, true))
+            let search = UnitSearch::of_helper(system);
+            all(names, |unit| link(system, unit, instance, search) && remember(system, unit, instance, true))
         }
         ("deb-systemd-helper", "update-state") => all(names, |unit| remember(system, unit, instance, false)),
         ("deb-systemd-helper", "debian-installed") => Done::FAILURE,
         ("deb-systemd-helper", "was-enabled" | "unmask" | "reenable" | "is-enabled") => Done::SUCCESS,
         ("deb-systemd-helper", _) => Done::NotFollowed,
         ("systemctl", "enable") => {
-            let enabler = Enabler::systemctl(system);
-            all(names, |unit| link(system, unit, instance, enabler))
+            let search = UnitSearch::of_systemctl(system);
+            all(names, |unit| link(system, unit, instance, search))
         }
         ("systemctl", "disable" | "mask" | "preset" | "set-default" | "link" | "revert") => Done::NotFollowed,
         ("systemctl", "is-active" | "is-enabled" | "is-system-running" | "is-failed") => Done::FAILURE,
@@ -119,8 +119,8 @@ fn all(units: &[&str], mut each: impl FnMut(&str) -> bool) -> Done {
 }
 
 /// Links a unit to the targets that want it: `false` where it is not there.
-fn link(system: &mut System<'_, '_>, unit: &str, instance: Instance, enabler: Enabler) -> bool {
-    let directories = enabler.directories(instance);
+fn link(system: &mut System<'_, '_>, unit: &str, instance: Instance, search: UnitSearch) -> bool {
+    let directories = search.directories(instance);
     let Some(links) = closure(system, unit, &directories) else { return false };
     for Link { link, unit } in &links {
         if !system.tree.has(link) {
@@ -132,7 +132,7 @@ fn link(system: &mut System<'_, '_>, unit: &str, instance: Instance, enabler: En
 
 /// Notes the links that a unit's package has, and with `made` that they were made: `false` where it is not there.
 fn remember(system: &mut System<'_, '_>, unit: &str, instance: Instance, made: bool) -> bool {
-    let directories = Enabler::Helper.directories(instance);
+    let directories = UnitSearch::Lib.directories(instance);
     let Some(links) = closure(system, unit, &directories) else { return false };
     let (state, root) = (instance.state(), instance.links());
     for link in links.iter().map(|link| &link.link).filter(|_| made) {
