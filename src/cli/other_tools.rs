@@ -41,7 +41,10 @@ const OPTIONS: Translations = &[
     ),
     (&["-r", "--requirement", "--requirements"], "write `requirements: [requirements.txt]` in the recipe"),
     (&["-c", "--constraint", "--constraints"], "write `constraints: [constraints.txt]` in the recipe"),
-    (&["--pre", "--prerelease"], "name the pre-release in the recipe: `torch>=2.7.0rc1`"),
+    (
+        &["--pre", "--prerelease"],
+        "write `prereleases: all` in the recipe, or the names of projects, or name one: `torch>=2.7.0rc1`",
+    ),
     (
         &["--no-deps"],
         "write `overrides:` in the recipe: `[\"NAME ; sys_platform == 'never'\"]` leaves NAME out",

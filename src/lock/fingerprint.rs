@@ -11,7 +11,7 @@ use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
 use crate::recipe::locks::{LockSelection, SelectedLock};
 use crate::recipe::{
-    Builds, Index, IndexLocation, NamedProject, RECIPE, Recipe, RecipeInputs, RootRequirement,
+    Index, IndexLocation, NamedProject, ProjectSet, RECIPE, Recipe, RecipeInputs, RootRequirement,
 };
 
 /// By key of the recipe, the digest of its meaning; keys without one are left out.
@@ -38,11 +38,13 @@ impl RecipeFingerprint {
             inputs.projects.iter().filter(is_of_file).map(NamedProject::shown).collect();
         let project_indexes: Vec<Value> = inputs.project_indexes.iter().map(meaning).collect();
         let no_index = inputs.no_index.then_some("none");
+        let prereleases = inputs.file_prereleases.then_some("all");
         let require_hashes = inputs.require_hashes.then_some("all");
         let of_files = json!({
             "requirements": requirements,
             "hashes": hashes,
             "indexes": indexes,
+            "prereleases": prereleases,
             "require-hashes": require_hashes,
             "find-links": inputs.find_links,
             "no-index": no_index,
@@ -56,7 +58,7 @@ impl RecipeFingerprint {
             ("base", serde_json::to_value(base)?),
             ("system-packages", json!(recipe.system_packages)),
             ("python", json!(python)),
-            ("python.build", builds(&recipe.python.build)),
+            ("python.build", of_set(&recipe.python.build)),
             ("frameworks", serde_json::to_value(&recipe.frameworks)?),
             ("packages", packages(recipe)?),
             ("requirements", without_empty(of_files)),
@@ -64,6 +66,7 @@ impl RecipeFingerprint {
             ("overrides", json!(texts(&mut inputs.overrides.iter()))),
             ("indexes", json!(indexes)),
             ("find-links", serde_json::to_value(&recipe.find_links)?),
+            ("prereleases", of_set(&recipe.prereleases)),
             ("exclude-newer", json!(recipe.exclude_newer)),
             ("cuda", serde_json::to_value(&recipe.cuda)?),
         ];
@@ -102,11 +105,11 @@ fn of_lock(selected: &SelectedLock) -> Value {
     }
 }
 
-/// The meaning of `python.build`: nothing where nothing is built, as in older locks.
-fn builds(builds: &Builds) -> Value {
-    match builds {
-        Builds::All => json!("all"),
-        Builds::Projects(projects) => json!(projects),
+/// The meaning of a set of projects: nothing where there is none, as in older locks.
+fn of_set(projects: &ProjectSet) -> Value {
+    match projects {
+        ProjectSet::All => json!("all"),
+        ProjectSet::Projects(projects) => json!(projects),
     }
 }
 

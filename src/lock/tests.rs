@@ -24,6 +24,7 @@ fn fingerprint(recipe: &str) -> RecipeFingerprint {
         find_links: Vec::new(),
         no_index: false,
         hashes: BTreeMap::new(),
+        file_prereleases: false,
         require_hashes: false,
         index_url: None,
         extra_index_urls: Vec::new(),

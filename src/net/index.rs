@@ -9,8 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::try_join_all;
 use tokio::sync::{OnceCell, Semaphore};
-use url::Url;
-use uv_distribution_filename::WheelFilename;
 use uv_normalize::{ExtraName, PackageName};
 
 use super::config::PackageSources;
@@ -91,11 +89,6 @@ impl PackageIndex {
             stopped: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
-    }
-
-    /// The URL of a wheel without a hash on one of the pages of links that were read.
-    pub fn unhashed_link(&self, wheel: &WheelFilename) -> Option<Url> {
-        self.inner.listed.unhashed_link(wheel)
     }
 
     /// Returns whether the needs of a wheel's binaries are known, or its files rule out that it has any.
@@ -532,6 +525,7 @@ mod tests {
     use std::time::Duration;
 
     use tempfile::TempDir;
+    use url::Url;
 
     use super::*;
     use crate::net::config::ConfiguredIndex;

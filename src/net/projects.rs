@@ -71,14 +71,6 @@ impl Projects {
         origins.get(&wheel.filename.name).cloned().unwrap_or_else(|| redacted(&wheel.url))
     }
 
-    /// The URL of a wheel without a hash on one of the pages of links that were read.
-    pub fn unhashed_link(&self, wheel: &WheelFilename) -> Option<Url> {
-        let pages = self.links.iter().filter_map(|slot| slot.get()?.as_ref().ok());
-        let projects = pages.filter_map(|page| page.get(&wheel.name));
-        let mut files = projects.flat_map(|project| &project.files);
-        files.find(|file| file.filename == *wheel && file.sha256.is_none()).map(|file| file.url.clone())
-    }
-
     /// Finds the files of a project: those that are named for it, or else those that pages of links and the first index
     /// that has it list.
     pub async fn find(&self, name: &PackageName) -> Result<Project, CatalogError> {

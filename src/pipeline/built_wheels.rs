@@ -29,7 +29,7 @@ use crate::pypa::simple::DistFile;
 use crate::pypa::source_file::{SourceFile, SourceFormat};
 use crate::pypa::subdirectory::Subdirectory;
 use crate::pypa::target::Target;
-use crate::recipe::Builds;
+use crate::recipe::ProjectSet;
 use crate::resolve::solve::{Catalog, CatalogError, SolveError, UnbuiltSource};
 use crate::resolve::{
     BuildRequirement, BuiltFrom, ChosenWheel, Distribution, Resolution, SourceBuilder, WithSources,
@@ -179,7 +179,7 @@ pub(super) struct BuiltWheels<'a> {
     pub catalog: &'a dyn Catalog,
     pub exclude_newer: Option<i64>,
     /// The projects whose sources are built, for what builds need too.
-    pub builds: &'a Builds,
+    pub builds: &'a ProjectSet,
     memory: Memory,
 }
 
@@ -219,7 +219,7 @@ impl<'a> BuiltWheels<'a> {
         target: &'a Target,
         catalog: &'a dyn Catalog,
         exclude_newer: Option<i64>,
-        builds: &'a Builds,
+        builds: &'a ProjectSet,
         session: &'a Session<'a>,
     ) -> Self {
         Self { session, base, target, catalog, exclude_newer, builds, memory: Memory::default() }

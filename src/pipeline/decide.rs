@@ -8,19 +8,19 @@ use uv_normalize::PackageName;
 
 use super::Session;
 use super::announced::Announced;
+use super::archive_hashes;
 use super::base;
 use super::base_source::OpenedBase;
 use super::built_wheels::{BuildBase, BuiltWheels};
 use super::lock_file::{KeptFromLock, LockFileError, LockStatus, Locking, Upgrade};
 use super::locked_projects::LockedProjects;
 use super::named_projects::{NamedProjects, known_sources};
-use super::named_wheels::{NamedWheels, fetched, known_wheels};
+use super::named_wheels::{NamedWheels, known_wheels};
 use super::sources::sources;
 use super::wheel_sizes::{PrivateCuda, WheelSizes};
 use super::wheel_urls::WheelUrls;
 use crate::failure::{Failure, Hinted, Result};
 use crate::lock::{Decided, Lock, RecipeFingerprint};
-use crate::net::http::HttpError;
 use crate::net::index::{Freshness, PackageIndex};
 use crate::plan::{PlannedBase, Wheels};
 use crate::pypa::simple::Project;
@@ -121,13 +121,14 @@ pub fn anew(
     let mut resolution = resolve::resolve(&request, &with_sources)?;
     builder.realize(&mut resolution)?;
     projects.note(&mut resolution);
-    hash_linked(&mut resolution, &catalog.index, &locked, session)?;
+    archive_hashes::take(&mut resolution, &catalog, session)?;
     for component in request.policies.without_effect(&resolution) {
         session.progress.warn(&format!(
             "`cuda.components` names {component}, which nothing here needs: it has no effect"
         ));
     }
-    resolve::check_hashes(&inputs, &locked.hashes, &resolution)?;
+    let allowed = archive_hashes::allowed(&inputs, &locked, &resolution, &catalog, session)?;
+    resolve::check_hashes(&allowed, inputs.require_hashes, &resolution)?;
     locked.check_complete(&inputs, &resolution)?;
     let WheelSizes { wheels, urls, private } = WheelSizes::read(&resolution, &catalog)?;
     let urls = WheelUrls::known(urls, &resolution);
@@ -139,23 +140,6 @@ pub fn anew(
 fn build_base(base: &OpenedBase) -> BuildBase<'_> {
     let PlannedBase { inventory, layers, .. } = &base.planned;
     BuildBase { inventory, layers, source: &base.source }
-}
-
-/// Fetches the wheels of which a page of links or a lock gives no hash, and takes that of what came: it is locked from then on.
-fn hash_linked(
-    resolution: &mut Resolution,
-    index: &PackageIndex,
-    locked: &LockedProjects,
-    session: &Session<'_>,
-) -> Result<(), HttpError> {
-    let wheels = resolution.distributions.iter_mut().map(|distribution| &mut distribution.wheel);
-    for wheel in wheels.filter(|wheel| wheel.sha256.is_none()) {
-        let url = locked.unhashed_link(&wheel.filename).or_else(|| index.unhashed_link(&wheel.filename));
-        if let Some(url) = url {
-            wheel.sha256 = Some(fetched(&url, session)?);
-        }
-    }
-    Ok(())
 }
 
 /// The projects of which only some files are taken: those of locks, and before them wheels that are named.

@@ -10,7 +10,7 @@ use super::recipe_file::{self, LONGEST_INPUT, RecipeFileError};
 use crate::beneath::{FileRoot, Outside, ReachError};
 use crate::failure::{Fault, Hinted};
 use crate::layer::files::{self, Copy, FilesError, FilesOnDisk};
-use crate::oci::Digest;
+use crate::pypa::archive_hash::ArchiveHash;
 use crate::pypa::pyproject::{self, PyprojectError};
 use crate::recipe::environment_file::CondaEnvironment;
 use crate::recipe::locks::{ForeignLock, ForeignLockError, LockKind, SelectedLock};
@@ -146,6 +146,7 @@ pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
         base_directory,
         directory: directory.clone(),
         recipe: recipe.clone(),
+        file_prereleases: false,
         require_hashes: false,
     };
     let projects = recipe.projects.iter().map(|project| (project.value.clone(), RECIPE.to_owned())).collect();
@@ -309,6 +310,7 @@ impl InputReader {
         inputs.constraints.extend(file.constraints);
         inputs.overrides.extend(file.overrides);
         inputs.no_index |= file.no_index;
+        inputs.file_prereleases |= file.prereleases;
         inputs.index_url = file.default_index.or(inputs.index_url.take());
         inputs.recipe.exclude_newer = inputs.recipe.exclude_newer.or(file.exclude_newer);
         inputs.find_links.extend(file.find_links.into_iter().map(|links| links.moved(above)));
@@ -364,6 +366,7 @@ impl InputReader {
         }
         above.pop();
         self.inputs.require_hashes |= file.require_hashes;
+        self.inputs.file_prereleases |= file.prereleases;
         self.inputs.no_index |= file.no_index;
         for links in file.find_links {
             let links = self.links_of(directory.as_path(), links.value);
@@ -444,7 +447,7 @@ impl InputReader {
         }
     }
 
-    fn note_hashes(&mut self, name: &PackageName, hashes: Vec<Digest>) {
+    fn note_hashes(&mut self, name: &PackageName, hashes: Vec<ArchiveHash>) {
         if !hashes.is_empty() {
             self.inputs.hashes.entry(name.clone()).or_default().extend(hashes);
         }

@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::absolute;
 
-use url::Url;
-use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
 use uv_pep440::VersionSpecifier;
 use uv_pep508::{MarkerTree, VersionOrUrl};
@@ -147,15 +145,6 @@ impl LockedProjects {
             |requirement: &&Requirement| request.overrides.iter().all(|own| own.name != requirement.name);
         let overrides: Vec<Requirement> = self.overrides.iter().filter(is_own).cloned().collect();
         request.overrides.extend(overrides);
-    }
-
-    /// The URL of a wheel without a hash.
-    pub fn unhashed_link(&self, wheel: &WheelFilename) -> Option<Url> {
-        let files = &self.projects.get(&wheel.name)?.files;
-        files
-            .iter()
-            .find(|file| file.filename == *wheel && file.sha256.is_none())
-            .map(|file| file.url.clone())
     }
 
     /// Refuses what a resolution has beyond the locks, where the recipe asks for nothing else.

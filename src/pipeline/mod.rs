@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is where the stages meet the machine")]
 
 mod announced;
+mod archive_hashes;
 mod base;
 mod base_source;
 mod built_wheels;
@@ -78,7 +79,7 @@ pub use progress::{Meter, Progress, Task};
 pub use project_tree::ProjectTreeError;
 pub use recipe_file::RecipeFileError;
 pub use session::{Network, Session};
-pub use wheel_sizes::{NoHash, PrivateCuda};
+pub use wheel_sizes::PrivateCuda;
 pub use wheel_urls::ListedError;
 
 /// An order to build.

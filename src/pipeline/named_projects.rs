@@ -25,7 +25,7 @@ use crate::pypa::git_reference::GitReference;
 use crate::pypa::simple::{DistFile, Project};
 use crate::pypa::source_file::SourceFormat;
 use crate::pypa::target::Target;
-use crate::recipe::{Builds, FilePlace, NamedProject, RecipeInputs, SourceArchive, SourcePlace};
+use crate::recipe::{FilePlace, NamedProject, ProjectSet, RecipeInputs, SourceArchive, SourcePlace};
 use crate::resolve::solve::CatalogError;
 use crate::resolve::{BuiltFrom, DirectUrls, Distribution, Resolution};
 use crate::store::Store;
@@ -50,7 +50,7 @@ pub enum NamedProjectError {
     #[error("two sources of `{project}` are named: `{}` (from {}) and `{}` (from {})", first.0, first.1, second.0, second.1)]
     Two { project: PackageName, first: (String, String), second: (String, String) },
     #[error("sources of others are named, and nothing says that they are built ({})", sources.len())]
-    Unbuilt { sources: Vec<(PackageName, String, String)>, builds: Builds },
+    Unbuilt { sources: Vec<(PackageName, String, String)>, builds: ProjectSet },
 }
 
 impl Hinted for NamedProjectError {
@@ -69,8 +69,8 @@ impl Hinted for NamedProjectError {
             Self::Two { .. } => "keep one of the two, or tell them apart by markers".into(),
             Self::Unbuilt { sources, builds } => {
                 let built = match builds {
-                    Builds::All => None,
-                    Builds::Projects(built) => Some(built),
+                    ProjectSet::All => None,
+                    ProjectSet::Projects(built) => Some(built),
                 };
                 let needed = sources.iter().map(|(name, ..)| name);
                 let names: BTreeSet<&PackageName> = needed.chain(built.into_iter().flatten()).collect();
@@ -214,7 +214,7 @@ impl NamedProjects {
 }
 
 /// Refuses sources of others that nothing says are built: all of them at once.
-fn check_builds(named: &[&NamedProject], builds: &Builds) -> Result<(), NamedProjectError> {
+fn check_builds(named: &[&NamedProject], builds: &ProjectSet) -> Result<(), NamedProjectError> {
     let is_unbuilt =
         |named: &&&NamedProject| !named.place.is_directory() && !builds.has(&named.requirement.name);
     let told = |named: &&NamedProject| {

@@ -7,7 +7,7 @@ use uv_normalize::PackageName;
 use uv_pep440::Version;
 
 use super::wheel_urls::listed;
-use crate::failure::{Hinted, Result};
+use crate::failure::{Context, Result};
 use crate::oci::Digest;
 use crate::plan::Wheels;
 use crate::pypa::simple::DistFile;
@@ -27,20 +27,6 @@ pub(super) struct WheelSizes {
     /// The URLs of the wheels, by their digests.
     pub urls: BTreeMap<Digest, Url>,
     pub private: PrivateCuda,
-}
-
-/// A wheel that an index lists without a hash.
-#[derive(Debug, thiserror::Error)]
-#[error("the package index gives no sha256 hash for `{wheel}`")]
-#[allow(missing_docs, reason = "the messages are the documentation")]
-pub struct NoHash {
-    wheel: String,
-}
-
-impl Hinted for NoHash {
-    fn hint(&self) -> Option<String> {
-        Some("use an index that lists hashes: imgforge installs nothing that it cannot verify".into())
-    }
 }
 
 impl WheelSizes {
@@ -64,7 +50,7 @@ impl WheelSizes {
 /// The wheel of a distribution with its hash, as the indexes list it.
 fn hashed(distribution: &Distribution, catalog: &dyn Catalog) -> Result<(Digest, DistFile)> {
     let wheel = &distribution.wheel;
-    let digest = wheel.sha256.ok_or_else(|| NoHash { wheel: wheel.filename.to_string() })?;
+    let digest = wheel.sha256.context("a wheel of the resolution was not hashed")?;
     if let Some(file) = built(distribution) {
         return Ok((digest, file));
     }

@@ -13,6 +13,7 @@
 //!
 //! <https://packaging.python.org/en/latest/specifications/>
 
+pub mod archive_hash;
 pub mod complexity;
 pub mod direct_url;
 pub mod entry_points;

@@ -3,7 +3,7 @@
 //! <https://packaging.python.org/en/latest/specifications/simple-repository-api/>
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -22,6 +22,7 @@ use super::source_file::SourceFile;
 use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::oci::time::unix_seconds;
+use crate::pypa::archive_hash::ArchiveHash;
 
 /// The media type of a project page as JSON.
 pub const JSON: &str = "application/vnd.pypi.simple.v1+json";
@@ -57,6 +58,8 @@ pub struct DistFile {
     pub url: Url,
     /// The digest, where the index gives it.
     pub sha256: Option<Digest>,
+    /// Another hash, where the index gives that instead.
+    pub other_hash: Option<ArchiveHash>,
     /// In bytes.
     pub size: Option<u64>,
     /// Seconds since the Unix epoch.
@@ -122,6 +125,7 @@ impl DistFile {
             filename,
             url,
             sha256: None,
+            other_hash: None,
             size: None,
             upload_time: None,
             requires_python: None,
@@ -196,7 +200,7 @@ fn attribute<'a>(tag: &'a StartTag<()>, key: &str) -> Option<Cow<'a, str>> {
 struct RawFile<'a> {
     filename: &'a str,
     url: &'a str,
-    sha256: Option<&'a str>,
+    hashes: RawHashes<'a>,
     size: Option<u64>,
     upload_time: Option<&'a str>,
     requires_python: Option<&'a str>,
@@ -284,7 +288,7 @@ impl Listing {
         self.add(RawFile {
             filename: &filename,
             url: url.as_str(),
-            sha256: None,
+            hashes: RawHashes::default(),
             size: None,
             upload_time: None,
             requires_python: requires_python.as_deref(),
@@ -313,12 +317,13 @@ impl Listing {
             return;
         }
         let Some(requires_python) = self.python_of(&file) else { return };
-        let Some((url, sha256)) = self.place_of(&file) else { return };
+        let Some((url, hashes)) = self.place_of(&file) else { return };
         let name = filename.name.clone();
         self.project(&name).files.push(DistFile {
             filename,
             url,
-            sha256,
+            sha256: hashes.sha256(),
+            other_hash: hashes.other(),
             size: file.size,
             upload_time: file.upload_time.and_then(unix_seconds),
             requires_python,
@@ -333,10 +338,10 @@ impl Listing {
         let Some(name) = self.only.clone() else { return };
         self.project(&name).others.push(file.filename.to_owned());
         let Some(requires_python) = self.python_of(file) else { return };
-        let Some((url, sha256)) = self.place_of(file) else { return };
+        let Some((url, hashes)) = self.place_of(file) else { return };
         let Some(source) = SourceFile::bare(&name, file.filename, url) else { return };
         self.project(&name).sources.push(SourceFile {
-            sha256,
+            sha256: hashes.sha256(),
             size: file.size,
             upload_time: file.upload_time.and_then(unix_seconds),
             requires_python,
@@ -354,13 +359,16 @@ impl Listing {
         }
     }
 
-    /// The URL of a file without its fragment, and its digest.
-    fn place_of(&self, file: &RawFile<'_>) -> Option<(Url, Option<Digest>)> {
+    /// The URL of a file without its fragment, and its hashes.
+    fn place_of(&self, file: &RawFile<'_>) -> Option<(Url, ListedHashes)> {
         let mut url = Url::parse(file.url).or_else(|_| self.base.join(file.url)).ok()?;
-        let fragment = url.fragment().and_then(|fragment| fragment.strip_prefix("sha256="));
-        let sha256 = file.sha256.or(fragment).and_then(sha256);
+        let words = url.fragment().unwrap_or_default().split('&').filter_map(|word| word.split_once('='));
+        let hashes = words
+            .chain(file.hashes.iter().copied())
+            .filter_map(|(algorithm, digits)| ArchiveHash::new(algorithm, digits).ok());
+        let hashes = ListedHashes(hashes.collect());
         url.set_fragment(None);
-        Some((url, sha256))
+        Some((url, hashes))
     }
 
     fn requires_python(&mut self, text: &str) -> Option<VersionSpecifiers> {
@@ -372,6 +380,23 @@ impl Listing {
         let parsed = parsed.map(VersionSpecifiers::from);
         self.specifiers.insert(text.to_owned(), parsed.clone());
         parsed
+    }
+}
+
+/// The hashes of a file, by algorithm.
+type RawHashes<'a> = Vec<(&'a str, &'a str)>;
+
+/// The hashes of a file that cannot be forged.
+struct ListedHashes(BTreeSet<ArchiveHash>);
+
+impl ListedHashes {
+    fn sha256(&self) -> Option<Digest> {
+        self.0.iter().find_map(ArchiveHash::sha256)
+    }
+
+    /// The strongest one, where sha256 is not given.
+    fn other(self) -> Option<ArchiveHash> {
+        self.sha256().is_none().then_some(self.0)?.pop_last()
     }
 }
 
@@ -436,7 +461,7 @@ impl<'de> Visitor<'de> for JsonFiles<'_> {
             self.0.add(RawFile {
                 filename: &file.filename.0,
                 url: &file.url.0,
-                sha256: file.hashes.sha256.as_ref().map(|hex| &*hex.0),
+                hashes: file.hashes.all(),
                 size: file.size,
                 upload_time: file.upload_time.as_ref().map(|time| &*time.0),
                 requires_python: file.requires_python.as_ref().map(|specifiers| &*specifiers.0),
@@ -476,6 +501,17 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 struct Hashes<'a> {
     #[serde(borrow)]
     sha256: Option<Text<'a>>,
+    #[serde(borrow)]
+    sha384: Option<Text<'a>>,
+    #[serde(borrow)]
+    sha512: Option<Text<'a>>,
+}
+
+impl Hashes<'_> {
+    fn all(&self) -> RawHashes<'_> {
+        let all = [("sha256", &self.sha256), ("sha384", &self.sha384), ("sha512", &self.sha512)];
+        all.into_iter().filter_map(|(algorithm, text)| Some((algorithm, &*text.as_ref()?.0))).collect()
+    }
 }
 
 #[derive(Default)]

@@ -9,7 +9,7 @@ use uv_pep440::Version;
 
 use super::locks::SelectedLock;
 use super::{BaseDescription, Index, IndexLocation, PackageRequirement, Recipe, SourcePlace, WheelReference};
-use crate::oci::Digest;
+use crate::pypa::archive_hash::ArchiveHash;
 use crate::pypa::metadata::Requirement;
 
 /// Everything that the user wrote.
@@ -46,7 +46,9 @@ pub struct RecipeInputs {
     /// `--no-index`: only the recipe's own indexes are asked, beside what `--find-links` names.
     pub no_index: bool,
     /// The only archives that requirements files allow, by distribution.
-    pub hashes: BTreeMap<PackageName, BTreeSet<Digest>>,
+    pub hashes: BTreeMap<PackageName, BTreeSet<ArchiveHash>>,
+    /// `--pre` in a requirements file: pre-releases of every project are taken like other versions.
+    pub file_prereleases: bool,
     /// `--require-hashes`: nothing is installed without such a hash.
     pub require_hashes: bool,
     /// The index that a requirements file names instead of the default one.

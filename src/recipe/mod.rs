@@ -52,8 +52,8 @@ pub use image::{Compression, ConfigChanges, FileCopy, ImageName, Layers};
 pub use inputs::{NamedProject, NamedWheel, RECIPE, RecipeInputs, RootRequirement};
 pub use other_files::OtherFile;
 pub use packages::{
-    Builds, Constrain, ConstraintEntry, Cuda, ExternallyManaged, Framework, Index, IndexLocation,
-    MissingStatus, Policy, Python, Unversioned,
+    Constrain, ConstraintEntry, Cuda, ExternallyManaged, Framework, Index, IndexLocation, MissingStatus,
+    Policy, ProjectSet, Python, Unversioned,
 };
 pub use project_reference::ProjectReference;
 pub use python::PythonVersion;
@@ -103,6 +103,8 @@ pub struct Recipe {
     pub indexes: Vec<Index>,
     /// Pages and directories whose wheels stand beside those of the indexes.
     pub find_links: Vec<Spanned<IndexLocation>>,
+    /// The projects whose pre-releases are taken like other versions.
+    pub prereleases: ProjectSet,
     /// Only what was uploaded before this instant is considered.
     pub exclude_newer: Option<Timestamp>,
     /// The choices about CUDA.
@@ -170,6 +172,7 @@ impl Recipe {
         let overrides: Option<Vec<Spanned<uv_pep508::Requirement>>> = fields.get("overrides", problems);
         let indexes: Option<Vec<Index>> = fields.get("indexes", problems);
         let find_links: Option<Vec<Spanned<IndexLocation>>> = fields.get("find-links", problems);
+        let prereleases = fields.get("prereleases", problems);
         let exclude_newer = fields.get("exclude-newer", problems);
         let cuda = fields.get("cuda", problems);
         let users: Vec<Spanned<UserAccount>> = fields.get("users", problems).unwrap_or_default();
@@ -204,6 +207,7 @@ impl Recipe {
             overrides: overrides.unwrap_or_default(),
             indexes: indexes.unwrap_or_default(),
             find_links: find_links.unwrap_or_default(),
+            prereleases: prereleases.unwrap_or_default(),
             exclude_newer,
             cuda: cuda.unwrap_or_default(),
             users,

@@ -30,7 +30,7 @@ pub struct Python {
     /// True if the modules of wheels are compiled.
     pub bytecode: bool,
     /// The projects whose source distributions are built.
-    pub build: Builds,
+    pub build: ProjectSet,
     /// The name `python` beside `python3`.
     pub unversioned: Unversioned,
 }
@@ -79,24 +79,24 @@ impl Decode for ExternallyManaged {
     }
 }
 
-/// The projects whose source distributions are built to wheels where no wheel fits.
+/// The projects that a key is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Builds {
-    /// Every project's.
+pub enum ProjectSet {
+    /// Every project.
     All,
-    /// Those of these projects.
+    /// These projects.
     Projects(BTreeSet<PackageName>),
 }
 
-impl Default for Builds {
+impl Default for ProjectSet {
     fn default() -> Self {
         Self::Projects(BTreeSet::new())
     }
 }
 
-impl Builds {
-    /// Returns whether the source distributions of a project are built.
+impl ProjectSet {
+    /// Returns whether a project is among them.
     pub fn has(&self, project: &PackageName) -> bool {
         match self {
             Self::All => true,
@@ -104,15 +104,24 @@ impl Builds {
         }
     }
 
-    /// Returns whether nothing is built.
+    /// Returns whether there is none.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Adds the projects of another set.
+    pub fn extend(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (Self::All, _) => {}
+            (_, Self::All) => *self = Self::All,
+            (Self::Projects(projects), Self::Projects(more)) => projects.extend(more.iter().cloned()),
+        }
+    }
 }
 
-impl Decode for Builds {
+impl Decode for ProjectSet {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        const HELP: &str = "name the projects, `build: [fvcore, langdetect]`, or write `build: all`";
+        const HELP: &str = "name the projects, `[fvcore, langdetect]`, or write `all`";
         match &node.value {
             YamlValue::Scalar(text) if text == "all" => Some(Self::All),
             YamlValue::Scalar(text) => {

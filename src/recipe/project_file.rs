@@ -21,7 +21,7 @@ use super::{Index, IndexLocation, PackageRequirement, RequirementsEntry, Timesta
 use crate::failure::{Fault, Hinted};
 use crate::pypa::metadata::Requirement;
 
-/// The settings of uv that change what is chosen, and that imgforge does not follow.
+/// The settings of uv that change what is chosen, and that imgforge does not follow, or not with every value.
 const REFUSED: [&str; 11] = [
     "build-constraint-dependencies",
     "config-settings",
@@ -56,6 +56,8 @@ pub struct ProjectFile {
     pub indexes: Vec<Index>,
     /// The index instead of the default one.
     pub default_index: Option<Url>,
+    /// Pre-releases are taken like other versions.
+    pub prereleases: bool,
     /// Pages and directories of files.
     pub find_links: Vec<IndexLocation>,
     /// True if the default indexes are not asked.
@@ -216,7 +218,10 @@ struct ProjectReader<'a> {
 impl ProjectReader<'_> {
     fn settings(&mut self) -> Result<(), ProjectFileError> {
         let uv = &self.text.tool.uv;
-        let is_followed = |value: &toml::Value| match value {
+        let allows = |value: &toml::Value| value.as_str() == Some("allow");
+        self.found.prereleases = uv.others.get("prerelease").is_some_and(allows);
+        let is_followed = |key: &str, value: &toml::Value| match value {
+            toml::Value::String(word) if key == "prerelease" && word == "allow" => true,
             toml::Value::String(word) => DEFAULTS.contains(&word.as_str()),
             toml::Value::Boolean(set) => !set,
             toml::Value::Array(items) => items.is_empty(),
@@ -224,7 +229,7 @@ impl ProjectReader<'_> {
             _ => false,
         };
         let refused =
-            uv.others.iter().find(|(key, value)| REFUSED.contains(&key.as_str()) && !is_followed(value));
+            uv.others.iter().find(|(key, value)| REFUSED.contains(&key.as_str()) && !is_followed(key, value));
         if let Some((key, _)) = refused {
             return Err(ProjectFileError::Setting { origin: self.origin.to_owned(), key: key.clone() });
         }

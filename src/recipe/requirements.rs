@@ -15,7 +15,7 @@ use super::project_reference::{ListedPackage, ProjectReference};
 use super::source::{SourceText, Span, Spanned};
 use super::source_place::SourcePlace;
 use super::wheel_reference::PackageRequirement;
-use crate::oci::Digest;
+use crate::pypa::archive_hash::ArchiveHash;
 
 /// The requirements of all requirements files of a recipe: exports of lock files have some thousand.
 pub const MOST_REQUIREMENTS: usize = 16_384;
@@ -39,6 +39,8 @@ pub struct RequirementsFile {
     pub find_links: Vec<Spanned<IndexLocation>>,
     /// `--no-index`: the default indexes are not asked.
     pub no_index: bool,
+    /// `--pre`: pre-releases are taken like other versions.
+    pub prereleases: bool,
     /// `--require-hashes`: nothing may be installed without a hash.
     pub require_hashes: bool,
     #[serde(skip)]
@@ -51,7 +53,7 @@ pub struct HashedRequirement {
     /// The requirement.
     pub requirement: Spanned<PackageRequirement>,
     /// `--hash`, and the hash behind the place of a wheel: the only archives allowed; when empty, any.
-    pub hashes: Vec<Digest>,
+    pub hashes: Vec<ArchiveHash>,
 }
 
 /// A project of a file that is named by the place of its source.
@@ -60,7 +62,7 @@ pub struct HashedProject {
     /// The project.
     pub project: Spanned<ProjectReference>,
     /// As in [`HashedRequirement::hashes`].
-    pub hashes: Vec<Digest>,
+    pub hashes: Vec<ArchiveHash>,
 }
 
 impl RequirementsFile {
@@ -74,6 +76,7 @@ impl RequirementsFile {
             extra_index_urls: Vec::new(),
             find_links: Vec::new(),
             no_index: false,
+            prereleases: false,
             require_hashes: false,
             source,
         }
@@ -98,12 +101,12 @@ impl RequirementsFile {
     }
 
     fn require(&mut self, line: &Line, at: Range<usize>, options: &[Given], problems: &mut Problems) {
-        let mut hashes: Vec<Digest> =
+        let mut hashes: Vec<ArchiveHash> =
             options.iter().filter_map(|option| line.hash(option, problems)).collect();
         let Some(Spanned { value, span }) = line.parsed(at, problems, ListedPackage::parse) else { return };
         match value {
             ListedPackage::Requirement(value) => {
-                hashes.extend(value.wheel.as_ref().and_then(|wheel| wheel.sha256));
+                hashes.extend(value.wheel.as_ref().and_then(|wheel| wheel.sha256).map(ArchiveHash::from));
                 let requirement = Spanned { value, span };
                 self.requirements.push(HashedRequirement { requirement, hashes });
             }
@@ -111,9 +114,9 @@ impl RequirementsFile {
         }
     }
 
-    fn project(&mut self, project: Spanned<ProjectReference>, mut hashes: Vec<Digest>) {
+    fn project(&mut self, project: Spanned<ProjectReference>, mut hashes: Vec<ArchiveHash>) {
         if let SourcePlace::Archive(archive) = &project.place {
-            hashes.extend(archive.sha256);
+            hashes.extend(archive.sha256.map(ArchiveHash::from));
         }
         self.projects.push(HashedProject { project, hashes });
     }
@@ -132,6 +135,7 @@ impl RequirementsFile {
             "--extra-index-url" => self.extra_index_urls.extend(line.value(option, problems, parse_url)),
             "-f" | "--find-links" => self.find_links.extend(line.value(option, problems, parse_links)),
             "--no-index" => self.no_index = true,
+            "--pre" => self.prereleases = true,
             "--require-hashes" => self.require_hashes = true,
             // They ask for what imgforge does anyway: it takes nothing but wheels.
             "--prefer-binary" | "--only-binary" => {}
@@ -361,7 +365,7 @@ impl Line {
     }
 
     /// The digest of an option behind a requirement, where only `--hash` may stand.
-    fn hash(&self, option: &Given, problems: &mut Problems) -> Option<Digest> {
+    fn hash(&self, option: &Given, problems: &mut Problems) -> Option<ArchiveHash> {
         if option.name.text != "--hash" {
             let message = format!("{} is not supported behind a requirement", quote(&option.name.text));
             problems.push(
@@ -508,17 +512,13 @@ fn parse_path(text: &str) -> Result<String, Complaint> {
     Ok(text.to_owned())
 }
 
-fn parse_hash(text: &str) -> Result<Digest, Complaint> {
-    text.to_ascii_lowercase().parse().map_err(|_| match text.split_once(':') {
-        Some(("sha384" | "sha512", _)) => {
-            Complaint::new(format!("{} cannot be compared: indexes give sha256", quote(text)))
-                .help("write the wheel's `--hash=sha256:…`: `pip hash` computes it")
-        }
+fn parse_hash(text: &str) -> Result<ArchiveHash, Complaint> {
+    text.parse().map_err(|_| match text.split_once(':') {
         Some(("md5" | "sha1" | "sha224", _)) => {
             Complaint::new(format!("{} is a hash that can be forged", quote(text)))
                 .help("write the wheel's `--hash=sha256:…`: `pip hash` computes it")
         }
-        _ => Complaint::new(format!("{} is not a sha256 hash", quote(text)))
+        _ => Complaint::new(format!("{} is not a hash of sha256, sha384 or sha512", quote(text)))
             .help("write `--hash=sha256:` and 64 hexadecimal digits"),
     })
 }
@@ -526,10 +526,6 @@ fn parse_hash(text: &str) -> Result<Digest, Complaint> {
 /// A problem: an option of pip that asks for something else than imgforge does.
 fn refused(name: &str, span: Span) -> Problem {
     let (message, help) = match name {
-        "--pre" => (
-            "`--pre` allows every pre-release, and a recipe names them one by one".to_owned(),
-            "name the pre-release with the requirement: `torch>=2.7.0rc1`",
-        ),
         "--no-binary" => (
             "`--no-binary` asks for source distributions, which are built where the recipe says so"
                 .to_owned(),
@@ -541,7 +537,7 @@ fn refused(name: &str, span: Span) -> Problem {
         ),
         name => (
             format!("{} is not supported in a requirements file", quote(name)),
-            "supported are `-r`, `-c`, `-e`, `-i`, `--extra-index-url`, `-f`, `--no-index`, `--require-hashes` and, behind a requirement, `--hash`",
+            "supported are `-r`, `-c`, `-e`, `-i`, `--extra-index-url`, `-f`, `--no-index`, `--pre`, `--require-hashes` and, behind a requirement, `--hash`",
         ),
     };
     Problem::error(span, message).help(help)

@@ -266,6 +266,7 @@ impl FitSearch<'_> {
     ) -> Result<Option<Fitted>, ResolveError> {
         let mut constraints = fitted.constraints.clone();
         let mut version = fitted.solution.distributions[mover].version.clone();
+        let is_early = version.any_prerelease();
         for _ in 0..MOST_TRIED {
             let other = VersionSpecifier::not_equals_version(version);
             constraints.push(requirement(mover, [other]));
@@ -276,6 +277,10 @@ impl FitSearch<'_> {
             };
             next.unserved = fitted.unserved.clone();
             let taken = next.solution.distributions.get(mover).map(|chosen| chosen.version.clone());
+            // Nobody asks for a pre-release by asking for another CUDA.
+            if taken.as_ref().is_some_and(Version::any_prerelease) && !is_early {
+                return Ok(None);
+            }
             let again = self.conflict(&next)?;
             let is_again = again.is_some_and(|it| it.unserved.name == *mover || it.served.name == *mover);
             match taken {

@@ -53,7 +53,8 @@ pub use fit::{MajorConflict, MajorSide, OtherMajor, PassedOver};
 pub use sources::{BuildRequirement, BuiltFrom, SourceBuilder, WithSources, build_requirements};
 
 pub use request::{
-    DirectUrls, HashNotAllowed, Policies, Preferences, ResolutionRequest, check_hashes, check_python,
+    AllowedArchives, DirectUrls, HashNotAllowed, Policies, Preferences, ResolutionRequest, check_hashes,
+    check_python,
 };
 
 /// Every decision about what is installed.
@@ -99,6 +100,13 @@ pub struct Distribution {
     pub relaxed: BTreeMap<String, String>,
     /// Its role in CUDA.
     pub role: Role,
+}
+
+impl Distribution {
+    /// The digest of the archive that is downloaded for it: its wheel, or the source that that was built from.
+    pub fn archive(&self) -> Option<Digest> {
+        self.built.as_ref().map(|built| built.digest).or(self.wheel.sha256)
+    }
 }
 
 /// The wheel that a distribution is installed from, wherever it is found.
@@ -475,6 +483,7 @@ fn question<'a>(
         overrides: Overrides::new(&request.overrides),
         direct: request.direct.clone(),
         exclude_newer: request.exclude_newer,
+        prereleases: request.prereleases.clone(),
         preferences: preferences
             .iter()
             .filter_map(|(name, versions)| Some((name.clone(), versions.last()?.clone())))

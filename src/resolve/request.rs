@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use super::{Distribution, Resolution};
+use super::Resolution;
 use crate::base::{BaseInventory, InventoryError};
 use crate::cuda::{Component, ComponentWheel, Driver};
 use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
 use crate::pypa::target::Target;
-use crate::recipe::{Builds, Cuda, Policy, RecipeInputs, RootRequirement};
+use crate::recipe::{Cuda, Policy, ProjectSet, RecipeInputs, RootRequirement};
 
 /// The values that a resolution is a function of, beside the package indexes.
 pub struct ResolutionRequest<'a> {
@@ -39,7 +39,9 @@ pub struct ResolutionRequest<'a> {
     /// The projects whose only wheel is named by its place.
     pub direct: DirectUrls,
     /// The projects whose source distributions are built.
-    pub builds: Builds,
+    pub builds: ProjectSet,
+    /// The projects whose pre-releases are taken like other versions.
+    pub prereleases: ProjectSet,
 }
 
 /// By project, the URL of its only wheel, as it is recorded where that is installed.
@@ -110,6 +112,10 @@ impl<'a> ResolutionRequest<'a> {
             driver: recipe.cuda.driver.as_ref().map(|driver| driver.value.clone()),
             direct,
             builds: recipe.python.build.clone(),
+            prereleases: match inputs.file_prereleases {
+                true => ProjectSet::All,
+                false => recipe.prereleases.clone(),
+            },
         }
     }
 }
@@ -156,32 +162,27 @@ impl Hinted for HashNotAllowed {
     }
 }
 
-/// Refuses wheels for which requirements files, or locks of other tools (`locked`), give hashes, but not theirs.
+/// The only archives of projects that are allowed.
+pub type AllowedArchives = BTreeMap<PackageName, BTreeSet<Digest>>;
+
+/// Refuses wheels for which there are `allowed` archives, and other ones; with `all_listed` those for which there are none, too.
 pub fn check_hashes(
-    inputs: &RecipeInputs,
-    locked: &BTreeMap<PackageName, BTreeSet<Digest>>,
+    allowed: &AllowedArchives,
+    all_listed: bool,
     resolution: &Resolution,
 ) -> Result<(), HashNotAllowed> {
     for distribution in &resolution.distributions {
         let name = || distribution.name.clone();
         let wheel = || distribution.wheel.filename.to_string();
-        match inputs.hashes.get(&distribution.name).or_else(|| locked.get(&distribution.name)) {
-            None if inputs.require_hashes => {
+        match allowed.get(&distribution.name) {
+            None if all_listed => {
                 return Err(HashNotAllowed::Unlisted { wheel: wheel(), name: name() });
             }
-            Some(allowed)
-                if !archive_digest(distribution).is_some_and(|digest| allowed.contains(&digest)) =>
-            {
+            Some(allowed) if !distribution.archive().is_some_and(|digest| allowed.contains(&digest)) => {
                 return Err(HashNotAllowed::Other { wheel: wheel(), name: name() });
             }
             _ => {}
         }
     }
     Ok(())
-}
-
-/// The digest of the archive that is downloaded for a distribution: its wheel, or the source that that was built from.
-fn archive_digest(distribution: &Distribution) -> Option<Digest> {
-    let built = distribution.built.as_ref().map(|built| built.digest);
-    built.or(distribution.wheel.sha256)
 }

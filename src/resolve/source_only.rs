@@ -17,7 +17,7 @@ use super::wheel_choice::is_of_python_2;
 use crate::escape::escaped;
 use crate::pypa::metadata::{self, CoreMetadata};
 use crate::pypa::simple::{DistFile, Project};
-use crate::recipe::Builds;
+use crate::recipe::ProjectSet;
 
 /// The most projects without wheels that are looked for: each takes another search.
 const MOST_LOOKED_FOR: usize = 64;
@@ -28,7 +28,7 @@ const SCHEME: &str = "unbuilt";
 /// The same failure, or, where it is for want of wheels, that of all projects that publish none.
 pub(super) fn told_at_once(
     question: &Question<'_>,
-    builds: &Builds,
+    builds: &ProjectSet,
     catalog: &dyn Catalog,
     error: SolveError,
 ) -> SolveError {
@@ -61,7 +61,7 @@ fn refusal(
     unbuilt: &BTreeMap<PackageName, Version>,
     solution: Option<&Solution>,
     question: &Question<'_>,
-    builds: &Builds,
+    builds: &ProjectSet,
 ) -> SolveError {
     let chosen = |name: &PackageName| solution?.distributions.get(name).map(|chosen| chosen.version.clone());
     let needed: BTreeMap<&PackageName, Version> = unbuilt
@@ -99,10 +99,10 @@ fn refusal(
 }
 
 /// The line by which the recipe has the sources of `needed` built, too.
-fn line_to_add<'a>(needed: impl Iterator<Item = &'a PackageName>, builds: &'a Builds) -> String {
+fn line_to_add<'a>(needed: impl Iterator<Item = &'a PackageName>, builds: &'a ProjectSet) -> String {
     match builds {
-        Builds::All => "None of their sources is an archive that is built, for this Python: ".to_owned(),
-        Builds::Projects(built) => {
+        ProjectSet::All => "None of their sources is an archive that is built, for this Python: ".to_owned(),
+        ProjectSet::Projects(built) => {
             let all: BTreeSet<&PackageName> = built.iter().chain(needed).collect();
             let all: Vec<String> = all.into_iter().map(ToString::to_string).collect();
             format!("Have their sources built in a sandbox, `python: {{build: [{}]}}`; or ", all.join(", "))

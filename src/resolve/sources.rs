@@ -22,7 +22,7 @@ use crate::pypa::source_file::{SourceFile, SourceFormat};
 use crate::pypa::subdirectory::Subdirectory;
 use crate::pypa::target::Target;
 use crate::pypa::wheel::Outline;
-use crate::recipe::{Builds, RootRequirement};
+use crate::recipe::{ProjectSet, RootRequirement};
 
 /// The origin of a wheel that was built, and what it was built with.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ pub struct WithSources<'a> {
     /// The builder of the source distributions.
     pub builder: &'a dyn SourceBuilder,
     /// The projects whose source distributions are built.
-    pub builds: &'a Builds,
+    pub builds: &'a ProjectSet,
     /// The target of wheels.
     pub target: &'a Target,
     /// Nothing uploaded at or after this moment, in Unix seconds, is considered.
@@ -184,6 +184,7 @@ pub fn build_requirements(
         overrides: Overrides::default(),
         direct: BTreeMap::new(),
         exclude_newer,
+        prereleases: ProjectSet::default(),
         preferences: BTreeMap::new(),
         set_aside: Arc::new(|_| false),
     };
@@ -242,7 +243,7 @@ mod tests {
 
     /// The versions of the source distributions of `name` that are offered, where the page has these files.
     #[track_caller]
-    fn check(name: &str, builds: &Builds, files: &[&str], expected: &[&str]) {
+    fn check(name: &str, builds: &ProjectSet, files: &[&str], expected: &[&str]) {
         let name: PackageName = name.parse().unwrap();
         let url = Url::parse("https://host/file").unwrap();
         let mut project = Project::empty(name.clone());
@@ -271,11 +272,11 @@ mod tests {
             "demo-1.tar.gz",
             "demo-1-py3-none-any.whl",
         ];
-        let named = Builds::Projects(BTreeSet::from(["demo".parse().unwrap()]));
+        let named = ProjectSet::Projects(BTreeSet::from(["demo".parse().unwrap()]));
         check("demo", &named, &files, &["3", "2"]);
-        check("demo", &Builds::All, &files, &["3", "2"]);
-        check("demo", &Builds::default(), &files, &[]);
+        check("demo", &ProjectSet::All, &files, &["3", "2"]);
+        check("demo", &ProjectSet::default(), &files, &[]);
         check("other", &named, &["other-1.tar.gz"], &[]);
-        check("nvidia-cublas-cu12", &Builds::All, &["nvidia-cublas-cu12-0.0.1.tar.gz"], &[]);
+        check("nvidia-cublas-cu12", &ProjectSet::All, &["nvidia-cublas-cu12-0.0.1.tar.gz"], &[]);
     }
 }

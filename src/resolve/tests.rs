@@ -68,6 +68,7 @@ fn resolve_with(copies: &str, frameworks: &str, policies: Policies) -> Result<Re
         driver: None,
         direct: Default::default(),
         builds: Default::default(),
+        prereleases: Default::default(),
         overrides: Vec::new(),
         frameworks: requirements.iter().map(|requirement| requirement.name.clone()).collect(),
         roots: requirements
@@ -471,6 +472,7 @@ fn resolve_from(wheels: &str, copies: &str, frameworks: &str) -> Result<Resoluti
         driver: None,
         direct: Default::default(),
         builds: Default::default(),
+        prereleases: Default::default(),
         overrides: Vec::new(),
         frameworks: BTreeSet::new(),
         roots: frameworks.split(" & ").map(root).collect(),
@@ -557,6 +559,11 @@ const BINARIES: &str = "
     stuck-1.0 : torch>=2.11 & nvidia-cuda-runtime-cu12
     binary stuck-1.0 stuck/ext.so libcudart.so.12 libcublas.so.12
     depends-1.0 : torchaudio
+    early-1.0 : torch
+    binary early-1.0 early/ext.so libcudart.so.13
+    early-1.0.dev1 : torch
+    binary early-1.0.dev1 early/ext.so libcudart.so.12
+    uses_early-1.0 : early
     nvidia_cublas_cu12-12.4.5.8
     nvidia_cublas_cu12-12.9.1.4
     nvidia_cuda_runtime_cu12-12.4.127
@@ -635,6 +642,16 @@ fn a_version_for_another_cuda_is_passed_over_where_it_is_open() {
         "CUDA 12.4, cublas 12.4.5.8, cuda-runtime 12.4.127; mover 1.0 is linked with libcublas.so.12; mover 1.0 is \
          linked with libcudart.so.12 | mover 1.0 is built for CUDA 12 (nvidia-cuda-runtime-cu12), torch 2.11.0 serves \
          CUDA 13: torch 2.6.0 is taken",
+    );
+}
+
+#[test]
+fn no_pre_release_is_taken_for_its_cuda() {
+    let torch = "CUDA 12.4, cublas 12.4.5.8, cuda-runtime 12.4.127";
+    check_binaries("torch==2.6.0 & uses-early", torch);
+    check_binaries(
+        "torch==2.6.0 & early",
+        "early 1.0 is built for CUDA 13 (libcudart.so.13), torch 2.6.0 serves CUDA 12",
     );
 }
 

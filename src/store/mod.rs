@@ -78,7 +78,8 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    fn new(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    /// The failure of an `action` on a path of the store: "read", "write".
+    pub fn new(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self { action, path, source }
     }

@@ -10,6 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use imgforge::oci::Digest;
 use serde_json::json;
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use crate::support::server::{Resource, Server};
 use crate::support::wheel::{Built, Wheel};
@@ -467,9 +468,44 @@ fn a_wheel_that_is_gone_is_named() {
 
 #[test]
 fn a_hash_that_requirements_do_not_allow_is_refused() {
-    let mut world = World::new();
-    world.publish(Wheel::new("demo", "1.0"));
-    world.write("requirements.txt", format!("demo==1.0 --hash=sha256:{}\n", "0".repeat(64)));
-    world.recipe("requirements: [requirements.txt]\n");
-    world.check_bad(&["`demo-1.0-py3-none-any.whl` has none of the hashes", "`demo`", "hint: "]);
+    for (algorithm, digits) in [("sha256", 64), ("sha384", 96), ("sha512", 128)] {
+        let mut world = World::new();
+        let demo = world.publish(Wheel::new("demo", "1.0"));
+        world.recipe("requirements: [requirements.txt]\n");
+        world.write("requirements.txt", format!("demo==1.0 --hash={algorithm}:{}\n", "0".repeat(digits)));
+        world.check_bad(&["`demo-1.0-py3-none-any.whl` has none of the hashes", "`demo`", "hint: "]);
+        let right = match algorithm {
+            "sha256" => hex::encode(Sha256::digest(&demo.bytes)),
+            "sha384" => hex::encode(Sha384::digest(&demo.bytes)),
+            _ => hex::encode(Sha512::digest(&demo.bytes)),
+        };
+        let text = format!("demo==1.0 --hash=sha256:{} --hash={algorithm}:{right}\n", "1".repeat(64));
+        world.write("requirements.txt", text);
+        world.recipe("requirements: [requirements.txt]\n");
+        world.build().check_success();
+    }
+}
+
+#[test]
+fn pre_releases_are_taken_where_they_are_asked_for() {
+    let cases = [
+        ("packages: [demo]\n", "1.0"),
+        ("packages: [demo]\nprereleases: [other]\n", "1.0"),
+        ("packages: [demo]\nprereleases: [demo]\n", "2.0rc1"),
+        ("packages: [demo]\nprereleases: all\n", "2.0rc1"),
+        ("packages: ['demo>=1.0rc1']\n", "2.0rc1"),
+        ("packages: ['demo!=1.0rc1']\n", "1.0"),
+        ("packages: [demo]\nconstraints: ['demo<2.0rc2']\n", "2.0rc1"),
+        ("requirements: [early.txt]\n", "2.0rc1"),
+    ];
+    for (lines, expected) in cases {
+        let mut world = World::new();
+        world.publish(Wheel::new("demo", "1.0"));
+        world.publish(Wheel::new("demo", "2.0rc1"));
+        world.write("early.txt", "--pre\ndemo\n");
+        world.recipe(lines);
+        let plan: serde_json::Value =
+            serde_json::from_str(&world.run(&["plan", "recipe.yaml", "--json"]).stdout).unwrap();
+        assert_eq!(plan["distributions"][0]["version"], expected, "{lines}");
+    }
 }

@@ -3,6 +3,9 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use imgforge::oci::Digest;
+use sha2::Digest as _;
+
 use crate::support::World;
 use crate::support::image::Image;
 use crate::support::server::Manner;
@@ -74,11 +77,40 @@ fn a_wheel_that_is_half_there_is_not_a_wheel() {
 }
 
 #[test]
-fn an_index_that_gives_no_hash_is_not_trusted() {
+fn a_wheel_without_a_hash_is_locked_as_it_came_and_is_that_one_from_then_on() {
     let mut world = World::new();
-    world.publish_listed(demo(), |file| file["hashes"] = serde_json::json!({}));
+    let unlisted = |file: &mut serde_json::Value| file["hashes"] = serde_json::json!({"md5": "00"});
+    let first = world.publish_listed(demo(), unlisted);
     world.recipe("packages: [demo]\n");
-    world.check_bad(&["the package index gives no sha256 hash for", "demo-1.0-py3-none-any.whl"]);
+    let locked = world.run(&["lock", "recipe.yaml"]);
+    assert_eq!(locked.code, 0, "{locked}");
+    assert!(locked.stderr.contains("no hash is listed for demo-1.0-py3-none-any.whl"), "{}", locked.stderr);
+    let lock = std::fs::read_to_string(world.path("recipe.lock")).unwrap();
+    assert!(lock.contains(&Digest::of(&first.bytes).to_string()), "{lock}");
+    let other = demo().file("demo/other.py", "1\n").build();
+    world.publish_file("demo", &other, unlisted);
+    std::fs::remove_dir_all(world.store()).unwrap();
+    world.check_failure(
+        &world.run(&["build", "recipe.yaml", "-o", "oci:image", "--locked"]),
+        1,
+        &[WHEEL, "has the wrong"],
+    );
+}
+
+#[test]
+fn a_wheel_has_the_hash_that_its_index_lists_whatever_the_algorithm() {
+    for (algorithm, digits) in [("sha384", 96), ("sha512", 128)] {
+        let mut world = World::new();
+        let wrong = "0".repeat(digits);
+        world.publish_listed(demo(), |file| file["hashes"] = serde_json::json!({algorithm: wrong}));
+        world.recipe("packages: [demo]\n");
+        world.check_bad(&[WHEEL, "has not the hash that its package index lists", algorithm, "hint: "]);
+    }
+    let mut world = World::new();
+    let sum = hex::encode(sha2::Sha512::digest(&demo().build().bytes));
+    world.publish_listed(demo(), |file| file["hashes"] = serde_json::json!({"sha512": sum}));
+    world.recipe("packages: [demo]\n");
+    world.build().check_success();
 }
 
 #[test]

@@ -89,6 +89,7 @@ fn ours(
         overrides: Default::default(),
         direct: Default::default(),
         exclude_newer: unix_seconds(moment),
+        prereleases: Default::default(),
         preferences: std::collections::BTreeMap::new(),
         set_aside: Arc::new(|_| false),
     };

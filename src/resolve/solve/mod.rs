@@ -36,7 +36,7 @@ use crate::pypa::needs::BinaryNeeds;
 use crate::pypa::simple::{DistFile, Project};
 use crate::pypa::target::Target;
 use crate::pypa::wheel::Outline;
-use crate::recipe::RootRequirement;
+use crate::recipe::{ProjectSet, RootRequirement};
 use crate::resolve::overrides::Overrides;
 use crate::resolve::request::DirectUrls;
 
@@ -240,6 +240,8 @@ pub struct Question<'a> {
     /// Files uploaded at or after this moment, in seconds since the Unix epoch, are not considered. Neither are
     /// files of which the index does not say when they were uploaded.
     pub exclude_newer: Option<i64>,
+    /// The projects whose pre-releases are taken like other versions, beside those of which a root or a bound names one.
+    pub prereleases: ProjectSet,
     /// Versions to try first, such as those of a lock; they may be yanked, and pre-releases.
     pub preferences: BTreeMap<PackageName, Version>,
     /// Projects that do not enter the solution: what requires them is told by [`Chosen::set_aside`].

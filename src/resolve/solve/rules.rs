@@ -18,6 +18,7 @@ use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::simple::{DistFile, Project};
 use crate::pypa::specifiers;
 use crate::pypa::target::{Fit, Target};
+use crate::recipe::ProjectSet;
 use crate::resolve::overrides::Overrides;
 use crate::resolve::request::DirectUrls;
 use crate::resolve::wheel_choice::{Refusal, WheelChoice, best_wheels};
@@ -27,6 +28,7 @@ use crate::resolve::wheel_choice::{Refusal, WheelChoice, best_wheels};
 pub(super) struct Rules {
     target: Target,
     exclude_newer: Option<i64>,
+    prereleases: ProjectSet,
     set_aside: SetAside,
     overrides: Overrides,
     direct: DirectUrls,
@@ -40,6 +42,8 @@ pub(super) struct Rules {
 #[derive(Debug)]
 pub(super) struct Candidates {
     versions: BTreeMap<Version, usize>,
+    /// Takes pre-releases like other versions.
+    prereleases: bool,
     /// One of the versions, which goes before all others.
     preferred: Option<Version>,
 }
@@ -62,12 +66,17 @@ impl Rules {
         let roots: Vec<Requirement> = question.roots.iter().map(|root| root.requirement.clone()).collect();
         let roots = question.overrides.applied(&roots);
         let bounds = question.constraints.iter().chain(question.overrides.all());
+        let mut early = BTreeSet::new();
         for requirement in roots.iter().chain(bounds) {
             pinned.entry(requirement.name.clone()).or_default().extend(pin(requirement));
+            early.extend(names_prerelease(requirement).then(|| requirement.name.clone()));
         }
+        let mut prereleases = question.prereleases.clone();
+        prereleases.extend(&ProjectSet::Projects(early));
         Self {
             target: question.target.clone(),
             exclude_newer: question.exclude_newer,
+            prereleases,
             set_aside: question.set_aside.clone(),
             overrides: question.overrides.clone(),
             direct: question.direct.clone(),
@@ -85,7 +94,11 @@ impl Rules {
     pub fn candidates(&self, project: &Project) -> Candidates {
         let versions = best_wheels(&project.files, |file| self.judge(file).ok());
         let preferred = self.preferences.get(&project.name).filter(|version| versions.contains_key(version));
-        Candidates { preferred: preferred.cloned(), versions }
+        Candidates {
+            preferred: preferred.cloned(),
+            prereleases: self.prereleases.has(&project.name),
+            versions,
+        }
     }
 
     /// The fit of `file`, or the reason why it may not be chosen.
@@ -193,10 +206,12 @@ impl Scout for Rules {
 }
 
 impl Candidates {
-    /// The preferred version if it is in `range`, else the newest there; a pre-release only when there is nothing else.
+    /// The preferred version if it is in `range`, else the newest there; a pre-release only when there is nothing else, or
+    /// where they are taken like other versions.
     pub fn best(&self, range: &Ranges<Version>) -> Option<(&Version, usize)> {
         let newest = |wanted: fn(&Version) -> bool| {
-            self.versions.iter().rev().find(|(version, _)| wanted(version) && range.contains(version))
+            let is_wanted = |version: &Version| self.prereleases || wanted(version);
+            self.versions.iter().rev().find(|(version, _)| is_wanted(version) && range.contains(version))
         };
         let preferred = self
             .preferred
@@ -209,7 +224,8 @@ impl Candidates {
             .map(|(version, index)| (version, *index))
     }
 
-    /// The wheels of the next `count` versions below `version` in `range`, pre-releases or not as `version` is.
+    /// The wheels of the next `count` versions below `version` in `range`, pre-releases or not as `version` is, where it
+    /// matters.
     pub fn below<'a>(
         &'a self,
         version: &'a Version,
@@ -220,7 +236,8 @@ impl Candidates {
             .range(..version.clone())
             .rev()
             .filter(move |(other, _)| {
-                other.any_prerelease() == version.any_prerelease() && range.contains(other)
+                let is_alike = || other.any_prerelease() == version.any_prerelease();
+                (self.prereleases || is_alike()) && range.contains(other)
             })
             .take(count)
             .map(|(_, index)| *index)
@@ -233,6 +250,16 @@ impl Candidates {
     pub fn wheel(&self, version: &Version) -> Option<usize> {
         self.versions.get(version).copied()
     }
+}
+
+/// Returns whether a requirement names a pre-release in one of its bounds: such releases are meant, as for pip and uv.
+fn names_prerelease(requirement: &Requirement) -> bool {
+    let specifiers = specifiers::specifiers(requirement);
+    let is_exclusion = |operator: &Operator| matches!(operator, Operator::NotEqual | Operator::NotEqualStar);
+    specifiers
+        .into_iter()
+        .flat_map(|all| all.iter())
+        .any(|it| !is_exclusion(it.operator()) && it.version().any_prerelease())
 }
 
 /// The version that `requirement` pins with `==` or `===`.

@@ -189,6 +189,7 @@ fn preferring(
         overrides: Overrides::default(),
         direct: BTreeMap::new(),
         exclude_newer,
+        prereleases: ProjectSet::default(),
         preferences: preferences
             .split(", ")
             .filter_map(|text| text.split_once(' '))
@@ -265,6 +266,9 @@ fn takes_pre_releases_only_when_there_is_nothing_else() {
     check("a-1.0\na-2.0rc1", "a", "a 1.0");
     check("a-1.0\na-2.0rc1", "a>=2.0rc1", "a 2.0rc1");
     check("a-2.0rc1\na-2.0.dev3", "a", "a 2.0rc1");
+    check("a-1.0\na-2.0rc1", "a>=1.0rc1", "a 2.0rc1");
+    check("a-1.0\na-2.0rc1", "a | a>=0.5a1", "a 2.0rc1");
+    check("a-1.0\na-2.0rc1", "a!=0.5a1", "a 1.0");
 }
 
 #[test]

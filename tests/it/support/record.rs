@@ -177,6 +177,7 @@ impl RecordedProject {
             url: Url::parse(&format!("http://localhost/{name}")).unwrap(),
             filename,
             sha256: Some(format!("sha256:{sha256}").parse().unwrap()),
+            other_hash: None,
             size: Some(size.parse().unwrap()),
             upload_time: Some(uploaded.parse().unwrap()),
             requires_python,

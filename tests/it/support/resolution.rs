@@ -67,6 +67,7 @@ pub fn resolve(
         driver: None,
         direct: Default::default(),
         builds: Default::default(),
+        prereleases: Default::default(),
         overrides: Vec::new(),
         frameworks: requirements.iter().map(|requirement| requirement.name.clone()).collect(),
         roots: requirements
