@@ -101,15 +101,15 @@ pub enum PlaceError {
     Unknown { text: String },
     #[error("`{text}` is not a destination")]
     NotADestination { text: String },
-    #[error("`{transport}:` is not built yet")]
+    #[error("`{transport}:` is not a kind of place")]
     NotBuilt { transport: String },
     #[error(transparent)]
     Reference(#[from] ReferenceError),
     #[error(
-        "`{tag}` is not a tag: it has at most 128 letters, digits, `_`, `.` and `-`, and does not begin with `.` or `-`"
+        "`{tag}` is not a valid tag: a tag has at most 128 letters, digits, `_`, `.` and `-`, and begins with none of `.` and `-`"
     )]
     Tag { tag: String },
-    #[error("`{text}` names a digest, which is known when the image is made")]
+    #[error("`{text}` has a digest, and that of an image is known only after the build")]
     Digest { text: String },
 }
 
@@ -126,8 +126,8 @@ impl Hinted for PlaceError {
             }
             Self::NotBuilt { .. } => format!("write {PLACES}"),
             Self::Reference(_) => "write [HOST/]NAME[:TAG][@sha256:…], the name in lowercase".into(),
-            Self::Tag { .. } => "write another one behind the last colon".into(),
-            Self::Digest { .. } => "write a tag instead of it".into(),
+            Self::Tag { .. } => "write another tag behind the last colon, such as `v1`".into(),
+            Self::Digest { .. } => "write a tag in place of the digest: docker://HOST/NAME:TAG".into(),
         })
     }
 }
@@ -300,7 +300,7 @@ mod tests {
         for text in ["", "oci:", "c.tar", "oci::x", "./x:y", "../a.b/c:d", "/srv/x:y"] {
             check(text, "is not the place of an image; write oci:DIR");
         }
-        check("containers-storage:x", "`containers-storage:` is not built yet; write oci:DIR");
+        check("containers-storage:x", "`containers-storage:` is not a kind of place; write oci:DIR");
         check("docker://A/b", "is not an image reference; write [HOST/]NAME");
         check("docker-daemon:", "is not the place of an image");
         check("docker-daemon:A", "is not an image reference");
@@ -315,7 +315,7 @@ mod tests {
         check("podman:localhost:5000/app", "podman:localhost:5000/app:latest Engine");
         check_destination("docker-daemon:registry.test/app:v1", "docker-daemon:registry.test/app:v1");
         let digest = crate::oci::Digest::of("x");
-        check_destination(&format!("docker-daemon:app@{digest}"), "names a digest");
+        check_destination(&format!("docker-daemon:app@{digest}"), "has a digest");
     }
 
     #[test]
@@ -333,10 +333,10 @@ mod tests {
             "`out/x` is not a destination; write docker-daemon:out/x or podman:out/x for an engine",
         );
         check_destination("oci:", "write oci:DIR");
-        check_destination("docker:x", "`docker:` is not built yet");
-        check_destination("oci:x:-bad", "not a tag");
-        check_destination("oci:x:", "not a tag");
+        check_destination("docker:x", "`docker:` is not a kind of place");
+        check_destination("oci:x:-bad", "not a valid tag");
+        check_destination("oci:x:", "not a valid tag");
         let digest = crate::oci::Digest::of("x");
-        check_destination(&format!("docker://registry.test/a@{digest}"), "names a digest");
+        check_destination(&format!("docker://registry.test/a@{digest}"), "has a digest");
     }
 }

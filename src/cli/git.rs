@@ -14,10 +14,10 @@ use crate::failure::{Failure, Result};
 pub(super) fn annotations(recipe: &Path) -> Result<BTreeMap<String, String>> {
     let directory = recipe.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let revision = ask(directory, &["rev-parse", "HEAD"])?.ok_or_else(|| {
-        let message = format!("`{}` is in no repository of git that has a commit", recipe.display());
+        let message = format!("`{}` is not in a Git repository that has a commit", recipe.display());
         Failure::advised(
             message,
-            "commit it, or leave out --git-annotations and write --annotation NAME=VALUE",
+            "run `git init` and commit it, or write --annotation NAME=VALUE in place of --git-annotations",
         )
     })?;
     let source = ask(directory, &["config", "--get", "remote.origin.url"])?;

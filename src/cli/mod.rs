@@ -451,7 +451,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             let format = if *json { findings::Format::Json } else { *format };
             findings::printed(&report, &image.to_string(), format)?.print()?;
             if let Some(picture) = graph {
-                picture.draw(&checked.graph(&session)?, &image.to_string())?;
+                picture.draw(&checked.page(&session)?, &image.to_string())?;
             }
             match report.has_errors() {
                 true => Err(FailedCheck { errors: report.count(Level::Error), image: image.clone() }.into()),
@@ -550,7 +550,7 @@ fn write_bytes(file: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(file, bytes).map_err(|error| {
         Failure::advised(
             format!("could not write `{}`: {error}", file.display()),
-            "name a file in a directory that is there and that you can write to",
+            "name a file in an existing directory that you can write to",
         )
     })
 }

@@ -28,7 +28,7 @@ const OPTIONS: Translations = &[
     ),
     (
         &["--no-cache", "--pull", "--refresh", "--force"],
-        "equal inputs give equal images, so that nothing need be built anew; `imgforge lock RECIPE --upgrade` asks the indexes again",
+        "it is not needed: what has changed is built again, and nothing else; `imgforge lock RECIPE --upgrade` takes newer versions",
     ),
     (&["--target", "--squash"], "a recipe describes one image, without stages"),
     (
@@ -55,12 +55,12 @@ const OPTIONS: Translations = &[
     ),
     (
         &["-v", "--verbose", "--debug"],
-        "`imgforge plan RECIPE` gives every reason; `--progress plain` prints each step",
+        "`--progress plain` prints each step; `imgforge plan RECIPE --all --wide` lists everything with its reasons",
     ),
     (&["--frozen", "--immutable"], "`--locked` builds what the lock says, and nothing else"),
     (
         &["--gpus", "--cuda", "--cuda-version", "--with-cuda"],
-        "the frameworks decide the CUDA; the GPUs to run on are in the recipe: `cuda: {gpus: [T4]}`",
+        "`docker run --gpus all` gives GPUs to a container; the recipe names those to support: `cuda: {gpus: [T4]}`",
     ),
     (&["--cpu", "--no-cuda", "--cpu-only"], "write `cuda: {policy: cpu}` in the recipe"),
     (
@@ -110,7 +110,7 @@ const COMMANDS: Translations = &[
     (&["update", "upgrade", "outdated"], "`imgforge lock RECIPE --upgrade`, or `--upgrade=NAME`"),
     (
         &["images", "image", "ls", "list", "ps"],
-        "imgforge keeps no list of images; `imgforge cache info` tells of the store",
+        "imgforge keeps no list of images: they are where `-o` put them, in Docker for example (`docker images`)",
     ),
     (
         &["save", "load", "tag", "import", "cp", "commit"],
@@ -121,7 +121,12 @@ const COMMANDS: Translations = &[
         "`imgforge cache prune` removes what no build has used for 30 days",
     ),
     (
-        &["validate", "lint", "verify", "test", "scan", "audit", "doctor"],
+        &["scan", "audit"],
+        "imgforge does not look for vulnerabilities: give the image to a scanner; `imgforge check IMAGE` proves that its \
+         frameworks can load their libraries",
+    ),
+    (
+        &["validate", "lint", "verify", "test", "doctor"],
         "`imgforge check IMAGE` proves that an image loads; `imgforge plan RECIPE` reads a recipe",
     ),
     (&["show", "history", "info", "tree", "sbom"], "`imgforge inspect IMAGE` shows what is in an image"),
@@ -196,7 +201,7 @@ fn upgraded(name: &str, arguments: &[String]) -> Option<String> {
 fn one_recipe(given: &str, arguments: &[String]) -> Option<String> {
     let command = command(arguments)?;
     ["build", "plan", "lock"].contains(&command).then(|| {
-        format!("`imgforge {command}` takes one recipe: run it again for `{given}`, or name what is installed in the recipe")
+        format!("`imgforge {command}` takes one recipe: run it again for `{given}`, or put what both install into one recipe")
     })
 }
 

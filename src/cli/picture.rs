@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::check::graph::{Graph, html, svg};
+use crate::check::graph::{html, svg};
 use crate::failure::Result;
 use crate::pipeline;
 
@@ -27,20 +27,20 @@ impl PictureFile {
             Some("svg") => Form::Svg,
             Some("html") => Form::Html,
             _ => {
-                return Err("its extension names no form that a graph can be drawn in; name it FILE.svg for a picture, or \
-                            FILE.html for a page with a table"
+                return Err("its extension is neither .svg nor .html; write FILE.svg for a picture, or FILE.html for a page with \
+                            tables"
                     .to_owned());
             }
         };
         Ok(Self { path, form })
     }
 
-    /// Draws the graph of `image`.
-    pub fn draw(&self, graph: &Graph, image: &str) -> Result<()> {
+    /// Draws what `page` has of `image`.
+    pub fn draw(&self, page: &html::ImagePage, image: &str) -> Result<()> {
         let title = format!("Who reaches CUDA in {image}");
         let text = match self.form {
-            Form::Svg => svg::render(graph, &title),
-            Form::Html => html::render(graph, &title),
+            Form::Svg => svg::render(&page.graph, &title),
+            Form::Html => html::render(page, &title),
         };
         pipeline::write_picture(&self.path, &text)
     }

@@ -139,7 +139,7 @@ pub(super) fn print(data: &str) -> Result<()> {
         result => result.map_err(|error| {
             Failure::advised(
                 format!("could not write to standard output: {error}"),
-                "let standard output be a file or pipe that takes it",
+                "free some space there, or send standard output elsewhere",
             )
         }),
     }

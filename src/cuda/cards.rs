@@ -160,6 +160,12 @@ impl Gpu {
     pub fn names() -> impl Iterator<Item = &'static str> {
         CARDS.iter().flat_map(|(_, names)| names.iter().copied())
     }
+
+    /// The names of the cards of a capability.
+    pub fn names_of(capability: Capability) -> &'static [&'static str] {
+        let row = CARDS.iter().find(|(text, _)| text.parse() == Ok(capability));
+        row.map_or(&[], |(_, names)| names)
+    }
 }
 
 impl FromStr for Gpu {

@@ -160,11 +160,10 @@ impl Hinted for HttpError {
             Self::Status { status, .. } if *status == StatusCode::NOT_FOUND => "check the URL".into(),
             Self::Redirect { source, .. } => return source.hint(),
             Self::Slow { .. } | Self::Endless { .. } => {
-                "use a faster mirror or index; a download is resumed".into()
+                "use a faster mirror or index; the next build continues the download".into()
             }
             Self::Request { .. } | Self::Stalled { .. } | Self::Status { .. } => {
-                "check the network, and HTTPS_PROXY and SSL_CERT_FILE if you need them; a download is resumed"
-                    .into()
+                "check the address and the network, and HTTPS_PROXY and SSL_CERT_FILE if you need them".into()
             }
             Self::Hash { .. } | Self::Size { .. } => {
                 "nothing of it was kept; if it happens again, the index and the file disagree".into()

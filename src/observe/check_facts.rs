@@ -159,12 +159,41 @@ impl LayerNode for Item {
     }
 }
 
+/// An item, and the layer that it is of, by index.
+struct ItemOfLayer {
+    layer: usize,
+    item: Item,
+}
+
+impl LayerNode for ItemOfLayer {
+    fn is_directory(&self) -> bool {
+        self.item.is_directory()
+    }
+
+    fn link(&self) -> Option<&str> {
+        self.item.link()
+    }
+}
+
 impl CheckFacts {
     /// The evidence of an image of these layers, bottom first.
     pub fn stacked(layers: impl IntoIterator<Item = Self>) -> Self {
         let mut image = Self::default();
         layers.into_iter().for_each(|layer| image.0.stack(layer.0));
         image
+    }
+
+    /// The files that an image of these layers, bottom first, shows: each with the layer that it is of, by index.
+    pub fn shown(layers: impl IntoIterator<Item = Self>) -> Vec<(String, usize, u64)> {
+        let mut image = Layered::<ItemOfLayer>::default();
+        for (layer, facts) in layers.into_iter().enumerate() {
+            image.stack(facts.0.map(|item| ItemOfLayer { layer, item }));
+        }
+        let file = |(path, node): (&str, &ItemOfLayer)| match &node.item {
+            Item::File(file) if file.first().is_none() => Some((path.to_owned(), node.layer, file.size)),
+            _ => None,
+        };
+        image.nodes().filter_map(file).collect()
     }
 
     /// Notes an entry of a layer. What is known of a file's content is noted when it has passed.

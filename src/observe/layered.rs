@@ -111,6 +111,16 @@ impl<N: LayerNode> Layered<N> {
         }
     }
 
+    /// The same layer with other nodes: what it hides stays hidden.
+    pub fn map<M: LayerNode>(self, other: impl Fn(N) -> M) -> Layered<M> {
+        let Self { nodes, removed, opaque } = self;
+        Layered {
+            nodes: nodes.into_iter().map(|(path, node)| (path, other(node))).collect(),
+            removed,
+            opaque,
+        }
+    }
+
     /// Keeps of every node what `less` leaves of it.
     pub fn reduce(&mut self, less: impl Fn(&str, N) -> Option<N>) {
         let nodes = std::mem::take(&mut self.nodes).into_iter();

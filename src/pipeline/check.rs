@@ -9,6 +9,8 @@ use super::{Checking, Planned, Session, gpus, image_base};
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError, PythonStart};
 use crate::check::graph::Graph;
+use crate::check::graph::html::ImagePage;
+use crate::check::graph::sizes::layer_sizes;
 use crate::check::{self, GpuSupport, Level, REPORT_FORMAT, Report, Silence, Subject, VersionsSeen};
 use crate::cuda::{Driver, Gpu};
 use crate::failure::{Context, Hinted, Result};
@@ -127,9 +129,14 @@ impl<'a> Checked<'a> {
         with_subject(self, store, check::gpu_support)
     }
 
-    /// The graph of frameworks and libraries of CUDA in it. Unlike a report it is not kept: few ask for it.
-    pub fn graph(&self, session: &Session<'_>) -> Result<Graph> {
-        with_subject(self, &session.store, Graph::of)
+    /// The graph of frameworks and libraries of CUDA in it, its GPUs and its layers. Unlike a report they are not kept: few
+    /// ask for them.
+    pub fn page(&self, session: &Session<'_>) -> Result<ImagePage> {
+        let store = &session.store;
+        let (graph, gpus) =
+            with_subject(self, store, |subject| (Graph::of(subject), check::gpu_support(subject)))?;
+        let layers = self.layers.iter().map(|digest| records::evidence_of(store, digest));
+        Ok(ImagePage { graph, gpus, layers: layer_sizes(&self.layers, layers.collect::<Result<_, _>>()?) })
     }
 }
 

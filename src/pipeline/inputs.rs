@@ -6,105 +6,28 @@ use std::path::{Path, PathBuf};
 
 use uv_normalize::{GroupName, PackageName};
 
-use super::recipe_file::{self, LONGEST_INPUT, RecipeFileError};
+use super::input_error::{InputError, MOST_FILES, diagnostics, located};
+use super::recipe_file::{self, LONGEST_INPUT};
 use crate::beneath::{FileRoot, Outside, ReachError};
-use crate::failure::{Fault, Hinted};
 use crate::layer::files::{self, Copy, FilesError, FilesOnDisk};
 use crate::pypa::archive_hash::ArchiveHash;
-use crate::pypa::pyproject::{self, PyprojectError};
+use crate::pypa::pyproject;
 use crate::recipe::environment_file::CondaEnvironment;
-use crate::recipe::locks::{ForeignLock, ForeignLockError, LockKind, SelectedLock};
-use crate::recipe::project_file::{ProjectFile, ProjectFileError};
+use crate::recipe::locks::{ForeignLock, LockKind, SelectedLock};
+use crate::recipe::project_file::ProjectFile;
 use crate::recipe::requirements::{
     self, HashedProject, HashedRequirement, MOST_REQUIREMENTS, RequirementsFile,
 };
 use crate::recipe::{
     BaseDescription, BaseRef, ConstraintEntry, Diagnostics, ImageName, IndexLocation, NamedProject, Problem,
     ProjectReference, RECIPE, Recipe, RecipeInputs, RequirementsEntry, RequirementsKind, RootRequirement,
-    SourcePlace, closest,
+    SourcePlace, Span,
 };
 
 /// The bytes of a requirements or constraints file: the export of a lock of a thousand wheels, with all hashes, has 6 MB.
 const LONGEST_REQUIREMENTS: u64 = 8 << 20;
 /// The bytes of a lock of another tool: one of a thousand projects for all platforms has some 10 MB.
 const LONGEST_LOCK: u64 = 32 << 20;
-/// The requirements and constraints files of a recipe, with all that they include: real ones include a few.
-const MOST_FILES: usize = 256;
-
-/// The reason why the inputs cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages are the documentation")]
-pub enum InputError {
-    #[error(transparent)]
-    RecipeFile { source: RecipeFileError },
-    #[error("could not read `{path}`")]
-    Read { path: PathBuf, source: io::Error },
-    #[error("could not read `{path}`")]
-    Reach { path: PathBuf, source: ReachError },
-    #[error("{} has problems", problems.problems().first().map_or("the input", |problem| &problem.file))]
-    Diagnostics { problems: Diagnostics },
-    #[error("`{name}` is not a name for an image")]
-    Name { name: String },
-    #[error("there is no base `{name}`: no `images/{name}.yaml` at or above `{directory}`")]
-    UnknownBase { name: String, directory: PathBuf, known: Vec<String> },
-    #[error("a base from {kind} is not built yet: `{base}`")]
-    BaseKind { kind: &'static str, base: String },
-    #[error(transparent)]
-    Lock { source: ForeignLockError },
-    #[error(transparent)]
-    ProjectFile { source: ProjectFileError },
-    #[error("`{path}` includes itself")]
-    Circle { path: PathBuf },
-    #[error("`{path}` is the {}th requirements file", MOST_FILES + 1)]
-    ManyFiles { path: PathBuf },
-    #[error("could not read the name of the project in `{path}`")]
-    Project { path: PathBuf, source: PyprojectError },
-    #[error("`{path}` is no project: it has no `pyproject.toml`")]
-    NoProject { path: PathBuf },
-    #[error("`{path}` names no project")]
-    NoProjectName { path: PathBuf },
-    #[error("with `{path}`, the requirements files have more than {MOST_REQUIREMENTS} requirements")]
-    ManyRequirements { path: PathBuf },
-}
-
-impl Hinted for InputError {
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Read { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
-                "write it as UTF-8 text".into()
-            }
-            Self::Read { .. } => "check the path; paths in a recipe are relative to the recipe".into(),
-            Self::Diagnostics { .. } => return None,
-            Self::RecipeFile { source } => return source.hint(),
-            Self::Lock { source } => return source.hint(),
-            Self::ProjectFile { source } => return source.hint(),
-            Self::Reach { source, .. } => return source.hint(),
-            Self::Name { .. } => "add `name:` to the recipe: lowercase letters, digits and separators".into(),
-            Self::UnknownBase { name, known, .. } => unknown_base(name, known),
-            Self::BaseKind { base, .. } => {
-                format!(
-                    "name the registry's image, or save it: `docker save`, `skopeo copy {base} oci:base`; then write `base: docker-archive:FILE` or `base: oci:base`"
-                )
-            }
-            Self::Circle { .. } => "remove the line that includes the file".into(),
-            Self::ManyFiles { .. } => "join the files: no more than that are read".into(),
-            Self::Project { source, .. } => return source.hint(),
-            Self::NoProject { .. } => {
-                "name the directory that has it, `packages: [./app]`, or a wheel of the project: `packages: \
-                 [./dist/NAME-VERSION-py3-none-any.whl]`"
-                    .into()
-            }
-            Self::NoProjectName { .. } => {
-                "write the project's name in front of its directory: `packages: [\"app @ ./app\"]`".into()
-            }
-            Self::ManyRequirements { .. } => "leave out what other requirements bring along".into(),
-        })
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Input
-    }
-}
 
 /// The name of an image whose recipe has neither a name nor a file.
 const UNNAMED: &str = "image";
@@ -117,7 +40,8 @@ const BUILT_IN: [(&str, &str); 1] =
 pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
     let recipe = recipe(path)?;
     let directory = parent(path);
-    let (base, base_directory) = base_description(&recipe, &directory, outside)?;
+    let of_base = base_description(&recipe, &directory, outside);
+    let (base, base_directory) = of_base.map_err(located(&recipe, recipe.base.span))?;
     let base = match base {
         BaseDescription::Debian(debian) => {
             BaseDescription::Debian(debian.with_packages(&recipe.system_packages))
@@ -149,20 +73,26 @@ pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
         file_prereleases: false,
         require_hashes: false,
     };
-    let projects = recipe.projects.iter().map(|project| (project.value.clone(), RECIPE.to_owned())).collect();
+    let projects = recipe.projects.iter();
+    let projects =
+        projects.map(|project| (project.value.clone(), RECIPE.to_owned(), Some(project.span))).collect();
     let mut reader = InputReader { root, inputs, projects, seen: BTreeSet::new(), requirements: 0 };
     for entry in &recipe.requirements {
         let path = directory.join(&entry.file);
-        match entry.kind() {
-            RequirementsKind::Lock(kind) => reader.read_lock(kind, entry)?,
-            RequirementsKind::Project => reader.read_project_file(&path, entry)?,
-            RequirementsKind::Environment => reader.read_environment(&path)?,
-            RequirementsKind::Pip => reader.read_requirements(&path, &mut Vec::new())?,
-        }
+        let read = match entry.kind() {
+            RequirementsKind::Lock(kind) => reader.read_lock(kind, entry),
+            RequirementsKind::Project => reader.read_project_file(&path, entry),
+            RequirementsKind::Environment => reader.read_environment(&path),
+            RequirementsKind::Pip => reader.read_requirements(&path, &mut Vec::new()),
+        };
+        read.map_err(located(&recipe, entry.span))?;
     }
     for constraint in &recipe.constraints {
         match &constraint.value {
-            ConstraintEntry::File(path) => reader.read_constraints(&directory.join(path), &mut Vec::new())?,
+            ConstraintEntry::File(path) => {
+                let read = reader.read_constraints(&directory.join(path), &mut Vec::new());
+                read.map_err(located(&recipe, constraint.span))?;
+            }
             ConstraintEntry::Bound(bound) => reader.inputs.constraints.push(bound.clone()),
         }
     }
@@ -208,8 +138,8 @@ enum FileRole {
 struct InputReader {
     root: FileRoot,
     inputs: RecipeInputs,
-    /// The projects that are named by the places of their sources, and the files that name them.
-    projects: Vec<(ProjectReference, String)>,
+    /// The projects that are named by the places of their sources, the files that name them, and where the recipe does.
+    projects: Vec<(ProjectReference, String, Option<Span>)>,
     /// The files that were read. Files may lead to each other on many ways: a second time would add nothing.
     seen: BTreeSet<(FileRole, PathBuf)>,
     /// The number of requirements so far.
@@ -259,8 +189,12 @@ impl InputReader {
 
     /// Adds the projects that are named by the places of their sources, the last of all requirements.
     fn name_projects(&mut self) -> Result<(), InputError> {
-        for (project, source) in std::mem::take(&mut self.projects) {
-            let requirement = project.requirement(self.project_name(&project)?);
+        for (project, source, span) in std::mem::take(&mut self.projects) {
+            let name = self.project_name(&project).map_err(|error| match span {
+                Some(span) => located(&self.inputs.recipe, span)(error),
+                None => error,
+            })?;
+            let requirement = project.requirement(name);
             self.inputs.roots.push(RootRequirement::new(requirement.clone().into(), source.clone()));
             self.inputs.projects.push(NamedProject {
                 requirement,
@@ -304,7 +238,7 @@ impl InputReader {
             self.inputs.wheels.extend(root.named_wheel());
             self.inputs.roots.push(root);
         }
-        let projects = file.projects.into_iter().map(|project| (project.moved(above), origin.clone()));
+        let projects = file.projects.into_iter().map(|project| (project.moved(above), origin.clone(), None));
         self.projects.extend(projects);
         let inputs = &mut self.inputs;
         inputs.constraints.extend(file.constraints);
@@ -354,7 +288,7 @@ impl InputReader {
             if let Some(name) = &project.name {
                 self.note_hashes(name, hashes);
             }
-            self.projects.push((project.value, path.display().to_string()));
+            self.projects.push((project.value, path.display().to_string(), None));
         }
         let directory = parent(path);
         above.push(path.to_owned());
@@ -548,23 +482,4 @@ fn no_project(directory: &str, path: &Path, source: ReachError) -> InputError {
         }
         source => unreachable_file(path, source),
     }
-}
-
-/// The next step where no description of a base has a name.
-fn unknown_base(name: &str, known: &[String]) -> String {
-    let names: Vec<&str> = known.iter().map(String::as_str).collect();
-    match closest(name, &names) {
-        Some(near) => {
-            format!("did you mean `{near}`? A description of your own is the file `images/{name}.yaml`")
-        }
-        None => format!(
-            "an image of a registry has a tag, `base: {name}:TAG`; a description of your own is the file \
-             `images/{name}.yaml`; built in is {}",
-            known.join(", ")
-        ),
-    }
-}
-
-fn diagnostics(problems: Diagnostics) -> InputError {
-    InputError::Diagnostics { problems }
 }

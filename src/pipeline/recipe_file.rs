@@ -62,7 +62,7 @@ impl Hinted for RecipeFileError {
                 several => format!("name one of the recipes in it: {}", listed(several)),
             },
             Self::Image { path } => format!(
-                "write a recipe over it, `base: {0}`; look into an image with `imgforge inspect {0}`",
+                "to build on this image, write a recipe with `base: {0}`; `imgforge inspect {0}` shows what is in it",
                 path.display()
             ),
             Self::OtherKind { path, kind } => kind.advice(&path.display().to_string(), &file_name(path)),

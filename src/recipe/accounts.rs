@@ -215,8 +215,8 @@ pub(super) fn check_owner(
     problems: &mut Problems,
 ) {
     if owner.ids(users).is_none() {
-        let message = format!("`users` makes nobody of the name in {}", quote(&owner.value.to_string()));
-        let help = "add the user to `users`, or write its number: the base's names are not known yet";
+        let message = format!("the owner {} is not defined under `users`", quote(&owner.value.to_string()));
+        let help = "add it, `users: [{name: app, uid: 1000}]`, or write numbers, `1000:1000`: accounts of the base cannot be used by name here";
         problems.push(Problem::error(owner.span, message).help(help));
     }
 }

@@ -170,7 +170,7 @@ impl<'n> Fields<'n> {
                     YamlValue::Scalar(text) => translation_of_value(what, text),
                     _ => None,
                 };
-                let help = translated.unwrap_or("write `key: value` lines");
+                let help = translated.unwrap_or("write `key: value` lines, without `- ` before the key");
                 problems.push(Problem::error(node.span, message).help(help));
                 None
             }

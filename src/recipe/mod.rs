@@ -238,7 +238,7 @@ fn told_apart(
 fn nothing_to_install(span: Span) -> Problem {
     let start = Span { start: span.start, end: span.start };
     Problem::error(start, "the recipe asks for nothing to install")
-        .help("add `frameworks:` (torch: \"2.6.0\") or `packages:` ([numpy])")
+        .help("add `frameworks: {torch: \"2.6.0\"}`, `packages: [numpy]`, `requirements: [requirements.txt]` or `system-packages: [ffmpeg]`")
 }
 
 /// Reads the only document of `source`, of at most `longest` bytes, and gives it to `decode`.

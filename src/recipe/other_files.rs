@@ -111,18 +111,18 @@ impl OtherFile {
                     .to_owned()
             }
             Self::Compose => {
-                "name the recipe of one image; `imgforge init` writes one to begin with".to_owned()
+                "each image has a recipe of its own: `imgforge init` writes one; then: `imgforge build recipe.yaml`".to_owned()
             }
             Self::Requirements | Self::Pyproject | Self::ForeignLock | Self::Conda => format!(
                 "`imgforge init` writes a recipe from `{name}` and what is beside it; then: `imgforge build \
                  recipe.yaml`"
             ),
             Self::Lock => {
-                "name the recipe beside it, whose name ends with .yaml: its lock is found by itself"
+                "name the recipe that it belongs to, with .yaml in place of .lock: the lock beside it is read, too"
                     .to_owned()
             }
             Self::Base => format!(
-                "write a recipe that names it: `base: {}`, when it lies in `images/`",
+                "write a recipe that names it, `base: {}`, with this file in `images/` beside it",
                 name.split('.').next().unwrap_or(name)
             ),
             Self::Distribution => format!("write a recipe that installs it: `packages: [./{name}]`"),

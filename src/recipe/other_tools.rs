@@ -9,18 +9,18 @@ struct Translations {
     words: &'static [(&'static [&'static str], &'static str)],
 }
 
-const SYSTEM_PACKAGES: &str = "write `system-packages: [ffmpeg, git]` for Debian packages";
-const PACKAGES: &str =
-    "write `packages: [numpy, \"transformers>=4.40\"]` for distributions from package indexes";
-const NOTHING_RUNS: &str = "no command runs while an image is built: write `system-packages` for what apt installs, \
-                            `packages` for what pip installs, and `files` for what is copied";
-const CONFIG: &str =
-    "write it below `config:`, such as `config: {env: {NAME: value}, workdir: /app, user: app}`";
-const CUDA_VERSION: &str = "leave it out: the frameworks decide the version of each CUDA library, and `imgforge plan` \
-                            shows it; a base image with its own CUDA is `base: nvidia/cuda:12.8.1-runtime-ubuntu24.04`";
-const GPUS: &str = "leave it out to have CUDA, or name the GPUs to run on: `cuda: {gpus: [T4, A100]}`; \
-                    `cuda: {policy: cpu}` is an image without CUDA";
-const DESTINATION: &str = "say it when you build: `imgforge build RECIPE -o docker://HOST/NAME:TAG`";
+const SYSTEM_PACKAGES: &str =
+    "name Debian packages under `system-packages`, such as `system-packages: [ffmpeg, git]`";
+const PACKAGES: &str = "name distributions of package indexes under `packages`, such as `packages: [numpy, \"transformers>=4.40\"]`";
+const NOTHING_RUNS: &str = "imgforge runs no commands during a build: Debian packages are named under `system-packages`, Python's under \
+                            `packages`, and files to copy under `files`";
+const CONFIG: &str = "write it under `config`, such as `config: {env: {NAME: value}, workdir: /app, user: app, ports: [8888]}`";
+const CUDA_VERSION: &str = "remove it: the frameworks determine the version of CUDA, and `imgforge plan` shows it. To use the CUDA of a \
+                            base image, write for example `base: nvidia/cuda:12.8.1-runtime-ubuntu24.04`";
+const GPUS: &str = "remove it: CUDA is included by default. To name the GPUs to run on, write `cuda: {gpus: [T4, A100]}`; for an \
+                    image without CUDA, write `cuda: {policy: cpu}`";
+const DESTINATION: &str =
+    "give the name and the tag when you build: `imgforge build RECIPE -o docker://HOST/NAME:TAG`";
 const ARCHITECTURE: &str = "the base decides: `base: {suites: [bookworm], packages: [python3, python3-venv], \
                             architecture: arm64}`";
 const INDEXES: &str = "write `indexes: [\"https://HOST/simple\"]`";
@@ -30,7 +30,10 @@ const TRANSLATIONS: [Translations; 6] = [
     Translations {
         mapping: "the recipe",
         words: &[
-            (&["from", "image", "base-image", "baseimage", "parent"], "write `base: python:3.12-slim`"),
+            (
+                &["from", "image", "base-image", "baseimage", "parent"],
+                "name the image under `base`, such as `base: python:3.12-slim`",
+            ),
             (
                 &[
                     "apt",
@@ -235,16 +238,17 @@ pub(super) fn translation_of_requirement(text: &str) -> Option<String> {
             let names: Vec<&str> =
                 rest.iter().copied().filter(|word| *word != "install" && is_name(word)).collect();
             Some(format!(
-                "no command stands here: write each name as an entry of its own, {}",
+                "this is a command: list only the names, each as an entry of its own, {}",
                 quoted(&names)
             ))
         }
         [_, _, ..] if words.iter().all(|word| is_name(word)) => {
             Some(format!("write each as an entry of its own: {}", quoted(&words)))
         }
-        [only] if only.contains("::") => {
-            Some("a channel of conda is no package index: write the name alone".to_owned())
-        }
+        [only] if only.contains("::") => Some(
+            "imgforge installs from package indexes, not from channels of conda: write the name alone"
+                .to_owned(),
+        ),
         [only] => {
             conda_pin(only).map(|(name, version)| format!("write `{name}=={version}`: `=` alone is conda's"))
         }
@@ -283,7 +287,10 @@ mod tests {
                 assert!(!word.contains('_') && **word == word.to_lowercase(), "{word}");
             }
         }
-        assert_eq!(translation("the recipe", "FROM"), Some("write `base: python:3.12-slim`"));
+        assert_eq!(
+            translation("the recipe", "FROM"),
+            Some("name the image under `base`, such as `base: python:3.12-slim`")
+        );
         assert_eq!(translation("the recipe", "frameworks"), None);
     }
 
@@ -294,12 +301,15 @@ mod tests {
         };
         check(
             "pip install -U numpy pandas",
-            Some("no command stands here: write each name as an entry of its own, `numpy`, `pandas`"),
+            Some("this is a command: list only the names, each as an entry of its own, `numpy`, `pandas`"),
         );
         check("numpy=1.26=py311", Some("write `numpy==1.26`: `=` alone is conda's"));
         check("-r req.txt", Some("write `requirements: [req.txt]` at the top of the recipe"));
         check("numpy pandas", Some("write each as an entry of its own: `numpy`, `pandas`"));
-        check("conda-forge::numpy", Some("a channel of conda is no package index: write the name alone"));
+        check(
+            "conda-forge::numpy",
+            Some("imgforge installs from package indexes, not from channels of conda: write the name alone"),
+        );
         check("numpy>=1,,", None);
     }
 }

@@ -62,15 +62,30 @@ fn check_requirements(text: &str, expected: &str) {
 
 #[test]
 fn empty_files_are_said_to_be_empty() {
-    check("", "1:1 [] the file is empty = write `key: value` lines");
-    check("# nothing\n", "1:1 [] the file is empty = write `key: value` lines");
-    check("---\n", "1:1 [] the file is empty = write `key: value` lines");
+    check(
+        "",
+        "1:1 [] the file is empty = write at least `base: debian-bookworm` and `packages: [numpy]`; `imgforge init` writes a recipe from a project",
+    );
+    check(
+        "# nothing\n",
+        "1:1 [] the file is empty = write at least `base: debian-bookworm` and `packages: [numpy]`; `imgforge init` writes a recipe from a project",
+    );
+    check(
+        "---\n",
+        "1:1 [] the file is empty = write at least `base: debian-bookworm` and `packages: [numpy]`; `imgforge init` writes a recipe from a project",
+    );
 }
 
 #[test]
 fn a_recipe_is_a_mapping() {
-    check("- torch\n", "1:1 [- torch] the recipe is a mapping, not a list = write `key: value` lines");
-    check("torch\n", "1:1 [torch] the recipe is a mapping, not a single value = write `key: value` lines");
+    check(
+        "- torch\n",
+        "1:1 [- torch] the recipe is a mapping, not a list = write `key: value` lines, without `- ` before the key",
+    );
+    check(
+        "torch\n",
+        "1:1 [torch] the recipe is a mapping, not a single value = write `key: value` lines, without `- ` before the key",
+    );
 }
 
 #[test]
@@ -80,7 +95,7 @@ fn needs_a_base_and_something_to_install() {
         concat!(
             "1:1 [] the recipe needs the key `base` = name the image to build on: `base: debian-bookworm`",
             "\n",
-            r#"1:1 [] the recipe asks for nothing to install = add `frameworks:` (torch: "2.6.0") or `packages:` ([numpy])"#
+            r#"1:1 [] the recipe asks for nothing to install = add `frameworks: {torch: "2.6.0"}`, `packages: [numpy]`, `requirements: [requirements.txt]` or `system-packages: [ffmpeg]`"#
         ),
     );
     check(
@@ -105,7 +120,7 @@ fn suggests_the_key_that_was_meant() {
     );
     check_with(
         "volumes: [/data]",
-        "1:1 [volumes] unknown key `volumes` in the recipe = write it below `config:`, such as `config: {env: {NAME: value}, workdir: /app, user: app}`",
+        "1:1 [volumes] unknown key `volumes` in the recipe = write it under `config`, such as `config: {env: {NAME: value}, workdir: /app, user: app, ports: [8888]}`",
     );
     check_with("config: {envs: {}}", "1:10 [envs] unknown key `envs` in `config` = did you mean `env`?");
     check_with(
@@ -141,7 +156,10 @@ fn names_what_it_expected_and_what_it_found() {
         "packages: {numpy: 1}",
         "1:11 [{numpy: 1}] expected a list, found a mapping = write a list: `- numpy==1`",
     );
-    check_with("config: [a]", "1:9 [[a]] `config` is a mapping, not a list = write `key: value` lines");
+    check_with(
+        "config: [a]",
+        "1:9 [[a]] `config` is a mapping, not a list = write `key: value` lines, without `- ` before the key",
+    );
     check_with(
         "packages:\n  -\n  - [numpy]",
         concat!(
@@ -152,7 +170,7 @@ fn names_what_it_expected_and_what_it_found() {
     );
     check_with(
         "files: [notebooks]",
-        "1:9 [notebooks] an entry of `files` is a mapping, not a single value = write `key: value` lines",
+        "1:9 [notebooks] an entry of `files` is a mapping, not a single value = write `key: value` lines, without `- ` before the key",
     );
     check_with(
         "cuda: shared",
@@ -647,7 +665,7 @@ fn says_what_breaks_yaml() {
     );
     check(
         "base: 'b\n",
-        "1:7 [] this is not YAML: the quote that begins here is not closed = close it with the sign that it begins with, on the same line",
+        "1:7 [] this is not YAML: the quote that begins here is not closed = close it on this line with the quotation mark that it begins with: `\"numpy\"`",
     );
     check("base: &b [*b]\n", "1:11 [*b] an alias is inside the value it repeats");
     check(
@@ -681,7 +699,10 @@ fn counts_columns_in_characters_and_lines_by_any_ending() {
 
 #[test]
 fn checks_base_descriptions() {
-    check_base("", "1:1 [] the file is empty = write `key: value` lines");
+    check_base(
+        "",
+        "1:1 [] the file is empty = write at least `base: debian-bookworm` and `packages: [numpy]`; `imgforge init` writes a recipe from a project",
+    );
     check_base(
         "{}",
         "1:1 [{}] the base does not say of which kind it is = give one of `suites` (Debian packages), `image` (a registry), `layout`, `archive` (a path)",

@@ -303,7 +303,7 @@ impl<'a> YamlReader<'a> {
             return too_deep(span);
         }
         if error.info().contains("quoted scalar") && error.info().contains("end of stream") {
-            let help = "close it with the sign that it begins with, on the same line";
+            let help = "close it on this line with the quotation mark that it begins with: `\"numpy\"`";
             return Problem::error(span, "this is not YAML: the quote that begins here is not closed")
                 .help(help)
                 .into();
@@ -337,12 +337,15 @@ fn syntax_help(reason: &str, line: &str) -> &'static str {
     }
 }
 
+/// The next step of somebody who has no recipe yet.
+const EMPTY: &str = "write at least `base: debian-bookworm` and `packages: [numpy]`; `imgforge init` writes a recipe from a project";
+
 fn too_deep(span: Span) -> Fatal {
     Problem::error(span, format!("lists and mappings are nested more than {DEEPEST} deep")).into()
 }
 
 fn empty() -> Fatal {
-    Problem::error(Span::default(), "the file is empty").help("write `key: value` lines").into()
+    Problem::error(Span::default(), "the file is empty").help(EMPTY).into()
 }
 
 fn second_document(span: Span) -> Fatal {

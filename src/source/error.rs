@@ -109,7 +109,7 @@ impl Hinted for SourceError {
         const AGAIN: &str = "the image is damaged; copy or save it again";
         Some(match self {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                "check the path; a relative one begins at the working directory, in a recipe at the recipe".into()
+                "check the path: on the command line it is relative to the working directory, in a recipe to the recipe".into()
             }
             Self::Read { .. } => "check that the file can be read".into(),
             Self::NotALayout { .. } => {

@@ -25,8 +25,26 @@ SETS = dict(
 )
 QUICK = ("timm", "ort", "numba")
 
-# Of a set, the projects whose version differs from uv's, or that one of the two leaves out, with the reason.
-EXPLAINED = {}
+# Of a set, why projects differ from uv's, or one of the two leaves them out, and which.
+TORCH = {"torch", "torchvision", "triton", "setuptools"}
+RAPIDS = {"cudf-polars-cu12", "cudf-streaming-cu12", "kvikio-cu12", "libcudf-cu12", "libcudf-streaming-cu12"}
+RAPIDS |= {"libkvikio-cu12", "librapidsmpf-cu12", "librmm-cu12", "libucx-cu12", "libucxx-cu12", "pylibcudf-cu12"}
+RAPIDS |= {"rapidsmpf-cu12", "rmm-cu12", "ucxx-cu12", "rapids-logger"}
+EXPLAINED = {
+    "diffusers": ("xformers is built for CUDA 12, as torch 2.10 is", TORCH),
+    "whisper": ("ctranslate2 opens CUDA 12, which torch 2.10 is built for", TORCH),
+    "spacy": ("cupy-cuda12x is built for CUDA 12, as torch 2.10 is", TORCH),
+    "lmdeploy": ("lmdeploy is built for CUDA 12, as torch 2.10 is", TORCH),
+    "bitnet": ("auto-gptq is built for CUDA 12, as torch 2.10 is", TORCH),
+    "unsloth": ("xformers is built for CUDA 12, as torch 2.10 is", TORCH | {"torchao", "xformers"}),
+    "polarsgpu": (
+        "uv reads torch's pins of CUDA, which only older RAPIDS meet",
+        RAPIDS | {"polars", "polars-runtime-32"},
+    ),
+}
+
+# Sets that uv solves and nobody can install from this index.
+NOT_TO_BE_HAD = {"trtllm": "the build of tensorrt-cu12-libs fetches its wheel from an index of NVIDIA's"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +100,12 @@ def by_imgforge(name, work, only_wheels, cold):
 
 
 def is_cuda(project):
-    return project.startswith("nvidia-") or project in ("cuda-toolkit", "cuda-bindings", "cuda-pathfinder")
+    return project.startswith("nvidia-") or project in (
+        "cuda-toolkit",
+        "cuda-bindings",
+        "cuda-pathfinder",
+        "cuda-python",
+    )
 
 
 def differences(theirs, ours):
@@ -105,13 +128,14 @@ def judge(name, work, cold, faults):
     figure("imgforge", f"{len(ours.versions)} projects, {ours.seconds:.1f} s")
     if cold and theirs.versions and ours.versions:
         figure("ratio", f"{ours.seconds / theirs.seconds:.2f}")
-    if theirs.versions and not ours.versions:
+    if theirs.versions and not ours.versions and name not in NOT_TO_BE_HAD:
         faults.append(f"{name}: uv solves it, imgforge says: {ours.said.strip()[:1500]}")
     if not theirs.versions or not ours.versions:
         figure("no solution", theirs.said.strip()[-300:] if not theirs.versions else ours.said.strip()[:1500])
         return
     for project, versions in differences(theirs.versions, ours.versions).items():
-        reason = EXPLAINED.get(name, {}).get(project)
+        why, explained = EXPLAINED.get(name, ("", set()))
+        reason = why if project in explained else ""
         figure(f"{project} (uv, imgforge)", f"{versions}: {reason or 'NOT EXPLAINED'}")
         if not reason:
             faults.append(f"{name}: {project} is {versions}")

@@ -67,10 +67,10 @@ fn files_that_are_missing_are_named() {
     let world = World::new();
     let outcome = world.run(&["build", "nothing.yaml"]);
     world.check_failure(&outcome, 2, &["there is no recipe `nothing.yaml`", "hint: check the path"]);
-    check_with_base("requirements: [gone.txt]\n", &["gone.txt`", "No such file", "hint: "]);
+    check_with_base("requirements: [gone.txt]\n", &["gone.txt`", "No such file", "recipe.yaml:", "help: "]);
     check_with_base(
         "packages: [wholesome]\nconstraints: [gone.txt]\n",
-        &["gone.txt`", "No such file", "hint: "],
+        &["gone.txt`", "No such file", "recipe.yaml:", "help: "],
     );
 }
 
@@ -134,13 +134,16 @@ fn problems_in_requirements_files_are_shown_at_their_place() {
 fn an_unknown_base_is_answered_with_the_known_ones() {
     check(
         "base: debian-bookwrm\npackages: [wholesome]\n",
-        &["there is no base `debian-bookwrm`", "hint: ", "debian-bookworm"],
+        &["there is no base `debian-bookwrm`", "recipe.yaml:1:7", "help: ", "debian-bookworm"],
     );
 }
 
 #[test]
 fn a_base_that_is_not_there_or_cannot_be_reached_yet_says_so() {
-    check("base: docker-daemon:ubuntu\npackages: [wholesome]\n", &["an engine", "not built yet", "hint: "]);
+    check(
+        "base: docker-daemon:ubuntu\npackages: [wholesome]\n",
+        &["recipe.yaml:1:7", "cannot be read from an engine", "help: "],
+    );
     for base in ["{layout: some/where}", "oci:some/where", "{archive: some/where}"] {
         let world = World::new();
         world.write("recipe.yaml", format!("base: {base}\npackages: [wholesome]\n"));
@@ -184,9 +187,9 @@ fn a_wrong_command_line_exits_with_2() {
         (&["build", "recipe.yaml", "--ofline"], "'--offline'"),
         (&["build", "recipe.yaml", "-o", "nonsense"], "write docker-daemon:nonsense or podman:nonsense"),
         (&["build", "recipe.yaml", "-o", "oci:"], "write oci:DIR[:TAG]"),
-        (&["build", "recipe.yaml", "-o", "docker:host/x"], "`docker:` is not built yet"),
+        (&["build", "recipe.yaml", "-o", "docker:host/x"], "`docker:` is not a kind of place"),
         (&["build", "recipe.yaml", "-o", "docker://host.test/X"], "is not an image reference"),
-        (&["build", "recipe.yaml", "-o", "oci:image:-x"], "is not a tag"),
+        (&["build", "recipe.yaml", "-o", "oci:image:-x"], "is not a valid tag"),
     ] {
         let outcome = world.run(arguments);
         world.check_failure(&outcome, 2, &[said]);

@@ -165,13 +165,17 @@ fn a_project_without_a_name_or_a_directory_is_told() {
     write_project(&world, Sdist::new());
     for (packages, said) in [
         ("./app", "names no project"),
-        ("./nowhere", "`./nowhere` is no project"),
+        ("./nowhere", "`./nowhere` is not a Python project"),
         ("other @ ./app", "its build gave a wheel of demo 1.0, and other 1.0 was asked for"),
         ("demo @ ../app", "it is outside of the directory of the recipe"),
     ] {
         recipe(&world, &format!("packages: ['{packages}']\n"));
         let outcome = world.build();
-        assert!(outcome.stderr.contains(said) && outcome.stderr.contains("hint: "), "{packages}: {outcome}");
+        assert!(
+            outcome.stderr.contains(said)
+                && ["hint: ", "help: "].iter().any(|next| outcome.stderr.contains(next)),
+            "{packages}: {outcome}"
+        );
     }
     recipe(&world, "packages: ['demo @ ./app']\n");
     world.build().check_success();

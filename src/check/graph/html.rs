@@ -1,9 +1,11 @@
-//! A graph as a page: a legend, a table of its libraries that can be filtered, sorted and read aloud, and the picture. It
-//! loads nothing.
+//! A graph as a page: a legend, a table of its libraries that can be filtered, sorted and read aloud, the picture, the GPUs that
+//! the image runs on, and its layers by size. It loads nothing.
 
 use std::fmt::Write;
 
-use super::{Graph, GraphLibrary, LibraryState, escape, size, svg};
+use super::sizes::SizedLayer;
+use super::{Graph, GraphLibrary, LibraryState, escape, gpu_table, layer_map, size, svg};
+use crate::check::gpus::GpuSupport;
 
 const STYLE: &str = ":root{color-scheme:light dark;--ground:#fff;--text:#1c2128;--soft:#59636e;--line:#d5dae1;--focus:#0072b2}\
     @media(prefers-color-scheme:dark){:root{--ground:#14181e;--text:#e6edf3;--soft:#9aa4af;--line:#3a424d;--focus:#58a6ff}}\
@@ -19,13 +21,18 @@ const STYLE: &str = ":root{color-scheme:light dark;--ground:#fff;--text:#1c2128;
     button:focus-visible,.scroll:focus-visible,summary:focus-visible{outline:2px solid var(--focus)}\
     th[aria-sort=ascending] button::after{content:' \\25B2'}th[aria-sort=descending] button::after{content:' \\25BC'}\
     td{font-family:ui-monospace,monospace;font-size:12px;overflow-wrap:anywhere}\
-    td:nth-child(4){text-align:right}td:nth-child(-n+4),td:nth-child(6){white-space:nowrap}pre{margin:0 0 6px;font:inherit;white-space:pre-wrap}\
-    .mark{border-left-width:6px;padding-left:6px}summary{cursor:pointer;font-weight:bold;margin:16px 0 8px}\
+    #libraries td:nth-child(-n+4),#libraries td:nth-child(6){white-space:nowrap}pre{margin:0 0 6px;font:inherit;white-space:pre-wrap}\
+    #libraries td:nth-child(4),.layers td:nth-child(2),.layers td:nth-child(3){text-align:right;white-space:nowrap}\
+    .gpus td{white-space:nowrap}.gpus .yes{background:#bfe6cf;color:#12351f}.gpus .ptx{background:#f6e3b3;color:#3d2f05}\
+    .gpus .no{background:#f3c9c2;color:#4a120a}tbody th{position:static;text-align:left;font-weight:normal}abbr{text-decoration-style:dotted}\
+    .map{width:100%;height:auto;background:#fff;margin:0 0 12px}.map rect{stroke:#fff;stroke-width:1}\
+    .map rect:hover{stroke:#1c2128;stroke-width:2}.map text{font:11px ui-monospace,monospace;fill:#1c2128;pointer-events:none}\
+    .map .h{font-weight:bold}.mark{border-left-width:6px;padding-left:6px}summary{cursor:pointer;font-weight:bold;margin:16px 0 8px}\
     @media print{form{display:none}.scroll{overflow:visible}}";
 
 /// Sorts the rows by the column whose heading is pressed, a second time the other way round; shows those that have the words
 /// of the filter and are reached by the chosen framework. `/` leads to the filter, Escape empties it.
-const SCRIPT: &str = "document.querySelectorAll('th button').forEach((button)=>button.addEventListener('click',()=>{\
+const SCRIPT: &str = "document.querySelectorAll('#libraries th button').forEach((button)=>button.addEventListener('click',()=>{\
     const head=button.parentElement,body=head.closest('table').tBodies[0],at=head.cellIndex;\
     const up=head.getAttribute('aria-sort')!=='ascending';\
     const value=(row)=>row.cells[at].dataset.value??row.cells[at].textContent;\
@@ -33,7 +40,7 @@ const SCRIPT: &str = "document.querySelectorAll('th button').forEach((button)=>b
     head.parentElement.querySelectorAll('th').forEach((other)=>other.removeAttribute('aria-sort'));\
     head.setAttribute('aria-sort',up?'ascending':'descending');body.append(...rows);}));\
     const filter=document.getElementById('filter'),framework=document.getElementById('framework');\
-    const rows=[...document.querySelector('tbody').rows],count=document.getElementById('count');\
+    const rows=[...document.querySelector('#libraries tbody').rows],count=document.getElementById('count');\
     const show=()=>{const words=filter.value.toLowerCase().split(' ').filter(Boolean);let shown=0;\
     rows.forEach((row)=>{const text=row.textContent.toLowerCase();\
     const fits=words.every((word)=>text.includes(word))&&(framework.value===''||\
@@ -45,8 +52,20 @@ const SCRIPT: &str = "document.querySelectorAll('th button').forEach((button)=>b
     if(event.key==='/'&&!typing){event.preventDefault();filter.focus();}\
     if(event.key==='Escape'&&typing){filter.value='';show();}});show();";
 
+/// The content of a page.
+#[derive(Debug, Clone, Default)]
+pub struct ImagePage {
+    /// The frameworks and the libraries of CUDA.
+    pub graph: Graph,
+    /// The GPUs and drivers.
+    pub gpus: GpuSupport,
+    /// The layers, bottom first.
+    pub layers: Vec<SizedLayer>,
+}
+
 /// The page; `title` says of what.
-pub fn render(graph: &Graph, title: &str) -> String {
+pub fn render(page: &ImagePage, title: &str) -> String {
+    let graph = &page.graph;
     let headings = ["Library", "Component", "Version", "Size", "Path", "State", "Reached by"];
     let headings: String = headings
         .iter()
@@ -60,13 +79,15 @@ pub fn render(graph: &Graph, title: &str) -> String {
          <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{heading}</h1>\n<p>{summary}</p>\n\
          <ul aria-label=\"States\">\n{}</ul>\n{}\
          <div class=\"scroll\" role=\"region\" aria-label=\"Libraries\" tabindex=\"0\">\n\
-         <table>\n<caption>{summary}</caption>\n<thead><tr>{headings}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n\
+         <table id=\"libraries\">\n<caption>{summary}</caption>\n<thead><tr>{headings}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n\
          <details open>\n<summary>Picture</summary>\n\
-         <div class=\"scroll picture\" role=\"region\" aria-label=\"Picture\" tabindex=\"0\">\n{}</div>\n</details>\n\
+         <div class=\"scroll picture\" role=\"region\" aria-label=\"Picture\" tabindex=\"0\">\n{}</div>\n</details>\n{}{}\
          </main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
         legend(graph),
         form(graph),
         svg::element(graph, title),
+        gpu_table::section(&page.gpus),
+        layer_map::section(&page.layers),
     )
 }
 

@@ -7,10 +7,14 @@
 //! From left to right: *frameworks*, which are distributions with what their CUDA extras add; *carriers*, their objects
 //! that lead to CUDA; and *libraries* of CUDA, by component.
 
+mod gpu_table;
 pub mod html;
+mod layer_map;
 mod layout;
 mod reach;
+pub mod sizes;
 pub mod svg;
+mod treemap;
 
 use super::Subject;
 use super::loader::Search;

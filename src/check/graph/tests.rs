@@ -1,5 +1,8 @@
 use super::layout::{Card, Layout};
+use super::sizes::{LayerPart, SizedLayer};
 use super::*;
+use crate::check::GpuSupport;
+use crate::oci::Digest;
 
 fn library(component: &str, name: &str, path: Option<&str>, bytes: u64, state: LibraryState) -> GraphLibrary {
     GraphLibrary {
@@ -66,6 +69,34 @@ fn graph() -> Graph {
     }
 }
 
+/// The graph, with layers whose names are hostile.
+fn page() -> html::ImagePage {
+    let part = |name: &str, bytes| LayerPart { name: name.to_owned(), bytes };
+    let layer = |name: &str, wasted| SizedLayer {
+        digest: Digest::of(name),
+        bytes: (3 << 20) + wasted,
+        wasted,
+        parts: vec![part(name, 2 << 20), part("/usr/lib", 1 << 20)],
+    };
+    let layers = vec![layer("torch", 0), layer("</title><script>", 1 << 20), layer("numpy", 0)];
+    html::ImagePage { graph: graph(), gpus: GpuSupport::default(), layers }
+}
+
+#[test]
+fn a_page_shows_every_layer_and_what_is_wasted() {
+    let page = html::render(&page(), "x");
+    assert!(
+        page.contains(
+            "3 layers with files of 10.00 MiB; 1.00 MiB of them replaced or hidden by layers above"
+        ),
+        "{page}"
+    );
+    assert!(page.contains("<title>layer 2: 4.00 MiB\nsha256:"));
+    assert!(page.contains("fill=\"url(#wasted)\"><title>wasted, 1.00 MiB</title>"));
+    assert!(page.contains("&lt;/title&gt;&lt;script&gt;, 2.00 MiB") && !page.contains("</title><script>,"));
+    assert!(!html::render(&html::ImagePage::default(), "x").contains("id=\"layers\""));
+}
+
 /// Every tag is closed by its own, and every `&` begins an entity.
 fn assert_well_formed(xml: &str) {
     let mut open = Vec::new();
@@ -93,22 +124,23 @@ fn a_picture_is_well_formed_whatever_the_image_calls_its_files() {
     assert_well_formed(&picture);
     assert!(picture.contains("<title id=\"graph-title\">oci:&lt;a&gt; &amp; b</title>"));
     assert!(picture.contains("&lt;script&gt;&amp;&quot;&#39;\u{fffd}"));
-    assert!(!html::render(&graph(), "x").contains("<script>&"));
+    assert!(!html::render(&page(), "x").contains("<script>&"));
     assert_well_formed(&svg::render(&Graph::default(), "nothing"));
 }
 
 #[test]
 fn a_page_loads_nothing() {
-    let page = html::render(&graph(), "oci:image");
+    let page = html::render(&page(), "oci:image");
     let addresses: Vec<&str> = page.split("http").skip(1).collect();
     assert!(addresses.iter().all(|it| it.starts_with("://www.w3.org/2000/svg\"")), "{addresses:?}");
+    let page = page.replace("url(#wasted)", "");
     assert!(!page.contains("src=") && !page.contains("@import") && !page.contains("url("));
 }
 
 #[test]
 fn the_same_graph_gives_the_same_bytes() {
     assert_eq!(svg::render(&graph(), "x"), svg::render(&graph(), "x"));
-    assert_eq!(html::render(&graph(), "x"), html::render(&graph(), "x"));
+    assert_eq!(html::render(&page(), "x"), html::render(&page(), "x"));
 }
 
 #[test]

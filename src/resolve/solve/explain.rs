@@ -536,7 +536,11 @@ impl<'a> Writer<'a> {
             .filter(|root| self.told.contains(&(SolverPackage::Root, root.requirement.name.clone())))
             .map(|root| format!("`{}`", root.shown()))
             .collect();
-        (!asked.is_empty()).then(|| format!("relax or drop one of {}", asked.join(", ")))
+        match asked.as_slice() {
+            [] => None,
+            [only] => Some(format!("change the version in {only}")),
+            several => Some(format!("change a version in, or drop, one of {}", several.join(", "))),
+        }
     }
 }
 

@@ -452,7 +452,10 @@ fn gives_hints_that_can_be_followed() {
         "`a` publishes source distributions only, so no base or Python helps: build a wheel of it, and name that under \
          `packages`"
     );
-    assert_eq!(hint("a-1.0 : b<1\nb-1.0\nb-0.1", "a & b==1"), "relax or drop one of `a`, `b==1`");
+    assert_eq!(
+        hint("a-1.0 : b<1\nb-1.0\nb-0.1", "a & b==1"),
+        "change a version in, or drop, one of `a`, `b==1`"
+    );
 }
 
 #[test]
