@@ -13,6 +13,9 @@ use super::{Finding, Subject};
 use crate::cpython::imports::OpenedLibrary;
 use crate::observe::check_facts::FileContent;
 
+/// Modules that packages import by the machinery of `importlib`, which their code sets up as no reader of imports sees.
+const HIDDEN_IMPORTS: [(&str, &str); 1] = [("cv2", "cv2.cv2")];
+
 /// A library that a module opens while it is imported.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct OpenedByModule {
@@ -90,6 +93,11 @@ impl ImportedFiles {
     }
 }
 
+/// Returns whether a file is that of a package itself.
+fn is_init(file: &str) -> bool {
+    split(file).1 == "__init__.py"
+}
+
 /// A source file whose imports are still to be followed.
 struct ModuleVisit {
     file: String,
@@ -144,6 +152,10 @@ impl ImportWalk<'_, '_> {
             let Some((_, file)) = self.finder.evidence.file(&visit.file) else { continue };
             let FileContent::Module(imports) = file.content() else { continue };
             self.faults.note_search(&visit.file, imports);
+            let hidden = HIDDEN_IMPORTS.iter().filter(|(by, _)| *by == visit.package && is_init(&visit.file));
+            for (_, module) in hidden {
+                self.import(module, Importing { force: visit.force, by: Some(&visit.file) });
+            }
             for import in imports.iter() {
                 let force = if import.is_guarded { Force::Optional } else { visit.force };
                 let importing = Importing { force, by: Some(&visit.file) };

@@ -61,7 +61,7 @@ use loading::Loading;
 use world::World;
 
 /// Raise when the rules say something else of the same image: reports are made again.
-pub const REPORT_FORMAT: u32 = 12;
+pub const REPORT_FORMAT: u32 = 13;
 
 /// The subject of a check.
 #[derive(Debug)]
@@ -116,6 +116,17 @@ impl Report {
     /// Returns whether anything was found that keeps the image from working.
     pub fn has_errors(&self) -> bool {
         self.findings.iter().any(|finding| finding.level == Level::Error)
+    }
+
+    /// The errors in one line: `2 errors (missing-library in /opt/a.so, missing-module in demo 1.0)`.
+    pub fn errors_in_short(&self) -> String {
+        const NAMED: usize = 3;
+        let errors: Vec<&Finding> = self.findings.iter().filter(|it| it.level == Level::Error).collect();
+        let named = errors.iter().take(NAMED).map(|it| format!("{} in {}", it.rule().id(), it.subject));
+        let more = errors.len().saturating_sub(NAMED);
+        let named: Vec<String> = named.chain((more > 0).then(|| format!("{more} more"))).collect();
+        let word = if errors.len() == 1 { "error" } else { "errors" };
+        format!("{} {word} ({})", errors.len(), named.join(", "))
     }
 
     /// Adds findings, but for those that are silenced.

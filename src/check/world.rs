@@ -251,8 +251,13 @@ impl<'a> ImageDistribution<'a> {
     /// A path, and the name of the public module at the top that it belongs to.
     fn module_at<'b>(&self, path: &'b str) -> Option<(&'b str, &'b str)> {
         let inside = path.strip_prefix(self.packages())?.strip_prefix('/')?;
-        let name = inside.split(['/', '.']).next()?;
-        let is_module = inside.ends_with(".py") || inside.ends_with(".so");
+        // A directory is called as its package is; of a file, a suffix follows: `core.cpython-311-x86_64-linux-gnu.so`.
+        let name = match inside.split_once('/') {
+            Some((directory, _)) => directory,
+            None => inside.split('.').next()?,
+        };
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        let is_module = (inside.ends_with(".py") || inside.ends_with(".so")) && name.chars().all(is_name);
         let is_public = !name.starts_with('_') && !NOT_FOR_USERS.contains(&name);
         (is_module && is_public).then_some((path, name))
     }

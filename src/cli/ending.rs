@@ -1,30 +1,31 @@
 //! The end of a command: what was made, or why it failed, for people and for the programs that read `--progress json`.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::options::page;
 use super::progress::event;
-use super::report::bytes;
-use super::text::{Page, PrintedText, View, tell, tell_line};
-use super::{ProgressStyle, changes, findings, listing, summary, write_file};
+use super::screen::OutputStream;
+use super::text::{Page, View, tell, tell_line};
+use super::{ProgressStyle, changes, findings, listing, write_file};
 use crate::check::Level;
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Failure, Result};
 use crate::image::Image;
 use crate::pipeline::{Built, CheckFailed, InputError, LockWriting, Locked};
 use crate::place::ImagePlace;
 use crate::recipe::Color;
 
-/// The variable by which GitHub Actions names the file of a step's summary.
-const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
-
 /// Tells of a finished build.
 pub(super) fn built(built: &Built, style: ProgressStyle, view: View) {
     match style {
         ProgressStyle::Json => event(&built_event(built)),
-        _ => listing::built(built, view).tell(),
+        _ => {
+            listing::built(built, view).tell();
+            if let Some(report) = &built.report {
+                findings::listed(report, Level::Warning, view.page).tell();
+            }
+        }
     }
 }
 
@@ -41,7 +42,7 @@ fn built_event(built: &Built) -> Value {
     })
 }
 
-fn size(image: &Image) -> u64 {
+pub(super) fn size(image: &Image) -> u64 {
     image.layers.iter().map(|layer| layer.size).sum()
 }
 
@@ -86,40 +87,6 @@ fn metadata(image: &Image, destinations: &[ImagePlace]) -> Value {
     metadata
 }
 
-/// Adds the image to the summary of a step of GitHub Actions, where there is one.
-pub(super) fn summarize(built: &Built) -> Result<()> {
-    let Some(file) = std::env::var_os(STEP_SUMMARY).filter(|file| !file.is_empty()) else { return Ok(()) };
-    let append = || {
-        File::options()
-            .append(true)
-            .create(true)
-            .open(&file)?
-            .write_all(step_summary(built).to_string().as_bytes())
-    };
-    append().with_context(|| format!("could not write the summary `{}`", Path::new(&file).display()))
-}
-
-/// Markdown: cells are code, in which nothing of a name is markup.
-fn step_summary(built: &Built) -> PrintedText {
-    let mut out = PrintedText::default();
-    let cell = |text: &dyn std::fmt::Display| format!("`{}`", text.to_string().replace(['`', '|'], "'"));
-    out.line(format_args!("### {}", cell(&built.planned.inputs.name)));
-    out.blank();
-    out.line("| | |");
-    out.line("|---|---|");
-    out.line(format_args!("| digest | {} |", cell(&built.image.manifest.digest())));
-    let layers = built.image.layers.len();
-    out.line(format_args!("| size | {} in {layers} layers |", bytes(size(&built.image))));
-    for destination in &built.destinations {
-        out.line(format_args!("| published | {} |", cell(destination)));
-    }
-    if let Some(report) = &built.report {
-        out.line(format_args!("| check | {} |", summary::verdict(report)));
-    }
-    out.blank();
-    out
-}
-
 /// Tells why a command failed.
 pub(super) fn failed(error: &Failure, style: ProgressStyle, color: bool) {
     match style {
@@ -143,7 +110,7 @@ fn error_event(error: &Failure) -> Value {
 /// Prints the findings of the check of a built image.
 fn print_findings(error: &Failure) {
     if let Some(CheckFailed { report }) = error.downcast_ref() {
-        findings::table(report).tell();
+        findings::told_of_build(report, page(OutputStream::Error, false)).tell();
         tell("\n");
     }
 }

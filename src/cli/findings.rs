@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::gpus;
-use super::text::PrintedText;
+use super::text::{Page, PrintedText};
 use crate::check::{About, Advice, Finding, Level, LookedAt, Observation, Report, Rule};
 use crate::escape::escaped;
 
@@ -38,23 +38,17 @@ pub(super) fn document(report: &Report) -> Value {
 
 /// The worst first, and how much was looked at.
 pub(super) fn table(report: &Report) -> PrintedText {
-    let mut out = PrintedText::default();
-    for finding in &report.findings {
-        out.line(format_args!("{}[{}]: {}", word(finding.level), finding.rule().id(), finding.subject));
-        out.line(format_args!("  {}", finding.seen()));
-        out.line(format_args!("  why: {}", finding.rule().why()));
-        out.line(format_args!("  fix: {}", finding.fix()));
-        out.blank();
-    }
+    let mut out = listed(report, Level::Note, Page::ENDLESS);
     for (finding, reason) in &report.ignored {
         out.line(format_args!("ignored[{}]: {}: {reason}", finding.rule().id(), finding.subject));
     }
     gpus::support(&mut out, &report.gpus);
     let [errors, warnings, notes] =
-        [Level::Error, Level::Warning, Level::Note].map(|level| report.count(level));
+        [(Level::Error, "error"), (Level::Warning, "warning"), (Level::Note, "note")]
+            .map(|(level, word)| counted(report.count(level), word));
     let seen = &report.looked_at;
     out.line(format_args!(
-        "{errors} errors, {warnings} warnings, {notes} notes; looked at {} files, {} of them ELF, {} programs and modules \
+        "{errors}, {warnings}, {notes}; looked at {} files, {} of them ELF, {} programs and modules \
          with all they load, {} distributions",
         seen.files, seen.objects, seen.entry_points, seen.distributions
     ));
@@ -66,6 +60,38 @@ pub(super) fn table(report: &Report) -> PrintedText {
         ));
     }
     out
+}
+
+/// The findings that keep an image from being published, and warnings; notes are counted.
+pub(super) fn told_of_build(report: &Report, page: Page) -> PrintedText {
+    let mut out = listed(report, Level::Warning, page);
+    if report.count(Level::Note) > 0 {
+        out.line(format_args!("{}: not shown", counted(report.count(Level::Note), "note")));
+    }
+    out
+}
+
+/// `1 error`, `2 errors`
+fn counted(count: usize, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
+/// The findings of this level and worse, the worst first.
+pub(super) fn listed(report: &Report, least: Level, page: Page) -> PrintedText {
+    let mut out = PrintedText::on(page);
+    for finding in report.findings.iter().filter(|finding| finding.level <= least) {
+        out.paragraph(format_args!("{}[{}]: {}", word(finding.level), finding.rule().id(), finding.subject));
+        out.indented(finding.seen());
+        out.indented(format_args!("why: {}", finding.rule().why()));
+        out.indented(format_args!("fix: {}", finding.fix()));
+        out.blank();
+    }
+    out
+}
+
+/// The findings of this level and worse as commands of GitHub Actions.
+pub(super) fn annotations(report: &Report, least: Level) -> PrintedText {
+    PrintedText::commands(report.findings.iter().filter(|finding| finding.level <= least).map(github))
 }
 
 fn word(level: Level) -> &'static str {

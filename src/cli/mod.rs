@@ -16,6 +16,7 @@ mod git;
 mod gpus;
 mod init;
 mod interrupt;
+mod job;
 mod listing;
 mod man;
 mod options;
@@ -39,7 +40,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use uv_normalize::PackageName;
 
-use crate::check::Level;
 use crate::cuda::{Driver, Gpu};
 use crate::debian::relation::is_package_name;
 use crate::escape;
@@ -367,6 +367,7 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             ending::failed(&error, arguments.progress, screen::has_color(arguments.color));
+            job::failed(&error);
             match error.fault() {
                 Fault::Input => ExitCode::from(2),
                 Fault::Job => ExitCode::from(1),
@@ -403,6 +404,8 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
                 checking,
                 annotations: &annotations,
             };
+            // The digest of an earlier build is none of this one, which may fail.
+            digest_file.iter().for_each(|file| drop(std::fs::remove_file(file)));
             let built = pipeline::build(&order, &session)?;
             progress.finish();
             if !arguments.quiet {
@@ -415,7 +418,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             if let Some(file) = metadata_file {
                 ending::write_metadata(file, &built.image, &built.destinations)?;
             }
-            ending::summarize(&built)?;
+            job::built(&built)?;
             print_digest(digest, output, arguments.progress).map(done)
         }
         Action::Plan { recipe, json, view, locked, offline, allow_outside } => {
@@ -454,7 +457,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
                 picture.draw(&checked.page(&session)?, &image.to_string())?;
             }
             match report.has_errors() {
-                true => Err(FailedCheck { errors: report.count(Level::Error), image: image.clone() }.into()),
+                true => Err(FailedCheck { errors: report.errors_in_short(), image: image.clone() }.into()),
                 false => Ok(ExitCode::SUCCESS),
             }
         }
@@ -517,9 +520,9 @@ fn print_digest(digest: Digest, destinations: &[ImagePlace], style: ProgressStyl
 
 /// The findings of a check, as the reason for which the process fails.
 #[derive(Debug, thiserror::Error)]
-#[error("`{image}` has {errors} error(s)")]
+#[error("`{image}` has {errors}")]
 struct FailedCheck {
-    errors: usize,
+    errors: String,
     image: ImagePlace,
 }
 

@@ -84,6 +84,11 @@ impl PrintedText {
         self.hang(&format!("{label:LABEL$}"), &text.to_string(), LABEL);
     }
 
+    /// Adds a paragraph that is indented, broken at spaces.
+    pub fn indented(&mut self, text: impl Display) {
+        self.hang("  ", &text.to_string(), 2);
+    }
+
     /// Adds `text` behind `start`, its further lines indented.
     fn hang(&mut self, start: &str, text: &str, indent: usize) {
         let text = escape::escaped(&self.page.shown(text)).into_owned();

@@ -11,7 +11,7 @@ use crate::base::{BaseInventory, InventoryError, PythonStart};
 use crate::check::graph::Graph;
 use crate::check::graph::html::ImagePage;
 use crate::check::graph::sizes::layer_sizes;
-use crate::check::{self, GpuSupport, Level, REPORT_FORMAT, Report, Silence, Subject, VersionsSeen};
+use crate::check::{self, GpuSupport, REPORT_FORMAT, Report, Silence, Subject, VersionsSeen};
 use crate::cuda::{Driver, Gpu};
 use crate::failure::{Context, Hinted, Result};
 use crate::image::{self, Image};
@@ -147,7 +147,7 @@ pub fn write_picture(path: &Path, picture: &str) -> Result<()> {
 
 /// An image that was built and would not work.
 #[derive(Debug, thiserror::Error)]
-#[error("the image would not work: the check found {} error(s)", .report.count(Level::Error))]
+#[error("the image would not work: the check found {}", .report.errors_in_short())]
 #[allow(missing_docs, reason = "the messages are the documentation")]
 pub struct CheckFailed {
     pub report: Report,

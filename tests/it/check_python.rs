@@ -347,3 +347,24 @@ fn calls_that_another_cuda_would_answer_are_told_with_the_order_that_is_safe() {
     let advice = json!({"kind": "import-first", "name": "jax-cuda13-plugin", "before": "tensorflow"});
     assert_eq!(found["advice"], advice);
 }
+
+#[test]
+fn libraries_in_directories_of_wheels_are_no_modules() {
+    let library = library("libblas.so", b"");
+    check(
+        &app(&[
+            ("other/__init__.py", b""),
+            ("app.libs/libblas-f650aae0.3.3.so", &library),
+            ("app-data/libx.so", &library),
+        ]),
+        &[],
+    );
+}
+
+#[test]
+fn the_extension_module_that_opencv_loads_by_its_own_machinery_must_load() {
+    let init: &[u8] =
+        b"import sys\ndef bootstrap():\n    sys.modules['importlib'].import_module('cv2')\nbootstrap()\n";
+    let files: &[(&str, &[u8])] = &[("cv2/__init__.py", init), ("cv2/cv2.so", &lacking("cv2"))];
+    check(&app(files), &["missing-library libspeed.so.1"]);
+}

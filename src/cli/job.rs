@@ -1,0 +1,116 @@
+//! A job of GitHub Actions: the summary of its step, and annotations beside its run.
+//!
+//! * <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>
+//! * <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#adding-a-job-summary>
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use super::ending::size;
+use super::report::bytes;
+use super::screen::{Runner, runner};
+use super::text::PrintedText;
+use super::{findings, summary};
+use crate::check::{Level, Report};
+use crate::escape::escaped;
+use crate::failure::{Context, Failure, Result};
+use crate::pipeline::{Built, CheckFailed};
+
+/// The variable that names the file of a step's summary.
+const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
+
+/// The findings that a summary lists; the others are counted.
+const LISTED: usize = 20;
+
+/// Tells the job of an image: its digest and its warnings.
+pub(super) fn built(built: &Built) -> Result<()> {
+    if let (Runner::GitHub, Some(report)) = (runner(), &built.report) {
+        findings::annotations(report, Level::Warning).tell();
+    }
+    append(&of_image(built))
+}
+
+/// Tells the job why there is none. What cannot be written is passed over: the job has failed already.
+pub(super) fn failed(error: &Failure) {
+    let report = error.downcast_ref().map(|CheckFailed { report }| report);
+    if runner() == Runner::GitHub {
+        match report {
+            Some(report) => findings::annotations(report, Level::Warning).tell(),
+            None => PrintedText::commands(std::iter::once(annotation(error))).tell(),
+        }
+    }
+    let _ = append(&of_failure(error, report));
+}
+
+fn annotation(error: &Failure) -> String {
+    let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    let text = format!("{}{hint}", error.lines().join("\n"));
+    let lines: Vec<String> = text.lines().map(|line| escaped(line).replace('%', "%25")).collect();
+    format!("::error title=imgforge::{}", lines.join("%0A"))
+}
+
+/// Adds to the summary of the step, where there is one.
+fn append(text: &PrintedText) -> Result<()> {
+    let Some(file) = std::env::var_os(STEP_SUMMARY).filter(|file| !file.is_empty()) else { return Ok(()) };
+    let written =
+        || File::options().append(true).create(true).open(&file)?.write_all(text.to_string().as_bytes());
+    written().with_context(|| format!("could not write the summary `{}`", Path::new(&file).display()))
+}
+
+/// Markdown: cells are code, in which nothing of a name is markup.
+fn of_image(built: &Built) -> PrintedText {
+    let mut out = PrintedText::default();
+    out.line(format_args!("### {}", code(&built.planned.inputs.name)));
+    out.blank();
+    out.line("| | |");
+    out.line("|---|---|");
+    out.line(format_args!("| digest | {} |", code(&built.image.manifest.digest())));
+    let layers = built.image.layers.len();
+    out.line(format_args!("| size | {} in {layers} layers |", bytes(size(&built.image))));
+    for destination in &built.destinations {
+        out.line(format_args!("| published | {} |", code(destination)));
+    }
+    if let Some(report) = &built.report {
+        out.line(format_args!("| check | {} |", summary::verdict(report)));
+    }
+    out.blank();
+    built.report.iter().for_each(|report| list(&mut out, report));
+    out
+}
+
+fn of_failure(error: &Failure, report: Option<&Report>) -> PrintedText {
+    let mut out = PrintedText::default();
+    out.line("### imgforge failed");
+    out.blank();
+    error.lines().iter().flat_map(|line| line.lines()).for_each(|line| out.line(format_args!("    {line}")));
+    out.blank();
+    if let Some(hint) = error.hint() {
+        out.line(format_args!("    hint: {hint}"));
+        out.blank();
+    }
+    report.into_iter().for_each(|report| list(&mut out, report));
+    out
+}
+
+/// The errors and warnings, with what to do.
+fn list(out: &mut PrintedText, report: &Report) {
+    let grave = || report.findings.iter().filter(|finding| finding.level <= Level::Warning);
+    for finding in grave().take(LISTED) {
+        let level = if finding.level == Level::Error { "error" } else { "warning" };
+        out.line(format_args!("* **{level}** {}: {}", finding.rule().id(), code(&finding.subject)));
+        out.line(format_args!("  {}", code(&finding.seen())));
+        out.line(format_args!("  fix: {}", code(&finding.fix())));
+    }
+    match grave().count() {
+        count if count > LISTED => out.line(format_args!("* and {} more", count - LISTED)),
+        0 => {}
+        _ => out.blank(),
+    }
+}
+
+/// Text as code, in which nothing is markup.
+fn code(text: &dyn Display) -> String {
+    format!("`{}`", text.to_string().replace(['`', '|'], "'"))
+}
