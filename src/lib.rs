@@ -46,6 +46,7 @@
 //! | | [`importing`] | an image's distributions, imported by its own interpreter in a sandbox |
 //! | | [`sdist`] | source distributions, built to wheels in a sandbox |
 //! | | [`source`] | images that others made |
+//! | | [`registry_cache`] | layers, facts and images that machines share by a registry |
 //! | | [`destination`] | the places that images are published to |
 //! | | [`pipeline`] | the commands, each told in one place |
 //! | | [`cli`] | the command line, the terminal |
@@ -96,6 +97,7 @@ pub mod plan;
 pub mod pool;
 pub mod pypa;
 pub mod recipe;
+pub mod registry_cache;
 pub mod resolve;
 pub mod sandbox;
 pub mod sdist;

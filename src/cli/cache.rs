@@ -1,5 +1,6 @@
 //! `imgforge cache`: looks at the store, and looks after it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -11,9 +12,11 @@ use super::report;
 use super::screen::OutputStream;
 use super::table::{name, number};
 use super::text::PrintedText;
+use super::values::cache_place;
 use crate::failure::{Failure, Result};
 use crate::net::learned;
-use crate::pipeline::{Progress, Session, Task};
+use crate::oci::ImageReference;
+use crate::pipeline::{self, AuditOrder, Progress, PrunedEntries, Session, Task};
 use crate::recipe::ByteSize;
 use crate::store::{Amount, Prune, Store};
 
@@ -25,26 +28,45 @@ pub(super) enum CacheCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Remove what no build used lately; what running builds use stays.
+    /// Remove what no build used lately, or the old entries of a cache in a registry; what running builds use stays.
     Prune(PruneArguments),
+    /// Make layers of a recipe again, in an empty store, and compare them with what a cache in a registry has; differences exit 1.
+    Audit(AuditArguments),
     /// Hash every blob again, and compare records with the wheels they are about; removes what is damaged, and then fails.
     Verify,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct PruneArguments {
-    /// Remove what no build used for this long: 12h, 30d, 8w.
+    /// A cache in a registry, whose entries are removed that were made that long ago, instead of the store. Their manifests go;
+    /// the registry collects their blobs.
+    #[arg(value_name = "docker://HOST/REPO", value_parser = cache_place)]
+    place: Option<ImageReference>,
+    /// Remove what no build used for this long, or of a registry's cache what is that old: 12h, 30d, 8w.
     #[arg(long, value_name = "AGE", default_value = "30d", value_parser = age)]
     older_than: Duration,
     /// Remove what was used least recently until the store is no larger than this: 500MB, 20GiB.
-    #[arg(long, value_name = "SIZE", conflicts_with = "older_than")]
+    #[arg(long, value_name = "SIZE", conflicts_with_all = ["older_than", "place"])]
     keep_size: Option<ByteSize>,
     /// Remove everything.
-    #[arg(long, conflicts_with_all = ["older_than", "keep_size"])]
+    #[arg(long, conflicts_with_all = ["older_than", "keep_size", "place"])]
     all: bool,
     /// Remove nothing; show what would be removed.
     #[arg(long)]
     dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AuditArguments {
+    /// The cache.
+    #[arg(value_name = "docker://HOST/REPO", value_parser = cache_place)]
+    place: ImageReference,
+    /// The recipe whose layers are made again.
+    #[arg(long, value_name = "RECIPE")]
+    recipe: PathBuf,
+    /// The part of its layers in the cache that is made again, chosen at random; one at least.
+    #[arg(long, value_name = "PERCENT", default_value = "100%", value_parser = percentage)]
+    sample: u8,
 }
 
 impl PruneArguments {
@@ -57,11 +79,30 @@ impl PruneArguments {
     }
 }
 
-pub(super) fn execute(command: &CacheCommand, session: &Session<'_>) -> Result<()> {
+impl CacheCommand {
+    /// Returns whether it asks a registry.
+    pub fn uses_network(&self) -> bool {
+        matches!(self, Self::Audit(_) | Self::Prune(PruneArguments { place: Some(_), .. }))
+    }
+}
+
+/// Does what `command` says; `fresh` gives a session on an empty store.
+pub(super) fn execute<'a>(
+    command: &CacheCommand,
+    session: &Session<'a>,
+    fresh: impl FnOnce(Store) -> Result<Session<'a>>,
+) -> Result<()> {
     let (store, progress) = (&session.store, session.progress);
     match command {
         CacheCommand::Info { json } => info(store, *json),
-        CacheCommand::Prune(arguments) => prune(arguments, store, progress),
+        CacheCommand::Prune(arguments) => match &arguments.place {
+            Some(place) => prune_shared(place, arguments, session),
+            None => prune(arguments, store, progress),
+        },
+        CacheCommand::Audit(arguments) => {
+            let scratch = store.scratch_directory()?;
+            audit(arguments, session, &fresh(Store::open(scratch.path().join("store"))?)?)
+        }
         CacheCommand::Verify => verify(store, session.threads, progress),
     }
 }
@@ -106,6 +147,39 @@ fn prune(arguments: &PruneArguments, store: &Store, progress: &dyn Progress) -> 
     out.print()
 }
 
+fn prune_shared(place: &ImageReference, arguments: &PruneArguments, session: &Session<'_>) -> Result<()> {
+    let pruned = pipeline::prune_cache(place, arguments.older_than, arguments.dry_run, session)?;
+    let verb = if arguments.dry_run { "would remove" } else { "removed" };
+    let PrunedEntries { removed, left, others } = pruned;
+    let mut out = PrintedText::default();
+    out.line(format_args!("{verb} {removed} entries; {left} left"));
+    if others > 0 {
+        out.line(format_args!("{others} tags are no entries of a cache: they were left"));
+    }
+    out.print()
+}
+
+fn audit(arguments: &AuditArguments, session: &Session<'_>, fresh: &Session<'_>) -> Result<()> {
+    let AuditArguments { place, recipe, sample } = arguments;
+    let audited = pipeline::audit(&AuditOrder { place, recipe, sample: *sample }, session, fresh)?;
+    let mut out = PrintedText::default();
+    audited.differences.iter().for_each(|difference| out.line(difference));
+    out.line(format_args!(
+        "{} of the {} layers that the cache has of the recipe were made again: {} entries differ",
+        audited.compared.len(),
+        audited.found,
+        audited.differences.len()
+    ));
+    out.print()?;
+    match audited.differences.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::advised(
+            "the cache has entries that are false",
+            "remove their tags from the registry, find out who wrote them, and build again what was built with them",
+        )),
+    }
+}
+
 fn verify(store: &Store, threads: usize, progress: &dyn Progress) -> Result<()> {
     let usage = store.usage()?;
     let meter = progress.start(Task::Verify, "the store", Some(usage.blobs.bytes));
@@ -134,6 +208,12 @@ fn verify(store: &Store, threads: usize, progress: &dyn Progress) -> Result<()> 
             "build again: what was removed is made anew; images published before may share the damage",
         )),
     }
+}
+
+/// A percentage as people write it: `10%`.
+fn percentage(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse().ok();
+    number.filter(|percent| (1..=100).contains(percent)).ok_or_else(|| "write 1% to 100%".to_owned())
 }
 
 /// An age as people write it: `30d`. Months and years, whose length varies, have no place in one.

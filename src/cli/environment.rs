@@ -5,17 +5,26 @@ use std::time::Duration;
 
 use crate::failure::{Failure, Result};
 use crate::net::registry::RegistrySettings;
-use crate::pipeline::{Network, Outside, Progress, Session};
+use crate::pipeline::{CachePlaces, CachedBlobs, Network, Outside, Progress, Session, SharedCache};
+use crate::place::ImagePlace;
 use crate::sandbox::{Confinement, UNCONFINED_VARIABLE};
 use crate::store::Store;
 
 impl super::Arguments {
     /// The means of this process: the only place below `main` that asks for them.
     pub(super) fn session<'a>(&self, offline: bool, progress: &'a dyn Progress) -> Result<Session<'a>> {
+        self.session_on(Store::open(cache_directory()?)?, offline, progress)
+    }
+
+    /// The same on another store.
+    pub(super) fn session_on<'a>(
+        &self,
+        store: Store,
+        offline: bool,
+        progress: &'a dyn Progress,
+    ) -> Result<Session<'a>> {
         let network = if offline { Network::Offline } else { Network::Online };
-        let insecure = self.insecure_registry.iter().cloned().collect();
-        let registries = RegistrySettings { insecure, ..RegistrySettings::here() };
-        let session = Session::new(Store::open(cache_directory()?)?, network, registries, progress)?;
+        let session = Session::new(store, network, self.registries(), progress)?;
         let threads = threads()?.unwrap_or(session.threads);
         Ok(Session {
             threads,
@@ -24,6 +33,30 @@ impl super::Arguments {
             longest_build: longest_build()?.unwrap_or(session.longest_build),
             ..session
         })
+    }
+
+    fn registries(&self) -> RegistrySettings {
+        let insecure = self.insecure_registry.iter().cloned().collect();
+        RegistrySettings { insecure, ..RegistrySettings::here() }
+    }
+
+    /// The same, with caches for an image that goes to `destinations`; without a network there are none.
+    pub(super) fn with_caches<'a>(
+        &self,
+        session: Session<'a>,
+        places: &CachePlaces,
+        destinations: &[ImagePlace],
+    ) -> Result<Session<'a>> {
+        let is_registry = |place: &ImagePlace| matches!(place, ImagePlace::Registry(_));
+        let blobs = match !destinations.is_empty() && destinations.iter().all(is_registry) {
+            true => CachedBlobs::Left,
+            false => CachedBlobs::Brought,
+        };
+        if session.http.is_offline() {
+            return Ok(session);
+        }
+        let shared = SharedCache::open(places, blobs, self.registries(), &session.store, session.progress)?;
+        Ok(Session { shared, ..session })
     }
 
     /// The same, for a command that reads a recipe.

@@ -13,6 +13,7 @@ Examples:
   imgforge build recipe.yaml                                           # to out/recipe, an OCI layout
   imgforge build recipe.yaml -o docker-daemon:app:v1                   # into Docker, without a registry
   imgforge build recipe.yaml -o docker://registry.example/team/app:v1  # pushed
+  imgforge build recipe.yaml --cache docker://registry.example/cache   # layers that machines share
   imgforge build recipe.yaml -o oci-archive:app.tar --locked           # a file, as the lock says
   imgforge init - | imgforge build - -o podman:app                     # a recipe from standard input";
 
@@ -30,6 +31,7 @@ Examples:
   imgforge lock recipe.yaml --upgrade                # everything anew
   imgforge lock recipe.yaml --upgrade=transformers   # this one, and what it needs
   imgforge lock recipe.yaml --upgrade=base           # what the base's tag names now
+  imgforge lock recipe.yaml --layers                 # the digest of every layer as well
   imgforge lock recipe.yaml --format pylock          # pylock.toml, for uv pip install -r";
 
 /// Those of `imgforge inspect`.
@@ -67,7 +69,9 @@ Examples:
   imgforge cache info
   imgforge cache prune --keep-size 50GiB
   imgforge cache prune --older-than 7d --dry-run
-  imgforge cache verify";
+  imgforge cache verify
+  imgforge cache prune docker://registry.example/team/cache --older-than 30d
+  imgforge cache audit docker://registry.example/team/cache --recipe recipe.yaml --sample 10%";
 
 /// Those of `imgforge completions`.
 pub(super) const COMPLETIONS: &str = "\

@@ -30,36 +30,37 @@ mod screen;
 mod summary;
 mod table;
 mod text;
+mod upgrades;
 mod values;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use uv_normalize::PackageName;
 
 use crate::cuda::{Driver, Gpu};
-use crate::debian::relation::is_package_name;
 use crate::escape;
 use crate::failure::{Context, Failure, Fault, Hinted, Result};
 use crate::oci::{Architecture, Digest};
 use crate::pipeline::{
     self, BuildOrder, CheckExtent, Checked, Checking, CopyOrder, Inspected, LockOrder, LockWriting, Locking,
-    Side, Upgrade, WantedMachines,
+    Side, WantedMachines,
 };
 use crate::place::ImagePlace;
-use options::{ViewOptions, page};
+use options::{CacheOptions, ViewOptions, page};
 use picture::PictureFile;
 use screen::OutputStream;
 use text::{PrintedText, print, tell_line};
+use upgrades::{EVERYTHING, Upgradable, asked, upgradable};
 use values::{annotation, destination, place, platform, side};
 
 /// The variables that people look for in the help; the README has all.
 const VARIABLES: &str = "\
 Environment:
   IMGFORGE_CACHE_DIR     the store
+  IMGFORGE_CACHE         docker://HOST/REPOSITORY, a cache of layers that machines share
   IMGFORGE_THREADS       how many layers are written at once
   IMGFORGE_BUILD_SECONDS how long the build of one source may take (python.build)
   IMGFORGE_UNCONFINED=1  run the base's Python (python.bytecode) with all your rights, on a machine
@@ -72,16 +73,16 @@ struct Arguments {
     #[command(subcommand)]
     command: Action,
     /// Say nothing but errors.
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = 901)]
     quiet: bool,
     /// The style of progress.
-    #[arg(long, global = true, value_enum, default_value_t = ProgressStyle::Auto)]
+    #[arg(long, global = true, display_order = 902, value_enum, default_value_t = ProgressStyle::Auto)]
     progress: ProgressStyle,
     /// The use of colours.
-    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
+    #[arg(long, global = true, display_order = 903, value_enum, default_value_t = ColorChoice::Auto)]
     color: ColorChoice,
     /// A registry that may be without TLS, or with a certificate that nobody vouches for; may be given several times.
-    #[arg(long, global = true, value_name = "HOST[:PORT]")]
+    #[arg(long, global = true, display_order = 904, value_name = "HOST[:PORT]")]
     insecure_registry: Vec<String>,
 }
 
@@ -153,6 +154,8 @@ enum Action {
         #[arg(long)]
         no_check: bool,
         #[command(flatten)]
+        cache: CacheOptions,
+        #[command(flatten)]
         view: ViewOptions,
     },
     /// Show what would be built and why; writes no image.
@@ -196,6 +199,9 @@ enum Action {
         /// Write nothing; fail where the lock would change.
         #[arg(long, conflicts_with = "upgrade")]
         check: bool,
+        /// Make all layers and pin their digests as well: nothing else is believed of a cache then.
+        #[arg(long)]
+        layers: bool,
         /// Print what was locked as `pylock.toml` (PEP 751), which pip and uv install.
         #[arg(long, value_name = "FORMAT", conflicts_with_all = ["dry_run", "check"])]
         format: Option<LockFormat>,
@@ -323,31 +329,6 @@ enum Action {
     },
 }
 
-/// The object of one `--upgrade`.
-#[derive(Debug, Clone)]
-enum Upgradable {
-    Everything,
-    Base,
-    Package(String),
-}
-
-/// The value of `--upgrade` without a name: no distribution's name is this.
-const EVERYTHING: &str = "*";
-
-/// The value of `--upgrade` that means the base.
-const BASE: &str = "base";
-
-fn upgradable(text: &str) -> Result<Upgradable, String> {
-    match text {
-        EVERYTHING => Ok(Upgradable::Everything),
-        BASE => Ok(Upgradable::Base),
-        name if name.parse::<PackageName>().is_ok() || is_package_name(name) => {
-            Ok(Upgradable::Package(name.to_owned()))
-        }
-        _ => Err("it is neither the name of a distribution nor of a Debian package".to_owned()),
-    }
-}
-
 /// Tells how the program refuses a command line, without doing anything.
 pub fn check_arguments(arguments: &[String]) -> Result<(), String> {
     Arguments::try_parse_from(arguments).map(drop).map_err(|error| error.to_string())
@@ -391,9 +372,11 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             offline,
             allow_outside,
             no_check,
+            cache,
             view,
         } => {
             let session = arguments.session_for(*offline, *allow_outside, progress)?;
+            let session = arguments.with_caches(session, &cache.places()?, output)?;
             let checking = if *no_check { Checking::Skip } else { Checking::Refuse };
             let of_git = if *git_annotations { git::annotations(recipe)? } else { BTreeMap::new() };
             let annotations = of_git.into_iter().chain(annotation.iter().cloned()).collect();
@@ -461,9 +444,9 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
                 false => Ok(ExitCode::SUCCESS),
             }
         }
-        Action::Lock { recipe, upgrade, dry_run, check, format, offline, allow_outside } => {
+        Action::Lock { recipe, upgrade, dry_run, check, layers, format, offline, allow_outside } => {
             let writing = if *dry_run || *check { LockWriting::Tell } else { LockWriting::Write };
-            let order = LockOrder { recipe, upgrade: asked(upgrade), writing };
+            let order = LockOrder { recipe, upgrade: asked(upgrade), writing, layers: *layers };
             let session = arguments.session_for(*offline, *allow_outside, progress)?;
             let locked = pipeline::lock(&order, &session)?;
             let exported = match format {
@@ -496,7 +479,10 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             progress.finish();
             print_digest(image.manifest.digest(), to, arguments.progress).map(done)
         }
-        Action::Cache { command } => cache::execute(command, &arguments.session(true, progress)?).map(done),
+        Action::Cache { command } => {
+            let session = arguments.session(!command.uses_network(), progress)?;
+            cache::execute(command, &session, |store| arguments.session_on(store, false, progress)).map(done)
+        }
         Action::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "imgforge", &mut script);
@@ -563,19 +549,6 @@ fn locking(locked: bool) -> Locking {
         true => Locking::Required,
         false => Locking::Preferred,
     }
-}
-
-/// The union of all `--upgrade`s.
-fn asked(upgrades: &[Upgradable]) -> Upgrade {
-    let (mut names, mut base) = (BTreeSet::new(), false);
-    for upgrade in upgrades {
-        match upgrade {
-            Upgradable::Everything => return Upgrade::Everything,
-            Upgradable::Base => base = true,
-            Upgradable::Package(name) => drop(names.insert(name.clone())),
-        }
-    }
-    Upgrade::Only { names, base }
 }
 
 /// Prints help, a version, or what is wrong with the arguments. clap quotes these as they are: so it is asked again, with

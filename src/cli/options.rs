@@ -4,6 +4,13 @@ use clap::Args;
 
 use super::screen::{self, OutputStream};
 use super::text::{Page, View};
+use super::values::cache_place;
+use crate::failure::{Failure, Result};
+use crate::oci::ImageReference;
+use crate::pipeline::CachePlaces;
+
+/// The variable that names a cache where no option does.
+const CACHE_VARIABLE: &str = "IMGFORGE_CACHE";
 
 /// The extent of a listing.
 #[derive(Debug, Clone, Copy, Args)]
@@ -20,6 +27,38 @@ impl ViewOptions {
     /// The view on a stream.
     pub fn on(self, stream: OutputStream) -> View {
         View { page: page(stream, self.wide), all: self.all, wide: self.wide }
+    }
+}
+
+/// The caches of layers in registries.
+#[derive(Debug, Clone, Args)]
+pub(super) struct CacheOptions {
+    /// A repository that shares layers and images between machines: read from and written to; may be given several times
+    /// [default: IMGFORGE_CACHE].
+    #[arg(long, value_name = "docker://HOST/REPO", value_parser = cache_place)]
+    cache: Vec<ImageReference>,
+    /// A repository that layers and images are taken from only; may be given several times.
+    #[arg(long, value_name = "docker://HOST/REPO", value_parser = cache_place)]
+    cache_from: Vec<ImageReference>,
+    /// A repository that layers and images are put into only; may be given several times.
+    #[arg(long, value_name = "docker://HOST/REPO", value_parser = cache_place)]
+    cache_to: Vec<ImageReference>,
+}
+
+impl CacheOptions {
+    /// The places that the options name, or else the one of the environment.
+    pub fn places(&self) -> Result<CachePlaces> {
+        let with = |others: &[ImageReference]| [&self.cache, others].concat();
+        let places = CachePlaces { from: with(&self.cache_from), to: with(&self.cache_to) };
+        let named = std::env::var(CACHE_VARIABLE).ok().filter(|value| !value.is_empty());
+        match named {
+            Some(named) if places == CachePlaces::default() => {
+                let place = cache_place(&named)
+                    .map_err(|problem| Failure::advised(format!("{CACHE_VARIABLE} is `{named}`"), problem))?;
+                Ok(CachePlaces { from: vec![place.clone()], to: vec![place] })
+            }
+            _ => Ok(places),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::failure::Hinted;
-use crate::oci::Architecture;
+use crate::oci::{Architecture, ImageReference};
 use crate::pipeline::Side;
 use crate::place::{ImagePlace, PlaceError};
 
@@ -25,6 +25,15 @@ pub(super) fn place(text: &str) -> Result<ImagePlace, String> {
 /// A destination on the command line, or why the text is none.
 pub(super) fn destination(text: &str) -> Result<ImagePlace, String> {
     ImagePlace::destination(text).map_err(|error| no_place(&error))
+}
+
+/// A cache in a registry, or why the text is none: a repository, without a tag.
+pub(super) fn cache_place(text: &str) -> Result<ImageReference, String> {
+    let wrong =
+        || "write docker://HOST/REPOSITORY, without a tag: the tags are the keys of what is kept".to_owned();
+    let name = text.strip_prefix("docker://").ok_or_else(wrong)?;
+    let has_tag = name.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+    name.parse().ok().filter(|_| !has_tag).ok_or_else(wrong)
 }
 
 /// An annotation on the command line, or why the text is none.

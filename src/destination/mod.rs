@@ -89,6 +89,8 @@ pub struct Publishing<'a> {
     pub engines: &'a Engines,
     /// The image that has the layers which the store lacks.
     pub origin: Option<&'a SourceImage>,
+    /// Brings a layer that the store lacks, and a cache has, from there; does nothing about others.
+    pub cached: &'a (dyn Fn(&Digest) -> Result<(), HttpError> + Sync),
     /// Told how many bytes of blobs a registry or an engine has got since the last time.
     pub progress: &'a (dyn Fn(u64) + Sync),
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{PublishError, Publishing};
 use crate::image::{Image, ImageLayer};
-use crate::net::registry::{BlobContent, ManifestRefused, OutgoingBlob, Pushed, Repository};
+use crate::net::registry::{BlobContent, LackedBlobs, OutgoingBlob, Pushed};
 use crate::oci::{Digest, ImageReference};
 use crate::pool;
 
@@ -35,28 +35,25 @@ pub(super) fn publish(
         (publishing.progress)(blobs[digest]);
         Ok::<Pushed, PublishError>(pushed)
     })?;
+    let resend = |lacked: &LackedBlobs| {
+        // It said to have them: they are sent once more, and then it has to.
+        pool::run(&lacked.among(&ordered), PUSHES, |digest| {
+            let blob = OutgoingBlob { digest: *digest, size: blobs[digest], content: content(digest)? };
+            Ok::<_, PublishError>(repository.send_blob(&blob)?)
+        })
+        .map(drop)
+    };
     let tag = reference.tag().unwrap_or("latest");
-    match push_manifest(&repository, tag, image) {
-        Err(ManifestRefused::LacksBlobs(_)) => {
-            // It said to have them: they are sent once more, and then it has to.
-            pool::run(&ordered, PUSHES, |digest| {
-                let blob = OutgoingBlob { digest: *digest, size: blobs[digest], content: content(digest)? };
-                Ok::<_, PublishError>(repository.send_blob(&blob)?)
-            })?;
-            Ok(push_manifest(&repository, tag, image).map_err(ManifestRefused::into_error)?)
-        }
-        pushed => Ok(pushed.map_err(ManifestRefused::into_error)?),
-    }
-}
-
-fn push_manifest(repository: &Repository, tag: &str, image: &Image) -> Result<(), ManifestRefused> {
-    repository.push_manifest(tag, image.manifest.media_type(), &image.manifest_bytes).map(drop)
+    repository.push_manifest(tag, image.manifest.media_type(), &image.manifest_bytes, resend).map(drop)
 }
 
 /// The bytes of a blob: the config is in memory, layers are in the store, or brought there when they are sent.
 fn content(image: &Image, digest: &Digest, publishing: &Publishing<'_>) -> Result<BlobContent, PublishError> {
     if *digest == image.config.digest() {
         return Ok(BlobContent::Bytes(image.config_bytes.clone()));
+    }
+    if !publishing.store.has_blob(digest, None) {
+        (publishing.cached)(digest)?;
     }
     publishing.bring(&|wanted| wanted == digest)?;
     Ok(BlobContent::File(Arc::new(publishing.store.open_blob(digest)?)))

@@ -15,6 +15,8 @@ use crate::store::{Store, StoreError};
 const FORMAT: u32 = 3;
 const CONTENT: &str = "layer-content";
 const EVIDENCE: &str = "layer-evidence";
+/// The kinds of the records that are kept of each layer.
+pub const KINDS: [&str; 2] = [CONTENT, EVIDENCE];
 /// Evidence is mostly paths: they shrink to a fifth, in no time.
 const LEVEL: i32 = 1;
 
@@ -88,6 +90,12 @@ pub fn evidence_of(store: &Store, digest: &Digest) -> Result<CheckFacts, StoredL
     kept_or_learned(store, digest, evidence, |(_, evidence)| evidence)
 }
 
+/// Reads the layer of `digest` in the store, whatever is known of it, and keeps what it holds.
+pub fn learn_anew(store: &Store, digest: &Digest) -> Result<LayerContent, StoredLayerError> {
+    let learned = learn(store, digest, || store.open_blob(digest), |_| Ok(()), &|_| ());
+    learned.map(|(content, _)| content).map_err(|source| StoredLayerError { digest: *digest, source })
+}
+
 fn kept_or_learned<T>(
     store: &Store,
     digest: &Digest,
@@ -103,6 +111,11 @@ fn kept_or_learned<T>(
     }
     let learned = learn(store, digest, || store.open_blob(digest), |_| Ok(()), &|_| ());
     learned.map(wanted).map_err(|source| StoredLayerError { digest: *digest, source })
+}
+
+/// Removes what is known of the layer of `digest`.
+pub fn forget(store: &Store, digest: &Digest) -> Result<(), StoreError> {
+    KINDS.iter().try_for_each(|kind| store.remove_record(kind, &key(digest)))
 }
 
 /// The content of the layer of `digest`; `None` when it was never read, or its evidence is gone.
@@ -143,7 +156,8 @@ fn decoded<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     postcard::from_bytes(&zstd::decode_all(bytes).ok()?).ok()
 }
 
-fn key(digest: &Digest) -> Digest {
+/// The key of both records of the layer of `digest`.
+pub fn key(digest: &Digest) -> Digest {
     Digest::of(format!("{FORMAT}.{FACTS_FORMAT}.{EVIDENCE_FORMAT} {digest}"))
 }
 

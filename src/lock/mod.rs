@@ -11,6 +11,7 @@
 mod base;
 mod changes;
 mod fingerprint;
+mod layers;
 mod pylock;
 mod resolution;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::resolve::{Kept, PassedOver, Preferences, Removed};
 pub use base::{DebianBase, ImageBase, LockedBase, LockedPackage, LockedSuite};
 pub use changes::{LockChange, changes};
 pub use fingerprint::RecipeFingerprint;
+pub use layers::LockedLayer;
 pub use pylock::{LockedFile, LockedOrigin, LockedPlace, pylock};
 pub use resolution::{LockedComponent, LockedDistribution, LockedTree, ToolkitVersion};
 
@@ -74,6 +76,9 @@ pub struct Lock {
     /// Sorted by name and version.
     #[serde(default, rename = "distribution", skip_serializing_if = "Vec::is_empty")]
     pub distributions: Vec<LockedDistribution>,
+    /// The layers of the image, bottom first, where they are pinned.
+    #[serde(default, rename = "layer", skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LockedLayer>,
 }
 
 /// The reason why a text is not a lock.

@@ -180,6 +180,7 @@ impl Lock {
             removed: resolution.removed.clone(),
             passed_over: resolution.passed_over.clone(),
             distributions: locked.collect::<Result<_, LockError>>()?,
+            layers: Vec::new(),
         })
     }
 

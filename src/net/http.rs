@@ -46,6 +46,8 @@ pub struct HttpSettings {
     pub retries: u32,
     /// The wait before the second attempt; it doubles with every further one.
     pub backoff: Duration,
+    /// The longest wait between two attempts, whatever a server asks for.
+    pub longest_wait: Duration,
     /// The time to make a connection.
     pub connect: Duration,
     /// The time that a connection may be silent.
@@ -61,6 +63,7 @@ impl Default for HttpSettings {
         Self {
             retries: 5,
             backoff: Duration::from_millis(500),
+            longest_wait: LONGEST_WAIT,
             connect: Duration::from_secs(15),
             stall: Duration::from_secs(30),
             offline: false,
@@ -563,11 +566,12 @@ impl From<HttpError> for RequestFailure {
 pub(super) struct Attempts {
     left: u32,
     wait: Duration,
+    longest: Duration,
 }
 
 impl Attempts {
     fn new(settings: &HttpSettings) -> Self {
-        Self { left: settings.retries, wait: settings.backoff }
+        Self { left: settings.retries, wait: settings.backoff, longest: settings.longest_wait }
     }
 
     /// Waits for the next attempt, or gives up with the error.
@@ -580,8 +584,8 @@ impl Attempts {
             self.left = 1;
         }
         self.left -= 1;
-        tokio::time::sleep(failure.after.unwrap_or_else(|| jittered(self.wait)).min(LONGEST_WAIT)).await;
-        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+        tokio::time::sleep(failure.after.unwrap_or_else(|| jittered(self.wait)).min(self.longest)).await;
+        self.wait = (self.wait * 2).min(self.longest);
         Ok(())
     }
 }

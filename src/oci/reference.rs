@@ -56,6 +56,12 @@ impl ImageReference {
         Self { digest: None, ..self }
     }
 
+    /// The same name with this tag, and without a digest.
+    pub fn with_tag(&self, tag: &str) -> Self {
+        let (registry, repository) = (self.registry().to_owned(), self.repository().to_owned());
+        Self { name: Reference::with_tag(registry, repository, tag.to_owned()), digest: None }
+    }
+
     /// The same name, with this digest.
     pub fn with_digest(self, digest: Digest) -> Self {
         Self { digest: Some(digest), ..self }

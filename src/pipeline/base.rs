@@ -116,13 +116,26 @@ impl BaseSource {
         match self {
             Self::Debian(packages) => with_packages(Vec::new(), layers, packages, session),
             Self::Image(image) => {
-                if layers.iter().any(|layer| !matches!(layer, LayerPlan::Base(_))) {
+                let (_, added) = system_packages::split(layers)?;
+                if !added.is_empty() && image.packages.recall(added, session).is_none() {
                     // Packages are added to what its files say.
                     image.fetch(session)?;
                 }
                 with_packages(image.describe(session)?, layers, &image.packages, session)
             }
             Self::Store => from_store(layers, session),
+        }
+    }
+
+    /// Tells of what `layers` lack that nobody here has made: those of a finished image.
+    pub fn tell(&self, layers: &[LayerPlan], session: &Session<'_>) {
+        let packages = match self {
+            Self::Debian(packages) => packages,
+            Self::Image(image) => &image.packages,
+            Self::Store => return,
+        };
+        if let Some(layer) = layers.iter().rfind(|layer| matches!(layer, LayerPlan::Debian(_))) {
+            packages.tell(&layer.key(), session);
         }
     }
 

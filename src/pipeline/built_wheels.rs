@@ -12,10 +12,10 @@ use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use super::Session;
 use super::base_source::BaseSource;
 use super::named_wheels::fetched;
 use super::wheel_urls::{ListedError, listed, listed_source};
+use super::{Session, shared_layers};
 use crate::base::BaseInventory;
 use crate::failure::{Failure, Hinted, Result};
 use crate::net::download::Download;
@@ -438,6 +438,7 @@ impl<'a> BuiltWheels<'a> {
             source.bring(self.session).and_then(|()| source.write(layers, self.session)).map_err(failed)?;
         self.session.progress.stage("unpacking the base to build in");
         let digests: Vec<Digest> = written.iter().map(|layer| layer.digest).collect();
+        digests.iter().try_for_each(|digest| shared_layers::bring_left(digest, self.session))?;
         let tree = base_tree::base_tree(&self.session.store, &digests).map_err(BuildError::from)?;
         let scheme = &inventory.scheme;
         let python = python_of(&tree, scheme, &inventory.python);

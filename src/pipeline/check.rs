@@ -5,7 +5,7 @@ use std::{panic, thread};
 
 use serde_json::{Map, Value};
 
-use super::{Checking, Planned, Session, gpus, image_base};
+use super::{Checking, Planned, Session, gpus, image_base, shared_layers, shared_records};
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError, PythonStart};
 use crate::check::graph::Graph;
@@ -86,6 +86,11 @@ impl<'a> Checked<'a> {
             silences: &[],
             seen: VersionsSeen::new(),
         })
+    }
+
+    /// The key of its report.
+    fn key(&self) -> Digest {
+        Digest::of(format!("{REPORT_FORMAT}.{FACTS_FORMAT}.{EVIDENCE_FORMAT} {self:?}"))
     }
 
     /// The findings of every rule.
@@ -189,14 +194,26 @@ fn of_image(planned: &Planned, image: &Image, session: &Session<'_>) -> Result<R
         silences: &planned.inputs.recipe.ignore,
         seen,
     };
+    let key = checked.key();
+    shared_records::bring(RECORD, &key, session);
+    if !session.store.has_record(RECORD, &key) {
+        let layers = image.layers.iter().map(|layer| (layer.digest, layer.diff_id));
+        shared_records::bring_all_facts(layers, session);
+        for layer in &image.layers {
+            if records::content(&session.store, &layer.digest).is_none() {
+                shared_layers::bring_left(&layer.digest, session)?;
+            }
+        }
+    }
     let report = of_layers(&checked, &session.store)?;
+    session.shared.note_record(RECORD, key);
     gpus::keep(planned, &report.gpus, &session.store)?;
     if report.has_errors() { Err(CheckFailed { report }.into()) } else { Ok(report) }
 }
 
 /// Checks an image whose layers were all read or written; the report of an image that was checked before is kept.
 fn of_layers(checked: &Checked<'_>, store: &Store) -> Result<Report> {
-    let key = Digest::of(format!("{REPORT_FORMAT}.{FACTS_FORMAT}.{EVIDENCE_FORMAT} {checked:?}"));
+    let key = checked.key();
     if let Some(report) = store.record(RECORD, &key) {
         return Ok(report);
     }

@@ -7,11 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use url::Url;
 
-use super::Session;
 use super::base_source::{BaseSource, DebianSource, OpenedBase};
 use super::debian_lock::{EarlierPackages, LockedPackages, PackageSuites, check_suites};
 use super::progress::Task;
 use super::schedule::{self, Fetch};
+use super::{Session, shared_layers, shared_records};
 use crate::bootstrap::ground::{self, Ground};
 use crate::bootstrap::groups::{DebianLayer, DebianPackages, packages};
 use crate::bootstrap::inventory::inventory;
@@ -275,18 +275,12 @@ impl DebianSource {
         session: &Session<'_>,
     ) -> Result<Vec<Written>> {
         let store = &session.store;
-        let keys: Vec<Digest> = layers.iter().map(LayerPlan::key).collect();
-        let recalled = || {
-            let written = keys.iter().map(|key| cache::recall(store, key)).collect::<Option<Vec<_>>>()?;
-            let unfollowed: Vec<Unfollowed> = store.record(UNFOLLOWED, keys.last()?)?;
-            self.warn(&unfollowed, session);
-            Some(written)
-        };
-        if let Some(written) = recalled() {
+        if let Some(written) = self.recall(layers, session) {
             return Ok(written);
         }
+        let keys: Vec<Digest> = layers.iter().map(LayerPlan::key).collect();
         let _making = keys.last().map(|key| store.claim_patiently(key));
-        if let Some(written) = recalled() {
+        if let Some(written) = self.recall(layers, session) {
             return Ok(written);
         }
         if let Some(locked) = &self.locked {
@@ -296,12 +290,31 @@ impl DebianSource {
         let (written, unfollowed) = self.write_layers(&layers, below, session)?;
         if let Some(key) = keys.last() {
             store.put_record(UNFOLLOWED, key, &unfollowed)?;
+            session.shared.note_record(UNFOLLOWED, *key);
         }
         self.warn(&unfollowed, session);
         for (key, written) in keys.iter().zip(&written) {
             cache::keep(store, key, written)?;
         }
         Ok(written)
+    }
+
+    /// The `layers` of packages, where the store or a shared cache has all of them.
+    pub(super) fn recall(&self, layers: &[LayerPlan], session: &Session<'_>) -> Option<Vec<Written>> {
+        let keys: Vec<Digest> = layers.iter().map(LayerPlan::key).collect();
+        let recalled =
+            layers.iter().zip(&keys).map(|(layer, key)| shared_layers::recall(layer, key, session));
+        let written = recalled.collect::<Option<Vec<_>>>()?;
+        self.tell(keys.last()?, session).then_some(written)
+    }
+
+    /// Tells of scripts that were not followed for the layer of `key`, if that is known; gives whether it is.
+    pub(super) fn tell(&self, key: &Digest, session: &Session<'_>) -> bool {
+        shared_records::bring(UNFOLLOWED, key, session);
+        session.shared.note_record(UNFOLLOWED, *key);
+        let unfollowed: Option<Vec<Unfollowed>> = session.store.record(UNFOLLOWED, key);
+        unfollowed.iter().for_each(|unfollowed| self.warn(unfollowed, session));
+        unfollowed.is_some() || session.shared.pins().is_some()
     }
 
     /// Tells of scripts that were not followed, once.

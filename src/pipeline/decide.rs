@@ -89,6 +89,7 @@ pub fn anew(
     freshness: Freshness,
     session: &Session<'_>,
 ) -> Result<Decision> {
+    session.shared.pin(None);
     let base = base::open(&inputs, kept.base.as_ref(), &kept.given_up_packages, session)?;
     let inventory = &base.planned.inventory;
     resolve::check_python(&inputs, inventory)?;
@@ -151,6 +152,7 @@ fn files_of(locked: &LockedProjects, named: &NamedWheels) -> BTreeMap<PackageNam
 
 /// The decisions in `lock`, which was made of the inputs of the recipe at `path`; asks nobody.
 fn recall(inputs: RecipeInputs, lock: &Lock, path: &Path, session: &Session<'_>) -> Result<Recalled> {
+    session.shared.pin(Some(lock));
     let base = base::open(&inputs, Some(&lock.base), &BTreeSet::new(), session)?;
     let inventory = &base.planned.inventory;
     resolve::check_python(&inputs, inventory)?;

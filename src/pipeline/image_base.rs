@@ -8,7 +8,7 @@ use super::base_source::{BaseSource, DebianSource, ImageSource, OpenedBase};
 use super::debian_lock::EarlierPackages;
 use super::progress::{Meter, Task};
 use super::system_packages::AddedPackages;
-use super::{Session, system_packages};
+use super::{Session, shared_records, system_packages};
 use crate::base::scan::{self, ImageConfigFacts};
 use crate::base::{BaseInventory, InventoryError};
 use crate::failure::{Hinted, Result};
@@ -133,6 +133,8 @@ pub fn scan(image: &SourceImage, session: &Session<'_>) -> Result<Vec<LayerConte
 
 /// The same of a base, whose layers are taken from the store where that has them.
 fn scan_to_build(image: &SourceImage, session: &Session<'_>) -> Result<Vec<LayerContent>> {
+    let layers = image.layers.iter().map(|layer| (layer.descriptor.digest(), layer.diff_id));
+    shared_records::bring_all_facts(layers, session);
     let meter = begin(image, session);
     Ok(source::scan_to_build(image, &session.store, session.threads, &|bytes| meter.add(bytes))?)
 }

@@ -5,6 +5,7 @@
 
 mod announced;
 mod archive_hashes;
+mod auditing;
 mod base;
 mod base_source;
 mod built_wheels;
@@ -27,12 +28,18 @@ mod lock_file;
 mod locked_projects;
 mod named_projects;
 mod named_wheels;
+mod pinning;
 mod progress;
 mod project_tree;
 mod rebuilding;
 mod recipe_file;
 mod schedule;
 mod session;
+mod shared_cache;
+mod shared_images;
+mod shared_layers;
+mod shared_records;
+mod shared_writes;
 mod sources;
 mod system_packages;
 mod wheel_sizes;
@@ -58,10 +65,13 @@ use crate::source::SourceImage;
 use built_wheels::BuildBase;
 use decide::Decision;
 use lock_file::{KeptFromLock, LockStatus};
+use shared_writes::SharedImage;
 use write::{BaseBlobs, LayerFinished, Sources, WriteNeeds};
 
 pub use self::check::{CheckExtent, CheckFailed, Checked, WantedMachines, write_picture};
 pub use crate::beneath::Outside;
+pub use crate::registry_cache::prune::PrunedEntries;
+pub use auditing::{Audit, AuditOrder, audit};
 pub use built_wheels::BuiltWheelError;
 pub use comparison::{NotAPlan, Side, compare, summary_of};
 pub use copying::{CopyOrder, copy};
@@ -76,10 +86,13 @@ pub use lock_file::{LockFileError, Locking, Upgrade};
 pub use locked_projects::LockedProjectError;
 pub use named_projects::NamedProjectError;
 pub use named_wheels::NamedWheelError;
+pub use pinning::OtherLayer;
 pub use progress::{Meter, Progress, Task};
 pub use project_tree::ProjectTreeError;
 pub use recipe_file::RecipeFileError;
 pub use session::{Network, Session};
+pub use shared_cache::{CachePlaces, CachedBlobs, SharedCache};
+pub use shared_writes::prune_cache;
 pub use wheel_sizes::PrivateCuda;
 pub use wheel_urls::ListedError;
 
@@ -116,6 +129,8 @@ pub struct LockOrder<'a> {
     pub upgrade: Upgrade,
     /// The use of the new lock.
     pub writing: LockWriting,
+    /// True if the layers are made, and pinned in the lock. They are as well where the lock before pinned them.
+    pub layers: bool,
 }
 
 /// The use of a lock that was made.
@@ -177,10 +192,11 @@ pub struct Built {
 }
 
 impl Planned {
-    /// Builds again what a lock has and the store lacks.
+    /// Builds again the wheels that a lock has, the store lacks, and a layer is made of.
     fn restore(&self, session: &Session<'_>) -> Result<()> {
+        let needed = write::needed_wheels(&self.plan, session);
         let (base, urls) = (self.build_base(), &self.sources.wheels);
-        rebuilding::restore(&self.inputs, &self.resolution, base, urls, session)
+        rebuilding::restore(&self.inputs, &self.resolution, &needed, base, urls, session)
     }
 
     /// The base as builds of sources see it.
@@ -196,15 +212,44 @@ pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
     let mut planned = plan(order.recipe, order.locking, session)?;
     planned.plan.annotations.extend(order.annotations.clone());
     warn_of_zstd(&planned.plan, order.destinations, session);
-    planned.restore(session)?;
+    let published = match make_and_publish(&planned, order, session) {
+        // The registry lost what its cache has, between the answer and the use.
+        Err(_) if session.shared.begin_again() => make_and_publish(&planned, order, session)?,
+        published => published?,
+    };
+    let Published { image, report, destinations } = published;
+    Ok(Built { planned, image, report, destinations })
+}
+
+/// An image that is at its destinations.
+struct Published {
+    image: Image,
+    report: Option<Report>,
+    destinations: Vec<ImagePlace>,
+}
+
+/// Makes the layers of a plan that neither the store nor a cache has, and publishes the image.
+fn make_and_publish(planned: &Planned, order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Published> {
     let mut ahead = layers_ahead(&planned.plan, order.destinations, session);
-    let layers = write_layers(&planned, order.destinations, ahead.as_ref(), session)?;
-    let image = image::assemble(&planned.plan, layers)?;
-    let report = self::check::before_publishing(order.checking, &planned, &image, session)?;
+    let image = match shared_images::find(&planned.plan, &planned.sources.base, session) {
+        Some(image) => image,
+        None => {
+            let layers = write_layers(planned, order.destinations, ahead.as_ref(), session)?;
+            pinning::hold(&planned.plan, &layers, session)?;
+            image::assemble(&planned.plan, layers)?
+        }
+    };
+    if session.shared.is_read() {
+        planned.sources.base.tell(&planned.plan.layers, session);
+    }
+    let report = self::check::before_publishing(order.checking, planned, &image, session)?;
     let _ahead = ahead.as_mut().map(LayersAhead::stop);
     let origin = planned.sources.base.origin();
+    let shared = SharedImage::begin(&planned.plan, &image, origin, session);
+    shared.put_layers(session);
     let destinations = publish(&image, &planned.inputs.name, origin, order.destinations, session)?;
-    Ok(Built { planned, image, report, destinations })
+    shared.put_image(session);
+    Ok(Published { image, report, destinations })
 }
 
 /// Decides everything about the recipe at `path`, or recalls it from the lock beside it, and plans its layers; writes
@@ -242,6 +287,14 @@ fn read_inputs(path: &Path, session: &Session<'_>) -> Result<RecipeInputs> {
 
 /// Decides what the lock beside a recipe leaves open or `upgrade` gives up, and writes the lock.
 pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
+    let mut locked = lock_decisions(order, session)?;
+    if order.layers || !locked.lock.layers.is_empty() {
+        pinning::pin(&mut locked, order, session)?;
+    }
+    Ok(locked)
+}
+
+fn lock_decisions(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
     recipe_file::check_lockable(order.recipe)?;
     let inputs = read_inputs(order.recipe, session)?;
     let fingerprint = RecipeFingerprint::of(&inputs)?;
@@ -268,7 +321,9 @@ pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
             (decide::anew(inputs, KeptFromLock::default(), freshness, session)?, None)
         }
     };
-    let lock = decision.lock(fingerprint)?;
+    let mut lock = decision.lock(fingerprint)?;
+    // Until they are made again.
+    lock.layers = before.as_ref().map(|before| before.layers.clone()).unwrap_or_default();
     let is_new = before.is_none();
     let changes = before.map(|before| lock::changes(&before, &lock)).unwrap_or_default();
     let changed = lock_file::write(&path, &lock, order.writing)?;
@@ -298,6 +353,11 @@ fn write_layers(
     ahead: Option<&LayersAhead>,
     session: &Session<'_>,
 ) -> Result<Vec<ImageLayer>> {
+    shared_layers::prepare(&planned.plan, session)?;
+    if let Some(layers) = shared_layers::all_left(&planned.plan, session) {
+        return Ok(layers);
+    }
+    planned.restore(session)?;
     let finished = |index: usize, layer: &Written| {
         ahead.iter().for_each(|ahead| ahead.finished(index, layer.diff_id, layer.digest, layer.size));
     };
@@ -354,6 +414,7 @@ fn publish(
             registries: &session.registries,
             engines: &session.engines,
             origin,
+            cached: &|digest| shared_layers::bring_left(digest, session),
             progress: &progress,
         };
         destination::publish(image, destination, name, &publishing)?;

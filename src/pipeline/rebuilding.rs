@@ -1,5 +1,6 @@
 //! Wheels of a lock that were built from sources, and that the store lacks: built again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Session;
@@ -9,20 +10,23 @@ use super::named_projects::NamedProjects;
 use super::wheel_urls::WheelUrls;
 use crate::failure::Result;
 use crate::net::index::{Freshness, PackageIndex};
+use crate::oci::Digest;
 use crate::recipe::RecipeInputs;
 use crate::resolve::{BuiltFrom, Distribution, Resolution};
 
-/// Builds again the wheels of a resolution that were built, and that the store lacks.
+/// Builds again the wheels of a resolution that were built, are `needed`, and that the store lacks.
 pub(super) fn restore(
     inputs: &RecipeInputs,
     resolution: &Resolution,
+    needed: &BTreeSet<Digest>,
     base: BuildBase<'_>,
     urls: &WheelUrls,
     session: &Session<'_>,
 ) -> Result<()> {
     let is_missing = |distribution: &&Distribution| {
         let wheel = &distribution.wheel;
-        wheel.sha256.is_some_and(|digest| !session.store.has_blob(&digest, wheel.size))
+        let is_lacked = |digest: &Digest| !session.store.has_blob(digest, wheel.size);
+        wheel.sha256.is_some_and(|digest| needed.contains(&digest) && is_lacked(&digest))
     };
     let missing: Vec<(&Distribution, &BuiltFrom)> = resolution
         .distributions

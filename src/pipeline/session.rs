@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Progress;
+use super::shared_cache::SharedCache;
 use crate::beneath::Outside;
 use crate::failure::Hinted;
 use crate::net::config::MachineConfig;
@@ -29,6 +30,8 @@ pub struct Session<'a> {
     pub registries: Registries,
     /// The container engines.
     pub engines: Engines,
+    /// The caches in registries.
+    pub shared: SharedCache,
     /// The number of layers that are written at once. It has no influence on their bytes.
     pub threads: usize,
     /// The rights of programs that are not the machine's own.
@@ -71,6 +74,7 @@ impl<'a> Session<'a> {
             engines: Engines::new(Arc::clone(&http), EngineSettings::here()),
             store,
             http,
+            shared: SharedCache::default(),
             threads: std::thread::available_parallelism().map_or(1, Into::into),
             confinement: Confinement::Sandboxed,
             longest_build: LONGEST_BUILD,

@@ -1,9 +1,9 @@
 //! Debian packages that are added to an image.
 
-use super::Session;
 use super::base_source::DebianSource;
 use super::debian::{self, WantedPackages};
 use super::debian_lock::{EarlierPackages, LockedPackages, PackageSuites, check_image_suites};
+use super::{Session, shared_records};
 use crate::bootstrap::groups::{DebianPackages, added_packages};
 use crate::bootstrap::image_archives::{ImageArchives, is_told_by};
 use crate::bootstrap::inventory::may_change;
@@ -21,7 +21,7 @@ use crate::source::SourceImage;
 /// Part of the key of what is recorded of an image: raised when something else shall be.
 const FORMAT: u32 = 1;
 /// The records of what images say of their packages, by their layers.
-const ARCHIVES: &str = "image-archives";
+pub(super) const ARCHIVES: &str = "image-archives";
 
 /// The packages that are added to an image, before anything of them is fetched.
 pub(super) struct AddedPackages {
@@ -122,11 +122,18 @@ fn added(
     AddedPackages { decided, layers, source, may_change_inventory }
 }
 
+/// The key of what an image of layers with these diff_ids says of its packages.
+pub(super) fn archives_key(diff_ids: impl Iterator<Item = Digest>) -> Digest {
+    let diff_ids: Vec<String> = diff_ids.map(|diff_id| diff_id.to_string()).collect();
+    Digest::of(format!("{FORMAT}\n{}", diff_ids.join("\n")))
+}
+
 /// The word of `image` on its packages; read from its layers once.
 fn archives(image: &SourceImage, session: &Session<'_>) -> Result<ImageArchives> {
     let store = &session.store;
-    let diff_ids: Vec<String> = image.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
-    let key = Digest::of(format!("{FORMAT}\n{}", diff_ids.join("\n")));
+    let key = archives_key(image.layers.iter().map(|layer| layer.diff_id));
+    shared_records::bring(ARCHIVES, &key, session);
+    session.shared.note_record(ARCHIVES, key);
     if let Some(archives) = store.record(ARCHIVES, &key) {
         return Ok(archives);
     }
@@ -146,11 +153,17 @@ fn archives(image: &SourceImage, session: &Session<'_>) -> Result<ImageArchives>
 }
 
 impl AddedPackages {
-    /// Writes the layer above the layers of `image`, which are brought into the store.
+    /// Writes the layer above the layers of `image`, which are brought into the store where it has to be made.
     pub fn write_early(&self, image: &SourceImage, session: &Session<'_>) -> Result<Vec<Written>> {
+        if self.layers.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(written) = self.source.recall(&self.layers, session) {
+            return Ok(written);
+        }
         image.fetch_into(&session.store, &|_| ())?;
         let below: Vec<Digest> = image.layers.iter().map(|layer| layer.descriptor.digest()).collect();
-        if self.layers.is_empty() { Ok(Vec::new()) } else { self.source.write(&self.layers, &below, session) }
+        self.source.write(&self.layers, &below, session)
     }
 }
 

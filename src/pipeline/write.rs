@@ -1,11 +1,12 @@
 //! Writes the layers of a plan: those that the store lacks, several at once. Nothing is decided here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Session;
 use super::base_source::BaseSource;
 use super::progress::Task;
 use super::schedule::{self, Attempt, Fetch, Job};
+use super::shared_layers;
 use super::wheel_urls::WheelUrls;
 use crate::failure::{Context, Failure, Result};
 use crate::image::ImageLayer;
@@ -82,9 +83,13 @@ pub fn write(
         stack.push(layer.title(), written);
     }
     let (plan, layer) = system;
-    let written = cache::recall_or_write(&session.store, &plan.key(), || {
-        Ok::<_, Failure>(generated::write_system(layer, &stack.facts, &session.store)?)
-    })?;
+    let key = plan.key();
+    let written = match shared_layers::recall(plan, &key, session) {
+        Some(written) => written,
+        None => cache::recall_or_write(&session.store, &key, || {
+            Ok::<_, Failure>(generated::write_system(layer, &stack.facts, &session.store)?)
+        })?,
+    };
     stack.push(plan.title(), written);
     Ok(stack.layers)
 }
@@ -119,17 +124,9 @@ struct Stack {
 }
 
 impl Stack {
-    fn push(&mut self, title: String, written: Written) {
-        self.layers.push(ImageLayer {
-            title,
-            media_type: written.media_type,
-            annotations: written.annotations,
-            digest: written.digest,
-            size: written.size,
-            diff_id: written.diff_id,
-            unpacked: written.unpacked,
-        });
-        self.facts.stack(written.facts);
+    fn push(&mut self, title: String, mut written: Written) {
+        self.facts.stack(std::mem::take(&mut written.facts));
+        self.layers.push(shared_layers::image_layer(title, written));
     }
 }
 
@@ -150,7 +147,8 @@ fn write_below(
 ) -> Result<Vec<Written>> {
     let store = &session.store;
     let keyed: Vec<_> = added.iter().map(|layer| (layer, layer.key())).collect();
-    let recalled: Vec<_> = keyed.iter().map(|(_, key)| cache::recall(store, key)).collect();
+    let recalled: Vec<_> =
+        keyed.iter().map(|(layer, key)| shared_layers::recall(layer, key, session)).collect();
     for (index, recalled) in recalled.iter().enumerate() {
         recalled.iter().for_each(|layer| used.note(base.len() + index, std::slice::from_ref(layer)));
     }
@@ -171,6 +169,7 @@ fn write_below(
     };
     let early = is_first.then(write_base).transpose()?;
     let below: Vec<Digest> = early.iter().flatten().map(|layer| layer.digest).collect();
+    below.iter().try_for_each(|digest| shared_layers::bring_left(digest, session))?;
     let compiler = match (target, &early) {
         (Some(target), Some(base)) => Some(compiler(target, base, session)?),
         _ => None,
@@ -245,6 +244,43 @@ fn compile_target(layer: &LayerPlan) -> Option<CompileTarget<'_>> {
         LayerPlan::Wheels(layer) => CompileTarget::of(layer),
         _ => None,
     }
+}
+
+/// Makes the layers of `plan` under `keys`, by their keys, and no others than they need.
+pub fn write_some(
+    plan: &Plan,
+    sources: &Sources,
+    keys: &BTreeSet<Digest>,
+    session: &Session<'_>,
+) -> Result<BTreeMap<Digest, ImageLayer>> {
+    let is_chosen = |layer: &&LayerPlan| keys.contains(&layer.key());
+    let chosen: Vec<LayerPlan> = plan.layers.iter().filter(is_chosen).cloned().collect();
+    if !chosen.iter().all(stands_alone) {
+        let all = write(plan, sources, WriteNeeds::in_the_end(), session)?;
+        return Ok(plan.layers.iter().map(LayerPlan::key).zip(all).collect());
+    }
+    let needs = WriteNeeds { blobs: BaseBlobs::Left, finished: None };
+    let written = write_below(&[], &chosen, sources, needs, session)?;
+    let layers = chosen.iter().zip(written);
+    Ok(layers
+        .map(|(plan, written)| (plan.key(), shared_layers::image_layer(plan.title(), written)))
+        .collect())
+}
+
+/// Returns whether a layer is made without those below it.
+fn stands_alone(layer: &LayerPlan) -> bool {
+    match layer {
+        LayerPlan::Hidden(_) | LayerPlan::Files(_) => true,
+        LayerPlan::Wheels(_) => compile_target(layer).is_none(),
+        LayerPlan::Base(_) | LayerPlan::Debian(_) | LayerPlan::Accounts(_) | LayerPlan::System(_) => false,
+    }
+}
+
+/// The wheels of the layers that have to be made.
+pub fn needed_wheels(plan: &Plan, session: &Session<'_>) -> BTreeSet<Digest> {
+    let is_made = |layer: &&LayerPlan| shared_layers::recall(layer, &layer.key(), session).is_none();
+    let made = plan.layers.iter().filter(|layer| wheels_of(layer).next().is_some()).filter(is_made);
+    made.flat_map(wheels_of).map(|wheel| wheel.wheel).collect()
 }
 
 fn wheels_of(layer: &LayerPlan) -> impl Iterator<Item = &WheelInstall> {

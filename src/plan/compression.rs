@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::oci::image::MediaType;
 use crate::oci::paths::ancestors;
 use crate::recipe;
 
@@ -36,6 +37,14 @@ impl LayerCompression {
             recipe::Compression::Estargz => Self::Estargz {
                 prefetch: layers.prefetch.iter().map(|path| path.relative().to_owned()).collect(),
             },
+        }
+    }
+
+    /// The media type of a blob of this form.
+    pub fn media_type(&self) -> MediaType {
+        match self {
+            Self::Gzip | Self::Estargz { .. } => MediaType::ImageLayerGzip,
+            Self::Zstd { .. } => MediaType::ImageLayerZstd,
         }
     }
 

@@ -6,6 +6,7 @@ use super::{LayerCompression, WheelLayer};
 use crate::bootstrap::groups::DebianLayer;
 use crate::bootstrap::users::NewAccount;
 use crate::debian::version::DebianVersion;
+use crate::oci::image::MediaType;
 use crate::oci::{Architecture, Descriptor, Digest, Entry, Generated};
 
 /// The version of the layers' bytes: raised when an equal plan shall give other bytes. Part of every [key](LayerPlan::key).
@@ -133,6 +134,19 @@ impl LayerPlan {
     pub fn key(&self) -> Digest {
         let canonical = serde_json::to_vec(&(FORMAT, self));
         Digest::of(canonical.expect("a layer's plan has string keys and no value that JSON lacks"))
+    }
+
+    /// The media type of its blob.
+    pub fn media_type(&self) -> MediaType {
+        match self {
+            Self::Base(layer) => layer.descriptor.media_type().clone(),
+            Self::Debian(_) => LayerCompression::Gzip.media_type(),
+            Self::Accounts(layer) => layer.compression.media_type(),
+            Self::Hidden(layer) => layer.compression.media_type(),
+            Self::Wheels(layer) => layer.compression.media_type(),
+            Self::Files(layer) => layer.compression.media_type(),
+            Self::System(layer) => layer.compression.media_type(),
+        }
     }
 
     /// A line about its content, for people.

@@ -67,6 +67,22 @@ pub struct Plan {
     pub annotations: BTreeMap<String, String>,
 }
 
+impl Plan {
+    /// The name of the finished image in a cache: equal keys stand for equal images.
+    pub fn key(&self) -> Digest {
+        let layers: Vec<Digest> = self.layers.iter().map(LayerPlan::key).collect();
+        let Self { architecture, created, runtime, base_config, annotations, .. } = self;
+        let canonical = serde_json::to_vec(&(
+            layer::FORMAT,
+            (architecture, created),
+            layers,
+            (runtime, base_config),
+            annotations,
+        ));
+        Digest::of(canonical.expect("a plan has string keys and no value that JSON lacks"))
+    }
+}
+
 /// A base as a plan sees it, before any layer of it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedBase {

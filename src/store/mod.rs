@@ -318,6 +318,16 @@ impl Store {
         self.write_record(kind, key, json.map(|json| [&json, &b"\n"[..], body].concat()))
     }
 
+    /// The bytes of the record of `kind` made from `key`: what [`Self::put_record_bytes`] keeps.
+    pub fn record_bytes(&self, kind: &str, key: &Digest) -> Option<Vec<u8>> {
+        self.read_record(kind, key)
+    }
+
+    /// Keeps the bytes of a record as they are.
+    pub fn put_record_bytes(&self, kind: &str, key: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        self.write_record(kind, key, Ok(bytes.to_vec()))
+    }
+
     /// The keys of all records of `kind`.
     pub fn record_keys(&self, kind: &str) -> Result<Vec<Digest>, StoreError> {
         let path = self.root.join("records").join(kind);

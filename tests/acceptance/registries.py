@@ -51,7 +51,7 @@ class Registry:
         config = {
             "version": 0.1,
             "log": {"level": "info"},
-            "storage": {"filesystem": {"rootdirectory": str(self.directory / "data")}},
+            "storage": {"filesystem": {"rootdirectory": str(self.directory / "data")}, "delete": {"enabled": True}},
             "http": {"addr": self.host},
         }
         if self.secured:
@@ -73,6 +73,10 @@ class Registry:
     def connect(self):
         host, port = self.host.split(":")
         socket.create_connection((host, int(port)), timeout=1).close()
+
+    def collect_garbage(self):
+        """Removes the blobs that no manifest refers to, and the manifests that have no tag."""
+        run(REGISTRY, "garbage-collect", "--delete-untagged", self.directory / "config.yml")
 
     def make_certificate(self):
         key, certificate = self.directory / "key.pem", self.directory / "ca.crt"

@@ -38,6 +38,7 @@ mod plan;
 mod publish;
 mod recorder;
 mod registries;
+mod registry_cache;
 mod screens;
 mod sources;
 mod support;

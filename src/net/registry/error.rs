@@ -1,5 +1,6 @@
 //! The refusals of registries, and the reasons why one cannot be used.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,6 +41,17 @@ pub enum RegistryError {
     Host { registry: String },
     #[error(transparent)]
     Login(#[from] LoginError),
+}
+
+impl RegistryError {
+    /// Returns whether the registry answered that it does not have what was asked for.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::NoImage { .. } => true,
+            Self::Refused(refusal) => refusal.status == StatusCode::NOT_FOUND,
+            _ => false,
+        }
+    }
 }
 
 impl Hinted for RegistryError {
@@ -95,6 +107,8 @@ pub struct RegistryRefusal {
     pub status: StatusCode,
     /// The registry's own words.
     pub said: String,
+    /// The digests that they name.
+    pub digests: BTreeSet<Digest>,
     /// True if a login was sent along.
     pub logged_in: bool,
     /// The wait that it asks for.
@@ -157,6 +171,14 @@ impl Hinted for RegistryRefusal {
     }
 }
 
+/// The digests in the body of a refusal: those of blobs that a registry lacks stand in its `detail`, in various forms.
+pub(super) fn digests(body: &[u8]) -> BTreeSet<Digest> {
+    const PREFIX: &str = "sha256:";
+    let text = String::from_utf8_lossy(body);
+    let at = |(start, _): (usize, &str)| text.get(start..start + PREFIX.len() + 64)?.parse().ok();
+    text.match_indices(PREFIX).filter_map(at).collect()
+}
+
 /// The words in the body of a refusal.
 ///
 /// <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes>
@@ -202,6 +224,7 @@ mod tests {
             purpose,
             status: StatusCode::from_u16(status).unwrap(),
             said: said.into(),
+            digests: BTreeSet::new(),
             logged_in,
             after: None,
         }
@@ -246,6 +269,18 @@ mod tests {
             assert!(!passes(status, ""), "{status}");
         }
         assert!(passes(403, "You have exceeded a secondary rate limit"));
+    }
+
+    #[test]
+    fn the_digests_that_a_registry_names_are_read_from_every_form() {
+        let [one, two] = ["one", "two"].map(Digest::of);
+        for body in [
+            format!(r#"{{"errors":[{{"code":"X","detail":{{"digest":"{one}"}}}},{{"detail":"{two}"}}]}}"#),
+            format!("unknown blob {two}, {one}: sha256:12"),
+        ] {
+            assert_eq!(digests(body.as_bytes()), BTreeSet::from([one, two]), "{body}");
+        }
+        assert!(digests(b"sha256:\xff\xff sha256:").is_empty());
     }
 
     #[test]

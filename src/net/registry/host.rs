@@ -12,7 +12,7 @@ use url::Url;
 
 use super::body::RequestBody;
 use super::challenge::{Challenge, challenge};
-use super::error::{AccessPurpose, RegistryError, RegistryRefusal, said};
+use super::error::{AccessPurpose, RegistryError, RegistryRefusal, digests, said};
 use super::logins::{Logins, RegistryLogin};
 use super::token::{self, AccessToken};
 use crate::credentials::{Secret, redacted};
@@ -157,9 +157,17 @@ impl RegistryHost {
             (response.status(), retry_after(response.headers()), response.url().clone());
         let body = self.http.body(&url, response, LONGEST_REFUSAL).await;
         // What a refusal says is no reason to be refused otherwise.
-        let said = body.map(|(body, _)| said(&body)).unwrap_or_default();
-        let (registry, repository) = (self.name.clone(), request.image.repository().to_owned());
-        Ok(RegistryRefusal { registry, repository, purpose: request.purpose, status, said, logged_in, after })
+        let body = body.map(|(body, _)| body).unwrap_or_default();
+        Ok(RegistryRefusal {
+            registry: self.name.clone(),
+            repository: request.image.repository().to_owned(),
+            purpose: request.purpose,
+            status,
+            said: said(&body),
+            digests: digests(&body),
+            logged_in,
+            after,
+        })
     }
 
     /// Returns whether `url` is on the registry itself, and may be shown its rights.

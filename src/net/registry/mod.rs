@@ -20,6 +20,7 @@ mod known;
 mod logins;
 mod push;
 mod repository;
+mod tags;
 mod token;
 mod upload;
 
@@ -40,8 +41,9 @@ use crate::store::Store;
 
 pub use configuration::{PullPlace, RegistryConfiguration};
 pub use logins::{LoginError, Logins};
-pub use push::{BlobContent, ManifestRefused, OutgoingBlob, Pushed};
+pub use push::{BlobContent, LackedBlobs, OutgoingBlob, Pushed};
 pub use repository::{ReceivedManifest, Repository};
+pub use tags::ManifestRemoval;
 
 /// The machine's settings for registries.
 #[derive(Debug, Clone, Default)]

@@ -2,6 +2,7 @@
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#push>
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
@@ -92,20 +93,28 @@ impl Repository {
 
     /// Makes `tag` name the manifest, whose blobs are in the repository; gives whether it named another one before.
     ///
-    /// Where the registry lacks blobs of it nevertheless, their digests are the error.
-    pub fn push_manifest(
+    /// Where the registry lacks blobs of it nevertheless, `resend` is asked once to send those that are meant, and the
+    /// manifest is put again.
+    pub fn push_manifest<E: From<HttpError>>(
         &self,
         tag: &str,
         media_type: &MediaType,
         bytes: &[u8],
-    ) -> Result<bool, ManifestRefused> {
+        resend: impl FnOnce(&LackedBlobs) -> Result<(), E>,
+    ) -> Result<bool, E> {
         let digest = Digest::of(bytes);
-        self.host.http.block_on(async {
-            if self.tagged(tag).await? == Some(digest) {
-                return Ok(false);
+        if self.host.http.block_on(self.tagged(tag))? == Some(digest) {
+            return Ok(false);
+        }
+        let put = || self.host.http.block_on(self.put_manifest(tag, media_type, bytes, digest));
+        match put() {
+            Err(ManifestRefused::LacksBlobs(lacked, _)) => {
+                resend(&lacked)?;
+                put().map_err(ManifestRefused::into_error)?;
             }
-            self.put_manifest(tag, media_type, bytes, digest).await.map(|()| true)
-        })
+            put => put.map_err(ManifestRefused::into_error)?,
+        }
+        Ok(true)
     }
 
     async fn has_blob(&self, digest: Digest, size: u64) -> Result<bool, HttpError> {
@@ -176,14 +185,19 @@ impl Repository {
             return Ok(self.check_digest(&response, digest)?);
         }
         let refusal = self.host.refusal(response, &request).await.into_error();
-        let lacks_blobs = match &refusal {
+        let lacked = match &refusal {
             HttpError::Registry(error) => match &**error {
-                RegistryError::Refused(refusal) => refusal.said.contains("BLOB_UNKNOWN"),
-                _ => false,
+                RegistryError::Refused(refusal) if refusal.said.contains("BLOB_UNKNOWN") => {
+                    Some(LackedBlobs { named: refusal.digests.clone() })
+                }
+                _ => None,
             },
-            _ => false,
+            _ => None,
         };
-        Err(if lacks_blobs { ManifestRefused::LacksBlobs(refusal) } else { refusal.into() })
+        Err(match lacked {
+            Some(lacked) => ManifestRefused::LacksBlobs(lacked, refusal),
+            None => refusal.into(),
+        })
     }
 
     /// Holds the digest that a registry has noted of what it was sent against the true one.
@@ -208,7 +222,7 @@ impl Repository {
     }
 
     /// The answer to a request that is sent until the registry is no longer busy.
-    async fn answer(&self, request: &RegistryRequest<'_>) -> Result<Response, HttpError> {
+    pub(super) async fn answer(&self, request: &RegistryRequest<'_>) -> Result<Response, HttpError> {
         let mut attempts = self.host.http.attempts();
         loop {
             match self.host.exchange(request).await {
@@ -248,20 +262,32 @@ enum Mount {
     Refused,
 }
 
+/// The blobs of a manifest that a registry said to have, and lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LackedBlobs {
+    /// Empty where the registry does not name them.
+    named: BTreeSet<Digest>,
+}
+
+impl LackedBlobs {
+    /// Those of a manifest's `blobs` that are meant: all of them where none is named.
+    pub fn among(&self, blobs: &[Digest]) -> Vec<Digest> {
+        let named: Vec<Digest> = blobs.iter().filter(|digest| self.named.contains(digest)).copied().collect();
+        if named.is_empty() { blobs.to_vec() } else { named }
+    }
+}
+
 /// The reason why a manifest was not taken.
-#[derive(Debug)]
-pub enum ManifestRefused {
-    /// The registry lacks blobs that it said to have.
-    LacksBlobs(HttpError),
-    /// Any other.
+enum ManifestRefused {
+    LacksBlobs(LackedBlobs, HttpError),
     Other(HttpError),
 }
 
 impl ManifestRefused {
     /// The error, whichever it is.
-    pub fn into_error(self) -> HttpError {
+    fn into_error(self) -> HttpError {
         match self {
-            Self::LacksBlobs(error) | Self::Other(error) => error,
+            Self::LacksBlobs(_, error) | Self::Other(error) => error,
         }
     }
 }

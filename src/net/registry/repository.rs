@@ -89,6 +89,29 @@ impl Repository {
         }
     }
 
+    /// The same repository, seen by another tag.
+    pub fn with_tag(&self, tag: &str) -> Self {
+        Self { image: self.image.with_tag(tag), ..self.clone() }
+    }
+
+    /// The manifest or index that a tag names; `None` where the repository has no such tag, or is not there.
+    pub fn tagged_manifest(&self, tag: &str) -> Result<Option<ReceivedManifest>, HttpError> {
+        match self.with_tag(tag).manifest() {
+            Err(HttpError::Registry(error)) if matches!(*error, RegistryError::NoImage { .. }) => Ok(None),
+            manifest => manifest.map(Some),
+        }
+    }
+
+    /// The bytes of a blob that is small enough to be held in memory, verified.
+    pub fn blob_bytes(&self, blob: &Descriptor) -> Result<Vec<u8>, HttpError> {
+        let (mut bytes, expected) = (Vec::new(), blob.digest());
+        let mut passed = self.open_blob(blob)?.take(blob.size() + 1);
+        let read = passed.read_to_end(&mut bytes);
+        read.map_err(|error| error.downcast().unwrap_or_else(HttpError::Runtime))?;
+        let got = Digest::of(&bytes);
+        if got == expected { Ok(bytes) } else { Err(self.other_document(expected, got)) }
+    }
+
     fn other_document(&self, expected: Digest, got: Digest) -> HttpError {
         let (registry, image) = (self.host.name.clone(), self.image.to_string());
         RegistryError::OtherDocument { registry, image, expected, got }.into()

@@ -119,6 +119,7 @@ const TABLE: &[Row] = &[
         &["oci", "base", "image", "layer", "store", "net", "place", "pool", "plain_file"],
         Kind::Outside,
     ),
+    row("registry_cache", &["oci", "image", "layer", "store", "net"], Kind::Outside),
     row("destination", &["oci", "image", "layer", "store", "net", "place", "pool", "source"], Kind::Outside),
     row(
         "pipeline",
@@ -145,6 +146,7 @@ const TABLE: &[Row] = &[
             "sdist",
             "importing",
             "source",
+            "registry_cache",
             "destination",
             "credentials",
             "place",

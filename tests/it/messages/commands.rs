@@ -51,6 +51,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
     command("a picture of a kind that is none", 3, "imgforge check oci:out --graph picture.png"),
     command("a driver that is none, to check", 3, "imgforge check oci:out --driver newest"),
     command("a platform that is none, to copy", 3, "imgforge copy oci:a oci:b --platform linux/riscv64"),
+    command("a cache with a tag", 3, "imgforge build recipe.yaml --cache docker://host.test/cache:v1"),
+    command("an audit without a recipe", 3, "imgforge cache audit docker://host.test/cache"),
     command("an age that is none", 3, "imgforge cache prune --older-than old"),
     command("a shell that is none", 2, "imgforge completions tcsh"),
     command("--locked without a lock", 3, "imgforge build recipe.yaml --locked"),

@@ -29,6 +29,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
     ),
     on("an index whose URL is none", 3, "PIP_INDEX_URL=nowhere imgforge -q plan recipe.yaml"),
     on("no engine", 3, "DOCKER_HOST=unix:///nowhere.sock imgforge -q build recipe.yaml -o docker-daemon:app"),
+    on(
+        "a cache in the environment that is none",
+        3,
+        "IMGFORGE_CACHE=host.test/cache imgforge build recipe.yaml --quiet",
+    ),
+    on("a cache that nobody serves", 3, "imgforge cache prune docker://127.0.0.1:9/cache"),
     on("a registry that nobody serves", 3, "imgforge inspect docker://127.0.0.1:9/app:v1"),
     on("a number of threads that is none", 3, "IMGFORGE_THREADS=many imgforge -q plan recipe.yaml"),
     on(

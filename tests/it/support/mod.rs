@@ -232,6 +232,7 @@ pub fn publish(image: &Image, place: &str, name: &str, store: &Store) -> Result<
         registries: &registries(store),
         engines: &engines(),
         origin: None,
+        cached: &|_| Ok(()),
         progress: &|_| (),
     };
     destination::publish(image, &place, name, &publishing)

@@ -230,8 +230,17 @@ impl Content {
             let blob = self.blobs.get(&(repository.to_owned(), digest.to_owned())).cloned();
             return blob.map_or_else(|| Reply::error(404, "BLOB_UNKNOWN"), |blob| part(call, blob));
         }
+        if let Some(repository) = path.strip_suffix("/tags/list") {
+            return self.answer_tags(call, repository);
+        }
         let Some((repository, name)) = path.split_once("/manifests/") else { return Reply::new(404) };
         match call.method.as_str() {
+            "DELETE" => {
+                self.manifests.retain(|(at, _), (_, bytes)| {
+                    at != repository || Digest::of(&*bytes).to_string() != name
+                });
+                Reply::new(202)
+            }
             "PUT" => self.take_manifest(call, repository, name),
             _ => match self.manifests.get(&(repository.to_owned(), name.to_owned())) {
                 Some((media_type, bytes)) => Reply::new(200)
@@ -241,6 +250,27 @@ impl Content {
                 None => Reply::error(404, "MANIFEST_UNKNOWN"),
             },
         }
+    }
+
+    /// The tags of a repository, three on each page.
+    fn answer_tags(&self, call: &Call, repository: &str) -> Reply {
+        let last = call.query.get("last").cloned().unwrap_or_default();
+        let tags = self.tags(repository).into_iter().filter(|tag| *tag > last);
+        let page: Vec<String> = tags.take(3).collect();
+        let next = page.last().filter(|_| page.len() == 3).cloned();
+        let reply = Reply::new(200).body(json!({"name": repository, "tags": page}).to_string());
+        match next {
+            Some(last) => {
+                reply.with("Link", format!("</v2/{repository}/tags/list?n=3&last={last}>; rel=\"next\""))
+            }
+            None => reply,
+        }
+    }
+
+    /// The tags of a repository, sorted.
+    pub fn tags(&self, repository: &str) -> Vec<String> {
+        let tags = self.manifests.keys().filter(|(at, name)| at == repository && !name.contains(':'));
+        tags.map(|(_, tag)| tag.clone()).collect()
     }
 
     fn take_manifest(&mut self, call: &Call, repository: &str, tag: &str) -> Reply {
