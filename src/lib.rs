@@ -37,6 +37,7 @@
 //! | | [`image`] | the config and the manifest of the finished layers |
 //! | | [`check`] | proof that a finished image loads, and findings where it does not |
 //! | | [`compare`] | the differences between two images |
+//! | | [`sbom`] | the bill of materials of an image |
 //! | outside | [`store`] | blobs and records on disk |
 //! | | [`plain_file`] | regular files, read within bounds |
 //! | | [`beneath`] | files below a directory, which no path or link leaves |
@@ -98,6 +99,7 @@ pub mod pypa;
 pub mod recipe;
 pub mod resolve;
 pub mod sandbox;
+pub mod sbom;
 pub mod sdist;
 pub mod source;
 pub mod store;

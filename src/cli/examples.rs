@@ -39,6 +39,13 @@ Examples:
   imgforge inspect docker-daemon:app:v1 --json
   imgforge inspect oci:out/app --record images/app.yaml  # a base whose plans need not look into it";
 
+/// Those of `imgforge sbom`.
+pub(super) const SBOM: &str = "\
+Examples:
+  imgforge sbom oci:out/app > app.spdx.json
+  imgforge sbom docker://registry.example/team/app:v1 --format cyclonedx-json
+  imgforge build recipe.yaml -o docker://registry.example/team/app:v1 --sbom spdx-json  # attached to the image";
+
 /// Those of `imgforge check`.
 pub(super) const CHECK: &str = "\
 Examples:

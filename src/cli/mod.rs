@@ -23,6 +23,7 @@ mod other_tools;
 mod picture;
 mod plain;
 mod progress;
+mod release;
 mod report;
 mod schema;
 mod screen;
@@ -31,30 +32,28 @@ mod table;
 mod text;
 mod values;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use uv_normalize::PackageName;
 
 use crate::check::Level;
 use crate::cuda::{Driver, Gpu};
-use crate::debian::relation::is_package_name;
 use crate::escape;
 use crate::failure::{Context, Failure, Fault, Hinted, Result};
 use crate::oci::{Architecture, Digest};
 use crate::pipeline::{
     self, BuildOrder, CheckExtent, Checked, Checking, CopyOrder, Inspected, LockOrder, LockWriting, Locking,
-    Side, Upgrade, WantedMachines,
+    Side, WantedMachines,
 };
 use crate::place::ImagePlace;
 use options::{ViewOptions, page};
 use picture::PictureFile;
 use screen::OutputStream;
 use text::{PrintedText, print, tell_line};
-use values::{annotation, destination, place, platform, side};
+use values::{EVERYTHING, Upgradable, annotation, asked, destination, place, platform, side, upgradable};
 
 /// The variables that people look for in the help; the README has all.
 const VARIABLES: &str = "\
@@ -229,6 +228,9 @@ enum Action {
         #[arg(long)]
         offline: bool,
     },
+    /// Print the bill of materials of an image: its distributions, Debian packages and CUDA, with licences and origins.
+    #[command(after_help = examples::SBOM)]
+    Sbom(release::SbomArguments),
     /// Prove that what an image's frameworks load is there and fits, and that pip's bookkeeping is true; runs nothing but what --import asks for.
     #[command(after_help = examples::CHECK)]
     Check {
@@ -321,31 +323,6 @@ enum Action {
         /// The directory, which is there.
         directory: PathBuf,
     },
-}
-
-/// The object of one `--upgrade`.
-#[derive(Debug, Clone)]
-enum Upgradable {
-    Everything,
-    Base,
-    Package(String),
-}
-
-/// The value of `--upgrade` without a name: no distribution's name is this.
-const EVERYTHING: &str = "*";
-
-/// The value of `--upgrade` that means the base.
-const BASE: &str = "base";
-
-fn upgradable(text: &str) -> Result<Upgradable, String> {
-    match text {
-        EVERYTHING => Ok(Upgradable::Everything),
-        BASE => Ok(Upgradable::Base),
-        name if name.parse::<PackageName>().is_ok() || is_package_name(name) => {
-            Ok(Upgradable::Package(name.to_owned()))
-        }
-        _ => Err("it is neither the name of a distribution nor of a Debian package".to_owned()),
-    }
 }
 
 /// Tells how the program refuses a command line, without doing anything.
@@ -441,6 +418,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             }
             .map(done)
         }
+        Action::Sbom(sbom) => sbom.execute(arguments, progress).map(done),
         Action::Check { image, format, json, driver, gpu, python, import, graph, offline } => {
             let session = arguments.session(*offline, progress)?;
             let wanted = WantedMachines { driver: driver.as_ref(), gpus: gpu };
@@ -560,19 +538,6 @@ fn locking(locked: bool) -> Locking {
         true => Locking::Required,
         false => Locking::Preferred,
     }
-}
-
-/// The union of all `--upgrade`s.
-fn asked(upgrades: &[Upgradable]) -> Upgrade {
-    let (mut names, mut base) = (BTreeSet::new(), false);
-    for upgrade in upgrades {
-        match upgrade {
-            Upgradable::Everything => return Upgrade::Everything,
-            Upgradable::Base => base = true,
-            Upgradable::Package(name) => drop(names.insert(name.clone())),
-        }
-    }
-    Upgrade::Only { names, base }
 }
 
 /// Prints help, a version, or what is wrong with the arguments. clap quotes these as they are: so it is asked again, with

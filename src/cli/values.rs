@@ -1,10 +1,14 @@
 //! The values of arguments, and the reasons why a text is none.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use uv_normalize::PackageName;
+
+use crate::debian::relation::is_package_name;
 use crate::failure::Hinted;
 use crate::oci::Architecture;
-use crate::pipeline::Side;
+use crate::pipeline::{Side, Upgrade};
 use crate::place::{ImagePlace, PlaceError};
 
 /// The place of an image on the command line, or why the text is none.
@@ -44,6 +48,45 @@ pub(super) fn platform(text: &str) -> Result<Architecture, String> {
 /// A side of a comparison, or why the text is none.
 pub(super) fn side(text: &str) -> Result<Side, String> {
     Side::of(text).map_err(|error| no_place(&error))
+}
+
+/// The object of one `--upgrade`.
+#[derive(Debug, Clone)]
+pub(super) enum Upgradable {
+    Everything,
+    Base,
+    Package(String),
+}
+
+/// The value of `--upgrade` without a name: no distribution's name is this.
+pub(super) const EVERYTHING: &str = "*";
+
+/// The value of `--upgrade` that means the base.
+const BASE: &str = "base";
+
+/// A name that may be upgraded, or why the text is none.
+pub(super) fn upgradable(text: &str) -> Result<Upgradable, String> {
+    match text {
+        EVERYTHING => Ok(Upgradable::Everything),
+        BASE => Ok(Upgradable::Base),
+        name if name.parse::<PackageName>().is_ok() || is_package_name(name) => {
+            Ok(Upgradable::Package(name.to_owned()))
+        }
+        _ => Err("it is neither the name of a distribution nor of a Debian package".to_owned()),
+    }
+}
+
+/// The union of all `--upgrade`s.
+pub(super) fn asked(upgrades: &[Upgradable]) -> Upgrade {
+    let (mut names, mut base) = (BTreeSet::new(), false);
+    for upgrade in upgrades {
+        match upgrade {
+            Upgradable::Everything => return Upgrade::Everything,
+            Upgradable::Base => base = true,
+            Upgradable::Package(name) => drop(names.insert(name.clone())),
+        }
+    }
+    Upgrade::Only { names, base }
 }
 
 fn no_place(error: &PlaceError) -> String {

@@ -226,7 +226,7 @@ fn evidence(checked: &Checked<'_>, store: &Store) -> Result<CheckFacts> {
 }
 
 /// The settings of a config that matter.
-fn config_facts(architecture: Architecture, config: &[u8]) -> Result<ImageConfigFacts> {
+pub(super) fn config_facts(architecture: Architecture, config: &[u8]) -> Result<ImageConfigFacts> {
     let members: Map<String, Value> = from_json(config).context("could not read the image's config")?;
     Ok(ImageConfigFacts::of_runtime(architecture, image::runtime_of(&members)?))
 }

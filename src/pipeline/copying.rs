@@ -42,7 +42,7 @@ fn taken_over(source: &SourceImage) -> Result<Image> {
 }
 
 /// The name in archives: the last part of the place's.
-fn name(place: &ImagePlace) -> String {
+pub(super) fn name(place: &ImagePlace) -> String {
     let path = match place {
         ImagePlace::OciLayout { directory, .. } => directory.file_name(),
         ImagePlace::OciArchive { file, .. } | ImagePlace::DockerArchive { file, .. } => file.file_stem(),
