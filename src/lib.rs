@@ -37,6 +37,7 @@
 //! | | [`image`] | the config and the manifest of the finished layers |
 //! | | [`check`] | proof that a finished image loads, and findings where it does not |
 //! | | [`compare`] | the differences between two images |
+//! | | [`attest`] | what goes with an image: artifacts, signatures, provenance |
 //! | | [`sbom`] | the bill of materials of an image |
 //! | outside | [`store`] | blobs and records on disk |
 //! | | [`plain_file`] | regular files, read within bounds |
@@ -67,6 +68,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests hold decisions against the machine"))]
 
+pub mod attest;
 pub mod base;
 pub mod beneath;
 pub mod bootstrap;

@@ -68,6 +68,12 @@ Examples:
   imgforge copy docker-daemon:app:v1 oci-archive:app.tar           # for a machine without network
   imgforge copy docker://python:3.12-slim oci:python --platform linux/arm64";
 
+/// Those of `imgforge verify`.
+pub(super) const VERIFY: &str = "\
+Examples:
+  imgforge verify docker://registry.example/team/app:v1 --key cosign.pub
+  imgforge verify oci:out/app --key cosign.pub && imgforge copy oci:out/app docker-daemon:app:v1";
+
 /// Those of `imgforge cache`.
 pub(super) const CACHE: &str = "\
 Examples:

@@ -152,6 +152,8 @@ enum Action {
         #[arg(long)]
         no_check: bool,
         #[command(flatten)]
+        release: release::BuildReleaseOptions,
+        #[command(flatten)]
         view: ViewOptions,
     },
     /// Show what would be built and why; writes no image.
@@ -297,10 +299,15 @@ enum Action {
         /// The platform of the image, where it is one for several [default: this machine's].
         #[arg(long, value_name = "linux/ARCH", value_parser = platform)]
         platform: Option<Architecture>,
+        #[command(flatten)]
+        release: release::ReleaseOptions,
         /// Use only what the store has; download nothing.
         #[arg(long)]
         offline: bool,
     },
+    /// Verify that a key signed what a reference names now; prints its digest.
+    #[command(after_help = examples::VERIFY)]
+    Verify(release::VerifyArguments),
     /// Look at the store, and look after it.
     #[command(after_help = examples::CACHE)]
     Cache {
@@ -367,8 +374,10 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             offline,
             allow_outside,
             no_check,
+            release,
             view,
         } => {
+            let release = release.order()?;
             let session = arguments.session_for(*offline, *allow_outside, progress)?;
             let checking = if *no_check { Checking::Skip } else { Checking::Refuse };
             let of_git = if *git_annotations { git::annotations(recipe)? } else { BTreeMap::new() };
@@ -379,6 +388,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
                 locking: locking(*locked),
                 checking,
                 annotations: &annotations,
+                release: &release,
             };
             let built = pipeline::build(&order, &session)?;
             progress.finish();
@@ -464,13 +474,15 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             }?;
             Ok(ExitCode::from(u8::from(*exit_code && !difference.is_empty())))
         }
-        Action::Copy { from, to, platform, offline } => {
+        Action::Copy { from, to, platform, release, offline } => {
+            let release = release.order()?;
             let session = arguments.session(*offline, progress)?;
-            let order = CopyOrder { from, to, architecture: *platform };
+            let order = CopyOrder { from, to, architecture: *platform, release: &release };
             let image = pipeline::copy(&order, &session)?;
             progress.finish();
             print_digest(image.manifest.digest(), to, arguments.progress).map(done)
         }
+        Action::Verify(verify) => verify.execute(arguments, progress).map(done),
         Action::Cache { command } => cache::execute(command, &arguments.session(true, progress)?).map(done),
         Action::Completions { shell } => {
             let mut script = Vec::new();

@@ -3,6 +3,7 @@
 
 mod archive;
 mod archive_writer;
+mod attached;
 mod engine;
 mod index;
 mod layout;
@@ -15,12 +16,13 @@ use crate::failure::Hinted;
 use crate::image::Image;
 use crate::net::engine::{EngineError, Engines};
 use crate::net::http::HttpError;
-use crate::net::registry::Registries;
+use crate::net::registry::{Registries, TagContended};
 use crate::oci::Digest;
 use crate::place::{EngineKind, ImagePlace};
 use crate::source::{SourceError, SourceImage};
 use crate::store::{Store, StoreError};
 
+pub use attached::{Attachments, attach, check_takes_attachments};
 pub use engine::LayersAhead;
 
 /// The reason why an image could not be published.
@@ -43,6 +45,12 @@ pub enum PublishError {
     Engine(#[from] EngineError),
     #[error("could not send the image to {engine}")]
     Send { engine: EngineKind, source: io::Error },
+    #[error("`{place}` takes an image alone, without what goes with it")]
+    TakesNoAttachments { place: String },
+    #[error("{document} of the image under the tag `{tag}` is not what the specification says")]
+    Attached { document: &'static str, tag: String, source: serde_json::Error },
+    #[error(transparent)]
+    Contended(#[from] TagContended),
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
@@ -70,6 +78,13 @@ impl Hinted for PublishError {
             Self::NotALayout { .. } | Self::NotAnIndex { .. } => {
                 Some("choose another directory with -o oci:DIR, or remove this one".into())
             }
+            Self::TakesNoAttachments { .. } => {
+                Some("attach and sign where the image is pushed from: `imgforge copy` to docker://HOST/NAME or oci:DIR takes --sbom and --sign-by".into())
+            }
+            Self::Attached { .. } => {
+                Some("look at the tag with `skopeo inspect --raw`, and remove it where it is damaged".into())
+            }
+            Self::Contended(error) => error.hint(),
             Self::Http(error) => error.hint(),
             Self::Engine(error) => error.hint(),
             Self::Source(error) => error.hint(),

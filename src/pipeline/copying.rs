@@ -1,10 +1,12 @@
 //! `copy`: an image from one place to another, as it is.
 
-use super::{Session, publish};
+use super::attaching::Statements;
+use super::{ReleaseOrder, Session, attaching, image_base, publish, sbom};
 use crate::failure::Result;
 use crate::image::{self, Image, ImageLayer};
 use crate::oci::Architecture;
 use crate::place::ImagePlace;
+use crate::sbom::KnownDigests;
 use crate::source::{self, SourceImage};
 
 /// An order to copy.
@@ -16,14 +18,26 @@ pub struct CopyOrder<'a> {
     pub to: &'a [ImagePlace],
     /// The architecture of the image, where there are several; this machine's without one.
     pub architecture: Option<Architecture>,
+    /// What the copy is given.
+    pub release: &'a ReleaseOrder,
 }
 
 /// Copies an image; its layers are brought only as far as the destinations lack them.
 pub fn copy(order: &CopyOrder<'_>, session: &Session<'_>) -> Result<Image> {
+    order.release.check(order.to)?;
     session.progress.stage(&format!("reading {}", order.from));
     let source = source::open(order.from, order.architecture, session.sources())?;
     let image = taken_over(&source)?;
-    publish(&image, &name(order.from), Some(&source), order.to, session)?;
+    let name = name(order.from);
+    publish(&image, &name, Some(&source), order.to, session)?;
+    let mut statements = Statements::default();
+    if !order.release.bills.is_empty() {
+        image_base::scan(&source, session)?;
+        let known = KnownDigests::default();
+        let bill = sbom::of_image(&name, source.architecture, &image, &known, &session.store)?;
+        statements.add_bill(&bill, &order.release.bills)?;
+    }
+    attaching::attach(order.release, statements, &image, &name, order.to, session)?;
     Ok(image)
 }
 

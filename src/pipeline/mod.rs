@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is where the stages meet the machine")]
 
 mod announced;
+mod attaching;
 mod base;
 mod base_source;
 mod built_wheels;
@@ -54,11 +55,13 @@ use crate::plan::{LayerCompression, LayerPlan, Plan, PlanRequest, SystemLayer};
 use crate::recipe::RecipeInputs;
 use crate::resolve::Resolution;
 use crate::source::SourceImage;
+use attaching::Statements;
 use built_wheels::BuildBase;
 use decide::Decision;
 use lock_file::{KeptFromLock, LockStatus};
 use write::{BaseBlobs, LayerFinished, Sources, WriteNeeds};
 
+pub use self::attaching::{ReleaseOrder, verify};
 pub use self::check::{CheckExtent, CheckFailed, Checked, WantedMachines, write_picture};
 pub use crate::beneath::Outside;
 pub use built_wheels::BuiltWheelError;
@@ -96,6 +99,8 @@ pub struct BuildOrder<'a> {
     pub checking: Checking,
     /// Annotations of the manifest, which go before those of the recipe.
     pub annotations: &'a BTreeMap<String, String>,
+    /// What the published image is given.
+    pub release: &'a ReleaseOrder,
 }
 
 /// The check of a built image before it is published.
@@ -193,6 +198,7 @@ impl Planned {
 
 /// Builds and publishes an image.
 pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
+    order.release.check(order.destinations)?;
     let mut planned = plan(order.recipe, order.locking, session)?;
     planned.plan.annotations.extend(order.annotations.clone());
     warn_of_zstd(&planned.plan, order.destinations, session);
@@ -204,7 +210,23 @@ pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
     let _ahead = ahead.as_mut().map(LayersAhead::stop);
     let origin = planned.sources.base.origin();
     let destinations = publish(&image, &planned.inputs.name, origin, order.destinations, session)?;
+    let statements = statements_of(&planned, &image, order.release, session)?;
+    attaching::attach(order.release, statements, &image, &planned.inputs.name, &destinations, session)?;
     Ok(Built { planned, image, report, destinations })
+}
+
+/// What is said about a built image.
+fn statements_of(
+    planned: &Planned,
+    image: &Image,
+    release: &ReleaseOrder,
+    session: &Session<'_>,
+) -> Result<Statements> {
+    let mut statements = Statements::default();
+    if !release.bills.is_empty() {
+        statements.add_bill(&sbom::of_built(planned, image, &session.store)?, &release.bills)?;
+    }
+    Ok(statements)
 }
 
 /// Decides everything about the recipe at `path`, or recalls it from the lock beside it, and plans its layers; writes

@@ -87,7 +87,7 @@ impl Licence {
     /// the one that its classifiers mean, or else its own words.
     pub fn of_metadata(description: &Description) -> Self {
         let stated = description.licence.as_deref();
-        let strictly = |text: &str| canonical(text, ParseMode { allow_slash_as_or_operator: false, ..ParseMode::STRICT });
+        let strictly = |text: &str| canonical(text, ParseMode::STRICT);
         let expression = description.licence_expression.as_deref().and_then(strictly);
         // A sentence is no licence's name, whatever words it begins with.
         let short = stated.filter(|text| !text.contains('\n') && text.len() <= LONGEST_NAME);
@@ -111,13 +111,36 @@ fn canonical(text: &str, mode: ParseMode) -> Option<String> {
     is_listed.then(|| expression.to_string())
 }
 
-/// The licence that the words of `License` mean: an expression, or a name that SPDX knows as one licence's.
+/// The words of `License` that mean one licence of SPDX each: `BSD` or `GPL` do not.
+const WORDS: [(&str, &str); 18] = [
+    ("3-clause bsd license", "BSD-3-Clause"),
+    ("apache 2", "Apache-2.0"),
+    ("apache 2.0", "Apache-2.0"),
+    ("apache license 2.0", "Apache-2.0"),
+    ("apache license version 2.0", "Apache-2.0"),
+    ("apache software license 2.0", "Apache-2.0"),
+    ("bsd 2-clause", "BSD-2-Clause"),
+    ("bsd 3-clause", "BSD-3-Clause"),
+    ("bsd 3-clause license", "BSD-3-Clause"),
+    ("isc license", "ISC"),
+    ("mit license", "MIT"),
+    ("modified bsd license", "BSD-3-Clause"),
+    ("mpl 2.0", "MPL-2.0"),
+    ("new bsd license", "BSD-3-Clause"),
+    ("psf license", "PSF-2.0"),
+    ("simplified bsd license", "BSD-2-Clause"),
+    ("the mit license", "MIT"),
+    ("zlib license", "Zlib"),
+];
+
+/// The licence that the words of `License` mean: an expression, or a usual name of one licence.
 fn meant(text: &str) -> Option<String> {
-    let imprecise = || {
-        let (id, length) = spdx::imprecise_license_id(text)?;
-        (length == text.len()).then(|| id.name.to_owned())
+    let usual = || {
+        let words = text.to_ascii_lowercase().replace(',', "");
+        let known = WORDS.iter().find(|(name, _)| *name == words)?;
+        Some(known.1.to_owned())
     };
-    canonical(text, ParseMode::STRICT).or_else(imprecise)
+    canonical(text, ParseMode::STRICT).or_else(usual)
 }
 
 /// The one licence that classifiers mean. Several may be a choice or a heap: nothing says which.
@@ -149,8 +172,13 @@ mod tests {
         check("License-Expression: mit", "MIT");
         check("License: MIT", "MIT");
         check("License: Apache-2.0", "Apache-2.0");
+        check("License: Apache License, Version 2.0", "Apache-2.0");
+        check("License: BSD", "`BSD`");
         check("License: BSD\nClassifier: License :: OSI Approved :: MIT License", "MIT");
-        check("Classifier: License :: OSI Approved\nClassifier: License :: OSI Approved :: MIT License", "MIT");
+        check(
+            "Classifier: License :: OSI Approved\nClassifier: License :: OSI Approved :: MIT License",
+            "MIT",
+        );
         check("License: BSD-3-Clause", "BSD-3-Clause");
         check("License: NVIDIA Proprietary Software", "`NVIDIA Proprietary Software`");
         check("Classifier: License :: Other/Proprietary License", "`Other/Proprietary License`");
@@ -166,9 +194,9 @@ mod tests {
 
     #[test]
     fn classifiers_are_sorted_and_mean_listed_licences() {
-        assert!(CLASSIFIERS.is_sorted());
-        for (_, id) in CLASSIFIERS {
-            assert_eq!(canonical(id, ParseMode::STRICT).as_deref(), Some(id));
+        assert!(CLASSIFIERS.is_sorted() && WORDS.is_sorted());
+        for (_, id) in CLASSIFIERS.iter().chain(&WORDS) {
+            assert_eq!(canonical(id, ParseMode::STRICT).as_deref(), Some(*id));
         }
     }
 }

@@ -132,9 +132,7 @@ fn external(purl: &str) -> Value {
 }
 
 fn relationships(bill: &Bill, identifiers: &[String]) -> Vec<Value> {
-    let relation = |element: &str, kind: &str, related: &str| {
-        json!({"spdxElementId": element, "relationshipType": kind, "relatedSpdxElement": related})
-    };
+    let relation = |element: &str, kind: &str, related: &str| json!({"spdxElementId": element, "relationshipType": kind, "relatedSpdxElement": related});
     let describes = relation("SPDXRef-DOCUMENT", "DESCRIBES", ROOT);
     let contains = identifiers.iter().map(|identifier| relation(ROOT, "CONTAINS", identifier));
     let brought = bill.packages.iter().zip(identifiers).filter_map(|(package, identifier)| {

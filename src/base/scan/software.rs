@@ -68,7 +68,8 @@ fn distributions(facts: &InventoryFacts, config: &ImageConfigFacts, dpkg: &Dpkg)
 fn copies(facts: &InventoryFacts, config: &ImageConfigFacts, owners: &Owners<'_>) -> Option<Vec<CudaCopy>> {
     let libc = Libc::read(facts, owners.dpkg).ok()?;
     let ldconfig = Ldconfig::new(config.architecture, &libc.vendor, libc.libc_bin.as_str()).ok()?;
-    let loader = BaseLoader::new(facts, &ldconfig, config.architecture.into(), &config.library_path()).ok()?;
+    let loader =
+        BaseLoader::new(facts, &ldconfig, config.architecture.into(), &config.library_path()).ok()?;
     Some(cuda::copies(facts, owners, &loader))
 }
 

@@ -11,6 +11,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
+use super::attached::OCI_SUBJECT;
 use super::body::{FilePiece, RequestBody};
 use super::error::{AccessPurpose, RegistryError};
 use super::host::RegistryRequest;
@@ -104,7 +105,7 @@ impl Repository {
             if self.tagged(tag).await? == Some(digest) {
                 return Ok(false);
             }
-            self.put_manifest(tag, media_type, bytes, digest).await.map(|()| true)
+            self.put_manifest(tag, media_type, bytes, digest).await.map(|_| true)
         })
     }
 
@@ -159,13 +160,14 @@ impl Repository {
         })
     }
 
-    async fn put_manifest(
+    /// Puts a manifest under a tag or its digest; gives whether the registry lists it among referrers.
+    pub(super) async fn put_manifest(
         &self,
         tag: &str,
         media_type: &MediaType,
         bytes: &[u8],
         digest: Digest,
-    ) -> Result<(), ManifestRefused> {
+    ) -> Result<bool, ManifestRefused> {
         let body = RequestBody::Bytes(bytes.to_vec());
         let mut request = self.upload_request(Method::PUT, self.url(&["manifests", tag])?, body);
         request
@@ -173,7 +175,8 @@ impl Repository {
             .extend(HeaderValue::from_str(media_type.as_ref()).ok().map(|value| (CONTENT_TYPE, value)));
         let response = self.answer(&request).await?;
         if response.status().is_success() {
-            return Ok(self.check_digest(&response, digest)?);
+            self.check_digest(&response, digest)?;
+            return Ok(response.headers().contains_key(OCI_SUBJECT));
         }
         let refusal = self.host.refusal(response, &request).await.into_error();
         let lacks_blobs = match &refusal {
@@ -208,7 +211,7 @@ impl Repository {
     }
 
     /// The answer to a request that is sent until the registry is no longer busy.
-    async fn answer(&self, request: &RegistryRequest<'_>) -> Result<Response, HttpError> {
+    pub(super) async fn answer(&self, request: &RegistryRequest<'_>) -> Result<Response, HttpError> {
         let mut attempts = self.host.http.attempts();
         loop {
             match self.host.exchange(request).await {

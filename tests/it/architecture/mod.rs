@@ -81,6 +81,7 @@ const TABLE: &[Row] = &[
         Kind::Decisions,
     ),
     row("compare", &["oci", "pypa", "cuda", "elf", "debian", "base", "resolve"], Kind::Decisions),
+    row("attest", &["oci"], Kind::Decisions),
     row("sbom", &["oci", "pypa", "cuda", "debian", "base", "observe"], Kind::Decisions),
     row("image", &["oci", "plan"], Kind::Decisions),
     row("check", &["oci", "pypa", "cpython", "cuda", "elf", "debian", "base", "observe"], Kind::Decisions),
@@ -117,10 +118,14 @@ const TABLE: &[Row] = &[
     row("sdist", &["oci", "pypa", "layer", "store", "beneath", "sandbox"], Kind::Outside),
     row(
         "source",
-        &["oci", "base", "image", "layer", "store", "net", "place", "pool", "plain_file"],
+        &["oci", "attest", "base", "image", "layer", "store", "net", "place", "pool", "plain_file"],
         Kind::Outside,
     ),
-    row("destination", &["oci", "image", "layer", "store", "net", "place", "pool", "source"], Kind::Outside),
+    row(
+        "destination",
+        &["oci", "attest", "image", "layer", "store", "net", "place", "pool", "source"],
+        Kind::Outside,
+    ),
     row(
         "pipeline",
         &[
@@ -139,6 +144,7 @@ const TABLE: &[Row] = &[
             "compare",
             "image",
             "check",
+            "attest",
             "sbom",
             "store",
             "net",
@@ -174,6 +180,7 @@ const TABLE: &[Row] = &[
             "compare",
             "image",
             "check",
+            "attest",
             "sbom",
             "store",
             "net",

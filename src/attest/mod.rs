@@ -1,0 +1,17 @@
+//! The documents that go with an image: attached artifacts, signatures, provenance.
+//!
+//! ```text
+//! Bill, statement ─ Artifact::of ─► Artifact ─► a referrer of the image
+//! digest ─ signature::sign ─► Signature ─► the tag `sha256-….sig` beside it
+//! ```
+//!
+//! A decision: equal inputs give equal documents, signatures included. Keys come as texts, and leave in no form.
+
+mod artifact;
+pub mod key;
+pub mod signature;
+mod tags;
+pub mod verification;
+
+pub use artifact::{Artifact, referrers_with};
+pub use tags::{is_of_attachment, referrers_tag, signature_tag};

@@ -1,0 +1,122 @@
+//! What a published image is given to go with it: bills of materials, provenance, a signature.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::{Session, image_base};
+use crate::attest::key::{PublicKey, SigningKey};
+use crate::attest::signature::{self, Signature};
+use crate::attest::{Artifact, verification};
+use crate::destination::{self, Attachments, Publishing};
+use crate::failure::{Context, Result};
+use crate::image::Image;
+use crate::oci::Digest;
+use crate::oci::image::from_json;
+use crate::place::ImagePlace;
+use crate::sbom::{Bill, BillFormat};
+use crate::source;
+
+/// What a published image is to be given.
+#[derive(Debug, Default)]
+pub struct ReleaseOrder {
+    /// The formats of its bill of materials.
+    pub bills: Vec<BillFormat>,
+    /// Says how it was built.
+    pub provenance: bool,
+    /// The key that signs it.
+    pub key: Option<SigningKey>,
+}
+
+impl ReleaseOrder {
+    fn is_empty(&self) -> bool {
+        self.bills.is_empty() && !self.provenance && self.key.is_none()
+    }
+
+    /// Refuses, before anything is done, destinations that take images alone.
+    pub(super) fn check(&self, destinations: &[ImagePlace]) -> Result<()> {
+        match self.is_empty() {
+            true => Ok(()),
+            false => Ok(destinations.iter().try_for_each(destination::check_takes_attachments)?),
+        }
+    }
+}
+
+/// Statements about an image: each by its media type, with annotations.
+#[derive(Debug, Default)]
+pub(super) struct Statements {
+    documents: Vec<(&'static str, Vec<u8>, BTreeMap<String, String>)>,
+}
+
+impl Statements {
+    /// Adds a bill in some formats.
+    pub fn add_bill(&mut self, bill: &Bill, formats: &[BillFormat]) -> Result<()> {
+        for format in formats {
+            let document = serde_json::to_vec(&bill.document(*format))?;
+            self.documents.push((format.media_type(), document, BTreeMap::new()));
+        }
+        Ok(())
+    }
+
+    /// The artifacts that refer to an image.
+    fn artifacts(self, image: &Image) -> Result<Vec<Artifact>> {
+        let config: Map<String, Value> =
+            from_json(&image.config_bytes).context("could not read the image's config")?;
+        let created = image_base::created(&config);
+        let artifacts = self.documents.into_iter().map(|(media_type, document, annotations)| {
+            Artifact::of(media_type, document, &annotations, &image.manifest, created)
+        });
+        Ok(artifacts.collect::<Result<_, _>>()?)
+    }
+}
+
+/// Gives the image, which was published at `destinations`, its statements and its signature.
+pub(super) fn attach(
+    order: &ReleaseOrder,
+    statements: Statements,
+    image: &Image,
+    name: &str,
+    destinations: &[ImagePlace],
+    session: &Session<'_>,
+) -> Result<()> {
+    if order.is_empty() {
+        return Ok(());
+    }
+    session.progress.stage("attaching what goes with the image");
+    let artifacts = statements.artifacts(image)?;
+    let digest = image.manifest.digest();
+    for destination in destinations {
+        let signature = order.key.as_ref().map(|key| signed(key, destination, name, &digest));
+        let attachments = Attachments { artifacts: artifacts.clone(), signature: signature.transpose()? };
+        let publishing = Publishing {
+            store: &session.store,
+            registries: &session.registries,
+            engines: &session.engines,
+            origin: None,
+            progress: &|_| (),
+        };
+        destination::attach(&attachments, &digest, destination, &publishing)?;
+    }
+    Ok(())
+}
+
+/// The signature of an image under the name that it has at a place.
+fn signed(key: &SigningKey, place: &ImagePlace, name: &str, digest: &Digest) -> Result<Signature> {
+    let repository = match place {
+        ImagePlace::Registry(reference) => format!("{}/{}", reference.registry(), reference.repository()),
+        ImagePlace::OciLayout { .. }
+        | ImagePlace::OciArchive { .. }
+        | ImagePlace::DockerArchive { .. }
+        | ImagePlace::Engine { .. } => name.to_owned(),
+    };
+    Ok(signature::sign(key, &repository, digest)?)
+}
+
+/// Verifies that the key signed what `place` names now; gives the digest of that.
+pub fn verify(place: &ImagePlace, key: &PublicKey, session: &Session<'_>) -> Result<Digest> {
+    session.progress.stage(&format!("reading {place}"));
+    let image = source::signed_image(place, session.sources())?;
+    verification::verify(key, &image.digest, &image.signatures)
+        .with_context(|| format!("`{place}` is not verified"))?;
+    Ok(image.digest)
+}
