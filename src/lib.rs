@@ -24,6 +24,7 @@
 //! | | [`credentials`] | secrets, and URLs without theirs |
 //! | | [`escape`] | text from outside, as people read it |
 //! | | [`place`] | the places of images |
+//! | | [`purl`] | the names of packages among all kinds |
 //! | | [`failure`] | errors as people read them: hints, and whose fault |
 //! | | [`pool`] | threads that share a list of work |
 //! | decisions | [`observe`] | the facts of a layer's files, for inventories and checks |
@@ -97,6 +98,7 @@ pub mod place;
 pub mod plain_file;
 pub mod plan;
 pub mod pool;
+pub mod purl;
 pub mod pypa;
 pub mod recipe;
 pub mod resolve;

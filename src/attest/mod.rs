@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! Bill, statement ─ Artifact::of ─► Artifact ─► a referrer of the image
-//! digest ─ signature::sign ─► Signature ─► the tag `sha256-….sig` beside it
+//! digest ─ signature::sign ─► ImageSignature ─► the tag `sha256-….sig` beside it
 //! ```
 //!
 //! A decision: equal inputs give equal documents, signatures included. Keys come as texts, and leave in no form.
 
 mod artifact;
 pub mod key;
+pub mod provenance;
 pub mod signature;
 mod tags;
 pub mod verification;

@@ -25,7 +25,7 @@ pub const MOST_SIGNATURES: usize = 64;
 
 /// A signature of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signature {
+pub struct ImageSignature {
     /// The signed bytes.
     pub payload: Vec<u8>,
     /// The signature in base64.
@@ -53,7 +53,7 @@ pub struct SignatureManifest {
 }
 
 /// Signs an image: `repository` is its name without a tag, `digest` that of what the name names.
-pub fn sign(key: &SigningKey, repository: &str, digest: &Digest) -> serde_json::Result<Signature> {
+pub fn sign(key: &SigningKey, repository: &str, digest: &Digest) -> serde_json::Result<ImageSignature> {
     let payload = serde_json::to_vec(&json!({
         "critical": {
             "identity": {"docker-reference": repository},
@@ -63,7 +63,7 @@ pub fn sign(key: &SigningKey, repository: &str, digest: &Digest) -> serde_json::
         "optional": null,
     }))?;
     let signature = key.sign(&payload);
-    Ok(Signature { payload, signature })
+    Ok(ImageSignature { payload, signature })
 }
 
 /// The digest that a payload names, where it is a payload of a signature.
@@ -89,7 +89,7 @@ pub fn signed_digest(payload: &[u8]) -> Option<Digest> {
 /// The manifest of signatures with one more; `manifest` is the one that is there. `None` where it has the signature already.
 pub fn with_signature(
     manifest: Option<&[u8]>,
-    signature: &Signature,
+    signature: &ImageSignature,
 ) -> serde_json::Result<Option<SignatureManifest>> {
     let mut layers: Vec<Value> = match manifest {
         Some(bytes) => {

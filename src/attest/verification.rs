@@ -1,7 +1,7 @@
 //! The verification of an image's signatures.
 
 use super::key::PublicKey;
-use super::signature::{Signature, signed_digest};
+use super::signature::{ImageSignature, signed_digest};
 use crate::failure::Hinted;
 use crate::oci::Digest;
 
@@ -9,7 +9,7 @@ use crate::oci::Digest;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FoundSignature {
     /// It is whole.
-    Whole(Signature),
+    Whole(ImageSignature),
     /// Its payload is not what the manifest of signatures names.
     Changed {
         /// The digest that it should have.
@@ -73,7 +73,7 @@ pub fn verify(key: &PublicKey, digest: &Digest, found: &[FoundSignature]) -> Res
 
 fn judge(key: &PublicKey, digest: &Digest, found: &FoundSignature, count: usize) -> Result<(), NotVerified> {
     let digest = *digest;
-    let Signature { payload, signature } = match found {
+    let ImageSignature { payload, signature } = match found {
         FoundSignature::Whole(signature) => signature,
         FoundSignature::Changed { expected } => {
             return Err(NotVerified::Changed { digest, expected: *expected });
@@ -104,20 +104,20 @@ mod tests {
     fn a_flipped_bit_anywhere_is_no_signature() {
         let (key, digest) = (key(PLAIN), Digest::of("an image"));
         let signed = sign(&key, "registry.test/app", &digest).unwrap();
-        let verified = |signature: Signature| {
+        let verified = |signature: ImageSignature| {
             verify(&key.public(), &digest, &[FoundSignature::Whole(signature)]).is_ok()
         };
         assert!(verified(signed.clone()));
         for bit in 0..signed.payload.len() * 8 {
             let mut payload = signed.payload.clone();
             payload[bit / 8] ^= 1 << (bit % 8);
-            assert!(!verified(Signature { payload, ..signed.clone() }), "bit {bit} of the payload");
+            assert!(!verified(ImageSignature { payload, ..signed.clone() }), "bit {bit} of the payload");
         }
         for bit in 0..signed.signature.len() * 8 {
             let mut signature = signed.signature.clone().into_bytes();
             signature[bit / 8] ^= 1 << (bit % 8);
             let Ok(signature) = String::from_utf8(signature) else { continue };
-            assert!(!verified(Signature { signature, ..signed.clone() }), "bit {bit} of the signature");
+            assert!(!verified(ImageSignature { signature, ..signed.clone() }), "bit {bit} of the signature");
         }
     }
 
@@ -129,7 +129,7 @@ mod tests {
             FoundSignature::Whole(sign(key, "registry.test/app", digest).unwrap())
         };
         let signature = mine.sign(b"{}");
-        let nonsense = FoundSignature::Whole(Signature { payload: b"{}".to_vec(), signature });
+        let nonsense = FoundSignature::Whole(ImageSignature { payload: b"{}".to_vec(), signature });
         let changed = FoundSignature::Changed { expected: other };
         let check = |found: &[FoundSignature], expected: Result<(), NotVerified>| {
             assert_eq!(verify(&mine.public(), &digest, found), expected);

@@ -6,7 +6,6 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::Arguments;
 use super::progress::Terminal;
 use super::text::{PrintedText, print};
 use super::values::{place, platform};
@@ -110,7 +109,10 @@ impl KeyPlace {
         match self {
             Self::File(path) => {
                 let bytes = plain_file::read(path, LARGEST_KEY);
-                let bytes = bytes.with_context(|| format!("could not read the key `{self}`"))?;
+                let bytes = bytes.map_err(|error| {
+                    let message = format!("could not read the key `{self}`: {error}");
+                    Failure::advised(message, "name a file of PEM that you can read, or env://NAME")
+                })?;
                 Ok(String::from_utf8_lossy(&bytes).into_owned())
             }
             Self::Variable(name) => std::env::var(name).map_err(|_| {
@@ -150,7 +152,7 @@ impl BuildReleaseOptions {
 
 impl VerifyArguments {
     /// Verifies, and prints the digest.
-    pub fn execute(&self, arguments: &Arguments, progress: &Terminal) -> Result<()> {
+    pub fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
         let key = self.key.public()?;
         let session = arguments.session(self.offline, progress)?;
         let digest = pipeline::verify(&self.image, &key, &session)?;
@@ -161,7 +163,7 @@ impl VerifyArguments {
 
 impl SbomArguments {
     /// Prints the bill.
-    pub fn execute(&self, arguments: &Arguments, progress: &Terminal) -> Result<()> {
+    pub fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
         let session = arguments.session(self.offline, progress)?;
         let bill = pipeline::sbom(&self.image, self.platform, &session)?;
         progress.finish();

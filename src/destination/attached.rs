@@ -8,7 +8,7 @@ use oci_spec::image::MediaType;
 use super::index::IndexDocument;
 use super::layout::{alone, blobs_of, remove_unused, write};
 use super::{PublishError, Publishing};
-use crate::attest::signature::{self, Signature, SignatureManifest};
+use crate::attest::signature::{self, ImageSignature, SignatureManifest};
 use crate::attest::{Artifact, referrers_tag, referrers_with, signature_tag};
 use crate::net::registry::{Repository, TaggedDocument};
 use crate::oci::{Descriptor, Digest, ImageReference};
@@ -20,7 +20,7 @@ pub struct Attachments {
     /// Artifacts that refer to the image.
     pub artifacts: Vec<Artifact>,
     /// The signature of the image under its name at the place.
-    pub signature: Option<Signature>,
+    pub signature: Option<ImageSignature>,
 }
 
 /// Refuses places that take images alone.
@@ -122,7 +122,7 @@ fn list(repository: &Repository, artifact: &Artifact, digest: &Digest) -> Result
 
 fn signed(
     there: Option<&[u8]>,
-    signature: &Signature,
+    signature: &ImageSignature,
     tag: &str,
 ) -> Result<Option<SignatureManifest>, PublishError> {
     signature::with_signature(there, signature).map_err(|source| PublishError::Attached {

@@ -1,21 +1,25 @@
 //! What a published image is given to go with it: bills of materials, provenance, a signature.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{Session, image_base};
+use super::{Planned, Session, image_base, lock_file, sbom};
 use crate::attest::key::{PublicKey, SigningKey};
-use crate::attest::signature::{self, Signature};
+use crate::attest::provenance::{self, BuildFacts, PREDICATE, PREDICATE_ANNOTATION, STATEMENT};
+use crate::attest::signature::{self, ImageSignature};
 use crate::attest::{Artifact, verification};
 use crate::destination::{self, Attachments, Publishing};
 use crate::failure::{Context, Result};
 use crate::image::Image;
+use crate::lock::RecipeFingerprint;
 use crate::oci::Digest;
 use crate::oci::image::from_json;
 use crate::place::ImagePlace;
 use crate::sbom::{Bill, BillFormat};
 use crate::source;
+use crate::store::Store;
 
 /// What a published image is to be given.
 #[derive(Debug, Default)]
@@ -58,6 +62,31 @@ impl Statements {
         Ok(())
     }
 
+    /// Adds how an image was built.
+    fn add_statement(&mut self, statement: &Value) -> Result<()> {
+        let annotations = [(PREDICATE_ANNOTATION.to_owned(), PREDICATE.to_owned())].into();
+        self.documents.push((STATEMENT, serde_json::to_vec(statement)?, annotations));
+        Ok(())
+    }
+
+    /// What `order` has said about an image that was built of the recipe at `path`.
+    pub fn of_built(
+        order: &ReleaseOrder,
+        path: &Path,
+        planned: &Planned,
+        image: &Image,
+        store: &Store,
+    ) -> Result<Self> {
+        let mut statements = Self::default();
+        if !order.bills.is_empty() {
+            statements.add_bill(&sbom::of_built(planned, image, store)?, &order.bills)?;
+        }
+        if order.provenance {
+            statements.add_statement(&provenance_of(path, planned, image)?)?;
+        }
+        Ok(statements)
+    }
+
     /// The artifacts that refer to an image.
     fn artifacts(self, image: &Image) -> Result<Vec<Artifact>> {
         let config: Map<String, Value> =
@@ -68,6 +97,25 @@ impl Statements {
         });
         Ok(artifacts.collect::<Result<_, _>>()?)
     }
+}
+
+fn provenance_of(path: &Path, planned: &Planned, image: &Image) -> Result<Value> {
+    let lock = lock_file::path(path);
+    let lock = match lock.is_file() {
+        true => Some(Digest::of(lock_file::read(&lock)?.to_text()?)),
+        false => None,
+    };
+    let base = planned.sources.base.origin();
+    let base = base.and_then(|base| Some((base.place.as_str(), base.digest.as_ref()?)));
+    Ok(provenance::statement(&BuildFacts {
+        name: &planned.inputs.name,
+        image: &image.manifest.digest(),
+        recipe: &path.file_name().unwrap_or_default().to_string_lossy(),
+        fingerprint: &RecipeFingerprint::of(&planned.inputs)?,
+        lock: lock.as_ref(),
+        base,
+        plan: &planned.plan,
+    })?)
 }
 
 /// Gives the image, which was published at `destinations`, its statements and its signature.
@@ -101,7 +149,7 @@ pub(super) fn attach(
 }
 
 /// The signature of an image under the name that it has at a place.
-fn signed(key: &SigningKey, place: &ImagePlace, name: &str, digest: &Digest) -> Result<Signature> {
+fn signed(key: &SigningKey, place: &ImagePlace, name: &str, digest: &Digest) -> Result<ImageSignature> {
     let repository = match place {
         ImagePlace::Registry(reference) => format!("{}/{}", reference.registry(), reference.repository()),
         ImagePlace::OciLayout { .. }

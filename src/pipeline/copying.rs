@@ -28,7 +28,7 @@ pub fn copy(order: &CopyOrder<'_>, session: &Session<'_>) -> Result<Image> {
     session.progress.stage(&format!("reading {}", order.from));
     let source = source::open(order.from, order.architecture, session.sources())?;
     let image = taken_over(&source)?;
-    let name = name(order.from);
+    let name = order.from.short_name();
     publish(&image, &name, Some(&source), order.to, session)?;
     let mut statements = Statements::default();
     if !order.release.bills.is_empty() {
@@ -53,37 +53,4 @@ fn taken_over(source: &SourceImage) -> Result<Image> {
     });
     let manifest = source.manifest.clone().map(|manifest| (manifest.media_type, manifest.bytes));
     Ok(image::taken_over(source.architecture, source.config.clone(), manifest, layers.collect())?)
-}
-
-/// The name in archives: the last part of the place's.
-pub(super) fn name(place: &ImagePlace) -> String {
-    let path = match place {
-        ImagePlace::OciLayout { directory, .. } => directory.file_name(),
-        ImagePlace::OciArchive { file, .. } | ImagePlace::DockerArchive { file, .. } => file.file_stem(),
-        ImagePlace::Registry(name) | ImagePlace::Engine { name, .. } => {
-            return name.repository().rsplit('/').next().unwrap_or_default().to_owned();
-        }
-    };
-    let stem = path.unwrap_or_default().to_string_lossy().to_lowercase();
-    let is_usual = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let usual: String = stem.chars().map(|c| if is_usual(c) { c } else { '-' }).collect();
-    match usual.trim_matches('-') {
-        "" => "image".to_owned(),
-        name => name.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn archives_are_named_after_the_place() {
-        let check = |place: &str, expected: &str| assert_eq!(name(&place.parse().unwrap()), expected);
-        check("oci:/srv/My Image:v1", "my-image");
-        check("oci-archive:/srv/app.tar", "app");
-        check("docker://registry.test/team/app:v1", "app");
-        check("docker-daemon:app", "app");
-        check("oci:/", "image");
-    }
 }

@@ -210,23 +210,9 @@ pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
     let _ahead = ahead.as_mut().map(LayersAhead::stop);
     let origin = planned.sources.base.origin();
     let destinations = publish(&image, &planned.inputs.name, origin, order.destinations, session)?;
-    let statements = statements_of(&planned, &image, order.release, session)?;
+    let statements = Statements::of_built(order.release, order.recipe, &planned, &image, &session.store)?;
     attaching::attach(order.release, statements, &image, &planned.inputs.name, &destinations, session)?;
     Ok(Built { planned, image, report, destinations })
-}
-
-/// What is said about a built image.
-fn statements_of(
-    planned: &Planned,
-    image: &Image,
-    release: &ReleaseOrder,
-    session: &Session<'_>,
-) -> Result<Statements> {
-    let mut statements = Statements::default();
-    if !release.bills.is_empty() {
-        statements.add_bill(&sbom::of_built(planned, image, &session.store)?, &release.bills)?;
-    }
-    Ok(statements)
 }
 
 /// Decides everything about the recipe at `path`, or recalls it from the lock beside it, and plans its layers; writes

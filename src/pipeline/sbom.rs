@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::check::config_facts;
-use super::{Planned, Session, copying, image_base};
+use super::{Planned, Session, image_base};
 use crate::base::scan;
 use crate::failure::{Context, Result};
 use crate::image::Image;
@@ -14,7 +14,7 @@ use crate::oci::image::from_json;
 use crate::oci::{Architecture, Digest};
 use crate::place::ImagePlace;
 use crate::plan::LayerPlan;
-use crate::sbom::{self, Bill, BillSubject, Contents, KnownDigests};
+use crate::sbom::{self, Bill, BillContents, BillSubject, KnownDigests};
 use crate::source;
 use crate::store::Store;
 
@@ -24,7 +24,7 @@ pub fn sbom(place: &ImagePlace, architecture: Option<Architecture>, session: &Se
     image_base::scan(&image, session)?;
     let layers: Vec<Digest> = image.layers.iter().map(|layer| layer.descriptor.digest()).collect();
     let read = ReadImage {
-        name: &copying::name(place),
+        name: &place.short_name(),
         digest: image.digest.unwrap_or_else(|| Digest::of(&image.config)),
         architecture: image.architecture,
         config: &image.config,
@@ -83,7 +83,7 @@ impl ReadImage<'_> {
         let members: Map<String, Value> =
             from_json(self.config).context("could not read the image's config")?;
         let software = scan::software(&facts, &config_facts(self.architecture, self.config)?);
-        let contents = Contents { software: &software, evidence: &evidence, known };
+        let contents = BillContents { software: &software, evidence: &evidence, known };
         Ok(Bill {
             subject: BillSubject {
                 name: self.name.to_owned(),

@@ -11,7 +11,7 @@ const MOST_VALUES: usize = 1024;
 
 /// The descriptive fields of a `METADATA` file. A value that says nothing is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Description {
+pub struct DistributionDescription {
     /// `License-Expression`, of SPDX.
     pub licence_expression: Option<String>,
     /// `License`, in whatever words; several lines where it is a whole licence.
@@ -25,11 +25,11 @@ pub struct Description {
 }
 
 /// The descriptive fields of the text of a `METADATA` file.
-pub fn description(text: &str) -> Description {
+pub fn description(text: &str) -> DistributionDescription {
     let first = |key: &str| values(text, key).into_iter().next();
     let classifiers = values(text, "Classifier");
     let of_licence = classifiers.iter().filter_map(|it| it.strip_prefix("License :: "));
-    Description {
+    DistributionDescription {
         licence_expression: first("License-Expression"),
         licence: first("License"),
         licence_classifiers: of_licence.map(str::to_owned).collect(),
@@ -85,6 +85,6 @@ mod tests {
         assert_eq!(read.licence_classifiers, ["OSI Approved :: BSD License"]);
         assert_eq!(read.author.as_deref(), Some("M"));
         assert_eq!(read.home_page.as_deref(), Some("https://a.test/"));
-        assert_eq!(description(""), Description::default());
+        assert_eq!(description(""), DistributionDescription::default());
     }
 }

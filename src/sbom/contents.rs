@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::licence::Licence;
-use super::purl::purl;
 use super::{BillPackage, PackageKind, cuda_licence};
 use crate::base::scan::InstalledSoftware;
 use crate::base::{CudaCopy, InstalledDistribution, VersionSource};
 use crate::debian::deb822::{self, Paragraph};
 use crate::observe::check_facts::{CheckFacts, FileContent};
 use crate::oci::Digest;
-use crate::pypa::described::{Description, description};
+use crate::purl::purl;
+use crate::pypa::described::{DistributionDescription, description};
 use crate::pypa::{direct_url, metadata};
 
 /// The supplier of CUDA.
@@ -20,7 +20,7 @@ const NVIDIA: &str = "NVIDIA Corporation";
 
 /// The content of an image.
 #[derive(Debug, Clone, Copy)]
-pub struct Contents<'a> {
+pub struct BillContents<'a> {
     /// What is installed.
     pub software: &'a InstalledSoftware,
     /// The evidence of its layers, stacked: the texts that packages have of themselves.
@@ -39,7 +39,7 @@ pub struct KnownDigests {
 }
 
 /// Everything that is installed, sorted by kind, name, version and place.
-pub fn packages(contents: &Contents<'_>) -> Vec<BillPackage> {
+pub fn packages(contents: &BillContents<'_>) -> Vec<BillPackage> {
     let software = contents.software;
     let distributions = software.distributions.iter().map(|it| distribution(it, contents));
     let conda = software.conda.iter().map(|(name, version)| conda(name, version));
@@ -53,13 +53,13 @@ pub fn packages(contents: &Contents<'_>) -> Vec<BillPackage> {
     packages
 }
 
-fn distribution(installed: &InstalledDistribution, contents: &Contents<'_>) -> BillPackage {
+fn distribution(installed: &InstalledDistribution, contents: &BillContents<'_>) -> BillPackage {
     let (name, version) = (installed.name.to_string(), installed.version.to_string());
     let text = |file: &str| contents.evidence.text(&format!("{}/{file}", installed.directory));
     let info = ["METADATA", "PKG-INFO"].into_iter().find_map(text);
     let info = info.or_else(|| contents.evidence.text(&installed.directory));
     let info = info.map(|bytes| metadata::decoded(bytes.to_vec())).unwrap_or_default();
-    let Description { author, home_page, .. } = &description(&info);
+    let DistributionDescription { author, home_page, .. } = &description(&info);
     let origin = text(direct_url::NAME).and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
     let url = origin.as_ref().and_then(|origin| origin.get("url")?.as_str());
     let told = || origin.as_ref()?.get("archive_info")?.get("hashes")?.get("sha256")?.as_str();
@@ -130,7 +130,7 @@ fn cuda(copy: &CudaCopy, software: &InstalledSoftware) -> BillPackage {
 }
 
 /// The packages that dpkg has installed, by its `status` or, in images without dpkg, the paragraphs of `status.d`.
-fn debian(contents: &Contents<'_>) -> Vec<BillPackage> {
+fn debian(contents: &BillContents<'_>) -> Vec<BillPackage> {
     let is_status = |path: &str| path == "var/lib/dpkg/status" || path.starts_with("var/lib/dpkg/status.d/");
     let texts = contents.evidence.files().filter(|(path, _)| is_status(path)).filter_map(|(_, file)| {
         match file.content() {
@@ -146,7 +146,7 @@ fn debian(contents: &Contents<'_>) -> Vec<BillPackage> {
     packages
 }
 
-fn debian_package(paragraph: &Paragraph<'_>, contents: &Contents<'_>) -> Option<BillPackage> {
+fn debian_package(paragraph: &Paragraph<'_>, contents: &BillContents<'_>) -> Option<BillPackage> {
     let in_place = |status: &str| status.ends_with(" installed");
     if !paragraph.get("Status").is_none_or(in_place) {
         return None;

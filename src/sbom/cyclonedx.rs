@@ -5,10 +5,10 @@
 use serde_json::{Value, json};
 
 use super::licence::Licence;
-use super::purl::purl;
 use super::{Bill, BillPackage, PackageKind, TOOL};
 use crate::oci::Digest;
 use crate::oci::time::rfc3339;
+use crate::purl::purl;
 
 const ROOT: &str = "image";
 

@@ -4,7 +4,7 @@
 
 use spdx::{Expression, ParseMode};
 
-use crate::pypa::described::Description;
+use crate::pypa::described::DistributionDescription;
 
 /// The characters of a licence's name; what is longer is its text.
 const LONGEST_NAME: usize = 100;
@@ -85,7 +85,7 @@ impl Licence {
 
     /// The licence of a distribution: its expression, or else what `License` says where that means a licence of SPDX, or else
     /// the one that its classifiers mean, or else its own words.
-    pub fn of_metadata(description: &Description) -> Self {
+    pub fn of_metadata(description: &DistributionDescription) -> Self {
         let stated = description.licence.as_deref();
         let strictly = |text: &str| canonical(text, ParseMode::STRICT);
         let expression = description.licence_expression.as_deref().and_then(strictly);
@@ -106,6 +106,10 @@ impl Licence {
 /// The canonical form of an expression. One that names licences which no list has is none: what these are is not known.
 fn canonical(text: &str, mode: ParseMode) -> Option<String> {
     let form = Expression::canonicalize(text).ok()?.unwrap_or_else(|| text.to_owned());
+    // Letters may change their case: other words are guesses.
+    if !form.eq_ignore_ascii_case(text) {
+        return None;
+    }
     let expression = Expression::parse_mode(&form, mode).ok()?;
     let is_listed = expression.requirements().all(|it| it.req.license.id().is_some());
     is_listed.then(|| expression.to_string())
@@ -144,7 +148,7 @@ fn meant(text: &str) -> Option<String> {
 }
 
 /// The one licence that classifiers mean. Several may be a choice or a heap: nothing says which.
-fn of_classifiers(description: &Description) -> Option<String> {
+fn of_classifiers(description: &DistributionDescription) -> Option<String> {
     let named = description.licence_classifiers.iter().map(|text| text.rsplit(" :: ").next().unwrap_or(text));
     let [only] = named.filter(|name| *name != "OSI Approved").collect::<Vec<_>>()[..] else { return None };
     let known = CLASSIFIERS.iter().find(|(name, _)| *name == only)?;

@@ -10,7 +10,6 @@ mod contents;
 mod cuda_licence;
 mod cyclonedx;
 mod licence;
-mod purl;
 mod spdx;
 
 use std::fmt;
@@ -20,7 +19,7 @@ use serde_json::Value;
 
 use crate::oci::{Architecture, Digest};
 
-pub use contents::{Contents, KnownDigests, packages};
+pub use contents::{BillContents, KnownDigests, packages};
 pub use licence::Licence;
 
 /// The name and version of this program, as documents name their maker.

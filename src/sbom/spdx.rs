@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::licence::{Licence, NamedLicence};
-use super::purl::purl;
 use super::{Bill, BillPackage, TOOL};
 use crate::oci::Digest;
 use crate::oci::time::rfc3339;
+use crate::purl::purl;
 
 /// The word of the specification for what nobody says anything about.
 const NO_ASSERTION: &str = "NOASSERTION";

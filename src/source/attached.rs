@@ -8,7 +8,7 @@ use oci_spec::image::{ANNOTATION_REF_NAME, ImageIndex};
 use super::documents::{self, MAX_DOCUMENT};
 use super::layout::{self, INDEX_FILE};
 use super::{SourceAccess, SourceError, selector};
-use crate::attest::signature::{ListedSignature, Signature, listed};
+use crate::attest::signature::{ImageSignature, ListedSignature, listed};
 use crate::attest::signature_tag;
 use crate::attest::verification::FoundSignature;
 use crate::net::registry::Repository;
@@ -117,7 +117,7 @@ fn found(
     let whole = |listed: ListedSignature| {
         let payload = payload(&listed)?;
         Ok(match Digest::of(&payload) == listed.payload {
-            true => FoundSignature::Whole(Signature { payload, signature: listed.signature }),
+            true => FoundSignature::Whole(ImageSignature { payload, signature: listed.signature }),
             false => FoundSignature::Changed { expected: listed.payload },
         })
     };

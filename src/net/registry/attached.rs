@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use oci_spec::image::MediaType;
-use reqwest::header::{HeaderMap, HeaderName};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 
 use super::error::RegistryError;
@@ -14,9 +14,6 @@ use super::push::BlobContent;
 use super::repository::Repository;
 use crate::net::http::HttpError;
 use crate::oci::Digest;
-
-/// The header by which a registry says that it lists a manifest among the referrers of another one.
-pub(super) const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
 /// The rounds of reading, changing and writing a tag that others change, too.
 const MOST_ROUNDS: u32 = 8;

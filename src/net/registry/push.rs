@@ -11,12 +11,11 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
-use super::attached::OCI_SUBJECT;
 use super::body::{FilePiece, RequestBody};
 use super::error::{AccessPurpose, RegistryError};
 use super::host::RegistryRequest;
 use super::known;
-use super::repository::{CONTENT_DIGEST, Repository, accepted};
+use super::repository::{CONTENT_DIGEST, OCI_SUBJECT, Repository, accepted};
 use crate::net::http::HttpError;
 use crate::oci::Digest;
 

@@ -28,6 +28,9 @@ const LONGEST_MANIFEST: u64 = 8 << 20;
 /// The digest of what a registry sends or has taken.
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
+/// The header by which a registry says that it lists a manifest among the referrers of another one.
+pub(super) const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+
 /// A repository of a registry.
 #[derive(Clone)]
 pub struct Repository {

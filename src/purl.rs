@@ -1,4 +1,4 @@
-//! Package URLs.
+//! Package URLs: the names of packages among all kinds.
 //!
 //! <https://github.com/package-url/purl-spec>
 
@@ -9,7 +9,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'
 
 /// The purl of a package: `pkg:deb/debian/libc6@2.36-9?arch=amd64&distro=debian-12`. Qualifiers without a value are left out;
 /// they come sorted by name.
-pub(super) fn purl(path: &[&str], version: Option<&str>, qualifiers: &[(&str, Option<&str>)]) -> String {
+pub fn purl(path: &[&str], version: Option<&str>, qualifiers: &[(&str, Option<&str>)]) -> String {
     let path: Vec<String> = path.iter().map(|part| encoded(part)).collect();
     let version = version.map(|version| format!("@{}", encoded(version))).unwrap_or_default();
     let qualifiers = qualifiers.iter().filter_map(|(name, value)| Some((name, (*value)?)));
