@@ -38,6 +38,7 @@
 //! | | [`image`] | the config and the manifest of the finished layers |
 //! | | [`check`] | proof that a finished image loads, and findings where it does not |
 //! | | [`compare`] | the differences between two images |
+//! | | [`rebase`] | an image's own layers over another base |
 //! | | [`attest`] | what goes with an image: artifacts, signatures, provenance |
 //! | | [`sbom`] | the bill of materials of an image |
 //! | outside | [`store`] | blobs and records on disk |
@@ -100,6 +101,7 @@ pub mod plan;
 pub mod pool;
 pub mod purl;
 pub mod pypa;
+pub mod rebase;
 pub mod recipe;
 pub mod resolve;
 pub mod sandbox;

@@ -74,6 +74,18 @@ Examples:
   imgforge verify docker://registry.example/team/app:v1 --key cosign.pub
   imgforge verify oci:out/app --key cosign.pub && imgforge copy oci:out/app docker-daemon:app:v1";
 
+/// Those of `imgforge outdated`.
+pub(super) const OUTDATED: &str = "\
+Examples:
+  imgforge outdated recipe.yaml         # a table: locked, allowed by the recipe, newest
+  imgforge outdated recipe.yaml --json  # for a bot that opens pull requests";
+
+/// Those of `imgforge rebase`.
+pub(super) const REBASE: &str = "\
+Examples:
+  imgforge rebase docker://registry.example/team/app:v1 --base docker://python:3.12-slim -o docker://registry.example/team/app:v2
+  imgforge rebase oci:out/app --base oci:out/debian-of-today -o oci:out/app:patched --sign-by cosign.key";
+
 /// Those of `imgforge cache`.
 pub(super) const CACHE: &str = "\
 Examples:

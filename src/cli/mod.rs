@@ -308,6 +308,12 @@ enum Action {
     /// Verify that a key signed what a reference names now; prints its digest.
     #[command(after_help = examples::VERIFY)]
     Verify(release::VerifyArguments),
+    /// Show what the indexes, the suites and the base's tag have that is newer than the lock; writes nothing.
+    #[command(after_help = examples::OUTDATED)]
+    Outdated(release::OutdatedArguments),
+    /// Put an image's own layers over another base, checked again; refused where something would be decided anew.
+    #[command(after_help = examples::REBASE)]
+    Rebase(release::RebaseArguments),
     /// Look at the store, and look after it.
     #[command(after_help = examples::CACHE)]
     Cache {
@@ -483,6 +489,8 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             print_digest(image.manifest.digest(), to, arguments.progress).map(done)
         }
         Action::Verify(verify) => verify.execute(arguments, progress).map(done),
+        Action::Outdated(outdated) => outdated.execute(arguments, progress).map(done),
+        Action::Rebase(rebase) => rebase.execute(arguments, progress).map(done),
         Action::Cache { command } => cache::execute(command, &arguments.session(true, progress)?).map(done),
         Action::Completions { shell } => {
             let mut script = Vec::new();

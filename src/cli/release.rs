@@ -6,13 +6,17 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use super::options::page;
 use super::progress::Terminal;
+use super::screen::OutputStream;
+use super::table::{name, prose};
 use super::text::{PrintedText, print};
-use super::values::{place, platform};
+use super::values::{destination, place, platform};
 use crate::attest::key::{PublicKey, SigningKey};
 use crate::failure::{Context, Failure, Result};
+use crate::lock::OutdatedItem;
 use crate::oci::Architecture;
-use crate::pipeline::{self, ReleaseOrder};
+use crate::pipeline::{self, RebaseOrder, ReleaseOrder};
 use crate::place::ImagePlace;
 use crate::plain_file;
 use crate::sbom::BillFormat;
@@ -68,6 +72,41 @@ pub(super) struct VerifyArguments {
     /// The public key of whoever is to have signed it: a file of PEM, or env://NAME of a variable.
     #[arg(long, value_name = "KEY")]
     key: KeyPlace,
+    /// Use only what the store has; download nothing.
+    #[arg(long)]
+    offline: bool,
+}
+
+/// The arguments of `imgforge outdated`.
+#[derive(Debug, Args)]
+pub(super) struct OutdatedArguments {
+    /// The recipe, a YAML file with a lock beside it.
+    recipe: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Let the recipe name files outside of its directory.
+    #[arg(long)]
+    allow_outside: bool,
+}
+
+/// The arguments of `imgforge rebase`.
+#[derive(Debug, Args)]
+pub(super) struct RebaseArguments {
+    /// The place of an image that imgforge made.
+    #[arg(value_parser = place)]
+    image: ImagePlace,
+    /// The place of its new base.
+    #[arg(long, value_name = "IMAGE", value_parser = place)]
+    base: ImagePlace,
+    /// A place to publish the image; may be given several times [default: oci:out/NAME].
+    #[arg(long, short, value_name = "DEST", value_parser = destination)]
+    output: Vec<ImagePlace>,
+    /// The platform of the images, where they are for several [default: this machine's].
+    #[arg(long, value_name = "linux/ARCH", value_parser = platform)]
+    platform: Option<Architecture>,
+    #[command(flatten)]
+    release: ReleaseOptions,
     /// Use only what the store has; download nothing.
     #[arg(long)]
     offline: bool,
@@ -158,6 +197,44 @@ impl VerifyArguments {
         let digest = pipeline::verify(&self.image, &key, &session)?;
         progress.finish();
         print(&format!("{digest}\n"))
+    }
+}
+
+impl OutdatedArguments {
+    /// Prints what is newer.
+    pub fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
+        let session = arguments.session_for(false, self.allow_outside, progress)?;
+        let items = pipeline::outdated(&self.recipe, &session)?;
+        progress.finish();
+        if self.json {
+            return PrintedText::json(&items)?.print();
+        }
+        let mut out = PrintedText::on(page(OutputStream::Output, false));
+        if items.is_empty() {
+            out.line("everything is as new as it can be");
+        }
+        let cell = |version: Option<String>| version.unwrap_or_else(|| "-".to_owned());
+        let row = |item: OutdatedItem| vec![item.name, item.locked, cell(item.allowed), cell(item.newest)];
+        let columns = [name("NAME"), prose("LOCKED"), prose("ALLOWED"), prose("NEWEST")];
+        out.table(&columns, items.into_iter().map(row).collect());
+        out.print()
+    }
+}
+
+impl RebaseArguments {
+    /// Puts the image over its new base, and prints its digest.
+    pub fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
+        let session = arguments.session(self.offline, progress)?;
+        let order = RebaseOrder {
+            image: &self.image,
+            base: &self.base,
+            destinations: &self.output,
+            architecture: self.platform,
+            release: &self.release.order()?,
+        };
+        let image = pipeline::rebase(&order, &session)?;
+        progress.finish();
+        super::print_digest(image.manifest.digest(), &self.output, arguments.progress)
     }
 }
 

@@ -102,8 +102,8 @@ pub struct Publishing<'a> {
     pub registries: &'a Registries,
     /// The engines.
     pub engines: &'a Engines,
-    /// The image that has the layers which the store lacks.
-    pub origin: Option<&'a SourceImage>,
+    /// The images that have the layers which the store lacks.
+    pub origins: &'a [&'a SourceImage],
     /// Told how many bytes of blobs a registry or an engine has got since the last time.
     pub progress: &'a (dyn Fn(u64) + Sync),
 }
@@ -111,7 +111,8 @@ pub struct Publishing<'a> {
 impl Publishing<'_> {
     /// Brings the layers that are `wanted`, and that the store lacks, from where they are.
     fn bring(&self, wanted: &dyn Fn(&Digest) -> bool) -> Result<(), PublishError> {
-        Ok(self.origin.map_or(Ok(()), |origin| origin.fetch_some(wanted, self.store, &|_| ()))?)
+        let mut origins = self.origins.iter();
+        Ok(origins.try_for_each(|origin| origin.fetch_some(wanted, self.store, &|_| ()))?)
     }
 }
 
@@ -127,7 +128,7 @@ pub fn publish(
         place,
         ImagePlace::OciLayout { .. } | ImagePlace::OciArchive { .. } | ImagePlace::DockerArchive { .. }
     ) {
-        publishing.bring(&|_| true)?;
+        publishing.bring(&|digest| image.layers.iter().any(|layer| layer.digest == *digest))?;
     }
     match place {
         ImagePlace::OciLayout { directory, tag } => {

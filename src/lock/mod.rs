@@ -11,6 +11,7 @@
 mod base;
 mod changes;
 mod fingerprint;
+mod outdated;
 mod pylock;
 mod resolution;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::resolve::{Kept, PassedOver, Preferences, Removed};
 pub use base::{DebianBase, ImageBase, LockedBase, LockedPackage, LockedSuite};
 pub use changes::{LockChange, changes};
 pub use fingerprint::RecipeFingerprint;
+pub use outdated::{LockedKind, OutdatedItem, outdated};
 pub use pylock::{LockedFile, LockedOrigin, LockedPlace, pylock};
 pub use resolution::{LockedComponent, LockedDistribution, LockedTree, ToolkitVersion};
 

@@ -53,9 +53,13 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    /// Adds a bill in some formats.
-    pub fn add_bill(&mut self, bill: &Bill, formats: &[BillFormat]) -> Result<()> {
-        for format in formats {
+    /// Adds the bill in the formats that are asked for; it is made where there are any.
+    pub fn add_bill_of(&mut self, order: &ReleaseOrder, bill: impl FnOnce() -> Result<Bill>) -> Result<()> {
+        if order.bills.is_empty() {
+            return Ok(());
+        }
+        let bill = bill()?;
+        for format in &order.bills {
             let document = serde_json::to_vec(&bill.document(*format))?;
             self.documents.push((format.media_type(), document, BTreeMap::new()));
         }
@@ -78,9 +82,7 @@ impl Statements {
         store: &Store,
     ) -> Result<Self> {
         let mut statements = Self::default();
-        if !order.bills.is_empty() {
-            statements.add_bill(&sbom::of_built(planned, image, store)?, &order.bills)?;
-        }
+        statements.add_bill_of(order, || sbom::of_built(planned, image, store))?;
         if order.provenance {
             statements.add_statement(&provenance_of(path, planned, image)?)?;
         }
@@ -140,7 +142,7 @@ pub(super) fn attach(
             store: &session.store,
             registries: &session.registries,
             engines: &session.engines,
-            origin: None,
+            origins: &[],
             progress: &|_| (),
         };
         destination::attach(&attachments, &digest, destination, &publishing)?;

@@ -7,7 +7,7 @@ use crate::image::{self, Image, ImageLayer};
 use crate::oci::Architecture;
 use crate::place::ImagePlace;
 use crate::sbom::KnownDigests;
-use crate::source::{self, SourceImage};
+use crate::source::{self, SourceImage, SourceLayer};
 
 /// An order to copy.
 #[derive(Debug)]
@@ -29,20 +29,26 @@ pub fn copy(order: &CopyOrder<'_>, session: &Session<'_>) -> Result<Image> {
     let source = source::open(order.from, order.architecture, session.sources())?;
     let image = taken_over(&source)?;
     let name = order.from.short_name();
-    publish(&image, &name, Some(&source), order.to, session)?;
+    publish(&image, &name, &[&source], order.to, session)?;
     let mut statements = Statements::default();
-    if !order.release.bills.is_empty() {
+    statements.add_bill_of(order.release, || {
         image_base::scan(&source, session)?;
         let known = KnownDigests::default();
-        let bill = sbom::of_image(&name, source.architecture, &image, &known, &session.store)?;
-        statements.add_bill(&bill, &order.release.bills)?;
-    }
+        sbom::of_image(&name, source.architecture, &image, &known, &session.store)
+    })?;
     attaching::attach(order.release, statements, &image, &name, order.to, session)?;
     Ok(image)
 }
 
 fn taken_over(source: &SourceImage) -> Result<Image> {
-    let layers = source.layers.iter().map(|layer| ImageLayer {
+    let layers = source.layers.iter().map(layer_of);
+    let manifest = source.manifest.clone().map(|manifest| (manifest.media_type, manifest.bytes));
+    Ok(image::taken_over(source.architecture, source.config.clone(), manifest, layers.collect())?)
+}
+
+/// A layer of an image that others made.
+pub(super) fn layer_of(layer: &SourceLayer) -> ImageLayer {
+    ImageLayer {
         title: String::new(),
         media_type: layer.descriptor.media_type().clone(),
         annotations: layer.descriptor.annotations(),
@@ -50,7 +56,5 @@ fn taken_over(source: &SourceImage) -> Result<Image> {
         size: layer.descriptor.size(),
         diff_id: layer.diff_id,
         unpacked: 0,
-    });
-    let manifest = source.manifest.clone().map(|manifest| (manifest.media_type, manifest.bytes));
-    Ok(image::taken_over(source.architecture, source.config.clone(), manifest, layers.collect())?)
+    }
 }

@@ -26,8 +26,10 @@ mod lock_file;
 mod locked_projects;
 mod named_projects;
 mod named_wheels;
+mod outdated;
 mod progress;
 mod project_tree;
+mod rebasing;
 mod rebuilding;
 mod recipe_file;
 mod sbom;
@@ -78,8 +80,10 @@ pub use lock_file::{LockFileError, Locking, Upgrade};
 pub use locked_projects::LockedProjectError;
 pub use named_projects::NamedProjectError;
 pub use named_wheels::NamedWheelError;
+pub use outdated::outdated;
 pub use progress::{Meter, Progress, Task};
 pub use project_tree::ProjectTreeError;
+pub use rebasing::{RebaseOrder, rebase};
 pub use recipe_file::RecipeFileError;
 pub use sbom::sbom;
 pub use session::{Network, Session};
@@ -208,8 +212,8 @@ pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
     let image = image::assemble(&planned.plan, layers)?;
     let report = self::check::before_publishing(order.checking, &planned, &image, session)?;
     let _ahead = ahead.as_mut().map(LayersAhead::stop);
-    let origin = planned.sources.base.origin();
-    let destinations = publish(&image, &planned.inputs.name, origin, order.destinations, session)?;
+    let origins: Vec<&SourceImage> = planned.sources.base.origin().into_iter().collect();
+    let destinations = publish(&image, &planned.inputs.name, &origins, order.destinations, session)?;
     let statements = Statements::of_built(order.release, order.recipe, &planned, &image, &session.store)?;
     attaching::attach(order.release, statements, &image, &planned.inputs.name, &destinations, session)?;
     Ok(Built { planned, image, report, destinations })
@@ -342,7 +346,7 @@ fn warn_of_zstd(plan: &Plan, destinations: &[ImagePlace], session: &Session<'_>)
 fn publish(
     image: &Image,
     name: &str,
-    origin: Option<&SourceImage>,
+    origins: &[&SourceImage],
     destinations: &[ImagePlace],
     session: &Session<'_>,
 ) -> Result<Vec<ImagePlace>> {
@@ -361,7 +365,7 @@ fn publish(
             store: &session.store,
             registries: &session.registries,
             engines: &session.engines,
-            origin,
+            origins,
             progress: &progress,
         };
         destination::publish(image, destination, name, &publishing)?;

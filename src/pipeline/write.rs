@@ -119,17 +119,22 @@ struct Stack {
 }
 
 impl Stack {
-    fn push(&mut self, title: String, written: Written) {
-        self.layers.push(ImageLayer {
-            title,
-            media_type: written.media_type,
-            annotations: written.annotations,
-            digest: written.digest,
-            size: written.size,
-            diff_id: written.diff_id,
-            unpacked: written.unpacked,
-        });
-        self.facts.stack(written.facts);
+    fn push(&mut self, title: String, mut written: Written) {
+        self.facts.stack(std::mem::take(&mut written.facts));
+        self.layers.push(finished(title, written));
+    }
+}
+
+/// A written layer as an image has it.
+pub(super) fn finished(title: String, written: Written) -> ImageLayer {
+    ImageLayer {
+        title,
+        media_type: written.media_type,
+        annotations: written.annotations,
+        digest: written.digest,
+        size: written.size,
+        diff_id: written.diff_id,
+        unpacked: written.unpacked,
     }
 }
 
