@@ -1,6 +1,6 @@
 """What a release carries, judged by those who read it: bills of materials by spdx-tools, CycloneDX's own schema, and what
-Python and dpkg of the image say; signatures by cosign and by skopeo under a policy; referrers by oras. `--quick` leaves the
-programs of later suites out.
+Python and dpkg of the image say; signatures by skopeo under a policy and by cosign; referrers by oras. `--quick` leaves the
+last two out.
 """
 
 import json
@@ -14,12 +14,11 @@ from harness import program
 from harness.chroot import Root
 from harness.imgforge import binary, build, imgforge
 from harness.paths import UV
-from harness.processes import packaged, run
+from harness.processes import run
 from harness.report import Stopwatch, figure, require
 from harness.suites import unpacked
 from harness.work import Work
 
-SKOPEO = packaged("skopeo")
 RECIPE = {
     "base": "debian-bookworm",
     "packages": ["requests==2.32.3", "numpy==2.2.6", "nvidia-cuda-runtime-cu12==12.4.127"],
@@ -50,11 +49,21 @@ class Release(Work):
         return layout
 
     @cached_property
-    def later(self):
-        """cosign and oras of trixie, and cosign of forky."""
-        trixie = unpacked({"cosign": "trixie", "oras": "trixie"}, made(self.directory / "trixie")) / "usr/bin"
-        forky = unpacked({"cosign": "forky"}, made(self.directory / "forky")) / "usr/bin"
-        return {"cosign": [trixie / "cosign", forky / "cosign"], "oras": trixie / "oras"}
+    def trixie(self):
+        """The root with skopeo, cosign and oras of trixie; skopeo's libraries are newer than this machine's, and bookworm's
+        skopeo is built without these signatures."""
+        libraries = ("libc6", "libgpgme11t64", "libassuan9", "libgpg-error0")
+        wanted = dict.fromkeys(("skopeo", "cosign", "oras", *libraries), "trixie")
+        return unpacked(wanted, made(self.directory / "trixie")) / "usr"
+
+    @property
+    def skopeo(self):
+        loader = self.trixie / "lib64/ld-linux-x86-64.so.2"
+        return [loader, "--library-path", self.trixie / "lib/x86_64-linux-gnu", self.trixie / "bin/skopeo"]
+
+    @cached_property
+    def forky(self):
+        return unpacked({"cosign": "forky"}, made(self.directory / "forky")) / "usr"
 
 
 def made(directory):
@@ -145,7 +154,15 @@ def pulls(work, reference, public, policy):
     target = work.directory / "pulled"
     shutil.rmtree(target, ignore_errors=True)
     options = ["--policy", policy, "--registries.d", registries]
-    return [SKOPEO, *options, "copy", "--src-tls-verify=false", f"docker://{reference}", f"oci:{target}:x"]
+    return [
+        *work.skopeo,
+        *options,
+        "copy",
+        "--remove-signatures",
+        "--src-tls-verify=false",
+        f"docker://{reference}",
+        f"oci:{target}:x",
+    ]
 
 
 def signatures(work):
@@ -175,8 +192,7 @@ def cosign(work):
     """cosign of later suites verifies what imgforge signs, with its own keys too, and imgforge what cosign signs."""
     password = {"COSIGN_PASSWORD": "of the test"}
     environment = os.environ | password
-    for place in work.later["cosign"]:
-        name = place.parts[-4]
+    for name, place in (("trixie", work.trixie / "bin/cosign"), ("forky", work.forky / "bin/cosign")):
         prefix = work.directory / f"cosign-{name}"
         run(place, "generate-key-pair", "--output-key-prefix", prefix, env=environment)
         key, public = f"{prefix}.key", f"{prefix}.pub"
@@ -203,7 +219,7 @@ def referrers(work):
         build(
             work.recipe_file, f"docker://{reference}", "--sbom", "spdx-json", "--sbom", "cyclonedx-json", "--provenance"
         )
-        oras = work.later["oras"]
+        oras = work.trixie / "bin/oras"
         found = json.loads(run(oras, "discover", "--plain-http", "--format", "json", reference))
         listed = found.get("referrers") or found["manifests"]
         types = sorted(one["artifactType"] for one in listed)
