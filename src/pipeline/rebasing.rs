@@ -47,7 +47,11 @@ pub fn rebase(order: &RebaseOrder<'_>, session: &Session<'_>) -> Result<Image> {
     let boundary = rebase::boundary(&before.config, before.image.layers.len()).with_context(refused)?;
     check_decisions(&before, &base, boundary, &session.store).with_context(refused)?;
     let layers = stacked(&before, &base, boundary, session)?;
-    let image = assembled(&before, &base, boundary, layers)?;
+    let base_name = match order.base {
+        ImagePlace::Registry(reference) => Some(reference.to_string()),
+        _ => None,
+    };
+    let image = assembled(&before, (&base, base_name), boundary, layers)?;
     check::of_rebased(&before.image, &image, session)?;
     let name = order.image.short_name();
     let origins = [&before.image, &base.image];
@@ -149,7 +153,7 @@ fn loader_cache(base: &ReadStack, all: &[SourceLayer], session: &Session<'_>) ->
 
 fn assembled(
     before: &ReadStack,
-    base: &ReadStack,
+    (base, base_name): (&ReadStack, Option<String>),
     boundary: Boundary,
     layers: Vec<ImageLayer>,
 ) -> Result<Image> {
@@ -159,8 +163,7 @@ fn assembled(
     let architecture = before.image.architecture;
     let bare = image::taken_over(architecture, config, None, layers)?;
     let manifest = before.image.manifest.as_ref().map(|manifest| manifest.bytes.as_slice());
-    let named = (base.image.place.as_str(), base.image.digest);
-    let manifest = rebase::annotated(&bare.manifest_bytes, manifest, named)?;
+    let manifest = rebase::annotated(&bare.manifest_bytes, manifest, (base_name, base.image.digest))?;
     let media_type = bare.manifest.media_type().clone();
     Ok(image::taken_over(architecture, bare.config_bytes, Some((media_type, manifest)), bare.layers)?)
 }

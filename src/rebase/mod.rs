@@ -234,20 +234,22 @@ pub fn config(
     serde_json::to_vec(&config)
 }
 
-/// A manifest with the annotations of the one before, and those that name the new base.
+/// A manifest with the annotations of the one before, and those that name the new base: its name in a registry, and its
+/// digest.
 pub fn annotated(
     manifest: &[u8],
     before: Option<&[u8]>,
-    base: (&str, Option<Digest>),
+    base: (Option<String>, Option<Digest>),
 ) -> serde_json::Result<Vec<u8>> {
     let mut manifest: Value = serde_json::from_slice(manifest)?;
     let before: Value = before.map(serde_json::from_slice).transpose()?.unwrap_or_default();
     let mut annotations = before.get("annotations").and_then(Value::as_object).cloned().unwrap_or_default();
-    annotations.insert(BASE_NAME.to_owned(), base.0.into());
-    match base.1 {
-        Some(digest) => annotations.insert(BASE_DIGEST.to_owned(), digest.to_string().into()),
-        None => annotations.remove(BASE_DIGEST),
-    };
+    for (key, value) in [(BASE_NAME, base.0), (BASE_DIGEST, base.1.map(|digest| digest.to_string()))] {
+        match value {
+            Some(value) => annotations.insert(key.to_owned(), value.into()),
+            None => annotations.remove(key),
+        };
+    }
     manifest["annotations"] = annotations.into();
     to_json(&manifest)
 }

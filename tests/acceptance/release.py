@@ -23,6 +23,11 @@ RECIPE = {
     "base": "debian-bookworm",
     "packages": ["requests==2.32.3", "numpy==2.2.6", "nvidia-cuda-runtime-cu12==12.4.127"],
 }
+DEBIAN = {
+    "suites": ["bookworm", "bookworm-updates", "bookworm-security"],
+    "components": ["main"],
+    "packages": ["apt", "ca-certificates", "tzdata", "python3", "python3-pip", "libgomp1", "libstdc++6"],
+}
 SPDX_TOOLS = "spdx-tools==0.8.3"
 CYCLONEDX = "cyclonedx-python-lib[json-validation]==11.11.0"
 INSTALLED = "import importlib.metadata as m; [print(d.name, d.version) for d in m.distributions()]"
@@ -229,11 +234,33 @@ def referrers(work):
         imgforge("check", f"docker://{reference}")
 
 
-STEPS = {"bills": bills, "signatures": signatures, "cosign": cosign, "referrers": referrers}
+def rebased(work):
+    """The image goes over a Debian with one library more, in seconds; Python imports there what it has."""
+    newer = work.directory / "newer"
+    base = json.loads(json.dumps(DEBIAN))
+    base["packages"].append("libsodium23")
+    build(work.recipe("release-base", {"base": base}), f"oci:{newer}")
+    moved, root = work.directory / "moved", work.directory / "moved-root"
+    watch = Stopwatch()
+    imgforge("rebase", f"oci:{work.layout}", "--base", f"oci:{newer}", "-o", f"oci:{moved}")
+    figure("rebased in", f"{watch.seconds():.1f} s")
+    imgforge("check", f"oci:{moved}")
+    run("umoci", "raw", "unpack", "--image", f"{moved}:latest", root)
+    program = "import ctypes, numpy, requests; ctypes.CDLL('libsodium.so.23'); ctypes.CDLL('libcudart.so.12'); print('loaded')"
+    told = Root(root).run("python3", "-c", program)
+    require(told.output == "loaded\n", f"Python said {told}")
+    # As ldconfig itself writes the cache of this system.
+    before = (root / "etc/ld.so.cache").read_bytes()
+    require(Root(root).run("ldconfig").code == 0, "ldconfig failed")
+    require((root / "etc/ld.so.cache").read_bytes() == before, "ldconfig writes another cache")
+    figure("runs", "imports, loads a library that only the new base has, and ldconfig would change nothing")
+
+
+STEPS = {"bills": bills, "signatures": signatures, "cosign": cosign, "referrers": referrers, "rebased": rebased}
 
 
 def main():
-    names = program.step_names("acceptance/release", __doc__, STEPS, quick=("bills", "signatures"))
+    names = program.step_names("acceptance/release", __doc__, STEPS, quick=("bills", "signatures", "rebased"))
     with Release("release") as work:
         program.perform(STEPS, names, work)
 
