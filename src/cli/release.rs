@@ -13,7 +13,7 @@ use super::table::{name, prose};
 use super::text::{PrintedText, print};
 use super::values::{destination, place, platform};
 use crate::attest::key::{PublicKey, SigningKey};
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Context, Failure, Fault, Hinted, Result};
 use crate::lock::OutdatedItem;
 use crate::oci::Architecture;
 use crate::pipeline::{self, RebaseOrder, ReleaseOrder};
@@ -41,7 +41,7 @@ pub(super) struct SbomArguments {
     offline: bool,
 }
 
-/// What a published image is given.
+/// The documents that a published image is given.
 #[derive(Debug, Args)]
 pub(super) struct ReleaseOptions {
     /// Attach the bill of materials to the published image: spdx-json or cyclonedx-json; may be given several times.
@@ -49,11 +49,11 @@ pub(super) struct ReleaseOptions {
     sbom: Vec<BillFormat>,
     /// Sign the published image with a private key, as cosign does: a file of PEM, or env://NAME of a variable; the password
     /// of one that cosign encrypted is in COSIGN_PASSWORD.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     sign_by: Option<KeyPlace>,
 }
 
-/// What a built image is given.
+/// The documents that a built image is given.
 #[derive(Debug, Args)]
 pub(super) struct BuildReleaseOptions {
     #[command(flatten)]
@@ -70,7 +70,7 @@ pub(super) struct VerifyArguments {
     #[arg(value_parser = place)]
     image: ImagePlace,
     /// The public key of whoever is to have signed it: a file of PEM, or env://NAME of a variable.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     key: KeyPlace,
     /// Use only what the store has; download nothing.
     #[arg(long)]
@@ -117,6 +117,23 @@ pub(super) struct RebaseArguments {
 enum KeyPlace {
     File(PathBuf),
     Variable(String),
+    /// The text of a key, which is refused and not kept.
+    Exposed,
+}
+
+/// A key on the command line.
+#[derive(Debug, thiserror::Error)]
+#[error("the key itself is an argument, which other users of the machine see")]
+struct KeyAsArgument;
+
+impl Hinted for KeyAsArgument {
+    fn hint(&self) -> Option<String> {
+        Some("name its file, or env://NAME of a variable; make another key where this one was used".into())
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Input
+    }
 }
 
 impl FromStr for KeyPlace {
@@ -126,9 +143,7 @@ impl FromStr for KeyPlace {
         match text.strip_prefix("env://") {
             Some("") => Err("name a variable: env://NAME"),
             Some(name) => Ok(Self::Variable(name.to_owned())),
-            None if text.contains("-----BEGIN") => {
-                Err("name a file, or env://NAME: arguments are seen by other users")
-            }
+            None if text.contains("-----BEGIN") => Ok(Self::Exposed),
             None => Ok(Self::File(text.into())),
         }
     }
@@ -139,6 +154,7 @@ impl fmt::Display for KeyPlace {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Variable(name) => write!(f, "env://{name}"),
+            Self::Exposed => f.write_str("-----BEGIN…"),
         }
     }
 }
@@ -154,6 +170,7 @@ impl KeyPlace {
                 })?;
                 Ok(String::from_utf8_lossy(&bytes).into_owned())
             }
+            Self::Exposed => Err(KeyAsArgument.into()),
             Self::Variable(name) => std::env::var(name).map_err(|_| {
                 Failure::advised(
                     format!("the key `{self}` is not there: the variable is not set"),

@@ -1,4 +1,4 @@
-//! What goes with a published image: artifacts that refer to it, and signatures.
+//! The companions of a published image: artifacts that refer to it, and signatures.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::net::registry::{Repository, TaggedDocument};
 use crate::oci::{Descriptor, Digest, ImageReference};
 use crate::place::ImagePlace;
 
-/// What goes with an image at one place.
+/// The companions of an image at one place.
 #[derive(Debug, Clone, Default)]
 pub struct Attachments {
     /// Artifacts that refer to the image.

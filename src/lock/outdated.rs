@@ -1,4 +1,4 @@
-//! What is newer than a lock has it.
+//! The newer versions of what is locked.
 
 use std::collections::BTreeMap;
 

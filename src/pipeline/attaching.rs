@@ -1,4 +1,4 @@
-//! What a published image is given to go with it: bills of materials, provenance, a signature.
+//! The documents that a published image is given: bills of materials, provenance, a signature.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,7 +21,7 @@ use crate::sbom::{Bill, BillFormat};
 use crate::source;
 use crate::store::Store;
 
-/// What a published image is to be given.
+/// The documents that a published image is to be given.
 #[derive(Debug, Default)]
 pub struct ReleaseOrder {
     /// The formats of its bill of materials.
@@ -73,7 +73,7 @@ impl Statements {
         Ok(())
     }
 
-    /// What `order` has said about an image that was built of the recipe at `path`.
+    /// The statements that `order` asks for about an image that was built of the recipe at `path`.
     pub fn of_built(
         order: &ReleaseOrder,
         path: &Path,

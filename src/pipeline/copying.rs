@@ -18,7 +18,7 @@ pub struct CopyOrder<'a> {
     pub to: &'a [ImagePlace],
     /// The architecture of the image, where there are several; this machine's without one.
     pub architecture: Option<Architecture>,
-    /// What the copy is given.
+    /// The documents that the copy is given.
     pub release: &'a ReleaseOrder,
 }
 

@@ -103,7 +103,7 @@ pub struct BuildOrder<'a> {
     pub checking: Checking,
     /// Annotations of the manifest, which go before those of the recipe.
     pub annotations: &'a BTreeMap<String, String>,
-    /// What the published image is given.
+    /// The documents that the published image is given.
     pub release: &'a ReleaseOrder,
 }
 

@@ -33,7 +33,7 @@ pub struct RebaseOrder<'a> {
     pub destinations: &'a [ImagePlace],
     /// The platform, where the images are for several; this machine's without one.
     pub architecture: Option<Architecture>,
-    /// What the published image is given.
+    /// The documents that the published image is given.
     pub release: &'a ReleaseOrder,
 }
 

@@ -78,7 +78,7 @@ impl Hinted for NotRebased {
     }
 }
 
-/// Where an image's own layers begin.
+/// The place at which an image's own layers begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Boundary {
     /// The number of layers of its base.

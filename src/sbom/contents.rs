@@ -21,7 +21,7 @@ const NVIDIA: &str = "NVIDIA Corporation";
 /// The content of an image.
 #[derive(Debug, Clone, Copy)]
 pub struct BillContents<'a> {
-    /// What is installed.
+    /// The installed software.
     pub software: &'a InstalledSoftware,
     /// The evidence of its layers, stacked: the texts that packages have of themselves.
     pub evidence: &'a CheckFacts,

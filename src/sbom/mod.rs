@@ -75,15 +75,15 @@ pub struct BillPackage {
     pub purl: String,
     /// Its licence, as it states it.
     pub licence: Licence,
-    /// Who made it, as it states it.
+    /// Its maker, as it states it.
     pub supplier: Option<String>,
     /// Its home on the web.
     pub home_page: Option<String>,
     /// The digest of the file that it was installed from, where that is known.
     pub sha256: Option<Digest>,
-    /// Where it is in the image, relative to the root.
+    /// Its place in the image, relative to the root.
     pub location: Option<String>,
-    /// Where it came from, for people.
+    /// Its origin, for people.
     pub origin: String,
     /// The purl of the package that brought it, where another one did.
     pub part_of: Option<String>,

@@ -31,6 +31,13 @@ DEBIAN = {
 SPDX_TOOLS = "spdx-tools==0.8.3"
 CYCLONEDX = "cyclonedx-python-lib[json-validation]==11.11.0"
 INSTALLED = "import importlib.metadata as m; [print(d.name, d.version) for d in m.distributions()]"
+LOADS = """
+import numpy, requests
+from ctypes import CDLL
+CDLL("libsodium.so.23")
+CDLL("libcudart.so.12")
+print("loaded")
+"""
 VALIDATE = """
 import sys
 from cyclonedx.schema import SchemaVersion
@@ -246,8 +253,7 @@ def rebased(work):
     figure("rebased in", f"{watch.seconds():.1f} s")
     imgforge("check", f"oci:{moved}")
     run("umoci", "raw", "unpack", "--image", f"{moved}:latest", root)
-    program = "import ctypes, numpy, requests; ctypes.CDLL('libsodium.so.23'); ctypes.CDLL('libcudart.so.12'); print('loaded')"
-    told = Root(root).run("python3", "-c", program)
+    told = Root(root).run("python3", "-c", LOADS)
     require(told.output == "loaded\n", f"Python said {told}")
     # As ldconfig itself writes the cache of this system.
     before = (root / "etc/ld.so.cache").read_bytes()

@@ -12,7 +12,8 @@ const SYSTEM: &str = "usr/lib/x86_64-linux-gnu";
 
 /// Debian 12 with Python 3.11 and what `change` adds.
 fn base(change: impl FnOnce(Tar) -> Tar) -> Layout {
-    Layout::new().layer(change(Tar::debian("").file("etc/motd", "old\n")))
+    let system = Tar::debian("").file("etc/motd", "old\n").file("etc/group", "root:x:0:\n");
+    Layout::new().layer(change(system))
 }
 
 /// A world with an image over a base.

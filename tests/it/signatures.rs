@@ -148,7 +148,7 @@ fn no_key_and_no_password_is_shown_anywhere() {
         assert!(!outcome.stderr.contains(secret) && !outcome.stderr.contains("hunter2"), "{outcome}");
     };
     check(&copy(&world, "oci:signed", "none.pem"), 1, &["could not read the key `none.pem`"]);
-    check(&copy(&world, "oci:signed", keys::PLAIN), 2, &["name a file, or env://NAME"]);
+    check(&copy(&world, "oci:signed", keys::PLAIN), 2, &["the key itself is an argument", "env://NAME"]);
     check(&copy(&world, "oci:signed", "env://NOTHING"), 1, &["the variable is not set", "set NOTHING"]);
     check(&copy(&world, "oci:signed", "key.pub"), 2, &["a private key is needed"]);
     check(&copy(&world, "oci:signed", "cosign.key"), 2, &["COSIGN_PASSWORD is not set"]);

@@ -1,4 +1,4 @@
-//! What goes with an image in its repository: referrers, and documents under tags made of the image's digest.
+//! The companions of an image in its repository: referrers, and documents under tags made of the image's digest.
 //!
 //! * <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests-with-subject>
 //! * <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers>
