@@ -1,22 +1,16 @@
-//! SLSA provenance: how an image was built, with all of its materials by digest, as a statement of in-toto.
+//! SLSA provenance: how an image was built, with all of its materials by digest.
 //!
-//! * <https://slsa.dev/spec/v1.0/provenance>
-//! * <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>
+//! <https://slsa.dev/spec/v1.0/provenance>
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::attestation;
 use crate::lock::RecipeFingerprint;
 use crate::oci::Digest;
 use crate::plan::{LayerPlan, Plan};
 use crate::purl::purl;
-
-/// The media type of a statement.
-pub const STATEMENT: &str = "application/vnd.in-toto+json";
-
-/// The annotation of a statement's descriptor that names its predicate.
-pub const PREDICATE_ANNOTATION: &str = "in-toto.io/predicate-type";
 
 /// The type of this predicate.
 pub const PREDICATE: &str = "https://slsa.dev/provenance/v1";
@@ -56,22 +50,18 @@ pub fn statement(facts: &BuildFacts<'_>) -> serde_json::Result<Value> {
     if let Some(lock) = facts.lock {
         external["lock"] = json!({"digest": sha256(lock)});
     }
-    Ok(json!({
-        "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": facts.name, "digest": sha256(facts.image)}],
-        "predicateType": PREDICATE,
-        "predicate": {
-            "buildDefinition": {
-                "buildType": BUILD_TYPE,
-                "externalParameters": external,
-                "internalParameters": {"plan": sha256(&Digest::of(serde_json::to_vec(facts.plan)?))},
-                "resolvedDependencies": materials(facts),
-            },
-            "runDetails": {
-                "builder": {"id": BUILDER, "version": {"imgforge": env!("CARGO_PKG_VERSION")}},
-            },
+    let predicate = json!({
+        "buildDefinition": {
+            "buildType": BUILD_TYPE,
+            "externalParameters": external,
+            "internalParameters": {"plan": sha256(&Digest::of(serde_json::to_vec(facts.plan)?))},
+            "resolvedDependencies": materials(facts),
         },
-    }))
+        "runDetails": {
+            "builder": {"id": BUILDER, "version": {"imgforge": env!("CARGO_PKG_VERSION")}},
+        },
+    });
+    Ok(attestation::statement(facts.name, facts.image, PREDICATE, &predicate))
 }
 
 fn sha256(digest: &Digest) -> Value {

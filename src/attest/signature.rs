@@ -18,7 +18,7 @@ const TYPE: &str = "cosign container image signature";
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
 /// The annotation of a payload's descriptor that has its signature.
-const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+pub(super) const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 
 /// The signatures of one image that are read: registries take manifests of some thousands.
 pub const MOST_SIGNATURES: usize = 64;
@@ -91,6 +91,17 @@ pub fn with_signature(
     manifest: Option<&[u8]>,
     signature: &ImageSignature,
 ) -> serde_json::Result<Option<SignatureManifest>> {
+    let annotations = json!({SIGNATURE: signature.signature});
+    with_layer(manifest, PAYLOAD, &signature.payload, annotations)
+}
+
+/// A manifest with one blob more; `None` where it has it already.
+pub(super) fn with_layer(
+    manifest: Option<&[u8]>,
+    media_type: &str,
+    blob: &[u8],
+    annotations: Value,
+) -> serde_json::Result<Option<SignatureManifest>> {
     let mut layers: Vec<Value> = match manifest {
         Some(bytes) => {
             let there: Value = from_json(bytes)?;
@@ -98,18 +109,14 @@ pub fn with_signature(
         }
         None => Vec::new(),
     };
-    let payload = Digest::of(&signature.payload);
     let layer = json!({
-        "mediaType": PAYLOAD,
-        "digest": payload,
-        "size": signature.payload.len(),
-        "annotations": {SIGNATURE: signature.signature},
+        "mediaType": media_type,
+        "digest": Digest::of(blob),
+        "size": blob.len(),
+        "annotations": annotations,
     });
-    let is_same = |other: &Value| {
-        other.get("digest") == layer.get("digest")
-            && other.pointer("/annotations").and_then(|it| it.get(SIGNATURE))
-                == Some(&signature.signature.as_str().into())
-    };
+    let is_same =
+        |other: &Value| ["digest", "annotations"].iter().all(|member| other.get(member) == layer.get(member));
     if layers.iter().any(is_same) {
         return Ok(None);
     }

@@ -8,6 +8,9 @@ use crate::oci::Digest;
 /// The ending of the tag of signatures.
 const SIGNATURES: &str = ".sig";
 
+/// The ending of the tag of attestations.
+const ATTESTATIONS: &str = ".att";
+
 /// The tag of the list of an image's referrers, in a registry that keeps none itself.
 pub fn referrers_tag(digest: &Digest) -> String {
     digest.to_string().replace(':', "-")
@@ -16,6 +19,11 @@ pub fn referrers_tag(digest: &Digest) -> String {
 /// The tag of an image's signatures.
 pub fn signature_tag(digest: &Digest) -> String {
     referrers_tag(digest) + SIGNATURES
+}
+
+/// The tag of the attestations of an image.
+pub fn attestation_tag(digest: &Digest) -> String {
+    referrers_tag(digest) + ATTESTATIONS
 }
 
 /// Returns whether what has this tag goes with an image and is none.

@@ -8,8 +8,9 @@ use oci_spec::image::MediaType;
 use super::index::IndexDocument;
 use super::layout::{alone, blobs_of, remove_unused, write};
 use super::{PublishError, Publishing};
+use crate::attest::attestation::{self, Attestation};
 use crate::attest::signature::{self, ImageSignature, SignatureManifest};
-use crate::attest::{Artifact, referrers_tag, referrers_with, signature_tag};
+use crate::attest::{Artifact, attestation_tag, referrers_tag, referrers_with, signature_tag};
 use crate::net::registry::{Repository, TaggedDocument};
 use crate::oci::{Descriptor, Digest, ImageReference};
 use crate::place::ImagePlace;
@@ -19,6 +20,8 @@ use crate::place::ImagePlace;
 pub struct Attachments {
     /// Artifacts that refer to the image.
     pub artifacts: Vec<Artifact>,
+    /// Statements about the image that are signed.
+    pub attestations: Vec<Attestation>,
     /// The signature of the image under its name at the place.
     pub signature: Option<ImageSignature>,
 }
@@ -62,15 +65,15 @@ fn to_layout(attachments: &Attachments, digest: &Digest, directory: &Path) -> Re
         put(&artifact.manifest)?;
         index.add(&artifact.entry);
     }
-    if let Some(signature) = &attachments.signature {
-        let tag = signature_tag(digest);
-        let there = index.tagged(&tag).and_then(|digest| fs::read(blobs.join(digest.hex())).ok());
-        if let Some(SignatureManifest { manifest, config }) = signed(there.as_deref(), signature, &tag)? {
-            [&signature.payload, &config, &manifest].into_iter().try_for_each(|bytes| put(bytes))?;
+    for document in attachments.tagged(digest) {
+        let tag = &document.tag;
+        let there = index.tagged(tag).and_then(|digest| fs::read(blobs.join(digest.hex())).ok());
+        if let Some(SignatureManifest { manifest, config }) = document.added_to(there.as_deref())? {
+            [document.blob, &config, &manifest].into_iter().try_for_each(put)?;
             let size = manifest.len() as u64;
             let entry = Descriptor::new(MediaType::ImageManifest, Digest::of(&manifest), size);
             let name = (oci_spec::image::ANNOTATION_REF_NAME.to_owned(), tag.clone());
-            index.put(entry.with_annotations(&[name].into()), &tag);
+            index.put(entry.with_annotations(&[name].into()), tag);
         }
     }
     write(&path, &index.to_json().map_err(PublishError::write(&path))?)?;
@@ -90,16 +93,17 @@ fn to_registry(
             list(&repository, artifact, digest)?;
         }
     }
-    let Some(signature) = &attachments.signature else { return Ok(()) };
-    let tag = signature_tag(digest);
-    repository.change_tagged(&tag, |there| {
-        let changed = signed(there, signature, &tag)?;
-        Ok::<_, PublishError>(changed.map(|SignatureManifest { manifest, config }| TaggedDocument {
-            media_type: MediaType::ImageManifest,
-            bytes: manifest,
-            blobs: vec![signature.payload.clone(), config],
-        }))
-    })
+    for document in attachments.tagged(digest) {
+        repository.change_tagged(&document.tag, |there| {
+            let changed = document.added_to(there)?;
+            Ok::<_, PublishError>(changed.map(|SignatureManifest { manifest, config }| TaggedDocument {
+                media_type: MediaType::ImageManifest,
+                bytes: manifest,
+                blobs: vec![document.blob.to_vec(), config],
+            }))
+        })?;
+    }
+    Ok(())
 }
 
 /// Lists an artifact under the tag by which clients find it where the registry keeps no referrers.
@@ -120,14 +124,43 @@ fn list(repository: &Repository, artifact: &Artifact, digest: &Digest) -> Result
     })
 }
 
-fn signed(
-    there: Option<&[u8]>,
-    signature: &ImageSignature,
-    tag: &str,
-) -> Result<Option<SignatureManifest>, PublishError> {
-    signature::with_signature(there, signature).map_err(|source| PublishError::Attached {
-        document: "the list of signatures",
-        tag: tag.to_owned(),
-        source,
-    })
+/// A document under a tag that has others of its kind.
+struct Tagged<'a> {
+    tag: String,
+    blob: &'a [u8],
+    kind: TaggedKind<'a>,
+}
+
+enum TaggedKind<'a> {
+    Signature(&'a ImageSignature),
+    Attestation(&'a Attestation),
+}
+
+impl Attachments {
+    /// What has a tag made of the image's digest; the signature is last, as what says that all is there.
+    fn tagged(&self, digest: &Digest) -> Vec<Tagged<'_>> {
+        let attestations = self.attestations.iter().map(|it| Tagged {
+            tag: attestation_tag(digest),
+            blob: &it.envelope,
+            kind: TaggedKind::Attestation(it),
+        });
+        let signature = self.signature.iter().map(|it| Tagged {
+            tag: signature_tag(digest),
+            blob: &it.payload,
+            kind: TaggedKind::Signature(it),
+        });
+        attestations.chain(signature).collect()
+    }
+}
+
+impl Tagged<'_> {
+    /// The manifest with it; `None` where it is there.
+    fn added_to(&self, there: Option<&[u8]>) -> Result<Option<SignatureManifest>, PublishError> {
+        let added = match self.kind {
+            TaggedKind::Signature(signature) => signature::with_signature(there, signature),
+            TaggedKind::Attestation(attestation) => attestation::with_attestation(there, attestation),
+        };
+        let tag = self.tag.clone();
+        added.map_err(|source| PublishError::Attached { document: "the list of signatures", tag, source })
+    }
 }

@@ -1,13 +1,13 @@
 //! The documents that a published image is given: bills of materials, provenance, a signature.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use super::{Planned, Session, image_base, lock_file, sbom};
+use crate::attest::attestation::{self, Attestation, PREDICATE_ANNOTATION, STATEMENT};
 use crate::attest::key::{PublicKey, SigningKey};
-use crate::attest::provenance::{self, BuildFacts, PREDICATE, PREDICATE_ANNOTATION, STATEMENT};
+use crate::attest::provenance::{self, BuildFacts, PREDICATE};
 use crate::attest::signature::{self, ImageSignature};
 use crate::attest::{Artifact, verification};
 use crate::destination::{self, Attachments, Publishing};
@@ -46,58 +46,88 @@ impl ReleaseOrder {
     }
 }
 
-/// Statements about an image: each by its media type, with annotations.
-#[derive(Debug, Default)]
-pub(super) struct Statements {
-    documents: Vec<(&'static str, Vec<u8>, BTreeMap<String, String>)>,
+/// Statements about an image of this name.
+#[derive(Debug)]
+pub(super) struct Statements<'a> {
+    name: &'a str,
+    image: &'a Image,
+    said: Vec<Said>,
 }
 
-impl Statements {
+/// Something that is said about an image.
+#[derive(Debug)]
+struct Said {
+    /// The document that refers to the image.
+    document: Value,
+    media_type: &'static str,
+    /// The type of the predicate, and the statement, as they are signed.
+    predicate: &'static str,
+    statement: Value,
+}
+
+impl<'a> Statements<'a> {
+    /// No statement.
+    pub fn new(name: &'a str, image: &'a Image) -> Self {
+        Self { name, image, said: Vec::new() }
+    }
+
     /// Adds the bill in the formats that are asked for; it is made where there are any.
     pub fn add_bill_of(&mut self, order: &ReleaseOrder, bill: impl FnOnce() -> Result<Bill>) -> Result<()> {
         if order.bills.is_empty() {
             return Ok(());
         }
-        let bill = bill()?;
+        let (bill, digest) = (bill()?, self.image.manifest.digest());
         for format in &order.bills {
-            let document = serde_json::to_vec(&bill.document(*format))?;
-            self.documents.push((format.media_type(), document, BTreeMap::new()));
+            let (document, predicate) = (bill.document(*format), format.predicate());
+            let statement = attestation::statement(self.name, &digest, predicate, &document);
+            let media_type = format.media_type();
+            self.said.push(Said { document, media_type, predicate, statement });
         }
         Ok(())
     }
 
-    /// Adds how an image was built.
-    fn add_statement(&mut self, statement: &Value) -> Result<()> {
-        let annotations = [(PREDICATE_ANNOTATION.to_owned(), PREDICATE.to_owned())].into();
-        self.documents.push((STATEMENT, serde_json::to_vec(statement)?, annotations));
-        Ok(())
+    /// Adds how the image was built.
+    fn add_provenance(&mut self, statement: Value) {
+        let document = statement.clone();
+        self.said.push(Said { document, media_type: STATEMENT, predicate: PREDICATE, statement });
     }
 
     /// The statements that `order` asks for about an image that was built of the recipe at `path`.
     pub fn of_built(
         order: &ReleaseOrder,
         path: &Path,
-        planned: &Planned,
-        image: &Image,
+        planned: &'a Planned,
+        image: &'a Image,
         store: &Store,
     ) -> Result<Self> {
-        let mut statements = Self::default();
+        let mut statements = Self::new(&planned.inputs.name, image);
         statements.add_bill_of(order, || sbom::of_built(planned, image, store))?;
         if order.provenance {
-            statements.add_statement(&provenance_of(path, planned, image)?)?;
+            statements.add_provenance(provenance_of(path, planned, image)?);
         }
         Ok(statements)
     }
 
-    /// The artifacts that refer to an image.
-    fn artifacts(self, image: &Image) -> Result<Vec<Artifact>> {
+    /// The artifacts that refer to the image.
+    fn artifacts(&self) -> Result<Vec<Artifact>> {
         let config: Map<String, Value> =
-            from_json(&image.config_bytes).context("could not read the image's config")?;
+            from_json(&self.image.config_bytes).context("could not read the image's config")?;
         let created = image_base::created(&config);
-        let artifacts = self.documents.into_iter().map(|(media_type, document, annotations)| {
-            Artifact::of(media_type, document, &annotations, &image.manifest, created)
+        let artifacts = self.said.iter().map(|said| {
+            let is_statement = said.media_type == STATEMENT;
+            let predicate =
+                is_statement.then(|| (PREDICATE_ANNOTATION.to_owned(), said.predicate.to_owned()));
+            let (document, annotations) =
+                (serde_json::to_vec(&said.document)?, predicate.into_iter().collect());
+            Artifact::of(said.media_type, document, &annotations, &self.image.manifest, created)
         });
         Ok(artifacts.collect::<Result<_, _>>()?)
+    }
+
+    /// The same, signed.
+    fn attestations(&self, key: &SigningKey) -> Result<Vec<Attestation>> {
+        let signed = self.said.iter().map(|said| Attestation::of(key, &said.statement, said.predicate));
+        Ok(signed.collect::<Result<_, _>>()?)
     }
 }
 
@@ -120,12 +150,10 @@ fn provenance_of(path: &Path, planned: &Planned, image: &Image) -> Result<Value>
     })?)
 }
 
-/// Gives the image, which was published at `destinations`, its statements and its signature.
+/// Gives an image, which was published at `destinations`, its statements and its signature.
 pub(super) fn attach(
     order: &ReleaseOrder,
-    statements: Statements,
-    image: &Image,
-    name: &str,
+    statements: &Statements<'_>,
     destinations: &[ImagePlace],
     session: &Session<'_>,
 ) -> Result<()> {
@@ -133,11 +161,16 @@ pub(super) fn attach(
         return Ok(());
     }
     session.progress.stage("attaching what goes with the image");
-    let artifacts = statements.artifacts(image)?;
-    let digest = image.manifest.digest();
+    let digest = statements.image.manifest.digest();
+    let attestations = order.key.as_ref().map(|key| statements.attestations(key)).transpose()?;
+    let unsigned = Attachments {
+        artifacts: statements.artifacts()?,
+        attestations: attestations.unwrap_or_default(),
+        signature: None,
+    };
     for destination in destinations {
-        let signature = order.key.as_ref().map(|key| signed(key, destination, name, &digest));
-        let attachments = Attachments { artifacts: artifacts.clone(), signature: signature.transpose()? };
+        let signature = order.key.as_ref().map(|key| signed(key, destination, statements.name, &digest));
+        let attachments = Attachments { signature: signature.transpose()?, ..unsigned.clone() };
         let publishing = Publishing {
             store: &session.store,
             registries: &session.registries,

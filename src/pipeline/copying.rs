@@ -30,13 +30,13 @@ pub fn copy(order: &CopyOrder<'_>, session: &Session<'_>) -> Result<Image> {
     let image = taken_over(&source)?;
     let name = order.from.short_name();
     publish(&image, &name, &[&source], order.to, session)?;
-    let mut statements = Statements::default();
+    let mut statements = Statements::new(&name, &image);
     statements.add_bill_of(order.release, || {
         image_base::scan(&source, session)?;
         let known = KnownDigests::default();
         sbom::of_image(&name, source.architecture, &image, &known, &session.store)
     })?;
-    attaching::attach(order.release, statements, &image, &name, order.to, session)?;
+    attaching::attach(order.release, &statements, order.to, session)?;
     Ok(image)
 }
 

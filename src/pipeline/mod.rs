@@ -215,7 +215,7 @@ pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
     let origins: Vec<&SourceImage> = planned.sources.base.origin().into_iter().collect();
     let destinations = publish(&image, &planned.inputs.name, &origins, order.destinations, session)?;
     let statements = Statements::of_built(order.release, order.recipe, &planned, &image, &session.store)?;
-    attaching::attach(order.release, statements, &image, &planned.inputs.name, &destinations, session)?;
+    attaching::attach(order.release, &statements, &destinations, session)?;
     Ok(Built { planned, image, report, destinations })
 }
 

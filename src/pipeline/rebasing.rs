@@ -56,12 +56,12 @@ pub fn rebase(order: &RebaseOrder<'_>, session: &Session<'_>) -> Result<Image> {
     let name = order.image.short_name();
     let origins = [&before.image, &base.image];
     let destinations = publish(&image, &name, &origins, order.destinations, session)?;
-    let mut statements = Statements::default();
+    let mut statements = Statements::new(&name, &image);
     statements.add_bill_of(order.release, || {
         let architecture = before.image.architecture;
         sbom::of_image(&name, architecture, &image, &KnownDigests::default(), &session.store)
     })?;
-    attaching::attach(order.release, statements, &image, &name, &destinations, session)?;
+    attaching::attach(order.release, &statements, &destinations, session)?;
     Ok(image)
 }
 

@@ -120,6 +120,16 @@ impl BillFormat {
     }
 }
 
+impl BillFormat {
+    /// The type of a statement's predicate that is such a document.
+    pub fn predicate(self) -> &'static str {
+        match self {
+            Self::Spdx => "https://spdx.dev/Document",
+            Self::CycloneDx => "https://cyclonedx.org/bom",
+        }
+    }
+}
+
 impl FromStr for BillFormat {
     type Err = &'static str;
 

@@ -210,18 +210,21 @@ def cosign(work):
         key, public = f"{prefix}.key", f"{prefix}.pub"
         with Registry(work.directory / f"cosign-registry-{name}") as registry:
             by_us, by_them = f"{registry.host}/by/imgforge:v1", f"{registry.host}/by/cosign:v1"
-            imgforge("copy", f"oci:{work.layout}", f"docker://{by_us}", "--sign-by", key, env=environment)
+            said = ["--provenance", "--sbom", "spdx-json", "--sbom", "cyclonedx-json"]
+            build(work.recipe_file, f"docker://{by_us}", "--sign-by", key, *said, environment=environment)
             verify = [place, "verify", "--key", public, "--insecure-ignore-tlog=true", "--allow-insecure-registry"]
             told = json.loads(run(*verify, by_us).strip())
             digest = told[0]["critical"]["image"]["docker-manifest-digest"]
             require(imgforge("verify", f"docker://{by_us}", "--key", public).strip() == digest, "another digest")
+            for kind in ("slsaprovenance1", "spdxjson", "cyclonedx"):
+                run(place, "verify-attestation", *verify[2:], "--type", kind, by_us)
             imgforge("copy", f"oci:{work.layout}", f"docker://{by_them}")
             sign = [place, "sign", "--yes", "--key", key, "--allow-insecure-registry", "--tlog-upload=false"]
             if name == "forky":
                 sign += ["--new-bundle-format=false", "--use-signing-config=false"]
             run(*sign, f"{registry.host}/by/cosign@{digest}", env=environment)
             imgforge("verify", f"docker://{by_them}", "--key", public)
-            figure(f"cosign of {name}", "verifies ours, and its own verify with imgforge")
+            figure(f"cosign of {name}", "verifies ours and three attestations, and its own verify with imgforge")
 
 
 def referrers(work):

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use imgforge::attest::signature_tag;
+use imgforge::attest::{attestation_tag, signature_tag};
 use imgforge::oci::Digest;
 use serde_json::Value;
 
@@ -86,6 +86,24 @@ fn an_image_that_was_built_is_signed_where_it_is_pushed() {
     let expected = format!("{}/team/app", registry.host());
     assert_eq!(payload["critical"]["identity"]["docker-reference"], expected);
     assert_eq!(payload["critical"]["image"]["docker-manifest-digest"], digest.to_string());
+}
+
+#[test]
+fn what_is_attached_is_signed_as_well() {
+    let (world, digest) = world();
+    let registry = Registry::start();
+    let place = registry.place("team/app:v1");
+    let options = ["--sbom", "spdx-json", "--provenance", "--sign-by", "key.pem"];
+    for _ in 0..2 {
+        world.run(&[&["build", "recipe.yaml", "-o", &place][..], &options].concat()).check_success();
+    }
+    let content = registry.content();
+    let (_, manifest) = &content.manifests[&("team/app".to_owned(), attestation_tag(&digest))];
+    let manifest: Value = serde_json::from_slice(manifest).unwrap();
+    let layers = manifest["layers"].as_array().unwrap().iter();
+    let predicates: Vec<&str> =
+        layers.map(|layer| layer["annotations"]["predicateType"].as_str().unwrap()).collect();
+    assert_eq!(predicates, ["https://spdx.dev/Document", "https://slsa.dev/provenance/v1"]);
 }
 
 #[test]
