@@ -44,7 +44,7 @@ pub(super) const SBOM: &str = "\
 Examples:
   imgforge sbom oci:out/app > app.spdx.json
   imgforge sbom docker://registry.example/team/app:v1 --format cyclonedx-json
-  imgforge build recipe.yaml -o docker://registry.example/team/app:v1 --sbom spdx-json  # attached to the image";
+  imgforge build recipe.yaml -o docker://registry.example/app:v1 --sbom spdx-json  # attached to it";
 
 /// Those of `imgforge check`.
 pub(super) const CHECK: &str = "\
@@ -83,8 +83,8 @@ Examples:
 /// Those of `imgforge rebase`.
 pub(super) const REBASE: &str = "\
 Examples:
-  imgforge rebase docker://registry.example/team/app:v1 --base docker://python:3.12-slim -o docker://registry.example/team/app:v2
-  imgforge rebase oci:out/app --base oci:out/debian-of-today -o oci:out/app:patched --sign-by cosign.key";
+  imgforge rebase docker://registry.example/app:v1 --base docker://python:3.12-slim -o oci:out/app
+  imgforge rebase oci:out/app --base oci:out/debian -o oci:out/app:patched --sign-by cosign.key";
 
 /// Those of `imgforge cache`.
 pub(super) const CACHE: &str = "\

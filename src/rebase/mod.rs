@@ -101,7 +101,7 @@ pub fn boundary(config: &Map<String, Value>, layers: usize) -> Result<Boundary, 
         return Err(NotRebased::NotOurs);
     }
     let is_own = |title: &&str| *title != SYSTEM && *title != LOADER_CACHE && !is_of_debian(title);
-    let own: Vec<&str> = from_top.map_while(|title| title.filter(|title| is_own(&title))).collect();
+    let own: Vec<&str> = from_top.map_while(|title| title.filter(is_own)).collect();
     if own.iter().any(|title| title.ends_with(" system packages")) {
         return Err(NotRebased::AddedPackages);
     }

@@ -90,7 +90,7 @@ fn in_layout(directory: &Path, tag: Option<&str>, place: &str) -> Result<SignedI
     };
     let manifest = match index.manifests().iter().find(has_tag) {
         Some(entry) => {
-            let (expected, bytes) = read(&entry.digest().to_string(), MAX_DOCUMENT)?;
+            let (expected, bytes) = read(entry.digest().as_ref(), MAX_DOCUMENT)?;
             match Digest::of(&bytes) {
                 actual if actual == expected => Some(bytes),
                 actual => return Err(SourceError::Digest { image: place.to_owned(), expected, actual }),
