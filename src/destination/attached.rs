@@ -125,40 +125,40 @@ fn list(repository: &Repository, artifact: &Artifact, digest: &Digest) -> Result
 }
 
 /// A document under a tag that has others of its kind.
-struct Tagged<'a> {
+struct CompanionDocument<'a> {
     tag: String,
     blob: &'a [u8],
-    kind: TaggedKind<'a>,
+    kind: CompanionKind<'a>,
 }
 
-enum TaggedKind<'a> {
+enum CompanionKind<'a> {
     Signature(&'a ImageSignature),
     Attestation(&'a Attestation),
 }
 
 impl Attachments {
-    /// What has a tag made of the image's digest; the signature is last, as what says that all is there.
-    fn tagged(&self, digest: &Digest) -> Vec<Tagged<'_>> {
-        let attestations = self.attestations.iter().map(|it| Tagged {
+    /// The documents under tags made of the image's digest; the signature is last, as it says that all is there.
+    fn tagged(&self, digest: &Digest) -> Vec<CompanionDocument<'_>> {
+        let attestations = self.attestations.iter().map(|it| CompanionDocument {
             tag: attestation_tag(digest),
             blob: &it.envelope,
-            kind: TaggedKind::Attestation(it),
+            kind: CompanionKind::Attestation(it),
         });
-        let signature = self.signature.iter().map(|it| Tagged {
+        let signature = self.signature.iter().map(|it| CompanionDocument {
             tag: signature_tag(digest),
             blob: &it.payload,
-            kind: TaggedKind::Signature(it),
+            kind: CompanionKind::Signature(it),
         });
         attestations.chain(signature).collect()
     }
 }
 
-impl Tagged<'_> {
+impl CompanionDocument<'_> {
     /// The manifest with it; `None` where it is there.
     fn added_to(&self, there: Option<&[u8]>) -> Result<Option<SignatureManifest>, PublishError> {
         let added = match self.kind {
-            TaggedKind::Signature(signature) => signature::with_signature(there, signature),
-            TaggedKind::Attestation(attestation) => attestation::with_attestation(there, attestation),
+            CompanionKind::Signature(signature) => signature::with_signature(there, signature),
+            CompanionKind::Attestation(attestation) => attestation::with_attestation(there, attestation),
         };
         let tag = self.tag.clone();
         added.map_err(|source| PublishError::Attached { document: "the list of signatures", tag, source })
