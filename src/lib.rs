@@ -24,6 +24,7 @@
 //! | | [`credentials`] | secrets, and URLs without theirs |
 //! | | [`escape`] | text from outside, as people read it |
 //! | | [`place`] | the places of images |
+//! | | [`purl`] | the names of packages among all kinds |
 //! | | [`failure`] | errors as people read them: hints, and whose fault |
 //! | | [`pool`] | threads that share a list of work |
 //! | decisions | [`observe`] | the facts of a layer's files, for inventories and checks |
@@ -37,6 +38,9 @@
 //! | | [`image`] | the config and the manifest of the finished layers |
 //! | | [`check`] | proof that a finished image loads, and findings where it does not |
 //! | | [`compare`] | the differences between two images |
+//! | | [`rebase`] | an image's own layers over another base |
+//! | | [`attest`] | what goes with an image: artifacts, signatures, provenance |
+//! | | [`sbom`] | the bill of materials of an image |
 //! | outside | [`store`] | blobs and records on disk |
 //! | | [`plain_file`] | regular files, read within bounds |
 //! | | [`beneath`] | files below a directory, which no path or link leaves |
@@ -67,6 +71,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests hold decisions against the machine"))]
 
+pub mod attest;
 pub mod base;
 pub mod beneath;
 pub mod bootstrap;
@@ -95,11 +100,14 @@ pub mod place;
 pub mod plain_file;
 pub mod plan;
 pub mod pool;
+pub mod purl;
 pub mod pypa;
+pub mod rebase;
 pub mod recipe;
 pub mod registry_cache;
 pub mod resolve;
 pub mod sandbox;
+pub mod sbom;
 pub mod sdist;
 pub mod source;
 pub mod store;

@@ -150,6 +150,24 @@ fn near_places(text: &str) -> Option<String> {
 const NOT_BUILT: [&str; 2] = ["containers-storage", "dir"];
 
 impl ImagePlace {
+    /// A name for archives and documents: the last part of the place's, in lowercase.
+    pub fn short_name(&self) -> String {
+        let path = match self {
+            Self::OciLayout { directory, .. } => directory.file_name(),
+            Self::OciArchive { file, .. } | Self::DockerArchive { file, .. } => file.file_stem(),
+            Self::Registry(name) | Self::Engine { name, .. } => {
+                return name.repository().rsplit('/').next().unwrap_or_default().to_owned();
+            }
+        };
+        let stem = path.unwrap_or_default().to_string_lossy().to_lowercase();
+        let is_usual = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let usual: String = stem.chars().map(|c| if is_usual(c) { c } else { '-' }).collect();
+        match usual.trim_matches('-') {
+            "" => "image".to_owned(),
+            name => name.to_owned(),
+        }
+    }
+
     /// The destination that `text` names: its transport is written out.
     pub fn destination(text: &str) -> Result<Self, PlaceError> {
         if let Some((transport @ "docker", rest)) = text.split_once(':')
@@ -338,5 +356,17 @@ mod tests {
         check_destination("oci:x:", "not a valid tag");
         let digest = crate::oci::Digest::of("x");
         check_destination(&format!("docker://registry.test/a@{digest}"), "has a digest");
+    }
+
+    #[test]
+    fn archives_are_named_after_the_place() {
+        let check = |place: &str, expected: &str| {
+            assert_eq!(place.parse::<ImagePlace>().unwrap().short_name(), expected);
+        };
+        check("oci:/srv/My Image:v1", "my-image");
+        check("oci-archive:/srv/app.tar", "app");
+        check("docker://registry.test/team/app:v1", "app");
+        check("docker-daemon:app", "app");
+        check("oci:/", "image");
     }
 }

@@ -10,12 +10,14 @@ mod module_path;
 mod packages;
 mod place;
 mod python;
+mod software;
 mod traces;
 mod unfound;
 
 use std::collections::BTreeMap;
 
 pub use self::libc::glibc_version;
+pub use self::software::{InstalledSoftware, software};
 
 use self::libc::Libc;
 use self::loader::BaseLoader;
@@ -75,6 +77,12 @@ impl ImageConfigFacts {
     /// The directories of `PATH`, in its order: absolute ones.
     pub fn path(&self) -> impl Iterator<Item = &str> {
         self.variable("PATH").unwrap_or(DEFAULT_PATH).split(':').filter(|part| part.starts_with('/'))
+    }
+
+    /// The directories of `LD_LIBRARY_PATH`, as written.
+    fn library_path(&self) -> Vec<String> {
+        let directories = self.variable("LD_LIBRARY_PATH").into_iter().flat_map(|path| path.split(':'));
+        directories.filter(|part| !part.is_empty()).map(str::to_owned).collect()
     }
 
     /// A path as a container's first process sees it: relative ones count from the working directory.
@@ -146,10 +154,7 @@ impl<'a> ScannedImage<'a> {
         let known: Vec<_> =
             distributions.iter().cloned().chain(installed::elsewhere(facts, packages)).collect();
 
-        let library_path: Vec<String> = config
-            .variable("LD_LIBRARY_PATH")
-            .map(|path| path.split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect())
-            .unwrap_or_default();
+        let library_path = config.library_path();
         let ldconfig = Ldconfig::new(config.architecture, &libc.vendor, libc.libc_bin.as_str())?;
         let loader = BaseLoader::new(facts, &ldconfig, config.architecture.into(), &library_path)?;
         let owners = Owners { dpkg: &dpkg, conda: &conda, distributions: &known };

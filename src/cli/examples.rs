@@ -41,6 +41,13 @@ Examples:
   imgforge inspect docker-daemon:app:v1 --json
   imgforge inspect oci:out/app --record images/app.yaml  # a base whose plans need not look into it";
 
+/// Those of `imgforge sbom`.
+pub(super) const SBOM: &str = "\
+Examples:
+  imgforge sbom oci:out/app > app.spdx.json
+  imgforge sbom docker://registry.example/team/app:v1 --format cyclonedx-json
+  imgforge build recipe.yaml -o docker://registry.example/app:v1 --sbom spdx-json  # attached to it";
+
 /// Those of `imgforge check`.
 pub(super) const CHECK: &str = "\
 Examples:
@@ -62,6 +69,24 @@ Examples:
   imgforge copy oci:out/app docker://registry.example/team/app:v1  # push what is built
   imgforge copy docker-daemon:app:v1 oci-archive:app.tar           # for a machine without network
   imgforge copy docker://python:3.12-slim oci:python --platform linux/arm64";
+
+/// Those of `imgforge verify`.
+pub(super) const VERIFY: &str = "\
+Examples:
+  imgforge verify docker://registry.example/team/app:v1 --key cosign.pub
+  imgforge verify oci:out/app --key cosign.pub && imgforge copy oci:out/app docker-daemon:app:v1";
+
+/// Those of `imgforge outdated`.
+pub(super) const OUTDATED: &str = "\
+Examples:
+  imgforge outdated recipe.yaml         # a table: locked, allowed by the recipe, newest
+  imgforge outdated recipe.yaml --json  # for a bot that opens pull requests";
+
+/// Those of `imgforge rebase`.
+pub(super) const REBASE: &str = "\
+Examples:
+  imgforge rebase docker://registry.example/app:v1 --base docker://python:3.12-slim -o oci:out/app
+  imgforge rebase oci:out/app --base oci:out/debian -o oci:out/app:patched --sign-by cosign.key";
 
 /// Those of `imgforge cache`.
 pub(super) const CACHE: &str = "\

@@ -24,6 +24,7 @@ mod other_tools;
 mod picture;
 mod plain;
 mod progress;
+mod release;
 mod report;
 mod schema;
 mod screen;
@@ -156,6 +157,8 @@ enum Action {
         #[command(flatten)]
         cache: CacheOptions,
         #[command(flatten)]
+        release: release::BuildReleaseOptions,
+        #[command(flatten)]
         view: ViewOptions,
     },
     /// Show what would be built and why; writes no image.
@@ -235,6 +238,9 @@ enum Action {
         #[arg(long)]
         offline: bool,
     },
+    /// Print the bill of materials of an image: its distributions, Debian packages and CUDA, with licences and origins.
+    #[command(after_help = examples::SBOM)]
+    Sbom(release::SbomArguments),
     /// Prove that what an image's frameworks load is there and fits, and that pip's bookkeeping is true; runs nothing but what --import asks for.
     #[command(after_help = examples::CHECK)]
     Check {
@@ -301,10 +307,21 @@ enum Action {
         /// The platform of the image, where it is one for several [default: this machine's].
         #[arg(long, value_name = "linux/ARCH", value_parser = platform)]
         platform: Option<Architecture>,
+        #[command(flatten)]
+        release: release::ReleaseOptions,
         /// Use only what the store has; download nothing.
         #[arg(long)]
         offline: bool,
     },
+    /// Verify that a key signed what a reference names now; prints its digest.
+    #[command(after_help = examples::VERIFY)]
+    Verify(release::VerifyArguments),
+    /// Show what the indexes, the suites and the base's tag have that is newer than the lock; writes nothing.
+    #[command(after_help = examples::OUTDATED)]
+    Outdated(release::OutdatedArguments),
+    /// Put an image's own layers over another base, checked again; refused where something would be decided anew.
+    #[command(after_help = examples::REBASE)]
+    Rebase(release::RebaseArguments),
     /// Look at the store, and look after it.
     #[command(after_help = examples::CACHE)]
     Cache {
@@ -373,8 +390,10 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             allow_outside,
             no_check,
             cache,
+            release,
             view,
         } => {
+            let release = release.order()?;
             let session = arguments.session_for(*offline, *allow_outside, progress)?;
             let session = arguments.with_caches(session, &cache.places()?, output)?;
             let checking = if *no_check { Checking::Skip } else { Checking::Refuse };
@@ -386,6 +405,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
                 locking: locking(*locked),
                 checking,
                 annotations: &annotations,
+                release: &release,
             };
             // The digest of an earlier build is none of this one, which may fail.
             digest_file.iter().for_each(|file| drop(std::fs::remove_file(file)));
@@ -427,6 +447,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             }
             .map(done)
         }
+        Action::Sbom(sbom) => sbom.execute(arguments, progress).map(done),
         Action::Check { image, format, json, driver, gpu, python, import, graph, offline } => {
             let session = arguments.session(*offline, progress)?;
             let wanted = WantedMachines { driver: driver.as_ref(), gpus: gpu };
@@ -472,9 +493,10 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             }?;
             Ok(ExitCode::from(u8::from(*exit_code && !difference.is_empty())))
         }
-        Action::Copy { from, to, platform, offline } => {
+        Action::Copy { from, to, platform, release, offline } => {
+            let release = release.order()?;
             let session = arguments.session(*offline, progress)?;
-            let order = CopyOrder { from, to, architecture: *platform };
+            let order = CopyOrder { from, to, architecture: *platform, release: &release };
             let image = pipeline::copy(&order, &session)?;
             progress.finish();
             print_digest(image.manifest.digest(), to, arguments.progress).map(done)
@@ -483,6 +505,9 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             let session = arguments.session(!command.uses_network(), progress)?;
             cache::execute(command, &session, |store| arguments.session_on(store, false, progress)).map(done)
         }
+        Action::Verify(verify) => verify.execute(arguments, progress).map(done),
+        Action::Outdated(outdated) => outdated.execute(arguments, progress).map(done),
+        Action::Rebase(rebase) => rebase.execute(arguments, progress).map(done),
         Action::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "imgforge", &mut script);

@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 
 use super::PublishError;
 use crate::image::Image;
-use crate::oci::Descriptor;
 use crate::oci::image::{from_json, from_value, to_json};
+use crate::oci::{Descriptor, Digest};
 
 /// The largest index in bytes: with 8 MiB it has some 20,000 images, and registries take half of it.
 const LARGEST_INDEX: u64 = 8 << 20;
@@ -77,10 +77,48 @@ impl IndexDocument {
         Ok(Self { members, manifests })
     }
 
-    /// Adds an entry that has the tag, in place of the one that had it.
-    pub fn put(&mut self, entry: Descriptor, tag: &str) {
+    /// Adds an entry that has the tag, in place of the one that had it; gives the digests of images that have gone.
+    pub fn put(&mut self, entry: Descriptor, tag: &str) -> BTreeSet<String> {
+        let mut gone = self.digests();
         self.manifests.retain(|entry| tag_of(entry) != Some(tag));
         self.manifests.push(json!(entry));
+        let left = self.digests();
+        gone.retain(|digest| !left.contains(digest));
+        gone
+    }
+
+    /// Adds an entry without a tag, unless it is there.
+    pub fn add(&mut self, entry: &Value) {
+        if !self.manifests.iter().any(|known| known.get("digest") == entry.get("digest")) {
+            self.manifests.push(entry.clone());
+        }
+    }
+
+    /// The digest of the entry that has the tag.
+    pub fn tagged(&self, tag: &str) -> Option<Digest> {
+        let entry = self.manifests.iter().find(|entry| tag_of(entry) == Some(tag))?;
+        entry.get("digest")?.as_str()?.parse().ok()
+    }
+
+    /// Removes what goes with images that have `gone`: their signatures, and manifests that refer to them.
+    pub fn forget_attached(&mut self, gone: &BTreeSet<String>, blobs: &Path) {
+        let of_gone = |entry: &Value| {
+            let tag = tag_of(entry).and_then(|tag| tag.split('.').next());
+            if tag.is_some_and(|tag| gone.contains(&tag.replacen('-', ":", 1))) {
+                return true;
+            }
+            let subject = || {
+                entry.get("artifactType")?;
+                Some(manifest(entry, blobs)?.1.subject().as_ref()?.digest().to_string())
+            };
+            subject().is_some_and(|subject| gone.contains(&subject))
+        };
+        self.manifests.retain(|entry| !of_gone(entry));
+    }
+
+    fn digests(&self) -> BTreeSet<String> {
+        let digests = self.manifests.iter().filter_map(|entry| entry.get("digest")?.as_str());
+        digests.map(str::to_owned).collect()
     }
 
     /// The bytes of `index.json`.
@@ -100,15 +138,20 @@ impl IndexDocument {
     pub fn reached(&self, blobs: &Path) -> Option<BTreeSet<String>> {
         let mut reached = BTreeSet::new();
         for entry in &self.manifests {
-            let digest: oci_spec::image::Digest = entry.get("digest")?.as_str()?.parse().ok()?;
-            let path = blobs.join(digest.algorithm().as_ref()).join(digest.digest());
-            let manifest: ImageManifest = from_json(&fs::read(path).ok()?).ok()?;
+            let (digest, manifest) = manifest(entry, blobs)?;
             let parts = manifest.layers().iter().chain([manifest.config()]).chain(manifest.subject());
             reached.extend(parts.map(|part| part.digest().to_string()));
-            reached.insert(digest.to_string());
+            reached.insert(digest);
         }
         Some(reached)
     }
+}
+
+/// The manifest of an entry, with its digest.
+fn manifest(entry: &Value, blobs: &Path) -> Option<(String, ImageManifest)> {
+    let digest: oci_spec::image::Digest = entry.get("digest")?.as_str()?.parse().ok()?;
+    let path = blobs.join(digest.algorithm().as_ref()).join(digest.digest());
+    Some((digest.to_string(), from_json(&fs::read(path).ok()?).ok()?))
 }
 
 /// The annotation by which containerd knows a name.

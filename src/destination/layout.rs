@@ -3,7 +3,7 @@
 //! <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::PublishError;
 use super::index::{IndexDocument, tagged};
@@ -31,11 +31,12 @@ pub(super) fn publish(image: &Image, directory: &Path, tag: &str, store: &Store)
     let _alone = alone(directory);
     let path = directory.join("index.json");
     let mut index = IndexDocument::read(&path)?;
-    let blobs = directory.join("blobs/sha256");
+    let blobs = blobs_of(directory);
     fs::create_dir_all(&blobs).map_err(PublishError::write(&blobs))?;
     clear_abandoned(&blobs);
     place_blobs(image, &blobs, store)?;
-    index.put(tagged(image, tag), tag);
+    let replaced = index.put(tagged(image, tag), tag);
+    index.forget_attached(&replaced, &directory.join("blobs"));
     write(&path, &index.to_json().map_err(PublishError::write(&path))?)?;
     remove_unused(directory, &index)
 }
@@ -51,8 +52,13 @@ fn place_blobs(image: &Image, blobs: &Path, store: &Store) -> Result<(), Publish
     directories.try_for_each(|path| sync_directory(path).map_err(PublishError::write(path)))
 }
 
+/// The directory of a layout's blobs.
+pub(super) fn blobs_of(directory: &Path) -> PathBuf {
+    directory.join("blobs/sha256")
+}
+
 /// Waits until no other build publishes into the layout; where directories cannot be locked, builds trust their luck.
-fn alone(directory: &Path) -> Option<File> {
+pub(super) fn alone(directory: &Path) -> Option<File> {
     let directory = File::open(directory).ok()?;
     directory.lock().ok()?;
     Some(directory)
@@ -90,9 +96,9 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
 }
 
 /// Removes the blobs that no image of the index names. A layout with a manifest that cannot be read is left as it is.
-fn remove_unused(directory: &Path, index: &IndexDocument) -> Result<(), PublishError> {
+pub(super) fn remove_unused(directory: &Path, index: &IndexDocument) -> Result<(), PublishError> {
     let Some(used) = index.reached(&directory.join("blobs")) else { return Ok(()) };
-    let blobs = directory.join("blobs/sha256");
+    let blobs = blobs_of(directory);
     let entries = fs::read_dir(&blobs).map_err(PublishError::write(&blobs))?;
     for entry in entries.flatten() {
         let name = entry.file_name();

@@ -3,6 +3,7 @@
 
 mod archive;
 mod archive_writer;
+mod attached;
 mod engine;
 mod index;
 mod layout;
@@ -15,12 +16,13 @@ use crate::failure::Hinted;
 use crate::image::Image;
 use crate::net::engine::{EngineError, Engines};
 use crate::net::http::HttpError;
-use crate::net::registry::Registries;
+use crate::net::registry::{Registries, TagContended};
 use crate::oci::Digest;
 use crate::place::{EngineKind, ImagePlace};
 use crate::source::{SourceError, SourceImage};
 use crate::store::{Store, StoreError};
 
+pub use attached::{Attachments, attach, check_takes_attachments};
 pub use engine::LayersAhead;
 
 /// The reason why an image could not be published.
@@ -43,6 +45,12 @@ pub enum PublishError {
     Engine(#[from] EngineError),
     #[error("could not send the image to {engine}")]
     Send { engine: EngineKind, source: io::Error },
+    #[error("`{place}` takes an image alone, without what goes with it")]
+    TakesNoAttachments { place: String },
+    #[error("{document} of the image under the tag `{tag}` is not what the specification says")]
+    Attached { document: &'static str, tag: String, source: serde_json::Error },
+    #[error(transparent)]
+    Contended(#[from] TagContended),
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
@@ -70,6 +78,13 @@ impl Hinted for PublishError {
             Self::NotALayout { .. } | Self::NotAnIndex { .. } => {
                 Some("choose another directory with -o oci:DIR, or remove this one".into())
             }
+            Self::TakesNoAttachments { .. } => {
+                Some("attach and sign where the image is pushed from: `imgforge copy` to docker://HOST/NAME or oci:DIR takes --sbom and --sign-by".into())
+            }
+            Self::Attached { .. } => {
+                Some("look at the tag with `skopeo inspect --raw`, and remove it where it is damaged".into())
+            }
+            Self::Contended(error) => error.hint(),
             Self::Http(error) => error.hint(),
             Self::Engine(error) => error.hint(),
             Self::Source(error) => error.hint(),
@@ -87,8 +102,8 @@ pub struct Publishing<'a> {
     pub registries: &'a Registries,
     /// The engines.
     pub engines: &'a Engines,
-    /// The image that has the layers which the store lacks.
-    pub origin: Option<&'a SourceImage>,
+    /// The images that have the layers which the store lacks.
+    pub origins: &'a [&'a SourceImage],
     /// Brings a layer that the store lacks, and a cache has, from there; does nothing about others.
     pub cached: &'a (dyn Fn(&Digest) -> Result<(), HttpError> + Sync),
     /// Told how many bytes of blobs a registry or an engine has got since the last time.
@@ -98,7 +113,8 @@ pub struct Publishing<'a> {
 impl Publishing<'_> {
     /// Brings the layers that are `wanted`, and that the store lacks, from where they are.
     fn bring(&self, wanted: &dyn Fn(&Digest) -> bool) -> Result<(), PublishError> {
-        Ok(self.origin.map_or(Ok(()), |origin| origin.fetch_some(wanted, self.store, &|_| ()))?)
+        let mut origins = self.origins.iter();
+        Ok(origins.try_for_each(|origin| origin.fetch_some(wanted, self.store, &|_| ()))?)
     }
 }
 
@@ -114,7 +130,7 @@ pub fn publish(
         place,
         ImagePlace::OciLayout { .. } | ImagePlace::OciArchive { .. } | ImagePlace::DockerArchive { .. }
     ) {
-        publishing.bring(&|_| true)?;
+        publishing.bring(&|digest| image.layers.iter().any(|layer| layer.digest == *digest))?;
     }
     match place {
         ImagePlace::OciLayout { directory, tag } => {

@@ -75,6 +75,11 @@ impl RecipeFingerprint {
         Ok(Self(told.map(|(key, value)| (key.to_owned(), digest(value))).collect()))
     }
 
+    /// The digest of the meaning of each key.
+    pub fn digests(&self) -> &BTreeMap<String, Digest> {
+        &self.0
+    }
+
     /// The keys of the recipe that mean something else in `other`.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let keys: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();

@@ -12,6 +12,7 @@ mod base;
 mod changes;
 mod fingerprint;
 mod layers;
+mod outdated;
 mod pylock;
 mod resolution;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use base::{DebianBase, ImageBase, LockedBase, LockedPackage, LockedSuite};
 pub use changes::{LockChange, changes};
 pub use fingerprint::RecipeFingerprint;
 pub use layers::LockedLayer;
+pub use outdated::{LockedKind, OutdatedItem, outdated};
 pub use pylock::{LockedFile, LockedOrigin, LockedPlace, pylock};
 pub use resolution::{LockedComponent, LockedDistribution, LockedTree, ToolkitVersion};
 

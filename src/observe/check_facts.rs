@@ -16,7 +16,7 @@ use crate::elf::Object;
 use crate::oci::{Digest, Entry, EntryKind};
 
 /// Raise when evidence is learned or written otherwise than before: records of it are made again.
-pub const EVIDENCE_FORMAT: u32 = 8;
+pub const EVIDENCE_FORMAT: u32 = 9;
 
 /// A layer's, or a whole image's, file system.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,7 +106,7 @@ pub enum FileContent {
     Object(Box<Object>, Opens),
     /// It begins as ELF and is none: why.
     Damaged(String),
-    /// A text that pip or the loader reads.
+    /// A text that pip, the loader or a bill of materials reads.
     Text(Vec<u8>),
     /// The source of a Python module.
     Module(Imports),
@@ -119,13 +119,19 @@ pub type Opens = Vec<String>;
 const LONGEST_TEXT: u64 = 4 << 20;
 /// The bytes of a RECORD that a proof reads: that of torch has 1.2 MB.
 const LONGEST_RECORD: u64 = 24 << 20;
+/// The bytes of dpkg's `status`, which a bill of materials is made of: that of a desktop has 6 MB.
+const LONGEST_STATUS: u64 = 24 << 20;
 
 /// Returns whether a proof reads the text at `path`, up to how many bytes.
 pub(super) fn text_limit(path: &str) -> Option<u64> {
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
     match name {
         "RECORD" if directory.ends_with(".dist-info") => Some(LONGEST_RECORD),
-        "METADATA" | "WHEEL" if directory.ends_with(".dist-info") => Some(LONGEST_TEXT),
+        "METADATA" | "WHEEL" | "direct_url.json" if directory.ends_with(".dist-info") => Some(LONGEST_TEXT),
+        "PKG-INFO" if directory.ends_with(".egg-info") => Some(LONGEST_TEXT),
+        _ if name.ends_with(".egg-info") && is_private(path) => Some(LONGEST_TEXT),
+        "status" if directory == "var/lib/dpkg" => Some(LONGEST_STATUS),
+        _ if directory == "var/lib/dpkg/status.d" && !name.ends_with(".md5sums") => Some(LONGEST_TEXT),
         "ld.so.cache" | "ld.so.preload" | "passwd" | "group" if directory == "etc" => Some(LONGEST_TEXT),
         _ if name.ends_with(".pth") && is_private(path) => Some(LONGEST_TEXT),
         _ => None,

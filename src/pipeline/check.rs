@@ -28,7 +28,7 @@ use crate::store::{self, Store};
 const RECORD: &str = "check";
 
 /// An image as a check sees it, its layers having been read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Checked<'a> {
     /// The digests of its layers, bottom first.
     layers: Vec<Digest>,
@@ -211,6 +211,21 @@ fn of_image(planned: &Planned, image: &Image, session: &Session<'_>) -> Result<R
     if report.has_errors() { Err(CheckFailed { report }.into()) } else { Ok(report) }
 }
 
+/// Checks an image that was put over another base: what is wrong with it and was not before is refused.
+pub(super) fn of_rebased(before: &SourceImage, image: &Image, session: &Session<'_>) -> Result<()> {
+    session.progress.stage("checking");
+    let of_before = Checked::of(before, None, WantedMachines::default())?;
+    let after = Checked {
+        layers: image.layers.iter().map(|layer| layer.digest).collect(),
+        config: config_facts(before.architecture, &image.config_bytes)?,
+        ..of_before.clone()
+    };
+    let known = of_layers(&of_before, &session.store)?.findings;
+    let mut report = of_layers(&after, &session.store)?;
+    report.findings.retain(|finding| !known.contains(finding));
+    if report.has_errors() { Err(CheckFailed { report }.into()) } else { Ok(()) }
+}
+
 /// Checks an image whose layers were all read or written; the report of an image that was checked before is kept.
 fn of_layers(checked: &Checked<'_>, store: &Store) -> Result<Report> {
     let key = checked.key();
@@ -250,7 +265,7 @@ fn evidence(checked: &Checked<'_>, store: &Store) -> Result<CheckFacts> {
 }
 
 /// The settings of a config that matter.
-fn config_facts(architecture: Architecture, config: &[u8]) -> Result<ImageConfigFacts> {
+pub(super) fn config_facts(architecture: Architecture, config: &[u8]) -> Result<ImageConfigFacts> {
     let members: Map<String, Value> = from_json(config).context("could not read the image's config")?;
     Ok(ImageConfigFacts::of_runtime(architecture, image::runtime_of(&members)?))
 }

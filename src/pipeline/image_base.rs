@@ -120,7 +120,7 @@ fn planned_inventory(
 }
 
 /// The time of creation in a config, in Unix seconds; 0 without one.
-fn created(config: &Map<String, Value>) -> u64 {
+pub(super) fn created(config: &Map<String, Value>) -> u64 {
     let created = config.get("created").and_then(Value::as_str).and_then(unix_seconds);
     created.and_then(|time| u64::try_from(time).ok()).unwrap_or_default()
 }

@@ -5,6 +5,7 @@
 
 mod announced;
 mod archive_hashes;
+mod attaching;
 mod auditing;
 mod base;
 mod base_source;
@@ -28,11 +29,14 @@ mod lock_file;
 mod locked_projects;
 mod named_projects;
 mod named_wheels;
+mod outdated;
 mod pinning;
 mod progress;
 mod project_tree;
+mod rebasing;
 mod rebuilding;
 mod recipe_file;
+mod sbom;
 mod schedule;
 mod session;
 mod shared_cache;
@@ -62,12 +66,14 @@ use crate::plan::{LayerCompression, LayerPlan, Plan, PlanRequest, SystemLayer};
 use crate::recipe::RecipeInputs;
 use crate::resolve::Resolution;
 use crate::source::SourceImage;
+use attaching::Statements;
 use built_wheels::BuildBase;
 use decide::Decision;
 use lock_file::{KeptFromLock, LockStatus};
 use shared_writes::SharedImage;
 use write::{BaseBlobs, LayerFinished, Sources, WriteNeeds};
 
+pub use self::attaching::{ReleaseOrder, verify};
 pub use self::check::{CheckExtent, CheckFailed, Checked, WantedMachines, write_picture};
 pub use crate::beneath::Outside;
 pub use crate::registry_cache::prune::PrunedEntries;
@@ -86,10 +92,13 @@ pub use lock_file::{LockFileError, Locking, Upgrade};
 pub use locked_projects::LockedProjectError;
 pub use named_projects::NamedProjectError;
 pub use named_wheels::NamedWheelError;
+pub use outdated::outdated;
 pub use pinning::OtherLayer;
 pub use progress::{Meter, Progress, Task};
 pub use project_tree::ProjectTreeError;
+pub use rebasing::{RebaseOrder, rebase};
 pub use recipe_file::RecipeFileError;
+pub use sbom::sbom;
 pub use session::{Network, Session};
 pub use shared_cache::{CachePlaces, CachedBlobs, SharedCache};
 pub use shared_writes::prune_cache;
@@ -109,6 +118,8 @@ pub struct BuildOrder<'a> {
     pub checking: Checking,
     /// Annotations of the manifest, which go before those of the recipe.
     pub annotations: &'a BTreeMap<String, String>,
+    /// The documents that the published image is given.
+    pub release: &'a ReleaseOrder,
 }
 
 /// The check of a built image before it is published.
@@ -209,6 +220,7 @@ impl Planned {
 
 /// Builds and publishes an image.
 pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
+    order.release.check(order.destinations)?;
     let mut planned = plan(order.recipe, order.locking, session)?;
     planned.plan.annotations.extend(order.annotations.clone());
     warn_of_zstd(&planned.plan, order.destinations, session);
@@ -244,11 +256,13 @@ fn make_and_publish(planned: &Planned, order: &BuildOrder<'_>, session: &Session
     }
     let report = self::check::before_publishing(order.checking, planned, &image, session)?;
     let _ahead = ahead.as_mut().map(LayersAhead::stop);
-    let origin = planned.sources.base.origin();
-    let shared = SharedImage::begin(&planned.plan, &image, origin, session);
+    let origins: Vec<&SourceImage> = planned.sources.base.origin().into_iter().collect();
+    let shared = SharedImage::begin(&planned.plan, &image, planned.sources.base.origin(), session);
     shared.put_layers(session);
-    let destinations = publish(&image, &planned.inputs.name, origin, order.destinations, session)?;
+    let destinations = publish(&image, &planned.inputs.name, &origins, order.destinations, session)?;
     shared.put_image(session);
+    let statements = Statements::of_built(order.release, order.recipe, planned, &image, &session.store)?;
+    attaching::attach(order.release, &statements, &destinations, session)?;
     Ok(Published { image, report, destinations })
 }
 
@@ -394,7 +408,7 @@ fn warn_of_zstd(plan: &Plan, destinations: &[ImagePlace], session: &Session<'_>)
 fn publish(
     image: &Image,
     name: &str,
-    origin: Option<&SourceImage>,
+    origins: &[&SourceImage],
     destinations: &[ImagePlace],
     session: &Session<'_>,
 ) -> Result<Vec<ImagePlace>> {
@@ -413,7 +427,7 @@ fn publish(
             store: &session.store,
             registries: &session.registries,
             engines: &session.engines,
-            origin,
+            origins,
             cached: &|digest| shared_layers::bring_left(digest, session),
             progress: &progress,
         };

@@ -284,18 +284,18 @@ impl Key {
     }
 }
 
-struct Field<'a> {
+pub(super) struct Field<'a> {
     /// The start of the key in the text, in bytes.
     start: usize,
-    key: &'a str,
-    value: &'a str,
+    pub(super) key: &'a str,
+    pub(super) value: &'a str,
     /// The start of the value in the text, in bytes.
-    value_start: usize,
+    pub(super) value_start: usize,
 }
 
 /// The header fields, up to the empty line that starts the description. Folded lines belong to the field above
 /// them: none of the fields read here may be folded, so they are passed over.
-fn fields(text: &str) -> impl Iterator<Item = Field<'_>> {
+pub(super) fn fields(text: &str) -> impl Iterator<Item = Field<'_>> {
     let mut start = 0;
     let lines = text.split_inclusive('\n').map(move |line| {
         let at = start;

@@ -1,7 +1,7 @@
 //! The Python packaging words: one file per specification.
 //!
 //! * [`simple`]: a project's page in a package index (PEP 503, 592, 658, 691, 700, 714);
-//! * [`metadata`]: core metadata, what a distribution requires (PEP 566, 643, 508);
+//! * [`metadata`]: core metadata, what a distribution requires (PEP 566, 643, 508); [`described`]: its licence and authors (PEP 639);
 //! * [`complexity`]: the bounds on requirements, held before they are parsed;
 //! * [`specifiers`]: the bounds that versions are given (PEP 440);
 //! * [`target`]: the interpreter and platform that is built for, markers and wheel tags (PEP 425, 508, 600);
@@ -15,6 +15,7 @@
 
 pub mod archive_hash;
 pub mod complexity;
+pub mod described;
 pub mod direct_url;
 pub mod entry_points;
 pub mod git_reference;

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::selector::select;
 use super::{Blobs, SourceError, SourceImage, SourceLayer, SourceManifest};
+use crate::attest::is_of_attachment;
 use crate::oci::image::{from_json, from_value};
 use crate::oci::{Architecture, Descriptor, Digest, docker};
 
@@ -69,6 +70,19 @@ pub fn open_documents(
         }
     }
     Err(SourceError::Nested { image: place.to_owned() })
+}
+
+/// The manifest or index that a tag of an index names; its bytes are verified, and nothing below it is read.
+pub(super) fn root_of_index(
+    bytes: &[u8],
+    tag: Option<&str>,
+    blobs: &dyn Blobs,
+    place: &str,
+) -> Result<Descriptor, SourceError> {
+    let reader = Documents { place, blobs, architecture: None };
+    let root = reader.choose_tagged(&reader.parse(bytes, "the index")?, tag)?;
+    reader.read(&root, "the manifest")?;
+    Ok(root)
 }
 
 /// Puts an image together whose documents were read.
@@ -338,14 +352,15 @@ fn variant_rank(platform: &spec::Platform) -> u32 {
     }
 }
 
-/// The entries of an index that are images: attestations are not.
+/// The entries of an index that are images: attestations, referrers and signatures are not.
 fn images(index: &ImageIndex) -> Vec<&spec::Descriptor> {
     let unknown = |it: &spec::Platform| {
         (it.os(), it.architecture()) == (&Os::Other("unknown".into()), &Arch::Other("unknown".into()))
     };
     let is_image = |it: &&spec::Descriptor| {
         let of_another = it.annotations().as_ref().is_some_and(|all| all.contains_key(REFERENCE_TYPE));
-        !it.platform().as_ref().is_some_and(unknown) && !of_another
+        let is_artifact = it.artifact_type().is_some() || tag_of(it).is_some_and(|tag| is_of_attachment(tag));
+        !it.platform().as_ref().is_some_and(unknown) && !of_another && !is_artifact
     };
     index.manifests().iter().filter(is_image).collect()
 }

@@ -31,6 +31,8 @@ pub enum SourceError {
     DocumentSize { image: String, document: String, limit: u64 },
     #[error("`{image}` names something by the digest `{digest}`; only sha256 is supported")]
     Algorithm { image: String, digest: String },
+    #[error("`{image}` is of a kind that has no signatures")]
+    NoSignatures { image: String },
     #[error("`{image}` has no image")]
     Empty { image: String },
     #[error("`{image}` has no image `{tag}`")]
@@ -135,6 +137,7 @@ impl Hinted for SourceError {
             Self::NoPlatform { present, .. } if !present.is_empty() => {
                 format!("it has images for {}", present.join(", "))
             }
+            Self::NoSignatures { .. } => "name it in its registry, docker://HOST/NAME, or in an OCI layout, oci:DIR".into(),
             Self::Empty { .. } | Self::NoPlatform { .. } => "choose another image".into(),
             Self::UnknownArchitecture { .. } => "choose an image for linux/amd64 or linux/arm64".into(),
             Self::Architecture { wanted, .. } => format!("choose an image for linux/{wanted}"),

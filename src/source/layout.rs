@@ -40,7 +40,12 @@ pub(super) fn open(
     check_document_size(place, "the index", size)?;
     let bytes = plain_file::read(&index, MAX_DOCUMENT).map_err(SourceError::read(&index))?;
     let root = DocumentRoot::Index { bytes, tag: tag.map(str::to_owned) };
-    open_documents(root, Arc::new(LayoutDirectory { directory: directory.to_owned() }), architecture, place)
+    open_documents(root, blobs(directory), architecture, place)
+}
+
+/// The blobs of the layout at `directory`.
+pub(super) fn blobs(directory: &Path) -> Arc<dyn Blobs> {
+    Arc::new(LayoutDirectory { directory: directory.to_owned() })
 }
 
 impl LayoutDirectory {

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "sources are files and registries")]
 
 mod archive;
+mod attached;
 mod docker;
 mod documents;
 mod engine;
@@ -30,6 +31,7 @@ use crate::store::{FileIdentity, Store};
 
 use archive::IndexedTar;
 
+pub use attached::{SignedImage, signed_image};
 pub use documents::{DocumentRoot, open_documents};
 pub use error::SourceError;
 pub use scan::{scan, scan_to_build};

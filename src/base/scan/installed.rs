@@ -45,7 +45,8 @@ pub(super) fn elsewhere(facts: &InventoryFacts, directories: &[String]) -> Vec<I
     others.iter().flat_map(|directory| in_directory(facts, directory)).collect()
 }
 
-fn in_directory(facts: &InventoryFacts, directory: &str) -> Vec<InstalledFiles> {
+/// The distributions in one directory.
+pub(super) fn in_directory(facts: &InventoryFacts, directory: &str) -> Vec<InstalledFiles> {
     let Some(real) = facts.resolve(directory) else { return Vec::new() };
     let inside = real.len() + 1;
     let texts = facts.below(&real).filter_map(|(path, _)| {

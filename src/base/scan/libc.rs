@@ -83,7 +83,7 @@ fn name(facts: &InventoryFacts) -> String {
 /// A field of os-release.
 ///
 /// <https://www.freedesktop.org/software/systemd/man/latest/os-release.html>
-fn os_release(facts: &InventoryFacts, field: &str) -> Option<String> {
+pub(super) fn os_release(facts: &InventoryFacts, field: &str) -> Option<String> {
     let text = facts.read("etc/os-release").or_else(|| facts.read("usr/lib/os-release"))?;
     let value = text.lines().find_map(|line| line.split_once('=').filter(|(key, _)| *key == field))?.1;
     Some(value.trim().trim_matches(['"', '\'']).to_owned())

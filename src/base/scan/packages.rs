@@ -94,6 +94,11 @@ impl Conda {
         conda
     }
 
+    /// Every package's name and version.
+    pub(super) fn versions(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.packages.iter().map(|package| (package.name.as_str(), package.version.as_str()))
+    }
+
     pub(super) fn owner(&self, path: &str) -> Option<&CondaPackage> {
         self.packages.get(*self.owners.get(path)?)
     }

@@ -9,6 +9,7 @@
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md>
 
+mod attached;
 mod body;
 mod certificates;
 mod challenge;
@@ -39,6 +40,7 @@ use super::http::{Http, HttpError};
 use crate::oci::ImageReference;
 use crate::store::Store;
 
+pub use attached::{TagContended, TaggedDocument};
 pub use configuration::{PullPlace, RegistryConfiguration};
 pub use logins::{LoginError, Logins};
 pub use push::{BlobContent, LackedBlobs, OutgoingBlob, Pushed};

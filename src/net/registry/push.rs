@@ -16,7 +16,7 @@ use super::body::{FilePiece, RequestBody};
 use super::error::{AccessPurpose, RegistryError};
 use super::host::RegistryRequest;
 use super::known;
-use super::repository::{CONTENT_DIGEST, Repository, accepted};
+use super::repository::{CONTENT_DIGEST, OCI_SUBJECT, Repository, accepted};
 use crate::net::http::HttpError;
 use crate::oci::Digest;
 
@@ -112,7 +112,7 @@ impl Repository {
                 resend(&lacked)?;
                 put().map_err(ManifestRefused::into_error)?;
             }
-            put => put.map_err(ManifestRefused::into_error)?,
+            put => drop(put.map_err(ManifestRefused::into_error)?),
         }
         Ok(true)
     }
@@ -168,13 +168,14 @@ impl Repository {
         })
     }
 
-    async fn put_manifest(
+    /// Puts a manifest under a tag or its digest; gives whether the registry lists it among referrers.
+    pub(super) async fn put_manifest(
         &self,
         tag: &str,
         media_type: &MediaType,
         bytes: &[u8],
         digest: Digest,
-    ) -> Result<(), ManifestRefused> {
+    ) -> Result<bool, ManifestRefused> {
         let body = RequestBody::Bytes(bytes.to_vec());
         let mut request = self.upload_request(Method::PUT, self.url(&["manifests", tag])?, body);
         request
@@ -182,7 +183,8 @@ impl Repository {
             .extend(HeaderValue::from_str(media_type.as_ref()).ok().map(|value| (CONTENT_TYPE, value)));
         let response = self.answer(&request).await?;
         if response.status().is_success() {
-            return Ok(self.check_digest(&response, digest)?);
+            self.check_digest(&response, digest)?;
+            return Ok(response.headers().contains_key(OCI_SUBJECT));
         }
         let refusal = self.host.refusal(response, &request).await.into_error();
         let lacked = match &refusal {
@@ -278,14 +280,14 @@ impl LackedBlobs {
 }
 
 /// The reason why a manifest was not taken.
-enum ManifestRefused {
+pub(super) enum ManifestRefused {
     LacksBlobs(LackedBlobs, HttpError),
     Other(HttpError),
 }
 
 impl ManifestRefused {
     /// The error, whichever it is.
-    fn into_error(self) -> HttpError {
+    pub(super) fn into_error(self) -> HttpError {
         match self {
             Self::LacksBlobs(_, error) | Self::Other(error) => error,
         }

@@ -28,6 +28,9 @@ const LONGEST_MANIFEST: u64 = 8 << 20;
 /// The digest of what a registry sends or has taken.
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
+/// The header by which a registry says that it lists a manifest among the referrers of another one.
+pub(super) const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+
 /// A repository of a registry.
 #[derive(Clone)]
 pub struct Repository {
@@ -69,10 +72,19 @@ impl Repository {
             (Some(digest), _) => digest.to_string(),
             (None, tag) => tag.unwrap_or("latest").to_owned(),
         };
-        let (manifest, told) = self.host.http.block_on(self.receive_manifest(&identifier))?;
+        self.received(&identifier, self.image.digest())
+    }
+
+    /// The manifest or index under another tag of the repository, held against the digest that the registry tells.
+    pub(super) fn manifest_of(&self, tag: &str) -> Result<ReceivedManifest, HttpError> {
+        self.received(tag, None)
+    }
+
+    fn received(&self, identifier: &str, digest: Option<&Digest>) -> Result<ReceivedManifest, HttpError> {
+        let (manifest, told) = self.host.http.block_on(self.receive_manifest(identifier))?;
         let got = Digest::of(&manifest.bytes);
         let told = told.as_deref().and_then(|digest| digest.parse().ok());
-        match self.image.digest().copied().or(told) {
+        match digest.copied().or(told) {
             Some(expected) if expected != got => Err(self.other_document(expected, got)),
             _ => Ok(manifest),
         }

@@ -42,4 +42,30 @@ pub(super) const MISTAKES: &[Mistake] = &[
         3,
         "imgforge -q build recipe.yaml --digest-file /proc/digest",
     ),
+    on("a key that is not there", 3, "imgforge -q build recipe.yaml -o oci:out --sign-by key.pem"),
+    on("a key as an argument", 3, "imgforge -q build recipe.yaml --sign-by '-----BEGIN PRIVATE KEY-----'"),
+    on(
+        "a public key that shall sign",
+        3,
+        "printf -- '-----BEGIN PUBLIC KEY-----\\nAAAA\\n-----END PUBLIC KEY-----\\n' > key.pub && \
+         imgforge -q build recipe.yaml -o oci:out --sign-by key.pub",
+    ),
+    on(
+        "an image that nobody signed",
+        3,
+        "printf -- '-----BEGIN PUBLIC KEY-----\\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEWGmIVd0PeEuqHrOP+/sEoa77gIKN\\nVM+K9XkYK3Q4Pgcabi6eYDz++OnXfSeADp7/oMMhrIvjNbTvgZQ/VTCsnQ==\\n-----END PUBLIC KEY-----\\n' > key.pub && \
+         imgforge -q verify docker://registry.test/team/base:v1 --key key.pub",
+    ),
+    on(
+        "a bill beside an archive",
+        3,
+        "imgforge -q build recipe.yaml -o oci-archive:app.tar --sbom spdx-json",
+    ),
+    on("a format of bills that is none", 3, "imgforge -q sbom oci:out --format spdx"),
+    on("what is outdated, without a lock", 3, "imgforge -q outdated recipe.yaml"),
+    on(
+        "another base for an image that others made",
+        3,
+        "imgforge -q rebase docker://registry.test/team/base:v1 --base docker://registry.test/team/base:v1",
+    ),
 ];

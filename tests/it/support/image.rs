@@ -17,6 +17,7 @@ pub struct Image {
     /// Paths that some layer whites out.
     pub whiteouts: Vec<String>,
     pub config: Value,
+    pub manifest: Value,
     pub layers: usize,
 }
 
@@ -43,14 +44,15 @@ impl Image {
             format!("blobs/sha256/{}", digest.strip_prefix("sha256:").unwrap())
         };
         let manifest = json(&blob(&json("index.json")["manifests"][0]));
-        let layers = manifest["layers"].as_array().unwrap();
+        let layers = manifest["layers"].as_array().unwrap().clone();
         let mut image = Self {
             files: BTreeMap::new(),
             whiteouts: Vec::new(),
             config: json(&blob(&manifest["config"])),
             layers: layers.len(),
+            manifest,
         };
-        for layer in layers {
+        for layer in &layers {
             image.apply(&directory.join(blob(layer)), layer);
         }
         image

@@ -231,7 +231,7 @@ pub fn publish(image: &Image, place: &str, name: &str, store: &Store) -> Result<
         store,
         registries: &registries(store),
         engines: &engines(),
-        origin: None,
+        origins: &[],
         cached: &|_| Ok(()),
         progress: &|_| (),
     };

@@ -65,6 +65,8 @@ pub struct Content {
     begun: usize,
     /// The bytes of the next body of more than 100,000 that are taken before the connection ends.
     pub cut_upload: Option<usize>,
+    /// True if it lists the manifests that refer to another one.
+    pub keeps_referrers: bool,
 }
 
 /// Answers before the registry does.
@@ -233,6 +235,9 @@ impl Content {
         if let Some(repository) = path.strip_suffix("/tags/list") {
             return self.answer_tags(call, repository);
         }
+        if let Some((repository, digest)) = path.split_once("/referrers/") {
+            return self.answer_referrers(repository, digest);
+        }
         let Some((repository, name)) = path.split_once("/manifests/") else { return Reply::new(404) };
         match call.method.as_str() {
             "DELETE" => {
@@ -273,16 +278,43 @@ impl Content {
         tags.map(|(_, tag)| tag.clone()).collect()
     }
 
+    /// The manifests that refer to the one of `digest`, as the specification lists them.
+    fn answer_referrers(&self, repository: &str, digest: &str) -> Reply {
+        if !self.keeps_referrers {
+            return Reply::new(404);
+        }
+        let of_repository =
+            self.manifests.iter().filter(|((of, name), _)| of == repository && name.contains(':'));
+        let listed = of_repository.filter_map(|((_, name), (media_type, bytes))| {
+            let manifest: Value = serde_json::from_slice(bytes).unwrap();
+            (manifest["subject"]["digest"] == digest).then(|| {
+                json!({
+                    "mediaType": media_type, "digest": name, "size": bytes.len(),
+                    "artifactType": manifest["artifactType"], "annotations": manifest["annotations"],
+                })
+            })
+        });
+        let media_type = "application/vnd.oci.image.index.v1+json";
+        let list =
+            json!({"schemaVersion": 2, "mediaType": media_type, "manifests": listed.collect::<Vec<_>>()});
+        Reply::new(200).with("Content-Type", media_type).body(list.to_string())
+    }
+
     fn take_manifest(&mut self, call: &Call, repository: &str, tag: &str) -> Reply {
         let manifest: Value = serde_json::from_slice(&call.body).unwrap();
-        let parts = manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]);
+        let layers = manifest["layers"].as_array().into_iter().flatten();
+        let parts = layers.chain(manifest.get("config"));
         let digests: BTreeSet<&str> = parts.map(|part| part["digest"].as_str().unwrap()).collect();
         let has = |digest: &str| self.blobs.contains_key(&(repository.to_owned(), digest.to_owned()));
         if !digests.iter().all(|digest| has(digest)) {
             return Reply::error(400, "MANIFEST_BLOB_UNKNOWN");
         }
         self.put_manifest(repository, tag, &call.headers["content-type"], call.body.clone());
-        Reply::new(201).with("Docker-Content-Digest", Digest::of(&call.body))
+        let reply = Reply::new(201).with("Docker-Content-Digest", Digest::of(&call.body));
+        match manifest["subject"]["digest"].as_str().filter(|_| self.keeps_referrers) {
+            Some(subject) => reply.with("OCI-Subject", subject),
+            None => reply,
+        }
     }
 
     fn answer_upload(&mut self, call: &Call, repository: &str, number: &str) -> Reply {

@@ -16,6 +16,7 @@ pub struct Wheel {
     requires: Vec<String>,
     extras: Vec<&'static str>,
     entry_points: Option<&'static str>,
+    licence: Option<&'static str>,
     members: Vec<(Member, Option<Vec<u8>>)>,
 }
 
@@ -37,6 +38,7 @@ impl Wheel {
             requires: Vec::new(),
             extras: Vec::new(),
             entry_points: None,
+            licence: None,
             members: Vec::new(),
         }
     }
@@ -57,6 +59,11 @@ impl Wheel {
 
     pub fn entry_points(self, text: &'static str) -> Self {
         Self { entry_points: Some(text), ..self }
+    }
+
+    /// A wheel whose METADATA has this line about its licence.
+    pub fn licence(self, line: &'static str) -> Self {
+        Self { licence: Some(line), ..self }
     }
 
     /// A wheel whose METADATA tells another name than its file.
@@ -95,6 +102,7 @@ impl Wheel {
     fn metadata(&self) -> String {
         let name = self.metadata_name.unwrap_or(&self.name);
         let mut text = format!("Metadata-Version: 2.1\nName: {name}\nVersion: {}\n", self.version);
+        self.licence.iter().for_each(|line| writeln!(text, "{line}").unwrap());
         self.extras.iter().for_each(|extra| writeln!(text, "Provides-Extra: {extra}").unwrap());
         self.requires.iter().for_each(|requires| writeln!(text, "Requires-Dist: {requires}").unwrap());
         text

@@ -1,0 +1,91 @@
+//! Keys for tests, which openssl and cosign made and nothing else uses.
+
+/// PKCS #8, by openssl.
+pub const PLAIN: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgOWaV7EKIr9cwg+Xa
+aVplYXfkrMAEpYNpnpXaTZj+FlmhRANCAARYaYhV3Q94S6oes4/7+wShrvuAgo1U
+z4r1eRgrdDg+BxpuLp5gPP746dd9J4AOnv+gwyGsi+M1tO+BlD9VMKyd
+-----END PRIVATE KEY-----
+";
+
+/// Its public key.
+pub const PLAIN_PUBLIC: &str = "\
+-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEWGmIVd0PeEuqHrOP+/sEoa77gIKN
+VM+K9XkYK3Q4Pgcabi6eYDz++OnXfSeADp7/oMMhrIvjNbTvgZQ/VTCsnQ==
+-----END PUBLIC KEY-----
+";
+
+/// SEC 1, by openssl.
+pub const OTHER: &str = "\
+-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEIIhD/YJT1ddpSp9BKeJY7jOnkzZNArVR3GCsr0t/HA1xoAoGCCqGSM49
+AwEHoUQDQgAE020NQA2rniNY8xbav+oScLgYvsDFm7eg+Gymjs4ILNxnUQ3l6DzC
+vVsc9KbGKWVEgH3iZ6Qok2OHpgmSXZaWPA==
+-----END EC PRIVATE KEY-----
+";
+
+/// The same as PKCS #8.
+pub const OTHER_AS_PKCS8: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgiEP9glPV12lKn0Ep
+4ljuM6eTNk0CtVHcYKyvS38cDXGhRANCAATTbQ1ADaueI1jzFtq/6hJwuBi+wMWb
+t6D4bKaOzggs3GdRDeXoPMK9Wxz0psYpZUSAfeJnpCiTY4emCZJdlpY8
+-----END PRIVATE KEY-----
+";
+
+/// SEC 1 behind the parameters of its curve, by openssl.
+pub const WITH_PARAMETERS: &str = "\
+-----BEGIN EC PARAMETERS-----
+BggqhkjOPQMBBw==
+-----END EC PARAMETERS-----
+-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEIDw5oQX5RyZIVPt90UH2rzDSLKKXt0DIXQdyadbO8V3eoAoGCCqGSM49
+AwEHoUQDQgAEDxaX1zVK1unJb//JeMAv+AHFZnQTzyklmLjIESZ0vMzu+hsdE9zx
+kaWEcy+xXhkzLuU41opes/eY9YhK7IivOg==
+-----END EC PRIVATE KEY-----
+";
+
+/// By cosign 2, under the password `tester`.
+pub const ENCRYPTED: &str = "\
+-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----
+eyJrZGYiOnsibmFtZSI6InNjcnlwdCIsInBhcmFtcyI6eyJOIjo2NTUzNiwiciI6
+OCwicCI6MX0sInNhbHQiOiIrK3RhVDdFM2RFaUlYWit2MFl4YmdXbTNQTk9iOFVv
+eTkxQlNyV3NCTjBFPSJ9LCJjaXBoZXIiOnsibmFtZSI6Im5hY2wvc2VjcmV0Ym94
+Iiwibm9uY2UiOiJDWnhsNSsrbjh0aisrRW51am9XbjdscXJjUWdqMy81YiJ9LCJj
+aXBoZXJ0ZXh0IjoiUHU0QUVaTThIZEI3TGhPS3lOdFRtakxGSHhSZ1N2OXdlM3lP
+UmdFVTdKSG9jSlVacFFMdlZDQjNhTnFsSlQ4SXhINmVaTFJjd21zdEMrQ3dKclRh
+cWdNVENWNUtIMFI0eVFxdHlZUmdZaHpiQ3FGcjNXbnBDVE92ZFZOdmRCbGhTc2VE
+WWtubWV1dkNRbkJQbVk2RUo2U25iRmtsZklVbWd0U2tjYnMvOXExUmVDR2lmdHpJ
+dlJqc3h2SnlTNjVPczNqMGhSZjhXUXF1UEE9PSJ9
+-----END ENCRYPTED SIGSTORE PRIVATE KEY-----
+";
+
+/// Its public key.
+pub const ENCRYPTED_PUBLIC: &str = "\
+-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEsEQXPfEDmBa81+HKrMtB14BPpZ7z
+VKq4vfBgrok9BydfiHdhfdHeiQ8r9teTekBRAb2OHbjnEkXMB41szb3o3A==
+-----END PUBLIC KEY-----
+";
+
+/// A key of another kind.
+pub const RSA: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIICdQIBADANBgkqhkiG9w0BAQEFAASCAl8wggJbAgEAAoGBALoBcDv/M1XEr3Mh
+pHr7kb4AP0EdCLhnmTejN90QpQnhU+0mfKzLIf61J2errc241CmZB+M8JoRokm2N
+JvlHNzvT00AbI2GZbGDKsPq7elfO8NhmFuRfuSLSmbFXCGJwkBT0PIY2dkkZcT7B
+z/LU6BSzBQ2LZPAKAcY5tPMB1xUhAgMBAAECgYBr++/LdQG5dkEhRtO1bh0TQBN4
+2sE4RTSnH0OMPGCD1uOhVumkax1mQIcK4Zk6SGYrbCMvIbl+vzLbFMoeh+ChBZlg
+WfdMJRG90I8NGQJw6S++UEmCpvAvrtDqQ0YRrn+IPx/Ea6pZDeQhqmv0maVLm7gk
+J4U5YOE1b1WEmDFTbQJBAO64wqNLef29kGP3HQ7koPXo0djF2rXhFTydRTl6WMEq
+QKAMcwdTjIoB2RoOOl2pmzZeO1iC/Wmoo6osjSByDWsCQQDHd+jCQaY+rOCFUk9A
+TJNl0IMObLE/aBYY8idxYhuNYjfJEZ40tV3JmGBzT3oU5pQEcsUl0DLXuE7MCu6G
+ch6jAkEA6xf/bstc1zuBYEEzV8Bml+ZyCrZG/oks3eXQD5vinlDbFgNMoPFx3VOW
+l6ddaXInjfJdJXzSzeQrUeLQFRzdAwI/UQhlhoUlBFE25PKLP5PcTYBnvXRqjVe7
+oma9n1I73zQHdaeynbcQYtWEWVPwRI1nlGcLsFDkVr6JRFssi3HRAkAmHHhwuktj
+Og1cUvyTqRIcY9q4msdWEXosiuqpOXYq2+xoNy8zlrM/I/AYRv+cA8ysoVPYF7Ke
+CxWSKOaTTzra
+-----END PRIVATE KEY-----
+";
