@@ -12,8 +12,8 @@ use super::text::{Page, PrintedText, View, tell, tell_line};
 use super::{ProgressStyle, changes, findings, listing, summary, write_file};
 use crate::check::Level;
 use crate::failure::{Context, Failure, Result};
-use crate::image::Image;
-use crate::pipeline::{Built, CheckFailed, InputError, LockWriting, Locked};
+use crate::image::{Image, PublishedImage};
+use crate::pipeline::{Built, BuiltImage, CheckFailed, InputError, LockWriting, Locked};
 use crate::place::ImagePlace;
 use crate::recipe::Color;
 
@@ -29,16 +29,32 @@ pub(super) fn built(built: &Built, style: ProgressStyle, view: View) {
 }
 
 fn built_event(built: &Built) -> Value {
+    let mut event = match &built.images[..] {
+        [only] => image_event(only),
+        images => {
+            let platforms = images.iter().map(|image| (platform_name(image).to_owned(), image_event(image)));
+            json!({ "platforms": Value::from_iter(platforms) })
+        }
+    };
+    event["event"] = "built".into();
+    event["digest"] = built.published.descriptor().digest().to_string().into();
+    event["destinations"] = built.destinations.iter().map(ToString::to_string).collect();
+    event
+}
+
+fn image_event(built: &BuiltImage) -> Value {
     let count = |level| built.report.as_ref().map(|report| report.count(level));
     json!({
-        "event": "built",
         "digest": built.image.manifest.digest(),
         "layers": built.image.layers.len(),
         "bytes": size(&built.image),
-        "destinations": built.destinations.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "warnings": count(Level::Warning),
         "notes": count(Level::Note),
     })
+}
+
+fn platform_name(built: &BuiltImage) -> &'static str {
+    built.image.architecture.platform()
 }
 
 fn size(image: &Image) -> u64 {
@@ -53,7 +69,7 @@ pub(super) fn locked(locked: &Locked, style: ProgressStyle, page: Page) {
             "path": locked.path.display().to_string(),
             "written": locked.changed && locked.writing == LockWriting::Write,
             "changed": locked.changed,
-            "changes": locked.changes.len(),
+            "changes": locked.locks.iter().map(|lock| lock.changes.len()).sum::<usize>(),
         })),
         _ => changes::locked(locked, page).tell(),
     }
@@ -62,12 +78,12 @@ pub(super) fn locked(locked: &Locked, style: ProgressStyle, page: Page) {
 /// The document of `--metadata-file`, with the keys that buildx has.
 ///
 /// <https://docs.docker.com/reference/cli/docker/buildx/build/#metadata-file>
-pub(super) fn write_metadata(file: &Path, image: &Image, destinations: &[ImagePlace]) -> Result<()> {
+pub(super) fn write_metadata(file: &Path, image: &PublishedImage, destinations: &[ImagePlace]) -> Result<()> {
     let metadata = metadata(image, destinations);
     write_file(file, format!("{metadata:#}\n"))
 }
 
-fn metadata(image: &Image, destinations: &[ImagePlace]) -> Value {
+fn metadata(image: &PublishedImage, destinations: &[ImagePlace]) -> Value {
     let name = |place: &ImagePlace| match place {
         ImagePlace::Registry(name) | ImagePlace::Engine { name, .. } => Some(name.to_string()),
         ImagePlace::OciLayout { .. } | ImagePlace::OciArchive { .. } | ImagePlace::DockerArchive { .. } => {
@@ -76,10 +92,13 @@ fn metadata(image: &Image, destinations: &[ImagePlace]) -> Value {
     };
     let names: Vec<String> = destinations.iter().filter_map(name).collect();
     let mut metadata = json!({
-        "containerimage.config.digest": image.config.digest(),
-        "containerimage.descriptor": image.manifest,
-        "containerimage.digest": image.manifest.digest(),
+        "containerimage.descriptor": image.descriptor(),
+        "containerimage.digest": image.descriptor().digest(),
     });
+    // An index has none, and several images have several.
+    if let PublishedImage::Single(image) = image {
+        metadata["containerimage.config.digest"] = image.config.digest().to_string().into();
+    }
     if !names.is_empty() {
         metadata["image.name"] = names.join(",").into();
     }
@@ -103,21 +122,35 @@ pub(super) fn summarize(built: &Built) -> Result<()> {
 fn step_summary(built: &Built) -> PrintedText {
     let mut out = PrintedText::default();
     let cell = |text: &dyn std::fmt::Display| format!("`{}`", text.to_string().replace(['`', '|'], "'"));
-    out.line(format_args!("### {}", cell(&built.planned.inputs.name)));
+    let name = built.images.first().map_or("", |built| built.planned.inputs.name.as_str());
+    out.line(format_args!("### {}", cell(&name)));
     out.blank();
     out.line("| | |");
     out.line("|---|---|");
-    out.line(format_args!("| digest | {} |", cell(&built.image.manifest.digest())));
-    let layers = built.image.layers.len();
-    out.line(format_args!("| size | {} in {layers} layers |", bytes(size(&built.image))));
+    out.line(format_args!("| digest | {} |", cell(&built.published.descriptor().digest())));
+    for image in &built.images {
+        let layers = image.image.layers.len();
+        let of = of_platform(built, image);
+        out.line(format_args!("| size{of} | {} in {layers} layers |", bytes(size(&image.image))));
+    }
     for destination in &built.destinations {
         out.line(format_args!("| published | {} |", cell(destination)));
     }
-    if let Some(report) = &built.report {
-        out.line(format_args!("| check | {} |", summary::verdict(report)));
+    for image in &built.images {
+        if let Some(report) = &image.report {
+            out.line(format_args!("| check{} | {} |", of_platform(built, image), summary::verdict(report)));
+        }
     }
     out.blank();
     out
+}
+
+/// The platform of an image, where there are several.
+fn of_platform(built: &Built, image: &BuiltImage) -> String {
+    match built.images.len() {
+        1 => String::new(),
+        _ => format!(" {}", platform_name(image)),
+    }
 }
 
 /// Tells why a command failed.
@@ -172,7 +205,7 @@ mod tests {
         let image = image::taken_over(Architecture::Amd64, b"{}".to_vec(), None, Vec::new()).unwrap();
         let places = ["oci:out", "docker://registry.test/team/app:v1", "podman:app"];
         let places: Vec<ImagePlace> = places.iter().map(|place| place.parse().unwrap()).collect();
-        let metadata = metadata(&image, &places);
+        let metadata = metadata(&image.clone().into(), &places);
         assert_eq!(metadata["containerimage.digest"], image.manifest.digest().to_string());
         assert_eq!(metadata["containerimage.config.digest"], Digest::of("{}").to_string());
         assert_eq!(metadata["containerimage.descriptor"]["platform"]["architecture"], "amd64");

@@ -31,30 +31,28 @@ mod table;
 mod text;
 mod values;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use uv_normalize::PackageName;
 
 use crate::check::Level;
 use crate::cuda::{Driver, Gpu};
-use crate::debian::relation::is_package_name;
 use crate::escape;
 use crate::failure::{Context, Failure, Fault, Hinted, Result};
-use crate::oci::{Architecture, Digest};
+use crate::oci::Digest;
 use crate::pipeline::{
-    self, BuildOrder, CheckExtent, Checked, Checking, CopyOrder, Inspected, LockOrder, LockWriting, Locking,
-    Side, Upgrade, WantedMachines,
+    self, BuildOrder, CheckExtent, CheckOrder, Checked, Checking, CopyOrder, Inspected, LockOrder,
+    LockWriting, Locking, Side, WantedMachines,
 };
 use crate::place::ImagePlace;
-use options::{ViewOptions, page};
+use options::{ImagePlatform, RecipePlatforms, ViewOptions, page};
 use picture::PictureFile;
 use screen::OutputStream;
 use text::{PrintedText, print, tell_line};
-use values::{annotation, destination, place, platform, side};
+use values::{EVERYTHING, Upgradable, annotation, asked, destination, place, side, upgradable};
 
 /// The variables that people look for in the help; the README has all.
 const VARIABLES: &str = "\
@@ -128,6 +126,8 @@ enum Action {
         /// A place to publish the image; may be given several times; oci-archive:- is standard output [default: oci:out/NAME].
         #[arg(long, short, value_name = "DEST", value_parser = destination)]
         output: Vec<ImagePlace>,
+        #[command(flatten)]
+        platforms: RecipePlatforms,
         /// Write the image's digest into FILE as well.
         #[arg(long, value_name = "FILE")]
         digest_file: Option<PathBuf>,
@@ -160,6 +160,8 @@ enum Action {
     Plan {
         /// The recipe, a YAML file; - is standard input.
         recipe: PathBuf,
+        #[command(flatten)]
+        platforms: RecipePlatforms,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -180,6 +182,8 @@ enum Action {
     Lock {
         /// The recipe, a YAML file.
         recipe: PathBuf,
+        #[command(flatten)]
+        platforms: RecipePlatforms,
         /// Keep nothing, or everything but NAME: a distribution, a Debian package or `base`; may be given several times.
         #[arg(
             long,
@@ -213,6 +217,8 @@ enum Action {
         /// engine: `docker-daemon:NAME[:TAG]`, `podman:NAME[:TAG]`, `containerd:NAME[:TAG]`.
         #[arg(value_parser = place)]
         image: ImagePlace,
+        #[command(flatten)]
+        of: ImagePlatform,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -236,6 +242,8 @@ enum Action {
         /// engine: `docker-daemon:NAME[:TAG]`, `podman:NAME[:TAG]`, `containerd:NAME[:TAG]`.
         #[arg(value_parser = place)]
         image: ImagePlace,
+        #[command(flatten)]
+        of: ImagePlatform,
         /// The format of the findings.
         #[arg(long, value_enum, default_value_t = findings::Format::Table)]
         format: findings::Format,
@@ -270,6 +278,8 @@ enum Action {
         /// The same.
         #[arg(value_parser = side)]
         after: Side,
+        #[command(flatten)]
+        of: ImagePlatform,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -292,9 +302,8 @@ enum Action {
         /// The places that it goes to.
         #[arg(required = true, value_parser = destination)]
         to: Vec<ImagePlace>,
-        /// The platform of the image, where it is one for several [default: this machine's].
-        #[arg(long, value_name = "linux/ARCH", value_parser = platform)]
-        platform: Option<Architecture>,
+        #[command(flatten)]
+        of: ImagePlatform,
         /// Use only what the store has; download nothing.
         #[arg(long)]
         offline: bool,
@@ -321,31 +330,6 @@ enum Action {
         /// The directory, which is there.
         directory: PathBuf,
     },
-}
-
-/// The object of one `--upgrade`.
-#[derive(Debug, Clone)]
-enum Upgradable {
-    Everything,
-    Base,
-    Package(String),
-}
-
-/// The value of `--upgrade` without a name: no distribution's name is this.
-const EVERYTHING: &str = "*";
-
-/// The value of `--upgrade` that means the base.
-const BASE: &str = "base";
-
-fn upgradable(text: &str) -> Result<Upgradable, String> {
-    match text {
-        EVERYTHING => Ok(Upgradable::Everything),
-        BASE => Ok(Upgradable::Base),
-        name if name.parse::<PackageName>().is_ok() || is_package_name(name) => {
-            Ok(Upgradable::Package(name.to_owned()))
-        }
-        _ => Err("it is neither the name of a distribution nor of a Debian package".to_owned()),
-    }
 }
 
 /// Tells how the program refuses a command line, without doing anything.
@@ -382,6 +366,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
         Action::Build {
             recipe,
             output,
+            platforms,
             digest_file,
             metadata_file,
             annotation,
@@ -396,41 +381,36 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             let checking = if *no_check { Checking::Skip } else { Checking::Refuse };
             let of_git = if *git_annotations { git::annotations(recipe)? } else { BTreeMap::new() };
             let annotations = of_git.into_iter().chain(annotation.iter().cloned()).collect();
-            let order = BuildOrder {
-                recipe,
-                destinations: output,
-                locking: locking(*locked),
-                checking,
-                annotations: &annotations,
-            };
+            let plan = platforms.order(recipe, locking(*locked));
+            let order = BuildOrder { plan, destinations: output, checking, annotations: &annotations };
             let built = pipeline::build(&order, &session)?;
             progress.finish();
             if !arguments.quiet {
                 ending::built(&built, arguments.progress, view.on(OutputStream::Error));
             }
-            let digest = built.image.manifest.digest();
+            let digest = built.published.descriptor().digest();
             if let Some(file) = digest_file {
                 write_file(file, format!("{digest}\n"))?;
             }
             if let Some(file) = metadata_file {
-                ending::write_metadata(file, &built.image, &built.destinations)?;
+                ending::write_metadata(file, &built.published, &built.destinations)?;
             }
             ending::summarize(&built)?;
             print_digest(digest, output, arguments.progress).map(done)
         }
-        Action::Plan { recipe, json, view, locked, offline, allow_outside } => {
+        Action::Plan { recipe, platforms, json, view, locked, offline, allow_outside } => {
             let session = arguments.session_for(*offline, *allow_outside, progress)?;
-            let planned = pipeline::plan(recipe, locking(*locked), &session)?;
+            let planned = pipeline::plan(&platforms.order(recipe, locking(*locked)), &session)?;
             progress.finish();
             match json {
-                true => report::plan_json(&planned)?.print(),
-                false => listing::plan(&planned, view.on(OutputStream::Output)).print(),
+                true => report::plans_json(&planned)?.print(),
+                false => listing::plans(&planned, view.on(OutputStream::Output)).print(),
             }
             .map(done)
         }
-        Action::Inspect { image, json, wide, python, record, offline } => {
+        Action::Inspect { image, of, json, wide, python, record, offline } => {
             let session = arguments.session(*offline, progress)?;
-            let inspected = pipeline::inspect(image, python.as_deref(), &session)?;
+            let inspected = pipeline::inspect(image, of.platform, python.as_deref(), &session)?;
             progress.finish();
             if let Some(file) = record {
                 record_inventory(file, image, &inspected)?;
@@ -441,11 +421,13 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             }
             .map(done)
         }
-        Action::Check { image, format, json, driver, gpu, python, import, graph, offline } => {
+        Action::Check { image, of, format, json, driver, gpu, python, import, graph, offline } => {
             let session = arguments.session(*offline, progress)?;
             let wanted = WantedMachines { driver: driver.as_ref(), gpus: gpu };
             let extent = if *import { CheckExtent::Imports } else { CheckExtent::Files };
-            let checked = Checked::read(image, python.as_deref(), wanted, extent, &session)?;
+            let order =
+                CheckOrder { image, platform: of.platform, python: python.as_deref(), wanted, extent };
+            let checked = Checked::read(&order, &session)?;
             let report = checked.report(extent, &session)?;
             progress.finish();
             let format = if *json { findings::Format::Json } else { *format };
@@ -458,13 +440,16 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
                 false => Ok(ExitCode::SUCCESS),
             }
         }
-        Action::Lock { recipe, upgrade, dry_run, check, format, offline, allow_outside } => {
+        Action::Lock { recipe, platforms, upgrade, dry_run, check, format, offline, allow_outside } => {
             let writing = if *dry_run || *check { LockWriting::Tell } else { LockWriting::Write };
-            let order = LockOrder { recipe, upgrade: asked(upgrade), writing };
+            let order =
+                LockOrder { recipe, platforms: &platforms.platform, upgrade: asked(upgrade), writing };
             let session = arguments.session_for(*offline, *allow_outside, progress)?;
             let locked = pipeline::lock(&order, &session)?;
             let exported = match format {
-                Some(LockFormat::Pylock) => Some(pipeline::export_pylock(recipe, &session)?),
+                Some(LockFormat::Pylock) => {
+                    Some(pipeline::export_pylock(&platforms.order(recipe, Locking::Required), &session)?)
+                }
                 None => None,
             };
             progress.finish();
@@ -476,9 +461,9 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             }
             exported.map_or(Ok(()), |text| print(&text)).map(done)
         }
-        Action::Diff { before, after, json, exit_code, offline, allow_outside } => {
+        Action::Diff { before, after, of, json, exit_code, offline, allow_outside } => {
             let session = arguments.session_for(*offline, *allow_outside, progress)?;
-            let difference = pipeline::compare(before, after, &session)?;
+            let difference = pipeline::compare(before, after, of.platform, &session)?;
             progress.finish();
             match json {
                 true => PrintedText::json(&difference)?.print(),
@@ -486,12 +471,12 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             }?;
             Ok(ExitCode::from(u8::from(*exit_code && !difference.is_empty())))
         }
-        Action::Copy { from, to, platform, offline } => {
+        Action::Copy { from, to, of, offline } => {
             let session = arguments.session(*offline, progress)?;
-            let order = CopyOrder { from, to, architecture: *platform };
+            let order = CopyOrder { from, to, architecture: of.platform };
             let image = pipeline::copy(&order, &session)?;
             progress.finish();
-            print_digest(image.manifest.digest(), to, arguments.progress).map(done)
+            print_digest(image.descriptor().digest(), to, arguments.progress).map(done)
         }
         Action::Cache { command } => cache::execute(command, &arguments.session(true, progress)?).map(done),
         Action::Completions { shell } => {
@@ -560,19 +545,6 @@ fn locking(locked: bool) -> Locking {
         true => Locking::Required,
         false => Locking::Preferred,
     }
-}
-
-/// The union of all `--upgrade`s.
-fn asked(upgrades: &[Upgradable]) -> Upgrade {
-    let (mut names, mut base) = (BTreeSet::new(), false);
-    for upgrade in upgrades {
-        match upgrade {
-            Upgradable::Everything => return Upgrade::Everything,
-            Upgradable::Base => base = true,
-            Upgradable::Package(name) => drop(names.insert(name.clone())),
-        }
-    }
-    Upgrade::Only { names, base }
 }
 
 /// Prints help, a version, or what is wrong with the arguments. clap quotes these as they are: so it is asked again, with

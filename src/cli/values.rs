@@ -1,10 +1,14 @@
 //! The values of arguments, and the reasons why a text is none.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use uv_normalize::PackageName;
+
+use crate::debian::relation::is_package_name;
 use crate::failure::Hinted;
 use crate::oci::Architecture;
-use crate::pipeline::Side;
+use crate::pipeline::{Side, Upgrade};
 use crate::place::{ImagePlace, PlaceError};
 
 /// The place of an image on the command line, or why the text is none.
@@ -37,8 +41,46 @@ pub(super) fn annotation(text: &str) -> Result<(String, String), String> {
 
 /// An architecture on the command line: `linux/arm64`, as docker names platforms.
 pub(super) fn platform(text: &str) -> Result<Architecture, String> {
-    let architecture = text.strip_prefix("linux/").unwrap_or(text);
-    architecture.parse().map_err(|_| "write linux/amd64 or linux/arm64".to_owned())
+    let found = Architecture::of_platform(text).or_else(|| text.parse().ok());
+    found.ok_or_else(|| "write linux/amd64 or linux/arm64".to_owned())
+}
+
+/// The object of one `--upgrade`.
+#[derive(Debug, Clone)]
+pub(super) enum Upgradable {
+    Everything,
+    Base,
+    Package(String),
+}
+
+/// The value of `--upgrade` without a name: no distribution's name is this.
+pub(super) const EVERYTHING: &str = "*";
+
+/// The value of `--upgrade` that means the base.
+const BASE: &str = "base";
+
+pub(super) fn upgradable(text: &str) -> Result<Upgradable, String> {
+    match text {
+        EVERYTHING => Ok(Upgradable::Everything),
+        BASE => Ok(Upgradable::Base),
+        name if name.parse::<PackageName>().is_ok() || is_package_name(name) => {
+            Ok(Upgradable::Package(name.to_owned()))
+        }
+        _ => Err("it is neither the name of a distribution nor of a Debian package".to_owned()),
+    }
+}
+
+/// The union of all `--upgrade`s.
+pub(super) fn asked(upgrades: &[Upgradable]) -> Upgrade {
+    let (mut names, mut base) = (BTreeSet::new(), false);
+    for upgrade in upgrades {
+        match upgrade {
+            Upgradable::Everything => return Upgrade::Everything,
+            Upgradable::Base => base = true,
+            Upgradable::Package(name) => drop(names.insert(name.clone())),
+        }
+    }
+    Upgrade::Only { names, base }
 }
 
 /// A side of a comparison, or why the text is none.

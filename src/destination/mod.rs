@@ -12,11 +12,11 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::failure::Hinted;
-use crate::image::Image;
+use crate::image::{Image, PublishedImage};
 use crate::net::engine::{EngineError, Engines};
 use crate::net::http::HttpError;
 use crate::net::registry::Registries;
-use crate::oci::Digest;
+use crate::oci::{Architecture, Digest};
 use crate::place::{EngineKind, ImagePlace};
 use crate::source::{SourceError, SourceImage};
 use crate::store::{Store, StoreError};
@@ -37,6 +37,8 @@ pub enum PublishError {
     NotALayout { path: PathBuf },
     #[error("`{path}` is not an image index")]
     NotAnIndex { path: PathBuf, source: serde_json::Error },
+    #[error("`{place}` holds an image of one platform, and this one is for {}", listed(platforms))]
+    Platforms { place: String, platforms: Vec<Architecture> },
     #[error(transparent)]
     Http(#[from] HttpError),
     #[error(transparent)]
@@ -66,6 +68,10 @@ impl Hinted for PublishError {
             Self::Read { .. } => {
                 Some("make the file readable, or choose another directory with -o oci:DIR: it may name other images".into())
             }
+            Self::Platforms { platforms, .. } => Some(format!(
+                "choose one with `--platform {}`, or publish them all: `oci:DIR`, `oci-archive:FILE`, `docker://NAME`",
+                platforms.first().map_or("linux/ARCH", |first| first.platform())
+            )),
             Self::NoFile { .. } => Some("name a file with -o, or `-` for standard output".into()),
             Self::NotALayout { .. } | Self::NotAnIndex { .. } => {
                 Some("choose another directory with -o oci:DIR, or remove this one".into())
@@ -79,6 +85,10 @@ impl Hinted for PublishError {
     }
 }
 
+fn listed(platforms: &[Architecture]) -> String {
+    platforms.iter().map(|it| it.platform()).collect::<Vec<_>>().join(" and ")
+}
+
 /// The means of publishing.
 pub struct Publishing<'a> {
     /// The store that has the layers.
@@ -87,8 +97,8 @@ pub struct Publishing<'a> {
     pub registries: &'a Registries,
     /// The engines.
     pub engines: &'a Engines,
-    /// The image that has the layers which the store lacks.
-    pub origin: Option<&'a SourceImage>,
+    /// The images that have the layers which the store lacks.
+    pub origins: &'a [&'a SourceImage],
     /// Told how many bytes of blobs a registry or an engine has got since the last time.
     pub progress: &'a (dyn Fn(u64) + Sync),
 }
@@ -96,13 +106,34 @@ pub struct Publishing<'a> {
 impl Publishing<'_> {
     /// Brings the layers that are `wanted`, and that the store lacks, from where they are.
     fn bring(&self, wanted: &dyn Fn(&Digest) -> bool) -> Result<(), PublishError> {
-        Ok(self.origin.map_or(Ok(()), |origin| origin.fetch_some(wanted, self.store, &|_| ()))?)
+        Ok(self.origins.iter().try_for_each(|origin| origin.fetch_some(wanted, self.store, &|_| ()))?)
     }
+}
+
+/// Returns whether a place holds an image of one platform alone.
+pub fn holds_one_platform(place: &ImagePlace) -> bool {
+    matches!(place, ImagePlace::DockerArchive { .. } | ImagePlace::Engine { .. })
+}
+
+/// Refuses a place that holds an image of one platform, where several are published and none is for this machine.
+pub fn check_platforms(place: &ImagePlace, platforms: &[Architecture]) -> Result<(), PublishError> {
+    let is_own = |platform: &Architecture| Some(*platform) == Architecture::here();
+    match holds_one_platform(place) && platforms.len() > 1 && !platforms.iter().any(is_own) {
+        true => Err(PublishError::Platforms { place: place.to_string(), platforms: platforms.to_vec() }),
+        false => Ok(()),
+    }
+}
+
+/// The image for a place that holds one platform: the only one, or that of this machine.
+fn of_one_platform<'a>(image: &'a PublishedImage, place: &ImagePlace) -> Result<&'a Image, PublishError> {
+    let platforms: Vec<Architecture> = image.images().iter().map(|image| image.architecture).collect();
+    let none = || PublishError::Platforms { place: place.to_string(), platforms };
+    image.only_or_on(Architecture::here()).ok_or_else(none)
 }
 
 /// Publishes `image` at `place`; archives call it `name`.
 pub fn publish(
-    image: &Image,
+    image: &PublishedImage,
     place: &ImagePlace,
     name: &str,
     publishing: &Publishing<'_>,
@@ -119,10 +150,16 @@ pub fn publish(
             layout::publish(image, directory, tag.as_deref().unwrap_or("latest"), store)
         }
         // One form is both: docker's manifest beside the index of a layout, over the same blobs.
-        ImagePlace::OciArchive { file, tag } | ImagePlace::DockerArchive { file, tag } => {
+        ImagePlace::OciArchive { file, tag } => {
             archive::publish(image, file, name, tag.as_deref().unwrap_or("latest"), store)
         }
+        ImagePlace::DockerArchive { file, tag } => {
+            let image = of_one_platform(image, place)?.clone().into();
+            archive::publish(&image, file, name, tag.as_deref().unwrap_or("latest"), store)
+        }
         ImagePlace::Registry(reference) => registry::publish(image, reference, publishing),
-        ImagePlace::Engine { engine, name } => engine::publish(image, *engine, name, publishing),
+        ImagePlace::Engine { engine, name } => {
+            engine::publish(of_one_platform(image, place)?, *engine, name, publishing)
+        }
     }
 }

@@ -1,10 +1,10 @@
-//! An image in a registry: the blobs that it lacks, then the manifest under its tag.
+//! An image in a registry: the blobs that it lacks, then the manifests, and last what its tag names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{PublishError, Publishing};
-use crate::image::{Image, ImageLayer};
+use crate::image::PublishedImage;
 use crate::net::registry::{BlobContent, ManifestRefused, OutgoingBlob, Pushed, Repository};
 use crate::oci::{Digest, ImageReference};
 use crate::pool;
@@ -16,18 +16,19 @@ const PUSHES: usize = 4;
 ///
 /// The tag is last: it never names an image of which something is missing.
 pub(super) fn publish(
-    image: &Image,
+    image: &PublishedImage,
     reference: &ImageReference,
     publishing: &Publishing<'_>,
 ) -> Result<(), PublishError> {
     let repository = publishing.registries.repository(reference)?;
-    let mut blobs: BTreeMap<Digest, u64> =
-        image.layers.iter().map(|layer: &ImageLayer| (layer.digest, layer.size)).collect();
+    let mut blobs: BTreeMap<Digest, u64> = image.layers();
     let mut ordered: Vec<Digest> = blobs.keys().copied().collect();
     // The largest first, so that the last one is small.
     ordered.sort_by_key(|digest| std::cmp::Reverse(blobs[digest]));
-    blobs.insert(image.config.digest(), image.config.size());
-    ordered.push(image.config.digest());
+    for (digest, config) in image.configs() {
+        blobs.insert(digest, config.descriptor.size());
+        ordered.push(digest);
+    }
     let content = |digest: &Digest| content(image, digest, publishing);
 
     pool::run(&ordered, PUSHES, |digest| {
@@ -36,27 +37,37 @@ pub(super) fn publish(
         Ok::<Pushed, PublishError>(pushed)
     })?;
     let tag = reference.tag().unwrap_or("latest");
-    match push_manifest(&repository, tag, image) {
+    match push_manifests(&repository, tag, image) {
         Err(ManifestRefused::LacksBlobs(_)) => {
             // It said to have them: they are sent once more, and then it has to.
             pool::run(&ordered, PUSHES, |digest| {
                 let blob = OutgoingBlob { digest: *digest, size: blobs[digest], content: content(digest)? };
                 Ok::<_, PublishError>(repository.send_blob(&blob)?)
             })?;
-            Ok(push_manifest(&repository, tag, image).map_err(ManifestRefused::into_error)?)
+            Ok(push_manifests(&repository, tag, image).map_err(ManifestRefused::into_error)?)
         }
         pushed => Ok(pushed.map_err(ManifestRefused::into_error)?),
     }
 }
 
-fn push_manifest(repository: &Repository, tag: &str, image: &Image) -> Result<(), ManifestRefused> {
-    repository.push_manifest(tag, image.manifest.media_type(), &image.manifest_bytes).map(drop)
+/// Pushes the manifests by their digests, and under the tag what it names.
+fn push_manifests(repository: &Repository, tag: &str, image: &PublishedImage) -> Result<(), ManifestRefused> {
+    image.manifests().into_iter().try_for_each(|manifest| {
+        let digest = manifest.descriptor.digest();
+        let is_tagged = digest == image.descriptor().digest();
+        let name = if is_tagged { tag.to_owned() } else { digest.to_string() };
+        repository.push_manifest(&name, manifest.descriptor.media_type(), manifest.bytes).map(drop)
+    })
 }
 
-/// The bytes of a blob: the config is in memory, layers are in the store, or brought there when they are sent.
-fn content(image: &Image, digest: &Digest, publishing: &Publishing<'_>) -> Result<BlobContent, PublishError> {
-    if *digest == image.config.digest() {
-        return Ok(BlobContent::Bytes(image.config_bytes.clone()));
+/// The bytes of a blob: configs are in memory, layers are in the store, or brought there when they are sent.
+fn content(
+    image: &PublishedImage,
+    digest: &Digest,
+    publishing: &Publishing<'_>,
+) -> Result<BlobContent, PublishError> {
+    if let Some(config) = image.configs().get(digest) {
+        return Ok(BlobContent::Bytes(config.bytes.to_vec()));
     }
     publishing.bring(&|wanted| wanted == digest)?;
     Ok(BlobContent::File(Arc::new(publishing.store.open_blob(digest)?)))

@@ -10,6 +10,7 @@ fn fingerprint(recipe: &str) -> RecipeFingerprint {
     let BaseRef::Inline(base) = recipe.base.value.clone() else { panic!("the example's base is inline") };
     let inputs = RecipeInputs {
         name: "recipe".into(),
+        platform: None,
         directory: ".".into(),
         base,
         base_directory: ".".into(),

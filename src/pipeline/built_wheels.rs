@@ -20,7 +20,7 @@ use crate::base::BaseInventory;
 use crate::failure::{Failure, Hinted, Result};
 use crate::net::download::Download;
 use crate::net::http::HttpError;
-use crate::oci::Digest;
+use crate::oci::{Architecture, Digest};
 use crate::plan::{LayerPlan, stack_key};
 use crate::pypa::git_reference;
 use crate::pypa::metadata::{CoreMetadata, Requirement};
@@ -430,6 +430,10 @@ impl<'a> BuiltWheels<'a> {
             return Ok(known.clone());
         }
         let BuildBase { inventory, layers, source } = self.base;
+        let architecture = inventory.architecture;
+        if Architecture::here() != Some(architecture) {
+            return Err(BuildError::OtherMachine { architecture }.into());
+        }
         let failed = |failure: Failure| BuiltWheelError::Base {
             reason: failure.to_string(),
             hint: failure.hint().map(str::to_owned),

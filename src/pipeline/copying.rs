@@ -2,7 +2,7 @@
 
 use super::{Session, publish};
 use crate::failure::Result;
-use crate::image::{self, Image, ImageLayer};
+use crate::image::{self, Image, ImageLayer, PublishedImage};
 use crate::oci::Architecture;
 use crate::place::ImagePlace;
 use crate::source::{self, SourceImage};
@@ -19,11 +19,11 @@ pub struct CopyOrder<'a> {
 }
 
 /// Copies an image; its layers are brought only as far as the destinations lack them.
-pub fn copy(order: &CopyOrder<'_>, session: &Session<'_>) -> Result<Image> {
+pub fn copy(order: &CopyOrder<'_>, session: &Session<'_>) -> Result<PublishedImage> {
     session.progress.stage(&format!("reading {}", order.from));
     let source = source::open(order.from, order.architecture, session.sources())?;
-    let image = taken_over(&source)?;
-    publish(&image, &name(order.from), Some(&source), order.to, session)?;
+    let image = taken_over(&source)?.into();
+    publish(&image, &name(order.from), &[&source], order.to, session)?;
     Ok(image)
 }
 

@@ -11,7 +11,7 @@ use super::announced::Announced;
 use super::base;
 use super::base_source::OpenedBase;
 use super::built_wheels::{BuildBase, BuiltWheels};
-use super::lock_file::{KeptFromLock, LockFileError, LockStatus, Locking, Upgrade};
+use super::lock_file::{self, KeptFromLock, LockFileError, LockStatus, Locking, Upgrade};
 use super::locked_projects::LockedProjects;
 use super::named_projects::{NamedProjects, known_sources};
 use super::named_wheels::{NamedWheels, fetched, known_wheels};
@@ -62,24 +62,35 @@ pub fn decide(
     session: &Session<'_>,
 ) -> Result<Decision> {
     let fingerprint = RecipeFingerprint::of(&inputs)?;
-    let (inputs, lock, problem) = match LockStatus::read(path, &fingerprint)? {
+    let locks = lock_file::read_locks(path)?;
+    let (inputs, kept, problem) = match LockStatus::of(locks.as_ref(), inputs.platform, &fingerprint) {
         LockStatus::Missing if locking == Locking::Required => {
             return Err(LockFileError::missing(path).into());
         }
         LockStatus::Missing => return anew(inputs, KeptFromLock::default(), Freshness::Believed, session),
         LockStatus::Agrees(lock) => match recall(inputs, &lock, path, session)? {
             Recalled::Decision(decision) => return Ok(*decision),
-            Recalled::Outdated(inputs, problem) => (*inputs, lock, problem),
+            Recalled::Outdated(inputs, problem) => (*inputs, kept_of(&lock, &fingerprint), problem),
         },
-        LockStatus::Differs(lock, keys) => (inputs, lock, LockFileError::stale(path, keys)),
+        LockStatus::Differs(lock, keys) => {
+            (inputs, kept_of(&lock, &fingerprint), LockFileError::stale(path, keys))
+        }
+        LockStatus::OfAnotherPlatform(lock) => {
+            let kept = KeptFromLock::of_another_platform(&lock, &Upgrade::nothing());
+            (inputs, kept, LockFileError::stale(path, vec!["platforms".to_owned()]))
+        }
     };
     if locking == Locking::Required {
         return Err(problem.into());
     }
     let hint = problem.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
     session.progress.warn(&format!("{problem}{hint}"));
-    let kept = KeptFromLock::of(&lock, &fingerprint, &Upgrade::nothing());
     anew(inputs, kept, Freshness::Believed, session)
+}
+
+/// Everything of a lock that fits a recipe of this `fingerprint`.
+fn kept_of(lock: &Lock, fingerprint: &RecipeFingerprint) -> KeptFromLock {
+    KeptFromLock::of(lock, fingerprint, &Upgrade::nothing())
 }
 
 /// Decides everything about a recipe, trying first the choices in `kept`, by pages of this `freshness`.
@@ -205,8 +216,7 @@ pub fn unless_recalled(
     match recall(inputs, lock, path, session)? {
         Recalled::Decision(_) => Ok(None),
         Recalled::Outdated(inputs, _) => {
-            let kept = KeptFromLock::of(lock, fingerprint, &Upgrade::nothing());
-            anew(*inputs, kept, Freshness::Believed, session).map(Some)
+            anew(*inputs, kept_of(lock, fingerprint), Freshness::Believed, session).map(Some)
         }
     }
 }

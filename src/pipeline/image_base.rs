@@ -49,9 +49,13 @@ pub fn open(
     given_up: &BTreeSet<String>,
     session: &Session<'_>,
 ) -> Result<OpenedBase> {
-    let image = source::open(place, None, session.sources())?;
+    let image = source::open(place, inputs.platform, session.sources())?;
     let recorded = inputs.base.inventory();
     let recorded = recorded.map(|recorded| BaseInventory::from_record(recorded.json())).transpose()?;
+    // Of several platforms it is recorded of one.
+    let is_of_platform =
+        |recorded: &BaseInventory| inputs.platform.is_none_or(|it| it == recorded.architecture);
+    let recorded = recorded.filter(is_of_platform);
     let mut contents = match recorded {
         Some(_) => None,
         None => Some(scan_to_build(&image, session)?),

@@ -23,8 +23,10 @@ mod inputs;
 mod inspect;
 mod lock_file;
 mod locked_projects;
+mod locking;
 mod named_projects;
 mod named_wheels;
+mod platforms;
 mod progress;
 mod project_tree;
 mod rebuilding;
@@ -42,12 +44,13 @@ use std::path::{Path, PathBuf};
 
 use crate::base::BaseInventory;
 use crate::check::Report;
-use crate::compare::ToldEntries;
+use crate::compare::{self, ToldEntries};
 use crate::destination::{self, LayersAhead, Publishing};
 use crate::failure::Result;
-use crate::image::{self, Image, ImageLayer};
+use crate::image::{self, Image, ImageLayer, PublishedImage};
 use crate::layer::Written;
-use crate::lock::{self, Lock, LockChange, RecipeFingerprint};
+use crate::lock::{Lock, LockChange};
+use crate::oci::Architecture;
 use crate::place::ImagePlace;
 use crate::plan::{LayerCompression, LayerPlan, Plan, PlanRequest, SystemLayer};
 use crate::recipe::RecipeInputs;
@@ -55,10 +58,9 @@ use crate::resolve::Resolution;
 use crate::source::SourceImage;
 use built_wheels::BuildBase;
 use decide::Decision;
-use lock_file::{KeptFromLock, LockStatus};
 use write::{BaseBlobs, LayerFinished, Sources, WriteNeeds};
 
-pub use self::check::{CheckExtent, CheckFailed, Checked, WantedMachines, write_picture};
+pub use self::check::{CheckExtent, CheckFailed, CheckOrder, Checked, WantedMachines, write_picture};
 pub use crate::beneath::Outside;
 pub use built_wheels::BuiltWheelError;
 pub use comparison::{NotAPlan, Side, compare, summary_of};
@@ -72,8 +74,10 @@ pub use inputs::InputError;
 pub use inspect::{Inspected, describe, inspect};
 pub use lock_file::{LockFileError, Locking, Upgrade};
 pub use locked_projects::LockedProjectError;
+pub use locking::lock;
 pub use named_projects::NamedProjectError;
 pub use named_wheels::NamedWheelError;
+pub use platforms::PlatformError;
 pub use progress::{Meter, Progress, Task};
 pub use project_tree::ProjectTreeError;
 pub use recipe_file::RecipeFileError;
@@ -81,15 +85,24 @@ pub use session::{Network, Session};
 pub use wheel_sizes::{NoHash, PrivateCuda};
 pub use wheel_urls::ListedError;
 
+/// An order to plan.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanOrder<'a> {
+    /// The path of the recipe.
+    pub recipe: &'a Path,
+    /// The platforms to choose among those of the recipe; all of them when empty.
+    pub platforms: &'a [Architecture],
+    /// The use of the lock.
+    pub locking: Locking,
+}
+
 /// An order to build.
 #[derive(Debug)]
 pub struct BuildOrder<'a> {
-    /// The path of the recipe.
-    pub recipe: &'a Path,
+    /// The images to plan.
+    pub plan: PlanOrder<'a>,
     /// The destinations; the default one when empty.
     pub destinations: &'a [ImagePlace],
-    /// The use of the lock.
-    pub locking: Locking,
     /// The use of the check.
     pub checking: Checking,
     /// Annotations of the manifest, which go before those of the recipe.
@@ -110,6 +123,8 @@ pub enum Checking {
 pub struct LockOrder<'a> {
     /// The path of the recipe.
     pub recipe: &'a Path,
+    /// The platforms to choose among those of the recipe; all of them when empty. The locks of the others stay.
+    pub platforms: &'a [Architecture],
     /// The part of an earlier lock to give up.
     pub upgrade: Upgrade,
     /// The use of the new lock.
@@ -125,18 +140,26 @@ pub enum LockWriting {
     Tell,
 }
 
-/// A lock that was made of its recipe.
+/// The locks that were made of a recipe.
 pub struct Locked {
-    /// The path of the lock.
+    /// The path of the file.
     pub path: PathBuf,
-    /// The lock.
-    pub lock: Lock,
+    /// The lock of each platform that was decided about.
+    pub locks: Vec<LockedPlatform>,
     /// True if the file is, or would be, another than before.
     pub changed: bool,
     /// True if nothing was there before.
     pub is_new: bool,
-    /// The use of the lock.
+    /// The use of the locks.
     pub writing: LockWriting,
+}
+
+/// The lock of one platform, and what it changed.
+pub struct LockedPlatform {
+    /// The platform; without one, that of the base.
+    pub platform: Option<Architecture>,
+    /// The lock.
+    pub lock: Lock,
     /// The changes since the lock before, if there was one.
     pub changes: Vec<LockChange>,
 }
@@ -162,16 +185,24 @@ pub struct Planned {
     sources: Sources,
 }
 
-/// An image that was built and published.
+/// What was built and published.
 pub struct Built {
+    /// The image of each platform.
+    pub images: Vec<BuiltImage>,
+    /// What the tags name.
+    pub published: PublishedImage,
+    /// The places at which it was published.
+    pub destinations: Vec<ImagePlace>,
+}
+
+/// The image of one platform.
+pub struct BuiltImage {
     /// The plan.
     pub planned: Planned,
     /// The image.
     pub image: Image,
     /// The check's report, which has no errors; `None` where the check was skipped.
     pub report: Option<Report>,
-    /// The places at which it was published.
-    pub destinations: Vec<ImagePlace>,
 }
 
 impl Planned {
@@ -189,32 +220,78 @@ impl Planned {
     }
 }
 
-/// Builds and publishes an image.
+/// Builds an image for each platform of a recipe, and publishes it: under an index, where there are several.
 pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
-    let mut planned = plan(order.recipe, order.locking, session)?;
+    let recipes = read_platforms(&order.plan, session)?;
+    let platforms: Vec<Architecture> = recipes.iter().filter_map(|inputs| inputs.platform).collect();
+    order.destinations.iter().try_for_each(|place| destination::check_platforms(place, &platforms))?;
+    let planned = plan_all(recipes, &order.plan, session)?;
+    let mut aheads = Vec::new();
+    let mut images = Vec::new();
+    for planned in planned {
+        let (built, ahead) = build_platform(planned, order, platforms.len(), session)?;
+        images.push(built);
+        aheads.extend(ahead);
+    }
+    let published = PublishedImage::of(images.iter().map(|built| built.image.clone()).collect())?;
+    let _aheads: Vec<_> = aheads.iter_mut().map(LayersAhead::stop).collect();
+    let origins: Vec<&SourceImage> =
+        images.iter().filter_map(|it| it.planned.sources.base.origin()).collect();
+    let name = images.first().map_or("", |built| built.planned.inputs.name.as_str());
+    let destinations = publish(&published, name, &origins, order.destinations, session)?;
+    Ok(Built { images, published, destinations })
+}
+
+/// Builds the image of one platform, of as many as are built; what an engine gets ahead of it, where it is for one.
+fn build_platform(
+    mut planned: Planned,
+    order: &BuildOrder<'_>,
+    platforms: usize,
+    session: &Session<'_>,
+) -> Result<(BuiltImage, Option<LayersAhead>)> {
     planned.plan.annotations.extend(order.annotations.clone());
     warn_of_zstd(&planned.plan, order.destinations, session);
     planned.restore(session)?;
-    let mut ahead = layers_ahead(&planned.plan, order.destinations, session);
+    let is_for_engines = platforms <= 1 || Architecture::here() == Some(planned.plan.architecture);
+    let ahead = is_for_engines.then(|| layers_ahead(&planned.plan, order.destinations, session)).flatten();
     let layers = write_layers(&planned, order.destinations, ahead.as_ref(), session)?;
     let image = image::assemble(&planned.plan, layers)?;
     let report = self::check::before_publishing(order.checking, &planned, &image, session)?;
-    let _ahead = ahead.as_mut().map(LayersAhead::stop);
-    let origin = planned.sources.base.origin();
-    let destinations = publish(&image, &planned.inputs.name, origin, order.destinations, session)?;
-    Ok(Built { planned, image, report, destinations })
+    Ok((BuiltImage { planned, image, report }, ahead))
 }
 
-/// Decides everything about the recipe at `path`, or recalls it from the lock beside it, and plans its layers; writes
-/// nothing.
-pub fn plan(path: &Path, locking: Locking, session: &Session<'_>) -> Result<Planned> {
-    if locking == Locking::Required {
-        recipe_file::check_lockable(path)?;
+/// Decides everything about a recipe for each of its platforms, or recalls it from the lock beside it, and plans the layers;
+/// writes nothing.
+pub fn plan(order: &PlanOrder<'_>, session: &Session<'_>) -> Result<Vec<Planned>> {
+    plan_all(read_platforms(order, session)?, order, session)
+}
+
+/// Reads a recipe and the files that it names, for each of its platforms.
+fn read_platforms(order: &PlanOrder<'_>, session: &Session<'_>) -> Result<Vec<RecipeInputs>> {
+    if order.locking == Locking::Required {
+        recipe_file::check_lockable(order.recipe)?;
     }
-    let inputs = read_inputs(path, session)?;
+    Ok(platforms::chosen(&read_inputs(order.recipe, session)?, order.recipe, order.platforms)?)
+}
+
+fn plan_all(
+    recipes: Vec<RecipeInputs>,
+    order: &PlanOrder<'_>,
+    session: &Session<'_>,
+) -> Result<Vec<Planned>> {
+    let planned: Vec<Planned> =
+        recipes.into_iter().map(|inputs| plan_platform(inputs, order, session)).collect::<Result<_>>()?;
+    let decided = planned.iter().map(|it| (it.plan.architecture, &it.resolution)).collect::<Vec<_>>();
+    for without_cuda in compare::without_cuda(&decided) {
+        session.progress.warn(&without_cuda.to_string());
+    }
+    Ok(planned)
+}
+
+fn plan_platform(inputs: RecipeInputs, order: &PlanOrder<'_>, session: &Session<'_>) -> Result<Planned> {
     let files = inputs::list_files(&inputs, session.outside)?;
     let Decision { inputs, base, resolution, private, wheels, urls, published } =
-        decide::decide(inputs, path, locking, session)?;
+        decide::decide(inputs, order.recipe, order.locking, session)?;
     let plan = crate::plan::plan(&PlanRequest {
         inputs: &inputs,
         base: &base.planned,
@@ -223,6 +300,7 @@ pub fn plan(path: &Path, locking: Locking, session: &Session<'_>) -> Result<Plan
         files: &files.files,
         created: session.source_date_epoch.unwrap_or(published),
     });
+    write::check_compilers(&plan, session)?;
     let gpus = gpus::planned(&inputs, &resolution, &plan, session);
     let system_packages = comparison::told_packages(&base.locked);
     let sources = Sources { base: base.source, wheels: urls, files: files.contents };
@@ -236,47 +314,6 @@ fn read_inputs(path: &Path, session: &Session<'_>) -> Result<RecipeInputs> {
     let inputs = inputs::read(path, session.outside)?;
     inputs.notices.iter().for_each(|notice| session.progress.warn(notice));
     Ok(inputs)
-}
-
-/// Decides what the lock beside a recipe leaves open or `upgrade` gives up, and writes the lock.
-pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
-    recipe_file::check_lockable(order.recipe)?;
-    let inputs = read_inputs(order.recipe, session)?;
-    let fingerprint = RecipeFingerprint::of(&inputs)?;
-    let status = match LockStatus::read(order.recipe, &fingerprint) {
-        // Nothing of it is kept.
-        Err(LockFileError::Unusable { .. }) if order.upgrade == Upgrade::Everything => LockStatus::Missing,
-        status => status?,
-    };
-    lock_file::check_names(&order.upgrade, &inputs, status.lock())?;
-    let path = lock_file::path(order.recipe);
-    let (decision, before) = match status {
-        LockStatus::Agrees(lock) if order.upgrade == Upgrade::nothing() => {
-            match decide::unless_recalled(inputs, &lock, &fingerprint, order.recipe, session)? {
-                Some(decision) => (decision, Some(lock)),
-                None => return Ok(Locked::unchanged(path, lock, order.writing)),
-            }
-        }
-        LockStatus::Agrees(lock) | LockStatus::Differs(lock, _) => {
-            let kept = KeptFromLock::of(&lock, &fingerprint, &order.upgrade);
-            (decide::anew(inputs, kept, order.upgrade.freshness(), session)?, Some(lock))
-        }
-        LockStatus::Missing => {
-            let freshness = order.upgrade.freshness();
-            (decide::anew(inputs, KeptFromLock::default(), freshness, session)?, None)
-        }
-    };
-    let lock = decision.lock(fingerprint)?;
-    let is_new = before.is_none();
-    let changes = before.map(|before| lock::changes(&before, &lock)).unwrap_or_default();
-    let changed = lock_file::write(&path, &lock, order.writing)?;
-    Ok(Locked { path, lock, changed, is_new, writing: order.writing, changes })
-}
-
-impl Locked {
-    fn unchanged(path: PathBuf, lock: Lock, writing: LockWriting) -> Self {
-        Self { path, lock, changed: false, is_new: false, writing, changes: Vec::new() }
-    }
 }
 
 /// Writes and assembles the image of a plan that was read, not made: its parts come from the store.
@@ -330,9 +367,9 @@ fn warn_of_zstd(plan: &Plan, destinations: &[ImagePlace], session: &Session<'_>)
 
 /// Publishes an image at all destinations, or else at the default one.
 fn publish(
-    image: &Image,
+    image: &PublishedImage,
     name: &str,
-    origin: Option<&SourceImage>,
+    origins: &[&SourceImage],
     destinations: &[ImagePlace],
     session: &Session<'_>,
 ) -> Result<Vec<ImagePlace>> {
@@ -342,7 +379,7 @@ fn publish(
     };
     for destination in &destinations {
         session.progress.stage(&format!("publishing {destination}"));
-        let size = image.layers.iter().map(|layer| layer.size).sum();
+        let size = image.layers().values().sum();
         let start = || session.progress.start(Task::Push, &destination.to_string(), Some(size));
         let is_sent = matches!(destination, ImagePlace::Registry(_) | ImagePlace::Engine { .. });
         let meter = is_sent.then(start);
@@ -351,7 +388,7 @@ fn publish(
             store: &session.store,
             registries: &session.registries,
             engines: &session.engines,
-            origin,
+            origins,
             progress: &progress,
         };
         destination::publish(image, destination, name, &publishing)?;

@@ -9,7 +9,7 @@ use super::schedule::{self, Attempt, Fetch, Job};
 use super::wheel_urls::WheelUrls;
 use crate::failure::{Context, Failure, Result};
 use crate::image::ImageLayer;
-use crate::layer::bytecode::{BaseInterpreter, CompileTarget, Compiler};
+use crate::layer::bytecode::{self, BaseInterpreter, CompileTarget, Compiler};
 use crate::layer::files::FileContents;
 use crate::layer::{Written, accounts, cache, files, generated, wheels};
 use crate::observe::inventory_facts::InventoryFacts;
@@ -238,6 +238,16 @@ fn compiler<'a>(
     let digests = base.iter().map(|layer| layer.digest).collect();
     let interpreter = BaseInterpreter::locate(target, &facts, digests);
     Ok(Compiler::new(target, interpreter, &session.store, session.threads, session.confinement)?)
+}
+
+/// Refuses modules that nothing here compiles, before anything is downloaded for them.
+pub fn check_compilers(plan: &Plan, session: &Session<'_>) -> Result<()> {
+    let is_missing = |layer: &&LayerPlan| cache::recall(&session.store, &layer.key()).is_none();
+    let compiled = plan.layers.iter().filter(|layer| compile_target(layer).is_some());
+    match compiled.filter(is_missing).find_map(compile_target) {
+        Some(target) => Ok(bytecode::check_machine(target, &session.store)?),
+        None => Ok(()),
+    }
 }
 
 fn compile_target(layer: &LayerPlan) -> Option<CompileTarget<'_>> {

@@ -8,12 +8,14 @@ use uv_normalize::PackageName;
 use uv_pep440::Version;
 
 use super::locks::SelectedLock;
-use super::{BaseDescription, Index, IndexLocation, PackageRequirement, Recipe, SourcePlace, WheelReference};
-use crate::oci::Digest;
+use super::{
+    BaseDescription, Debian, Index, IndexLocation, PackageRequirement, Recipe, SourcePlace, WheelReference,
+};
+use crate::oci::{Architecture, Digest};
 use crate::pypa::metadata::Requirement;
 
 /// Everything that the user wrote.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RecipeInputs {
     /// The recipe.
     pub recipe: Recipe,
@@ -21,6 +23,8 @@ pub struct RecipeInputs {
     pub name: String,
     /// The directory from which relative paths of the recipe start.
     pub directory: PathBuf,
+    /// The platform that is decided about, by its architecture; without one, that of the base.
+    pub platform: Option<Architecture>,
     /// The description of its base.
     pub base: BaseDescription,
     /// The directory from which relative paths of the base's description start.
@@ -119,6 +123,18 @@ impl RootRequirement {
 }
 
 impl RecipeInputs {
+    /// The same for one of the recipe's platforms. A base of packages is made of that one's.
+    #[must_use]
+    pub fn on(&self, platform: Architecture) -> Self {
+        let base = match &self.base {
+            BaseDescription::Debian(debian) => {
+                BaseDescription::Debian(Debian { architecture: platform, ..debian.clone() })
+            }
+            of_image => of_image.clone(),
+        };
+        Self { platform: Some(platform), base, ..self.clone() }
+    }
+
     /// The requirements of requirements files.
     pub fn file_requirements(&self) -> &[RootRequirement] {
         let end = self.roots.len().saturating_sub(self.projects.len());

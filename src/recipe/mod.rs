@@ -20,6 +20,7 @@ pub mod locks;
 mod other_files;
 mod other_tools;
 mod packages;
+mod platforms;
 pub mod project_file;
 mod project_reference;
 mod project_sources;
@@ -55,6 +56,7 @@ pub use packages::{
     Builds, Constrain, ConstraintEntry, Cuda, ExternallyManaged, Framework, Index, IndexLocation,
     MissingStatus, Policy, Python, Unversioned,
 };
+pub use platforms::Platforms;
 pub use project_reference::ProjectReference;
 pub use python::PythonVersion;
 pub use requirements_entry::{RequirementsEntry, RequirementsKind};
@@ -82,6 +84,9 @@ pub struct Recipe {
     pub name: Option<ImageName>,
     /// The base.
     pub base: Spanned<BaseRef>,
+    /// The platforms that the image is for; none where the base decides.
+    #[serde(skip_serializing_if = "is_left_to_the_base")]
+    pub platforms: Platforms,
     /// Debian packages that are added to the base.
     pub system_packages: Vec<Spanned<String>>,
     /// The choices about Python.
@@ -159,6 +164,7 @@ impl Recipe {
         let mut fields = Fields::open(root, "the recipe", problems)?;
         let name = fields.get("name", problems);
         let base = fields.require("base", "name the image to build on: `base: debian-bookworm`", problems);
+        let platforms = fields.get("platforms", problems);
         let system_packages = system_packages(&mut fields, problems);
         let python = fields.get("python", problems);
         let frameworks: Option<Frameworks> = fields.get("frameworks", problems);
@@ -194,6 +200,7 @@ impl Recipe {
         Some(Self {
             name,
             base: base?,
+            platforms: platforms.unwrap_or_default(),
             system_packages,
             python: python.unwrap_or_default(),
             frameworks,
@@ -215,6 +222,10 @@ impl Recipe {
             source: Arc::clone(source),
         })
     }
+}
+
+fn is_left_to_the_base(platforms: &Platforms) -> bool {
+    platforms.architectures().is_empty()
 }
 
 /// The requirements among the entries of `packages`, and the projects.

@@ -21,8 +21,7 @@ const CUDA_VERSION: &str = "leave it out: the frameworks decide the version of e
 const GPUS: &str = "leave it out to have CUDA, or name the GPUs to run on: `cuda: {gpus: [T4, A100]}`; \
                     `cuda: {policy: cpu}` is an image without CUDA";
 const DESTINATION: &str = "say it when you build: `imgforge build RECIPE -o docker://HOST/NAME:TAG`";
-const ARCHITECTURE: &str = "the base decides: `base: {suites: [bookworm], packages: [python3, python3-venv], \
-                            architecture: arm64}`";
+const PLATFORMS: &str = "write `platforms: [linux/amd64, linux/arm64]`";
 const INDEXES: &str = "write `indexes: [\"https://HOST/simple\"]`";
 const PYTHON: &str = "write `python: \"3.11\"`: it is the version of the base's own interpreter";
 
@@ -117,7 +116,7 @@ const TRANSLATIONS: [Translations; 6] = [
                 ],
                 DESTINATION,
             ),
-            (&["platform", "platforms", "arch", "architecture"], ARCHITECTURE),
+            (&["platform", "arch", "architecture", "architectures"], PLATFORMS),
             (
                 &[
                     "index",

@@ -231,10 +231,10 @@ pub fn publish(image: &Image, place: &str, name: &str, store: &Store) -> Result<
         store,
         registries: &registries(store),
         engines: &engines(),
-        origin: None,
+        origins: &[],
         progress: &|_| (),
     };
-    destination::publish(image, &place, name, &publishing)
+    destination::publish(&image.clone().into(), &place, name, &publishing)
 }
 
 pub fn run(command: &mut Command) -> Outcome {
