@@ -101,7 +101,7 @@ fn suggests_the_key_that_was_meant() {
     );
     check_with(
         "colours: [red]",
-        "1:1 [colours] unknown key `colours` in the recipe = the keys here are `name`, `base`, `system-packages`, `python`, `frameworks`, `packages`, `requirements`, `constraints`, `overrides`, `indexes`, `find-links`, `exclude-newer`, `cuda`, `users`, `files`, `config`, `annotations`, `layers`, `ignore`",
+        "1:1 [colours] unknown key `colours` in the recipe = the keys here are `name`, `base`, `platforms`, `system-packages`, `python`, `frameworks`, `packages`, `requirements`, `constraints`, `overrides`, `indexes`, `find-links`, `exclude-newer`, `cuda`, `users`, `files`, `config`, `annotations`, `layers`, `ignore`",
     );
     check_with(
         "volumes: [/data]",

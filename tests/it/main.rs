@@ -35,6 +35,7 @@ mod messages;
 mod own_wheels;
 mod papers;
 mod plan;
+mod platforms;
 mod publish;
 mod recorder;
 mod registries;
