@@ -66,7 +66,7 @@ struct PylockPackage {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
-    /// Where it is not for every environment.
+    /// The environments that it is for; without one, it is for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     marker: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

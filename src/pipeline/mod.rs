@@ -185,11 +185,11 @@ pub struct Planned {
     sources: Sources,
 }
 
-/// What was built and published.
+/// The images that were built and published.
 pub struct Built {
     /// The image of each platform.
     pub images: Vec<BuiltImage>,
-    /// What the tags name.
+    /// The image or index that the tags name.
     pub published: PublishedImage,
     /// The places at which it was published.
     pub destinations: Vec<ImagePlace>,

@@ -127,10 +127,13 @@ def locked(published):
     figure("lock", "the same digest, offline")
 
 
-def images(work, packages):
+ENGINES = (by_podman, by_containerd)
+
+
+def images(work, packages, engines=ENGINES):
     with Registry(work.directory / "registry") as registry, home(work, registry):
         published = Published(work, registry, packages)
-        for judge in (by_skopeo, by_podman, by_containerd, by_uv_for_each, by_imgforge, locked):
+        for judge in (by_skopeo, *engines, by_uv_for_each, by_imgforge, locked):
             judge(published)
 
 
@@ -149,10 +152,10 @@ STEPS = {"images": lambda work: images(work, PACKAGES), "frameworks": frameworks
 
 def main():
     command_line = program.parser("acceptance/platforms", __doc__)
-    command_line.add_argument("--quick", action="store_true", help="two small projects")
+    command_line.add_argument("--quick", action="store_true", help="two small projects, without podman and containerd")
     quick = command_line.parse_args().quick
     with Work("platforms") as work:
-        steps = {"images": lambda work: images(work, QUICK)} if quick else STEPS
+        steps = {"images": lambda work: images(work, QUICK, ())} if quick else STEPS
         program.perform(steps, list(steps), work)
 
 
