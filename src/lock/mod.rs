@@ -27,7 +27,7 @@ use uv_pep440::Version;
 
 use crate::cuda::Component;
 use crate::failure::Hinted;
-use crate::oci::Architecture;
+use crate::oci::{Architecture, Digest};
 use crate::recipe::Timestamp;
 use crate::resolve::{Kept, PassedOver, Preferences, Removed};
 
@@ -61,6 +61,9 @@ pub struct Lock {
     pub private_cuda: BTreeMap<String, u64>,
     /// The base.
     pub base: LockedBase,
+    /// The Python that the image gets in place of the base's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python: Option<LockedPython>,
     /// The toolkits' trees that the image adds to or makes.
     #[serde(default, rename = "tree", skip_serializing_if = "Vec::is_empty")]
     pub trees: Vec<LockedTree>,
@@ -121,6 +124,18 @@ pub struct Decided {
     pub private_cuda: BTreeMap<String, u64>,
     /// The base.
     pub base: LockedBase,
+    /// The Python in place of the base's.
+    pub python: Option<LockedPython>,
+}
+
+/// A Python that was given by the place of its archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedPython {
+    /// The place, without secrets.
+    pub from: String,
+    /// The digest of the archive.
+    pub digest: Digest,
 }
 
 impl Lock {

@@ -12,7 +12,7 @@ use super::named_wheels::{ChangedWheel, KnownWheels, known_wheels};
 use super::recipe_file;
 use crate::beneath::{FileRoot, Outside, ReachError};
 use crate::failure::{Fault, Hinted};
-use crate::lock::{Lock, LockDocument, LockError, LockedBase, RecipeFingerprint};
+use crate::lock::{Lock, LockDocument, LockError, LockedBase, LockedPython, RecipeFingerprint};
 use crate::net::index::Freshness;
 use crate::oci::{Architecture, Digest};
 use crate::plain_file;
@@ -231,6 +231,8 @@ pub(super) struct KeptFromLock {
     pub base: Option<LockedBase>,
     /// The Debian packages of the base that are chosen anew.
     pub given_up_packages: BTreeSet<String>,
+    /// The Python that was given.
+    pub python: Option<LockedPython>,
     /// The wheels that were named by their places.
     pub wheels: KnownWheels,
     /// The origins of what was built from sources that were named.
@@ -258,7 +260,8 @@ impl KeptFromLock {
         let given_up_packages = names.iter().filter(|name| lock.has_package(name)).cloned().collect();
         let mut sources = known_sources(lock);
         sources.retain(|url| !is_given_up(url));
-        Self { preferences, base, given_up_packages, wheels, sources }
+        let python = lock.python.clone();
+        Self { preferences, base, given_up_packages, python, wheels, sources }
     }
 
     /// The part of another platform's lock that `upgrade` leaves: its versions.

@@ -26,6 +26,7 @@ mod locked_projects;
 mod locking;
 mod named_projects;
 mod named_wheels;
+mod own_python;
 mod platforms;
 mod progress;
 mod project_tree;
@@ -77,6 +78,7 @@ pub use locked_projects::LockedProjectError;
 pub use locking::lock;
 pub use named_projects::NamedProjectError;
 pub use named_wheels::NamedWheelError;
+pub use own_python::OwnPythonError;
 pub use platforms::PlatformError;
 pub use progress::{Meter, Progress, Task};
 pub use project_tree::ProjectTreeError;
@@ -214,8 +216,7 @@ impl Planned {
 
     /// The base as builds of sources see it.
     fn build_base(&self) -> BuildBase<'_> {
-        let is_base = |layer: &&LayerPlan| matches!(layer, LayerPlan::Base(_) | LayerPlan::Debian(_));
-        let count = self.plan.layers.iter().take_while(is_base).count();
+        let count = self.plan.layers.iter().take_while(|layer| layer.is_of_base()).count();
         BuildBase { inventory: &self.base, layers: &self.plan.layers[..count], source: &self.sources.base }
     }
 }
@@ -290,7 +291,7 @@ fn plan_all(
 
 fn plan_platform(inputs: RecipeInputs, order: &PlanOrder<'_>, session: &Session<'_>) -> Result<Planned> {
     let files = inputs::list_files(&inputs, session.outside)?;
-    let Decision { inputs, base, resolution, private, wheels, urls, published } =
+    let Decision { inputs, base, resolution, private, wheels, urls, published, .. } =
         decide::decide(inputs, order.recipe, order.locking, session)?;
     let plan = crate::plan::plan(&PlanRequest {
         inputs: &inputs,

@@ -101,12 +101,11 @@ struct Stages<'a> {
 
 impl<'a> Stages<'a> {
     fn of(plan: &'a Plan) -> Result<Self> {
-        let is_base = |layer: &&LayerPlan| matches!(layer, LayerPlan::Base(_) | LayerPlan::Debian(_));
         let (top, below) = plan.layers.split_last().context("the plan has no layers")?;
         let LayerPlan::System(system) = top else {
             return Err(Failure::new("the plan's top layer is not the system's"));
         };
-        let (base, added) = below.split_at(below.iter().take_while(is_base).count());
+        let (base, added) = below.split_at(below.iter().take_while(|layer| layer.is_of_base()).count());
         Ok(Self { base, added, system: (top, system) })
     }
 }
@@ -220,7 +219,7 @@ fn write_added(
             let meter = session.progress.start(Task::WriteLayer, &layer.title(), Some(size(layer)));
             wheels::write(wheels, store, compiler, &|bytes| meter.add(bytes))?
         }
-        LayerPlan::Base(_) | LayerPlan::Debian(_) | LayerPlan::System(_) => {
+        LayerPlan::Base(_) | LayerPlan::Debian(_) | LayerPlan::Python(_) | LayerPlan::System(_) => {
             let wrong = format!("the layer `{}` is at a wrong place in the plan", layer.title());
             return Err(Failure::new(wrong));
         }

@@ -9,7 +9,8 @@ use uv_pep440::Version;
 
 use super::locks::SelectedLock;
 use super::{
-    BaseDescription, Debian, Index, IndexLocation, PackageRequirement, Recipe, SourcePlace, WheelReference,
+    BaseDescription, Debian, Index, IndexLocation, PackageRequirement, PythonPlace, Recipe, SourcePlace,
+    WheelReference,
 };
 use crate::oci::{Architecture, Digest};
 use crate::pypa::metadata::Requirement;
@@ -139,6 +140,11 @@ impl RecipeInputs {
     pub fn file_requirements(&self) -> &[RootRequirement] {
         let end = self.roots.len().saturating_sub(self.projects.len());
         self.roots.get(self.recipe.roots().count()..end).unwrap_or_default()
+    }
+
+    /// The archive of the Python that the recipe gives for the platform.
+    pub fn python_place(&self) -> Option<&PythonPlace> {
+        self.recipe.python.from.as_ref().and_then(|from| from.value.on(self.platform))
     }
 
     /// The version of Python that the recipe asks for, such as `3.11`.

@@ -25,6 +25,7 @@ pub mod project_file;
 mod project_reference;
 mod project_sources;
 mod python;
+mod python_place;
 mod reference;
 pub mod requirements;
 mod requirements_entry;
@@ -59,6 +60,7 @@ pub use packages::{
 pub use platforms::Platforms;
 pub use project_reference::ProjectReference;
 pub use python::PythonVersion;
+pub use python_place::{PythonPlace, PythonPlaces};
 pub use requirements_entry::{RequirementsEntry, RequirementsKind};
 pub use size::{ByteSize, ByteSizeError};
 pub use source::{SourceText, Span, Spanned};
@@ -164,9 +166,12 @@ impl Recipe {
         let mut fields = Fields::open(root, "the recipe", problems)?;
         let name = fields.get("name", problems);
         let base = fields.require("base", "name the image to build on: `base: debian-bookworm`", problems);
-        let platforms = fields.get("platforms", problems);
+        let platforms: Platforms = fields.get("platforms", problems).unwrap_or_default();
         let system_packages = system_packages(&mut fields, problems);
-        let python = fields.get("python", problems);
+        let python: Python = fields.get("python", problems).unwrap_or_default();
+        if let Some(from) = &python.from {
+            from.value.check(from.span, &platforms, problems);
+        }
         let frameworks: Option<Frameworks> = fields.get("frameworks", problems);
         let packages: Option<Vec<Spanned<ListedPackage>>> = fields.get("packages", problems);
         let requirements: Option<Vec<Spanned<RequirementsEntry>>> = fields.get("requirements", problems);
@@ -200,9 +205,9 @@ impl Recipe {
         Some(Self {
             name,
             base: base?,
-            platforms: platforms.unwrap_or_default(),
+            platforms,
             system_packages,
-            python: python.unwrap_or_default(),
+            python,
             frameworks,
             packages,
             projects,

@@ -152,8 +152,9 @@ const TRANSLATIONS: [Translations; 6] = [
                 "write `packages:` and `requirements:` at the top of the recipe",
             ),
             (
-                &["path", "executable", "interpreter"],
-                "the base's own interpreter is used: write `version: \"3.11\"` where it has several",
+                &["path", "executable", "interpreter", "source", "url", "archive", "standalone"],
+                "the base's own interpreter is used: write `version: \"3.11\"` where it has several; `from: \
+                 ./cpython-3.12.11-…-install_only.tar.gz` takes another one in its place",
             ),
         ],
     },

@@ -32,6 +32,7 @@ mod lock;
 mod locks;
 mod manual;
 mod messages;
+mod own_python;
 mod own_wheels;
 mod papers;
 mod plan;
