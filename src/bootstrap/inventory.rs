@@ -81,7 +81,7 @@ fn python_version(short: &str) -> Option<(u8, u8)> {
 }
 
 impl DebianPython {
-    /// What is known of it before its packages are there.
+    /// The facts that are known of it before its packages are there.
     fn scanned(&self) -> Option<ScannedInterpreter> {
         Some(ScannedInterpreter {
             version: self.full.clone(),

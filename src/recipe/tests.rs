@@ -114,7 +114,7 @@ fn suggests_the_key_that_was_meant() {
     );
     check_with(
         "python: {compile: true}",
-        "1:10 [compile] unknown key `compile` in `python` = the keys here are `version`, `externally-managed`, `constrain`, `bytecode`, `build`, `unversioned`",
+        "1:10 [compile] unknown key `compile` in `python` = the keys here are `version`, `from`, `externally-managed`, `constrain`, `bytecode`, `build`, `unversioned`",
     );
 }
 
