@@ -13,7 +13,7 @@ use crate::oci::{Architecture, Descriptor, Digest};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PublishedImage {
     /// That of one platform.
-    Single(Image),
+    Single(Box<Image>),
     /// Those of several platforms, and the index over them.
     Indexed(IndexedImages),
 }
@@ -39,7 +39,7 @@ impl PublishedImage {
     /// The images of different platforms under one tag: an index where there are several.
     pub fn of(mut images: Vec<Image>) -> Result<Self, AssembleError> {
         match images.pop() {
-            Some(only) if images.is_empty() => Ok(Self::Single(only)),
+            Some(only) if images.is_empty() => Ok(Self::Single(Box::new(only))),
             last => {
                 images.extend(last);
                 IndexedImages::new(images).map(Self::Indexed)
@@ -58,7 +58,7 @@ impl PublishedImage {
     /// The image of each platform.
     pub fn images(&self) -> &[Image] {
         match self {
-            Self::Single(image) => std::slice::from_ref(image),
+            Self::Single(image) => std::slice::from_ref(&**image),
             Self::Indexed(indexed) => &indexed.images,
         }
     }
@@ -122,7 +122,7 @@ impl Image {
 
 impl From<Image> for PublishedImage {
     fn from(image: Image) -> Self {
-        Self::Single(image)
+        Self::Single(Box::new(image))
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) const PLATFORMS_VERSION: u32 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockDocument {
     /// The only one, where the base decides the platform.
-    Single(Lock),
+    Single(Box<Lock>),
     /// That of each platform of the recipe.
     Platforms(BTreeMap<Architecture, Lock>),
 }
@@ -32,7 +32,7 @@ impl LockDocument {
         check_size(text)?;
         match toml::from_str(text) {
             Ok(Head { version: PLATFORMS_VERSION }) => {}
-            _ => return Lock::parse(text).map(Self::Single),
+            _ => return Lock::parse(text).map(|lock| Self::Single(Box::new(lock))),
         }
         let locks: PlatformLocks<BTreeMap<Architecture, Lock>> =
             toml::from_str(text).map_err(|error| syntax_error(text, &error))?;
@@ -56,7 +56,7 @@ impl LockDocument {
     pub fn lock(&self, platform: Option<Architecture>) -> Option<&Lock> {
         match (self, platform) {
             (Self::Single(lock), None) => Some(lock),
-            (Self::Single(lock), Some(_)) => Some(lock).filter(|lock| lock.architecture() == platform),
+            (Self::Single(lock), Some(_)) => Some(&**lock).filter(|lock| lock.architecture() == platform),
             (Self::Platforms(locks), Some(platform)) => locks.get(&platform),
             (Self::Platforms(_), None) => None,
         }
@@ -65,7 +65,7 @@ impl LockDocument {
     /// Every lock.
     pub fn locks(&self) -> impl Iterator<Item = &Lock> {
         let (single, platforms) = match self {
-            Self::Single(lock) => (Some(lock), None),
+            Self::Single(lock) => (Some(&**lock), None),
             Self::Platforms(locks) => (None, Some(locks.values())),
         };
         single.into_iter().chain(platforms.into_iter().flatten())

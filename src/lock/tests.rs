@@ -165,7 +165,7 @@ fn a_text_has_the_lock_of_each_platform() {
     assert_eq!(both.lock(Some(Architecture::Arm64)), Some(&lock));
     assert_eq!(both.lock(None), None);
     let single = LockDocument::parse(TEXT).unwrap();
-    assert_eq!(single, LockDocument::Single(lock.clone()));
+    assert_eq!(single, LockDocument::Single(Box::new(lock.clone())));
     assert_eq!(single.lock(None), Some(&lock));
     // A wheel that is for any machine does not tell a platform.
     assert_eq!(single.lock(Some(Architecture::Amd64)), None);

@@ -193,7 +193,7 @@ pub(super) fn told_packages(base: &LockedBase) -> ToldEntries<String> {
 #[derive(serde::Deserialize)]
 #[serde(untagged)]
 enum Printed {
-    One { summary: Summary },
+    One { summary: Box<Summary> },
     Platforms { platforms: BTreeMap<String, PrintedPlatform> },
 }
 
@@ -225,7 +225,7 @@ fn of_json(path: &Path, platform: Option<Architecture>) -> Result<Summary> {
         .with_context(|| format!("could not read `{}`", path.display()))?;
     let not_a_plan = || NotAPlan { path: path.to_owned() };
     match serde_json::from_slice(&bytes).map_err(|_| not_a_plan())? {
-        Printed::One { summary } => Ok(summary),
+        Printed::One { summary } => Ok(*summary),
         Printed::Platforms { mut platforms } => {
             let known: Vec<Architecture> =
                 platforms.keys().filter_map(|name| Architecture::of_platform(name)).collect();

@@ -79,7 +79,7 @@ fn document(
     locks: &[LockedPlatform],
 ) -> Option<LockDocument> {
     if of_recipe.is_empty() {
-        return locks.first().map(|only| LockDocument::Single(only.lock.clone()));
+        return locks.first().map(|only| LockDocument::Single(Box::new(only.lock.clone())));
     }
     let kept = |platform: &Architecture| Some((*platform, before?.lock(Some(*platform))?.clone()));
     let mut platforms: BTreeMap<Architecture, Lock> = of_recipe.iter().filter_map(kept).collect();

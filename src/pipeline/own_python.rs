@@ -105,7 +105,7 @@ impl OwnPython {
         let failed = |source| OwnPythonError::Archive { place: shown.clone(), source };
         let written = write(&plan, session).map_err(failed)?;
         let facts = records::content_of(&session.store, &written.digest)?.facts;
-        let asked = inputs.recipe.python.version.as_ref().map(|version| version.value.clone());
+        let asked = inputs.recipe.python.version.as_ref().map(|version| version.value);
         let locked = LockedPython { from: shown.clone(), digest };
         Ok(Some(Self { place: shown, locked, layer, facts, asked }))
     }
