@@ -15,7 +15,7 @@ pub enum PublishedImage {
     /// That of one platform.
     Single(Box<Image>),
     /// Those of several platforms, and the index over them.
-    Indexed(IndexedImages),
+    Indexed(Box<IndexedImages>),
 }
 
 /// Images of several platforms, and the index over them.
@@ -42,7 +42,7 @@ impl PublishedImage {
             Some(only) if images.is_empty() => Ok(Self::Single(Box::new(only))),
             last => {
                 images.extend(last);
-                IndexedImages::new(images).map(Self::Indexed)
+                IndexedImages::new(images).map(|indexed| Self::Indexed(Box::new(indexed)))
             }
         }
     }
