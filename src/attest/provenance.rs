@@ -99,6 +99,7 @@ fn of_layer(layer: &LayerPlan) -> Vec<Material> {
                 .map(|it| (it.name.clone(), Some(purl(&["deb", archive, &it.name], None, &[])), it.deb))
                 .collect()
         }
+        LayerPlan::Python(layer) => vec![("the archive of Python".to_owned(), None, layer.archive)],
         LayerPlan::Wheels(layer) => {
             let material = |it: &crate::plan::WheelInstall| {
                 let qualifiers = [("file_name", Some(it.filename.as_str()))];

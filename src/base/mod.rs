@@ -45,6 +45,22 @@ pub enum InventoryError {
     Recorded(#[source] serde_json::Error),
 }
 
+/// The way to a Python that no base need have.
+const OWN_PYTHON: &str = "give one to any base, `python: {from: ./cpython-…-install_only.tar.gz}`";
+
+/// The suites whose `python3` is of this version, as their releases have it.
+fn suite_with(minor: &str) -> String {
+    let suites = match minor {
+        "3.9" => "[bullseye]",
+        "3.10" => "[jammy]",
+        "3.11" => "[bookworm]",
+        "3.12" => "[noble]",
+        "3.13" => "[trixie]",
+        _ => return String::new(),
+    };
+    format!(" or `base: {{suites: {suites}, packages: [python3]}}`")
+}
+
 /// `3.11` of `3.11.2`.
 fn minor_of(version: &str) -> &str {
     version.match_indices('.').nth(1).map_or(version, |(end, _)| &version[..end])
@@ -53,12 +69,15 @@ fn minor_of(version: &str) -> &str {
 impl Hinted for InventoryError {
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoPython => "choose a base with Python, or add `python3` to the base's packages".into(),
+            Self::NoPython => {
+                format!("choose a base with Python, add `python3` to the base's packages, or {OWN_PYTHON}")
+            }
             Self::OtherPython { found, asked } => match found.split_once(" and ") {
                 Some(_) => format!("write `python:` with one of {found}, or choose another base"),
                 None => format!(
-                    "write `python: \"{}\"`, or choose a base that has {asked}: `base: python:{asked}-slim`",
-                    minor_of(found)
+                    "write `python: \"{}\"`, choose a base that has {asked}, `base: python:{asked}-slim`{}, or {OWN_PYTHON}",
+                    minor_of(found),
+                    suite_with(minor_of(asked))
                 ),
             },
             Self::SeveralPythons { found } => {

@@ -23,11 +23,12 @@ use self::libc::Libc;
 use self::loader::BaseLoader;
 use self::packages::{Conda, Dpkg, Owners};
 use self::python::BasePython;
-use super::{BaseInventory, InventoryError, PythonStart};
+use super::{BaseInventory, InstalledDistribution, InventoryError, PythonStart};
 use crate::elf::Ldconfig;
 use crate::observe::inventory_facts::InventoryFacts;
 use crate::oci::Architecture;
 use crate::oci::image::RuntimeConfig;
+use crate::pypa::scheme::InstallScheme;
 
 /// The part of an image's config that an inventory depends on.
 ///
@@ -124,6 +125,39 @@ pub fn scan_started(
     start.broken = started.broken;
     start.unfound = unfound::packages(facts, config, &started.called, &start, &inventory);
     Ok((inventory, start))
+}
+
+/// An interpreter, apart from the system that it is put on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScannedInterpreter {
+    /// The full version: `3.12.11`.
+    pub version: String,
+    /// The install scheme.
+    pub scheme: InstallScheme,
+    /// See [`BaseInventory::externally_managed`].
+    pub externally_managed: String,
+    /// The distributions that it finds, sorted by name.
+    pub distributions: Vec<InstalledDistribution>,
+    /// The libraries that it is linked with.
+    pub needed: Vec<String>,
+}
+
+/// The interpreter in the files of one layer, whatever is below it.
+pub fn interpreter(
+    facts: &InventoryFacts,
+    config: &ImageConfigFacts,
+) -> Result<ScannedInterpreter, InventoryError> {
+    let python = python::choose(facts, &Dpkg::read(facts), config, None)?;
+    let program = facts.file(python.scheme.interpreter.trim_start_matches('/'));
+    let dynamic = program.and_then(|(_, file)| file.elf.as_ref()?.dynamic.as_ref());
+    let found = installed::distributions(facts, &python.packages);
+    Ok(ScannedInterpreter {
+        version: python.version,
+        scheme: python.scheme,
+        externally_managed: python.externally_managed,
+        distributions: found.into_iter().map(|installed| installed.distribution).collect(),
+        needed: dynamic.map(|dynamic| dynamic.needed.clone()).unwrap_or_default(),
+    })
 }
 
 /// The versions of Debian packages in the image of these facts, by name.

@@ -1,7 +1,7 @@
 //! The inventory of a base of packages, known from its package list before anything is unpacked.
 
 use super::select::{Selected, Selection};
-use crate::base::scan::glibc_version;
+use crate::base::scan::{ScannedInterpreter, glibc_version};
 use crate::base::{BaseInventory, InventoryError};
 use crate::cuda::is_debian_package;
 use crate::debian::version::DebianVersion;
@@ -29,26 +29,30 @@ struct DebianPython {
 }
 
 /// The inventory of the packages selected for `architecture` from the archive of `origin`, Debian's where it does not
-/// say. CUDA is none of it: a package's name does not tell its libraries, [`with_cuda`] adds them.
+/// say, with `own` as its Python where that is given. CUDA is none of it: a package's name does not tell its libraries,
+/// [`with_cuda`] adds them.
 pub fn inventory(
     selection: &Selection,
     origin: Option<&str>,
     architecture: Architecture,
+    own: Option<ScannedInterpreter>,
 ) -> Result<BaseInventory, InventoryError> {
     let facts = PackageFacts::of(selection);
-    let python = facts.python.ok_or(InventoryError::NoPython)?;
+    let python = match own {
+        Some(own) => own,
+        None => facts.python.as_ref().and_then(DebianPython::scanned).ok_or(InventoryError::NoPython)?,
+    };
     let glibc = facts.glibc.as_deref().and_then(glibc_version).ok_or(InventoryError::NoLibc)?;
-    let version = python_version(&python.short).ok_or(InventoryError::NoPython)?;
     let is_ubuntu = origin.is_some_and(|origin| origin.eq_ignore_ascii_case("ubuntu"));
     Ok(BaseInventory {
         architecture,
         vendor: if is_ubuntu { "Ubuntu" } else { "Debian" }.to_owned(),
         glibc,
         libc_bin: facts.libc_bin.ok_or(InventoryError::NoLibc)?,
-        externally_managed: format!("usr/lib/python{}/EXTERNALLY-MANAGED", python.short),
-        python: python.full,
-        scheme: InstallScheme::debian(version),
-        distributions: Vec::new(),
+        externally_managed: python.externally_managed,
+        python: python.version,
+        scheme: python.scheme,
+        distributions: python.distributions,
         cuda: Vec::new(),
         default_toolkit: None,
         library_path: Vec::new(),
@@ -74,6 +78,19 @@ pub fn may_change(selection: &Selection) -> bool {
 fn python_version(short: &str) -> Option<(u8, u8)> {
     let (major, minor) = short.split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+impl DebianPython {
+    /// The facts that are known of it before its packages are there.
+    fn scanned(&self) -> Option<ScannedInterpreter> {
+        Some(ScannedInterpreter {
+            version: self.full.clone(),
+            scheme: InstallScheme::debian(python_version(&self.short)?),
+            externally_managed: format!("usr/lib/python{}/EXTERNALLY-MANAGED", self.short),
+            distributions: Vec::new(),
+            needed: Vec::new(),
+        })
+    }
 }
 
 impl PackageFacts {
@@ -143,7 +160,7 @@ mod tests {
         let python = DebianPython { short: "3.11".into(), full: "3.11.2".into() };
         assert_eq!((facts.glibc.as_deref(), facts.python), (Some("2.36"), Some(python)));
 
-        let inventory = |origin| inventory(&selection(&packages), origin, Architecture::Amd64).unwrap();
+        let inventory = |origin| inventory(&selection(&packages), origin, Architecture::Amd64, None).unwrap();
         let debian = inventory(None);
         assert_eq!(
             (debian.glibc, debian.python.as_str(), debian.vendor.as_str()),

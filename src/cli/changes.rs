@@ -4,7 +4,7 @@ use super::report::bytes;
 use super::table::{name, prose};
 use super::text::{Page, PrintedText};
 use crate::compare::{Change, Difference, Growth, LayerDifference};
-use crate::pipeline::{LockWriting, Locked};
+use crate::pipeline::{LockWriting, Locked, LockedPlatform};
 
 /// The changes of one kind that are told: more of them are counted.
 const SHOWN_CHANGES: usize = 20;
@@ -97,20 +97,32 @@ fn grown(out: &mut PrintedText, growth: &Growth) {
 /// Writes the changes of a lock.
 pub(super) fn locked(locked: &Locked, page: Page) -> PrintedText {
     let mut out = PrintedText::on(page);
-    for change in &locked.changes {
-        out.paragraph(change);
+    for LockedPlatform { platform, changes, .. } in &locked.locks {
+        let of = platform.map(|platform| format!("{}: ", platform.platform())).unwrap_or_default();
+        changes.iter().for_each(|change| out.paragraph(format_args!("{of}{change}")));
     }
-    let (path, count) = (locked.path.display(), locked.lock.distributions.len());
+    let path = locked.path.display();
+    let is_unmoved = locked.locks.iter().all(|locked| locked.changes.is_empty());
     out.line(match (locked.changed, locked.writing) {
         (false, _) => format!("{path} is up to date"),
-        (true, LockWriting::Write) => format!("wrote {path}: {count} distributions and their base"),
+        (true, LockWriting::Write) => format!("wrote {path}: {}", extent(&locked.locks)),
         (true, LockWriting::Tell) if locked.is_new => {
-            format!("would write {path}: {count} distributions and their base")
+            format!("would write {path}: {}", extent(&locked.locks))
         }
-        (true, LockWriting::Tell) if locked.changes.is_empty() => {
+        (true, LockWriting::Tell) if is_unmoved => {
             format!("{path} would change: its versions stay, what it notes of the recipe does not")
         }
         (true, LockWriting::Tell) => format!("{path} would change: nothing was written"),
     });
     out
+}
+
+/// The content of the locks that were made.
+fn extent(locks: &[LockedPlatform]) -> String {
+    let counts = locks.iter().map(|locked| {
+        let of = locked.platform.map(|platform| format!(" for {}", platform.platform())).unwrap_or_default();
+        format!("{} distributions{of}", locked.lock.distributions.len())
+    });
+    let base = if locks.len() == 1 { "their base" } else { "their bases" };
+    format!("{} and {base}", counts.collect::<Vec<_>>().join(", "))
 }

@@ -11,8 +11,8 @@ use super::text::{Page, View, tell, tell_line};
 use super::{ProgressStyle, changes, findings, listing, write_file};
 use crate::check::Level;
 use crate::failure::{Failure, Result};
-use crate::image::Image;
-use crate::pipeline::{Built, CheckFailed, InputError, LockWriting, Locked};
+use crate::image::{Image, PublishedImage};
+use crate::pipeline::{Built, BuiltImage, CheckFailed, InputError, LockWriting, Locked};
 use crate::place::ImagePlace;
 use crate::recipe::Color;
 
@@ -22,24 +22,39 @@ pub(super) fn built(built: &Built, style: ProgressStyle, view: View) {
         ProgressStyle::Json => event(&built_event(built)),
         _ => {
             listing::built(built, view).tell();
-            if let Some(report) = &built.report {
-                findings::listed(report, Level::Warning, view.page).tell();
-            }
+            let reports = built.images.iter().filter_map(|image| image.report.as_ref());
+            reports.for_each(|report| findings::listed(report, Level::Warning, view.page).tell());
         }
     }
 }
 
 fn built_event(built: &Built) -> Value {
+    let mut event = match &built.images[..] {
+        [only] => image_event(only),
+        images => {
+            let platforms = images.iter().map(|image| (platform_name(image).to_owned(), image_event(image)));
+            json!({ "platforms": Value::from_iter(platforms) })
+        }
+    };
+    event["event"] = "built".into();
+    event["digest"] = built.published.descriptor().digest().to_string().into();
+    event["destinations"] = built.destinations.iter().map(ToString::to_string).collect();
+    event
+}
+
+fn image_event(built: &BuiltImage) -> Value {
     let count = |level| built.report.as_ref().map(|report| report.count(level));
     json!({
-        "event": "built",
         "digest": built.image.manifest.digest(),
         "layers": built.image.layers.len(),
         "bytes": size(&built.image),
-        "destinations": built.destinations.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "warnings": count(Level::Warning),
         "notes": count(Level::Note),
     })
+}
+
+pub(super) fn platform_name(built: &BuiltImage) -> &'static str {
+    built.image.architecture.platform()
 }
 
 pub(super) fn size(image: &Image) -> u64 {
@@ -54,7 +69,7 @@ pub(super) fn locked(locked: &Locked, style: ProgressStyle, page: Page) {
             "path": locked.path.display().to_string(),
             "written": locked.changed && locked.writing == LockWriting::Write,
             "changed": locked.changed,
-            "changes": locked.changes.len(),
+            "changes": locked.locks.iter().map(|lock| lock.changes.len()).sum::<usize>(),
         })),
         _ => changes::locked(locked, page).tell(),
     }
@@ -63,12 +78,12 @@ pub(super) fn locked(locked: &Locked, style: ProgressStyle, page: Page) {
 /// The document of `--metadata-file`, with the keys that buildx has.
 ///
 /// <https://docs.docker.com/reference/cli/docker/buildx/build/#metadata-file>
-pub(super) fn write_metadata(file: &Path, image: &Image, destinations: &[ImagePlace]) -> Result<()> {
+pub(super) fn write_metadata(file: &Path, image: &PublishedImage, destinations: &[ImagePlace]) -> Result<()> {
     let metadata = metadata(image, destinations);
     write_file(file, format!("{metadata:#}\n"))
 }
 
-fn metadata(image: &Image, destinations: &[ImagePlace]) -> Value {
+fn metadata(image: &PublishedImage, destinations: &[ImagePlace]) -> Value {
     let name = |place: &ImagePlace| match place {
         ImagePlace::Registry(name) | ImagePlace::Engine { name, .. } => Some(name.to_string()),
         ImagePlace::OciLayout { .. } | ImagePlace::OciArchive { .. } | ImagePlace::DockerArchive { .. } => {
@@ -77,10 +92,13 @@ fn metadata(image: &Image, destinations: &[ImagePlace]) -> Value {
     };
     let names: Vec<String> = destinations.iter().filter_map(name).collect();
     let mut metadata = json!({
-        "containerimage.config.digest": image.config.digest(),
-        "containerimage.descriptor": image.manifest,
-        "containerimage.digest": image.manifest.digest(),
+        "containerimage.descriptor": image.descriptor(),
+        "containerimage.digest": image.descriptor().digest(),
     });
+    // An index has none, and several images have several.
+    if let PublishedImage::Single(image) = image {
+        metadata["containerimage.config.digest"] = image.config.digest().to_string().into();
+    }
     if !names.is_empty() {
         metadata["image.name"] = names.join(",").into();
     }
@@ -139,7 +157,7 @@ mod tests {
         let image = image::taken_over(Architecture::Amd64, b"{}".to_vec(), None, Vec::new()).unwrap();
         let places = ["oci:out", "docker://registry.test/team/app:v1", "podman:app"];
         let places: Vec<ImagePlace> = places.iter().map(|place| place.parse().unwrap()).collect();
-        let metadata = metadata(&image, &places);
+        let metadata = metadata(&image.clone().into(), &places);
         assert_eq!(metadata["containerimage.digest"], image.manifest.digest().to_string());
         assert_eq!(metadata["containerimage.config.digest"], Digest::of("{}").to_string());
         assert_eq!(metadata["containerimage.descriptor"]["platform"]["architecture"], "amd64");

@@ -15,6 +15,7 @@ Examples:
   imgforge build recipe.yaml -o docker://registry.example/team/app:v1  # pushed
   imgforge build recipe.yaml --cache docker://registry.example/cache   # layers that machines share
   imgforge build recipe.yaml -o oci-archive:app.tar --locked           # a file, as the lock says
+  imgforge build recipe.yaml --platform linux/arm64                    # one of the recipe's platforms
   imgforge init - | imgforge build - -o podman:app                     # a recipe from standard input";
 
 /// Those of `imgforge plan`.
@@ -22,6 +23,7 @@ pub(super) const PLAN: &str = "\
 Examples:
   imgforge plan recipe.yaml             # versions, sources of CUDA, layers, and why
   imgforge plan recipe.yaml --json      # the same as JSON, which `imgforge diff` takes
+  imgforge plan recipe.yaml --platform linux/arm64
   imgforge plan - < recipe.yaml         # paths begin at the working directory";
 
 /// Those of `imgforge lock`.
@@ -55,6 +57,7 @@ Examples:
   imgforge check oci:out/app --gpu T4,H100 --driver 550.54.15  # will it run there?
   imgforge check oci:out/app --import                          # imports, in a sandbox
   imgforge check oci:out/app --graph app.html                  # who loads which library of CUDA
+  imgforge check oci:out/app --platform linux/arm64            # of an index
   imgforge check oci:out/app --format github                   # annotations for GitHub Actions";
 
 /// Those of `imgforge diff`.

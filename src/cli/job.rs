@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use super::ending::size;
+use super::ending::{platform_name, size};
 use super::report::bytes;
 use super::screen::{Runner, runner};
 use super::text::PrintedText;
@@ -16,7 +16,7 @@ use super::{findings, summary};
 use crate::check::{Level, Report};
 use crate::escape::escaped;
 use crate::failure::{Context, Failure, Result};
-use crate::pipeline::{Built, CheckFailed};
+use crate::pipeline::{Built, BuiltImage, CheckFailed};
 
 /// The variable that names the file of a step's summary.
 const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
@@ -26,10 +26,10 @@ const LISTED: usize = 20;
 
 /// Tells the job of an image: its digest and its warnings.
 pub(super) fn built(built: &Built) -> Result<()> {
-    if let (Runner::GitHub, Some(report)) = (runner(), &built.report) {
-        findings::annotations(report, Level::Warning).tell();
+    if runner() == Runner::GitHub {
+        reports(built).for_each(|report| findings::annotations(report, Level::Warning).tell());
     }
-    append(&of_image(built))
+    append(&of_images(built))
 }
 
 /// Tells the job why there is none. What cannot be written is passed over: the job has failed already.
@@ -60,24 +60,42 @@ fn append(text: &PrintedText) -> Result<()> {
 }
 
 /// Markdown: cells are code, in which nothing of a name is markup.
-fn of_image(built: &Built) -> PrintedText {
+fn of_images(built: &Built) -> PrintedText {
     let mut out = PrintedText::default();
-    out.line(format_args!("### {}", code(&built.planned.inputs.name)));
+    let name = built.images.first().map_or("", |built| built.planned.inputs.name.as_str());
+    out.line(format_args!("### {}", code(&name)));
     out.blank();
     out.line("| | |");
     out.line("|---|---|");
-    out.line(format_args!("| digest | {} |", code(&built.image.manifest.digest())));
-    let layers = built.image.layers.len();
-    out.line(format_args!("| size | {} in {layers} layers |", bytes(size(&built.image))));
+    out.line(format_args!("| digest | {} |", code(&built.published.descriptor().digest())));
+    for image in &built.images {
+        let layers = image.image.layers.len();
+        let of = of_platform(built, image);
+        out.line(format_args!("| size{of} | {} in {layers} layers |", bytes(size(&image.image))));
+    }
     for destination in &built.destinations {
         out.line(format_args!("| published | {} |", code(destination)));
     }
-    if let Some(report) = &built.report {
-        out.line(format_args!("| check | {} |", summary::verdict(report)));
+    for image in &built.images {
+        if let Some(report) = &image.report {
+            out.line(format_args!("| check{} | {} |", of_platform(built, image), summary::verdict(report)));
+        }
     }
     out.blank();
-    built.report.iter().for_each(|report| list(&mut out, report));
+    reports(built).for_each(|report| list(&mut out, report));
     out
+}
+
+fn reports(built: &Built) -> impl Iterator<Item = &Report> {
+    built.images.iter().filter_map(|image| image.report.as_ref())
+}
+
+/// The platform of an image, where there are several.
+fn of_platform(built: &Built, image: &BuiltImage) -> String {
+    match built.images.len() {
+        1 => String::new(),
+        _ => format!(" {}", platform_name(image)),
+    }
 }
 
 fn of_failure(error: &Failure, report: Option<&Report>) -> PrintedText {

@@ -2,37 +2,86 @@
 
 use std::collections::BTreeSet;
 
+use uv_pep440::Version;
+
 use super::components::components;
 use super::report::bytes;
 use super::table::{name, number, prose};
 use super::text::{Page, PrintedText, View};
 use super::{gpus, summary};
 use crate::base::{BaseInventory, CudaCopy, LoaderRoute, VersionSource};
-use crate::pipeline::{Built, Inspected, Planned};
-use crate::resolve::{Distribution, Role};
+use crate::compare::{PlatformVersions, platform_versions};
+use crate::pipeline::{Built, BuiltImage, Inspected, Planned};
+use crate::place::ImagePlace;
+use crate::resolve::{Distribution, Resolution, Role};
 
 /// The layers that a build names, of those that it wrote.
 const SHOWN_LAYERS: usize = 5;
 
-/// Writes a plan: what would be built, and why.
-pub(super) fn plan(planned: &Planned, view: View) -> PrintedText {
+/// Writes the plan of each platform: what would be built, and why. Of several it is their summaries and what differs, unless
+/// everything is asked for.
+pub(super) fn plans(planned: &[Planned], view: View) -> PrintedText {
     let mut out = PrintedText::on(view.page);
-    summary::planned(&mut out, planned, view);
-    components(&mut out, planned, view);
-    distributions(&mut out, planned, view);
-    built_wheels(&mut out, planned);
+    match planned {
+        [only] => plan(&mut out, only, view),
+        several if view.all => several.iter().for_each(|planned| plan(&mut out, planned, view)),
+        several => {
+            several.iter().for_each(|planned| summary::planned(&mut out, planned, view));
+            differing_versions(&mut out, several);
+        }
+    }
+    out
+}
+
+/// The distributions of which platforms have different versions.
+fn differing_versions(out: &mut PrintedText, planned: &[Planned]) {
+    let platforms = planned.iter().map(|planned| prose(planned.plan.architecture.platform()));
+    let columns: Vec<_> = [name("DIFFERS")].into_iter().chain(platforms).collect();
+    let resolutions: Vec<&Resolution> = planned.iter().map(|planned| &planned.resolution).collect();
+    let cell = |versions: &Vec<Version>| match &versions[..] {
+        [] => "-".to_owned(),
+        versions => versions.iter().map(Version::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let row = |it: PlatformVersions| {
+        [it.name.to_string()].into_iter().chain(it.versions.iter().map(cell)).collect::<Vec<String>>()
+    };
+    let rows: Vec<Vec<String>> = platform_versions(&resolutions).into_iter().map(row).collect();
+    match rows.is_empty() {
+        true => out.line("the platforms have the same versions of everything"),
+        false => out.table(&columns, rows),
+    }
+    out.paragraph("(--platform shows the plan of one of them, --all that of each)");
+}
+
+fn plan(out: &mut PrintedText, planned: &Planned, view: View) {
+    summary::planned(out, planned, view);
+    components(out, planned, view);
+    distributions(out, planned, view);
+    built_wheels(out, planned);
     if view.all {
         let rows = planned.plan.layers.iter().map(|layer| vec![layer.title()]);
         out.table(&[name("LAYERS, BOTTOM FIRST")], rows.collect());
     }
-    out
 }
 
 /// Writes what a build made.
 pub(super) fn built(built: &Built, view: View) -> PrintedText {
     let mut out = PrintedText::on(view.page);
-    summary::built(&mut out, built, view);
-    components(&mut out, &built.planned, view);
+    if let [only] = &built.images[..] {
+        image(&mut out, only, &built.destinations, view);
+        return out;
+    }
+    built.images.iter().for_each(|built| image(&mut out, built, &[], view));
+    let platforms: Vec<&str> = built.images.iter().map(|it| it.image.architecture.platform()).collect();
+    out.fact("index", format_args!("{} of {}", built.published.descriptor().digest(), platforms.join(", ")));
+    built.destinations.iter().for_each(|destination| out.fact("published", destination));
+    out
+}
+
+/// Writes the image of one platform.
+fn image(out: &mut PrintedText, built: &BuiltImage, published: &[ImagePlace], view: View) {
+    summary::built(out, built, published, view);
+    components(out, &built.planned, view);
     let most = if view.all { usize::MAX } else { SHOWN_LAYERS };
     let (largest, others, of_others) = summary::largest(&built.image, most);
     let rows =
@@ -42,7 +91,6 @@ pub(super) fn built(built: &Built, view: View) -> PrintedText {
         rows.push(vec![format!("… {others} more (--all)"), bytes(of_others), String::new()]);
     }
     out.table(&[prose("LARGEST LAYERS"), number("UNPACKED"), number("COMPRESSED")], rows);
-    out
 }
 
 /// The distributions that the recipe names; the others are counted, or listed with those that require them.

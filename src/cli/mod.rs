@@ -44,18 +44,18 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::cuda::{Driver, Gpu};
 use crate::escape;
 use crate::failure::{Context, Failure, Fault, Hinted, Result};
-use crate::oci::{Architecture, Digest};
+use crate::oci::Digest;
 use crate::pipeline::{
-    self, BuildOrder, CheckExtent, Checked, Checking, CopyOrder, Inspected, LockOrder, LockWriting, Locking,
-    Side, WantedMachines,
+    self, BuildOrder, CheckExtent, CheckOrder, Checked, Checking, CopyOrder, Inspected, LockOrder,
+    LockWriting, Locking, Side, WantedMachines,
 };
 use crate::place::ImagePlace;
-use options::{CacheOptions, ViewOptions, page};
+use options::{CacheOptions, ImagePlatform, RecipePlatforms, ViewOptions, page};
 use picture::PictureFile;
 use screen::OutputStream;
 use text::{PrintedText, print, tell_line};
 use upgrades::{EVERYTHING, Upgradable, asked, upgradable};
-use values::{annotation, destination, place, platform, side};
+use values::{annotation, destination, place, side};
 
 /// The variables that people look for in the help; the README has all.
 const VARIABLES: &str = "\
@@ -130,6 +130,8 @@ enum Action {
         /// A place to publish the image; may be given several times; oci-archive:- is standard output [default: oci:out/NAME].
         #[arg(long, short, value_name = "DEST", value_parser = destination)]
         output: Vec<ImagePlace>,
+        #[command(flatten)]
+        platforms: RecipePlatforms,
         /// Write the image's digest into FILE as well.
         #[arg(long, value_name = "FILE")]
         digest_file: Option<PathBuf>,
@@ -166,6 +168,8 @@ enum Action {
     Plan {
         /// The recipe, a YAML file; - is standard input.
         recipe: PathBuf,
+        #[command(flatten)]
+        platforms: RecipePlatforms,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -186,6 +190,8 @@ enum Action {
     Lock {
         /// The recipe, a YAML file.
         recipe: PathBuf,
+        #[command(flatten)]
+        platforms: RecipePlatforms,
         /// Keep nothing, or everything but NAME: a distribution, a Debian package or `base`; may be given several times.
         #[arg(
             long,
@@ -222,6 +228,8 @@ enum Action {
         /// engine: `docker-daemon:NAME[:TAG]`, `podman:NAME[:TAG]`, `containerd:NAME[:TAG]`.
         #[arg(value_parser = place)]
         image: ImagePlace,
+        #[command(flatten)]
+        of: ImagePlatform,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -248,6 +256,8 @@ enum Action {
         /// engine: `docker-daemon:NAME[:TAG]`, `podman:NAME[:TAG]`, `containerd:NAME[:TAG]`.
         #[arg(value_parser = place)]
         image: ImagePlace,
+        #[command(flatten)]
+        of: ImagePlatform,
         /// The format of the findings.
         #[arg(long, value_enum, default_value_t = findings::Format::Table)]
         format: findings::Format,
@@ -282,6 +292,8 @@ enum Action {
         /// The same.
         #[arg(value_parser = side)]
         after: Side,
+        #[command(flatten)]
+        of: ImagePlatform,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -304,9 +316,8 @@ enum Action {
         /// The places that it goes to.
         #[arg(required = true, value_parser = destination)]
         to: Vec<ImagePlace>,
-        /// The platform of the image, where it is one for several [default: this machine's].
-        #[arg(long, value_name = "linux/ARCH", value_parser = platform)]
-        platform: Option<Architecture>,
+        #[command(flatten)]
+        of: ImagePlatform,
         #[command(flatten)]
         release: release::ReleaseOptions,
         /// Use only what the store has; download nothing.
@@ -381,6 +392,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
         Action::Build {
             recipe,
             output,
+            platforms,
             digest_file,
             metadata_file,
             annotation,
@@ -399,10 +411,10 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             let checking = if *no_check { Checking::Skip } else { Checking::Refuse };
             let of_git = if *git_annotations { git::annotations(recipe)? } else { BTreeMap::new() };
             let annotations = of_git.into_iter().chain(annotation.iter().cloned()).collect();
+            let plan = platforms.order(recipe, locking(*locked));
             let order = BuildOrder {
-                recipe,
+                plan,
                 destinations: output,
-                locking: locking(*locked),
                 checking,
                 annotations: &annotations,
                 release: &release,
@@ -414,29 +426,29 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             if !arguments.quiet {
                 ending::built(&built, arguments.progress, view.on(OutputStream::Error));
             }
-            let digest = built.image.manifest.digest();
+            let digest = built.published.descriptor().digest();
             if let Some(file) = digest_file {
                 write_file(file, format!("{digest}\n"))?;
             }
             if let Some(file) = metadata_file {
-                ending::write_metadata(file, &built.image, &built.destinations)?;
+                ending::write_metadata(file, &built.published, &built.destinations)?;
             }
             job::built(&built)?;
             print_digest(digest, output, arguments.progress).map(done)
         }
-        Action::Plan { recipe, json, view, locked, offline, allow_outside } => {
+        Action::Plan { recipe, platforms, json, view, locked, offline, allow_outside } => {
             let session = arguments.session_for(*offline, *allow_outside, progress)?;
-            let planned = pipeline::plan(recipe, locking(*locked), &session)?;
+            let planned = pipeline::plan(&platforms.order(recipe, locking(*locked)), &session)?;
             progress.finish();
             match json {
-                true => report::plan_json(&planned)?.print(),
-                false => listing::plan(&planned, view.on(OutputStream::Output)).print(),
+                true => report::plans_json(&planned)?.print(),
+                false => listing::plans(&planned, view.on(OutputStream::Output)).print(),
             }
             .map(done)
         }
-        Action::Inspect { image, json, wide, python, record, offline } => {
+        Action::Inspect { image, of, json, wide, python, record, offline } => {
             let session = arguments.session(*offline, progress)?;
-            let inspected = pipeline::inspect(image, python.as_deref(), &session)?;
+            let inspected = pipeline::inspect(image, of.platform, python.as_deref(), &session)?;
             progress.finish();
             if let Some(file) = record {
                 record_inventory(file, image, &inspected)?;
@@ -448,11 +460,13 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             .map(done)
         }
         Action::Sbom(sbom) => sbom.execute(arguments, progress).map(done),
-        Action::Check { image, format, json, driver, gpu, python, import, graph, offline } => {
+        Action::Check { image, of, format, json, driver, gpu, python, import, graph, offline } => {
             let session = arguments.session(*offline, progress)?;
             let wanted = WantedMachines { driver: driver.as_ref(), gpus: gpu };
             let extent = if *import { CheckExtent::Imports } else { CheckExtent::Files };
-            let checked = Checked::read(image, python.as_deref(), wanted, extent, &session)?;
+            let order =
+                CheckOrder { image, platform: of.platform, python: python.as_deref(), wanted, extent };
+            let checked = Checked::read(&order, &session)?;
             let report = checked.report(extent, &session)?;
             progress.finish();
             let format = if *json { findings::Format::Json } else { *format };
@@ -465,13 +479,31 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
                 false => Ok(ExitCode::SUCCESS),
             }
         }
-        Action::Lock { recipe, upgrade, dry_run, check, layers, format, offline, allow_outside } => {
+        Action::Lock {
+            recipe,
+            platforms,
+            upgrade,
+            dry_run,
+            check,
+            layers,
+            format,
+            offline,
+            allow_outside,
+        } => {
             let writing = if *dry_run || *check { LockWriting::Tell } else { LockWriting::Write };
-            let order = LockOrder { recipe, upgrade: asked(upgrade), writing, layers: *layers };
+            let order = LockOrder {
+                recipe,
+                platforms: &platforms.platform,
+                upgrade: asked(upgrade),
+                writing,
+                layers: *layers,
+            };
             let session = arguments.session_for(*offline, *allow_outside, progress)?;
             let locked = pipeline::lock(&order, &session)?;
             let exported = match format {
-                Some(LockFormat::Pylock) => Some(pipeline::export_pylock(recipe, &session)?),
+                Some(LockFormat::Pylock) => {
+                    Some(pipeline::export_pylock(&platforms.order(recipe, Locking::Required), &session)?)
+                }
                 None => None,
             };
             progress.finish();
@@ -483,9 +515,9 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             }
             exported.map_or(Ok(()), |text| print(&text)).map(done)
         }
-        Action::Diff { before, after, json, exit_code, offline, allow_outside } => {
+        Action::Diff { before, after, of, json, exit_code, offline, allow_outside } => {
             let session = arguments.session_for(*offline, *allow_outside, progress)?;
-            let difference = pipeline::compare(before, after, &session)?;
+            let difference = pipeline::compare(before, after, of.platform, &session)?;
             progress.finish();
             match json {
                 true => PrintedText::json(&difference)?.print(),
@@ -493,13 +525,13 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             }?;
             Ok(ExitCode::from(u8::from(*exit_code && !difference.is_empty())))
         }
-        Action::Copy { from, to, platform, release, offline } => {
+        Action::Copy { from, to, of, release, offline } => {
             let release = release.order()?;
             let session = arguments.session(*offline, progress)?;
-            let order = CopyOrder { from, to, architecture: *platform, release: &release };
+            let order = CopyOrder { from, to, architecture: of.platform, release: &release };
             let image = pipeline::copy(&order, &session)?;
             progress.finish();
-            print_digest(image.manifest.digest(), to, arguments.progress).map(done)
+            print_digest(image.descriptor().digest(), to, arguments.progress).map(done)
         }
         Action::Cache { command } => {
             let session = arguments.session(!command.uses_network(), progress)?;

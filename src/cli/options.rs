@@ -1,16 +1,41 @@
 //! Options that several commands share, and the page that they ask for.
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::screen::{self, OutputStream};
 use super::text::{Page, View};
-use super::values::cache_place;
+use super::values::{cache_place, platform};
 use crate::failure::{Failure, Result};
-use crate::oci::ImageReference;
-use crate::pipeline::CachePlaces;
+use crate::oci::{Architecture, ImageReference};
+use crate::pipeline::{CachePlaces, Locking, PlanOrder};
 
 /// The variable that names a cache where no option does.
 const CACHE_VARIABLE: &str = "IMGFORGE_CACHE";
+
+/// The platforms of a recipe that a command is about.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RecipePlatforms {
+    /// A platform to choose among those of the recipe; may be given several times, or with commas [default: all of them].
+    #[arg(long, value_name = "linux/ARCH", value_delimiter = ',', value_parser = platform)]
+    pub platform: Vec<Architecture>,
+}
+
+impl RecipePlatforms {
+    /// The order to plan `recipe` for them.
+    pub fn order<'a>(&'a self, recipe: &'a Path, locking: Locking) -> PlanOrder<'a> {
+        PlanOrder { recipe, platforms: &self.platform, locking }
+    }
+}
+
+/// The platform of an image that a command is about.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct ImagePlatform {
+    /// The platform that is meant, where there are several [default: this machine's].
+    #[arg(long, value_name = "linux/ARCH", value_parser = platform)]
+    pub platform: Option<Architecture>,
+}
 
 /// The extent of a listing.
 #[derive(Debug, Clone, Copy, Args)]

@@ -17,9 +17,8 @@ const OPTIONS: Translations = &[
         "`-o docker-daemon:NAME:TAG` loads the image into Docker, `-o podman:NAME:TAG` into podman",
     ),
     (
-        &["--platform", "--arch", "--architecture"],
-        "the base decides: write `base: {suites: [bookworm], packages: [python3, python3-venv], architecture: arm64}` in the \
-         recipe; each architecture is an image of its own",
+        &["--arch", "--architecture", "--platforms", "--override-arch"],
+        "`--platform linux/arm64` chooses among the platforms that the recipe names: `platforms: [linux/amd64, linux/arm64]`",
     ),
     (&["-f", "--file", "--recipe"], "the recipe is named without an option: `imgforge build recipe.yaml`"),
     (

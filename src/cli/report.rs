@@ -32,10 +32,23 @@ pub(super) fn savings(planned: &Planned) -> Option<Savings> {
     (private.len() > 1).then_some(Savings { shared, saved })
 }
 
-/// The plan as JSON.
-pub(super) fn plan_json(planned: &Planned) -> serde_json::Result<PrintedText> {
+/// The plan as JSON, or that of each platform.
+pub(super) fn plans_json(planned: &[Planned]) -> serde_json::Result<PrintedText> {
+    match planned {
+        [only] => PrintedText::json(&plan_json(only)),
+        several => {
+            let name = several.first().map(|planned| &planned.inputs.name);
+            let platforms = several
+                .iter()
+                .map(|planned| (planned.plan.architecture.platform().to_owned(), plan_json(planned)));
+            PrintedText::json(&json!({ "name": name, "platforms": Value::from_iter(platforms) }))
+        }
+    }
+}
+
+fn plan_json(planned: &Planned) -> Value {
     let resolution = &planned.resolution;
-    let value = json!({
+    json!({
         "name": planned.inputs.name,
         "base": {
             "architecture": planned.base.architecture,
@@ -68,8 +81,7 @@ pub(super) fn plan_json(planned: &Planned) -> serde_json::Result<PrintedText> {
         "gpus": gpus::planned_document(&planned.gpus),
         "created": planned.plan.created,
         "plan": planned.plan,
-    });
-    PrintedText::json(&value)
+    })
 }
 
 fn service(planned: &Planned, service: &Service) -> Value {

@@ -6,7 +6,8 @@ use super::text::{PrintedText, View};
 use crate::check::{GpuSupport, Level, Report};
 use crate::cuda::DriverFit;
 use crate::image::Image;
-use crate::pipeline::{Built, Planned};
+use crate::pipeline::{BuiltImage, Planned};
+use crate::place::ImagePlace;
 use crate::plan::LayerPlan;
 use crate::recipe::{BaseDescription, BaseRef};
 
@@ -28,8 +29,8 @@ pub(super) fn planned(out: &mut PrintedText, planned: &Planned, view: View) {
     out.blank();
 }
 
-/// Writes what a finished image is about.
-pub(super) fn built(out: &mut PrintedText, built: &Built, view: View) {
+/// Writes what a finished image is about, and where it was published.
+pub(super) fn built(out: &mut PrintedText, built: &BuiltImage, published: &[ImagePlace], view: View) {
     made_of(out, &built.planned);
     if let Some(report) = &built.report {
         runs_on(out, &report.gpus, view);
@@ -42,7 +43,7 @@ pub(super) fn built(out: &mut PrintedText, built: &Built, view: View) {
     if let Some(report) = &built.report {
         out.fact("checked", verdict(report));
     }
-    for destination in &built.destinations {
+    for destination in published {
         out.fact("published", destination);
     }
     out.blank();

@@ -1,6 +1,7 @@
 //! The difference between two images, plans, recipes or locks: in all that both sides tell.
 
 mod files;
+mod platforms;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use crate::resolve::demand::soname;
 use crate::resolve::{Resolution, Service, ServiceSource};
 
 pub use files::FileState;
+pub use platforms::{PlatformVersions, WithoutCuda, platform_versions, without_cuda};
 
 /// One side of a comparison.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,20 +11,24 @@ use std::path::{Path, PathBuf};
 use super::PublishError;
 use super::archive_writer::{ArchiveFile, ArchiveWriter, ArchivedImage};
 use super::index::tagged;
-use crate::image::Image;
+use crate::image::PublishedImage;
 use crate::place::STANDARD_OUTPUT;
 use crate::store::{FileIdentity, Store, UnnamedFile, clear_abandoned};
 
 /// Writes the archive at `file`: replacing a regular file once it is whole, and byte by byte into anything else.
 pub(super) fn publish(
-    image: &Image,
+    image: &PublishedImage,
     file: &Path,
     name: &str,
     tag: &str,
     store: &Store,
 ) -> Result<(), PublishError> {
-    let archived =
-        ArchivedImage { image, docker_name: format!("{name}:{tag}"), entry: tagged(image, tag), tag };
+    let archived = ArchivedImage {
+        image,
+        docker_name: format!("{name}:{tag}"),
+        entry: tagged(image.descriptor(), tag),
+        tag,
+    };
     match ArchiveOutlet::of(file)? {
         ArchiveOutlet::Stream(stream) => {
             let written = write(&archived, ArchiveFile::Stream(stream), store);
@@ -48,7 +52,7 @@ fn replace(archived: &ArchivedImage<'_>, file: &Path, store: &Store) -> Result<(
     });
     named.map_err(PublishError::write(file))?;
     if let Some(identity) = FileIdentity::at(file) {
-        archived.image.layers.iter().for_each(|layer| store.note_published(&layer.digest, &identity));
+        archived.image.layers().keys().for_each(|layer| store.note_published(layer, &identity));
     }
     Ok(())
 }

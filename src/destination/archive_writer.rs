@@ -2,7 +2,7 @@
 //!
 //! <https://github.com/moby/docker-image-spec/blob/main/v1.2.md#combined-image-json--filesystem-changeset-format>
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::index::IndexDocument;
 use super::layout;
-use crate::image::Image;
+use crate::image::{Image, PublishedImage};
 use crate::oci::{Descriptor, Digest, Entry, EntryKind, tar};
 use crate::store::{Store, UnnamedFile, copy_whole};
 
@@ -111,7 +111,7 @@ impl ArchiveWriter {
 /// An image as an archive names it.
 pub(super) struct ArchivedImage<'a> {
     /// The image.
-    pub image: &'a Image,
+    pub image: &'a PublishedImage,
     /// Its name for docker: `NAME:TAG`.
     pub docker_name: String,
     /// Its entry in the layout's index.
@@ -121,7 +121,7 @@ pub(super) struct ArchivedImage<'a> {
 }
 
 impl ArchivedImage<'_> {
-    /// Writes the image as a layout with docker's manifest; the layers that are `left_out` are where the archive goes.
+    /// Writes the image as a layout, that of one platform with docker's manifest; the layers that are `left_out` are where the archive goes.
     /// `written` is told the size of each layer that is there then.
     pub fn write(
         &self,
@@ -131,20 +131,14 @@ impl ArchivedImage<'_> {
         written: &dyn Fn(u64),
     ) -> io::Result<()> {
         let image = self.image;
-        let docker = [DockerManifest {
-            config: blob_path(&image.config.digest()),
-            repo_tags: vec![self.docker_name.clone()],
-            layers: image.layers.iter().map(|layer| blob_path(&layer.digest)).collect(),
-        }];
         let mut index = IndexDocument::new();
         index.put(self.entry.clone(), self.tag);
         archive.directory("blobs")?;
         archive.directory("blobs/sha256")?;
-        archive.bytes(&blob_path(&image.config.digest()), &image.config_bytes)?;
-        archive.bytes(&blob_path(&image.manifest.digest()), &image.manifest_bytes)?;
-        let unique: BTreeMap<Digest, u64> =
-            image.layers.iter().map(|layer| (layer.digest, layer.size)).collect();
-        for (digest, size) in unique {
+        for document in image.configs().into_values().chain(image.manifests()) {
+            archive.bytes(&blob_path(&document.descriptor.digest()), document.bytes)?;
+        }
+        for (digest, size) in image.layers() {
             if !left_out.contains(&digest) {
                 let content = store.open_blob(&digest).map_err(io::Error::other)?;
                 archive.blob(&digest, size, &content)?;
@@ -152,8 +146,19 @@ impl ArchivedImage<'_> {
             written(size);
         }
         archive.bytes("index.json", &index.to_json()?)?;
-        archive.bytes("manifest.json", &serde_json::to_vec(&docker)?)?;
+        if let PublishedImage::Single(image) = image {
+            archive.bytes("manifest.json", &serde_json::to_vec(&[self.docker_manifest(image)])?)?;
+        }
         archive.bytes("oci-layout", layout::LAYOUT.as_bytes())
+    }
+
+    /// Docker's word on an image. It has none for several platforms.
+    fn docker_manifest(&self, image: &Image) -> DockerManifest {
+        DockerManifest {
+            config: blob_path(&image.config.digest()),
+            repo_tags: vec![self.docker_name.clone()],
+            layers: image.layers.iter().map(|layer| blob_path(&layer.digest)).collect(),
+        }
     }
 }
 

@@ -8,12 +8,13 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use oci_spec::image::{ANNOTATION_REF_NAME, ImageIndex, ImageManifest, MediaType, SCHEMA_VERSION};
+use oci_spec::image::{
+    self as spec, ANNOTATION_REF_NAME, ImageIndex, ImageManifest, MediaType, SCHEMA_VERSION,
+};
 use rustix::fs::OFlags;
 use serde_json::{Map, Value, json};
 
 use super::PublishError;
-use crate::image::Image;
 use crate::oci::image::{from_json, from_value, to_json};
 use crate::oci::{Descriptor, Digest};
 
@@ -137,11 +138,21 @@ impl IndexDocument {
     /// `blobs` has a directory for each algorithm.
     pub fn reached(&self, blobs: &Path) -> Option<BTreeSet<String>> {
         let mut reached = BTreeSet::new();
-        for entry in &self.manifests {
-            let (digest, manifest) = manifest(entry, blobs)?;
+        let digest = |entry: &Value| entry.get("digest")?.as_str()?.parse().ok();
+        let mut waiting: Vec<spec::Digest> = self.manifests.iter().map(digest).collect::<Option<_>>()?;
+        while let Some(digest) = waiting.pop() {
+            if !reached.insert(digest.to_string()) {
+                continue;
+            }
+            let path = blobs.join(digest.algorithm().as_ref()).join(digest.digest());
+            let bytes = fs::read(path).ok()?;
+            if let Ok(index) = from_json::<ImageIndex>(&bytes) {
+                waiting.extend(index.manifests().iter().map(|entry| entry.digest().clone()));
+                continue;
+            }
+            let manifest: ImageManifest = from_json(&bytes).ok()?;
             let parts = manifest.layers().iter().chain([manifest.config()]).chain(manifest.subject());
             reached.extend(parts.map(|part| part.digest().to_string()));
-            reached.insert(digest);
         }
         Some(reached)
     }
@@ -157,15 +168,15 @@ fn manifest(entry: &Value, blobs: &Path) -> Option<(String, ImageManifest)> {
 /// The annotation by which containerd knows a name.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
-/// The image's descriptor as an index holds it.
-pub(super) fn tagged(image: &Image, tag: &str) -> Descriptor {
-    image.manifest.clone().with_annotations(&[(ANNOTATION_REF_NAME.to_owned(), tag.to_owned())].into())
+/// The descriptor of an image, or of an index, as the index of a layout holds it.
+pub(super) fn tagged(descriptor: &Descriptor, tag: &str) -> Descriptor {
+    descriptor.clone().with_annotations(&[(ANNOTATION_REF_NAME.to_owned(), tag.to_owned())].into())
 }
 
-/// The image's descriptor as engines read it, which take the whole name of an image from there.
-pub(super) fn named(image: &Image, name: &str) -> Descriptor {
+/// The descriptor of an image as engines read it, which take the whole name of an image from there.
+pub(super) fn named(descriptor: &Descriptor, name: &str) -> Descriptor {
     let names = [ANNOTATION_REF_NAME, CONTAINERD_NAME].map(|key| (key.to_owned(), name.to_owned()));
-    image.manifest.clone().with_annotations(&names.into())
+    descriptor.clone().with_annotations(&names.into())
 }
 
 fn tag_of(entry: &Value) -> Option<&str> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::PublishError;
 use super::index::{IndexDocument, tagged};
-use crate::image::Image;
+use crate::image::PublishedImage;
 use crate::oci::Digest;
 use crate::store::{self, FileIdentity, Store, UnnamedFile, clear_abandoned, sync_directory};
 
@@ -17,7 +17,12 @@ pub(super) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 /// `tag` used are removed.
 ///
 /// A process that is killed on the way leaves the layout as it was, and blobs that the next one makes use of or removes.
-pub(super) fn publish(image: &Image, directory: &Path, tag: &str, store: &Store) -> Result<(), PublishError> {
+pub(super) fn publish(
+    image: &PublishedImage,
+    directory: &Path,
+    tag: &str,
+    store: &Store,
+) -> Result<(), PublishError> {
     clear_abandoned(directory);
     let foreign = directory.is_dir()
         && !directory.join("oci-layout").exists()
@@ -35,18 +40,19 @@ pub(super) fn publish(image: &Image, directory: &Path, tag: &str, store: &Store)
     fs::create_dir_all(&blobs).map_err(PublishError::write(&blobs))?;
     clear_abandoned(&blobs);
     place_blobs(image, &blobs, store)?;
-    let replaced = index.put(tagged(image, tag), tag);
+    let replaced = index.put(tagged(image.descriptor(), tag), tag);
     index.forget_attached(&replaced, &directory.join("blobs"));
     write(&path, &index.to_json().map_err(PublishError::write(&path))?)?;
     remove_unused(directory, &index)
 }
 
-fn place_blobs(image: &Image, blobs: &Path, store: &Store) -> Result<(), PublishError> {
-    for layer in &image.layers {
-        place(store, blobs, &layer.digest, layer.size)?;
+fn place_blobs(image: &PublishedImage, blobs: &Path, store: &Store) -> Result<(), PublishError> {
+    for (digest, size) in image.layers() {
+        place(store, blobs, &digest, size)?;
     }
-    write(&blobs.join(image.config.digest().hex()), &image.config_bytes)?;
-    write(&blobs.join(image.manifest.digest().hex()), &image.manifest_bytes)?;
+    for document in image.configs().into_values().chain(image.manifests()) {
+        write(&blobs.join(document.descriptor.digest().hex()), document.bytes)?;
+    }
     // The index shall name only what is there, after a loss of power too: its blobs, and the directories to them.
     let mut directories = blobs.ancestors().take(3);
     directories.try_for_each(|path| sync_directory(path).map_err(PublishError::write(path)))

@@ -13,11 +13,11 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::failure::Hinted;
-use crate::image::Image;
+use crate::image::{Image, PublishedImage};
 use crate::net::engine::{EngineError, Engines};
 use crate::net::http::HttpError;
 use crate::net::registry::{Registries, TagContended};
-use crate::oci::Digest;
+use crate::oci::{Architecture, Digest};
 use crate::place::{EngineKind, ImagePlace};
 use crate::source::{SourceError, SourceImage};
 use crate::store::{Store, StoreError};
@@ -39,6 +39,8 @@ pub enum PublishError {
     NotALayout { path: PathBuf },
     #[error("`{path}` is not an image index")]
     NotAnIndex { path: PathBuf, source: serde_json::Error },
+    #[error("`{place}` holds an image of one platform, and this one is for {}", listed(platforms))]
+    Platforms { place: String, platforms: Vec<Architecture> },
     #[error(transparent)]
     Http(#[from] HttpError),
     #[error(transparent)]
@@ -74,6 +76,10 @@ impl Hinted for PublishError {
             Self::Read { .. } => {
                 Some("make the file readable, or choose another directory with -o oci:DIR: it may name other images".into())
             }
+            Self::Platforms { platforms, .. } => Some(format!(
+                "choose one with `--platform {}`, or publish them all: `oci:DIR`, `oci-archive:FILE`, `docker://NAME`",
+                platforms.first().map_or("linux/ARCH", |first| first.platform())
+            )),
             Self::NoFile { .. } => Some("name a file with -o, or `-` for standard output".into()),
             Self::NotALayout { .. } | Self::NotAnIndex { .. } => {
                 Some("choose another directory with -o oci:DIR, or remove this one".into())
@@ -92,6 +98,10 @@ impl Hinted for PublishError {
             Self::Store(error) => error.hint(),
         }
     }
+}
+
+fn listed(platforms: &[Architecture]) -> String {
+    platforms.iter().map(|it| it.platform()).collect::<Vec<_>>().join(" and ")
 }
 
 /// The means of publishing.
@@ -118,9 +128,30 @@ impl Publishing<'_> {
     }
 }
 
+/// Returns whether a place holds an image of one platform alone.
+pub fn holds_one_platform(place: &ImagePlace) -> bool {
+    matches!(place, ImagePlace::DockerArchive { .. } | ImagePlace::Engine { .. })
+}
+
+/// Refuses a place that holds an image of one platform, where several are published and none is for this machine.
+pub fn check_platforms(place: &ImagePlace, platforms: &[Architecture]) -> Result<(), PublishError> {
+    let is_own = |platform: &Architecture| Some(*platform) == Architecture::here();
+    match holds_one_platform(place) && platforms.len() > 1 && !platforms.iter().any(is_own) {
+        true => Err(PublishError::Platforms { place: place.to_string(), platforms: platforms.to_vec() }),
+        false => Ok(()),
+    }
+}
+
+/// The image for a place that holds one platform: the only one, or that of this machine.
+fn of_one_platform<'a>(image: &'a PublishedImage, place: &ImagePlace) -> Result<&'a Image, PublishError> {
+    let platforms: Vec<Architecture> = image.images().iter().map(|image| image.architecture).collect();
+    let none = || PublishError::Platforms { place: place.to_string(), platforms };
+    image.only_or_on(Architecture::here()).ok_or_else(none)
+}
+
 /// Publishes `image` at `place`; archives call it `name`.
 pub fn publish(
-    image: &Image,
+    image: &PublishedImage,
     place: &ImagePlace,
     name: &str,
     publishing: &Publishing<'_>,
@@ -130,17 +161,24 @@ pub fn publish(
         place,
         ImagePlace::OciLayout { .. } | ImagePlace::OciArchive { .. } | ImagePlace::DockerArchive { .. }
     ) {
-        publishing.bring(&|digest| image.layers.iter().any(|layer| layer.digest == *digest))?;
+        let layers = image.layers();
+        publishing.bring(&|digest| layers.contains_key(digest))?;
     }
     match place {
         ImagePlace::OciLayout { directory, tag } => {
             layout::publish(image, directory, tag.as_deref().unwrap_or("latest"), store)
         }
         // One form is both: docker's manifest beside the index of a layout, over the same blobs.
-        ImagePlace::OciArchive { file, tag } | ImagePlace::DockerArchive { file, tag } => {
+        ImagePlace::OciArchive { file, tag } => {
             archive::publish(image, file, name, tag.as_deref().unwrap_or("latest"), store)
         }
+        ImagePlace::DockerArchive { file, tag } => {
+            let image = of_one_platform(image, place)?.clone().into();
+            archive::publish(&image, file, name, tag.as_deref().unwrap_or("latest"), store)
+        }
         ImagePlace::Registry(reference) => registry::publish(image, reference, publishing),
-        ImagePlace::Engine { engine, name } => engine::publish(image, *engine, name, publishing),
+        ImagePlace::Engine { engine, name } => {
+            engine::publish(of_one_platform(image, place)?, *engine, name, publishing)
+        }
     }
 }

@@ -1,10 +1,10 @@
-//! An image in a registry: the blobs that it lacks, then the manifest under its tag.
+//! An image in a registry: the blobs that it lacks, then the manifests, and last what its tag names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{PublishError, Publishing};
-use crate::image::{Image, ImageLayer};
+use crate::image::PublishedImage;
 use crate::net::registry::{BlobContent, LackedBlobs, OutgoingBlob, Pushed};
 use crate::oci::{Digest, ImageReference};
 use crate::pool;
@@ -16,18 +16,19 @@ const PUSHES: usize = 4;
 ///
 /// The tag is last: it never names an image of which something is missing.
 pub(super) fn publish(
-    image: &Image,
+    image: &PublishedImage,
     reference: &ImageReference,
     publishing: &Publishing<'_>,
 ) -> Result<(), PublishError> {
     let repository = publishing.registries.repository(reference)?;
-    let mut blobs: BTreeMap<Digest, u64> =
-        image.layers.iter().map(|layer: &ImageLayer| (layer.digest, layer.size)).collect();
+    let mut blobs: BTreeMap<Digest, u64> = image.layers();
     let mut ordered: Vec<Digest> = blobs.keys().copied().collect();
     // The largest first, so that the last one is small.
     ordered.sort_by_key(|digest| std::cmp::Reverse(blobs[digest]));
-    blobs.insert(image.config.digest(), image.config.size());
-    ordered.push(image.config.digest());
+    for (digest, config) in image.configs() {
+        blobs.insert(digest, config.descriptor.size());
+        ordered.push(digest);
+    }
     let content = |digest: &Digest| content(image, digest, publishing);
 
     pool::run(&ordered, PUSHES, |digest| {
@@ -44,13 +45,22 @@ pub(super) fn publish(
         .map(drop)
     };
     let tag = reference.tag().unwrap_or("latest");
-    repository.push_manifest(tag, image.manifest.media_type(), &image.manifest_bytes, resend).map(drop)
+    image.manifests().into_iter().try_for_each(|manifest| {
+        let digest = manifest.descriptor.digest();
+        let is_tagged = digest == image.descriptor().digest();
+        let name = if is_tagged { tag.to_owned() } else { digest.to_string() };
+        repository.push_manifest(&name, manifest.descriptor.media_type(), manifest.bytes, &resend).map(drop)
+    })
 }
 
-/// The bytes of a blob: the config is in memory, layers are in the store, or brought there when they are sent.
-fn content(image: &Image, digest: &Digest, publishing: &Publishing<'_>) -> Result<BlobContent, PublishError> {
-    if *digest == image.config.digest() {
-        return Ok(BlobContent::Bytes(image.config_bytes.clone()));
+/// The bytes of a blob: configs are in memory, layers are in the store, or brought there when they are sent.
+fn content(
+    image: &PublishedImage,
+    digest: &Digest,
+    publishing: &Publishing<'_>,
+) -> Result<BlobContent, PublishError> {
+    if let Some(config) = image.configs().get(digest) {
+        return Ok(BlobContent::Bytes(config.bytes.to_vec()));
     }
     if !publishing.store.has_blob(digest, None) {
         (publishing.cached)(digest)?;

@@ -1,6 +1,7 @@
 //! Assembles an image from layers: its config, manifest and digest. A decision: nothing is written here.
 
 mod base;
+mod published;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use crate::oci::{Architecture, Descriptor, Digest};
 use crate::plan::{LayerPlan, Plan};
 
 pub use base::{BaseConfigError, runtime_of};
+pub use published::{ImageDocument, IndexedImages, PublishedImage};
 
 /// A finished layer, with the words its history entry says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,6 +45,8 @@ pub struct ImageLayer {
 /// An image: the documents that describe it, as bytes, and the layers they name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
+    /// The architecture of its platform.
+    pub architecture: Architecture,
     /// The manifest's descriptor, whose digest is the image's.
     pub manifest: Descriptor,
     /// The manifest's JSON.
@@ -80,7 +84,8 @@ pub fn assemble(plan: &Plan, layers: Vec<ImageLayer>) -> Result<Image, AssembleE
     let digest = Digest::of(&manifest_bytes);
     let manifest = Descriptor::new(MediaType::ImageManifest, digest, manifest_bytes.len() as u64)
         .with_platform(platform(plan.architecture));
-    Ok(Image { manifest, manifest_bytes, config, config_bytes, layers })
+    let architecture = plan.architecture;
+    Ok(Image { architecture, manifest, manifest_bytes, config, config_bytes, layers })
 }
 
 /// An image that others made: under the manifest that it has, or else one that lists its layers.
@@ -101,7 +106,7 @@ pub fn taken_over(
     };
     let manifest = Descriptor::new(media_type, Digest::of(&manifest_bytes), manifest_bytes.len() as u64)
         .with_platform(platform(architecture));
-    Ok(Image { manifest, manifest_bytes, config, config_bytes, layers })
+    Ok(Image { architecture, manifest, manifest_bytes, config, config_bytes, layers })
 }
 
 fn manifest(plan: &Plan, config: &Descriptor, layers: &[ImageLayer]) -> Result<ImageManifest, AssembleError> {

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::failure::Hinted;
-use crate::oci::Digest;
+use crate::oci::{Architecture, Digest};
 use crate::sandbox::{
     Confinement, SandboxCommand, SandboxError, SandboxLimits, SandboxTree, SandboxedProcess, TreeAccess,
 };
@@ -73,6 +73,8 @@ pub enum ImportError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    #[error("the image is for {}, whose programs this machine does not run", architecture.platform())]
+    OtherMachine { architecture: Architecture },
     #[error("distributions are imported in a sandbox, which IMGFORGE_UNCONFINED switches off")]
     Unconfined,
     #[error("`{program}` of the image did not import what it was asked to{}", words(.said))]
@@ -98,11 +100,23 @@ impl Hinted for ImportError {
             Self::Prepare(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Sandbox(error) => error.hint_or("check the image without `--import`"),
+            Self::OtherMachine { architecture } => Some(format!(
+                "check it with `--import` on a machine for {}, or here without",
+                architecture.platform()
+            )),
             Self::Unconfined => Some("unset IMGFORGE_UNCONFINED".into()),
             Self::Silent { .. } => {
                 Some("check the image without `--import`: its findings may say why".into())
             }
         }
+    }
+}
+
+/// Refuses to import from images whose programs this machine does not run.
+pub fn check_machine(architecture: Architecture) -> Result<(), ImportError> {
+    match Architecture::here() == Some(architecture) {
+        true => Ok(()),
+        false => Err(ImportError::OtherMachine { architecture }),
     }
 }
 

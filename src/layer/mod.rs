@@ -8,6 +8,7 @@ pub mod files;
 pub mod generated;
 pub mod packages;
 pub mod plain_tar;
+pub mod python;
 pub mod read;
 pub mod records;
 pub mod system_files;

@@ -84,14 +84,19 @@ impl LayerNode for SystemNode {
 
 impl Contents for SystemFiles {
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
-        let Place { offset, length } = self.places.get(path).ok_or(io::ErrorKind::NotFound)?;
         let mut bytes = Vec::new();
-        FileRange::new(&self.spool, *offset..offset + length).read_to_end(&mut bytes)?;
+        self.reader(path)?.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 }
 
 impl SystemFiles {
+    /// The content of a file that was kept.
+    pub fn reader(&self, path: &str) -> io::Result<FileRange<&File>> {
+        let Place { offset, length } = self.places.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(FileRange::new(&self.spool, *offset..offset + length))
+    }
+
     /// Reads layers, bottom first, of which `spool`, an empty file of the caller's, gets the contents that `keeps` says.
     pub fn read<R: Read>(
         layers: impl IntoIterator<Item = R>,

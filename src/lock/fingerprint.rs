@@ -58,6 +58,7 @@ impl RecipeFingerprint {
             ("base", serde_json::to_value(base)?),
             ("system-packages", json!(recipe.system_packages)),
             ("python", json!(python)),
+            ("python.from", json!(inputs.python_place())),
             ("python.build", of_set(&recipe.python.build)),
             ("frameworks", serde_json::to_value(&recipe.frameworks)?),
             ("packages", packages(recipe)?),

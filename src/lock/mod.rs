@@ -6,10 +6,12 @@
 //!
 //! A lock names what it was made from ([`RecipeFingerprint`]), so that it can be told from one of another recipe. It names no
 //! package index: a wheel that the store lacks is found again by its file's name and digest. What a recipe says of the
-//! image itself (`config`, `files`, `layers`, …) decides nothing that is locked, and changes freely.
+//! image itself (`config`, `files`, `layers`, …) decides nothing that is locked, and changes freely. For a recipe with
+//! `platforms` the text has one lock for each ([`LockDocument`]).
 
 mod base;
 mod changes;
+mod document;
 mod fingerprint;
 mod layers;
 mod outdated;
@@ -21,20 +23,23 @@ mod tests;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
 use crate::cuda::Component;
 use crate::failure::Hinted;
+use crate::oci::{Architecture, Digest};
 use crate::recipe::Timestamp;
 use crate::resolve::{Kept, PassedOver, Preferences, Removed};
 
 pub use base::{DebianBase, ImageBase, LockedBase, LockedPackage, LockedSuite};
 pub use changes::{LockChange, changes};
+pub use document::LockDocument;
 pub use fingerprint::RecipeFingerprint;
 pub use layers::LockedLayer;
 pub use outdated::{LockedKind, OutdatedItem, outdated};
-pub use pylock::{LockedFile, LockedOrigin, LockedPlace, pylock};
+pub use pylock::{ExportedResolution, LockedFile, LockedOrigin, LockedPlace, pylock};
 pub use resolution::{LockedComponent, LockedDistribution, LockedTree, ToolkitVersion};
 
 /// The version of the format. Another one is refused.
@@ -60,6 +65,9 @@ pub struct Lock {
     pub private_cuda: BTreeMap<String, u64>,
     /// The base.
     pub base: LockedBase,
+    /// The Python that the image gets in place of the base's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python: Option<LockedPython>,
     /// The toolkits' trees that the image adds to or makes.
     #[serde(default, rename = "tree", skip_serializing_if = "Vec::is_empty")]
     pub trees: Vec<LockedTree>,
@@ -123,30 +131,51 @@ pub struct Decided {
     pub private_cuda: BTreeMap<String, u64>,
     /// The base.
     pub base: LockedBase,
+    /// The Python in place of the base's.
+    pub python: Option<LockedPython>,
+}
+
+/// A Python that was given by the place of its archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedPython {
+    /// The place, without secrets.
+    pub from: String,
+    /// The digest of the archive.
+    pub digest: Digest,
 }
 
 impl Lock {
     /// Reads the text of a lock.
     pub fn parse(text: &str) -> Result<Self, LockError> {
-        let syntax = |offset, reason| LockError::Syntax { line: line_of(text, offset), reason };
-        if let Some((offset, _)) = text.match_indices(['=', ',', '[', '{', '\n']).nth(MOST_VALUES) {
-            return Err(syntax(offset, format!("it has more than {MOST_VALUES} values")));
-        }
+        check_size(text)?;
         let lock: Self = toml::from_str(text).map_err(|error| match toml::from_str(text) {
             // A later format is told by its version, whatever else is new in it.
             Ok(Head { version }) if version != VERSION => LockError::Version { version },
-            _ => syntax(
-                error.span().map_or(0, |span| span.start),
-                error.message().lines().collect::<Vec<_>>().join("; "),
-            ),
+            _ => syntax_error(text, &error),
         })?;
-        if lock.version != VERSION {
-            return Err(LockError::Version { version: lock.version });
+        lock.check(text).map(|()| lock)
+    }
+
+    /// Refuses a lock of `text` that contradicts itself.
+    fn check(&self, text: &str) -> Result<(), LockError> {
+        if self.version != VERSION {
+            return Err(LockError::Version { version: self.version });
         }
-        match lock.distributions.iter().find_map(LockedDistribution::contradiction) {
-            Some((offset, reason)) => Err(syntax(offset, reason)),
-            None => Ok(lock),
+        match self.distributions.iter().find_map(LockedDistribution::contradiction) {
+            Some((offset, reason)) => Err(LockError::Syntax { line: line_of(text, offset), reason }),
+            None => Ok(()),
         }
+    }
+
+    /// The architecture that it was made for, as far as it tells: that of its packages, or else of its wheels.
+    pub fn architecture(&self) -> Option<Architecture> {
+        let packages = match &self.base {
+            LockedBase::Debian(packages) => Some(packages),
+            LockedBase::Image(image) => image.packages.as_ref(),
+        };
+        let of_wheels = || self.distributions.iter().find_map(|locked| architecture_of(locked.wheel().0));
+        packages.map(|packages| packages.architecture).or_else(of_wheels)
     }
 
     /// The text of the lock: the same for the same lock.
@@ -184,6 +213,31 @@ impl Lock {
     pub fn has(&self, name: &PackageName) -> bool {
         self.distributions.iter().any(|distribution| distribution.name() == name)
     }
+}
+
+/// The architecture that a wheel is for, where it is for one alone.
+fn architecture_of(wheel: &WheelFilename) -> Option<Architecture> {
+    let is_for = |architecture: &Architecture| {
+        let machine = architecture.machine_name();
+        wheel.platform_tags().iter().all(|tag| tag.to_string().ends_with(machine))
+    };
+    Architecture::ALL.into_iter().find(is_for)
+}
+
+/// Refuses a text of more values than any lock has.
+fn check_size(text: &str) -> Result<(), LockError> {
+    match text.match_indices(['=', ',', '[', '{', '\n']).nth(MOST_VALUES) {
+        Some((offset, _)) => {
+            let reason = format!("it has more than {MOST_VALUES} values");
+            Err(LockError::Syntax { line: line_of(text, offset), reason })
+        }
+        None => Ok(()),
+    }
+}
+
+fn syntax_error(text: &str, error: &toml::de::Error) -> LockError {
+    let line = line_of(text, error.span().map_or(0, |span| span.start));
+    LockError::Syntax { line, reason: error.message().lines().collect::<Vec<_>>().join("; ") }
 }
 
 /// The beginning of every version of the format.

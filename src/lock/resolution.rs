@@ -155,7 +155,7 @@ impl Lock {
         resolution: &Resolution,
         wheels: &BTreeMap<String, (Digest, u64)>,
     ) -> Result<Self, LockError> {
-        let Decided { created, recipe, private_cuda, base } = decided;
+        let Decided { created, recipe, private_cuda, base, python } = decided;
         let locked = resolution.distributions.iter().map(|distribution| {
             let wheel = distribution.wheel.filename.to_string();
             let (digest, unpacked) = wheels.get(&wheel).ok_or_else(|| LockError::Unwritable {
@@ -174,6 +174,7 @@ impl Lock {
             recipe,
             private_cuda,
             base,
+            python,
             trees: resolution.trees.iter().map(LockedTree::of).collect(),
             components: resolution.services.iter().map(LockedComponent::of).collect(),
             kept: resolution.kept.clone(),

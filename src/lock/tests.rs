@@ -10,6 +10,7 @@ fn fingerprint(recipe: &str) -> RecipeFingerprint {
     let BaseRef::Inline(base) = recipe.base.value.clone() else { panic!("the example's base is inline") };
     let inputs = RecipeInputs {
         name: "recipe".into(),
+        platform: None,
         directory: ".".into(),
         base,
         base_directory: ".".into(),
@@ -156,6 +157,30 @@ fn a_lock_is_written_as_it_was_read() {
 }
 
 #[test]
+fn a_text_has_the_lock_of_each_platform() {
+    let lock = Lock::parse(TEXT).unwrap();
+    let both = LockDocument::Platforms(Architecture::ALL.map(|platform| (platform, lock.clone())).into());
+    let text = both.to_text().unwrap();
+    assert!(text.starts_with(&format!("{HEADER}version = 2\n\n[platform.amd64]\nversion = 1\n")), "{text}");
+    assert_eq!(LockDocument::parse(&text), Ok(both.clone()));
+    assert_eq!(both.lock(Some(Architecture::Arm64)), Some(&lock));
+    assert_eq!(both.lock(None), None);
+    let single = LockDocument::parse(TEXT).unwrap();
+    assert_eq!(single, LockDocument::Single(Box::new(lock.clone())));
+    assert_eq!(single.lock(None), Some(&lock));
+    // A wheel that is for any machine does not tell a platform.
+    assert_eq!(single.lock(Some(Architecture::Amd64)), None);
+
+    let damaged = text.replacen("unpacked = 4096\n", "", 1);
+    let line =
+        damaged.lines().position(|line| line.starts_with("[[platform.amd64.distribution")).unwrap() + 1;
+    let error = LockDocument::parse(&damaged).unwrap_err().to_string();
+    assert_eq!(error, format!("line {line} of the lock cannot be read: missing field `unpacked`"));
+    let error = LockDocument::parse("version = 3\nmore = 1\n").unwrap_err().to_string();
+    assert_eq!(error, "the lock is of version 3, which this imgforge does not know");
+}
+
+#[test]
 fn a_locked_resolution_is_the_one_that_was_locked() {
     let lock = Lock::parse(TEXT).unwrap();
     let resolution = lock.resolution(&base(), None).unwrap().unwrap();
@@ -166,6 +191,7 @@ fn a_locked_resolution_is_the_one_that_was_locked() {
         recipe: lock.recipe.clone(),
         private_cuda: BTreeMap::new(),
         base: lock.base.clone(),
+        python: None,
     };
     assert_eq!(Lock::new(decided, &resolution, &lock.wheels()), Ok(lock));
 }
@@ -192,6 +218,7 @@ fn what_binaries_need_is_read_as_it_was_written() {
             recipe: lock.recipe.clone(),
             private_cuda: BTreeMap::new(),
             base: lock.base.clone(),
+            python: None,
         };
         assert_eq!(Lock::new(decided, &resolution, &lock.wheels()), Ok(lock), "{demand}");
     }

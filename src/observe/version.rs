@@ -32,13 +32,24 @@ impl VersionSearch {
 
 /// The first version in `bytes` that is whole.
 fn find(text: VersionText, bytes: &[u8]) -> Option<String> {
-    let marker: &[u8] = match text {
-        VersionText::Python { .. } => b"\x003.",
-        VersionText::Cuda => b"Cuda compilation tools, release ",
-        VersionText::GnuLibc => b"GNU C Library (",
-    };
+    match text {
+        // A linker lets the version be the end of the path that it was built at, where that is its source's.
+        VersionText::Python { .. } => {
+            find_behind(text, b"\x003.", bytes).or_else(|| find_behind(text, b"/Python-3.", bytes))
+        }
+        VersionText::Cuda => find_behind(text, b"Cuda compilation tools, release ", bytes),
+        VersionText::GnuLibc => find_behind(text, b"GNU C Library (", bytes),
+    }
+}
+
+/// The first one behind `marker`, which ends with the first number of a Python.
+fn find_behind(text: VersionText, marker: &[u8], bytes: &[u8]) -> Option<String> {
     occurrences(bytes, marker).find_map(|start| {
-        let rest = &bytes[start..];
+        let number = match text {
+            VersionText::Python { .. } => start + marker.len() - b"\x003.".len(),
+            VersionText::Cuda | VersionText::GnuLibc => start,
+        };
+        let rest = &bytes[number..];
         let rest = &rest[..rest.len().min(LONGEST_VERSION)];
         let read = |bytes| std::str::from_utf8(bytes).ok();
         match text {
@@ -105,6 +116,8 @@ mod tests {
         check(python, &padded(b"\x003.2.0\x003.11.2\x00"), Some("3.11.2"));
         check(python, &padded(b"\x003.11.0rc1+\x00"), Some("3.11.0rc1"));
         check(python, &padded(b"\x003.12.1\x003.11\x00 3.11.4\x00"), None);
+        check(python, &padded(b"\x00/build/Python-3.11.4\x00"), Some("3.11.4"));
+        check(python, &padded(b"\x00/build/Python-3.11.4/Python\x00"), None);
         check(VersionText::Python { minor: None }, &padded(b"\x003.2.0\x00\x003.13.5\x00"), Some("3.13.5"));
         check(
             VersionText::Cuda,

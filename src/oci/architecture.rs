@@ -41,6 +41,26 @@ impl Architecture {
         }
     }
 
+    /// The name of Linux on it among platforms, as docker and OCI's indexes write it.
+    pub fn platform(self) -> &'static str {
+        match self {
+            Self::Amd64 => "linux/amd64",
+            Self::Arm64 => "linux/arm64",
+        }
+    }
+
+    /// The architecture of a platform by its name, `linux/arm64`. The variant that every machine of an architecture runs may be
+    /// named: `linux/arm64/v8`.
+    pub fn of_platform(name: &str) -> Option<Self> {
+        let same = |known: &Self| known.platform() == name;
+        let of_variant = match name {
+            "linux/amd64/v1" => Some(Self::Amd64),
+            "linux/arm64/v8" => Some(Self::Arm64),
+            _ => None,
+        };
+        Self::ALL.into_iter().find(same).or(of_variant)
+    }
+
     /// The architecture that this program was compiled for.
     pub fn here() -> Option<Self> {
         Self::ALL.into_iter().find(|architecture| architecture.machine_name() == std::env::consts::ARCH)
@@ -108,6 +128,17 @@ mod tests {
             let json = serde_json::to_string(&architecture).unwrap();
             assert_eq!(json, format!("\"{architecture}\""));
             assert_eq!(serde_json::from_str::<Architecture>(&json).unwrap(), architecture);
+        }
+    }
+
+    #[test]
+    fn platforms_are_named_as_docker_names_them() {
+        for architecture in Architecture::ALL {
+            assert_eq!(Architecture::of_platform(architecture.platform()), Some(architecture));
+        }
+        assert_eq!(Architecture::of_platform("linux/arm64/v8"), Some(Architecture::Arm64));
+        for other in ["arm64", "linux/arm/v7", "windows/amd64", "linux/", "Linux/amd64"] {
+            assert_eq!(Architecture::of_platform(other), None, "{other}");
         }
     }
 

@@ -161,15 +161,40 @@ pub(super) fn attach(
         return Ok(());
     }
     session.progress.stage("attaching what goes with the image");
-    let digest = statements.image.manifest.digest();
     let attestations = order.key.as_ref().map(|key| statements.attestations(key)).transpose()?;
     let unsigned = Attachments {
         artifacts: statements.artifacts()?,
         attestations: attestations.unwrap_or_default(),
         signature: None,
     };
+    let digest = statements.image.manifest.digest();
+    attach_signed(order, statements.name, &digest, &unsigned, destinations, session)
+}
+
+/// Gives an index over images its signature; what is said of them goes with each.
+pub(super) fn sign(
+    order: &ReleaseOrder,
+    name: &str,
+    index: &Digest,
+    destinations: &[ImagePlace],
+    session: &Session<'_>,
+) -> Result<()> {
+    match order.key {
+        Some(_) => attach_signed(order, name, index, &Attachments::default(), destinations, session),
+        None => Ok(()),
+    }
+}
+
+fn attach_signed(
+    order: &ReleaseOrder,
+    name: &str,
+    digest: &Digest,
+    unsigned: &Attachments,
+    destinations: &[ImagePlace],
+    session: &Session<'_>,
+) -> Result<()> {
     for destination in destinations {
-        let signature = order.key.as_ref().map(|key| signed(key, destination, statements.name, &digest));
+        let signature = order.key.as_ref().map(|key| signed(key, destination, name, digest));
         let attachments = Attachments { signature: signature.transpose()?, ..unsigned.clone() };
         let publishing = Publishing {
             store: &session.store,
@@ -179,7 +204,7 @@ pub(super) fn attach(
             origins: &[],
             progress: &|_| (),
         };
-        destination::attach(&attachments, &digest, destination, &publishing)?;
+        destination::attach(&attachments, digest, destination, &publishing)?;
     }
     Ok(())
 }

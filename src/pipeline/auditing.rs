@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Locking, Session, pinning, plan, write};
+use super::{Locking, PlanOrder, Planned, Session, pinning, plan, write};
 use crate::failure::{Failure, Result};
 use crate::image::ImageLayer;
 use crate::layer::records;
@@ -44,19 +44,33 @@ struct AuditedLayer<'a> {
 /// Makes a sample of the layers of a recipe in the store of `fresh`, which is empty, and compares them and what is known of
 /// them with the entries of a cache. An entry that is wrong by itself is a difference, too.
 pub fn audit(order: &AuditOrder<'_>, session: &Session<'_>, fresh: &Session<'_>) -> Result<Audit> {
-    let planned = plan(order.recipe, Locking::Preferred, session)?;
+    let order_of_plan = PlanOrder { recipe: order.recipe, platforms: &[], locking: Locking::Preferred };
+    let planned = plan(&order_of_plan, session)?;
     let cache = CacheRepository::new(session.registries.repository(order.place)?);
     session.progress.stage(&format!("asking the cache {}", cache.place()));
     let mut audit = Audit::default();
+    for planned in &planned {
+        audit_platform(planned, &cache, order.sample, fresh, &mut audit)?;
+    }
+    Ok(audit)
+}
+
+fn audit_platform(
+    planned: &Planned,
+    cache: &CacheRepository,
+    percent: u8,
+    fresh: &Session<'_>,
+    audit: &mut Audit,
+) -> Result<()> {
     let mut found = Vec::new();
     for layer in planned.plan.layers.iter().filter(|layer| !matches!(layer, LayerPlan::Base(_))) {
         let key = layer.key();
-        if let Some(Some(cached)) = differing(cache.layer(&key, &layer.media_type()), &mut audit)? {
+        if let Some(Some(cached)) = differing(cache.layer(&key, &layer.media_type()), audit)? {
             found.push(AuditedLayer { plan: layer, key, layer: cached });
         }
     }
-    audit.found = found.len();
-    let sample = sampled(found, order.sample);
+    audit.found += found.len();
+    let sample = sampled(found, percent);
     let keys: BTreeSet<Digest> = sample.iter().map(|audited| audited.key).collect();
     planned.restore(fresh)?;
     let made = write::write_some(&planned.plan, &planned.sources, &keys, fresh)?;
@@ -70,9 +84,9 @@ pub fn audit(order: &AuditOrder<'_>, session: &Session<'_>, fresh: &Session<'_>)
         audit.differences.extend(differs.map(|(what, own, got)| {
             format!("`{tag}` ({}): {what} is {got}, and {own} when it is made anew", layer.title)
         }));
-        audit.compare_facts(&cache, layer, own.facts)?;
+        audit.compare_facts(cache, layer, own.facts)?;
     }
-    Ok(audit)
+    Ok(())
 }
 
 impl Audit {

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::base_source::{BaseSource, DebianSource, OpenedBase};
 use super::debian_lock::EarlierPackages;
+use super::own_python::{self, OwnPython};
 use super::{Session, debian, image_base, system_packages};
-use crate::base::scan::{self, ImageConfigFacts};
+use crate::base::scan::{self, ImageConfigFacts, ScannedInterpreter};
 use crate::bootstrap::inventory::with_cuda;
 use crate::failure::{Failure, Result};
 use crate::layer::{Written, records};
@@ -23,6 +24,23 @@ use crate::source::{self, SourceImage};
 /// packages that are `given_up` are chosen anew.
 pub fn open(
     inputs: &RecipeInputs,
+    own: Option<&OwnPython>,
+    locked: Option<&LockedBase>,
+    given_up: &BTreeSet<String>,
+    session: &Session<'_>,
+) -> Result<OpenedBase> {
+    let mut base = open_below(inputs, own, locked, given_up, session)?;
+    base.planned.layers.extend(own.map(|own| own.layer.clone()));
+    if base.may_have_cuda {
+        look_for_cuda(&mut base, session)?;
+    }
+    Ok(base)
+}
+
+/// Opens what a Python of the recipe's `own` is put on.
+fn open_below(
+    inputs: &RecipeInputs,
+    own: Option<&OwnPython>,
     locked: Option<&LockedBase>,
     given_up: &BTreeSet<String>,
     session: &Session<'_>,
@@ -30,7 +48,8 @@ pub fn open(
     let directory = &inputs.base_directory;
     let place = match &inputs.base {
         BaseDescription::Debian(debian) => {
-            return open_packages(debian, directory, locked, given_up, session);
+            let own = own.map(|own| own.scan(debian.architecture)).transpose()?;
+            return open_packages(debian, directory, own, locked, given_up, session);
         }
         BaseDescription::Registry { reference, digest, .. } => registry(reference, *digest, locked)?,
         BaseDescription::Layout { path, .. } => place("oci", directory, path)?,
@@ -40,30 +59,27 @@ pub fn open(
         Some(LockedBase::Image(image)) => Some(image),
         Some(LockedBase::Debian(_)) | None => None,
     };
-    image_base::open(&place, inputs, locked, given_up, session)
+    image_base::open(&place, inputs, own, locked, given_up, session)
 }
 
 fn open_packages(
     debian: &Debian,
     directory: &Path,
+    own: Option<ScannedInterpreter>,
     locked: Option<&LockedBase>,
     given_up: &BTreeSet<String>,
     session: &Session<'_>,
 ) -> Result<OpenedBase> {
     session.progress.stage("choosing the base's packages");
-    let mut base = match locked {
+    match locked {
         Some(LockedBase::Debian(decided)) if given_up.is_empty() => {
-            debian::recall(debian, directory, decided, &session.http)?
+            debian::recall(debian, directory, own, decided, &session.http)
         }
         Some(LockedBase::Debian(decided)) => {
-            debian::open(debian, directory, Some(EarlierPackages { decided, given_up }), session)?
+            debian::open(debian, directory, own, Some(EarlierPackages { decided, given_up }), session)
         }
-        Some(LockedBase::Image(_)) | None => debian::open(debian, directory, None, session)?,
-    };
-    if base.may_have_cuda {
-        look_for_cuda(&mut base, session)?;
+        Some(LockedBase::Image(_)) | None => debian::open(debian, directory, own, None, session),
     }
-    Ok(base)
 }
 
 /// Writes the layers of a base whose packages may carry CUDA, and reads them as those of any image: only the libraries
@@ -113,6 +129,17 @@ fn archive(directory: &Path, path: &str, session: &Session<'_>) -> Result<ImageP
 impl BaseSource {
     /// Writes `layers`, the base's, where the store lacks them. Those of an image may stay at its place.
     pub fn write(&self, layers: &[LayerPlan], session: &Session<'_>) -> Result<Vec<Written>> {
+        match layers {
+            [below @ .., LayerPlan::Python(own)] => {
+                let mut written = self.write_below(below, session)?;
+                written.push(own_python::write(own, session)?);
+                Ok(written)
+            }
+            below => self.write_below(below, session),
+        }
+    }
+
+    fn write_below(&self, layers: &[LayerPlan], session: &Session<'_>) -> Result<Vec<Written>> {
         match self {
             Self::Debian(packages) => with_packages(Vec::new(), layers, packages, session),
             Self::Image(image) => {

@@ -20,8 +20,8 @@ use crate::base::BaseInventory;
 use crate::failure::{Failure, Hinted, Result};
 use crate::net::download::Download;
 use crate::net::http::HttpError;
-use crate::oci::Digest;
-use crate::plan::{LayerPlan, stack_key};
+use crate::oci::{Architecture, Digest};
+use crate::plan::{LayerPlan, PythonLayer, stack_key};
 use crate::pypa::git_reference;
 use crate::pypa::metadata::{CoreMetadata, Requirement};
 use crate::pypa::pyproject;
@@ -53,6 +53,16 @@ pub(super) struct BuildBase<'a> {
     pub inventory: &'a BaseInventory,
     pub layers: &'a [LayerPlan],
     pub source: &'a BaseSource,
+}
+
+impl BuildBase<'_> {
+    /// The directories that its programs find libraries in beside the system's. A Python of the recipe's own finds its library
+    /// from where it is, which needs a `/proc` that sandboxes lack.
+    fn library_path(&self) -> Vec<String> {
+        let is_own = self.layers.iter().any(|layer| matches!(layer, LayerPlan::Python(_)));
+        let own = is_own.then(|| format!("/{}/lib", PythonLayer::PREFIX));
+        self.inventory.library_path.iter().cloned().chain(own).collect()
+    }
 }
 
 /// A wheel that was built, and where from.
@@ -419,7 +429,7 @@ impl<'a> BuiltWheels<'a> {
             base,
             environment,
             python,
-            library_path: self.base.inventory.library_path.clone(),
+            library_path: self.base.library_path(),
             version: source.version_of_commit(),
             longest: self.session.longest_build,
         })
@@ -430,6 +440,10 @@ impl<'a> BuiltWheels<'a> {
             return Ok(known.clone());
         }
         let BuildBase { inventory, layers, source } = self.base;
+        let architecture = inventory.architecture;
+        if Architecture::here() != Some(architecture) {
+            return Err(BuildError::OtherMachine { architecture }.into());
+        }
         let failed = |failure: Failure| BuiltWheelError::Base {
             reason: failure.to_string(),
             hint: failure.hint().map(str::to_owned),

@@ -15,7 +15,7 @@ use crate::check::{self, GpuSupport, REPORT_FORMAT, Report, Silence, Subject, Ve
 use crate::cuda::{Driver, Gpu};
 use crate::failure::{Context, Hinted, Result};
 use crate::image::{self, Image};
-use crate::importing::{ImageInterpreter, UnpackedImage};
+use crate::importing::{self, ImageInterpreter, UnpackedImage};
 use crate::layer::records;
 use crate::observe::check_facts::{CheckFacts, EVIDENCE_FORMAT};
 use crate::observe::inventory_facts::{FACTS_FORMAT, InventoryFacts};
@@ -49,6 +49,21 @@ pub enum CheckExtent {
     Imports,
 }
 
+/// An order to check.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckOrder<'a, 'w> {
+    /// The place of the image.
+    pub image: &'a ImagePlace,
+    /// The platform that is meant, where there are several; this machine's without one.
+    pub platform: Option<Architecture>,
+    /// The version of Python that is meant, where there are several.
+    pub python: Option<&'a str>,
+    /// The machines that it shall run on.
+    pub wanted: WantedMachines<'w>,
+    /// The extent of the check.
+    pub extent: CheckExtent,
+}
+
 /// The machines that an image shall run on.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WantedMachines<'a> {
@@ -59,15 +74,13 @@ pub struct WantedMachines<'a> {
 }
 
 impl<'a> Checked<'a> {
-    /// The image at `place`: reads the layers that were never read before, and brings all into the store to be imported from.
-    pub fn read(
-        place: &ImagePlace,
-        python: Option<&str>,
-        wanted: WantedMachines<'a>,
-        extent: CheckExtent,
-        session: &Session<'_>,
-    ) -> Result<Self> {
-        let image = source::open(place, None, session.sources())?;
+    /// An image: reads the layers that were never read before, and brings all into the store to be imported from.
+    pub fn read(order: &CheckOrder<'_, 'a>, session: &Session<'_>) -> Result<Self> {
+        let CheckOrder { image, platform, python, wanted, extent } = *order;
+        let image = source::open(image, platform, session.sources())?;
+        if extent == CheckExtent::Imports {
+            importing::check_machine(image.architecture)?;
+        }
         image_base::scan(&image, session)?;
         if extent == CheckExtent::Imports {
             image_base::bring(&image, session)?;

@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::image_files::{self, ImageFiles};
-use super::{Locking, Planned, Session, image_base, lock_file, plan};
+use super::platforms::one_of;
+use super::{Locking, PlanOrder, Planned, Session, image_base, lock_file, plan_platform, read_inputs};
 use crate::base::{InventoryError, scan};
 use crate::compare::{self, Difference, FileState, LayerSummary, Summary, ToldEntries};
 use crate::failure::{Context, Fault, Hinted, Result};
 use crate::image;
 use crate::layer::cache;
-use crate::lock::{Lock, LockedBase};
+use crate::lock::{Lock, LockDocument, LockedBase};
 use crate::observe::inventory_facts::InventoryFacts;
-use crate::oci::EntryKind;
 use crate::oci::image::from_json;
+use crate::oci::{Architecture, EntryKind};
 use crate::place::{ImagePlace, PlaceError};
 use crate::plain_file;
 use crate::plan::{CopiedFile, LayerPlan};
@@ -55,9 +56,15 @@ impl Side {
     }
 }
 
-/// The difference between two sides.
-pub fn compare(before: &Side, after: &Side, session: &Session<'_>) -> Result<Difference> {
-    let (mut before, mut after) = (ReadSide::of(before, session)?, ReadSide::of(after, session)?);
+/// The difference between two sides; of several platforms, that of `platform` or of this machine.
+pub fn compare(
+    before: &Side,
+    after: &Side,
+    platform: Option<Architecture>,
+    session: &Session<'_>,
+) -> Result<Difference> {
+    let mut before = ReadSide::of(before, platform, session)?;
+    let mut after = ReadSide::of(after, platform, session)?;
     if let (Some(before), Some(after)) = (&mut before.files, &mut after.files) {
         image_files::read_contents(before, after, session)?;
     }
@@ -72,13 +79,13 @@ struct ReadSide {
 }
 
 impl ReadSide {
-    fn of(side: &Side, session: &Session<'_>) -> Result<Self> {
+    fn of(side: &Side, platform: Option<Architecture>, session: &Session<'_>) -> Result<Self> {
         let summary = match side {
-            Side::Image(place) => return of_image(place, session),
-            Side::Plan(path) => of_json(path)?,
-            Side::Lock(path) => of_lock(path)?,
+            Side::Image(place) => return of_image(place, platform, session),
+            Side::Plan(path) => of_json(path, platform)?,
+            Side::Lock(path) => of_lock(path, platform)?,
             Side::Recipe(path) => {
-                let planned = plan(path, Locking::Preferred, session)?;
+                let planned = plan_one(path, platform, session)?;
                 Summary { layers: written_layers(&planned, session), ..summary_of(&planned) }
             }
         };
@@ -93,8 +100,8 @@ impl ReadSide {
     }
 }
 
-fn of_image(place: &ImagePlace, session: &Session<'_>) -> Result<ReadSide> {
-    let image = source::open(place, None, session.sources())?;
+fn of_image(place: &ImagePlace, platform: Option<Architecture>, session: &Session<'_>) -> Result<ReadSide> {
+    let image = source::open(place, platform, session.sources())?;
     let contents = image_base::scan(&image, session)?;
     let inventory = match image_base::inventory(&image, &contents, None) {
         Ok(inventory) => Some(inventory),
@@ -145,14 +152,23 @@ fn written_layers(planned: &Planned, session: &Session<'_>) -> Option<Vec<LayerS
     layers.collect()
 }
 
-fn of_lock(path: &Path) -> Result<Summary> {
-    let lock = lock_file::read(path)?;
+fn of_lock(path: &Path, platform: Option<Architecture>) -> Result<Summary> {
+    let locks = lock_file::read(path)?;
+    let platform = match &locks {
+        // It is that of any platform that it does not contradict.
+        LockDocument::Single(_) => None,
+        LockDocument::Platforms(locks) => one_of(&locks.keys().copied().collect::<Vec<_>>(), path, platform)?,
+    };
+    Ok(locks.lock(platform).map(of_one_lock).unwrap_or_default())
+}
+
+fn of_one_lock(lock: &Lock) -> Summary {
     let components = lock.component_versions().map(|(component, cuda_major, version)| {
         let name = compare::component_name(component.name(), &soname(component, version), cuda_major);
         (name, compare::Served { version: version.to_string(), from: String::new() })
     });
     let distributions = lock.distributions.iter();
-    Ok(Summary {
+    Summary {
         base: match &lock.base {
             LockedBase::Debian(_) => None,
             LockedBase::Image(image) => Some(image.manifest.to_string()),
@@ -161,7 +177,7 @@ fn of_lock(path: &Path) -> Result<Summary> {
         components: components.collect(),
         system_packages: Some(told_packages(&lock.base)),
         ..Summary::default()
-    })
+    }
 }
 
 /// The Debian packages that a base tells: of an image the ones that are added to it.
@@ -175,7 +191,14 @@ pub(super) fn told_packages(base: &LockedBase) -> ToldEntries<String> {
 
 /// The part of a plan's JSON that a comparison reads.
 #[derive(serde::Deserialize)]
-struct Printed {
+#[serde(untagged)]
+enum Printed {
+    One { summary: Box<Summary> },
+    Platforms { platforms: BTreeMap<String, PrintedPlatform> },
+}
+
+#[derive(serde::Deserialize)]
+struct PrintedPlatform {
     summary: Summary,
 }
 
@@ -197,12 +220,28 @@ impl Hinted for NotAPlan {
     }
 }
 
-fn of_json(path: &Path) -> Result<Summary> {
+fn of_json(path: &Path, platform: Option<Architecture>) -> Result<Summary> {
     let bytes = plain_file::read(path, LONGEST_PLAN)
         .with_context(|| format!("could not read `{}`", path.display()))?;
     let not_a_plan = || NotAPlan { path: path.to_owned() };
-    let plan: Printed = serde_json::from_slice(&bytes).map_err(|_| not_a_plan())?;
-    Ok(plan.summary)
+    match serde_json::from_slice(&bytes).map_err(|_| not_a_plan())? {
+        Printed::One { summary } => Ok(*summary),
+        Printed::Platforms { mut platforms } => {
+            let known: Vec<Architecture> =
+                platforms.keys().filter_map(|name| Architecture::of_platform(name)).collect();
+            let chosen = one_of(&known, path, platform)?.and_then(|it| platforms.remove(it.platform()));
+            Ok(chosen.ok_or_else(not_a_plan)?.summary)
+        }
+    }
+}
+
+/// The plan of a recipe for one of its platforms.
+fn plan_one(path: &Path, platform: Option<Architecture>, session: &Session<'_>) -> Result<Planned> {
+    let inputs = read_inputs(path, session)?;
+    let platform = one_of(inputs.recipe.platforms.architectures(), path, platform)?;
+    let inputs = platform.map_or_else(|| inputs.clone(), |platform| inputs.on(platform));
+    let order = PlanOrder { recipe: path, platforms: &[], locking: Locking::Preferred };
+    plan_platform(inputs, &order, session)
 }
 
 /// The summary in a plan's JSON, for a later comparison.

@@ -3,7 +3,7 @@
 use super::attaching::Statements;
 use super::{ReleaseOrder, Session, attaching, image_base, publish, sbom};
 use crate::failure::Result;
-use crate::image::{self, Image, ImageLayer};
+use crate::image::{self, Image, ImageLayer, PublishedImage};
 use crate::oci::Architecture;
 use crate::place::ImagePlace;
 use crate::sbom::KnownDigests;
@@ -23,13 +23,14 @@ pub struct CopyOrder<'a> {
 }
 
 /// Copies an image; its layers are brought only as far as the destinations lack them.
-pub fn copy(order: &CopyOrder<'_>, session: &Session<'_>) -> Result<Image> {
+pub fn copy(order: &CopyOrder<'_>, session: &Session<'_>) -> Result<PublishedImage> {
     order.release.check(order.to)?;
     session.progress.stage(&format!("reading {}", order.from));
     let source = source::open(order.from, order.architecture, session.sources())?;
     let image = taken_over(&source)?;
     let name = order.from.short_name();
-    publish(&image, &name, &[&source], order.to, session)?;
+    let published = image.clone().into();
+    publish(&published, &name, &[&source], order.to, session)?;
     let mut statements = Statements::new(&name, &image);
     statements.add_bill_of(order.release, || {
         image_base::scan(&source, session)?;
@@ -37,7 +38,7 @@ pub fn copy(order: &CopyOrder<'_>, session: &Session<'_>) -> Result<Image> {
         sbom::of_image(&name, source.architecture, &image, &known, &session.store)
     })?;
     attaching::attach(order.release, &statements, order.to, session)?;
-    Ok(image)
+    Ok(published)
 }
 
 fn taken_over(source: &SourceImage) -> Result<Image> {

@@ -12,6 +12,7 @@ use super::debian_lock::{EarlierPackages, LockedPackages, PackageSuites, check_s
 use super::progress::Task;
 use super::schedule::{self, Fetch};
 use super::{Session, shared_layers, shared_records};
+use crate::base::scan::ScannedInterpreter;
 use crate::bootstrap::ground::{self, Ground};
 use crate::bootstrap::groups::{DebianLayer, DebianPackages, packages};
 use crate::bootstrap::inventory::inventory;
@@ -53,6 +54,7 @@ const MOST_TOLD: usize = 3;
 pub fn open(
     description: &Debian,
     directory: &Path,
+    own: Option<ScannedInterpreter>,
     earlier: Option<EarlierPackages<'_>>,
     session: &Session<'_>,
 ) -> Result<OpenedBase> {
@@ -72,7 +74,7 @@ pub fn open(
         opened_suites.into_iter().map(|suite| locked_suite(suite, &description.components)).collect();
     let decided = DebianBase::new(description.architecture, suites, selection);
     let held = earlier.map(|_| LockedPackages { suites: described, decided: decided.clone() });
-    opened(decided, &mirrors, held)
+    opened(decided, own, &mirrors, held)
 }
 
 /// The `fresh` selection, but for the packages of an earlier one that are not given up.
@@ -110,6 +112,7 @@ pub(super) fn mirrors_of(suites: &[VerifiedSuite]) -> Vec<Vec<Url>> {
 pub fn recall(
     description: &Debian,
     directory: &Path,
+    own: Option<ScannedInterpreter>,
     decided: &DebianBase,
     http: &Http,
 ) -> Result<OpenedBase> {
@@ -129,7 +132,7 @@ pub fn recall(
     }
     let suites =
         PackageSuites::Described { description: description.clone(), directory: directory.to_owned() };
-    opened(decided.clone(), &mirrors, Some(LockedPackages { suites, decided: decided.clone() }))
+    opened(decided.clone(), own, &mirrors, Some(LockedPackages { suites, decided: decided.clone() }))
 }
 
 /// Now, in Unix seconds: a release is valid until a time that it names.
@@ -189,11 +192,16 @@ pub(super) fn select_packages(
 }
 
 /// The base that was `decided`, with the mirrors of each of its suites, and the packages that are still to be held against
-/// them.
-fn opened(decided: DebianBase, mirrors: &[Vec<Url>], locked: Option<LockedPackages>) -> Result<OpenedBase> {
+/// them; the Python that is put on it, where that is not its `own`.
+fn opened(
+    decided: DebianBase,
+    own: Option<ScannedInterpreter>,
+    mirrors: &[Vec<Url>],
+    locked: Option<LockedPackages>,
+) -> Result<OpenedBase> {
     let selection = decided.selection();
     let first = decided.suites.first().context("the base has no suite")?;
-    let inventory = inventory(&selection, first.origin.as_deref(), decided.architecture)?;
+    let inventory = inventory(&selection, first.origin.as_deref(), decided.architecture, own)?;
     let base = DebianPackages {
         onto: Vec::new(),
         packages: packages(&selection),

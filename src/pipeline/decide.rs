@@ -12,15 +12,16 @@ use super::archive_hashes;
 use super::base;
 use super::base_source::OpenedBase;
 use super::built_wheels::{BuildBase, BuiltWheels};
-use super::lock_file::{KeptFromLock, LockFileError, LockStatus, Locking, Upgrade};
+use super::lock_file::{self, KeptFromLock, LockFileError, LockStatus, Locking, Upgrade};
 use super::locked_projects::LockedProjects;
 use super::named_projects::{NamedProjects, known_sources};
-use super::named_wheels::{NamedWheels, known_wheels};
+use super::named_wheels::{ChangedWheel, NamedWheels, known_wheels};
+use super::own_python::OwnPython;
 use super::sources::sources;
 use super::wheel_sizes::{PrivateCuda, WheelSizes};
 use super::wheel_urls::WheelUrls;
 use crate::failure::{Failure, Hinted, Result};
-use crate::lock::{Decided, Lock, RecipeFingerprint};
+use crate::lock::{Decided, Lock, LockedPython, RecipeFingerprint};
 use crate::net::index::{Freshness, PackageIndex};
 use crate::plan::{PlannedBase, Wheels};
 use crate::pypa::simple::Project;
@@ -33,6 +34,8 @@ pub struct Decision {
     pub inputs: RecipeInputs,
     /// The base.
     pub base: OpenedBase,
+    /// The Python in place of the base's.
+    pub python: Option<LockedPython>,
     /// The resolution.
     pub resolution: Resolution,
     /// The sizes of the CUDA that each framework would have brought for itself.
@@ -62,24 +65,35 @@ pub fn decide(
     session: &Session<'_>,
 ) -> Result<Decision> {
     let fingerprint = RecipeFingerprint::of(&inputs)?;
-    let (inputs, lock, problem) = match LockStatus::read(path, &fingerprint)? {
+    let locks = lock_file::read_locks(path)?;
+    let (inputs, kept, problem) = match LockStatus::of(locks.as_ref(), inputs.platform, &fingerprint) {
         LockStatus::Missing if locking == Locking::Required => {
             return Err(LockFileError::missing(path).into());
         }
         LockStatus::Missing => return anew(inputs, KeptFromLock::default(), Freshness::Believed, session),
         LockStatus::Agrees(lock) => match recall(inputs, &lock, path, session)? {
             Recalled::Decision(decision) => return Ok(*decision),
-            Recalled::Outdated(inputs, problem) => (*inputs, lock, problem),
+            Recalled::Outdated(inputs, problem) => (*inputs, kept_of(&lock, &fingerprint), problem),
         },
-        LockStatus::Differs(lock, keys) => (inputs, lock, LockFileError::stale(path, keys)),
+        LockStatus::Differs(lock, keys) => {
+            (inputs, kept_of(&lock, &fingerprint), LockFileError::stale(path, keys))
+        }
+        LockStatus::OfAnotherPlatform(lock) => {
+            let kept = KeptFromLock::of_another_platform(&lock, &Upgrade::nothing());
+            (inputs, kept, LockFileError::stale(path, vec!["platforms".to_owned()]))
+        }
     };
     if locking == Locking::Required {
         return Err(problem.into());
     }
     let hint = problem.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
     session.progress.warn(&format!("{problem}{hint}"));
-    let kept = KeptFromLock::of(&lock, &fingerprint, &Upgrade::nothing());
     anew(inputs, kept, Freshness::Believed, session)
+}
+
+/// Everything of a lock that fits a recipe of this `fingerprint`.
+fn kept_of(lock: &Lock, fingerprint: &RecipeFingerprint) -> KeptFromLock {
+    KeptFromLock::of(lock, fingerprint, &Upgrade::nothing())
 }
 
 /// Decides everything about a recipe, trying first the choices in `kept`, by pages of this `freshness`.
@@ -89,8 +103,8 @@ pub fn anew(
     freshness: Freshness,
     session: &Session<'_>,
 ) -> Result<Decision> {
-    session.shared.pin(None);
-    let base = base::open(&inputs, kept.base.as_ref(), &kept.given_up_packages, session)?;
+    let own = OwnPython::find(&inputs, kept.python.as_ref(), session)?;
+    let base = base::open(&inputs, own.as_ref(), kept.base.as_ref(), &kept.given_up_packages, session)?;
     let inventory = &base.planned.inventory;
     resolve::check_python(&inputs, inventory)?;
     let target = inventory.target()?;
@@ -134,7 +148,8 @@ pub fn anew(
     let WheelSizes { wheels, urls, private } = WheelSizes::read(&resolution, &catalog)?;
     let urls = WheelUrls::known(urls, &resolution);
     let published = base.published.max(resolution.newest_upload());
-    Ok(Decision { inputs, base, resolution, private, wheels, urls, published })
+    let python = own.map(|own| own.locked);
+    Ok(Decision { inputs, base, python, resolution, private, wheels, urls, published })
 }
 
 /// The base as builds of sources see it.
@@ -152,8 +167,13 @@ fn files_of(locked: &LockedProjects, named: &NamedWheels) -> BTreeMap<PackageNam
 
 /// The decisions in `lock`, which was made of the inputs of the recipe at `path`; asks nobody.
 fn recall(inputs: RecipeInputs, lock: &Lock, path: &Path, session: &Session<'_>) -> Result<Recalled> {
-    session.shared.pin(Some(lock));
-    let base = base::open(&inputs, Some(&lock.base), &BTreeSet::new(), session)?;
+    session.shared.pin(lock);
+    let own = OwnPython::find(&inputs, lock.python.as_ref(), session)?;
+    let python = own.as_ref().map(|own| own.locked.clone());
+    if let Some(changed) = other_python(python.as_ref(), lock.python.as_ref()) {
+        return Ok(Recalled::Outdated(Box::new(inputs), LockFileError::other_wheel(path, changed)));
+    }
+    let base = base::open(&inputs, own.as_ref(), Some(&lock.base), &BTreeSet::new(), session)?;
     let inventory = &base.planned.inventory;
     resolve::check_python(&inputs, inventory)?;
     let driver = inputs.recipe.cuda.driver.as_ref().map(|driver| &driver.value);
@@ -176,8 +196,16 @@ fn recall(inputs: RecipeInputs, lock: &Lock, path: &Path, session: &Session<'_>)
         published: u64::try_from(lock.created.unix_seconds()).unwrap_or_default(),
         inputs,
         base,
+        python,
         resolution,
     })))
+}
+
+/// A Python that is not the one that was locked.
+fn other_python(found: Option<&LockedPython>, locked: Option<&LockedPython>) -> Option<ChangedWheel> {
+    let (found, locked) = (found?, locked?);
+    let changed = ChangedWheel { wheel: found.from.clone(), locked: locked.digest, found: found.digest };
+    (found.digest != locked.digest).then_some(changed)
 }
 
 /// The decisions about `inputs` where `lock`, which was made of them, is no more right: the base, or a wheel, has changed since.
@@ -191,8 +219,7 @@ pub fn unless_recalled(
     match recall(inputs, lock, path, session)? {
         Recalled::Decision(_) => Ok(None),
         Recalled::Outdated(inputs, _) => {
-            let kept = KeptFromLock::of(lock, fingerprint, &Upgrade::nothing());
-            anew(*inputs, kept, Freshness::Believed, session).map(Some)
+            anew(*inputs, kept_of(lock, fingerprint), Freshness::Believed, session).map(Some)
         }
     }
 }
@@ -205,6 +232,7 @@ impl Decision {
             recipe: fingerprint,
             private_cuda: self.private.by_framework.clone(),
             base: self.base.locked.clone(),
+            python: self.python.clone(),
         };
         Ok(Lock::new(decided, &self.resolution, &self.wheels)?)
     }

@@ -6,23 +6,37 @@ use std::path::Path;
 use url::Url;
 
 use super::decide::{Decision, decide};
-use super::inputs;
 use super::lock_file::Locking;
 use super::session::Session;
 use super::wheel_urls::OpenWheelUrls;
+use super::{PlanOrder, inputs, platforms};
 use crate::credentials::redacted;
 use crate::failure::Result;
-use crate::lock::{LockedFile, LockedOrigin, LockedPlace, pylock};
+use crate::lock::{ExportedResolution, LockedFile, LockedOrigin, LockedPlace, pylock};
 use crate::oci::Digest;
 use crate::pypa::git_reference::GitReference;
 use crate::pypa::source_file::SourceFormat;
 use crate::resolve::{BuiltFrom, Distribution};
 
-/// The lock beside the recipe at `path` as `pylock.toml`.
-pub fn export_pylock(path: &Path, session: &Session<'_>) -> Result<String> {
-    let inputs = inputs::read(path, session.outside)?;
-    let Decision { inputs, base, resolution, wheels, urls, .. } =
-        decide(inputs, path, Locking::Required, session)?;
+/// The lock beside a recipe as `pylock.toml`, with all platforms in it that are ordered.
+pub fn export_pylock(order: &PlanOrder<'_>, session: &Session<'_>) -> Result<String> {
+    let inputs = inputs::read(order.recipe, session.outside)?;
+    let chosen = platforms::chosen(&inputs, order.recipe, order.platforms)?;
+    let decided = chosen.into_iter().map(|inputs| decide(inputs, order.recipe, Locking::Required, session));
+    let decided: Vec<Decision> = decided.collect::<Result<_>>()?;
+    let origins = decided.iter().map(|decision| origins(decision, session));
+    let origins: Vec<BTreeMap<String, LockedOrigin>> = origins.collect::<Result<_>>()?;
+    let exported = decided.iter().zip(&origins).map(|(decision, origins)| {
+        let inventory = &decision.base.planned.inventory;
+        let (python, architecture) = (inventory.python.as_str(), inventory.architecture);
+        ExportedResolution { resolution: &decision.resolution, origins, python, architecture }
+    });
+    Ok(pylock(&exported.collect::<Vec<_>>())?)
+}
+
+/// The origin of each distribution, by the file name of its wheel.
+fn origins(decision: &Decision, session: &Session<'_>) -> Result<BTreeMap<String, LockedOrigin>> {
+    let Decision { inputs, resolution, wheels, urls, .. } = decision;
     let open = urls.open(session);
     let directory = std::path::absolute(&inputs.directory).unwrap_or_else(|_| inputs.directory.clone());
     let mut origins: BTreeMap<String, LockedOrigin> = BTreeMap::new();
@@ -35,8 +49,7 @@ pub fn export_pylock(path: &Path, session: &Session<'_>) -> Result<String> {
         };
         origins.insert(filename, origin);
     }
-    let inventory = &base.planned.inventory;
-    Ok(pylock(&resolution, &origins, &inventory.python, inventory.architecture)?)
+    Ok(origins)
 }
 
 fn of_wheel(

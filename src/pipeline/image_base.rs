@@ -6,10 +6,11 @@ use serde_json::{Map, Value};
 
 use super::base_source::{BaseSource, DebianSource, ImageSource, OpenedBase};
 use super::debian_lock::EarlierPackages;
+use super::own_python::{OwnPython, OwnPythonError};
 use super::progress::{Meter, Task};
 use super::system_packages::AddedPackages;
 use super::{Session, shared_records, system_packages};
-use crate::base::scan::{self, ImageConfigFacts};
+use crate::base::scan::{self, ImageConfigFacts, ScannedInterpreter};
 use crate::base::{BaseInventory, InventoryError};
 use crate::failure::{Hinted, Result};
 use crate::image;
@@ -45,13 +46,19 @@ impl Hinted for OtherInventory {
 pub fn open(
     place: &ImagePlace,
     inputs: &RecipeInputs,
+    own: Option<&OwnPython>,
     locked: Option<&ImageBase>,
     given_up: &BTreeSet<String>,
     session: &Session<'_>,
 ) -> Result<OpenedBase> {
-    let image = source::open(place, None, session.sources())?;
+    let image = source::open(place, inputs.platform, session.sources())?;
     let recorded = inputs.base.inventory();
     let recorded = recorded.map(|recorded| BaseInventory::from_record(recorded.json())).transpose()?;
+    // Of several platforms it is recorded of one.
+    let is_of_platform =
+        |recorded: &BaseInventory| inputs.platform.is_none_or(|it| it == recorded.architecture);
+    let recorded = recorded.filter(is_of_platform).filter(|_| own.is_none());
+    let own = own.map(|own| Ok::<_, OwnPythonError>((own, own.scan(image.architecture)?))).transpose()?;
     let mut contents = match recorded {
         Some(_) => None,
         None => Some(scan_to_build(&image, session)?),
@@ -59,8 +66,14 @@ pub fn open(
     let locked = locked.and_then(|locked| locked.packages.as_ref());
     let locked = locked.map(|decided| EarlierPackages { decided, given_up });
     let added = system_packages::open(inputs, &image, locked, session)?;
-    let inventory =
-        planned_inventory(&image, recorded.as_ref(), added.as_ref(), &mut contents, inputs, session)?;
+    let inventory = planned_inventory(
+        &image,
+        recorded.as_ref(),
+        (own.as_ref(), added.as_ref()),
+        &mut contents,
+        inputs,
+        session,
+    )?;
     let config: Map<String, Value> = serde_json::from_slice(&image.config)?;
     let layer = |layer: &SourceLayer| {
         LayerPlan::Base(BaseLayer { descriptor: layer.descriptor.clone(), diff_id: layer.diff_id })
@@ -98,7 +111,7 @@ pub fn open(
 fn planned_inventory(
     image: &SourceImage,
     recorded: Option<&BaseInventory>,
-    added: Option<&AddedPackages>,
+    (own, added): (Option<&(&OwnPython, ScannedInterpreter)>, Option<&AddedPackages>),
     contents: &mut Option<Vec<LayerContent>>,
     inputs: &RecipeInputs,
     session: &Session<'_>,
@@ -113,8 +126,11 @@ fn planned_inventory(
     };
     let above = added.map(|added| added.write_early(image, session)).transpose()?.unwrap_or_default();
     let facts = read.iter().map(|content| content.facts.clone());
-    let facts = InventoryFacts::stacked(facts.chain(above.into_iter().map(|written| written.facts)));
-    let inventory = inventory_of(image, &facts, inputs.python().as_deref())?;
+    let above = above.into_iter().map(|written| written.facts);
+    let own_facts = own.map(|(own, _)| own.facts.clone());
+    let facts = InventoryFacts::stacked(facts.chain(above).chain(own_facts));
+    let asked = own.map(|(_, python)| python.version.clone()).or(inputs.python());
+    let inventory = inventory_of(image, &facts, asked.as_deref())?;
     *contents = Some(read);
     Ok(inventory)
 }

@@ -52,11 +52,7 @@ pub(super) fn planned(plan: &Plan, resolution: &Resolution, sources: &Sources, s
         .collect();
     let mut size = PlannedSize {
         layers: plan.layers.len(),
-        of_base: plan
-            .layers
-            .iter()
-            .filter(|layer| matches!(layer, LayerPlan::Base(_) | LayerPlan::Debian(_)))
-            .count(),
+        of_base: plan.layers.iter().filter(|layer| layer.is_of_base()).count(),
         ..PlannedSize::default()
     };
     let mut is_base_written = true;
@@ -107,6 +103,8 @@ fn estimated(layer: &LayerPlan, files: &BTreeMap<String, u64>) -> LayerSize {
         }
         // Some files of text.
         LayerPlan::Accounts(_) | LayerPlan::Hidden(_) | LayerPlan::System(_) => (0, 0),
+        // It was written when it was planned.
+        LayerPlan::Python(_) => (0, 0),
     };
     LayerSize { unpacked, compressed, estimated: true }
 }

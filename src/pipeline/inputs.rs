@@ -61,6 +61,7 @@ pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
         project_indexes: Vec::new(),
         locks: Vec::new(),
         projects: Vec::new(),
+        platform: None,
         find_links: Vec::new(),
         no_index: false,
         hashes: BTreeMap::new(),

@@ -7,7 +7,7 @@ use super::{Session, image_base};
 use crate::base::BaseInventory;
 use crate::check::GpuSupport;
 use crate::failure::Result;
-use crate::oci::Digest;
+use crate::oci::{Architecture, Digest};
 use crate::place::ImagePlace;
 use crate::pypa::scheme::relative;
 use crate::recipe::BaseDescription;
@@ -24,10 +24,15 @@ pub struct Inspected {
     pub gpus: GpuSupport,
 }
 
-/// Reads the layers of the image at `place` that were never read before, and says what is installed in it; `python` is
-/// the version meant, such as `3.11`, where there are several.
-pub fn inspect(place: &ImagePlace, python: Option<&str>, session: &Session<'_>) -> Result<Inspected> {
-    let image = source::open(place, None, session.sources())?;
+/// Reads the layers of the image at `place` that were never read before, and says what is installed in it; of several
+/// platforms it is that of `architecture`, or this machine's, and `python` is the version meant, such as `3.11`, where there are several.
+pub fn inspect(
+    place: &ImagePlace,
+    architecture: Option<Architecture>,
+    python: Option<&str>,
+    session: &Session<'_>,
+) -> Result<Inspected> {
+    let image = source::open(place, architecture, session.sources())?;
     let contents = image_base::scan(&image, session)?;
     let inventory = image_base::inventory(&image, &contents, python)?;
     let gpus = Checked::of(&image, python, WantedMachines::default())?.gpu_support(&session.store)?;

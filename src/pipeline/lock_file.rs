@@ -12,9 +12,9 @@ use super::named_wheels::{ChangedWheel, KnownWheels, known_wheels};
 use super::recipe_file;
 use crate::beneath::{FileRoot, Outside, ReachError};
 use crate::failure::{Fault, Hinted};
-use crate::lock::{Lock, LockError, LockedBase, RecipeFingerprint};
+use crate::lock::{Lock, LockDocument, LockError, LockedBase, LockedPython, RecipeFingerprint};
 use crate::net::index::Freshness;
-use crate::oci::Digest;
+use crate::oci::{Architecture, Digest};
 use crate::plain_file;
 use crate::recipe::RecipeInputs;
 use crate::resolve::Preferences;
@@ -146,33 +146,37 @@ pub(super) enum LockStatus {
     Agrees(Lock),
     /// The lock of another recipe, which differs in these keys.
     Differs(Lock, Vec<String>),
+    /// The lock of another platform, where there is none of this one.
+    OfAnotherPlatform(Lock),
 }
 
 impl LockStatus {
-    /// Reads the lock beside `recipe`, and compares it with the recipe's fingerprint.
-    pub(super) fn read(recipe: &Path, fingerprint: &RecipeFingerprint) -> Result<Self, LockFileError> {
-        if recipe_file::is_standard_input(recipe) {
-            return Ok(Self::Missing);
-        }
-        let path = path(recipe);
-        let text = match read_beside(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Missing),
-            Err(source) => return Err(LockFileError::Read { path, source }),
+    /// The lock for a platform among those beside a recipe, compared with the recipe's fingerprint.
+    pub(super) fn of(
+        locks: Option<&LockDocument>,
+        platform: Option<Architecture>,
+        fingerprint: &RecipeFingerprint,
+    ) -> Self {
+        let Some(locks) = locks else { return Self::Missing };
+        let Some(lock) = locks.lock(platform).cloned() else {
+            return locks.locks().next().cloned().map_or(Self::Missing, Self::OfAnotherPlatform);
         };
-        let lock = Lock::parse(&text).map_err(|source| LockFileError::Unusable { path, source })?;
         let keys = lock.recipe.differences(fingerprint);
-        Ok(match keys.is_empty() {
+        match keys.is_empty() {
             true => Self::Agrees(lock),
             false => Self::Differs(lock, keys),
-        })
-    }
-
-    pub(super) fn lock(&self) -> Option<&Lock> {
-        match self {
-            Self::Missing => None,
-            Self::Agrees(lock) | Self::Differs(lock, _) => Some(lock),
         }
+    }
+}
+
+/// The locks beside a recipe, where there are some.
+pub(super) fn read_locks(recipe: &Path) -> Result<Option<LockDocument>, LockFileError> {
+    if recipe_file::is_standard_input(recipe) {
+        return Ok(None);
+    }
+    match read(&path(recipe)) {
+        Err(LockFileError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
     }
 }
 
@@ -198,15 +202,15 @@ pub(super) fn path(recipe: &Path) -> PathBuf {
     }
 }
 
-/// The lock in the file at `path`, wherever its recipe is.
-pub(super) fn read(path: &Path) -> Result<Lock, LockFileError> {
+/// The locks in the file at `path`, wherever its recipe is.
+pub(super) fn read(path: &Path) -> Result<LockDocument, LockFileError> {
     let text = read_beside(path).map_err(|source| LockFileError::Read { path: path.to_owned(), source })?;
-    Lock::parse(&text).map_err(|source| LockFileError::Unusable { path: path.to_owned(), source })
+    LockDocument::parse(&text).map_err(|source| LockFileError::Unusable { path: path.to_owned(), source })
 }
 
-/// Writes `lock` at `path`, unless it is only to be told; whether that is not what was there.
-pub(super) fn write(path: &Path, lock: &Lock, writing: LockWriting) -> Result<bool, LockFileError> {
-    let text = lock.to_text().map_err(|source| LockFileError::Unusable { path: path.to_owned(), source })?;
+/// Writes `locks` at `path`, unless it is only to be told; whether that is not what was there.
+pub(super) fn write(path: &Path, locks: &LockDocument, writing: LockWriting) -> Result<bool, LockFileError> {
+    let text = locks.to_text().map_err(|source| LockFileError::Unusable { path: path.to_owned(), source })?;
     if plain_file::read(path, LONGEST_LOCK).is_ok_and(|present| present == text.as_bytes()) {
         return Ok(false);
     }
@@ -227,6 +231,8 @@ pub(super) struct KeptFromLock {
     pub base: Option<LockedBase>,
     /// The Debian packages of the base that are chosen anew.
     pub given_up_packages: BTreeSet<String>,
+    /// The Python that was given.
+    pub python: Option<LockedPython>,
     /// The wheels that were named by their places.
     pub wheels: KnownWheels,
     /// The origins of what was built from sources that were named.
@@ -254,23 +260,33 @@ impl KeptFromLock {
         let given_up_packages = names.iter().filter(|name| lock.has_package(name)).cloned().collect();
         let mut sources = known_sources(lock);
         sources.retain(|url| !is_given_up(url));
-        Self { preferences, base, given_up_packages, wheels, sources }
+        let python = lock.python.clone();
+        Self { preferences, base, given_up_packages, python, wheels, sources }
+    }
+
+    /// The part of another platform's lock that `upgrade` leaves: its versions.
+    pub(super) fn of_another_platform(lock: &Lock, upgrade: &Upgrade) -> Self {
+        let Upgrade::Only { names, .. } = upgrade else { return Self::default() };
+        let mut preferences = lock.preferences();
+        preferences.retain(|name, _| !Upgrade::gives_up(names, name));
+        Self { preferences, ..Self::default() }
     }
 }
 
-/// Refuses to upgrade what neither the recipe nor the lock names.
+/// Refuses to upgrade what neither the recipe nor its locks name.
 pub(super) fn check_names(
     upgrade: &Upgrade,
     inputs: &RecipeInputs,
-    lock: Option<&Lock>,
+    locks: Option<&LockDocument>,
 ) -> Result<(), LockFileError> {
     let Upgrade::Only { names, .. } = upgrade else { return Ok(()) };
+    let locks: Vec<&Lock> = locks.map(|locks| locks.locks().collect()).unwrap_or_default();
     let is_distribution = |name: PackageName| {
-        lock.is_some_and(|lock| lock.has(&name))
+        locks.iter().any(|lock| lock.has(&name))
             || inputs.roots.iter().any(|root| root.requirement.name == name)
     };
     let is_known = |name: &&String| {
-        lock.is_some_and(|lock| lock.has_package(name)) || name.parse().is_ok_and(is_distribution)
+        locks.iter().any(|lock| lock.has_package(name)) || name.parse().is_ok_and(is_distribution)
     };
     match names.iter().find(|name| !is_known(name)) {
         Some(name) => Err(LockFileError::Unknown { name: name.clone() }),

@@ -27,10 +27,13 @@ mod inputs;
 mod inspect;
 mod lock_file;
 mod locked_projects;
+mod locking;
 mod named_projects;
 mod named_wheels;
 mod outdated;
+mod own_python;
 mod pinning;
+mod platforms;
 mod progress;
 mod project_tree;
 mod rebasing;
@@ -55,12 +58,13 @@ use std::path::{Path, PathBuf};
 
 use crate::base::BaseInventory;
 use crate::check::Report;
-use crate::compare::ToldEntries;
+use crate::compare::{self, ToldEntries};
 use crate::destination::{self, LayersAhead, Publishing};
 use crate::failure::Result;
-use crate::image::{self, Image, ImageLayer};
+use crate::image::{self, Image, ImageLayer, PublishedImage};
 use crate::layer::Written;
-use crate::lock::{self, Lock, LockChange, RecipeFingerprint};
+use crate::lock::{Lock, LockChange};
+use crate::oci::Architecture;
 use crate::place::ImagePlace;
 use crate::plan::{LayerCompression, LayerPlan, Plan, PlanRequest, SystemLayer};
 use crate::recipe::RecipeInputs;
@@ -69,12 +73,11 @@ use crate::source::SourceImage;
 use attaching::Statements;
 use built_wheels::BuildBase;
 use decide::Decision;
-use lock_file::{KeptFromLock, LockStatus};
 use shared_writes::SharedImage;
 use write::{BaseBlobs, LayerFinished, Sources, WriteNeeds};
 
 pub use self::attaching::{ReleaseOrder, verify};
-pub use self::check::{CheckExtent, CheckFailed, Checked, WantedMachines, write_picture};
+pub use self::check::{CheckExtent, CheckFailed, CheckOrder, Checked, WantedMachines, write_picture};
 pub use crate::beneath::Outside;
 pub use crate::registry_cache::prune::PrunedEntries;
 pub use auditing::{Audit, AuditOrder, audit};
@@ -90,10 +93,13 @@ pub use input_error::InputError;
 pub use inspect::{Inspected, describe, inspect};
 pub use lock_file::{LockFileError, Locking, Upgrade};
 pub use locked_projects::LockedProjectError;
+pub use locking::lock;
 pub use named_projects::NamedProjectError;
 pub use named_wheels::NamedWheelError;
 pub use outdated::outdated;
+pub use own_python::OwnPythonError;
 pub use pinning::OtherLayer;
+pub use platforms::PlatformError;
 pub use progress::{Meter, Progress, Task};
 pub use project_tree::ProjectTreeError;
 pub use rebasing::{RebaseOrder, rebase};
@@ -105,15 +111,24 @@ pub use shared_writes::prune_cache;
 pub use wheel_sizes::PrivateCuda;
 pub use wheel_urls::ListedError;
 
+/// An order to plan.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanOrder<'a> {
+    /// The path of the recipe.
+    pub recipe: &'a Path,
+    /// The platforms to choose among those of the recipe; all of them when empty.
+    pub platforms: &'a [Architecture],
+    /// The use of the lock.
+    pub locking: Locking,
+}
+
 /// An order to build.
 #[derive(Debug)]
 pub struct BuildOrder<'a> {
-    /// The path of the recipe.
-    pub recipe: &'a Path,
+    /// The images to plan.
+    pub plan: PlanOrder<'a>,
     /// The destinations; the default one when empty.
     pub destinations: &'a [ImagePlace],
-    /// The use of the lock.
-    pub locking: Locking,
     /// The use of the check.
     pub checking: Checking,
     /// Annotations of the manifest, which go before those of the recipe.
@@ -136,6 +151,8 @@ pub enum Checking {
 pub struct LockOrder<'a> {
     /// The path of the recipe.
     pub recipe: &'a Path,
+    /// The platforms to choose among those of the recipe; all of them when empty. The locks of the others stay.
+    pub platforms: &'a [Architecture],
     /// The part of an earlier lock to give up.
     pub upgrade: Upgrade,
     /// The use of the new lock.
@@ -153,18 +170,26 @@ pub enum LockWriting {
     Tell,
 }
 
-/// A lock that was made of its recipe.
+/// The locks that were made of a recipe.
 pub struct Locked {
-    /// The path of the lock.
+    /// The path of the file.
     pub path: PathBuf,
-    /// The lock.
-    pub lock: Lock,
+    /// The lock of each platform that was decided about.
+    pub locks: Vec<LockedPlatform>,
     /// True if the file is, or would be, another than before.
     pub changed: bool,
     /// True if nothing was there before.
     pub is_new: bool,
-    /// The use of the lock.
+    /// The use of the locks.
     pub writing: LockWriting,
+}
+
+/// The lock of one platform, and what it changed.
+pub struct LockedPlatform {
+    /// The platform; without one, that of the base.
+    pub platform: Option<Architecture>,
+    /// The lock.
+    pub lock: Lock,
     /// The changes since the lock before, if there was one.
     pub changes: Vec<LockChange>,
 }
@@ -190,16 +215,24 @@ pub struct Planned {
     sources: Sources,
 }
 
-/// An image that was built and published.
+/// The images that were built and published.
 pub struct Built {
+    /// The image of each platform.
+    pub images: Vec<BuiltImage>,
+    /// The image or index that the tags name.
+    pub published: PublishedImage,
+    /// The places at which it was published.
+    pub destinations: Vec<ImagePlace>,
+}
+
+/// The image of one platform.
+pub struct BuiltImage {
     /// The plan.
     pub planned: Planned,
     /// The image.
     pub image: Image,
     /// The check's report, which has no errors; `None` where the check was skipped.
     pub report: Option<Report>,
-    /// The places at which it was published.
-    pub destinations: Vec<ImagePlace>,
 }
 
 impl Planned {
@@ -212,41 +245,89 @@ impl Planned {
 
     /// The base as builds of sources see it.
     fn build_base(&self) -> BuildBase<'_> {
-        let is_base = |layer: &&LayerPlan| matches!(layer, LayerPlan::Base(_) | LayerPlan::Debian(_));
-        let count = self.plan.layers.iter().take_while(is_base).count();
+        let count = self.plan.layers.iter().take_while(|layer| layer.is_of_base()).count();
         BuildBase { inventory: &self.base, layers: &self.plan.layers[..count], source: &self.sources.base }
     }
 }
 
-/// Builds and publishes an image.
+/// Builds an image for each platform of a recipe, and publishes it: under an index, where there are several.
 pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
     order.release.check(order.destinations)?;
-    let mut planned = plan(order.recipe, order.locking, session)?;
-    planned.plan.annotations.extend(order.annotations.clone());
-    warn_of_zstd(&planned.plan, order.destinations, session);
-    let published = match make_and_publish(&planned, order, session) {
+    let recipes = read_platforms(&order.plan, session)?;
+    let platforms: Vec<Architecture> = recipes.iter().filter_map(|inputs| inputs.platform).collect();
+    order.destinations.iter().try_for_each(|place| destination::check_platforms(place, &platforms))?;
+    let mut planned = plan_all(recipes, &order.plan, session)?;
+    for planned in &mut planned {
+        planned.plan.annotations.extend(order.annotations.clone());
+        warn_of_zstd(&planned.plan, order.destinations, session);
+    }
+    let made = match make_and_publish(&planned, order, session) {
         // The registry lost what its cache has, between the answer and the use.
         Err(_) if session.shared.begin_again() => make_and_publish(&planned, order, session)?,
-        published => published?,
+        made => made?,
     };
-    let Published { image, report, destinations } = published;
-    Ok(Built { planned, image, report, destinations })
+    let images = planned.into_iter().zip(made.images);
+    let images = images.map(|(planned, (image, report))| BuiltImage { planned, image, report }).collect();
+    Ok(Built { images, published: made.published, destinations: made.destinations })
 }
 
-/// An image that is at its destinations.
-struct Published {
-    image: Image,
-    report: Option<Report>,
+/// Images that are at their destinations.
+struct MadeImages {
+    /// By platform, each with what was found in it.
+    images: Vec<(Image, Option<Report>)>,
+    published: PublishedImage,
     destinations: Vec<ImagePlace>,
 }
 
-/// Makes the layers of a plan that neither the store nor a cache has, and publishes the image.
-fn make_and_publish(planned: &Planned, order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Published> {
-    let mut ahead = layers_ahead(&planned.plan, order.destinations, session);
+/// Makes the layers that neither the store nor a cache has, and publishes the images: under an index, where there are several.
+fn make_and_publish(
+    planned: &[Planned],
+    order: &BuildOrder<'_>,
+    session: &Session<'_>,
+) -> Result<MadeImages> {
+    let (mut aheads, mut images) = (Vec::new(), Vec::new());
+    for of_platform in planned {
+        let is_for_engines =
+            planned.len() <= 1 || Architecture::here() == Some(of_platform.plan.architecture);
+        let mut ahead =
+            is_for_engines.then(|| layers_ahead(&of_platform.plan, order.destinations, session)).flatten();
+        images.push(make(of_platform, order, ahead.as_mut(), session)?);
+        aheads.extend(ahead);
+    }
+    let published = PublishedImage::of(images.iter().map(|(image, _)| image.clone()).collect())?;
+    let _aheads: Vec<_> = aheads.iter_mut().map(LayersAhead::stop).collect();
+    let origins: Vec<&SourceImage> = planned.iter().filter_map(|it| it.sources.base.origin()).collect();
+    let both = || planned.iter().zip(&images).map(|(planned, (image, _))| (planned, image));
+    let shared = both().map(|(planned, image)| {
+        SharedImage::begin(&planned.plan, image, planned.sources.base.origin(), session)
+    });
+    let shared: Vec<SharedImage<'_>> = shared.collect();
+    shared.iter().for_each(|shared| shared.put_layers(session));
+    let name = planned.first().map_or("", |planned| planned.inputs.name.as_str());
+    let destinations = publish(&published, name, &origins, order.destinations, session)?;
+    shared.iter().for_each(|shared| shared.put_image(session));
+    for (planned, image) in both() {
+        let statements =
+            Statements::of_built(order.release, order.plan.recipe, planned, image, &session.store)?;
+        attaching::attach(order.release, &statements, &destinations, session)?;
+    }
+    if let PublishedImage::Indexed(_) = published {
+        attaching::sign(order.release, name, &published.descriptor().digest(), &destinations, session)?;
+    }
+    Ok(MadeImages { images, published, destinations })
+}
+
+/// Makes the image of one platform, and checks it.
+fn make(
+    planned: &Planned,
+    order: &BuildOrder<'_>,
+    ahead: Option<&mut LayersAhead>,
+    session: &Session<'_>,
+) -> Result<(Image, Option<Report>)> {
     let image = match shared_images::find(&planned.plan, &planned.sources.base, session) {
         Some(image) => image,
         None => {
-            let layers = write_layers(planned, order.destinations, ahead.as_ref(), session)?;
+            let layers = write_layers(planned, order.destinations, ahead.as_deref(), session)?;
             pinning::hold(&planned.plan, &layers, session)?;
             image::assemble(&planned.plan, layers)?
         }
@@ -255,27 +336,41 @@ fn make_and_publish(planned: &Planned, order: &BuildOrder<'_>, session: &Session
         planned.sources.base.tell(&planned.plan.layers, session);
     }
     let report = self::check::before_publishing(order.checking, planned, &image, session)?;
-    let _ahead = ahead.as_mut().map(LayersAhead::stop);
-    let origins: Vec<&SourceImage> = planned.sources.base.origin().into_iter().collect();
-    let shared = SharedImage::begin(&planned.plan, &image, planned.sources.base.origin(), session);
-    shared.put_layers(session);
-    let destinations = publish(&image, &planned.inputs.name, &origins, order.destinations, session)?;
-    shared.put_image(session);
-    let statements = Statements::of_built(order.release, order.recipe, planned, &image, &session.store)?;
-    attaching::attach(order.release, &statements, &destinations, session)?;
-    Ok(Published { image, report, destinations })
+    Ok((image, report))
 }
 
-/// Decides everything about the recipe at `path`, or recalls it from the lock beside it, and plans its layers; writes
-/// nothing.
-pub fn plan(path: &Path, locking: Locking, session: &Session<'_>) -> Result<Planned> {
-    if locking == Locking::Required {
-        recipe_file::check_lockable(path)?;
+/// Decides everything about a recipe for each of its platforms, or recalls it from the lock beside it, and plans the layers;
+/// writes nothing.
+pub fn plan(order: &PlanOrder<'_>, session: &Session<'_>) -> Result<Vec<Planned>> {
+    plan_all(read_platforms(order, session)?, order, session)
+}
+
+/// Reads a recipe and the files that it names, for each of its platforms.
+fn read_platforms(order: &PlanOrder<'_>, session: &Session<'_>) -> Result<Vec<RecipeInputs>> {
+    if order.locking == Locking::Required {
+        recipe_file::check_lockable(order.recipe)?;
     }
-    let inputs = read_inputs(path, session)?;
+    Ok(platforms::chosen(&read_inputs(order.recipe, session)?, order.recipe, order.platforms)?)
+}
+
+fn plan_all(
+    recipes: Vec<RecipeInputs>,
+    order: &PlanOrder<'_>,
+    session: &Session<'_>,
+) -> Result<Vec<Planned>> {
+    let planned: Vec<Planned> =
+        recipes.into_iter().map(|inputs| plan_platform(inputs, order, session)).collect::<Result<_>>()?;
+    let decided = planned.iter().map(|it| (it.plan.architecture, &it.resolution)).collect::<Vec<_>>();
+    for without_cuda in compare::without_cuda(&decided) {
+        session.progress.warn(&without_cuda.to_string());
+    }
+    Ok(planned)
+}
+
+fn plan_platform(inputs: RecipeInputs, order: &PlanOrder<'_>, session: &Session<'_>) -> Result<Planned> {
     let files = inputs::list_files(&inputs, session.outside)?;
-    let Decision { inputs, base, resolution, private, wheels, urls, published } =
-        decide::decide(inputs, path, locking, session)?;
+    let Decision { inputs, base, resolution, private, wheels, urls, published, .. } =
+        decide::decide(inputs, order.recipe, order.locking, session)?;
     let plan = crate::plan::plan(&PlanRequest {
         inputs: &inputs,
         base: &base.planned,
@@ -284,6 +379,7 @@ pub fn plan(path: &Path, locking: Locking, session: &Session<'_>) -> Result<Plan
         files: &files.files,
         created: session.source_date_epoch.unwrap_or(published),
     });
+    write::check_compilers(&plan, session)?;
     let gpus = gpus::planned(&inputs, &resolution, &plan, session);
     let system_packages = comparison::told_packages(&base.locked);
     let sources = Sources { base: base.source, wheels: urls, files: files.contents };
@@ -297,57 +393,6 @@ fn read_inputs(path: &Path, session: &Session<'_>) -> Result<RecipeInputs> {
     let inputs = inputs::read(path, session.outside)?;
     inputs.notices.iter().for_each(|notice| session.progress.warn(notice));
     Ok(inputs)
-}
-
-/// Decides what the lock beside a recipe leaves open or `upgrade` gives up, and writes the lock.
-pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
-    let mut locked = lock_decisions(order, session)?;
-    if order.layers || !locked.lock.layers.is_empty() {
-        pinning::pin(&mut locked, order, session)?;
-    }
-    Ok(locked)
-}
-
-fn lock_decisions(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
-    recipe_file::check_lockable(order.recipe)?;
-    let inputs = read_inputs(order.recipe, session)?;
-    let fingerprint = RecipeFingerprint::of(&inputs)?;
-    let status = match LockStatus::read(order.recipe, &fingerprint) {
-        // Nothing of it is kept.
-        Err(LockFileError::Unusable { .. }) if order.upgrade == Upgrade::Everything => LockStatus::Missing,
-        status => status?,
-    };
-    lock_file::check_names(&order.upgrade, &inputs, status.lock())?;
-    let path = lock_file::path(order.recipe);
-    let (decision, before) = match status {
-        LockStatus::Agrees(lock) if order.upgrade == Upgrade::nothing() => {
-            match decide::unless_recalled(inputs, &lock, &fingerprint, order.recipe, session)? {
-                Some(decision) => (decision, Some(lock)),
-                None => return Ok(Locked::unchanged(path, lock, order.writing)),
-            }
-        }
-        LockStatus::Agrees(lock) | LockStatus::Differs(lock, _) => {
-            let kept = KeptFromLock::of(&lock, &fingerprint, &order.upgrade);
-            (decide::anew(inputs, kept, order.upgrade.freshness(), session)?, Some(lock))
-        }
-        LockStatus::Missing => {
-            let freshness = order.upgrade.freshness();
-            (decide::anew(inputs, KeptFromLock::default(), freshness, session)?, None)
-        }
-    };
-    let mut lock = decision.lock(fingerprint)?;
-    // Until they are made again.
-    lock.layers = before.as_ref().map(|before| before.layers.clone()).unwrap_or_default();
-    let is_new = before.is_none();
-    let changes = before.map(|before| lock::changes(&before, &lock)).unwrap_or_default();
-    let changed = lock_file::write(&path, &lock, order.writing)?;
-    Ok(Locked { path, lock, changed, is_new, writing: order.writing, changes })
-}
-
-impl Locked {
-    fn unchanged(path: PathBuf, lock: Lock, writing: LockWriting) -> Self {
-        Self { path, lock, changed: false, is_new: false, writing, changes: Vec::new() }
-    }
 }
 
 /// Writes and assembles the image of a plan that was read, not made: its parts come from the store.
@@ -406,7 +451,7 @@ fn warn_of_zstd(plan: &Plan, destinations: &[ImagePlace], session: &Session<'_>)
 
 /// Publishes an image at all destinations, or else at the default one.
 fn publish(
-    image: &Image,
+    image: &PublishedImage,
     name: &str,
     origins: &[&SourceImage],
     destinations: &[ImagePlace],
@@ -418,7 +463,7 @@ fn publish(
     };
     for destination in &destinations {
         session.progress.stage(&format!("publishing {destination}"));
-        let size = image.layers.iter().map(|layer| layer.size).sum();
+        let size = image.layers().values().sum();
         let start = || session.progress.start(Task::Push, &destination.to_string(), Some(size));
         let is_sent = matches!(destination, ImagePlace::Registry(_) | ImagePlace::Engine { .. });
         let meter = is_sent.then(start);

@@ -9,11 +9,12 @@ use uv_pep440::Version;
 
 use super::lock_file::{self, KeptFromLock, LockFileError, Upgrade};
 use super::sources::sources;
-use super::{Session, decide, read_inputs, recipe_file};
+use super::{Session, decide, platforms, read_inputs, recipe_file};
 use crate::failure::Result;
 use crate::lock::{self, Lock, OutdatedItem, RecipeFingerprint};
 use crate::net::index::{Freshness, PackageIndex};
 use crate::pypa::simple::Project;
+use crate::recipe::RecipeInputs;
 use crate::resolve::solve::{Catalog, CatalogError};
 
 /// Decides about the recipe anew, as `lock --upgrade` would, and compares that with its lock.
@@ -23,8 +24,25 @@ pub fn outdated(recipe: &Path, session: &Session<'_>) -> Result<Vec<OutdatedItem
     if !path.exists() {
         return Err(LockFileError::missing(recipe).into());
     }
-    let locked = lock_file::read(&path)?;
-    let inputs = read_inputs(recipe, session)?;
+    let locks = lock_file::read(&path)?;
+    let mut items = Vec::new();
+    for inputs in platforms::chosen(&read_inputs(recipe, session)?, recipe, &[])? {
+        let locked = locks.lock(inputs.platform).ok_or_else(|| LockFileError::missing(recipe))?;
+        for item in outdated_on_platform(inputs, locked, session)? {
+            if !items.contains(&item) {
+                items.push(item);
+            }
+        }
+    }
+    Ok(items)
+}
+
+/// The same of the image for one platform.
+fn outdated_on_platform(
+    inputs: RecipeInputs,
+    locked: &Lock,
+    session: &Session<'_>,
+) -> Result<Vec<OutdatedItem>> {
     let fingerprint = RecipeFingerprint::of(&inputs)?;
     let freshness = Upgrade::Everything.freshness();
     let latest = decide::anew(inputs, KeptFromLock::default(), freshness, session)?;
@@ -32,8 +50,8 @@ pub fn outdated(recipe: &Path, session: &Session<'_>) -> Result<Vec<OutdatedItem
     // The pages have just been fetched.
     let (http, store) = (Arc::clone(&session.http), session.store.clone());
     let index = PackageIndex::new(http, store, asked, Freshness::Believed);
-    let newest = newest(&locked, &index)?;
-    Ok(lock::outdated(&locked, &latest.lock(fingerprint)?, &newest))
+    let newest = newest(locked, &index)?;
+    Ok(lock::outdated(locked, &latest.lock(fingerprint)?, &newest))
 }
 
 /// The newest versions of the locked distributions that an index has.

@@ -1,8 +1,7 @@
 //! Layers that a lock pins: made for it, and held against what a build has.
 
-use super::lock_file;
 use super::write::{Sources, WriteNeeds};
-use super::{LockOrder, LockWriting, Locked, Locking, Session, plan, write};
+use super::{LockOrder, LockedPlatform, Locking, PlanOrder, Session, plan, write};
 use crate::failure::{Hinted, Result};
 use crate::image::ImageLayer;
 use crate::layer::records;
@@ -31,24 +30,25 @@ impl Hinted for OtherLayer {
     }
 }
 
-/// Makes all layers of the recipe of a lock, and pins them in it. Where nobody asks for it, those of the same plans stay.
-pub fn pin(locked: &mut Locked, order: &LockOrder<'_>, session: &Session<'_>) -> Result<()> {
-    if locked.writing == LockWriting::Tell && locked.changed {
-        // The lock whose layers these would be is not there.
-        return Ok(());
+/// Makes all layers of a recipe that is locked, and pins them in its locks; gives whether these are others now. Where nobody
+/// asks for it, those of the same plans stay.
+pub fn pin(locks: &mut [LockedPlatform], order: &LockOrder<'_>, session: &Session<'_>) -> Result<bool> {
+    let order_of_plan =
+        PlanOrder { recipe: order.recipe, platforms: order.platforms, locking: Locking::Required };
+    let mut is_other = false;
+    for planned in plan(&order_of_plan, session)? {
+        let of_platform = locks.iter_mut().find(|locked| locked.platform == planned.inputs.platform);
+        let Some(LockedPlatform { lock, .. }) = of_platform else { continue };
+        let keys = planned.plan.layers.iter().map(LayerPlan::key);
+        if !order.layers && lock.layers.iter().map(|layer| layer.key).eq(keys) {
+            continue;
+        }
+        planned.restore(session)?;
+        let layers = made(&planned.plan, &planned.sources, session)?;
+        is_other |= layers != lock.layers;
+        lock.layers = layers;
     }
-    let planned = plan(order.recipe, Locking::Required, session)?;
-    let keys = planned.plan.layers.iter().map(LayerPlan::key);
-    if !order.layers && locked.lock.layers.iter().map(|layer| layer.key).eq(keys) {
-        return Ok(());
-    }
-    planned.restore(session)?;
-    let layers = made(&planned.plan, &planned.sources, session)?;
-    if layers != locked.lock.layers {
-        locked.lock.layers = layers;
-        locked.changed |= lock_file::write(&locked.path, &locked.lock, locked.writing)?;
-    }
-    Ok(())
+    Ok(is_other)
 }
 
 fn made(plan: &Plan, sources: &Sources, session: &Session<'_>) -> Result<Vec<LockedLayer>> {

@@ -55,7 +55,7 @@ pub fn rebase(order: &RebaseOrder<'_>, session: &Session<'_>) -> Result<Image> {
     check::of_rebased(&before.image, &image, session)?;
     let name = order.image.short_name();
     let origins = [&before.image, &base.image];
-    let destinations = publish(&image, &name, &origins, order.destinations, session)?;
+    let destinations = publish(&image.clone().into(), &name, &origins, order.destinations, session)?;
     let mut statements = Statements::new(&name, &image);
     statements.add_bill_of(order.release, || {
         let architecture = before.image.architecture;

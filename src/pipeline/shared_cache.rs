@@ -225,12 +225,16 @@ impl SharedCache {
         self.sources.iter().find_map(|source| source.ask(progress, |cache| question(cache, source)))
     }
 
-    /// Has nothing believed but the layers of `lock`, if it pins them; without a lock that holds, the writers of a cache are
-    /// believed.
-    pub(super) fn pin(&self, lock: Option<&Lock>) {
-        let layers = lock.map(|lock| lock.layers.as_slice()).filter(|layers| !layers.is_empty());
-        let by_key = |layers: &[LockedLayer]| layers.iter().map(|layer| (layer.key, layer.clone())).collect();
-        *self.pins.lock().unwrap_or_else(PoisonError::into_inner) = layers.map(by_key).map(Arc::new);
+    /// Has nothing believed but the layers of `lock`, if it pins them, beside those of the locks for other platforms; without
+    /// such a lock, the writers of a cache are believed.
+    pub(super) fn pin(&self, lock: &Lock) {
+        if lock.layers.is_empty() {
+            return;
+        }
+        let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_key = pins.as_deref().cloned().unwrap_or_default();
+        by_key.extend(lock.layers.iter().map(|layer| (layer.key, layer.clone())));
+        *pins = Some(Arc::new(by_key));
     }
 
     /// The layers that are pinned, by their keys; `None` where no lock pins any.

@@ -10,7 +10,7 @@ use super::shared_layers;
 use super::wheel_urls::WheelUrls;
 use crate::failure::{Context, Failure, Result};
 use crate::image::ImageLayer;
-use crate::layer::bytecode::{BaseInterpreter, CompileTarget, Compiler};
+use crate::layer::bytecode::{self, BaseInterpreter, CompileTarget, Compiler};
 use crate::layer::files::FileContents;
 use crate::layer::{Written, accounts, cache, files, generated, wheels};
 use crate::observe::inventory_facts::InventoryFacts;
@@ -106,12 +106,11 @@ struct Stages<'a> {
 
 impl<'a> Stages<'a> {
     fn of(plan: &'a Plan) -> Result<Self> {
-        let is_base = |layer: &&LayerPlan| matches!(layer, LayerPlan::Base(_) | LayerPlan::Debian(_));
         let (top, below) = plan.layers.split_last().context("the plan has no layers")?;
         let LayerPlan::System(system) = top else {
             return Err(Failure::new("the plan's top layer is not the system's"));
         };
-        let (base, added) = below.split_at(below.iter().take_while(is_base).count());
+        let (base, added) = below.split_at(below.iter().take_while(|layer| layer.is_of_base()).count());
         Ok(Self { base, added, system: (top, system) })
     }
 }
@@ -219,7 +218,7 @@ fn write_added(
             let meter = session.progress.start(Task::WriteLayer, &layer.title(), Some(size(layer)));
             wheels::write(wheels, store, compiler, &|bytes| meter.add(bytes))?
         }
-        LayerPlan::Base(_) | LayerPlan::Debian(_) | LayerPlan::System(_) => {
+        LayerPlan::Base(_) | LayerPlan::Debian(_) | LayerPlan::Python(_) | LayerPlan::System(_) => {
             let wrong = format!("the layer `{}` is at a wrong place in the plan", layer.title());
             return Err(Failure::new(wrong));
         }
@@ -237,6 +236,16 @@ fn compiler<'a>(
     let digests = base.iter().map(|layer| layer.digest).collect();
     let interpreter = BaseInterpreter::locate(target, &facts, digests);
     Ok(Compiler::new(target, interpreter, &session.store, session.threads, session.confinement)?)
+}
+
+/// Refuses modules that nothing here compiles, before anything is downloaded for them.
+pub fn check_compilers(plan: &Plan, session: &Session<'_>) -> Result<()> {
+    let is_missing = |layer: &&LayerPlan| cache::recall(&session.store, &layer.key()).is_none();
+    let compiled = plan.layers.iter().filter(|layer| compile_target(layer).is_some());
+    match compiled.filter(is_missing).find_map(compile_target) {
+        Some(target) => Ok(bytecode::check_machine(target, &session.store)?),
+        None => Ok(()),
+    }
 }
 
 fn compile_target(layer: &LayerPlan) -> Option<CompileTarget<'_>> {
@@ -272,7 +281,11 @@ fn stands_alone(layer: &LayerPlan) -> bool {
     match layer {
         LayerPlan::Hidden(_) | LayerPlan::Files(_) => true,
         LayerPlan::Wheels(_) => compile_target(layer).is_none(),
-        LayerPlan::Base(_) | LayerPlan::Debian(_) | LayerPlan::Accounts(_) | LayerPlan::System(_) => false,
+        LayerPlan::Base(_)
+        | LayerPlan::Debian(_)
+        | LayerPlan::Python(_)
+        | LayerPlan::Accounts(_)
+        | LayerPlan::System(_) => false,
     }
 }
 

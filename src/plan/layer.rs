@@ -22,6 +22,8 @@ pub enum LayerPlan {
     Base(BaseLayer),
     /// A layer of a base made of Debian packages.
     Debian(DebianLayer),
+    /// A Python in place of the base's.
+    Python(PythonLayer),
     /// Users, made of the base's files.
     Accounts(AccountsLayer),
     /// Whiteouts: what the base has and the image hides.
@@ -41,6 +43,20 @@ pub struct BaseLayer {
     pub descriptor: Descriptor,
     /// <https://github.com/opencontainers/image-spec/blob/main/config.md>
     pub diff_id: Digest,
+}
+
+/// A relocatable CPython, laid out below [`PythonLayer::PREFIX`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PythonLayer {
+    /// The digest of its archive.
+    pub archive: Digest,
+    /// The compression of the layer.
+    pub compression: LayerCompression,
+}
+
+impl PythonLayer {
+    /// The directory of its `bin` and `lib`, relative to the root: the first that `PATH` names.
+    pub const PREFIX: &'static str = "usr/local";
 }
 
 /// The users that are made, by changes to the accounts of the layers below.
@@ -141,6 +157,7 @@ impl LayerPlan {
         match self {
             Self::Base(layer) => layer.descriptor.media_type().clone(),
             Self::Debian(_) => LayerCompression::Gzip.media_type(),
+            Self::Python(layer) => layer.compression.media_type(),
             Self::Accounts(layer) => layer.compression.media_type(),
             Self::Hidden(layer) => layer.compression.media_type(),
             Self::Wheels(layer) => layer.compression.media_type(),
@@ -149,11 +166,17 @@ impl LayerPlan {
         }
     }
 
+    /// Returns whether it is part of what the recipe's own layers are above.
+    pub fn is_of_base(&self) -> bool {
+        matches!(self, Self::Base(_) | Self::Debian(_) | Self::Python(_))
+    }
+
     /// A line about its content, for people.
     pub fn title(&self) -> String {
         match self {
             Self::Base(_) => "the base".to_owned(),
             Self::Debian(layer) => layer.title(),
+            Self::Python(_) => "Python".to_owned(),
             Self::Accounts(_) => "accounts".to_owned(),
             Self::Hidden(_) => "what is hidden of the base".to_owned(),
             Self::Wheels(layer) => layer.title(),

@@ -41,7 +41,7 @@ use grouping::GroupedWheel;
 pub use compression::LayerCompression;
 pub use layer::{
     AccountsLayer, BaseLayer, CopiedFile, FORMAT, FilesLayer, GeneratedLayer, LayerPlan, LdconfigPlan,
-    PythonName, SystemLayer, stack_key,
+    PythonLayer, PythonName, SystemLayer, stack_key,
 };
 pub use parts::parts;
 pub use system::{LOADER_CONFIGURATION, UNVERSIONED_PYTHON};
@@ -88,7 +88,7 @@ impl Plan {
 pub struct PlannedBase {
     /// The inventory of the base.
     pub inventory: BaseInventory,
-    /// Bottom first, all of kind [`LayerPlan::Base`] or [`LayerPlan::Debian`].
+    /// Bottom first, all of them [of the base](LayerPlan::is_of_base).
     pub layers: Vec<LayerPlan>,
     /// See [`Plan::base_config`].
     pub config: Option<Map<String, Value>>,

@@ -8,12 +8,16 @@ use uv_normalize::PackageName;
 use uv_pep440::Version;
 
 use super::locks::SelectedLock;
-use super::{BaseDescription, Index, IndexLocation, PackageRequirement, Recipe, SourcePlace, WheelReference};
+use super::{
+    BaseDescription, Debian, Index, IndexLocation, PackageRequirement, PythonPlace, Recipe, SourcePlace,
+    WheelReference,
+};
+use crate::oci::Architecture;
 use crate::pypa::archive_hash::ArchiveHash;
 use crate::pypa::metadata::Requirement;
 
 /// Everything that the user wrote.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RecipeInputs {
     /// The recipe.
     pub recipe: Recipe,
@@ -21,6 +25,8 @@ pub struct RecipeInputs {
     pub name: String,
     /// The directory from which relative paths of the recipe start.
     pub directory: PathBuf,
+    /// The platform that is decided about, by its architecture; without one, that of the base.
+    pub platform: Option<Architecture>,
     /// The description of its base.
     pub base: BaseDescription,
     /// The directory from which relative paths of the base's description start.
@@ -121,10 +127,27 @@ impl RootRequirement {
 }
 
 impl RecipeInputs {
+    /// The same for one of the recipe's platforms. A base of packages is made of that one's.
+    #[must_use]
+    pub fn on(&self, platform: Architecture) -> Self {
+        let base = match &self.base {
+            BaseDescription::Debian(debian) => {
+                BaseDescription::Debian(Debian { architecture: platform, ..debian.clone() })
+            }
+            of_image => of_image.clone(),
+        };
+        Self { platform: Some(platform), base, ..self.clone() }
+    }
+
     /// The requirements of requirements files.
     pub fn file_requirements(&self) -> &[RootRequirement] {
         let end = self.roots.len().saturating_sub(self.projects.len());
         self.roots.get(self.recipe.roots().count()..end).unwrap_or_default()
+    }
+
+    /// The archive of the Python that the recipe gives for the platform.
+    pub fn python_place(&self) -> Option<&PythonPlace> {
+        self.recipe.python.from.as_ref().and_then(|from| from.value.on(self.platform))
     }
 
     /// The version of Python that the recipe asks for, such as `3.11`.

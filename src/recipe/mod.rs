@@ -20,10 +20,12 @@ pub mod locks;
 mod other_files;
 mod other_tools;
 mod packages;
+mod platforms;
 pub mod project_file;
 mod project_reference;
 mod project_sources;
 mod python;
+mod python_place;
 mod reference;
 pub mod requirements;
 mod requirements_entry;
@@ -55,8 +57,10 @@ pub use packages::{
     Constrain, ConstraintEntry, Cuda, ExternallyManaged, Framework, Index, IndexLocation, MissingStatus,
     Policy, ProjectSet, Python, Unversioned,
 };
+pub use platforms::Platforms;
 pub use project_reference::ProjectReference;
 pub use python::PythonVersion;
+pub use python_place::{PythonPlace, PythonPlaces};
 pub use requirements_entry::{RequirementsEntry, RequirementsKind};
 pub use size::{ByteSize, ByteSizeError};
 pub use source::{SourceText, Span, Spanned};
@@ -82,6 +86,9 @@ pub struct Recipe {
     pub name: Option<ImageName>,
     /// The base.
     pub base: Spanned<BaseRef>,
+    /// The platforms that the image is for; none where the base decides.
+    #[serde(skip_serializing_if = "is_left_to_the_base")]
+    pub platforms: Platforms,
     /// Debian packages that are added to the base.
     pub system_packages: Vec<Spanned<String>>,
     /// The choices about Python.
@@ -161,8 +168,12 @@ impl Recipe {
         let mut fields = Fields::open(root, "the recipe", problems)?;
         let name = fields.get("name", problems);
         let base = fields.require("base", "name the image to build on: `base: debian-bookworm`", problems);
+        let platforms: Platforms = fields.get("platforms", problems).unwrap_or_default();
         let system_packages = system_packages(&mut fields, problems);
-        let python = fields.get("python", problems);
+        let python: Python = fields.get("python", problems).unwrap_or_default();
+        if let Some(from) = &python.from {
+            from.value.check(from.span, &platforms, problems);
+        }
         let frameworks: Option<Frameworks> = fields.get("frameworks", problems);
         let packages: Option<Vec<Spanned<ListedPackage>>> = fields.get("packages", problems);
         let requirements: Option<Vec<Spanned<RequirementsEntry>>> = fields.get("requirements", problems);
@@ -197,8 +208,9 @@ impl Recipe {
         Some(Self {
             name,
             base: base?,
+            platforms,
             system_packages,
-            python: python.unwrap_or_default(),
+            python,
             frameworks,
             packages,
             projects,
@@ -219,6 +231,10 @@ impl Recipe {
             source: Arc::clone(source),
         })
     }
+}
+
+fn is_left_to_the_base(platforms: &Platforms) -> bool {
+    platforms.architectures().is_empty()
 }
 
 /// The requirements among the entries of `packages`, and the projects.

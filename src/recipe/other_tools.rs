@@ -21,8 +21,7 @@ const GPUS: &str = "remove it: CUDA is included by default. To name the GPUs to 
                     image without CUDA, write `cuda: {policy: cpu}`";
 const DESTINATION: &str =
     "give the name and the tag when you build: `imgforge build RECIPE -o docker://HOST/NAME:TAG`";
-const ARCHITECTURE: &str = "the base decides: `base: {suites: [bookworm], packages: [python3, python3-venv], \
-                            architecture: arm64}`";
+const PLATFORMS: &str = "write `platforms: [linux/amd64, linux/arm64]`";
 const INDEXES: &str = "write `indexes: [\"https://HOST/simple\"]`";
 const PYTHON: &str = "write `python: \"3.11\"`: it is the version of the base's own interpreter";
 
@@ -120,7 +119,7 @@ const TRANSLATIONS: [Translations; 6] = [
                 ],
                 DESTINATION,
             ),
-            (&["platform", "platforms", "arch", "architecture"], ARCHITECTURE),
+            (&["platform", "arch", "architecture", "architectures"], PLATFORMS),
             (
                 &[
                     "index",
@@ -156,8 +155,9 @@ const TRANSLATIONS: [Translations; 6] = [
                 "write `packages:` and `requirements:` at the top of the recipe",
             ),
             (
-                &["path", "executable", "interpreter"],
-                "the base's own interpreter is used: write `version: \"3.11\"` where it has several",
+                &["path", "executable", "interpreter", "source", "url", "archive", "standalone"],
+                "the base's own interpreter is used: write `version: \"3.11\"` where it has several; `from: \
+                 ./cpython-3.12.11-…-install_only.tar.gz` takes another one in its place",
             ),
         ],
     },

@@ -12,6 +12,7 @@ use super::decode::{Complaint, Decode, Fields, entries, parsed, refuse_duplicate
 use super::diagnostic::{Problem, Problems, quote};
 use super::image::HostPath;
 use super::python::{PythonVersion, parse_framework_key, parse_framework_version, parse_requirement};
+use super::python_place::PythonPlaces;
 use super::source::{Span, Spanned};
 use super::suggest::closest;
 use super::wheel_reference::{PackageRequirement, below, file_path};
@@ -23,6 +24,9 @@ use crate::cuda::{Component, Driver, Gpu};
 pub struct Python {
     /// The version the base must have; without it, any.
     pub version: Option<Spanned<PythonVersion>>,
+    /// A Python that the image gets in place of the base's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Spanned<PythonPlaces>>,
     /// The treatment of the marker against pip.
     pub externally_managed: ExternallyManaged,
     /// The constraints of a later `pip install`.
@@ -43,6 +47,7 @@ impl Decode for Python {
         }
         let mut fields = Fields::open(node, "`python`", problems)?;
         let version = fields.get("version", problems);
+        let from = fields.get("from", problems);
         let externally_managed = fields.get("externally-managed", problems);
         let constrain = fields.get("constrain", problems);
         let bytecode = fields.get("bytecode", problems);
@@ -51,6 +56,7 @@ impl Decode for Python {
         fields.finish(problems);
         Some(Self {
             version,
+            from,
             externally_managed: externally_managed.unwrap_or_default(),
             constrain: constrain.unwrap_or_default(),
             bytecode: bytecode.unwrap_or_default(),

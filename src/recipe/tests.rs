@@ -116,7 +116,7 @@ fn suggests_the_key_that_was_meant() {
     );
     check_with(
         "colours: [red]",
-        "1:1 [colours] unknown key `colours` in the recipe = the keys here are `name`, `base`, `system-packages`, `python`, `frameworks`, `packages`, `requirements`, `constraints`, `overrides`, `indexes`, `find-links`, `prereleases`, `exclude-newer`, `cuda`, `users`, `files`, `config`, `annotations`, `layers`, `ignore`",
+        "1:1 [colours] unknown key `colours` in the recipe = the keys here are `name`, `base`, `platforms`, `system-packages`, `python`, `frameworks`, `packages`, `requirements`, `constraints`, `overrides`, `indexes`, `find-links`, `prereleases`, `exclude-newer`, `cuda`, `users`, `files`, `config`, `annotations`, `layers`, `ignore`",
     );
     check_with(
         "volumes: [/data]",
@@ -129,7 +129,7 @@ fn suggests_the_key_that_was_meant() {
     );
     check_with(
         "python: {compile: true}",
-        "1:10 [compile] unknown key `compile` in `python` = the keys here are `version`, `externally-managed`, `constrain`, `bytecode`, `build`, `unversioned`",
+        "1:10 [compile] unknown key `compile` in `python` = the keys here are `version`, `from`, `externally-managed`, `constrain`, `bytecode`, `build`, `unversioned`",
     );
 }
 

@@ -30,7 +30,7 @@ use uv_pep440::Version;
 use crate::beneath::{FileRoot, Outside, ReachError};
 use crate::failure::Hinted;
 use crate::layer::{RefusedWheel, WheelFile};
-use crate::oci::{Digest, Hasher};
+use crate::oci::{Architecture, Digest, Hasher};
 use crate::pypa::metadata::{self, CoreMetadata, LONGEST_METADATA, MetadataError};
 use crate::pypa::pyproject::{self, BuildSystem, PyprojectError};
 use crate::pypa::source_file::SourceFormat;
@@ -103,6 +103,8 @@ pub enum BuildError {
     Hook(#[from] HookError),
     #[error("could not prepare its build")]
     Prepare(#[source] io::Error),
+    #[error("it would be built by Python for {}, which this machine does not run", architecture.platform())]
+    OtherMachine { architecture: Architecture },
     #[error("the base has no `{python}`, by which it would be built")]
     NoPython { python: String },
     #[error("its source has no directory `{subdirectory}`")]
@@ -139,6 +141,11 @@ impl Hinted for BuildError {
             Self::Environment(error) => error.hint(),
             Self::Hook(error) => error.hint(),
             Self::Prepare(error) => error.hint(),
+            Self::OtherMachine { architecture } => Some(format!(
+                "build it on a machine for {0} and name the wheel (`packages: [./dist/NAME-VERSION-….whl]`), or build \
+                 the image of that platform there: `--platform {0}`",
+                architecture.platform()
+            )),
             Self::NoPython { .. } => Some("add Python to the base, or build its wheel yourself".into()),
             Self::NoSubdirectory { .. } => Some("check the directory behind `#subdirectory=`".into()),
             Self::Store(error) => error.hint(),

@@ -130,9 +130,9 @@ def installed(layout):
     return files
 
 
-def by_uv(words, target, directory):
+def by_uv(words, target, directory, machine="x86_64"):
     command = [UV, "pip", "install", "--quiet", "--no-config", "--target", target]
-    command += ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28", "--only-binary", ":all:"]
+    command += ["--python-version", "3.11", "--python-platform", f"{machine}-manylinux_2_28", "--only-binary", ":all:"]
     command += ["--link-mode", "copy", "--cache-dir", directory / "uv-cache"]
     run(*command, *words, cwd=directory)
     # Scripts are elsewhere in an image, and `.lock` is uv's own.

@@ -254,8 +254,8 @@ fn a_damaged_lock_is_one_error_at_its_line() {
             assert!(outcome.stderr.contains(&format!("line {line} of the lock")), "line {line}: {outcome}");
         }
     }
-    world.write("recipe.lock", sound.replacen("version = 1\n", "version = 2\nnews = true\n", 1));
-    check_refused(&world, &LOCKED, &["version 2", "newer imgforge"]);
+    world.write("recipe.lock", sound.replacen("version = 1\n", "version = 3\nnews = true\n", 1));
+    check_refused(&world, &LOCKED, &["version 3", "newer imgforge"]);
     lock(&world, &["--upgrade"]);
     assert_eq!(text(&world), sound);
 }

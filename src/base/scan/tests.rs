@@ -362,7 +362,8 @@ fn a_base_that_cannot_be_used_says_why() {
     check(
         "usr/bin/env",
         None,
-        "the base has no Python; choose a base with Python, or add `python3` to the base's packages",
+        "the base has no Python; choose a base with Python, add `python3` to the base's packages, or give one to any base, \
+         `python: {from: ./cpython-…-install_only.tar.gz}`",
     );
     check(
         &format!("{PYTHON}usr/bin/python3.12 says 3.12.3\n"),
@@ -373,8 +374,9 @@ fn a_base_that_cannot_be_used_says_why() {
     check(
         PYTHON,
         Some("3.12"),
-        "the base has Python 3.11; the recipe asks for 3.12; write `python: \"3.11\"`, or choose a base that has \
-         3.12: `base: python:3.12-slim`",
+        "the base has Python 3.11; the recipe asks for 3.12; write `python: \"3.11\"`, choose a base that has \
+         3.12, `base: python:3.12-slim` or `base: {suites: [noble], packages: [python3]}`, or give one to any base, \
+         `python: {from: ./cpython-…-install_only.tar.gz}`",
     );
     let image = InventoryFacts::stacked([facts(DEBIAN), facts(PYTHON)]);
     let error = scan(&image, &ImageConfigFacts::new(Architecture::Arm64, []), None).unwrap_err();

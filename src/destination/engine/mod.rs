@@ -120,9 +120,9 @@ impl EngineFeed<'_> {
         self.publishing.bring(&|digest| !there.contains(digest))?;
         let name = self.name.to_string();
         let archived = ArchivedImage {
-            image: self.image,
+            image: &self.image.clone().into(),
             docker_name: name.clone(),
-            entry: named(self.image, &name),
+            entry: named(&self.image.manifest, &name),
             tag: &name,
         };
         let failed = |source| PublishError::Send { engine: self.engine, source };

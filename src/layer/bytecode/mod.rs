@@ -361,6 +361,14 @@ impl<'a> Compiler<'a> {
     }
 }
 
+/// Refuses a target that nothing here compiles for: it is another machine's, and no interpreter of it is on `PATH`.
+pub fn check_machine(target: CompileTarget<'_>, store: &Store) -> Result<(), BytecodeError> {
+    match Architecture::here() == Some(target.architecture) {
+        true => Ok(()),
+        false => of_machine(target, store).map(drop),
+    }
+}
+
 /// The first interpreter on `PATH` that is what the base has.
 fn of_machine(target: CompileTarget<'_>, store: &Store) -> Result<(Interpreter, Worker), BytecodeError> {
     Interpreter::of_machine(target.scheme.version, &worker::script(store)?)

@@ -25,7 +25,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
     command("`--push`", 3, "imgforge build recipe.yaml --push"),
     command("`-t NAME`", 3, "imgforge build -t app:v1 recipe.yaml"),
     command("`--tag=NAME`", 3, "imgforge build --tag=app:v1 recipe.yaml"),
-    command("`--platform`", 3, "imgforge build recipe.yaml --platform linux/arm64"),
+    command(
+        "`--platform` of a recipe without platforms",
+        3,
+        "imgforge build recipe.yaml --platform linux/arm64",
+    ),
+    command("`--arch`", 3, "imgforge build recipe.yaml --arch arm64"),
     command("`-f FILE .`", 3, "imgforge build -f recipe.yaml ."),
     command("`--build-arg`", 3, "imgforge build recipe.yaml --build-arg A=b"),
     command("`--no-cache`", 3, "imgforge build recipe.yaml --no-cache"),

@@ -102,6 +102,14 @@ pub(super) const MISTAKES: &[Mistake] = &[
         3,
         &[("recipe.yaml", "base: debian-bookworm\npackages: [numpy]\nplatform: linux/arm64\ntag: v1\n")],
     ),
+    recipe(
+        "`platforms:` by the names of machines",
+        3,
+        &[(
+            "recipe.yaml",
+            "base: debian-bookworm\npackages: [numpy]\nplatforms: [x86_64, arm64, windows/amd64]\n",
+        )],
+    ),
     recipe("a framework at the top", 3, &[("recipe.yaml", "base: debian-bookworm\ntorch: 2.6.0\n")]),
     recipe(
         "variables as a list",

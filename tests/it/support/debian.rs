@@ -21,6 +21,8 @@ pub struct Archive {
     pub packages: Vec<Package>,
     /// The suite's name.
     pub suite: &'static str,
+    /// Debian's names of the architectures that every package is for.
+    pub architectures: &'static [&'static str],
     /// The release's date.
     pub date: &'static str,
     /// Lines of the release beside the usual ones.
@@ -102,6 +104,7 @@ impl Archive {
                 ),
             ],
             suite: "bookworm",
+            architectures: &["amd64"],
             date: "Sat, 10 Feb 2024 11:07:25 UTC",
             release_lines: "",
             trusted: key.clone(),
@@ -121,30 +124,48 @@ impl Archive {
 
     /// Every file of the archive by its path under the root.
     pub fn files(&self) -> Vec<(String, Vec<u8>)> {
-        let mut files: Vec<_> =
-            self.packages.iter().map(|package| (package.location(), package.deb())).collect();
-        let index: String = self.packages.iter().map(Package::paragraph).collect();
-        files.extend(self.files_of(&index));
+        let packages = self.architectures.iter().flat_map(|architecture| {
+            self.packages.iter().map(|package| package.on(architecture)).collect::<Vec<_>>()
+        });
+        let mut files: Vec<_> = packages.map(|package| (package.location(), package.deb())).collect();
+        let index = |architecture: &str| -> String {
+            self.packages.iter().map(|package| package.on(architecture).paragraph()).collect()
+        };
+        let indexes: Vec<String> =
+            self.architectures.iter().map(|architecture| index(architecture)).collect();
+        files.extend(self.suite_of(&indexes));
         files
     }
 
     /// The suite with this text as its index, signed as always.
-    pub fn files_of(&self, index: &str) -> [(String, Vec<u8>); 2] {
-        [
-            (format!("dists/{}/InRelease", self.suite), self.inrelease(index).into()),
-            (format!("dists/{}/main/binary-amd64/Packages", self.suite), index.into()),
-        ]
+    pub fn files_of(&self, index: &str) -> Vec<(String, Vec<u8>)> {
+        self.suite_of(&[index.to_owned()])
     }
 
-    fn inrelease(&self, index: &str) -> String {
+    /// The suite with an index for each architecture.
+    fn suite_of(&self, indexes: &[String]) -> Vec<(String, Vec<u8>)> {
+        let release = (format!("dists/{}/InRelease", self.suite), self.inrelease(indexes).into_bytes());
+        let indexes = self.architectures.iter().zip(indexes).map(|(architecture, index)| {
+            let path = format!("dists/{}/main/binary-{architecture}/Packages", self.suite);
+            (path, index.clone().into_bytes())
+        });
+        [release].into_iter().chain(indexes).collect()
+    }
+
+    fn inrelease(&self, indexes: &[String]) -> String {
         let mut text = format!(
             "Origin: Debian\nSuite: stable\nCodename: {}\nVersion: 12.5\nDate: {}\nComponents: main\n\
-             Architectures: amd64\n",
-            self.suite, self.date
+             Architectures: {}\n",
+            self.suite,
+            self.date,
+            self.architectures.join(" ")
         );
         text.push_str(self.release_lines);
-        let digest = Digest::of(index);
-        writeln!(text, "SHA256:\n {} {} main/binary-amd64/Packages", digest.hex(), index.len()).unwrap();
+        text.push_str("SHA256:\n");
+        for (architecture, index) in self.architectures.iter().zip(indexes) {
+            let digest = Digest::of(index).hex();
+            writeln!(text, " {digest} {} main/binary-{architecture}/Packages", index.len()).unwrap();
+        }
         let signed =
             CleartextSignedMessage::sign(StdRng::seed_from_u64(3), &text, &*self.key, &Password::empty());
         signed.unwrap().to_armored_string(None.into()).unwrap()
@@ -162,14 +183,37 @@ fn key(seed: u64) -> SignedSecretKey {
 }
 
 impl Package {
+    /// The package as it is for an architecture.
+    fn on<'a>(&'a self, architecture: &'a str) -> PackageOn<'a> {
+        PackageOn { package: self, architecture }
+    }
+
     pub fn location(&self) -> String {
-        format!("pool/{}_{}_amd64.deb", self.name, self.version)
+        self.on("amd64").location()
+    }
+
+    pub fn deb(&self) -> Vec<u8> {
+        self.on("amd64").deb()
+    }
+}
+
+/// A package for an architecture.
+struct PackageOn<'a> {
+    package: &'a Package,
+    architecture: &'a str,
+}
+
+impl PackageOn<'_> {
+    fn location(&self) -> String {
+        let Package { name, version, .. } = self.package;
+        format!("pool/{name}_{version}_{}.deb", self.architecture)
     }
 
     fn control(&self) -> String {
+        let Package { name, version, fields, .. } = self.package;
         format!(
-            "Package: {}\nVersion: {}\nArchitecture: amd64\nMaintainer: Test <test@example.test>\n{}Description: a test\n",
-            self.name, self.version, self.fields
+            "Package: {name}\nVersion: {version}\nArchitecture: {}\nMaintainer: Test <test@example.test>\n{fields}Description: a test\n",
+            self.architecture
         )
     }
 
@@ -180,10 +224,10 @@ impl Package {
     }
 
     /// <https://manpages.debian.org/deb.5>
-    pub fn deb(&self) -> Vec<u8> {
+    fn deb(&self) -> Vec<u8> {
         let control = tar(&[File::Regular("./control", "", 0o644)], &self.control());
         let mut data = GzEncoder::new(Vec::new(), Compression::default());
-        data.write_all(&tar(&self.files, "")).unwrap();
+        data.write_all(&tar(&self.package.files, "")).unwrap();
         let data = data.finish().unwrap();
         let mut deb = b"!<arch>\n".to_vec();
         for (name, content) in

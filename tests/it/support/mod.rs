@@ -235,7 +235,7 @@ pub fn publish(image: &Image, place: &str, name: &str, store: &Store) -> Result<
         cached: &|_| Ok(()),
         progress: &|_| (),
     };
-    destination::publish(image, &place, name, &publishing)
+    destination::publish(&image.clone().into(), &place, name, &publishing)
 }
 
 pub fn run(command: &mut Command) -> Outcome {

@@ -302,10 +302,13 @@ impl Content {
 
     fn take_manifest(&mut self, call: &Call, repository: &str, tag: &str) -> Reply {
         let manifest: Value = serde_json::from_slice(&call.body).unwrap();
-        let layers = manifest["layers"].as_array().into_iter().flatten();
-        let parts = layers.chain(manifest.get("config"));
+        let named = |name: &str| manifest[name].as_array().into_iter().flatten();
+        let parts = named("layers").chain(named("manifests")).chain(manifest.get("config"));
         let digests: BTreeSet<&str> = parts.map(|part| part["digest"].as_str().unwrap()).collect();
-        let has = |digest: &str| self.blobs.contains_key(&(repository.to_owned(), digest.to_owned()));
+        let has = |digest: &str| {
+            let key = (repository.to_owned(), digest.to_owned());
+            self.blobs.contains_key(&key) || self.manifests.contains_key(&key)
+        };
         if !digests.iter().all(|digest| has(digest)) {
             return Reply::error(400, "MANIFEST_BLOB_UNKNOWN");
         }
