@@ -4,11 +4,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::files::write_file;
 use super::options::page;
 use super::progress::event;
 use super::screen::OutputStream;
 use super::text::{Page, View, tell, tell_line};
-use super::{ProgressStyle, changes, findings, listing, write_file};
+use super::{ProgressStyle, changes, findings, listing};
 use crate::check::Level;
 use crate::failure::{Failure, Result};
 use crate::image::{Image, PublishedImage};

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use clap::Command;
 
+use super::files::write_bytes;
 use super::text::tell_line;
-use super::write_bytes;
 use crate::failure::{Context, Failure, Result};
 
 /// Writes a page for the program and for each of its commands.

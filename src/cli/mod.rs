@@ -11,6 +11,7 @@ mod components;
 mod ending;
 mod environment;
 mod examples;
+mod files;
 mod findings;
 mod git;
 mod gpus;
@@ -35,21 +36,21 @@ mod upgrades;
 mod values;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::cuda::{Driver, Gpu};
 use crate::escape;
-use crate::failure::{Context, Failure, Fault, Hinted, Result};
+use crate::failure::{Fault, Hinted, Result};
 use crate::oci::Digest;
 use crate::pipeline::{
-    self, BuildOrder, CheckExtent, CheckOrder, Checked, Checking, CopyOrder, Inspected, LockOrder,
-    LockWriting, Locking, Side, WantedMachines,
+    self, BuildOrder, CheckExtent, CheckOrder, Checked, Checking, CopyOrder, LockOrder, LockWriting, Locking,
+    Side, WantedMachines,
 };
 use crate::place::ImagePlace;
+use files::{record_inventory, write_file};
 use options::{CacheOptions, ImagePlatform, RecipePlatforms, ViewOptions, page};
 use picture::PictureFile;
 use screen::OutputStream;
@@ -570,36 +571,6 @@ struct FailedCheck {
 }
 
 impl Hinted for FailedCheck {}
-
-/// Writes or updates the description of a base.
-fn record_inventory(file: &Path, image: &ImagePlace, inspected: &Inspected) -> Result<()> {
-    if matches!(image, ImagePlace::Engine { .. }) {
-        let message = format!("a description cannot name `{image}`: engines are no bases");
-        return Err(Failure::advised(
-            message,
-            "record the inventory of the registry's image, or of an archive",
-        ));
-    }
-    let written = match std::fs::read_to_string(file) {
-        Ok(text) => Some(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error).with_context(|| format!("could not read `{}`", file.display())),
-    };
-    write_file(file, pipeline::describe(file, written.as_deref(), image, inspected))
-}
-
-fn write_file(file: &Path, text: String) -> Result<()> {
-    write_bytes(file, text.as_bytes())
-}
-
-fn write_bytes(file: &Path, bytes: &[u8]) -> Result<()> {
-    std::fs::write(file, bytes).map_err(|error| {
-        Failure::advised(
-            format!("could not write `{}`: {error}", file.display()),
-            "name a file in an existing directory that you can write to",
-        )
-    })
-}
 
 fn locking(locked: bool) -> Locking {
     match locked {
