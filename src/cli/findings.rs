@@ -65,8 +65,12 @@ pub(super) fn table(report: &Report) -> PrintedText {
 /// The findings that keep an image from being published, and warnings; notes are counted.
 pub(super) fn told_of_build(report: &Report, page: Page) -> PrintedText {
     let mut out = listed(report, Level::Warning, page);
+    gpus::support(&mut out, &report.gpus);
     if report.count(Level::Note) > 0 {
-        out.line(format_args!("{}: not shown", counted(report.count(Level::Note), "note")));
+        out.line(format_args!(
+            "{} more (`imgforge check` lists them)",
+            counted(report.count(Level::Note), "note")
+        ));
     }
     out
 }

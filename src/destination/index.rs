@@ -137,11 +137,13 @@ impl IndexDocument {
     ///
     /// `blobs` has a directory for each algorithm.
     pub fn reached(&self, blobs: &Path) -> Option<BTreeSet<String>> {
-        let mut reached = BTreeSet::new();
+        let (mut reached, mut read) = (BTreeSet::new(), BTreeSet::new());
         let digest = |entry: &Value| entry.get("digest")?.as_str()?.parse().ok();
         let mut waiting: Vec<spec::Digest> = self.manifests.iter().map(digest).collect::<Option<_>>()?;
         while let Some(digest) = waiting.pop() {
-            if !reached.insert(digest.to_string()) {
+            // Something may refer to an image that is yet to be read.
+            reached.insert(digest.to_string());
+            if !read.insert(digest.to_string()) {
                 continue;
             }
             let path = blobs.join(digest.algorithm().as_ref()).join(digest.digest());

@@ -105,7 +105,7 @@ fn what_is_no_file_is_refused_wherever_it_is() {
         for key in ["requirements", "constraints"] {
             recipe(&world, &format!("packages: [wholesome]\n{key}: [{from}]\n"));
             let outcome = world.run(&["build", "project/recipe.yaml", "--allow-outside"]);
-            world.check_failure(&outcome, 2, &["could not read", "hint: "]);
+            world.check_failure(&outcome, 2, &["could not read", "recipe.yaml:", "help: "]);
         }
     }
 }

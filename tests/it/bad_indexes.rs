@@ -32,7 +32,7 @@ fn an_index_that_nobody_serves_is_named() {
     command.env("PIP_INDEX_URL", format!("http://{unused}/simple/"));
     let outcome = run(&mut command);
     let url = format!("http://{unused}/simple/demo/");
-    world.check_failure(&outcome, 1, &["demo", &url, "refused", "hint: check the network"]);
+    world.check_failure(&outcome, 1, &["demo", &url, "refused", "hint: check the address and the network"]);
     world.check_good_build();
 }
 
@@ -424,7 +424,11 @@ fn requirements_that_exclude_each_other_are_explained_in_prose() {
     }
     world.publish(Wheel::new("old", "1.0").requires("core<2"));
     world.publish(Wheel::new("new", "1.0").requires("core>=2"));
-    check(&mut world, "old, new", &["old 1.0", "core<2", "new 1.0", "core>=2", "hint: relax or drop one of"]);
+    check(
+        &mut world,
+        "old, new",
+        &["old 1.0", "core<2", "new 1.0", "core>=2", "hint: change a version in, or drop, one of"],
+    );
 }
 
 #[test]

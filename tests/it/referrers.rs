@@ -103,6 +103,8 @@ fn what_others_list_at_the_same_time_stays() {
             return None;
         }
         let reply: Reply = content.answer(call);
+        let of_image = "application/vnd.oci.image.manifest.v1+json";
+        content.put_manifest("team/app", "other", of_image, b"other".to_vec());
         let media_type = "application/vnd.oci.image.index.v1+json";
         let list = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": [known]});
         let tag = call.path.rsplit('/').next().unwrap();

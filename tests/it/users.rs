@@ -99,7 +99,7 @@ fn what_is_wrong_with_files_is_told_by_the_plan() {
         world.check_failure(&outcome, 2, said);
     };
     check("{from: missing, to: /x}", &["missing", "paths in a recipe are relative to the recipe"]);
-    check("{from: there, to: /x, owner: app}", &["`users` makes nobody of the name in `app`"]);
+    check("{from: there, to: /x, owner: app}", &["the owner `app` is not defined under `users`"]);
     check("{from: there, to: /x, owner: \"app:\"}", &["is not a name for a user or group"]);
     check("{from: there, to: /x, exclude: [\"a[\"]}", &["`a[` is not a pattern"]);
 }
