@@ -49,7 +49,7 @@ pub(super) fn publish(
         let digest = manifest.descriptor.digest();
         let is_tagged = digest == image.descriptor().digest();
         let name = if is_tagged { tag.to_owned() } else { digest.to_string() };
-        repository.push_manifest(&name, manifest.descriptor.media_type(), manifest.bytes, &resend).map(drop)
+        repository.push_manifest(&name, manifest.descriptor.media_type(), manifest.bytes, resend).map(drop)
     })
 }
 
