@@ -168,6 +168,39 @@ impl ImagePlace {
         }
     }
 
+    /// The short name of an image in a registry or an engine with its tag, `app:v1`; of others the short name alone.
+    pub fn short_name_with_tag(&self) -> String {
+        let tag = match self {
+            Self::Registry(name) | Self::Engine { name, .. } => name.tag(),
+            Self::OciLayout { .. } | Self::OciArchive { .. } | Self::DockerArchive { .. } => None,
+        };
+        tag.map_or_else(|| self.short_name(), |tag| format!("{}:{tag}", self.short_name()))
+    }
+
+    /// An archive with the whole name of its image, `FILE.tar:team/app:v1`, as skopeo writes it.
+    fn with_name_of_archive(self) -> Result<Self, PlaceError> {
+        const END: &str = ".tar:";
+        let split = |file: PathBuf, tag: Option<String>| {
+            let Some((path, name)) = file.to_str().and_then(|text| text.split_once(END)) else {
+                return Ok((file, tag));
+            };
+            let name = tag.map_or_else(|| name.to_owned(), |tag| format!("{name}:{tag}"));
+            name.parse::<ImageReference>()?;
+            Ok::<_, PlaceError>((PathBuf::from(format!("{path}.tar")), Some(name)))
+        };
+        Ok(match self {
+            Self::OciArchive { file, tag } => {
+                let (file, tag) = split(file, tag)?;
+                Self::OciArchive { file, tag }
+            }
+            Self::DockerArchive { file, tag } => {
+                let (file, tag) = split(file, tag)?;
+                Self::DockerArchive { file, tag }
+            }
+            place => place,
+        })
+    }
+
     /// The destination that `text` names: its transport is written out.
     pub fn destination(text: &str) -> Result<Self, PlaceError> {
         if let Some((transport @ "docker", rest)) = text.split_once(':')
@@ -175,10 +208,11 @@ impl ImagePlace {
         {
             return Err(PlaceError::NotBuilt { transport: transport.to_owned() });
         }
-        let place = match text.parse() {
+        let place: Self = match text.parse() {
             Err(PlaceError::Unknown { text }) => return Err(PlaceError::NotADestination { text }),
             place => place?,
         };
+        let place = place.with_name_of_archive()?;
         match &place {
             Self::Registry(_) if place.is_bare(text) => {
                 Err(PlaceError::NotADestination { text: text.to_owned() })
@@ -189,7 +223,8 @@ impl ImagePlace {
             Self::Registry(_) | Self::Engine { .. } => Ok(place),
             _ if text.ends_with(':') => Err(PlaceError::Tag { tag: String::new() }),
             Self::OciLayout { tag, .. } | Self::OciArchive { tag, .. } | Self::DockerArchive { tag, .. } => {
-                tag.as_deref().map_or(Ok(()), check_tag).map(|()| place)
+                let bare = tag.as_deref().filter(|tag| !tag.contains([':', '/']));
+                bare.map_or(Ok(()), check_tag).map(|()| place)
             }
         }
     }
@@ -353,6 +388,13 @@ mod tests {
         check_destination("oci:", "write oci:DIR");
         check_destination("docker:x", "`docker:` is not a kind of place");
         check_destination("oci:x:-bad", "not a valid tag");
+        check_destination("oci-archive:y.tar:app:v7", r#"OciArchive { file: "y.tar", tag: Some("app:v7") }"#);
+        check_destination(
+            "docker-archive:a/y.tar:team/app",
+            r#"DockerArchive { file: "a/y.tar", tag: Some("team/app") }"#,
+        );
+        check_destination("docker-archive:y.tar:v7", r#"DockerArchive { file: "y.tar", tag: Some("v7") }"#);
+        check_destination("docker-archive:y.tar:App:v7", "is not an image reference");
         check_destination("oci:x:", "not a valid tag");
         let digest = crate::oci::Digest::of("x");
         check_destination(&format!("docker://registry.test/a@{digest}"), "has a digest");

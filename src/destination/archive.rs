@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::PublishError;
 use super::archive_writer::{ArchiveFile, ArchiveWriter, ArchivedImage};
-use super::index::tagged;
+use super::index::named_in_archive;
 use crate::image::PublishedImage;
 use crate::place::STANDARD_OUTPUT;
 use crate::store::{FileIdentity, Store, UnnamedFile, clear_abandoned};
@@ -20,13 +20,14 @@ pub(super) fn publish(
     image: &PublishedImage,
     file: &Path,
     name: &str,
-    tag: &str,
+    tag: Option<&str>,
     store: &Store,
 ) -> Result<(), PublishError> {
+    let ArchivedName { whole, tag } = &ArchivedName::of(name, tag);
     let archived = ArchivedImage {
         image,
-        docker_name: format!("{name}:{tag}"),
-        entry: tagged(image.descriptor(), tag),
+        docker_name: whole.clone(),
+        entry: named_in_archive(image.descriptor(), whole, tag),
         tag,
     };
     match ArchiveOutlet::of(file)? {
@@ -35,6 +36,32 @@ pub(super) fn publish(
             written.map(drop).map_err(PublishError::write(file))
         }
         ArchiveOutlet::File(file) => replace(&archived, &file, store),
+    }
+}
+
+/// The name of an image in an archive.
+#[derive(Debug, PartialEq, Eq)]
+struct ArchivedName {
+    /// `team/app:v1`
+    whole: String,
+    /// `v1`
+    tag: String,
+}
+
+impl ArchivedName {
+    /// The name that stands behind the file, `app:v1` or a tag alone; what it leaves open is the image's own.
+    fn of(name: &str, behind: Option<&str>) -> Self {
+        let is_tag = |(_, tag): &(&str, &str)| !tag.contains('/');
+        let split = |text: &str| {
+            let (name, tag) = text.rsplit_once(':').filter(is_tag).unwrap_or((text, "latest"));
+            (name.to_owned(), tag.to_owned())
+        };
+        let (name, tag) = match behind {
+            Some(whole) if whole.contains([':', '/']) => split(whole),
+            Some(tag) => (split(name).0, tag.to_owned()),
+            None => split(name),
+        };
+        Self { whole: format!("{name}:{tag}"), tag }
     }
 }
 
@@ -89,5 +116,24 @@ impl ArchiveOutlet {
             Ok(there) if !there.is_dir() => Err(PublishError::NoFile { path: file.to_owned() }),
             _ => Ok(Self::File(file.to_owned())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_behind_the_file_goes_before_the_images_own() {
+        let check = |name: &str, behind: Option<&str>, whole: &str, tag: &str| {
+            let expected = ArchivedName { whole: whole.to_owned(), tag: tag.to_owned() };
+            assert_eq!(ArchivedName::of(name, behind), expected);
+        };
+        check("app", None, "app:latest", "latest");
+        check("app:12", None, "app:12", "12");
+        check("app:12", Some("v7"), "app:v7", "v7");
+        check("app", Some("team/web:v7"), "team/web:v7", "v7");
+        check("app", Some("team/web"), "team/web:latest", "latest");
+        check("app", Some("localhost:5000/web"), "localhost:5000/web:latest", "latest");
     }
 }

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::PublishError;
 use crate::oci::image::{from_json, from_value, to_json};
-use crate::oci::{Descriptor, Digest};
+use crate::oci::{Descriptor, Digest, ImageReference};
 
 /// The largest index in bytes: with 8 MiB it has some 20,000 images, and registries take half of it.
 const LARGEST_INDEX: u64 = 8 << 20;
@@ -173,6 +173,14 @@ const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// The descriptor of an image, or of an index, as the index of a layout holds it.
 pub(super) fn tagged(descriptor: &Descriptor, tag: &str) -> Descriptor {
     descriptor.clone().with_annotations(&[(ANNOTATION_REF_NAME.to_owned(), tag.to_owned())].into())
+}
+
+/// The descriptor of an image in an archive: its tag, and the whole name, which podman and containerd take from there.
+pub(super) fn named_in_archive(descriptor: &Descriptor, name: &str, tag: &str) -> Descriptor {
+    let mut names = vec![(ANNOTATION_REF_NAME.to_owned(), tag.to_owned())];
+    let whole = name.parse::<ImageReference>().ok();
+    names.extend(whole.map(|whole| (CONTAINERD_NAME.to_owned(), whole.to_string())));
+    descriptor.clone().with_annotations(&names.into_iter().collect())
 }
 
 /// The descriptor of an image as engines read it, which take the whole name of an image from there.

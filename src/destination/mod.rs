@@ -149,7 +149,7 @@ fn of_one_platform<'a>(image: &'a PublishedImage, place: &ImagePlace) -> Result<
     image.only_or_on(Architecture::here()).ok_or_else(none)
 }
 
-/// Publishes `image` at `place`; archives call it `name`.
+/// Publishes `image` at `place`; archives call it `name`, with a tag or without, where their places do not say it.
 pub fn publish(
     image: &PublishedImage,
     place: &ImagePlace,
@@ -169,12 +169,10 @@ pub fn publish(
             layout::publish(image, directory, tag.as_deref().unwrap_or("latest"), store)
         }
         // One form is both: docker's manifest beside the index of a layout, over the same blobs.
-        ImagePlace::OciArchive { file, tag } => {
-            archive::publish(image, file, name, tag.as_deref().unwrap_or("latest"), store)
-        }
+        ImagePlace::OciArchive { file, tag } => archive::publish(image, file, name, tag.as_deref(), store),
         ImagePlace::DockerArchive { file, tag } => {
             let image = of_one_platform(image, place)?.clone().into();
-            archive::publish(&image, file, name, tag.as_deref().unwrap_or("latest"), store)
+            archive::publish(&image, file, name, tag.as_deref(), store)
         }
         ImagePlace::Registry(reference) => registry::publish(image, reference, publishing),
         ImagePlace::Engine { engine, name } => {

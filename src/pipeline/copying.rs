@@ -30,7 +30,7 @@ pub fn copy(order: &CopyOrder<'_>, session: &Session<'_>) -> Result<PublishedIma
     let image = taken_over(&source)?;
     let name = order.from.short_name();
     let published = image.clone().into();
-    publish(&published, &name, &[&source], order.to, session)?;
+    publish(&published, &order.from.short_name_with_tag(), &[&source], order.to, session)?;
     let mut statements = Statements::new(&name, &image);
     statements.add_bill_of(order.release, || {
         image_base::scan(&source, session)?;

@@ -93,14 +93,27 @@ impl Hinted for InputError {
     }
 }
 
+/// Returns whether a name is that of a suite of Debian or Ubuntu behind the distribution's: `debian-trixie`.
+fn is_suite(name: &str) -> bool {
+    const SUITES: [&str; 9] =
+        ["bullseye", "bookworm", "trixie", "forky", "sid", "focal", "jammy", "noble", "resolute"];
+    let suite = ["debian-", "ubuntu-"].iter().find_map(|distribution| name.strip_prefix(distribution));
+    suite.is_some_and(|suite| SUITES.contains(&suite))
+}
+
 /// The next step where no description of a base has a name.
 fn unknown_base(name: &str, known: &[String]) -> String {
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
     match closest(name, &names) {
-        Some(near) => {
+        // Which another suite is near to, as well.
+        Some(near) if !is_suite(name) => {
             format!("did you mean `{near}`? A description of your own is the file `images/{name}.yaml`")
         }
-        None => format!(
+        _ if is_suite(name) => format!(
+            "for another suite, write `base: {{suite: {}, packages: [python3, python3-venv]}}`",
+            name.split_once('-').unwrap_or_default().1
+        ),
+        _ => format!(
             "an image of a registry has a tag, `base: {name}:TAG`; a description of your own is the file \
              `images/{name}.yaml`; built in is {}",
             known.join(", ")

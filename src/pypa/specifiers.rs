@@ -36,6 +36,12 @@ pub fn is_pin(specifier: &VersionSpecifier) -> bool {
     matches!(specifier.operator(), Operator::Equal | Operator::EqualStar | Operator::ExactEqual)
 }
 
+/// The local part of a version that a requirement names: `cu124` of `torch==2.6.0+cu124`.
+pub fn local_version(requirement: &Requirement) -> Option<String> {
+    let mut versions = specifiers(requirement)?.iter().map(|specifier| specifier.version());
+    versions.find(|version| version.is_local()).map(|version| version.local().to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

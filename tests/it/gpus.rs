@@ -179,7 +179,7 @@ fn recipe(world: &World, version: &str, cuda: &str) {
     );
 }
 
-/// What was said, without the breaks that make it fit.
+/// The words of an outcome, without the breaks that make them fit.
 fn on_one_line(outcome: &Outcome) -> String {
     outcome.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -19,6 +19,7 @@ use super::rules::{Exclusion, KnownProject, Rules, other_version, specifiers, ve
 use super::well_known;
 use super::{Conflict, Explanation, Question, Required, Requirer, SolverPackage};
 use crate::escape::escaped;
+use crate::pypa::specifiers::local_version;
 use crate::pypa::target::Misfit;
 use crate::resolve::wheel_choice::{Refusal, is_of_python_2};
 
@@ -529,13 +530,17 @@ impl<'a> Writer<'a> {
                 "check the spelling of `{name}`, or add the index that has files of it under `indexes:`"
             ));
         }
-        let asked: Vec<_> = self
-            .question
-            .roots
-            .iter()
-            .filter(|root| self.told.contains(&(SolverPackage::Root, root.requirement.name.clone())))
-            .map(|root| format!("`{}`", root.shown()))
-            .collect();
+        let is_told = |root: &&crate::recipe::RootRequirement| {
+            self.told.contains(&(SolverPackage::Root, root.requirement.name.clone()))
+        };
+        let told: Vec<_> = self.question.roots.iter().filter(is_told).collect();
+        if let Some(local) = told.iter().find_map(|root| local_version(&root.requirement)) {
+            return Some(format!(
+                "versions with `+{local}` are in an index of their own: add it under `indexes:`; without `+{local}`, \
+                 `cuda: {{policy: cpu}}` leaves CUDA out, and a framework brings its usual CUDA otherwise"
+            ));
+        }
+        let asked: Vec<_> = told.iter().map(|root| format!("`{}`", root.shown())).collect();
         match asked.as_slice() {
             [] => None,
             [only] => Some(format!("change the version in {only}")),
