@@ -68,7 +68,7 @@ pub(super) fn told_of_build(report: &Report, page: Page) -> PrintedText {
     gpus::support(&mut out, &report.gpus);
     if report.count(Level::Note) > 0 {
         out.line(format_args!(
-            "{} more (`imgforge check` lists them)",
+            "and {} (`imgforge check` lists them)",
             counted(report.count(Level::Note), "note")
         ));
     }
