@@ -112,7 +112,9 @@ pub(super) fn locked(locked: &Locked, page: Page) -> PrintedText {
         (true, LockWriting::Tell) if is_unmoved => {
             format!("{path} would change: its versions stay, what it notes of the recipe does not")
         }
-        (true, LockWriting::Tell) => format!("{path} would change: nothing was written"),
+        (true, LockWriting::Tell) => {
+            format!("{path} would change: nothing was written; `imgforge lock` writes it")
+        }
     });
     out
 }

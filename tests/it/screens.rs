@@ -224,7 +224,7 @@ fn the_changes_of_a_lock_are_told_before_they_are_made() {
 
     world.publish(Wheel::new("helper", "2.6").file("helper.py", "1"));
     let dry = lock(&world, &["--dry-run", "--upgrade=helper"]);
-    let expected = "moved helper 2.5 to 2.6; recipe.lock would change: nothing was written";
+    let expected = "moved helper 2.5 to 2.6; recipe.lock would change: nothing was written; `imgforge lock` writes it";
     assert_eq!((dry.code, told(&dry)), (0, expected.into()));
     assert_eq!(fs::read(world.path("recipe.lock")).unwrap(), before);
     world.recipe("packages: [demo, helper>2.5]\n");
