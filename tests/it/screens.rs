@@ -125,7 +125,7 @@ fn a_build_an_inspection_and_a_difference_fit_the_terminal() {
     for columns in [60, 120] {
         let built = seen(&world, &["build", "recipe.yaml", "-o", "oci:image"], columns);
         built.check_success();
-        let report = built.stderr.find("image ").map(|at| &built.stderr[at..]).unwrap_or_default();
+        let report = built.stderr.find("\nimage ").map(|at| &built.stderr[at + 1..]).unwrap_or_default();
         check(&format!("build-{columns}"), report, columns);
         check(
             &format!("inspect-{columns}"),
@@ -224,7 +224,8 @@ fn the_changes_of_a_lock_are_told_before_they_are_made() {
 
     world.publish(Wheel::new("helper", "2.6").file("helper.py", "1"));
     let dry = lock(&world, &["--dry-run", "--upgrade=helper"]);
-    let expected = "moved helper 2.5 to 2.6; recipe.lock would change: nothing was written; `imgforge lock` writes it";
+    let expected =
+        "moved helper 2.5 to 2.6; recipe.lock would change: nothing was written; `imgforge lock` writes it";
     assert_eq!((dry.code, told(&dry)), (0, expected.into()));
     assert_eq!(fs::read(world.path("recipe.lock")).unwrap(), before);
     world.recipe("packages: [demo, helper>2.5]\n");
