@@ -23,8 +23,7 @@ pub(super) fn built(built: &Built, style: ProgressStyle, view: View) {
         ProgressStyle::Json => event(&built_event(built)),
         _ => {
             listing::built(built, view).tell();
-            let reports = built.images.iter().filter_map(|image| image.report.as_ref());
-            reports.for_each(|report| findings::listed(report, Level::Warning, view.page).tell());
+            built.reports().for_each(|report| findings::listed(report, Level::Warning, view.page).tell());
         }
     }
 }
@@ -117,11 +116,16 @@ pub(super) fn failed(error: &Failure, style: ProgressStyle, color: bool) {
     }
 }
 
-fn error_event(error: &Failure) -> Value {
-    let text = match error.downcast_ref() {
+/// The message without colours, with every problem of a recipe at its place.
+pub(super) fn plain_text(error: &Failure) -> String {
+    match error.downcast_ref() {
         Some(InputError::Diagnostics { problems }) => problems.render(Color::Plain).trim_end().to_owned(),
         _ => error.lines().join("\n"),
-    };
+    }
+}
+
+fn error_event(error: &Failure) -> Value {
+    let text = plain_text(error);
     let findings = error.downcast_ref().map(|CheckFailed { report }| findings::document(report));
     json!({ "event": "error", "text": text, "hint": error.hint(), "findings": findings })
 }

@@ -98,7 +98,8 @@ pub(super) fn annotations(report: &Report, least: Level) -> PrintedText {
     PrintedText::commands(report.findings.iter().filter(|finding| finding.level <= least).map(github))
 }
 
-fn word(level: Level) -> &'static str {
+/// A level, as findings begin with it.
+pub(super) fn word(level: Level) -> &'static str {
     match level {
         Level::Error => "error",
         Level::Warning => "warning",

@@ -8,11 +8,11 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use super::ending::{platform_name, size};
+use super::ending::{plain_text, platform_name, size};
 use super::report::bytes;
 use super::screen::{Runner, runner};
 use super::text::PrintedText;
-use super::{findings, summary};
+use super::{ProgressStyle, findings, summary};
 use crate::check::{Level, Report};
 use crate::escape::escaped;
 use crate::failure::{Context, Failure, Result};
@@ -25,17 +25,17 @@ const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 const LISTED: usize = 20;
 
 /// Tells the job of an image: its digest and its warnings.
-pub(super) fn built(built: &Built) -> Result<()> {
-    if runner() == Runner::GitHub {
-        reports(built).for_each(|report| findings::annotations(report, Level::Warning).tell());
+pub(super) fn built(built: &Built, style: ProgressStyle) -> Result<()> {
+    if is_annotated(style) {
+        built.reports().for_each(|report| findings::annotations(report, Level::Warning).tell());
     }
     append(&of_images(built))
 }
 
 /// Tells the job why there is none. What cannot be written is passed over: the job has failed already.
-pub(super) fn failed(error: &Failure) {
+pub(super) fn failed(error: &Failure, style: ProgressStyle) {
     let report = error.downcast_ref().map(|CheckFailed { report }| report);
-    if runner() == Runner::GitHub {
+    if is_annotated(style) {
         match report {
             Some(report) => findings::annotations(report, Level::Warning).tell(),
             None => PrintedText::commands(std::iter::once(annotation(error))).tell(),
@@ -44,9 +44,14 @@ pub(super) fn failed(error: &Failure) {
     let _ = append(&of_failure(error, report));
 }
 
+/// Annotations are lines on standard error, where programs that asked for JSON read nothing else.
+fn is_annotated(style: ProgressStyle) -> bool {
+    runner() == Runner::GitHub && !matches!(style, ProgressStyle::Json)
+}
+
 fn annotation(error: &Failure) -> String {
     let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-    let text = format!("{}{hint}", error.lines().join("\n"));
+    let text = format!("{}{hint}", plain_text(error));
     let lines: Vec<String> = text.lines().map(|line| escaped(line).replace('%', "%25")).collect();
     format!("::error title=imgforge::{}", lines.join("%0A"))
 }
@@ -82,12 +87,8 @@ fn of_images(built: &Built) -> PrintedText {
         }
     }
     out.blank();
-    reports(built).for_each(|report| list(&mut out, report));
+    built.reports().for_each(|report| list(&mut out, report));
     out
-}
-
-fn reports(built: &Built) -> impl Iterator<Item = &Report> {
-    built.images.iter().filter_map(|image| image.report.as_ref())
 }
 
 /// The platform of an image, where there are several.
@@ -102,7 +103,7 @@ fn of_failure(error: &Failure, report: Option<&Report>) -> PrintedText {
     let mut out = PrintedText::default();
     out.line("### imgforge failed");
     out.blank();
-    error.lines().iter().flat_map(|line| line.lines()).for_each(|line| out.line(format_args!("    {line}")));
+    plain_text(error).lines().for_each(|line| out.line(format_args!("    {line}")));
     out.blank();
     if let Some(hint) = error.hint() {
         out.line(format_args!("    hint: {hint}"));
@@ -116,7 +117,7 @@ fn of_failure(error: &Failure, report: Option<&Report>) -> PrintedText {
 fn list(out: &mut PrintedText, report: &Report) {
     let grave = || report.findings.iter().filter(|finding| finding.level <= Level::Warning);
     for finding in grave().take(LISTED) {
-        let level = if finding.level == Level::Error { "error" } else { "warning" };
+        let level = findings::word(finding.level);
         out.line(format_args!("* **{level}** {}: {}", finding.rule().id(), code(&finding.subject)));
         out.line(format_args!("  {}", code(&finding.seen())));
         out.line(format_args!("  fix: {}", code(&finding.fix())));

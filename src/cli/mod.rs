@@ -377,7 +377,7 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             ending::failed(&error, arguments.progress, screen::has_color(arguments.color));
-            job::failed(&error);
+            job::failed(&error, arguments.progress);
             match error.fault() {
                 Fault::Input => ExitCode::from(2),
                 Fault::Job => ExitCode::from(1),
@@ -434,7 +434,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             if let Some(file) = metadata_file {
                 ending::write_metadata(file, &built.published, &built.destinations)?;
             }
-            job::built(&built)?;
+            job::built(&built, arguments.progress)?;
             print_digest(digest, output, arguments.progress).map(done)
         }
         Action::Plan { recipe, platforms, json, view, locked, offline, allow_outside } => {

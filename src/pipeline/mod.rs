@@ -225,6 +225,13 @@ pub struct Built {
     pub destinations: Vec<ImagePlace>,
 }
 
+impl Built {
+    /// The reports of the checks of its images.
+    pub fn reports(&self) -> impl Iterator<Item = &Report> {
+        self.images.iter().filter_map(|image| image.report.as_ref())
+    }
+}
+
 /// The image of one platform.
 pub struct BuiltImage {
     /// The plan.

@@ -195,3 +195,21 @@ fn a_wrong_command_line_exits_with_2() {
         world.check_failure(&outcome, 2, &[said]);
     }
 }
+
+#[test]
+fn a_job_of_github_is_told_what_is_wrong_and_json_stays_json() {
+    let world = World::new();
+    world.write("recipe.yaml", "base: debian-bookworm\nframworks: {}\n");
+    let summary = world.path("summary.md");
+    let build = |options: &[&str]| {
+        let mut command = world.command(&[&["build", "recipe.yaml"], options].concat());
+        crate::support::run(command.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", &summary))
+    };
+    let plain = build(&[]);
+    assert!(plain.stderr.contains("::error title=imgforge::error: unknown key `framworks`"), "{plain}");
+    let summary = std::fs::read_to_string(&summary).unwrap();
+    assert!(summary.contains("### imgforge failed") && summary.contains("recipe.yaml:2:1"), "{summary}");
+    let json = build(&["--progress", "json"]);
+    let is_json = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+    assert!(json.stderr.lines().all(is_json), "{json}");
+}
