@@ -21,6 +21,11 @@ pub enum Advice {
     },
     /// Let imgforge serve all of CUDA: `cuda: {policy: shared}`.
     ServeCuda,
+    /// Use releases that were built for each other.
+    FittingReleases {
+        /// The distributions, where they are known.
+        names: Vec<PackageName>,
+    },
     /// Add a package to `packages`.
     AddPackage {
         /// The package's normalized name.
@@ -139,6 +144,10 @@ impl Finding {
             Observation::MixedCudnn { .. } => serve("cudnn"),
             Observation::NoPtxas(_) | Observation::NoLibdevice(_) => serve("cuda-nvcc"),
             Observation::NoHeaders(_) => serve("cuda-runtime"),
+            Observation::MissingSymbols { chain, expected_in: None, linked_with, .. } => {
+                let all = chain.distribution.iter().chain(linked_with);
+                Advice::FittingReleases { names: all.map(|it| it.name.clone()).collect() }
+            }
             Observation::MissingSymbols { .. }
             | Observation::MixedCopies { .. }
             | Observation::DuplicateSoname { .. } => Advice::ServeCuda,

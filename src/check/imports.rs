@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::company::Companies;
 use super::loader::split;
 use super::module_faults::{self, Faults};
 use super::module_finder::{FoundModule, ModuleFinder};
@@ -35,8 +36,8 @@ pub(super) struct ImportedFiles {
     pub with_ctypes: BTreeSet<usize>,
     /// The modules that cannot be imported.
     pub findings: Vec<Finding>,
-    /// The distributions whose modules those of each import, unguarded.
-    imports: BTreeMap<usize, BTreeSet<usize>>,
+    /// The distributions that are in processes together.
+    pub companies: Companies,
 }
 
 impl ImportedFiles {
@@ -48,6 +49,7 @@ impl ImportedFiles {
             finder: &finder,
             faults: Faults::default(),
             imported: Self::default(),
+            imports: BTreeMap::new(),
             waiting: Vec::new(),
         };
         let names = world.top_level().into_iter();
@@ -64,27 +66,17 @@ impl ImportedFiles {
             walk.enter(name);
         }
         walk.run();
-        let ImportWalk { mut imported, mut faults, .. } = walk;
-        faults.forget_found(&finder, world, |importer| imported.company(world, importer));
+        let ImportWalk { mut imported, mut faults, imports, .. } = walk;
+        imported.companies = Companies::of(world, &imports);
+        faults.forget_found(&finder, world, &imported.companies);
         imported.findings = module_faults::findings(&finder, world, &imported.files, faults);
         imported
     }
 
-    /// A distribution with all that is in a process with it: what it requires, and what its code imports.
-    pub fn company(&self, world: &World<'_>, index: usize) -> BTreeSet<usize> {
-        let mut company = BTreeSet::new();
-        let mut waiting = vec![index];
-        while let Some(next) = waiting.pop() {
-            if company.contains(&next) {
-                continue;
-            }
-            for member in world.closure(next) {
-                if company.insert(member) {
-                    waiting.extend(self.imports.get(&member).into_iter().flatten());
-                }
-            }
-        }
-        company
+    /// The distributions of which something is imported in any case.
+    pub fn owners(&self, world: &World<'_>) -> BTreeSet<usize> {
+        let certain = self.files.iter().filter(|(_, reached)| reached.force.is_certain());
+        certain.filter_map(|(path, _)| world.owner(path)).collect()
     }
 
     /// The greatest force with which the file at the absolute path `path` is imported.
@@ -118,6 +110,8 @@ struct ImportWalk<'a, 'b> {
     finder: &'a ModuleFinder<'a>,
     faults: Faults,
     imported: ImportedFiles,
+    /// The distributions whose modules those of each import, unguarded.
+    imports: BTreeMap<usize, BTreeSet<usize>>,
     waiting: Vec<ModuleVisit>,
 }
 
@@ -143,7 +137,7 @@ impl ImportWalk<'_, '_> {
         };
         let is_within = |by: &String| by.strip_prefix(package).is_some_and(|rest| rest.starts_with('/'));
         self.imported.files.get(&file).is_some_and(|reached| {
-            reached.force == Force::Optional && reached.imported_by.as_ref().is_some_and(is_within)
+            !reached.force.is_certain() && reached.imported_by.as_ref().is_some_and(is_within)
         })
     }
 
@@ -157,7 +151,7 @@ impl ImportWalk<'_, '_> {
                 self.import(module, Importing { force: visit.force, by: Some(&visit.file) });
             }
             for import in imports.iter() {
-                let force = if import.is_guarded { Force::Optional } else { visit.force };
+                let force = visit.force.behind(import.guard);
                 let importing = Importing { force, by: Some(&visit.file) };
                 let Some(module) = absolute_name(&visit.package, import.level, import.module) else {
                     continue;
@@ -170,7 +164,7 @@ impl ImportWalk<'_, '_> {
                 }
                 self.note_ctypes(&visit, &module);
             }
-            if visit.force > Force::Optional {
+            if visit.force.is_certain() {
                 let opened = imports.opened().map(|library| opening(&visit.file, library));
                 self.imported.opened.extend(opened);
             }
@@ -178,7 +172,7 @@ impl ImportWalk<'_, '_> {
     }
 
     fn note_ctypes(&mut self, visit: &ModuleVisit, module: &str) {
-        if visit.force > Force::Optional && module == "ctypes" {
+        if visit.force.is_certain() && module == "ctypes" {
             self.imported.with_ctypes.extend(self.world.owner(&visit.file));
         }
     }
@@ -222,7 +216,7 @@ impl ImportWalk<'_, '_> {
     }
 
     fn miss(&mut self, directories: Option<&[String]>, module: &str, importing: Importing<'_>) {
-        if let (Some(by), true) = (importing.by, importing.force > Force::Optional) {
+        if let (Some(by), true) = (importing.by, importing.force.is_certain()) {
             self.faults.miss(self.finder, self.world, directories, module, (by, importing.force));
         }
     }
@@ -232,13 +226,18 @@ impl ImportWalk<'_, '_> {
         if let (Some(by), Some(of)) = (self.world.owner(by), self.world.owner(file))
             && by != of
         {
-            self.imported.imports.entry(by).or_default().insert(of);
+            self.imports.entry(by).or_default().insert(of);
         }
     }
 
     fn reach(&mut self, file: String, module: &str, package: &str, importing: Importing<'_>) {
-        let Importing { force, by } = importing;
-        if let Some(by) = by.filter(|_| force > Force::Optional) {
+        let Importing { mut force, by } = importing;
+        if force == Force::Conditional
+            && !by.is_some_and(|by| self.world.owner(by) == self.world.owner(&file))
+        {
+            force = Force::Optional;
+        }
+        if let Some(by) = by.filter(|_| force.is_certain()) {
             self.note_company(by, &file);
         }
         if self.imported.files.get(&file).is_some_and(|known| known.force >= force) {

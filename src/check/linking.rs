@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::imports::{ImportedFiles, OpenedByModule};
 use super::loader::{Loaded, Loader, Miss, Process, Search, split};
 use super::observation::{ExpectedIn, LoadChain, MissingName, Sample};
+use super::providers::Providers;
 use super::reached_file::Force;
 use super::world::World;
-use super::{About, Finding, Level, Observation, Rule};
+use super::{About, DistributionId, Finding, Level, Observation, Rule};
 use crate::cuda::{Component, ComponentWheel, library_stem};
 use crate::elf::{Object, symbol_hash};
 
@@ -63,6 +64,7 @@ pub(super) fn findings<'a>(
         let unreached = judge.unreached();
         judge.plugins(python, &unreached);
         judge.raise_total_failures(python, &unreached);
+        judge.raise_misfits();
     }
     let unlinked = world.interpreter.as_deref().filter(|_| python.is_none()).map(no_program);
     let loaders = judge.loaders.into_values();
@@ -90,8 +92,17 @@ pub(super) struct Module {
 /// A file with which a process, or a part of it, begins: a program, a module, or a library that code opens.
 struct EntryFile {
     distribution: Option<usize>,
-    /// The severity when it cannot be loaded.
+    /// The severity when a library that it needs is not there.
     level: Level,
+    /// The severity when all libraries are there, and one was built for other versions of them.
+    misfit: Level,
+}
+
+impl EntryFile {
+    /// One that fails with the same severity for every reason.
+    fn of_level(distribution: Option<usize>, level: Level) -> Self {
+        Self { distribution, level, misfit: level }
+    }
 }
 
 /// Every extension module, of packages and the standard library: what exports the function that Python calls to
@@ -109,56 +120,6 @@ fn modules(loader: &Loader<'_>, world: &World<'_>) -> Vec<Module> {
         is_module.then(|| Module { distribution: world.owner(&path), path })
     });
     modules.collect()
-}
-
-/// The distributions that carry a SONAME or a file of that name, for code that loads libraries before they are needed.
-pub(super) struct Providers<'a>(BTreeMap<String, Vec<(usize, String, &'a Object)>>);
-
-impl<'a> Providers<'a> {
-    /// The providers among the distributions of `world`.
-    pub fn of(loader: &Loader<'a>, world: &World<'_>) -> Self {
-        let mut providers: BTreeMap<String, Vec<(usize, String, &'a Object)>> = BTreeMap::new();
-        for (owner, distribution) in world.distributions.iter().enumerate() {
-            let libraries = distribution.rows.keys().filter(|path| split(path).1.contains(".so"));
-            for path in libraries.map(|path| format!("/{path}")) {
-                let Some(object) = loader.object(&path) else { continue };
-                let names: BTreeSet<&str> = object.elf.soname().into_iter().chain([split(&path).1]).collect();
-                for name in names {
-                    providers.entry(name.to_owned()).or_default().push((owner, path.clone(), object));
-                }
-            }
-        }
-        Self(providers)
-    }
-
-    /// Loads what is missed and carried by one of the distributions `among`: something of it is imported first, as
-    /// `torch` is by `torchvision`.
-    pub fn preload(&self, loader: &Loader<'a>, process: &mut Process<'a>, among: &BTreeSet<usize>) {
-        let mut done = BTreeSet::new();
-        while let Some(miss) =
-            process.misses.iter().find(|miss| miss.refused.is_none() && !done.contains(&miss.name)).cloned()
-        {
-            done.insert(miss.name.clone());
-            let carried = self.0.get(&miss.name).into_iter().flatten();
-            let Some((_, path, _)) = carried.into_iter().find(|(owner, ..)| among.contains(owner)) else {
-                continue;
-            };
-            if loader.open(process, path, Search::Preloaded).is_some() {
-                process.misses.retain(|other| other.name != miss.name);
-            }
-        }
-    }
-
-    /// Returns whether one of the distributions `among` carries a library of this name.
-    pub fn has(&self, name: &str, among: &BTreeSet<usize>) -> bool {
-        self.0.get(name).into_iter().flatten().any(|(owner, ..)| among.contains(owner))
-    }
-
-    /// Everything that one of the distributions `among` carries.
-    fn carried<'b>(&'b self, among: &'b BTreeSet<usize>) -> impl Iterator<Item = &'a Object> + 'b {
-        let all = self.0.values().flatten();
-        all.filter(|(owner, ..)| among.contains(owner)).map(|(_, _, object)| *object)
-    }
 }
 
 /// Returns whether an extension module is among those of the standard library that most programs need.
@@ -231,7 +192,7 @@ impl<'a> Judge<'a, '_> {
                 lacking.entry(loader).or_default().push(path);
                 continue;
             }
-            self.judge(&EntryFile { distribution: None, level }, process, 0);
+            self.judge(&EntryFile::of_level(None, level), process, 0);
         }
         for (loader, programs) in lacking {
             self.lacking_loader(loader, programs, interpreter.as_ref());
@@ -260,17 +221,17 @@ impl<'a> Judge<'a, '_> {
                 self.unopened(opening, distribution, &process);
             }
             if let Some(index) = distribution {
-                let company = self.imported.company(self.world, index);
+                let company = self.imported.companies.with(index);
                 self.providers.preload(self.loader, &mut process, &company);
             }
-            self.judge(&EntryFile { distribution, level: Level::Error }, process, first);
+            self.judge(&EntryFile::of_level(distribution, Level::Error), process, first);
         }
     }
 
     /// A name that the loader does not find, unless it is the driver's, or something else loads it before.
     fn unopened(&mut self, opening: &OpenedByModule, distribution: Option<usize>, process: &Process<'a>) {
         let name = &opening.library;
-        let among = distribution.map(|index| self.imported.company(self.world, index)).unwrap_or_default();
+        let among = distribution.map(|index| self.imported.companies.with(index)).unwrap_or_default();
         if is_of_driver(name) || self.providers.has(name, &among) {
             return;
         }
@@ -292,13 +253,15 @@ impl<'a> Judge<'a, '_> {
             let first = process.objects.len();
             self.loader.open(&mut process, &module.path, Search::Path);
             if let Some(index) = module.distribution {
-                let closure =
-                    closures.entry(index).or_insert_with(|| self.imported.company(self.world, index));
+                let closure = closures.entry(index).or_insert_with(|| self.imported.companies.with(index));
                 self.providers.preload(self.loader, &mut process, closure);
             }
             self.entry_points += 1;
             let level = self.level(&module.path);
-            let entry = EntryFile { distribution: module.distribution, level };
+            // A condition asks whether a module is there, and not whether it fits.
+            let is_conditional = self.imported.force(&module.path) == Some(Force::Conditional);
+            let misfit = if is_conditional { Level::Error } else { level };
+            let entry = EntryFile { distribution: module.distribution, level, misfit };
             self.judge(&entry, process, first);
         }
     }
@@ -307,11 +270,11 @@ impl<'a> Judge<'a, '_> {
     /// imported without it.
     fn level(&self, path: &str) -> Level {
         match self.imported.force(path) {
-            Some(Force::Needed | Force::Separate) => Level::Error,
+            Some(force) if force.is_certain() => Level::Error,
             _ if self.world.is_standard(path) && is_essential(path) => Level::Error,
             // Images leave out what other parts of the standard library need, as slim ones do Tk.
             _ if self.world.is_standard(path) => Level::Warning,
-            Some(Force::Optional) => Level::Warning,
+            Some(_) => Level::Warning,
             None => Level::Note,
         }
     }
@@ -319,8 +282,8 @@ impl<'a> Judge<'a, '_> {
     /// The libraries of distributions that nothing needs: their code opens them by path, should it get to that, and mostly
     /// goes on without those that lack something.
     fn plugins(&mut self, python: &PythonProcess<'a>, unreached: &BTreeMap<usize, Vec<String>>) {
-        let companies = self.world.companies();
         for (&distribution, paths) in unreached {
+            let company = self.imported.companies.around(distribution);
             let mut process = python.process.clone();
             for module in python.modules.iter().filter(|module| module.distribution == Some(distribution)) {
                 self.loader.open(&mut process, &module.path, Search::Path);
@@ -329,9 +292,10 @@ impl<'a> Judge<'a, '_> {
                 let mut process = process.clone();
                 let first = process.objects.len();
                 self.loader.open(&mut process, path, Search::Path);
-                self.providers.preload(self.loader, &mut process, &companies[distribution]);
-                let entry = EntryFile { distribution: Some(distribution), level: Level::Note };
+                self.providers.preload(self.loader, &mut process, &company);
+                let entry = EntryFile::of_level(Some(distribution), Level::Note);
                 self.misses(&entry, &process, first);
+                self.misfits(&entry, &process, first);
             }
         }
     }
@@ -361,6 +325,22 @@ impl<'a> Judge<'a, '_> {
         for paths in of_cuda.into_values() {
             self.raise_if_all(&paths, |name| Component::of_library(name).is_some());
         }
+    }
+
+    /// Makes errors of what was built for other versions of another distribution's libraries: where nothing that an imported
+    /// distribution links with them can be loaded, its code has no way around.
+    fn raise_misfits(&mut self) {
+        let failing: BTreeSet<&str> = self.found.keys().map(|(_, path, _)| path.as_str()).collect();
+        let linked = self.providers.linked(self.loader, self.world, &self.imported.owners(self.world));
+        // A module that is imported with a handler is not missed.
+        let is_missed =
+            |path: &String| failing.contains(&**path) && self.imported.force(path) != Some(Force::Optional);
+        let broken = linked.into_values().filter(|paths| paths.iter().all(is_missed));
+        let broken: BTreeSet<String> = broken.flatten().collect();
+        let misfits = self.found.iter_mut().filter(|((rule, path, _), _)| {
+            matches!(rule, Rule::MissingSymbol | Rule::MissingVersion) && broken.contains(path)
+        });
+        misfits.for_each(|(_, finding)| finding.level = Level::Error);
     }
 
     /// Makes errors of the missing libraries of all these objects, if each lacks one whose name is `meant`.
@@ -400,11 +380,16 @@ impl<'a> Judge<'a, '_> {
         let new: Vec<String> = new.map(|loaded| loaded.real.clone()).collect();
         self.reached.extend(new);
         self.misses(entry, &process, first);
+        self.misfits(entry, &process, first);
+    }
+
+    /// Finds the versions and symbols that the objects from `first` on lack.
+    fn misfits(&mut self, entry: &EntryFile, process: &Process<'a>, first: usize) {
         for index in first..process.objects.len() {
-            self.versions(entry, &process, index);
+            self.versions(entry, process, index);
         }
         for index in first..process.objects.len() {
-            self.symbols(entry, &process, index);
+            self.symbols(entry, process, index);
         }
     }
 
@@ -428,7 +413,7 @@ impl<'a> Judge<'a, '_> {
             missing: misses.iter().map(missing).collect(),
             searched: self.loader.all_searched(process, index),
         };
-        self.note(entry, &process.objects[index], "", observation);
+        self.note((entry.level, ""), &process.objects[index], observation);
     }
 
     fn versions(&mut self, entry: &EntryFile, process: &Process<'a>, index: usize) {
@@ -445,7 +430,7 @@ impl<'a> Judge<'a, '_> {
                 library: need.file.clone(),
                 found: process.objects[found].path.clone(),
             };
-            self.note(entry, loaded, &need.version, observation);
+            self.note((entry.misfit, &need.version), loaded, observation);
         }
     }
 
@@ -479,16 +464,26 @@ impl<'a> Judge<'a, '_> {
         let expected_in = left.first().and_then(|first| expected_in(process, index, first));
         let Some(symbols) = Sample::of(left) else { return };
         let chain = self.chain(entry, process, index);
-        self.note(entry, loaded, "", Observation::MissingSymbols { chain, symbols, expected_in });
+        let linked_with = self.linked_with(loaded);
+        let observation = Observation::MissingSymbols { chain, symbols, expected_in, linked_with };
+        self.note((entry.misfit, ""), loaded, observation);
     }
 
-    /// The imports that nothing of the distributions that the object's own requires defines: what they load is in the
+    /// The other distributions whose libraries an object needs.
+    fn linked_with(&self, loaded: &Loaded<'a>) -> Vec<DistributionId> {
+        let own = self.world.owner(&self.place(loaded));
+        let carriers = self.providers.carriers(loaded.object);
+        let others = carriers.into_iter().filter(|carrier| Some(*carrier) != own);
+        others.map(|other| self.world.distributions[other].id()).collect()
+    }
+
+    /// The imports that nothing of the distributions in the company of the object's own defines: what they load is in the
     /// same process, by means that only their code tells.
     fn beyond(&self, entry: &EntryFile, loaded: &Loaded<'a>, left: &[u64]) -> Vec<u64> {
         let owners = [entry.distribution, self.world.owner(&self.place(loaded))];
-        let mut closure = BTreeSet::new();
-        owners.into_iter().flatten().for_each(|index| closure.extend(self.world.closure(index)));
-        let others: Vec<&Object> = self.providers.carried(&closure).collect();
+        let companies = owners.into_iter().flatten().map(|index| self.imported.companies.with(index));
+        let company: BTreeSet<usize> = companies.flatten().collect();
+        let others: Vec<&Object> = self.providers.carried(&company).collect();
         undefined(left, &others)
     }
 
@@ -511,12 +506,12 @@ impl<'a> Judge<'a, '_> {
         }
     }
 
-    fn note(&mut self, entry: &EntryFile, loaded: &Loaded<'_>, name: &str, observation: Observation) {
+    fn note(&mut self, (level, name): (Level, &str), loaded: &Loaded<'_>, observation: Observation) {
         let path = self.place(loaded);
-        let finding = Finding { level: entry.level, subject: About::Path(path.clone()), observation };
+        let finding = Finding { level, subject: About::Path(path.clone()), observation };
         let key = (finding.rule(), path, name.to_owned());
         match self.found.get_mut(&key) {
-            Some(found) if found.level <= entry.level => {}
+            Some(found) if found.level <= level => {}
             _ => drop(self.found.insert(key, finding)),
         }
     }

@@ -8,6 +8,7 @@
 
 mod about;
 mod advice;
+mod company;
 mod config;
 mod copies;
 mod files;
@@ -24,6 +25,7 @@ mod module_finder;
 pub mod observation;
 mod opened;
 mod pip;
+mod providers;
 mod python;
 mod reached_file;
 mod rule;
@@ -61,7 +63,7 @@ use loading::Loading;
 use world::World;
 
 /// Raise when the rules say something else of the same image: reports are made again.
-pub const REPORT_FORMAT: u32 = 13;
+pub const REPORT_FORMAT: u32 = 14;
 
 /// The subject of a check.
 #[derive(Debug)]

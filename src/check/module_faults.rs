@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::company::Companies;
 use super::loader::split;
 use super::module_finder::{FoundModule, ModuleFinder};
 use super::observation::ModuleFault;
@@ -41,16 +42,11 @@ impl Faults {
 
     /// Forgets the modules that were not found and may be there all the same: made by others, or among the files of a
     /// distribution in the importing one's `company` that changes `sys.path`, as setuptools does for what it carries.
-    pub fn forget_found(
-        &mut self,
-        finder: &ModuleFinder<'_>,
-        world: &World<'_>,
-        company: impl Fn(usize) -> BTreeSet<usize>,
-    ) {
+    pub fn forget_found(&mut self, finder: &ModuleFinder<'_>, world: &World<'_>, companies: &Companies) {
         let Self { faults, change_search, made } = self;
         faults.retain(|(module, _), (by, fault)| {
             let (ModuleFault::NotFound, Some(by)) = (&*fault, by) else { return true };
-            let near = world.owner(by).map(&company).unwrap_or_default();
+            let near = world.owner(by).map(|owner| companies.with(owner)).unwrap_or_default();
             let is_near = |file: &&String| world.owner(file).is_none_or(|owner| near.contains(&owner));
             let mut changing = change_search.iter().filter(is_near);
             !made.contains(module) && !changing.any(|file| carries(finder, world, file, module))
@@ -153,7 +149,7 @@ pub(super) fn findings(
     files: &BTreeMap<String, ReachedFile>,
     faults: Faults,
 ) -> Vec<Finding> {
-    let of_files = files.iter().filter(|(_, reached)| reached.force > Force::Optional);
+    let of_files = files.iter().filter(|(_, reached)| reached.force.is_certain());
     let of_files = of_files.filter_map(|(file, reached)| {
         let fault = fault(finder, world, file)?;
         let imported_by = reached.imported_by.as_ref().map(|by| format!("/{by}"));

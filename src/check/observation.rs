@@ -51,6 +51,8 @@ pub enum Observation {
         symbols: Sample<String>,
         /// The library that should define them, where the names tell.
         expected_in: Option<ExpectedIn>,
+        /// The other distributions whose libraries the object needs, but for those of CUDA.
+        linked_with: Vec<DistributionId>,
     },
     /// A requirement on CUDA that no copy in the image serves.
     MissingComponent {

@@ -1,14 +1,34 @@
 //! The files that imports lead to.
 
+use crate::cpython::imports::Guard;
+
 /// The force of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Force {
     /// The importing module goes on without it.
     Optional,
+    /// A distribution imports its own part where a condition is met, and does not handle a failure.
+    Conditional,
     /// It is a public module of a package, which users may import by itself.
     Separate,
     /// The distribution cannot be imported without it.
     Needed,
+}
+
+impl Force {
+    /// Returns whether it is imported in any case.
+    pub fn is_certain(self) -> bool {
+        self >= Self::Separate
+    }
+
+    /// The force of an import with this guard, in a file that is imported with this force itself.
+    pub fn behind(self, guard: Guard) -> Self {
+        match guard {
+            Guard::Nothing => self,
+            Guard::Condition => self.min(Self::Conditional),
+            Guard::Handler => Self::Optional,
+        }
+    }
 }
 
 /// A file that an import leads to.

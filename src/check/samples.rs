@@ -83,6 +83,13 @@ fn of_loader() -> Vec<Observation> {
                 library: "/lib/libnccl.so.2".to_owned(),
                 found_by: Search::Cache,
             }),
+            linked_with: Vec::new(),
+        },
+        Observation::MissingSymbols {
+            chain: chain(),
+            symbols: Sample::of(texts(&["_ZN2at4_ops14conv1d_padding4callE"])).unwrap(),
+            expected_in: None,
+            linked_with: vec![distribution("torch", "2.6.0")],
         },
         Observation::LoaderCache { reason: "the cache is for big-endian machines".to_owned() },
         Observation::DamagedInterpreter,

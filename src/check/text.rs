@@ -22,12 +22,15 @@ impl Finding {
             Observation::MissingVersion { chain, version, library, found } => {
                 format!("{chain} needs the version {version} of {library}, which {found} does not define")
             }
-            Observation::MissingSymbols { chain, symbols, expected_in } => {
+            Observation::MissingSymbols { chain, symbols, expected_in, linked_with } => {
                 let seen =
                     format!("{chain} needs the symbol `{}`{}", first(symbols), and_more(symbols.rest()));
-                match expected_in {
-                    Some(it) => format!("{seen}; {} has none (found by {})", it.library, it.found_by),
-                    None => seen,
+                match (expected_in, linked_with.as_slice()) {
+                    (Some(it), _) => format!("{seen}; {} has none (found by {})", it.library, it.found_by),
+                    (None, []) => seen,
+                    (None, others) => {
+                        format!("{seen}; it is linked with {}, which has none", join(others.iter(), " and "))
+                    }
                 }
             }
             Observation::MissingComponent { requirement, component } => {
@@ -160,6 +163,16 @@ impl Finding {
     pub fn fix(&self) -> String {
         match self.advice() {
             Advice::ServeComponent { component } => serve(&self.observation, component),
+            Advice::FittingReleases { names } => {
+                let between = if names.len() > 1 {
+                    format!(" of {}", join(names.iter(), " and "))
+                } else {
+                    String::new()
+                };
+                format!(
+                    "use releases{between} that were built for each other; `overrides` and `--no-deps` keep others"
+                )
+            }
             Advice::ServeCuda => serve_cuda(&self.observation).into(),
             Advice::AddPackage { name } => format!("add `{name}` to `packages`"),
             Advice::AddLibraries { .. } => {
@@ -390,6 +403,11 @@ mod tests {
             "/demo/core.so > /demo/lib.so needs the symbol `nccl0` and 29 more; /lib/libnccl.so.2 has none (found by cache)",
             "let imgforge serve the libraries it is linked with (`cuda: {policy: shared}`): it takes versions that have \
              the symbols",
+        ),
+        (
+            "demo 1.0: /demo/core.so > /demo/lib.so needs the symbol `_ZN2at4_ops14conv1d_padding4callE`; it is linked with \
+             torch 2.6.0, which has none",
+            "use releases of demo and torch that were built for each other; `overrides` and `--no-deps` keep others",
         ),
         (
             "the cache is for big-endian machines",

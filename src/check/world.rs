@@ -42,8 +42,6 @@ pub(super) struct World<'a> {
 
 /// The requirements of all distributions of an image that are read: 500 of them have some 15,000.
 const MOST_REQUIREMENTS: usize = 1 << 17;
-/// The distributions whose company in a process is looked for: images have some 500.
-const MOST_DISTRIBUTIONS: usize = 2048;
 /// The extras of one distribution that others ask for: Airflow has 700.
 const MOST_EXTRAS: usize = 1024;
 /// The times that a distribution is looked at again for more extras: extras that ask for others are a few deep.
@@ -220,17 +218,6 @@ impl<'a> World<'a> {
             }
         }
         reached.into_keys().collect()
-    }
-
-    /// For each distribution those with which a process may hold what is of it: those that it requires, those that require
-    /// it, and what they require.
-    pub fn companies(&self) -> Vec<BTreeSet<usize>> {
-        let mut companies = vec![BTreeSet::new(); self.distributions.len()];
-        let count = self.distributions.len().min(MOST_DISTRIBUTIONS);
-        for closure in (0..count).map(|index| self.closure(index)) {
-            closure.iter().for_each(|index| companies[*index].extend(&closure));
-        }
-        companies
     }
 }
 

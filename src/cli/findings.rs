@@ -297,7 +297,7 @@ mod tests {
             of_rule.map(|finding| finding["advice"]["recipe"].to_string()).collect::<Vec<_>>()
         };
         assert_eq!(changes("old-component"), [r#"{"cuda":{"components":{"cudnn":"shared"}}}"#]);
-        assert_eq!(changes("missing-symbol"), [r#"{"cuda":{"policy":"shared"}}"#]);
+        assert_eq!(changes("missing-symbol"), [r#"{"cuda":{"policy":"shared"}}"#, "null"]);
         assert_eq!(changes("unmet-requirement"), [r#"{"packages":["numpy"]}"#]);
         assert_eq!(changes("two-majors"), ["null", "null"]);
     }

@@ -18,11 +18,40 @@ const MOST_IMPORTS: usize = 4096;
 /// The most blocks around a statement; CPython allows 100 levels of indentation.
 const DEEPEST: usize = 100;
 
+/// The code around an import that may keep its failure from the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Guard {
+    /// There is none: the module cannot be imported without what it imports.
+    Nothing,
+    /// A condition, which may not be met; where it is, a failure is not handled.
+    Condition,
+    /// A handler, with which the module goes on without it.
+    Handler,
+}
+
+impl Guard {
+    /// The mark before an import's line.
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::Condition => "&",
+            Self::Handler => "?",
+        }
+    }
+
+    /// The guard that a line's mark tells, and the rest of the line.
+    fn of_line(line: &str) -> (Self, &str) {
+        let marked = [Self::Condition, Self::Handler].into_iter();
+        let mut marked = marked.filter_map(|guard| Some((guard, line.strip_prefix(guard.mark())?)));
+        marked.next().unwrap_or((Self::Nothing, line))
+    }
+}
+
 /// One import of a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Import<'a> {
-    /// True if the module goes on without it: it is caught, or behind a condition.
-    pub is_guarded: bool,
+    /// The code around it.
+    pub guard: Guard,
     /// The number of leading dots of a relative import.
     pub level: usize,
     /// `a.b` of `import a.b` and of `from a.b import c`; empty for `from . import c`.
@@ -47,7 +76,8 @@ pub enum OpenedLibrary<'a> {
     Beside(&'a str),
 }
 
-/// The imports of a module in their order, each a line: `?` where it is guarded, dots, the module, and names after a colon.
+/// The imports of a module in their order, each a line: `?` where its failure is handled, `&` where it is behind a condition
+/// alone, dots, the module, and names after a colon.
 /// A library that it opens is a line as well: `@` and its name, or its path after `@./`; and so is what it does to the search
 /// for modules: `!`, or `!` and the name of a module that it makes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,12 +115,12 @@ impl Imports {
 
     /// Every import, in the order of the source.
     pub fn iter(&self) -> impl Iterator<Item = Import<'_>> {
-        let imports = self.0.lines().filter(|line| !line.trim_start_matches('?').starts_with(['@', '!']));
-        imports.map(|line| {
-            let rest = line.strip_prefix('?').unwrap_or(line);
-            let path = rest.trim_start_matches('.');
+        let lines = self.0.lines().map(Guard::of_line);
+        let imports = lines.filter(|(_, line)| !line.starts_with(['@', '!']));
+        imports.map(|(guard, line)| {
+            let path = line.trim_start_matches('.');
             let (module, names) = path.split_once(':').unwrap_or((path, ""));
-            Import { is_guarded: rest.len() != line.len(), level: rest.len() - path.len(), module, names }
+            Import { guard, level: line.len() - path.len(), module, names }
         })
     }
 }
@@ -102,8 +132,10 @@ enum Block {
     Plain,
     /// It is not entered then: a function, `if TYPE_CHECKING`.
     Skipped,
-    /// It may be entered: `if`, loops, handlers.
+    /// It may be entered: `if`, loops.
     Conditional,
+    /// It ends where an import fails: `with suppress(ImportError)`.
+    Suppressing,
     /// The statements of a `try`, with its number.
     Try(usize),
     /// A handler of a `try`.
@@ -130,6 +162,8 @@ struct OpenBlock {
 #[derive(Debug)]
 struct Noted {
     is_conditional: bool,
+    /// True in a handler: something else failed before.
+    is_fallback: bool,
     tries: Vec<usize>,
     /// True for a library that is opened.
     opens: bool,
@@ -204,7 +238,7 @@ impl ImportReader {
             "def" => Block::Skipped,
             "async" if split_word(condition).0 == "def" => Block::Skipped,
             "class" | "finally" => Block::Plain,
-            "with" | "async" if suppresses(condition) => Block::Conditional,
+            "with" | "async" if suppresses(condition) => Block::Suppressing,
             "with" | "async" => Block::Plain,
             "if" | "elif" if is_for_type_checkers(condition) => Block::Skipped,
             "else" => match before {
@@ -275,9 +309,9 @@ impl ImportReader {
             Block::Try(number) => Some(number),
             _ => None,
         });
-        let is_conditional =
-            blocks().any(|block| matches!(block, Block::Conditional | Block::Handler { .. }));
-        self.noted.push(Noted { is_conditional, tries: tries.collect(), opens, text });
+        let is_conditional = blocks().any(|block| block == Block::Conditional);
+        let is_fallback = blocks().any(|block| matches!(block, Block::Handler { .. } | Block::Suppressing));
+        self.noted.push(Noted { is_conditional, is_fallback, tries: tries.collect(), opens, text });
     }
 
     fn finish(mut self) -> Imports {
@@ -286,8 +320,12 @@ impl ImportReader {
         for noted in &self.noted {
             let mut caught = noted.tries.iter().map(|number| self.caught[*number]);
             let is_caught = caught.any(|it| if noted.opens { it.opens } else { it.imports });
-            let is_guarded = noted.is_conditional || is_caught;
-            all.push_str(if is_guarded { "?" } else { "" });
+            let guard = match noted.is_conditional {
+                _ if is_caught || noted.is_fallback => Guard::Handler,
+                true => Guard::Condition,
+                false => Guard::Nothing,
+            };
+            all.push_str(guard.mark());
             all.push_str(&noted.text);
             all.push('\n');
         }
@@ -438,9 +476,13 @@ mod tests {
         check("with catch_warnings():\n    import a\n", &["a"]);
         check(
             "if sys.platform == 'win32':\n    import a\nelif x:\n    import b\nelse:\n    import c\n",
-            &["?a", "?b", "?c"],
+            &["&a", "&b", "&c"],
         );
-        check("for x in y: import a\n", &["?a"]);
+        check("for x in y: import a\n", &["&a"]);
+        check(
+            "if x:\n  try:\n    import a\n  except ImportError:\n    import b\n  import c\n",
+            &["?a", "?b", "&c"],
+        );
     }
 
     #[test]
@@ -487,9 +529,9 @@ mod tests {
         let imports = Imports::read(b"from ..a import b, c\ntry:\n  import d.e\nexcept ImportError: pass\n");
         let all: Vec<_> = imports
             .iter()
-            .map(|it| (it.is_guarded, it.level, it.module, it.names().collect::<Vec<_>>()))
+            .map(|it| (it.guard, it.level, it.module, it.names().collect::<Vec<_>>()))
             .collect();
-        assert_eq!(all, [(false, 2, "a", vec!["b", "c"]), (true, 0, "d.e", vec![])]);
+        assert_eq!(all, [(Guard::Nothing, 2, "a", vec!["b", "c"]), (Guard::Handler, 0, "d.e", vec![])]);
         assert_eq!(
             serde_json::from_str::<Imports>(&serde_json::to_string(&imports).unwrap()).unwrap(),
             imports

@@ -203,6 +203,46 @@ fn a_library_that_a_module_opens_is_needed_like_one_that_it_is_linked_with() {
 }
 
 #[test]
+fn what_was_built_for_another_version_of_a_framework_is_an_error() {
+    let workshop = Workshop::new();
+    workshop.link(&defining("libframe.so", "void conv1d(void) {} void conv2d(void) {}"));
+    let linked = |soname: &str, code: &str| {
+        workshop.link(&Source { soname, code, needs: &["libframe.so"], flags: &[] })
+    };
+    let module = linked("_c.so", "void conv1d(void); void PyInit__c(void) { conv1d(); }");
+    let library = linked("libops.so", "void conv1d(void); void ops(void) { conv1d(); }");
+    let fits = linked("libfine.so", "void conv2d(void); void fine(void) { conv2d(); }");
+    let frame = Workshop::new().link(&defining("libframe.so", "void conv2d(void) {}"));
+    let image = |code: &str, files: &[(&str, &[u8])]| {
+        let frames = [("frame/__init__.py", &b""[..]), ("frame/libframe.so", &frame)];
+        let tar = distribution(Tar::debian(""), PACKAGES, "frame", &[], &frames);
+        let files: Vec<_> =
+            [("app/__init__.py", code.as_bytes())].into_iter().chain(files.iter().copied()).collect();
+        Layout::new().layer(distribution(tar, PACKAGES, "app", &["frame"], &files))
+    };
+    let told: &[&str] = &["missing-symbol the symbol `conv1d`; it is linked with frame 1.0, which has none"];
+    let module = ("app/_c.so", &module[..]);
+    let library = ("app/libops.so", &library[..]);
+    let fine = ("app/libfine.so", &fits[..]);
+    let opens = "import frame\nframe.ops.load_library(path('libops'))\n";
+    for (code, files, expected) in [
+        ("import app._c\n", &[module][..], told),
+        // A condition asks whether a module is there, not whether it fits.
+        ("if frame.is_available():\n    import app._c\n", &[module], told),
+        ("from . import more\n", &[module, ("app/more.py", b"if X:\n  from . import _c\n")], told),
+        ("try:\n    import app._c\nexcept ImportError: pass\n", &[module], &[]),
+        ("try:\n    if X: import app._c\nexcept ImportError: pass\n", &[module], &[]),
+        // By whatever means code opens them: nothing that is linked with the framework fits.
+        (opens, &[library], told),
+        (opens, &[library, ("app/_c.so", module.1)], &[told[0], "missing-symbol app/libops.so"]),
+        (opens, &[library, fine], &[]),
+        (opens, &[fine], &[]),
+    ] {
+        check(&image(code, files), expected);
+    }
+}
+
+#[test]
 fn what_is_preloaded_is_found() {
     let library = Workshop::new().link(&defining("libspeed.so.1", "void speed(void) {}"));
     let tar = distribution(

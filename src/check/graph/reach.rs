@@ -8,8 +8,9 @@ use super::{
 };
 use crate::base::BaseInventory;
 use crate::check::copies::cuda_wheel_extras;
-use crate::check::linking::{Providers, PythonProcess};
+use crate::check::linking::PythonProcess;
 use crate::check::loader::{Loaded, Loader, Process, Search};
+use crate::check::providers::Providers;
 use crate::check::world::World;
 use crate::check::{Subject, loader};
 use crate::cuda::{Component, ComponentWheel, cuda_extras};
