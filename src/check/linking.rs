@@ -9,7 +9,7 @@ use super::providers::Providers;
 use super::reached_file::Force;
 use super::world::World;
 use super::{About, DistributionId, Finding, Level, Observation, Rule};
-use crate::cuda::{Component, ComponentWheel, library_stem};
+use crate::cuda::{Component, ComponentWheel, binary_use, library_stem};
 use crate::elf::{Object, symbol_hash};
 
 /// The findings of the rules, and the number of entry points.
@@ -413,7 +413,12 @@ impl<'a> Judge<'a, '_> {
             missing: misses.iter().map(missing).collect(),
             searched: self.loader.all_searched(process, index),
         };
-        self.note((entry.level, ""), &process.objects[index], observation);
+        let level = if is_optional(entry, self.world, misses) {
+            entry.level.max(Level::Warning)
+        } else {
+            entry.level
+        };
+        self.note((level, ""), &process.objects[index], observation);
     }
 
     fn versions(&mut self, entry: &EntryFile, process: &Process<'a>, index: usize) {
@@ -515,6 +520,16 @@ impl<'a> Judge<'a, '_> {
             _ => drop(self.found.insert(key, finding)),
         }
     }
+}
+
+/// Returns whether all that is missed are components that only optional modules of a distribution are linked with.
+fn is_optional(entry: &EntryFile, world: &World<'_>, misses: &[&Miss]) -> bool {
+    let Some(index) = entry.distribution else { return false };
+    let optional = binary_use(world.distributions[index].installed.name.as_ref()).optional;
+    let is_named = |miss: &&Miss| {
+        Component::of_library(&miss.name).is_some_and(|component| optional.contains(&component.name()))
+    };
+    misses.iter().all(is_named)
 }
 
 /// The library among those that an object needs which should define a symbol, where the symbol's name tells.

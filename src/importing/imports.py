@@ -8,7 +8,9 @@ import os
 import sys
 
 DIRECTORY, LONGEST, MODULES = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
-LONGEST_ERROR = 400  # characters: a line fits into what a pipe takes as one
+LONGEST_ERROR = 400  # characters
+LONGEST_TEXT = 1900  # bytes: a line with it fits into what a pipe takes as one
+MOST_ERRORS = 100
 AT_ONCE = max(1, min(4, os.cpu_count() or 1))
 
 
@@ -17,16 +19,33 @@ def error_of_import(name):
     try:
         __import__(name)
     except BaseException as error:
-        try:
-            text = str(error)
-        except BaseException:
-            text = "an error that cannot be shown"
-        return "{}: {}".format(type(error).__name__, text).rstrip(": ")[:LONGEST_ERROR]
+        text, first = in_short(error), in_short(first_of(error))
+        return text if text == first else "{} (before it: {})".format(text, first)
     return None
 
 
+def first_of(error):
+    """The error at whose handling an error was raised, and so on."""
+    for _ in range(MOST_ERRORS):
+        before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if before is None:
+            break
+        error = before
+    return error
+
+
+def in_short(error):
+    """Its type, and the first line of its message that says something: some draw a frame around theirs."""
+    try:
+        lines = str(error).splitlines()
+    except BaseException:
+        lines = ["an error that cannot be shown"]
+    text = next((line.strip() for line in lines if any(map(str.isalnum, line))), "")
+    return "{}: {}".format(type(error).__name__, text).rstrip(": ")[:LONGEST_ERROR]
+
+
 def tell(answers, number, error):
-    text = "-" if error is None else error.encode("utf-8", "replace").hex()
+    text = "-" if error is None else error.encode("utf-8", "replace")[:LONGEST_TEXT].hex()
     os.write(answers, "{} {}\n".format(number, text).encode("ascii"))
 
 

@@ -5,12 +5,10 @@ it, in the other its own. What is true is what the image's own interpreter impor
 not work is named here. Needs 15 GB of disk and some minutes.
 """
 
-import json
-import subprocess
-
+from acceptance import imports
 from harness import program
-from harness.imgforge import binary, build
-from harness.report import Stopwatch, figure, require
+from harness.imgforge import build
+from harness.report import require
 from harness.work import Work
 
 # torchtext has no release for torch 2.6.
@@ -27,32 +25,12 @@ RIGHT = (
 IMPORTED_WITHOUT = {"xformers"}
 
 
-def report(layout, *options):
-    command = [binary(), "check", f"oci:{layout}", "--json", *options]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    require(done.returncode in (0, 1), f"check exited with {done.returncode}: {done.stderr}")
-    return json.loads(done.stdout)["findings"]
-
-
-def distribution(finding):
-    about = finding["about"].get("distribution") or finding["evidence"]["chain"]["distribution"]
-    return about["name"]
-
-
 def images(work, name, packages):
     keys = {"base": "debian-bookworm", "frameworks": {"torch": "2.6.0"}, "overrides": ["torch==2.6.0"]}
     recipe = work.recipe(name, {**keys, "packages": packages})
     layout = work.directory / name
     build(recipe, f"oci:{layout}:latest", "--no-check")
-    watch = Stopwatch()
-    errors = [finding for finding in report(layout) if finding["level"] == "error"]
-    figure("check", f"{watch.seconds():.1f} s")
-    imports = [finding for finding in report(layout, "--import") if finding["rule"] == "failed-import"]
-    told = {distribution(finding) for finding in errors}
-    failed = {distribution(finding) for finding in imports if finding["level"] == "error"}
-    figure("told", ", ".join(sorted(told)) or "nothing")
-    figure("not imported", ", ".join(sorted(failed)) or "nothing")
-    return told, failed
+    return imports.verdicts(layout)
 
 
 def wrong(work):

@@ -43,6 +43,11 @@ fn errors_that_only_a_run_shows_are_findings() {
         ("libmagic", "def load(name):\n    raise ImportError('no lib' + name)\nload('magic')\n"),
         ("gpu", "raise OSError('libcuda.so.1: cannot open shared object file: No such file or directory')\n"),
         ("crash", "import os\nos.abort()\n"),
+        (
+            "framed",
+            "try:\n    raise OSError('libcuda.so.1: cannot open shared object file')\n\
+             except OSError as error:\n    raise ImportError('\\n======\\nFailed to import.\\n\\n1. ') from error\n",
+        ),
         ("leaves", "import os\nos._exit(3)\n"),
         ("exits", "raise SystemExit\n"),
     ];
@@ -52,7 +57,7 @@ fn errors_that_only_a_run_shows_are_findings() {
     let (code, report) = check(&world, &[]);
     assert_eq!((code, &report["looked_at"]["imported"], failed(&report).len()), (0, &Value::Null, 0));
     let (code, report) = check(&world, &["--import"]);
-    assert_eq!((code, &report["looked_at"]["imported"]), (1, &json!(6)));
+    assert_eq!((code, &report["looked_at"]["imported"]), (1, &json!(7)));
     assert_eq!(
         failed(&report),
         [
@@ -60,6 +65,7 @@ fn errors_that_only_a_run_shows_are_findings() {
             "error exits 1.0 SystemExit",
             "error leaves 1.0 the import ends the process with exit code 3",
             "error libmagic 1.0 ImportError: no libmagic",
+            "note framed 1.0 ImportError: Failed to import. (before it: OSError: libcuda.so.1: cannot open shared object file)",
             "note gpu 1.0 OSError: libcuda.so.1: cannot open shared object file: No such file or directory",
         ]
     );
