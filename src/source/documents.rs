@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use oci_spec::image::{self as spec, ANNOTATION_REF_NAME, Arch, ImageIndex, ImageManifest, MediaType, Os};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
 use super::selector::select;
@@ -398,6 +398,23 @@ fn kind_of(descriptor: &Descriptor, bytes: &[u8]) -> DocumentKind {
         MediaType::Other(docker) if docker == docker::LIST => DocumentKind::Index,
         MediaType::Other(docker) if docker == docker::MANIFEST => DocumentKind::Manifest,
         other => DocumentKind::Other(other.to_string()),
+    }
+}
+
+/// The kind of a manifest or an index: as it states itself, as its place `told`, or by what it has.
+pub(super) fn stated_kind(bytes: &[u8], told: MediaType) -> MediaType {
+    #[derive(Deserialize, Default)]
+    #[serde(rename_all = "camelCase")]
+    struct Stated {
+        media_type: Option<MediaType>,
+        manifests: Option<IgnoredAny>,
+    }
+    let stated: Stated = serde_json::from_slice(bytes).unwrap_or_default();
+    match (stated.media_type, stated.manifests) {
+        (Some(kind), _) => kind,
+        (None, Some(_)) => MediaType::ImageIndex,
+        (None, None) if told.as_ref().starts_with("application/vnd.") => told,
+        (None, None) => MediaType::ImageManifest,
     }
 }
 

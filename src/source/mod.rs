@@ -6,6 +6,7 @@
 
 mod archive;
 mod attached;
+mod containerd;
 mod docker;
 mod documents;
 mod engine;

@@ -3,10 +3,7 @@
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
-use super::documents::{DocumentRoot, MAX_DOCUMENT, open_documents};
+use super::documents::{DocumentRoot, MAX_DOCUMENT, open_documents, stated_kind};
 use super::{Blobs, SourceError, SourceImage};
 use crate::net::http::HttpError;
 use crate::net::registry::{PullPlace, Registries, Repository};
@@ -74,7 +71,7 @@ impl RegistryBlobs {
             let failed = |source| SourceError::blob(place, &digest, source);
             let bytes = self.stored(&digest).map_err(failed)?;
             return Ok(Descriptor::new(
-                kind_of(&bytes, MediaType::ImageManifest),
+                stated_kind(&bytes, MediaType::ImageManifest),
                 digest,
                 bytes.len() as u64,
             ));
@@ -84,7 +81,7 @@ impl RegistryBlobs {
         if reference.digest().is_none() {
             self.store.put_record(TAG, &key, &digest)?;
         }
-        let kind = kind_of(&received.bytes, received.media_type);
+        let kind = stated_kind(&received.bytes, received.media_type);
         Ok(Descriptor::new(kind, digest, received.bytes.len() as u64))
     }
 
@@ -150,21 +147,4 @@ fn is_manifest(kind: &MediaType) -> bool {
 
 fn is_config(kind: &MediaType) -> bool {
     *kind == MediaType::ImageConfig || kind.as_ref() == docker::CONFIG
-}
-
-/// The kind of a manifest or an index: as it states itself, as its registry `told`, or by what it has.
-fn kind_of(bytes: &[u8], told: MediaType) -> MediaType {
-    #[derive(Deserialize, Default)]
-    #[serde(rename_all = "camelCase")]
-    struct Stated {
-        media_type: Option<MediaType>,
-        manifests: Option<IgnoredAny>,
-    }
-    let stated: Stated = serde_json::from_slice(bytes).unwrap_or_default();
-    match (stated.media_type, stated.manifests) {
-        (Some(kind), _) => kind,
-        (None, Some(_)) => MediaType::ImageIndex,
-        (None, None) if told.as_ref().starts_with("application/vnd.") => told,
-        (None, None) => MediaType::ImageManifest,
-    }
 }

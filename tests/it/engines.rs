@@ -121,17 +121,49 @@ fn an_engine_that_refuses_is_told_with_its_own_words() {
 }
 
 #[test]
-fn an_image_is_read_from_docker_and_copied_out_of_it() {
+fn an_image_that_was_built_here_is_read_in_docker_without_being_saved() {
     let (world, docker) = (world(), Docker::start());
-    let archive = world.run(&["build", "recipe.yaml", "-o", "docker-archive:saved.tar", "-o", "oci:image"]);
-    let digest = archive.check_success();
-    docker.state.lock().unwrap().saved = std::fs::read(world.path("saved.tar")).unwrap();
-    assert_eq!(command(&world, &docker, &["check", "docker-daemon:app"]).code, 0);
+    build(&world, &docker, "app").check_success();
+    let digest = world.build().check_success();
+    for arguments in [
+        &["check", "docker-daemon:app"][..],
+        &["sbom", "docker-daemon:app"],
+        &["diff", "docker-daemon:app", "oci:image"],
+    ] {
+        let outcome = command(&world, &docker, arguments);
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    }
     let copied =
         command(&world, &docker, &["copy", "docker-daemon:app", "oci:copied", "docker-archive:copied.tar"]);
     copied.check_success();
     assert_eq!(config(&world, "copied").1, config(&world, "image").1);
+    assert_eq!(docker.state.lock().unwrap().saves, 0);
     // From a place that has a manifest it is the same one.
     assert_eq!(world.run(&["copy", "oci:image", "oci-archive:again.tar"]).check_success(), digest);
     assert_eq!(world.run(&["copy", "oci-archive:again.tar", "oci:last:v1"]).check_success(), digest);
+}
+
+#[test]
+fn an_image_of_others_is_saved_once_and_known_then() {
+    let (world, docker) = (world(), Docker::start());
+    build(&world, &docker, "app").check_success();
+    world.build().check_success();
+    let saves = || docker.state.lock().unwrap().saves;
+    let elsewhere = |arguments: &[&str]| {
+        let mut command = world.command(arguments);
+        run(command.env("DOCKER_HOST", docker.host()).env("IMGFORGE_CACHE_DIR", world.path("another")))
+    };
+    let first = elsewhere(&["check", "docker-daemon:app", "--format", "json"]);
+    assert_eq!((first.code, saves()), (0, 1), "{}", first.stderr);
+    let second = elsewhere(&["check", "docker-daemon:app", "--format", "json"]);
+    assert_eq!((second.code, saves()), (0, 1), "{}", second.stderr);
+    assert_eq!(first.stdout, second.stdout);
+    // Its layers were looked into and not kept: who wants their bytes has them saved, and then they are kept.
+    for _ in 0..2 {
+        elsewhere(&["copy", "docker-daemon:app", "oci:copied"]).check_success();
+        assert_eq!(saves(), 2);
+    }
+    assert_eq!(config(&world, "copied").1, config(&world, "image").1);
+    let none = elsewhere(&["check", "docker-daemon:other"]);
+    world.check_failure(&none, 1, &["Docker has no image `", "hint: check the name"]);
 }
