@@ -4,7 +4,8 @@
 //! layers out. So these are saved when something is needed that nobody knows yet, and then once:
 //!
 //! * a config that the store has is known by the image's id;
-//! * what a layer holds is known by its diff_id, whether it was saved before or is the content of a blob that was read;
+//! * what a layer holds is known by its diff_id, whether it was saved before or is the content of a blob that was read or is
+//!   in the store;
 //! * the bytes of a layer come from the store, or are saved when they are asked for.
 //!
 //! An image is the same either way: its layers are plain tars, as engines save them.
@@ -71,12 +72,14 @@ fn known(image: &EngineImage, store: &Store, place: &str) -> Option<(Vec<u8>, Ve
     is_config.then(|| Some((config, layers.collect::<Option<_>>()?)))?
 }
 
-/// The plain tar `diff_id`, where its size and what it holds is known.
+/// The plain tar `diff_id`, where its size is known, and what it holds or its bytes.
 fn known_layer(diff_id: &Digest, store: &Store) -> Option<Descriptor> {
     let blob = plain_tar::blob_of(store, diff_id).unwrap_or(*diff_id);
     let size = || plain_tar::size(store, diff_id).or_else(|_| plain_tar::size(store, &blob)).ok();
-    records::know_of_tar(store, &blob, diff_id)
-        .then(|| Some(Descriptor::new(MediaType::ImageLayer, *diff_id, size()?)))?
+    let is_known = records::know_of_tar(store, &blob, diff_id)
+        || store.has_blob(&blob, None)
+        || store.has_blob(diff_id, None);
+    is_known.then(|| Some(Descriptor::new(MediaType::ImageLayer, *diff_id, size()?)))?
 }
 
 /// The image as the engine saves it. What an engine tells of it the next time is noted.

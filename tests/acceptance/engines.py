@@ -272,9 +272,19 @@ def from_engine(work, engine, path):
     place = f"{engine.transport}:{NAME}"
     copied, built = Layout(work.directory / "copied"), Layout(work.directory / "built")
     imgforge("build", "--quiet", path, "-o", f"oci:{built.path}:latest")
-    with variables(**engine.environment):
+    with variables(**engine.environment), tempfile.TemporaryDirectory(dir=work.directory) as store:
+        watch = Stopwatch()
         imgforge("check", place)
+        known = watch.seconds()
+        with variables(IMGFORGE_CACHE_DIR=store):
+            seconds = []
+            for _ in range(2):
+                watch = Stopwatch()
+                imgforge("check", place)
+                seconds.append(watch.seconds())
         imgforge("copy", place, f"oci:{copied.path}:latest")
+    figure("check", f"{known:.2f} s where it was built, {seconds[0]:.2f} s elsewhere, {seconds[1]:.2f} s there again")
+    require(known < seconds[0] and seconds[1] < seconds[0], "the image was saved though everything of it was known")
     same = copied.manifest["config"]["digest"] == built.manifest["config"]["digest"]
     require(same, "the image that comes out of the engine has another config")
     figure("read", "checked in the engine, and copied out of it with the same config")

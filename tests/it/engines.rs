@@ -6,6 +6,7 @@ use imgforge::oci::Digest;
 use serde_json::Value;
 
 use crate::support::docker::Docker;
+use crate::support::layout::{Layout, Tar};
 use crate::support::wheel::Wheel;
 use crate::support::{Outcome, World, run};
 
@@ -166,4 +167,46 @@ fn an_image_of_others_is_saved_once_and_known_then() {
     assert_eq!(config(&world, "copied").1, config(&world, "image").1);
     let none = elsewhere(&["check", "docker-daemon:other"]);
     world.check_failure(&none, 1, &["Docker has no image `", "hint: check the name"]);
+}
+
+#[test]
+fn a_recipe_builds_on_an_image_in_docker() {
+    let (world, docker) = (world(), Docker::start());
+    let base = |stop: &str| {
+        let system = Tar::debian("Package: libc6\nStatus: install ok installed\nVersion: 2.36-9\n\n")
+            .file("usr/lib/python3.11/EXTERNALLY-MANAGED", "");
+        Layout::new().layer(system).with(|layout| layout.config["config"]["StopSignal"] = stop.into())
+    };
+    let tag = |stop: &str| {
+        base(stop).write(&world.path(stop));
+        command(&world, &docker, &["copy", &format!("oci:{stop}"), "docker-daemon:app:dev"]).check_success();
+    };
+    tag("SIGINT");
+    world.write("recipe.yaml", "name: demo\nbase: docker-daemon:app:dev\npackages: [wholesome]\n");
+    let saves = || docker.state.lock().unwrap().saves;
+    let elsewhere = |arguments: &[&str]| {
+        let mut command = world.command(arguments);
+        run(command.env("DOCKER_HOST", docker.host()).env("IMGFORGE_CACHE_DIR", world.path("another")))
+    };
+    assert_eq!(elsewhere(&["lock", "recipe.yaml"]).code, 0);
+    let lock = std::fs::read_to_string(world.path("recipe.lock")).unwrap();
+    let id = docker.state.lock().unwrap().names.iter().find(|(name, _)| name.ends_with("app:dev")).unwrap().1.clone();
+    assert!(lock.contains(&id), "{lock}");
+    let digest = elsewhere(&["build", "recipe.yaml", "-o", "oci:built", "--locked"]).check_success();
+    assert_eq!(saves(), 1);
+    assert_eq!(elsewhere(&["build", "recipe.yaml", "-o", "oci:built", "--locked"]).check_success(), digest);
+    assert_eq!(saves(), 1);
+    // Where the base was known from the start it is the same image.
+    let known = command(&world, &docker, &["build", "recipe.yaml", "-o", "oci:known"]);
+    assert_eq!((known.check_success(), saves()), (digest, 1));
+    let (config, _) = config(&world, "built");
+    assert_eq!(config["rootfs"]["diff_ids"][0], layers(&docker, "/library/app:dev")[0].as_str());
+    assert_eq!(config["config"]["StopSignal"], "SIGINT");
+
+    tag("SIGTERM");
+    let moved = elsewhere(&["build", "recipe.yaml", "-o", "oci:built", "--locked"]);
+    world.check_failure(&moved, 1, &["the base image has changed", "hint: "]);
+    docker.state.lock().unwrap().names.clear();
+    let gone = elsewhere(&["plan", "recipe.yaml"]);
+    world.check_failure(&gone, 1, &["Docker has no image `", "hint: check the name"]);
 }
