@@ -71,7 +71,8 @@ pub(super) const COPY: &str = "\
 Examples:
   imgforge copy oci:out/app docker://registry.example/team/app:v1  # push what is built
   imgforge copy docker-daemon:app:v1 oci-archive:app.tar           # for a machine without network
-  imgforge copy docker://python:3.12-slim oci:python --platform linux/arm64";
+  imgforge copy docker://python:3.12-slim oci:python --platform linux/arm64
+  imgforge copy --all oci:out/app docker://registry.example/team/app  # every platform, with signatures and bills";
 
 /// Those of `imgforge verify`.
 pub(super) const VERIFY: &str = "\

@@ -8,6 +8,7 @@ mod board;
 mod cache;
 mod changes;
 mod components;
+mod copying;
 mod ending;
 mod environment;
 mod examples;
@@ -46,8 +47,8 @@ use crate::escape;
 use crate::failure::{Fault, Hinted, Result};
 use crate::oci::Digest;
 use crate::pipeline::{
-    self, BuildOrder, CheckExtent, CheckOrder, Checked, Checking, CopyOrder, LockOrder, LockWriting, Locking,
-    Side, WantedMachines,
+    self, BuildOrder, CheckExtent, CheckOrder, Checked, Checking, LockOrder, LockWriting, Locking, Side,
+    WantedMachines,
 };
 use crate::place::ImagePlace;
 use files::{record_inventory, write_file};
@@ -310,21 +311,7 @@ enum Action {
     },
     /// Copy an image as it is from one place to others; prints its digest. Layers that are there already are not moved.
     #[command(after_help = examples::COPY)]
-    Copy {
-        /// The place of the image, of whatever kind.
-        #[arg(value_parser = place)]
-        from: ImagePlace,
-        /// The places that it goes to.
-        #[arg(required = true, value_parser = destination)]
-        to: Vec<ImagePlace>,
-        #[command(flatten)]
-        of: ImagePlatform,
-        #[command(flatten)]
-        release: release::ReleaseOptions,
-        /// Use only what the store has; download nothing.
-        #[arg(long)]
-        offline: bool,
-    },
+    Copy(copying::CopyArguments),
     /// Verify that a key signed what a reference names now; prints its digest.
     #[command(after_help = examples::VERIFY)]
     Verify(release::VerifyArguments),
@@ -526,14 +513,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             }?;
             Ok(ExitCode::from(u8::from(*exit_code && !difference.is_empty())))
         }
-        Action::Copy { from, to, of, release, offline } => {
-            let release = release.order()?;
-            let session = arguments.session(*offline, progress)?;
-            let order = CopyOrder { from, to, architecture: of.platform, release: &release };
-            let image = pipeline::copy(&order, &session)?;
-            progress.finish();
-            print_digest(image.descriptor().digest(), to, arguments.progress).map(done)
-        }
+        Action::Copy(copy) => copy.execute(arguments, progress).map(done),
         Action::Cache { command } => {
             let session = arguments.session(!command.uses_network(), progress)?;
             cache::execute(command, &session, |store| arguments.session_on(store, false, progress)).map(done)

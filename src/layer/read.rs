@@ -235,16 +235,16 @@ impl<R: Read> Read for Blob<'_, R> {
 }
 
 /// A blob whose first bytes were looked at.
-type LookedAt<R> = BufReader<io::Chain<io::Cursor<Vec<u8>>, R>>;
+type ProbedBlob<R> = BufReader<io::Chain<io::Cursor<Vec<u8>>, R>>;
 
 /// The tar of a layer's blob, without its compression.
 pub enum Decompressed<R: Read> {
     /// A plain tar.
-    Plain(LookedAt<R>),
+    Plain(ProbedBlob<R>),
     /// Of gzip.
-    Gzip(Box<MultiGzDecoder<LookedAt<R>>>),
+    Gzip(Box<MultiGzDecoder<ProbedBlob<R>>>),
     /// Of zstd.
-    Zstd(zstd::Decoder<'static, LookedAt<R>>),
+    Zstd(zstd::Decoder<'static, ProbedBlob<R>>),
 }
 
 impl<R: Read> Read for Decompressed<R> {

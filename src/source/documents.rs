@@ -19,7 +19,8 @@ const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 
 /// The largest document that is read, in bytes; registries take manifests of half of it.
 pub(super) const MAX_DOCUMENT: u64 = 8 << 20;
-const MAX_NESTING: usize = 4;
+/// The indexes within each other.
+pub(super) const MAX_NESTING: usize = 4;
 
 /// The root of an image's documents.
 #[derive(Debug)]
@@ -83,6 +84,15 @@ pub(super) fn root_of_index(
     let root = reader.choose_tagged(&reader.parse(bytes, "the index")?, tag)?;
     reader.read(&root, "the manifest")?;
     Ok(root)
+}
+
+/// The bytes of a document, held against its descriptor.
+pub(super) fn read_document(
+    document: &Descriptor,
+    blobs: &dyn Blobs,
+    place: &str,
+) -> Result<Vec<u8>, SourceError> {
+    Documents { place, blobs, architecture: None }.read(document, "the manifest")
 }
 
 /// Puts an image together whose documents were read.

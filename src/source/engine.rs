@@ -52,9 +52,7 @@ pub(super) fn open(
         saved: Mutex::default(),
     };
     match image.and_then(|image| known(&image, &layers.store, place)) {
-        Some((config, descriptors)) => {
-            assemble(descriptors, config, Arc::new(layers), architecture, place)
-        }
+        Some((config, descriptors)) => assemble(descriptors, config, Arc::new(layers), architecture, place),
         None => saved(layers, architecture, place),
     }
 }

@@ -15,6 +15,7 @@ mod layout;
 mod registry;
 mod scan;
 mod selector;
+mod whole;
 
 use std::fmt;
 use std::io::{self, Read};
@@ -36,6 +37,7 @@ pub use attached::{SignedImage, signed_image};
 pub use documents::{DocumentRoot, open_documents};
 pub use error::SourceError;
 pub use scan::{scan, scan_to_build};
+pub use whole::{AttachedTree, AttachmentLink, WholeDocument, WholeImage};
 
 /// The layers that are downloaded at once: more share the same line.
 const DOWNLOADS: usize = 4;
@@ -155,6 +157,26 @@ pub fn open(
     }
 }
 
+/// Reads the documents of the image at `place`, which is in a registry, a layout or an archive of one.
+pub fn open_whole(place: &ImagePlace, access: SourceAccess<'_>) -> Result<WholeImage, SourceError> {
+    let name = place.to_string();
+    match place {
+        ImagePlace::Registry(reference) => registry::open_whole(reference, &name, access.registries),
+        ImagePlace::OciLayout { directory, tag } => {
+            let (directory, tag) = selector::split(directory, tag.as_deref());
+            let index = layout::read_index(&directory, &name)?;
+            whole::of_index(&index, tag.as_deref(), layout::blobs(&directory), &name)
+        }
+        ImagePlace::OciArchive { file, tag } | ImagePlace::DockerArchive { file, tag } => {
+            let (file, tag) = selector::split(file, tag.as_deref());
+            let archive = IndexedTar::open(&file)?;
+            let index = archive.entry_document(layout::INDEX_FILE, "oci-archive", &file, &name)?;
+            whole::of_index(&index, tag.as_deref(), Arc::new(archive.blobs()), &name)
+        }
+        ImagePlace::Engine { .. } => Err(SourceError::OneImage { image: name }),
+    }
+}
+
 impl SourceImage {
     /// Brings the layers' blobs into `store`, from where images are published; those that are there already stay. They are
     /// copies, which no write to the source changes; where the file system can, they share its blocks. Each is verified
@@ -183,27 +205,7 @@ impl SourceImage {
         store: &Store,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(), SourceError> {
-        if store.has_blob(&blob.digest(), Some(blob.size())) {
-            return Ok(());
-        }
-        let unreadable = |source| SourceError::blob(&self.place, &blob.digest(), source);
-        if self.blobs.fetch(blob, store, progress).map_err(unreadable)? {
-            return Ok(());
-        }
-        let mut writer = store.new_blob()?;
-        let is_shared = match self.blobs.file(blob) {
-            Some(path) => {
-                let file = plain_file::open(&path).map_err(unreadable)?;
-                writer.share(&file, progress).map_err(unreadable)?
-            }
-            None => false,
-        };
-        if !is_shared {
-            copy(&mut self.open_blob(blob)?, &mut writer, progress).map_err(unreadable)?;
-        }
-        self.check(blob, writer.digest(), writer.size())?;
-        writer.finish()?;
-        Ok(())
+        bring(blob, &*self.blobs, &self.place, store, progress)
     }
 
     /// Holds the bytes of a layer, as the source has them now, against its digest: hashes them unless `store` tells that
@@ -253,6 +255,38 @@ impl SourceImage {
     fn check(&self, blob: &Descriptor, digest: Digest, size: u64) -> Result<(), SourceError> {
         documents::check(&self.place, blob, digest, size)
     }
+}
+
+/// Brings a blob of `blobs` into the store, where it lacks it.
+fn bring(
+    blob: &Descriptor,
+    blobs: &dyn Blobs,
+    place: &str,
+    store: &Store,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(), SourceError> {
+    if store.has_blob(&blob.digest(), Some(blob.size())) {
+        return Ok(());
+    }
+    let unreadable = |source| SourceError::blob(place, &blob.digest(), source);
+    if blobs.fetch(blob, store, progress).map_err(unreadable)? {
+        return Ok(());
+    }
+    let mut writer = store.new_blob()?;
+    let is_shared = match blobs.file(blob) {
+        Some(path) => {
+            let file = plain_file::open(&path).map_err(unreadable)?;
+            writer.share(&file, progress).map_err(unreadable)?
+        }
+        None => false,
+    };
+    if !is_shared {
+        let bytes = blobs.open(blob).map_err(unreadable)?;
+        copy(&mut bytes.take(blob.size().saturating_add(1)), &mut writer, progress).map_err(unreadable)?;
+    }
+    documents::check(place, blob, writer.digest(), writer.size())?;
+    writer.finish()?;
+    Ok(())
 }
 
 fn copy(from: &mut impl Read, to: &mut impl io::Write, progress: &(dyn Fn(u64) + Sync)) -> io::Result<u64> {

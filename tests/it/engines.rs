@@ -190,7 +190,16 @@ fn a_recipe_builds_on_an_image_in_docker() {
     };
     assert_eq!(elsewhere(&["lock", "recipe.yaml"]).code, 0);
     let lock = std::fs::read_to_string(world.path("recipe.lock")).unwrap();
-    let id = docker.state.lock().unwrap().names.iter().find(|(name, _)| name.ends_with("app:dev")).unwrap().1.clone();
+    let id = docker
+        .state
+        .lock()
+        .unwrap()
+        .names
+        .iter()
+        .find(|(name, _)| name.ends_with("app:dev"))
+        .unwrap()
+        .1
+        .clone();
     assert!(lock.contains(&id), "{lock}");
     let digest = elsewhere(&["build", "recipe.yaml", "-o", "oci:built", "--locked"]).check_success();
     assert_eq!(saves(), 1);
@@ -205,7 +214,7 @@ fn a_recipe_builds_on_an_image_in_docker() {
 
     tag("SIGTERM");
     let moved = elsewhere(&["build", "recipe.yaml", "-o", "oci:built", "--locked"]);
-    world.check_failure(&moved, 1, &["the base image has changed", "hint: "]);
+    world.check_failure(&moved, 2, &["the image that the recipe builds on is another now", "hint: "]);
     docker.state.lock().unwrap().names.clear();
     let gone = elsewhere(&["plan", "recipe.yaml"]);
     world.check_failure(&gone, 1, &["Docker has no image `", "hint: check the name"]);

@@ -142,8 +142,11 @@ impl DockerState {
             self.images[id].iter().map(|diff_id| format!("{}/layer.tar", hex(diff_id))).collect();
         let config = format!("{}.json", hex(id));
         let manifest = json!([{"Config": config, "RepoTags": null, "Layers": layers}]).to_string();
-        let mut files: BTreeMap<String, Vec<u8>> =
-            layers.iter().zip(&self.images[id]).map(|(path, it)| (path.clone(), self.contents[it].clone())).collect();
+        let mut files: BTreeMap<String, Vec<u8>> = layers
+            .iter()
+            .zip(&self.images[id])
+            .map(|(path, it)| (path.clone(), self.contents[it].clone()))
+            .collect();
         files.insert(config, self.contents[id].clone());
         files.insert("manifest.json".into(), manifest.into_bytes());
         let mut tar = tar::Builder::new(Vec::new());
