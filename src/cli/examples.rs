@@ -12,6 +12,7 @@ pub(super) const BUILD: &str = "\
 Examples:
   imgforge build recipe.yaml                                           # to out/recipe, an OCI layout
   imgforge build recipe.yaml -o docker-daemon:app:v1                   # into Docker, without a registry
+  imgforge build recipe.yaml -o docker-daemon:app:v1 --run -- python3  # and start it
   imgforge build recipe.yaml -o docker://registry.example/team/app:v1  # pushed
   imgforge build recipe.yaml --cache docker://registry.example/cache   # layers that machines share
   imgforge build recipe.yaml -o oci-archive:app.tar --locked           # a file, as the lock says

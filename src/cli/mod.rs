@@ -28,6 +28,7 @@ mod plain;
 mod progress;
 mod release;
 mod report;
+mod running;
 mod schema;
 mod screen;
 mod summary;
@@ -164,6 +165,8 @@ enum Action {
         release: release::BuildReleaseOptions,
         #[command(flatten)]
         view: ViewOptions,
+        #[command(flatten)]
+        running: running::RunOptions,
     },
     /// Show what would be built and why; writes no image.
     #[command(after_help = examples::PLAN)]
@@ -392,7 +395,9 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             cache,
             release,
             view,
+            running,
         } => {
+            let container = running.container(output)?;
             let release = release.order()?;
             let session = arguments.session_for(*offline, *allow_outside, progress)?;
             let session = arguments.with_caches(session, &cache.places()?, output)?;
@@ -422,7 +427,13 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
                 ending::write_metadata(file, &built.published, &built.destinations)?;
             }
             job::built(&built, arguments.progress)?;
-            print_digest(digest, output, arguments.progress).map(done)
+            let Some(container) = container else {
+                return print_digest(digest, output, arguments.progress).map(done);
+            };
+            // Standard output is the container's.
+            tell_digest(digest, arguments.progress);
+            drop((session, built));
+            match container.start()? {}
         }
         Action::Plan { recipe, platforms, json, view, locked, offline, allow_outside } => {
             let session = arguments.session_for(*offline, *allow_outside, progress)?;
@@ -534,12 +545,19 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
 /// Prints an image's digest, where the image does not go itself; a program that reads the progress has it from there.
 fn print_digest(digest: Digest, destinations: &[ImagePlace], style: ProgressStyle) -> Result<()> {
     let is_taken = destinations.iter().any(ImagePlace::is_standard_output);
-    match (is_taken, style) {
-        (false, _) => return print(&format!("{digest}\n")),
-        (true, ProgressStyle::Json) => {}
-        (true, ProgressStyle::Auto | ProgressStyle::Plain) => tell_line(digest),
+    if !is_taken {
+        return print(&format!("{digest}\n"));
     }
+    tell_digest(digest, style);
     Ok(())
+}
+
+/// Tells an image's digest beside what is printed.
+fn tell_digest(digest: Digest, style: ProgressStyle) {
+    match style {
+        ProgressStyle::Json => {}
+        ProgressStyle::Auto | ProgressStyle::Plain => tell_line(digest),
+    }
 }
 
 /// The findings of a check, as the reason for which the process fails.

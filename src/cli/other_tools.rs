@@ -96,7 +96,7 @@ const COMMANDS: Translations = &[
     ),
     (
         &["run", "exec", "shell", "start"],
-        "imgforge runs no containers: `imgforge build RECIPE -o docker-daemon:NAME`, then `docker run NAME`",
+        "`imgforge build RECIPE -o docker-daemon:NAME --run` builds an image and starts it; what is there is started by `docker run NAME`",
     ),
     (
         &["install", "add", "pip", "remove", "uninstall"],

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness import program
-from harness.imgforge import imgforge
+from harness.imgforge import binary, imgforge
 from harness.oci import Layout
 from harness.processes import packaged, run, wait_for
 from harness.report import Stopwatch, figure, megabytes, require
@@ -265,6 +265,22 @@ def judge(work, name):
     engine.forget()
     printed, _, sent = build(engine, first)
     require(printed == CLICK and sent > LITTLE, "an image that was removed did not come again")
+    if name == "docker":
+        runs(engine, first)
+
+
+def runs(engine, path):
+    """The image is started at the end of its build, with input, output and exit status."""
+    program = "import sys; print(sys.stdin.read().upper()); sys.exit(7)"
+    words = ["build", "--quiet", path, "-o", f"{engine.transport}:{NAME}", "--run", "--", "python3", "-c", program]
+    environment = os.environ | engine.environment | {"PATH": f"{Path(packaged('docker')).parent}:{os.environ['PATH']}"}
+    watch = Stopwatch()
+    ended = subprocess.run(
+        [binary(), *map(str, words)], input="hello", capture_output=True, text=True, check=False, env=environment
+    )  # fmt: skip
+    require(ended.returncode == 7 and ended.stdout == "HELLO\n", f"{ended}")
+    require("sha256:" in ended.stderr, "the digest is not told")
+    figure("--run", f"{watch.seconds():.1f} s to the end of its container, whose exit status is handed on")
 
 
 def from_engine(work, engine, path):
