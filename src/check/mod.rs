@@ -61,7 +61,7 @@ use loading::Loading;
 use world::World;
 
 /// Raise when the rules say something else of the same image: reports are made again.
-pub const REPORT_FORMAT: u32 = 13;
+pub const REPORT_FORMAT: u32 = 14;
 
 /// The subject of a check.
 #[derive(Debug)]

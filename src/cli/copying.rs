@@ -48,6 +48,6 @@ impl CopyArguments {
             &session,
         )?;
         progress.finish();
-        super::print_digest(digest, &self.to, arguments.progress)
+        super::ending::print_digest(digest, &self.to, arguments.progress)
     }
 }

@@ -26,6 +26,7 @@ mod other_tools;
 mod picture;
 mod plain;
 mod progress;
+mod recipes;
 mod release;
 mod report;
 mod running;
@@ -46,7 +47,6 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::cuda::{Driver, Gpu};
 use crate::escape;
 use crate::failure::{Fault, Hinted, Result};
-use crate::oci::Digest;
 use crate::pipeline::{
     self, BuildOrder, CheckExtent, CheckOrder, Checked, Checking, LockOrder, LockWriting, Locking, Side,
     WantedMachines,
@@ -128,8 +128,8 @@ enum Action {
     /// Build an image from a recipe; prints its digest.
     #[command(after_help = examples::BUILD)]
     Build {
-        /// The recipe, a YAML file; - is standard input.
-        recipe: PathBuf,
+        #[command(flatten)]
+        recipe: recipes::RecipeArgument,
         /// A place to publish the image; may be given several times; oci-archive:- is standard output [default: oci:out/NAME].
         #[arg(long, short, value_name = "DEST", value_parser = destination)]
         output: Vec<ImagePlace>,
@@ -171,8 +171,8 @@ enum Action {
     /// Show what would be built and why; writes no image.
     #[command(after_help = examples::PLAN)]
     Plan {
-        /// The recipe, a YAML file; - is standard input.
-        recipe: PathBuf,
+        #[command(flatten)]
+        recipe: recipes::RecipeArgument,
         #[command(flatten)]
         platforms: RecipePlatforms,
         /// Print JSON.
@@ -193,8 +193,8 @@ enum Action {
     /// Write everything that is decided about a recipe to the .lock beside it, keeping what still fits.
     #[command(after_help = examples::LOCK)]
     Lock {
-        /// The recipe, a YAML file.
-        recipe: PathBuf,
+        #[command(flatten)]
+        recipe: recipes::RecipeArgument,
         #[command(flatten)]
         platforms: RecipePlatforms,
         /// Keep nothing, or everything but NAME: a distribution, a Debian package or `base`; may be given several times.
@@ -398,6 +398,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             running,
         } => {
             let container = running.container(output)?;
+            let recipe = &recipe.path()?;
             let release = release.order()?;
             let session = arguments.session_for(*offline, *allow_outside, progress)?;
             let session = arguments.with_caches(session, &cache.places()?, output)?;
@@ -428,16 +429,16 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             }
             job::built(&built, arguments.progress)?;
             let Some(container) = container else {
-                return print_digest(digest, output, arguments.progress).map(done);
+                return ending::print_digest(digest, output, arguments.progress).map(done);
             };
             // Standard output is the container's.
-            tell_digest(digest, arguments.progress);
+            ending::tell_digest(digest, arguments.progress);
             drop((session, built));
             match container.start()? {}
         }
         Action::Plan { recipe, platforms, json, view, locked, offline, allow_outside } => {
             let session = arguments.session_for(*offline, *allow_outside, progress)?;
-            let planned = pipeline::plan(&platforms.order(recipe, locking(*locked)), &session)?;
+            let planned = pipeline::plan(&platforms.order(&recipe.path()?, locking(*locked)), &session)?;
             progress.finish();
             match json {
                 true => report::plans_json(&planned)?.print(),
@@ -489,6 +490,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             offline,
             allow_outside,
         } => {
+            let recipe = &recipe.path()?;
             let writing = if *dry_run || *check { LockWriting::Tell } else { LockWriting::Write };
             let order = LockOrder {
                 recipe,
@@ -539,24 +541,6 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
         }
         Action::Schema { document } => print(document.text()).map(done),
         Action::Man { directory } => man::write(Arguments::command(), directory).map(done),
-    }
-}
-
-/// Prints an image's digest, where the image does not go itself; a program that reads the progress has it from there.
-fn print_digest(digest: Digest, destinations: &[ImagePlace], style: ProgressStyle) -> Result<()> {
-    let is_taken = destinations.iter().any(ImagePlace::is_standard_output);
-    if !is_taken {
-        return print(&format!("{digest}\n"));
-    }
-    tell_digest(digest, style);
-    Ok(())
-}
-
-/// Tells an image's digest beside what is printed.
-fn tell_digest(digest: Digest, style: ProgressStyle) {
-    match style {
-        ProgressStyle::Json => {}
-        ProgressStyle::Auto | ProgressStyle::Plain => tell_line(digest),
     }
 }
 

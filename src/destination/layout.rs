@@ -44,12 +44,7 @@ impl LayoutWriting {
     /// Begins to write into the layout at `directory`, and makes one where there is none.
     pub fn begin(directory: &Path) -> Result<Self, PublishError> {
         clear_abandoned(directory);
-        let foreign = directory.is_dir()
-            && !directory.join("oci-layout").exists()
-            && fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
-        if foreign {
-            return Err(PublishError::NotALayout { path: directory.to_owned() });
-        }
+        check(directory)?;
         fs::create_dir_all(directory).map_err(PublishError::write(directory))?;
         // First, so that the directory is never taken for something else.
         write(&directory.join("oci-layout"), LAYOUT.as_bytes())?;
@@ -59,6 +54,22 @@ impl LayoutWriting {
         fs::create_dir_all(&blobs).map_err(PublishError::write(&blobs))?;
         clear_abandoned(&blobs);
         Ok(Self { index, blobs, _alone })
+    }
+}
+
+/// Refuses a directory that is something else than a layout, and what is no directory.
+pub(super) fn check(directory: &Path) -> Result<(), PublishError> {
+    let is_foreign = match fs::metadata(directory) {
+        Ok(there) if there.is_dir() => {
+            !directory.join("oci-layout").exists()
+                && fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some())
+        }
+        Ok(_) => true,
+        Err(_) => false,
+    };
+    match is_foreign {
+        true => Err(PublishError::NotALayout { path: directory.to_owned() }),
+        false => Ok(()),
     }
 }
 

@@ -140,6 +140,14 @@ pub fn holds_one_platform(place: &ImagePlace) -> bool {
     matches!(place, ImagePlace::DockerArchive { .. } | ImagePlace::Engine { .. })
 }
 
+/// Refuses, before anything is done, a place that is something else already.
+pub fn check_place(place: &ImagePlace) -> Result<(), PublishError> {
+    match place {
+        ImagePlace::OciLayout { directory, .. } => layout::check(directory),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses a place that holds an image of one platform, where several are published and none is for this machine.
 pub fn check_platforms(place: &ImagePlace, platforms: &[Architecture]) -> Result<(), PublishError> {
     let is_own = |platform: &Architecture| Some(*platform) == Architecture::here();

@@ -39,6 +39,7 @@ pub enum CopyExtent {
 /// Copies an image, or all that its tag names; layers are brought only as far as the destinations lack them. Gives the
 /// digest of what the tag names at the destinations.
 pub fn copy(order: &CopyOrder<'_>, session: &Session<'_>) -> Result<Digest> {
+    order.to.iter().try_for_each(destination::check_place)?;
     match order.extent {
         CopyExtent::OnePlatform => copy_one(order, session).map(|published| published.descriptor().digest()),
         CopyExtent::Everything => copy_everything(order, session),

@@ -259,6 +259,7 @@ impl Planned {
 
 /// Builds an image for each platform of a recipe, and publishes it: under an index, where there are several.
 pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
+    order.destinations.iter().try_for_each(destination::check_place)?;
     order.release.check(order.destinations)?;
     let recipes = read_platforms(&order.plan, session)?;
     let platforms: Vec<Architecture> = recipes.iter().filter_map(|inputs| inputs.platform).collect();

@@ -77,6 +77,8 @@ pub enum SourceError {
     Layer { image: String, digest: Digest, source: ReadError },
     #[error("could not read `{image}`")]
     Http { image: String, source: HttpError },
+    #[error("could not read `{image}` in its registry")]
+    InDocker { image: String, place: String, source: HttpError },
     #[error("could not read `{image}`")]
     Engine { image: String, source: Box<EngineError> },
     #[error(transparent)]
@@ -170,6 +172,7 @@ impl Hinted for SourceError {
             | Self::DiffId { .. }
             | Self::Layer { .. } => AGAIN.into(),
             Self::Http { source, .. } => return source.hint(),
+            Self::InDocker { place, .. } => format!("Docker on this machine has an image of that name: write {place}"),
             Self::Engine { source, .. } => return source.hint(),
             Self::Store(error) => return error.hint(),
         })

@@ -22,10 +22,10 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::net::engine::Engines;
+use crate::net::engine::{ContainerEngine, Engines};
 use crate::net::registry::Registries;
 use crate::oci::image::MediaType;
-use crate::oci::{Architecture, Descriptor, Digest, Hasher};
+use crate::oci::{Architecture, Descriptor, Digest, Hasher, ImageReference};
 use crate::place::ImagePlace;
 use crate::plain_file;
 use crate::pool;
@@ -149,11 +149,22 @@ pub fn open(
             docker::open(&IndexedTar::open(&file)?, &file, tag.as_deref(), architecture, &place.to_string())
         }
         ImagePlace::Registry(reference) => {
-            registry::open(reference, architecture, &place.to_string(), access.registries)
+            let opened = registry::open(reference, architecture, &place.to_string(), access.registries);
+            opened.map_err(|error| looked_up_in_docker(error, reference, access.engines))
         }
         ImagePlace::Engine { engine, name } => {
             engine::open(*engine, name, architecture, &place.to_string(), access)
         }
+    }
+}
+
+/// Says of an image that could not be read in its registry if Docker has one of its name, which was meant then.
+fn looked_up_in_docker(error: SourceError, name: &ImageReference, engines: &Engines) -> SourceError {
+    let SourceError::Http { image, source } = error else { return error };
+    let found = engines.docker().and_then(|docker| docker.image(&name.to_string()));
+    match found {
+        Ok(Some(_)) => SourceError::InDocker { image, place: format!("docker-daemon:{name}"), source },
+        _ => SourceError::Http { image, source },
     }
 }
 

@@ -203,7 +203,7 @@ fn is_distributed(kind: &MediaType) -> bool {
     !name.contains(".nondistributable.") && !name.contains(".foreign.")
 }
 
-/// What goes with the images of a layout, as its index lists it.
+/// The companions of a layout's images, as its index lists them.
 struct ListedCompanions {
     entries: Vec<(Value, Option<Digest>)>,
 }
@@ -237,7 +237,7 @@ impl Companions for ListedCompanions {
 }
 
 impl WholeImage {
-    /// What the tag names.
+    /// The document that the tag names.
     pub fn root(&self) -> &WholeDocument {
         self.documents.last().expect("the documents of an image are those from its root on")
     }

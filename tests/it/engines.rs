@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::support::docker::Docker;
 use crate::support::layout::{Layout, Tar};
+use crate::support::registry::Registry;
 use crate::support::wheel::Wheel;
 use crate::support::{Outcome, World, run};
 
@@ -218,4 +219,16 @@ fn a_recipe_builds_on_an_image_in_docker() {
     docker.state.lock().unwrap().names.clear();
     let gone = elsewhere(&["plan", "recipe.yaml"]);
     world.check_failure(&gone, 1, &["Docker has no image `", "hint: check the name"]);
+}
+
+#[test]
+fn an_image_that_only_docker_has_is_told_by_its_place_there() {
+    let (world, docker, registry) = (world(), Docker::start(), Registry::start());
+    let name = format!("{}/team/app:dev", registry.host());
+    build(&world, &docker, &name).check_success();
+    let outcome = command(&world, &docker, &["check", &name]);
+    let place = format!("hint: Docker on this machine has an image of that name: write docker-daemon:{name}");
+    world.check_failure(&outcome, 1, &["could not read `docker://", &place]);
+    let other = command(&world, &docker, &["check", &format!("{}/team/other:dev", registry.host())]);
+    assert!(!other.stderr.contains("Docker on this machine"), "{other}");
 }
