@@ -78,7 +78,7 @@ pub enum SourceError {
     #[error("could not read `{image}`")]
     Http { image: String, source: HttpError },
     #[error("could not read `{image}` in its registry")]
-    InDocker { image: String, place: String, source: HttpError },
+    InDocker { image: String, place: String, source: Box<HttpError> },
     #[error("could not read `{image}`")]
     Engine { image: String, source: Box<EngineError> },
     #[error(transparent)]

@@ -163,7 +163,9 @@ fn looked_up_in_docker(error: SourceError, name: &ImageReference, engines: &Engi
     let SourceError::Http { image, source } = error else { return error };
     let found = engines.docker().and_then(|docker| docker.image(&name.to_string()));
     match found {
-        Ok(Some(_)) => SourceError::InDocker { image, place: format!("docker-daemon:{name}"), source },
+        Ok(Some(_)) => {
+            SourceError::InDocker { image, place: format!("docker-daemon:{name}"), source: Box::new(source) }
+        }
         _ => SourceError::Http { image, source },
     }
 }

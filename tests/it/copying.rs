@@ -7,14 +7,11 @@ use imgforge::attest::{referrers_tag, signature_tag};
 use imgforge::oci::Digest;
 use serde_json::json;
 
+use crate::signatures::keys;
 use crate::support::layout::{Layout, Tar};
 use crate::support::registry::Registry;
 use crate::support::wheel::Wheel;
 use crate::support::{Outcome, World, run};
-
-#[path = "../../src/attest/key/samples.rs"]
-#[allow(dead_code, reason = "the crate's own tests use more of them")]
-mod keys;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -181,4 +178,20 @@ fn a_copy_that_a_registry_interrupts_leaves_no_tag() {
     world.check_failure(&outcome, 1, &["hint: "]);
     assert!(!to.content().tags("app").contains(&"v1".to_owned()));
     assert_eq!(copy(&world, "store", &from.place("team/app:v1"), "oci:whole").check_success(), digest);
+}
+
+#[test]
+fn the_place_of_an_image_is_told_when_its_layers_are_read() {
+    let world = World::new();
+    let registry = Registry::start();
+    registry.add("app", "v1", &Layout::new().layer(Tar::debian("")));
+    let place = registry.place("app:v1");
+    let told = |arguments: &[&str]| {
+        let outcome = world.run(arguments);
+        assert_eq!(outcome.code, 0, "{outcome}");
+        outcome.stderr.matches(&format!("reading {place}")).count()
+    };
+    assert_eq!(told(&["check", &place]), 1);
+    assert_eq!(told(&["check", &place]), 0, "everything of it is known");
+    assert_eq!(told(&["copy", &place, "oci:copied", "oci:again"]), 1);
 }
