@@ -16,6 +16,8 @@ mod unfound;
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 pub use self::libc::glibc_version;
 pub use self::software::{InstalledSoftware, software};
 
@@ -45,6 +47,8 @@ pub struct ImageConfigFacts {
     pub working_directory: String,
     /// `config.Entrypoint`, and `config.Cmd` after it.
     pub command: Vec<String>,
+    /// The program of `config.Healthcheck`, where it is known without running anything.
+    pub health_program: Option<String>,
 }
 
 impl ImageConfigFacts {
@@ -57,6 +61,7 @@ impl ImageConfigFacts {
             user: String::new(),
             working_directory: String::new(),
             command: Vec::new(),
+            health_program: None,
         }
     }
 
@@ -66,6 +71,7 @@ impl ImageConfigFacts {
             user: runtime.user,
             working_directory: runtime.working_dir,
             command: runtime.entrypoint.into_iter().chain(runtime.cmd).collect(),
+            health_program: runtime.healthcheck.as_ref().and_then(health_program),
             ..Self::new(architecture, runtime.env.iter().map(String::as_str))
         }
     }
@@ -92,6 +98,25 @@ impl ImageConfigFacts {
             true => path.to_owned(),
             false => format!("/{}/{path}", self.working_directory.trim_matches('/')),
         }
+    }
+}
+
+/// The program of a check of health: its first word, or that of a line for the shell, unless the shell does it itself or
+/// decides about it.
+///
+/// <https://github.com/moby/docker-image-spec/blob/main/spec.md>
+fn health_program(member: &Value) -> Option<String> {
+    const OF_SHELL: [&str; 14] =
+        ["[", "[[", ".", ":", "cd", "echo", "eval", "exec", "exit", "export", "if", "set", "test", "true"];
+    let mut words = member.get("Test")?.as_array()?.iter().map(Value::as_str);
+    match (words.next()??, words.next()??) {
+        ("CMD", program) => Some(program.to_owned()),
+        ("CMD-SHELL", line) => {
+            let first = line.split_whitespace().next()?;
+            let is_plain = first.chars().all(|c| c.is_ascii_alphanumeric() || "/._+-".contains(c));
+            (is_plain && !OF_SHELL.contains(&first)).then(|| first.to_owned())
+        }
+        _ => None,
     }
 }
 

@@ -17,8 +17,11 @@ pub(super) fn findings(subject: &Subject<'_>) -> Vec<Finding> {
     let program = missing_program(evidence, config).map(|it| finding(Level::Error, "Entrypoint", it));
     // Container runtimes make it.
     let directory = missing_directory(evidence, config).map(|it| finding(Level::Note, "WorkingDir", it));
+    let health = config.health_program.as_ref().filter(|name| !has_program(evidence, config, name));
+    let health = health.map(|name| MissingOfConfig::HealthProgram { name: name.clone() });
+    let health = health.map(|it| finding(Level::Warning, "Healthcheck", it));
     let of_path = missing_of_path(evidence, config).into_iter().map(|it| finding(Level::Note, "Env", it));
-    user.into_iter().chain(program).chain(directory).chain(of_path).collect()
+    user.into_iter().chain(program).chain(health).chain(directory).chain(of_path).collect()
 }
 
 /// The account of the image's user; `None` for one that nobody knows.
@@ -34,11 +37,14 @@ fn missing_user(evidence: &CheckFacts, config: &ImageConfigFacts) -> Option<Miss
 /// The first word of the command, which is found as `execvp` finds it.
 fn missing_program(evidence: &CheckFacts, config: &ImageConfigFacts) -> Option<MissingOfConfig> {
     let name = config.command.first()?;
-    let is_there = match name.contains('/') {
+    (!has_program(evidence, config, name)).then(|| MissingOfConfig::Program { name: name.clone() })
+}
+
+fn has_program(evidence: &CheckFacts, config: &ImageConfigFacts, name: &str) -> bool {
+    match name.contains('/') {
         true => evidence.file(&config.absolute(name)).is_some(),
         false => config.path().any(|directory| evidence.file(&format!("{directory}/{name}")).is_some()),
-    };
-    (!is_there).then(|| MissingOfConfig::Program { name: name.clone() })
+    }
 }
 
 fn missing_directory(evidence: &CheckFacts, config: &ImageConfigFacts) -> Option<MissingOfConfig> {

@@ -408,6 +408,11 @@ pub enum MissingOfConfig {
         /// The program, as written.
         name: String,
     },
+    /// The program of the check of health.
+    HealthProgram {
+        /// The program, as written.
+        name: String,
+    },
     /// The working directory.
     Directory {
         /// The directory, as written.

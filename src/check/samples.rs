@@ -264,6 +264,7 @@ fn of_config() -> Vec<Observation> {
     let missing = [
         MissingOfConfig::User { name: name() },
         MissingOfConfig::Program { name: name() },
+        MissingOfConfig::HealthProgram { name: name() },
         MissingOfConfig::Directory { path: path() },
         MissingOfConfig::PathDirectory { path: path() },
     ];

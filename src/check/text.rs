@@ -310,6 +310,9 @@ fn missing_of_config(missing: &MissingOfConfig) -> String {
     match missing {
         MissingOfConfig::User { name } => format!("the image has no user or group `{name}`"),
         MissingOfConfig::Program { name } => format!("the image has no program `{name}`"),
+        MissingOfConfig::HealthProgram { name } => {
+            format!("the image has no program `{name}`: every container would be unhealthy")
+        }
         MissingOfConfig::Directory { path } => format!("the image has no directory `{path}`"),
         MissingOfConfig::PathDirectory { path } => {
             format!("the image has no directory `{path}`, which `PATH` names")
@@ -585,6 +588,7 @@ mod tests {
         ),
         ("the image has no user or group `app`", CONFIG),
         ("the image has no program `app`", CONFIG),
+        ("the image has no program `app`: every container would be unhealthy", CONFIG),
         ("the image has no directory `/app`", CONFIG),
         ("the image has no directory `/app`, which `PATH` names", CONFIG),
     ];

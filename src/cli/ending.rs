@@ -8,11 +8,12 @@ use super::files::write_file;
 use super::options::page;
 use super::progress::event;
 use super::screen::OutputStream;
-use super::text::{Page, View, tell, tell_line};
+use super::text::{Page, View, print, tell, tell_line};
 use super::{ProgressStyle, changes, findings, listing};
 use crate::check::Level;
 use crate::failure::{Failure, Result};
 use crate::image::{Image, PublishedImage};
+use crate::oci::Digest;
 use crate::pipeline::{Built, BuiltImage, CheckFailed, InputError, LockWriting, Locked};
 use crate::place::ImagePlace;
 use crate::recipe::Color;
@@ -59,6 +60,24 @@ pub(super) fn platform_name(built: &BuiltImage) -> &'static str {
 
 pub(super) fn size(image: &Image) -> u64 {
     image.layers.iter().map(|layer| layer.size).sum()
+}
+
+/// Prints an image's digest, where the image does not go itself; a program that reads the progress has it from there.
+pub(super) fn print_digest(digest: Digest, destinations: &[ImagePlace], style: ProgressStyle) -> Result<()> {
+    let is_taken = destinations.iter().any(ImagePlace::is_standard_output);
+    if !is_taken {
+        return print(&format!("{digest}\n"));
+    }
+    tell_digest(digest, style);
+    Ok(())
+}
+
+/// Tells an image's digest beside what is printed.
+pub(super) fn tell_digest(digest: Digest, style: ProgressStyle) {
+    match style {
+        ProgressStyle::Json => {}
+        ProgressStyle::Auto | ProgressStyle::Plain => tell_line(digest),
+    }
 }
 
 /// Tells of a lock that was written, or agrees.

@@ -12,6 +12,7 @@ pub(super) const BUILD: &str = "\
 Examples:
   imgforge build recipe.yaml                                           # to out/recipe, an OCI layout
   imgforge build recipe.yaml -o docker-daemon:app:v1                   # into Docker, without a registry
+  imgforge build recipe.yaml -o docker-daemon:app:v1 --run -- python3  # and start it
   imgforge build recipe.yaml -o docker://registry.example/team/app:v1  # pushed
   imgforge build recipe.yaml --cache docker://registry.example/cache   # layers that machines share
   imgforge build recipe.yaml -o oci-archive:app.tar --locked           # a file, as the lock says
@@ -71,7 +72,8 @@ pub(super) const COPY: &str = "\
 Examples:
   imgforge copy oci:out/app docker://registry.example/team/app:v1  # push what is built
   imgforge copy docker-daemon:app:v1 oci-archive:app.tar           # for a machine without network
-  imgforge copy docker://python:3.12-slim oci:python --platform linux/arm64";
+  imgforge copy docker://python:3.12-slim oci:python --platform linux/arm64
+  imgforge copy --all oci:out/app docker://registry.example/team/app  # every platform, with signatures and bills";
 
 /// Those of `imgforge verify`.
 pub(super) const VERIFY: &str = "\

@@ -10,10 +10,10 @@ use crate::place::ImagePlace;
 /// Writes or updates the description of a base.
 pub(super) fn record_inventory(file: &Path, image: &ImagePlace, inspected: &Inspected) -> Result<()> {
     if matches!(image, ImagePlace::Engine { .. }) {
-        let message = format!("a description cannot name `{image}`: engines are no bases");
+        let message = format!("a description cannot name `{image}`: other machines have other engines");
         return Err(Failure::advised(
             message,
-            "record the inventory of the registry's image, or of an archive",
+            "write it in the recipe, `base: docker-daemon:NAME:TAG`; or record the inventory of the registry's image, or of an archive",
         ));
     }
     let written = match std::fs::read_to_string(file) {

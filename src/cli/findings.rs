@@ -62,16 +62,22 @@ pub(super) fn table(report: &Report) -> PrintedText {
     out
 }
 
-/// The findings that keep an image from being published, and warnings; notes are counted.
+/// The findings of an image that is not published: their count first, and what keeps it from being published last, where
+/// logs end.
 pub(super) fn told_of_build(report: &Report, page: Page) -> PrintedText {
-    let mut out = listed(report, Level::Warning, page);
+    let mut out = PrintedText::on(page);
+    let count = |level, one| counted(report.count(level), one);
+    let (errors, warnings) = (count(Level::Error, "error"), count(Level::Warning, "warning"));
+    out.line(match report.count(Level::Note) {
+        0 => format!("the check found {errors} and {warnings}"),
+        _ => {
+            let notes = count(Level::Note, "note");
+            format!("the check found {errors}, {warnings} and {notes} (`imgforge check` lists these)")
+        }
+    });
+    out.blank();
     gpus::support(&mut out, &report.gpus);
-    if report.count(Level::Note) > 0 {
-        out.line(format_args!(
-            "and {} (`imgforge check` lists them)",
-            counted(report.count(Level::Note), "note")
-        ));
-    }
+    list(&mut out, report, &[Level::Warning, Level::Error]);
     out
 }
 
@@ -83,14 +89,24 @@ fn counted(count: usize, one: &str) -> String {
 /// The findings of this level and worse, the worst first.
 pub(super) fn listed(report: &Report, least: Level, page: Page) -> PrintedText {
     let mut out = PrintedText::on(page);
-    for finding in report.findings.iter().filter(|finding| finding.level <= least) {
+    let levels = [Level::Error, Level::Warning, Level::Note];
+    list(&mut out, report, &levels[..levels.iter().take_while(|level| **level <= least).count()]);
+    out
+}
+
+/// Lists the findings of some levels, one level after the other.
+fn list(out: &mut PrintedText, report: &Report, levels: &[Level]) {
+    let of_level = |level: &Level| {
+        let level = *level;
+        report.findings.iter().filter(move |finding| finding.level == level)
+    };
+    for finding in levels.iter().flat_map(of_level) {
         out.paragraph(format_args!("{}[{}]: {}", word(finding.level), finding.rule().id(), finding.subject));
         out.indented(finding.seen());
         out.indented(format_args!("why: {}", finding.rule().why()));
         out.indented(format_args!("fix: {}", finding.fix()));
         out.blank();
     }
-    out
 }
 
 /// The findings of this level and worse as commands of GitHub Actions.

@@ -165,7 +165,7 @@ pub(super) fn inspected(inspected: &Inspected, page: Page) -> PrintedText {
         let columns = [name("COMPONENT"), name("CUDA"), name("VERSION"), number("SIZE"), prose("FOUND BY")];
         out.table(&[&columns[..], &[prose("VERSION FROM"), prose("AT")]].concat(), rows);
         out.paragraph(
-            "FOUND BY: the search by which the loader comes to it; nowhere: by none. \
+            "FOUND BY: the search by which the loader comes to it; none: only what names its path opens it. \
              VERSION FROM: what tells its version.",
         );
         out.blank();
@@ -219,7 +219,7 @@ fn copy(copy: &CudaCopy) -> Vec<String> {
         LoaderRoute::LibraryPath => "LD_LIBRARY_PATH",
         LoaderRoute::Cache => "ld.so.cache",
         LoaderRoute::SitePackages => "frameworks",
-        LoaderRoute::Nowhere => "nowhere",
+        LoaderRoute::Nowhere => "none",
     };
     let programs = copy.programs.iter().map(String::as_str);
     let found: Vec<&str> = ways.into_iter().map(way).chain(programs).collect();

@@ -8,6 +8,7 @@ mod board;
 mod cache;
 mod changes;
 mod components;
+mod copying;
 mod ending;
 mod environment;
 mod examples;
@@ -25,8 +26,10 @@ mod other_tools;
 mod picture;
 mod plain;
 mod progress;
+mod recipes;
 mod release;
 mod report;
+mod running;
 mod schema;
 mod screen;
 mod summary;
@@ -44,10 +47,9 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::cuda::{Driver, Gpu};
 use crate::escape;
 use crate::failure::{Fault, Hinted, Result};
-use crate::oci::Digest;
 use crate::pipeline::{
-    self, BuildOrder, CheckExtent, CheckOrder, Checked, Checking, CopyOrder, LockOrder, LockWriting, Locking,
-    Side, WantedMachines,
+    self, BuildOrder, CheckExtent, CheckOrder, Checked, Checking, LockOrder, LockWriting, Locking, Side,
+    WantedMachines,
 };
 use crate::place::ImagePlace;
 use files::{record_inventory, write_file};
@@ -126,8 +128,8 @@ enum Action {
     /// Build an image from a recipe; prints its digest.
     #[command(after_help = examples::BUILD)]
     Build {
-        /// The recipe, a YAML file; - is standard input.
-        recipe: PathBuf,
+        #[command(flatten)]
+        recipe: recipes::RecipeArgument,
         /// A place to publish the image; may be given several times; oci-archive:- is standard output [default: oci:out/NAME].
         #[arg(long, short, value_name = "DEST", value_parser = destination)]
         output: Vec<ImagePlace>,
@@ -163,12 +165,14 @@ enum Action {
         release: release::BuildReleaseOptions,
         #[command(flatten)]
         view: ViewOptions,
+        #[command(flatten)]
+        running: running::RunOptions,
     },
     /// Show what would be built and why; writes no image.
     #[command(after_help = examples::PLAN)]
     Plan {
-        /// The recipe, a YAML file; - is standard input.
-        recipe: PathBuf,
+        #[command(flatten)]
+        recipe: recipes::RecipeArgument,
         #[command(flatten)]
         platforms: RecipePlatforms,
         /// Print JSON.
@@ -189,8 +193,8 @@ enum Action {
     /// Write everything that is decided about a recipe to the .lock beside it, keeping what still fits.
     #[command(after_help = examples::LOCK)]
     Lock {
-        /// The recipe, a YAML file.
-        recipe: PathBuf,
+        #[command(flatten)]
+        recipe: recipes::RecipeArgument,
         #[command(flatten)]
         platforms: RecipePlatforms,
         /// Keep nothing, or everything but NAME: a distribution, a Debian package or `base`; may be given several times.
@@ -310,21 +314,7 @@ enum Action {
     },
     /// Copy an image as it is from one place to others; prints its digest. Layers that are there already are not moved.
     #[command(after_help = examples::COPY)]
-    Copy {
-        /// The place of the image, of whatever kind.
-        #[arg(value_parser = place)]
-        from: ImagePlace,
-        /// The places that it goes to.
-        #[arg(required = true, value_parser = destination)]
-        to: Vec<ImagePlace>,
-        #[command(flatten)]
-        of: ImagePlatform,
-        #[command(flatten)]
-        release: release::ReleaseOptions,
-        /// Use only what the store has; download nothing.
-        #[arg(long)]
-        offline: bool,
-    },
+    Copy(copying::CopyArguments),
     /// Verify that a key signed what a reference names now; prints its digest.
     #[command(after_help = examples::VERIFY)]
     Verify(release::VerifyArguments),
@@ -405,7 +395,10 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             cache,
             release,
             view,
+            running,
         } => {
+            let container = running.container(output)?;
+            let recipe = &recipe.path()?;
             let release = release.order()?;
             let session = arguments.session_for(*offline, *allow_outside, progress)?;
             let session = arguments.with_caches(session, &cache.places()?, output)?;
@@ -435,11 +428,17 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
                 ending::write_metadata(file, &built.published, &built.destinations)?;
             }
             job::built(&built, arguments.progress)?;
-            print_digest(digest, output, arguments.progress).map(done)
+            let Some(container) = container else {
+                return ending::print_digest(digest, output, arguments.progress).map(done);
+            };
+            // Standard output is the container's.
+            ending::tell_digest(digest, arguments.progress);
+            drop((session, built));
+            match container.start()? {}
         }
         Action::Plan { recipe, platforms, json, view, locked, offline, allow_outside } => {
             let session = arguments.session_for(*offline, *allow_outside, progress)?;
-            let planned = pipeline::plan(&platforms.order(recipe, locking(*locked)), &session)?;
+            let planned = pipeline::plan(&platforms.order(&recipe.path()?, locking(*locked)), &session)?;
             progress.finish();
             match json {
                 true => report::plans_json(&planned)?.print(),
@@ -491,6 +490,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             offline,
             allow_outside,
         } => {
+            let recipe = &recipe.path()?;
             let writing = if *dry_run || *check { LockWriting::Tell } else { LockWriting::Write };
             let order = LockOrder {
                 recipe,
@@ -526,14 +526,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             }?;
             Ok(ExitCode::from(u8::from(*exit_code && !difference.is_empty())))
         }
-        Action::Copy { from, to, of, release, offline } => {
-            let release = release.order()?;
-            let session = arguments.session(*offline, progress)?;
-            let order = CopyOrder { from, to, architecture: of.platform, release: &release };
-            let image = pipeline::copy(&order, &session)?;
-            progress.finish();
-            print_digest(image.descriptor().digest(), to, arguments.progress).map(done)
-        }
+        Action::Copy(copy) => copy.execute(arguments, progress).map(done),
         Action::Cache { command } => {
             let session = arguments.session(!command.uses_network(), progress)?;
             cache::execute(command, &session, |store| arguments.session_on(store, false, progress)).map(done)
@@ -549,17 +542,6 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
         Action::Schema { document } => print(document.text()).map(done),
         Action::Man { directory } => man::write(Arguments::command(), directory).map(done),
     }
-}
-
-/// Prints an image's digest, where the image does not go itself; a program that reads the progress has it from there.
-fn print_digest(digest: Digest, destinations: &[ImagePlace], style: ProgressStyle) -> Result<()> {
-    let is_taken = destinations.iter().any(ImagePlace::is_standard_output);
-    match (is_taken, style) {
-        (false, _) => return print(&format!("{digest}\n")),
-        (true, ProgressStyle::Json) => {}
-        (true, ProgressStyle::Auto | ProgressStyle::Plain) => tell_line(digest),
-    }
-    Ok(())
 }
 
 /// The findings of a check, as the reason for which the process fails.

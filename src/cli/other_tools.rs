@@ -96,7 +96,7 @@ const COMMANDS: Translations = &[
     ),
     (
         &["run", "exec", "shell", "start"],
-        "imgforge runs no containers: `imgforge build RECIPE -o docker-daemon:NAME`, then `docker run NAME`",
+        "`imgforge build RECIPE -o docker-daemon:NAME --run` builds an image and starts it; what is there is started by `docker run NAME`",
     ),
     (
         &["install", "add", "pip", "remove", "uninstall"],
@@ -141,6 +141,10 @@ const COMMANDS: Translations = &[
 
 /// The error with a tip, where it is about a word of another tool. `arguments` are those of the process.
 pub(super) fn with_tip(mut error: clap::Error, arguments: &[String]) -> clap::Error {
+    // Clap would have every unknown option taken for a part of the command behind `--`.
+    if error.kind() == ErrorKind::UnknownArgument {
+        error.remove(ContextKind::Suggested);
+    }
     if let Some(tip) = tip(&error, arguments) {
         error.remove(ContextKind::SuggestedArg);
         error.remove(ContextKind::Usage);
@@ -170,12 +174,6 @@ fn tip(error: &clap::Error, arguments: &[String]) -> Option<String> {
                 true => Some(format!("a command comes first: `imgforge build {given}`")),
                 false => translation(COMMANDS, given).map(str::to_owned),
             }
-        }
-        ErrorKind::MissingRequiredArgument => {
-            let command = command(arguments)?;
-            ["build", "plan", "lock"].contains(&command).then(|| {
-                format!("name the recipe: `imgforge {command} recipe.yaml`; `imgforge init` writes one to begin with")
-            })
         }
         _ => None,
     }

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::options::page;
 use super::progress::Terminal;
+use super::recipes::RecipeArgument;
 use super::screen::OutputStream;
 use super::table::{name, prose};
 use super::text::{PrintedText, print};
@@ -80,8 +81,8 @@ pub(super) struct VerifyArguments {
 /// The arguments of `imgforge outdated`.
 #[derive(Debug, Args)]
 pub(super) struct OutdatedArguments {
-    /// The recipe, a YAML file with a lock beside it.
-    recipe: PathBuf,
+    #[command(flatten)]
+    recipe: RecipeArgument,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -221,7 +222,7 @@ impl OutdatedArguments {
     /// Prints what is newer.
     pub fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
         let session = arguments.session_for(false, self.allow_outside, progress)?;
-        let items = pipeline::outdated(&self.recipe, &session)?;
+        let items = pipeline::outdated(&self.recipe.path()?, &session)?;
         progress.finish();
         if self.json {
             return PrintedText::json(&items)?.print();
@@ -251,7 +252,7 @@ impl RebaseArguments {
         };
         let image = pipeline::rebase(&order, &session)?;
         progress.finish();
-        super::print_digest(image.manifest.digest(), &self.output, arguments.progress)
+        super::ending::print_digest(image.manifest.digest(), &self.output, arguments.progress)
     }
 }
 

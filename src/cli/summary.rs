@@ -101,6 +101,7 @@ fn base(planned: &Planned) -> String {
             }
             BaseDescription::Registry { reference, .. } => reference.clone(),
             BaseDescription::Layout { path, .. } | BaseDescription::Archive { path, .. } => path.clone(),
+            BaseDescription::Engine { place } => place.clone(),
         },
     };
     match packages {

@@ -12,6 +12,7 @@ use super::PublishError;
 use super::archive_writer::{ArchiveFile, ArchiveWriter, ArchivedImage};
 use super::index::named_in_archive;
 use crate::image::PublishedImage;
+use crate::oci::Digest;
 use crate::place::STANDARD_OUTPUT;
 use crate::store::{FileIdentity, Store, UnnamedFile, clear_abandoned};
 
@@ -30,27 +31,38 @@ pub(super) fn publish(
         entry: named_in_archive(image.descriptor(), whole, tag),
         tag,
     };
+    let layers: Vec<Digest> = image.layers().into_keys().collect();
+    put(file, &layers, store, |archive| archived.write(archive, store, &BTreeSet::new(), &|_| ()))
+}
+
+/// Writes an archive at `file`, whose `blobs` are the store's.
+pub(super) fn put(
+    file: &Path,
+    blobs: &[Digest],
+    store: &Store,
+    write: impl FnOnce(&mut ArchiveWriter) -> io::Result<()>,
+) -> Result<(), PublishError> {
     match ArchiveOutlet::of(file)? {
         ArchiveOutlet::Stream(stream) => {
-            let written = write(&archived, ArchiveFile::Stream(stream), store);
+            let written = written(ArchiveFile::Stream(stream), write);
             written.map(drop).map_err(PublishError::write(file))
         }
-        ArchiveOutlet::File(file) => replace(&archived, &file, store),
+        ArchiveOutlet::File(file) => replace(&file, blobs, store, write),
     }
 }
 
 /// The name of an image in an archive.
 #[derive(Debug, PartialEq, Eq)]
-struct ArchivedName {
+pub(super) struct ArchivedName {
     /// `team/app:v1`
-    whole: String,
+    pub whole: String,
     /// `v1`
-    tag: String,
+    pub tag: String,
 }
 
 impl ArchivedName {
     /// The name that stands behind the file, `app:v1` or a tag alone; what it leaves open is the image's own.
-    fn of(name: &str, behind: Option<&str>) -> Self {
+    pub fn of(name: &str, behind: Option<&str>) -> Self {
         let is_tag = |(_, tag): &(&str, &str)| !tag.contains('/');
         let split = |text: &str| {
             let (name, tag) = text.rsplit_once(':').filter(is_tag).unwrap_or((text, "latest"));
@@ -65,7 +77,12 @@ impl ArchivedName {
     }
 }
 
-fn replace(archived: &ArchivedImage<'_>, file: &Path, store: &Store) -> Result<(), PublishError> {
+fn replace(
+    file: &Path,
+    blobs: &[Digest],
+    store: &Store,
+    write: impl FnOnce(&mut ArchiveWriter) -> io::Result<()>,
+) -> Result<(), PublishError> {
     let directory = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -73,20 +90,23 @@ fn replace(archived: &ArchivedImage<'_>, file: &Path, store: &Store) -> Result<(
     std::fs::create_dir_all(directory).map_err(PublishError::write(directory))?;
     clear_abandoned(directory);
     let temporary = UnnamedFile::new_in(directory).map_err(PublishError::write(directory))?;
-    let named = write(archived, ArchiveFile::Temporary(temporary), store).and_then(|written| match written {
+    let named = written(ArchiveFile::Temporary(temporary), write).and_then(|written| match written {
         ArchiveFile::Temporary(temporary) => temporary.persist(file),
         ArchiveFile::Stream(_) => Ok(()),
     });
     named.map_err(PublishError::write(file))?;
     if let Some(identity) = FileIdentity::at(file) {
-        archived.image.layers().keys().for_each(|layer| store.note_published(layer, &identity));
+        blobs.iter().for_each(|blob| store.note_published(blob, &identity));
     }
     Ok(())
 }
 
-fn write(archived: &ArchivedImage<'_>, file: ArchiveFile, store: &Store) -> io::Result<ArchiveFile> {
+fn written(
+    file: ArchiveFile,
+    write: impl FnOnce(&mut ArchiveWriter) -> io::Result<()>,
+) -> io::Result<ArchiveFile> {
     let mut archive = ArchiveWriter::new(file);
-    archived.write(&mut archive, store, &BTreeSet::new(), &|_| ())?;
+    write(&mut archive)?;
     archive.finish()
 }
 

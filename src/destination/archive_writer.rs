@@ -73,6 +73,12 @@ impl ArchiveWriter {
         Self { writer: BufWriter::with_capacity(BUFFER, file) }
     }
 
+    /// Adds the directories of a layout.
+    pub fn layout_directories(&mut self) -> io::Result<()> {
+        self.directory("blobs")?;
+        self.directory("blobs/sha256")
+    }
+
     fn directory(&mut self, path: &str) -> io::Result<()> {
         self.writer.write_all(&tar::header(&entry(path, 0o755, EntryKind::Directory)))
     }
@@ -94,7 +100,7 @@ impl ArchiveWriter {
     }
 
     /// Copies a blob without looking at it: it was verified when it came into the store.
-    fn blob(&mut self, digest: &Digest, size: u64, content: &File) -> io::Result<()> {
+    pub fn blob(&mut self, digest: &Digest, size: u64, content: &File) -> io::Result<()> {
         self.writer.write_all(&tar::header(&entry(&blob_path(digest), 0o644, EntryKind::File { size })))?;
         self.writer.flush()?;
         self.writer.get_mut().copy_from(content, size)?;
@@ -133,8 +139,7 @@ impl ArchivedImage<'_> {
         let image = self.image;
         let mut index = IndexDocument::new();
         index.put(self.entry.clone(), self.tag);
-        archive.directory("blobs")?;
-        archive.directory("blobs/sha256")?;
+        archive.layout_directories()?;
         for document in image.configs().into_values().chain(image.manifests()) {
             archive.bytes(&blob_path(&document.descriptor.digest()), document.bytes)?;
         }
@@ -162,7 +167,8 @@ impl ArchivedImage<'_> {
     }
 }
 
-fn blob_path(digest: &Digest) -> String {
+/// The path of a blob in a layout.
+pub(super) fn blob_path(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use oci_spec::image::MediaType;
+use serde_json::Value;
 
 use super::index::IndexDocument;
 use super::layout::{alone, blobs_of, remove_unused, write};
@@ -89,8 +90,8 @@ fn to_registry(
     let repository = publishing.registries.repository(reference)?;
     for artifact in &attachments.artifacts {
         repository.push_small_blobs(&artifact.blobs)?;
-        if !repository.push_referrer(&artifact.manifest, digest)? {
-            list(&repository, artifact, digest)?;
+        if !repository.push_referrer(&MediaType::ImageManifest, &artifact.manifest, digest)? {
+            list(&repository, &artifact.entry, digest)?;
         }
     }
     for document in attachments.tagged(digest) {
@@ -106,11 +107,11 @@ fn to_registry(
     Ok(())
 }
 
-/// Lists an artifact under the tag by which clients find it where the registry keeps no referrers.
-fn list(repository: &Repository, artifact: &Artifact, digest: &Digest) -> Result<(), PublishError> {
+/// Lists a referrer by its `entry` under the tag by which clients find it where the registry keeps no referrers.
+pub(super) fn list(repository: &Repository, entry: &Value, digest: &Digest) -> Result<(), PublishError> {
     let tag = referrers_tag(digest);
     repository.change_tagged(&tag, |there| {
-        let changed = referrers_with(there, &artifact.entry);
+        let changed = referrers_with(there, entry);
         let changed = changed.map_err(|source| PublishError::Attached {
             document: "the list of referrers",
             tag: tag.clone(),

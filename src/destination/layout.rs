@@ -23,27 +23,61 @@ pub(super) fn publish(
     tag: &str,
     store: &Store,
 ) -> Result<(), PublishError> {
-    clear_abandoned(directory);
-    let foreign = directory.is_dir()
-        && !directory.join("oci-layout").exists()
-        && fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
-    if foreign {
-        return Err(PublishError::NotALayout { path: directory.to_owned() });
-    }
-    fs::create_dir_all(directory).map_err(PublishError::write(directory))?;
-    // First, so that the directory is never taken for something else.
-    write(&directory.join("oci-layout"), LAYOUT.as_bytes())?;
-    let _alone = alone(directory);
-    let path = directory.join("index.json");
-    let mut index = IndexDocument::read(&path)?;
-    let blobs = blobs_of(directory);
-    fs::create_dir_all(&blobs).map_err(PublishError::write(&blobs))?;
-    clear_abandoned(&blobs);
+    let LayoutWriting { mut index, blobs, _alone } = LayoutWriting::begin(directory)?;
     place_blobs(image, &blobs, store)?;
     let replaced = index.put(tagged(image.descriptor(), tag), tag);
     index.forget_attached(&replaced, &directory.join("blobs"));
+    finish(directory, &index)
+}
+
+/// A layout that nobody else writes into meanwhile.
+pub(super) struct LayoutWriting {
+    /// Its index.
+    pub index: IndexDocument,
+    /// The directory of its blobs.
+    pub blobs: PathBuf,
+    /// Keeps others from it.
+    pub _alone: Option<File>,
+}
+
+impl LayoutWriting {
+    /// Begins to write into the layout at `directory`, and makes one where there is none.
+    pub fn begin(directory: &Path) -> Result<Self, PublishError> {
+        clear_abandoned(directory);
+        check(directory)?;
+        fs::create_dir_all(directory).map_err(PublishError::write(directory))?;
+        // First, so that the directory is never taken for something else.
+        write(&directory.join("oci-layout"), LAYOUT.as_bytes())?;
+        let _alone = alone(directory);
+        let index = IndexDocument::read(&directory.join("index.json"))?;
+        let blobs = blobs_of(directory);
+        fs::create_dir_all(&blobs).map_err(PublishError::write(&blobs))?;
+        clear_abandoned(&blobs);
+        Ok(Self { index, blobs, _alone })
+    }
+}
+
+/// Refuses a directory that is something else than a layout, and what is no directory.
+pub(super) fn check(directory: &Path) -> Result<(), PublishError> {
+    let is_foreign = match fs::metadata(directory) {
+        Ok(there) if there.is_dir() => {
+            !directory.join("oci-layout").exists()
+                && fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some())
+        }
+        Ok(_) => true,
+        Err(_) => false,
+    };
+    match is_foreign {
+        true => Err(PublishError::NotALayout { path: directory.to_owned() }),
+        false => Ok(()),
+    }
+}
+
+/// Names what is in the layout, and removes the blobs that nothing names any more.
+pub(super) fn finish(directory: &Path, index: &IndexDocument) -> Result<(), PublishError> {
+    let path = directory.join("index.json");
     write(&path, &index.to_json().map_err(PublishError::write(&path))?)?;
-    remove_unused(directory, &index)
+    remove_unused(directory, index)
 }
 
 fn place_blobs(image: &PublishedImage, blobs: &Path, store: &Store) -> Result<(), PublishError> {
@@ -53,7 +87,12 @@ fn place_blobs(image: &PublishedImage, blobs: &Path, store: &Store) -> Result<()
     for document in image.configs().into_values().chain(image.manifests()) {
         write(&blobs.join(document.descriptor.digest().hex()), document.bytes)?;
     }
-    // The index shall name only what is there, after a loss of power too: its blobs, and the directories to them.
+    sync(blobs)
+}
+
+/// Has the disk keep what is placed: the index shall name only what is there, after a loss of power too: its blobs, and the
+/// directories to them.
+pub(super) fn sync(blobs: &Path) -> Result<(), PublishError> {
     let mut directories = blobs.ancestors().take(3);
     directories.try_for_each(|path| sync_directory(path).map_err(PublishError::write(path)))
 }
@@ -73,10 +112,9 @@ pub(super) fn alone(directory: &Path) -> Option<File> {
 /// Puts a blob of the store into the layout: a hard link where the file system allows one, else a copy.
 ///
 /// A blob that is there already is left as it is where it is the store's, or was copied before and has not changed since.
-fn place(store: &Store, blobs: &Path, digest: &Digest, size: u64) -> Result<(), PublishError> {
+pub(super) fn place(store: &Store, blobs: &Path, digest: &Digest, size: u64) -> Result<(), PublishError> {
     let target = blobs.join(digest.hex());
-    let is_unchanged = || FileIdentity::at(&target).is_some_and(|file| store.has_seen(digest, &file));
-    if store.is_blob(digest, &target) || store.link_out(digest, &target) || is_unchanged() {
+    if store.is_blob(digest, &target) || store.link_out(digest, &target) || has(store, blobs, digest) {
         return Ok(());
     }
     let source = store.open_blob(digest)?;
@@ -90,6 +128,11 @@ fn place(store: &Store, blobs: &Path, digest: &Digest, size: u64) -> Result<(), 
         store.note_published(digest, &file);
     }
     Ok(())
+}
+
+/// Returns whether a blob is there that was verified before, and has not changed since.
+pub(super) fn has(store: &Store, blobs: &Path, digest: &Digest) -> bool {
+    FileIdentity::at(&blobs.join(digest.hex())).is_some_and(|file| store.has_seen(digest, &file))
 }
 
 /// Replaces the file at `path` in one step; leaves it alone when it has these bytes already.

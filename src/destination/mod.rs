@@ -8,6 +8,7 @@ mod engine;
 mod index;
 mod layout;
 mod registry;
+mod whole;
 
 use std::io;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use crate::store::{Store, StoreError};
 
 pub use attached::{Attachments, attach, check_takes_attachments};
 pub use engine::LayersAhead;
+pub use whole::{check_holds_whole, publish_whole};
 
 /// The reason why an image could not be published.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,8 @@ pub enum PublishError {
     NotAnIndex { path: PathBuf, source: serde_json::Error },
     #[error("`{place}` holds an image of one platform, and this one is for {}", listed(platforms))]
     Platforms { place: String, platforms: Vec<Architecture> },
+    #[error("`{place}` holds one image, without those of other platforms and without what goes with it")]
+    OneImage { place: String },
     #[error(transparent)]
     Http(#[from] HttpError),
     #[error(transparent)]
@@ -80,6 +84,9 @@ impl Hinted for PublishError {
                 "choose one with `--platform {}`, or publish them all: `oci:DIR`, `oci-archive:FILE`, `docker://NAME`",
                 platforms.first().map_or("linux/ARCH", |first| first.platform())
             )),
+            Self::OneImage { .. } => {
+                Some("copy it without `--all`, or to docker://HOST/NAME, oci:DIR or oci-archive:FILE".into())
+            }
             Self::NoFile { .. } => Some("name a file with -o, or `-` for standard output".into()),
             Self::NotALayout { .. } | Self::NotAnIndex { .. } => {
                 Some("choose another directory with -o oci:DIR, or remove this one".into())
@@ -131,6 +138,14 @@ impl Publishing<'_> {
 /// Returns whether a place holds an image of one platform alone.
 pub fn holds_one_platform(place: &ImagePlace) -> bool {
     matches!(place, ImagePlace::DockerArchive { .. } | ImagePlace::Engine { .. })
+}
+
+/// Refuses, before anything is done, a place that is something else already.
+pub fn check_place(place: &ImagePlace) -> Result<(), PublishError> {
+    match place {
+        ImagePlace::OciLayout { directory, .. } => layout::check(directory),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a place that holds an image of one platform, where several are published and none is for this machine.

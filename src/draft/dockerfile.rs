@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::accounts::{self, DraftGroups};
 use super::text::{flow, scalar};
 use super::{Draft, ProjectFiles, add_once, requirement};
 use crate::debian::shell;
@@ -35,7 +36,7 @@ pub(super) fn read(text: &str, name: &str, files: &ProjectFiles, draft: &mut Dra
     }
     let base = &chain.last().unwrap_or(&last).from;
     take_base(base, draft);
-    let mut reader = Reader { draft, files, variables, workdir: "/".to_owned() };
+    let mut reader = Reader { draft, files, variables, workdir: "/".to_owned(), groups: DraftGroups::new() };
     for stage in chain.iter().rev() {
         stage.instructions.iter().for_each(|instruction| reader.take(instruction));
     }
@@ -126,6 +127,7 @@ struct Reader<'a> {
     files: &'a ProjectFiles,
     variables: Variables,
     workdir: String,
+    groups: DraftGroups,
 }
 
 impl Reader<'_> {
@@ -144,7 +146,7 @@ impl Reader<'_> {
                 let workdir = scalar(&self.workdir);
                 self.config("workdir", workdir);
             }
-            "USER" => match needs_no_account(rest) {
+            "USER" => match needs_no_account(rest) || self.makes(rest) {
                 true => self.config("user", scalar(rest)),
                 false => self.draft.leave_out(
                     &line,
@@ -164,9 +166,18 @@ impl Reader<'_> {
             "STOPSIGNAL" => self.config("stop-signal", scalar(rest)),
             "SHELL" | "MAINTAINER" | "ONBUILD" => {}
             "LABEL" => self.draft.leave_out(&line, "write `config: {labels: {NAME: value}}`"),
-            "HEALTHCHECK" => self.draft.leave_out(&line, "write `config: {healthcheck: {test: […]}}`"),
+            "HEALTHCHECK" => match accounts::healthcheck(rest) {
+                Some(check) => self.config("healthcheck", check),
+                None => self.draft.leave_out(&line, "write `config: {healthcheck: {test: […]}}`"),
+            },
             _ => self.draft.leave_out(&line, "imgforge does not know it"),
         }
+    }
+
+    /// Returns whether the recipe makes the user that `USER` names.
+    fn makes(&self, user: &str) -> bool {
+        let name = user.split(':').next().unwrap_or_default().trim();
+        self.draft.users.iter().any(|known| known.name == name)
     }
 
     fn config(&mut self, key: &'static str, value: String) {
@@ -265,7 +276,9 @@ impl Reader<'_> {
             ["pip" | "pip3", "cache" | "check", ..] => {}
             ["sync", ..] => self.draft.leave_out(text, "name the lock: `requirements: [pylock.toml]`"),
             ["useradd" | "adduser" | "groupadd" | "addgroup", ..] => {
-                self.draft.leave_out(text, "write `users: [{name: app, uid: 1000}]`");
+                if !accounts::take(words, &mut self.groups, self.draft) {
+                    self.draft.leave_out(text, "write `users: [{name: app, uid: 1000}]`");
+                }
             }
             ["curl" | "wget" | "git", ..] => {
                 self.draft

@@ -5,6 +5,7 @@
 //! ProjectFiles ─ draft ─► Draft ─ text ─► a recipe with comments
 //! ```
 
+mod accounts;
 mod conda;
 mod dockerfile;
 mod python;
@@ -14,6 +15,8 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::recipe::locks::LockKind;
+
+pub use accounts::DraftUser;
 
 /// The base of a recipe that nothing else tells a base of.
 const DEFAULT_BASE: &str = "debian-bookworm";
@@ -57,6 +60,8 @@ pub struct Draft {
     pub constraints: Vec<String>,
     /// Package indexes.
     pub indexes: Vec<String>,
+    /// Users to make.
+    pub users: Vec<DraftUser>,
     /// Sources and destinations of files.
     pub files: Vec<(String, String)>,
     /// The environment of a container.
@@ -236,6 +241,26 @@ mod tests {
         );
         let left_out: Vec<&str> = draft.left_out.iter().filter_map(|line| line.split(':').next()).collect();
         assert_eq!(left_out, ["ENV PATH=/opt/bin", "COPY --from=web /dist /app/web", "curl -O https"]);
+    }
+
+    #[test]
+    fn users_and_the_check_of_health_are_taken_over() {
+        let text = "FROM python:3.12-slim\nRUN pip install rich && groupadd -g 1500 app \\\n  && useradd -m -u 1500 -g app app\n\
+                    HEALTHCHECK --interval=30s CMD curl -f http://localhost:8000/ || exit 1\nUSER app\n";
+        let (draft, text) = drafted(&[("Dockerfile", text)]);
+        assert_eq!(draft.left_out, [""; 0]);
+        assert_eq!(
+            lines(&text),
+            [
+                "base: python:3.12-slim",
+                "packages: [rich]",
+                "users:",
+                "  - {name: app, uid: 1500}",
+                "config:",
+                "  healthcheck: {test: \"curl -f http://localhost:8000/ || exit 1\", interval: 30s}",
+                "  user: app",
+            ]
+        );
     }
 
     #[test]

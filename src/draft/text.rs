@@ -30,6 +30,7 @@ pub(super) fn recipe(draft: &Draft) -> String {
     );
     list(&mut text, "Bounds for whatever is installed.", "constraints", &draft.constraints);
     list(&mut text, "Indexes that are asked before those of pip's configuration.", "indexes", &draft.indexes);
+    users(&mut text, draft);
     files(&mut text, draft);
     config(&mut text, draft);
     left_out(&mut text, draft);
@@ -65,6 +66,14 @@ fn list(text: &mut String, comment: &str, key: &str, entries: &[String]) {
         false => line,
     };
     paragraph(text, comment, &lines);
+}
+
+fn users(text: &mut String, draft: &Draft) {
+    if draft.users.is_empty() {
+        return;
+    }
+    let lines: String = draft.users.iter().map(|user| format!("\n  - {}", user.entry())).collect();
+    paragraph(text, "Users to make, as useradd would.", &format!("users:{lines}"));
 }
 
 fn files(text: &mut String, draft: &Draft) {

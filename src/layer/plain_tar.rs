@@ -8,10 +8,12 @@ use crate::store::Store;
 
 /// Records of the sizes of layers' tars, by the digests of their blobs.
 const RECORD: &str = "layer-tar-size";
+/// Records of the blobs that layers are in, by the digests of their tars.
+const BLOB: &str = "layer-of-tar";
 
 /// Opens the tar of the layer whose blob is `digest`.
-pub fn open(store: &Store, digest: &Digest) -> io::Result<Box<dyn Read>> {
-    decompressed(store.open_blob(digest).map_err(io::Error::other)?)
+pub fn open(store: &Store, digest: &Digest) -> io::Result<Box<dyn Read + Send>> {
+    Ok(Box::new(decompressed(store.open_blob(digest).map_err(io::Error::other)?)?))
 }
 
 /// The size of that tar in bytes. It was noted when the layer was written; the tar of a layer of others passes once to be
@@ -26,8 +28,20 @@ pub fn size(store: &Store, digest: &Digest) -> io::Result<u64> {
 }
 
 /// Notes the size of a layer's tar. Where that cannot be kept, the tar is measured when it is asked for.
-pub(super) fn note_size(store: &Store, digest: &Digest, size: u64) {
+pub fn note_size(store: &Store, digest: &Digest, size: u64) {
     let _ = store.put_record(RECORD, digest, &size);
+}
+
+/// The blob of which the tar with this diff_id is the content, as it was last noted.
+pub fn blob_of(store: &Store, diff_id: &Digest) -> Option<Digest> {
+    store.record(BLOB, diff_id)
+}
+
+/// Notes that the blob `digest` is the layer of the tar `diff_id`. Where that cannot be kept, engines are asked for the tar.
+pub fn note_blob(store: &Store, diff_id: &Digest, digest: &Digest) {
+    if blob_of(store, diff_id).as_ref() != Some(digest) {
+        let _ = store.put_record(BLOB, diff_id, digest);
+    }
 }
 
 #[cfg(test)]

@@ -234,16 +234,39 @@ impl<R: Read> Read for Blob<'_, R> {
     }
 }
 
+/// A blob whose first bytes were looked at.
+type ProbedBlob<R> = BufReader<io::Chain<io::Cursor<Vec<u8>>, R>>;
+
+/// The tar of a layer's blob, without its compression.
+pub enum Decompressed<R: Read> {
+    /// A plain tar.
+    Plain(ProbedBlob<R>),
+    /// Of gzip.
+    Gzip(Box<MultiGzDecoder<ProbedBlob<R>>>),
+    /// Of zstd.
+    Zstd(zstd::Decoder<'static, ProbedBlob<R>>),
+}
+
+impl<R: Read> Read for Decompressed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(blob) => blob.read(buffer),
+            Self::Gzip(blob) => blob.read(buffer),
+            Self::Zstd(blob) => blob.read(buffer),
+        }
+    }
+}
+
 /// The tar of a layer's blob, however it is compressed.
-pub fn decompressed<'a>(mut blob: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+pub fn decompressed<R: Read>(mut blob: R) -> io::Result<Decompressed<R>> {
     let mut magic = Vec::with_capacity(DetectedCompression::MAGIC);
     blob.by_ref().take(DetectedCompression::MAGIC as u64).read_to_end(&mut magic)?;
     let compression = DetectedCompression::of(&magic);
     let blob = BufReader::with_capacity(CHUNK, io::Cursor::new(magic).chain(blob));
     Ok(match compression {
-        DetectedCompression::None => Box::new(blob),
-        DetectedCompression::Gzip => Box::new(MultiGzDecoder::new(blob)),
-        DetectedCompression::Zstd => Box::new(zstd::Decoder::with_buffer(blob)?),
+        DetectedCompression::None => Decompressed::Plain(blob),
+        DetectedCompression::Gzip => Decompressed::Gzip(Box::new(MultiGzDecoder::new(blob))),
+        DetectedCompression::Zstd => Decompressed::Zstd(zstd::Decoder::with_buffer(blob)?),
     })
 }
 

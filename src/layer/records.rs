@@ -4,6 +4,7 @@ use std::io::{self, Read};
 
 use serde::de::DeserializeOwned;
 
+use super::plain_tar;
 use super::read::{self, LayerContent, Passed, ReadError, ReadLayer};
 use crate::failure::Hinted;
 use crate::observe::check_facts::{CheckFacts, EVIDENCE_FORMAT};
@@ -113,6 +114,21 @@ fn kept_or_learned<T>(
     learned.map(wanted).map_err(|source| StoredLayerError { digest: *digest, source })
 }
 
+/// Makes what is known of the layer of `digest` known of its plain tar as well, which is a blob of its own: engines have
+/// nothing else. Gives whether anything is known of the tar then.
+pub fn know_of_tar(store: &Store, digest: &Digest, diff_id: &Digest) -> bool {
+    if content(store, diff_id).is_some() {
+        return true;
+    }
+    if content(store, digest).is_none_or(|content| content.diff_id != *diff_id) {
+        return false;
+    }
+    KINDS.iter().all(|kind| {
+        let bytes = store.record_bytes(kind, &key(digest));
+        bytes.is_some_and(|bytes| store.put_record_bytes(kind, &key(diff_id), &bytes).is_ok())
+    })
+}
+
 /// Removes what is known of the layer of `digest`.
 pub fn forget(store: &Store, digest: &Digest) -> Result<(), StoreError> {
     KINDS.iter().try_for_each(|kind| store.remove_record(kind, &key(digest)))
@@ -140,6 +156,7 @@ pub fn keep(
     let content = LayerContent { diff_id, unpacked, facts: learned.facts };
     store.put_record_with_body(EVIDENCE, &key(digest), &EVIDENCE_FORMAT, &encoded(&learned.evidence))?;
     store.put_record(CONTENT, &key(digest), &content)?;
+    plain_tar::note_blob(store, &diff_id, digest);
     Ok((content, learned.evidence))
 }
 

@@ -72,6 +72,9 @@ impl Default for HttpSettings {
     }
 }
 
+/// The next step where something is not in the store.
+pub(super) const ONLINE_FIRST: &str = "run the same command once without `--offline`: what it fetches stays in the store, which can be copied to another machine (IMGFORGE_CACHE_DIR names it)";
+
 /// The reason why something could not be fetched. URLs in messages carry no credentials.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages are the documentation")]
@@ -80,7 +83,7 @@ pub enum HttpError {
     Client(#[source] reqwest::Error),
     #[error("could not start the threads of the HTTP client")]
     Runtime(#[source] io::Error),
-    #[error("`{url}` is needed, but this is an offline build")]
+    #[error("`{url}` would have to be fetched, and `--offline` forbids it")]
     Offline { url: String },
     #[error("could not fetch `{url}`")]
     Request { url: String, source: reqwest::Error },
@@ -156,7 +159,7 @@ impl FileServer for Http {
 impl Hinted for HttpError {
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Offline { .. } => "run once without `--offline`".into(),
+            Self::Offline { .. } => ONLINE_FIRST.into(),
             Self::Status { status, .. } if matches!(status.as_u16(), 401 | 403 | 407) => {
                 "give credentials in the URL or in ~/.netrc".into()
             }

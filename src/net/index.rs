@@ -677,7 +677,7 @@ mod tests {
             source,
             "the page `http://localhost:1/simple/demo/` is not in the cache, and this is an offline build"
         );
-        assert_eq!(error.hint().unwrap(), "run once without `--offline`, with the same requirements");
+        assert_eq!(error.hint().unwrap(), crate::net::http::ONLINE_FIRST);
     }
 
     #[test]
@@ -808,6 +808,6 @@ mod tests {
             error.source().unwrap().to_string(),
             "the libraries of `demo-1.0-py3-none-any.whl` are not in the cache, and this is an offline build"
         );
-        assert_eq!(error.hint().unwrap(), "run once without `--offline`, with the same requirements");
+        assert_eq!(error.hint().unwrap(), crate::net::http::ONLINE_FIRST);
     }
 }

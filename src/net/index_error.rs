@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 
 use super::directory::DirectoryError;
-use super::http::HttpError;
+use super::http::{HttpError, ONLINE_FIRST};
 use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::pypa::metadata::MetadataError;
@@ -68,7 +68,7 @@ impl Hinted for IndexError {
             }
             Self::Status { .. } => Some("check the index URL".into()),
             Self::PageNotCached { .. } | Self::MetadataNotCached { .. } | Self::LibrariesNotCached { .. } => {
-                Some("run once without `--offline`, with the same requirements".into())
+                Some(ONLINE_FIRST.into())
             }
             Self::Hash { .. } => {
                 Some("the index and the file disagree; try again later or use another index".into())

@@ -54,6 +54,7 @@ fn open_below(
         BaseDescription::Registry { reference, digest, .. } => registry(reference, *digest, locked)?,
         BaseDescription::Layout { path, .. } => place("oci", directory, path)?,
         BaseDescription::Archive { path, .. } => archive(directory, path, session)?,
+        BaseDescription::Engine { place } => place.parse()?,
     };
     let locked = match locked {
         Some(LockedBase::Image(image)) => Some(image),

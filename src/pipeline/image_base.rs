@@ -1,6 +1,7 @@
 //! A base that is an image: reads its layers, and brings them into the store.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
@@ -143,22 +144,39 @@ pub(super) fn created(config: &Map<String, Value>) -> u64 {
 
 /// The contents of an image's layers, bottom first, as they are at its place now.
 pub fn scan(image: &SourceImage, session: &Session<'_>) -> Result<Vec<LayerContent>> {
-    let meter = begin(image, session);
-    Ok(source::scan(image, &session.store, session.threads, &|bytes| meter.add(bytes))?)
+    let reading = LayerReading::of(image, session, "reading the layers");
+    Ok(source::scan(image, &session.store, session.threads, &|bytes| reading.add(bytes))?)
 }
 
 /// The same of a base, whose layers are taken from the store where that has them.
 fn scan_to_build(image: &SourceImage, session: &Session<'_>) -> Result<Vec<LayerContent>> {
     let layers = image.layers.iter().map(|layer| (layer.descriptor.digest(), layer.diff_id));
     shared_records::bring_all_facts(layers, session);
-    let meter = begin(image, session);
-    Ok(source::scan_to_build(image, &session.store, session.threads, &|bytes| meter.add(bytes))?)
+    let reading = LayerReading::of(image, session, "reading the base's layers");
+    Ok(source::scan_to_build(image, &session.store, session.threads, &|bytes| reading.add(bytes))?)
 }
 
-fn begin(image: &SourceImage, session: &Session<'_>) -> Box<dyn Meter> {
-    session.progress.stage("reading the base's layers");
-    let size = image.layers.iter().map(|layer| layer.descriptor.size()).sum();
-    session.progress.start(Task::ReadLayers, &image.place, Some(size))
+/// The reading of an image's layers, which is told when the first bytes come: mostly nothing has to be read.
+struct LayerReading<'a> {
+    image: &'a SourceImage,
+    session: &'a Session<'a>,
+    stage: &'static str,
+    meter: OnceLock<Box<dyn Meter>>,
+}
+
+impl<'a> LayerReading<'a> {
+    fn of(image: &'a SourceImage, session: &'a Session<'a>, stage: &'static str) -> Self {
+        Self { image, session, stage, meter: OnceLock::new() }
+    }
+
+    fn add(&self, bytes: u64) {
+        let begin = || {
+            self.session.progress.stage(self.stage);
+            let size = self.image.layers.iter().map(|layer| layer.descriptor.size()).sum();
+            self.session.progress.start(Task::ReadLayers, &self.image.place, Some(size))
+        };
+        self.meter.get_or_init(begin).add(bytes);
+    }
 }
 
 /// The inventory of an image; `python` is the version that is meant where there are several.
@@ -209,9 +227,8 @@ impl ImageSource {
 
 /// Brings the layers of an image into the store, where it lacks them.
 pub fn bring(image: &SourceImage, session: &Session<'_>) -> Result<()> {
-    let size = image.layers.iter().map(|layer| layer.descriptor.size()).sum();
-    let meter = session.progress.start(Task::ReadLayers, &image.place, Some(size));
-    Ok(image.fetch_into(&session.store, &|bytes| meter.add(bytes))?)
+    let reading = LayerReading::of(image, session, "fetching the layers");
+    Ok(image.fetch_into(&session.store, &|bytes| reading.add(bytes))?)
 }
 
 /// A layer of an image whose blob is in the store, as if imgforge had written it.

@@ -43,6 +43,16 @@ const COMPRESSED_PER_DEB: (u64, u64) = (5, 4);
 /// The files of an image's layer are this many times as large as the blob.
 const UNPACKED_PER_BLOB: (u64, u64) = (5, 2);
 
+/// The number of layers that the base has as it is: those of an image, without packages and a Python that are added to it; or
+/// those of packages.
+fn layers_of_base(plan: &Plan) -> usize {
+    let count = |is_meant: fn(&LayerPlan) -> bool| plan.layers.iter().filter(|layer| is_meant(layer)).count();
+    match count(|layer| matches!(layer, LayerPlan::Base(_))) {
+        0 => count(|layer| matches!(layer, LayerPlan::Debian(_))),
+        of_image => of_image,
+    }
+}
+
 /// The size of the image of `plan`, whose parts come from `sources`.
 pub(super) fn planned(plan: &Plan, resolution: &Resolution, sources: &Sources, store: &Store) -> PlannedSize {
     let files: BTreeMap<String, u64> = resolution
@@ -50,11 +60,8 @@ pub(super) fn planned(plan: &Plan, resolution: &Resolution, sources: &Sources, s
         .iter()
         .filter_map(|it| Some((it.wheel.filename.to_string(), it.wheel.size?)))
         .collect();
-    let mut size = PlannedSize {
-        layers: plan.layers.len(),
-        of_base: plan.layers.iter().filter(|layer| layer.is_of_base()).count(),
-        ..PlannedSize::default()
-    };
+    let mut size =
+        PlannedSize { layers: plan.layers.len(), of_base: layers_of_base(plan), ..PlannedSize::default() };
     let mut is_base_written = true;
     for layer in &plan.layers {
         let written = written(layer, store);

@@ -431,7 +431,7 @@ fn image_description(image: &str) -> Result<BaseDescription, InputError> {
             Ok(BaseDescription::Archive { path: path.to_owned(), inventory: None })
         }
         Some(("docker-daemon" | "podman" | "containerd", _)) => {
-            Err(InputError::BaseKind { kind: "an engine", base: image.to_owned() })
+            Ok(BaseDescription::Engine { place: image.to_owned() })
         }
         Some(("containers-storage", _)) => {
             Err(InputError::BaseKind { kind: "a local storage", base: image.to_owned() })

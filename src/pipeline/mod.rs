@@ -83,7 +83,7 @@ pub use crate::registry_cache::prune::PrunedEntries;
 pub use auditing::{Audit, AuditOrder, audit};
 pub use built_wheels::BuiltWheelError;
 pub use comparison::{NotAPlan, Side, compare, summary_of};
-pub use copying::{CopyOrder, copy};
+pub use copying::{CopyExtent, CopyOrder, copy};
 pub use export::export_pylock;
 pub use git_trees::GitTreeError;
 pub use gpus::PlannedGpus;
@@ -259,6 +259,7 @@ impl Planned {
 
 /// Builds an image for each platform of a recipe, and publishes it: under an index, where there are several.
 pub fn build(order: &BuildOrder<'_>, session: &Session<'_>) -> Result<Built> {
+    order.destinations.iter().try_for_each(destination::check_place)?;
     order.release.check(order.destinations)?;
     let recipes = read_platforms(&order.plan, session)?;
     let platforms: Vec<Architecture> = recipes.iter().filter_map(|inputs| inputs.platform).collect();
@@ -469,21 +470,31 @@ fn publish(
         destinations => destinations.to_vec(),
     };
     for destination in &destinations {
-        session.progress.stage(&format!("publishing {destination}"));
-        let size = image.layers().values().sum();
-        let start = || session.progress.start(Task::Push, &destination.to_string(), Some(size));
-        let is_sent = matches!(destination, ImagePlace::Registry(_) | ImagePlace::Engine { .. });
-        let meter = is_sent.then(start);
-        let progress = |bytes| meter.iter().for_each(|meter| meter.add(bytes));
-        let publishing = Publishing {
-            store: &session.store,
-            registries: &session.registries,
-            engines: &session.engines,
-            origins,
-            cached: &|digest| shared_layers::bring_left(digest, session),
-            progress: &progress,
-        };
-        destination::publish(image, destination, name, &publishing)?;
+        publish_at(destination, image.layers().values().sum(), origins, session, |publishing| {
+            Ok(destination::publish(image, destination, name, publishing)?)
+        })?;
     }
     Ok(destinations)
+}
+
+/// Has `publish` bring `size` bytes to a place, and shows how far it is.
+fn publish_at(
+    place: &ImagePlace,
+    size: u64,
+    origins: &[&SourceImage],
+    session: &Session<'_>,
+    publish: impl FnOnce(&Publishing<'_>) -> Result<()>,
+) -> Result<()> {
+    session.progress.stage(&format!("publishing {place}"));
+    let start = || session.progress.start(Task::Push, &place.to_string(), Some(size));
+    let is_sent = matches!(place, ImagePlace::Registry(_) | ImagePlace::Engine { .. });
+    let meter = is_sent.then(start);
+    publish(&Publishing {
+        store: &session.store,
+        registries: &session.registries,
+        engines: &session.engines,
+        origins,
+        cached: &|digest| shared_layers::bring_left(digest, session),
+        progress: &|bytes| meter.iter().for_each(|meter| meter.add(bytes)),
+    })
 }

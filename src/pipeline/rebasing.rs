@@ -8,6 +8,7 @@ use super::shared_layers::image_layer;
 use super::{ReleaseOrder, Session, check, image_base, publish, sbom};
 use crate::base::BaseInventory;
 use crate::base::scan;
+use crate::destination;
 use crate::failure::{Context, Result};
 use crate::image::{self, Image, ImageLayer};
 use crate::layer::{Written, generated, records};
@@ -39,6 +40,7 @@ pub struct RebaseOrder<'a> {
 
 /// Puts an image over another base, checks it, and publishes it.
 pub fn rebase(order: &RebaseOrder<'_>, session: &Session<'_>) -> Result<Image> {
+    order.destinations.iter().try_for_each(destination::check_place)?;
     order.release.check(order.destinations)?;
     session.progress.stage(&format!("reading {} and {}", order.image, order.base));
     let before = ReadStack::open(order.image, order.architecture, session)?;

@@ -73,6 +73,11 @@ pub enum BaseDescription {
         #[serde(skip_serializing_if = "Option::is_none")]
         inventory: Option<RecordedInventory>,
     },
+    /// An image in an engine, which no description has: it is this machine's.
+    Engine {
+        /// `docker-daemon:NAME[:TAG]`, `podman:NAME[:TAG]` or `containerd:NAME[:TAG]`.
+        place: String,
+    },
 }
 
 /// `inventory:`, what was found in the image, so that nothing need be pulled to plan: JSON, as
@@ -115,7 +120,7 @@ impl BaseDescription {
     /// The recorded inventory of the image.
     pub fn inventory(&self) -> Option<&RecordedInventory> {
         match self {
-            Self::Debian(_) => None,
+            Self::Debian(_) | Self::Engine { .. } => None,
             Self::Registry { inventory, .. }
             | Self::Layout { inventory, .. }
             | Self::Archive { inventory, .. } => inventory.as_ref(),

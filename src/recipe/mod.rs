@@ -167,7 +167,8 @@ impl Recipe {
     fn decode(root: &Node, source: &Arc<SourceText>, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::open(root, "the recipe", problems)?;
         let name = fields.get("name", problems);
-        let base = fields.require("base", "name the image to build on: `base: debian-bookworm`", problems);
+        let base: Option<Spanned<BaseRef>> =
+            fields.require("base", "name the image to build on: `base: debian-bookworm`", problems);
         let platforms: Platforms = fields.get("platforms", problems).unwrap_or_default();
         let system_packages = system_packages(&mut fields, problems);
         let python: Python = fields.get("python", problems).unwrap_or_default();
@@ -197,7 +198,10 @@ impl Recipe {
         let ignore: Option<Silences> = fields.get("ignore", problems);
         // An unknown key may be one of them.
         let installs = ["frameworks", "packages", "requirements", "system-packages"];
-        if !installs.iter().any(|key| fields.has(key)) && !fields.has_unknown() {
+        let is_of_packages = |base: &Spanned<BaseRef>| matches!(&base.value, BaseRef::Inline(BaseDescription::Debian(debian)) if !debian.packages.is_empty());
+        let installs =
+            base.as_ref().is_some_and(is_of_packages) || installs.iter().any(|key| fields.has(key));
+        if !installs && !fields.has_unknown() {
             problems.push(nothing_to_install(fields.span()));
         }
         fields.finish(problems);

@@ -5,8 +5,15 @@ use super::diagnostic::quote;
 use crate::oci::{Digest, ImageReference};
 
 /// Places that hold images, besides registries; each is followed by a path or a name.
-const TRANSPORTS: [&str; 5] =
-    ["oci:", "oci-archive:", "docker-archive:", "docker-daemon:", "containers-storage:"];
+const TRANSPORTS: [&str; 7] = [
+    "oci:",
+    "oci-archive:",
+    "docker-archive:",
+    "docker-daemon:",
+    "podman:",
+    "containerd:",
+    "containers-storage:",
+];
 
 /// Returns whether `text` can only be the name of a file in `images/`: a reference has a `/`, `:` or `@`.
 pub(super) fn is_bare_name(text: &str) -> bool {
@@ -82,6 +89,7 @@ mod tests {
             &format!("ubuntu:24.04@{DIGEST}"),
             "oci:out/base:latest",
             "oci-archive:base.tar",
+            "podman:app:dev",
         ] {
             assert!(check_image(text).is_ok(), "{text}");
         }

@@ -112,7 +112,7 @@ impl IndexedTar {
     }
 
     /// The blobs of the layout that the archive is.
-    fn blobs(&self) -> Parts {
+    pub(super) fn blobs(&self) -> Parts {
         let digest = |path: &str| Digest::from_hex(path.strip_prefix("blobs/sha256/")?).ok();
         let blob = |path: &String| Some((digest(path)?, self.range(path)?));
         self.parts(self.members.keys().filter_map(blob).collect())

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::archive::IndexedTar;
+use super::archive::{IndexedTar, Parts};
 use super::documents::{self, parse};
 use super::selector::select;
 use super::{SourceError, SourceImage};
@@ -41,6 +41,22 @@ pub(super) fn open(
     architecture: Option<Architecture>,
     place: &str,
 ) -> Result<SourceImage, SourceError> {
+    let (config, layers, parts) = opened(archive, file, tag, place)?;
+    documents::assemble(layers, config, Arc::new(parts), architecture, place)
+}
+
+/// The blobs of the only image in an archive.
+pub(super) fn parts(archive: &IndexedTar, file: &Path, place: &str) -> Result<Parts, SourceError> {
+    Ok(opened(archive, file, None, place)?.2)
+}
+
+/// The config, the layers and the blobs of an image.
+fn opened(
+    archive: &IndexedTar,
+    file: &Path,
+    tag: Option<&str>,
+    place: &str,
+) -> Result<(Vec<u8>, Vec<Descriptor>, Parts), SourceError> {
     let bytes = archive.entry_document(MANIFEST_FILE, "docker-archive", file, place)?;
     let saved = choose(parse(&bytes, "`manifest.json`", place)?, tag, place)?;
     let missing = |path: &str| SourceError::MissingFile { image: place.to_owned(), path: path.to_owned() };
@@ -58,7 +74,7 @@ pub(super) fn open(
         layers.push(Descriptor::new(media_type, digest, range.end - range.start));
         blobs.insert(digest, range);
     }
-    documents::assemble(layers, config, Arc::new(archive.parts(blobs)), architecture, place)
+    Ok((config, layers, archive.parts(blobs)))
 }
 
 /// The image that is meant, or the only one.

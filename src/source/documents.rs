@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use oci_spec::image::{self as spec, ANNOTATION_REF_NAME, Arch, ImageIndex, ImageManifest, MediaType, Os};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
 use super::selector::select;
@@ -19,7 +19,8 @@ const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 
 /// The largest document that is read, in bytes; registries take manifests of half of it.
 pub(super) const MAX_DOCUMENT: u64 = 8 << 20;
-const MAX_NESTING: usize = 4;
+/// The indexes within each other.
+pub(super) const MAX_NESTING: usize = 4;
 
 /// The root of an image's documents.
 #[derive(Debug)]
@@ -83,6 +84,15 @@ pub(super) fn root_of_index(
     let root = reader.choose_tagged(&reader.parse(bytes, "the index")?, tag)?;
     reader.read(&root, "the manifest")?;
     Ok(root)
+}
+
+/// The bytes of a document, held against its descriptor.
+pub(super) fn read_document(
+    document: &Descriptor,
+    blobs: &dyn Blobs,
+    place: &str,
+) -> Result<Vec<u8>, SourceError> {
+    Documents { place, blobs, architecture: None }.read(document, "the manifest")
 }
 
 /// Puts an image together whose documents were read.
@@ -398,6 +408,23 @@ fn kind_of(descriptor: &Descriptor, bytes: &[u8]) -> DocumentKind {
         MediaType::Other(docker) if docker == docker::LIST => DocumentKind::Index,
         MediaType::Other(docker) if docker == docker::MANIFEST => DocumentKind::Manifest,
         other => DocumentKind::Other(other.to_string()),
+    }
+}
+
+/// The kind of a manifest or an index: as it states itself, as its place `told`, or by what it has.
+pub(super) fn stated_kind(bytes: &[u8], told: MediaType) -> MediaType {
+    #[derive(Deserialize, Default)]
+    #[serde(rename_all = "camelCase")]
+    struct Stated {
+        media_type: Option<MediaType>,
+        manifests: Option<IgnoredAny>,
+    }
+    let stated: Stated = serde_json::from_slice(bytes).unwrap_or_default();
+    match (stated.media_type, stated.manifests) {
+        (Some(kind), _) => kind,
+        (None, Some(_)) => MediaType::ImageIndex,
+        (None, None) if told.as_ref().starts_with("application/vnd.") => told,
+        (None, None) => MediaType::ImageManifest,
     }
 }
 

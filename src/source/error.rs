@@ -45,6 +45,10 @@ pub enum SourceError {
     Architecture { image: String, found: String, wanted: Architecture },
     #[error("`{image}` is an image for {platform}, for which there are no CUDA frameworks")]
     UnknownArchitecture { image: String, platform: String },
+    #[error("`{image}` is in an engine, which has one image")]
+    OneImage { image: String },
+    #[error("`{image}` has more than {most} documents, or as many go with it")]
+    ManyDocuments { image: String, most: usize },
     #[error("`{image}` nests its indexes too deeply")]
     Nested { image: String },
     #[error("`{image}` has {what} of the unknown media type `{media_type}`")]
@@ -73,6 +77,8 @@ pub enum SourceError {
     Layer { image: String, digest: Digest, source: ReadError },
     #[error("could not read `{image}`")]
     Http { image: String, source: HttpError },
+    #[error("could not read `{image}` in its registry")]
+    InDocker { image: String, place: String, source: Box<HttpError> },
     #[error("could not read `{image}`")]
     Engine { image: String, source: Box<EngineError> },
     #[error(transparent)]
@@ -153,6 +159,8 @@ impl Hinted for SourceError {
             Self::Layer { source: ReadError::Member { .. }, .. } => {
                 "no engine would unpack that file as its author meant it; build the image again without it".into()
             }
+            Self::OneImage { .. } => "copy it without `--all`".into(),
+            Self::ManyDocuments { .. } => "copy the images that are meant without `--all`, each by its digest".into(),
             Self::Nested { .. } | Self::Document { .. } | Self::DocumentSize { .. } | Self::LayerCount { .. } => {
                 "the image was not written by the book; save it again, with another tool".into()
             }
@@ -164,6 +172,7 @@ impl Hinted for SourceError {
             | Self::DiffId { .. }
             | Self::Layer { .. } => AGAIN.into(),
             Self::Http { source, .. } => return source.hint(),
+            Self::InDocker { place, .. } => format!("Docker on this machine has an image of that name: write {place}"),
             Self::Engine { source, .. } => return source.hint(),
             Self::Store(error) => return error.hint(),
         })

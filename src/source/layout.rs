@@ -28,6 +28,13 @@ pub(super) fn open(
     architecture: Option<Architecture>,
     place: &str,
 ) -> Result<SourceImage, SourceError> {
+    let bytes = read_index(directory, place)?;
+    let root = DocumentRoot::Index { bytes, tag: tag.map(str::to_owned) };
+    open_documents(root, blobs(directory), architecture, place)
+}
+
+/// The text of the index of the layout at `directory`.
+pub(super) fn read_index(directory: &Path, place: &str) -> Result<Vec<u8>, SourceError> {
     let metadata = fs::metadata(directory).map_err(SourceError::read(directory))?;
     let not_a_layout = |missing| SourceError::NotALayout { path: directory.to_owned(), missing };
     for file in [LAYOUT_FILE, INDEX_FILE] {
@@ -38,9 +45,7 @@ pub(super) fn open(
     let index = directory.join(INDEX_FILE);
     let size = fs::metadata(&index).map_err(SourceError::read(&index))?.len();
     check_document_size(place, "the index", size)?;
-    let bytes = plain_file::read(&index, MAX_DOCUMENT).map_err(SourceError::read(&index))?;
-    let root = DocumentRoot::Index { bytes, tag: tag.map(str::to_owned) };
-    open_documents(root, blobs(directory), architecture, place)
+    plain_file::read(&index, MAX_DOCUMENT).map_err(SourceError::read(&index))
 }
 
 /// The blobs of the layout at `directory`.

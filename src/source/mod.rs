@@ -6,6 +6,7 @@
 
 mod archive;
 mod attached;
+mod containerd;
 mod docker;
 mod documents;
 mod engine;
@@ -14,16 +15,17 @@ mod layout;
 mod registry;
 mod scan;
 mod selector;
+mod whole;
 
 use std::fmt;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::net::engine::Engines;
+use crate::net::engine::{ContainerEngine, Engines};
 use crate::net::registry::Registries;
 use crate::oci::image::MediaType;
-use crate::oci::{Architecture, Descriptor, Digest, Hasher};
+use crate::oci::{Architecture, Descriptor, Digest, Hasher, ImageReference};
 use crate::place::ImagePlace;
 use crate::plain_file;
 use crate::pool;
@@ -35,6 +37,7 @@ pub use attached::{SignedImage, signed_image};
 pub use documents::{DocumentRoot, open_documents};
 pub use error::SourceError;
 pub use scan::{scan, scan_to_build};
+pub use whole::{AttachedTree, AttachmentLink, WholeDocument, WholeImage};
 
 /// The layers that are downloaded at once: more share the same line.
 const DOWNLOADS: usize = 4;
@@ -146,11 +149,44 @@ pub fn open(
             docker::open(&IndexedTar::open(&file)?, &file, tag.as_deref(), architecture, &place.to_string())
         }
         ImagePlace::Registry(reference) => {
-            registry::open(reference, architecture, &place.to_string(), access.registries)
+            let opened = registry::open(reference, architecture, &place.to_string(), access.registries);
+            opened.map_err(|error| looked_up_in_docker(error, reference, access.engines))
         }
         ImagePlace::Engine { engine, name } => {
             engine::open(*engine, name, architecture, &place.to_string(), access)
         }
+    }
+}
+
+/// Says of an image that could not be read in its registry if Docker has one of its name, which was meant then.
+fn looked_up_in_docker(error: SourceError, name: &ImageReference, engines: &Engines) -> SourceError {
+    let SourceError::Http { image, source } = error else { return error };
+    let found = engines.docker().and_then(|docker| docker.image(&name.to_string()));
+    match found {
+        Ok(Some(_)) => {
+            SourceError::InDocker { image, place: format!("docker-daemon:{name}"), source: Box::new(source) }
+        }
+        _ => SourceError::Http { image, source },
+    }
+}
+
+/// Reads the documents of the image at `place`, which is in a registry, a layout or an archive of one.
+pub fn open_whole(place: &ImagePlace, access: SourceAccess<'_>) -> Result<WholeImage, SourceError> {
+    let name = place.to_string();
+    match place {
+        ImagePlace::Registry(reference) => registry::open_whole(reference, &name, access.registries),
+        ImagePlace::OciLayout { directory, tag } => {
+            let (directory, tag) = selector::split(directory, tag.as_deref());
+            let index = layout::read_index(&directory, &name)?;
+            whole::of_index(&index, tag.as_deref(), layout::blobs(&directory), &name)
+        }
+        ImagePlace::OciArchive { file, tag } | ImagePlace::DockerArchive { file, tag } => {
+            let (file, tag) = selector::split(file, tag.as_deref());
+            let archive = IndexedTar::open(&file)?;
+            let index = archive.entry_document(layout::INDEX_FILE, "oci-archive", &file, &name)?;
+            whole::of_index(&index, tag.as_deref(), Arc::new(archive.blobs()), &name)
+        }
+        ImagePlace::Engine { .. } => Err(SourceError::OneImage { image: name }),
     }
 }
 
@@ -182,27 +218,7 @@ impl SourceImage {
         store: &Store,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(), SourceError> {
-        if store.has_blob(&blob.digest(), Some(blob.size())) {
-            return Ok(());
-        }
-        let unreadable = |source| SourceError::blob(&self.place, &blob.digest(), source);
-        if self.blobs.fetch(blob, store, progress).map_err(unreadable)? {
-            return Ok(());
-        }
-        let mut writer = store.new_blob()?;
-        let is_shared = match self.blobs.file(blob) {
-            Some(path) => {
-                let file = plain_file::open(&path).map_err(unreadable)?;
-                writer.share(&file, progress).map_err(unreadable)?
-            }
-            None => false,
-        };
-        if !is_shared {
-            copy(&mut self.open_blob(blob)?, &mut writer, progress).map_err(unreadable)?;
-        }
-        self.check(blob, writer.digest(), writer.size())?;
-        writer.finish()?;
-        Ok(())
+        bring(blob, &*self.blobs, &self.place, store, progress)
     }
 
     /// Holds the bytes of a layer, as the source has them now, against its digest: hashes them unless `store` tells that
@@ -252,6 +268,38 @@ impl SourceImage {
     fn check(&self, blob: &Descriptor, digest: Digest, size: u64) -> Result<(), SourceError> {
         documents::check(&self.place, blob, digest, size)
     }
+}
+
+/// Brings a blob of `blobs` into the store, where it lacks it.
+fn bring(
+    blob: &Descriptor,
+    blobs: &dyn Blobs,
+    place: &str,
+    store: &Store,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(), SourceError> {
+    if store.has_blob(&blob.digest(), Some(blob.size())) {
+        return Ok(());
+    }
+    let unreadable = |source| SourceError::blob(place, &blob.digest(), source);
+    if blobs.fetch(blob, store, progress).map_err(unreadable)? {
+        return Ok(());
+    }
+    let mut writer = store.new_blob()?;
+    let is_shared = match blobs.file(blob) {
+        Some(path) => {
+            let file = plain_file::open(&path).map_err(unreadable)?;
+            writer.share(&file, progress).map_err(unreadable)?
+        }
+        None => false,
+    };
+    if !is_shared {
+        let bytes = blobs.open(blob).map_err(unreadable)?;
+        copy(&mut bytes.take(blob.size().saturating_add(1)), &mut writer, progress).map_err(unreadable)?;
+    }
+    documents::check(place, blob, writer.digest(), writer.size())?;
+    writer.finish()?;
+    Ok(())
 }
 
 fn copy(from: &mut impl Read, to: &mut impl io::Write, progress: &(dyn Fn(u64) + Sync)) -> io::Result<u64> {

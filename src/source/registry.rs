@@ -3,11 +3,12 @@
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::Value;
 
-use super::documents::{DocumentRoot, MAX_DOCUMENT, open_documents};
+use super::documents::{DocumentRoot, MAX_DOCUMENT, open_documents, stated_kind};
+use super::whole::{self, Companions, WholeImage};
 use super::{Blobs, SourceError, SourceImage};
+use crate::attest::referrers_tag;
 use crate::net::http::HttpError;
 use crate::net::registry::{PullPlace, Registries, Repository};
 use crate::oci::image::MediaType;
@@ -24,10 +25,34 @@ pub(super) fn open(
     place: &str,
     registries: &Registries,
 ) -> Result<SourceImage, SourceError> {
+    at_any(reference, place, registries, |pulled| open_at(pulled, architecture, place, registries))
+}
+
+/// Opens an image with all that it names and what goes with it.
+pub(super) fn open_whole(
+    reference: &ImageReference,
+    place: &str,
+    registries: &Registries,
+) -> Result<WholeImage, SourceError> {
+    at_any(reference, place, registries, |pulled| {
+        let repository = registries.repository_at(pulled).map_err(SourceError::http(place))?;
+        let blobs = Arc::new(RegistryBlobs { repository, store: registries.store().clone() });
+        let root = blobs.root(place)?;
+        whole::read(root, Arc::clone(&blobs) as Arc<dyn Blobs>, &*blobs, place)
+    })
+}
+
+/// The result of `open` at the first of the registry and its mirrors that has the image.
+fn at_any<T>(
+    reference: &ImageReference,
+    place: &str,
+    registries: &Registries,
+    open: impl Fn(&PullPlace) -> Result<T, SourceError>,
+) -> Result<T, SourceError> {
     let places = registries.pull_places(reference).map_err(SourceError::http(place))?;
     let mut refused = None;
     for pulled in places {
-        match open_at(&pulled, architecture, place, registries) {
+        match open(&pulled) {
             // Another mirror, or the registry itself, may have it.
             Err(SourceError::Http { image, source })
                 if source.is_of_server() || matches!(source, HttpError::Offline { .. }) =>
@@ -74,7 +99,7 @@ impl RegistryBlobs {
             let failed = |source| SourceError::blob(place, &digest, source);
             let bytes = self.stored(&digest).map_err(failed)?;
             return Ok(Descriptor::new(
-                kind_of(&bytes, MediaType::ImageManifest),
+                stated_kind(&bytes, MediaType::ImageManifest),
                 digest,
                 bytes.len() as u64,
             ));
@@ -84,7 +109,7 @@ impl RegistryBlobs {
         if reference.digest().is_none() {
             self.store.put_record(TAG, &key, &digest)?;
         }
-        let kind = kind_of(&received.bytes, received.media_type);
+        let kind = stated_kind(&received.bytes, received.media_type);
         Ok(Descriptor::new(kind, digest, received.bytes.len() as u64))
     }
 
@@ -111,6 +136,32 @@ impl RegistryBlobs {
             self.store.put_blob(&bytes).map_err(io::Error::other)?;
         }
         Ok(bytes)
+    }
+}
+
+impl Companions for RegistryBlobs {
+    fn referrers(&self, subject: &Digest, place: &str) -> Result<Vec<Value>, SourceError> {
+        let failed = || SourceError::http(place);
+        let pages = match self.repository.referrers(subject).map_err(failed())? {
+            Some(pages) => pages,
+            None => {
+                let listed = self.repository.tagged_document(&referrers_tag(subject)).map_err(failed())?;
+                listed.into_iter().collect()
+            }
+        };
+        let entries = pages.iter().map(|page| whole::entries(page, "the list of referrers", place));
+        Ok(entries.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    fn tagged(&self, tag: &str, place: &str) -> Result<Option<Descriptor>, SourceError> {
+        let found = self.repository.tagged_manifest(tag).map_err(SourceError::http(place))?;
+        found
+            .map(|received| {
+                let digest = self.store.put_blob(&received.bytes)?;
+                let kind = stated_kind(&received.bytes, received.media_type);
+                Ok(Descriptor::new(kind, digest, received.bytes.len() as u64))
+            })
+            .transpose()
     }
 }
 
@@ -150,21 +201,4 @@ fn is_manifest(kind: &MediaType) -> bool {
 
 fn is_config(kind: &MediaType) -> bool {
     *kind == MediaType::ImageConfig || kind.as_ref() == docker::CONFIG
-}
-
-/// The kind of a manifest or an index: as it states itself, as its registry `told`, or by what it has.
-fn kind_of(bytes: &[u8], told: MediaType) -> MediaType {
-    #[derive(Deserialize, Default)]
-    #[serde(rename_all = "camelCase")]
-    struct Stated {
-        media_type: Option<MediaType>,
-        manifests: Option<IgnoredAny>,
-    }
-    let stated: Stated = serde_json::from_slice(bytes).unwrap_or_default();
-    match (stated.media_type, stated.manifests) {
-        (Some(kind), _) => kind,
-        (None, Some(_)) => MediaType::ImageIndex,
-        (None, None) if told.as_ref().starts_with("application/vnd.") => told,
-        (None, None) => MediaType::ImageManifest,
-    }
 }

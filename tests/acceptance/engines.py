@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness import program
-from harness.imgforge import imgforge
+from harness.imgforge import binary, imgforge
 from harness.oci import Layout
 from harness.processes import packaged, run, wait_for
 from harness.report import Stopwatch, figure, megabytes, require
@@ -265,6 +265,22 @@ def judge(work, name):
     engine.forget()
     printed, _, sent = build(engine, first)
     require(printed == CLICK and sent > LITTLE, "an image that was removed did not come again")
+    if name == "docker":
+        runs(engine, first)
+
+
+def runs(engine, path):
+    """The image is started at the end of its build, with input, output and exit status."""
+    program = "import sys; print(sys.stdin.read().upper()); sys.exit(7)"
+    words = ["build", "--quiet", path, "-o", f"{engine.transport}:{NAME}", "--run", "--", "python3", "-c", program]
+    environment = os.environ | engine.environment | {"PATH": f"{Path(packaged('docker')).parent}:{os.environ['PATH']}"}
+    watch = Stopwatch()
+    ended = subprocess.run(
+        [binary(), *map(str, words)], input="hello", capture_output=True, text=True, check=False, env=environment
+    )  # fmt: skip
+    require(ended.returncode == 7 and ended.stdout == "HELLO\n", f"{ended}")
+    require("sha256:" in ended.stderr, "the digest is not told")
+    figure("--run", f"{watch.seconds():.1f} s to the end of its container, whose exit status is handed on")
 
 
 def from_engine(work, engine, path):
@@ -272,9 +288,19 @@ def from_engine(work, engine, path):
     place = f"{engine.transport}:{NAME}"
     copied, built = Layout(work.directory / "copied"), Layout(work.directory / "built")
     imgforge("build", "--quiet", path, "-o", f"oci:{built.path}:latest")
-    with variables(**engine.environment):
+    with variables(**engine.environment), tempfile.TemporaryDirectory(dir=work.directory) as store:
+        watch = Stopwatch()
         imgforge("check", place)
+        known = watch.seconds()
+        with variables(IMGFORGE_CACHE_DIR=store):
+            seconds = []
+            for _ in range(2):
+                watch = Stopwatch()
+                imgforge("check", place)
+                seconds.append(watch.seconds())
         imgforge("copy", place, f"oci:{copied.path}:latest")
+    figure("check", f"{known:.2f} s where it was built, {seconds[0]:.2f} s elsewhere, {seconds[1]:.2f} s there again")
+    require(known < seconds[0] and seconds[1] < seconds[0], "the image was saved though everything of it was known")
     same = copied.manifest["config"]["digest"] == built.manifest["config"]["digest"]
     require(same, "the image that comes out of the engine has another config")
     figure("read", "checked in the engine, and copied out of it with the same config")

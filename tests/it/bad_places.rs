@@ -65,6 +65,21 @@ impl Drop for Tmpfs {
 }
 
 #[test]
+fn a_directory_of_something_else_is_refused_before_anything_is_read() {
+    let world = World::new();
+    std::fs::create_dir(world.path("notes")).unwrap();
+    world.write("notes/todo.txt", "write a recipe");
+    world.write("file", "");
+    for (place, path) in [("oci:notes", "notes"), ("oci:file:v1", "file")] {
+        for arguments in [&["build", "gone.yaml", "-o", place][..], &["copy", "oci:gone", place]] {
+            let outcome = world.run(arguments);
+            let said = format!("`{path}` is there and is not an OCI layout");
+            world.check_failure(&outcome, 1, &[&said, "hint: choose another directory"]);
+        }
+    }
+}
+
+#[test]
 fn a_full_disk_during_a_download_leaves_the_store_sound() {
     let world = with_wheel_of(2 << 20);
     let Some(tmpfs) = Tmpfs::mount(world.store(), "1m") else { return };
@@ -243,7 +258,7 @@ fn standard_files_that_are_closed_or_full_are_no_panic() {
         ("$0 lock recipe.yaml 2>/dev/full", 0),
         ("$0 build gone.yaml 2>/dev/full", 2),
         ("$0 build gone.yaml 2>&-", 2),
-        ("$0 build 2>/dev/full", 2),
+        ("$0 build --nonsense 2>/dev/full", 2),
         ("$0 check oci:image 2>/dev/full >/dev/null", 0),
         ("$0 plan recipe.yaml >/dev/full", 1),
         ("$0 plan recipe.yaml --json >/dev/full", 1),

@@ -141,8 +141,8 @@ fn an_unknown_base_is_answered_with_the_known_ones() {
 #[test]
 fn a_base_that_is_not_there_or_cannot_be_reached_yet_says_so() {
     check(
-        "base: docker-daemon:ubuntu\npackages: [wholesome]\n",
-        &["recipe.yaml:1:7", "cannot be read from an engine", "help: "],
+        "base: containers-storage:ubuntu\npackages: [wholesome]\n",
+        &["recipe.yaml:1:7", "cannot be read from a local storage", "help: "],
     );
     for base in ["{layout: some/where}", "oci:some/where", "{archive: some/where}"] {
         let world = World::new();

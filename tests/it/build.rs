@@ -218,21 +218,33 @@ fn an_offline_build_says_what_is_missing() {
     world.check_failure(
         &outcome,
         1,
-        &["/dists/bookworm/InRelease", "offline", "run once without `--offline`"],
+        &[
+            "/dists/bookworm/InRelease",
+            "offline",
+            "once without `--offline`: what it fetches stays in the store",
+        ],
     );
 
     world.recipe("packages: [helper]\n");
     world.build().check_success();
     world.recipe("packages: [demo]\n");
     let outcome = world.run(&offline);
-    world.check_failure(&outcome, 1, &["/simple/demo/", "offline", "run once without `--offline`"]);
+    world.check_failure(
+        &outcome,
+        1,
+        &["/simple/demo/", "offline", "once without `--offline`: what it fetches stays in the store"],
+    );
 
     world.run(&["plan", "recipe.yaml"]);
     let outcome = world.run(&offline);
     world.check_failure(
         &outcome,
         1,
-        &["demo-1.0-py3-none-any.whl", "offline", "run once without `--offline`"],
+        &[
+            "demo-1.0-py3-none-any.whl",
+            "offline",
+            "once without `--offline`: what it fetches stays in the store",
+        ],
     );
 }
 

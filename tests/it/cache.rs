@@ -153,7 +153,7 @@ fn damage_is_found_removed_and_mended() {
 
     let outcome = world.run(&["cache", "verify"]);
     assert_eq!(outcome.code, 1, "{outcome}");
-    assert!(outcome.stdout.contains(&layer.hex()) && outcome.stdout.contains(" 2 damaged\n"), "{outcome}");
+    assert!(outcome.stdout.contains(&layer.hex()) && outcome.stdout.contains(" 3 damaged\n"), "{outcome}");
     assert!(outcome.stderr.contains("hint: build again"), "{outcome}");
     assert!(!path.exists());
     assert_eq!(world.build().check_success(), first);

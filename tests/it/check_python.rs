@@ -351,6 +351,28 @@ fn a_config_names_what_the_image_has() {
 }
 
 #[test]
+fn a_check_of_health_without_its_program_is_warned_of() {
+    let missing = |test: Value| {
+        let world = World::new();
+        with(Layout::new().layer(Tar::debian("")), "Healthcheck", json!({"Test": test}))
+            .write(&world.path("image"));
+        let outcome = world.run(&["check", "oci:image", "--json"]);
+        assert_eq!(outcome.code, 0, "{outcome}");
+        let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap().iter();
+        let warnings = findings.filter(|it| it["level"] == "warning" && it["rule"] == "image-config");
+        warnings.map(|it| it["seen"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let curl = ["the image has no program `curl`: every container would be unhealthy"];
+    assert_eq!(missing(json!(["CMD", "curl", "-f", "http://localhost/"])), curl);
+    assert_eq!(missing(json!(["CMD-SHELL", "curl -f http://localhost/ || exit 1"])), curl);
+    for test in [json!(["CMD", "python3", "-c", ""]), json!(["CMD-SHELL", "test -e /ready"]), json!(["NONE"])]
+    {
+        assert_eq!(missing(test.clone()), [""; 0], "{test}");
+    }
+}
+
+#[test]
 fn calls_that_another_cuda_would_answer_are_told_with_the_order_that_is_safe() {
     let workshop = Workshop::new();
     let cublas = |soname| workshop.link(&defining(soname, "void cublasCreate_v2(void) {}"));

@@ -6,6 +6,8 @@ use imgforge::oci::Digest;
 use serde_json::Value;
 
 use crate::support::docker::Docker;
+use crate::support::layout::{Layout, Tar};
+use crate::support::registry::Registry;
 use crate::support::wheel::Wheel;
 use crate::support::{Outcome, World, run};
 
@@ -121,17 +123,112 @@ fn an_engine_that_refuses_is_told_with_its_own_words() {
 }
 
 #[test]
-fn an_image_is_read_from_docker_and_copied_out_of_it() {
+fn an_image_that_was_built_here_is_read_in_docker_without_being_saved() {
     let (world, docker) = (world(), Docker::start());
-    let archive = world.run(&["build", "recipe.yaml", "-o", "docker-archive:saved.tar", "-o", "oci:image"]);
-    let digest = archive.check_success();
-    docker.state.lock().unwrap().saved = std::fs::read(world.path("saved.tar")).unwrap();
-    assert_eq!(command(&world, &docker, &["check", "docker-daemon:app"]).code, 0);
+    build(&world, &docker, "app").check_success();
+    let digest = world.build().check_success();
+    for arguments in [
+        &["check", "docker-daemon:app"][..],
+        &["sbom", "docker-daemon:app"],
+        &["diff", "docker-daemon:app", "oci:image"],
+    ] {
+        let outcome = command(&world, &docker, arguments);
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    }
     let copied =
         command(&world, &docker, &["copy", "docker-daemon:app", "oci:copied", "docker-archive:copied.tar"]);
     copied.check_success();
     assert_eq!(config(&world, "copied").1, config(&world, "image").1);
+    assert_eq!(docker.state.lock().unwrap().saves, 0);
     // From a place that has a manifest it is the same one.
     assert_eq!(world.run(&["copy", "oci:image", "oci-archive:again.tar"]).check_success(), digest);
     assert_eq!(world.run(&["copy", "oci-archive:again.tar", "oci:last:v1"]).check_success(), digest);
+}
+
+#[test]
+fn an_image_of_others_is_saved_once_and_known_then() {
+    let (world, docker) = (world(), Docker::start());
+    build(&world, &docker, "app").check_success();
+    world.build().check_success();
+    let saves = || docker.state.lock().unwrap().saves;
+    let elsewhere = |arguments: &[&str]| {
+        let mut command = world.command(arguments);
+        run(command.env("DOCKER_HOST", docker.host()).env("IMGFORGE_CACHE_DIR", world.path("another")))
+    };
+    let first = elsewhere(&["check", "docker-daemon:app", "--format", "json"]);
+    assert_eq!((first.code, saves()), (0, 1), "{}", first.stderr);
+    let second = elsewhere(&["check", "docker-daemon:app", "--format", "json"]);
+    assert_eq!((second.code, saves()), (0, 1), "{}", second.stderr);
+    assert_eq!(first.stdout, second.stdout);
+    // Its layers were looked into and not kept: who wants their bytes has them saved, and then they are kept.
+    for _ in 0..2 {
+        elsewhere(&["copy", "docker-daemon:app", "oci:copied"]).check_success();
+        assert_eq!(saves(), 2);
+    }
+    assert_eq!(config(&world, "copied").1, config(&world, "image").1);
+    let none = elsewhere(&["check", "docker-daemon:other"]);
+    world.check_failure(&none, 1, &["Docker has no image `", "hint: check the name"]);
+}
+
+#[test]
+fn a_recipe_builds_on_an_image_in_docker() {
+    let (world, docker) = (world(), Docker::start());
+    let base = |stop: &str| {
+        let system = Tar::debian("Package: libc6\nStatus: install ok installed\nVersion: 2.36-9\n\n")
+            .file("usr/lib/python3.11/EXTERNALLY-MANAGED", "");
+        Layout::new().layer(system).with(|layout| layout.config["config"]["StopSignal"] = stop.into())
+    };
+    let tag = |stop: &str| {
+        base(stop).write(&world.path(stop));
+        command(&world, &docker, &["copy", &format!("oci:{stop}"), "docker-daemon:app:dev"]).check_success();
+    };
+    tag("SIGINT");
+    world.write("recipe.yaml", "name: demo\nbase: docker-daemon:app:dev\npackages: [wholesome]\n");
+    let saves = || docker.state.lock().unwrap().saves;
+    let elsewhere = |arguments: &[&str]| {
+        let mut command = world.command(arguments);
+        run(command.env("DOCKER_HOST", docker.host()).env("IMGFORGE_CACHE_DIR", world.path("another")))
+    };
+    assert_eq!(elsewhere(&["lock", "recipe.yaml"]).code, 0);
+    let lock = std::fs::read_to_string(world.path("recipe.lock")).unwrap();
+    let id = docker
+        .state
+        .lock()
+        .unwrap()
+        .names
+        .iter()
+        .find(|(name, _)| name.ends_with("app:dev"))
+        .unwrap()
+        .1
+        .clone();
+    assert!(lock.contains(&id), "{lock}");
+    let digest = elsewhere(&["build", "recipe.yaml", "-o", "oci:built", "--locked"]).check_success();
+    assert_eq!(saves(), 1);
+    assert_eq!(elsewhere(&["build", "recipe.yaml", "-o", "oci:built", "--locked"]).check_success(), digest);
+    assert_eq!(saves(), 1);
+    // Where the base was known from the start it is the same image.
+    let known = command(&world, &docker, &["build", "recipe.yaml", "-o", "oci:known"]);
+    assert_eq!((known.check_success(), saves()), (digest, 1));
+    let (config, _) = config(&world, "built");
+    assert_eq!(config["rootfs"]["diff_ids"][0], layers(&docker, "/library/app:dev")[0].as_str());
+    assert_eq!(config["config"]["StopSignal"], "SIGINT");
+
+    tag("SIGTERM");
+    let moved = elsewhere(&["build", "recipe.yaml", "-o", "oci:built", "--locked"]);
+    world.check_failure(&moved, 2, &["the image that the recipe builds on is another now", "hint: "]);
+    docker.state.lock().unwrap().names.clear();
+    let gone = elsewhere(&["plan", "recipe.yaml"]);
+    world.check_failure(&gone, 1, &["Docker has no image `", "hint: check the name"]);
+}
+
+#[test]
+fn an_image_that_only_docker_has_is_told_by_its_place_there() {
+    let (world, docker, registry) = (world(), Docker::start(), Registry::start());
+    let name = format!("{}/team/app:dev", registry.host());
+    build(&world, &docker, &name).check_success();
+    let outcome = command(&world, &docker, &["check", &name]);
+    let place = format!("hint: Docker on this machine has an image of that name: write docker-daemon:{name}");
+    world.check_failure(&outcome, 1, &["could not read `docker://", &place]);
+    let other = command(&world, &docker, &["check", &format!("{}/team/other:dev", registry.host())]);
+    assert!(!other.stderr.contains("Docker on this machine"), "{other}");
 }

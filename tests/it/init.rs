@@ -92,6 +92,39 @@ fn a_dockerfile_becomes_a_recipe() {
 }
 
 #[test]
+fn a_command_without_a_recipe_takes_the_only_one() {
+    let world = world();
+    let none = world.run(&["plan"]);
+    world.check_failure(
+        &none,
+        2,
+        &["no recipe is named, and this directory has none", "hint: `imgforge init`"],
+    );
+    world.write("app.yaml", "base: debian-bookworm\npackages: [numpy]\n");
+    world.write("compose.yaml", "services: {}\n");
+    assert_eq!(world.run(&["plan"]).stdout, world.run(&["plan", "app.yaml"]).stdout);
+    assert_eq!(world.run(&["lock"]).code, 0);
+    assert!(world.path("app.lock").exists());
+    world.write("other.yaml", "base: debian-bookworm\npackages: [rich]\n");
+    let several = world.run(&["build"]);
+    world.check_failure(&several, 2, &["this directory has several: app.yaml, other.yaml", "hint: name one"]);
+    assert_eq!(world.run(&["init"]).code, 0);
+    assert!(world.run(&["plan"]).stdout.contains("torch"));
+}
+
+#[test]
+fn a_base_of_packages_alone_is_a_recipe() {
+    let world = world();
+    let described = fs::read_to_string(world.path("images/debian-bookworm.yaml")).unwrap();
+    let base: String = described.lines().map(|line| format!("  {line}\n")).collect();
+    let base = base.replace("../archive.asc", "archive.asc");
+    world.write("alone.yaml", format!("base:\n{base}"));
+    world.write("written.yaml", format!("name: alone\nbase:\n{base}packages: []\n"));
+    let digest = world.run(&["build", "alone.yaml", "-o", "oci:alone"]).check_success();
+    assert_eq!(world.run(&["build", "written.yaml", "-o", "oci:written"]).check_success(), digest);
+}
+
+#[test]
 fn a_recipe_that_is_there_stays() {
     let world = world();
     world.write("recipe.yaml", "base: mine\n");

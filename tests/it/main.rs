@@ -21,6 +21,7 @@ mod cache;
 mod check;
 mod check_python;
 mod conflicts;
+mod copying;
 mod docs;
 mod engines;
 mod gpus;

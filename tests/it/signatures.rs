@@ -11,7 +11,7 @@ use crate::support::{Outcome, World};
 
 #[path = "../../src/attest/key/samples.rs"]
 #[allow(dead_code, reason = "the crate's own tests use more of them")]
-mod keys;
+pub mod keys;
 
 /// A world with an image in a layout, and keys.
 fn world() -> (World, Digest) {

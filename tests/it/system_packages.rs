@@ -97,7 +97,9 @@ fn with_base(packages: &str, more: &str) -> World {
 fn packages_are_one_layer_above_the_image_and_dpkg_knows_them() {
     let world = with_base(INSTALLED, SIGNED);
     recipe(&world, "[demo-tool]");
-    let digest = world.build().check_success();
+    let built = world.build();
+    let digest = built.check_success();
+    assert!(built.stderr.contains("4, 1 of them the base's"), "{built}");
     let image = Image::read(&world.path("image"));
     assert_eq!(image.text("usr/bin/tool"), "a tool\n", "below the directory that the base's link leads to");
     assert_eq!(image.text("usr/lib/x86_64-linux-gnu/tool.conf"), "lib\n");

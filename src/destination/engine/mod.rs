@@ -14,10 +14,12 @@ use super::archive_writer::{ArchiveFile, ArchiveWriter, ArchivedImage};
 use super::index::named;
 use super::{PublishError, Publishing};
 use crate::image::Image;
+use crate::layer::plain_tar;
 use crate::net::engine::{ContainerEngine, EngineError, EngineStorage};
 use crate::oci::{Digest, ImageReference};
 use crate::place::EngineKind;
 use crate::pool;
+use crate::store::Store;
 
 pub use ahead::LayersAhead;
 
@@ -30,6 +32,23 @@ const QUESTIONS: usize = 4;
 
 /// Brings `image` into an engine under `name`.
 pub(super) fn publish(
+    image: &Image,
+    engine: EngineKind,
+    name: &ImageReference,
+    publishing: &Publishing<'_>,
+) -> Result<(), PublishError> {
+    send(image, engine, name, publishing)?;
+    remember(image, publishing.store)
+}
+
+/// Notes of an image what an engine will tell of it: who reads it there need not have it saved.
+fn remember(image: &Image, store: &Store) -> Result<(), PublishError> {
+    store.put_blob(&image.config_bytes)?;
+    image.layers.iter().for_each(|layer| plain_tar::note_blob(store, &layer.diff_id, &layer.digest));
+    Ok(())
+}
+
+fn send(
     image: &Image,
     engine: EngineKind,
     name: &ImageReference,

@@ -238,13 +238,13 @@ impl ContainerEngine for EngineApi {
         self.order(Method::DELETE, &format!("images/{id}"), &[("noprune", "1")])
     }
 
-    fn save(&self, name: &ImageReference, mut file: File) -> Result<(), EngineError> {
+    fn save(&self, name: &str, mut file: File) -> Result<(), EngineError> {
         self.http.block_on(async {
             let response =
                 self.send(self.request(Method::GET, &format!("images/{name}/get"), &[])?, LONGEST_LOAD);
             let response = response.await?;
             if response.status() == StatusCode::NOT_FOUND {
-                return Err(EngineError::NoImage { engine: self.engine, name: name.to_string() });
+                return Err(EngineError::NoImage { engine: self.engine, name: name.to_owned() });
             }
             let mut response = self.successful(response).await?;
             while let Some(chunk) = self.chunk(&mut response, LONGEST_ANSWER).await? {

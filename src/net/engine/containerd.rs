@@ -1,12 +1,11 @@
 //! containerd by `ctr`, its own program.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::PipeReader;
 use std::path::PathBuf;
 
 use super::EngineError;
-use super::program::EngineProgram;
+use super::program::{EngineProgram, ProgramOutput};
 use crate::oci::{Digest, ImageReference};
 
 const NAME: &str = "containerd";
@@ -43,11 +42,13 @@ impl ContainerdProgram {
         self.program.feed(&["images", "import", "-"], archive)
     }
 
-    /// Writes the archive of an image's layout.
-    pub fn save(&self, name: &ImageReference, file: File) -> Result<(), EngineError> {
-        if self.image(name)?.is_none() {
-            return Err(EngineError::NoImage { engine: NAME, name: name.to_string() });
-        }
-        self.program.write(&["images", "export", "-", &name.to_string()], file)
+    /// The bytes of a document in its content store, which are not verified.
+    pub fn document(&self, digest: &Digest) -> Result<Vec<u8>, EngineError> {
+        self.program.ask(&["content", "get", &digest.to_string()])
+    }
+
+    /// Opens a blob of its content store as a stream of its bytes, which are not verified.
+    pub fn open_blob(&self, digest: &Digest) -> Result<ProgramOutput, EngineError> {
+        self.program.open(&["content", "get", &digest.to_string()])
     }
 }

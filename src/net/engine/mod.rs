@@ -29,6 +29,7 @@ pub use api::{EngineApi, EngineStorage};
 pub use containerd::ContainerdProgram;
 pub use error::EngineError;
 pub use podman::PodmanProgram;
+pub use program::ProgramOutput;
 
 use endpoint::EngineEndpoint;
 
@@ -104,8 +105,8 @@ pub trait ContainerEngine: Send + Sync {
     /// Removes the image `id`, which has no name; its layers stay where other images have them.
     fn remove(&self, id: &Digest) -> Result<(), EngineError>;
 
-    /// Writes an archive of an image as `docker save` does.
-    fn save(&self, name: &ImageReference, file: File) -> Result<(), EngineError>;
+    /// Writes an archive of the image of this name or id as `docker save` does.
+    fn save(&self, name: &str, file: File) -> Result<(), EngineError>;
 }
 
 /// The engines of a machine.

@@ -71,10 +71,11 @@ impl ContainerEngine for PodmanProgram {
         Self::program().ask(&["rmi", "--no-prune", &id.hex()]).map(drop)
     }
 
-    fn save(&self, name: &ImageReference, file: File) -> Result<(), EngineError> {
-        if self.image(&name.to_string())?.is_none() {
-            return Err(EngineError::NoImage { engine: NAME, name: name.to_string() });
+    fn save(&self, name: &str, file: File) -> Result<(), EngineError> {
+        if self.image(name)?.is_none() {
+            return Err(EngineError::NoImage { engine: NAME, name: name.to_owned() });
         }
-        Self::program().write(&["save", "--quiet", "--format", "docker-archive", &name.to_string()], file)
+        let name = name.trim_start_matches("sha256:");
+        Self::program().write(&["save", "--quiet", "--format", "docker-archive", name], file)
     }
 }

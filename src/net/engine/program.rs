@@ -2,8 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{PipeReader, Read};
-use std::process::{Command, Stdio};
+use std::io::{self, PipeReader, Read};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use super::EngineError;
@@ -37,6 +37,16 @@ impl EngineProgram {
     /// Has it write into a file.
     pub fn write<A: AsRef<OsStr>>(&self, arguments: &[A], file: File) -> Result<(), EngineError> {
         self.run(arguments, Stdio::null(), file.into()).map(drop)
+    }
+
+    /// Opens what it prints as a stream, which ends with an error if the program fails.
+    pub fn open<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<ProgramOutput, EngineError> {
+        let unusable = |source| EngineError::Program { program: self.program, source };
+        let mut command = Command::new(self.program);
+        command.args(&self.arguments).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().map_err(unusable)?;
+        Ok(ProgramOutput { child, command: self.shown(arguments), has_ended: false })
     }
 
     fn run<A: AsRef<OsStr>>(
@@ -85,6 +95,44 @@ impl EngineProgram {
     }
 }
 
+/// The output of a program that is running. It is ended when nobody reads any further.
+#[derive(Debug)]
+pub struct ProgramOutput {
+    child: Child,
+    command: String,
+    has_ended: bool,
+}
+
+impl Read for ProgramOutput {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.child.stdout.as_mut().map_or(Ok(0), |output| output.read(buffer))?;
+        if count > 0 || buffer.is_empty() || self.has_ended {
+            return Ok(count);
+        }
+        self.has_ended = true;
+        // A complaint that no pipe holds is longer than a program has that only copies.
+        let mut complaint = Vec::new();
+        if let Some(errors) = self.child.stderr.take() {
+            let _ = errors.take(LONGEST_COMPLAINT).read_to_end(&mut complaint);
+        }
+        let status = self.child.wait()?;
+        let (command, said) = (self.command.clone(), end_of(&complaint));
+        match status.success() {
+            true => Ok(0),
+            false => Err(io::Error::other(EngineError::Failed { command, status, said })),
+        }
+    }
+}
+
+impl Drop for ProgramOutput {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
 /// The last words of a complaint.
 fn end_of(complaint: &[u8]) -> String {
     let text = String::from_utf8_lossy(complaint);
@@ -114,6 +162,19 @@ mod tests {
         feeding.join().unwrap().unwrap();
         let failed = shell("echo the reason >&2; exit 3").ask(&none).unwrap_err();
         assert_eq!(failed.to_string(), "`sh` ended with exit status: 3: the reason");
+    }
+
+    #[test]
+    fn the_output_of_a_program_that_fails_ends_with_its_words() {
+        let read = |script: &str| {
+            let mut bytes = Vec::new();
+            shell(script).open(&[""; 0]).unwrap().read_to_end(&mut bytes).map(|_| bytes)
+        };
+        assert_eq!(read("printf 'all of it'").unwrap(), b"all of it");
+        let failed = read("echo half; echo no such blob >&2; exit 1").unwrap_err();
+        assert_eq!(failed.to_string(), "`sh` ended with exit status: 1: no such blob");
+        let endless = shell("while echo more; do :; done").open(&[""; 0]).unwrap();
+        drop(endless);
     }
 
     #[test]

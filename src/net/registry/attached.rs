@@ -8,10 +8,12 @@ use std::time::Duration;
 use oci_spec::image::MediaType;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
+use url::Url;
 
 use super::error::RegistryError;
 use super::push::{BlobContent, ManifestRefused};
 use super::repository::Repository;
+use super::tags::next_page;
 use crate::net::http::HttpError;
 use crate::oci::Digest;
 
@@ -20,6 +22,12 @@ const MOST_ROUNDS: u32 = 8;
 
 /// The longest wait between two rounds, in milliseconds.
 const LONGEST_WAIT: u64 = 400;
+
+/// The bytes of one page of referrers: registries send some hundred, of a KB each.
+const LONGEST_PAGE: u64 = 4 << 20;
+
+/// The pages of referrers that are read.
+const MOST_PAGES: usize = 100;
 
 /// A list of referrers that others changed as often as it was written.
 #[derive(Debug, thiserror::Error)]
@@ -50,21 +58,58 @@ pub struct TaggedDocument {
 impl Repository {
     /// Pushes the manifest of a referrer under its digest; gives whether the registry lists it among the referrers of its
     /// subject.
-    pub fn push_referrer(&self, manifest: &[u8], subject: &Digest) -> Result<bool, HttpError> {
-        let tag = Digest::of(manifest).to_string();
+    pub fn push_referrer(
+        &self,
+        media_type: &MediaType,
+        manifest: &[u8],
+        subject: &Digest,
+    ) -> Result<bool, HttpError> {
+        let digest = Digest::of(manifest);
+        let tag = digest.to_string();
         self.host.http.block_on(async {
-            let is_listed = self
-                .put_manifest(&tag, &MediaType::ImageManifest, manifest, Digest::of(manifest))
-                .await
-                .map_err(ManifestRefused::into_error)?;
-            if is_listed {
-                return Ok(true);
+            if self.tagged(&tag).await? != Some(digest) {
+                let put = self.put_manifest(&tag, media_type, manifest, digest).await;
+                if put.map_err(ManifestRefused::into_error)? {
+                    return Ok(true);
+                }
             }
             // Some list what they have and do not say so.
             let url = self.url(&["referrers", &subject.to_string()])?;
             let response = self.answer(&self.request(Method::GET, url, HeaderMap::new())).await?;
             Ok(response.status() == StatusCode::OK)
         })
+    }
+
+    /// The list of what refers to the manifest of `subject`, an index for each page of it; `None` where the registry keeps
+    /// none.
+    pub fn referrers(&self, subject: &Digest) -> Result<Option<Vec<Vec<u8>>>, HttpError> {
+        let (mut pages, mut next) = (Vec::new(), Some(self.url(&["referrers", &subject.to_string()])?));
+        for _ in 0..MOST_PAGES {
+            let Some(url) = next else { break };
+            let Some((page, following)) = self.host.http.block_on(self.referrers_page(&url))? else {
+                return Ok(None);
+            };
+            pages.push(page);
+            next = following.filter(|following| *following != url);
+        }
+        Ok(Some(pages))
+    }
+
+    async fn referrers_page(&self, url: &Url) -> Result<Option<(Vec<u8>, Option<Url>)>, HttpError> {
+        let mut attempts = self.host.http.attempts();
+        loop {
+            let request = self.request(Method::GET, url.clone(), HeaderMap::new());
+            let response = self.answer(&request).await?;
+            // Registries without such lists have many words for it.
+            if response.status() != StatusCode::OK {
+                return Ok(None);
+            }
+            let next = next_page(&response);
+            match self.host.http.body(url, response, LONGEST_PAGE).await {
+                Ok((page, _)) => return Ok(Some((page, next))),
+                Err(failure) => attempts.wait(failure).await?,
+            }
+        }
     }
 
     /// Pushes blobs of a few bytes.

@@ -127,7 +127,7 @@ impl Repository {
     }
 
     /// The digest of the manifest that has the tag, where the registry tells it.
-    async fn tagged(&self, tag: &str) -> Result<Option<Digest>, HttpError> {
+    pub(super) async fn tagged(&self, tag: &str) -> Result<Option<Digest>, HttpError> {
         let request = self.request(Method::HEAD, self.url(&["manifests", tag])?, accepted());
         let response = self.answer(&RegistryRequest { purpose: AccessPurpose::Push, ..request }).await?;
         let digest = response.headers().get(CONTENT_DIGEST).filter(|_| response.status().is_success());

@@ -91,7 +91,7 @@ struct TagList {
 }
 
 /// The next page, as `Link: <URL>; rel="next"` names it.
-fn next_page(response: &Response) -> Option<Url> {
+pub(super) fn next_page(response: &Response) -> Option<Url> {
     let link = response.headers().get(LINK)?.to_str().ok()?;
     let (url, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
     let next = response.url().join(url).ok().filter(|_| rest.contains("next"))?;

@@ -20,7 +20,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     command("`pip install`", 3, "imgforge pip install numpy"),
     command("`images`", 3, "imgforge images"),
     command("`scan`", 3, "imgforge scan recipe.yaml"),
-    command("no recipe", 3, "imgforge build"),
+    command("no recipe", 3, "rm recipe.yaml; imgforge build"),
     command("an option that is misspelt", 3, "imgforge build recipe.yaml --ofline"),
     command("`--push`", 3, "imgforge build recipe.yaml --push"),
     command("`-t NAME`", 3, "imgforge build -t app:v1 recipe.yaml"),

@@ -191,9 +191,9 @@ pub(super) const MISTAKES: &[Mistake] = &[
         &[("recipe.yaml", "base: oci:out/base\npackages: [numpy]\n")],
     ),
     recipe(
-        "an image of an engine as a base",
+        "an image of a local storage as a base",
         3,
-        &[("recipe.yaml", "base: docker-daemon:ubuntu\npackages: [numpy]\n")],
+        &[("recipe.yaml", "base: containers-storage:ubuntu\npackages: [numpy]\n")],
     ),
     recipe(
         "an image whose name is none as a base",

@@ -1,4 +1,4 @@
-//! A Docker engine on loopback, which loads archives as the real one does and keeps nothing but digests.
+//! A Docker engine on loopback, which loads and saves archives as the real one does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -24,8 +24,10 @@ pub struct DockerState {
     pub names: BTreeMap<String, String>,
     /// The paths of the files in each archive that was loaded.
     pub loaded: Vec<Vec<String>>,
-    /// The archive of every image that is asked for.
-    pub saved: Vec<u8>,
+    /// The number of images that were saved.
+    pub saves: usize,
+    /// The layers' tars, by diff_id, and the images' configs, by id.
+    contents: BTreeMap<String, Vec<u8>>,
     /// True if the images are removed when the next archive has come.
     pub is_forgetful: bool,
     /// The error with which every load ends.
@@ -100,14 +102,14 @@ impl DockerState {
             ("GET", "/info") => told(json!({"DriverStatus": [["Backing Filesystem", "extfs"]]})),
             ("GET", "/images/json") => told(self.images.keys().map(|id| json!({"Id": id})).collect()),
             ("POST", "/images/load") => told(self.load(body)),
-            ("GET", _) if path.ends_with("/get") => (200, self.saved.clone()),
+            ("GET", _) if path.ends_with("/get") => {
+                match self.id(path.trim_start_matches("/images/").trim_end_matches("/get")) {
+                    id if self.images.contains_key(&id) => (200, self.save(&id)),
+                    _ => missing(),
+                }
+            }
             ("GET", _) => {
-                let name = path.trim_start_matches("/images/").trim_end_matches("/json");
-                let id = self
-                    .names
-                    .get(name)
-                    .cloned()
-                    .unwrap_or_else(|| format!("sha256:{}", name.trim_start_matches("sha256:")));
+                let id = self.id(path.trim_start_matches("/images/").trim_end_matches("/json"));
                 match self.images.get(&id) {
                     Some(layers) => told(json!({"Id": id, "RootFS": {"Type": "layers", "Layers": layers}})),
                     None => missing(),
@@ -124,6 +126,37 @@ impl DockerState {
             },
             _ => (405, Vec::new()),
         }
+    }
+
+    /// The id of the image of this name or id.
+    fn id(&self, name: &str) -> String {
+        let id = || format!("sha256:{}", name.trim_start_matches("sha256:"));
+        self.names.get(name).cloned().unwrap_or_else(id)
+    }
+
+    /// The archive of an image, as engines before version 25 write it.
+    fn save(&mut self, id: &str) -> Vec<u8> {
+        self.saves += 1;
+        let hex = |digest: &str| digest.trim_start_matches("sha256:").to_owned();
+        let layers: Vec<String> =
+            self.images[id].iter().map(|diff_id| format!("{}/layer.tar", hex(diff_id))).collect();
+        let config = format!("{}.json", hex(id));
+        let manifest = json!([{"Config": config, "RepoTags": null, "Layers": layers}]).to_string();
+        let mut files: BTreeMap<String, Vec<u8>> = layers
+            .iter()
+            .zip(&self.images[id])
+            .map(|(path, it)| (path.clone(), self.contents[it].clone()))
+            .collect();
+        files.insert(config, self.contents[id].clone());
+        files.insert("manifest.json".into(), manifest.into_bytes());
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, bytes) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, path, &*bytes).unwrap();
+        }
+        tar.into_inner().unwrap()
     }
 
     /// Loads an archive: a layer that is upon the same ones in another image needs no file.
@@ -160,11 +193,13 @@ impl DockerState {
                 }
             };
             assert_eq!(Digest::of(tar).to_string(), diff_ids[index], "the layer is no plain tar");
+            self.contents.insert(diff_ids[index].clone(), tar.clone());
         }
         let id = Digest::of(config).to_string();
         for name in manifest[0]["RepoTags"].as_array().unwrap() {
             self.names.insert(name.as_str().unwrap().to_owned(), id.clone());
         }
+        self.contents.insert(id.clone(), config.clone());
         self.images.insert(id, diff_ids);
         json!({"stream": "Loaded image"})
     }

@@ -304,6 +304,9 @@ impl Content {
         let manifest: Value = serde_json::from_slice(&call.body).unwrap();
         let named = |name: &str| manifest[name].as_array().into_iter().flatten();
         let parts = named("layers").chain(named("manifests")).chain(manifest.get("config"));
+        // Layers that nobody else may give are elsewhere.
+        let parts =
+            parts.filter(|part| !part["mediaType"].as_str().unwrap_or_default().contains(".foreign."));
         let digests: BTreeSet<&str> = parts.map(|part| part["digest"].as_str().unwrap()).collect();
         let has = |digest: &str| {
             let key = (repository.to_owned(), digest.to_owned());
