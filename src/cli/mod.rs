@@ -20,6 +20,7 @@ mod interrupt;
 mod job;
 mod listing;
 mod man;
+mod matrix;
 mod options;
 mod other_tools;
 mod picture;
@@ -43,7 +44,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::cuda::{Driver, Gpu};
 use crate::escape;
-use crate::failure::{Fault, Hinted, Result};
+use crate::failure::{Fault, Result};
 use crate::oci::Digest;
 use crate::pipeline::{
     self, BuildOrder, CheckExtent, CheckOrder, Checked, Checking, CopyOrder, LockOrder, LockWriting, Locking,
@@ -334,6 +335,12 @@ enum Action {
     /// Put an image's own layers over another base, checked again; refused where something would be decided anew.
     #[command(after_help = examples::REBASE)]
     Rebase(release::RebaseArguments),
+    /// Build many images: of one recipe or several by the values of axes, on one machine or many.
+    #[command(after_help = examples::MATRIX)]
+    Matrix {
+        #[command(subcommand)]
+        command: matrix::MatrixCommand,
+    },
     /// Look at the store, and look after it.
     #[command(after_help = examples::CACHE)]
     Cache {
@@ -476,7 +483,10 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
                 picture.draw(&checked.page(&session)?, &image.to_string())?;
             }
             match report.has_errors() {
-                true => Err(FailedCheck { errors: report.errors_in_short(), image: image.clone() }.into()),
+                true => {
+                    Err(findings::FailedCheck { errors: report.errors_in_short(), image: image.clone() }
+                        .into())
+                }
                 false => Ok(ExitCode::SUCCESS),
             }
         }
@@ -493,7 +503,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
         } => {
             let writing = if *dry_run || *check { LockWriting::Tell } else { LockWriting::Write };
             let order = LockOrder {
-                recipe,
+                recipe: recipe.as_path().into(),
                 platforms: &platforms.platform,
                 upgrade: asked(upgrade),
                 writing,
@@ -538,6 +548,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             let session = arguments.session(!command.uses_network(), progress)?;
             cache::execute(command, &session, |store| arguments.session_on(store, false, progress)).map(done)
         }
+        Action::Matrix { command } => command.execute(arguments, progress).map(done),
         Action::Verify(verify) => verify.execute(arguments, progress).map(done),
         Action::Outdated(outdated) => outdated.execute(arguments, progress).map(done),
         Action::Rebase(rebase) => rebase.execute(arguments, progress).map(done),
@@ -561,16 +572,6 @@ fn print_digest(digest: Digest, destinations: &[ImagePlace], style: ProgressStyl
     }
     Ok(())
 }
-
-/// The findings of a check, as the reason for which the process fails.
-#[derive(Debug, thiserror::Error)]
-#[error("`{image}` has {errors}")]
-struct FailedCheck {
-    errors: String,
-    image: ImagePlace,
-}
-
-impl Hinted for FailedCheck {}
 
 fn locking(locked: bool) -> Locking {
     match locked {

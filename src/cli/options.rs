@@ -25,7 +25,7 @@ pub(super) struct RecipePlatforms {
 impl RecipePlatforms {
     /// The order to plan `recipe` for them.
     pub fn order<'a>(&'a self, recipe: &'a Path, locking: Locking) -> PlanOrder<'a> {
-        PlanOrder { recipe, platforms: &self.platform, locking }
+        PlanOrder { recipe: recipe.into(), platforms: &self.platform, locking }
     }
 }
 
@@ -84,6 +84,18 @@ impl CacheOptions {
             }
             _ => Ok(places),
         }
+    }
+}
+
+impl CacheOptions {
+    /// The first cache that is written to.
+    pub fn target(&self) -> Result<ImageReference> {
+        self.places()?.to.into_iter().next().ok_or_else(|| {
+            Failure::advised(
+                "there is no cache to put layers into",
+                "name one with `--cache docker://HOST/REPOSITORY`, or in IMGFORGE_CACHE",
+            )
+        })
     }
 }
 
