@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::files::write_file;
@@ -15,11 +15,13 @@ use super::text::{Page, PrintedText};
 use super::upgrades::{EVERYTHING, Upgradable, asked, upgradable};
 use super::{ProgressStyle, ending, job, locking, release};
 use crate::failure::{Failure, Result};
+use crate::jobs::{JobEngine, MatrixJobs};
 use crate::pipeline::{
     self, Built, Checking, ImagesOrder, LockWriting, MatrixEntry, MatrixLockOrder, MatrixOrder,
     PlannedMatrix, QuietImages, Session, Shard,
 };
 use crate::place::ImagePlace;
+use crate::recipe;
 
 /// The images that a table lists, unless all are asked for.
 const LISTED: usize = 20;
@@ -34,6 +36,8 @@ pub(super) enum MatrixCommand {
     Layers(LayersArguments),
     /// Build and publish the images in the share of this machine, of layers that a cache has.
     Images(ImagesArguments),
+    /// Print both stages, layers and images, as jobs of an engine that starts processes on many machines.
+    Emit(EmitArguments),
 }
 
 /// The matrix, and the files that it may name.
@@ -133,6 +137,47 @@ pub(super) struct ImagesArguments {
     release: release::BuildReleaseOptions,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct EmitArguments {
+    /// The engine.
+    #[arg(value_enum)]
+    engine: EmittedEngine,
+    #[command(flatten)]
+    file: MatrixFile,
+    /// The number of machines that work at once.
+    #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u16).range(1..))]
+    shards: u16,
+    /// The image, with imgforge in it, that containers are started of; for Kubernetes also with the matrix, in its working
+    /// directory.
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    #[command(flatten)]
+    cache: CacheOptions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum EmittedEngine {
+    /// A script that submits two job arrays to Slurm.
+    Slurm,
+    /// Two indexed jobs of Kubernetes.
+    Kubernetes,
+    /// A workflow of GitHub Actions.
+    Github,
+    /// A pipeline of GitLab.
+    Gitlab,
+}
+
+impl EmittedEngine {
+    fn engine(self) -> JobEngine {
+        match self {
+            Self::Slurm => JobEngine::Slurm,
+            Self::Kubernetes => JobEngine::Kubernetes,
+            Self::Github => JobEngine::Github,
+            Self::Gitlab => JobEngine::Gitlab,
+        }
+    }
+}
+
 /// A share of the work, or why the text is none.
 fn shard(text: &str) -> Result<Shard, String> {
     let parsed = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
@@ -148,6 +193,16 @@ impl MatrixFile {
     }
 }
 
+impl MatrixFile {
+    /// The arguments by which another process reads the same.
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![self.matrix.display().to_string()];
+        arguments.extend(self.output.iter().flat_map(|output| ["--output".to_owned(), output.clone()]));
+        arguments.extend(self.allow_outside.then(|| "--allow-outside".to_owned()));
+        arguments
+    }
+}
+
 impl MatrixCommand {
     pub fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
         let quiet = QuietImages::new(progress);
@@ -156,6 +211,7 @@ impl MatrixCommand {
             Self::Lock(lock) => lock.execute(arguments, progress, &quiet),
             Self::Layers(layers) => layers.execute(arguments, progress, &quiet),
             Self::Images(images) => images.execute(arguments, progress, &quiet),
+            Self::Emit(emit) => emit.execute(arguments, &quiet),
         }
     }
 }
@@ -401,6 +457,25 @@ impl ImagesArguments {
                 "the reasons stand above; run it again: what is published stays as it is",
             )),
         }
+    }
+}
+
+impl EmitArguments {
+    fn execute(&self, arguments: &super::Arguments, quiet: &QuietImages<'_>) -> Result<()> {
+        let session = arguments.session_for(true, self.file.allow_outside, quiet)?;
+        self.file.entries(&session)?;
+        let insecure = arguments.insecure_registry.iter();
+        let insecure = insecure.flat_map(|host| ["--insecure-registry".to_owned(), host.clone()]);
+        let locked = ["--locked".to_owned()];
+        let all =
+            self.file.arguments().into_iter().chain(locked).chain(self.cache.arguments()).chain(insecure);
+        let jobs = MatrixJobs {
+            name: recipe::in_names(&self.file.matrix.file_stem().unwrap_or_default().to_string_lossy()),
+            shards: self.shards,
+            arguments: all.collect(),
+            image: self.image.clone(),
+        };
+        super::text::print(&jobs.text(self.engine.engine())?)
     }
 }
 

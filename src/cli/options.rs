@@ -88,6 +88,18 @@ impl CacheOptions {
 }
 
 impl CacheOptions {
+    /// The same options for another process.
+    pub fn arguments(&self) -> Vec<String> {
+        let options =
+            [("--cache", &self.cache), ("--cache-from", &self.cache_from), ("--cache-to", &self.cache_to)];
+        let option = |(option, places): (&str, &Vec<ImageReference>)| {
+            let places =
+                places.iter().map(|place| format!("docker://{}/{}", place.registry(), place.repository()));
+            places.flat_map(|place| [option.to_owned(), place]).collect::<Vec<_>>()
+        };
+        options.into_iter().flat_map(option).collect()
+    }
+
     /// The first cache that is written to.
     pub fn target(&self) -> Result<ImageReference> {
         self.places()?.to.into_iter().next().ok_or_else(|| {

@@ -123,11 +123,15 @@ impl PlannedLayers {
 /// Plans every image of a matrix; where caches are read, they are asked for each layer.
 pub fn plan_matrix(matrix: &MatrixOrder<'_>, session: &Session<'_>) -> Result<PlannedMatrix> {
     matrix.progress.stage(&format!("planning {} images", matrix.entries.len()));
-    let planned = pool::run(matrix.entries, session.threads, |entry| {
+    let plan = |entry: &MatrixEntry| {
         matrix.progress.at(&entry.image.name);
         let planned = plan_entry(entry, matrix, session)?;
         Ok::<_, Failure>(planned.into_iter().map(PlannedLayers::of).collect::<Vec<_>>())
-    })?;
+    };
+    // The first one by itself: what is learned of its base the others know.
+    let (first, others) = matrix.entries.split_at(matrix.entries.len().min(1));
+    let mut planned = pool::run(first, 1, plan)?;
+    planned.extend(pool::run(others, session.threads, plan)?);
     let mut all = PlannedMatrix { images: Vec::new(), layers: BTreeMap::new() };
     for (entry, planned) in matrix.entries.iter().zip(planned) {
         all.add(entry, &planned);

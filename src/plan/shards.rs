@@ -2,8 +2,8 @@
 //!
 //! The split is a function of the plans alone, so that every machine computes the same one and nobody hands out work.
 //! Layers that are made of the same wheel or the same packages go to one machine, which fetches these once; the largest
-//! go first, each time to the machine that has the least. What is larger together than the share of a machine is split
-//! layer by layer: then its wheels are fetched by several.
+//! go first, each time to the machine that has the least. What is together more than a tenth above the share of a machine
+//! is split layer by layer: then its wheels are fetched by several.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,9 +44,10 @@ impl LayersOfShards {
     pub fn of(layers: &[LayerWork], count: usize) -> Self {
         let count = count.max(1);
         let share = layers.iter().map(|layer| layer.bytes).sum::<u64>().div_ceil(count as u64);
+        let most = share + share / 10;
         let mut units = Vec::new();
         for unit in connected(layers) {
-            match unit.bytes() > share && !unit.layers.iter().any(|layer| layer.in_one) {
+            match unit.bytes() > most && !unit.layers.iter().any(|layer| layer.in_one) {
                 true => units.extend(unit.layers.into_iter().map(|layer| WorkUnit { layers: vec![layer] })),
                 false => units.push(unit),
             }

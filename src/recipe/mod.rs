@@ -58,6 +58,7 @@ pub use image::{Compression, ConfigChanges, FileCopy, ImageName, Layers};
 pub use inputs::{NamedProject, NamedWheel, RECIPE, RecipeInputs, RootRequirement};
 pub use matrix::Matrix;
 pub use matrix_images::MatrixImage;
+pub use name_pattern::in_names;
 pub use other_files::OtherFile;
 pub use packages::{
     Constrain, ConstraintEntry, Cuda, ExternallyManaged, Framework, Index, IndexLocation, MissingStatus,

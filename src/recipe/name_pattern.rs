@@ -74,7 +74,7 @@ fn unclosed(within: std::ops::Range<usize>) -> Complaint {
 /// A value as a part of names: small letters and digits, and between them `-`, `_` and `.` alone.
 ///
 /// `>=2.6` is `2.6`, `linux/amd64` is `linux-amd64`.
-pub(super) fn in_names(value: &str) -> String {
+pub fn in_names(value: &str) -> String {
     let mut name = String::new();
     for c in value.to_lowercase().chars() {
         match c {
