@@ -141,7 +141,11 @@ def submitted(work, cluster, name):
     """Submits the script that imgforge prints; gives the numbers of the two job arrays."""
     options = ("--shards", str(NODES), "--cache", work.place(f"{name}/cache"), "-o", work.destinations(name))
     script = imgforge("matrix", "emit", "slurm", work.matrix, *options)
-    path = f"{Path(binary()).parent}:/usr/sbin:/usr/bin:/bin"
+    programs = work.directory / "bin"
+    programs.mkdir(exist_ok=True)
+    if not (programs / "imgforge").exists():
+        (programs / "imgforge").symlink_to(Path(binary()).resolve())
+    path = f"{programs}:/usr/sbin:/usr/bin:/bin"
     done = subprocess.run(
         ["/bin/sh"], input=script, capture_output=True, text=True, check=False, cwd=work.directory,
         env=cluster.environment | {"PATH": path},
@@ -179,8 +183,8 @@ def cluster(work):
         outputs = ended(work, cluster, jobs)
         figure("four nodes", f"{watch.seconds():.1f} s")
         stores = [node for node in cluster.nodes if cluster.store(node).is_dir()]
-        require(len(stores) == NODES, f"only {stores} worked")
     check_images(work, "images", outputs)
+    require(len(stores) == NODES, f"only {stores} worked")
     sent = Counter(work.index.sent)
     several = {wheel: count for wheel, count in sent.items() if count > 1}
     figure("wheels", f"{len(sent)} of {len(work.index.wheels)} fetched, {len(several)} of them more than once")

@@ -267,3 +267,99 @@ fn a_recipe_may_have_its_matrix_itself() {
     // By itself it is the recipe without values.
     world.build().check_success();
 }
+
+/// The engines, and the file by which each is judged.
+const ENGINES: [(&str, &str); 4] = [
+    ("slurm", "jobs.sh"),
+    ("kubernetes", "jobs.yaml"),
+    ("github", "workflow.yml"),
+    ("gitlab", "pipeline.yml"),
+];
+
+/// The jobs of the matrix for an engine.
+fn emitted(world: &World, engine: &str) -> String {
+    let cache = "docker://registry.test/team/cache";
+    let options = ["--cache", cache, "-o", "docker://registry.test/images/{name}:v1", "--shards", "3"];
+    let command = ["matrix", "emit", engine, "matrix.yaml", "--image", "registry.test/team/builder:1"];
+    succeed(world.run(&[&command[..], &options].concat())).stdout
+}
+
+#[test]
+fn jobs_of_engines_are_these() {
+    let world = world();
+    for (engine, _) in ENGINES {
+        insta::with_settings!({
+            prepend_module_to_snapshot => false,
+            omit_expression => true,
+            snapshot_path => "screens",
+        }, {
+            insta::assert_snapshot!(format!("jobs-{engine}"), emitted(&world, engine));
+        });
+    }
+    let many = ["matrix", "emit", "github", "matrix.yaml", "--shards", "300"];
+    world.run(&many).check_failure(2, &["at most 256 jobs", "--shards 256"]);
+    world
+        .run(&["matrix", "emit", "kubernetes", "matrix.yaml"])
+        .check_failure(2, &["none was named", "--image"]);
+}
+
+/// The schemas of GitHub, GitLab and Kubernetes, and the shell's own judge.
+#[test]
+fn engines_take_their_jobs() {
+    let world = world();
+    let tools = std::env::var_os("IMGFORGE_TEST_TOOLS").unwrap_or_default();
+    let tool = |name: &str| std::path::Path::new(&tools).join(name);
+    for (engine, file) in ENGINES {
+        let path = world.write(file, emitted(&world, engine));
+        let mut judge = match engine {
+            "slurm" => std::process::Command::new("shellcheck"),
+            "kubernetes" => std::process::Command::new(tool("kubernetes-validate")),
+            _ => std::process::Command::new(tool("check-jsonschema")),
+        };
+        match engine {
+            "kubernetes" => judge.arg("--strict"),
+            "github" => judge.args(["--builtin-schema", "vendor.github-workflows"]),
+            "gitlab" => judge.args(["--builtin-schema", "vendor.gitlab-ci"]),
+            _ => &mut judge,
+        };
+        let judged = match judge.arg(&path).output() {
+            Err(_) => {
+                eprintln!("skipped: the judge of {engine} is not installed (tests/setup)");
+                continue;
+            }
+            Ok(judged) => judged,
+        };
+        let said = String::from_utf8_lossy(&judged.stdout) + String::from_utf8_lossy(&judged.stderr);
+        assert!(judged.status.success(), "{engine}: {said}");
+        // A misspelt key is refused: the judge judges.
+        let misspelt = ["completionMode", "runs-on", "script:"]
+            .iter()
+            .fold(emitted(&world, engine), |text, word| text.replacen(word, &format!("x{word}"), 1));
+        if engine != "slurm" {
+            world.write(file, misspelt);
+            assert!(!judge.output().unwrap().status.success(), "{engine}: a misspelt key is taken");
+        }
+    }
+}
+
+#[test]
+fn a_plan_is_as_its_schema_says_and_so_is_a_matrix() {
+    let world = locked();
+    let Some(tools) = std::env::var_os("IMGFORGE_TEST_TOOLS") else {
+        return eprintln!("skipped: IMGFORGE_TEST_TOOLS names no tools (tests/setup)");
+    };
+    world.write("plan.json", plan(&world, &["--locked", "--shards", "2"]).to_string());
+    world.write("plan.schema.json", succeed(world.run(&["schema", "matrix-plan"])).stdout);
+    world.write("matrix.schema.json", succeed(world.run(&["schema", "matrix"])).stdout);
+    let validate = "import json, yaml, jsonschema\n\
+                    judge = lambda schema: jsonschema.Draft202012Validator(json.load(open(schema)))\n\
+                    judge('plan.schema.json').validate(json.load(open('plan.json')))\n\
+                    matrix = yaml.safe_load(open('matrix.yaml'))\n\
+                    judge('matrix.schema.json').validate(matrix)\n\
+                    assert not judge('matrix.schema.json').is_valid(matrix | {'recipes': ['a.yaml']})\n\
+                    assert not judge('matrix.schema.json').is_valid(matrix | {'axes': []})\n";
+    let python = std::path::Path::new(&tools).join("python");
+    let mut command = std::process::Command::new(python);
+    let judged = run(command.args(["-c", validate]).current_dir(world.directory.path()));
+    assert_eq!(judged.code, 0, "{judged}");
+}
