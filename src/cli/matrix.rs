@@ -6,14 +6,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::files::write_file;
-use super::options::{CacheOptions, page};
+use super::options::{CacheOptions, locking, page};
 use super::progress::Terminal;
 use super::report;
 use super::screen::{self, OutputStream};
 use super::table::{name, number, prose};
 use super::text::{Page, PrintedText};
 use super::upgrades::{EVERYTHING, Upgradable, asked, upgradable};
-use super::{ProgressStyle, ending, job, locking, release};
+use super::{ProgressStyle, ending, job, release};
 use crate::failure::{Failure, Result};
 use crate::jobs::{JobEngine, MatrixJobs};
 use crate::pipeline::{

@@ -52,7 +52,7 @@ use crate::pipeline::{
 };
 use crate::place::ImagePlace;
 use files::{record_inventory, write_file};
-use options::{CacheOptions, ImagePlatform, RecipePlatforms, ViewOptions, page};
+use options::{CacheOptions, ImagePlatform, RecipePlatforms, ViewOptions, locking, page};
 use picture::PictureFile;
 use screen::OutputStream;
 use text::{PrintedText, print, tell_line};
@@ -571,13 +571,6 @@ fn print_digest(digest: Digest, destinations: &[ImagePlace], style: ProgressStyl
         (true, ProgressStyle::Auto | ProgressStyle::Plain) => tell_line(digest),
     }
     Ok(())
-}
-
-fn locking(locked: bool) -> Locking {
-    match locked {
-        true => Locking::Required,
-        false => Locking::Preferred,
-    }
 }
 
 /// Prints help, a version, or what is wrong with the arguments. clap quotes these as they are: so it is asked again, with

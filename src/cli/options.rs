@@ -111,6 +111,14 @@ impl CacheOptions {
     }
 }
 
+/// The use of locks that an option asks for.
+pub(super) fn locking(locked: bool) -> Locking {
+    match locked {
+        true => Locking::Required,
+        false => Locking::Preferred,
+    }
+}
+
 /// The page of a stream; `wide` ones have no end at their right.
 pub(super) fn page(stream: OutputStream, wide: bool) -> Page {
     Page { columns: (!wide).then(|| screen::columns(stream)), unicode: screen::has_unicode() }
