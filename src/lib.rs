@@ -35,6 +35,7 @@
 //! | | [`resolve`] | the distributions and the CUDA components, with reasons |
 //! | | [`lock`] | a resolution as a file, and back |
 //! | | [`plan`] | the layers to write, as data |
+//! | | [`jobs`] | the stages of a matrix, as jobs of other engines |
 //! | | [`image`] | the config and the manifest of the finished layers |
 //! | | [`check`] | proof that a finished image loads, and findings where it does not |
 //! | | [`compare`] | the differences between two images |
@@ -90,6 +91,7 @@ pub mod escape;
 pub mod failure;
 pub mod image;
 pub mod importing;
+pub mod jobs;
 pub mod layer;
 pub mod lock;
 pub mod net;

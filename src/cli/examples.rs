@@ -93,6 +93,14 @@ Examples:
   imgforge rebase docker://registry.example/app:v1 --base docker://python:3.12-slim -o oci:out/app
   imgforge rebase oci:out/app --base oci:out/debian -o oci:out/app:patched --sign-by cosign.key";
 
+/// Those of `imgforge matrix`.
+pub(super) const MATRIX: &str = "\
+Examples:
+  imgforge matrix lock matrix.yaml                      # a lock for every image, in matrix.locks/
+  imgforge matrix plan matrix.yaml --shards 4           # the images, and the split of their layers
+  imgforge matrix layers matrix.yaml --locked --shard 1/4 --cache docker://registry.example/cache
+  imgforge matrix images matrix.yaml --locked --shard 1/4 --cache docker://registry.example/cache";
+
 /// Those of `imgforge cache`.
 pub(super) const CACHE: &str = "\
 Examples:

@@ -8,6 +8,8 @@ use super::gpus;
 use super::text::{Page, PrintedText};
 use crate::check::{About, Advice, Finding, Level, LookedAt, Observation, Report, Rule};
 use crate::escape::escaped;
+use crate::failure::Hinted;
+use crate::place::ImagePlace;
 
 /// The format of printed findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -251,6 +253,18 @@ fn github(finding: &Finding) -> String {
     let [message, fix] = [message, finding.fix()].map(|text| escaped(&text).replace('%', "%25"));
     format!("::{command} title={}::{message}%0Afix: {fix}", finding.rule().id())
 }
+
+/// The findings of a check, as the reason for which the process fails.
+#[derive(Debug, thiserror::Error)]
+#[error("`{image}` has {errors}")]
+pub(super) struct FailedCheck {
+    /// The number of errors.
+    pub errors: String,
+    /// The image.
+    pub image: ImagePlace,
+}
+
+impl Hinted for FailedCheck {}
 
 #[cfg(test)]
 mod tests {

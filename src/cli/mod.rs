@@ -21,6 +21,7 @@ mod interrupt;
 mod job;
 mod listing;
 mod man;
+mod matrix;
 mod options;
 mod other_tools;
 mod picture;
@@ -46,14 +47,14 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::cuda::{Driver, Gpu};
 use crate::escape;
-use crate::failure::{Fault, Hinted, Result};
+use crate::failure::{Fault, Result};
 use crate::pipeline::{
     self, BuildOrder, CheckExtent, CheckOrder, Checked, Checking, LockOrder, LockWriting, Locking, Side,
     WantedMachines,
 };
 use crate::place::ImagePlace;
 use files::{record_inventory, write_file};
-use options::{CacheOptions, ImagePlatform, RecipePlatforms, ViewOptions, page};
+use options::{CacheOptions, ImagePlatform, RecipePlatforms, ViewOptions, locking, page};
 use picture::PictureFile;
 use screen::OutputStream;
 use text::{PrintedText, print, tell_line};
@@ -324,6 +325,12 @@ enum Action {
     /// Put an image's own layers over another base, checked again; refused where something would be decided anew.
     #[command(after_help = examples::REBASE)]
     Rebase(release::RebaseArguments),
+    /// Build many images: of one recipe or several by the values of axes, on one machine or many.
+    #[command(after_help = examples::MATRIX)]
+    Matrix {
+        #[command(subcommand)]
+        command: matrix::MatrixCommand,
+    },
     /// Look at the store, and look after it.
     #[command(after_help = examples::CACHE)]
     Cache {
@@ -475,7 +482,10 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
                 picture.draw(&checked.page(&session)?, &image.to_string())?;
             }
             match report.has_errors() {
-                true => Err(FailedCheck { errors: report.errors_in_short(), image: image.clone() }.into()),
+                true => {
+                    Err(findings::FailedCheck { errors: report.errors_in_short(), image: image.clone() }
+                        .into())
+                }
                 false => Ok(ExitCode::SUCCESS),
             }
         }
@@ -493,7 +503,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             let recipe = &recipe.path()?;
             let writing = if *dry_run || *check { LockWriting::Tell } else { LockWriting::Write };
             let order = LockOrder {
-                recipe,
+                recipe: recipe.as_path().into(),
                 platforms: &platforms.platform,
                 upgrade: asked(upgrade),
                 writing,
@@ -531,6 +541,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             let session = arguments.session(!command.uses_network(), progress)?;
             cache::execute(command, &session, |store| arguments.session_on(store, false, progress)).map(done)
         }
+        Action::Matrix { command } => command.execute(arguments, progress).map(done),
         Action::Verify(verify) => verify.execute(arguments, progress).map(done),
         Action::Outdated(outdated) => outdated.execute(arguments, progress).map(done),
         Action::Rebase(rebase) => rebase.execute(arguments, progress).map(done),
@@ -541,23 +552,6 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
         }
         Action::Schema { document } => print(document.text()).map(done),
         Action::Man { directory } => man::write(Arguments::command(), directory).map(done),
-    }
-}
-
-/// The findings of a check, as the reason for which the process fails.
-#[derive(Debug, thiserror::Error)]
-#[error("`{image}` has {errors}")]
-struct FailedCheck {
-    errors: String,
-    image: ImagePlace,
-}
-
-impl Hinted for FailedCheck {}
-
-fn locking(locked: bool) -> Locking {
-    match locked {
-        true => Locking::Required,
-        false => Locking::Preferred,
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct RecipePlatforms {
 impl RecipePlatforms {
     /// The order to plan `recipe` for them.
     pub fn order<'a>(&'a self, recipe: &'a Path, locking: Locking) -> PlanOrder<'a> {
-        PlanOrder { recipe, platforms: &self.platform, locking }
+        PlanOrder { recipe: recipe.into(), platforms: &self.platform, locking }
     }
 }
 
@@ -84,6 +84,38 @@ impl CacheOptions {
             }
             _ => Ok(places),
         }
+    }
+}
+
+impl CacheOptions {
+    /// The same options for another process.
+    pub fn arguments(&self) -> Vec<String> {
+        let options =
+            [("--cache", &self.cache), ("--cache-from", &self.cache_from), ("--cache-to", &self.cache_to)];
+        let option = |(option, places): (&str, &Vec<ImageReference>)| {
+            let places =
+                places.iter().map(|place| format!("docker://{}/{}", place.registry(), place.repository()));
+            places.flat_map(|place| [option.to_owned(), place]).collect::<Vec<_>>()
+        };
+        options.into_iter().flat_map(option).collect()
+    }
+
+    /// The first cache that is written to.
+    pub fn target(&self) -> Result<ImageReference> {
+        self.places()?.to.into_iter().next().ok_or_else(|| {
+            Failure::advised(
+                "there is no cache to put layers into",
+                "name one with `--cache docker://HOST/REPOSITORY`, or in IMGFORGE_CACHE",
+            )
+        })
+    }
+}
+
+/// The use of locks that an option asks for.
+pub(super) fn locking(locked: bool) -> Locking {
+    match locked {
+        true => Locking::Required,
+        false => Locking::Preferred,
     }
 }
 

@@ -11,6 +11,10 @@ pub(super) enum Document {
     Base,
     /// The findings of `imgforge check --json`.
     Findings,
+    /// A matrix, a file with `recipe:` and `matrix:`.
+    Matrix,
+    /// The images and layers of `imgforge matrix plan --json`.
+    MatrixPlan,
 }
 
 impl Document {
@@ -20,6 +24,8 @@ impl Document {
             Self::Recipe => include_str!("../recipe/recipe.schema.json"),
             Self::Base => include_str!("../recipe/base.schema.json"),
             Self::Findings => include_str!("findings.schema.json"),
+            Self::Matrix => include_str!("../recipe/matrix.schema.json"),
+            Self::MatrixPlan => include_str!("matrix_plan.schema.json"),
         }
     }
 }

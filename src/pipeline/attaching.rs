@@ -1,9 +1,8 @@
 //! The documents that a published image is given: bills of materials, provenance, a signature.
 
-use std::path::Path;
-
 use serde_json::{Map, Value};
 
+use super::recipe_source::RecipeSource;
 use super::{Planned, Session, image_base, lock_file, sbom};
 use crate::attest::attestation::{self, Attestation, PREDICATE_ANNOTATION, STATEMENT};
 use crate::attest::key::{PublicKey, SigningKey};
@@ -92,10 +91,10 @@ impl<'a> Statements<'a> {
         self.said.push(Said { document, media_type: STATEMENT, predicate: PREDICATE, statement });
     }
 
-    /// The statements that `order` asks for about an image that was built of the recipe at `path`.
+    /// The statements that `order` asks for about an image that was built of `recipe`.
     pub fn of_built(
         order: &ReleaseOrder,
-        path: &Path,
+        recipe: RecipeSource<'_>,
         planned: &'a Planned,
         image: &'a Image,
         store: &Store,
@@ -103,7 +102,7 @@ impl<'a> Statements<'a> {
         let mut statements = Self::new(&planned.inputs.name, image);
         statements.add_bill_of(order, || sbom::of_built(planned, image, store))?;
         if order.provenance {
-            statements.add_provenance(provenance_of(path, planned, image)?);
+            statements.add_provenance(provenance_of(recipe, planned, image)?);
         }
         Ok(statements)
     }
@@ -131,8 +130,8 @@ impl<'a> Statements<'a> {
     }
 }
 
-fn provenance_of(path: &Path, planned: &Planned, image: &Image) -> Result<Value> {
-    let lock = lock_file::path(path);
+fn provenance_of(recipe: RecipeSource<'_>, planned: &Planned, image: &Image) -> Result<Value> {
+    let lock = recipe.lock().path;
     let lock = match lock.is_file() {
         true => Some(Digest::of(lock_file::read(&lock)?.to_text()?)),
         false => None,
@@ -142,7 +141,7 @@ fn provenance_of(path: &Path, planned: &Planned, image: &Image) -> Result<Value>
     Ok(provenance::statement(&BuildFacts {
         name: &planned.inputs.name,
         image: &image.manifest.digest(),
-        recipe: &path.file_name().unwrap_or_default().to_string_lossy(),
+        recipe: &recipe.file.file_name().unwrap_or_default().to_string_lossy(),
         fingerprint: &RecipeFingerprint::of(&planned.inputs)?,
         lock: lock.as_ref(),
         base,

@@ -44,7 +44,8 @@ struct AuditedLayer<'a> {
 /// Makes a sample of the layers of a recipe in the store of `fresh`, which is empty, and compares them and what is known of
 /// them with the entries of a cache. An entry that is wrong by itself is a difference, too.
 pub fn audit(order: &AuditOrder<'_>, session: &Session<'_>, fresh: &Session<'_>) -> Result<Audit> {
-    let order_of_plan = PlanOrder { recipe: order.recipe, platforms: &[], locking: Locking::Preferred };
+    let order_of_plan =
+        PlanOrder { recipe: order.recipe.into(), platforms: &[], locking: Locking::Preferred };
     let planned = plan(&order_of_plan, session)?;
     let cache = CacheRepository::new(session.registries.repository(order.place)?);
     session.progress.stage(&format!("asking the cache {}", cache.place()));

@@ -237,10 +237,10 @@ fn of_json(path: &Path, platform: Option<Architecture>) -> Result<Summary> {
 
 /// The plan of a recipe for one of its platforms.
 fn plan_one(path: &Path, platform: Option<Architecture>, session: &Session<'_>) -> Result<Planned> {
-    let inputs = read_inputs(path, session)?;
+    let inputs = read_inputs(path.into(), session)?;
     let platform = one_of(inputs.recipe.platforms.architectures(), path, platform)?;
     let inputs = platform.map_or_else(|| inputs.clone(), |platform| inputs.on(platform));
-    let order = PlanOrder { recipe: path, platforms: &[], locking: Locking::Preferred };
+    let order = PlanOrder { recipe: path.into(), platforms: &[], locking: Locking::Preferred };
     plan_platform(inputs, &order, session)
 }
 

@@ -1,7 +1,6 @@
 //! Decides everything about a recipe, anew or by the lock beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
 use uv_normalize::PackageName;
@@ -17,6 +16,7 @@ use super::locked_projects::LockedProjects;
 use super::named_projects::{NamedProjects, known_sources};
 use super::named_wheels::{ChangedWheel, NamedWheels, known_wheels};
 use super::own_python::OwnPython;
+use super::recipe_source::RecipeSource;
 use super::sources::sources;
 use super::wheel_sizes::{PrivateCuda, WheelSizes};
 use super::wheel_urls::WheelUrls;
@@ -55,32 +55,32 @@ enum Recalled {
     Outdated(Box<RecipeInputs>, LockFileError),
 }
 
-/// Decides about the recipe at `path`, by the lock beside it where that agrees, else anew.
+/// Decides about a `recipe`, by its lock where that agrees, else anew.
 ///
 /// Deciding anew fetches indexes and metadata. A lock that does not agree with the recipe is an error if it is required.
 pub fn decide(
     inputs: RecipeInputs,
-    path: &Path,
+    recipe: RecipeSource<'_>,
     locking: Locking,
     session: &Session<'_>,
 ) -> Result<Decision> {
     let fingerprint = RecipeFingerprint::of(&inputs)?;
-    let locks = lock_file::read_locks(path)?;
+    let locks = lock_file::read_locks(recipe)?;
     let (inputs, kept, problem) = match LockStatus::of(locks.as_ref(), inputs.platform, &fingerprint) {
         LockStatus::Missing if locking == Locking::Required => {
-            return Err(LockFileError::missing(path).into());
+            return Err(LockFileError::missing(recipe.lock()).into());
         }
         LockStatus::Missing => return anew(inputs, KeptFromLock::default(), Freshness::Believed, session),
-        LockStatus::Agrees(lock) => match recall(inputs, &lock, path, session)? {
+        LockStatus::Agrees(lock) => match recall(inputs, &lock, recipe, session)? {
             Recalled::Decision(decision) => return Ok(*decision),
             Recalled::Outdated(inputs, problem) => (*inputs, kept_of(&lock, &fingerprint), problem),
         },
         LockStatus::Differs(lock, keys) => {
-            (inputs, kept_of(&lock, &fingerprint), LockFileError::stale(path, keys))
+            (inputs, kept_of(&lock, &fingerprint), LockFileError::stale(recipe.lock(), keys))
         }
         LockStatus::OfAnotherPlatform(lock) => {
             let kept = KeptFromLock::of_another_platform(&lock, &Upgrade::nothing());
-            (inputs, kept, LockFileError::stale(path, vec!["platforms".to_owned()]))
+            (inputs, kept, LockFileError::stale(recipe.lock(), vec!["platforms".to_owned()]))
         }
     };
     if locking == Locking::Required {
@@ -165,13 +165,18 @@ fn files_of(locked: &LockedProjects, named: &NamedWheels) -> BTreeMap<PackageNam
     projects
 }
 
-/// The decisions in `lock`, which was made of the inputs of the recipe at `path`; asks nobody.
-fn recall(inputs: RecipeInputs, lock: &Lock, path: &Path, session: &Session<'_>) -> Result<Recalled> {
+/// The decisions in `lock`, which was made of the inputs of `recipe`; asks nobody.
+fn recall(
+    inputs: RecipeInputs,
+    lock: &Lock,
+    recipe: RecipeSource<'_>,
+    session: &Session<'_>,
+) -> Result<Recalled> {
     session.shared.pin(lock);
     let own = OwnPython::find(&inputs, lock.python.as_ref(), session)?;
     let python = own.as_ref().map(|own| own.locked.clone());
     if let Some(changed) = other_python(python.as_ref(), lock.python.as_ref()) {
-        return Ok(Recalled::Outdated(Box::new(inputs), LockFileError::other_wheel(path, changed)));
+        return Ok(Recalled::Outdated(Box::new(inputs), LockFileError::other_wheel(recipe.lock(), changed)));
     }
     let base = base::open(&inputs, own.as_ref(), Some(&lock.base), &BTreeSet::new(), session)?;
     let inventory = &base.planned.inventory;
@@ -180,14 +185,14 @@ fn recall(inputs: RecipeInputs, lock: &Lock, path: &Path, session: &Session<'_>)
     let is_same = base.locked == lock.base;
     let resolution = if is_same { lock.resolution(inventory, driver)? } else { None };
     let Some(resolution) = resolution else {
-        return Ok(Recalled::Outdated(Box::new(inputs), LockFileError::other_base(path)));
+        return Ok(Recalled::Outdated(Box::new(inputs), LockFileError::other_base(recipe.lock())));
     };
     let target = inventory.target()?;
     let locked = LockedProjects::select(&inputs, &target, session)?;
     let named = NamedWheels::find(&inputs, &locked.wheels, &target, &known_wheels(lock), session)?;
     let packed = NamedProjects::find(&inputs, &locked.sources, &target, &known_sources(lock), session)?;
     if let Some(changed) = named.changed(lock).or_else(|| packed.changed(lock)) {
-        return Ok(Recalled::Outdated(Box::new(inputs), LockFileError::other_wheel(path, changed)));
+        return Ok(Recalled::Outdated(Box::new(inputs), LockFileError::other_wheel(recipe.lock(), changed)));
     }
     Ok(Recalled::Decision(Box::new(Decision {
         private: PrivateCuda { by_framework: lock.private_cuda.clone() },
@@ -213,10 +218,10 @@ pub fn unless_recalled(
     inputs: RecipeInputs,
     lock: &Lock,
     fingerprint: &RecipeFingerprint,
-    path: &Path,
+    recipe: RecipeSource<'_>,
     session: &Session<'_>,
 ) -> Result<Option<Decision>> {
-    match recall(inputs, lock, path, session)? {
+    match recall(inputs, lock, recipe, session)? {
         Recalled::Decision(_) => Ok(None),
         Recalled::Outdated(inputs, _) => {
             anew(*inputs, kept_of(lock, fingerprint), Freshness::Believed, session).map(Some)

@@ -21,7 +21,7 @@ use crate::resolve::{BuiltFrom, Distribution};
 /// The lock beside a recipe as `pylock.toml`, with all platforms in it that are ordered.
 pub fn export_pylock(order: &PlanOrder<'_>, session: &Session<'_>) -> Result<String> {
     let inputs = inputs::read(order.recipe, session.outside)?;
-    let chosen = platforms::chosen(&inputs, order.recipe, order.platforms)?;
+    let chosen = platforms::chosen(&inputs, order.recipe.file, order.platforms)?;
     let decided = chosen.into_iter().map(|inputs| decide(inputs, order.recipe, Locking::Required, session));
     let decided: Vec<Decision> = decided.collect::<Result<_>>()?;
     let origins = decided.iter().map(|decision| origins(decision, session));

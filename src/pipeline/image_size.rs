@@ -55,11 +55,7 @@ fn layers_of_base(plan: &Plan) -> usize {
 
 /// The size of the image of `plan`, whose parts come from `sources`.
 pub(super) fn planned(plan: &Plan, resolution: &Resolution, sources: &Sources, store: &Store) -> PlannedSize {
-    let files: BTreeMap<String, u64> = resolution
-        .distributions
-        .iter()
-        .filter_map(|it| Some((it.wheel.filename.to_string(), it.wheel.size?)))
-        .collect();
+    let files = wheel_files(resolution);
     let mut size =
         PlannedSize { layers: plan.layers.len(), of_base: layers_of_base(plan), ..PlannedSize::default() };
     let mut is_base_written = true;
@@ -78,6 +74,18 @@ pub(super) fn planned(plan: &Plan, resolution: &Resolution, sources: &Sources, s
         size.to_download += packages_to_fetch(&sources.base, store);
     }
     size
+}
+
+/// The sizes of the layers of `plan`, compressed, in bytes: the same on every machine, whatever its store has.
+pub(super) fn estimates(plan: &Plan, resolution: &Resolution) -> Vec<u64> {
+    let files = wheel_files(resolution);
+    plan.layers.iter().map(|layer| estimated(layer, &files).compressed).collect()
+}
+
+/// The sizes of the wheels, by their file names.
+fn wheel_files(resolution: &Resolution) -> BTreeMap<String, u64> {
+    let wheels = resolution.distributions.iter().map(|distribution| &distribution.wheel);
+    wheels.filter_map(|wheel| Some((wheel.filename.to_string(), wheel.size?))).collect()
 }
 
 /// The size of a layer that the store has, or knows.

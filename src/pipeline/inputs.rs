@@ -8,6 +8,7 @@ use uv_normalize::{GroupName, PackageName};
 
 use super::input_error::{InputError, MOST_FILES, diagnostics, located};
 use super::recipe_file::{self, LONGEST_INPUT};
+use super::recipe_source::RecipeSource;
 use crate::beneath::{FileRoot, Outside, ReachError};
 use crate::layer::files::{self, Copy, FilesError, FilesOnDisk};
 use crate::pypa::archive_hash::ArchiveHash;
@@ -36,9 +37,10 @@ const UNNAMED: &str = "image";
 const BUILT_IN: [(&str, &str); 1] =
     [("debian-bookworm", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/images/debian-bookworm.yaml")))];
 
-/// Reads the recipe at `path` and the files that it names, those outside of its directory as `outside` says.
-pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
-    let recipe = recipe(path)?;
+/// Reads the recipe at `source` and the files that it names, those outside of its directory as `outside` says.
+pub fn read(source: RecipeSource<'_>, outside: Outside) -> Result<RecipeInputs, InputError> {
+    let path = source.file;
+    let recipe = recipe(source)?;
     let directory = parent(path);
     let of_base = base_description(&recipe, &directory, outside);
     let (base, base_directory) = of_base.map_err(located(&recipe, recipe.base.span))?;
@@ -101,11 +103,17 @@ pub fn read(path: &Path, outside: Outside) -> Result<RecipeInputs, InputError> {
     Ok(reader.inputs)
 }
 
-/// The recipe at `path`.
-fn recipe(path: &Path) -> Result<Recipe, InputError> {
+/// The recipe at `source`, with the values that a matrix sets in it.
+fn recipe(source: RecipeSource<'_>) -> Result<Recipe, InputError> {
+    let path = source.file;
     let of_file = |source| InputError::RecipeFile { source };
     let text = recipe_file::read(path).map_err(of_file)?;
-    Recipe::parse(&text, &recipe_file::origin(path)).map_err(|problems| {
+    let origin = recipe_file::origin(path);
+    let recipe = match source.entry {
+        Some(entry) => Recipe::parse_with(&text, &origin, &entry.image.values),
+        None => Recipe::parse(&text, &origin),
+    };
+    recipe.map_err(|problems| {
         recipe_file::other_kind(path, &text).map_or_else(|| diagnostics(problems), of_file)
     })
 }

@@ -10,6 +10,7 @@ use super::LockWriting;
 use super::named_projects::{KnownSources, known_sources};
 use super::named_wheels::{ChangedWheel, KnownWheels, known_wheels};
 use super::recipe_file;
+use super::recipe_source::{LockPlace, RecipeSource};
 use crate::beneath::{FileRoot, Outside, ReachError};
 use crate::failure::{Fault, Hinted};
 use crate::lock::{Lock, LockDocument, LockError, LockedBase, LockedPython, RecipeFingerprint};
@@ -71,13 +72,13 @@ impl Upgrade {
 #[allow(missing_docs, reason = "the messages are the documentation")]
 pub enum LockFileError {
     #[error("there is no lock `{path}`")]
-    Missing { path: PathBuf, recipe: PathBuf },
+    Missing { path: PathBuf, relock: String },
     #[error("the lock `{path}` is out of date: the recipe's {} changed", listed(keys))]
-    Stale { path: PathBuf, recipe: PathBuf, keys: Vec<String> },
+    Stale { path: PathBuf, relock: String, keys: Vec<String> },
     #[error("the lock `{path}` is out of date: the image that the recipe builds on is another now")]
-    OtherBase { path: PathBuf, recipe: PathBuf },
+    OtherBase { path: PathBuf, relock: String },
     #[error("`{wheel}` is another than was locked: {locked} is locked, {found} was found")]
-    OtherWheel { recipe: PathBuf, wheel: String, locked: Digest, found: Digest },
+    OtherWheel { relock: String, wheel: String, locked: Digest, found: Digest },
     #[error("could not use the lock `{path}`")]
     Unusable { path: PathBuf, source: LockError },
     #[error("could not read the lock `{path}`")]
@@ -89,37 +90,34 @@ pub enum LockFileError {
 }
 
 impl LockFileError {
-    pub(super) fn missing(recipe: &Path) -> Self {
-        Self::Missing { path: path(recipe), recipe: recipe.to_owned() }
+    pub(super) fn missing(lock: LockPlace) -> Self {
+        Self::Missing { path: lock.path, relock: lock.relock }
     }
 
-    pub(super) fn stale(recipe: &Path, keys: Vec<String>) -> Self {
-        Self::Stale { path: path(recipe), recipe: recipe.to_owned(), keys }
+    pub(super) fn stale(lock: LockPlace, keys: Vec<String>) -> Self {
+        Self::Stale { path: lock.path, relock: lock.relock, keys }
     }
 
-    pub(super) fn other_wheel(recipe: &Path, changed: ChangedWheel) -> Self {
+    pub(super) fn other_wheel(lock: LockPlace, changed: ChangedWheel) -> Self {
         let ChangedWheel { wheel, locked, found } = changed;
-        Self::OtherWheel { recipe: recipe.to_owned(), wheel, locked, found }
+        Self::OtherWheel { relock: lock.relock, wheel, locked, found }
     }
 
-    pub(super) fn other_base(recipe: &Path) -> Self {
-        Self::OtherBase { path: path(recipe), recipe: recipe.to_owned() }
+    pub(super) fn other_base(lock: LockPlace) -> Self {
+        Self::OtherBase { path: lock.path, relock: lock.relock }
     }
 }
 
 impl Hinted for LockFileError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing { recipe, .. } => {
-                Some(format!("make it with `imgforge lock {}`", recipe.display()))
+            Self::Missing { relock, .. } => Some(format!("make it with `{relock}`")),
+            Self::Stale { relock, .. } | Self::OtherBase { relock, .. } => {
+                Some(format!("bring it up to date with `{relock}`"))
             }
-            Self::Stale { recipe, .. } | Self::OtherBase { recipe, .. } => {
-                Some(format!("bring it up to date with `imgforge lock {}`", recipe.display()))
+            Self::OtherWheel { relock, .. } => {
+                Some(format!("restore what was locked, or lock this one with `{relock}`"))
             }
-            Self::OtherWheel { recipe, .. } => Some(format!(
-                "restore what was locked, or lock this one with `imgforge lock {}`",
-                recipe.display()
-            )),
             Self::Unusable { source, .. } => source.hint(),
             Self::Read { .. } => Some("restore the file, or remove it and run `imgforge lock`".into()),
             Self::Write { .. } => {
@@ -169,12 +167,12 @@ impl LockStatus {
     }
 }
 
-/// The locks beside a recipe, where there are some.
-pub(super) fn read_locks(recipe: &Path) -> Result<Option<LockDocument>, LockFileError> {
-    if recipe_file::is_standard_input(recipe) {
+/// The locks of a recipe, where there are some.
+pub(super) fn read_locks(recipe: RecipeSource<'_>) -> Result<Option<LockDocument>, LockFileError> {
+    if recipe_file::is_standard_input(recipe.file) {
         return Ok(None);
     }
-    match read(&path(recipe)) {
+    match read(&recipe.lock().path) {
         Err(LockFileError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         read => read.map(Some),
     }
@@ -194,14 +192,6 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// `NAME.lock` beside `NAME.yaml`; never the recipe itself.
-pub(super) fn path(recipe: &Path) -> PathBuf {
-    match recipe.extension() {
-        Some(extension) if extension == "lock" => recipe.with_added_extension("lock"),
-        _ => recipe.with_extension("lock"),
-    }
-}
-
 /// The locks in the file at `path`, wherever its recipe is.
 pub(super) fn read(path: &Path) -> Result<LockDocument, LockFileError> {
     let text = read_beside(path).map_err(|source| LockFileError::Read { path: path.to_owned(), source })?;
@@ -217,9 +207,11 @@ pub(super) fn write(path: &Path, locks: &LockDocument, writing: LockWriting) -> 
     if writing == LockWriting::Tell {
         return Ok(true);
     }
+    let unwritten = |source| LockFileError::Write { path: path.to_owned(), source };
+    // Those of a matrix have a directory of their own.
+    std::fs::create_dir_all(directory_of(path)).map_err(unwritten)?;
     clear_abandoned(directory_of(path));
-    store::write(path, text.as_bytes())
-        .map_err(|source| LockFileError::Write { path: path.to_owned(), source })?;
+    store::write(path, text.as_bytes()).map_err(unwritten)?;
     Ok(true)
 }
 

@@ -14,7 +14,7 @@ use crate::recipe::RecipeInputs;
 
 /// Decides what the locks beside a recipe leave open or `upgrade` gives up, and writes the locks.
 pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
-    recipe_file::check_lockable(order.recipe)?;
+    recipe_file::check_lockable(order.recipe.file)?;
     let inputs = read_inputs(order.recipe, session)?;
     let before = match lock_file::read_locks(order.recipe) {
         // Nothing of it is kept.
@@ -23,10 +23,10 @@ pub fn lock(order: &LockOrder<'_>, session: &Session<'_>) -> Result<Locked> {
     };
     lock_file::check_names(&order.upgrade, &inputs, before.as_ref())?;
     let of_recipe = inputs.recipe.platforms.architectures();
-    let chosen = platforms::chosen(&inputs, order.recipe, order.platforms)?;
+    let chosen = platforms::chosen(&inputs, order.recipe.file, order.platforms)?;
     let locks = chosen.into_iter().map(|inputs| lock_platform(inputs, before.as_ref(), order, session));
     let mut locks: Vec<LockedPlatform> = locks.collect::<Result<_>>()?;
-    let path = lock_file::path(order.recipe);
+    let path = order.recipe.lock().path;
     let (is_new, writing) = (before.is_none(), order.writing);
     let write = |locks: &[LockedPlatform]| match document(of_recipe, before.as_ref(), locks) {
         Some(after) if before.as_ref() != Some(&after) => lock_file::write(&path, &after, writing),

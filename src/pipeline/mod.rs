@@ -28,6 +28,8 @@ mod inspect;
 mod lock_file;
 mod locked_projects;
 mod locking;
+mod matrix;
+mod matrix_layers;
 mod named_projects;
 mod named_wheels;
 mod outdated;
@@ -36,9 +38,11 @@ mod pinning;
 mod platforms;
 mod progress;
 mod project_tree;
+mod quiet_images;
 mod rebasing;
 mod rebuilding;
 mod recipe_file;
+mod recipe_source;
 mod sbom;
 mod schedule;
 mod session;
@@ -53,7 +57,7 @@ mod wheel_sizes;
 mod wheel_urls;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::base::BaseInventory;
@@ -64,7 +68,7 @@ use crate::failure::Result;
 use crate::image::{self, Image, ImageLayer, PublishedImage};
 use crate::layer::Written;
 use crate::lock::{Lock, LockChange};
-use crate::oci::Architecture;
+use crate::oci::{Architecture, Digest};
 use crate::place::ImagePlace;
 use crate::plan::{LayerCompression, LayerPlan, Plan, PlanRequest, SystemLayer};
 use crate::recipe::RecipeInputs;
@@ -94,6 +98,8 @@ pub use inspect::{Inspected, describe, inspect};
 pub use lock_file::{LockFileError, Locking, Upgrade};
 pub use locked_projects::LockedProjectError;
 pub use locking::lock;
+pub use matrix::{ImagesOrder, MatrixLockOrder, MatrixOrder, Shard, build_images, lock_matrix, read_matrix};
+pub use matrix_layers::{MatrixImagePlan, MatrixLayer, PlannedMatrix, ShardLayers, make_layers, plan_matrix};
 pub use named_projects::NamedProjectError;
 pub use named_wheels::NamedWheelError;
 pub use outdated::outdated;
@@ -102,8 +108,10 @@ pub use pinning::OtherLayer;
 pub use platforms::PlatformError;
 pub use progress::{Meter, Progress, Task};
 pub use project_tree::ProjectTreeError;
+pub use quiet_images::QuietImages;
 pub use rebasing::{RebaseOrder, rebase};
 pub use recipe_file::RecipeFileError;
+pub use recipe_source::{MatrixEntry, RecipeSource};
 pub use sbom::sbom;
 pub use session::{Network, Session};
 pub use shared_cache::{CachePlaces, CachedBlobs, SharedCache};
@@ -114,8 +122,8 @@ pub use wheel_urls::ListedError;
 /// An order to plan.
 #[derive(Debug, Clone, Copy)]
 pub struct PlanOrder<'a> {
-    /// The path of the recipe.
-    pub recipe: &'a Path,
+    /// The recipe.
+    pub recipe: RecipeSource<'a>,
     /// The platforms to choose among those of the recipe; all of them when empty.
     pub platforms: &'a [Architecture],
     /// The use of the lock.
@@ -149,8 +157,8 @@ pub enum Checking {
 /// An order to lock.
 #[derive(Debug)]
 pub struct LockOrder<'a> {
-    /// The path of the recipe.
-    pub recipe: &'a Path,
+    /// The recipe.
+    pub recipe: RecipeSource<'a>,
     /// The platforms to choose among those of the recipe; all of them when empty. The locks of the others stay.
     pub platforms: &'a [Architecture],
     /// The part of an earlier lock to give up.
@@ -245,9 +253,18 @@ pub struct BuiltImage {
 impl Planned {
     /// Builds again the wheels that a lock has, the store lacks, and a layer is made of.
     fn restore(&self, session: &Session<'_>) -> Result<()> {
-        let needed = write::needed_wheels(&self.plan, session);
+        self.restore_wheels(&write::needed_wheels(&self.plan, session), session)
+    }
+
+    /// The same for the layers under `keys` alone.
+    fn restore_for(&self, keys: &BTreeSet<Digest>, session: &Session<'_>) -> Result<()> {
+        let chosen = self.plan.layers.iter().filter(|layer| keys.contains(&layer.key()));
+        self.restore_wheels(&chosen.flat_map(write::wheels_in).collect(), session)
+    }
+
+    fn restore_wheels(&self, needed: &BTreeSet<Digest>, session: &Session<'_>) -> Result<()> {
         let (base, urls) = (self.build_base(), &self.sources.wheels);
-        rebuilding::restore(&self.inputs, &self.resolution, &needed, base, urls, session)
+        rebuilding::restore(&self.inputs, &self.resolution, needed, base, urls, session)
     }
 
     /// The base as builds of sources see it.
@@ -313,7 +330,9 @@ fn make_and_publish(
     shared.iter().for_each(|shared| shared.put_layers(session));
     let name = planned.first().map_or("", |planned| planned.inputs.name.as_str());
     let destinations = publish(&published, name, &origins, order.destinations, session)?;
+    let noted = session.shared.noted_records();
     shared.iter().for_each(|shared| shared.put_image(session));
+    session.shared.forget_records(&noted);
     for (planned, image) in both() {
         let statements =
             Statements::of_built(order.release, order.plan.recipe, planned, image, &session.store)?;
@@ -356,9 +375,9 @@ pub fn plan(order: &PlanOrder<'_>, session: &Session<'_>) -> Result<Vec<Planned>
 /// Reads a recipe and the files that it names, for each of its platforms.
 fn read_platforms(order: &PlanOrder<'_>, session: &Session<'_>) -> Result<Vec<RecipeInputs>> {
     if order.locking == Locking::Required {
-        recipe_file::check_lockable(order.recipe)?;
+        recipe_file::check_lockable(order.recipe.file)?;
     }
-    Ok(platforms::chosen(&read_inputs(order.recipe, session)?, order.recipe, order.platforms)?)
+    Ok(platforms::chosen(&read_inputs(order.recipe, session)?, order.recipe.file, order.platforms)?)
 }
 
 fn plan_all(
@@ -396,9 +415,9 @@ fn plan_platform(inputs: RecipeInputs, order: &PlanOrder<'_>, session: &Session<
     Ok(Planned { inputs, base, resolution, private, gpus, system_packages, size, plan, sources })
 }
 
-/// Reads the recipe at `path` and the files that it names, and tells what is to be told about these.
-fn read_inputs(path: &Path, session: &Session<'_>) -> Result<RecipeInputs> {
-    let inputs = inputs::read(path, session.outside)?;
+/// Reads a recipe and the files that it names, and tells what is to be told about these.
+fn read_inputs(recipe: RecipeSource<'_>, session: &Session<'_>) -> Result<RecipeInputs> {
+    let inputs = inputs::read(recipe, session.outside)?;
     inputs.notices.iter().for_each(|notice| session.progress.warn(notice));
     Ok(inputs)
 }

@@ -8,6 +8,7 @@ use uv_normalize::PackageName;
 use uv_pep440::Version;
 
 use super::lock_file::{self, KeptFromLock, LockFileError, Upgrade};
+use super::recipe_source::RecipeSource;
 use super::sources::sources;
 use super::{Session, decide, platforms, read_inputs, recipe_file};
 use crate::failure::Result;
@@ -18,16 +19,14 @@ use crate::recipe::RecipeInputs;
 use crate::resolve::solve::{Catalog, CatalogError};
 
 /// Decides about the recipe anew, as `lock --upgrade` would, and compares that with its lock.
-pub fn outdated(recipe: &Path, session: &Session<'_>) -> Result<Vec<OutdatedItem>> {
-    recipe_file::check_lockable(recipe)?;
-    let path = lock_file::path(recipe);
-    if !path.exists() {
-        return Err(LockFileError::missing(recipe).into());
-    }
-    let locks = lock_file::read(&path)?;
+pub fn outdated(path: &Path, session: &Session<'_>) -> Result<Vec<OutdatedItem>> {
+    recipe_file::check_lockable(path)?;
+    let recipe = RecipeSource::from(path);
+    let missing = || LockFileError::missing(recipe.lock());
+    let locks = lock_file::read_locks(recipe)?.ok_or_else(missing)?;
     let mut items = Vec::new();
-    for inputs in platforms::chosen(&read_inputs(recipe, session)?, recipe, &[])? {
-        let locked = locks.lock(inputs.platform).ok_or_else(|| LockFileError::missing(recipe))?;
+    for inputs in platforms::chosen(&read_inputs(recipe, session)?, path, &[])? {
+        let locked = locks.lock(inputs.platform).ok_or_else(missing)?;
         for item in outdated_on_platform(inputs, locked, session)? {
             if !items.contains(&item) {
                 items.push(item);

@@ -211,6 +211,23 @@ impl SharedCache {
         &self.targets
     }
 
+    /// Refuses to go on where no cache is written to, or one of them is set aside for that: the reason was told.
+    pub(super) fn check_written(&self) -> Result<()> {
+        if self.targets.is_empty() {
+            return Err(Failure::advised(
+                "no cache can be written to",
+                "the reason was told above; name another with `--cache docker://HOST/REPOSITORY`",
+            ));
+        }
+        match self.targets.iter().find(|target| target.is_unwritten.load(Ordering::Relaxed)) {
+            Some(target) => Err(Failure::advised(
+                format!("could not put all layers into the cache {}", target.place()),
+                "run it again once the registry takes them: what is there stays, and is not made again",
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Returns whether the blobs that a cache has may stay there.
     pub(super) fn leaves_blobs(&self) -> bool {
         self.blobs == CachedBlobs::Left
@@ -286,6 +303,11 @@ impl SharedCache {
     /// The records that were noted.
     pub(super) fn noted_records(&self) -> BTreeSet<(&'static str, Digest)> {
         self.memory().records.clone()
+    }
+
+    /// Forgets these records, which were put.
+    pub(super) fn forget_records(&self, put: &BTreeSet<(&'static str, Digest)>) {
+        self.memory().records.retain(|record| !put.contains(record));
     }
 
     /// Has the layer of `key` made anew: what a cache has of it cannot be used.

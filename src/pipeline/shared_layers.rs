@@ -72,6 +72,11 @@ fn left(plan: &LayerPlan, session: &Session<'_>) -> Option<ImageLayer> {
     Some(found.layer.into_image_layer(plan.title()))
 }
 
+/// Returns whether a cache has the layer of `plan` under `key`.
+pub fn is_shared(plan: &LayerPlan, key: &Digest, session: &Session<'_>) -> bool {
+    look_up(plan, key, session).is_some()
+}
+
 /// The layer that a cache has for `key`, if it is believed.
 fn look_up(plan: &LayerPlan, key: &Digest, session: &Session<'_>) -> Option<FoundLayer> {
     let is_pinned = || session.shared.pins().is_none_or(|pins| pins.contains_key(key));

@@ -1,5 +1,6 @@
 //! Layers, records and images that a build has, put into the caches that are written to.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +11,7 @@ use crate::failure::Result;
 use crate::image::{Image, ImageLayer};
 use crate::layer::records;
 use crate::net::registry::BlobContent;
-use crate::oci::{Digest, ImageReference};
+use crate::oci::{Architecture, Digest, ImageReference};
 use crate::plan::{LayerPlan, Plan};
 use crate::pool;
 use crate::registry_cache::entry::{CacheTag, CachedKind, CachedLayer};
@@ -55,7 +56,7 @@ impl<'a> SharedImage<'a> {
             let meter = session.progress.start(Task::Push, &name, Some(size));
             let layers = self.plan.layers.iter().zip(&self.image.layers);
             let done = pool::run(layers, AT_ONCE, |(plan, layer)| {
-                self.put_layer(plan, layer, target, session);
+                put_layer(plan, layer, &self.entry(target), session);
                 meter.add(layer.size);
                 Ok::<_, RegistryCacheError>(())
             });
@@ -64,47 +65,14 @@ impl<'a> SharedImage<'a> {
         }
     }
 
-    fn put_layer(
-        &self,
-        plan: &LayerPlan,
-        layer: &ImageLayer,
-        target: &Arc<SharedRepository>,
-        session: &Session<'_>,
-    ) {
-        let (store, key) = (&session.store, plan.key());
-        let is_base = matches!(plan, LayerPlan::Base(_));
-        let was_found = !is_base && session.shared.was_found(&key, target);
-        if was_found && !session.shared.lacks_facts(&layer.digest) {
-            return;
-        }
-        if !is_base && !was_found && store.has_blob(&layer.digest, Some(layer.size)) {
-            let (described, about) = (CachedLayer::of(layer), (layer.title.as_str(), self.plan.architecture));
-            target.put(session.progress, |cache| cache.put_layer(&key, &described, about, store, self.now));
-        }
-        self.put_records(&records::KINDS, &records::key(&layer.digest), target, session);
-    }
-
-    /// Puts the records of these kinds under one key, where the store has all of them.
-    fn put_records(
-        &self,
-        kinds: &[&str],
-        key: &Digest,
-        target: &Arc<SharedRepository>,
-        session: &Session<'_>,
-    ) {
-        let bytes = |kind: &&str| Some(((*kind).to_owned(), session.store.record_bytes(kind, key)?));
-        let Some(found) = kinds.iter().map(bytes).collect::<Option<RecordBytes>>() else { return };
-        let name = RecordsName { kinds, key };
-        let architecture = self.plan.architecture;
-        target.put(session.progress, |cache| cache.put_records(name, &found, architecture, self.now));
+    fn entry<'t>(&self, target: &'t Arc<SharedRepository>) -> EntryTarget<'t> {
+        EntryTarget { target, architecture: self.plan.architecture, now: self.now }
     }
 
     /// Puts the records that were noted, and the image, whose layers a registry may have by now.
     pub fn put_image(&self, session: &Session<'_>) {
         for target in &self.targets {
-            for (kind, key) in session.shared.noted_records() {
-                self.put_records(&[kind], &key, target, session);
-            }
+            put_noted(&session.shared.noted_records(), &self.entry(target), session);
             if self.is_elsewhere(target, session) {
                 continue;
             }
@@ -150,6 +118,60 @@ impl<'a> SharedImage<'a> {
         let file = file.map_err(|source| RegistryCacheError::Store { place: place(), source })?;
         Ok(BlobContent::File(Arc::new(file)))
     }
+}
+
+/// A cache that an entry is put into.
+struct EntryTarget<'a> {
+    target: &'a Arc<SharedRepository>,
+    /// The architecture of its image.
+    architecture: Architecture,
+    now: u64,
+}
+
+/// Puts finished layers, with what is known of them, and the records that were noted.
+pub fn put_layers(layers: &[(&LayerPlan, &ImageLayer)], architecture: Architecture, session: &Session<'_>) {
+    let noted = session.shared.noted_records();
+    for target in session.shared.targets() {
+        let into = EntryTarget { target, architecture, now: now() };
+        let size = layers.iter().map(|(_, layer)| layer.size).sum();
+        let name = format!("the cache {}", target.place());
+        let meter = session.progress.start(Task::Push, &name, Some(size));
+        let done = pool::run(layers, AT_ONCE, |(plan, layer)| {
+            put_layer(plan, layer, &into, session);
+            meter.add(layer.size);
+            Ok::<_, RegistryCacheError>(())
+        });
+        // Each is told where it fails, and stops nothing.
+        drop(done);
+        put_noted(&noted, &into, session);
+    }
+    session.shared.forget_records(&noted);
+}
+
+fn put_noted(noted: &BTreeSet<(&'static str, Digest)>, into: &EntryTarget<'_>, session: &Session<'_>) {
+    noted.iter().for_each(|(kind, key)| put_records(&[kind], key, into, session));
+}
+
+fn put_layer(plan: &LayerPlan, layer: &ImageLayer, into: &EntryTarget<'_>, session: &Session<'_>) {
+    let (store, key, target) = (&session.store, plan.key(), into.target);
+    let is_base = matches!(plan, LayerPlan::Base(_));
+    let was_found = !is_base && session.shared.was_found(&key, target);
+    if was_found && !session.shared.lacks_facts(&layer.digest) {
+        return;
+    }
+    if !is_base && !was_found && store.has_blob(&layer.digest, Some(layer.size)) {
+        let (described, about) = (CachedLayer::of(layer), (layer.title.as_str(), into.architecture));
+        target.put(session.progress, |cache| cache.put_layer(&key, &described, about, store, into.now));
+    }
+    put_records(&records::KINDS, &records::key(&layer.digest), into, session);
+}
+
+/// Puts the records of these kinds under one key, where the store has all of them.
+fn put_records(kinds: &[&str], key: &Digest, into: &EntryTarget<'_>, session: &Session<'_>) {
+    let bytes = |kind: &&str| Some(((*kind).to_owned(), session.store.record_bytes(kind, key)?));
+    let Some(found) = kinds.iter().map(bytes).collect::<Option<RecordBytes>>() else { return };
+    let name = RecordsName { kinds, key };
+    into.target.put(session.progress, |cache| cache.put_records(name, &found, into.architecture, into.now));
 }
 
 /// Removes the entries of the cache at `place` that are older than `age`; with `dry_run` none.

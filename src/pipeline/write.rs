@@ -159,6 +159,9 @@ fn write_below(
     let makes_users = missing().any(|(_, (layer, _))| matches!(layer, LayerPlan::Accounts(_)));
     let is_first = target.is_some() || makes_users;
     let write_base = || {
+        if base.is_empty() {
+            return Ok(Vec::new());
+        }
         if is_first || used.blobs == BaseBlobs::Brought {
             sources.base.bring(session)?;
         }
@@ -274,6 +277,45 @@ pub fn write_some(
     Ok(layers
         .map(|(plan, written)| (plan.key(), shared_layers::image_layer(plan.title(), written)))
         .collect())
+}
+
+/// Makes the layers of `plan` under `keys` that are made [ahead](is_made_ahead), by their keys, and beside them those of
+/// the base that one of them needs.
+pub fn write_ahead(
+    plan: &Plan,
+    sources: &Sources,
+    keys: &BTreeSet<Digest>,
+    session: &Session<'_>,
+) -> Result<BTreeMap<Digest, ImageLayer>> {
+    let count = plan.layers.iter().take_while(|layer| layer.is_of_base()).count();
+    let (base, above) = plan.layers.split_at(count);
+    let is_chosen = |layer: &&LayerPlan| keys.contains(&layer.key());
+    let chosen: Vec<LayerPlan> = above.iter().filter(is_chosen).cloned().collect();
+    let needs_base = base.iter().any(|layer| is_chosen(&layer)) || !chosen.iter().all(stands_alone);
+    let base = if needs_base { base } else { &[] };
+    let needs = WriteNeeds { blobs: BaseBlobs::Left, finished: None };
+    let written = write_below(base, &chosen, sources, needs, session)?;
+    let layers = base.iter().chain(&chosen).zip(written).filter(|(layer, _)| is_chosen(layer));
+    Ok(layers
+        .map(|(plan, written)| (plan.key(), shared_layers::image_layer(plan.title(), written)))
+        .collect())
+}
+
+/// Returns whether a layer of a matrix is made before its images: it needs nothing of them but their base.
+pub fn is_made_ahead(layer: &LayerPlan) -> bool {
+    match layer {
+        LayerPlan::Debian(_)
+        | LayerPlan::Python(_)
+        | LayerPlan::Hidden(_)
+        | LayerPlan::Files(_)
+        | LayerPlan::Wheels(_) => true,
+        LayerPlan::Base(_) | LayerPlan::Accounts(_) | LayerPlan::System(_) => false,
+    }
+}
+
+/// The digests of the wheels that a layer is made of.
+pub fn wheels_in(layer: &LayerPlan) -> BTreeSet<Digest> {
+    wheels_of(layer).map(|wheel| wheel.wheel).collect()
 }
 
 /// Returns whether a layer is made without those below it.

@@ -20,6 +20,7 @@ mod parts;
 mod pip;
 mod removal;
 mod runtime;
+mod shards;
 mod system;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ pub use layer::{
     PythonLayer, PythonName, SystemLayer, stack_key,
 };
 pub use parts::parts;
+pub use shards::{LayerWork, LayersOfShards};
 pub use system::{LOADER_CONFIGURATION, UNVERSIONED_PYTHON};
 
 /// All that determines an image: equal plans give equal digests.

@@ -192,6 +192,11 @@ impl<'n> Fields<'n> {
         self.node(key).and_then(|node| T::decode(node, problems))
     }
 
+    /// Knows `key`, which somebody else reads.
+    pub(super) fn pass_over(&mut self, key: &'static str) {
+        self.known.push(key);
+    }
+
     /// The value of `key`, which must be there.
     pub(super) fn require<T: Decode>(
         &mut self,

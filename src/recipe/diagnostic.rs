@@ -73,12 +73,16 @@ impl Problem {
         Diagnostic {
             severity: self.severity,
             message: printable(&self.message),
-            file: printable(source.origin()),
+            file: printable(source.origin(self.span.start)),
             span: primary.span,
             line: primary.line,
             column: primary.column,
             label: Some(primary.text).filter(|text| !text.is_empty()),
-            related: self.related.map(|(span, text)| label(span, text)),
+            // One excerpt shows both places: they are of one file.
+            related: self
+                .related
+                .filter(|(span, _)| source.is_one_file(self.span.start, span.start))
+                .map(|(span, text)| label(span, text)),
             help: self.help.as_deref().map(printable),
         }
     }
@@ -222,7 +226,9 @@ impl Diagnostics {
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.problems.len() + self.omitted;
-        write!(f, "`{}` has {}", printable(self.source.origin()), problems_counted(count))
+        let file =
+            self.problems.first().map_or_else(|| printable(self.source.origin(0)), |it| it.file.clone());
+        write!(f, "`{file}` has {}", problems_counted(count))
     }
 }
 
@@ -290,6 +296,10 @@ impl Problems {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
     /// `value` when there was no problem.
     pub(super) fn finish<T>(self, value: Option<T>, source: &Arc<SourceText>) -> Result<T, Diagnostics> {
         match value {
@@ -298,7 +308,7 @@ impl Problems {
         }
     }
 
-    fn into_diagnostics(mut self, source: &Arc<SourceText>) -> Diagnostics {
+    pub(super) fn into_diagnostics(mut self, source: &Arc<SourceText>) -> Diagnostics {
         self.kept.sort_by_key(|problem| problem.span);
         Diagnostics {
             source: Arc::clone(source),

@@ -17,6 +17,9 @@ mod ignore;
 mod image;
 mod inputs;
 pub mod locks;
+mod matrix;
+mod matrix_images;
+mod name_pattern;
 mod other_files;
 mod other_tools;
 mod packages;
@@ -36,6 +39,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod timestamp;
+mod values;
 mod wheel_reference;
 mod yaml;
 
@@ -52,6 +56,9 @@ pub use diagnostic::{Color, Diagnostic, Diagnostics, Label, Problem, Severity};
 pub use healthcheck::Healthcheck;
 pub use image::{Compression, ConfigChanges, FileCopy, ImageName, Layers};
 pub use inputs::{NamedProject, NamedWheel, RECIPE, RecipeInputs, RootRequirement};
+pub use matrix::Matrix;
+pub use matrix_images::MatrixImage;
+pub use name_pattern::in_names;
 pub use other_files::OtherFile;
 pub use packages::{
     Constrain, ConstraintEntry, Cuda, ExternallyManaged, Framework, Index, IndexLocation, MissingStatus,
@@ -67,6 +74,7 @@ pub use source::{SourceText, Span, Spanned};
 pub use source_place::{SourceArchive, SourcePlace};
 pub use suggest::closest;
 pub use timestamp::Timestamp;
+pub use values::RecipeValues;
 pub use wheel_reference::{FilePlace, PackageRequirement, WheelReference};
 
 use crate::check::Silence;
@@ -141,6 +149,20 @@ impl Recipe {
         parse_document(&source, yaml::LONGEST_TEXT, |root, problems| Self::decode(root, &source, problems))
     }
 
+    /// The same with `values` in place of its own: their problems are told where they are written.
+    pub fn parse_with(text: &str, origin: &str, values: &RecipeValues) -> Result<Self, Diagnostics> {
+        let own = SourceText::new(text, origin);
+        let (source, start) = own.followed_by(values.source());
+        let source = Arc::new(source);
+        let mut problems = Problems::default();
+        let mut root = yaml::read(&own, yaml::LONGEST_TEXT, &mut problems);
+        if let Some(root) = &mut root {
+            values.set_in(root, start, &mut problems);
+        }
+        let recipe = root.and_then(|root| Self::decode(&root, &source, &mut problems));
+        problems.finish(recipe, &source)
+    }
+
     /// The requirements of the recipe: the frameworks in the order of their names, then the packages.
     pub fn roots(&self) -> impl Iterator<Item = PackageRequirement> {
         let frameworks = self.frameworks.iter().map(|(name, framework)| framework.requirement(name).into());
@@ -196,6 +218,8 @@ impl Recipe {
         let annotations: Option<Annotations> = fields.get("annotations", problems);
         let layers = fields.get("layers", problems);
         let ignore: Option<Silences> = fields.get("ignore", problems);
+        // Read by `Matrix`: the recipe by itself is one image.
+        fields.pass_over("matrix");
         // An unknown key may be one of them.
         let installs = ["frameworks", "packages", "requirements", "system-packages"];
         let is_of_packages = |base: &Spanned<BaseRef>| matches!(&base.value, BaseRef::Inline(BaseDescription::Debian(debian)) if !debian.packages.is_empty());

@@ -116,7 +116,7 @@ fn suggests_the_key_that_was_meant() {
     );
     check_with(
         "colours: [red]",
-        "1:1 [colours] unknown key `colours` in the recipe = the keys here are `name`, `base`, `platforms`, `system-packages`, `python`, `frameworks`, `packages`, `requirements`, `constraints`, `overrides`, `indexes`, `find-links`, `prereleases`, `exclude-newer`, `cuda`, `users`, `files`, `config`, `annotations`, `layers`, `ignore`",
+        "1:1 [colours] unknown key `colours` in the recipe = the keys here are `name`, `base`, `platforms`, `system-packages`, `python`, `frameworks`, `packages`, `requirements`, `constraints`, `overrides`, `indexes`, `find-links`, `prereleases`, `exclude-newer`, `cuda`, `users`, `files`, `config`, `annotations`, `layers`, `ignore`, `matrix`",
     );
     check_with(
         "volumes: [/data]",
@@ -1421,6 +1421,10 @@ fn schema() -> serde_json::Value {
     serde_json::from_str(include_str!("recipe.schema.json")).unwrap()
 }
 
+fn matrix_schema() -> serde_json::Value {
+    serde_json::from_str(include_str!("matrix.schema.json")).unwrap()
+}
+
 /// The keys of every mapping of a schema, by the name that messages give to the mapping.
 fn keys_of_schema(schema: &serde_json::Value, found: &mut BTreeMap<String, Vec<String>>) {
     if let (Some(title), Some(properties)) = (schema["title"].as_str(), schema["properties"].as_object()) {
@@ -1473,13 +1477,31 @@ fn the_schema_has_the_keys_that_are_read_and_no_others() {
         keys.sort();
         keys.dedup();
     }
+    // Its other keys are those of the recipe.
+    assert_eq!(of_schema.remove("`matrix`").unwrap(), ["exclude", "include"]);
     assert_eq!(of_schema, read);
+}
+
+#[test]
+fn the_schema_of_a_matrix_has_the_keys_that_are_read() {
+    let problems =
+        Matrix::parse("recipe: a\nqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq: x\n", "matrix.yaml").unwrap_err();
+    let help = problems.problems()[0].help.as_deref().unwrap().strip_prefix("the keys here are ").unwrap();
+    let mut read: Vec<&str> = help.split(", ").map(|key| key.trim_matches('`')).collect();
+    read.sort_unstable();
+    let of_matrix = matrix_schema();
+    assert_eq!(
+        of_matrix["properties"].as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>(),
+        read
+    );
+    assert_eq!(of_matrix["$defs"]["matrix"], schema()["$defs"]["matrix"]);
 }
 
 #[test]
 fn every_mapping_that_is_read_is_in_the_schema() {
     let mut of_schema = BTreeMap::new();
     keys_of_schema(&schema(), &mut of_schema);
+    keys_of_schema(&matrix_schema(), &mut of_schema);
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/recipe");
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -40,8 +40,45 @@ pub(super) enum YamlValue {
 }
 
 impl Node {
-    fn new(span: Span, value: YamlValue) -> Self {
+    pub(super) fn new(span: Span, value: YamlValue) -> Self {
         Self { span, value, verbatim: None }
+    }
+
+    /// The same node in a text that stands behind `start` bytes of another one.
+    pub(super) fn behind(&self, start: usize) -> Self {
+        let value = match &self.value {
+            YamlValue::Sequence(items) => {
+                YamlValue::Sequence(items.iter().map(|item| item.behind(start)).collect())
+            }
+            YamlValue::Mapping(entries) => {
+                let entry = |(key, node): &(Spanned<String>, Self)| {
+                    let key = Spanned { value: key.value.clone(), span: key.span.behind(start) };
+                    (key, node.behind(start))
+                };
+                YamlValue::Mapping(entries.iter().map(entry).collect())
+            }
+            single => single.clone(),
+        };
+        let verbatim = self.verbatim.map(|own| start + own);
+        Self { span: self.span.behind(start), value, verbatim }
+    }
+
+    /// Returns whether it says the same, wherever it is written.
+    pub(super) fn says(&self, other: &Self) -> bool {
+        match (&self.value, &other.value) {
+            (YamlValue::Null, YamlValue::Null) => true,
+            (YamlValue::Scalar(one), YamlValue::Scalar(other)) => one == other,
+            (YamlValue::Sequence(one), YamlValue::Sequence(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.says(other))
+            }
+            (YamlValue::Mapping(one), YamlValue::Mapping(other)) => {
+                let has = |key: &str, node: &Self| {
+                    other.iter().any(|(written, value)| written.value == key && node.says(value))
+                };
+                one.len() == other.len() && one.iter().all(|(key, node)| has(key, node))
+            }
+            _ => false,
+        }
     }
 
     /// The place of the bytes `within` a scalar's text, when they are written as they are read.

@@ -16,6 +16,7 @@ class Index:
         self.wheels = {wheel.name: wheel for wheel in wheels}
         self.digests = {name: sha256(wheel) for name, wheel in self.wheels.items()}
         self.metadata = {name: metadata(wheel) for name, wheel in self.wheels.items()} if has_metadata else {}
+        self.sent = []  # the names of the wheels, each as often as it was asked for
         index = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -48,6 +49,7 @@ class Index:
         if kind == "simple":
             send(request, self.page(name).encode(), "text/html")
         elif kind == "files" and name in self.wheels:
+            self.sent.append(name)
             send_file(request, self.wheels[name])
         elif kind == "files" and wheel in self.metadata:
             send(request, self.metadata[wheel], "text/plain")

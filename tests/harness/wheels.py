@@ -53,19 +53,19 @@ def metadata(wheel):
         return archive.read(name)
 
 
-def write(directory, name, members, tag="py3-none-any"):
-    """Writes a wheel of version 1.0 with these members of `raw_zip`, by their names, and its metadata."""
+def write(directory, name, members, tag="py3-none-any", version="1.0"):
+    """Writes a wheel with these members of `raw_zip`, by their names, and its metadata."""
     stem = name.replace("-", "_")
-    information = f"{stem}-1.0.dist-info"
+    information = f"{stem}-{version}.dist-info"
     pure = str(tag.endswith("-any")).lower()
     texts = {
-        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         "WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: {pure}\nTag: {tag}\n",
     }
     members = members | {f"{information}/{file}": raw_zip.Stored(text) for file, text in texts.items()}
     rows = [f"{path},sha256={urlsafe(member.digest)},{member.sizes[2]}\n" for path, member in members.items()]
     record = raw_zip.Stored("".join([*rows, f"{information}/RECORD,,\n"]))
-    path = directory / f"{stem}-1.0-{tag}.whl"
+    path = directory / f"{stem}-{version}-{tag}.whl"
     raw_zip.write(path, members | {f"{information}/RECORD": record})
     return path
 

@@ -32,6 +32,7 @@ mod init;
 mod lock;
 mod locks;
 mod manual;
+mod matrix;
 mod messages;
 mod outdated;
 mod own_python;

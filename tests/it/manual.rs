@@ -43,6 +43,7 @@ fn the_keys_are_those_of_the_schema() {
         ("config", "`config`"),
         ("healthcheck", "`config.healthcheck`"),
         ("layers", "`layers`"),
+        ("matrix", "`matrix`"),
         ("silence", "An entry of `ignore`"),
     ] {
         text += &keys_of(&schema["$defs"][name], heading);
