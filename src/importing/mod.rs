@@ -4,6 +4,8 @@
 //! its making, the version that it compares) shows when it runs, and only then.
 #![allow(clippy::disallowed_methods, reason = "an image is unpacked and run")]
 
+mod machine;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -132,6 +134,7 @@ impl UnpackedImage {
         base_tree::unpack(store, layers, &image.root())?;
         let script = image.directory.path().join(PROGRAM).join(SCRIPT.0);
         fs::write(script, SCRIPT.1).map_err(ImportError::Prepare)?;
+        machine::copy(image.directory.path()).map_err(ImportError::Prepare)?;
         Ok(image)
     }
 
@@ -171,6 +174,7 @@ impl UnpackedImage {
         let tree =
             |source: PathBuf, target: &str, access| SandboxTree { source, target: target.into(), access };
         trees.push(tree(path.join(PROGRAM), WORK, TreeAccess::ReadOnly));
+        trees.extend(machine::TOPS.map(|top| tree(path.join(top), &format!("/{top}"), TreeAccess::ReadOnly)));
         trees.push(tree(path.join(TEMPORARY), "/tmp", TreeAccess::Scratch));
         let script = format!("{WORK}/{}", SCRIPT.0);
         let own = [script, interpreter.directory.clone(), LONGEST_IMPORT.as_secs().to_string()];

@@ -78,7 +78,9 @@ fn an_import_has_the_environment_of_a_container_and_nothing_of_the_machine() {
     let code = "import os, sys\n\
         assert sys.argv == ['-c'] and sys.path[0] == '', (sys.argv, sys.path)\n\
         assert os.environ['WORD'] == 'a=b' and os.environ['HOME'] == '/tmp', os.environ\n\
-        assert set(os.listdir('/')) <= {'dev', 'etc', 'imgforge', 'lib', 'lib64', 'tmp', 'usr', 'var'}, os.listdir('/')\n\
+        assert set(os.listdir('/')) <= {'dev', 'etc', 'imgforge', 'lib', 'lib64', 'proc', 'sys', 'tmp', 'usr', 'var'}, os.listdir('/')\n\
+        assert os.listdir('/proc') == ['cpuinfo', 'meminfo'] or os.listdir('/proc') == ['meminfo', 'cpuinfo']\n\
+        assert open('/sys/devices/system/cpu/possible').read()[0] == '0' and os.listdir('/sys') == ['devices']\n\
         assert os.getcwd() == '/usr/lib', os.getcwd()\n\
         open('/tmp/written', 'w').close()\n\
         try:\n    open('/usr/written', 'w')\n\
