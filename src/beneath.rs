@@ -107,6 +107,14 @@ impl FoundFile {
     }
 }
 
+/// Two are equal where they are the same directory by its path, however often that was opened.
+impl PartialEq for FileRoot {
+    fn eq(&self, other: &Self) -> bool {
+        let identity = |root: &Self| (root.directory.clone(), root.absolute.clone(), root.outside);
+        identity(self) == identity(other)
+    }
+}
+
 impl FileRoot {
     /// The directory at `path`.
     pub fn open(path: &Path, outside: Outside) -> io::Result<Self> {

@@ -17,13 +17,13 @@ use super::{ProgressStyle, ending, job, release};
 use crate::failure::{Failure, Result};
 use crate::jobs::{JobEngine, MatrixJobs};
 use crate::pipeline::{
-    self, Built, Checking, ImagesOrder, LockWriting, MatrixEntry, MatrixLockOrder, MatrixOrder,
-    PlannedMatrix, QuietImages, Session, Shard,
+    self, Built, Checking, DecisionMemory, ImagesOrder, LockWriting, MatrixEntry, MatrixLockOrder,
+    MatrixOrder, PlannedMatrix, QuietImages, Session, Shard,
 };
 use crate::place::ImagePlace;
 use crate::recipe;
 
-/// The images that a table lists, unless all are asked for.
+/// The images or locks that are listed, unless all are asked for.
 const LISTED: usize = 20;
 
 #[derive(Debug, Subcommand)]
@@ -188,6 +188,16 @@ fn shard(text: &str) -> Result<Shard, String> {
 }
 
 impl MatrixFile {
+    fn session<'a>(
+        &self,
+        arguments: &super::Arguments,
+        offline: bool,
+        quiet: &'a QuietImages<'_>,
+    ) -> Result<Session<'a>> {
+        let session = arguments.session_for(offline, self.allow_outside, quiet)?;
+        Ok(Session { memory: Some(DecisionMemory::default()), ..session })
+    }
+
     fn entries(&self, session: &Session<'_>) -> Result<Vec<MatrixEntry>> {
         pipeline::read_matrix(&self.matrix, self.output.as_deref(), session)
     }
@@ -229,7 +239,7 @@ impl PlanArguments {
         progress: &Terminal,
         quiet: &QuietImages<'_>,
     ) -> Result<()> {
-        let session = arguments.session_for(self.offline, self.file.allow_outside, quiet)?;
+        let session = self.file.session(arguments, self.offline, quiet)?;
         let entries = self.file.entries(&session)?;
         let session = arguments.with_caches(session, &self.cache.places()?, &destinations(&entries))?;
         let order = MatrixOrder { entries: &entries, locking: locking(self.locked), progress };
@@ -360,7 +370,7 @@ impl LockArguments {
         progress: &Terminal,
         quiet: &QuietImages<'_>,
     ) -> Result<()> {
-        let session = arguments.session_for(self.offline, self.file.allow_outside, quiet)?;
+        let session = self.file.session(arguments, self.offline, quiet)?;
         let entries = self.file.entries(&session)?;
         let order = MatrixOrder { entries: &entries, locking: locking(false), progress };
         let writing = if self.check { LockWriting::Tell } else { LockWriting::Write };
@@ -369,8 +379,11 @@ impl LockArguments {
         progress.finish();
         let changed: Vec<&pipeline::Locked> = locked.iter().filter(|locked| locked.changed).collect();
         if !arguments.quiet {
-            for locked in &changed {
+            for locked in changed.iter().take(LISTED) {
                 ending::locked(locked, arguments.progress, page(OutputStream::Error, false));
+            }
+            if let more @ 1.. = changed.len().saturating_sub(LISTED) {
+                super::text::tell_line(format_args!("and {more} more locks"));
             }
             if changed.is_empty() && arguments.progress != ProgressStyle::Json {
                 super::text::tell_line(format_args!("{} locks, nothing changed", locked.len()));
@@ -398,7 +411,7 @@ impl LayersArguments {
         progress: &Terminal,
         quiet: &QuietImages<'_>,
     ) -> Result<()> {
-        let session = arguments.session_for(false, self.file.allow_outside, quiet)?;
+        let session = self.file.session(arguments, false, quiet)?;
         let entries = self.file.entries(&session)?;
         let places = [ImagePlace::Registry(self.cache.target()?)];
         let session = arguments.with_caches(session, &self.cache.places()?, &places)?;
@@ -422,7 +435,7 @@ impl ImagesArguments {
         quiet: &QuietImages<'_>,
     ) -> Result<()> {
         let release = self.release.order()?;
-        let session = arguments.session_for(false, self.file.allow_outside, quiet)?;
+        let session = self.file.session(arguments, false, quiet)?;
         let entries = self.file.entries(&session)?;
         let session = arguments.with_caches(session, &self.cache.places()?, &destinations(&entries))?;
         let matrix = MatrixOrder { entries: &entries, locking: locking(self.locked), progress };
@@ -462,7 +475,7 @@ impl ImagesArguments {
 
 impl EmitArguments {
     fn execute(&self, arguments: &super::Arguments, quiet: &QuietImages<'_>) -> Result<()> {
-        let session = arguments.session_for(true, self.file.allow_outside, quiet)?;
+        let session = self.file.session(arguments, true, quiet)?;
         self.file.entries(&session)?;
         let insecure = arguments.insecure_registry.iter();
         let insecure = insecure.flat_map(|host| ["--insecure-registry".to_owned(), host.clone()]);

@@ -29,8 +29,16 @@ pub struct PackageSources {
     pub indexes: Vec<ConfiguredIndex>,
 }
 
+impl PackageSources {
+    /// Returns whether both ask the same places, and have no files of their own.
+    pub fn asks_as(&self, other: &Self) -> bool {
+        let has_files = !self.projects.is_empty() || !other.projects.is_empty();
+        !has_files && self.links == other.links && self.indexes == other.indexes
+    }
+}
+
 /// A server's or this machine's collection of wheels.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum WheelPlaces {
     /// At a URL: of an index its simple repository, else a page of links. Credentials in it are used and never shown.
     Url(Url),
@@ -57,7 +65,7 @@ impl WheelPlaces {
 }
 
 /// A package index.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ConfiguredIndex {
     /// The place of its simple repository.
     pub places: WheelPlaces,

@@ -26,7 +26,7 @@ const LONGEST_PAGE: u64 = 32 << 20;
 const MOST_NAMES: usize = 1 << 17;
 
 /// A directory of wheels.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WheelDirectory {
     root: FileRoot,
     /// Absolute.

@@ -14,7 +14,7 @@ use crate::resolve::solve::{Catalog, CatalogError, Scout, Want, WheelLibrary};
 
 /// A catalog that announces which wheels' binaries are read.
 pub(super) struct Announced<'a> {
-    pub index: PackageIndex,
+    pub index: Arc<PackageIndex>,
     pub session: &'a Session<'a>,
 }
 

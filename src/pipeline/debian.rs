@@ -11,7 +11,7 @@ use super::base_source::{BaseSource, DebianSource, OpenedBase};
 use super::debian_lock::{EarlierPackages, LockedPackages, PackageSuites, check_suites};
 use super::progress::Task;
 use super::schedule::{self, Fetch};
-use super::{Session, shared_layers, shared_records};
+use super::{Session, decision_memory, shared_layers, shared_records};
 use crate::base::scan::ScannedInterpreter;
 use crate::bootstrap::ground::{self, Ground};
 use crate::bootstrap::groups::{DebianLayer, DebianPackages, packages};
@@ -31,7 +31,7 @@ use crate::layer::packages::{self as packages_layer, BaseSystem, Configured};
 use crate::layer::system_files::SystemFiles;
 use crate::layer::{Written, cache};
 use crate::lock::{DebianBase, LockedBase, LockedSuite};
-use crate::net::debian::{MachineArchives, VerifiedSuite, mirrors_instead, open_suite};
+use crate::net::debian::{MachineArchives, SuiteRequest, VerifiedSuite, mirrors_instead, open_suite};
 use crate::net::download::Download;
 use crate::net::http::Http;
 use crate::oci::image::RuntimeConfig;
@@ -98,7 +98,10 @@ pub(super) fn with_earlier(
 pub(super) fn open_suites(suites: &PackageSuites, session: &Session<'_>) -> Result<Vec<VerifiedSuite>> {
     let machine = MachineArchives::read()?;
     let now = now()?;
-    let open = |request| open_suite(&request, &machine, &session.http, &session.store, now);
+    let open = |request: SuiteRequest<'_>| {
+        let open = || open_suite(&request, &machine, &session.http, &session.store, now);
+        decision_memory::suite(&request, session, open)
+    };
     Ok(suites.requests().into_iter().map(open).collect::<Result<_, _>>()?)
 }
 

@@ -113,16 +113,30 @@ pub fn lock_matrix(
     session: &Session<'_>,
 ) -> Result<Vec<Locked>> {
     matrix.progress.stage(&format!("locking {} images", matrix.entries.len()));
-    let locked = pool::run(matrix.entries, session.threads, |entry| {
-        matrix.progress.at(&entry.image.name);
-        lock_entry(entry, order, session).with_context(|| of_image(entry))
-    })?;
+    let locked =
+        each(matrix, session, |entry| lock_entry(entry, order, session).with_context(|| of_image(entry)))?;
     let names = matches!(&order.upgrade, Upgrade::Only { names, .. } if !names.is_empty());
     match locked.iter().flatten().count() {
         // No image has what is to be upgraded: the first one's words say so.
         0 if names => lock_first(matrix, order, session),
         _ => Ok(locked.into_iter().flatten().collect()),
     }
+}
+
+/// The results of `work` for each image, the first one by itself: what is learned of its base and indexes the others know.
+pub(super) fn each<R: Send>(
+    matrix: &MatrixOrder<'_>,
+    session: &Session<'_>,
+    work: impl Fn(&MatrixEntry) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let work = |entry: &MatrixEntry| {
+        matrix.progress.at(&entry.image.name);
+        work(entry)
+    };
+    let (first, others) = matrix.entries.split_at(matrix.entries.len().min(1));
+    let mut results = pool::run(first, 1, work)?;
+    results.extend(pool::run(others, session.threads, work)?);
+    Ok(results)
 }
 
 /// The lock of an image; `None` where it has nothing of what is to be upgraded.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::matrix::{MatrixOrder, Shard, of_image};
+use super::matrix::{MatrixOrder, Shard, each, of_image};
 use super::recipe_source::MatrixEntry;
 use super::write;
 use super::{PlanOrder, Planned, Session, image_size, plan, shared_layers, shared_writes};
@@ -123,23 +123,17 @@ impl PlannedLayers {
 /// Plans every image of a matrix; where caches are read, they are asked for each layer.
 pub fn plan_matrix(matrix: &MatrixOrder<'_>, session: &Session<'_>) -> Result<PlannedMatrix> {
     matrix.progress.stage(&format!("planning {} images", matrix.entries.len()));
-    let plan = |entry: &MatrixEntry| {
-        matrix.progress.at(&entry.image.name);
+    let planned = each(matrix, session, |entry| {
         let planned = plan_entry(entry, matrix, session)?;
-        Ok::<_, Failure>(planned.into_iter().map(PlannedLayers::of).collect::<Vec<_>>())
-    };
-    // The first one by itself: what is learned of its base the others know.
-    let (first, others) = matrix.entries.split_at(matrix.entries.len().min(1));
-    let mut planned = pool::run(first, 1, plan)?;
-    planned.extend(pool::run(others, session.threads, plan)?);
+        Ok(planned.into_iter().map(PlannedLayers::of).collect::<Vec<_>>())
+    })?;
     let mut all = PlannedMatrix { images: Vec::new(), layers: BTreeMap::new() };
     for (entry, planned) in matrix.entries.iter().zip(planned) {
         all.add(entry, &planned);
     }
     if session.shared.is_read() {
         matrix.progress.stage(&format!("asking the cache for {} layers", all.layers.len()));
-        let layers = all.layers.iter_mut().map(|(key, layer)| (key, layer));
-        pool::run(layers, AT_ONCE, |(key, layer)| {
+        pool::run(&mut all.layers, AT_ONCE, |(key, layer)| {
             layer.cached = Some(shared_layers::is_shared(&layer.plan, key, session));
             Ok::<_, Failure>(())
         })?;

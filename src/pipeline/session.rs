@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Progress;
+use super::decision_memory::DecisionMemory;
 use super::shared_cache::SharedCache;
 use crate::beneath::Outside;
 use crate::failure::Hinted;
@@ -32,6 +33,8 @@ pub struct Session<'a> {
     pub engines: Engines,
     /// The caches in registries.
     pub shared: SharedCache,
+    /// The inputs that the images of a matrix share; `None` where there is one image.
+    pub memory: Option<DecisionMemory>,
     /// The number of layers that are written at once. It has no influence on their bytes.
     pub threads: usize,
     /// The rights of programs that are not the machine's own.
@@ -75,6 +78,7 @@ impl<'a> Session<'a> {
             store,
             http,
             shared: SharedCache::default(),
+            memory: None,
             threads: std::thread::available_parallelism().map_or(1, Into::into),
             confinement: Confinement::Sandboxed,
             longest_build: LONGEST_BUILD,

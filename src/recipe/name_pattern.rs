@@ -41,7 +41,7 @@ impl NamePattern {
     }
 
     /// The text with each value that `value_of` gives for a key, or the first key that has none.
-    pub(super) fn filled<'a>(&'a self, value_of: impl Fn(&str) -> Option<String>) -> Result<String, &'a str> {
+    pub(super) fn filled(&self, value_of: impl Fn(&str) -> Option<String>) -> Result<String, &str> {
         let pieces = self.pieces.iter().map(|piece| match piece {
             PatternPiece::Text(text) => Ok(text.clone()),
             PatternPiece::Value(key) => value_of(key).ok_or(key.as_str()),
