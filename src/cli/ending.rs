@@ -153,7 +153,6 @@ fn error_event(error: &Failure) -> Value {
 fn print_findings(error: &Failure) {
     if let Some(CheckFailed { report }) = error.downcast_ref() {
         findings::told_of_build(report, page(OutputStream::Error, false)).tell();
-        tell("\n");
     }
 }
 

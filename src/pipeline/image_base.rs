@@ -144,7 +144,7 @@ pub(super) fn created(config: &Map<String, Value>) -> u64 {
 
 /// The contents of an image's layers, bottom first, as they are at its place now.
 pub fn scan(image: &SourceImage, session: &Session<'_>) -> Result<Vec<LayerContent>> {
-    let reading = LayerReading::of(image, session, "reading the layers");
+    let reading = LayerReading::of(image, session, ("reading the layers", Task::ReadLayers));
     Ok(source::scan(image, &session.store, session.threads, &|bytes| reading.add(bytes))?)
 }
 
@@ -152,7 +152,7 @@ pub fn scan(image: &SourceImage, session: &Session<'_>) -> Result<Vec<LayerConte
 fn scan_to_build(image: &SourceImage, session: &Session<'_>) -> Result<Vec<LayerContent>> {
     let layers = image.layers.iter().map(|layer| (layer.descriptor.digest(), layer.diff_id));
     shared_records::bring_all_facts(layers, session);
-    let reading = LayerReading::of(image, session, "reading the base's layers");
+    let reading = LayerReading::of(image, session, ("reading the base's layers", Task::ReadLayers));
     Ok(source::scan_to_build(image, &session.store, session.threads, &|bytes| reading.add(bytes))?)
 }
 
@@ -160,20 +160,22 @@ fn scan_to_build(image: &SourceImage, session: &Session<'_>) -> Result<Vec<Layer
 struct LayerReading<'a> {
     image: &'a SourceImage,
     session: &'a Session<'a>,
-    stage: &'static str,
+    /// The words on it, for the stage and for the task.
+    told: (&'static str, Task),
     meter: OnceLock<Box<dyn Meter>>,
 }
 
 impl<'a> LayerReading<'a> {
-    fn of(image: &'a SourceImage, session: &'a Session<'a>, stage: &'static str) -> Self {
-        Self { image, session, stage, meter: OnceLock::new() }
+    fn of(image: &'a SourceImage, session: &'a Session<'a>, told: (&'static str, Task)) -> Self {
+        Self { image, session, told, meter: OnceLock::new() }
     }
 
     fn add(&self, bytes: u64) {
         let begin = || {
-            self.session.progress.stage(self.stage);
+            let (stage, task) = self.told;
+            self.session.progress.stage(stage);
             let size = self.image.layers.iter().map(|layer| layer.descriptor.size()).sum();
-            self.session.progress.start(Task::ReadLayers, &self.image.place, Some(size))
+            self.session.progress.start(task, &self.image.place, Some(size))
         };
         self.meter.get_or_init(begin).add(bytes);
     }
@@ -227,7 +229,7 @@ impl ImageSource {
 
 /// Brings the layers of an image into the store, where it lacks them.
 pub fn bring(image: &SourceImage, session: &Session<'_>) -> Result<()> {
-    let reading = LayerReading::of(image, session, "fetching the layers");
+    let reading = LayerReading::of(image, session, ("copying the layers into the store", Task::KeepLayers));
     Ok(image.fetch_into(&session.store, &|bytes| reading.add(bytes))?)
 }
 

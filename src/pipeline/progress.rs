@@ -33,6 +33,8 @@ pub enum Task {
     Download,
     /// Reading the layers of an image.
     ReadLayers,
+    /// Copying the layers of an image into the store.
+    KeepLayers,
     /// Writing a layer.
     WriteLayer,
     /// Bringing an image into a registry.
@@ -46,6 +48,7 @@ impl fmt::Display for Task {
         f.pad(match self {
             Self::Download => "downloading",
             Self::ReadLayers => "reading",
+            Self::KeepLayers => "copying",
             Self::WriteLayer => "writing",
             Self::Push => "pushing",
             Self::Verify => "verifying",

@@ -182,7 +182,7 @@ fn a_wrong_command_line_exits_with_2() {
     let world = World::new();
     world.recipe("packages: [wholesome]\n");
     for (arguments, said) in [
-        (&["build"][..], "<RECIPE>"),
+        (&["check"][..], "<IMAGE>"),
         (&["biuld", "recipe.yaml"], "'build'"),
         (&["build", "recipe.yaml", "--ofline"], "'--offline'"),
         (&["build", "recipe.yaml", "-o", "nonsense"], "write docker-daemon:nonsense or podman:nonsense"),

@@ -278,14 +278,18 @@ fn an_image_that_would_not_load_is_not_published() {
         world.write("recipe.yaml", format!("name: demo\nbase: oci:base\npackages: [demo]\n{more}"));
         world.run(&["build", "recipe.yaml", "-o", "oci:image"])
     };
-    let outcome = recipe("");
+    let outcome = recipe("config: {healthcheck: {test: [curl, localhost]}}\n");
     assert_eq!(outcome.code, 1, "{outcome}");
-    assert!(
-        outcome
-            .stderr
-            .contains("error[missing-library]: /usr/local/lib/python3.11/dist-packages/demo/core.so"),
-        "{outcome}"
-    );
+    // The count comes first, and what keeps the image from being published last, where logs end.
+    let told = [
+        "the check found 1 error and 1 warning",
+        "warning[image-config]: ",
+        "error[missing-library]: /usr/local/lib/python3.11/dist-packages/demo/core.so",
+        "error: the image would not work: the check found 1 error",
+    ];
+    let places = told.map(|text| outcome.stderr.find(text).unwrap_or_else(|| panic!("{text}: {outcome}")));
+    assert!(places.is_sorted(), "{outcome}");
+    assert_eq!(outcome.stderr.matches("reading oci:./base").count(), 1, "{outcome}");
     assert!(outcome.stderr.contains("hint: ") && outcome.stderr.contains("--no-check"), "{outcome}");
     assert!(!world.path("image").exists());
     recipe("ignore: [{rule: missing-library, path: '*/demo/core.so', reason: the host brings it}]")

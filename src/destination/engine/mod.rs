@@ -13,8 +13,8 @@ use std::thread;
 use super::archive_writer::{ArchiveFile, ArchiveWriter, ArchivedImage};
 use super::index::named;
 use super::{PublishError, Publishing};
-use crate::image::Image;
-use crate::layer::plain_tar;
+use crate::image::{Image, ImageLayer};
+use crate::layer::{plain_tar, records};
 use crate::net::engine::{ContainerEngine, EngineError, EngineStorage};
 use crate::oci::{Digest, ImageReference};
 use crate::place::EngineKind;
@@ -38,14 +38,22 @@ pub(super) fn publish(
     publishing: &Publishing<'_>,
 ) -> Result<(), PublishError> {
     send(image, engine, name, publishing)?;
-    remember(image, publishing.store)
+    remember(image, publishing.store);
+    Ok(())
 }
 
-/// Notes of an image what an engine will tell of it: who reads it there need not have it saved.
-fn remember(image: &Image, store: &Store) -> Result<(), PublishError> {
-    store.put_blob(&image.config_bytes)?;
-    image.layers.iter().for_each(|layer| plain_tar::note_blob(store, &layer.diff_id, &layer.digest));
-    Ok(())
+/// Notes of an image what an engine will tell of it: who reads it there need not have it saved. Nothing fails where that
+/// cannot be kept.
+fn remember(image: &Image, store: &Store) {
+    let _ = store.put_blob(&image.config_bytes);
+    let unknown = |layer: &&ImageLayer| plain_tar::blob_of(store, &layer.diff_id).is_none();
+    for layer in image.layers.iter().filter(unknown) {
+        // A config may say of a layer of others what it is not.
+        let content = records::content(store, &layer.digest);
+        if content.is_some_and(|content| content.diff_id == layer.diff_id) {
+            plain_tar::note_blob(store, &layer.diff_id, &layer.digest);
+        }
+    }
 }
 
 fn send(
