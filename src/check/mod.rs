@@ -63,7 +63,7 @@ use loading::Loading;
 use world::World;
 
 /// Raise when the rules say something else of the same image: reports are made again.
-pub const REPORT_FORMAT: u32 = 14;
+pub const REPORT_FORMAT: u32 = 15;
 
 /// The subject of a check.
 #[derive(Debug)]
