@@ -11,7 +11,7 @@ use super::base_source::{BaseSource, DebianSource, OpenedBase};
 use super::debian_lock::{EarlierPackages, LockedPackages, PackageSuites, check_suites};
 use super::progress::Task;
 use super::schedule::{self, Fetch};
-use super::{Session, decision_memory, shared_layers, shared_records};
+use super::{Session, shared_layers, shared_records};
 use crate::base::scan::ScannedInterpreter;
 use crate::bootstrap::ground::{self, Ground};
 use crate::bootstrap::groups::{DebianLayer, DebianPackages, packages};
@@ -100,7 +100,10 @@ pub(super) fn open_suites(suites: &PackageSuites, session: &Session<'_>) -> Resu
     let now = now()?;
     let open = |request: SuiteRequest<'_>| {
         let open = || open_suite(&request, &machine, &session.http, &session.store, now);
-        decision_memory::suite(&request, session, open)
+        match &session.memory {
+            Some(memory) => memory.suite(&request, open),
+            None => open(),
+        }
     };
     Ok(suites.requests().into_iter().map(open).collect::<Result<_, _>>()?)
 }

@@ -1,6 +1,7 @@
 //! Decides everything about a recipe, anew or by the lock beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use uv_normalize::PackageName;
 
@@ -10,7 +11,6 @@ use super::archive_hashes;
 use super::base;
 use super::base_source::OpenedBase;
 use super::built_wheels::{BuildBase, BuiltWheels};
-use super::decision_memory;
 use super::lock_file::{self, KeptFromLock, LockFileError, LockStatus, Locking, Upgrade};
 use super::locked_projects::LockedProjects;
 use super::named_projects::{NamedProjects, known_sources};
@@ -22,7 +22,7 @@ use super::wheel_sizes::{PrivateCuda, WheelSizes};
 use super::wheel_urls::WheelUrls;
 use crate::failure::{Failure, Hinted, Result};
 use crate::lock::{Decided, Lock, LockedPython, RecipeFingerprint};
-use crate::net::index::Freshness;
+use crate::net::index::{Freshness, PackageIndex};
 use crate::plan::{PlannedBase, Wheels};
 use crate::pypa::simple::Project;
 use crate::recipe::{RecipeInputs, Timestamp};
@@ -114,7 +114,13 @@ pub fn anew(
     named.check(&target, session)?;
     let packed = NamedProjects::find(&inputs, &locked.sources, &target, &kept.sources, session)?;
     let index = |files| {
-        let index = decision_memory::index(sources(&inputs, files, session)?, freshness, session);
+        let sources = sources(&inputs, files, session)?;
+        let open =
+            |sources| PackageIndex::new(Arc::clone(&session.http), session.store.clone(), sources, freshness);
+        let index = match &session.memory {
+            Some(memory) => memory.index(sources, freshness, open),
+            None => Arc::new(open(sources)),
+        };
         Ok::<_, Failure>(Announced { index, session })
     };
     let exclude_newer = inputs.recipe.exclude_newer.map(|time| time.unix_seconds());

@@ -155,13 +155,12 @@ def submitted(work, cluster, name):
 
 
 def ended(work, cluster, jobs):
-    """Waits for the end of both arrays; prints what failed."""
+    """Waits for the end of both arrays; gives what their tasks printed, by the files of Slurm."""
     deadline = time.monotonic() + LONGEST
     while cluster.tasks():
         require(time.monotonic() < deadline, f"the queue still has {cluster.tasks()}")
         time.sleep(0.2)
-    outputs = {path.name: path.read_text() for job in jobs for path in sorted(work.directory.glob(f"slurm-{job}_*"))}
-    return outputs
+    return {path.name: path.read_text() for job in jobs for path in sorted(work.directory.glob(f"slurm-{job}_*"))}
 
 
 def check_images(work, name, outputs):

@@ -90,7 +90,7 @@ class Cluster:
             )
 
     def end(self, name):
-        """Ends a daemon as a loss of power would, on a node with everything that it started: nothing tells the controller."""
+        """Ends a daemon as a loss of power would, on a node with all that it started: nothing tells the controller."""
         if process := self.processes.pop(name, None):
             process.send_signal(signal.SIGKILL)
             process.wait(60)
