@@ -232,9 +232,8 @@ impl ImportWalk<'_, '_> {
 
     fn reach(&mut self, file: String, module: &str, package: &str, importing: Importing<'_>) {
         let Importing { mut force, by } = importing;
-        if force == Force::Conditional
-            && !by.is_some_and(|by| self.world.owner(by) == self.world.owner(&file))
-        {
+        let is_own_part = by.is_some_and(|by| self.world.owner(by) == self.world.owner(&file));
+        if force == Force::Conditional && !is_own_part {
             force = Force::Optional;
         }
         if let Some(by) = by.filter(|_| force.is_certain()) {
