@@ -234,6 +234,16 @@ impl ImagePlace {
         matches!(self, Self::Registry(_)) && !text.starts_with("docker://")
     }
 
+    /// The file or directory of this machine that it is, where it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::OciLayout { directory: path, .. }
+            | Self::OciArchive { file: path, .. }
+            | Self::DockerArchive { file: path, .. } => Some(path),
+            Self::Registry(_) | Self::Engine { .. } => None,
+        }
+    }
+
     /// Returns whether an image that is published here goes to standard output, where nothing else may be printed then.
     pub fn is_standard_output(&self) -> bool {
         let names = [STANDARD_OUTPUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];

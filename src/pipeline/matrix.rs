@@ -1,14 +1,15 @@
 //! The images of a matrix: read, locked, and built in the share of one machine.
 
-use std::path::Path;
+use std::path::{self, Path};
 
 use super::input_error::diagnostics;
+use super::lock_file::directory_of;
 use super::recipe_source::MatrixEntry;
 use super::{
     BuildOrder, Built, Checking, InputError, LockFileError, LockOrder, LockWriting, Locked, Locking,
     PlanOrder, Progress, ReleaseOrder, Session, Upgrade, build, lock, recipe_file,
 };
-use crate::beneath::Outside;
+use crate::beneath::{FileRoot, Outside, ReachError};
 use crate::failure::{Context, Hinted, Result};
 use crate::place::ImagePlace;
 use crate::pool;
@@ -77,7 +78,9 @@ pub fn read_matrix(path: &Path, pattern: Option<&str>, session: &Session<'_>) ->
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let images = matrix.images(&stem).map_err(diagnostics)?;
-    let entries = images.into_iter().map(|image| entry(image, path, &matrix, session.outside));
+    // A pattern of the command line is the user's own.
+    let places = if pattern.is_some() { Outside::Allowed } else { session.outside };
+    let entries = images.into_iter().map(|image| entry(image, path, &matrix, (session.outside, places)));
     Ok(entries.collect::<Result<_, Diagnostics>>().map_err(diagnostics)?)
 }
 
@@ -85,11 +88,11 @@ fn entry(
     image: MatrixImage,
     path: &Path,
     matrix: &Matrix,
-    outside: Outside,
+    (outside, places): (Outside, Outside),
 ) -> Result<MatrixEntry, Diagnostics> {
     let recipe = match &image.recipe {
         None => path.to_owned(),
-        Some(recipe) if outside == Outside::Refused && is_outside(recipe) => {
+        Some(recipe) if outside == Outside::Refused && is_outside(directory_of(path), Path::new(recipe)) => {
             let message = format!("the recipe `{recipe}` is outside of the matrix's directory");
             let help = "move it below the matrix, or allow that with `--allow-outside`";
             return Err(matrix.report_recipe(&image, message, help));
@@ -99,11 +102,27 @@ fn entry(
     let destination = image.destination.as_deref().map(ImagePlace::destination).transpose();
     let destination =
         destination.map_err(|error| matrix.report_destination(error.to_string(), error.hint()))?;
+    if places == Outside::Refused
+        && let Some(place) = destination.as_ref().filter(|place| place.path().is_some_and(leaves_directory))
+    {
+        let message = format!("the place `{place}` is outside of the working directory");
+        let help = "name one below it, or give it by `--output`".to_owned();
+        return Err(matrix.report_destination(message, Some(help)));
+    }
     Ok(MatrixEntry { image, recipe, destination, matrix: path.to_owned() })
 }
 
-fn is_outside(path: &str) -> bool {
-    path.starts_with('/') || path.split('/').any(|part| part == "..")
+/// Returns whether a path, or a link on the part of it that is there, leaves the working directory.
+fn leaves_directory(path: &Path) -> bool {
+    let here = path::absolute(".").unwrap_or_default();
+    let path = path.strip_prefix(here).unwrap_or(path);
+    path.ancestors().any(|part| is_outside(Path::new("."), part))
+}
+
+/// Returns whether a path, or a link on its way, leaves the directory.
+fn is_outside(directory: &Path, path: &Path) -> bool {
+    let found = FileRoot::open(directory, Outside::Refused).map(|root| root.open_linked(path));
+    matches!(found, Ok(Err(ReachError::Outside)))
 }
 
 /// Decides about every image of a matrix what its lock leaves open, and writes the locks.

@@ -248,12 +248,25 @@ fn what_is_wrong_with_a_value_is_told_where_the_matrix_has_it() {
     world.run(&["matrix", "plan", "matrix.yaml"]).check_failure(2, &["matrix.yaml:3:", "not a version"]);
     world.write("matrix.yaml", MATRIX.replace("frameworks.beta: [null", "framework.beta: [null"));
     world.run(&["matrix", "plan", "matrix.yaml"]).check_failure(2, &["matrix.yaml:", "framework.beta"]);
-    world.write("matrix.yaml", "recipe: ../other.yaml\nmatrix: {python: [3.11]}\n");
-    world
-        .run(&["matrix", "plan", "matrix.yaml"])
-        .check_failure(2, &["outside of the matrix's directory", "matrix.yaml:1:9"]);
+    std::os::unix::fs::symlink("/etc/passwd", world.path("linked.yaml")).unwrap();
+    for outside in ["../other.yaml", "/etc/passwd", "linked.yaml"] {
+        world.write("matrix.yaml", format!("recipe: {outside}\nmatrix: {{python: [3.11]}}\n"));
+        let refused = world.run(&["matrix", "plan", "matrix.yaml"]);
+        refused.check_failure(2, &["outside of the matrix's directory", "matrix.yaml:1:9"]);
+        assert!(!refused.stderr.contains("root:"), "{refused}");
+    }
     world.write("matrix.yaml", MATRIX.to_owned() + "destination: nowhere:{name}\n");
     world.run(&["matrix", "plan", "matrix.yaml"]).check_failure(2, &["matrix.yaml:8:", "nowhere:"]);
+    std::os::unix::fs::symlink("/tmp", world.path("elsewhere")).unwrap();
+    for place in ["oci:/tmp/imgforge/{name}", "oci-archive:../{name}.tar", "docker-archive:elsewhere/{name}.tar"] {
+        world.write("matrix.yaml", MATRIX.to_owned() + "destination: " + place + "\n");
+        let words = ["matrix.yaml:8:", "is outside of the working directory"];
+        world.run(&["matrix", "plan", "matrix.yaml"]).check_failure(2, &words);
+        let mine = world.run(&["matrix", "plan", "matrix.yaml", "--output", place]);
+        assert_eq!(mine.code, 0, "{mine}");
+    }
+    world.write("matrix.yaml", MATRIX.to_owned() + "destination: oci:images/{name}\n");
+    assert_eq!(world.run(&["matrix", "plan", "matrix.yaml"]).code, 0);
     world.run(&["matrix", "layers", "matrix.yaml", "--shard", "3/2"]).check_failure(2, &["write I/N"]);
 }
 
