@@ -258,7 +258,9 @@ fn what_is_wrong_with_a_value_is_told_where_the_matrix_has_it() {
     world.write("matrix.yaml", MATRIX.to_owned() + "destination: nowhere:{name}\n");
     world.run(&["matrix", "plan", "matrix.yaml"]).check_failure(2, &["matrix.yaml:8:", "nowhere:"]);
     std::os::unix::fs::symlink("/tmp", world.path("elsewhere")).unwrap();
-    for place in ["oci:/tmp/imgforge/{name}", "oci-archive:../{name}.tar", "docker-archive:elsewhere/{name}.tar"] {
+    for place in
+        ["oci:/tmp/imgforge/{name}", "oci-archive:../{name}.tar", "docker-archive:elsewhere/{name}.tar"]
+    {
         world.write("matrix.yaml", MATRIX.to_owned() + "destination: " + place + "\n");
         let words = ["matrix.yaml:8:", "is outside of the working directory"];
         world.run(&["matrix", "plan", "matrix.yaml"]).check_failure(2, &words);
