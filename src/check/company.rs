@@ -36,8 +36,9 @@ impl Companies {
     }
 
     /// A distribution with all that is in a process with it.
-    pub fn with(&self, index: usize) -> BTreeSet<usize> {
-        self.0.get(index).cloned().unwrap_or_default()
+    pub fn with(&self, index: usize) -> &BTreeSet<usize> {
+        static NOBODY: BTreeSet<usize> = BTreeSet::new();
+        self.0.get(index).unwrap_or(&NOBODY)
     }
 
     /// The same, with those that bring it into their processes, and all that is in these.

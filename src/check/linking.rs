@@ -221,8 +221,7 @@ impl<'a> Judge<'a, '_> {
                 self.unopened(opening, distribution, &process);
             }
             if let Some(index) = distribution {
-                let company = self.imported.companies.with(index);
-                self.providers.preload(self.loader, &mut process, &company);
+                self.providers.preload(self.loader, &mut process, self.imported.companies.with(index));
             }
             self.judge(&EntryFile::of_level(distribution, Level::Error), process, first);
         }
@@ -231,8 +230,9 @@ impl<'a> Judge<'a, '_> {
     /// A name that the loader does not find, unless it is the driver's, or something else loads it before.
     fn unopened(&mut self, opening: &OpenedByModule, distribution: Option<usize>, process: &Process<'a>) {
         let name = &opening.library;
-        let among = distribution.map(|index| self.imported.companies.with(index)).unwrap_or_default();
-        if is_of_driver(name) || self.providers.has(name, &among) {
+        let is_carried =
+            distribution.is_some_and(|index| self.providers.has(name, self.imported.companies.with(index)));
+        if is_of_driver(name) || is_carried {
             return;
         }
         let file = format!("/{}", opening.module);
@@ -247,14 +247,12 @@ impl<'a> Judge<'a, '_> {
     }
 
     fn modules(&mut self, python: &PythonProcess<'a>) {
-        let mut closures: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         for module in &python.modules {
             let mut process = python.process.clone();
             let first = process.objects.len();
             self.loader.open(&mut process, &module.path, Search::Path);
             if let Some(index) = module.distribution {
-                let closure = closures.entry(index).or_insert_with(|| self.imported.companies.with(index));
-                self.providers.preload(self.loader, &mut process, closure);
+                self.providers.preload(self.loader, &mut process, self.imported.companies.with(index));
             }
             self.entry_points += 1;
             let level = self.level(&module.path);
@@ -487,7 +485,7 @@ impl<'a> Judge<'a, '_> {
     fn beyond(&self, entry: &EntryFile, loaded: &Loaded<'a>, left: &[u64]) -> Vec<u64> {
         let owners = [entry.distribution, self.world.owner(&self.place(loaded))];
         let companies = owners.into_iter().flatten().map(|index| self.imported.companies.with(index));
-        let company: BTreeSet<usize> = companies.flatten().collect();
+        let company: BTreeSet<usize> = companies.flatten().copied().collect();
         let others: Vec<&Object> = self.providers.carried(&company).collect();
         undefined(left, &others)
     }
@@ -525,11 +523,11 @@ impl<'a> Judge<'a, '_> {
 /// Returns whether all that is missed are components that only optional modules of a distribution are linked with.
 fn is_optional(entry: &EntryFile, world: &World<'_>, misses: &[&Miss]) -> bool {
     let Some(index) = entry.distribution else { return false };
-    let optional = binary_use(world.distributions[index].installed.name.as_ref()).optional;
-    let is_named = |miss: &&Miss| {
-        Component::of_library(&miss.name).is_some_and(|component| optional.contains(&component.name()))
+    let parts = binary_use(world.distributions[index].installed.name.as_ref());
+    let is_optional = |miss: &&Miss| {
+        Component::of_library(&miss.name).is_some_and(|component| parts.is_optional(component))
     };
-    misses.iter().all(is_named)
+    misses.iter().all(is_optional)
 }
 
 /// The library among those that an object needs which should define a symbol, where the symbol's name tells.

@@ -46,8 +46,10 @@ impl Faults {
         let Self { faults, change_search, made } = self;
         faults.retain(|(module, _), (by, fault)| {
             let (ModuleFault::NotFound, Some(by)) = (&*fault, by) else { return true };
-            let near = world.owner(by).map(|owner| companies.with(owner)).unwrap_or_default();
-            let is_near = |file: &&String| world.owner(file).is_none_or(|owner| near.contains(&owner));
+            let near = world.owner(by).map(|owner| companies.with(owner));
+            let is_near = |file: &&String| {
+                world.owner(file).is_none_or(|owner| near.is_some_and(|near| near.contains(&owner)))
+            };
             let mut changing = change_search.iter().filter(is_near);
             !made.contains(module) && !changing.any(|file| carries(finder, world, file, module))
         });

@@ -25,10 +25,9 @@ pub(super) fn findings<'a>(
         if absent.is_empty() {
             continue;
         }
-        let optional = binary_use(distribution.installed.name.as_ref()).optional_files;
-        let is_optional = |path: &&String| optional.is_some_and(|part| path.contains(part));
+        let parts = binary_use(distribution.installed.name.as_ref());
         let libraries = distribution.rows.keys().filter(|path| split(path).1.contains(".so"));
-        let libraries = libraries.filter(|path| !is_optional(path));
+        let libraries = libraries.filter(|path| !parts.is_optional_file(path));
         let libraries: Vec<String> = libraries.map(|path| format!("/{path}")).collect();
         let mut opened: Vec<(&String, Component, Vec<String>)> = Vec::new();
         for path in &libraries {

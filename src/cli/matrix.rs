@@ -12,7 +12,7 @@ use super::report;
 use super::screen::{self, OutputStream};
 use super::table::{name, number, prose};
 use super::text::{Page, PrintedText};
-use super::upgrades::{EVERYTHING, Upgradable, asked, upgradable};
+use super::upgrades::UpgradeOption;
 use super::{ProgressStyle, ending, job, release};
 use crate::failure::{Failure, Result};
 use crate::jobs::{JobEngine, MatrixJobs};
@@ -80,16 +80,8 @@ pub(super) struct PlanArguments {
 pub(super) struct LockArguments {
     #[command(flatten)]
     file: MatrixFile,
-    /// Keep nothing, or everything but NAME: a distribution, a Debian package or `base`; may be given several times.
-    #[arg(
-        long,
-        value_name = "NAME",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = EVERYTHING,
-        value_parser = upgradable
-    )]
-    upgrade: Vec<Upgradable>,
+    #[command(flatten)]
+    upgrade: UpgradeOption,
     /// Write nothing; fail where a lock would change.
     #[arg(long, conflicts_with = "upgrade")]
     check: bool,
@@ -187,23 +179,22 @@ fn shard(text: &str) -> Result<Shard, String> {
     }
 }
 
-impl MatrixFile {
-    fn session<'a>(
-        &self,
-        arguments: &super::Arguments,
-        offline: bool,
-        quiet: &'a QuietImages<'_>,
-    ) -> Result<Session<'a>> {
-        let session = arguments.session_for(offline, self.allow_outside, quiet)?;
-        Ok(Session { memory: Some(DecisionMemory::default()), ..session })
-    }
-
-    fn entries(&self, session: &Session<'_>) -> Result<Vec<MatrixEntry>> {
-        pipeline::read_matrix(&self.matrix, self.output.as_deref(), session)
-    }
+/// A command on its way: the options of all commands, and those who watch.
+struct MatrixRun<'a> {
+    arguments: &'a super::Arguments,
+    progress: &'a Terminal,
+    quiet: &'a QuietImages<'a>,
 }
 
 impl MatrixFile {
+    /// The images of the matrix, and the session in which they are read.
+    fn open<'a>(&self, run: &MatrixRun<'a>, offline: bool) -> Result<(Session<'a>, Vec<MatrixEntry>)> {
+        let session = run.arguments.session_for(offline, self.allow_outside, run.quiet)?;
+        let session = Session { memory: Some(DecisionMemory::default()), ..session };
+        let entries = pipeline::read_matrix(&self.matrix, self.output.as_deref(), &session)?;
+        Ok((session, entries))
+    }
+
     /// The arguments by which another process reads the same.
     fn arguments(&self) -> Vec<String> {
         let mut arguments = vec![self.matrix.display().to_string()];
@@ -216,12 +207,13 @@ impl MatrixFile {
 impl MatrixCommand {
     pub fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
         let quiet = QuietImages::new(progress);
+        let run = MatrixRun { arguments, progress, quiet: &quiet };
         match self {
-            Self::Plan(plan) => plan.execute(arguments, progress, &quiet),
-            Self::Lock(lock) => lock.execute(arguments, progress, &quiet),
-            Self::Layers(layers) => layers.execute(arguments, progress, &quiet),
-            Self::Images(images) => images.execute(arguments, progress, &quiet),
-            Self::Emit(emit) => emit.execute(arguments, &quiet),
+            Self::Plan(plan) => plan.execute(&run),
+            Self::Lock(lock) => lock.execute(&run),
+            Self::Layers(layers) => layers.execute(&run),
+            Self::Images(images) => images.execute(&run),
+            Self::Emit(emit) => emit.execute(&run),
         }
     }
 }
@@ -233,18 +225,12 @@ fn destinations(entries: &[MatrixEntry]) -> Vec<ImagePlace> {
 }
 
 impl PlanArguments {
-    fn execute(
-        &self,
-        arguments: &super::Arguments,
-        progress: &Terminal,
-        quiet: &QuietImages<'_>,
-    ) -> Result<()> {
-        let session = self.file.session(arguments, self.offline, quiet)?;
-        let entries = self.file.entries(&session)?;
-        let session = arguments.with_caches(session, &self.cache.places()?, &destinations(&entries))?;
-        let order = MatrixOrder { entries: &entries, locking: locking(self.locked), progress };
+    fn execute(&self, run: &MatrixRun<'_>) -> Result<()> {
+        let (session, entries) = self.file.open(run, self.offline)?;
+        let session = run.arguments.with_caches(session, &self.cache.places()?, &destinations(&entries))?;
+        let order = MatrixOrder { entries: &entries, locking: locking(self.locked), progress: run.progress };
         let planned = pipeline::plan_matrix(&order, &session)?;
-        progress.finish();
+        run.progress.finish();
         match self.json {
             true => PrintedText::json(&plan_json(&planned, self.shards))?.print(),
             false => self.table(&planned, page(OutputStream::Output, false)).print(),
@@ -364,28 +350,22 @@ fn plan_json(planned: &PlannedMatrix, shards: Option<u16>) -> Value {
 }
 
 impl LockArguments {
-    fn execute(
-        &self,
-        arguments: &super::Arguments,
-        progress: &Terminal,
-        quiet: &QuietImages<'_>,
-    ) -> Result<()> {
-        let session = self.file.session(arguments, self.offline, quiet)?;
-        let entries = self.file.entries(&session)?;
-        let order = MatrixOrder { entries: &entries, locking: locking(false), progress };
+    fn execute(&self, run: &MatrixRun<'_>) -> Result<()> {
+        let (session, entries) = self.file.open(run, self.offline)?;
+        let order = MatrixOrder { entries: &entries, locking: locking(false), progress: run.progress };
         let writing = if self.check { LockWriting::Tell } else { LockWriting::Write };
-        let lock = MatrixLockOrder { upgrade: asked(&self.upgrade), writing, layers: self.layers };
+        let lock = MatrixLockOrder { upgrade: self.upgrade.asked(), writing, layers: self.layers };
         let locked = pipeline::lock_matrix(&order, &lock, &session)?;
-        progress.finish();
+        run.progress.finish();
         let changed: Vec<&pipeline::Locked> = locked.iter().filter(|locked| locked.changed).collect();
-        if !arguments.quiet {
+        if !run.arguments.quiet {
             for locked in changed.iter().take(LISTED) {
-                ending::locked(locked, arguments.progress, page(OutputStream::Error, false));
+                ending::locked(locked, run.arguments.progress, page(OutputStream::Error, false));
             }
             if let more @ 1.. = changed.len().saturating_sub(LISTED) {
                 super::text::tell_line(format_args!("and {more} more locks"));
             }
-            if changed.is_empty() && arguments.progress != ProgressStyle::Json {
+            if changed.is_empty() && run.arguments.progress != ProgressStyle::Json {
                 super::text::tell_line(format_args!("{} locks, nothing changed", locked.len()));
             }
         }
@@ -405,19 +385,13 @@ impl LockArguments {
 }
 
 impl LayersArguments {
-    fn execute(
-        &self,
-        arguments: &super::Arguments,
-        progress: &Terminal,
-        quiet: &QuietImages<'_>,
-    ) -> Result<()> {
-        let session = self.file.session(arguments, false, quiet)?;
-        let entries = self.file.entries(&session)?;
+    fn execute(&self, run: &MatrixRun<'_>) -> Result<()> {
+        let (session, entries) = self.file.open(run, false)?;
         let places = [ImagePlace::Registry(self.cache.target()?)];
-        let session = arguments.with_caches(session, &self.cache.places()?, &places)?;
-        let order = MatrixOrder { entries: &entries, locking: locking(self.locked), progress };
+        let session = run.arguments.with_caches(session, &self.cache.places()?, &places)?;
+        let order = MatrixOrder { entries: &entries, locking: locking(self.locked), progress: run.progress };
         let made = pipeline::make_layers(&order, self.shard, &session)?;
-        progress.finish();
+        run.progress.finish();
         let Shard { number, of } = self.shard;
         let size = report::bytes(made.put_bytes);
         super::text::print(&format!(
@@ -428,17 +402,11 @@ impl LayersArguments {
 }
 
 impl ImagesArguments {
-    fn execute(
-        &self,
-        arguments: &super::Arguments,
-        progress: &Terminal,
-        quiet: &QuietImages<'_>,
-    ) -> Result<()> {
+    fn execute(&self, run: &MatrixRun<'_>) -> Result<()> {
         let release = self.release.order()?;
-        let session = self.file.session(arguments, false, quiet)?;
-        let entries = self.file.entries(&session)?;
-        let session = arguments.with_caches(session, &self.cache.places()?, &destinations(&entries))?;
-        let matrix = MatrixOrder { entries: &entries, locking: locking(self.locked), progress };
+        let (session, entries) = self.file.open(run, false)?;
+        let session = run.arguments.with_caches(session, &self.cache.places()?, &destinations(&entries))?;
+        let matrix = MatrixOrder { entries: &entries, locking: locking(self.locked), progress: run.progress };
         let checking = if self.no_check { Checking::Skip } else { Checking::Refuse };
         let order = ImagesOrder { shard: self.shard, checking, release: &release };
         let images = std::cell::RefCell::new(serde_json::Map::new());
@@ -451,13 +419,13 @@ impl ImagesArguments {
                 printed.set(printed.replace(Ok(())).and(line));
             }
             Err(error) => {
-                progress.abandon();
-                ending::failed(&error, arguments.progress, screen::has_color(arguments.color));
-                job::failed(&error, arguments.progress);
+                run.progress.abandon();
+                ending::failed(&error, run.arguments.progress, screen::has_color(run.arguments.color));
+                job::failed(&error, run.arguments.progress);
             }
         };
         let failed = pipeline::build_images(&matrix, &order, &session, &finished);
-        progress.finish();
+        run.progress.finish();
         printed.into_inner()?;
         let images = Value::Object(images.into_inner());
         if let Some(file) = &self.metadata_file {
@@ -474,10 +442,9 @@ impl ImagesArguments {
 }
 
 impl EmitArguments {
-    fn execute(&self, arguments: &super::Arguments, quiet: &QuietImages<'_>) -> Result<()> {
-        let session = self.file.session(arguments, true, quiet)?;
-        self.file.entries(&session)?;
-        let insecure = arguments.insecure_registry.iter();
+    fn execute(&self, run: &MatrixRun<'_>) -> Result<()> {
+        self.file.open(run, true)?;
+        let insecure = run.arguments.insecure_registry.iter();
         let insecure = insecure.flat_map(|host| ["--insecure-registry".to_owned(), host.clone()]);
         let locked = ["--locked".to_owned()];
         let all =

@@ -58,7 +58,7 @@ use options::{CacheOptions, ImagePlatform, RecipePlatforms, ViewOptions, locking
 use picture::PictureFile;
 use screen::OutputStream;
 use text::{PrintedText, print, tell_line};
-use upgrades::{EVERYTHING, Upgradable, asked, upgradable};
+use upgrades::UpgradeOption;
 use values::{annotation, destination, place, side};
 
 /// The variables that people look for in the help; the README has all.
@@ -198,16 +198,8 @@ enum Action {
         recipe: recipes::RecipeArgument,
         #[command(flatten)]
         platforms: RecipePlatforms,
-        /// Keep nothing, or everything but NAME: a distribution, a Debian package or `base`; may be given several times.
-        #[arg(
-            long,
-            value_name = "NAME",
-            num_args = 0..=1,
-            require_equals = true,
-            default_missing_value = EVERYTHING,
-            value_parser = upgradable
-        )]
-        upgrade: Vec<Upgradable>,
+        #[command(flatten)]
+        upgrade: UpgradeOption,
         /// Write nothing; show what would change.
         #[arg(long)]
         dry_run: bool,
@@ -505,7 +497,7 @@ fn execute(arguments: &Arguments, progress: &progress::Terminal) -> Result<ExitC
             let order = LockOrder {
                 recipe: recipe.as_path().into(),
                 platforms: &platforms.platform,
-                upgrade: asked(upgrade),
+                upgrade: upgrade.asked(),
                 writing,
                 layers: *layers,
             };

@@ -85,9 +85,7 @@ impl CacheOptions {
             _ => Ok(places),
         }
     }
-}
 
-impl CacheOptions {
     /// The same options for another process.
     pub fn arguments(&self) -> Vec<String> {
         let options =

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use clap::Args;
 use uv_normalize::PackageName;
 
 use crate::debian::relation::is_package_name;
@@ -9,20 +10,42 @@ use crate::pipeline::Upgrade;
 
 /// The object of one `--upgrade`.
 #[derive(Debug, Clone)]
-pub(super) enum Upgradable {
+enum Upgradable {
     Everything,
     Base,
     Package(String),
 }
 
+/// The part of a lock that is decided anew.
+#[derive(Debug, Args)]
+pub(super) struct UpgradeOption {
+    /// Keep nothing, or everything but NAME: a distribution, a Debian package or `base`; may be given several times.
+    #[arg(
+        long,
+        value_name = "NAME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = EVERYTHING,
+        value_parser = upgradable
+    )]
+    upgrade: Vec<Upgradable>,
+}
+
+impl UpgradeOption {
+    /// The union of all that is asked for.
+    pub fn asked(&self) -> Upgrade {
+        asked(&self.upgrade)
+    }
+}
+
 /// The value of `--upgrade` without a name: no distribution's name is this.
-pub(super) const EVERYTHING: &str = "*";
+const EVERYTHING: &str = "*";
 
 /// The value of `--upgrade` that means the base.
 const BASE: &str = "base";
 
 /// The object that a value of `--upgrade` names, or why it names none.
-pub(super) fn upgradable(text: &str) -> Result<Upgradable, String> {
+fn upgradable(text: &str) -> Result<Upgradable, String> {
     match text {
         EVERYTHING => Ok(Upgradable::Everything),
         BASE => Ok(Upgradable::Base),
@@ -34,7 +57,7 @@ pub(super) fn upgradable(text: &str) -> Result<Upgradable, String> {
 }
 
 /// The union of all `--upgrade`s.
-pub(super) fn asked(upgrades: &[Upgradable]) -> Upgrade {
+fn asked(upgrades: &[Upgradable]) -> Upgrade {
     let (mut names, mut base) = (BTreeSet::new(), false);
     for upgrade in upgrades {
         match upgrade {

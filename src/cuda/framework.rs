@@ -1,5 +1,7 @@
 //! The extra of a framework that asks for its CUDA components.
 
+use super::Component;
+
 /// An extra that adds a framework's demands on components.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CudaExtra {
@@ -34,9 +36,21 @@ pub struct BinaryUse {
     /// Headers that it compiles with in the container, and their components.
     pub headers: &'static [(&'static str, &'static str)],
     /// The components that only optional modules are linked with.
-    pub optional: &'static [&'static str],
+    optional: &'static [&'static str],
     /// A part of the names of files that are optional as a whole.
-    pub optional_files: Option<&'static str>,
+    optional_files: Option<&'static str>,
+}
+
+impl BinaryUse {
+    /// Returns whether only optional modules are linked with a component.
+    pub fn is_optional(&self, component: Component) -> bool {
+        self.optional.contains(&component.name())
+    }
+
+    /// Returns whether the file at a path is optional as a whole.
+    pub fn is_optional_file(&self, path: &str) -> bool {
+        self.optional_files.is_some_and(|part| path.contains(part))
+    }
 }
 
 const NOTHING_KNOWN: BinaryUse = BinaryUse { opens: &[], headers: &[], optional: &[], optional_files: None };

@@ -11,7 +11,7 @@ use super::components::{Demanded, reachable, requirement};
 use super::demand::{BinaryLink, Demander};
 use super::installed::is_installed;
 use super::solve::{Catalog, CatalogError, Chosen, Solution};
-use crate::cuda::{BinaryUse, Component, ComponentWheel, binary_use, declares_all, is_without_cuda};
+use crate::cuda::{Component, ComponentWheel, binary_use, declares_all, is_without_cuda};
 use crate::pypa::metadata::Requirement;
 use crate::pypa::needs::{self, BinaryFile, BinaryNeeds};
 use crate::pypa::simple::DistFile;
@@ -86,8 +86,8 @@ fn may_need(name: &PackageName) -> bool {
 
 /// The needs of one binary that its work depends on.
 fn of_file(name: &PackageName, file: &BinaryFile) -> Vec<LibraryNeed> {
-    let BinaryUse { opens, optional, optional_files, .. } = binary_use(name.as_ref());
-    if optional_files.is_some_and(|part| file.path.contains(part)) {
+    let parts = binary_use(name.as_ref());
+    if parts.is_optional_file(&file.path) {
         return Vec::new();
     }
     let need = |link, (component, soname): (Component, &str)| LibraryNeed {
@@ -96,8 +96,8 @@ fn of_file(name: &PackageName, file: &BinaryFile) -> Vec<LibraryNeed> {
         link,
         path: file.path.clone(),
     };
-    let linked = file.linked_with_cuda().filter(|(component, _)| !optional.contains(&component.name()));
-    let opened = file.opens_of_cuda().filter(|(component, _)| opens.contains(&component.name()));
+    let linked = file.linked_with_cuda().filter(|(component, _)| !parts.is_optional(*component));
+    let opened = file.opens_of_cuda().filter(|(component, _)| parts.opens.contains(&component.name()));
     let linked = linked.map(|it| need(BinaryLink::Linked, it));
     linked.chain(opened.map(|it| need(BinaryLink::Opened, it))).collect()
 }
