@@ -51,17 +51,8 @@ impl<'a> SharedImage<'a> {
     /// Puts the layers that were made here, with what is known of them: other registries' repositories mount them from there.
     pub fn put_layers(&self, session: &Session<'_>) {
         for target in &self.targets {
-            let size = self.image.layers.iter().map(|layer| layer.size).sum();
-            let name = format!("the cache {}", target.place());
-            let meter = session.progress.start(Task::Push, &name, Some(size));
-            let layers = self.plan.layers.iter().zip(&self.image.layers);
-            let done = pool::run(layers, AT_ONCE, |(plan, layer)| {
-                put_layer(plan, layer, &self.entry(target), session);
-                meter.add(layer.size);
-                Ok::<_, RegistryCacheError>(())
-            });
-            // Each is told where it fails, and stops nothing.
-            drop(done);
+            let layers: Vec<_> = self.plan.layers.iter().zip(&self.image.layers).collect();
+            put_each(&layers, &self.entry(target), session);
         }
     }
 
@@ -133,19 +124,23 @@ pub fn put_layers(layers: &[(&LayerPlan, &ImageLayer)], architecture: Architectu
     let noted = session.shared.noted_records();
     for target in session.shared.targets() {
         let into = EntryTarget { target, architecture, now: now() };
-        let size = layers.iter().map(|(_, layer)| layer.size).sum();
-        let name = format!("the cache {}", target.place());
-        let meter = session.progress.start(Task::Push, &name, Some(size));
-        let done = pool::run(layers, AT_ONCE, |(plan, layer)| {
-            put_layer(plan, layer, &into, session);
-            meter.add(layer.size);
-            Ok::<_, RegistryCacheError>(())
-        });
-        // Each is told where it fails, and stops nothing.
-        drop(done);
+        put_each(layers, &into, session);
         put_noted(&noted, &into, session);
     }
     session.shared.forget_records(&noted);
+}
+
+/// Puts layers of an image, several at once; each is told where it fails, and stops nothing.
+fn put_each(layers: &[(&LayerPlan, &ImageLayer)], into: &EntryTarget<'_>, session: &Session<'_>) {
+    let size = layers.iter().map(|(_, layer)| layer.size).sum();
+    let name = format!("the cache {}", into.target.place());
+    let meter = session.progress.start(Task::Push, &name, Some(size));
+    let done = pool::run(layers, AT_ONCE, |(plan, layer)| {
+        put_layer(plan, layer, into, session);
+        meter.add(layer.size);
+        Ok::<_, RegistryCacheError>(())
+    });
+    drop(done);
 }
 
 fn put_noted(noted: &BTreeSet<(&'static str, Digest)>, into: &EntryTarget<'_>, session: &Session<'_>) {
