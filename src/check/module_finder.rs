@@ -3,7 +3,7 @@
 //! <https://docs.python.org/3/library/importlib.html#importlib.machinery.FileFinder>
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::{NOT_FOR_USERS, World};
 use super::{Subject, config};
@@ -19,6 +19,24 @@ pub(super) enum FoundModule {
     File(String),
 }
 
+/// What is known of a directory in which modules are searched.
+#[derive(Debug)]
+struct SearchedDirectory<'a> {
+    /// The names in it up to their first dots: nothing else can be a module of it.
+    stems: BTreeSet<&'a str>,
+    /// The modules that were asked for.
+    found: BTreeMap<String, Option<FoundModule>>,
+}
+
+impl<'a> SearchedDirectory<'a> {
+    fn of(evidence: &'a CheckFacts, directory: &str) -> Self {
+        let real = evidence.resolve(directory);
+        let names = real.iter().flat_map(|real| evidence.names_in(real));
+        let stems = names.filter_map(|name| name.split('.').next()).collect();
+        Self { stems, found: BTreeMap::new() }
+    }
+}
+
 /// The finders of an interpreter.
 #[derive(Debug)]
 pub(super) struct ModuleFinder<'a> {
@@ -28,8 +46,8 @@ pub(super) struct ModuleFinder<'a> {
     path: Vec<String>,
     /// See [`PythonStart::mapped`](crate::base::PythonStart::mapped).
     mapped: BTreeMap<String, String>,
-    /// The modules without dots in their names that were searched before: nearly every import begins with one.
-    tops: RefCell<BTreeMap<String, Option<FoundModule>>>,
+    /// The directories that were searched before: most imports are of what others import as well.
+    searched: RefCell<BTreeMap<String, SearchedDirectory<'a>>>,
     /// True if there may be modules that nobody sees.
     pub is_open: bool,
     /// The image's user.
@@ -47,7 +65,7 @@ impl<'a> ModuleFinder<'a> {
             evidence,
             suffixes: suffixes(python, config.architecture),
             path: world.search_path().into_iter().filter(|path| evidence.is_directory(path)).collect(),
-            tops: RefCell::default(),
+            searched: RefCell::default(),
             mapped: world.start.map(|start| start.mapped.clone()).unwrap_or_default(),
             is_open: world.start.is_none_or(|start| start.is_open) || !world.standard.starts,
             user: user.unwrap_or(FileOwner { uid: 0, gid: 0 }),
@@ -62,12 +80,7 @@ impl<'a> ModuleFinder<'a> {
 
     /// The module of a name without dots.
     pub fn top(&self, name: &str) -> Option<FoundModule> {
-        if let Some(known) = self.tops.borrow().get(name) {
-            return known.clone();
-        }
-        let found = self.within(&self.path, name).or_else(|| self.mapped(name));
-        self.tops.borrow_mut().insert(name.to_owned(), found.clone());
-        found
+        self.within(&self.path, name).or_else(|| self.mapped(name))
     }
 
     /// A module that code of a `.pth` file maps to its place.
@@ -86,21 +99,43 @@ impl<'a> ModuleFinder<'a> {
     pub fn within(&self, directories: &[String], name: &str) -> Option<FoundModule> {
         let mut portions = Vec::new();
         for directory in directories {
-            let package = format!("{directory}/{name}");
-            let real = self.evidence.resolve(&package).filter(|real| self.evidence.is_directory(real));
-            if let Some(real) = real {
-                match self.file(&format!("{real}/__init__")) {
-                    Some(init) => {
-                        return Some(FoundModule::Package { directories: vec![real], init: Some(init) });
-                    }
-                    None => portions.push(real),
-                }
-            }
-            if let Some(file) = self.file(&package) {
-                return Some(FoundModule::File(file));
+            match self.in_directory(directory, name) {
+                Some(FoundModule::Package { directories, init: None }) => portions.extend(directories),
+                Some(found) => return Some(found),
+                None => {}
             }
         }
         (!portions.is_empty()).then_some(FoundModule::Package { directories: portions, init: None })
+    }
+
+    /// The module in one directory.
+    fn in_directory(&self, directory: &str, name: &str) -> Option<FoundModule> {
+        let mut searched = self.searched.borrow_mut();
+        if !searched.contains_key(directory) {
+            searched.insert(directory.to_owned(), SearchedDirectory::of(self.evidence, directory));
+        }
+        let searched = searched.get_mut(directory)?;
+        if !searched.stems.contains(name) {
+            return None;
+        }
+        if let Some(found) = searched.found.get(name) {
+            return found.clone();
+        }
+        let found = self.look(&format!("{directory}/{name}"));
+        searched.found.insert(name.to_owned(), found.clone());
+        found
+    }
+
+    /// The module whose path is `stem` without an ending.
+    fn look(&self, stem: &str) -> Option<FoundModule> {
+        let real = self.evidence.resolve(stem).filter(|real| self.evidence.is_directory(real));
+        let init = real.as_ref().and_then(|real| self.file(&format!("{real}/__init__")));
+        let file = || self.file(stem).map(FoundModule::File);
+        let package = |init| Some(FoundModule::Package { directories: vec![real.clone()?], init });
+        match init {
+            Some(init) => package(Some(init)),
+            None => file().or_else(|| package(None)),
+        }
     }
 
     /// The names of a package's modules that its users import.

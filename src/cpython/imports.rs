@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 use super::lines::{LogicalLine, LogicalLines};
@@ -86,8 +87,9 @@ pub struct Imports(String);
 impl Imports {
     /// Reads the imports of a source text. What is no Python gives what can be told of it.
     pub fn read(source: &[u8]) -> Self {
-        let mut reader = ImportReader::default();
-        for line in LogicalLines::new(source) {
+        let mut reader = ImportReader::of(source);
+        let mut lines = LogicalLines::new(source);
+        while let Some(line) = lines.next_line(|indentation| reader.may_tell(indentation)) {
             reader.line(&line);
         }
         reader.finish()
@@ -178,12 +180,28 @@ struct ImportReader {
     noted: Vec<Noted>,
     /// The lines for what it does to the search for modules, in functions as well: they may be called.
     search_changes: BTreeSet<String>,
+    /// True if something in the source is called as a library is opened.
+    may_open: bool,
+    /// True if something in the source is named as what the search for modules depends on.
+    may_change_search: bool,
 }
 
 impl ImportReader {
-    fn line(&mut self, line: &LogicalLine) {
+    fn of(source: &[u8]) -> Self {
+        let has = |text: &&str| memmem::find(source, text.as_bytes()).is_some();
+        let (may_open, may_change_search) = (OPENERS.iter().any(has), SEARCHES.iter().any(has));
+        Self { may_open, may_change_search, ..Self::default() }
+    }
+
+    /// Returns whether a line of this indentation may be one that counts, and not within the body of a function.
+    fn may_tell(&self, indentation: usize) -> bool {
+        let skips = |open: &OpenBlock| open.block == Block::Skipped && open.indentation < indentation;
+        self.may_change_search || !self.open.iter().any(skips)
+    }
+
+    fn line(&mut self, line: &LogicalLine<'_>) {
         let closed = self.close(line.indentation);
-        let mut rest = line.text.as_str();
+        let mut rest = &*line.text;
         if let Some((header, body)) = split_header(rest)
             && let Some(block) = self.block(header, closed)
         {
@@ -195,11 +213,11 @@ impl ImportReader {
         for statement in rest.split(';') {
             self.statement(statement.trim());
         }
-        if OPENERS.iter().any(|opener| rest.contains(opener)) {
-            self.opening(rest, &line.strings);
+        if self.may_open && OPENERS.iter().any(|opener| rest.contains(opener)) {
+            self.opening(rest, &line.strings());
         }
-        if rest.contains("sys.") || rest.contains("addsitedir(") {
-            self.search_changes.extend(search_changes::of_statement(rest, &line.strings));
+        if self.may_change_search && SEARCHES.iter().any(|name| rest.contains(name)) {
+            self.search_changes.extend(search_changes::of_statement(rest, &line.strings()));
         }
     }
 
@@ -402,6 +420,8 @@ const OF_IMPORTS: [&str; 4] = ["ImportError", "ModuleNotFoundError", "Exception"
 const OF_OPENING: [&str; 4] = ["OSError", "EnvironmentError", "Exception", "BaseException"];
 /// The calls of ctypes that open a library.
 const OPENERS: [&str; 3] = ["CDLL(", "LoadLibrary(", "PyDLL("];
+/// The names by which a statement that changes the search for modules is told.
+const SEARCHES: [&str; 2] = ["sys.", "addsitedir("];
 
 impl Caught {
     /// The failures that a handler of these exceptions, which are all of them where it names none, catches.

@@ -2,6 +2,8 @@
 //!
 //! <https://docs.python.org/3/reference/lexical_analysis.html#line-structure>
 
+use std::borrow::Cow;
+
 /// The most bytes that are kept of one logical line: the longest import lists have a few thousand, tables of data megabytes.
 const LONGEST: usize = 64 << 10;
 /// The most bytes of a string that is kept: names of libraries have some dozens.
@@ -10,13 +12,20 @@ const LONGEST_STRING: usize = 256;
 const MOST_STRINGS: usize = 16;
 
 /// A logical line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LogicalLine {
+#[derive(Debug)]
+pub(super) struct LogicalLine<'a> {
     /// In columns; a tab leads to the next multiple of eight.
     pub indentation: usize,
-    pub text: String,
+    pub text: Cow<'a, str>,
     /// The short string literals in it, without their quotes.
-    pub strings: Vec<String>,
+    strings: &'a [&'a [u8]],
+}
+
+impl LogicalLine<'_> {
+    /// The short string literals in it, without their quotes.
+    pub fn strings(&self) -> Vec<String> {
+        self.strings.iter().map(|string| String::from_utf8_lossy(string).into_owned()).collect()
+    }
 }
 
 /// Splits a source text into its logical lines; empty ones are left out.
@@ -24,12 +33,46 @@ pub(super) struct LogicalLine {
 pub(super) struct LogicalLines<'a> {
     source: &'a [u8],
     at: usize,
+    /// The text and the strings of the line before.
+    text: Vec<u8>,
+    strings: Vec<&'a [u8]>,
 }
+
+/// The bytes that are more than text.
+static IS_SPECIAL: [bool; 256] = {
+    let mut all = [false; 256];
+    let special = b"#'\"\\\n\r()[]{}";
+    let mut at = 0;
+    while at < special.len() {
+        all[special[at] as usize] = true;
+        at += 1;
+    }
+    all
+};
 
 impl<'a> LogicalLines<'a> {
     pub(super) fn new(source: &'a [u8]) -> Self {
         let at = if source.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        Self { source, at }
+        Self { source, at, text: Vec::new(), strings: Vec::new() }
+    }
+
+    /// The next line of those whose indentation is wanted.
+    pub(super) fn next_line(&mut self, is_wanted: impl Fn(usize) -> bool) -> Option<LogicalLine<'_>> {
+        while self.at < self.source.len() {
+            let indentation = self.indentation();
+            self.text.clear();
+            self.strings.clear();
+            if is_wanted(indentation) {
+                self.pass::<true>();
+            } else {
+                self.pass::<false>();
+            }
+            if !self.text.trim_ascii().is_empty() {
+                let text = String::from_utf8_lossy(self.text.trim_ascii());
+                return Some(LogicalLine { indentation, text, strings: &self.strings });
+            }
+        }
+        None
     }
 
     fn peek(&self, offset: usize) -> u8 {
@@ -49,12 +92,17 @@ impl<'a> LogicalLines<'a> {
         }
     }
 
-    /// The text up to the end of the logical line, which is passed, and its strings.
-    fn text(&mut self) -> (Vec<u8>, Vec<String>) {
-        let (mut text, mut strings) = (Vec::new(), Vec::new());
+    /// Passes the rest of the logical line; takes its text and its strings where they are wanted.
+    fn pass<const WANTED: bool>(&mut self) {
         let mut depth = 0_usize;
         while self.at < self.source.len() {
-            let byte = self.peek(0);
+            let rest = &self.source[self.at..];
+            let plain = rest.iter().position(|byte| IS_SPECIAL[usize::from(*byte)]).unwrap_or(rest.len());
+            self.at += plain;
+            if WANTED {
+                self.keep(&rest[..plain]);
+            }
+            let Some(&byte) = rest.get(plain) else { return };
             let kept = match byte {
                 b'#' => {
                     self.skip_to_end_of_line();
@@ -64,8 +112,8 @@ impl<'a> LogicalLines<'a> {
                     let start = self.at + 1;
                     self.skip_string(byte);
                     let string = self.source.get(start..self.at.saturating_sub(1)).unwrap_or_default();
-                    if string.len() <= LONGEST_STRING && strings.len() < MOST_STRINGS {
-                        strings.push(String::from_utf8_lossy(string).into_owned());
+                    if WANTED && string.len() <= LONGEST_STRING && self.strings.len() < MOST_STRINGS {
+                        self.strings.push(string);
                     }
                     b'"'
                 }
@@ -76,30 +124,30 @@ impl<'a> LogicalLines<'a> {
                 b'\n' | b'\r' => {
                     self.at += 1;
                     if depth == 0 {
-                        break;
+                        return;
                     }
                     b' '
                 }
-                b'(' | b'[' | b'{' => {
-                    self.at += 1;
-                    depth += 1;
-                    byte
-                }
-                b')' | b']' | b'}' => {
-                    self.at += 1;
-                    depth = depth.saturating_sub(1);
-                    byte
-                }
                 _ => {
                     self.at += 1;
+                    match byte {
+                        b'(' | b'[' | b'{' => depth += 1,
+                        b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+                        _ => {}
+                    }
                     byte
                 }
             };
-            if text.len() < LONGEST {
-                text.push(kept);
+            if WANTED {
+                self.keep(&[kept]);
             }
         }
-        (text, strings)
+    }
+
+    /// Adds to the text of the line, which does not get longer than the longest.
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = LONGEST.saturating_sub(self.text.len());
+        self.text.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     fn is_continued(&self) -> bool {
@@ -142,21 +190,5 @@ impl<'a> LogicalLines<'a> {
                 _ => self.at += 1,
             }
         }
-    }
-}
-
-impl Iterator for LogicalLines<'_> {
-    type Item = LogicalLine;
-
-    fn next(&mut self) -> Option<LogicalLine> {
-        while self.at < self.source.len() {
-            let indentation = self.indentation();
-            let (text, strings) = self.text();
-            if !text.trim_ascii().is_empty() {
-                let text = String::from_utf8_lossy(text.trim_ascii()).into_owned();
-                return Some(LogicalLine { indentation, text, strings });
-            }
-        }
-        None
     }
 }

@@ -260,6 +260,11 @@ impl CheckFacts {
         self.0.below(directory)
     }
 
+    /// The names right within a directory without symlinks in its path, in no order, some of them twice.
+    pub fn names_in<'a>(&'a self, directory: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.0.names_in(directory)
+    }
+
     /// The path with every symlink followed, without a leading slash; `None` for a loop.
     pub fn resolve(&self, path: &str) -> Option<String> {
         self.0.resolve(path)

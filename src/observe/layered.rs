@@ -148,6 +148,24 @@ impl<N: LayerNode> Layered<N> {
         range.take_while(move |(path, _)| path.starts_with(&inside)).map(|(path, node)| (&**path, node))
     }
 
+    /// The names right within a directory without symlinks in its path, in no order, some of them twice.
+    pub fn names_in<'a>(&'a self, directory: &str) -> impl Iterator<Item = &'a str> + use<'a, N> {
+        let inside = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+        let mut after = Bound::Included(inside.clone());
+        std::iter::from_fn(move || {
+            let bounds = (after.as_ref().map(String::as_str), Bound::Unbounded);
+            let (path, _) = self.nodes.range::<str, _>(bounds).next()?;
+            let below = path.strip_prefix(&*inside)?;
+            let (name, is_deeper) = below.split_once('/').map_or((below, false), |(name, _)| (name, true));
+            // Of what is in a directory, its first path says enough; `0` is next to `/`.
+            after = match is_deeper {
+                true => Bound::Included(format!("{inside}{name}0")),
+                false => Bound::Excluded(path.to_string()),
+            };
+            Some(name)
+        })
+    }
+
     /// Everything noted whose path begins with `start`, sorted.
     pub fn starting_with<'a>(&'a self, start: &str) -> impl Iterator<Item = (&'a str, &'a N)> + use<'a, N> {
         let start = start.to_owned();
@@ -163,8 +181,8 @@ impl<N: LayerNode> Layered<N> {
     /// The path with every symlink followed, without a leading slash; `None` for a loop.
     pub fn resolve(&self, path: &str) -> Option<String> {
         let mut links = 0;
-        let mut todo: Vec<String> = components(path).rev().collect();
-        let mut done = String::new();
+        let mut todo: Vec<&str> = components(path).rev().collect();
+        let mut done = String::with_capacity(path.len());
         while let Some(part) = todo.pop() {
             let above = done.len();
             if part == ".." {
@@ -174,7 +192,7 @@ impl<N: LayerNode> Layered<N> {
             if !done.is_empty() {
                 done.push('/');
             }
-            done.push_str(&part);
+            done.push_str(part);
             if let Some(target) = self.nodes.get(&*done).and_then(N::link) {
                 links += 1;
                 if links > MAX_LINKS {
@@ -193,6 +211,42 @@ pub(crate) fn join(directory: &str, name: &str) -> String {
     if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
 }
 
-fn components(path: &str) -> impl DoubleEndedIterator<Item = String> {
-    path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned)
+fn components(path: &str) -> impl DoubleEndedIterator<Item = &str> {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl LayerNode for Nothing {
+        fn is_directory(&self) -> bool {
+            false
+        }
+
+        fn link(&self) -> Option<&str> {
+            None
+        }
+    }
+
+    #[test]
+    fn the_names_in_a_directory_are_those_right_within() {
+        let mut layer = Layered::default();
+        for path in ["a", "a.py", "b/c", "b/c-d/e", "b/c.py", "b/c/f", "b/c/g/h", "b/c0", "b-i", "b0/j"] {
+            layer.insert(path, Nothing);
+        }
+        for (directory, expected) in [
+            ("", &["a", "a.py", "b", "b-i", "b0"][..]),
+            ("b", &["c", "c-d", "c.py", "c0"]),
+            ("b/c", &["f", "g"]),
+            ("b/c/f", &[]),
+            ("nowhere", &[]),
+        ] {
+            let names: BTreeSet<&str> = layer.names_in(directory).collect();
+            assert_eq!(names.into_iter().collect::<Vec<_>>(), expected, "in {directory}");
+        }
+    }
 }

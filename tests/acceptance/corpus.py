@@ -2,27 +2,14 @@
 
 A set that `uv pip compile` solves must be planned; outside of CUDA the versions must be equal, but for the differences that
 are explained below. A set that uv solves from wheels alone is planned from wheels alone, another one with `build: all`.
-With --cold, each plan starts from an empty store and uv without its cache, and the seconds of both are printed.
+How long both take is measured by tests/bench/plan.
 """
 
-import json
-import os
-import shutil
-import subprocess
-from dataclasses import dataclass
-from pathlib import Path
-
 from harness import program
-from harness.imgforge import binary
-from harness.paths import UV
-from harness.report import Stopwatch, figure, heading, require
+from harness.report import figure, heading, require
+from harness.stacks import SETS, by_imgforge, by_uv, requirements
 from harness.work import Work
 
-SETS = dict(
-    line.split("|")
-    for line in Path(__file__).with_name("corpus_sets.txt").read_text().splitlines()
-    if line and not line.startswith("#")
-)
 QUICK = ("timm", "ort", "numba")
 
 # Of a set, why projects differ from uv's, or one of the two leaves them out, and which.
@@ -47,58 +34,6 @@ EXPLAINED = {
 NOT_TO_BE_HAD = {"trtllm": "the build of tensorrt-cu12-libs fetches its wheel from an index of NVIDIA's"}
 
 
-@dataclass(frozen=True)
-class Solved:
-    versions: dict  # project: version; empty where there is no solution
-    seconds: float
-    said: str
-
-
-def requirements(name):
-    """The requirements of a set; commas within brackets separate extras."""
-    parts, depth = [""], 0
-    for letter in SETS[name]:
-        depth += {"[": 1, "]": -1}.get(letter, 0)
-        if letter == "," and not depth:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return parts
-
-
-def by_uv(name, directory, only_wheels, cold):
-    asked = directory / "asked.txt"
-    asked.write_text("\n".join(requirements(name)))
-    command = [UV, "pip", "compile", asked, "--quiet", "--no-header", "--no-annotate", "--strip-extras"]
-    command += ["--python-platform", "x86_64-manylinux_2_36", "--python-version", "3.11.2"]
-    command += ["--only-binary", ":all:"] if only_wheels else []
-    command += ["--no-cache"] if cold else []
-    watch = Stopwatch()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    lines = [line.split(" ;")[0].split("==") for line in done.stdout.splitlines() if "==" in line]
-    return Solved(dict(lines) if done.returncode == 0 else {}, watch.seconds(), done.stderr)
-
-
-def by_imgforge(name, work, only_wheels, cold):
-    keys = {"base": "debian-bookworm", "packages": requirements(name)}
-    if not only_wheels:
-        keys["python"] = {"build": "all"}
-        keys["system-packages"] = ["build-essential", "python3-dev"]
-    recipe = work.recipe(name, keys)
-    environment = dict(os.environ)
-    if cold:
-        environment["IMGFORGE_CACHE_DIR"] = str(work.directory / "cold")
-    watch = Stopwatch()
-    command = [binary(), "plan", recipe, "--json", "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    seconds = watch.seconds()
-    shutil.rmtree(work.directory / "cold", ignore_errors=True)
-    if done.returncode != 0:
-        return Solved({}, seconds, done.stderr)
-    chosen = json.loads(done.stdout)["distributions"]
-    return Solved({one["name"]: one["version"] for one in chosen if one["role"] == "package"}, seconds, done.stderr)
-
-
 def is_cuda(project):
     return project.startswith("nvidia-") or project in (
         "cuda-toolkit",
@@ -114,20 +49,18 @@ def differences(theirs, ours):
     return {name: f"{theirs.get(name)}, {ours.get(name)}" for name in names if theirs.get(name) != ours.get(name)}
 
 
-def judge(name, work, cold, faults):
+def judge(name, work, faults):
     heading(name)
     only_wheels = True
-    theirs = by_uv(name, work.directory, only_wheels, cold)
+    theirs = by_uv(name, work.directory, only_wheels)
     if not theirs.versions:
         only_wheels = False
-        theirs = by_uv(name, work.directory, only_wheels, cold)
-    ours = by_imgforge(name, work, only_wheels, cold)
+        theirs = by_uv(name, work.directory, only_wheels)
+    ours = by_imgforge(requirements(name), work, only_wheels)
     figure(
         "uv", f"{len(theirs.versions)} projects{'' if only_wheels else ', some from source'}, {theirs.seconds:.1f} s"
     )
     figure("imgforge", f"{len(ours.versions)} projects, {ours.seconds:.1f} s")
-    if cold and theirs.versions and ours.versions:
-        figure("ratio", f"{ours.seconds / theirs.seconds:.2f}")
     if theirs.versions and not ours.versions and name not in NOT_TO_BE_HAD:
         faults.append(f"{name}: uv solves it, imgforge says: {ours.said.strip()[:1500]}")
     if not theirs.versions or not ours.versions:
@@ -144,14 +77,13 @@ def judge(name, work, cold, faults):
 def main():
     command_line = program.parser("acceptance/corpus", __doc__)
     command_line.add_argument("sets", nargs="*", type=program.one_of(SETS), metavar="SET", help="by default all")
-    command_line.add_argument("--cold", action="store_true", help="with an empty store, and uv without its cache")
     command_line.add_argument("--quick", action="store_true", help=f"these sets: {', '.join(QUICK)}")
     options = command_line.parse_args()
     names = QUICK if options.quick else options.sets or list(SETS)
     faults = []
     with Work("corpus") as work:
         for name in names:
-            judge(name, work, options.cold, faults)
+            judge(name, work, faults)
     print(f"{len(names)} sets, {len(faults)} faults")
     require(not faults, "\n".join(faults))
 

@@ -109,7 +109,7 @@ def prepare(name, stack):
     prepared.borrow_wheels(STORE, WORK / f"wheels-{name}", OWN_STORE)
     contenders.timed(*(word for word in task.build_command(WORK / "image") if word != "--offline"), env=environment)
     shutil.rmtree(WORK / "image")
-    task.keep = before | prepared.blobs(OWN_STORE)
+    task.keep = before | prepared.blobs(OWN_STORE) | prepared.seals(OWN_STORE)
     task.wheels = prepared.wheels(OWN_STORE, WORK / f"wheels-{name}")
     if name != "torch":
         index = stack.enter_context(Index(task.wheels))

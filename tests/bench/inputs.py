@@ -89,6 +89,10 @@ class Prepared:
         """The paths of the wheels in a store."""
         return {blob_path(store, distribution["digest"]) for distribution in self.locked}
 
+    def seals(self, store):
+        """The paths of what the store, which fetched and hashed them, knows of the files of the wheels."""
+        return {store / "seals" / path.name for path in self.blobs(store)}
+
     def borrow_wheels(self, other, directory, store):
         """Links those wheels into the store that another store has, or that are in a directory under their names."""
         for distribution in self.locked:
