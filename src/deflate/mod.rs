@@ -9,7 +9,7 @@ mod table;
 mod tail;
 
 pub use inflate::{End, Inflater, Invalid, Passage};
-pub use tail::{Tail, UNKNOWN};
+pub use tail::{KnownEnd, Tail, UNKNOWN};
 
 /// The distance in bytes that a stream may copy from.
 const WINDOW: usize = 32 << 10;

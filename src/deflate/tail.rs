@@ -5,48 +5,54 @@
 //! byte. What is copied from before the first block that was found stays unknown. Everything else is as sure as the
 //! stream itself, and its place is known from the end.
 
-use super::WINDOW;
 use super::codes::{Bits, Codes};
 use super::table::Meaning;
 
-/// The value that [`Tail::inflate`] gives for a byte that was copied from an unknown place.
+/// The value that [`Tail::symbols`] has for a byte that was copied from an unknown place.
 pub const UNKNOWN: u16 = 0x100;
 
-/// The blocks at the end of a stream.
+/// The most bytes of a tail that are inflated: those of real libraries have a few million.
+const MOST_INFLATED: usize = 36 << 20;
+
+/// The inflated blocks at the end of a stream.
 #[derive(Debug)]
-pub struct Tail<'a> {
-    bytes: &'a [u8],
-    /// The start of the first block, in bits.
-    start: usize,
-    len: u64,
+pub struct Tail {
+    symbols: Vec<u16>,
 }
 
-impl<'a> Tail<'a> {
-    /// Finds the first block in the last `bytes` of a stream from which the stream can be followed to its end.
-    pub fn find(bytes: &'a [u8]) -> Option<Self> {
+impl Tail {
+    /// Inflates the last `bytes` of a stream, from the first block from which the stream can be followed to its end.
+    pub fn find(bytes: &[u8]) -> Option<Self> {
         let mut codes = Codes::new();
-        (0..bytes.len() * 8).find_map(|start| {
+        let mut symbols = Vec::new();
+        for start in 0..bytes.len() * 8 {
             if !begins_block(bytes, start, &mut codes) {
+                continue;
+            }
+            symbols.clear();
+            if follow(bytes, start, &mut codes, &mut symbols).is_some() {
+                return Some(Self { symbols });
+            }
+            if symbols.len() >= MOST_INFLATED {
                 return None;
             }
-            let mut counter = Counter(0);
-            follow(bytes, start, &mut codes, &mut counter)?;
-            Some(Self { bytes, start, len: counter.0 })
-        })
+        }
+        None
     }
 
-    /// The number of bytes from the first block to the end, inflated.
-    pub fn inflated_len(&self) -> u64 {
-        self.len
+    /// The inflated bytes from the first block to the end; [`UNKNOWN`] for those that cannot be known.
+    pub fn symbols(&self) -> &[u16] {
+        &self.symbols
     }
+}
 
-    /// Passes the inflated bytes to `sink`, piece by piece; [`UNKNOWN`] for those that cannot be known.
-    pub fn inflate(&self, sink: impl FnMut(&[u16])) {
-        let mut window = Window { recent: vec![UNKNOWN; WINDOW], fresh: WINDOW, sink };
-        // It was followed to its end before.
-        let _ = follow(self.bytes, self.start, &mut Codes::new(), &mut window);
-        window.flush();
-    }
+/// The end of a stream as far as it was inflated, so that it is not inflated again while more of the stream is fetched.
+#[derive(Debug, Default)]
+pub struct KnownEnd {
+    /// In bytes as stored.
+    pub length: u64,
+    /// `None` where no block was found in it.
+    pub tail: Option<Tail>,
 }
 
 /// Returns whether a block that is not the last, with codes of its own, seems to begin at a bit.
@@ -56,7 +62,7 @@ fn begins_block(bytes: &[u8], start: usize, codes: &mut Codes) -> bool {
 }
 
 /// Inflates from the block at `start` to the end; `None` unless the final block ends within the last byte.
-fn follow(bytes: &[u8], start: usize, codes: &mut Codes, output: &mut impl Output) -> Option<()> {
+fn follow(bytes: &[u8], start: usize, codes: &mut Codes, output: &mut Vec<u16>) -> Option<()> {
     let mut bits = Rest::at(bytes, start);
     loop {
         let last = bits.take(1) == 1;
@@ -78,23 +84,23 @@ fn follow(bytes: &[u8], start: usize, codes: &mut Codes, output: &mut impl Outpu
     }
 }
 
-fn stored(bits: &mut Rest<'_>, output: &mut impl Output) -> Option<()> {
+fn stored(bits: &mut Rest<'_>, output: &mut Vec<u16>) -> Option<()> {
     bits.take(bits.count % 8);
     let length = bits.take(16);
     if bits.take(16) != !length & 0xffff || bits.left() < length as usize * 8 {
         return None;
     }
     for _ in 0..length {
-        output.literal(bits.take(8) as u8);
+        output.push(bits.take(8) as u16);
     }
     Some(())
 }
 
-fn compressed(bits: &mut Rest<'_>, codes: &Codes, output: &mut impl Output) -> Option<()> {
-    while !bits.is_exhausted {
+fn compressed(bits: &mut Rest<'_>, codes: &Codes, output: &mut Vec<u16>) -> Option<()> {
+    while !bits.is_exhausted && output.len() < MOST_INFLATED {
         let meaning = codes.literals.whole_meaning(bits.peek());
         if meaning.is_literal() {
-            output.literal(meaning.byte());
+            output.push(meaning.byte().into());
             bits.drop(meaning.bits());
             continue;
         }
@@ -108,7 +114,7 @@ fn compressed(bits: &mut Rest<'_>, codes: &Codes, output: &mut impl Output) -> O
             return None;
         }
         let distance = number(bits, meaning);
-        output.copy(length, distance);
+        copy(output, length, distance);
     }
     None
 }
@@ -119,60 +125,21 @@ fn number(bits: &mut Rest<'_>, meaning: Meaning) -> usize {
     number
 }
 
-/// Takes what a stream says.
-trait Output {
-    fn literal(&mut self, byte: u8);
-
-    fn copy(&mut self, length: usize, distance: usize);
-}
-
-/// Counts the bytes.
-struct Counter(u64);
-
-impl Output for Counter {
-    fn literal(&mut self, _: u8) {
-        self.0 += 1;
-    }
-
-    fn copy(&mut self, length: usize, _: usize) {
-        self.0 += length as u64;
-    }
-}
-
-/// Holds the bytes that may be copied from, and passes them on.
-struct Window<S> {
-    recent: Vec<u16>,
-    /// The start of the bytes that were not passed on yet.
-    fresh: usize,
-    sink: S,
-}
-
-impl<S: FnMut(&[u16])> Window<S> {
-    fn flush(&mut self) {
-        (self.sink)(&self.recent[self.fresh..]);
-        self.recent.drain(..self.recent.len() - WINDOW);
-        self.fresh = WINDOW;
-    }
-
-    fn flush_when_full(&mut self) {
-        if self.recent.len() >= 8 * WINDOW {
-            self.flush();
+/// Copies from `distance` before the end, which may be before the beginning.
+fn copy(output: &mut Vec<u16>, length: usize, distance: usize) {
+    match output.len().checked_sub(distance) {
+        Some(from) if length <= distance => output.extend_from_within(from..from + length),
+        Some(from) => {
+            for at in from..from + length {
+                output.push(output[at]);
+            }
         }
-    }
-}
-
-impl<S: FnMut(&[u16])> Output for Window<S> {
-    fn literal(&mut self, byte: u8) {
-        self.recent.push(byte.into());
-        self.flush_when_full();
-    }
-
-    fn copy(&mut self, length: usize, distance: usize) {
-        let from = self.recent.len() - distance;
-        for at in from..from + length {
-            self.recent.push(self.recent[at]);
+        None => {
+            for _ in 0..length {
+                let symbol = output.len().checked_sub(distance).map_or(UNKNOWN, |at| output[at]);
+                output.push(symbol);
+            }
         }
-        self.flush_when_full();
     }
 }
 
@@ -270,17 +237,12 @@ mod tests {
     fn check(whole: &[u8], level: u32, part: usize) -> (u64, u64) {
         let stream = deflate(whole, level);
         let tail = Tail::find(&stream[stream.len() - part.min(stream.len())..]).expect("a block in the tail");
-        let mut at = whole.len() - tail.inflated_len() as usize;
-        let mut known = 0;
-        tail.inflate(|bytes| {
-            for byte in bytes {
-                assert!(*byte == UNKNOWN || *byte == u16::from(whole[at]), "at {at}");
-                known += u64::from(*byte != UNKNOWN);
-                at += 1;
-            }
-        });
-        assert_eq!(at, whole.len());
-        (tail.inflated_len(), known)
+        let start = whole.len() - tail.symbols().len();
+        for (at, symbol) in tail.symbols().iter().enumerate() {
+            assert!(*symbol == UNKNOWN || *symbol == u16::from(whole[start + at]), "at {at}");
+        }
+        let known = tail.symbols().iter().filter(|symbol| **symbol != UNKNOWN).count();
+        (tail.symbols().len() as u64, known as u64)
     }
 
     #[test]
@@ -315,11 +277,13 @@ mod tests {
         for at in (0..stream.len()).step_by(stream.len() / 40) {
             let mut damaged = stream.clone();
             damaged[at] ^= 0x55;
-            if let Some(tail) = Tail::find(&damaged) {
-                let mut count = 0;
-                tail.inflate(|bytes| count += bytes.len() as u64);
-                assert_eq!(count, tail.inflated_len());
-            }
+            Tail::find(&damaged);
         }
+    }
+
+    #[test]
+    fn a_stream_that_grows_without_bounds_is_left() {
+        let stream = deflate(&vec![0; 3 * MOST_INFLATED], 6);
+        assert!(Tail::find(&stream).is_none());
     }
 }

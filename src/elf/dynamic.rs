@@ -19,7 +19,7 @@ use super::source::{ElfError, PartSource, ReadAt, Stop, read_with, until_nul, ut
 pub const MOST_BYTES: u64 = 4 << 20;
 
 const PF_W: u32 = 2;
-const PT_DYNAMIC: u32 = 2;
+pub(super) const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
 const PT_NOTE: u32 = 4;
 const PT_GNU_PROPERTY: u32 = 0x6474_e553;

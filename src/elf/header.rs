@@ -187,17 +187,19 @@ impl Header {
         Ok(table.chunks_exact(expected.into()).map(|bytes| Segment::new(bytes, self.layout)).collect())
     }
 
+    /// The place of the section headers; `None` when there is no table of them.
+    pub(super) fn section_table(&self) -> Option<Range<u64>> {
+        let is_known = self.sections != 0 && self.section_size == self.layout.pick(40, 64);
+        let length = u64::from(self.section_count) * u64::from(self.section_size);
+        is_known.then(|| self.sections..self.sections.saturating_add(length))
+    }
+
     /// The bytes of each section header; none when there is no table of them.
     pub(super) fn sections(&self, reader: &mut PartReader<impl PartSource>) -> Result<Vec<Vec<u8>>, Stop> {
-        let expected = self.layout.pick(40, 64);
-        if self.sections == 0 || self.section_size != expected {
-            return Ok(Vec::new());
-        }
-        let length = u64::from(self.section_count) * u64::from(expected);
-        let table =
-            reader.bytes("its section headers", self.sections..self.sections.saturating_add(length))?;
+        let Some(range) = self.section_table() else { return Ok(Vec::new()) };
+        let table = reader.bytes("its section headers", range)?;
         reader.complete()?;
-        Ok(table.chunks_exact(expected.into()).map(<[u8]>::to_vec).collect())
+        Ok(table.chunks_exact(self.section_size.into()).map(<[u8]>::to_vec).collect())
     }
 }
 

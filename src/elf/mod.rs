@@ -67,7 +67,7 @@ pub use object::{Linked, Object, VersionNeed};
 pub use overlap::Seam;
 pub use probe::{Incomplete, Outcome, Probe};
 pub use root::{DirectoryEntry, DirectoryListing, FileNode, Root};
-pub use sections::Linkage;
+pub use sections::{Linkage, TablePlaces};
 pub use source::{ElfError, ReadAt};
 pub use symbols::Symbols;
 

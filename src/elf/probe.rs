@@ -18,7 +18,7 @@ use super::buffer_pool::{Buffer, BufferPool};
 use super::dynamic::{self, Elf, LoadedSegment};
 use super::object::{self, Linked};
 use super::packed::Packed;
-use super::sections::{self, Linkage};
+use super::sections::{self, Linkage, TablePlaces};
 use super::source::{ElfError, PartSource, Stop};
 use super::symbols::{self, Symbols};
 
@@ -203,16 +203,14 @@ impl Probe {
 impl Incomplete<(Elf, Symbols)> {
     /// A file of `size` bytes of which nothing has been seen, whose symbols are wanted too.
     pub fn with_symbols(size: u64) -> Self {
-        let missing = std::iter::once(0..HEAD.min(size)).collect();
-        Self { parse: with_symbols, size, kept: KeptParts::default(), missing }
+        Self::begin(with_symbols, size)
     }
 }
 
 impl Incomplete<Elf> {
     /// The same of which the headers and the dynamic section are wanted, and no symbols.
     pub fn without_symbols(size: u64) -> Self {
-        let missing = std::iter::once(0..HEAD.min(size)).collect();
-        Self { parse: dynamic::parse, size, kept: KeptParts::default(), missing }
+        Self::begin(dynamic::parse, size)
     }
 }
 
@@ -220,12 +218,23 @@ impl Incomplete<Linkage> {
     /// The same of which the section headers are asked: for a file whose dynamic section is hard to reach, while both
     /// ends of the file are not.
     pub fn from_sections(size: u64) -> Self {
-        let missing = std::iter::once(0..HEAD.min(size)).collect();
-        Self { parse: sections::parse, size, kept: KeptParts::default(), missing }
+        Self::begin(sections::parse, size)
+    }
+}
+
+impl Incomplete<TablePlaces> {
+    /// The same of which only the places of its tables are wanted.
+    pub fn places(size: u64) -> Self {
+        Self::begin(sections::places, size)
     }
 }
 
 impl<T> Incomplete<T> {
+    fn begin(parse: Parse<T>, size: u64) -> Self {
+        let missing = std::iter::once(0..HEAD.min(size)).collect();
+        Self { parse, size, kept: KeptParts::default(), missing }
+    }
+
     /// The parts of the file to hand over, in bytes from its beginning, in order; never empty. Names lie early: in
     /// libraries of 100 MB, within the first 5.
     pub fn missing(&self) -> &[Range<u64>] {

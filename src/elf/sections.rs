@@ -4,8 +4,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
-use super::header::{Header, NumberFormat};
+use super::dynamic::PT_DYNAMIC;
+use super::header::{Header, Machine, NumberFormat, Segment};
 use super::reader::PartReader;
 use super::source::{PartSource, Stop, utf8};
 use super::strings::Lookup;
@@ -27,8 +29,31 @@ pub struct Linkage {
     pub soname: Option<String>,
     /// The SONAMEs it needs, not in the loader's order.
     pub needed: BTreeSet<String>,
+    /// The search path, RUNPATH or RPATH, with its directories separated by `:`; empty where it has none.
+    pub search: String,
+    /// The processor that it is for.
+    pub machine: Machine,
     /// Its dynamic symbols.
     pub symbols: Symbols,
+}
+
+/// The places of the two tables of a file that lead to all others, in bytes from its beginning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TablePlaces {
+    /// The dynamic section, by the program headers.
+    pub dynamic: Option<Range<u64>>,
+    /// The section headers.
+    pub sections: Option<Range<u64>>,
+}
+
+/// Reads the places from the headers; `None` when it is not ELF.
+pub(super) fn places(source: &impl PartSource, size: u64) -> Result<Option<TablePlaces>, Stop> {
+    let mut reader = PartReader::new(source, size, MOST_SYMBOL_BYTES);
+    let Some(header) = Header::read(&mut reader)? else { return Ok(None) };
+    let segments = header.segments(&mut reader)?;
+    let dynamic =
+        segments.iter().filter(|segment| segment.kind == PT_DYNAMIC).map(Segment::range).next_back();
+    Ok(Some(TablePlaces { dynamic, sections: header.section_table() }))
 }
 
 /// Reads through the section headers what [`super::symbols::parse`] reads through the dynamic section; `None` when it
@@ -78,10 +103,19 @@ pub(super) fn parse(source: &impl PartSource, size: u64) -> Result<Option<Linkag
         Ok(())
     })?;
     let table = strings.bytes()?;
-    let unknown = names_without(&table, &others).filter(|name| Some(*name) != soname.as_deref());
-    needed.extend(unknown.map(str::to_owned));
+    let unknown: Vec<&str> = names_without(&table, &others).collect();
+    let search = unknown.iter().copied().find(|name| name.starts_with(['/', '$'])).unwrap_or_default();
+    let search = search.to_owned();
+    let libraries = unknown.iter().filter(|name| name.contains(".so") && !name.contains(['/', ' ']));
+    needed.extend(libraries.filter(|name| Some(**name) != soname.as_deref()).map(|name| (*name).to_owned()));
     let read = SymbolTables { symbols, strings, versions, needs, definitions: Vec::new() };
-    Ok(Some(Linkage { soname, needed, symbols: read.symbols(layout)? }))
+    Ok(Some(Linkage {
+        soname,
+        needed,
+        search,
+        machine: Machine::new(header.machine),
+        symbols: read.symbols(layout)?,
+    }))
 }
 
 /// The owner of a SONAME in the tables.
@@ -91,7 +125,7 @@ enum Of {
     Needed,
 }
 
-/// The names in the table that look like those of libraries, and do not begin where one of `others` does.
+/// The names in the table that do not begin where one of `others` does.
 fn names_without<'a>(table: &'a [u8], others: &'a BTreeSet<u32>) -> impl Iterator<Item = &'a str> {
     let mut at = 0;
     let names = table.split(|byte| *byte == 0).map(move |name| {
@@ -102,7 +136,6 @@ fn names_without<'a>(table: &'a [u8], others: &'a BTreeSet<u32>) -> impl Iterato
     names
         .filter(|(start, _)| !u32::try_from(*start).is_ok_and(|start| others.contains(&start)))
         .filter_map(|(_, name)| std::str::from_utf8(name).ok())
-        .filter(|name| name.contains(".so") && !name.contains(['/', ' ']))
 }
 
 /// The versions of undefined symbols.

@@ -36,8 +36,10 @@ use crate::store::Store;
 
 /// The most requests in flight.
 const CONCURRENCY: usize = 48;
+/// The most wheels of which the parts at their ends are kept, 1 MB of each at most.
+const MOST_DIRECTORIES: usize = 64;
 /// The most libraries that are read at once. One may take 64 MB, though it rarely takes one.
-const LIBRARIES_AT_ONCE: usize = 4;
+const LIBRARIES_AT_ONCE: usize = 6;
 /// The package indexes of a build, as the solver's [`Catalog`].
 pub struct PackageIndex {
     inner: Arc<Inner>,
@@ -58,6 +60,8 @@ struct Inner {
     outlines: Slots<Digest, Outline>,
     libraries: Slots<Digest, Vec<WheelLibrary>>,
     needs: Slots<Digest, BinaryNeeds>,
+    /// The parts that metadata was read from: they have the central directory, by which libraries are found.
+    directories: Mutex<BTreeMap<Digest, Sparse>>,
     explored: Mutex<BTreeSet<(PackageName, Vec<ExtraName>, Digest)>>,
     /// Set when nobody will ask any more, so that what is fetched ahead stops.
     stopped: AtomicBool,
@@ -85,6 +89,7 @@ impl PackageIndex {
             outlines: Mutex::default(),
             libraries: Mutex::default(),
             needs: Mutex::default(),
+            directories: Mutex::default(),
             explored: Mutex::default(),
             stopped: AtomicBool::new(false),
         };
@@ -287,7 +292,7 @@ impl Inner {
         &self,
         wheel: &DistFile,
     ) -> Result<(RecordSource, Vec<WheelLibrary>), IndexError> {
-        let mut directory = None;
+        let mut directory = self.directory(wheel);
         let outline = match self.in_parts(wheel, &mut directory, |wheel| Ok(wheel.into_outline())).await? {
             Learnt::Is(outline) => outline,
             Learnt::NoParts => return self.whole_libraries(wheel).await,
@@ -369,7 +374,7 @@ impl Inner {
         wheel: &DistFile,
         outline: &Outline,
     ) -> Result<Option<(RecordSource, BinaryNeeds)>, IndexError> {
-        let mut directory = None;
+        let mut directory = self.directory(wheel);
         let Learnt::Is(()) = self.in_parts(wheel, &mut directory, |_| Ok(())).await? else {
             return Ok(None);
         };
@@ -433,10 +438,23 @@ impl Inner {
             Learnt::Is((text, outline)) => {
                 let source = RecordSource::claim(&self.listed.origin(wheel), wheel, &parts);
                 keep(&self.store, Learned::Outline, wheel, &source, &outline)?;
+                parts.into_iter().for_each(|parts| self.keep_directory(wheel, parts));
                 Ok((source, text))
             }
             Learnt::NoParts => self.read(wheel, self.whole(wheel).await?),
         }
+    }
+
+    fn keep_directory(&self, wheel: &DistFile, parts: Sparse) {
+        let mut directories = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
+        if directories.len() < MOST_DIRECTORIES {
+            directories.insert(key(wheel), parts);
+        }
+    }
+
+    /// The parts that the metadata of a wheel was read from, for the one that asks first.
+    fn directory(&self, wheel: &DistFile) -> Option<Sparse> {
+        self.directories.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(wheel))
     }
 
     /// Lets `read` look into the remote wheel, and fetches the parts that it misses into `parts`.

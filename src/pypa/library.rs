@@ -4,7 +4,9 @@
 //! `patchelf` at its end; the dynamic section, which says where they are, is near the end. A member of a wheel is one
 //! DEFLATE stream, which can be inflated from its beginning as far as needed, and its end with [`crate::deflate`].
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::PoisonError;
 
 use flate2::{Decompress, FlushDecompress, Status};
 use rawzip::CompressionMethod;
@@ -12,13 +14,18 @@ use rawzip::CompressionMethod;
 use super::wheel::{OpenMember, Outline, Wheel, WheelError};
 use super::zip::Bytes;
 use crate::cuda;
-use crate::deflate::{Tail, UNKNOWN};
-use crate::elf::{Elf, Incomplete, Linkage, Machine, Outcome, Symbols};
+use crate::deflate::{KnownEnd, Tail, UNKNOWN};
+use crate::elf::{Elf, Incomplete, Linkage, Machine, Outcome, Symbols, TablePlaces};
 
 /// The bytes of a member's beginning that are read first, as stored; and of its end.
 const FIRST: u64 = 128 << 10;
-/// The distance from either end of a stream, in bytes as stored, within which the dynamic section is worth reading.
+/// The size up to which a file is fetched as a whole, in bytes as stored: a request takes as long as so many bytes.
+const SMALL: u64 = 512 << 10;
+/// The distance from either end of a stream, in bytes as stored, within which anything is worth reading; an eighth of the
+/// stream, where that is more.
 const DEEP: u64 = 8 << 20;
+/// The bytes of the end of a stream that are read, if need be, before it is given up.
+const LEAST_OF_END: u64 = 1 << 20;
 /// The most bytes that are read of either end, should the distance turn out to be longer.
 const MOST: u64 = 32 << 20;
 /// The bytes that are inflated at once.
@@ -48,15 +55,10 @@ pub struct LibraryOutline {
 /// Of a wheel that is not all at hand it says with [`WheelError::Missing`] what to fetch, and with
 /// [`WheelError::TooDeep`] that fetching it in parts is not worth while.
 pub fn read<R: Bytes>(wheel: &Wheel<R>, path: &str) -> Result<Option<LibraryOutline>, WheelError> {
-    let member = wheel.member(path, FIRST)?;
-    match member.learn(Incomplete::with_symbols(member.size)) {
-        Ok(facts) => Ok(facts.and_then(LibraryOutline::of_facts)),
-        Err(WheelError::TooDeep { .. }) => match member.learn(Incomplete::from_sections(member.size))? {
-            Some(linkage) => Ok(Some(LibraryOutline::of_linkage(linkage, path))),
-            None => Err(WheelError::TooDeep { path: path.to_owned() }),
-        },
-        Err(error) => Err(error),
-    }
+    let member = wheel.member(path, fetched_first)?;
+    member.learn_by(Incomplete::with_symbols, LibraryOutline::of_facts, |linkage| {
+        LibraryOutline::of_linkage(linkage, path)
+    })
 }
 
 /// The names in a binary by which the loader finds libraries.
@@ -74,22 +76,20 @@ pub struct LoaderNames {
 
 /// Reads the names in the binary at `path` alone, as [`read`] does.
 pub fn read_names<R: Bytes>(wheel: &Wheel<R>, path: &str) -> Result<Option<LoaderNames>, WheelError> {
-    let member = wheel.member(path, FIRST)?;
-    let facts = member.learn(Incomplete::without_symbols(member.size))?;
-    Ok(facts.and_then(|elf| {
-        let dynamic = elf.dynamic?;
-        Some(LoaderNames {
-            machine: Some(elf.machine),
-            soname: dynamic.soname,
-            needed: dynamic.needed,
-            search: dynamic.runpath.or(dynamic.rpath).unwrap_or_default(),
-        })
-    }))
+    let member = wheel.member(path, fetched_first)?;
+    member.learn_by(Incomplete::without_symbols, LoaderNames::of_facts, |linkage| {
+        LoaderNames::of_linkage(&linkage, path)
+    })
 }
 
 /// The bytes, as stored, that [`read_names`] fetches of a remote file of this size.
 pub fn likely_fetched(stored: u64) -> u64 {
-    stored.min(2 * FIRST)
+    if stored <= SMALL { stored } else { 2 * FIRST }
+}
+
+/// The bytes, as stored, of the beginning of a file of this size that are fetched at once.
+fn fetched_first(stored: u64) -> u64 {
+    if stored <= SMALL { stored } else { FIRST }
 }
 
 impl LibraryOutline {
@@ -99,11 +99,46 @@ impl LibraryOutline {
     }
 
     fn of_linkage(linkage: Linkage, path: &str) -> Self {
-        let mut needed = linkage.needed;
-        // Without versions nothing tells its SONAME from those it needs, but that no library needs itself.
-        let soname = linkage.soname.or_else(|| needed.take(path.rsplit('/').next()?));
-        Self { soname, needed: needed.into_iter().collect(), symbols: linkage.symbols }
+        let LoaderNames { soname, needed, .. } = LoaderNames::of_linkage(&linkage, path);
+        Self { soname, needed, symbols: linkage.symbols }
     }
+}
+
+impl LoaderNames {
+    fn of_facts(elf: Elf) -> Option<Self> {
+        let dynamic = elf.dynamic?;
+        Some(Self {
+            machine: Some(elf.machine),
+            soname: dynamic.soname,
+            needed: dynamic.needed,
+            search: dynamic.runpath.or(dynamic.rpath).unwrap_or_default(),
+        })
+    }
+
+    fn of_linkage(linkage: &Linkage, path: &str) -> Self {
+        let mut needed = linkage.needed.clone();
+        // Without versions nothing tells its SONAME from those it needs, but that no library needs itself.
+        let stem = path.rsplit('/').next().and_then(cuda::library_stem);
+        let is_own = |name: &&String| cuda::library_stem(name) == stem;
+        let own = linkage.needed.iter().find(is_own).and_then(|name| needed.take(name));
+        let soname = linkage.soname.clone().or(own);
+        forget_replaced(&mut needed);
+        let search = linkage.search.clone();
+        Self { machine: Some(linkage.machine), soname, needed: needed.into_iter().collect(), search }
+    }
+}
+
+/// Forgets the names in whose place `auditwheel` put others, and which stay in the table of strings: `libfoo.so.1` beside
+/// `libfoo-1a2b3c4d.so.1`.
+fn forget_replaced(needed: &mut BTreeSet<String>) {
+    let original = |name: &String| {
+        let (stem, version) = name.split_once(".so")?;
+        let (stem, digits) = stem.rsplit_once('-')?;
+        let is_digest = digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_digest.then(|| format!("{stem}.so{version}"))
+    };
+    let replaced: Vec<String> = needed.iter().filter_map(original).collect();
+    needed.retain(|name| !replaced.contains(name));
 }
 
 /// A part of a member, unpacked.
@@ -140,6 +175,33 @@ impl Part {
 }
 
 impl<R: Bytes> OpenMember<'_, R> {
+    /// Learns from the dynamic section, or from the section headers where those are nearer to an end of the stream: to
+    /// reach what is deep within costs several times as much as all else.
+    fn learn_by<F, T>(
+        &self,
+        by_dynamic: impl Fn(u64) -> Incomplete<F>,
+        of_facts: impl Fn(F) -> Option<T>,
+        of_linkage: impl Fn(Linkage) -> T,
+    ) -> Result<Option<T>, WheelError> {
+        let Some(places) = self.learn(Incomplete::places(self.size))? else { return Ok(None) };
+        if self.reader.need(self.data.clone()).is_err() && self.has_near_sections(&places) {
+            match self.learn(Incomplete::from_sections(self.size)) {
+                Ok(None) | Err(WheelError::TooDeep { .. }) => {}
+                learnt => return Ok(learnt?.map(of_linkage)),
+            }
+        }
+        Ok(self.learn(by_dynamic(self.size))?.and_then(of_facts))
+    }
+
+    /// Returns whether the section headers are less deep within the stream than the dynamic section, by far.
+    fn has_near_sections(&self, places: &TablePlaces) -> bool {
+        let depth = |place: &Option<Range<u64>>| Some(self.stored_depth(place.as_ref()?));
+        let (Some(sections), Some(dynamic)) = (depth(&places.sections), depth(&places.dynamic)) else {
+            return false;
+        };
+        dynamic > u128::from(FIRST) && sections < dynamic / 2
+    }
+
     /// Hands over what is missing until nothing is; `None` when it is not ELF.
     fn learn<T>(&self, mut incomplete: Incomplete<T>) -> Result<Option<T>, WheelError> {
         let unsound = |source| WheelError::Library { path: self.path.clone(), source };
@@ -159,14 +221,19 @@ impl<R: Bytes> OpenMember<'_, R> {
 
     /// Refuses what is not at hand and probably far from both ends of the stream.
     fn within_reach(&self, ranges: &[Range<u64>]) -> Result<(), WheelError> {
-        let depth = |range: &Range<u64>| range.end.min(self.size.saturating_sub(range.start));
-        let deepest = ranges.iter().map(depth).max().unwrap_or_default();
-        let stored = u128::from(deepest) * u128::from(self.stored_size()) / u128::from(self.size.max(1));
-        let is_far = self.method == CompressionMethod::DEFLATE && stored > u128::from(DEEP);
+        let deepest = ranges.iter().map(|range| self.stored_depth(range)).max().unwrap_or_default();
+        let deep = (self.stored_size() / 8).clamp(DEEP, MOST);
+        let is_far = self.method == CompressionMethod::DEFLATE && deepest > u128::from(deep);
         match is_far && self.reader.need(self.data.clone()).is_err() {
             true => Err(WheelError::TooDeep { path: self.path.clone() }),
             false => Ok(()),
         }
+    }
+
+    /// The likely distance of a part from the nearer end of the stream, in bytes as stored.
+    fn stored_depth(&self, range: &Range<u64>) -> u128 {
+        let depth = range.end.min(self.size.saturating_sub(range.start));
+        u128::from(depth) * u128::from(self.stored_size()) / u128::from(self.size.max(1))
     }
 
     /// The parts of the member at `ranges`, in order, each from the side to which it is nearer.
@@ -176,7 +243,7 @@ impl<R: Bytes> OpenMember<'_, R> {
             CompressionMethod::DEFLATE => {
                 let (first, last): (Vec<_>, Vec<_>) = ranges
                     .iter()
-                    .partition(|range| self.stored_size() <= FIRST || range.end <= self.size / 2);
+                    .partition(|range| self.stored_size() <= SMALL || range.end <= self.size / 2);
                 let mut parts = self.first_parts(&first)?;
                 parts.extend(self.last_parts(&last)?);
                 Ok(parts)
@@ -212,13 +279,15 @@ impl<R: Bytes> OpenMember<'_, R> {
     /// Inflates from the beginning as far as the last of `ranges`.
     fn first_parts(&self, ranges: &[&Range<u64>]) -> Result<Vec<Part>, WheelError> {
         let mut parts: Vec<_> = ranges.iter().copied().map(Part::of).collect();
+        let last = ranges.iter().map(|range| range.end).max().unwrap_or_default();
+        let likely = self.data.start + self.likely_stored(last);
         let mut inflater = Decompress::new(false);
         let mut output = vec![0; STEP];
         let (mut input, mut used) = (Vec::new(), 0);
         while !parts.iter().all(Part::is_complete) {
             if used == input.len() {
                 let start = self.data.start + inflater.total_in();
-                input = self.next_stored(start)?;
+                input = self.next_stored(start, likely)?;
                 used = 0;
             }
             let (before_in, before_out) = (inflater.total_in(), inflater.total_out());
@@ -236,8 +305,16 @@ impl<R: Bytes> OpenMember<'_, R> {
         Ok(parts)
     }
 
-    /// The bytes as stored from `start` on. Of what is not at hand, as much is asked for as was read so far.
-    fn next_stored(&self, start: u64) -> Result<Vec<u8>, WheelError> {
+    /// The bytes as stored of the first or last `inflated` ones, and a little more, at the rate of the whole stream.
+    fn likely_stored(&self, inflated: u64) -> u64 {
+        let size = u128::from(self.size.max(1));
+        let likely = (u128::from(inflated) * u128::from(self.stored_size()) / size * 9 / 8) as u64;
+        likely.max(FIRST).min(self.stored_size())
+    }
+
+    /// The bytes as stored from `start` on. What is not at hand is asked for up to the `likely` end of what is wanted, and
+    /// beyond, should that be farther, as much as was read so far.
+    fn next_stored(&self, start: u64, likely: u64) -> Result<Vec<u8>, WheelError> {
         let range = start..self.data.end.min(start + STEP as u64);
         if range.is_empty() {
             return Err(self.corrupt());
@@ -247,7 +324,7 @@ impl<R: Bytes> OpenMember<'_, R> {
             if read >= MOST {
                 return Err(WheelError::TooDeep { path: self.path.clone() });
             }
-            let more = read.clamp(FIRST, MOST).max(range.end - start);
+            let more = likely.saturating_sub(start).max(read / 2).clamp(FIRST, MOST).max(range.end - start);
             self.reader.need(start..self.data.end.min(start + more))?;
         }
         self.bytes(range)
@@ -256,19 +333,23 @@ impl<R: Bytes> OpenMember<'_, R> {
     /// Inflates the end, from as far back as the first of `ranges`.
     fn last_parts(&self, ranges: &[&Range<u64>]) -> Result<Vec<Part>, WheelError> {
         let Some(first) = ranges.iter().map(|range| range.start).min() else { return Ok(Vec::new()) };
-        let most = MOST.min(self.stored_size());
-        let (mut length, mut longer) = (0, FIRST.min(most));
-        while longer > length {
-            self.reader.need(self.data.end - longer..self.data.end - length)?;
-            length = longer;
-            let bytes = self.bytes(self.data.end - length..self.data.end)?;
-            let tail = Tail::find(&bytes);
-            if let Some(tail) = &tail
+        let likely = self.likely_stored(self.size - first);
+        // Beyond that, what is unknown is a copy of a copy of what is far before, as zeros often are.
+        let most = likely.saturating_mul(4).max(LEAST_OF_END).min(MOST).min(self.stored_size());
+        let mut known = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(tail) = &known.tail
                 && let Some(parts) = self.parts_of_tail(tail, first, ranges)?
             {
                 return Ok(parts);
             }
-            longer = next_length(length, tail.as_ref(), self.size - first).min(most);
+            let length = (2 * known.length).max(likely).min(most);
+            if length <= known.length {
+                break;
+            }
+            self.reader.need(self.data.end - length..self.data.end - known.length)?;
+            let bytes = self.bytes(self.data.end - length..self.data.end)?;
+            *known = KnownEnd { length, tail: Tail::find(&bytes) };
         }
         // Some streams cannot be inflated from within, such as one that is a single block.
         match self.reader.need(self.data.clone()) {
@@ -281,32 +362,19 @@ impl<R: Bytes> OpenMember<'_, R> {
     /// copied from there.
     fn parts_of_tail(
         &self,
-        tail: &Tail<'_>,
+        tail: &Tail,
         first: u64,
         ranges: &[&Range<u64>],
     ) -> Result<Option<Vec<Part>>, WheelError> {
-        let start = self.size.checked_sub(tail.inflated_len()).ok_or_else(|| self.corrupt())?;
+        let length = tail.symbols().len() as u64;
+        let start = self.size.checked_sub(length).ok_or_else(|| self.corrupt())?;
         if first < start {
             return Ok(None);
         }
         let mut parts: Vec<_> = ranges.iter().copied().map(Part::of).collect();
-        let mut offset = start;
-        tail.inflate(|symbols| {
-            for part in &mut parts {
-                part.take_known(offset, symbols);
-            }
-            offset += symbols.len() as u64;
-        });
+        parts.iter_mut().for_each(|part| part.take_known(start, tail.symbols()));
         Ok(parts.iter().all(Part::is_complete).then_some(parts))
     }
-}
-
-/// The bytes of the end to read when the last `length` do not reach back to `wanted` inflated bytes.
-fn next_length(length: u64, tail: Option<&Tail<'_>>, wanted: u64) -> u64 {
-    let inflated = tail.map_or(0, Tail::inflated_len).max(1);
-    // A little more than at the rate so far, which must not mislead far.
-    let likely = (u128::from(length) * u128::from(wanted) / u128::from(inflated) * 9 / 8) as u64;
-    likely.clamp(length + length / 2, 4 * length)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex};
 
 use rawzip::CompressionMethod;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use uv_normalize::PackageName;
 
 use super::metadata::{self, LONGEST_METADATA};
 use super::zip::{Bytes, CheckedReader, Zip, ZipError, ZipMember, unpacked};
+use crate::deflate::KnownEnd;
 use crate::elf::ElfError;
 use crate::failure::Hinted;
 
@@ -105,6 +107,8 @@ pub(super) struct OpenMember<'a, R> {
     pub data: Range<u64>,
     /// In bytes, unpacked.
     pub size: u64,
+    /// The end of it that was inflated before.
+    pub end: Arc<Mutex<KnownEnd>>,
 }
 
 impl<R: Bytes> Wheel<R> {
@@ -131,15 +135,22 @@ impl<R: Bytes> Wheel<R> {
         self.outline
     }
 
-    /// The place of the file `path` in the archive. Needs its first `likely` bytes as stored, which are going to be
-    /// read.
-    pub(super) fn member(&self, path: &str, likely: u64) -> Result<OpenMember<'_, R>, WheelError> {
+    /// The place of the file `path` in the archive. Needs its first bytes as stored, which are going to be read: of a size,
+    /// `likely` tells how many.
+    pub(super) fn member(
+        &self,
+        path: &str,
+        likely: impl Fn(u64) -> u64,
+    ) -> Result<OpenMember<'_, R>, WheelError> {
         let member = self.find(path)?;
+        let data = self.zip.data(member, likely(member.compressed_size))?;
+        let reader = self.zip.reader();
         Ok(OpenMember {
-            reader: self.zip.reader(),
+            reader,
             path: path.to_owned(),
             method: member.method,
-            data: self.zip.data(member, likely)?,
+            end: reader.known_end(data.start),
+            data,
             size: member.size,
         })
     }

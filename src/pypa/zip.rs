@@ -9,9 +9,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flate2::read::DeflateDecoder;
 use rawzip::{CompressionMethod, ReaderAt, ZipArchive, ZipArchiveEntryWayfinder, ZipEntry, ZipLocator};
+
+use crate::deflate::KnownEnd;
 
 /// The most bytes that an archive's end of central directory record and its comment take.
 pub const TAIL: u64 = 66 * 1024;
@@ -236,6 +239,11 @@ pub trait Bytes: ReaderAt {
 
     /// Fails with [`ZipError::Missing`] unless all of `range` can be read.
     fn need(&self, range: Range<u64>) -> Result<(), ZipError>;
+
+    /// The end of the stream that begins at `start`, as far as it was inflated before.
+    fn known_end(&self, _start: u64) -> Arc<Mutex<KnownEnd>> {
+        Arc::default()
+    }
 }
 
 impl<R: Bytes> Bytes for &R {
@@ -245,6 +253,10 @@ impl<R: Bytes> Bytes for &R {
 
     fn need(&self, range: Range<u64>) -> Result<(), ZipError> {
         (**self).need(range)
+    }
+
+    fn known_end(&self, start: u64) -> Arc<Mutex<KnownEnd>> {
+        (**self).known_end(start)
     }
 }
 
@@ -268,17 +280,26 @@ impl Bytes for Local {
 }
 
 /// The fetched parts of a remote file.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Sparse {
     len: u64,
     /// Keyed by offset; chunks neither touch nor overlap.
     chunks: BTreeMap<u64, Vec<u8>>,
+    /// Keyed by the beginnings of streams: those that were read of this copy.
+    ends: Mutex<BTreeMap<u64, Arc<Mutex<KnownEnd>>>>,
+}
+
+impl Clone for Sparse {
+    /// The same parts; what is inflated of one copy is not kept for the other.
+    fn clone(&self) -> Self {
+        Self { len: self.len, chunks: self.chunks.clone(), ends: Mutex::default() }
+    }
 }
 
 impl Sparse {
     /// A file of `len` bytes of which none is at hand.
     pub fn new(len: u64) -> Self {
-        Self { len, chunks: BTreeMap::new() }
+        Self { len, chunks: BTreeMap::new(), ends: Mutex::default() }
     }
 
     /// The fetched parts, each with its offset.
@@ -346,6 +367,11 @@ impl Bytes for Sparse {
             return Ok(());
         }
         Err(ZipError::Missing { range: range.start + have..range.end })
+    }
+
+    fn known_end(&self, start: u64) -> Arc<Mutex<KnownEnd>> {
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(ends.entry(start).or_default())
     }
 }
 

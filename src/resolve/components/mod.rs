@@ -232,8 +232,15 @@ pub fn choose(demanded: &[Demanded], offer: &Offer<'_>) -> Result<Components, Co
                 None => return Err(error),
             },
         };
-        let mut next = demands_of(&choices, offer.target);
-        next.extend(demands_of_toolkits(&choices, offer));
+        let mut stated = demands_of(&choices, offer.target);
+        stated.extend(demands_of_toolkits(&choices, offer));
+        raised.retain(|old| old.is_of(&choices));
+        let next = next_demands(&stated, &raised, offer).0;
+        if next != derived {
+            // The libraries are read of what metadata and these demands settle on.
+            derived = next;
+            continue;
+        }
         let needs = companions::needs(&choices, offer)?;
         if let Some(companion) = needs.lacking.first().filter(|companion| companion.provider_is_base()) {
             companion.ban_provider(&mut bans);
@@ -241,11 +248,9 @@ pub fn choose(demanded: &[Demanded], offer: &Offer<'_>) -> Result<Components, Co
             raised.clear();
             continue;
         }
-        raised.retain(|old| old.is_of(&choices) && !needs.lacking.iter().any(|new| new.is_as(old)));
+        raised.retain(|old| !needs.lacking.iter().any(|new| new.is_as(old)));
         raised.extend(needs.lacking);
-        next.extend(raised.iter().map(Companion::demanded));
-        let (next, left_to_pip): (Vec<_>, Vec<_>) =
-            next.into_iter().partition(|(_, requirement)| offer.policies.sets_aside(&requirement.name));
+        let (next, left_to_pip) = next_demands(&stated, &raised, offer);
         if next == derived {
             majors::separable(&needs.sonames, || demanders(demanded))?;
             let toolkits = majors_of(&choices)
@@ -257,6 +262,17 @@ pub fn choose(demanded: &[Demanded], offer: &Offer<'_>) -> Result<Components, Co
         derived = next;
     }
     Err(ComponentError::Unsettled)
+}
+
+/// The demands of what is chosen, as metadata states and libraries raise them: on components that are served, and on those
+/// that are left to pip.
+fn next_demands(
+    stated: &[Demanded],
+    raised: &[Companion],
+    offer: &Offer<'_>,
+) -> (Vec<Demanded>, Vec<Demanded>) {
+    let all = stated.iter().cloned().chain(raised.iter().map(Companion::demanded));
+    all.partition(|(_, requirement)| offer.policies.sets_aside(&requirement.name))
 }
 
 fn demanders(demanded: &[Demanded]) -> String {
