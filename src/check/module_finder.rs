@@ -19,7 +19,7 @@ pub(super) enum FoundModule {
     File(String),
 }
 
-/// What is known of a directory in which modules are searched.
+/// A directory in which modules are searched, as far as it is known.
 #[derive(Debug)]
 struct SearchedDirectory<'a> {
     /// The names in it up to their first dots: nothing else can be a module of it.

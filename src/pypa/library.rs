@@ -334,8 +334,13 @@ impl<R: Bytes> OpenMember<'_, R> {
     fn last_parts(&self, ranges: &[&Range<u64>]) -> Result<Vec<Part>, WheelError> {
         let Some(first) = ranges.iter().map(|range| range.start).min() else { return Ok(Vec::new()) };
         let likely = self.likely_stored(self.size - first);
-        // Beyond that, what is unknown is a copy of a copy of what is far before, as zeros often are.
-        let most = likely.saturating_mul(4).max(LEAST_OF_END).min(MOST).min(self.stored_size());
+        // Beyond that, what is unknown is a copy of a copy of what is far before, as zeros often are. Of a file that is all
+        // at hand the beginning takes less time.
+        let most = match self.reader.need(self.data.clone()) {
+            Ok(()) => LEAST_OF_END,
+            Err(_) => likely.saturating_mul(4).clamp(LEAST_OF_END, MOST),
+        };
+        let most = most.min(self.stored_size());
         let mut known = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(tail) = &known.tail
@@ -343,7 +348,11 @@ impl<R: Bytes> OpenMember<'_, R> {
             {
                 return Ok(parts);
             }
-            let length = (2 * known.length).max(likely).min(most);
+            let length = match known.length {
+                0 => likely.min(LEAST_OF_END),
+                _ => next_length(&known, self.size - first),
+            };
+            let length = length.min(most);
             if length <= known.length {
                 break;
             }
@@ -375,6 +384,15 @@ impl<R: Bytes> OpenMember<'_, R> {
         parts.iter_mut().for_each(|part| part.take_known(start, tail.symbols()));
         Ok(parts.iter().all(Part::is_complete).then_some(parts))
     }
+}
+
+/// The bytes of the end to read when those known do not reach back to `wanted` inflated bytes.
+fn next_length(known: &KnownEnd, wanted: u64) -> u64 {
+    let length = known.length;
+    let inflated = known.tail.as_ref().map_or(1, |tail| tail.symbols().len().max(1));
+    // A little more than at the rate so far, which must not mislead far.
+    let likely = (u128::from(length) * u128::from(wanted) / inflated as u128 * 9 / 8) as u64;
+    likely.clamp(2 * length, 4 * length)
 }
 
 #[cfg(test)]
@@ -509,5 +527,40 @@ mod tests {
         let wheel = Wheel::open(&sparse).unwrap();
         let found: Vec<_> = paths(wheel.outline()).collect();
         assert_eq!(found, ["nvidia/cudnn/lib/libcudnn.so.9", "nvidia/nvshmem/lib/nvshmem_bootstrap_uid.so"]);
+    }
+
+    /// The SONAME and needs of a library at `path` with these names and no version definitions, by its section headers.
+    fn told_by_sections(path: &str, names: &[&str]) -> (Option<String>, Vec<String>) {
+        let linkage = Linkage {
+            soname: None,
+            needed: names.iter().map(ToString::to_string).collect(),
+            search: String::new(),
+            machine: Machine::X86_64,
+            symbols: Symbols::default(),
+        };
+        let told = LoaderNames::of_linkage(&linkage, path);
+        (told.soname, told.needed)
+    }
+
+    #[test]
+    fn names_of_the_library_itself_and_replaced_ones_are_no_needs() {
+        for (path, names, soname, needed) in [
+            (
+                "a/libnvvm.so.4.0.0",
+                &["libc.so.6", "libnvvm.so.4"][..],
+                Some("libnvvm.so.4"),
+                &["libc.so.6"][..],
+            ),
+            ("a/libb.so", &["libc.so.6"], None, &["libc.so.6"]),
+            (
+                "a/b.abi3.so",
+                &["libcudart-1a2b3c4d.so.12", "libcudart.so.12", "libx-y.so.1", "libx.so.1"],
+                None,
+                &["libcudart-1a2b3c4d.so.12", "libx-y.so.1", "libx.so.1"],
+            ),
+        ] {
+            let told = told_by_sections(path, names);
+            assert_eq!(told, (soname.map(str::to_owned), needed.iter().map(ToString::to_string).collect()));
+        }
     }
 }

@@ -16,8 +16,8 @@ from harness.work import Work
 
 PROMISED = 1.5
 SOME = (
-    "vllm-now", "trl", "lightning", "diffusers", "sentence", "whisper", "timm", "jaxflax", "tfkeras", "kerasall",
-    "rapids", "xgblgb", "ray", "ort", "tei", "spacy", "lmdeploy", "polarsgpu", "te", "scvi",
+    "vllm-now", "trl", "diffusers", "sentence", "ultralytics", "timm", "jaxflax", "tfkeras", "kerasall", "rapids",
+    "xgblgb", "ray", "ort", "tei", "numba", "spacy", "lmdeploy", "polarsgpu", "te", "scvi",
 )  # fmt: skip
 
 
