@@ -21,6 +21,9 @@ use crate::elf::{Elf, Incomplete, Linkage, Machine, Outcome, Symbols, TablePlace
 const FIRST: u64 = 128 << 10;
 /// The size up to which a file is fetched as a whole, in bytes as stored: a request takes as long as so many bytes.
 const SMALL: u64 = 512 << 10;
+/// The distance within which the names in a binary are taken from its dynamic section in any case: the section headers lead
+/// to all names in its table, and tools that rename what it needs leave the old ones there.
+const NEAR: u64 = 4 << 20;
 /// The distance from either end of a stream, in bytes as stored, within which anything is worth reading; an eighth of the
 /// stream, where that is more.
 const DEEP: u64 = 8 << 20;
@@ -56,7 +59,7 @@ pub struct LibraryOutline {
 /// [`WheelError::TooDeep`] that fetching it in parts is not worth while.
 pub fn read<R: Bytes>(wheel: &Wheel<R>, path: &str) -> Result<Option<LibraryOutline>, WheelError> {
     let member = wheel.member(path, fetched_first)?;
-    member.learn_by(Incomplete::with_symbols, LibraryOutline::of_facts, |linkage| {
+    member.learn_by(FIRST, Incomplete::with_symbols, LibraryOutline::of_facts, |linkage| {
         LibraryOutline::of_linkage(linkage, path)
     })
 }
@@ -77,7 +80,7 @@ pub struct LoaderNames {
 /// Reads the names in the binary at `path` alone, as [`read`] does.
 pub fn read_names<R: Bytes>(wheel: &Wheel<R>, path: &str) -> Result<Option<LoaderNames>, WheelError> {
     let member = wheel.member(path, fetched_first)?;
-    member.learn_by(Incomplete::without_symbols, LoaderNames::of_facts, |linkage| {
+    member.learn_by(NEAR, Incomplete::without_symbols, LoaderNames::of_facts, |linkage| {
         LoaderNames::of_linkage(&linkage, path)
     })
 }
@@ -129,16 +132,15 @@ impl LoaderNames {
 }
 
 /// Forgets the names in whose place `auditwheel` put others, and which stay in the table of strings: `libfoo.so.1` beside
-/// `libfoo-1a2b3c4d.so.1`.
+/// `libfoo-1a2b3c4d.so.1.2.3`.
 fn forget_replaced(needed: &mut BTreeSet<String>) {
     let original = |name: &String| {
-        let (stem, version) = name.split_once(".so")?;
-        let (stem, digits) = stem.rsplit_once('-')?;
+        let (stem, digits) = cuda::library_stem(name)?.rsplit_once('-')?;
         let is_digest = digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_digest.then(|| format!("{stem}.so{version}"))
+        is_digest.then(|| stem.to_owned())
     };
-    let replaced: Vec<String> = needed.iter().filter_map(original).collect();
-    needed.retain(|name| !replaced.contains(name));
+    let replaced: BTreeSet<String> = needed.iter().filter_map(original).collect();
+    needed.retain(|name| !cuda::library_stem(name).is_some_and(|stem| replaced.contains(stem)));
 }
 
 /// A part of a member, unpacked.
@@ -175,16 +177,17 @@ impl Part {
 }
 
 impl<R: Bytes> OpenMember<'_, R> {
-    /// Learns from the dynamic section, or from the section headers where those are nearer to an end of the stream: to
-    /// reach what is deep within costs several times as much as all else.
+    /// Learns from the dynamic section, or from the section headers where it is farther than `near` from both ends of the
+    /// stream and they are not: to reach what is deep within costs several times as much as all else.
     fn learn_by<F, T>(
         &self,
+        near: u64,
         by_dynamic: impl Fn(u64) -> Incomplete<F>,
         of_facts: impl Fn(F) -> Option<T>,
         of_linkage: impl Fn(Linkage) -> T,
     ) -> Result<Option<T>, WheelError> {
         let Some(places) = self.learn(Incomplete::places(self.size))? else { return Ok(None) };
-        if self.reader.need(self.data.clone()).is_err() && self.has_near_sections(&places) {
+        if self.reader.need(self.data.clone()).is_err() && self.has_nearer_sections(&places, near) {
             match self.learn(Incomplete::from_sections(self.size)) {
                 Ok(None) | Err(WheelError::TooDeep { .. }) => {}
                 learnt => return Ok(learnt?.map(of_linkage)),
@@ -193,13 +196,13 @@ impl<R: Bytes> OpenMember<'_, R> {
         Ok(self.learn(by_dynamic(self.size))?.and_then(of_facts))
     }
 
-    /// Returns whether the section headers are less deep within the stream than the dynamic section, by far.
-    fn has_near_sections(&self, places: &TablePlaces) -> bool {
+    /// Returns whether the dynamic section is deeper within the stream than `near`, and than the section headers by far.
+    fn has_nearer_sections(&self, places: &TablePlaces, near: u64) -> bool {
         let depth = |place: &Option<Range<u64>>| Some(self.stored_depth(place.as_ref()?));
         let (Some(sections), Some(dynamic)) = (depth(&places.sections), depth(&places.dynamic)) else {
             return false;
         };
-        dynamic > u128::from(FIRST) && sections < dynamic / 2
+        dynamic > u128::from(near) && sections < dynamic / 2
     }
 
     /// Hands over what is missing until nothing is; `None` when it is not ELF.
@@ -554,9 +557,9 @@ mod tests {
             ("a/libb.so", &["libc.so.6"], None, &["libc.so.6"]),
             (
                 "a/b.abi3.so",
-                &["libcudart-1a2b3c4d.so.12", "libcudart.so.12", "libx-y.so.1", "libx.so.1"],
+                &["libcudart-1a2b3c4d.so.12.4.127", "libcudart.so.12", "libx-y.so.1", "libx.so.1"],
                 None,
-                &["libcudart-1a2b3c4d.so.12", "libx-y.so.1", "libx.so.1"],
+                &["libcudart-1a2b3c4d.so.12.4.127", "libx-y.so.1", "libx.so.1"],
             ),
         ] {
             let told = told_by_sections(path, names);
