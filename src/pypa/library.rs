@@ -189,7 +189,8 @@ impl<R: Bytes> OpenMember<'_, R> {
         let Some(places) = self.learn(Incomplete::places(self.size))? else { return Ok(None) };
         if self.reader.need(self.data.clone()).is_err() && self.has_nearer_sections(&places, near) {
             match self.learn(Incomplete::from_sections(self.size)) {
-                Ok(None) | Err(WheelError::TooDeep { .. }) => {}
+                // The loader does not read them: they may be none.
+                Ok(None) | Err(WheelError::TooDeep { .. } | WheelError::Library { .. }) => {}
                 learnt => return Ok(learnt?.map(of_linkage)),
             }
         }
@@ -462,11 +463,8 @@ mod tests {
         check("libstdc++.so.6.0", 800_000);
     }
 
-    #[test]
-    fn asks_the_section_headers_for_what_is_too_deep() {
-        let Some(mut bytes) = library("libz.so.1.") else { return };
-        let expected = Symbols::read(&*bytes).unwrap().unwrap();
-        // The section headers, which stand last, stay last; in between there is noise, with a dynamic section in it.
+    /// A library whose dynamic section is between `depth` bytes of noise on either side; its section headers stay last.
+    fn buried(mut bytes: Vec<u8>, depth: usize) -> Vec<u8> {
         let number =
             |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
         let headers = bytes.split_off(number(&bytes, 40));
@@ -474,7 +472,7 @@ mod tests {
             (0..usize::from(bytes[56])).map(|index| 64 + 56 * index).find(|at| bytes[*at] == 2).unwrap();
         let (start, size) = (number(&bytes, segment + 8), number(&bytes, segment + 32));
         let dynamic = bytes[start..start + size].to_vec();
-        let noise = sample::noise(12 << 20);
+        let noise = sample::noise(depth);
         bytes.extend(noise.bytes());
         let deep = bytes.len() as u64;
         bytes[segment + 8..segment + 16].copy_from_slice(&deep.to_le_bytes());
@@ -483,12 +481,35 @@ mod tests {
         let last = bytes.len() as u64;
         bytes[40..48].copy_from_slice(&last.to_le_bytes());
         bytes.extend(headers);
-        let wheel = wheel_with(&bytes);
+        bytes
+    }
+
+    #[test]
+    fn asks_the_section_headers_for_what_is_too_deep() {
+        let Some(bytes) = library("libz.so.1.") else { return };
+        let expected = Symbols::read(&*bytes).unwrap().unwrap();
+        let wheel = wheel_with(&buried(bytes, 12 << 20));
         let (found, fetched, _) = read_sparsely(&wheel, "demo/lib/libdemo.so.1");
         let found = found.unwrap().unwrap();
         assert_eq!(found.needed, ["libc.so.6"]);
         assert_eq!((found.soname.as_deref(), found.symbols), (Some("libz.so.1"), expected));
         assert!(fetched < 1 << 20, "{fetched}");
+    }
+
+    #[test]
+    fn section_headers_that_are_none_are_left_as_the_loader_leaves_them() {
+        let Some(bytes) = library("libz.so.1.") else { return };
+        let mut bytes = buried(bytes, 1 << 20);
+        let start = u64::from_le_bytes(bytes[40..48].try_into().unwrap()) as usize;
+        for broken in [0xff, 0x00] {
+            bytes[start..].fill(broken);
+            let (found, _, _) = read_sparsely(&wheel_with(&bytes), "demo/lib/libdemo.so.1");
+            let found = found.unwrap().unwrap();
+            assert_eq!(
+                (found.soname.as_deref(), found.needed),
+                (Some("libz.so.1"), vec!["libc.so.6".into()])
+            );
+        }
     }
 
     #[test]
