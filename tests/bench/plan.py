@@ -16,7 +16,7 @@ from harness.work import Work
 
 PROMISED = 1.5
 SOME = (
-    "vllm-now", "trl", "diffusers", "sentence", "ultralytics", "timm", "jaxflax", "tfkeras", "kerasall", "rapids",
+    "vllm-now", "trl", "diffusers", "sentence", "ultralytics", "timm", "jaxflax", "paddle", "kerasall", "rapids",
     "xgblgb", "ray", "ort", "tei", "numba", "spacy", "lmdeploy", "polarsgpu", "te", "scvi",
 )  # fmt: skip
 
