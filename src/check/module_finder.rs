@@ -129,12 +129,13 @@ impl<'a> ModuleFinder<'a> {
     /// The module whose path is `stem` without an ending.
     fn look(&self, stem: &str) -> Option<FoundModule> {
         let real = self.evidence.resolve(stem).filter(|real| self.evidence.is_directory(real));
-        let init = real.as_ref().and_then(|real| self.file(&format!("{real}/__init__")));
-        let file = || self.file(stem).map(FoundModule::File);
-        let package = |init| Some(FoundModule::Package { directories: vec![real.clone()?], init });
-        match init {
-            Some(init) => package(Some(init)),
-            None => file().or_else(|| package(None)),
+        let package = real.map(|real| {
+            let init = self.file(&format!("{real}/__init__"));
+            FoundModule::Package { directories: vec![real], init }
+        });
+        match package {
+            Some(FoundModule::Package { init: Some(_), .. }) => package,
+            namespace => self.file(stem).map(FoundModule::File).or(namespace),
         }
     }
 

@@ -38,7 +38,7 @@ use crate::store::Store;
 const CONCURRENCY: usize = 48;
 /// The most wheels of which the parts at their ends are kept, 1 MB of each at most.
 const MOST_DIRECTORIES: usize = 64;
-/// The most libraries that are read at once. One may take 64 MB, though it rarely takes one.
+/// The most libraries that are read at once. One may take 150 MB, though it rarely takes a few.
 const LIBRARIES_AT_ONCE: usize = 6;
 /// The package indexes of a build, as the solver's [`Catalog`].
 pub struct PackageIndex {
@@ -438,7 +438,9 @@ impl Inner {
             Learnt::Is((text, outline)) => {
                 let source = RecordSource::claim(&self.listed.origin(wheel), wheel, &parts);
                 keep(&self.store, Learned::Outline, wheel, &source, &outline)?;
-                parts.into_iter().for_each(|parts| self.keep_directory(wheel, parts));
+                if let Some(parts) = parts.filter(|_| library::paths(&outline).next().is_some()) {
+                    self.keep_directory(wheel, parts);
+                }
                 Ok((source, text))
             }
             Learnt::NoParts => self.read(wheel, self.whole(wheel).await?),

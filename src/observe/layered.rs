@@ -143,14 +143,14 @@ impl<N: LayerNode> Layered<N> {
 
     /// Everything noted under a directory without symlinks in its path, sorted.
     pub fn below<'a>(&'a self, directory: &str) -> impl Iterator<Item = (&'a str, &'a N)> + use<'a, N> {
-        let inside = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+        let inside = join(directory, "");
         let range = self.nodes.range::<str, _>((Bound::Included(inside.as_str()), Bound::Unbounded));
         range.take_while(move |(path, _)| path.starts_with(&inside)).map(|(path, node)| (&**path, node))
     }
 
     /// The names right within a directory without symlinks in its path, in no order, some of them twice.
     pub fn names_in<'a>(&'a self, directory: &str) -> impl Iterator<Item = &'a str> + use<'a, N> {
-        let inside = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+        let inside = join(directory, "");
         let mut after = Bound::Included(inside.clone());
         std::iter::from_fn(move || {
             let bounds = (after.as_ref().map(String::as_str), Bound::Unbounded);

@@ -121,10 +121,11 @@ impl LoaderNames {
     fn of_linkage(linkage: &Linkage, path: &str) -> Self {
         let mut needed = linkage.needed.clone();
         // Without versions nothing tells its SONAME from those it needs, but that no library needs itself.
-        let stem = path.rsplit('/').next().and_then(cuda::library_stem);
-        let is_own = |name: &&String| cuda::library_stem(name) == stem;
-        let own = linkage.needed.iter().find(is_own).and_then(|name| needed.take(name));
-        let soname = linkage.soname.clone().or(own);
+        let own = || {
+            let stem = path.rsplit('/').next().and_then(cuda::library_stem)?;
+            linkage.needed.iter().find(|name| cuda::library_stem(name) == Some(stem))
+        };
+        let soname = linkage.soname.clone().or_else(|| needed.take(own()?));
         forget_replaced(&mut needed);
         let search = linkage.search.clone();
         Self { machine: Some(linkage.machine), soname, needed: needed.into_iter().collect(), search }
@@ -186,8 +187,7 @@ impl<R: Bytes> OpenMember<'_, R> {
         of_facts: impl Fn(F) -> Option<T>,
         of_linkage: impl Fn(Linkage) -> T,
     ) -> Result<Option<T>, WheelError> {
-        let Some(places) = self.learn(Incomplete::places(self.size))? else { return Ok(None) };
-        if self.reader.need(self.data.clone()).is_err() && self.has_nearer_sections(&places, near) {
+        if self.reader.need(self.data.clone()).is_err() && self.has_nearer_sections(near)? {
             match self.learn(Incomplete::from_sections(self.size)) {
                 // The loader does not read them: they may be none.
                 Ok(None) | Err(WheelError::TooDeep { .. } | WheelError::Library { .. }) => {}
@@ -198,12 +198,13 @@ impl<R: Bytes> OpenMember<'_, R> {
     }
 
     /// Returns whether the dynamic section is deeper within the stream than `near`, and than the section headers by far.
-    fn has_nearer_sections(&self, places: &TablePlaces, near: u64) -> bool {
-        let depth = |place: &Option<Range<u64>>| Some(self.stored_depth(place.as_ref()?));
-        let (Some(sections), Some(dynamic)) = (depth(&places.sections), depth(&places.dynamic)) else {
-            return false;
+    fn has_nearer_sections(&self, near: u64) -> Result<bool, WheelError> {
+        let places = self.learn(Incomplete::places(self.size))?;
+        let Some(TablePlaces { dynamic: Some(dynamic), sections: Some(sections) }) = places else {
+            return Ok(false);
         };
-        dynamic > u128::from(near) && sections < dynamic / 2
+        let depth = self.stored_depth(&dynamic);
+        Ok(depth > u128::from(near) && self.stored_depth(&sections) < depth / 2)
     }
 
     /// Hands over what is missing until nothing is; `None` when it is not ELF.
@@ -328,7 +329,7 @@ impl<R: Bytes> OpenMember<'_, R> {
             if read >= MOST {
                 return Err(WheelError::TooDeep { path: self.path.clone() });
             }
-            let more = likely.saturating_sub(start).max(read / 2).clamp(FIRST, MOST).max(range.end - start);
+            let more = likely.saturating_sub(start).max(read).clamp(FIRST, MOST).max(range.end - start);
             self.reader.need(start..self.data.end.min(start + more))?;
         }
         self.bytes(range)
