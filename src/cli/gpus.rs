@@ -6,6 +6,7 @@ use super::text::PrintedText;
 use crate::check::{GpuCodeOwner, GpuLibrary, GpuSupport, OwnedGpuCode, coverage};
 use crate::cuda::{DriverCause, DriverNeed};
 use crate::pipeline::PlannedGpus;
+use crate::recipe::forward_compatibility;
 
 /// The distributions whose code is told in a summary; more of them are counted.
 const SHOWN_DISTRIBUTIONS: usize = 4;
@@ -30,7 +31,11 @@ pub(super) fn summary(out: &mut PrintedText, support: &GpuSupport, all: bool) {
 
 /// Writes the same of a plan: what was learned of its wheels when they were read before.
 pub(super) fn planned(out: &mut PrintedText, planned: &PlannedGpus, all: bool) {
-    drivers(out, driver(planned.driver.as_ref()), false);
+    let older = planned.hosts.compat.map(|compat| {
+        format!("; older ones of data-centre GPUs with {}", forward_compatibility::package(compat))
+    });
+    let driver = driver(planned.driver.as_ref()).map(|driver| driver + &older.unwrap_or_default());
+    drivers(out, driver, false);
     let known = planned.distributions.iter().filter_map(|(distribution, code)| {
         code.as_ref().map(|code| format!("{distribution}: {}", coverage(code)))
     });

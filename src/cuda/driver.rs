@@ -71,6 +71,36 @@ const MAJORS: &[(u32, &str, &[&str])] = &[
     (13, "580.65.06", &["580.65.06", "590.44.01", "595.45.04", "610.43.02"]),
 ];
 
+/// The drivers of the hosts that an image is to run on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostDrivers {
+    /// The oldest of them, where one is named.
+    pub oldest: Option<Driver>,
+    /// The version of the forward-compatibility package that the image has for them.
+    pub compat: Option<(u32, u32)>,
+}
+
+impl HostDrivers {
+    /// The fit of the oldest one and a toolkit; `None` where none is named. Which drivers a forward-compatibility package
+    /// takes is NVIDIA's to say: here it takes all.
+    pub fn fit(&self, toolkit: (u32, u32)) -> Option<DriverFit> {
+        let fit = self.oldest.as_ref()?.fit(toolkit);
+        Some(match (self.compat, fit) {
+            (Some(compat), _) if compat >= toolkit => DriverFit::Runs,
+            (Some((major, _)), DriverFit::TooOld { .. }) if major == toolkit.0 => {
+                DriverFit::WithoutPtx { released_with: Driver::released_with(toolkit) }
+            }
+            (_, fit) => fit,
+        })
+    }
+
+    /// The oldest one, where it matters: a forward-compatibility package as new as all `toolkits` stands in for it.
+    pub fn limiting<'t>(&self, mut toolkits: impl Iterator<Item = &'t (u32, u32)>) -> Option<&Driver> {
+        let is_covered = self.compat.is_some_and(|compat| toolkits.all(|toolkit| *toolkit <= compat));
+        self.oldest.as_ref().filter(|_| !is_covered)
+    }
+}
+
 /// The drivers that an image needs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DriverNeed {
@@ -254,5 +284,21 @@ mod tests {
         check("470.57.02", (12, 0), "too old, 525.60.13 is the oldest");
         check("575.51.03", (13, 0), "too old, 580.65.06 is the oldest");
         check("570", (14, 0), "too old, 580.65.06 is the oldest");
+    }
+
+    #[test]
+    fn forward_compatibility_stands_in_for_a_newer_driver() {
+        let fit = |compat, toolkit| {
+            let hosts = HostDrivers { oldest: Some("470.57.02".parse().unwrap()), compat };
+            (hosts.fit(toolkit), hosts.limiting([toolkit].iter()).is_some())
+        };
+        let too_old = |oldest: &str| Some(DriverFit::TooOld { oldest: oldest.parse().unwrap() });
+        assert_eq!(fit(Some((12, 8)), (12, 8)), (Some(DriverFit::Runs), false));
+        assert_eq!(fit(Some((13, 0)), (12, 8)), (Some(DriverFit::Runs), false));
+        assert_eq!(fit(Some((12, 8)), (13, 0)), (too_old("580.65.06"), true));
+        assert_eq!(fit(None, (12, 8)), (too_old("525.60.13"), true));
+        let minor = DriverFit::WithoutPtx { released_with: Some("575.51.03".parse().unwrap()) };
+        assert_eq!(fit(Some((12, 8)), (12, 9)), (Some(minor), true));
+        assert_eq!(HostDrivers { oldest: None, compat: Some((12, 8)) }.fit((13, 0)), None);
     }
 }

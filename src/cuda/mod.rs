@@ -20,7 +20,7 @@ mod opens;
 pub use capability::{Capability, CodeForm, GpuFeatures, GpuTarget};
 pub use cards::Gpu;
 pub use component::{Component, ComponentWheel, FIRST_UNSUFFIXED, is_debian_package, library_stem};
-pub use driver::{Driver, DriverCause, DriverFit, DriverNeed, NoDriver};
+pub use driver::{Driver, DriverCause, DriverFit, DriverNeed, HostDrivers, NoDriver};
 pub use framework::{
     BinaryUse, CudaExtra, asks_for_versions, binary_use, cuda_extras, declares_all, is_dispensable,
     is_without_cuda, loaded_globally,

@@ -14,7 +14,7 @@ use uv_pep508::{MarkerTree, VersionOrUrl};
 
 use super::{Decided, Lock, LockError, VERSION};
 use crate::base::{BaseInventory, CudaCopy};
-use crate::cuda::{Component, ComponentWheel, Driver, Toolkit};
+use crate::cuda::{Component, ComponentWheel, HostDrivers, Toolkit};
 use crate::oci::{Architecture, Digest};
 use crate::pypa::metadata::{Requirement, parse_requirement};
 use crate::resolve::demand::{BinaryLink, Demand, Demander};
@@ -186,11 +186,11 @@ impl Lock {
     }
 
     /// The resolution that was locked, on a base that has what it was locked with, for images that are to run on
-    /// `driver`. `None` for a base that lacks a copy of a component that serves.
+    /// `drivers`. `None` for a base that lacks a copy of a component that serves.
     pub fn resolution(
         &self,
         base: &BaseInventory,
-        driver: Option<&Driver>,
+        drivers: &HostDrivers,
     ) -> Result<Option<Resolution>, ResolveError> {
         let architecture = base.architecture;
         let services: Option<Vec<Service>> =
@@ -207,7 +207,7 @@ impl Lock {
             kept: self.kept.clone(),
             removed: self.removed.clone(),
             trees: self.trees.iter().map(|tree| tree.tree(architecture)).collect(),
-            toolkits: driver_fits(driver, toolkits)?,
+            toolkits: driver_fits(drivers, toolkits)?,
             passed_over: self.passed_over.clone(),
         }))
     }

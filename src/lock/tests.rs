@@ -183,7 +183,7 @@ fn a_text_has_the_lock_of_each_platform() {
 #[test]
 fn a_locked_resolution_is_the_one_that_was_locked() {
     let lock = Lock::parse(TEXT).unwrap();
-    let resolution = lock.resolution(&base(), None).unwrap().unwrap();
+    let resolution = lock.resolution(&base(), &Default::default()).unwrap().unwrap();
     assert_eq!(resolution.toolkits.keys().collect::<Vec<_>>(), [&(13, 0)]);
     assert_eq!(resolution.services.len(), 2);
     let decided = Decided {
@@ -212,7 +212,7 @@ fn what_binaries_need_is_read_as_it_was_written() {
             .replace("nvidia-nccl-cu13\"\nversion", &format!("{name}\"\nversion"));
         let lock = Lock::parse(&text).unwrap();
         assert!(lock.to_text().unwrap().contains(demand), "{demand}");
-        let resolution = lock.resolution(&base(), None).unwrap().unwrap();
+        let resolution = lock.resolution(&base(), &Default::default()).unwrap().unwrap();
         let decided = Decided {
             created: lock.created,
             recipe: lock.recipe.clone(),
@@ -228,7 +228,7 @@ fn what_binaries_need_is_read_as_it_was_written() {
 fn a_base_without_what_was_locked_is_another() {
     let lock = Lock::parse(TEXT).unwrap();
     let other = crate::resolve::tests::base("cublas 13.1.0.3 cu13 opt/cuda/lib");
-    assert!(lock.resolution(&other, None).unwrap().is_none());
+    assert!(lock.resolution(&other, &Default::default()).unwrap().is_none());
 }
 
 #[test]

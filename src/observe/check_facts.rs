@@ -16,7 +16,7 @@ use crate::elf::Object;
 use crate::oci::{Digest, Entry, EntryKind};
 
 /// Raise when evidence is learned or written otherwise than before: records of it are made again.
-pub const EVIDENCE_FORMAT: u32 = 10;
+pub const EVIDENCE_FORMAT: u32 = 11;
 
 /// A layer's, or a whole image's, file system.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use super::relevance;
 pub use super::relevance::{Relevance, TextForm, VersionText};
 
 /// Raise when the facts of a layer are learned or written otherwise than before: records of them are made again.
-pub const FACTS_FORMAT: u32 = 8;
+pub const FACTS_FORMAT: u32 = 9;
 
 /// The part of a layer's, or of a whole image's, file system that decides what is installed and what the loader finds.
 ///

@@ -34,10 +34,14 @@ pub struct ObservedLayer {
     pub evidence: CheckFacts,
     /// The bytes of the texts that were kept.
     texts: u64,
+    /// The bytes of the imports that were kept, as text.
+    imports: u64,
 }
 
 /// The bytes of the texts of one layer that are kept: those of 500 distributions have 30 MB.
 const MOST_TEXTS: u64 = 48 << 20;
+/// The bytes of the imports of one layer that are kept: those of 14,000 modules, which have 230 MB, take 8 MB.
+const MOST_IMPORTS: u64 = 48 << 20;
 
 impl ObservedLayer {
     /// Notes an entry of a layer. Of a file more is noted when it has passed, by a [`FileObserver`].
@@ -50,6 +54,12 @@ impl ObservedLayer {
     fn has_room(&mut self, text: &[u8]) -> bool {
         self.texts = self.texts.saturating_add(text.len() as u64);
         self.texts <= MOST_TEXTS
+    }
+
+    /// Returns whether the imports of a module may be kept beside those that were.
+    fn has_room_for(&mut self, imports: &Imports) -> bool {
+        self.imports = self.imports.saturating_add(imports.as_str().len() as u64);
+        self.imports <= MOST_IMPORTS
     }
 }
 
@@ -269,7 +279,14 @@ impl NeedsAnotherPass {
 fn note(learned: &mut ObservedLayer, file: PassingFile, mut seen: Seen, headers: Headers) {
     let may_be_script = file.interest == Relevance::Text(TextForm::Script);
     let is_read = |text: &Vec<u8>| !may_be_script || is_script(text) || is_text_of_check(&file.path);
-    seen.text = seen.text.filter(is_read).filter(|text| learned.has_room(text));
+    seen.text = seen.text.filter(is_read);
+    let is_text = check_facts::text_limit(&file.path).is_some();
+    let is_module = !is_text && check_facts::module_limit(&file.path).is_some();
+    let imports = seen.text.as_deref().filter(|_| is_module).map(Imports::read);
+    let module = imports.filter(|imports| learned.has_room_for(imports)).map(FileContent::Module);
+    // Of a module's text nothing is kept but that.
+    let is_kept = is_text || matches!(file.interest, Relevance::Text(_));
+    seen.text = seen.text.filter(|text| is_kept && learned.has_room(text));
     let (linked, content) = match headers {
         Headers::Elf(linked) => (Some(linked), None),
         Headers::NotElf => (None, None),
@@ -292,7 +309,7 @@ fn note(learned: &mut ObservedLayer, file: PassingFile, mut seen: Seen, headers:
         }
         _ => {}
     }
-    let text = seen.text.and_then(|text| content_of_text(&file.path, text));
+    let text = seen.text.filter(|_| is_text).map(FileContent::Text);
     let object = linked.map(|linked| FileContent::Object(Box::new(linked.object), seen.opens));
     learned.evidence.note_file(
         &file.path,
@@ -301,7 +318,7 @@ fn note(learned: &mut ObservedLayer, file: PassingFile, mut seen: Seen, headers:
             file.size,
             KnownOfFile {
                 digest: seen.hasher.map(Hasher::finish),
-                content: object.or(content).or(text).unwrap_or(FileContent::Plain),
+                content: object.or(content).or(module).or(text).unwrap_or(FileContent::Plain),
                 gpu: seen.gpu,
                 first: None,
             },
@@ -315,14 +332,6 @@ fn is_script(text: &[u8]) -> bool {
 
 fn is_text_of_check(path: &str) -> bool {
     check_facts::text_limit(path).or_else(|| check_facts::module_limit(path)).is_some()
-}
-
-fn content_of_text(path: &str, text: Vec<u8>) -> Option<FileContent> {
-    if check_facts::text_limit(path).is_some() {
-        return Some(FileContent::Text(text));
-    }
-    check_facts::module_limit(path)?;
-    Some(FileContent::Module(Imports::read(&text)))
 }
 
 /// The number of bytes to keep behind each missed part: `most`, while the parts are few.
@@ -417,6 +426,33 @@ mod tests {
         learned.note(&entry);
         assert!(FileObserver::new(&entry, ProbeBudget::SMALL).is_none());
         assert_eq!(learned.evidence.below("etc/ld.so.conf.d").count(), 0);
+    }
+
+    #[test]
+    fn modules_take_no_room_from_the_metadata_behind_them() {
+        let mut learned = ObservedLayer::default();
+        let mut pass = |path: String, text: &[u8]| {
+            let kind = EntryKind::File { size: text.len() as u64 };
+            let entry = Entry { path, mode: 0o644, uid: 0, gid: 0, mtime: 0, kind };
+            let mut observer = FileObserver::new(&entry, ProbeBudget::SMALL).unwrap();
+            observer.update(text);
+            observer.finish(&mut learned, || Ok(io::empty())).unwrap();
+        };
+        const PACKAGES: &str = "usr/local/lib/python3.11/dist-packages";
+        let module = [b"import json\n#".to_vec(), vec![b'x'; (1 << 20) - 20], b"\n".to_vec()].concat();
+        for number in 0..=MOST_TEXTS >> 20 {
+            pass(format!("{PACKAGES}/large/m{number}.py"), &module);
+        }
+        pass(format!("{PACKAGES}/large/script.py"), b"import late\n");
+        let metadata = format!("{PACKAGES}/zeta-1.0.dist-info/METADATA");
+        pass(metadata.clone(), b"Metadata-Version: 2.1\nName: zeta\nVersion: 1.0\n");
+        assert!(learned.evidence.text(&metadata).is_some());
+        assert!(
+            learned.imports < 1 << 10 && learned.texts < 1 << 10,
+            "{} {}",
+            learned.imports,
+            learned.texts
+        );
     }
 
     #[test]

@@ -201,7 +201,7 @@ fn of_image(planned: &Planned, image: &Image, session: &Session<'_>) -> Result<R
         config: config_facts(planned.plan.architecture, &image.config_bytes)?,
         python: planned.inputs.python(),
         wanted: WantedMachines {
-            driver: planned.inputs.recipe.cuda.driver.as_ref().map(|driver| &driver.value),
+            driver: planned.gpus.hosts.limiting(planned.resolution.toolkits.keys()),
             gpus: &wanted_gpus,
         },
         silences: &planned.inputs.recipe.ignore,

@@ -130,7 +130,8 @@ pub fn anew(
     let projects = packed.build(&builder)?;
     let mut direct = named.direct_urls();
     direct.extend(packed.direct_urls());
-    let mut request = ResolutionRequest::new(&inputs, inventory, &target, kept.preferences, direct);
+    let drivers = inputs.host_drivers(&base.planned.runtime.env);
+    let mut request = ResolutionRequest::new(&inputs, drivers, inventory, &target, kept.preferences, direct);
     locked.ask(&mut request);
     let mut files = files_of(&locked, &named);
     files.extend(projects.projects());
@@ -186,9 +187,9 @@ fn recall(
     let base = base::open(&inputs, own.as_ref(), Some(&lock.base), &BTreeSet::new(), session)?;
     let inventory = &base.planned.inventory;
     resolve::check_python(&inputs, inventory)?;
-    let driver = inputs.recipe.cuda.driver.as_ref().map(|driver| &driver.value);
+    let drivers = inputs.host_drivers(&base.planned.runtime.env);
     let is_same = base.locked == lock.base;
-    let resolution = if is_same { lock.resolution(inventory, driver)? } else { None };
+    let resolution = if is_same { lock.resolution(inventory, &drivers)? } else { None };
     let Some(resolution) = resolution else {
         return Ok(Recalled::Outdated(Box::new(inputs), LockFileError::other_base(recipe.lock())));
     };

@@ -10,7 +10,7 @@ use uv_pep440::Version;
 
 use super::{Planned, Session};
 use crate::check::{DistributionId, GpuCodeOwner, GpuSupport, VersionsSeen};
-use crate::cuda::{DriverNeed, Gpu, GpuCode, declares_all, is_without_cuda};
+use crate::cuda::{DriverNeed, Gpu, GpuCode, HostDrivers, declares_all, is_without_cuda};
 use crate::failure::Result;
 use crate::observe::check_facts::EVIDENCE_FORMAT;
 use crate::oci::Digest;
@@ -35,6 +35,8 @@ pub struct PlannedGpus {
     pub lacking: Vec<(DistributionId, Gpu)>,
     /// The drivers; `None` without CUDA.
     pub driver: Option<DriverNeed>,
+    /// The drivers of the hosts that the recipe names.
+    pub hosts: HostDrivers,
 }
 
 /// The code in a wheel; `None` for none.
@@ -87,9 +89,10 @@ pub(super) fn seen(planned: &Planned, store: &Store) -> VersionsSeen {
     names.filter_map(versions).collect()
 }
 
-/// The GPUs and drivers of a plan, as far as they are known.
+/// The GPUs and drivers of a plan over a base with this environment, as far as they are known.
 pub(super) fn planned(
     inputs: &RecipeInputs,
+    base_env: &[String],
     resolution: &Resolution,
     plan: &Plan,
     session: &Session<'_>,
@@ -117,7 +120,7 @@ pub(super) fn planned(
     let lacking = lacking.map(|(gpu, distribution, _)| (distribution.clone(), gpu.clone())).collect();
     let newer = code().filter_map(GpuCode::newest_ptx);
     let driver = DriverNeed::of(resolution.toolkits.keys().map(|(major, _)| *major), compiled, newer);
-    PlannedGpus { driver, lacking, distributions }
+    PlannedGpus { driver, hosts: inputs.host_drivers(base_env), lacking, distributions }
 }
 
 /// Returns whether a wheel that was never built is likely to have code: of what is asked for, and of frameworks.

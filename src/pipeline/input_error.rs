@@ -36,6 +36,8 @@ pub enum InputError {
     UnknownBase { name: String, directory: PathBuf, known: Vec<String> },
     #[error("a base cannot be read from {kind}: `{base}`")]
     BaseKind { kind: &'static str, base: String },
+    #[error("the base does not tell the version of its CUDA: its environment has no `CUDA_VERSION`")]
+    NoCudaVersion,
     #[error(transparent)]
     Lock { source: ForeignLockError },
     #[error(transparent)]
@@ -72,6 +74,9 @@ impl Hinted for InputError {
                 "write the image's name in its registry, such as `base: ubuntu:24.04`; or save it, `docker save NAME -o base.tar`, \
                  and write `base: docker-archive:base.tar`"
                     .into()
+            }
+            Self::NoCudaVersion => {
+                "write the version: `cuda: {compat: \"12.8\"}`; `imgforge plan` without `compat` shows which is installed".into()
             }
             Self::Circle { .. } => "remove the line that includes the file".into(),
             Self::ManyFiles { .. } => "join the files: no more than that are read".into(),
@@ -128,6 +133,7 @@ pub(super) fn located(recipe: &Recipe, span: Span) -> impl FnOnce(InputError) ->
         | InputError::Reach { .. }
         | InputError::UnknownBase { .. }
         | InputError::BaseKind { .. }
+        | InputError::NoCudaVersion
         | InputError::NoProject { .. }
         | InputError::NoProjectName { .. } => {
             let mut message = error.to_string();

@@ -22,7 +22,7 @@ use crate::recipe::requirements::{
 use crate::recipe::{
     BaseDescription, BaseRef, ConstraintEntry, Diagnostics, ImageName, IndexLocation, NamedProject, Problem,
     ProjectReference, RECIPE, Recipe, RecipeInputs, RequirementsEntry, RequirementsKind, RootRequirement,
-    SourcePlace, Span,
+    SourcePlace, Span, Spanned, forward_compatibility,
 };
 
 /// The bytes of a requirements or constraints file: the export of a lock of a thousand wheels, with all hashes, has 6 MB.
@@ -46,7 +46,7 @@ pub fn read(source: RecipeSource<'_>, outside: Outside) -> Result<RecipeInputs, 
     let (base, base_directory) = of_base.map_err(located(&recipe, recipe.base.span))?;
     let base = match base {
         BaseDescription::Debian(debian) => {
-            BaseDescription::Debian(debian.with_packages(&recipe.system_packages))
+            BaseDescription::Debian(debian.with_packages(&system_packages(&recipe, &[])?))
         }
         of_image => of_image,
     };
@@ -101,6 +101,20 @@ pub fn read(source: RecipeSource<'_>, outside: Outside) -> Result<RecipeInputs, 
     }
     reader.name_projects()?;
     Ok(reader.inputs)
+}
+
+/// The Debian packages to add to a base with this environment of `NAME=value`.
+pub(super) fn system_packages(
+    recipe: &Recipe,
+    base_env: &[String],
+) -> Result<Vec<Spanned<String>>, InputError> {
+    let mut packages = recipe.system_packages.clone();
+    if let Some(Spanned { value: compat, span }) = recipe.cuda.compat {
+        let of_base = compat.toolkit(base_env).ok_or(InputError::NoCudaVersion);
+        let toolkit = of_base.map_err(located(recipe, span))?;
+        packages.push(Spanned { value: forward_compatibility::package(toolkit), span });
+    }
+    Ok(packages)
 }
 
 /// The recipe at `source`, with the values that a matrix sets in it.

@@ -409,7 +409,7 @@ fn plan_platform(inputs: RecipeInputs, order: &PlanOrder<'_>, session: &Session<
         created: session.source_date_epoch.unwrap_or(published),
     });
     write::check_compilers(&plan, session)?;
-    let gpus = gpus::planned(&inputs, &resolution, &plan, session);
+    let gpus = gpus::planned(&inputs, &base.planned.runtime.env, &resolution, &plan, session);
     let system_packages = comparison::told_packages(&base.locked);
     let sources = Sources { base: base.source, wheels: urls, files: files.contents };
     let size = image_size::planned(&plan, &resolution, &sources, &session.store);

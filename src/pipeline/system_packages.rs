@@ -3,7 +3,7 @@
 use super::base_source::DebianSource;
 use super::debian::{self, WantedPackages};
 use super::debian_lock::{EarlierPackages, LockedPackages, PackageSuites, check_image_suites};
-use super::{Session, shared_records};
+use super::{Session, inputs, shared_records};
 use crate::bootstrap::groups::{DebianPackages, added_packages};
 use crate::bootstrap::image_archives::{ImageArchives, is_told_by};
 use crate::bootstrap::inventory::may_change;
@@ -15,7 +15,7 @@ use crate::lock::DebianBase;
 use crate::net::debian::{directory_url, mirrors_instead};
 use crate::oci::Digest;
 use crate::plan::LayerPlan;
-use crate::recipe::{RecipeInputs, Spanned};
+use crate::recipe::RecipeInputs;
 use crate::source::SourceImage;
 
 /// Part of the key of what is recorded of an image: raised when something else shall be.
@@ -40,8 +40,8 @@ pub(super) fn open(
     locked: Option<EarlierPackages<'_>>,
     session: &Session<'_>,
 ) -> Result<Option<AddedPackages>> {
-    let wanted: Vec<String> =
-        inputs.recipe.system_packages.iter().map(|name: &Spanned<String>| name.value.clone()).collect();
+    let wanted = inputs::system_packages(&inputs.recipe, &image.env)?;
+    let wanted: Vec<String> = wanted.into_iter().map(|name| name.value).collect();
     if wanted.is_empty() {
         return Ok(None);
     }

@@ -14,6 +14,7 @@ pub(super) fn environment(
     of_base: BTreeMap<String, String>,
     base: &BaseInventory,
     resolution: &Resolution,
+    compat: Option<(u32, u32)>,
     constrained: bool,
 ) -> BTreeMap<String, String> {
     let mut env = of_base;
@@ -22,7 +23,7 @@ pub(super) fn environment(
         default(&mut env, "NVIDIA_DRIVER_CAPABILITIES", "compute,utility");
         default(&mut env, "NVIDIA_VISIBLE_DEVICES", "all");
         default(&mut env, "LD_LIBRARY_PATH", DRIVER_DIRECTORIES);
-        require_driver(&mut env, resolution);
+        require_driver(&mut env, resolution, compat);
     }
     if let Some(tree) = resolution.loader_tree() {
         lead_to(&mut env, tree, base);
@@ -40,13 +41,20 @@ pub(super) fn environment(
 /// drivers that run the toolkit by minor-version compatibility.
 ///
 /// What a base says stays where it asks for as much. The older drivers that it lets pass beside are those for which
-/// it has a forward-compatibility package of that version.
-fn require_driver(env: &mut BTreeMap<String, String>, resolution: &Resolution) {
+/// it has a forward-compatibility package of that version. With a package that the recipe adds, `compat`, all drivers of the
+/// GPUs pass that it is made for, those of data centres: which ones it takes, it tells itself.
+fn require_driver(env: &mut BTreeMap<String, String>, resolution: &Resolution, compat: Option<(u32, u32)>) {
     const NAME: &str = "NVIDIA_REQUIRE_CUDA";
+    const DATA_CENTRE: &str = "brand=tesla brand=nvidia";
     let Some(major) = resolution.toolkits.keys().map(|(major, _)| *major).max() else { return };
     let of_base = env.get(NAME).and_then(|text| required_cuda(text));
     if of_base.is_none_or(|of_base| of_base < (major, 0)) {
-        env.insert(NAME.to_owned(), format!("cuda>={major}.0"));
+        let required = format!("cuda>={major}.0");
+        let required = match compat {
+            Some(compat) if compat.0 >= major => format!("{required} {DATA_CENTRE}"),
+            _ => required,
+        };
+        env.insert(NAME.to_owned(), required);
     }
 }
 

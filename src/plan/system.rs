@@ -63,8 +63,10 @@ fn files(request: &PlanRequest<'_>, pins: Option<&BTreeMap<String, String>>) -> 
     let PlanRequest { inputs, resolution, created, .. } = request;
     let (make, base) = (Maker { mtime: *created }, &request.base.inventory);
     let mut files = Vec::new();
+    let compat = inputs.host_drivers(&request.base.runtime.env).compat;
     for tree in &resolution.trees {
         files.extend(tree_files(&make, tree, resolution, base));
+        files.extend(compat.and_then(|compat| compat_link(&make, tree, compat)));
     }
     if resolution.has_cuda() {
         files.push(make.file(DRIVER_CONFIGURATION, DRIVER_DIRECTORIES.to_owned()));
@@ -115,6 +117,15 @@ fn tree_files(
         files.push(make.link(&format!("usr/local/cuda-{}", toolkit.version.0), &name));
     }
     files
+}
+
+/// The link by which container runtimes, which look in `/usr/local/cuda/compat`, find a forward-compatibility package of
+/// another toolkit's version.
+fn compat_link(make: &Maker, tree: &ToolkitTree, (major, minor): (u32, u32)) -> Option<Generated> {
+    let (toolkit, package) = (&tree.toolkit, format!("cuda-{major}.{minor}"));
+    let is_elsewhere =
+        tree.found == FoundBy::Loader && !tree.exists && toolkit.root() != format!("usr/local/{package}");
+    is_elsewhere.then(|| make.link(&format!("{}/compat", toolkit.root()), &format!("../{package}/compat")))
 }
 
 fn new_toolkit(make: &Maker, toolkit: &Toolkit, resolution: &Resolution) -> Vec<Generated> {

@@ -12,6 +12,7 @@ use super::{
     BaseDescription, Debian, Index, IndexLocation, PackageRequirement, PythonPlace, Recipe, SourcePlace,
     WheelReference,
 };
+use crate::cuda::HostDrivers;
 use crate::oci::Architecture;
 use crate::pypa::archive_hash::ArchiveHash;
 use crate::pypa::metadata::Requirement;
@@ -148,6 +149,15 @@ impl RecipeInputs {
     /// The archive of the Python that the recipe gives for the platform.
     pub fn python_place(&self) -> Option<&PythonPlace> {
         self.recipe.python.from.as_ref().and_then(|from| from.value.on(self.platform))
+    }
+
+    /// The drivers that the image is to run on, over a base with this environment of `NAME=value`.
+    pub fn host_drivers(&self, base_env: &[String]) -> HostDrivers {
+        let cuda = &self.recipe.cuda;
+        HostDrivers {
+            oldest: cuda.driver.as_ref().map(|driver| driver.value.clone()),
+            compat: cuda.compat.as_ref().and_then(|compat| compat.value.toolkit(base_env)),
+        }
     }
 
     /// The version of Python that the recipe asks for, such as `3.11`.

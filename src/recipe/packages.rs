@@ -10,6 +10,7 @@ use uv_pep508::{MarkerTree, VersionOrUrl};
 
 use super::decode::{Complaint, Decode, Fields, entries, parsed, refuse_duplicates, unexpected, word};
 use super::diagnostic::{Problem, Problems, quote};
+use super::forward_compatibility::ForwardCompatibility;
 use super::image::HostPath;
 use super::python::{PythonVersion, parse_framework_key, parse_framework_version, parse_requirement};
 use super::python_place::PythonPlaces;
@@ -434,6 +435,9 @@ pub struct Cuda {
     pub policy: Policy,
     /// The oldest driver that the image is to run on.
     pub driver: Option<Spanned<Driver>>,
+    /// The forward-compatibility package to add.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compat: Option<Spanned<ForwardCompatibility>>,
     /// The GPUs that the image is to run on. They decide nothing that a lock holds.
     #[serde(skip)]
     pub gpus: Vec<Spanned<Gpu>>,
@@ -446,11 +450,18 @@ impl Decode for Cuda {
         let mut fields = Fields::open(node, "`cuda`", problems)?;
         let policy = fields.get("policy", problems);
         let driver = fields.get("driver", problems);
+        let compat: Option<Spanned<Option<ForwardCompatibility>>> = fields.get("compat", problems);
         let gpus: Option<Vec<Spanned<Gpu>>> = fields.get("gpus", problems);
         let components: Option<ComponentPolicies> = fields.get("components", problems);
         fields.finish(problems);
         let components = components.unwrap_or_default().0;
-        Some(Self { policy: policy.unwrap_or_default(), driver, gpus: gpus.unwrap_or_default(), components })
+        Some(Self {
+            policy: policy.unwrap_or_default(),
+            driver,
+            compat: compat.and_then(|Spanned { value, span }| Some(Spanned { value: value?, span })),
+            gpus: gpus.unwrap_or_default(),
+            components,
+        })
     }
 }
 

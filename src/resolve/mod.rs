@@ -8,6 +8,7 @@ mod assemble;
 mod binaries;
 pub mod components;
 pub mod demand;
+mod drivers;
 mod extras;
 mod fit;
 mod installed;
@@ -32,7 +33,9 @@ use uv_pep440::Version;
 use uv_pep508::MarkerTree;
 
 use crate::base::{CudaCopy, InstalledDistribution};
-use crate::cuda::{Component, ComponentWheel, Driver, DriverFit, Toolkit, is_dispensable, toolkit_version};
+use crate::cuda::{
+    Component, ComponentWheel, Driver, DriverFit, HostDrivers, Toolkit, is_dispensable, toolkit_version,
+};
 use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
@@ -48,6 +51,7 @@ use overrides::Overrides;
 use siblings::Siblings;
 use solve::{Catalog, CatalogError, Chosen, Question, Solution, SolveError};
 
+pub use drivers::driver_fits;
 pub use fit::{MajorConflict, MajorSide, OtherMajor, PassedOver};
 
 pub use sources::{BuildRequirement, BuiltFrom, SourceBuilder, WithSources, build_requirements};
@@ -285,6 +289,11 @@ pub enum ResolveError {
     NeedsCuda { needs: Vec<String> },
     #[error("driver {driver} does not run CUDA {}.{}: {oldest} is the oldest that does", toolkit.0, toolkit.1)]
     Driver { driver: Driver, oldest: Driver, toolkit: (u32, u32) },
+    #[error(
+        "`cuda.compat` is of CUDA {}.{}, and what is installed needs CUDA {}.{}",
+        compat.0, compat.1, toolkit.0, toolkit.1
+    )]
+    OldCompatibility { compat: (u32, u32), toolkit: (u32, u32) },
 }
 
 impl Resolution {
@@ -327,6 +336,9 @@ impl Hinted for ResolveError {
                  another policy"
                     .into(),
             ),
+            Self::OldCompatibility { toolkit: (major, minor), .. } => {
+                Some(format!("write `cuda: {{compat: \"{major}.{minor}\"}}`"))
+            }
             Self::Driver { .. } => Some(
                 "choose framework versions that are built for an older CUDA, or name a newer driver under \
                  `cuda.driver`"
@@ -340,7 +352,10 @@ impl Hinted for ResolveError {
             Self::Solve(error) => error.lines(),
             Self::OtherMajor(error) => error.lines(),
             Self::Catalog(error) => error.lines(),
-            Self::Components(_) | Self::NeedsCuda { .. } | Self::Driver { .. } => Vec::new(),
+            Self::Components(_)
+            | Self::NeedsCuda { .. }
+            | Self::Driver { .. }
+            | Self::OldCompatibility { .. } => Vec::new(),
         }
     }
 }
@@ -373,7 +388,7 @@ pub fn resolve(request: &ResolutionRequest<'_>, catalog: &dyn Catalog) -> Result
             let mut resolution =
                 assemble::assemble(request, fitted.solution, components, &siblings, &aliased);
             resolution.passed_over = fitted.passed_over;
-            resolution.toolkits = driver_fits(request.driver.as_ref(), resolution.toolkits)?;
+            resolution.toolkits = driver_fits(&request.drivers, resolution.toolkits)?;
             return Ok(resolution);
         }
         fitted.roots.extend(more);
@@ -423,19 +438,6 @@ fn demanded_by_binaries(
     let fitting = needy.values().filter(|needy| !unserved.contains(&needy.name));
     let demands = fitting.flat_map(of_distribution);
     demands.filter(|(_, requirement)| request.policies.sets_aside(&requirement.name)).collect()
-}
-
-/// Holds the toolkits against the oldest driver to serve.
-pub fn driver_fits(
-    driver: Option<&Driver>,
-    toolkits: BTreeMap<(u32, u32), Option<DriverFit>>,
-) -> Result<BTreeMap<(u32, u32), Option<DriverFit>>, ResolveError> {
-    let Some(driver) = driver else { return Ok(toolkits) };
-    let fit = |toolkit: (u32, u32)| match driver.fit(toolkit) {
-        DriverFit::TooOld { oldest } => Err(ResolveError::Driver { driver: driver.clone(), oldest, toolkit }),
-        fit => Ok((toolkit, Some(fit))),
-    };
-    toolkits.into_keys().map(fit).collect()
 }
 
 /// The versions of a lock, and else those that the base has.

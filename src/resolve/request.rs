@@ -7,7 +7,7 @@ use uv_pep440::Version;
 
 use super::Resolution;
 use crate::base::{BaseInventory, InventoryError};
-use crate::cuda::{Component, ComponentWheel, Driver};
+use crate::cuda::{Component, ComponentWheel, HostDrivers};
 use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;
@@ -34,8 +34,8 @@ pub struct ResolutionRequest<'a> {
     pub exclude_newer: Option<i64>,
     /// The versions of an earlier resolution: each is kept while everything allows it.
     pub preferences: Preferences,
-    /// The oldest driver that the image is to run on.
-    pub driver: Option<Driver>,
+    /// The drivers that the image is to run on.
+    pub drivers: HostDrivers,
     /// The projects whose only wheel is named by its place.
     pub direct: DirectUrls,
     /// The projects whose source distributions are built.
@@ -90,9 +90,10 @@ impl<'a> ResolutionRequest<'a> {
         self.roots.iter().map(|root| &root.requirement.name).collect()
     }
 
-    /// The question of a recipe over a base.
+    /// The question of a recipe over a base, for an image that is to run on `drivers`.
     pub fn new(
         inputs: &RecipeInputs,
+        drivers: HostDrivers,
         base: &'a BaseInventory,
         target: &'a Target,
         preferences: Preferences,
@@ -109,7 +110,7 @@ impl<'a> ResolutionRequest<'a> {
             overrides: overrides.clone(),
             exclude_newer: recipe.exclude_newer.map(|time| time.unix_seconds()),
             preferences,
-            driver: recipe.cuda.driver.as_ref().map(|driver| driver.value.clone()),
+            drivers,
             direct,
             builds: recipe.python.build.clone(),
             prereleases: match inputs.file_prereleases {

@@ -151,10 +151,16 @@ fn a_gpu_that_no_option_or_recipe_can_mean_is_refused() {
     assert!(outcome.stderr.contains("neither a card"), "{outcome}");
 }
 
-/// A world whose torch 2.6.0 is compiled for 7.0 and 7.5, and 2.15.0 for 7.5 alone.
+/// A world over Debian with [torch](publish_torch).
 fn world() -> World {
     let mut world = World::new();
     Layout::new().layer(Tar::debian("")).write(&world.path("base"));
+    publish_torch(&mut world);
+    world
+}
+
+/// Publishes torch for CUDA 12.4: 2.6.0 is compiled for 7.0 and 7.5, and 2.15.0 for 7.5 alone.
+pub fn publish_torch(world: &mut World) {
     world.publish(
         Wheel::new("nvidia-cuda-runtime-cu12", "12.4.127")
             .tag("py3-none-manylinux2014_x86_64")
@@ -169,7 +175,6 @@ fn world() -> World {
                 .file("torch/lib/libtorch_cuda.so", compiled("libtorch_cuda.so", architectures, &[])),
         );
     }
-    world
 }
 
 fn recipe(world: &World, version: &str, cuda: &str) {

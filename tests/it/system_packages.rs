@@ -2,10 +2,13 @@
 
 use std::fs;
 
-use crate::support::World;
+use serde_json::json;
+
+use crate::gpus::publish_torch;
 use crate::support::debian::{File, Package};
 use crate::support::image::Image;
 use crate::support::layout::{Layout, Tar};
+use crate::support::{Outcome, World};
 
 /// A package of the base beside the C library: one library that a newer package replaces.
 const INSTALLED: &str = "Package: libdemo1\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.0\n\
@@ -78,6 +81,83 @@ fn world() -> World {
     ]);
     world.serve_archive();
     world
+}
+
+/// A base with these variables, whose archive has the forward-compatibility package of CUDA 12.8; and torch for CUDA 12.4.
+fn with_forward_compatibility(env: &[&str]) -> World {
+    let mut world = World::new();
+    let driver = |version| File::Regular("usr/local/cuda-12.8/compat/libcuda.so.1", version, 0o644);
+    world.archive.packages.push(Package {
+        name: "cuda-compat-12-8",
+        version: "570.124.06-1",
+        fields: "",
+        files: vec![driver("570.124.06\n")],
+    });
+    publish_torch(&mut world);
+    world.serve_archive();
+    let base = base(&world, "", &sources(&world, SIGNED)).with(|layout| {
+        layout.config["config"]["Env"].as_array_mut().unwrap().extend(env.iter().map(|it| json!(it)));
+    });
+    base.write(&world.path("base"));
+    world
+}
+
+fn with_cuda(world: &World, cuda: &str) -> Outcome {
+    world.write(
+        "recipe.yaml",
+        format!("name: demo\nbase: oci:base\nframeworks: {{torch: 2.6.0}}\ncuda: {cuda}\n"),
+    );
+    world.build()
+}
+
+#[test]
+fn the_forward_compatibility_package_of_a_cuda_is_added() {
+    for (env, cuda) in [
+        (&["CUDA_VERSION=12.8.1"][..], "{compat: true}"),
+        (&[], "{compat: \"12.8\"}"),
+        (&["CUDA_VERSION=12.1.0"], "{compat: 12.8, driver: \"470.57.02\"}"),
+    ] {
+        let world = with_forward_compatibility(env);
+        let built = with_cuda(&world, cuda);
+        built.check_success();
+        let plan = world.run(&["plan", "recipe.yaml"]).stdout;
+        let words = plan.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("older ones of data-centre GPUs with cuda-compat-12-8"), "{plan}");
+        let image = Image::read(&world.path("image"));
+        assert_eq!(image.text("usr/local/cuda-12.8/compat/libcuda.so.1"), "570.124.06\n");
+        // Runtimes look below the default toolkit, which is the one that the wheels serve.
+        let target = |path: &str| image.files[path].target.as_deref();
+        assert_eq!(target("usr/local/cuda"), Some("cuda-12.4"));
+        assert_eq!(target("usr/local/cuda-12.4/compat"), Some("../cuda-12.8/compat"));
+        let required = "NVIDIA_REQUIRE_CUDA=cuda>=12.0 brand=tesla brand=nvidia";
+        let env = image.config["config"]["Env"].as_array().unwrap();
+        assert!(env.contains(&json!(required)), "{env:?}");
+        let digest = built.check_success();
+        world.run(&["lock", "recipe.yaml"]);
+        let locked = world.run(&["build", "recipe.yaml", "-o", "oci:again", "--locked", "--offline"]);
+        assert_eq!(locked.check_success(), digest);
+    }
+    let world = with_forward_compatibility(&["CUDA_VERSION=12.8.1"]);
+    with_cuda(&world, "{compat: false}").check_success();
+    assert!(!Image::read(&world.path("image")).files.contains_key("usr/local/cuda-12.8/compat/libcuda.so.1"));
+}
+
+#[test]
+fn a_forward_compatibility_that_cannot_be_had_is_refused() {
+    for (env, cuda, said) in [
+        (&[][..], "{compat: true}", "its environment has no `CUDA_VERSION`"),
+        (&["CUDA_VERSION=devel"], "{compat: true}", "its environment has no `CUDA_VERSION`"),
+        (&[], "{compat: \"12.6\"}", "cuda-compat-12-6"),
+        (&["CUDA_VERSION=11.8.0"], "{compat: true}", "cuda-compat-11-8"),
+        (&[], "{compat: newest}", "`newest` is not a version of CUDA"),
+        (&[], "{compat: 12.8.1}", "`12.8.1` is not a version of CUDA"),
+        (&[], "{driver: \"470.57.02\"}", "driver 470.57.02 does not run CUDA 12"),
+    ] {
+        let outcome = with_cuda(&with_forward_compatibility(env), cuda);
+        assert_ne!(outcome.code, 0, "{cuda}: {outcome}");
+        let told = outcome.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.contains(said), "`{said}` is not said of {cuda} over {env:?}: {outcome}");
+    }
 }
 
 fn recipe(world: &World, packages: &str) {

@@ -64,7 +64,7 @@ pub fn resolve(
         base: &base,
         policies: Policies { default: policy, ..Policies::default() },
         preferences: Preferences::new(),
-        driver: None,
+        drivers: Default::default(),
         direct: Default::default(),
         builds: Default::default(),
         prereleases: Default::default(),
