@@ -11,8 +11,10 @@ use super::table::Meaning;
 /// The value that [`Tail::symbols`] has for a byte that was copied from an unknown place.
 pub const UNKNOWN: u16 = 0x100;
 
-/// The most bytes of a tail that are inflated: those of real libraries have a few million.
+/// The most bytes that are inflated of a tail: those of real libraries have a few million.
 const MOST_INFLATED: usize = 36 << 20;
+/// The same of a short one, and for each of its bytes.
+const INFLATED: (usize, usize) = (8 << 20, 24);
 
 /// The inflated blocks at the end of a stream.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub struct Tail {
 impl Tail {
     /// Inflates the last `bytes` of a stream, from the first block from which the stream can be followed to its end.
     pub fn find(bytes: &[u8]) -> Option<Self> {
+        let (least, share) = INFLATED;
+        let most = bytes.len().saturating_mul(share).clamp(least, MOST_INFLATED);
         let mut codes = Codes::new();
         let mut symbols = Vec::new();
         for start in 0..bytes.len() * 8 {
@@ -30,10 +34,10 @@ impl Tail {
                 continue;
             }
             symbols.clear();
-            if follow(bytes, start, &mut codes, &mut symbols).is_some() {
+            if follow(bytes, start, most, &mut codes, &mut symbols).is_some() {
                 return Some(Self { symbols });
             }
-            if symbols.len() >= MOST_INFLATED {
+            if symbols.len() >= most {
                 return None;
             }
         }
@@ -61,8 +65,9 @@ fn begins_block(bytes: &[u8], start: usize, codes: &mut Codes) -> bool {
     bits.take(3) == 0b100 && codes.read(&mut bits) && !bits.is_exhausted
 }
 
-/// Inflates from the block at `start` to the end; `None` unless the final block ends within the last byte.
-fn follow(bytes: &[u8], start: usize, codes: &mut Codes, output: &mut Vec<u16>) -> Option<()> {
+/// Inflates from the block at `start` to the end; `None` unless the final block ends within the last byte, and for more than
+/// `most` bytes.
+fn follow(bytes: &[u8], start: usize, most: usize, codes: &mut Codes, output: &mut Vec<u16>) -> Option<()> {
     let mut bits = Rest::at(bytes, start);
     loop {
         let last = bits.take(1) == 1;
@@ -70,11 +75,11 @@ fn follow(bytes: &[u8], start: usize, codes: &mut Codes, output: &mut Vec<u16>) 
             0 => stored(&mut bits, output)?,
             1 => {
                 codes.set_fixed();
-                compressed(&mut bits, codes, output)?;
+                compressed(&mut bits, codes, most, output)?;
             }
             2 => {
                 codes.read(&mut bits).then_some(())?;
-                compressed(&mut bits, codes, output)?;
+                compressed(&mut bits, codes, most, output)?;
             }
             _ => return None,
         }
@@ -96,8 +101,8 @@ fn stored(bits: &mut Rest<'_>, output: &mut Vec<u16>) -> Option<()> {
     Some(())
 }
 
-fn compressed(bits: &mut Rest<'_>, codes: &Codes, output: &mut Vec<u16>) -> Option<()> {
-    while !bits.is_exhausted && output.len() < MOST_INFLATED {
+fn compressed(bits: &mut Rest<'_>, codes: &Codes, most: usize, output: &mut Vec<u16>) -> Option<()> {
+    while !bits.is_exhausted && output.len() < most {
         let meaning = codes.literals.whole_meaning(bits.peek());
         if meaning.is_literal() {
             output.push(meaning.byte().into());

@@ -38,8 +38,13 @@ use crate::store::Store;
 const CONCURRENCY: usize = 48;
 /// The most wheels of which the parts at their ends are kept, 1 MB of each at most.
 const MOST_DIRECTORIES: usize = 64;
-/// The most libraries that are read at once. One may take 150 MB, though it rarely takes a few.
-const LIBRARIES_AT_ONCE: usize = 6;
+/// The most libraries that are read at once: most need three or four parts, one after the other.
+const LIBRARIES_AT_ONCE: usize = 12;
+/// The most wheels at once of which more than [`SHALLOW`] is read: one may take 150 MB.
+const DEEP_AT_ONCE: usize = 2;
+/// The bytes of a wheel that are read of each of many at once.
+const SHALLOW: u64 = 3 << 20;
+
 /// The package indexes of a build, as the solver's [`Catalog`].
 pub struct PackageIndex {
     inner: Arc<Inner>,
@@ -55,6 +60,7 @@ struct Inner {
     listed: Projects,
     requests: Arc<Semaphore>,
     reading: Semaphore,
+    deep: Semaphore,
     projects: Slots<PackageName, Project>,
     metadata: Slots<Digest, CoreMetadata>,
     outlines: Slots<Digest, Outline>,
@@ -84,6 +90,7 @@ impl PackageIndex {
             store,
             requests,
             reading: Semaphore::new(LIBRARIES_AT_ONCE),
+            deep: Semaphore::new(DEEP_AT_ONCE),
             projects: Mutex::default(),
             metadata: Mutex::default(),
             outlines: Mutex::default(),
@@ -467,7 +474,11 @@ impl Inner {
         read: impl Fn(Wheel<&Sparse>) -> Result<T, WheelError>,
     ) -> Result<Learnt<T>, IndexError> {
         let mut span = first_part(wheel);
+        let mut deep = None;
         loop {
+            if deep.is_none() && parts.as_ref().is_some_and(|parts| parts.size() > SHALLOW) {
+                deep = self.deep.acquire().await.ok();
+            }
             if let Some(parts) = &*parts {
                 // Inflating takes a while: other requests go on.
                 match tokio::task::block_in_place(|| Wheel::open(parts).and_then(&read)) {

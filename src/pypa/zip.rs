@@ -307,6 +307,11 @@ impl Sparse {
         self.chunks.iter().map(|(offset, bytes)| (*offset, &bytes[..]))
     }
 
+    /// The bytes that were fetched.
+    pub fn size(&self) -> u64 {
+        self.chunks.values().map(|bytes| bytes.len() as u64).sum()
+    }
+
     /// Adds the bytes at `offset`.
     pub fn add(&mut self, offset: u64, bytes: Vec<u8>) {
         let mut start = offset;

@@ -33,9 +33,7 @@ use uv_pep440::Version;
 use uv_pep508::MarkerTree;
 
 use crate::base::{CudaCopy, InstalledDistribution};
-use crate::cuda::{
-    Component, ComponentWheel, Driver, DriverFit, HostDrivers, Toolkit, is_dispensable, toolkit_version,
-};
+use crate::cuda::{Component, ComponentWheel, Driver, DriverFit, Toolkit, is_dispensable, toolkit_version};
 use crate::failure::Hinted;
 use crate::oci::Digest;
 use crate::pypa::metadata::Requirement;

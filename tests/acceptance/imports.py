@@ -11,6 +11,7 @@ import subprocess
 from dataclasses import dataclass, field
 from functools import partial
 
+from acceptance.combinations import TRIXIE
 from harness import program
 from harness.imgforge import binary, build, imgforge
 from harness.oci import Layout
@@ -47,7 +48,7 @@ STACKS = {
     "lmdeploy": Stack(["lmdeploy"]),
     "vllm": Stack(["vllm"]),
     "sglang": Stack(["sglang"]),
-    "three": Stack([], THREE),
+    "three": Stack([], THREE, {"base": TRIXIE}),
 }
 
 
