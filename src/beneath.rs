@@ -58,6 +58,8 @@ pub enum ReachError {
     Outside,
     #[error("it is neither file, directory nor symbolic link")]
     Kind,
+    #[error("it is a directory")]
+    Directory,
     #[error(transparent)]
     Io(io::Error),
 }
@@ -71,6 +73,7 @@ impl Hinted for ReachError {
                     .into()
             }
             Self::Kind => "name a file, or leave it out: devices, sockets, pipes and /proc have no content to copy".into(),
+            Self::Directory => "name a file in it".into(),
             Self::Io(error) => return error.hint(),
         })
     }
@@ -161,12 +164,16 @@ impl FileRoot {
     /// Opens a regular file, which is looked at before it is opened: to open a device may be a command to it.
     fn open_regular(&self, path: &Path, flags: OFlags) -> Result<(File, bool), ReachError> {
         let handle = File::from(self.descriptor(path, flags | OFlags::PATH)?.0);
-        if !handle.metadata()?.is_file() || is_answer_of_kernel(&handle) {
+        let metadata = handle.metadata()?;
+        if metadata.is_dir() {
+            return Err(ReachError::Directory);
+        }
+        if !metadata.is_file() || is_answer_of_kernel(&handle) {
             return Err(ReachError::Kind);
         }
         let (descriptor, is_below) = self.descriptor(path, flags | OFlags::RDONLY | OFlags::NONBLOCK)?;
         let file = File::from(descriptor);
-        match is_same_file(&file.metadata()?, &handle.metadata()?) {
+        match is_same_file(&file.metadata()?, &metadata) {
             true => Ok((file, is_below)),
             false => Err(io::Error::from(Errno::AGAIN).into()),
         }
@@ -360,9 +367,10 @@ mod tests {
         assert_eq!(read(outside(), Outside::Allowed).unwrap(), ("secret".to_owned(), false));
         assert_eq!(read(below.join("leaves"), Outside::Allowed).unwrap(), ("secret".to_owned(), false));
         assert_eq!(read(below.join("within/up"), Outside::Allowed).unwrap(), ("inside".to_owned(), true));
-        for path in ["/proc/self/environ", "/dev/zero", "/dev"] {
+        for path in ["/proc/self/environ", "/dev/zero"] {
             assert!(matches!(read(path.into(), Outside::Allowed), Err(ReachError::Kind)), "{path}");
         }
+        assert!(matches!(read("/dev".into(), Outside::Allowed), Err(ReachError::Directory)));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub enum InventoryError {
     NoPython,
     #[error("the base has Python {found}; the recipe asks for {asked}")]
     OtherPython { found: String, asked: String },
+    #[error("the image has Python {found}, and no {asked}")]
+    NoSuchPython { found: String, asked: String },
     #[error("the base has several Pythons: {}", found.join(", "))]
     SeveralPythons { found: Vec<String> },
     #[error("`{interpreter}` is for {found}, and the image says it is for {architecture}")]
@@ -66,6 +68,16 @@ fn minor_of(version: &str) -> &str {
     version.match_indices('.').nth(1).map_or(version, |(end, _)| &version[..end])
 }
 
+impl InventoryError {
+    /// The same about an image that is looked at, of which no recipe asks for anything.
+    pub fn of_image(self) -> Self {
+        match self {
+            Self::OtherPython { found, asked } => Self::NoSuchPython { found, asked },
+            error => error,
+        }
+    }
+}
+
 impl Hinted for InventoryError {
     fn hint(&self) -> Option<String> {
         Some(match self {
@@ -79,6 +91,10 @@ impl Hinted for InventoryError {
                     minor_of(found),
                     suite_with(minor_of(asked))
                 ),
+            },
+            Self::NoSuchPython { found, .. } => match found.split_once(" and ") {
+                Some(_) => format!("give `--python` one of {found}"),
+                None => format!("give `--python {}`, or leave the option out", minor_of(found)),
             },
             Self::SeveralPythons { found } => {
                 let first = found.first().map_or("3.11", String::as_str);

@@ -202,7 +202,8 @@ impl Finding {
             Advice::OtherWheel => "install the wheel for this image, or use another base".into(),
             Advice::OtherBase => "use a base with Python for its architecture".into(),
             Advice::NewerDriver => {
-                "state a newer driver in `cuda.driver`, or choose frameworks of an older CUDA".into()
+                "state a newer driver in `cuda.driver` or by --driver, or choose frameworks of an older CUDA"
+                    .into()
             }
             Advice::ReleaseForGpu { gpu, version: Some(version) } => {
                 format!("use {version}, which runs on {gpu}, or leave it out of `cuda.gpus`")
@@ -466,15 +467,15 @@ mod tests {
         ),
         (
             "driver 470.57.02 runs no CUDA 12: the oldest that does is 525.60.13",
-            "state a newer driver in `cuda.driver`, or choose frameworks of an older CUDA",
+            "state a newer driver in `cuda.driver` or by --driver, or choose frameworks of an older CUDA",
         ),
         (
             "driver 530.30.02 runs CUDA 12.4, which came with 550.54.14, but not what is compiled to PTX",
-            "state a newer driver in `cuda.driver`, or choose frameworks of an older CUDA",
+            "state a newer driver in `cuda.driver` or by --driver, or choose frameworks of an older CUDA",
         ),
         (
             "driver 580.65.06 runs CUDA 13.9, but not what is compiled to PTX",
-            "state a newer driver in `cuda.driver`, or choose frameworks of an older CUDA",
+            "state a newer driver in `cuda.driver` or by --driver, or choose frameworks of an older CUDA",
         ),
         (
             "/demo/libdemo.so is compiled for 7.5 9.0a; PTX for newer: yes: V100 (7.0) does not run it",
@@ -487,7 +488,7 @@ mod tests {
         ),
         (
             "there is only PTX 8.8 for B200 (10.0), which drivers before 575.51.03 cannot compile; 550.54.15 is to serve",
-            "state a newer driver in `cuda.driver`, or choose frameworks of an older CUDA",
+            "state a newer driver in `cuda.driver` or by --driver, or choose frameworks of an older CUDA",
         ),
         (
             "no bin/ptxas in /usr/local/cuda, /opt",

@@ -24,7 +24,7 @@ use crate::store::{Amount, Prune, Store};
 pub(super) enum CacheCommand {
     /// Print where the store is, and how much of what is in it.
     Info {
-        /// Print JSON.
+        /// Print JSON; `imgforge schema cache-info` describes it.
         #[arg(long)]
         json: bool,
     },

@@ -1,5 +1,21 @@
 //! The examples below the help of each command: a test of `tests/it/docs.rs` has the program read each of them.
 
+/// The first example of a command that needs arguments.
+pub(super) fn first(command: &str) -> Option<&'static str> {
+    let examples = match command {
+        "inspect" => INSPECT,
+        "sbom" => SBOM,
+        "check" => CHECK,
+        "diff" => DIFF,
+        "copy" => COPY,
+        "verify" => VERIFY,
+        "rebase" => REBASE,
+        _ => return None,
+    };
+    let line = examples.lines().nth(1)?;
+    Some(line.split("  #").next().unwrap_or(line).trim())
+}
+
 /// Those of `imgforge init`.
 pub(super) const INIT: &str = "\
 Examples:

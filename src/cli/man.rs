@@ -12,7 +12,7 @@ use crate::failure::{Context, Failure, Result};
 pub(super) fn write(program: Command, directory: &Path) -> Result<()> {
     if !directory.is_dir() {
         return Err(Failure::advised(
-            format!("`{}` is no directory", directory.display()),
+            format!("`{}` is not a directory", directory.display()),
             format!("make it first: `mkdir -p {}`", directory.display()),
         ));
     }

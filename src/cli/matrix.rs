@@ -120,7 +120,8 @@ pub(super) struct ImagesArguments {
     /// Publish without proving that the images load.
     #[arg(long)]
     no_check: bool,
-    /// Write JSON with the digest and the places of each image, by its name, into FILE.
+    /// Write JSON with the digest and the places of each image, by its name, into FILE; `imgforge schema matrix-metadata`
+    /// describes it.
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
     #[command(flatten)]

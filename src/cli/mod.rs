@@ -77,7 +77,7 @@ Environment:
 struct Arguments {
     #[command(subcommand)]
     command: Action,
-    /// Say nothing but errors.
+    /// Print errors only.
     #[arg(long, short, global = true, display_order = 901)]
     quiet: bool,
     /// The style of progress.
@@ -86,8 +86,8 @@ struct Arguments {
     /// The use of colours.
     #[arg(long, global = true, display_order = 903, value_enum, default_value_t = ColorChoice::Auto)]
     color: ColorChoice,
-    /// A registry that may be without TLS, or with a certificate that nobody vouches for; may be given several times.
-    #[arg(long, global = true, display_order = 904, value_name = "HOST[:PORT]")]
+    /// A registry to use without TLS, or with a certificate that is not trusted; may be given several times.
+    #[arg(long, global = true, display_order = 904, value_name = "HOST[:PORT]", value_parser = values::registry_host)]
     insecure_registry: Vec<String>,
 }
 
@@ -97,7 +97,7 @@ enum ProgressStyle {
     Auto,
     /// One line for each step.
     Plain,
-    /// One JSON object for each step.
+    /// One JSON object for each step; `imgforge schema progress` describes it.
     Json,
 }
 
@@ -139,7 +139,8 @@ enum Action {
         /// Write the image's digest into FILE as well.
         #[arg(long, value_name = "FILE")]
         digest_file: Option<PathBuf>,
-        /// Write JSON with the image's digests and names into FILE, as `docker buildx build` does.
+        /// Write JSON with the image's digests and names into FILE, as `docker buildx build` does; `imgforge schema metadata`
+        /// describes it.
         #[arg(long, value_name = "FILE")]
         metadata_file: Option<PathBuf>,
         /// An annotation of the manifest, besides those of the recipe; may be given several times.
@@ -176,7 +177,7 @@ enum Action {
         recipe: recipes::RecipeArgument,
         #[command(flatten)]
         platforms: RecipePlatforms,
-        /// Print JSON.
+        /// Print JSON; `imgforge schema plan` describes it.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
@@ -228,7 +229,7 @@ enum Action {
         image: ImagePlace,
         #[command(flatten)]
         of: ImagePlatform,
-        /// Print JSON.
+        /// Print JSON; `imgforge schema inspect` describes it.
         #[arg(long)]
         json: bool,
         /// Make lines as long as they need.
@@ -259,13 +260,13 @@ enum Action {
         /// The format of the findings.
         #[arg(long, value_enum, default_value_t = findings::Format::Table)]
         format: findings::Format,
-        /// Print JSON: the same as --format json.
+        /// Print JSON, as --format json does; `imgforge schema findings` describes it.
         #[arg(long, conflicts_with = "format")]
         json: bool,
         /// The oldest driver of NVIDIA that the image shall run with: 550.54.15.
         #[arg(long, value_name = "VERSION")]
         driver: Option<Driver>,
-        /// A GPU that the image shall run on, T4 or 7.5; may be given several times, or with commas.
+        /// A GPU that the image must run on, T4 or 7.5; may be given several times, or with commas.
         #[arg(long, value_name = "GPU", value_delimiter = ',')]
         gpu: Vec<Gpu>,
         /// The Python that is meant, where the image has several: 3.11.
@@ -292,7 +293,7 @@ enum Action {
         after: Side,
         #[command(flatten)]
         of: ImagePlatform,
-        /// Print JSON.
+        /// Print JSON; `imgforge schema diff` describes it.
         #[arg(long)]
         json: bool,
         /// Exit with 1 where something changed.
@@ -305,7 +306,7 @@ enum Action {
         #[arg(long)]
         allow_outside: bool,
     },
-    /// Copy an image as it is from one place to others; prints its digest. Layers that are there already are not moved.
+    /// Copy an image as it is from one place to others; prints its digest. Layers that are already there are not sent.
     #[command(after_help = examples::COPY)]
     Copy(copying::CopyArguments),
     /// Verify that a key signed what a reference names now; prints its digest.
@@ -323,7 +324,7 @@ enum Action {
         #[command(subcommand)]
         command: matrix::MatrixCommand,
     },
-    /// Look at the store, and look after it.
+    /// Inspect, prune and verify the store, and caches in registries.
     #[command(after_help = examples::CACHE)]
     Cache {
         #[command(subcommand)]
@@ -342,7 +343,7 @@ enum Action {
     /// Write the manual pages of all commands into a directory.
     #[command(after_help = examples::MAN)]
     Man {
-        /// The directory, which is there.
+        /// An existing directory.
         directory: PathBuf,
     },
 }

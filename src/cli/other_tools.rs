@@ -2,6 +2,8 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::examples;
+
 /// Words of other tools, and what to write instead.
 type Translations = &'static [(&'static [&'static str], &'static str)];
 
@@ -116,7 +118,7 @@ const COMMANDS: Translations = &[
         "`imgforge copy A B` copies an image from any place to any other",
     ),
     (
-        &["rm", "rmi", "gc", "prune", "clean", "system"],
+        &["rm", "rmi", "gc", "prune", "clean", "clear", "purge", "system"],
         "`imgforge cache prune` removes what no build has used for 30 days",
     ),
     (
@@ -129,6 +131,11 @@ const COMMANDS: Translations = &[
         "`imgforge check IMAGE` proves that an image loads; `imgforge plan RECIPE` reads a recipe",
     ),
     (&["show", "history", "info", "tree", "sbom"], "`imgforge inspect IMAGE` shows what is in an image"),
+    (
+        &["serve", "server", "daemon", "registry", "proxy"],
+        "imgforge has no server: `-o docker://HOST/NAME:TAG` pushes to a registry, and `--cache docker://HOST/REPO` shares \
+         layers through one",
+    ),
     (&["login", "logout", "auth"], "logins are those of `docker login` and `podman login`"),
     (
         &["create", "new", "generate", "convert", "from"],
@@ -147,7 +154,9 @@ pub(super) fn with_tip(mut error: clap::Error, arguments: &[String]) -> clap::Er
     }
     if let Some(tip) = tip(&error, arguments) {
         error.remove(ContextKind::SuggestedArg);
-        error.remove(ContextKind::Usage);
+        if error.kind() != ErrorKind::MissingRequiredArgument {
+            error.remove(ContextKind::Usage);
+        }
         error.remove(ContextKind::SuggestedSubcommand);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
@@ -165,7 +174,9 @@ fn tip(error: &clap::Error, arguments: &[String]) -> Option<String> {
             let option = given.split(['=', ' ']).next().unwrap_or(given);
             match option.starts_with('-') {
                 true => translation(OPTIONS, option).map(str::to_owned),
-                false => upgraded(given, arguments).or_else(|| one_recipe(given, arguments)),
+                false => upgraded(given, arguments)
+                    .or_else(|| started(given, arguments))
+                    .or_else(|| one_recipe(given, arguments)),
             }
         }
         ErrorKind::InvalidSubcommand => {
@@ -174,6 +185,9 @@ fn tip(error: &clap::Error, arguments: &[String]) -> Option<String> {
                 true => Some(format!("a command comes first: `imgforge build {given}`")),
                 false => translation(COMMANDS, given).map(str::to_owned),
             }
+        }
+        ErrorKind::MissingRequiredArgument => {
+            Some(format!("for example: `{}`", examples::first(command(arguments)?)?))
         }
         _ => None,
     }
@@ -192,6 +206,12 @@ fn translation(translations: Translations, word: &str) -> Option<&'static str> {
 fn upgraded(name: &str, arguments: &[String]) -> Option<String> {
     let follows = arguments.windows(2).any(|pair| pair[0] == "--upgrade" && pair[1] == name);
     follows.then(|| format!("write it without a space: `--upgrade={name}`"))
+}
+
+/// The tip for `--run CMD`, whose command stands behind `--`.
+fn started(given: &str, arguments: &[String]) -> Option<String> {
+    let follows = arguments.windows(2).any(|pair| pair[0] == "--run" && pair[1] == given);
+    follows.then(|| format!("write the command last, behind `--`: `--run -- {given}`"))
 }
 
 /// The tip for a word too many behind a recipe.

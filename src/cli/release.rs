@@ -83,7 +83,7 @@ pub(super) struct VerifyArguments {
 pub(super) struct OutdatedArguments {
     #[command(flatten)]
     recipe: RecipeArgument,
-    /// Print JSON.
+    /// Print JSON; `imgforge schema outdated` describes it.
     #[arg(long)]
     json: bool,
     /// Let the recipe name files outside of its directory.

@@ -15,10 +15,26 @@ pub(super) fn place(text: &str) -> Result<ImagePlace, String> {
         _ if Path::new(text).is_dir() => {
             Err(format!("`{text}` is a directory: write oci:{text}, if it is an OCI layout"))
         }
+        _ if Path::new(text).exists() && is_recipe(text) => Err(format!(
+            "`{text}` is no image: build it, `imgforge build {text} -o oci:DIR`, and name oci:DIR"
+        )),
         _ if Path::new(text).exists() => Err(format!(
             "`{text}` is a file: write oci-archive:{text} or docker-archive:{text}, as it was saved"
         )),
         place => place.map_err(|error| no_place(&error)),
+    }
+}
+
+/// Returns whether a file is a recipe, by its name.
+fn is_recipe(text: &str) -> bool {
+    [".yaml", ".yml"].iter().any(|end| text.ends_with(end))
+}
+
+/// The host of a registry on the command line, or why the text is none.
+pub(super) fn registry_host(text: &str) -> Result<String, String> {
+    match text.contains(['/', '@', ' ']) || text.is_empty() {
+        false => Ok(text.to_owned()),
+        true => Err("write HOST or HOST:PORT, without a scheme and a path: registry.example:5000".to_owned()),
     }
 }
 

@@ -293,6 +293,6 @@ fn inventory(checked: &Checked<'_>, store: &Store) -> Result<Option<(BaseInvento
     match scan::scan_started(&facts, &checked.config, checked.python.as_deref()) {
         Ok(inventory) => Ok(Some(inventory)),
         Err(InventoryError::NoPython | InventoryError::NoLibc) => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error.of_image().into()),
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::check::{Checked, WantedMachines};
 use super::{Session, image_base};
-use crate::base::BaseInventory;
+use crate::base::{BaseInventory, InventoryError};
 use crate::check::GpuSupport;
 use crate::failure::Result;
 use crate::oci::{Architecture, Digest};
@@ -34,7 +34,7 @@ pub fn inspect(
 ) -> Result<Inspected> {
     let image = source::open(place, architecture, session.sources())?;
     let contents = image_base::scan(&image, session)?;
-    let inventory = image_base::inventory(&image, &contents, python)?;
+    let inventory = image_base::inventory(&image, &contents, python).map_err(InventoryError::of_image)?;
     let gpus = Checked::of(&image, python, WantedMachines::default())?.gpu_support(&session.store)?;
     Ok(Inspected { digest: image.digest, inventory, gpus })
 }

@@ -29,7 +29,7 @@ pub enum RecipeFileError {
     Directory { path: PathBuf, recipes: Vec<String> },
     #[error("`{path}` is the name of an image, and a recipe is a file")]
     Image { path: PathBuf },
-    #[error("`{path}` is {}, and no recipe", kind.kind())]
+    #[error("`{path}` is {}, not a recipe", kind.kind())]
     OtherKind { path: PathBuf, kind: OtherFile },
     #[error("could not read `{path}`")]
     Read { path: PathBuf, source: io::Error },

@@ -82,9 +82,21 @@ pub(super) fn text<'n>(node: &'n Node, what: &str, problems: &mut Problems) -> O
     match &node.value {
         YamlValue::Scalar(text) => Some(text),
         _ => {
-            problems.push(unexpected(node, what));
+            problems.push(unexpected(node, what).help(of_one(node)));
             None
         }
+    }
+}
+
+/// The way to write one value that was written as several.
+fn of_one(node: &Node) -> String {
+    match &node.value {
+        YamlValue::Sequence(items) => match items.as_slice() {
+            [Node { value: YamlValue::Scalar(only), .. }] => format!("write it without brackets: `{only}`"),
+            _ => "write one value, without brackets and dashes".to_owned(),
+        },
+        YamlValue::Mapping(_) => "write one value in place of the `key: value` pairs".to_owned(),
+        YamlValue::Scalar(_) | YamlValue::Null => "write a value, or leave the entry out".to_owned(),
     }
 }
 

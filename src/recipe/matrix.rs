@@ -225,6 +225,16 @@ fn check_keys(matrix: &MatrixAxes, problems: &mut Problems) {
         let axes: Vec<String> = matrix.axes.iter().map(|axis| quote(&axis.key)).collect();
         problems.push(problem.help(format!("the axes are {}", axes.join(", "))));
     }
+    for (key, value) in matrix.exclude.iter().flat_map(|values| &values.0) {
+        let Some(axis) = matrix.axes.iter().find(|axis| axis.key.value == key.value) else { continue };
+        if !axis.values.iter().any(|node| node.says(value)) {
+            let (written, values) = (value.told(), axis.values.iter().map(|node| quote(&node.told())));
+            let message =
+                format!("{} is not a value of {}: it leaves nothing out", quote(&written), quote(key));
+            let help = format!("the values are {}", values.collect::<Vec<_>>().join(", "));
+            problems.push(Problem::error(value.span, message).help(help));
+        }
+    }
 }
 
 impl Decode for AxisValues {

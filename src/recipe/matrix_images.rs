@@ -8,6 +8,7 @@ use super::image::ImageName;
 use super::matrix::{Axis, AxisValues, Matrix, MatrixRecipe, RECIPE};
 use super::name_pattern::{NamePattern, in_names};
 use super::source::{Span, Spanned};
+use super::suggest::closest;
 use super::values::RecipeValues;
 use super::yaml::{Node, YamlValue};
 
@@ -72,10 +73,11 @@ impl Matrix {
     /// Its images, in the order of its axes; `stem` is the name of its own file without extension.
     pub fn images(&self, stem: &str) -> Result<Vec<MatrixImage>, Diagnostics> {
         let mut problems = Problems::default();
-        let images = self.combinations(&mut problems);
-        let images: Vec<MatrixImage> =
-            images.iter().filter_map(|combination| self.image(combination, stem, &mut problems)).collect();
-        if images.is_empty() {
+        let combinations = self.combinations(&mut problems);
+        let images =
+            combinations.iter().filter_map(|combination| self.image(combination, stem, &mut problems));
+        let images: Vec<MatrixImage> = images.collect();
+        if combinations.is_empty() && problems.is_empty() {
             let problem = Problem::error(self.span, "the matrix has no images");
             problems.push(problem.help("give an axis values, and leave less of them out"));
         }
@@ -101,7 +103,7 @@ impl Matrix {
     /// A problem with the path of a recipe.
     pub fn report_recipe(&self, image: &MatrixImage, message: String, help: &str) -> Diagnostics {
         let of_axis = || self.axes.iter().find(|axis| axis.key.value == RECIPE);
-        let is_it = |node: &&Node| text_of(node) == image.recipe.clone().unwrap_or_default();
+        let is_it = |node: &&Node| node.told() == image.recipe.clone().unwrap_or_default();
         let span = match &self.recipe {
             Some(MatrixRecipe::File(recipe)) => recipe.span,
             Some(MatrixRecipe::Own) => self.span,
@@ -144,11 +146,13 @@ impl Matrix {
         let stem = recipe.as_deref().map_or(stem, file_stem);
         let named = |key: &str| match key {
             RECIPE => Some(in_names(stem)),
-            key => values.get(key).map(text_of).map(|text| in_names(&text)).filter(|text| !text.is_empty()),
+            key => {
+                values.get(key).map(Node::told).map(|text| in_names(&text)).filter(|text| !text.is_empty())
+            }
         };
         let span = self.name.as_ref().map_or(self.span, |name| name.span);
         let name = match &self.name {
-            Some(pattern) => filled(pattern, named, problems)?,
+            Some(pattern) => self.filled(pattern, named, problems)?,
             None => default_name(stem, values),
         };
         if ImageName::new(&name).is_none() {
@@ -160,12 +164,12 @@ impl Matrix {
         }
         let in_destination = |key: &str| if key == "name" { Some(name.clone()) } else { named(key) };
         let destination = self.destination.as_ref();
-        let destination = match destination.map(|pattern| filled(pattern, in_destination, problems)) {
+        let destination = match destination.map(|pattern| self.filled(pattern, in_destination, problems)) {
             Some(None) => return None,
             Some(filled) => filled,
             None => None,
         };
-        let shown = values.all().map(|(key, node)| (key.value.clone(), text_of(node))).collect();
+        let shown = values.all().map(|(key, node)| (key.value.clone(), node.told())).collect();
         let mut set: Vec<_> = values.all().filter(|(key, _)| key.value != RECIPE).cloned().collect();
         let own_name = Node::new(span, YamlValue::Scalar(name.clone()));
         set.push((Spanned { value: "name".to_owned(), span }, own_name));
@@ -178,7 +182,7 @@ impl Matrix {
         match (&self.recipe, values.get(RECIPE)) {
             (Some(MatrixRecipe::Own), None) => Some(None),
             (Some(MatrixRecipe::File(recipe)), None) => Some(Some(recipe.value.clone())),
-            (None, Some(node)) => Some(Some(text_of(node))),
+            (None, Some(node)) => Some(Some(node.told())),
             (Some(_), Some(node)) => {
                 let problem = Problem::error(node.span, "all images of this matrix are made of one recipe");
                 problems.push(problem.help("list the recipes: `recipes: [a.yaml, b.yaml]`"));
@@ -191,6 +195,32 @@ impl Matrix {
                 None
             }
         }
+    }
+
+    fn filled(
+        &self,
+        pattern: &Spanned<NamePattern>,
+        value_of: impl Fn(&str) -> Option<String>,
+        problems: &mut Problems,
+    ) -> Option<String> {
+        match pattern.filled(value_of) {
+            Ok(text) => Some(text),
+            Err(key) => {
+                problems.push(self.no_value(key, pattern.span));
+                None
+            }
+        }
+    }
+
+    fn no_value(&self, key: &str, span: Span) -> Problem {
+        let axes: Vec<&str> = self.axes.iter().map(|axis| axis.key.as_str()).chain([RECIPE]).collect();
+        let help = match closest(key, &axes) {
+            Some(near) if near != key => format!("did you mean `{{{near}}}`?"),
+            _ => "name axes that all images have, and whose values have letters or digits; `{recipe}` is the recipe's file, \
+                  `{name}` in a destination the image"
+                .to_owned(),
+        };
+        Problem::error(span, format!("an image has no value of {} for this pattern", quote(key))).help(help)
     }
 
     /// Refuses names and destinations that several images have.
@@ -236,42 +266,8 @@ fn product(axes: &[Axis]) -> Vec<AxisValues> {
 /// The recipe's name, and behind it the value of each axis.
 fn default_name(stem: &str, values: &Combination) -> String {
     let axes = values.original.0.iter().filter(|(key, _)| key.value != RECIPE);
-    let parts = std::iter::once(in_names(stem)).chain(axes.map(|(_, node)| in_names(&text_of(node))));
+    let parts = std::iter::once(in_names(stem)).chain(axes.map(|(_, node)| in_names(&node.told())));
     parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
-}
-
-fn filled(
-    pattern: &Spanned<NamePattern>,
-    value_of: impl Fn(&str) -> Option<String>,
-    problems: &mut Problems,
-) -> Option<String> {
-    match pattern.filled(value_of) {
-        Ok(text) => Some(text),
-        Err(key) => {
-            problems.push(no_value(key, pattern.span));
-            None
-        }
-    }
-}
-
-fn no_value(key: &str, span: Span) -> Problem {
-    Problem::error(span, format!("an image has no value of {} for this pattern", quote(key)))
-        .help("name axes that all images have, and whose values have letters or digits; `{recipe}` is the recipe's file, `{name}` in a destination the image")
-}
-
-/// A value for people, on one line.
-fn text_of(node: &Node) -> String {
-    match &node.value {
-        YamlValue::Null => "none".to_owned(),
-        YamlValue::Scalar(text) => text.clone(),
-        YamlValue::Sequence(items) => {
-            format!("[{}]", items.iter().map(text_of).collect::<Vec<_>>().join(", "))
-        }
-        YamlValue::Mapping(entries) => {
-            let entry = |(key, node): &(Spanned<String>, Node)| format!("{}: {}", key.value, text_of(node));
-            format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
-        }
-    }
 }
 
 /// The name of the file at a path, without its extension.
@@ -374,6 +370,10 @@ mod tests {
             &["several images go to `oci:out`", "`{name}`"],
         );
         refuse("recipe: r.yaml\nmatrix: {a: [1], exclude: [{a: 1}]}\n", &["the matrix has no images"]);
+        refuse(
+            "recipe: r.yaml\nmatrix: {a: [1, 2], exclude: [{a: 3}]}\n",
+            &["`3` is not a value of `a`", "the values are `1`, `2`", "2:35"],
+        );
         refuse(
             "recipes: [a.yaml]\nmatrix: {include: [{x: 1}, {recipe: b.yaml, x: 2}]}\nname: \"{recipe}\"\naxes: 1\n",
             &["unknown key `axes`"],

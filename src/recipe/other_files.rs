@@ -19,6 +19,8 @@ pub enum OtherFile {
     Lock,
     /// The description of a base.
     Base,
+    /// A matrix in a file of its own.
+    Matrix,
     /// A wheel or a source distribution.
     Distribution,
     /// A tar, which may be an image.
@@ -75,6 +77,7 @@ impl OtherFile {
             return None;
         }
         match () {
+            () if key("matrix:") && (key("recipe:") || key("recipes:")) => Some(Self::Matrix),
             () if key("services:") => Some(Self::Compose),
             () if key("dependencies:") && (key("channels:") || key("name:")) => Some(Self::Conda),
             () if key("suites:") || key("suite:") || key("layout:") || key("archive:") => Some(Self::Base),
@@ -96,6 +99,7 @@ impl OtherFile {
             Self::Conda => "an environment of conda",
             Self::Lock => "a lock",
             Self::Base => "the description of a base",
+            Self::Matrix => "a matrix",
             Self::Distribution => "a distribution",
             Self::Archive => "an archive",
             Self::Program => "a program",
@@ -124,6 +128,9 @@ impl OtherFile {
             Self::Base => format!(
                 "write a recipe that names it, `base: {}`, with this file in `images/` beside it",
                 name.split('.').next().unwrap_or(name)
+            ),
+            Self::Matrix => format!(
+                "`imgforge matrix plan {path}` shows its images, and `imgforge matrix images {path}` builds them"
             ),
             Self::Distribution => format!("write a recipe that installs it: `packages: [./{name}]`"),
             Self::Archive => format!("look into an image with `imgforge inspect docker-archive:{path}`"),
@@ -158,6 +165,8 @@ mod tests {
             ("name: x\ndependencies:\n  - numpy\n", Some(OtherFile::Conda)),
             ("base: x\nservices: y\n", None),
             ("suites: [bookworm]\n", Some(OtherFile::Base)),
+            ("recipe: recipe.yaml\nmatrix: {}\n", Some(OtherFile::Matrix)),
+            ("base: x\nmatrix: {}\n", None),
             ("", None),
         ] {
             assert_eq!(OtherFile::of_text(text), kind, "{text}");

@@ -25,7 +25,7 @@ const PLATFORMS: &str = "write `platforms: [linux/amd64, linux/arm64]`";
 const INDEXES: &str = "write `indexes: [\"https://HOST/simple\"]`";
 const PYTHON: &str = "write `python: \"3.11\"`: it is the version of the base's own interpreter";
 
-const TRANSLATIONS: [Translations; 6] = [
+const TRANSLATIONS: [Translations; 7] = [
     Translations {
         mapping: "the recipe",
         words: &[
@@ -182,6 +182,17 @@ const TRANSLATIONS: [Translations; 6] = [
             (&["command", "args"], "write `cmd: [python3, main.py]`"),
             (&["working-dir", "workingdir", "cwd"], "write `workdir: /app`"),
             (&["expose", "exposedports"], "write `ports: [8888]`"),
+        ],
+    },
+    Translations {
+        mapping: "`layers`",
+        words: &[
+            (
+                &["level", "compression-level", "zstd"],
+                "write the level behind the compression: `compression: zstd:9`",
+            ),
+            (&["count", "max", "max-layers", "number"], "write `budget: 20`"),
+            (&["size", "max-bytes", "split"], "write `max-size: 2GiB`"),
         ],
     },
     Translations {

@@ -18,7 +18,7 @@ use super::source::{Span, Spanned};
 use super::suggest::closest;
 use super::wheel_reference::{PackageRequirement, below, file_path};
 use super::yaml::{Node, YamlValue};
-use crate::cuda::{Component, Driver, Gpu};
+use crate::cuda::{Capability, Component, Driver, Gpu};
 
 /// The recipe's words on the base's Python.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -511,18 +511,26 @@ impl Decode for Gpu {
         parsed(node, "a GPU or a compute capability", problems, |text| {
             text.parse().map_err(|_| {
                 let names: Vec<&str> = Self::names().collect();
-                let help = match closest(text, &names) {
-                    Some(close) => format!("did you mean `{close}`?"),
-                    None => format!(
-                        "write a compute capability, as `nvidia-smi --query-gpu=compute_cap` shows it, such as `\"9.0\"`, \
-                         or one of {}",
-                        names.join(", ")
-                    ),
+                let help = match (capability_of(text), closest(text, &names)) {
+                    (Some(capability), _) => format!("write its compute capability: `\"{capability}\"`"),
+                    (None, Some(close)) => format!("did you mean `{close}`?"),
+                    (None, None) => {
+                        "write a compute capability, as `nvidia-smi --query-gpu=compute_cap` shows it, \
+                                     `\"9.0\"`, or a card as NVIDIA calls it: `T4`, `A100`, `RTX 4090`"
+                            .to_owned()
+                    }
                 };
                 Complaint::new(format!("{} is no GPU that imgforge knows", quote(text))).help(help)
             })
         })
     }
+}
+
+/// The capability of known cards that compilers write so: 9.0 of `sm_90`, `compute_90a` and `90`.
+fn capability_of(text: &str) -> Option<Capability> {
+    let number = ["sm_", "sm", "compute_", ""].iter().find_map(|start| text.strip_prefix(start))?;
+    let number = number.trim_end_matches(['a', 'f']).parse().ok()?;
+    Capability::of_architecture(number).filter(|capability| !Gpu::names_of(*capability).is_empty())
 }
 
 /// The source of a CUDA component.

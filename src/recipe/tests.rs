@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cuda::Gpu;
 use crate::failure::Hinted;
 use crate::oci::Architecture;
 
@@ -163,9 +162,9 @@ fn names_what_it_expected_and_what_it_found() {
     check_with(
         "packages:\n  -\n  - [numpy]",
         concat!(
-            "2:4 [] expected a requirement, found nothing",
+            "2:4 [] expected a requirement, found nothing = write a value, or leave the entry out",
             "\n",
-            "3:5 [[numpy]] expected a requirement, found a list"
+            "3:5 [[numpy]] expected a requirement, found a list = write it without brackets: `numpy`"
         ),
     );
     check_with(
@@ -232,7 +231,10 @@ fn checks_framework_versions() {
         "base: b\nframeworks: {torch: '~=2'}\n",
         r#"2:21 ['~=2'] `~=2` is not a version or a range of versions = write "2.6.0" for exactly that, ">=2.5,<2.7" for a range, "*" for any (PEP 440)"#,
     );
-    check("base: b\nframeworks: {torch: [2.6.0]}\n", "2:21 [[2.6.0]] expected a version, found a list");
+    check(
+        "base: b\nframeworks: {torch: [2.6.0]}\n",
+        "2:21 [[2.6.0]] expected a version, found a list = write it without brackets: `2.6.0`",
+    );
 }
 
 #[test]
@@ -524,13 +526,12 @@ fn checks_policies() {
 #[test]
 fn checks_gpus() {
     check_with(
-        "cuda: {gpus: [T4, A1000, tesla]}",
-        &format!(
-            "1:19 [A1000] `A1000` is no GPU that imgforge knows = did you mean `A100`?\n1:26 [tesla] `tesla` is no GPU that \
-             imgforge knows = write a compute capability, as `nvidia-smi --query-gpu=compute_cap` shows it, such as \
-             `\"9.0\"`, or one of {}",
-            Gpu::names().collect::<Vec<_>>().join(", ")
-        ),
+        "cuda: {gpus: [T4, A1000, tesla, sm_90, compute_103a]}",
+        "1:19 [A1000] `A1000` is no GPU that imgforge knows = did you mean `A100`?\n1:26 [tesla] `tesla` is no GPU that \
+         imgforge knows = write a compute capability, as `nvidia-smi --query-gpu=compute_cap` shows it, `\"9.0\"`, or a card \
+         as NVIDIA calls it: `T4`, `A100`, `RTX 4090`\n1:33 [sm_90] `sm_90` is no GPU that imgforge knows = write its compute \
+         capability: `\"9.0\"`\n1:40 [compute_103a] `compute_103a` is no GPU that imgforge knows = write its compute \
+         capability: `\"10.3\"`",
     );
     check_with(
         "cuda: {gpus: T4}",
@@ -587,7 +588,14 @@ fn checks_the_config() {
         r#"1:22 [python -m http.server] expected a list of arguments, found a single value = no shell reads it: write `["python", "-m", "http.server"]`, or `["sh", "-c", "…"]` for a shell"#,
     );
     check_with("config: {labels: {'': x}}", "1:19 [''] the name is empty");
-    check_with("annotations: {a: [b]}", "1:18 [[b]] expected a text, found a list");
+    check_with(
+        "annotations: {a: [b]}",
+        "1:18 [[b]] expected a text, found a list = write it without brackets: `b`",
+    );
+    check_with(
+        "annotations: {a: {b: c}}",
+        "1:18 [{b: c}] expected a text, found a mapping = write one value in place of the `key: value` pairs",
+    );
 }
 
 #[test]
@@ -634,7 +642,10 @@ fn checks_image_references() {
         "base: 'oci:'\npackages: [a]\n",
         "1:7 ['oci:'] `oci:` names no image = write a path after the colon: `oci:out/base`, `oci-archive:base.tar`",
     );
-    check("base: [a]\npackages: [a]\n", "1:7 [[a]] expected a base, found a list");
+    check(
+        "base: [a]\npackages: [a]\n",
+        "1:7 [[a]] expected a base, found a list = write it without brackets: `a`",
+    );
 }
 
 #[test]

@@ -81,6 +81,21 @@ impl Node {
         }
     }
 
+    /// The value for people, on one line.
+    pub(super) fn told(&self) -> String {
+        match &self.value {
+            YamlValue::Null => "none".to_owned(),
+            YamlValue::Scalar(text) => text.clone(),
+            YamlValue::Sequence(items) => {
+                format!("[{}]", items.iter().map(Self::told).collect::<Vec<_>>().join(", "))
+            }
+            YamlValue::Mapping(entries) => {
+                let entry = |(key, node): &(Spanned<String>, Self)| format!("{}: {}", key.value, node.told());
+                format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+
     /// The place of the bytes `within` a scalar's text, when they are written as they are read.
     pub(super) fn verbatim(&self, within: Range<usize>) -> Option<Span> {
         let (YamlValue::Scalar(text), Some(start)) = (&self.value, self.verbatim) else { return None };

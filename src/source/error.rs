@@ -119,6 +119,9 @@ impl Hinted for SourceError {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "check the path: on the command line it is relative to the working directory, in a recipe to the recipe".into()
             }
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::IsADirectory => {
+                "name the archive in it; a directory is an OCI layout, `oci:DIR`".into()
+            }
             Self::Read { .. } => "check that the file can be read".into(),
             Self::NotALayout { .. } => {
                 "name the directory that holds `oci-layout`; write oci-archive: or docker-archive: before a file".into()

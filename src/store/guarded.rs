@@ -23,7 +23,7 @@ pub(super) enum Untrusted {
     Owner { owner: u32, user: u32 },
     #[error("others may write to it: its mode is {mode:o}")]
     Writable { mode: u32 },
-    #[error("it is no directory")]
+    #[error("it is not a directory")]
     NoDirectory,
     #[error("it is no regular file")]
     NoFile,

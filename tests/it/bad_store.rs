@@ -250,7 +250,7 @@ fn a_store_that_others_own_or_may_write_to_is_refused() {
     }
     fs::rename(world.store().join("records"), world.path("elsewhere")).unwrap();
     symlink(world.path("elsewhere"), world.store().join("records")).unwrap();
-    world.run(&["cache", "info"]).check_failure(1, &["it is no directory", "hint: remove"]);
+    world.run(&["cache", "info"]).check_failure(1, &["it is not a directory", "hint: remove"]);
 }
 
 #[test]

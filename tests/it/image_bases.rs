@@ -15,7 +15,7 @@ const SYSTEM: &str = "usr/lib/x86_64-linux-gnu";
 const PACKAGES: &str = "usr/local/lib/python3.11/dist-packages";
 
 /// Debian 12 with Python 3.11, and a CUDA 12.4 of cuBLAS and the runtime as NVIDIA's packages lay it.
-fn base() -> Layout {
+pub fn base() -> Layout {
     let packages = "Package: libcublas-12-4\nStatus: install ok installed\nVersion: 12.4.5.8-1\n\n\
                   Package: cuda-cudart-12-4\nStatus: install ok installed\nVersion: 12.4.127-1\n\n";
     let system = Tar::debian(packages)
@@ -42,7 +42,7 @@ fn base() -> Layout {
 }
 
 /// The base in a world whose torch needs cuBLAS, the runtime and cuDNN.
-fn world(base: &Layout) -> World {
+pub fn world(base: &Layout) -> World {
     let mut world = World::new();
     base.write(&world.path("base"));
     for (name, version, file) in [
@@ -211,7 +211,11 @@ fn a_difference_is_told_between_images_plans_and_recipes() {
     world.write("v1.0/other.yaml", "base: oci:../base\npackages: [wholesome]\n");
     assert_eq!(told("v1.0/other.yaml", "other.yaml"), "nothing changed\n");
     let outcome = world.run(&["check", "v1.0/other.yaml"]);
-    world.check_failure(&outcome, 2, &["`v1.0/other.yaml` is a file: write oci-archive:"]);
+    world.check_failure(
+        &outcome,
+        2,
+        &["`v1.0/other.yaml` is no image: build it, `imgforge build v1.0/other.yaml"],
+    );
 
     world.write("broken.json", "{}");
     let outcome = world.run(&["diff", "broken.json", "recipe.yaml"]);

@@ -47,6 +47,7 @@ mod referrers;
 mod registries;
 mod registry_cache;
 mod sbom;
+mod schemas;
 mod screens;
 mod signatures;
 mod sources;

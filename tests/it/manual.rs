@@ -311,7 +311,7 @@ fn recipes() -> Vec<(String, String)> {
 #[test]
 fn every_command_has_a_manual_page() {
     let world = World::new();
-    world.check_failure(&world.run(&["man", "gone"]), 1, &["`gone` is no directory", "mkdir -p gone"]);
+    world.check_failure(&world.run(&["man", "gone"]), 1, &["`gone` is not a directory", "mkdir -p gone"]);
     fs::create_dir(world.path("man")).unwrap();
     let written = world.run(&["man", "man"]);
     assert_eq!(written.code, 0, "{written}");

@@ -7,31 +7,37 @@ use super::sizes::SizedLayer;
 use super::{Graph, GraphLibrary, LibraryState, escape, gpu_table, layer_map, size, svg};
 use crate::check::gpus::GpuSupport;
 
-const STYLE: &str = ":root{color-scheme:light dark;--ground:#fff;--text:#1c2128;--soft:#59636e;--line:#d5dae1;--focus:#0072b2}\
-    @media(prefers-color-scheme:dark){:root{--ground:#14181e;--text:#e6edf3;--soft:#9aa4af;--line:#3a424d;--focus:#58a6ff}}\
+const STYLE: &str = ":root{color-scheme:light dark;--ground:#fff;--text:#1c2128;--soft:#59636e;--line:#d5dae1;--focus:#0072b2;\
+    --yes:#bfe6cf;--yes-text:#12351f;--ptx:#f6e3b3;--ptx-text:#3d2f05;--no:#f3c9c2;--no-text:#4a120a}\
+    @media(prefers-color-scheme:dark){:root{--ground:#14181e;--text:#e6edf3;--soft:#9aa4af;--line:#3a424d;--focus:#58a6ff;\
+    --yes:#1d4a30;--yes-text:#d3f0de;--ptx:#57470f;--ptx-text:#fbeec6;--no:#5c231a;--no-text:#fbdcd6}\
+    .picture svg,.map{filter:invert(.92) hue-rotate(180deg)}}\
     body{margin:0 auto;padding:16px;max-width:1900px;background:var(--ground);color:var(--text);\
     font:14px/1.45 system-ui,sans-serif}h1{font-size:20px;margin:0 0 4px;overflow-wrap:anywhere}p{margin:0 0 12px}\
     ul{display:flex;flex-wrap:wrap;gap:6px 20px;list-style:none;margin:0 0 12px;padding:0}\
     form{display:flex;flex-wrap:wrap;gap:8px 20px;align-items:center;margin:0 0 12px}\
-    input,select{font:inherit;padding:4px 6px;max-width:100%}output,.hint{color:var(--soft)}\
-    .scroll{overflow:auto;max-width:100%}.picture svg{background:#fff}table{border-collapse:collapse;width:100%}\
+    input,select,form button{font:inherit;padding:4px 6px;max-width:100%}output,.hint{color:var(--soft)}\
+    .scroll{overflow:auto;max-width:100%}.picture svg{background:#fff;max-width:max(100%,1100px);height:auto}table{border-collapse:collapse;width:100%}\
     caption{position:absolute;width:1px;height:1px;overflow:hidden}\
     th,td{border:1px solid var(--line);padding:4px 8px;text-align:left;vertical-align:top}\
     th{position:sticky;top:0;background:var(--ground)}th button{all:unset;cursor:pointer;font-weight:bold}\
-    button:focus-visible,.scroll:focus-visible,summary:focus-visible{outline:2px solid var(--focus)}\
+    [aria-pressed=true]{font-weight:bold}button:focus-visible,.scroll:focus-visible,summary:focus-visible{outline:2px solid var(--focus)}\
     th[aria-sort=ascending] button::after{content:' \\25B2'}th[aria-sort=descending] button::after{content:' \\25BC'}\
-    td{font-family:ui-monospace,monospace;font-size:12px;overflow-wrap:anywhere}\
-    #libraries td:nth-child(-n+4),#libraries td:nth-child(6){white-space:nowrap}pre{margin:0 0 6px;font:inherit;white-space:pre-wrap}\
+    td{font-family:ui-monospace,monospace;font-size:12px}\
+    #libraries td:nth-child(n+2):nth-child(-n+4),#libraries td:nth-child(6),td summary{white-space:nowrap}\
+    pre{margin:2px 0 6px;font:inherit;white-space:pre-wrap;min-width:30ch}td:last-child{overflow-wrap:anywhere}\
     #libraries td:nth-child(4),.layers td:nth-child(2),.layers td:nth-child(3){text-align:right;white-space:nowrap}\
-    .gpus td{white-space:nowrap}.gpus .yes{background:#bfe6cf;color:#12351f}.gpus .ptx{background:#f6e3b3;color:#3d2f05}\
-    .gpus .no{background:#f3c9c2;color:#4a120a}tbody th{position:static;text-align:left;font-weight:normal}abbr{text-decoration-style:dotted}\
-    .map{width:100%;height:auto;background:#fff;margin:0 0 12px}.map rect{stroke:#fff;stroke-width:1}\
+    .gpus td{white-space:nowrap}.gpus .yes{background:var(--yes);color:var(--yes-text)}.gpus .ptx{background:var(--ptx);color:var(--ptx-text)}\
+    .gpus .no{background:var(--no);color:var(--no-text)}tbody th{position:sticky;left:0;text-align:left;font-weight:normal}abbr{text-decoration-style:dotted}\
+    .map{width:100%;min-width:900px;height:auto;background:#fff;margin:0 0 12px}.map rect{stroke:#fff;stroke-width:1}\
     .map rect:hover{stroke:#1c2128;stroke-width:2}.map text{font:11px ui-monospace,monospace;fill:#1c2128;pointer-events:none}\
-    .map .h{font-weight:bold}.mark{border-left-width:6px;padding-left:6px}summary{cursor:pointer;font-weight:bold;margin:16px 0 8px}\
+    .map .h{font-weight:bold}.mark{border-left-width:6px;padding-left:6px}summary{cursor:pointer}main>details>summary{font-weight:bold;margin:16px 0 8px}\
+    @media(max-width:900px){body{padding:8px}th,td{padding:4px}.mark{padding-left:4px}}\
     @media print{form{display:none}.scroll{overflow:visible}}";
 
 /// Sorts the rows by the column whose heading is pressed, a second time the other way round; shows those that have the words
-/// of the filter and are reached by the chosen framework. `/` leads to the filter, Escape empties it.
+/// of the filter and are reached by the chosen framework; opens all paths for a press of their button and for paper. `/` leads
+/// to the filter, Escape empties it.
 const SCRIPT: &str = "document.querySelectorAll('#libraries th button').forEach((button)=>button.addEventListener('click',()=>{\
     const head=button.parentElement,body=head.closest('table').tBodies[0],at=head.cellIndex;\
     const up=head.getAttribute('aria-sort')!=='ascending';\
@@ -50,7 +56,11 @@ const SCRIPT: &str = "document.querySelectorAll('#libraries th button').forEach(
     document.querySelector('form').addEventListener('submit',(event)=>event.preventDefault());\
     document.addEventListener('keydown',(event)=>{const typing=event.target===filter;\
     if(event.key==='/'&&!typing){event.preventDefault();filter.focus();}\
-    if(event.key==='Escape'&&typing){filter.value='';show();}});show();";
+    if(event.key==='Escape'&&typing){filter.value='';show();}});\
+    const paths=document.getElementById('paths'),open=(all)=>{paths.setAttribute('aria-pressed',all);\
+    document.querySelectorAll('#libraries details').forEach((path)=>path.open=all);};\
+    paths.addEventListener('click',()=>open(paths.getAttribute('aria-pressed')!=='true'));\
+    addEventListener('beforeprint',()=>open(true));show();";
 
 /// The content of a page.
 #[derive(Debug, Clone, Default)]
@@ -112,6 +122,7 @@ fn form(graph: &Graph) -> String {
     format!(
         "<form role=\"search\">\n<label>Filter <input id=\"filter\" type=\"search\" autocomplete=\"off\"></label>\n\
          <label>Reached by <select id=\"framework\"><option value=\"\">any or none</option>{options}</select></label>\n\
+         <button type=\"button\" id=\"paths\" aria-pressed=\"false\">All paths</button>\n\
          <output id=\"count\" for=\"filter framework\"></output>\n<span class=\"hint\">/ leads to the filter</span>\n</form>\n"
     )
 }
@@ -132,13 +143,13 @@ fn mark(state: LibraryState) -> String {
 fn row(graph: &Graph, library: &GraphLibrary) -> String {
     let frameworks: Vec<String> = library.reaches.iter().map(|reach| reach.framework.to_string()).collect();
     let mut row = format!("<tr data-frameworks=\"{}\">", frameworks.join(" "));
-    let reaches = library.reaches.iter().map(|reach| format!("<pre>{}</pre>", escape(&graph.told(reach))));
+    let reaches = library.reaches.iter().map(|reach| path(&graph.told(reach)));
     let cells = [
-        escape(&library.name),
+        breakable(&library.name),
         library.component.to_string(),
         escape(library.version.as_deref().unwrap_or_default()),
         size(library.bytes),
-        escape(library.path.as_deref().unwrap_or_default()),
+        breakable(library.path.as_deref().unwrap_or_default()),
         library.state.word().to_owned(),
         reaches.collect(),
     ];
@@ -152,4 +163,16 @@ fn row(graph: &Graph, library: &GraphLibrary) -> String {
     }
     row.push_str("</tr>\n");
     row
+}
+
+/// The way from a framework to a library: the framework, which opens to the files between.
+fn path(told: &str) -> String {
+    let (framework, files) = told.split_once('\n').unwrap_or((told, ""));
+    let (framework, files) = (escape(framework), breakable(files));
+    format!("<details><summary>{framework}</summary><pre>{files}</pre></details>")
+}
+
+/// A text that may be broken within its paths and names, where a column is narrow.
+fn breakable(text: &str) -> String {
+    escape(text).replace('/', "/<wbr>").replace('_', "_<wbr>")
 }

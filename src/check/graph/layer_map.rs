@@ -37,9 +37,9 @@ pub(super) fn section(layers: &[SizedLayer]) -> String {
     }
     format!(
         "<details open id=\"layers\">\n<summary>Layers</summary>\n<p>{summary}</p>\n\
-         <svg class=\"map\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {:.0} {:.0}\" role=\"img\" aria-label=\"Layers by size: {summary}\">\n\
+         <div class=\"scroll\" role=\"region\" aria-label=\"Map of the layers\" tabindex=\"0\">\n<svg class=\"map\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {:.0} {:.0}\" role=\"img\" aria-label=\"Layers by size: {summary}\">\n\
          <defs><pattern id=\"wasted\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
-         <rect width=\"6\" height=\"6\" fill=\"#fff\"/><rect width=\"2\" height=\"6\" fill=\"#8a3b12\"/></pattern></defs>\n{map}</svg>\n\
+         <rect width=\"6\" height=\"6\" fill=\"#fff\"/><rect width=\"2\" height=\"6\" fill=\"#8a3b12\"/></pattern></defs>\n{map}</svg>\n</div>\n\
          {}</details>\n",
         WHOLE.width,
         WHOLE.height,

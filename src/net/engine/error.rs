@@ -74,7 +74,9 @@ impl Hinted for EngineError {
                 "start the engine, or name another one by DOCKER_HOST or `docker context use`; its socket may be for root and the group docker only".into()
             }
             Self::Refused { .. } | Self::NotLoaded { .. } | Self::Failed { .. } => {
-                "see the engine's own log; an archive (-o docker-archive:FILE) can be loaded by hand".into()
+                "the engine must run, and you must be allowed to use it: see its own log; `-o docker-archive:FILE` writes an archive \
+                 that can be loaded by hand"
+                    .into()
             }
             Self::NoImage { .. } => "check the name; the engine's own list of images has them".into(),
             Self::Program { program, source } if source.kind() == io::ErrorKind::NotFound => {

@@ -60,6 +60,30 @@ pub(super) const MISTAKES: &[Mistake] = &[
     command("an audit without a recipe", 3, "imgforge cache audit docker://host.test/cache"),
     command("an age that is none", 3, "imgforge cache prune --older-than old"),
     command("a shell that is none", 2, "imgforge completions tcsh"),
+    command("a shard of machine 0", 3, "imgforge matrix layers matrix.yaml --shard 0/4"),
+    command("a shard beyond the last machine", 3, "imgforge matrix layers matrix.yaml --shard 5/4"),
+    command("an engine that is none", 3, "imgforge matrix emit jenkins matrix.yaml"),
+    command("`cache clear`", 3, "imgforge cache clear"),
+    command("`serve`", 3, "imgforge serve"),
+    command("a recipe in place of an image", 3, "imgforge sbom recipe.yaml"),
+    command(
+        "the URL of an insecure registry",
+        3,
+        "imgforge --insecure-registry http://host.test plan recipe.yaml",
+    ),
+    command("the command of --run without --", 3, "imgforge build recipe.yaml --run python3"),
+    command("a directory as an archive", 3, "mkdir a.tar && imgforge -q copy docker-archive:a.tar oci:a"),
+    command("a copy to nowhere", 3, "imgforge copy oci:a"),
+    command("a signature without a key", 3, "imgforge verify docker://host.test/app:v1"),
+    command("another base that is not named", 3, "imgforge rebase oci:a"),
+    command("a GPU that is none, to check", 3, "imgforge check oci:a --gpu RTX9999"),
+    command(
+        "a file that is no plan, to compare",
+        3,
+        "echo {} > plan.json && imgforge diff plan.json recipe.yaml",
+    ),
+    command("a directory of manual pages that is not there", 3, "imgforge man gone"),
+    command("a schema that is none", 3, "imgforge schema lock"),
     command("--locked without a lock", 3, "imgforge build recipe.yaml --locked"),
     file(
         "a lock that is damaged",
@@ -127,6 +151,46 @@ pub(super) const MISTAKES: &[Mistake] = &[
         "a description of a base in place of a recipe",
         &[("mine.yaml", "suites: [bookworm]\npackages: [python3]\n")],
         "imgforge build mine.yaml",
+    ),
+    file(
+        "a matrix in place of a recipe",
+        &[("recipe.yaml", GOOD), ("matrix.yaml", "recipe: recipe.yaml\nmatrix: {python: [\"3.11\"]}\n")],
+        "imgforge plan matrix.yaml",
+    ),
+    file("a recipe in place of a matrix", &[("recipe.yaml", GOOD)], "imgforge matrix plan recipe.yaml"),
+    file(
+        "an axis that is no key",
+        &[("recipe.yaml", GOOD), ("matrix.yaml", "recipe: recipe.yaml\nmatrix: {framworks.torch: [a, b]}\n")],
+        "imgforge matrix plan matrix.yaml --quiet",
+    ),
+    file(
+        "an axis of one value without brackets",
+        &[("recipe.yaml", GOOD), ("matrix.yaml", "recipe: recipe.yaml\nmatrix: {python: 3.11}\n")],
+        "imgforge matrix plan matrix.yaml",
+    ),
+    file(
+        "an exclude of what no axis has",
+        &[
+            ("recipe.yaml", GOOD),
+            (
+                "matrix.yaml",
+                "recipe: recipe.yaml\nmatrix: {python: [\"3.11\"], exclude: [{python: \"3.9\"}]}\n",
+            ),
+        ],
+        "imgforge matrix plan matrix.yaml",
+    ),
+    file(
+        "a pattern of names with a misspelt axis",
+        &[
+            ("recipe.yaml", GOOD),
+            ("matrix.yaml", "recipe: recipe.yaml\nmatrix: {python: [\"3.11\"]}\nname: \"x-{pyton}\"\n"),
+        ],
+        "imgforge matrix plan matrix.yaml",
+    ),
+    file(
+        "a matrix of a recipe that is not there",
+        &[("recipe.yaml", GOOD), ("matrix.yaml", "recipe: gone.yaml\nmatrix: {python: [\"3.11\"]}\n")],
+        "imgforge matrix plan matrix.yaml --quiet",
     ),
     file("a lock beside standard input", &[("recipe.yaml", GOOD)], "imgforge lock - < recipe.yaml"),
     file(

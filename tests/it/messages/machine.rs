@@ -42,6 +42,23 @@ pub(super) const MISTAKES: &[Mistake] = &[
         3,
         "imgforge -q build recipe.yaml --digest-file /proc/digest",
     ),
+    on(
+        "another Python than an image's",
+        3,
+        "imgforge -q inspect docker://registry.test/team/base:v1 --python 3.9",
+    ),
+    on(
+        "an image of another platform",
+        3,
+        "imgforge -q inspect docker://registry.test/team/base:v1 --platform linux/arm64",
+    ),
+    on("a file as the store", 3, "touch store && IMGFORGE_CACHE_DIR=store imgforge -q plan recipe.yaml"),
+    on("a mirror that is no URL", 3, "IMGFORGE_DEBIAN_MIRROR=nowhere imgforge -q plan recipe.yaml"),
+    on(
+        "a directory as the metadata's file",
+        3,
+        "mkdir out && imgforge -q build recipe.yaml --metadata-file out",
+    ),
     on("a key that is not there", 3, "imgforge -q build recipe.yaml -o oci:out --sign-by key.pem"),
     on("a key as an argument", 3, "imgforge -q build recipe.yaml --sign-by '-----BEGIN PRIVATE KEY-----'"),
     on(

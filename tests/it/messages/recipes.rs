@@ -307,5 +307,65 @@ pub(super) const MISTAKES: &[Mistake] = &[
         3,
         &[("recipe.yaml", "base: registry.test/team/other:v1\npackages: [numpy]\n")],
     ),
+    recipe(
+        "lists where one value is wanted",
+        3,
+        &[(
+            "recipe.yaml",
+            "base: debian-bookworm\npackages: [numpy]\ncuda: {policy: [shared]}\nconfig: {env: {A: [1]}}\nannotations: {a: {b: c}}\n",
+        )],
+    ),
+    recipe(
+        "the level of zstd as a key",
+        3,
+        &[(
+            "recipe.yaml",
+            "base: debian-bookworm\npackages: [numpy]\nlayers: {compression: zstd, level: 9}\n",
+        )],
+    ),
+    recipe(
+        "a GPU as compilers write it",
+        3,
+        &[("recipe.yaml", "base: debian-bookworm\npackages: [numpy]\ncuda: {gpus: [sm_90, H1000000]}\n")],
+    ),
+    recipe(
+        "a directory of requirements",
+        3,
+        &[
+            ("recipe.yaml", "base: debian-bookworm\nrequirements: [requirements]\n"),
+            ("requirements/base.txt", "numpy\n"),
+        ],
+    ),
+    recipe(
+        "a port, a volume and a signal that are none",
+        3,
+        &[(
+            "recipe.yaml",
+            "base: debian-bookworm\npackages: [numpy]\nconfig: {ports: [http, 99999], volumes: [data], stop-signal: TERMINATE}\n",
+        )],
+    ),
+    recipe(
+        "a size, a compression and a mode that are none",
+        3,
+        &[(
+            "recipe.yaml",
+            "base: debian-bookworm\npackages: [numpy]\nlayers: {max-size: 500mb, compression: lz4}\nfiles: [{from: recipe.yaml, to: app/x, mode: 999}]\n",
+        )],
+    ),
+    recipe(
+        "a digest that is none",
+        3,
+        &[("recipe.yaml", "base: registry.test/team/base@sha256:abc\npackages: [numpy]\n")],
+    ),
+    recipe(
+        "an archive of Python that is not there",
+        3,
+        &[("recipe.yaml", "base: debian-bookworm\npackages: [numpy]\npython: {from: gone.tar.gz}\n")],
+    ),
+    recipe(
+        "a second document",
+        3,
+        &[("recipe.yaml", "base: debian-bookworm\npackages: [numpy]\n---\nbase: x\n")],
+    ),
     recipe("a base without a tag", 3, &[("recipe.yaml", "base: ubuntu\npackages: [numpy]\n")]),
 ];

@@ -15,6 +15,7 @@ pub mod linked;
 pub mod record;
 pub mod registry;
 pub mod resolution;
+pub mod schemas;
 pub mod sdist;
 pub mod server;
 pub mod wheel;
@@ -238,13 +239,17 @@ pub fn publish(image: &Image, place: &str, name: &str, store: &Store) -> Result<
     destination::publish(&image.clone().into(), &place, name, &publishing)
 }
 
+/// Runs a command. What it prints as JSON is [held](schemas::hold) to its schema.
+#[track_caller]
 pub fn run(command: &mut Command) -> Outcome {
     let output = command.output().unwrap();
-    Outcome {
+    let outcome = Outcome {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    };
+    schemas::hold(command, &outcome);
+    outcome
 }
 
 impl Outcome {
