@@ -20,6 +20,7 @@ use self::layered::is_whiteout;
 use self::version::VersionSearch;
 use crate::cpython::imports::Imports;
 use crate::cuda::{GpuCode, GpuCodeSearch, GpuFile, OpensSearch};
+use crate::debian::copyright;
 use crate::elf::buffer_pool::BufferPool;
 use crate::elf::probe::ProbeBudget;
 use crate::elf::{ElfError, Incomplete, Linked, Outcome, Probe};
@@ -269,7 +270,10 @@ impl NeedsAnotherPass {
 fn note(learned: &mut ObservedLayer, file: PassingFile, mut seen: Seen, headers: Headers) {
     let may_be_script = file.interest == Relevance::Text(TextForm::Script);
     let is_read = |text: &Vec<u8>| !may_be_script || is_script(text) || is_text_of_check(&file.path);
-    seen.text = seen.text.filter(is_read).filter(|text| learned.has_room(text));
+    let text = seen.text.filter(is_read);
+    // Only the names of licences are kept, of files of which an image may have thousands.
+    let text = if check_facts::is_copyright(&file.path) { text.and_then(licences) } else { text };
+    seen.text = text.filter(|text| learned.has_room(text));
     let (linked, content) = match headers {
         Headers::Elf(linked) => (Some(linked), None),
         Headers::NotElf => (None, None),
@@ -307,6 +311,11 @@ fn note(learned: &mut ObservedLayer, file: PassingFile, mut seen: Seen, headers:
             },
         ),
     );
+}
+
+/// The licences that a copyright file names in the readable form, one a line.
+fn licences(text: Vec<u8>) -> Option<Vec<u8>> {
+    Some(copyright::synopses(&String::from_utf8_lossy(&text))?.join("\n").into_bytes())
 }
 
 fn is_script(text: &[u8]) -> bool {
