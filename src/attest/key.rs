@@ -1,6 +1,7 @@
 //! Keys of ECDSA over P-256, in the forms that openssl and cosign write.
 //!
 //! * PKCS #8 and SEC 1 as PEM: <https://www.rfc-editor.org/rfc/rfc5958>, <https://www.rfc-editor.org/rfc/rfc5915>
+//! * PKCS #8 under a password, by PBES2: <https://www.rfc-editor.org/rfc/rfc8018#section-6.2>
 //! * cosign's encrypted form, a secretbox under a key that scrypt makes of the password:
 //!   <https://github.com/secure-systems-lab/go-securesystemslib/blob/main/encrypted/encrypted.go>
 
@@ -14,12 +15,17 @@ use p256::SecretKey;
 use p256::ecdsa::signature::{Signer as _, Verifier as _};
 use p256::ecdsa::{self, DerSignature};
 use p256::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _};
+use pkcs8::pkcs5::{self, pbes2};
+use pkcs8::{EncryptedPrivateKeyInfo, PrivateKeyInfo};
 use serde::Deserialize;
 
 use crate::failure::{Fault, Hinted};
 
 /// The memory in bytes that scrypt may take: cosign's parameters take 64 MiB.
 const MOST_SCRYPT_MEMORY: u64 = 256 << 20;
+
+/// The rounds of PBKDF2: openssl makes 2,048 unless it is told otherwise, careful people a million.
+const MOST_ROUNDS: u32 = 10_000_000;
 
 /// A private key.
 pub struct SigningKey(ecdsa::SigningKey);
@@ -55,7 +61,7 @@ impl Hinted for KeyError {
                     "give --key the public key: cosign writes it as cosign.pub, `openssl pkey -in key.pem -pubout` prints it"
                 }
                 Self::Encryption => {
-                    "decrypt it with `openssl pkey -in key.pem`, or make one with `cosign generate-key-pair`"
+                    "encrypt it anew with `openssl pkcs8 -topk8 -in key.pem`, decrypt it with `openssl pkey -in key.pem`, or make one with `cosign generate-key-pair`"
                 }
                 Self::NotPem | Self::Kind { .. } | Self::Curve => {
                     "make one with `cosign generate-key-pair`, or `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`"
@@ -88,7 +94,7 @@ impl SigningKey {
                 let opened = opened(&bytes, password.ok_or(KeyError::NoPassword)?)?;
                 SecretKey::from_pkcs8_der(&opened).map_err(|_| KeyError::Curve)?
             }
-            "ENCRYPTED PRIVATE KEY" => return Err(KeyError::Encryption),
+            "ENCRYPTED PRIVATE KEY" => of_encrypted_pkcs8(&bytes, password.ok_or(KeyError::NoPassword)?)?,
             other => return Err(KeyError::Kind { label: shown(other), wanted: "private" }),
         };
         Ok(Self(secret.into()))
@@ -204,11 +210,43 @@ fn opened(bytes: &[u8], password: &str) -> Result<Vec<u8>, KeyError> {
     text.map_err(|_| KeyError::WrongPassword)
 }
 
+/// The key in an encrypted PKCS #8.
+fn of_encrypted_pkcs8(bytes: &[u8], password: &str) -> Result<SecretKey, KeyError> {
+    let encrypted = EncryptedPrivateKeyInfo::try_from(bytes).map_err(|_| KeyError::Encryption)?;
+    let scheme = encrypted.encryption_algorithm.pbes2().ok_or(KeyError::Encryption)?;
+    let is_bounded = match &scheme.kdf {
+        pbes2::Kdf::Pbkdf2(parameters) => parameters.iteration_count <= MOST_ROUNDS,
+        pbes2::Kdf::Scrypt(parameters) => {
+            let (r, p) = (parameters.block_size.into(), parameters.parallelization.into());
+            ScryptParameters { n: parameters.cost_parameter, r, p }.is_bounded()
+        }
+        _ => false,
+    };
+    if !is_bounded {
+        return Err(KeyError::Encryption);
+    }
+    let opened = encrypted.decrypt(password).map_err(|error| match error {
+        pkcs8::Error::EncryptedPrivateKey(
+            pkcs5::Error::UnsupportedAlgorithm { .. } | pkcs5::Error::NoPbes1CryptSupport,
+        ) => KeyError::Encryption,
+        _ => KeyError::WrongPassword,
+    })?;
+    // The padding of what a wrong password opens fits now and then; what is behind it does not.
+    let opened = PrivateKeyInfo::try_from(opened.as_bytes()).map_err(|_| KeyError::WrongPassword)?;
+    SecretKey::try_from(opened).map_err(|_| KeyError::Curve)
+}
+
+impl ScryptParameters {
+    /// Returns whether scrypt takes no more memory and time than a key is worth.
+    fn is_bounded(&self) -> bool {
+        let memory = self.n.checked_mul(u64::from(self.r)).and_then(|blocks| blocks.checked_mul(128));
+        memory.is_some_and(|memory| memory <= MOST_SCRYPT_MEMORY) && self.p <= 16 && self.n.is_power_of_two()
+    }
+}
+
 fn derived(parameters: &ScryptParameters, salt: &[u8], password: &str) -> Result<[u8; 32], KeyError> {
     let ScryptParameters { n, r, p } = *parameters;
-    let memory = n.checked_mul(u64::from(r)).and_then(|blocks| blocks.checked_mul(128));
-    let is_bounded = memory.is_some_and(|memory| memory <= MOST_SCRYPT_MEMORY) && p <= 16;
-    if !n.is_power_of_two() || !is_bounded {
+    if !parameters.is_bounded() {
         return Err(KeyError::Encryption);
     }
     let logarithm = u8::try_from(n.trailing_zeros()).map_err(|_| KeyError::Encryption)?;

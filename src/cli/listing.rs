@@ -11,6 +11,7 @@ use super::text::{Page, PrintedText, View};
 use super::{gpus, summary};
 use crate::base::{BaseInventory, CudaCopy, LoaderRoute, VersionSource};
 use crate::compare::{PlatformVersions, platform_versions};
+use crate::image::PublishedImage;
 use crate::pipeline::{Built, BuiltImage, Inspected, Planned};
 use crate::place::ImagePlace;
 use crate::resolve::{Distribution, Resolution, Role};
@@ -67,7 +68,7 @@ fn plan(out: &mut PrintedText, planned: &Planned, view: View) {
 /// Writes what a build made.
 pub(super) fn built(built: &Built, view: View) -> PrintedText {
     let mut out = PrintedText::on(view.page);
-    if let [only] = &built.images[..] {
+    if let ([only], PublishedImage::Single(_)) = (&built.images[..], &built.published) {
         image(&mut out, only, &built.destinations, view);
         return out;
     }

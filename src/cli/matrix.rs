@@ -17,8 +17,8 @@ use super::{ProgressStyle, ending, job, release};
 use crate::failure::{Failure, Result};
 use crate::jobs::{JobEngine, MatrixJobs};
 use crate::pipeline::{
-    self, Built, Checking, DecisionMemory, ImagesOrder, LockWriting, MatrixEntry, MatrixLockOrder,
-    MatrixOrder, PlannedMatrix, QuietImages, Session, Shard,
+    self, Built, Checking, DecisionMemory, ImagesOrder, LockWriting, LockedMatrix, MatrixEntry,
+    MatrixLockOrder, MatrixOrder, PlannedMatrix, QuietImages, Session, Shard,
 };
 use crate::place::ImagePlace;
 use crate::recipe;
@@ -30,7 +30,7 @@ const LISTED: usize = 20;
 pub(super) enum MatrixCommand {
     /// Show the images of a matrix, and the layers that they share; builds nothing.
     Plan(PlanArguments),
-    /// Lock every image: the locks lie in MATRIX.locks beside the matrix.
+    /// Lock every image: the locks lie in MATRIX.locks beside the matrix. Those of images that it no longer has are removed.
     Lock(LockArguments),
     /// Make the layers of all images, each once, in the share of this machine, and put them into a cache.
     Layers(LayersArguments),
@@ -356,7 +356,7 @@ impl LockArguments {
         let order = MatrixOrder { entries: &entries, locking: locking(false), progress: run.progress };
         let writing = if self.check { LockWriting::Tell } else { LockWriting::Write };
         let lock = MatrixLockOrder { upgrade: self.upgrade.asked(), writing, layers: self.layers };
-        let locked = pipeline::lock_matrix(&order, &lock, &session)?;
+        let LockedMatrix { locks: locked, left } = pipeline::lock_matrix(&order, &lock, &session)?;
         run.progress.finish();
         let changed: Vec<&pipeline::Locked> = locked.iter().filter(|locked| locked.changed).collect();
         if !run.arguments.quiet {
@@ -366,7 +366,8 @@ impl LockArguments {
             if let more @ 1.. = changed.len().saturating_sub(LISTED) {
                 super::text::tell_line(format_args!("and {more} more locks"));
             }
-            if changed.is_empty() && run.arguments.progress != ProgressStyle::Json {
+            left_locks(&left, writing, run.arguments.progress);
+            if changed.is_empty() && left.is_empty() && run.arguments.progress != ProgressStyle::Json {
                 super::text::tell_line(format_args!("{} locks, nothing changed", locked.len()));
             }
         }
@@ -378,10 +379,42 @@ impl LockArguments {
                     locked.len(),
                     first.path.display()
                 ),
-                format!("bring them up to date with `imgforge matrix lock {}`", self.file.matrix.display()),
+                self.up_to_date(),
+            )),
+            (true, []) if !left.is_empty() => Err(Failure::advised(
+                format!(
+                    "the matrix has no image for {} of its locks, `{}` among them",
+                    left.len(),
+                    left[0].display()
+                ),
+                self.up_to_date(),
             )),
             _ => Ok(()),
         }
+    }
+
+    fn up_to_date(&self) -> String {
+        format!("bring them up to date with `imgforge matrix lock {}`", self.file.matrix.display())
+    }
+}
+
+/// Tells the locks of images that the matrix no longer has.
+fn left_locks(left: &[PathBuf], writing: LockWriting, style: ProgressStyle) {
+    let is_written = writing == LockWriting::Write;
+    if style == ProgressStyle::Json {
+        for path in left {
+            let path = path.display().to_string();
+            super::progress::event(&json!({"event": "lock-removed", "path": path, "written": is_written}));
+        }
+        return;
+    }
+    let done = if is_written { "removed" } else { "would remove" };
+    for path in left.iter().take(LISTED) {
+        let path = path.display();
+        super::text::tell_line(format_args!("{done} {path}: the matrix has no such image"));
+    }
+    if let more @ 1.. = left.len().saturating_sub(LISTED) {
+        super::text::tell_line(format_args!("{done} {more} more of the kind"));
     }
 }
 

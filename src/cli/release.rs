@@ -17,7 +17,7 @@ use crate::attest::key::{PublicKey, SigningKey};
 use crate::failure::{Context, Failure, Fault, Hinted, Result};
 use crate::lock::OutdatedItem;
 use crate::oci::Architecture;
-use crate::pipeline::{self, RebaseOrder, ReleaseOrder};
+use crate::pipeline::{self, DocumentPlacing, RebaseOrder, ReleaseOrder};
 use crate::place::ImagePlace;
 use crate::plain_file;
 use crate::sbom::BillFormat;
@@ -49,7 +49,7 @@ pub(super) struct ReleaseOptions {
     #[arg(long, value_name = "FORMAT")]
     sbom: Vec<BillFormat>,
     /// Sign the published image with a private key, as cosign does: a file of PEM, or env://NAME of a variable; the password
-    /// of one that cosign encrypted is in COSIGN_PASSWORD.
+    /// of an encrypted one is in COSIGN_PASSWORD.
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     sign_by: Option<KeyPlace>,
 }
@@ -62,6 +62,10 @@ pub(super) struct BuildReleaseOptions {
     /// Attach to the published image how it was built: SLSA provenance, with all materials by their digests.
     #[arg(long)]
     provenance: bool,
+    /// Put bills and provenance beside the image into an index under its tag, as docker buildx does, instead of attaching
+    /// them to it.
+    #[arg(long)]
+    in_index: bool,
 }
 
 /// The arguments of `imgforge verify`.
@@ -196,14 +200,19 @@ impl ReleaseOptions {
     /// The order; the key is read now, before anything is built.
     pub fn order(&self) -> Result<ReleaseOrder> {
         let key = self.sign_by.as_ref().map(KeyPlace::signing).transpose()?;
-        Ok(ReleaseOrder { bills: self.sbom.clone(), provenance: false, key })
+        Ok(ReleaseOrder { bills: self.sbom.clone(), key, ..ReleaseOrder::default() })
     }
 }
 
 impl BuildReleaseOptions {
     /// The same for an image that is built.
     pub fn order(&self) -> Result<ReleaseOrder> {
-        Ok(ReleaseOrder { provenance: self.provenance, ..self.release.order()? })
+        if self.in_index && self.release.sbom.is_empty() && !self.provenance {
+            let hint = "give --sbom FORMAT or --provenance as well, or leave --in-index out";
+            return Err(Failure::advised("--in-index has nothing to put into an index", hint));
+        }
+        let placing = if self.in_index { DocumentPlacing::Index } else { DocumentPlacing::Referrers };
+        Ok(ReleaseOrder { provenance: self.provenance, placing, ..self.release.order()? })
     }
 }
 

@@ -6,6 +6,7 @@
 //! <https://www.debian.org/doc/debian-policy/> · <https://wiki.debian.org/DebianRepository/Format>
 
 pub mod archive;
+pub mod copyright;
 pub mod deb822;
 pub mod diversions;
 pub mod dpkg;

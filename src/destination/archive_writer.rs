@@ -140,7 +140,7 @@ impl ArchivedImage<'_> {
         let mut index = IndexDocument::new();
         index.put(self.entry.clone(), self.tag);
         archive.layout_directories()?;
-        for document in image.configs().into_values().chain(image.manifests()) {
+        for document in image.small_blobs().into_values().chain(image.manifests()) {
             archive.bytes(&blob_path(&document.descriptor.digest()), document.bytes)?;
         }
         for (digest, size) in image.layers() {

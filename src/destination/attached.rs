@@ -37,6 +37,14 @@ pub fn check_takes_attachments(place: &ImagePlace) -> Result<(), PublishError> {
     }
 }
 
+/// Refuses places that hold an image without an index, in which anything could be beside it.
+pub fn check_takes_index(place: &ImagePlace) -> Result<(), PublishError> {
+    match super::holds_one_platform(place) {
+        true => Err(PublishError::TakesNoAttachments { place: place.to_string() }),
+        false => Ok(()),
+    }
+}
+
 /// Publishes what goes with the image of `digest` that is at `place`.
 pub fn attach(
     attachments: &Attachments,

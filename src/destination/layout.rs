@@ -84,7 +84,7 @@ fn place_blobs(image: &PublishedImage, blobs: &Path, store: &Store) -> Result<()
     for (digest, size) in image.layers() {
         place(store, blobs, &digest, size)?;
     }
-    for document in image.configs().into_values().chain(image.manifests()) {
+    for document in image.small_blobs().into_values().chain(image.manifests()) {
         write(&blobs.join(document.descriptor.digest().hex()), document.bytes)?;
     }
     sync(blobs)

@@ -23,7 +23,7 @@ use crate::place::{EngineKind, ImagePlace};
 use crate::source::{SourceError, SourceImage};
 use crate::store::{Store, StoreError};
 
-pub use attached::{Attachments, attach, check_takes_attachments};
+pub use attached::{Attachments, attach, check_takes_attachments, check_takes_index};
 pub use engine::LayersAhead;
 pub use whole::{check_holds_whole, publish_whole};
 

@@ -25,8 +25,8 @@ pub(super) fn publish(
     let mut ordered: Vec<Digest> = blobs.keys().copied().collect();
     // The largest first, so that the last one is small.
     ordered.sort_by_key(|digest| std::cmp::Reverse(blobs[digest]));
-    for (digest, config) in image.configs() {
-        blobs.insert(digest, config.descriptor.size());
+    for (digest, small) in image.small_blobs() {
+        blobs.insert(digest, small.descriptor.size());
         ordered.push(digest);
     }
     let content = |digest: &Digest| content(image, digest, publishing);
@@ -53,14 +53,14 @@ pub(super) fn publish(
     })
 }
 
-/// The bytes of a blob: configs are in memory, layers are in the store, or brought there when they are sent.
+/// The bytes of a blob: small ones are in memory, layers are in the store, or brought there when they are sent.
 fn content(
     image: &PublishedImage,
     digest: &Digest,
     publishing: &Publishing<'_>,
 ) -> Result<BlobContent, PublishError> {
-    if let Some(config) = image.configs().get(digest) {
-        return Ok(BlobContent::Bytes(config.bytes.to_vec()));
+    if let Some(small) = image.small_blobs().get(digest) {
+        return Ok(BlobContent::Bytes(small.bytes.to_vec()));
     }
     if !publishing.store.has_blob(digest, None) {
         (publishing.cached)(digest)?;

@@ -20,7 +20,7 @@ use crate::oci::{Architecture, Descriptor, Digest};
 use crate::plan::{LayerPlan, Plan};
 
 pub use base::{BaseConfigError, runtime_of};
-pub use published::{ImageDocument, IndexedImages, PublishedImage};
+pub use published::{ImageDocument, IndexCompanion, IndexedImages, PublishedImage};
 
 /// A finished layer, with the words its history entry says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -24,6 +24,18 @@ pub struct IndexedImages {
     descriptor: Descriptor,
     bytes: Vec<u8>,
     images: Vec<Image>,
+    companions: Vec<IndexCompanion>,
+}
+
+/// A manifest in an index that is about one of its images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexCompanion {
+    /// Its entry in the index, whose annotations name the image.
+    pub descriptor: Descriptor,
+    /// Its text.
+    pub bytes: Vec<u8>,
+    /// The blobs that it names.
+    pub blobs: Vec<(Descriptor, Vec<u8>)>,
 }
 
 /// A document of a published image.
@@ -36,13 +48,13 @@ pub struct ImageDocument<'a> {
 }
 
 impl PublishedImage {
-    /// The images of different platforms under one tag: an index where there are several.
-    pub fn of(mut images: Vec<Image>) -> Result<Self, AssembleError> {
+    /// The images of different platforms under one tag: an index where there are several, or where anything is `beside` one.
+    pub fn of(mut images: Vec<Image>, beside: Vec<IndexCompanion>) -> Result<Self, AssembleError> {
         match images.pop() {
-            Some(only) if images.is_empty() => Ok(Self::Single(Box::new(only))),
+            Some(only) if images.is_empty() && beside.is_empty() => Ok(Self::Single(Box::new(only))),
             last => {
                 images.extend(last);
-                IndexedImages::new(images).map(|indexed| Self::Indexed(Box::new(indexed)))
+                IndexedImages::new(images, beside).map(|indexed| Self::Indexed(Box::new(indexed)))
             }
         }
     }
@@ -79,15 +91,27 @@ impl PublishedImage {
         layers.map(|layer| (layer.digest, layer.size)).collect()
     }
 
-    /// The configs of all images, each once.
-    pub fn configs(&self) -> BTreeMap<Digest, ImageDocument<'_>> {
-        self.images().iter().map(|image| (image.config.digest(), image.config_document())).collect()
+    /// The blobs that are no layers of images, each once: configs, and what is said about images beside them.
+    pub fn small_blobs(&self) -> BTreeMap<Digest, ImageDocument<'_>> {
+        let configs = self.images().iter().map(Image::config_document);
+        let told = self.companions().iter().flat_map(|companion| &companion.blobs);
+        let told = told.map(|(descriptor, bytes)| ImageDocument { descriptor, bytes });
+        configs.chain(told).map(|document| (document.descriptor.digest(), document)).collect()
+    }
+
+    fn companions(&self) -> &[IndexCompanion] {
+        match self {
+            Self::Single(_) => &[],
+            Self::Indexed(indexed) => &indexed.companions,
+        }
     }
 
     /// The manifests, and last what the tag names.
     pub fn manifests(&self) -> Vec<ImageDocument<'_>> {
-        let mut manifests: Vec<ImageDocument<'_>> =
-            self.images().iter().map(Image::manifest_document).collect();
+        let of_images = self.images().iter().map(Image::manifest_document);
+        let beside = self.companions().iter();
+        let beside = beside.map(|it| ImageDocument { descriptor: &it.descriptor, bytes: &it.bytes });
+        let mut manifests: Vec<ImageDocument<'_>> = of_images.chain(beside).collect();
         if let Self::Indexed(indexed) = self {
             manifests.push(ImageDocument { descriptor: &indexed.descriptor, bytes: &indexed.bytes });
         }
@@ -96,8 +120,10 @@ impl PublishedImage {
 }
 
 impl IndexedImages {
-    fn new(images: Vec<Image>) -> Result<Self, AssembleError> {
-        let manifests = images.iter().map(|image| image.manifest.clone().into());
+    fn new(images: Vec<Image>, companions: Vec<IndexCompanion>) -> Result<Self, AssembleError> {
+        let beside = companions.iter().map(|companion| &companion.descriptor);
+        let manifests = images.iter().map(|image| &image.manifest).chain(beside);
+        let manifests = manifests.map(|descriptor| descriptor.clone().into());
         let index = ImageIndexBuilder::default()
             .schema_version(SCHEMA_VERSION)
             .media_type(MediaType::ImageIndex)
@@ -106,7 +132,7 @@ impl IndexedImages {
             .map_err(|source| AssembleError { document: "index", source })?;
         let bytes = json(&index, "index")?;
         let descriptor = Descriptor::new(MediaType::ImageIndex, Digest::of(&bytes), bytes.len() as u64);
-        Ok(Self { descriptor, bytes, images })
+        Ok(Self { descriptor, bytes, images, companions })
     }
 }
 
@@ -139,7 +165,7 @@ mod tests {
     #[test]
     fn one_image_has_no_index() {
         let only = image(Architecture::Arm64);
-        let published = PublishedImage::of(vec![only.clone()]).unwrap();
+        let published = PublishedImage::of(vec![only.clone()], Vec::new()).unwrap();
         assert_eq!(published.descriptor(), &only.manifest);
         assert_eq!(published.only_or_on(Some(Architecture::Amd64)), Some(&only));
         assert_eq!(published.manifests().len(), 1);
@@ -148,7 +174,7 @@ mod tests {
     #[test]
     fn an_index_names_the_image_of_each_platform() {
         let images = Architecture::ALL.map(image);
-        let published = PublishedImage::of(images.to_vec()).unwrap();
+        let published = PublishedImage::of(images.to_vec(), Vec::new()).unwrap();
         let last = published.manifests().pop().unwrap();
         let manifest = |image: &Image| {
             format!(

@@ -16,7 +16,7 @@ use crate::elf::Object;
 use crate::oci::{Digest, Entry, EntryKind};
 
 /// Raise when evidence is learned or written otherwise than before: records of it are made again.
-pub const EVIDENCE_FORMAT: u32 = 11;
+pub const EVIDENCE_FORMAT: u32 = 12;
 
 /// A layer's, or a whole image's, file system.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,7 +106,7 @@ pub enum FileContent {
     Object(Box<Object>, Opens),
     /// It begins as ELF and is none: why.
     Damaged(String),
-    /// A text that pip, the loader or a bill of materials reads.
+    /// A text that pip, the loader or a bill of materials reads; of a Debian package's copyright file the licences, one a line.
     Text(Vec<u8>),
     /// The source of a Python module.
     Module(Imports),
@@ -130,12 +130,19 @@ pub(super) fn text_limit(path: &str) -> Option<u64> {
         "METADATA" | "WHEEL" | "direct_url.json" if directory.ends_with(".dist-info") => Some(LONGEST_TEXT),
         "PKG-INFO" if directory.ends_with(".egg-info") => Some(LONGEST_TEXT),
         _ if name.ends_with(".egg-info") && is_private(path) => Some(LONGEST_TEXT),
+        "copyright" if is_copyright(path) => Some(LONGEST_TEXT),
         "status" if directory == "var/lib/dpkg" => Some(LONGEST_STATUS),
         _ if directory == "var/lib/dpkg/status.d" && !name.ends_with(".md5sums") => Some(LONGEST_TEXT),
         "ld.so.cache" | "ld.so.preload" | "passwd" | "group" if directory == "etc" => Some(LONGEST_TEXT),
         _ if name.ends_with(".pth") && is_private(path) => Some(LONGEST_TEXT),
         _ => None,
     }
+}
+
+/// Returns whether `path` is the copyright file of a Debian package.
+pub(super) fn is_copyright(path: &str) -> bool {
+    let package = path.strip_prefix("usr/share/doc/").and_then(|rest| rest.strip_suffix("/copyright"));
+    package.is_some_and(|package| !package.contains('/'))
 }
 
 /// The largest module whose imports are read, in bytes: only tables of data are larger.

@@ -20,6 +20,7 @@ use self::layered::is_whiteout;
 use self::version::VersionSearch;
 use crate::cpython::imports::Imports;
 use crate::cuda::{GpuCode, GpuCodeSearch, GpuFile, OpensSearch};
+use crate::debian::copyright;
 use crate::elf::buffer_pool::BufferPool;
 use crate::elf::probe::ProbeBudget;
 use crate::elf::{ElfError, Incomplete, Linked, Outcome, Probe};
@@ -280,6 +281,10 @@ fn note(learned: &mut ObservedLayer, file: PassingFile, mut seen: Seen, headers:
     let may_be_script = file.interest == Relevance::Text(TextForm::Script);
     let is_read = |text: &Vec<u8>| !may_be_script || is_script(text) || is_text_of_check(&file.path);
     seen.text = seen.text.filter(is_read);
+    if check_facts::is_copyright(&file.path) {
+        // Only the names of licences are kept, of files of which an image may have thousands.
+        seen.text = seen.text.and_then(licences);
+    }
     let is_text = check_facts::text_limit(&file.path).is_some();
     let is_module = !is_text && check_facts::module_limit(&file.path).is_some();
     let imports = seen.text.as_deref().filter(|_| is_module).map(Imports::read);
@@ -324,6 +329,11 @@ fn note(learned: &mut ObservedLayer, file: PassingFile, mut seen: Seen, headers:
             },
         ),
     );
+}
+
+/// The licences that a copyright file names in the readable form, one a line.
+fn licences(text: Vec<u8>) -> Option<Vec<u8>> {
+    Some(copyright::synopses(&String::from_utf8_lossy(&text))?.join("\n").into_bytes())
 }
 
 fn is_script(text: &[u8]) -> bool {

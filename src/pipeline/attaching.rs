@@ -8,10 +8,10 @@ use crate::attest::attestation::{self, Attestation, PREDICATE_ANNOTATION, STATEM
 use crate::attest::key::{PublicKey, SigningKey};
 use crate::attest::provenance::{self, BuildFacts, PREDICATE};
 use crate::attest::signature::{self, ImageSignature};
-use crate::attest::{Artifact, verification};
+use crate::attest::{self, Artifact, verification};
 use crate::destination::{self, Attachments, Publishing};
 use crate::failure::{Context, Result};
-use crate::image::Image;
+use crate::image::{Image, IndexCompanion, PublishedImage};
 use crate::lock::RecipeFingerprint;
 use crate::oci::Digest;
 use crate::oci::image::from_json;
@@ -29,6 +29,18 @@ pub struct ReleaseOrder {
     pub provenance: bool,
     /// The key that signs it.
     pub key: Option<SigningKey>,
+    /// The place of the documents.
+    pub placing: DocumentPlacing,
+}
+
+/// The place of what is said about an image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DocumentPlacing {
+    /// Artifacts that refer to the image.
+    #[default]
+    Referrers,
+    /// A manifest beside the image in an index.
+    Index,
 }
 
 impl ReleaseOrder {
@@ -38,10 +50,12 @@ impl ReleaseOrder {
 
     /// Refuses, before anything is done, destinations that take images alone.
     pub(super) fn check(&self, destinations: &[ImagePlace]) -> Result<()> {
-        match self.is_empty() {
-            true => Ok(()),
-            false => Ok(destinations.iter().try_for_each(destination::check_takes_attachments)?),
-        }
+        let check = match (self.placing, &self.key) {
+            _ if self.is_empty() => return Ok(()),
+            (DocumentPlacing::Index, None) => destination::check_takes_index,
+            _ => destination::check_takes_attachments,
+        };
+        Ok(destinations.iter().try_for_each(check)?)
     }
 }
 
@@ -123,11 +137,33 @@ impl<'a> Statements<'a> {
         Ok(artifacts.collect::<Result<_, _>>()?)
     }
 
+    /// A manifest of them to stand beside the image in an index; `None` where nothing is said.
+    fn beside(&self) -> Result<Option<IndexCompanion>> {
+        let said: Vec<_> = self.said.iter().map(|said| (said.predicate, &said.statement)).collect();
+        match said.is_empty() {
+            true => Ok(None),
+            false => Ok(Some(attest::beside(&said, &self.image.manifest)?)),
+        }
+    }
+
     /// The same, signed.
     fn attestations(&self, key: &SigningKey) -> Result<Vec<Attestation>> {
         let signed = self.said.iter().map(|said| Attestation::of(key, &said.statement, said.predicate));
         Ok(signed.collect::<Result<_, _>>()?)
     }
+}
+
+/// The images that `statements` are about, as they are published: in an index with these where that is asked for.
+pub(super) fn published(order: &ReleaseOrder, statements: &[Statements<'_>]) -> Result<PublishedImage> {
+    let images = statements.iter().map(|of_image| of_image.image.clone()).collect();
+    let beside = match order.placing {
+        DocumentPlacing::Referrers => Vec::new(),
+        DocumentPlacing::Index => {
+            let beside = statements.iter().filter_map(|of_image| of_image.beside().transpose());
+            beside.collect::<Result<_>>()?
+        }
+    };
+    Ok(PublishedImage::of(images, beside)?)
 }
 
 fn provenance_of(recipe: RecipeSource<'_>, planned: &Planned, image: &Image) -> Result<Value> {
@@ -156,13 +192,14 @@ pub(super) fn attach(
     destinations: &[ImagePlace],
     session: &Session<'_>,
 ) -> Result<()> {
-    if order.is_empty() {
+    let is_in_index = order.placing == DocumentPlacing::Index;
+    if order.is_empty() || (is_in_index && order.key.is_none()) {
         return Ok(());
     }
     session.progress.stage("attaching what goes with the image");
     let attestations = order.key.as_ref().map(|key| statements.attestations(key)).transpose()?;
     let unsigned = Attachments {
-        artifacts: statements.artifacts()?,
+        artifacts: if is_in_index { Vec::new() } else { statements.artifacts()? },
         attestations: attestations.unwrap_or_default(),
         signature: None,
     };

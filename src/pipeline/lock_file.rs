@@ -85,6 +85,8 @@ pub enum LockFileError {
     Read { path: PathBuf, source: io::Error },
     #[error("could not write the lock `{path}`")]
     Write { path: PathBuf, source: io::Error },
+    #[error("could not remove the lock `{path}`, whose image the matrix no longer has")]
+    Remove { path: PathBuf, source: io::Error },
     #[error("`{name}` cannot be upgraded: neither the recipe nor its lock has it")]
     Unknown { name: String },
 }
@@ -123,6 +125,7 @@ impl Hinted for LockFileError {
             Self::Write { .. } => {
                 Some("the lock is written beside the recipe: is its directory writable?".into())
             }
+            Self::Remove { .. } => Some("remove it, or make its directory writable".into()),
             Self::Unknown { .. } => {
                 Some("check the spelling; `imgforge plan` lists what is installed".into())
             }

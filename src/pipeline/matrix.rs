@@ -1,19 +1,22 @@
 //! The images of a matrix: read, locked, and built in the share of one machine.
 
-use std::path::{self, Path};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{self, Path, PathBuf};
 
 use super::input_error::diagnostics;
 use super::lock_file::directory_of;
-use super::recipe_source::MatrixEntry;
+use super::recipe_source::{MatrixEntry, RecipeSource};
 use super::{
     BuildOrder, Built, Checking, InputError, LockFileError, LockOrder, LockWriting, Locked, Locking,
-    PlanOrder, Progress, ReleaseOrder, Session, Upgrade, build, lock, recipe_file,
+    PlanOrder, Progress, ReleaseOrder, Session, Upgrade, build, lock, lock_file, recipe_file,
 };
 use crate::beneath::{FileRoot, Outside, ReachError};
 use crate::failure::{Context, Hinted, Result};
 use crate::place::ImagePlace;
 use crate::pool;
-use crate::recipe::{Diagnostics, Matrix, MatrixImage};
+use crate::recipe::{Diagnostics, ImageName, Matrix, MatrixImage};
 
 /// The share of one of several machines that work beside each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,21 +128,57 @@ fn is_outside(directory: &Path, path: &Path) -> bool {
     matches!(found, Ok(Err(ReachError::Outside)))
 }
 
-/// Decides about every image of a matrix what its lock leaves open, and writes the locks.
+/// The locks of a matrix.
+pub struct LockedMatrix {
+    /// Those of its images.
+    pub locks: Vec<Locked>,
+    /// The paths of those that the matrix has no image for any more: they are removed, or would be.
+    pub left: Vec<PathBuf>,
+}
+
+/// Decides about every image of a matrix what its lock leaves open, writes the locks, and removes those of images that it no
+/// longer has.
 pub fn lock_matrix(
     matrix: &MatrixOrder<'_>,
     order: &MatrixLockOrder,
     session: &Session<'_>,
-) -> Result<Vec<Locked>> {
+) -> Result<LockedMatrix> {
     matrix.progress.stage(&format!("locking {} images", matrix.entries.len()));
     let locked =
         each(matrix, session, |entry| lock_entry(entry, order, session).with_context(|| of_image(entry)))?;
     let names = matches!(&order.upgrade, Upgrade::Only { names, .. } if !names.is_empty());
-    match locked.iter().flatten().count() {
+    let locks = match locked.iter().flatten().count() {
         // No image has what is to be upgraded: the first one's words say so.
-        0 if names => lock_first(matrix, order, session),
-        _ => Ok(locked.into_iter().flatten().collect()),
+        0 if names => lock_first(matrix, order, session)?,
+        _ => locked.into_iter().flatten().collect(),
+    };
+    let left = left_locks(matrix.entries);
+    if order.writing == LockWriting::Write {
+        for path in &left {
+            let failed = |source| LockFileError::Remove { path: path.clone(), source };
+            fs::remove_file(path).map_err(failed)?;
+        }
     }
+    Ok(LockedMatrix { locks, left })
+}
+
+/// The locks beside a matrix that are called as its images are, and of which it has no image.
+fn left_locks(entries: &[MatrixEntry]) -> Vec<PathBuf> {
+    let of_images: BTreeSet<PathBuf> =
+        entries.iter().map(|entry| RecipeSource::from(entry).lock().path).collect();
+    let Some(directory) = of_images.first().and_then(|path| path.parent()) else { return Vec::new() };
+    let is_left = |path: &PathBuf| {
+        let stem =
+            path.file_stem().and_then(OsStr::to_str).filter(|_| path.extension() == Some("lock".as_ref()));
+        let is_named = stem.is_some_and(|stem| ImageName::new(stem).is_some());
+        // A link is somebody's own, and so is a file that is no lock.
+        let is_file = || fs::symlink_metadata(path).is_ok_and(|there| there.is_file());
+        is_named && !of_images.contains(path) && is_file() && lock_file::read(path).is_ok()
+    };
+    let there = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut left: Vec<PathBuf> = there.map(|entry| entry.path()).filter(is_left).collect();
+    left.sort();
+    left
 }
 
 /// The results of `work` for each image, the first one by itself: what is learned of its base and indexes the others know.

@@ -81,7 +81,7 @@ use decide::Decision;
 use shared_writes::SharedImage;
 use write::{BaseBlobs, LayerFinished, Sources, WriteNeeds};
 
-pub use self::attaching::{ReleaseOrder, verify};
+pub use self::attaching::{DocumentPlacing, ReleaseOrder, verify};
 pub use self::check::{CheckExtent, CheckFailed, CheckOrder, Checked, WantedMachines, write_picture};
 pub use crate::beneath::Outside;
 pub use crate::registry_cache::prune::PrunedEntries;
@@ -100,7 +100,9 @@ pub use inspect::{Inspected, describe, inspect};
 pub use lock_file::{LockFileError, Locking, Upgrade};
 pub use locked_projects::LockedProjectError;
 pub use locking::lock;
-pub use matrix::{ImagesOrder, MatrixLockOrder, MatrixOrder, Shard, build_images, lock_matrix, read_matrix};
+pub use matrix::{
+    ImagesOrder, LockedMatrix, MatrixLockOrder, MatrixOrder, Shard, build_images, lock_matrix, read_matrix,
+};
 pub use matrix_layers::{MatrixImagePlan, MatrixLayer, PlannedMatrix, ShardLayers, make_layers, plan_matrix};
 pub use named_projects::NamedProjectError;
 pub use named_wheels::NamedWheelError;
@@ -321,10 +323,14 @@ fn make_and_publish(
         images.push(make(of_platform, order, ahead.as_mut(), session)?);
         aheads.extend(ahead);
     }
-    let published = PublishedImage::of(images.iter().map(|(image, _)| image.clone()).collect())?;
+    let both = || planned.iter().zip(&images).map(|(planned, (image, _))| (planned, image));
+    let statements = both().map(|(planned, image)| {
+        Statements::of_built(order.release, order.plan.recipe, planned, image, &session.store)
+    });
+    let statements: Vec<Statements<'_>> = statements.collect::<Result<_>>()?;
+    let published = attaching::published(order.release, &statements)?;
     let _aheads: Vec<_> = aheads.iter_mut().map(LayersAhead::stop).collect();
     let origins: Vec<&SourceImage> = planned.iter().filter_map(|it| it.sources.base.origin()).collect();
-    let both = || planned.iter().zip(&images).map(|(planned, (image, _))| (planned, image));
     let shared = both().map(|(planned, image)| {
         SharedImage::begin(&planned.plan, image, planned.sources.base.origin(), session)
     });
@@ -335,10 +341,8 @@ fn make_and_publish(
     let noted = session.shared.noted_records();
     shared.iter().for_each(|shared| shared.put_image(session));
     session.shared.forget_records(&noted);
-    for (planned, image) in both() {
-        let statements =
-            Statements::of_built(order.release, order.plan.recipe, planned, image, &session.store)?;
-        attaching::attach(order.release, &statements, &destinations, session)?;
+    for statements in &statements {
+        attaching::attach(order.release, statements, &destinations, session)?;
     }
     if let PublishedImage::Indexed(_) = published {
         attaching::sign(order.release, name, &published.descriptor().digest(), &destinations, session)?;

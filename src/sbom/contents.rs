@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::licence::Licence;
-use super::{BillPackage, PackageKind, cuda_licence};
+use super::{BillPackage, PackageKind, cuda_licence, debian_licence};
 use crate::base::scan::InstalledSoftware;
 use crate::base::{CudaCopy, InstalledDistribution, VersionSource};
 use crate::debian::deb822::{self, Paragraph};
@@ -164,12 +164,23 @@ fn debian_package(paragraph: &Paragraph<'_>, contents: &BillContents<'_>) -> Opt
     let qualifiers = [("arch", architecture), ("distro", distro.as_deref()), ("upstream", upstream)];
     let text = |field: &str| paragraph.get(field).map(str::to_owned);
     Some(BillPackage {
+        licence: debian_licence(name, contents.evidence),
         purl: purl(&["deb", id, name], Some(version), &qualifiers),
         supplier: text("Maintainer").map(|maintainer| one_line(&maintainer)),
         home_page: text("Homepage"),
         sha256: contents.known.debian.get(name).copied(),
         ..bare(PackageKind::Debian, name, Some(version), "installed by dpkg")
     })
+}
+
+/// The licence that the copyright file of a package states, where it is in the readable form.
+fn debian_licence(name: &str, evidence: &CheckFacts) -> Licence {
+    let licence = || {
+        let (path, file) = evidence.file(&format!("usr/share/doc/{name}/copyright"))?;
+        let FileContent::Text(synopses) = file.content() else { return None };
+        Some(debian_licence::licence(&String::from_utf8_lossy(synopses), &path))
+    };
+    licence().unwrap_or(Licence::Unknown)
 }
 
 fn bare(kind: PackageKind, name: &str, version: Option<&str>, origin: &str) -> BillPackage {

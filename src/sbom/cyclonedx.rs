@@ -91,7 +91,9 @@ fn component(package: &BillPackage, id: &str) -> Value {
 
 fn licences(licence: &Licence) -> Option<Value> {
     match licence {
-        Licence::Expression(expression) => Some(json!([{"expression": expression}])),
+        Licence::Expression(expression) | Licence::Composed { expression, .. } => {
+            Some(json!([{"expression": expression}]))
+        }
         Licence::Named(named) => {
             let mut value = json!({"name": named.name});
             if named.text != named.name {

@@ -2,8 +2,11 @@
 //!
 //! <https://packaging.python.org/en/latest/specifications/license-expression/> · <https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/>
 
+use std::collections::BTreeSet;
+
 use spdx::{Expression, ParseMode};
 
+use crate::oci::Digest;
 use crate::pypa::described::DistributionDescription;
 
 /// The characters of a licence's name; what is longer is its text.
@@ -14,6 +17,13 @@ const LONGEST_NAME: usize = 100;
 pub enum Licence {
     /// An expression of SPDX, in its canonical form.
     Expression(String),
+    /// An expression in which licences without an identifier are referred to.
+    Composed {
+        /// The expression.
+        expression: String,
+        /// These licences.
+        named: BTreeSet<NamedLicence>,
+    },
     /// Words that are none, or the text of a licence.
     Named(NamedLicence),
     /// Nothing is stated.
@@ -32,6 +42,15 @@ pub struct NamedLicence {
 }
 
 impl NamedLicence {
+    /// The reference to it in an expression: `LicenseRef-imgforge-<digits>-NVIDIA-Proprietary-Software`.
+    pub(super) fn reference(&self) -> String {
+        let usual = |c: char| if c.is_ascii_alphanumeric() { c } else { ' ' };
+        let words: String = self.name.chars().map(usual).collect();
+        let words: String = words.split_whitespace().collect::<Vec<_>>().join("-").chars().take(60).collect();
+        let digits = &Digest::of(format!("{}\n{}", self.name, self.text)).hex()[..8];
+        format!("LicenseRef-imgforge-{digits}-{words}").trim_end_matches('-').to_owned()
+    }
+
     fn of(text: &str) -> Self {
         let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
         Self { name: first.chars().take(LONGEST_NAME).collect(), text: text.to_owned(), url: None }
@@ -166,6 +185,7 @@ mod tests {
             Licence::Expression(expression) => expression,
             Licence::Named(named) => format!("`{}`", named.name),
             Licence::Unknown => "unknown".to_owned(),
+            Licence::Composed { expression, .. } => expression,
         };
         assert_eq!(told, expected, "{fields}");
     }

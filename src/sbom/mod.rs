@@ -9,6 +9,7 @@
 mod contents;
 mod cuda_licence;
 mod cyclonedx;
+mod debian_licence;
 mod licence;
 mod spdx;
 

@@ -86,7 +86,7 @@ fn described(package: &BillPackage, identifier: &str, licences: &BTreeMap<&Named
         "filesAnalyzed": false,
         "licenseConcluded": NO_ASSERTION,
         "licenseDeclared": match &package.licence {
-            Licence::Expression(expression) => expression,
+            Licence::Expression(expression) | Licence::Composed { expression, .. } => expression,
             Licence::Named(named) => licences.get(named).map_or(NO_ASSERTION, String::as_str),
             Licence::Unknown => NO_ASSERTION,
         },
@@ -143,20 +143,12 @@ fn relationships(bill: &Bill, identifiers: &[String]) -> Vec<Value> {
 
 /// The licences that no list has, each with the reference that the document gives it.
 fn named_licences(bill: &Bill) -> BTreeMap<&NamedLicence, String> {
-    let named = bill.packages.iter().filter_map(|package| match &package.licence {
-        Licence::Named(named) => Some(named),
-        _ => None,
+    let named = bill.packages.iter().flat_map(|package| match &package.licence {
+        Licence::Named(named) => vec![named],
+        Licence::Composed { named, .. } => named.iter().collect(),
+        Licence::Expression(_) | Licence::Unknown => Vec::new(),
     });
-    named.map(|licence| (licence, reference(licence))).collect()
-}
-
-/// `LicenseRef-imgforge-<digits>-NVIDIA-Proprietary-Software`
-fn reference(licence: &NamedLicence) -> String {
-    let usual = |c: char| if c.is_ascii_alphanumeric() { c } else { ' ' };
-    let words: String = licence.name.chars().map(usual).collect();
-    let words: String = words.split_whitespace().collect::<Vec<_>>().join("-").chars().take(60).collect();
-    let digits = &Digest::of(format!("{}\n{}", licence.name, licence.text)).hex()[..8];
-    format!("LicenseRef-imgforge-{digits}-{words}").trim_end_matches('-').to_owned()
+    named.map(|licence| (licence, licence.reference())).collect()
 }
 
 fn extracted(licence: &NamedLicence, reference: &str) -> Value {

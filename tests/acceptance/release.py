@@ -244,6 +244,33 @@ def referrers(work):
         imgforge("check", f"docker://{reference}")
 
 
+def indexed(work):
+    """An index with its documents beside the image: skopeo and podman take the image by its platform, and skopeo copies
+    the whole of it."""
+    with Registry(work.directory / "indexed") as registry:
+        reference = f"{registry.host}/team/app:v1"
+        alone = build(work.recipe_file, f"oci:{work.directory}/indexed-alone").digest
+        said = ["--sbom", "spdx-json", "--sbom", "cyclonedx-json", "--provenance", "--in-index"]
+        build(work.recipe_file, f"docker://{reference}", *said)
+        inspect = ["skopeo", "inspect", "--tls-verify=false"]
+        index = json.loads(run(*inspect, "--raw", f"docker://{reference}"))
+        image, beside = index["manifests"]
+        require(image["digest"] == alone, f"the image is {image['digest']}, and {alone} without documents")
+        require(beside["annotations"]["vnd.docker.reference.digest"] == alone, f"they are about {beside}")
+        copy = ["skopeo", "copy", "--quiet", "--src-tls-verify=false"]
+        run(*copy, f"docker://{reference}", f"oci:{work.directory}/by-skopeo:x")
+        listed = json.loads((work.directory / "by-skopeo" / "index.json").read_text())["manifests"]
+        require([one["digest"] for one in listed] == [alone], f"skopeo copied {listed}")
+        run(*copy, "--all", f"docker://{reference}", f"oci:{work.directory}/all-by-skopeo:x")
+        imgforge("check", f"oci:{work.directory}/all-by-skopeo")
+        run("podman", "pull", "--quiet", "--tls-verify=false", reference)
+        pulled = run("podman", "image", "inspect", "--format", "{{.Id}}", reference).strip()
+        run("podman", "rmi", reference)
+        manifest = json.loads((work.directory / "by-skopeo" / "blobs" / "sha256" / alone.split(":")[1]).read_text())
+        require(manifest["config"]["digest"] == f"sha256:{pulled}", f"podman pulled {pulled}")
+        figure("in an index", "skopeo and podman take the image by its platform, and skopeo copies all")
+
+
 def rebased(work):
     """The image goes over a Debian with one library more, in seconds; Python imports there what it has."""
     newer = work.directory / "newer"
@@ -265,11 +292,20 @@ def rebased(work):
     figure("runs", "imports, loads a library that only the new base has, and ldconfig would change nothing")
 
 
-STEPS = {"bills": bills, "signatures": signatures, "cosign": cosign, "referrers": referrers, "rebased": rebased}
+STEPS = {
+    "bills": bills,
+    "signatures": signatures,
+    "cosign": cosign,
+    "referrers": referrers,
+    "indexed": indexed,
+    "rebased": rebased,
+}
 
 
 def main():
-    names = program.step_names("acceptance/release", __doc__, STEPS, quick=("bills", "signatures", "rebased"))
+    names = program.step_names(
+        "acceptance/release", __doc__, STEPS, quick=("bills", "signatures", "indexed", "rebased")
+    )
     with Release("release") as work:
         program.perform(STEPS, names, work)
 

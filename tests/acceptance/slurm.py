@@ -3,7 +3,7 @@
 The wheels come from an index that counts what it sends. The script of `imgforge matrix emit slurm` is submitted as it is;
 each wheel is fetched once in total, the shards are disjoint, complete and of like size, and the registry ends with the
 digests that one machine builds alone. The whole program builds 60 images, and once more while a node is killed at its work,
-as a loss of power would; --quick builds twelve.
+as a loss of power would, and once on 1, 2, 4 and 8 nodes each; --quick builds twelve.
 """
 
 import hashlib
@@ -28,6 +28,7 @@ from harness.slurm import Cluster, is_installed
 from harness.work import Work
 
 NODES = 4
+RUNNERS = (1, 2, 4, 8)
 MOST_UNEQUAL = 1.2
 LONGEST = 900  # seconds
 RECIPES, PACKAGES = 3, 6
@@ -39,8 +40,8 @@ BASE = {"suite": "bookworm", "packages": ["python3-minimal", "libpython3-stdlib"
 class Matrix(Work):
     """Recipes of small wheels, the matrix over them, an index and a registry."""
 
-    def __init__(self, versions):
-        super().__init__("slurm", own_store=True)
+    def __init__(self, versions, name="slurm"):
+        super().__init__(name, own_store=True)
         self.versions = versions
 
     def __enter__(self):
@@ -139,7 +140,14 @@ def one_machine(work):
 
 def submitted(work, cluster, name):
     """Submits the script that imgforge prints; gives the numbers of the two job arrays."""
-    options = ("--shards", str(NODES), "--cache", work.place(f"{name}/cache"), "-o", work.destinations(name))
+    options = (
+        "--shards",
+        str(len(cluster.nodes)),
+        "--cache",
+        work.place(f"{name}/cache"),
+        "-o",
+        work.destinations(name),
+    )
     script = imgforge("matrix", "emit", "slurm", work.matrix, *options)
     programs = work.directory / "bin"
     programs.mkdir(exist_ok=True)
@@ -219,8 +227,27 @@ def wait_for_work(cluster, job):
     return require(False, f"no node began to work on {job}: {cluster.tasks()}")
 
 
+def runners(work):
+    """The same images on 1, 2, 4 and 8 nodes, of which every one is empty and the cache as well: the seconds, and which part
+    of so many times one node's speed they are. No more nodes work at once than this machine has processors."""
+    processors = len(os.sched_getaffinity(0))
+    alone = None
+    for nodes in RUNNERS:
+        name = f"runners-{nodes}"
+        with Cluster(work.directory / "cluster", nodes) as cluster:
+            watch = Stopwatch()
+            outputs = ended(work, cluster, submitted(work, cluster, name))
+            seconds = watch.seconds()
+        check_images(work, name, outputs)
+        shutil.rmtree(work.directory / "cluster")
+        alone = alone or seconds
+        speedup = alone / seconds
+        parts = f"{speedup / nodes:.0%} of {nodes} nodes, {speedup / min(nodes, processors):.0%} of the processors"
+        figure(f"{nodes} nodes", f"{seconds:.1f} s: {parts}")
+
+
 QUICK_STEPS = {"locked": locked, "planned": planned, "one-machine": one_machine, "cluster": cluster}
-STEPS = QUICK_STEPS | {"killed": killed}
+STEPS = QUICK_STEPS | {"killed": killed, "runners": runners}
 
 
 def main():

@@ -242,6 +242,41 @@ fn locks_lie_beside_the_matrix_and_are_required_where_that_is_asked() {
 }
 
 #[test]
+fn locks_of_images_that_the_matrix_no_longer_has_are_removed_and_nothing_else() {
+    let world = locked();
+    let directory = world.path("matrix.locks");
+    let lock = |name: &str| directory.join(format!("{name}.lock"));
+    // What is no lock, what no image is called, and a link are somebody's own.
+    let kept = ["notes.lock", "README.md", "Copy.lock", "link.lock"];
+    fs::write(directory.join("notes.lock"), "not a lock\n").unwrap();
+    fs::write(directory.join("README.md"), "").unwrap();
+    fs::copy(lock(NAMES[0]), directory.join("Copy.lock")).unwrap();
+    std::os::unix::fs::symlink("a1.0-bnone.lock", directory.join("link.lock")).unwrap();
+    world.write(
+        "matrix.yaml",
+        MATRIX
+            .replace("[null, \"1.0\"]", "[null]")
+            .replace("  exclude: [{frameworks.alpha: \"3.0\", frameworks.beta: \"1.0\"}]\n", ""),
+    );
+    let gone = ["a1.0-b1.0", "a2.0-b1.0"];
+    let check = world.run(&["matrix", "lock", "matrix.yaml", "--check"]);
+    check.check_failure(1, &["no image for 2 of its locks", "matrix.locks/a1.0-b1.0.lock"]);
+    assert!(check.stderr.contains("would remove matrix.locks/a2.0-b1.0.lock"), "{check}");
+    assert!(gone.iter().all(|name| lock(name).exists()), "--check writes nothing");
+    let told = succeed(world.run(&["matrix", "lock", "matrix.yaml"]));
+    for name in gone {
+        assert!(
+            told.stderr.contains(&format!("removed matrix.locks/{name}.lock: the matrix has no such image")),
+            "{told}"
+        );
+        assert!(!lock(name).exists());
+    }
+    assert!(["a1.0-bnone", "a2.0-bnone", "a3.0-bnone"].iter().all(|name| lock(name).exists()));
+    assert!(kept.iter().all(|name| directory.join(name).symlink_metadata().is_ok()));
+    succeed(world.run(&["matrix", "lock", "matrix.yaml", "--check"]));
+}
+
+#[test]
 fn what_is_wrong_with_a_value_is_told_where_the_matrix_has_it() {
     let world = world();
     world.write("matrix.yaml", MATRIX.replace("\"2.0\"", "\"not a version\""));
@@ -377,4 +412,104 @@ fn a_plan_is_as_its_schema_says_and_so_is_a_matrix() {
     let mut command = std::process::Command::new(python);
     let judged = run(command.args(["-c", validate]).current_dir(world.directory.path()));
     assert_eq!(judged.code, 0, "{judged}");
+}
+
+/// The requests that a registry got: reads of manifests, writes of them, and all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Asked([usize; 3]);
+
+impl Asked {
+    fn of(registry: &Registry) -> Self {
+        let calls = registry.take_calls();
+        let of = |methods: &[&str]| {
+            let on_manifest = calls.iter().filter(|call| call.path.contains("/manifests/"));
+            on_manifest.filter(|call| methods.contains(&&*call.method)).count()
+        };
+        let (reads, writes) = (of(&["GET", "HEAD"]), of(&["PUT"]));
+        Self([reads, writes, calls.len() - reads - writes])
+    }
+}
+
+/// The requests for an image: so many, and so many more for each of its layers.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    what: &'static str,
+    fixed: [usize; 3],
+    each: [usize; 3],
+}
+
+const FIRST: Cost = Cost { what: "an image, for the first time", fixed: [12, 4, 14], each: [2, 0, 6] };
+const ELSEWHERE: Cost =
+    Cost { what: "the same, again on an empty machine", fixed: [5, 0, 7], each: [0, 0, 1] };
+const AGAIN: Cost = Cost { what: "the same, again on the same machine", fixed: [3, 0, 3], each: [0, 0, 1] };
+
+impl Cost {
+    fn of(self, layers: usize) -> Asked {
+        Asked([0, 1, 2].map(|kind| self.fixed[kind] + self.each[kind] * layers))
+    }
+
+    /// The row of the guide.
+    fn row(self) -> String {
+        let term = |fixed: usize, each: usize| match (fixed, each) {
+            (fixed, 0) => fixed.to_string(),
+            (fixed, 1) => format!("{fixed} + *n*"),
+            (fixed, each) => format!("{fixed} + {each} *n*"),
+        };
+        let cells = [0, 1, 2].map(|kind| term(self.fixed[kind], self.each[kind]));
+        let all = term(self.fixed.iter().sum(), self.each.iter().sum());
+        format!("| {} | {} | {} |", self.what, cells.join(" | "), all)
+    }
+}
+
+#[test]
+fn the_requests_for_images_are_those_that_the_guide_tells() {
+    let mut world = World::new();
+    let names: Vec<String> = (0..24).map(|number| format!("part{number}")).collect();
+    for name in &names {
+        world.publish(Wheel::new(name, "1.0").file(&format!("{name}.py"), name.clone()));
+    }
+    for count in [1, 2, 4, 24] {
+        let recipe = world.recipe(&format!("packages: [{}]\n", names[..count].join(", ")));
+        fs::rename(recipe, world.path(&format!("r{count}.yaml"))).unwrap();
+    }
+    let recipes = "recipes: [r1.yaml, r2.yaml, r4.yaml, r24.yaml]\nmatrix: {}\nname: \"{recipe}\"\n";
+    world.write("matrix.yaml", recipes);
+    succeed(world.run(&["matrix", "lock", "matrix.yaml"]));
+    let registry = Registry::start();
+    let pushed = registry.place("images/{name}:v1");
+    let planned = plan(&world, &["--locked"]);
+    let ahead = planned["layers"].as_array().unwrap().iter().filter(|layer| layer["ahead"] == true).count();
+    let mut most = Vec::new();
+    for machine in ["layers", "other"] {
+        succeed(on(&world, machine, &registry, &["layers", "matrix.yaml"]));
+        let Asked(asked) = Asked::of(&registry);
+        most.push(asked.iter().sum::<usize>().div_ceil(ahead));
+    }
+    let mut seen = BTreeSet::new();
+    for (index, image) in planned["images"].as_array().unwrap().iter().enumerate() {
+        let layers = image["layers"].as_array().unwrap().len();
+        let shard = format!("{}/4", index + 1);
+        let images = ["images", "matrix.yaml", "-o", &pushed, "--shard", &shard];
+        let asked = |machine: &str| {
+            succeed(on(&world, &format!("{machine}{index}"), &registry, &images));
+            Asked::of(&registry)
+        };
+        let first = asked("machine");
+        // The very first image puts a record that all have in common.
+        if index > 0 {
+            assert_eq!(first, FIRST.of(layers), "{layers} layers, for the first time");
+        }
+        assert_eq!(asked("machine"), AGAIN.of(layers), "{layers} layers, again");
+        assert_eq!(asked("empty"), ELSEWHERE.of(layers), "{layers} layers, on an empty machine");
+        seen.insert(layers);
+    }
+    assert!(seen.len() >= 3, "a line is through three points: {seen:?}");
+    let guide = include_str!("../../docs/guides/matrix.md");
+    for cost in [FIRST, ELSEWHERE, AGAIN] {
+        assert!(guide.contains(&cost.row()), "the guide lacks {}", cost.row());
+    }
+    for (what, most) in ["a layer, made", "a layer that the cache has"].into_iter().zip(most) {
+        let row = format!("| {what} | | | | at most {most} |");
+        assert!(guide.contains(&row), "the guide lacks {row}");
+    }
 }

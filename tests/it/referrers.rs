@@ -7,6 +7,7 @@ use imgforge::attest::referrers_tag;
 use imgforge::oci::Digest;
 use serde_json::{Value, json};
 
+use crate::signatures::keys;
 use crate::support::World;
 use crate::support::registry::{Registry, Reply};
 
@@ -152,4 +153,85 @@ fn a_registry_that_refuses_an_artifact_is_told_with_its_words() {
     let place = registry.place("team/app:v1");
     let outcome = world.run(&["build", "recipe.yaml", "-o", &place, "--sbom", "spdx-json"]);
     outcome.check_failure(1, &["MANIFEST_INVALID"]);
+}
+
+/// The JSON of a blob in a layout.
+fn read(world: &World, digest: &Value) -> Value {
+    let hex = digest.as_str().unwrap().strip_prefix("sha256:").unwrap();
+    serde_json::from_slice(&fs::read(world.path("image/blobs/sha256").join(hex)).unwrap()).unwrap()
+}
+
+#[test]
+fn in_an_index_documents_are_a_manifest_beside_the_image() {
+    let world = world();
+    let alone = world.build().check_success();
+    let told =
+        world.run(&[&["build", "recipe.yaml", "-o", "oci:image", "--in-index"], &OPTIONS[..]].concat());
+    let digest = told.check_success();
+    assert!(told.stderr.contains(&format!("index      {digest}")), "{told}");
+    let index = read(&world, &json!(digest));
+    let [image, beside] = &index["manifests"].as_array().unwrap()[..] else { panic!("{index:#}") };
+    assert_eq!(image["digest"], alone.to_string(), "the image is the one that it is without them");
+    let annotations = json!({
+        "vnd.docker.reference.digest": alone, "vnd.docker.reference.type": "attestation-manifest",
+    });
+    assert_eq!(beside["annotations"], annotations);
+    assert_eq!(beside["platform"], json!({"os": "unknown", "architecture": "unknown"}));
+    let manifest = read(&world, &beside["digest"]);
+    let layers = manifest["layers"].as_array().unwrap();
+    let predicates: Vec<&Value> =
+        layers.iter().map(|layer| &layer["annotations"]["in-toto.io/predicate-type"]).collect();
+    let expected =
+        ["https://spdx.dev/Document", "https://cyclonedx.org/bom", "https://slsa.dev/provenance/v1"];
+    assert_eq!(predicates, expected);
+    for layer in layers {
+        assert_eq!(layer["mediaType"], "application/vnd.in-toto+json");
+        let statement = read(&world, &layer["digest"]);
+        assert_eq!(statement["subject"][0]["digest"]["sha256"], alone.hex());
+        assert_eq!(statement["predicateType"], layer["annotations"]["in-toto.io/predicate-type"]);
+    }
+    let config = read(&world, &manifest["config"]["digest"]);
+    let diff_ids: Vec<&Value> = layers.iter().map(|layer| &layer["digest"]).collect();
+    assert_eq!(config["rootfs"]["diff_ids"], json!(diff_ids));
+    // What nothing names any more goes, and the image alone is the same as before.
+    assert_eq!(world.build().check_success(), alone);
+    let blob = beside["digest"].as_str().unwrap().replace("sha256:", "");
+    assert!(!world.path("image/blobs/sha256").join(blob).exists());
+}
+
+#[test]
+fn an_index_with_documents_is_signed_verified_copied_and_read_as_any_other() {
+    let world = world();
+    world.write("key.pem", keys::PLAIN);
+    world.write("key.pub", keys::PLAIN_PUBLIC);
+    let (from, to) = (Registry::start(), Registry::start());
+    let (place, target) = (from.place("team/app:v1"), to.place("mirror/app:v1"));
+    let options = ["--sbom", "spdx-json", "--provenance", "--in-index", "--sign-by", "key.pem"];
+    let digest = world.run(&[&["build", "recipe.yaml", "-o", &place], &options[..]].concat()).check_success();
+    let lists = from.content().tags("team/app").into_iter().filter(|tag| tag.starts_with("sha256-"));
+    assert!(lists.into_iter().all(|tag| tag.contains('.')), "a list of referrers was made all the same");
+    assert_eq!(world.run(&["verify", &place, "--key", "key.pub"]).check_success(), digest);
+    for (from, to) in
+        [(&*place, "oci:whole"), ("oci:whole", "oci-archive:whole.tar"), ("oci-archive:whole.tar", &target)]
+    {
+        assert_eq!(world.run(&["copy", "--all", from, to]).check_success(), digest, "{to}");
+    }
+    assert_eq!(world.run(&["verify", &target, "--key", "key.pub"]).check_success(), digest);
+    let archive = ["build", "recipe.yaml", "-o", "oci-archive:alone.tar", "--provenance", "--in-index"];
+    world.run(&archive).check_success();
+    for place in [&*target, "oci:whole", "oci-archive:alone.tar"] {
+        let checked = world.run(&["check", place]);
+        assert_eq!(checked.code, 0, "{checked}");
+    }
+}
+
+#[test]
+fn an_index_is_refused_where_there_is_none_or_nothing_to_put_into_it() {
+    let world = world();
+    for place in ["docker-archive:x.tar", "podman:app"] {
+        let outcome = world.run(&["build", "recipe.yaml", "-o", place, "--provenance", "--in-index"]);
+        world.check_failure(&outcome, 1, &["takes an image alone"]);
+    }
+    let nothing = world.run(&["build", "recipe.yaml", "--in-index"]);
+    world.check_failure(&nothing, 1, &["--in-index has nothing to put into an index", "--sbom FORMAT"]);
 }

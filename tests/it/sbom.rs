@@ -56,6 +56,43 @@ fn a_bill_lists_what_is_installed_with_its_licence() {
 }
 
 #[test]
+fn licences_of_debian_packages_are_those_of_their_copyright_files() {
+    let packages_of = |names: &[&str]| {
+        let package = |name: &&str| {
+            format!("\nPackage: {name}\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n")
+        };
+        names.iter().map(package).collect::<String>()
+    };
+    let head = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n";
+    let base = Tar::debian(&packages_of(&["clear", "linked", "odd", "prose", "silent"]))
+        .file(
+            "usr/share/doc/clear/copyright",
+            format!("{head}\nFiles: *\nCopyright: A\nLicense: GPL-2+ or Artistic-2.0\n\nFiles: debian/*\nCopyright: B\nLicense: Expat\n The text.\n"),
+        )
+        .symlink("usr/share/doc/linked", "clear")
+        .file(
+            "usr/share/doc/odd/copyright",
+            format!("{head}\nFiles: *\nCopyright: A\nLicense: public-domain\n Nobody owns it.\n"),
+        )
+        .file("usr/share/doc/prose/copyright", "It is under the GPL, see /usr/share/common-licenses.\n");
+    let world = World::new();
+    Layout::new().layer(base).write(&world.path("image"));
+    let spdx = bill(&world, &["oci:image"]);
+    let licence = |name: &str| named(&spdx, name)["licenseDeclared"].as_str().unwrap().to_owned();
+    let both = "(GPL-2.0-or-later OR Artistic-2.0) AND MIT";
+    assert_eq!((licence("clear"), licence("linked")), (both.to_owned(), both.to_owned()));
+    let [extracted] = &spdx["hasExtractedLicensingInfos"].as_array().unwrap()[..] else { panic!("{spdx:#}") };
+    assert_eq!(extracted["licenseId"], licence("odd"));
+    assert_eq!(extracted["extractedText"], "`public-domain`, as /usr/share/doc/odd/copyright says");
+    assert_eq!((licence("prose"), licence("silent")), ("NOASSERTION".into(), "NOASSERTION".into()));
+    let cyclonedx = bill(&world, &["oci:image", "--format", "cyclonedx-json"]);
+    let components = cyclonedx["components"].as_array().unwrap();
+    let licences = |name: &str| &components.iter().find(|it| it["name"] == name).unwrap()["licenses"];
+    assert_eq!(licences("clear")[0]["expression"], both);
+    assert_eq!(licences("prose"), &Value::Null);
+}
+
+#[test]
 fn what_an_image_hides_or_only_carries_is_not_listed() {
     let info = |name: &str| format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n");
     let packages_of = "usr/lib/python3/dist-packages";

@@ -1,5 +1,6 @@
 use super::samples::{
-    ENCRYPTED, ENCRYPTED_PUBLIC, OTHER, OTHER_AS_PKCS8, PLAIN, PLAIN_PUBLIC, RSA, WITH_PARAMETERS,
+    BY_DES3, BY_PBES1, BY_PBKDF2, BY_SCRYPT, ENCRYPTED, ENCRYPTED_PUBLIC, OTHER, OTHER_AS_PKCS8, PLAIN,
+    PLAIN_PUBLIC, RSA, RSA_BY_PBKDF2, UNDER_PASSWORD_PUBLIC, WITH_PARAMETERS,
 };
 use super::*;
 
@@ -14,6 +15,9 @@ fn keys_of_openssl_and_cosign_are_read() {
     assert_eq!(public(ENCRYPTED, Some("tester")), PublicKey::from_pem(ENCRYPTED_PUBLIC).unwrap());
     assert_eq!(public(OTHER, None), public(OTHER_AS_PKCS8, None));
     public(WITH_PARAMETERS, None);
+    for encrypted in [BY_PBKDF2, BY_SCRYPT] {
+        assert_eq!(public(encrypted, Some("tester")), PublicKey::from_pem(UNDER_PASSWORD_PUBLIC).unwrap());
+    }
 }
 
 #[test]
@@ -41,8 +45,19 @@ fn what_is_no_key_is_refused_and_not_shown() {
     check(&PLAIN.replace("-----END", "END"), None, "it is not PEM");
     check(RSA, None, "no key of ECDSA over the curve P-256");
     check(PLAIN_PUBLIC, None, "it is a `PUBLIC KEY`, where a private key is needed");
-    check(&PLAIN.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), None, "a form that imgforge does not read");
+    check(
+        &PLAIN.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"),
+        Some("x"),
+        "a form that imgforge does not read",
+    );
     check(&PLAIN.replace("PRIVATE KEY", &body), None, "PEM of another kind");
+    for encrypted in [BY_PBKDF2, BY_SCRYPT] {
+        check(encrypted, None, "COSIGN_PASSWORD is not set");
+        check(encrypted, Some("wrong"), "does not open with the password");
+    }
+    check(BY_DES3, Some("tester"), "a form that imgforge does not read");
+    check(BY_PBES1, Some("tester"), "a form that imgforge does not read");
+    check(RSA_BY_PBKDF2, Some("tester"), "no key of ECDSA over the curve P-256");
     check(ENCRYPTED, None, "COSIGN_PASSWORD is not set");
     check(ENCRYPTED, Some("wrong"), "does not open with the password");
     check(&PLAIN.replace("PRIVATE KEY", "ENCRYPTED SIGSTORE PRIVATE KEY"), Some(""), "does not read");
@@ -59,4 +74,13 @@ fn a_key_file_cannot_ask_for_all_memory() {
     assert_eq!(derived(&odd, b"salt", "x"), Err(KeyError::Encryption));
     let endless = ScryptParameters { n: 2, r: 8, p: 1 << 20 };
     assert_eq!(derived(&endless, b"salt", "x"), Err(KeyError::Encryption));
+}
+
+#[test]
+fn a_wrong_password_is_never_taken_for_another_fault() {
+    // What the first ones open ends as padding does, as one of 256 does by chance.
+    for number in ["138", "706", "0", ""] {
+        let error = read(BY_PBKDF2, Some(number)).unwrap_err();
+        assert!(error.contains("does not open with the password"), "{number}: {error}");
+    }
 }

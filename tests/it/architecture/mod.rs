@@ -84,7 +84,7 @@ const TABLE: &[Row] = &[
     row("compare", &["oci", "pypa", "cuda", "elf", "debian", "base", "resolve"], Kind::Decisions),
     row("jobs", &[], Kind::Decisions),
     row("rebase", &["oci", "base"], Kind::Decisions),
-    row("attest", &["oci", "purl", "bootstrap", "plan", "lock"], Kind::Decisions),
+    row("attest", &["oci", "purl", "bootstrap", "plan", "lock", "image"], Kind::Decisions),
     row("sbom", &["oci", "pypa", "cuda", "debian", "purl", "base", "observe"], Kind::Decisions),
     row("image", &["oci", "plan"], Kind::Decisions),
     row("check", &["oci", "pypa", "cpython", "cuda", "elf", "debian", "base", "observe"], Kind::Decisions),
