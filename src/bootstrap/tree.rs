@@ -123,7 +123,7 @@ pub(super) struct Tree<'a> {
 
 impl<'a> Tree<'a> {
     /// The tree of `input`, before anything is generated.
-    pub fn new(input: &'a ConfigureInput<'a>) -> Self {
+    pub(super) fn new(input: &'a ConfigureInput<'a>) -> Self {
         Self {
             input,
             generated: BTreeMap::new(),
@@ -133,7 +133,7 @@ impl<'a> Tree<'a> {
     }
 
     /// The generated files in the order of their paths, and the changes of shipped ones.
-    pub fn finish(self) -> Result<(Vec<Generated>, ShippedChanges), ConfigureError> {
+    pub(super) fn finish(self) -> Result<(Vec<Generated>, ShippedChanges), ConfigureError> {
         match self.failure.into_inner() {
             Some(error) => Err(ConfigureError::Read(error)),
             None => Ok((self.generated.into_values().collect(), self.changes)),
@@ -141,28 +141,28 @@ impl<'a> Tree<'a> {
     }
 
     /// The packages and choices.
-    pub fn input(&self) -> &'a ConfigureInput<'a> {
+    pub(super) fn input(&self) -> &'a ConfigureInput<'a> {
         self.input
     }
 
     /// The installed package `name`.
-    pub fn package(&self, name: &str) -> Option<&'a InstalledPackage> {
+    pub(super) fn package(&self, name: &str) -> Option<&'a InstalledPackage> {
         let below = || self.input.ground.packages.iter().find(|package| package.name == name);
         self.configured(name).or_else(below)
     }
 
     /// The package `name`, where it is among those that are configured.
-    pub fn configured(&self, name: &str) -> Option<&'a InstalledPackage> {
+    pub(super) fn configured(&self, name: &str) -> Option<&'a InstalledPackage> {
         self.input.packages.iter().find(|package| package.name == name)
     }
 
     /// Every installed package.
-    pub fn packages(&self) -> impl Iterator<Item = &'a InstalledPackage> + use<'a> {
+    pub(super) fn packages(&self) -> impl Iterator<Item = &'a InstalledPackage> + use<'a> {
         self.input.packages.iter().chain(self.input.kept())
     }
 
     /// A maintainer script or another control file of a package.
-    pub fn control(&self, package: &str, file: &str) -> Option<String> {
+    pub(super) fn control(&self, package: &str, file: &str) -> Option<String> {
         Some(self.package(package)?.control.text(file)?.into_owned())
     }
 
@@ -174,23 +174,23 @@ impl<'a> Tree<'a> {
     }
 
     /// The kind of the entry at `path`, whose directories' links are followed and which itself is not.
-    pub fn kind(&self, path: &str) -> Option<&EntryKind> {
+    pub(super) fn kind(&self, path: &str) -> Option<&EntryKind> {
         Some(&self.entry(&self.real(path)?)?.kind)
     }
 
     /// Returns whether something is at `path`, which may begin with a slash, once its directories' links are followed.
-    pub fn has(&self, path: &str) -> bool {
+    pub(super) fn has(&self, path: &str) -> bool {
         self.real(path).is_some_and(|real| real.is_empty() || self.entry(&real).is_some())
     }
 
     /// Returns whether a directory is at `path`, or a link to one.
-    pub fn has_directory(&self, path: &str) -> bool {
+    pub(super) fn has_directory(&self, path: &str) -> bool {
         self.resolved(path)
             .is_some_and(|real| real.is_empty() || self.kind(&real) == Some(&EntryKind::Directory))
     }
 
     /// `path` with the links of its directories followed, relative to the root.
-    pub fn real(&self, path: &str) -> Option<String> {
+    pub(super) fn real(&self, path: &str) -> Option<String> {
         let link = |path: &str| match self.entry(path).map(|entry| &entry.kind) {
             Some(EntryKind::Symlink { target }) => Some(target.clone()),
             Some(_) => None,
@@ -200,12 +200,12 @@ impl<'a> Tree<'a> {
     }
 
     /// `path` with all links followed, itself too.
-    pub fn resolved(&self, path: &str) -> Option<String> {
+    pub(super) fn resolved(&self, path: &str) -> Option<String> {
         self.real(&format!("{path}/."))
     }
 
     /// The content of the file that `path` leads to: `None` where there is none, or one too large to be configured.
-    pub fn bytes(&self, path: &str) -> Option<Cow<'_, [u8]>> {
+    pub(super) fn bytes(&self, path: &str) -> Option<Cow<'_, [u8]>> {
         let mut file = self.resolved(path)?;
         if let EntryKind::Hardlink { target } = self.kind(&file)? {
             file = target.clone();
@@ -226,12 +226,12 @@ impl<'a> Tree<'a> {
     }
 
     /// The text of the file at `path`, where it is UTF-8.
-    pub fn text(&self, path: &str) -> Option<String> {
+    pub(super) fn text(&self, path: &str) -> Option<String> {
         self.bytes(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The id of a user in `etc/passwd`, or of a group in `etc/group`; root's when it is not there.
-    pub fn account_id(&self, file: &str, name: &str) -> u64 {
+    pub(super) fn account_id(&self, file: &str, name: &str) -> u64 {
         let accounts = self.text(file).unwrap_or_default();
         let id =
             accounts.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.split(':').nth(1));
@@ -239,7 +239,7 @@ impl<'a> Tree<'a> {
     }
 
     /// The paths of everything below `directory`, a real path, in order.
-    pub fn below(&self, directory: &str) -> Vec<String> {
+    pub(super) fn below(&self, directory: &str) -> Vec<String> {
         let prefix = format!("{directory}/");
         let shipped = self.input.entries.range(prefix.as_str()..).map(|(path, _)| (*path).to_owned());
         let generated = self.generated.range(prefix.clone()..).map(|(path, _)| path.clone());
@@ -252,7 +252,7 @@ impl<'a> Tree<'a> {
     }
 
     /// The paths of the files below `directory`, in order.
-    pub fn files_below(&self, directory: &str) -> Vec<String> {
+    pub(super) fn files_below(&self, directory: &str) -> Vec<String> {
         let is_file = |path: &String| {
             matches!(self.kind(path), Some(EntryKind::File { .. } | EntryKind::Hardlink { .. }))
         };
@@ -260,7 +260,7 @@ impl<'a> Tree<'a> {
     }
 
     /// The names in the directory that `path` leads to, in order.
-    pub fn names_in(&self, path: &str) -> Vec<String> {
+    pub(super) fn names_in(&self, path: &str) -> Vec<String> {
         let directory = self.resolved(path).unwrap_or_default();
         let paths = if directory.is_empty() { self.top() } else { self.below(&directory) };
         let start = if directory.is_empty() { 0 } else { directory.len() + 1 };
@@ -276,7 +276,7 @@ impl<'a> Tree<'a> {
     }
 
     /// The owner and permissions of what `path` leads to.
-    pub fn attributes(&self, path: &str) -> Option<Attributes> {
+    pub(super) fn attributes(&self, path: &str) -> Option<Attributes> {
         let file = self.holder(path)?;
         let changed = self.changes.attributes.get(&file).copied();
         changed.or_else(|| Some(Attributes::of(self.entry(&file)?)))
@@ -292,7 +292,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Gives what `path` leads to another owner or other permissions.
-    pub fn set_attributes(&mut self, path: &str, attributes: Attributes) {
+    pub(super) fn set_attributes(&mut self, path: &str, attributes: Attributes) {
         let Some(file) = self.holder(path) else { return };
         match self.generated.get_mut(&file) {
             Some(Generated { entry, .. }) => {
@@ -303,19 +303,19 @@ impl<'a> Tree<'a> {
     }
 
     /// Makes a directory unless one is there.
-    pub fn directory(&mut self, path: &str, mode: u32, gid: u64) {
+    pub(super) fn directory(&mut self, path: &str, mode: u32, gid: u64) {
         if !self.has(path) {
             self.add(path, mode, (ROOT, gid), EntryKind::Directory, Vec::new());
         }
     }
 
     /// Makes a directory that only the user `uid` may enter, or gives it to that user.
-    pub fn private_directory(&mut self, path: &str, uid: u64) {
+    pub(super) fn private_directory(&mut self, path: &str, uid: u64) {
         self.add(path, 0o700, (uid, ROOT), EntryKind::Directory, Vec::new());
     }
 
     /// Writes a file as the shell does: through links, and with the owner and permissions of the one before.
-    pub fn file_in_place(&mut self, path: &str, bytes: impl Into<Vec<u8>>) {
+    pub(super) fn file_in_place(&mut self, path: &str, bytes: impl Into<Vec<u8>>) {
         let resolved = self.resolved(path).unwrap_or_else(|| path.to_owned());
         let before = self.attributes(&resolved).filter(|_| !self.has_directory(&resolved));
         let Attributes { mode, uid, gid, .. } =
@@ -326,24 +326,24 @@ impl<'a> Tree<'a> {
     }
 
     /// Makes a file of root's, in place of what is there.
-    pub fn file(&mut self, path: &str, mode: u32, bytes: impl Into<Vec<u8>>) {
+    pub(super) fn file(&mut self, path: &str, mode: u32, bytes: impl Into<Vec<u8>>) {
         self.file_of(path, mode, ROOT, bytes);
     }
 
     /// Generates a file that belongs to root and to the group `gid`.
-    pub fn file_of(&mut self, path: &str, mode: u32, gid: u64, bytes: impl Into<Vec<u8>>) {
+    pub(super) fn file_of(&mut self, path: &str, mode: u32, gid: u64, bytes: impl Into<Vec<u8>>) {
         let bytes = bytes.into();
         let kind = EntryKind::File { size: bytes.len() as u64 };
         self.add(path, mode, (ROOT, gid), kind, bytes);
     }
 
     /// Makes a link, in place of what is there.
-    pub fn symlink(&mut self, path: &str, target: &str) {
+    pub(super) fn symlink(&mut self, path: &str, target: &str) {
         self.add(path, 0o777, (ROOT, ROOT), EntryKind::Symlink { target: target.to_owned() }, Vec::new());
     }
 
     /// Copies a file with its permissions, or a link, in place of what is there; `false` where it is too large or no file.
-    pub fn copy(&mut self, from: &str, to: &str, follows: bool) -> bool {
+    pub(super) fn copy(&mut self, from: &str, to: &str, follows: bool) -> bool {
         if let (false, Some(EntryKind::Symlink { target })) = (follows, self.kind(from).cloned()) {
             self.symlink(to, &target);
             return true;
@@ -356,7 +356,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Removes the entry at `path`, not what it leads to, with everything below it.
-    pub fn remove(&mut self, path: &str) {
+    pub(super) fn remove(&mut self, path: &str) {
         let Some(real) = self.real(path).filter(|real| !real.is_empty()) else { return };
         for path in self.below(&real).into_iter().chain([real]) {
             self.generated.remove(&path);
@@ -391,7 +391,7 @@ pub(super) mod example {
 
     /// Packages and files to configure.
     #[derive(Default)]
-    pub struct Example {
+    pub(crate) struct Example {
         entries: Vec<Entry>,
         files: BTreeMap<String, Vec<u8>>,
         packages: Vec<InstalledPackage>,
@@ -399,28 +399,28 @@ pub(super) mod example {
 
     impl Example {
         /// A directory and those it is in.
-        pub fn directory(mut self, path: &str) -> Self {
+        pub(crate) fn directory(mut self, path: &str) -> Self {
             let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
             self.entries.extend(ends.map(|end| entry(&path[..end], 0o755, EntryKind::Directory)));
             self
         }
 
         /// Adds a file that a package ships.
-        pub fn file(mut self, path: &str, text: &str) -> Self {
+        pub(crate) fn file(mut self, path: &str, text: &str) -> Self {
             self.entries.push(entry(path, 0o644, EntryKind::File { size: text.len() as u64 }));
             self.files.insert(path.into(), text.as_bytes().to_vec());
             self
         }
 
         /// Adds a program that a package ships.
-        pub fn program(mut self, path: &str, text: &str) -> Self {
+        pub(crate) fn program(mut self, path: &str, text: &str) -> Self {
             self = self.file(path, text);
             self.entries.last_mut().into_iter().for_each(|entry| entry.mode = 0o755);
             self
         }
 
         /// Adds an installed package with its control files.
-        pub fn package(mut self, name: &str, control_files: &[(&str, &str)]) -> Self {
+        pub(crate) fn package(mut self, name: &str, control_files: &[(&str, &str)]) -> Self {
             let file = |mode, text: &str| ControlFile { mode, bytes: text.as_bytes().to_vec() };
             let control =
                 format!("Package: {name}\nVersion: 1.0-1\nArchitecture: amd64\nDescription: {name}\n");
@@ -433,7 +433,7 @@ pub(super) mod example {
         }
 
         /// Runs `step`, and tells what it generated: `path mode uid:gid content`.
-        pub fn run(&self, step: impl FnOnce(&mut Tree<'_>)) -> Vec<String> {
+        pub(crate) fn run(&self, step: impl FnOnce(&mut Tree<'_>)) -> Vec<String> {
             let entries = self.entries.iter().map(|entry| (entry.path.as_str(), entry)).collect();
             let ground = Ground::empty(UsrLayout::Merged);
             let input = ConfigureInput {
@@ -472,7 +472,7 @@ pub(super) mod example {
         Entry { path: path.into(), mode, uid: 0, gid: 0, mtime: 0, kind }
     }
 
-    pub fn describe(generated: &Generated) -> String {
+    pub(crate) fn describe(generated: &Generated) -> String {
         let Entry { path, mode, uid, gid, kind, .. } = &generated.entry;
         match kind {
             EntryKind::Directory => format!("{path}/ {mode:o} {uid}:{gid}"),

@@ -14,7 +14,7 @@ pub(super) struct Companies(Vec<BTreeSet<usize>>);
 impl Companies {
     /// The requirements of distributions, direct or not, and the imports of their code: `imports` are those that each imports in
     /// any case.
-    pub fn of(world: &World<'_>, imports: &BTreeMap<usize, BTreeSet<usize>>) -> Self {
+    pub(super) fn of(world: &World<'_>, imports: &BTreeMap<usize, BTreeSet<usize>>) -> Self {
         let count = world.distributions.len().min(MOST_DISTRIBUTIONS);
         let closures: Vec<BTreeSet<usize>> = (0..count).map(|index| world.closure(index)).collect();
         let company = |index: usize| {
@@ -36,13 +36,13 @@ impl Companies {
     }
 
     /// A distribution with all that is in a process with it.
-    pub fn with(&self, index: usize) -> &BTreeSet<usize> {
+    pub(super) fn with(&self, index: usize) -> &BTreeSet<usize> {
         static NOBODY: BTreeSet<usize> = BTreeSet::new();
         self.0.get(index).unwrap_or(&NOBODY)
     }
 
     /// The same, with those that bring it into their processes, and all that is in these.
-    pub fn around(&self, index: usize) -> BTreeSet<usize> {
+    pub(super) fn around(&self, index: usize) -> BTreeSet<usize> {
         let mut is_around = vec![false; self.0.len()];
         for member in self.0.iter().filter(|company| company.contains(&index)).flatten() {
             if let Some(is_around) = is_around.get_mut(*member) {

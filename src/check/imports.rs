@@ -42,7 +42,7 @@ pub(super) struct ImportedFiles {
 
 impl ImportedFiles {
     /// The files that the imports of every distribution lead to which no other one requires.
-    pub fn of(subject: &Subject<'_>, world: &World<'_>) -> Self {
+    pub(super) fn of(subject: &Subject<'_>, world: &World<'_>) -> Self {
         let finder = ModuleFinder::new(subject, world);
         let mut walk = ImportWalk {
             world,
@@ -74,13 +74,13 @@ impl ImportedFiles {
     }
 
     /// The distributions of which something is imported in any case.
-    pub fn owners(&self, world: &World<'_>) -> BTreeSet<usize> {
+    pub(super) fn owners(&self, world: &World<'_>) -> BTreeSet<usize> {
         let certain = self.files.iter().filter(|(_, reached)| reached.force.is_certain());
         certain.filter_map(|(path, _)| world.owner(path)).collect()
     }
 
     /// The greatest force with which the file at the absolute path `path` is imported.
-    pub fn force(&self, path: &str) -> Option<Force> {
+    pub(super) fn force(&self, path: &str) -> Option<Force> {
         self.files.get(path.trim_start_matches('/')).map(|reached| reached.force)
     }
 }

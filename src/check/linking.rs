@@ -27,13 +27,13 @@ pub(super) struct PythonProcess<'a> {
 
 impl<'a> PythonProcess<'a> {
     /// `None` without an interpreter that can be started.
-    pub fn of(loader: &Loader<'a>, world: &World<'_>) -> Option<Self> {
+    pub(super) fn of(loader: &Loader<'a>, world: &World<'_>) -> Option<Self> {
         let process = loader.start(world.interpreter.as_ref()?)?;
         Some(Self { process, modules: modules(loader, world) })
     }
 
     /// Returns whether the interpreter starts, so that there is something to say of modules.
-    pub fn starts(&self) -> bool {
+    pub(super) fn starts(&self) -> bool {
         let is_missed = |miss: &Miss| !is_of_driver(&miss.name);
         self.process.missing_loader.is_none() && !self.process.misses.iter().any(is_missed)
     }

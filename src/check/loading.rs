@@ -17,7 +17,7 @@ pub(super) struct Loading<'a> {
 
 impl<'a> Loading<'a> {
     /// Every distribution with modules, each in a process of its own.
-    pub fn all(loader: &Loader<'a>, python: &PythonProcess<'a>) -> Vec<Self> {
+    pub(super) fn all(loader: &Loader<'a>, python: &PythonProcess<'a>) -> Vec<Self> {
         let mut loadings: BTreeMap<usize, Self> = BTreeMap::new();
         for module in &python.modules {
             let Some(distribution) = module.distribution else { continue };
@@ -28,13 +28,13 @@ impl<'a> Loading<'a> {
     }
 
     /// A distribution that has loaded nothing yet.
-    pub fn nothing(distribution: usize, python: &PythonProcess<'a>) -> Self {
+    pub(super) fn nothing(distribution: usize, python: &PythonProcess<'a>) -> Self {
         let process = python.process.clone();
         Self { distribution, from: process.objects.len(), process }
     }
 
     /// The objects that the distribution loads beside the interpreter.
-    pub fn loaded(&self) -> &[Loaded<'a>] {
+    pub(super) fn loaded(&self) -> &[Loaded<'a>] {
         &self.process.objects[self.from..]
     }
 }

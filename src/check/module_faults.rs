@@ -31,7 +31,7 @@ pub(super) struct Faults {
 
 impl Faults {
     /// Notes what a module does to the search for others.
-    pub fn note_search(&mut self, file: &str, imports: &Imports) {
+    pub(super) fn note_search(&mut self, file: &str, imports: &Imports) {
         for change in imports.search_changes() {
             match change {
                 SearchChange::Path => self.change_search.insert(file.to_owned()),
@@ -42,7 +42,12 @@ impl Faults {
 
     /// Forgets the modules that were not found and may be there all the same: made by others, or among the files of a
     /// distribution in the importing one's `company` that changes `sys.path`, as setuptools does for what it carries.
-    pub fn forget_found(&mut self, finder: &ModuleFinder<'_>, world: &World<'_>, companies: &Companies) {
+    pub(super) fn forget_found(
+        &mut self,
+        finder: &ModuleFinder<'_>,
+        world: &World<'_>,
+        companies: &Companies,
+    ) {
         let Self { faults, change_search, made } = self;
         faults.retain(|(module, _), (by, fault)| {
             let (ModuleFault::NotFound, Some(by)) = (&*fault, by) else { return true };
@@ -56,7 +61,7 @@ impl Faults {
     }
 
     /// Notes an import that found nothing: at the top of `sys.path`, or in the directories of a package.
-    pub fn miss(
+    pub(super) fn miss(
         &mut self,
         finder: &ModuleFinder<'_>,
         world: &World<'_>,
@@ -78,7 +83,7 @@ impl Faults {
     }
 
     /// Notes the modules of a distribution that nobody can import: `names` by what of its RECORD they are for.
-    pub fn of_distribution(
+    pub(super) fn of_distribution(
         &mut self,
         finder: &ModuleFinder<'_>,
         world: &World<'_>,

@@ -57,7 +57,7 @@ pub(super) struct ModuleFinder<'a> {
 }
 
 impl<'a> ModuleFinder<'a> {
-    pub fn new(subject: &Subject<'a>, world: &World<'_>) -> Self {
+    pub(super) fn new(subject: &Subject<'a>, world: &World<'_>) -> Self {
         let (evidence, config) = (subject.evidence, subject.config);
         let user = config::account(evidence, config).map(|it| FileOwner { uid: it.uid, gid: it.gid });
         let python = world.python.unwrap_or_default();
@@ -74,12 +74,12 @@ impl<'a> ModuleFinder<'a> {
     }
 
     /// The directories of modules without dots in their names.
-    pub fn path(&self) -> &[String] {
+    pub(super) fn path(&self) -> &[String] {
         &self.path
     }
 
     /// The module of a name without dots.
-    pub fn top(&self, name: &str) -> Option<FoundModule> {
+    pub(super) fn top(&self, name: &str) -> Option<FoundModule> {
         self.within(&self.path, name).or_else(|| self.mapped(name))
     }
 
@@ -96,7 +96,7 @@ impl<'a> ModuleFinder<'a> {
     }
 
     /// Searches directories for a module.
-    pub fn within(&self, directories: &[String], name: &str) -> Option<FoundModule> {
+    pub(super) fn within(&self, directories: &[String], name: &str) -> Option<FoundModule> {
         let mut portions = Vec::new();
         for directory in directories {
             match self.in_directory(directory, name) {
@@ -140,7 +140,7 @@ impl<'a> ModuleFinder<'a> {
     }
 
     /// The names of a package's modules that its users import.
-    pub fn public_modules(&self, directory: &str) -> Vec<String> {
+    pub(super) fn public_modules(&self, directory: &str) -> Vec<String> {
         let inside = self.evidence.below(directory).filter_map(|(path, _)| path.get(directory.len() + 1..));
         let names = inside.filter_map(|path| {
             let of_file = || self.endings().find_map(|ending| path.strip_suffix(ending));
@@ -152,7 +152,7 @@ impl<'a> ModuleFinder<'a> {
     }
 
     /// The endings of modules, in the finder's order.
-    pub fn endings(&self) -> impl Iterator<Item = &str> + Clone {
+    pub(super) fn endings(&self) -> impl Iterator<Item = &str> + Clone {
         self.suffixes.iter().map(String::as_str).chain([".py", ".pyc"])
     }
 

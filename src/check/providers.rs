@@ -12,7 +12,7 @@ pub(super) struct Providers<'a>(BTreeMap<String, Vec<(usize, String, &'a Object)
 
 impl<'a> Providers<'a> {
     /// The providers among the distributions of `world`.
-    pub fn of(loader: &Loader<'a>, world: &World<'_>) -> Self {
+    pub(super) fn of(loader: &Loader<'a>, world: &World<'_>) -> Self {
         let mut providers: BTreeMap<String, Vec<(usize, String, &'a Object)>> = BTreeMap::new();
         for (owner, distribution) in world.distributions.iter().enumerate() {
             let libraries = distribution.rows.keys().filter(|path| split(path).1.contains(".so"));
@@ -29,7 +29,7 @@ impl<'a> Providers<'a> {
 
     /// Loads what is missed and carried by one of the distributions `among`: something of it is imported first, as
     /// `torch` is by `torchvision`.
-    pub fn preload(&self, loader: &Loader<'a>, process: &mut Process<'a>, among: &BTreeSet<usize>) {
+    pub(super) fn preload(&self, loader: &Loader<'a>, process: &mut Process<'a>, among: &BTreeSet<usize>) {
         let mut done = BTreeSet::new();
         while let Some(miss) =
             process.misses.iter().find(|miss| miss.refused.is_none() && !done.contains(&miss.name)).cloned()
@@ -46,13 +46,13 @@ impl<'a> Providers<'a> {
     }
 
     /// Returns whether one of the distributions `among` carries a library of this name.
-    pub fn has(&self, name: &str, among: &BTreeSet<usize>) -> bool {
+    pub(super) fn has(&self, name: &str, among: &BTreeSet<usize>) -> bool {
         self.0.get(name).into_iter().flatten().any(|(owner, ..)| among.contains(owner))
     }
 
     /// The libraries of each of the distributions `among` that are linked with those of another one, by the two; but for
     /// CUDA's, which are apart.
-    pub fn linked(
+    pub(super) fn linked(
         &self,
         loader: &Loader<'a>,
         world: &World<'_>,
@@ -69,7 +69,7 @@ impl<'a> Providers<'a> {
     }
 
     /// The distributions that carry what an object needs, but for libraries of CUDA.
-    pub fn carriers(&self, object: &Object) -> BTreeSet<usize> {
+    pub(super) fn carriers(&self, object: &Object) -> BTreeSet<usize> {
         let needed = object.elf.dynamic.iter().flat_map(|dynamic| &dynamic.needed);
         let needed = needed.filter(|name| Component::of_library(name).is_none());
         let carriers = needed.flat_map(|name| self.0.get(name).into_iter().flatten());
@@ -77,7 +77,7 @@ impl<'a> Providers<'a> {
     }
 
     /// Everything that one of the distributions `among` carries.
-    pub fn carried<'b>(&'b self, among: &'b BTreeSet<usize>) -> impl Iterator<Item = &'a Object> + 'b {
+    pub(super) fn carried<'b>(&'b self, among: &'b BTreeSet<usize>) -> impl Iterator<Item = &'a Object> + 'b {
         let all = self.0.values().flatten();
         all.filter(|(owner, ..)| among.contains(owner)).map(|(_, _, object)| *object)
     }

@@ -17,12 +17,12 @@ pub(super) enum Force {
 
 impl Force {
     /// Returns whether it is imported in any case.
-    pub fn is_certain(self) -> bool {
+    pub(super) fn is_certain(self) -> bool {
         self >= Self::Separate
     }
 
     /// The force of an import with this guard, in a file that is imported with this force itself.
-    pub fn behind(self, guard: Guard) -> Self {
+    pub(super) fn behind(self, guard: Guard) -> Self {
         match guard {
             Guard::Nothing => self,
             Guard::Condition => self.min(Self::Conditional),

@@ -19,7 +19,7 @@ pub(super) struct StandardLibrary {
 
 impl StandardLibrary {
     /// The standard library that an interpreter finds.
-    pub fn find(evidence: &CheckFacts, start: &PythonStart) -> Self {
+    pub(super) fn find(evidence: &CheckFacts, start: &PythonStart) -> Self {
         let (major, minor) = start.version;
         let name = format!("lib/python{major}.{minor}");
         let prefixes = prefixes(evidence, &start.home, &name);
@@ -41,7 +41,7 @@ impl StandardLibrary {
     }
 
     /// The directory of its extension modules.
-    pub fn modules(&self) -> Option<&str> {
+    pub(super) fn modules(&self) -> Option<&str> {
         self.directories.last().map(String::as_str)
     }
 }

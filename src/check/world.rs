@@ -61,7 +61,7 @@ pub(super) struct ImageDistribution<'a> {
 
 impl<'a> World<'a> {
     /// The world of `subject`.
-    pub fn new(subject: &Subject<'a>) -> Self {
+    pub(super) fn new(subject: &Subject<'a>) -> Self {
         let Some(inventory) = subject.inventory else { return Self::default() };
         let mut left = MOST_REQUIREMENTS;
         let distributions: Vec<ImageDistribution<'a>> = inventory
@@ -91,7 +91,7 @@ impl<'a> World<'a> {
     }
 
     /// Returns whether the file at `path` is in a directory of packages.
-    pub fn is_in_packages(&self, path: &str) -> bool {
+    pub(super) fn is_in_packages(&self, path: &str) -> bool {
         let path = path.trim_start_matches('/');
         let is_in =
             |directory: &String| path.strip_prefix(&**directory).is_some_and(|rest| rest.starts_with('/'));
@@ -99,18 +99,18 @@ impl<'a> World<'a> {
     }
 
     /// The directories in which modules are searched, without symlinks.
-    pub fn search_path(&self) -> Vec<String> {
+    pub(super) fn search_path(&self) -> Vec<String> {
         let of_start = self.start.iter().flat_map(|start| start.path.iter());
         self.standard.directories.iter().chain(of_start).cloned().collect()
     }
 
     /// The row of a RECORD for the file at a path, relative to the root.
-    pub fn is_recorded(&self, path: &str) -> bool {
+    pub(super) fn is_recorded(&self, path: &str) -> bool {
         self.owners.contains_key(path)
     }
 
     /// The distributions that no other one requires.
-    pub fn top_level(&self) -> BTreeSet<usize> {
+    pub(super) fn top_level(&self) -> BTreeSet<usize> {
         let required: BTreeSet<&PackageName> = (0..self.distributions.len())
             .flat_map(|index| self.requirements(index, &[]))
             .map(|requirement| &requirement.name)
@@ -121,7 +121,7 @@ impl<'a> World<'a> {
 
     /// The names of the modules that a distribution is imported by, each beside a file that RECORD lists for it: the one of
     /// its own name, or all that it has at the top, or those of the directories that its `.pth` files name.
-    pub fn import_names(&self, index: usize, evidence: &CheckFacts) -> ImportNames {
+    pub(super) fn import_names(&self, index: usize, evidence: &CheckFacts) -> ImportNames {
         let distribution = &self.distributions[index];
         let mut names: BTreeMap<String, String> = BTreeMap::new();
         for (path, name) in distribution.rows.keys().filter_map(|path| distribution.module_at(path)) {
@@ -173,22 +173,22 @@ impl<'a> World<'a> {
     }
 
     /// Returns whether the absolute path `path` is among the extension modules of the standard library.
-    pub fn is_standard(&self, path: &str) -> bool {
+    pub(super) fn is_standard(&self, path: &str) -> bool {
         self.standard.modules() == Some(split(path.trim_start_matches('/')).0)
     }
 
     /// The index of the distribution `name`.
-    pub fn named(&self, name: &PackageName) -> Option<usize> {
+    pub(super) fn named(&self, name: &PackageName) -> Option<usize> {
         self.by_name.get(name).copied()
     }
 
     /// The distribution that installed the file at the real path `path`, relative to the root.
-    pub fn owner(&self, path: &str) -> Option<usize> {
+    pub(super) fn owner(&self, path: &str) -> Option<usize> {
         self.owners.get(path.trim_start_matches('/')).copied()
     }
 
     /// The requirements of a distribution that count in this image, with these extras.
-    pub fn requirements(&self, index: usize, extras: &[ExtraName]) -> Vec<&Requirement> {
+    pub(super) fn requirements(&self, index: usize, extras: &[ExtraName]) -> Vec<&Requirement> {
         let requires = self.distributions[index].requires.iter();
         let counts = |requirement: &&Requirement| match &self.target {
             Some(target) => requirement.marker.evaluate(target.markers(), extras),
@@ -199,7 +199,7 @@ impl<'a> World<'a> {
 
     /// A distribution with all that it requires, directly or not: of each, also what the extras add that are asked for
     /// anywhere on the way.
-    pub fn closure(&self, index: usize) -> BTreeSet<usize> {
+    pub(super) fn closure(&self, index: usize) -> BTreeSet<usize> {
         let mut reached: BTreeMap<usize, BTreeSet<ExtraName>> = BTreeMap::from([(index, BTreeSet::new())]);
         let mut todo = vec![index];
         let mut visits = vec![0; self.distributions.len()];
@@ -250,22 +250,22 @@ impl<'a> ImageDistribution<'a> {
     }
 
     /// Its name and version.
-    pub fn id(&self) -> DistributionId {
+    pub(super) fn id(&self) -> DistributionId {
         DistributionId { name: self.installed.name.clone(), version: self.installed.version.clone() }
     }
 
     /// `torch 2.6.0`
-    pub fn title(&self) -> String {
+    pub(super) fn title(&self) -> String {
         self.id().to_string()
     }
 
     /// Its version.
-    pub fn version(&self) -> &Version {
+    pub(super) fn version(&self) -> &Version {
         &self.installed.version
     }
 
     /// The directory of packages that it is in.
-    pub fn packages(&self) -> &str {
+    pub(super) fn packages(&self) -> &str {
         split(&self.installed.directory).0
     }
 }

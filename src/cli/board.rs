@@ -58,13 +58,13 @@ pub(super) struct Canvas {
 
 impl ProgressBoard {
     /// Begins a stage.
-    pub fn enter(&mut self, stage: &str) {
+    pub(super) fn enter(&mut self, stage: &str) {
         stage.clone_into(&mut self.stage);
         self.detail.clear();
     }
 
     /// Ends a task.
-    pub fn end(&mut self, id: u64) -> Option<RunningTask> {
+    pub(super) fn end(&mut self, id: u64) -> Option<RunningTask> {
         let at = self.running.iter().position(|task| task.id == id)?;
         let task = self.running.remove(at);
         self.ended.0 += 1;
@@ -85,7 +85,7 @@ impl ProgressBoard {
     }
 
     /// The lines that show it, the one of the whole first.
-    pub fn lines(&self, now: Duration, canvas: Canvas) -> Vec<String> {
+    pub(super) fn lines(&self, now: Duration, canvas: Canvas) -> Vec<String> {
         let mut lines = vec![self.whole(now, canvas)];
         let shown = self.running.iter().take(SHOWN_TASKS);
         lines.extend(shown.map(|task| task.line(now, canvas)));

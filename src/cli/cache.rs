@@ -81,7 +81,7 @@ impl PruneArguments {
 
 impl CacheCommand {
     /// Returns whether it asks a registry.
-    pub fn uses_network(&self) -> bool {
+    pub(super) fn uses_network(&self) -> bool {
         matches!(self, Self::Audit(_) | Self::Prune(PruneArguments { place: Some(_), .. }))
     }
 }

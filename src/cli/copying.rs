@@ -34,7 +34,7 @@ pub(super) struct CopyArguments {
 
 impl CopyArguments {
     /// Copies the image, and prints its digest.
-    pub fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
+    pub(super) fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
         let release = self.release.order()?;
         let session = arguments.session(self.offline, progress)?;
         let digest = pipeline::copy(

@@ -206,7 +206,7 @@ impl MatrixFile {
 }
 
 impl MatrixCommand {
-    pub fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
+    pub(super) fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
         let quiet = QuietImages::new(progress);
         let run = MatrixRun { arguments, progress, quiet: &quiet };
         match self {

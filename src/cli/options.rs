@@ -24,7 +24,7 @@ pub(super) struct RecipePlatforms {
 
 impl RecipePlatforms {
     /// The order to plan `recipe` for them.
-    pub fn order<'a>(&'a self, recipe: &'a Path, locking: Locking) -> PlanOrder<'a> {
+    pub(super) fn order<'a>(&'a self, recipe: &'a Path, locking: Locking) -> PlanOrder<'a> {
         PlanOrder { recipe: recipe.into(), platforms: &self.platform, locking }
     }
 }
@@ -50,7 +50,7 @@ pub(super) struct ViewOptions {
 
 impl ViewOptions {
     /// The view on a stream.
-    pub fn on(self, stream: OutputStream) -> View {
+    pub(super) fn on(self, stream: OutputStream) -> View {
         View { page: page(stream, self.wide), all: self.all, wide: self.wide }
     }
 }
@@ -72,7 +72,7 @@ pub(super) struct CacheOptions {
 
 impl CacheOptions {
     /// The places that the options name, or else the one of the environment.
-    pub fn places(&self) -> Result<CachePlaces> {
+    pub(super) fn places(&self) -> Result<CachePlaces> {
         let with = |others: &[ImageReference]| [&self.cache, others].concat();
         let places = CachePlaces { from: with(&self.cache_from), to: with(&self.cache_to) };
         let named = std::env::var(CACHE_VARIABLE).ok().filter(|value| !value.is_empty());
@@ -87,7 +87,7 @@ impl CacheOptions {
     }
 
     /// The same options for another process.
-    pub fn arguments(&self) -> Vec<String> {
+    pub(super) fn arguments(&self) -> Vec<String> {
         let options =
             [("--cache", &self.cache), ("--cache-from", &self.cache_from), ("--cache-to", &self.cache_to)];
         let option = |(option, places): (&str, &Vec<ImageReference>)| {
@@ -99,7 +99,7 @@ impl CacheOptions {
     }
 
     /// The first cache that is written to.
-    pub fn target(&self) -> Result<ImageReference> {
+    pub(super) fn target(&self) -> Result<ImageReference> {
         self.places()?.to.into_iter().next().ok_or_else(|| {
             Failure::advised(
                 "there is no cache to put layers into",

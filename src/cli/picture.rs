@@ -21,7 +21,7 @@ enum Form {
 
 impl PictureFile {
     /// The picture at a path, or why there can be none.
-    pub fn at(path: &str) -> Result<Self, String> {
+    pub(super) fn at(path: &str) -> Result<Self, String> {
         let path = PathBuf::from(path);
         let form = match path.extension().and_then(|extension| extension.to_str()) {
             Some("svg") => Form::Svg,
@@ -36,7 +36,7 @@ impl PictureFile {
     }
 
     /// Draws what `page` has of `image`.
-    pub fn draw(&self, page: &html::ImagePage, image: &str) -> Result<()> {
+    pub(super) fn draw(&self, page: &html::ImagePage, image: &str) -> Result<()> {
         let title = format!("Who reaches CUDA in {image}");
         let text = match self.form {
             Form::Svg => svg::render(&page.graph, &title),

@@ -34,12 +34,12 @@ struct Group {
 }
 
 impl PlainLog {
-    pub fn new(runner: Runner) -> Self {
+    pub(super) fn new(runner: Runner) -> Self {
         Self { runner, stage: None, group: None, groups: 0, times: Vec::new() }
     }
 
     /// A stage begins.
-    pub fn enter(&mut self, stage: &str, now: Duration) {
+    pub(super) fn enter(&mut self, stage: &str, now: Duration) {
         self.leave(now);
         self.stage = Some((stage.to_owned(), now));
         match self.runner {
@@ -49,7 +49,7 @@ impl PlainLog {
     }
 
     /// A line within the stage.
-    pub fn line(&mut self, line: &str) {
+    pub(super) fn line(&mut self, line: &str) {
         if self.group.is_none() && self.stage.is_some() && self.runner != Runner::Other {
             self.open();
         }
@@ -57,13 +57,13 @@ impl PlainLog {
     }
 
     /// A line that no group folds away.
-    pub fn warn(&mut self, warning: &str) {
+    pub(super) fn warn(&mut self, warning: &str) {
         self.close();
         say(&format!("warning: {warning}"));
     }
 
     /// Everything is done: tells how long it took.
-    pub fn finish(&mut self, now: Duration) {
+    pub(super) fn finish(&mut self, now: Duration) {
         self.leave(now);
         let told: Vec<String> = self
             .times
@@ -78,7 +78,7 @@ impl PlainLog {
     }
 
     /// Ends the stage and its group.
-    pub fn leave(&mut self, now: Duration) {
+    pub(super) fn leave(&mut self, now: Duration) {
         self.close();
         if let Some((stage, begun)) = self.stage.take() {
             let time = now.saturating_sub(begun);

@@ -50,7 +50,7 @@ impl Hinted for NoRecipe {
 
 impl RecipeArgument {
     /// The recipe that is named, or else the one that the working directory has.
-    pub fn path(&self) -> Result<PathBuf> {
+    pub(super) fn path(&self) -> Result<PathBuf> {
         match &self.recipe {
             Some(recipe) => Ok(recipe.clone()),
             None => Ok(of_directory(Path::new("."))?),

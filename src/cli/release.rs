@@ -198,7 +198,7 @@ impl KeyPlace {
 
 impl ReleaseOptions {
     /// The order; the key is read now, before anything is built.
-    pub fn order(&self) -> Result<ReleaseOrder> {
+    pub(super) fn order(&self) -> Result<ReleaseOrder> {
         let key = self.sign_by.as_ref().map(KeyPlace::signing).transpose()?;
         Ok(ReleaseOrder { bills: self.sbom.clone(), key, ..ReleaseOrder::default() })
     }
@@ -206,7 +206,7 @@ impl ReleaseOptions {
 
 impl BuildReleaseOptions {
     /// The same for an image that is built.
-    pub fn order(&self) -> Result<ReleaseOrder> {
+    pub(super) fn order(&self) -> Result<ReleaseOrder> {
         if self.in_index && self.release.sbom.is_empty() && !self.provenance {
             let hint = "give --sbom FORMAT or --provenance as well, or leave --in-index out";
             return Err(Failure::advised("--in-index has nothing to put into an index", hint));
@@ -218,7 +218,7 @@ impl BuildReleaseOptions {
 
 impl VerifyArguments {
     /// Verifies, and prints the digest.
-    pub fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
+    pub(super) fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
         let key = self.key.public()?;
         let session = arguments.session(self.offline, progress)?;
         let digest = pipeline::verify(&self.image, &key, &session)?;
@@ -229,7 +229,7 @@ impl VerifyArguments {
 
 impl OutdatedArguments {
     /// Prints what is newer.
-    pub fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
+    pub(super) fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
         let session = arguments.session_for(false, self.allow_outside, progress)?;
         let items = pipeline::outdated(&self.recipe.path()?, &session)?;
         progress.finish();
@@ -250,7 +250,7 @@ impl OutdatedArguments {
 
 impl RebaseArguments {
     /// Puts the image over its new base, and prints its digest.
-    pub fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
+    pub(super) fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
         let session = arguments.session(self.offline, progress)?;
         let order = RebaseOrder {
             image: &self.image,
@@ -267,7 +267,7 @@ impl RebaseArguments {
 
 impl SbomArguments {
     /// Prints the bill.
-    pub fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
+    pub(super) fn execute(&self, arguments: &super::Arguments, progress: &Terminal) -> Result<()> {
         let session = arguments.session(self.offline, progress)?;
         let bill = pipeline::sbom(&self.image, self.platform, &session)?;
         progress.finish();

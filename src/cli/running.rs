@@ -72,7 +72,10 @@ impl RunMachine {
 
 impl RunOptions {
     /// The container to start, if one is asked for: in the first engine among the destinations that runs containers.
-    pub fn container<'a>(&'a self, destinations: &'a [ImagePlace]) -> Result<Option<ContainerRun<'a>>> {
+    pub(super) fn container<'a>(
+        &'a self,
+        destinations: &'a [ImagePlace],
+    ) -> Result<Option<ContainerRun<'a>>> {
         if !self.run {
             return Ok(None);
         }
@@ -112,7 +115,7 @@ impl ContainerRun<'_> {
     }
 
     /// Becomes the engine's program: input, output, signals and the exit status are the container's from here on.
-    pub fn start(&self) -> Result<Infallible> {
+    pub(super) fn start(&self) -> Result<Infallible> {
         let error = Command::new(self.program).args(self.arguments(RunMachine::here())).exec();
         let message = format!("the image is built, and `{}` could not be run: {error}", self.program);
         Err(Failure::advised(message, format!("install it, or put `{}` on the PATH", self.program)))

@@ -35,7 +35,7 @@ pub(super) enum Document {
 
 impl Document {
     /// The schema.
-    pub fn text(self) -> &'static str {
+    pub(super) fn text(self) -> &'static str {
         match self {
             Self::Recipe => include_str!("../recipe/recipe.schema.json"),
             Self::Base => include_str!("../recipe/base.schema.json"),

@@ -20,7 +20,7 @@ pub(super) struct Page {
 
 impl Page {
     /// A page without an end at its right.
-    pub const ENDLESS: Self = Self { columns: None, unicode: true };
+    pub(super) const ENDLESS: Self = Self { columns: None, unicode: true };
 
     /// The signs of imgforge's own in `text`, as the page can show them.
     fn shown(self, text: &str) -> String {
@@ -64,28 +64,28 @@ const LABEL: usize = 11;
 
 impl PrintedText {
     /// Lines on this page.
-    pub fn on(page: Page) -> Self {
+    pub(super) fn on(page: Page) -> Self {
         Self { text: String::new(), page }
     }
 
     /// Adds one line, whatever is in it.
-    pub fn line(&mut self, line: impl Display) {
+    pub(super) fn line(&mut self, line: impl Display) {
         self.text.push_str(&escape::line(&self.page.shown(&line.to_string())));
         self.text.push('\n');
     }
 
     /// Adds a paragraph, broken at spaces.
-    pub fn paragraph(&mut self, text: impl Display) {
+    pub(super) fn paragraph(&mut self, text: impl Display) {
         self.hang("", &text.to_string(), 2);
     }
 
     /// Adds what is known about `label`, in lines of its own column.
-    pub fn fact(&mut self, label: &str, text: impl Display) {
+    pub(super) fn fact(&mut self, label: &str, text: impl Display) {
         self.hang(&format!("{label:LABEL$}"), &text.to_string(), LABEL);
     }
 
     /// Adds a paragraph that is indented, broken at spaces.
-    pub fn indented(&mut self, text: impl Display) {
+    pub(super) fn indented(&mut self, text: impl Display) {
         self.hang("  ", &text.to_string(), 2);
     }
 
@@ -97,12 +97,12 @@ impl PrintedText {
     }
 
     /// Adds an empty line.
-    pub fn blank(&mut self) {
+    pub(super) fn blank(&mut self) {
         self.text.push('\n');
     }
 
     /// Adds a table that fits the page, and an empty line; nothing where it has no rows.
-    pub fn table(&mut self, columns: &[TableColumn], rows: Vec<Vec<String>>) {
+    pub(super) fn table(&mut self, columns: &[TableColumn], rows: Vec<Vec<String>>) {
         if rows.is_empty() {
             return;
         }
@@ -116,22 +116,22 @@ impl PrintedText {
     }
 
     /// A document, with the escapes of JSON.
-    pub fn json(document: &impl Serialize) -> serde_json::Result<Self> {
+    pub(super) fn json(document: &impl Serialize) -> serde_json::Result<Self> {
         Ok(Self { text: escape::json(&serde_json::to_string_pretty(document)?) + "\n", ..Self::default() })
     }
 
     /// Commands of a runner, one a line: their maker has escaped what is from outside.
-    pub fn commands(commands: impl Iterator<Item = String>) -> Self {
+    pub(super) fn commands(commands: impl Iterator<Item = String>) -> Self {
         Self { text: commands.map(|command| command + "\n").collect(), ..Self::default() }
     }
 
     /// Prints it on standard output.
-    pub fn print(&self) -> Result<()> {
+    pub(super) fn print(&self) -> Result<()> {
         print(&self.text)
     }
 
     /// Prints it on standard error.
-    pub fn tell(&self) {
+    pub(super) fn tell(&self) {
         tell(&self.text);
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct UpgradeOption {
 
 impl UpgradeOption {
     /// The union of all that is asked for.
-    pub fn asked(&self) -> Upgrade {
+    pub(super) fn asked(&self) -> Upgrade {
         asked(&self.upgrade)
     }
 }

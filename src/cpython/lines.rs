@@ -23,7 +23,7 @@ pub(super) struct LogicalLine<'a> {
 
 impl LogicalLine<'_> {
     /// The short string literals in it, without their quotes.
-    pub fn strings(&self) -> Vec<String> {
+    pub(super) fn strings(&self) -> Vec<String> {
         self.strings.iter().map(|string| String::from_utf8_lossy(string).into_owned()).collect()
     }
 }

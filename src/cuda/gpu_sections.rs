@@ -29,7 +29,7 @@ pub(super) struct CodePlaces(Option<Vec<(Range<u64>, CodePlace)>>);
 
 impl SectionTable {
     /// Takes the next bytes of the file, which begin at the offset `start`; the table is kept of a file that is wanted.
-    pub fn update(&mut self, start: u64, bytes: &[u8], is_wanted: bool) {
+    pub(super) fn update(&mut self, start: u64, bytes: &[u8], is_wanted: bool) {
         let left = ELF_HEADER.saturating_sub(self.head.len()).min(bytes.len());
         self.head.extend_from_slice(&bytes[..left]);
         let Some(range) = self.range().filter(|_| is_wanted) else { return };
@@ -50,7 +50,7 @@ impl SectionTable {
     }
 
     /// The places of code.
-    pub fn places(&self) -> CodePlaces {
+    pub(super) fn places(&self) -> CodePlaces {
         CodePlaces(self.read())
     }
 
@@ -84,7 +84,7 @@ impl SectionTable {
 
 impl CodePlaces {
     /// The place of the fat binary or cubin at this offset.
-    pub fn of(&self, offset: u64) -> CodePlace {
+    pub(super) fn of(&self, offset: u64) -> CodePlace {
         let Some(sections) = &self.0 else { return CodePlace::Linked };
         let section = sections.iter().find(|(range, _)| range.contains(&offset));
         section.map_or(CodePlace::Data, |(_, place)| *place)

@@ -360,7 +360,7 @@ pub(crate) mod example {
     use std::io::Write;
 
     /// A `.deb` being written.
-    pub struct DebBuilder {
+    pub(crate) struct DebBuilder {
         control: tar::Builder<Vec<u8>>,
         data: tar::Builder<Vec<u8>>,
         /// `xz`, `zst`, `gz`, or empty.
@@ -369,7 +369,7 @@ pub(crate) mod example {
 
     impl DebBuilder {
         /// A package with this name and these control fields.
-        pub fn new(name: &str, fields: &str) -> Self {
+        pub(crate) fn new(name: &str, fields: &str) -> Self {
             let text = format!(
                 "Package: {name}\nVersion: 1.0-1\nArchitecture: amd64\n{fields}Description: {name}\n"
             );
@@ -378,39 +378,39 @@ pub(crate) mod example {
         }
 
         /// Adds a control file.
-        pub fn control(mut self, name: &str, text: &str) -> Self {
+        pub(crate) fn control(mut self, name: &str, text: &str) -> Self {
             append(&mut self.control, &format!("./{name}"), "", tar::EntryType::Regular, text.as_bytes());
             self
         }
 
         /// Adds a file.
-        pub fn file(self, path: &str, text: &str) -> Self {
+        pub(crate) fn file(self, path: &str, text: &str) -> Self {
             self.raw(path, "", tar::EntryType::Regular, text.as_bytes())
         }
 
         /// Adds a directory.
-        pub fn directory(self, path: &str) -> Self {
+        pub(crate) fn directory(self, path: &str) -> Self {
             self.raw(path, "", tar::EntryType::Directory, b"")
         }
 
         /// Adds a symlink.
-        pub fn symlink(self, path: &str, target: &str) -> Self {
+        pub(crate) fn symlink(self, path: &str, target: &str) -> Self {
             self.raw(path, target, tar::EntryType::Symlink, b"")
         }
 
         /// Adds a hard link.
-        pub fn hardlink(self, path: &str, target: &str) -> Self {
+        pub(crate) fn hardlink(self, path: &str, target: &str) -> Self {
             self.raw(path, target, tar::EntryType::Link, b"")
         }
 
         /// Adds an entry of any kind, whatever its path.
-        pub fn raw(mut self, path: &str, target: &str, kind: tar::EntryType, bytes: &[u8]) -> Self {
+        pub(crate) fn raw(mut self, path: &str, target: &str, kind: tar::EntryType, bytes: &[u8]) -> Self {
             append(&mut self.data, path, target, kind, bytes);
             self
         }
 
         /// The bytes of the package.
-        pub fn build(self) -> Vec<u8> {
+        pub(crate) fn build(self) -> Vec<u8> {
             let extension = if self.compression.is_empty() { "" } else { "." };
             let name = |member: &str| format!("{member}{extension}{}", self.compression);
             let members = [("control.tar", self.control), ("data.tar", self.data)].map(|(member, tar)| {
@@ -454,7 +454,7 @@ pub(crate) mod example {
         }
     }
 
-    pub fn member(deb: &mut Vec<u8>, name: &str, bytes: &[u8]) {
+    pub(crate) fn member(deb: &mut Vec<u8>, name: &str, bytes: &[u8]) {
         let header = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, "100644", bytes.len());
         deb.extend(header.as_bytes());
         deb.extend(bytes);

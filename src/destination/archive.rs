@@ -62,7 +62,7 @@ pub(super) struct ArchivedName {
 
 impl ArchivedName {
     /// The name that stands behind the file, `app:v1` or a tag alone; what it leaves open is the image's own.
-    pub fn of(name: &str, behind: Option<&str>) -> Self {
+    pub(super) fn of(name: &str, behind: Option<&str>) -> Self {
         let is_tag = |(_, tag): &(&str, &str)| !tag.contains('/');
         let split = |text: &str| {
             let (name, tag) = text.rsplit_once(':').filter(is_tag).unwrap_or((text, "latest"));

@@ -69,12 +69,12 @@ pub(super) struct ArchiveWriter {
 
 impl ArchiveWriter {
     /// Begins an archive.
-    pub fn new(file: ArchiveFile) -> Self {
+    pub(super) fn new(file: ArchiveFile) -> Self {
         Self { writer: BufWriter::with_capacity(BUFFER, file) }
     }
 
     /// Adds the directories of a layout.
-    pub fn layout_directories(&mut self) -> io::Result<()> {
+    pub(super) fn layout_directories(&mut self) -> io::Result<()> {
         self.directory("blobs")?;
         self.directory("blobs/sha256")
     }
@@ -84,12 +84,12 @@ impl ArchiveWriter {
     }
 
     /// Adds a file with these bytes.
-    pub fn bytes(&mut self, path: &str, content: &[u8]) -> io::Result<()> {
+    pub(super) fn bytes(&mut self, path: &str, content: &[u8]) -> io::Result<()> {
         self.content(path, content.len() as u64, content)
     }
 
     /// Adds a file of `size` bytes, which `content` gives.
-    pub fn content(&mut self, path: &str, size: u64, content: impl Read) -> io::Result<()> {
+    pub(super) fn content(&mut self, path: &str, size: u64, content: impl Read) -> io::Result<()> {
         self.writer.write_all(&tar::header(&entry(path, 0o644, EntryKind::File { size })))?;
         let copied = io::copy(&mut content.take(size.saturating_add(1)), &mut self.writer)?;
         if copied != size {
@@ -100,7 +100,7 @@ impl ArchiveWriter {
     }
 
     /// Copies a blob without looking at it: it was verified when it came into the store.
-    pub fn blob(&mut self, digest: &Digest, size: u64, content: &File) -> io::Result<()> {
+    pub(super) fn blob(&mut self, digest: &Digest, size: u64, content: &File) -> io::Result<()> {
         self.writer.write_all(&tar::header(&entry(&blob_path(digest), 0o644, EntryKind::File { size })))?;
         self.writer.flush()?;
         self.writer.get_mut().copy_from(content, size)?;
@@ -108,7 +108,7 @@ impl ArchiveWriter {
     }
 
     /// Ends the archive.
-    pub fn finish(mut self) -> io::Result<ArchiveFile> {
+    pub(super) fn finish(mut self) -> io::Result<ArchiveFile> {
         self.writer.write_all(&tar::END)?;
         self.writer.into_inner().map_err(io::IntoInnerError::into_error)
     }
@@ -129,7 +129,7 @@ pub(super) struct ArchivedImage<'a> {
 impl ArchivedImage<'_> {
     /// Writes the image as a layout, that of one platform with docker's manifest; the layers that are `left_out` are where the archive goes.
     /// `written` is told the size of each layer that is there then.
-    pub fn write(
+    pub(super) fn write(
         &self,
         archive: &mut ArchiveWriter,
         store: &Store,

@@ -49,7 +49,7 @@ fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
 
 impl IndexDocument {
     /// An index without images.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut members = Map::new();
         members.insert("schemaVersion".into(), SCHEMA_VERSION.into());
         members.insert("mediaType".into(), MediaType::ImageIndex.as_ref().into());
@@ -57,7 +57,7 @@ impl IndexDocument {
     }
 
     /// Reads the index in the file `path`; a new one where there is no file.
-    pub fn read(path: &Path) -> Result<Self, PublishError> {
+    pub(super) fn read(path: &Path) -> Result<Self, PublishError> {
         match read_regular(path) {
             Ok(bytes) => Self::parse(&bytes)
                 .map_err(|source| PublishError::NotAnIndex { path: path.to_owned(), source }),
@@ -79,7 +79,7 @@ impl IndexDocument {
     }
 
     /// Adds an entry that has the tag, in place of the one that had it; gives the digests of images that have gone.
-    pub fn put(&mut self, entry: Descriptor, tag: &str) -> BTreeSet<String> {
+    pub(super) fn put(&mut self, entry: Descriptor, tag: &str) -> BTreeSet<String> {
         let mut gone = self.digests();
         self.manifests.retain(|entry| tag_of(entry) != Some(tag));
         self.manifests.push(json!(entry));
@@ -89,20 +89,20 @@ impl IndexDocument {
     }
 
     /// Adds an entry without a tag, unless it is there.
-    pub fn add(&mut self, entry: &Value) {
+    pub(super) fn add(&mut self, entry: &Value) {
         if !self.manifests.iter().any(|known| known.get("digest") == entry.get("digest")) {
             self.manifests.push(entry.clone());
         }
     }
 
     /// The digest of the entry that has the tag.
-    pub fn tagged(&self, tag: &str) -> Option<Digest> {
+    pub(super) fn tagged(&self, tag: &str) -> Option<Digest> {
         let entry = self.manifests.iter().find(|entry| tag_of(entry) == Some(tag))?;
         entry.get("digest")?.as_str()?.parse().ok()
     }
 
     /// Removes what goes with images that have `gone`: their signatures, and manifests that refer to them.
-    pub fn forget_attached(&mut self, gone: &BTreeSet<String>, blobs: &Path) {
+    pub(super) fn forget_attached(&mut self, gone: &BTreeSet<String>, blobs: &Path) {
         let of_gone = |entry: &Value| {
             let tag = tag_of(entry).and_then(|tag| tag.split('.').next());
             if tag.is_some_and(|tag| gone.contains(&tag.replacen('-', ":", 1))) {
@@ -123,7 +123,7 @@ impl IndexDocument {
     }
 
     /// The bytes of `index.json`.
-    pub fn to_json(&self) -> io::Result<Vec<u8>> {
+    pub(super) fn to_json(&self) -> io::Result<Vec<u8>> {
         Ok(to_json(&self.to_value())?)
     }
 
@@ -136,7 +136,7 @@ impl IndexDocument {
     /// The digests of all that its images consist of; `None` where the manifest of one cannot be read.
     ///
     /// `blobs` has a directory for each algorithm.
-    pub fn reached(&self, blobs: &Path) -> Option<BTreeSet<String>> {
+    pub(super) fn reached(&self, blobs: &Path) -> Option<BTreeSet<String>> {
         let (mut reached, mut read) = (BTreeSet::new(), BTreeSet::new());
         let digest = |entry: &Value| entry.get("digest")?.as_str()?.parse().ok();
         let mut waiting: Vec<spec::Digest> = self.manifests.iter().map(digest).collect::<Option<_>>()?;

@@ -42,7 +42,7 @@ pub(super) struct LayoutWriting {
 
 impl LayoutWriting {
     /// Begins to write into the layout at `directory`, and makes one where there is none.
-    pub fn begin(directory: &Path) -> Result<Self, PublishError> {
+    pub(super) fn begin(directory: &Path) -> Result<Self, PublishError> {
         clear_abandoned(directory);
         check(directory)?;
         fs::create_dir_all(directory).map_err(PublishError::write(directory))?;

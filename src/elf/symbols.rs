@@ -116,7 +116,7 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub fn of(section: &[u8], layout: NumberFormat) -> Self {
+    pub(super) fn of(section: &[u8], layout: NumberFormat) -> Self {
         let mut tables = Self::default();
         for entry in section.chunks_exact(2 * layout.word_size()) {
             let value = layout.word(entry, layout.word_size());
@@ -139,7 +139,7 @@ impl Tables {
     }
 
     /// The bytes of the tables; `None` without symbols, names or a hash table.
-    pub fn read<'a, S: PartSource>(
+    pub(super) fn read<'a, S: PartSource>(
         &self,
         file: &SymbolFile<'_>,
         reader: &mut PartReader<'a, S>,
@@ -395,7 +395,7 @@ enum Purpose {
 }
 
 impl<S: PartSource> SymbolTables<'_, S> {
-    pub fn symbols(&self, layout: NumberFormat) -> Result<Symbols, ElfError> {
+    pub(super) fn symbols(&self, layout: NumberFormat) -> Result<Symbols, ElfError> {
         let owners: BTreeMap<u16, u32> = self.needs.iter().map(|need| (need.number, need.soname)).collect();
         let mut lookup = Lookup::default();
         for (index, entry) in self.symbols.chunks_exact(entry_size(layout) as usize).enumerate() {
@@ -444,7 +444,7 @@ pub(super) struct Symbol {
 }
 
 impl Symbol {
-    pub fn new(entry: &[u8], layout: NumberFormat) -> Self {
+    pub(super) fn new(entry: &[u8], layout: NumberFormat) -> Self {
         let [info, other] =
             layout.pick([12, 13], [4, 5]).map(|at| entry.get(at).copied().unwrap_or_default());
         Self {
@@ -456,14 +456,14 @@ impl Symbol {
         }
     }
 
-    pub fn is_offered(&self) -> bool {
+    pub(super) fn is_offered(&self) -> bool {
         self.section != SHN_UNDEF
             && matches!(self.binding, STB_GLOBAL | STB_WEAK | STB_GNU_UNIQUE)
             && !matches!(self.kind, STT_SECTION | STT_FILE)
             && !NOT_VISIBLE.contains(&self.visibility)
     }
 
-    pub fn is_required(&self) -> bool {
+    pub(super) fn is_required(&self) -> bool {
         self.section == SHN_UNDEF && self.binding == STB_GLOBAL
     }
 }

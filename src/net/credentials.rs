@@ -26,12 +26,12 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    pub fn new(netrc: Netrc) -> Self {
+    pub(super) fn new(netrc: Netrc) -> Self {
         Self { netrc, ..Self::default() }
     }
 
     /// Notes a server that the user names, and its login where the URL has one.
-    pub fn remember(&mut self, url: &Url) {
+    pub(super) fn remember(&mut self, url: &Url) {
         let origin = url.origin().ascii_serialization();
         if let Some(login) = login_in(url) {
             self.origins.insert(origin.clone(), login);
@@ -40,7 +40,7 @@ impl Credentials {
         self.named_hosts.extend(url.host_str().map(|host| (url.scheme().to_owned(), host.to_owned())));
     }
 
-    pub fn login(&self, url: &Url) -> Option<Login> {
+    pub(super) fn login(&self, url: &Url) -> Option<Login> {
         let origin = url.origin().ascii_serialization();
         let of_default = || self.netrc.default.clone().filter(|_| self.named.contains(&origin));
         login_in(url).or_else(|| self.origins.get(&origin).cloned()).or_else(|| {

@@ -89,12 +89,16 @@ struct ClaimedPart {
 
 impl RecordSource {
     /// The source of what was read from all of a wheel, whose digest was verified where the index gives one.
-    pub fn whole(wheel: &DistFile) -> Self {
+    pub(super) fn whole(wheel: &DistFile) -> Self {
         Self { wheel: wheel.filename.to_string(), claim: None }
     }
 
     /// The source of what was read from `parts` of a wheel that `index` lists, or from a text beside it.
-    pub fn claim<'a>(index: &str, wheel: &DistFile, parts: impl IntoIterator<Item = &'a Sparse>) -> Self {
+    pub(super) fn claim<'a>(
+        index: &str,
+        wheel: &DistFile,
+        parts: impl IntoIterator<Item = &'a Sparse>,
+    ) -> Self {
         let part = |(offset, bytes): (u64, &[u8])| ClaimedPart {
             offset,
             size: bytes.len() as u64,
@@ -109,7 +113,7 @@ impl RecordSource {
     }
 
     /// The same source, with the parts that `others` were read from too.
-    pub fn with_parts_of(mut self, others: Vec<Self>) -> Self {
+    pub(super) fn with_parts_of(mut self, others: Vec<Self>) -> Self {
         if let Some(claim) = &mut self.claim {
             claim
                 .parts

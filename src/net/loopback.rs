@@ -9,7 +9,7 @@ use url::Url;
 
 /// A request of a client.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub(super) struct Asked {
     /// The path and the query.
     pub path: String,
     /// Names in lower case.
@@ -18,12 +18,12 @@ pub struct Asked {
 
 impl Asked {
     /// The value of a header.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The bounds of `Range: bytes=START-END`, both included.
-    pub fn range(&self) -> Option<(usize, Option<usize>)> {
+    pub(super) fn range(&self) -> Option<(usize, Option<usize>)> {
         let (start, end) = self.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
         Some((start.parse().ok()?, end.parse().ok()))
     }
@@ -31,7 +31,7 @@ impl Asked {
 
 /// The answer to it.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub(super) struct Told {
     /// The HTTP status.
     pub status: u16,
     /// The headers beside those of the connection.
@@ -46,30 +46,30 @@ pub struct Told {
 
 impl Told {
     /// An answer with this status and body.
-    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+    pub(super) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: Vec::new(), body: body.into(), broken: None, trickle: None }
     }
 
     /// The same answer with one more header.
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
     /// The same answer, but the connection is silent and then breaks after so many bytes of the body.
-    pub fn broken_after(mut self, bytes: usize, silence: Duration) -> Self {
+    pub(super) fn broken_after(mut self, bytes: usize, silence: Duration) -> Self {
         self.broken = Some((bytes, silence));
         self
     }
 
     /// The same answer, byte by byte.
-    pub fn trickled(mut self, pause: Duration) -> Self {
+    pub(super) fn trickled(mut self, pause: Duration) -> Self {
         self.trickle = Some(pause);
         self
     }
 
     /// `body`, or the part of it that was asked for.
-    pub fn part(asked: &Asked, body: &[u8]) -> Self {
+    pub(super) fn part(asked: &Asked, body: &[u8]) -> Self {
         let Some((start, end)) = asked.range() else { return Self::new(200, body) };
         if start >= body.len() {
             return Self::new(416, "");
@@ -81,7 +81,7 @@ impl Told {
 }
 
 /// A server that lives as long as the test process.
-pub struct Server {
+pub(super) struct Server {
     /// The server's root.
     pub url: Url,
     log: Arc<Mutex<Vec<Asked>>>,
@@ -89,7 +89,7 @@ pub struct Server {
 
 impl Server {
     /// Starts a server that answers by `answer`.
-    pub fn start(answer: impl Fn(&Asked) -> Told + Send + Sync + 'static) -> Self {
+    pub(super) fn start(answer: impl Fn(&Asked) -> Told + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -104,7 +104,7 @@ impl Server {
     }
 
     /// The requests so far.
-    pub fn log(&self) -> Vec<Asked> {
+    pub(super) fn log(&self) -> Vec<Asked> {
         self.log.lock().unwrap().clone()
     }
 }

@@ -15,12 +15,12 @@ pub(super) struct Pace {
 
 impl Pace {
     /// The pace of a transfer that is judged once every `interval` of waiting.
-    pub fn new(interval: Duration) -> Self {
+    pub(super) fn new(interval: Duration) -> Self {
         Self { interval, waited: Duration::ZERO, bytes: 0 }
     }
 
     /// Adds `bytes` that came after `waiting`; gives whether that is fast enough.
-    pub fn is_enough(&mut self, waiting: Duration, bytes: u64) -> bool {
+    pub(super) fn is_enough(&mut self, waiting: Duration, bytes: u64) -> bool {
         self.waited += waiting;
         self.bytes += bytes;
         if self.waited < self.interval {

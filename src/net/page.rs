@@ -43,7 +43,7 @@ pub(super) struct PageRecord {
 
 impl PageRecord {
     /// The record of an answer.
-    pub fn of(answer: Answer) -> (Self, Vec<u8>) {
+    pub(super) fn of(answer: Answer) -> (Self, Vec<u8>) {
         let header = |name: HeaderName| Some(answer.headers.get(name)?.to_str().ok()?.to_owned());
         let found = answer.status.is_success();
         let record = Self {
@@ -58,25 +58,30 @@ impl PageRecord {
     }
 
     /// The record after the index confirmed it.
-    pub fn renewed(mut self, headers: &HeaderMap) -> Self {
+    pub(super) fn renewed(mut self, headers: &HeaderMap) -> Self {
         self.fresh_until = fresh_until(headers, now());
         self
     }
 
     /// Returns whether the page need not be asked for again. A clock that was set back does not keep it.
-    pub fn is_fresh(&self) -> bool {
+    pub(super) fn is_fresh(&self) -> bool {
         (1..=LONGEST_FRESH).contains(&self.fresh_until.saturating_sub(now()))
     }
 
     /// The headers that ask whether the page changed.
-    pub fn conditions(&self) -> Vec<(HeaderName, String)> {
+    pub(super) fn conditions(&self) -> Vec<(HeaderName, String)> {
         let etag = self.etag.iter().map(|etag| (IF_NONE_MATCH, etag.clone()));
         let modified = self.last_modified.iter().map(|time| (IF_MODIFIED_SINCE, time.clone()));
         etag.chain(modified).collect()
     }
 
     /// The project of the page.
-    pub fn project(&self, name: &PackageName, url: &Url, body: &[u8]) -> Result<Option<Project>, PageError> {
+    pub(super) fn project(
+        &self,
+        name: &PackageName,
+        url: &Url,
+        body: &[u8],
+    ) -> Result<Option<Project>, PageError> {
         if !self.found {
             return Ok(None);
         }
@@ -91,7 +96,11 @@ impl PageRecord {
 
 impl PageRecord {
     /// The projects of a page of links; `None` where there is no such page.
-    pub fn links(&self, url: &Url, body: &[u8]) -> Result<Option<BTreeMap<PackageName, Project>>, PageError> {
+    pub(super) fn links(
+        &self,
+        url: &Url,
+        body: &[u8],
+    ) -> Result<Option<BTreeMap<PackageName, Project>>, PageError> {
         let base = self.base.as_ref().unwrap_or(url);
         self.found.then(|| simple::parse_links(base, body)).transpose()
     }

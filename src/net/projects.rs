@@ -52,7 +52,7 @@ pub(super) struct Projects {
 
 impl Projects {
     /// The projects of `sources`.
-    pub fn new(
+    pub(super) fn new(
         http: Arc<Http>,
         store: Store,
         sources: PackageSources,
@@ -66,14 +66,14 @@ impl Projects {
     }
 
     /// The place that lists a wheel, as it may be shown.
-    pub fn origin(&self, wheel: &DistFile) -> String {
+    pub(super) fn origin(&self, wheel: &DistFile) -> String {
         let origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
         origins.get(&wheel.filename.name).cloned().unwrap_or_else(|| redacted(&wheel.url))
     }
 
     /// Finds the files of a project: those that are named for it, or else those that pages of links and the first index
     /// that has it list.
-    pub async fn find(&self, name: &PackageName) -> Result<Project, CatalogError> {
+    pub(super) async fn find(&self, name: &PackageName) -> Result<Project, CatalogError> {
         if let Some(project) = self.sources.projects.get(name) {
             return Ok(project.clone());
         }

@@ -22,7 +22,7 @@ pub(super) enum Learnt<T> {
 }
 
 impl<T> Learnt<T> {
-    pub fn is(self) -> Option<T> {
+    pub(super) fn is(self) -> Option<T> {
         match self {
             Self::Is(learnt) => Some(learnt),
             Self::NoParts => None,

@@ -16,12 +16,12 @@ const LONGEST_VERSION: usize = 256;
 
 impl VersionSearch {
     /// A search for a version in this form.
-    pub fn new(text: VersionText) -> Self {
+    pub(super) fn new(text: VersionText) -> Self {
         Self { text, seam: Seam::default(), found: None }
     }
 
     /// Takes the next bytes of the file.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
         if self.found.is_some() {
             return;
         }

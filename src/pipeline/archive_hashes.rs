@@ -19,7 +19,7 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 #[error("`{wheel}` has not the hash that its package index lists: {expected}")]
 #[allow(missing_docs, reason = "the messages are the documentation")]
-pub struct OtherArchive {
+pub(super) struct OtherArchive {
     wheel: String,
     expected: ArchiveHash,
 }

@@ -80,12 +80,16 @@ struct Said {
 
 impl<'a> Statements<'a> {
     /// No statement.
-    pub fn new(name: &'a str, image: &'a Image) -> Self {
+    pub(super) fn new(name: &'a str, image: &'a Image) -> Self {
         Self { name, image, said: Vec::new() }
     }
 
     /// Adds the bill in the formats that are asked for; it is made where there are any.
-    pub fn add_bill_of(&mut self, order: &ReleaseOrder, bill: impl FnOnce() -> Result<Bill>) -> Result<()> {
+    pub(super) fn add_bill_of(
+        &mut self,
+        order: &ReleaseOrder,
+        bill: impl FnOnce() -> Result<Bill>,
+    ) -> Result<()> {
         if order.bills.is_empty() {
             return Ok(());
         }
@@ -106,7 +110,7 @@ impl<'a> Statements<'a> {
     }
 
     /// The statements that `order` asks for about an image that was built of `recipe`.
-    pub fn of_built(
+    pub(super) fn of_built(
         order: &ReleaseOrder,
         recipe: RecipeSource<'_>,
         planned: &'a Planned,

@@ -22,7 +22,7 @@ use crate::source::{self, SourceImage};
 /// Opens the base of a recipe. Of packages nothing but releases and indexes is fetched, and not even these when they are
 /// `locked`; an image's layers are read unless they were before, or its inventory was recorded. Of what is locked the
 /// packages that are `given_up` are chosen anew.
-pub fn open(
+pub(super) fn open(
     inputs: &RecipeInputs,
     own: Option<&OwnPython>,
     locked: Option<&LockedBase>,
@@ -129,7 +129,7 @@ fn archive(directory: &Path, path: &str, session: &Session<'_>) -> Result<ImageP
 
 impl BaseSource {
     /// Writes `layers`, the base's, where the store lacks them. Those of an image may stay at its place.
-    pub fn write(&self, layers: &[LayerPlan], session: &Session<'_>) -> Result<Vec<Written>> {
+    pub(super) fn write(&self, layers: &[LayerPlan], session: &Session<'_>) -> Result<Vec<Written>> {
         match layers {
             [below @ .., LayerPlan::Python(own)] => {
                 let mut written = self.write_below(below, session)?;
@@ -156,7 +156,7 @@ impl BaseSource {
     }
 
     /// Tells of what `layers` lack that nobody here has made: those of a finished image.
-    pub fn tell(&self, layers: &[LayerPlan], session: &Session<'_>) {
+    pub(super) fn tell(&self, layers: &[LayerPlan], session: &Session<'_>) {
         let packages = match self {
             Self::Debian(packages) => packages,
             Self::Image(image) => &image.packages,
@@ -168,7 +168,7 @@ impl BaseSource {
     }
 
     /// Brings all of them into the store.
-    pub fn bring(&self, session: &Session<'_>) -> Result<()> {
+    pub(super) fn bring(&self, session: &Session<'_>) -> Result<()> {
         match self {
             Self::Image(image) => image.fetch(session),
             Self::Debian(_) | Self::Store => Ok(()),
@@ -176,7 +176,7 @@ impl BaseSource {
     }
 
     /// The image that has the layers which are not in the store.
-    pub fn origin(&self) -> Option<&SourceImage> {
+    pub(super) fn origin(&self) -> Option<&SourceImage> {
         match self {
             Self::Image(image) => Some(&image.image),
             Self::Debian(_) | Self::Store => None,

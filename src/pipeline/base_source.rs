@@ -11,7 +11,7 @@ use crate::plan::PlannedBase;
 use crate::source::SourceImage;
 
 /// A base that was opened.
-pub struct OpenedBase {
+pub(super) struct OpenedBase {
     /// The base as a plan sees it.
     pub planned: PlannedBase,
     /// The time at which it was made, or the newest of its parts was published, in Unix seconds.
@@ -25,7 +25,7 @@ pub struct OpenedBase {
 }
 
 /// The source of a base's layers.
-pub enum BaseSource {
+pub(super) enum BaseSource {
     /// Made of Debian packages.
     Debian(DebianSource),
     /// Taken from an image that others made.
@@ -36,7 +36,7 @@ pub enum BaseSource {
 
 /// The downloads of a base's packages; none where the store has all of them.
 #[derive(Default)]
-pub struct DebianSource {
+pub(super) struct DebianSource {
     pub(super) fetches: Vec<Fetch>,
     /// The packages of a lock; `None` where signed indexes gave them.
     pub(super) locked: Option<Box<LockedPackages>>,
@@ -45,7 +45,7 @@ pub struct DebianSource {
 }
 
 /// The layers of an image that is built upon.
-pub struct ImageSource {
+pub(super) struct ImageSource {
     pub(super) image: SourceImage,
     /// The recorded inventory, against which the layers are held when they are read.
     pub(super) recorded: Option<BaseInventory>,

@@ -224,7 +224,7 @@ impl SourceBuilder for BuiltWheels<'_> {
 }
 
 impl<'a> BuiltWheels<'a> {
-    pub fn new(
+    pub(super) fn new(
         base: BuildBase<'a>,
         target: &'a Target,
         catalog: &'a dyn Catalog,
@@ -236,7 +236,7 @@ impl<'a> BuiltWheels<'a> {
     }
 
     /// Puts the wheels that were built in the place of the sources that a resolution has chosen.
-    pub fn realize(&self, resolution: &mut Resolution) -> Result<(), CatalogError> {
+    pub(super) fn realize(&self, resolution: &mut Resolution) -> Result<(), CatalogError> {
         for distribution in &mut resolution.distributions {
             let Some(source) = distribution.wheel.source.take() else { continue };
             let BuiltSource { wheel, from } = &*self.built(&source)?;
@@ -283,7 +283,7 @@ impl<'a> BuiltWheels<'a> {
     }
 
     /// The wheel of a project's directory, which was packed into the store.
-    pub fn build_tree(&self, source: &StoredSource<'_>) -> Result<BuiltSource, CatalogError> {
+    pub(super) fn build_tree(&self, source: &StoredSource<'_>) -> Result<BuiltSource, CatalogError> {
         self.build_stored(source).map_err(|error| told(source.name.as_ref(), source.version, error))
     }
 
@@ -461,7 +461,7 @@ impl<'a> BuiltWheels<'a> {
     }
 
     /// Builds the wheel of a locked distribution again, with the distributions that were locked.
-    pub fn rebuild(&self, distribution: &Distribution, from: &BuiltFrom) -> Result<(), CatalogError> {
+    pub(super) fn rebuild(&self, distribution: &Distribution, from: &BuiltFrom) -> Result<(), CatalogError> {
         let (name, version) = (&distribution.name, &distribution.version);
         let rebuilt = self.rebuilt(&LockedBuild { name, version, from, digest: distribution.wheel.sha256 });
         rebuilt.map_err(|error| told(name.as_ref(), Some(version), error))

@@ -51,7 +51,7 @@ const MOST_TOLD: usize = 3;
 
 /// Chooses the packages of `description`, whose paths are relative to `directory`, and keeps the `earlier` ones that are not
 /// given up; nothing but releases and indexes is fetched.
-pub fn open(
+pub(super) fn open(
     description: &Debian,
     directory: &Path,
     own: Option<ScannedInterpreter>,
@@ -115,7 +115,7 @@ pub(super) fn mirrors_of(suites: &[VerifiedSuite]) -> Vec<Vec<Url>> {
 }
 
 /// The base of `description` as it was `decided` before; nothing is fetched.
-pub fn recall(
+pub(super) fn recall(
     description: &Debian,
     directory: &Path,
     own: Option<ScannedInterpreter>,
@@ -282,7 +282,7 @@ fn source(suite: &LockedSuite) -> AptSource {
 impl DebianSource {
     /// The `layers` of packages: those that the store lacks are written, of packages that are fetched where it lacks them.
     /// `below` are the blobs of the image that they are above, bottom first.
-    pub fn write(
+    pub(super) fn write(
         &self,
         layers: &[LayerPlan],
         below: &[Digest],

@@ -28,7 +28,7 @@ const MOST_NAMED: usize = 5;
 /// The reason why a lock's packages are not taken.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages are the documentation")]
-pub enum LockedPackagesError {
+pub(super) enum LockedPackagesError {
     #[error("the lock has the suites {locked}, and the recipe's base {described}")]
     Suites { locked: String, described: String },
     #[error("the lock takes suite `{suite}` from `{locked}`, and the recipe's base from `{described}`")]
@@ -69,7 +69,7 @@ pub(super) enum PackageSuites {
 
 impl PackageSuites {
     /// The request for each suite.
-    pub fn requests(&self) -> Vec<SuiteRequest<'_>> {
+    pub(super) fn requests(&self) -> Vec<SuiteRequest<'_>> {
         match self {
             Self::Described { description, directory } => {
                 let signed_by: Vec<PathBuf> =
@@ -182,7 +182,7 @@ pub(super) struct LockedPackages {
 
 impl LockedPackages {
     /// Compares the packages with the signed indexes of their suites. What cannot be compared is said.
-    pub fn hold(&self, session: &Session<'_>, now: u64) -> Result<()> {
+    pub(super) fn hold(&self, session: &Session<'_>, now: u64) -> Result<()> {
         let mut listed = ListedPackages::none_of(&self.decided.packages);
         for (request, locked) in self.suites.requests().into_iter().zip(&self.decided.suites) {
             match self.open(request, locked, session, now)? {

@@ -29,7 +29,7 @@ use crate::recipe::{RecipeInputs, Timestamp};
 use crate::resolve::{self, Resolution, ResolutionRequest, WithSources};
 
 /// Everything that was decided about a recipe, before it is planned as layers.
-pub struct Decision {
+pub(super) struct Decision {
     /// The recipe and the files that it names.
     pub inputs: RecipeInputs,
     /// The base.
@@ -58,7 +58,7 @@ enum Recalled {
 /// Decides about a `recipe`, by its lock where that agrees, else anew.
 ///
 /// Deciding anew fetches indexes and metadata. A lock that does not agree with the recipe is an error if it is required.
-pub fn decide(
+pub(super) fn decide(
     inputs: RecipeInputs,
     recipe: RecipeSource<'_>,
     locking: Locking,
@@ -97,7 +97,7 @@ fn kept_of(lock: &Lock, fingerprint: &RecipeFingerprint) -> KeptFromLock {
 }
 
 /// Decides everything about a recipe, trying first the choices in `kept`, by pages of this `freshness`.
-pub fn anew(
+pub(super) fn anew(
     inputs: RecipeInputs,
     kept: KeptFromLock,
     freshness: Freshness,
@@ -220,7 +220,7 @@ fn other_python(found: Option<&LockedPython>, locked: Option<&LockedPython>) -> 
 }
 
 /// The decisions about `inputs` where `lock`, which was made of them, is no more right: the base, or a wheel, has changed since.
-pub fn unless_recalled(
+pub(super) fn unless_recalled(
     inputs: RecipeInputs,
     lock: &Lock,
     fingerprint: &RecipeFingerprint,
@@ -237,7 +237,7 @@ pub fn unless_recalled(
 
 impl Decision {
     /// The lock of all of it, for a recipe of this `fingerprint`.
-    pub fn lock(&self, fingerprint: RecipeFingerprint) -> Result<Lock> {
+    pub(super) fn lock(&self, fingerprint: RecipeFingerprint) -> Result<Lock> {
         let decided = Decided {
             created: Timestamp::from_unix_seconds(self.published),
             recipe: fingerprint,

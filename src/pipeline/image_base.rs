@@ -44,7 +44,7 @@ impl Hinted for OtherInventory {
 
 /// Opens the image at `place`, and chooses the packages that the recipe adds to it, or takes those that were `locked`. Its
 /// layers are read unless they were before, or its inventory is recorded.
-pub fn open(
+pub(super) fn open(
     place: &ImagePlace,
     inputs: &RecipeInputs,
     own: Option<&OwnPython>,
@@ -143,7 +143,7 @@ pub(super) fn created(config: &Map<String, Value>) -> u64 {
 }
 
 /// The contents of an image's layers, bottom first, as they are at its place now.
-pub fn scan(image: &SourceImage, session: &Session<'_>) -> Result<Vec<LayerContent>> {
+pub(super) fn scan(image: &SourceImage, session: &Session<'_>) -> Result<Vec<LayerContent>> {
     let reading = LayerReading::of(image, session, ("reading the layers", Task::ReadLayers));
     Ok(source::scan(image, &session.store, session.threads, &|bytes| reading.add(bytes))?)
 }
@@ -182,7 +182,7 @@ impl<'a> LayerReading<'a> {
 }
 
 /// The inventory of an image; `python` is the version that is meant where there are several.
-pub fn inventory(
+pub(super) fn inventory(
     image: &SourceImage,
     contents: &[LayerContent],
     python: Option<&str>,
@@ -202,7 +202,7 @@ fn inventory_of(
 
 impl ImageSource {
     /// The layers, read where they never were. Their blobs may stay where they are until somebody wants them.
-    pub fn describe(&self, session: &Session<'_>) -> Result<Vec<Written>> {
+    pub(super) fn describe(&self, session: &Session<'_>) -> Result<Vec<Written>> {
         let contents = match &self.contents {
             Some(contents) => contents.clone(),
             None => self.scan_as_recorded(session)?,
@@ -212,7 +212,7 @@ impl ImageSource {
     }
 
     /// Brings the layers into the store, where it lacks them.
-    pub fn fetch(&self, session: &Session<'_>) -> Result<()> {
+    pub(super) fn fetch(&self, session: &Session<'_>) -> Result<()> {
         bring(&self.image, session)
     }
 
@@ -228,13 +228,13 @@ impl ImageSource {
 }
 
 /// Brings the layers of an image into the store, where it lacks them.
-pub fn bring(image: &SourceImage, session: &Session<'_>) -> Result<()> {
+pub(super) fn bring(image: &SourceImage, session: &Session<'_>) -> Result<()> {
     let reading = LayerReading::of(image, session, ("copying the layers into the store", Task::KeepLayers));
     Ok(image.fetch_into(&session.store, &|bytes| reading.add(bytes))?)
 }
 
 /// A layer of an image whose blob is in the store, as if imgforge had written it.
-pub fn stored(layer: &BaseLayer, store: &Store) -> Result<Written> {
+pub(super) fn stored(layer: &BaseLayer, store: &Store) -> Result<Written> {
     Ok(written(&layer.descriptor, layer.diff_id, records::content_of(store, &layer.descriptor.digest())?))
 }
 

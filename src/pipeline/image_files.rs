@@ -28,7 +28,7 @@ pub(super) struct ImageFiles {
 
 impl ImageFiles {
     /// The files of an image whose layers were all read before, but for those of its distributions.
-    pub fn read(image: SourceImage, inventory: Option<&BaseInventory>, store: &Store) -> Result<Self> {
+    pub(super) fn read(image: SourceImage, inventory: Option<&BaseInventory>, store: &Store) -> Result<Self> {
         let distributions = inventory.iter().flat_map(|inventory| &inventory.distributions);
         let owned: BTreeSet<&str> = distributions.flat_map(|it| &it.files).map(String::as_str).collect();
         let is_compared = |path: &str| {
@@ -49,7 +49,7 @@ impl ImageFiles {
     }
 
     /// All of them.
-    pub fn told(self) -> ToldEntries<FileState> {
+    pub(super) fn told(self) -> ToldEntries<FileState> {
         ToldEntries { complete: true, entries: self.states }
     }
 

@@ -38,7 +38,7 @@ const BUILT_IN: [(&str, &str); 1] =
     [("debian-bookworm", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/images/debian-bookworm.yaml")))];
 
 /// Reads the recipe at `source` and the files that it names, those outside of its directory as `outside` says.
-pub fn read(source: RecipeSource<'_>, outside: Outside) -> Result<RecipeInputs, InputError> {
+pub(super) fn read(source: RecipeSource<'_>, outside: Outside) -> Result<RecipeInputs, InputError> {
     let path = source.file;
     let recipe = recipe(source)?;
     let directory = parent(path);
@@ -133,7 +133,7 @@ fn recipe(source: RecipeSource<'_>) -> Result<Recipe, InputError> {
 }
 
 /// Lists the files that the recipe's `files` name, before anything is downloaded.
-pub fn list_files(inputs: &RecipeInputs, outside: Outside) -> Result<FilesOnDisk, FilesError> {
+pub(super) fn list_files(inputs: &RecipeInputs, outside: Outside) -> Result<FilesOnDisk, FilesError> {
     if inputs.recipe.files.is_empty() {
         return Ok(FilesOnDisk::default());
     }

@@ -85,7 +85,7 @@ pub(super) struct LockedProjects {
 
 impl LockedProjects {
     /// The packages of the recipe's locks that are for `target`.
-    pub fn select(inputs: &RecipeInputs, target: &Target, session: &Session<'_>) -> Result<Self> {
+    pub(super) fn select(inputs: &RecipeInputs, target: &Target, session: &Session<'_>) -> Result<Self> {
         let mut locked = Self::default();
         for selected in &inputs.locks {
             check(selected, target)?;
@@ -139,7 +139,7 @@ impl LockedProjects {
     }
 
     /// Adds the recipe's own projects of which only some files are taken to what is asked of the resolver.
-    pub fn ask(&self, request: &mut ResolutionRequest<'_>) {
+    pub(super) fn ask(&self, request: &mut ResolutionRequest<'_>) {
         request.roots.extend(self.roots.iter().cloned());
         let is_own =
             |requirement: &&Requirement| request.overrides.iter().all(|own| own.name != requirement.name);
@@ -148,7 +148,7 @@ impl LockedProjects {
     }
 
     /// Refuses what a resolution has beyond the locks, where the recipe asks for nothing else.
-    pub fn check_complete(
+    pub(super) fn check_complete(
         &self,
         inputs: &RecipeInputs,
         resolution: &Resolution,

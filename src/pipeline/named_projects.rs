@@ -96,7 +96,7 @@ impl Hinted for NamedProjectError {
 }
 
 /// The URLs that were recorded of projects that were built before.
-pub type KnownSources = Vec<String>;
+pub(super) type KnownSources = Vec<String>;
 
 /// The origins of what a lock has built from sources that were named.
 pub(super) fn known_sources(lock: &Lock) -> KnownSources {
@@ -131,7 +131,7 @@ pub(super) struct BuiltProjects(BTreeMap<PackageName, (DistFile, BuiltFrom)>);
 impl NamedProjects {
     /// Finds the sources that the recipe and its locks (`locked`) name for `target`. Where it led a branch, tag or URL
     /// without a hash before, `known` tells.
-    pub fn find(
+    pub(super) fn find(
         inputs: &RecipeInputs,
         locked: &[NamedProject],
         target: &Target,
@@ -158,7 +158,7 @@ impl NamedProjects {
     }
 
     /// Builds each of them.
-    pub fn build(&self, builder: &BuiltWheels<'_>) -> Result<BuiltProjects> {
+    pub(super) fn build(&self, builder: &BuiltWheels<'_>) -> Result<BuiltProjects> {
         let built = self.0.iter().map(|(name, project)| {
             let digest = project.bring(builder.session)?;
             let file = project.file();
@@ -185,12 +185,12 @@ impl NamedProjects {
     }
 
     /// The URLs that are recorded of them.
-    pub fn direct_urls(&self) -> DirectUrls {
+    pub(super) fn direct_urls(&self) -> DirectUrls {
         self.0.iter().map(|(name, project)| (name.clone(), project.recorded())).collect()
     }
 
     /// The first that is not what `lock` has.
-    pub fn changed(&self, lock: &Lock) -> Option<ChangedWheel> {
+    pub(super) fn changed(&self, lock: &Lock) -> Option<ChangedWheel> {
         self.0.iter().find_map(|(name, project)| {
             let locked = lock.distributions.iter().find(|locked| locked.name() == name)?.built()?.digest;
             let found = project.content.digest().filter(|found| *found != locked)?;
@@ -199,7 +199,11 @@ impl NamedProjects {
     }
 
     /// Brings the source of a distribution into the store, as it was when its wheel was built, where it is one of these.
-    pub fn bring(&self, distribution: &Distribution, session: &Session<'_>) -> Result<(), NamedProjectError> {
+    pub(super) fn bring(
+        &self,
+        distribution: &Distribution,
+        session: &Session<'_>,
+    ) -> Result<(), NamedProjectError> {
         let Some(project) = self.0.get(&distribution.name) else { return Ok(()) };
         let found = project.bring(session)?;
         match &distribution.built {
@@ -309,7 +313,7 @@ impl FoundProject {
 
 impl BuiltProjects {
     /// As an index would list them.
-    pub fn projects(&self) -> impl Iterator<Item = (PackageName, Project)> {
+    pub(super) fn projects(&self) -> impl Iterator<Item = (PackageName, Project)> {
         self.0.iter().map(|(name, (file, _))| {
             let project = Project { files: vec![file.clone()], ..Project::empty(name.clone()) };
             (name.clone(), project)
@@ -317,7 +321,7 @@ impl BuiltProjects {
     }
 
     /// Notes in a resolution where their wheels are from.
-    pub fn note(&self, resolution: &mut Resolution) {
+    pub(super) fn note(&self, resolution: &mut Resolution) {
         for distribution in &mut resolution.distributions {
             if let Some((_, from)) = self.0.get(&distribution.name) {
                 distribution.built = Some(from.clone());

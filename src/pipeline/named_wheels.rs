@@ -77,7 +77,7 @@ impl Hinted for NamedWheelError {
 }
 
 /// The digests of wheels that were named before, by the URLs that are recorded of them.
-pub type KnownWheels = BTreeMap<String, Digest>;
+pub(super) type KnownWheels = BTreeMap<String, Digest>;
 
 /// A wheel that is named by its place, as it was found.
 struct FoundWheel {
@@ -99,7 +99,7 @@ pub(super) struct ChangedWheel {
 impl NamedWheels {
     /// Finds the wheels that the recipe and its locks (`locked`) name for `target`. Of a URL without a hash, `known` has what it gave before;
     /// otherwise it is fetched now.
-    pub fn find(
+    pub(super) fn find(
         inputs: &RecipeInputs,
         locked: &[NamedWheel],
         target: &Target,
@@ -124,7 +124,7 @@ impl NamedWheels {
     }
 
     /// Reads the metadata of each: what is wrong with a wheel is told before anything is solved.
-    pub fn check(&self, target: &Target, session: &Session<'_>) -> Result<(), NamedWheelError> {
+    pub(super) fn check(&self, target: &Target, session: &Session<'_>) -> Result<(), NamedWheelError> {
         let (http, store) = (Arc::clone(&session.http), session.store.clone());
         let catalog = PackageIndex::new(http, store, PackageSources::default(), Freshness::Believed);
         for FoundWheel { named, file } in self.0.values() {
@@ -144,7 +144,7 @@ impl NamedWheels {
     }
 
     /// As an index would list them.
-    pub fn projects(&self) -> impl Iterator<Item = (PackageName, Project)> {
+    pub(super) fn projects(&self) -> impl Iterator<Item = (PackageName, Project)> {
         self.0.iter().map(|(name, found)| {
             let project = Project { files: vec![found.file.clone()], ..Project::empty(name.clone()) };
             (name.clone(), project)
@@ -152,12 +152,12 @@ impl NamedWheels {
     }
 
     /// The URLs that are recorded of them.
-    pub fn direct_urls(&self) -> DirectUrls {
+    pub(super) fn direct_urls(&self) -> DirectUrls {
         self.0.iter().map(|(name, found)| (name.clone(), recorded(&found.named.wheel))).collect()
     }
 
     /// The first that is not what `lock` has.
-    pub fn changed(&self, lock: &Lock) -> Option<ChangedWheel> {
+    pub(super) fn changed(&self, lock: &Lock) -> Option<ChangedWheel> {
         self.0.iter().find_map(|(name, found)| {
             let locked = lock.distributions.iter().find(|locked| locked.name() == name)?;
             let (filename, locked) = locked.wheel();

@@ -91,7 +91,7 @@ pub(super) struct OwnPython {
 
 impl OwnPython {
     /// The Python that the recipe gives for its platform, if it gives one; of a URL without a hash it is the one that was `locked`.
-    pub fn find(
+    pub(super) fn find(
         inputs: &RecipeInputs,
         locked: Option<&LockedPython>,
         session: &Session<'_>,
@@ -111,7 +111,7 @@ impl OwnPython {
     }
 
     /// The interpreter, which must be for `architecture`.
-    pub fn scan(&self, architecture: Architecture) -> Result<ScannedInterpreter, OwnPythonError> {
+    pub(super) fn scan(&self, architecture: Architecture) -> Result<ScannedInterpreter, OwnPythonError> {
         let place = || self.place.clone();
         let scanned = scan::interpreter(&self.facts, &ImageConfigFacts::new(architecture, []));
         let scanned = scanned.map_err(|source| match source {

@@ -32,7 +32,11 @@ impl Hinted for OtherLayer {
 
 /// Makes all layers of a recipe that is locked, and pins them in its locks; gives whether these are others now. Where nobody
 /// asks for it, those of the same plans stay.
-pub fn pin(locks: &mut [LockedPlatform], order: &LockOrder<'_>, session: &Session<'_>) -> Result<bool> {
+pub(super) fn pin(
+    locks: &mut [LockedPlatform],
+    order: &LockOrder<'_>,
+    session: &Session<'_>,
+) -> Result<bool> {
     let order_of_plan =
         PlanOrder { recipe: order.recipe, platforms: order.platforms, locking: Locking::Required };
     let mut is_other = false;
@@ -75,7 +79,7 @@ pub(super) fn pinned(plan: &LayerPlan, layer: ImageLayer, session: &Session<'_>)
 }
 
 /// Holds the layers of a build against its lock, where that pins them. Those whose plans have changed since are not in it.
-pub fn hold(plan: &Plan, layers: &[ImageLayer], session: &Session<'_>) -> Result<(), OtherLayer> {
+pub(super) fn hold(plan: &Plan, layers: &[ImageLayer], session: &Session<'_>) -> Result<(), OtherLayer> {
     let Some(pins) = session.shared.pins() else { return Ok(()) };
     plan.layers.iter().zip(layers).try_for_each(|(plan, layer)| match pins.get(&plan.key()) {
         Some(pinned) => held(pinned, layer),

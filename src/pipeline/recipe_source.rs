@@ -29,7 +29,7 @@ pub struct MatrixEntry {
 
 /// The file of a lock.
 #[derive(Debug, Clone)]
-pub struct LockPlace {
+pub(super) struct LockPlace {
     /// Its path.
     pub path: PathBuf,
     /// The command that makes it.

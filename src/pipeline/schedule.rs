@@ -16,7 +16,7 @@ use crate::net::learned;
 use crate::pool;
 
 /// The number of files that are downloaded at once: enough to fill a line, few enough to be polite.
-pub const DOWNLOADS: usize = 6;
+pub(super) const DOWNLOADS: usize = 6;
 
 /// The number of jobs that are done at once, however many cores there are: what a job holds in memory is bounded, and
 /// so is their sum.
@@ -24,7 +24,7 @@ const MOST_JOBS: usize = 12;
 
 /// A file to bring into the store.
 #[derive(Clone)]
-pub struct Fetch {
+pub(super) struct Fetch {
     /// The file to download.
     pub download: Download,
     /// Further servers that may have it.
@@ -47,7 +47,7 @@ impl Fetch {
 }
 
 /// Brings files into the store, with one meter for all of them.
-pub fn fetch_all(what: &str, wanted: &[Fetch], session: &Session<'_>) -> Result<()> {
+pub(super) fn fetch_all(what: &str, wanted: &[Fetch], session: &Session<'_>) -> Result<()> {
     let Session { store, progress, .. } = session;
     let missing: Vec<&Fetch> = wanted.iter().filter(|fetch| !fetch.download.is_in(store)).collect();
     if missing.is_empty() {
@@ -60,7 +60,7 @@ pub fn fetch_all(what: &str, wanted: &[Fetch], session: &Session<'_>) -> Result<
 }
 
 /// Work that needs files first: what [`staged`] does.
-pub struct Job<T> {
+pub(super) struct Job<T> {
     /// The files that it needs.
     pub fetches: Vec<Fetch>,
     /// The relative duration of the work, in any unit: the longest is begun first.
@@ -70,7 +70,7 @@ pub struct Job<T> {
 }
 
 /// The outcome of an attempt at a job.
-pub enum Attempt<R> {
+pub(super) enum Attempt<R> {
     /// The work is done.
     Done(R),
     /// Another process is at it.
@@ -83,7 +83,7 @@ pub enum Attempt<R> {
 ///
 /// Downloads begin at both ends, with the longest and the shortest jobs, so that there is something to do early and
 /// nothing long to do late. What is downloaded is on disk, and waits there.
-pub fn staged<T: Sync + Send, R: Send>(
+pub(super) fn staged<T: Sync + Send, R: Send>(
     jobs: Vec<Job<T>>,
     session: &Session<'_>,
     work: impl Fn(&T) -> Result<Attempt<R>> + Sync,

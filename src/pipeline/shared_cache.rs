@@ -94,17 +94,17 @@ pub(super) struct FoundLayer {
 
 impl SharedRepository {
     /// Its name, `HOST/REPOSITORY`.
-    pub fn place(&self) -> &str {
+    pub(super) fn place(&self) -> &str {
         self.cache.place()
     }
 
     /// The registry that it is in.
-    pub fn registry(&self) -> &str {
+    pub(super) fn registry(&self) -> &str {
         self.place().split('/').next().unwrap_or_default()
     }
 
     /// Asks the cache, unless it is set aside.
-    pub fn ask<T>(
+    pub(super) fn ask<T>(
         &self,
         progress: &dyn Progress,
         question: impl FnOnce(&CacheRepository) -> Result<Option<T>, RegistryCacheError>,
@@ -114,7 +114,7 @@ impl SharedRepository {
     }
 
     /// Puts something into the cache, unless it is set aside for that.
-    pub fn put(
+    pub(super) fn put(
         &self,
         progress: &dyn Progress,
         put: impl FnOnce(&CacheRepository) -> Result<PutEntry, RegistryCacheError>,

@@ -16,7 +16,7 @@ const AT_ONCE: usize = 6;
 
 /// The image of `plan`, where a cache has it and the store lacks a layer of it. Its layers are in the store then, or stay in
 /// the cache for a registry to mount.
-pub fn find(plan: &Plan, base: &BaseSource, session: &Session<'_>) -> Option<Image> {
+pub(super) fn find(plan: &Plan, base: &BaseSource, session: &Session<'_>) -> Option<Image> {
     let is_added = |layer: &&LayerPlan| !matches!(layer, LayerPlan::Base(_));
     let is_here = |layer: &LayerPlan| cache::recall(&session.store, &layer.key()).is_some();
     if !session.shared.gives_images() || plan.layers.iter().filter(is_added).all(is_here) {

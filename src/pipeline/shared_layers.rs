@@ -19,12 +19,12 @@ use crate::registry_cache::entry::{CacheEntryFault, CacheTag, CachedKind, Cached
 const AT_ONCE: usize = 6;
 
 /// The layer of `plan` under `key`: of the store, or of a shared cache.
-pub fn recall(plan: &LayerPlan, key: &Digest, session: &Session<'_>) -> Option<Written> {
+pub(super) fn recall(plan: &LayerPlan, key: &Digest, session: &Session<'_>) -> Option<Written> {
     cache::recall(&session.store, key).or_else(|| taken(&look_up(plan, key, session)?, key, session))
 }
 
 /// Asks the caches for all layers of `plan` that the store lacks, several at once.
-pub fn prepare(plan: &Plan, session: &Session<'_>) -> Result<()> {
+pub(super) fn prepare(plan: &Plan, session: &Session<'_>) -> Result<()> {
     if !session.shared.is_read() {
         return Ok(());
     }
@@ -49,7 +49,7 @@ pub fn prepare(plan: &Plan, session: &Session<'_>) -> Result<()> {
 
 /// All layers of `plan`, where each is in the store or stays in a cache; `None` where one has to be made, or where they are
 /// wanted in the store.
-pub fn all_left(plan: &Plan, session: &Session<'_>) -> Option<Vec<ImageLayer>> {
+pub(super) fn all_left(plan: &Plan, session: &Session<'_>) -> Option<Vec<ImageLayer>> {
     if !session.shared.is_read() || !session.shared.leaves_blobs() {
         return None;
     }
@@ -73,7 +73,7 @@ fn left(plan: &LayerPlan, session: &Session<'_>) -> Option<ImageLayer> {
 }
 
 /// Returns whether a cache has the layer of `plan` under `key`.
-pub fn is_shared(plan: &LayerPlan, key: &Digest, session: &Session<'_>) -> bool {
+pub(super) fn is_shared(plan: &LayerPlan, key: &Digest, session: &Session<'_>) -> bool {
     look_up(plan, key, session).is_some()
 }
 
@@ -163,7 +163,7 @@ pub(super) fn bring_found(found: &FoundLayer, key: &Digest, session: &Session<'_
 }
 
 /// Brings a blob that stays in a cache into the store; does nothing about others. One that is gone meanwhile is noted.
-pub fn bring_left(digest: &Digest, session: &Session<'_>) -> Result<(), HttpError> {
+pub(super) fn bring_left(digest: &Digest, session: &Session<'_>) -> Result<(), HttpError> {
     let Some(found) = session.shared.left(digest) else { return Ok(()) };
     if session.store.has_blob(digest, Some(found.layer.descriptor.size())) {
         return Ok(());

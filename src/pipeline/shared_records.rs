@@ -12,7 +12,7 @@ const AT_ONCE: usize = 6;
 
 /// Brings the record of `kind` made from `key` from a shared cache, where the store lacks it. Under a lock that pins layers
 /// nothing is brought: it says nothing of such records.
-pub fn bring(kind: &str, key: &Digest, session: &Session<'_>) {
+pub(super) fn bring(kind: &str, key: &Digest, session: &Session<'_>) {
     if !session.shared.is_read() || session.shared.pins().is_some() || session.store.has_record(kind, key) {
         return;
     }
@@ -25,7 +25,7 @@ pub fn bring(kind: &str, key: &Digest, session: &Session<'_>) {
 }
 
 /// Brings what is known of the layers of these digests and diff_ids, where the store lacks it.
-pub fn bring_all_facts(layers: impl IntoIterator<Item = (Digest, Digest)>, session: &Session<'_>) {
+pub(super) fn bring_all_facts(layers: impl IntoIterator<Item = (Digest, Digest)>, session: &Session<'_>) {
     if !session.shared.is_read() {
         return;
     }
@@ -38,7 +38,7 @@ pub fn bring_all_facts(layers: impl IntoIterator<Item = (Digest, Digest)>, sessi
 }
 
 /// Brings what is known of the layer of `digest`, where the store lacks it.
-pub fn bring_facts(digest: &Digest, diff_id: Digest, session: &Session<'_>) {
+pub(super) fn bring_facts(digest: &Digest, diff_id: Digest, session: &Session<'_>) {
     let (store, key) = (&session.store, records::key(digest));
     if !session.shared.is_read() || records::content(store, digest).is_some() {
         return;

@@ -23,7 +23,7 @@ use crate::source::SourceImage;
 const AT_ONCE: usize = 4;
 
 /// An image on its way into the caches that lack it.
-pub struct SharedImage<'a> {
+pub(super) struct SharedImage<'a> {
     plan: &'a Plan,
     image: &'a Image,
     /// The image that is built upon, which has the layers that the store lacks.
@@ -34,7 +34,7 @@ pub struct SharedImage<'a> {
 
 impl<'a> SharedImage<'a> {
     /// The image of `plan`, for the caches that lack it.
-    pub fn begin(
+    pub(super) fn begin(
         plan: &'a Plan,
         image: &'a Image,
         origin: Option<&'a SourceImage>,
@@ -49,7 +49,7 @@ impl<'a> SharedImage<'a> {
     }
 
     /// Puts the layers that were made here, with what is known of them: other registries' repositories mount them from there.
-    pub fn put_layers(&self, session: &Session<'_>) {
+    pub(super) fn put_layers(&self, session: &Session<'_>) {
         for target in &self.targets {
             let layers: Vec<_> = self.plan.layers.iter().zip(&self.image.layers).collect();
             put_each(&layers, &self.entry(target), session);
@@ -61,7 +61,7 @@ impl<'a> SharedImage<'a> {
     }
 
     /// Puts the records that were noted, and the image, whose layers a registry may have by now.
-    pub fn put_image(&self, session: &Session<'_>) {
+    pub(super) fn put_image(&self, session: &Session<'_>) {
         for target in &self.targets {
             put_noted(&session.shared.noted_records(), &self.entry(target), session);
             if self.is_elsewhere(target, session) {
@@ -120,7 +120,11 @@ struct EntryTarget<'a> {
 }
 
 /// Puts finished layers, with what is known of them, and the records that were noted.
-pub fn put_layers(layers: &[(&LayerPlan, &ImageLayer)], architecture: Architecture, session: &Session<'_>) {
+pub(super) fn put_layers(
+    layers: &[(&LayerPlan, &ImageLayer)],
+    architecture: Architecture,
+    session: &Session<'_>,
+) {
     let noted = session.shared.noted_records();
     for target in session.shared.targets() {
         let into = EntryTarget { target, architecture, now: now() };

@@ -154,7 +154,7 @@ fn archives(image: &SourceImage, session: &Session<'_>) -> Result<ImageArchives>
 
 impl AddedPackages {
     /// Writes the layer above the layers of `image`, which are brought into the store where it has to be made.
-    pub fn write_early(&self, image: &SourceImage, session: &Session<'_>) -> Result<Vec<Written>> {
+    pub(super) fn write_early(&self, image: &SourceImage, session: &Session<'_>) -> Result<Vec<Written>> {
         if self.layers.is_empty() {
             return Ok(Vec::new());
         }

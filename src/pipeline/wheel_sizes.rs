@@ -31,7 +31,7 @@ pub(super) struct WheelSizes {
 
 impl WheelSizes {
     /// Reads the sizes of the wheels of a resolution.
-    pub fn read(resolution: &Resolution, catalog: &dyn Catalog) -> Result<Self> {
+    pub(super) fn read(resolution: &Resolution, catalog: &dyn Catalog) -> Result<Self> {
         let files = resolution.distributions.iter().map(|distribution| hashed(distribution, catalog));
         let files: Vec<(Digest, DistFile)> = files.collect::<Result<_>>()?;
         let pinned = pinned_files(resolution, catalog)?;

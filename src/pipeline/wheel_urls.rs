@@ -48,7 +48,7 @@ impl Hinted for ListedError {
 
 /// The whereabouts of a plan's wheels.
 #[derive(Default)]
-pub struct WheelUrls {
+pub(super) struct WheelUrls {
     known: Known,
     /// The sizes of wheels in bytes, as far as indexes or a lock tell.
     sizes: BTreeMap<Digest, u64>,
@@ -69,17 +69,17 @@ enum Known {
 
 impl WheelUrls {
     /// The wheels of `resolution`, at the URLs that the indexes gave for their digests.
-    pub fn known(urls: BTreeMap<Digest, Url>, resolution: &Resolution) -> Self {
+    pub(super) fn known(urls: BTreeMap<Digest, Url>, resolution: &Resolution) -> Self {
         Self { known: Known::Urls(urls), sizes: sizes(resolution) }
     }
 
     /// The wheels of `resolution`, wherever `sources` list them.
-    pub fn listed_by(sources: PackageSources, resolution: &Resolution) -> Self {
+    pub(super) fn listed_by(sources: PackageSources, resolution: &Resolution) -> Self {
         Self { known: Known::Sources(sources), sizes: sizes(resolution) }
     }
 
     /// The places that are asked for wheels; `None` where the plan has told them.
-    pub fn sources(&self) -> Option<&PackageSources> {
+    pub(super) fn sources(&self) -> Option<&PackageSources> {
         match &self.known {
             Known::Urls(_) => None,
             Known::Sources(sources) => Some(sources),
@@ -87,12 +87,12 @@ impl WheelUrls {
     }
 
     /// The size of a wheel in bytes, as far as it is known.
-    pub fn size(&self, wheel: &WheelInstall) -> Option<u64> {
+    pub(super) fn size(&self, wheel: &WheelInstall) -> Option<u64> {
         self.sizes.get(&wheel.wheel).copied()
     }
 
     /// Begins to look wheels up. The pages of indexes are large: they are kept no longer than the result is.
-    pub fn open(&self, session: &Session<'_>) -> OpenWheelUrls<'_> {
+    pub(super) fn open(&self, session: &Session<'_>) -> OpenWheelUrls<'_> {
         let catalog = match &self.known {
             Known::Urls(_) => None,
             Known::Sources(sources) => {
@@ -110,14 +110,14 @@ fn sizes(resolution: &Resolution) -> BTreeMap<Digest, u64> {
 }
 
 /// [`WheelUrls`] with the indexes that are asked.
-pub struct OpenWheelUrls<'a> {
+pub(super) struct OpenWheelUrls<'a> {
     urls: &'a WheelUrls,
     catalog: Option<PackageIndex>,
 }
 
 impl OpenWheelUrls<'_> {
     /// The download of a wheel.
-    pub fn download(&self, wheel: &WheelInstall) -> Result<Download> {
+    pub(super) fn download(&self, wheel: &WheelInstall) -> Result<Download> {
         let (name, digest) = (wheel.filename.clone(), wheel.wheel);
         let project = PackageName::from_str(&wheel.distribution)?;
         let url = self.url(&project, &WheelFilename::from_str(&wheel.filename)?, digest)?;
@@ -125,13 +125,13 @@ impl OpenWheelUrls<'_> {
     }
 
     /// The URL of the source that a wheel was built from.
-    pub fn source_url(&self, name: &PackageName, from: &BuiltFrom) -> Result<Url> {
+    pub(super) fn source_url(&self, name: &PackageName, from: &BuiltFrom) -> Result<Url> {
         let catalog = self.catalog.as_ref().context("a source of the plan is at no known URL")?;
         Ok(listed_source(name, from, catalog)?.url)
     }
 
     /// The URL of a wheel of the project `name`.
-    pub fn url(&self, name: &PackageName, filename: &WheelFilename, digest: Digest) -> Result<Url> {
+    pub(super) fn url(&self, name: &PackageName, filename: &WheelFilename, digest: Digest) -> Result<Url> {
         let url = match (&self.urls.known, &self.catalog) {
             (Known::Urls(urls), _) => urls.get(&digest).cloned(),
             (Known::Sources(_), Some(catalog)) => Some(listed(name, filename, Some(digest), catalog)?.url),

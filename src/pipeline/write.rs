@@ -19,7 +19,7 @@ use crate::plan::{LayerPlan, Plan, SystemLayer, WheelInstall, WheelLayer};
 use crate::pool;
 
 /// The sources of a plan's parts.
-pub struct Sources {
+pub(super) struct Sources {
     /// The source of the base's layers.
     pub base: BaseSource,
     /// The URLs of the wheels.
@@ -30,14 +30,14 @@ pub struct Sources {
 
 impl Sources {
     /// The store alone: what a plan that was read as JSON is written from.
-    pub fn of_store() -> Self {
+    pub(super) fn of_store() -> Self {
         Self { base: BaseSource::Store, wheels: WheelUrls::default(), files: FileContents::default() }
     }
 }
 
 /// The blobs of a base that is an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BaseBlobs {
+pub(super) enum BaseBlobs {
     /// They are brought into the store, beside everything else.
     Brought,
     /// They stay at their place: where the image goes, they may be already.
@@ -45,11 +45,11 @@ pub enum BaseBlobs {
 }
 
 /// Told of each layer that is in the store, with its number in the plan.
-pub type LayerFinished<'a> = dyn Fn(usize, &Written) + Sync + 'a;
+pub(super) type LayerFinished<'a> = dyn Fn(usize, &Written) + Sync + 'a;
 
 /// The needs of the places that a plan's layers go to.
 #[derive(Clone, Copy)]
-pub struct WriteNeeds<'a> {
+pub(super) struct WriteNeeds<'a> {
     /// The use of the base's blobs.
     pub blobs: BaseBlobs,
     /// Set for a place that wants the lowest layers first.
@@ -58,7 +58,7 @@ pub struct WriteNeeds<'a> {
 
 impl WriteNeeds<'_> {
     /// All layers are used when all are there.
-    pub fn in_the_end() -> Self {
+    pub(super) fn in_the_end() -> Self {
         Self { blobs: BaseBlobs::Brought, finished: None }
     }
 
@@ -69,7 +69,7 @@ impl WriteNeeds<'_> {
 }
 
 /// Writes the layers of `plan` that the store lacks; gives all of them, in its order.
-pub fn write(
+pub(super) fn write(
     plan: &Plan,
     sources: &Sources,
     used: WriteNeeds<'_>,
@@ -242,7 +242,7 @@ fn compiler<'a>(
 }
 
 /// Refuses modules that nothing here compiles, before anything is downloaded for them.
-pub fn check_compilers(plan: &Plan, session: &Session<'_>) -> Result<()> {
+pub(super) fn check_compilers(plan: &Plan, session: &Session<'_>) -> Result<()> {
     let is_missing = |layer: &&LayerPlan| cache::recall(&session.store, &layer.key()).is_none();
     let compiled = plan.layers.iter().filter(|layer| compile_target(layer).is_some());
     match compiled.filter(is_missing).find_map(compile_target) {
@@ -259,7 +259,7 @@ fn compile_target(layer: &LayerPlan) -> Option<CompileTarget<'_>> {
 }
 
 /// Makes the layers of `plan` under `keys`, by their keys, and no others than they need.
-pub fn write_some(
+pub(super) fn write_some(
     plan: &Plan,
     sources: &Sources,
     keys: &BTreeSet<Digest>,
@@ -281,7 +281,7 @@ pub fn write_some(
 
 /// Makes the layers of `plan` under `keys` that are made [ahead](is_made_ahead), by their keys, and beside them those of
 /// the base that one of them needs.
-pub fn write_ahead(
+pub(super) fn write_ahead(
     plan: &Plan,
     sources: &Sources,
     keys: &BTreeSet<Digest>,
@@ -302,7 +302,7 @@ pub fn write_ahead(
 }
 
 /// Returns whether a layer of a matrix is made before its images: it needs nothing of them but their base.
-pub fn is_made_ahead(layer: &LayerPlan) -> bool {
+pub(super) fn is_made_ahead(layer: &LayerPlan) -> bool {
     match layer {
         LayerPlan::Debian(_)
         | LayerPlan::Python(_)
@@ -314,7 +314,7 @@ pub fn is_made_ahead(layer: &LayerPlan) -> bool {
 }
 
 /// The digests of the wheels that a layer is made of.
-pub fn wheels_in(layer: &LayerPlan) -> BTreeSet<Digest> {
+pub(super) fn wheels_in(layer: &LayerPlan) -> BTreeSet<Digest> {
     wheels_of(layer).map(|wheel| wheel.wheel).collect()
 }
 
@@ -332,7 +332,7 @@ fn stands_alone(layer: &LayerPlan) -> bool {
 }
 
 /// The wheels of the layers that have to be made.
-pub fn needed_wheels(plan: &Plan, session: &Session<'_>) -> BTreeSet<Digest> {
+pub(super) fn needed_wheels(plan: &Plan, session: &Session<'_>) -> BTreeSet<Digest> {
     let is_made = |layer: &&LayerPlan| shared_layers::recall(layer, &layer.key(), session).is_none();
     let made = plan.layers.iter().filter(|layer| wheels_of(layer).next().is_some()).filter(is_made);
     made.flat_map(wheels_of).map(|wheel| wheel.wheel).collect()

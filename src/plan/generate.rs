@@ -14,30 +14,30 @@ impl Maker {
     }
 
     /// A directory.
-    pub fn directory(&self, path: &str) -> Generated {
+    pub(super) fn directory(&self, path: &str) -> Generated {
         Generated { entry: self.entry(path, 0o755, EntryKind::Directory), bytes: Vec::new() }
     }
 
     /// The file that hides `path`.
-    pub fn whiteout(&self, path: &str) -> Generated {
+    pub(super) fn whiteout(&self, path: &str) -> Generated {
         Generated { entry: self.entry(&paths::whiteout(path), 0o644, EntryKind::Whiteout), bytes: Vec::new() }
     }
 
     /// A symlink.
-    pub fn link(&self, path: &str, target: &str) -> Generated {
+    pub(super) fn link(&self, path: &str, target: &str) -> Generated {
         let kind = EntryKind::Symlink { target: target.to_owned() };
         Generated { entry: self.entry(path, 0o777, kind), bytes: Vec::new() }
     }
 
     /// Links in `directory` to the libraries of a copy of the base, by their SONAMEs.
-    pub fn library_links(&self, copy: &CudaCopy, directory: &str) -> impl Iterator<Item = Generated> {
+    pub(super) fn library_links(&self, copy: &CudaCopy, directory: &str) -> impl Iterator<Item = Generated> {
         copy.libraries.iter().map(move |library| {
             self.link(&format!("{directory}/{}", library.soname), &relative(directory, &library.path))
         })
     }
 
     /// A file.
-    pub fn file(&self, path: &str, content: String) -> Generated {
+    pub(super) fn file(&self, path: &str, content: String) -> Generated {
         let kind = EntryKind::File { size: content.len() as u64 };
         Generated { entry: self.entry(path, 0o644, kind), bytes: content.into_bytes() }
     }

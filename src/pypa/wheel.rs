@@ -233,13 +233,13 @@ pub(crate) mod sample {
     use rawzip::{CompressionMethod, ZipArchiveWriter};
 
     /// A zip archive of `files`, the small ones stored and the others deflated.
-    pub fn zip(files: &[(&str, &str)]) -> Vec<u8> {
+    pub(crate) fn zip(files: &[(&str, &str)]) -> Vec<u8> {
         let files: Vec<_> = files.iter().map(|(path, content)| (*path, content.as_bytes())).collect();
         zip_of_bytes(&files)
     }
 
     /// The same of files that are not text.
-    pub fn zip_of_bytes(files: &[(&str, &[u8])]) -> Vec<u8> {
+    pub(crate) fn zip_of_bytes(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut archive = ZipArchiveWriter::new(&mut bytes);
         for (path, content) in files {
@@ -264,7 +264,7 @@ pub(crate) mod sample {
     }
 
     /// Letters that hardly compress.
-    pub fn noise(length: usize) -> String {
+    pub(crate) fn noise(length: usize) -> String {
         let mut state = 1u64;
         let next = |_| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -274,7 +274,7 @@ pub(crate) mod sample {
     }
 
     /// A wheel of the project `demo` with `padding` bytes that do not compress before its metadata.
-    pub fn wheel(version: &str, requires: &str, padding: usize) -> Vec<u8> {
+    pub(crate) fn wheel(version: &str, requires: &str, padding: usize) -> Vec<u8> {
         let noise = noise(padding);
         let metadata =
             format!("Metadata-Version: 2.1\nName: Demo\nVersion: {version}\n{requires}\nA description.\n");

@@ -91,23 +91,23 @@ pub(super) struct UvIndex {
 }
 
 impl UvIndex {
-    pub fn is_called(&self, name: &str) -> bool {
+    pub(super) fn is_called(&self, name: &str) -> bool {
         self.name.as_deref() == Some(name)
     }
 
     /// True for a page of links.
-    pub fn is_flat(&self) -> bool {
+    pub(super) fn is_flat(&self) -> bool {
         self.format.as_deref() == Some("flat")
     }
 
     /// It for these projects alone; for all where there are none.
-    pub fn at(&self, location: IndexLocation, packages: Vec<PackageName>) -> Index {
+    pub(super) fn at(&self, location: IndexLocation, packages: Vec<PackageName>) -> Index {
         let missing = self.ignore_error_codes.iter().copied().map(MissingStatus).collect();
         Index { name: self.name.clone(), packages, missing, ..Self::unnamed(location) }
     }
 
     /// An index that has no name.
-    pub fn unnamed(location: IndexLocation) -> Index {
+    pub(super) fn unnamed(location: IndexLocation) -> Index {
         let location = Spanned { value: location, span: Span { start: 0, end: 0 } };
         Index { location, name: None, packages: Vec::new(), missing: Vec::new() }
     }
@@ -115,7 +115,7 @@ impl UvIndex {
 
 impl SourceTables {
     /// The projects that come from one index, with its name.
-    pub fn pinned(&self) -> Vec<(&PackageName, &str)> {
+    pub(super) fn pinned(&self) -> Vec<(&PackageName, &str)> {
         let tables =
             self.0.iter().flat_map(|(name, tables)| tables.all().iter().map(move |table| (name, table)));
         tables.filter_map(|(name, table)| Some((name, table.index.as_deref()?))).collect()
@@ -123,7 +123,7 @@ impl SourceTables {
 
     /// A requirement of a project's part, in the environments of each source with that, and otherwise as it is; or the
     /// project and the reason why a source cannot be followed.
-    pub fn apply(
+    pub(super) fn apply(
         &self,
         requirement: Requirement,
         part: &ProjectPart,

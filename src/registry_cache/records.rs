@@ -11,7 +11,7 @@ use crate::oci::image::MediaType;
 use crate::oci::{Descriptor, Digest, Entry, EntryKind, tar};
 
 /// The bytes of the records in one entry: those of a layer of 200,000 files take some 60 MB.
-pub const LARGEST_RECORDS: u64 = 256 << 20;
+pub(super) const LARGEST_RECORDS: u64 = 256 << 20;
 
 /// The records that stand in one entry: those of these kinds under one key of the store.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +39,7 @@ impl RecordsName<'_> {
 }
 
 /// The layer of an entry of `records`: its description and its blob.
-pub fn packed(records: &RecordBytes) -> std::io::Result<(CachedLayer, Vec<u8>)> {
+pub(super) fn packed(records: &RecordBytes) -> std::io::Result<(CachedLayer, Vec<u8>)> {
     let mut bytes = Vec::new();
     for (kind, record) in records {
         bytes.extend(tar::header(&file(kind, record.len() as u64)));
@@ -61,7 +61,11 @@ fn file(kind: &str, size: u64) -> Entry {
 }
 
 /// The records of `kinds` in the blob of `layer`, which was hashed.
-pub fn unpacked(blob: &[u8], layer: &CachedLayer, kinds: &[&str]) -> Result<RecordBytes, CacheEntryFault> {
+pub(super) fn unpacked(
+    blob: &[u8],
+    layer: &CachedLayer,
+    kinds: &[&str],
+) -> Result<RecordBytes, CacheEntryFault> {
     let unreadable = |error: std::io::Error| CacheEntryFault::Records { reason: error.to_string() };
     let mut bytes = Vec::new();
     let mut passed = decompressed(blob).map_err(unreadable)?.take(LARGEST_RECORDS + 1);

@@ -165,7 +165,7 @@ fn file_names(wheel: &DistFile, catalog: &dyn Catalog) -> Result<BTreeSet<String
 impl NeedyDistribution {
     /// The CUDA majors that its binaries are built for: several where it has variants of a file, none where nothing
     /// tells.
-    pub fn majors(&self) -> BTreeSet<u32> {
+    pub(super) fn majors(&self) -> BTreeSet<u32> {
         let told = |link| {
             let needs = self.needs.iter().flatten().filter(move |need| need.link == link);
             needs.filter_map(|need| need.component.major_of_library(&need.soname)).collect::<BTreeSet<u32>>()
@@ -179,7 +179,7 @@ impl NeedyDistribution {
     }
 
     /// The need that tells a CUDA major, first of all those of what is linked.
-    pub fn evidence(&self, major: u32) -> Option<&LibraryNeed> {
+    pub(super) fn evidence(&self, major: u32) -> Option<&LibraryNeed> {
         let tells = |need: &&LibraryNeed| need.component.major_of_library(&need.soname) == Some(major);
         let needs = || self.needs.iter().flatten().filter(tells);
         let is_runtime = |need: &&LibraryNeed| need.component.is_runtime();
@@ -187,7 +187,7 @@ impl NeedyDistribution {
     }
 
     /// The binary that is linked with libraries of CUDA `major`, and these, in words.
-    pub fn told(&self, major: u32) -> Option<String> {
+    pub(super) fn told(&self, major: u32) -> Option<String> {
         let tells = |need: &LibraryNeed| need.component.major_of_library(&need.soname) == Some(major);
         let needs = self.needs.iter().find(|needs| needs.iter().any(tells))?;
         let names: Vec<&str> = needs.iter().map(|need| need.soname.as_str()).collect();
@@ -196,7 +196,7 @@ impl NeedyDistribution {
     }
 
     /// The demands of its binaries where CUDA `major` serves it.
-    pub fn demanded(&self, major: u32) -> Vec<Demanded> {
+    pub(super) fn demanded(&self, major: u32) -> Vec<Demanded> {
         let for_other = |needs: &&Vec<LibraryNeed>| {
             needs
                 .iter()

@@ -18,19 +18,19 @@ use crate::pypa::simple::{DistFile, Project};
 const SCHEME: &str = "installed";
 
 /// Returns whether a file stands for a distribution that the base has.
-pub fn is_installed(file: &DistFile) -> bool {
+pub(super) fn is_installed(file: &DistFile) -> bool {
     file.url.scheme() == SCHEME
 }
 
 /// A catalog in which the versions that a base has stand among those of the indexes.
-pub struct WithInstalled<'a> {
+pub(super) struct WithInstalled<'a> {
     inner: &'a dyn Catalog,
     installed: BTreeMap<PackageName, (DistFile, Arc<CoreMetadata>)>,
 }
 
 impl<'a> WithInstalled<'a> {
     /// The catalog `inner`, with `distributions` beside its files.
-    pub fn new<'d>(
+    pub(super) fn new<'d>(
         inner: &'a dyn Catalog,
         distributions: impl Iterator<Item = &'d InstalledDistribution>,
     ) -> Self {
@@ -41,7 +41,7 @@ impl<'a> WithInstalled<'a> {
     }
 
     /// The versions that the base has.
-    pub fn versions(&self) -> BTreeMap<PackageName, Version> {
+    pub(super) fn versions(&self) -> BTreeMap<PackageName, Version> {
         self.installed.iter().map(|(name, (file, _))| (name.clone(), file.filename.version.clone())).collect()
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Rewriting<'a> {
 }
 
 impl<'a> Rewriting<'a> {
-    pub fn new(
+    pub(super) fn new(
         target: &'a Target,
         overrides: &[Requirement],
         solution: &Solution,
@@ -39,7 +39,7 @@ impl<'a> Rewriting<'a> {
     }
 
     /// The requirements of a distribution that are rewritten, and what takes their place.
-    pub fn of(&self, metadata: &CoreMetadata) -> BTreeMap<String, String> {
+    pub(super) fn of(&self, metadata: &CoreMetadata) -> BTreeMap<String, String> {
         let rewritten = metadata.requires_dist.iter().filter_map(|requirement| {
             let rewritten = match self.overriding(requirement, metadata) {
                 Some(overriding) => self.relaxed(&overriding).or_else(|| Some(overriding.to_string())),

@@ -22,7 +22,7 @@ pub(super) struct Siblings {
 
 impl Siblings {
     /// The siblings that serve `demanded` beside what binaries need.
-    pub fn of(
+    pub(super) fn of(
         demanded: &[Demanded],
         needy: &NeedyDistributions,
         base: &BaseInventory,
@@ -57,13 +57,13 @@ impl Siblings {
     }
 
     /// The requirement on what serves in place of a component.
-    pub fn serving(&self, requirement: &Requirement) -> Requirement {
+    pub(super) fn serving(&self, requirement: &Requirement) -> Requirement {
         let name = self.by.get(&requirement.name).unwrap_or(&requirement.name);
         Requirement { name: name.clone(), ..requirement.clone() }
     }
 
     /// Names that others serve, each with the name of what serves.
-    pub fn iter(&self) -> impl Iterator<Item = (&PackageName, &PackageName)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&PackageName, &PackageName)> {
         self.by.iter()
     }
 }

@@ -27,7 +27,7 @@ pub(super) enum Refusal {
 impl WheelChoice<'_> {
     /// The fit of `file`, or the reason why it may not be chosen. A yanked file may be chosen only where its version is
     /// `pinned`.
-    pub fn judge(&self, file: &DistFile, pinned: bool) -> Result<Fit, Refusal> {
+    pub(super) fn judge(&self, file: &DistFile, pinned: bool) -> Result<Fit, Refusal> {
         if let Some(limit) = self.exclude_newer {
             match file.upload_time {
                 None => return Err(Refusal::NoUploadTime),

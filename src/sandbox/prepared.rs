@@ -63,7 +63,7 @@ pub(super) struct PreparedTree {
 }
 
 impl Prepared {
-    pub fn new(command: &SandboxCommand) -> io::Result<Self> {
+    pub(super) fn new(command: &SandboxCommand) -> io::Result<Self> {
         let own_name = command.program.as_os_str();
         let arguments = std::iter::once(own_name).chain(command.arguments.iter().map(|argument| &**argument));
         let variable = |(name, value): &(String, String)| Ok(CString::new(format!("{name}={value}"))?);

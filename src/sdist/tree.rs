@@ -28,7 +28,7 @@ pub(super) struct TreeRoot {
 
 impl TreeRoot {
     /// The directory at `path`.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
         // As the kernel names it, so that what it says of files in it can be compared.
@@ -36,7 +36,7 @@ impl TreeRoot {
     }
 
     /// Makes a directory, and those above it, where they are not there.
-    pub fn directory(&self, path: &str) -> io::Result<()> {
+    pub(super) fn directory(&self, path: &str) -> io::Result<()> {
         let parent = self.parent(path)?;
         match parent.kind() {
             Some(FileType::Directory) => Ok(()),
@@ -46,7 +46,7 @@ impl TreeRoot {
     }
 
     /// Makes a file, in place of whatever is there.
-    pub fn file(&self, path: &str, executable: bool) -> io::Result<File> {
+    pub(super) fn file(&self, path: &str, executable: bool) -> io::Result<File> {
         let parent = self.parent(path)?;
         parent.clear()?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -57,14 +57,14 @@ impl TreeRoot {
     }
 
     /// Makes a symbolic link, in place of whatever is there. Where it leads is not looked at.
-    pub fn symlink(&self, path: &str, target: &[u8]) -> io::Result<()> {
+    pub(super) fn symlink(&self, path: &str, target: &[u8]) -> io::Result<()> {
         let parent = self.parent(path)?;
         parent.clear()?;
         Ok(rustix::fs::symlinkat(CString::new(target)?, &parent.directory, &parent.name)?)
     }
 
     /// Makes another name of the file at `target`, in place of whatever is there.
-    pub fn hardlink(&self, path: &str, target: &str) -> io::Result<()> {
+    pub(super) fn hardlink(&self, path: &str, target: &str) -> io::Result<()> {
         let (parent, source) = (self.parent(path)?, self.parent(target)?);
         parent.clear()?;
         let (from, to) = (&source.directory, &parent.directory);
@@ -72,12 +72,12 @@ impl TreeRoot {
     }
 
     /// Removes what is at a path, with everything below it.
-    pub fn remove(&self, path: &str) -> io::Result<()> {
+    pub(super) fn remove(&self, path: &str) -> io::Result<()> {
         self.parent(path)?.clear()
     }
 
     /// Removes everything in a directory.
-    pub fn empty(&self, path: &str) -> io::Result<()> {
+    pub(super) fn empty(&self, path: &str) -> io::Result<()> {
         let Ok(directory) = self.resolve(path, OFlags::PATH | OFlags::DIRECTORY) else { return Ok(()) };
         for entry in fs::read_dir(by_descriptor(&directory))? {
             remove(&entry?.path())?;
@@ -86,7 +86,7 @@ impl TreeRoot {
     }
 
     /// The path of the file that `path` leads to through links, relative to the root; `None` where there is none.
-    pub fn real_path(&self, path: &str) -> Option<String> {
+    pub(super) fn real_path(&self, path: &str) -> Option<String> {
         let file = self.resolve(path.trim_start_matches('/'), OFlags::PATH).ok()?;
         let real = fs::read_link(by_descriptor(&file)).ok()?;
         Some(real.strip_prefix(&self.path).ok()?.to_str()?.to_owned())

@@ -50,12 +50,12 @@ enum Place {
 
 impl IndexedTar {
     /// Reads the headers of the tar at `path`.
-    pub fn open(path: &Path) -> Result<Self, SourceError> {
+    pub(super) fn open(path: &Path) -> Result<Self, SourceError> {
         Self::read(plain_file::open(path).map_err(SourceError::read(path))?, path)
     }
 
     /// Reads the headers of a tar that is at `path`.
-    pub fn read(file: File, path: &Path) -> Result<Self, SourceError> {
+    pub(super) fn read(file: File, path: &Path) -> Result<Self, SourceError> {
         let mut magic = [0; 6];
         let count = file.read_at(&mut magic, 0).map_err(SourceError::read(path))?;
         if is_compressed(&magic[..count]) {
@@ -69,7 +69,7 @@ impl IndexedTar {
     }
 
     /// The place of the content of the file `path`, followed through links.
-    pub fn range(&self, path: &str) -> Option<Range<u64>> {
+    pub(super) fn range(&self, path: &str) -> Option<Range<u64>> {
         const MAX_LINKS: usize = 8;
         let mut path = path;
         for _ in 0..MAX_LINKS {
@@ -82,7 +82,7 @@ impl IndexedTar {
     }
 
     /// The bytes of the file `path`, when there is one.
-    pub fn document(&self, path: &str, place: &str) -> Result<Option<Vec<u8>>, SourceError> {
+    pub(super) fn document(&self, path: &str, place: &str) -> Result<Option<Vec<u8>>, SourceError> {
         let Some(range) = self.range(path) else { return Ok(None) };
         check_document_size(place, &format!("`{path}`"), range.end - range.start)?;
         let mut bytes = Vec::new();
@@ -95,7 +95,7 @@ impl IndexedTar {
     /// # Errors
     ///
     /// As [`IndexedTar::document`], and [`SourceError::OtherArchive`] where the archive at `path` has no such file.
-    pub fn entry_document(
+    pub(super) fn entry_document(
         &self,
         name: &'static str,
         transport: &'static str,
@@ -107,7 +107,7 @@ impl IndexedTar {
     }
 
     /// Reads a range of the archive.
-    pub fn reader(&self, range: Range<u64>) -> impl Read + Send + use<> {
+    pub(super) fn reader(&self, range: Range<u64>) -> impl Read + Send + use<> {
         FileRange::new(Arc::clone(&self.file), range)
     }
 
@@ -119,7 +119,7 @@ impl IndexedTar {
     }
 
     /// Blobs that lie in the archive.
-    pub fn parts(&self, blobs: BTreeMap<Digest, Range<u64>>) -> Parts {
+    pub(super) fn parts(&self, blobs: BTreeMap<Digest, Range<u64>>) -> Parts {
         Parts { file: Arc::clone(&self.file), blobs }
     }
 }

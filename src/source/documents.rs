@@ -170,7 +170,7 @@ struct RootFs {
 
 impl Config {
     /// The digests of the layers' tars, bottom first.
-    pub fn diff_ids(&self) -> &[Digest] {
+    pub(super) fn diff_ids(&self) -> &[Digest] {
         self.rootfs.diff_ids.as_deref().unwrap_or_default()
     }
 }

@@ -33,7 +33,7 @@ pub(super) enum Untrusted {
 
 impl Untrusted {
     /// The user's next step about `path`.
-    pub fn hint(&self, path: &Path) -> String {
+    pub(super) fn hint(&self, path: &Path) -> String {
         let path = path.display();
         let elsewhere = "point IMGFORGE_CACHE_DIR at a directory of your own";
         match self {

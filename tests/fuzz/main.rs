@@ -9,6 +9,7 @@
 //! $ IMGFORGE_FUZZ_CASES=1000000 IMGFORGE_FUZZ_SEED=7 cargo nextest run --release --test fuzz tar
 //! $ IMGFORGE_FUZZ_INPUT=target/fuzz/tar.bin cargo nextest run --test fuzz tar    # what failed, again
 //! ```
+#![allow(unreachable_pub, reason = "nothing is reached from outside of a test")]
 #![allow(clippy::disallowed_methods, reason = "tests meet files, the clock and the environment")]
 
 mod allocator;

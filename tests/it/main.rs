@@ -1,4 +1,5 @@
 //! The integration tests: one crate, a file per promise.
+#![allow(unreachable_pub, reason = "nothing is reached from outside of a test")]
 #![allow(clippy::disallowed_methods, reason = "tests meet files, the network and processes")]
 
 mod architecture;

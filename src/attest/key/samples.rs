@@ -1,7 +1,7 @@
 //! Keys for tests, which openssl and cosign made and nothing else uses.
 
 /// PKCS #8, by openssl.
-pub const PLAIN: &str = "\
+pub(crate) const PLAIN: &str = "\
 -----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgOWaV7EKIr9cwg+Xa
 aVplYXfkrMAEpYNpnpXaTZj+FlmhRANCAARYaYhV3Q94S6oes4/7+wShrvuAgo1U
@@ -10,7 +10,7 @@ z4r1eRgrdDg+BxpuLp5gPP746dd9J4AOnv+gwyGsi+M1tO+BlD9VMKyd
 ";
 
 /// Its public key.
-pub const PLAIN_PUBLIC: &str = "\
+pub(crate) const PLAIN_PUBLIC: &str = "\
 -----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEWGmIVd0PeEuqHrOP+/sEoa77gIKN
 VM+K9XkYK3Q4Pgcabi6eYDz++OnXfSeADp7/oMMhrIvjNbTvgZQ/VTCsnQ==
@@ -18,7 +18,7 @@ VM+K9XkYK3Q4Pgcabi6eYDz++OnXfSeADp7/oMMhrIvjNbTvgZQ/VTCsnQ==
 ";
 
 /// SEC 1, by openssl.
-pub const OTHER: &str = "\
+pub(crate) const OTHER: &str = "\
 -----BEGIN EC PRIVATE KEY-----
 MHcCAQEEIIhD/YJT1ddpSp9BKeJY7jOnkzZNArVR3GCsr0t/HA1xoAoGCCqGSM49
 AwEHoUQDQgAE020NQA2rniNY8xbav+oScLgYvsDFm7eg+Gymjs4ILNxnUQ3l6DzC
@@ -27,7 +27,7 @@ vVsc9KbGKWVEgH3iZ6Qok2OHpgmSXZaWPA==
 ";
 
 /// The same as PKCS #8.
-pub const OTHER_AS_PKCS8: &str = "\
+pub(crate) const OTHER_AS_PKCS8: &str = "\
 -----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgiEP9glPV12lKn0Ep
 4ljuM6eTNk0CtVHcYKyvS38cDXGhRANCAATTbQ1ADaueI1jzFtq/6hJwuBi+wMWb
@@ -36,7 +36,7 @@ t6D4bKaOzggs3GdRDeXoPMK9Wxz0psYpZUSAfeJnpCiTY4emCZJdlpY8
 ";
 
 /// SEC 1 behind the parameters of its curve, by openssl.
-pub const WITH_PARAMETERS: &str = "\
+pub(crate) const WITH_PARAMETERS: &str = "\
 -----BEGIN EC PARAMETERS-----
 BggqhkjOPQMBBw==
 -----END EC PARAMETERS-----
@@ -48,7 +48,7 @@ kaWEcy+xXhkzLuU41opes/eY9YhK7IivOg==
 ";
 
 /// By cosign 2, under the password `tester`.
-pub const ENCRYPTED: &str = "\
+pub(crate) const ENCRYPTED: &str = "\
 -----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----
 eyJrZGYiOnsibmFtZSI6InNjcnlwdCIsInBhcmFtcyI6eyJOIjo2NTUzNiwiciI6
 OCwicCI6MX0sInNhbHQiOiIrK3RhVDdFM2RFaUlYWit2MFl4YmdXbTNQTk9iOFVv
@@ -63,7 +63,7 @@ dlJqc3h2SnlTNjVPczNqMGhSZjhXUXF1UEE9PSJ9
 ";
 
 /// Its public key.
-pub const ENCRYPTED_PUBLIC: &str = "\
+pub(crate) const ENCRYPTED_PUBLIC: &str = "\
 -----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEsEQXPfEDmBa81+HKrMtB14BPpZ7z
 VKq4vfBgrok9BydfiHdhfdHeiQ8r9teTekBRAb2OHbjnEkXMB41szb3o3A==
@@ -71,7 +71,7 @@ VKq4vfBgrok9BydfiHdhfdHeiQ8r9teTekBRAb2OHbjnEkXMB41szb3o3A==
 ";
 
 /// A key of another kind.
-pub const RSA: &str = "\
+pub(crate) const RSA: &str = "\
 -----BEGIN PRIVATE KEY-----
 MIICdQIBADANBgkqhkiG9w0BAQEFAASCAl8wggJbAgEAAoGBALoBcDv/M1XEr3Mh
 pHr7kb4AP0EdCLhnmTejN90QpQnhU+0mfKzLIf61J2errc241CmZB+M8JoRokm2N
@@ -91,7 +91,7 @@ CxWSKOaTTzra
 ";
 
 /// PKCS #8 by openssl, under PBKDF2 and AES-256 of the password `tester`.
-pub const BY_PBKDF2: &str = "\
+pub(crate) const BY_PBKDF2: &str = "\
 -----BEGIN ENCRYPTED PRIVATE KEY-----
 MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAjPSgUpU+wlIwICCAAw
 DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEFkk9VzNO2qFkzrgik8laHYEgZAI
@@ -102,7 +102,7 @@ gDe0qlhTBVNqMQa2iNwoyh2AcJYzlC7nhuhZWkBDEC7AaAvNTK50FntWtj8M67U=
 ";
 
 /// The same key under scrypt.
-pub const BY_SCRYPT: &str = "\
+pub(crate) const BY_SCRYPT: &str = "\
 -----BEGIN ENCRYPTED PRIVATE KEY-----
 MIHkME8GCSqGSIb3DQEFDTBCMCEGCSsGAQQB2kcECzAUBAjTmmqo6REy0AICQAAC
 AQgCAQEwHQYJYIZIAWUDBAEqBBCoxrQ4JQDR7Csqwnm+JAjdBIGQ4OoUBGZNWybQ
@@ -113,7 +113,7 @@ abejfHQGwVX/hUJVVXDwqSDJQxWV2CpOcUm/yZYgd7S6msiKkUo0
 ";
 
 /// The same key under triple DES, which nothing should use any more.
-pub const BY_DES3: &str = "\
+pub(crate) const BY_DES3: &str = "\
 -----BEGIN ENCRYPTED PRIVATE KEY-----
 MIHjME4GCSqGSIb3DQEFDTBBMCkGCSqGSIb3DQEFDDAcBAh6LTa5dI2ltgICCAAw
 DAYIKoZIhvcNAgkFADAUBggqhkiG9w0DBwQIU9MzmbAMexsEgZBRAjuBErHagnhR
@@ -124,7 +124,7 @@ w6GhIGOg9EXXMZEVgzG7f3bSw2sFXtQ6GT8ALrhvtZFk9veTDG4=
 ";
 
 /// The same key under the first scheme of PKCS #5.
-pub const BY_PBES1: &str = "\
+pub(crate) const BY_PBES1: &str = "\
 -----BEGIN ENCRYPTED PRIVATE KEY-----
 MIGxMBwGCiqGSIb3DQEMAQMwDgQIDkqaxvc2KGUCAggABIGQk1ICdKypMAUcmHUk
 x/84bHEEgji0kmgtUqj23N93oapm5qmfrvwShF1Eer5GnDPc+Lx576kJ3oxYZj+s
@@ -134,7 +134,7 @@ x/84bHEEgji0kmgtUqj23N93oapm5qmfrvwShF1Eer5GnDPc+Lx576kJ3oxYZj+s
 ";
 
 /// A key of another kind under the same password.
-pub const RSA_BY_PBKDF2: &str = "\
+pub(crate) const RSA_BY_PBKDF2: &str = "\
 -----BEGIN ENCRYPTED PRIVATE KEY-----
 MIIC3TBXBgkqhkiG9w0BBQ0wSjApBgkqhkiG9w0BBQwwHAQI13Da5NlTRo8CAggA
 MAwGCCqGSIb3DQIJBQAwHQYJYIZIAWUDBAEqBBCtvu9upfT4bqYrC37H6HniBIIC
@@ -156,7 +156,7 @@ lF6CC8CZgumUYFmkiYhk7jQ=
 ";
 
 /// The public key of the encrypted ones.
-pub const UNDER_PASSWORD_PUBLIC: &str = "\
+pub(crate) const UNDER_PASSWORD_PUBLIC: &str = "\
 -----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEcPq7TmkmJvAVO2mtLy4At54wvsyO
 nVueNzLestg3C8SpFkiu3es6BIy4WIXYMDc/VD94J+Z1zBRPCer76vvjsQ==

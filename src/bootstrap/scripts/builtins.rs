@@ -8,7 +8,7 @@ use crate::debian::shell::syntax::{PartKind, ShellCommand, ShellWord, WordPart};
 
 impl Shell<'_, '_, '_> {
     /// Does `name` where it is a command of the shell.
-    pub fn builtin(
+    pub(super) fn builtin(
         &mut self,
         command: &ShellCommand,
         name: &str,
@@ -197,7 +197,7 @@ impl Shell<'_, '_, '_> {
     }
 
     /// Gives variables their values as `local` and `export` do.
-    pub fn declare(&mut self, is_local: bool, words: &[ShellWord]) {
+    pub(super) fn declare(&mut self, is_local: bool, words: &[ShellWord]) {
         self.status = Some(0);
         for word in words {
             let (name, value) = match word.0.split_first() {

@@ -40,7 +40,7 @@ impl Field {
 
 impl Shell<'_, '_, '_> {
     /// The fields that a word of a command becomes.
-    pub fn fields(&mut self, word: &ShellWord) -> Vec<ShellValue> {
+    pub(super) fn fields(&mut self, word: &ShellWord) -> Vec<ShellValue> {
         let mut fields = vec![Field::default()];
         for part in &word.0 {
             self.add_fields(part, &mut fields);
@@ -96,7 +96,7 @@ impl Shell<'_, '_, '_> {
     }
 
     /// The text that a word becomes where it is not split.
-    pub fn text(&mut self, word: &ShellWord) -> ShellValue {
+    pub(super) fn text(&mut self, word: &ShellWord) -> ShellValue {
         let mut text = String::new();
         for part in &word.0 {
             text += &self.value(part)?;
@@ -105,7 +105,7 @@ impl Shell<'_, '_, '_> {
     }
 
     /// The pattern that a word becomes.
-    pub fn pattern(&mut self, word: &ShellWord) -> ShellValue {
+    pub(super) fn pattern(&mut self, word: &ShellWord) -> ShellValue {
         let mut text = String::new();
         for part in &word.0 {
             let value = self.value(part)?;
@@ -125,7 +125,7 @@ impl Shell<'_, '_, '_> {
     }
 
     /// The value of `IFS`.
-    pub fn separators(&self) -> String {
+    pub(super) fn separators(&self) -> String {
         self.variables.get("IFS").cloned().flatten().unwrap_or_else(|| " \t\n".into())
     }
 

@@ -59,7 +59,7 @@ pub(super) struct Shell<'s, 't, 'a> {
 
 impl<'s, 't, 'a> Shell<'s, 't, 'a> {
     /// A shell for the maintainer script `script` with its `arguments`.
-    pub fn new(system: &'s mut System<'t, 'a>, script: &'static str, arguments: &[&str]) -> Self {
+    pub(super) fn new(system: &'s mut System<'t, 'a>, script: &'static str, arguments: &[&str]) -> Self {
         let package = system.package;
         let architecture = system.tree.input().architecture;
         let variables = [
@@ -88,7 +88,7 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
         }
     }
 
-    pub fn list(&mut self, list: &List) -> Followed {
+    pub(super) fn list(&mut self, list: &List) -> Followed {
         list.iter().try_for_each(|and_or| self.and_or(and_or))
     }
 
@@ -158,7 +158,7 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
     }
 
     /// Follows commands that leave variables, functions and the working directory as they were.
-    pub fn subshell(&mut self, follow: impl FnOnce(&mut Self) -> Followed) {
+    pub(super) fn subshell(&mut self, follow: impl FnOnce(&mut Self) -> Followed) {
         let variables = self.variables.clone();
         let functions = self.functions.clone();
         let arguments = self.arguments.clone();
@@ -171,7 +171,7 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
     }
 
     /// The output of what is followed.
-    pub fn captured(&mut self, follow: impl FnOnce(&mut Self)) -> ShellValue {
+    pub(super) fn captured(&mut self, follow: impl FnOnce(&mut Self)) -> ShellValue {
         let outside = self.system.output.replace(String::new());
         follow(self);
         replace(&mut self.system.output, outside)
@@ -444,7 +444,7 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
     }
 
     /// Gives a variable the value that it had.
-    pub fn restore(&mut self, name: String, value: Option<ShellValue>) {
+    pub(super) fn restore(&mut self, name: String, value: Option<ShellValue>) {
         match value {
             Some(value) => drop(self.variables.insert(name, value)),
             None => drop(self.variables.remove(&name)),
@@ -538,7 +538,7 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
         self.status = None;
     }
 
-    pub fn note(&mut self, command: &ShellCommand, reason: UnfollowedReason) {
+    pub(super) fn note(&mut self, command: &ShellCommand, reason: UnfollowedReason) {
         self.unfollowed.push(Unfollowed::new(self.system.package, self.script, command, reason));
     }
 }

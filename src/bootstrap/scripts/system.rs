@@ -24,11 +24,11 @@ pub(in super::super) enum Done {
 }
 
 impl Done {
-    pub const SUCCESS: Self = Self::Status(0);
-    pub const FAILURE: Self = Self::Status(1);
+    pub(super) const SUCCESS: Self = Self::Status(0);
+    pub(super) const FAILURE: Self = Self::Status(1);
 
     /// Success where `holds`, else failure.
-    pub fn of(holds: bool) -> Self {
+    pub(super) fn of(holds: bool) -> Self {
         if holds { Self::SUCCESS } else { Self::FAILURE }
     }
 }
@@ -65,7 +65,7 @@ pub(in super::super) struct System<'t, 'a> {
 
 impl<'t, 'a> System<'t, 'a> {
     /// A system on which no script has run.
-    pub fn new(tree: &'t mut Tree<'a>, package: &'a InstalledPackage) -> Self {
+    pub(super) fn new(tree: &'t mut Tree<'a>, package: &'a InstalledPackage) -> Self {
         Self {
             tree,
             alternatives: BTreeMap::new(),
@@ -81,12 +81,12 @@ impl<'t, 'a> System<'t, 'a> {
     }
 
     /// `path` from the root, where it is relative to the working directory.
-    pub fn path(&self, path: &str) -> String {
+    pub(super) fn path(&self, path: &str) -> String {
         if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.directory) }
     }
 
     /// Writes to the standard output.
-    pub fn write(&mut self, text: &str) {
+    pub(super) fn write(&mut self, text: &str) {
         let Some(output) = &mut self.output else { return };
         output.push_str(text);
         if output.len() > LONGEST_VALUE {
@@ -95,17 +95,17 @@ impl<'t, 'a> System<'t, 'a> {
     }
 
     /// Writes text that is not known.
-    pub fn write_unknown(&mut self) {
+    pub(super) fn write_unknown(&mut self) {
         self.output = None;
     }
 
     /// Takes all of the standard input.
-    pub fn read_all(&mut self) -> ShellValue {
+    pub(super) fn read_all(&mut self) -> ShellValue {
         self.input.replace(String::new())
     }
 
     /// The kind of what `path` leads to.
-    pub fn kind(&self, path: &str) -> Option<EntryKind> {
+    pub(super) fn kind(&self, path: &str) -> Option<EntryKind> {
         let resolved = self.tree.resolved(&self.path(path))?;
         match resolved.as_str() {
             "" => Some(EntryKind::Directory),
@@ -114,28 +114,28 @@ impl<'t, 'a> System<'t, 'a> {
     }
 
     /// The kind of the entry at `path` itself.
-    pub fn kind_of_link(&self, path: &str) -> Option<EntryKind> {
+    pub(super) fn kind_of_link(&self, path: &str) -> Option<EntryKind> {
         self.tree.kind(&self.path(path)).cloned()
     }
 
     /// Returns whether `path` leads to a regular file.
-    pub fn is_file(&self, path: &str) -> bool {
+    pub(super) fn is_file(&self, path: &str) -> bool {
         matches!(self.kind(path), Some(EntryKind::File { .. } | EntryKind::Hardlink { .. }))
     }
 
     /// Returns whether `path` leads to a directory.
-    pub fn is_directory(&self, path: &str) -> bool {
+    pub(super) fn is_directory(&self, path: &str) -> bool {
         self.kind(path) == Some(EntryKind::Directory)
     }
 
     /// Returns whether `path` leads to a file that may be run.
-    pub fn is_program(&self, path: &str) -> bool {
+    pub(super) fn is_program(&self, path: &str) -> bool {
         let mode = self.tree.attributes(&self.path(path)).map_or(0, |attributes| attributes.mode);
         self.is_file(path) && mode & 0o111 != 0
     }
 
     /// The place of a program in the directories for programs.
-    pub fn program(&self, name: &str) -> Option<String> {
+    pub(super) fn program(&self, name: &str) -> Option<String> {
         const DIRECTORIES: [&str; 6] =
             ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
         if name.contains('/') {
@@ -146,7 +146,7 @@ impl<'t, 'a> System<'t, 'a> {
     }
 
     /// Changes the owner or the permissions of what `path` leads to; fails where nothing is there.
-    pub fn change(&mut self, path: &str, change: impl FnOnce(&mut Attributes)) -> bool {
+    pub(super) fn change(&mut self, path: &str, change: impl FnOnce(&mut Attributes)) -> bool {
         let path = self.path(path);
         let Some(mut attributes) = self.tree.attributes(&path) else { return false };
         change(&mut attributes);
@@ -155,7 +155,7 @@ impl<'t, 'a> System<'t, 'a> {
     }
 
     /// Makes a directory; fails where something is there, or where it has no place.
-    pub fn make_directory(&mut self, path: &str, mode: Option<u32>) -> bool {
+    pub(super) fn make_directory(&mut self, path: &str, mode: Option<u32>) -> bool {
         let place = self.path(path);
         let parent = place.trim_end_matches('/').rsplit_once('/').map_or("/", |(parent, _)| parent);
         if self.tree.has(&place) || !self.tree.has_directory(if parent.is_empty() { "/" } else { parent }) {
@@ -166,7 +166,7 @@ impl<'t, 'a> System<'t, 'a> {
     }
 
     /// Writes a file in place of what is there, or behind it.
-    pub fn write_file(&mut self, path: &str, text: &str, appends: bool) {
+    pub(super) fn write_file(&mut self, path: &str, text: &str, appends: bool) {
         let place = self.path(path);
         let is_new = !self.tree.has(&place);
         let before = if appends { self.tree.text(&place).unwrap_or_default() } else { String::new() };
@@ -178,7 +178,7 @@ impl<'t, 'a> System<'t, 'a> {
     }
 
     /// Removes what is at `path`, unless it is unpacked again later.
-    pub fn remove(&mut self, path: &str) {
+    pub(super) fn remove(&mut self, path: &str) {
         let place = self.path(path);
         let real = self.tree.real(&place).unwrap_or_default();
         let is_shipped = self.tree.input().entries.contains_key(real.as_str());
@@ -188,12 +188,12 @@ impl<'t, 'a> System<'t, 'a> {
     }
 
     /// The id of a user, given by its name or number.
-    pub fn user_id(&self, name: &str) -> Option<u64> {
+    pub(super) fn user_id(&self, name: &str) -> Option<u64> {
         name.parse().ok().or_else(|| self.id("etc/passwd", name))
     }
 
     /// The id of a group, given by its name or number.
-    pub fn group_id(&self, name: &str) -> Option<u64> {
+    pub(super) fn group_id(&self, name: &str) -> Option<u64> {
         name.parse().ok().or_else(|| self.id("etc/group", name))
     }
 

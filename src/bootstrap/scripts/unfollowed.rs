@@ -138,7 +138,7 @@ pub(super) fn has_effect(called: &BTreeSet<Option<String>>) -> bool {
 }
 
 impl Skipped {
-    pub fn look_at(&mut self, list: &List, functions: &BTreeMap<String, Rc<ShellCommand>>) {
+    pub(super) fn look_at(&mut self, list: &List, functions: &BTreeMap<String, Rc<ShellCommand>>) {
         for AndOr { first, rest } in list {
             let pipelines = rest.iter().map(|(_, pipeline)| pipeline).chain([first]);
             for command in pipelines.flat_map(|pipeline| &pipeline.commands) {

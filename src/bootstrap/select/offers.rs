@@ -19,7 +19,7 @@ pub(super) struct OfferedPackage<'a> {
 }
 
 impl<'a> OfferedPackage<'a> {
-    pub fn package(self) -> &'a Package<'a> {
+    pub(super) fn package(self) -> &'a Package<'a> {
         &self.listed.package
     }
 }
@@ -34,7 +34,7 @@ pub(super) struct PackageOffers<'a> {
 }
 
 impl<'a> PackageOffers<'a> {
-    pub fn new(indexes: &'a [PackageListing<'a>], architecture: &'a str) -> Result<Self, SelectError> {
+    pub(super) fn new(indexes: &'a [PackageListing<'a>], architecture: &'a str) -> Result<Self, SelectError> {
         let mut archive = Self { architecture, packages: BTreeMap::new(), provides: BTreeMap::new() };
         for (index, PackageListing { packages, is_last }) in indexes.iter().enumerate() {
             let fits =
@@ -69,17 +69,17 @@ impl<'a> PackageOffers<'a> {
         Ok(())
     }
 
-    pub fn newest(&self, name: &str) -> Option<OfferedPackage<'a>> {
+    pub(super) fn newest(&self, name: &str) -> Option<OfferedPackage<'a>> {
         self.packages.get(name)?.first().copied()
     }
 
-    pub fn essential(&self) -> Vec<OfferedPackage<'a>> {
+    pub(super) fn essential(&self) -> Vec<OfferedPackage<'a>> {
         let newest = self.packages.values().filter_map(|versions| versions.first().copied());
         newest.filter(|candidate| candidate.package().essential).collect()
     }
 
     /// The best package for `relation`: the newest of that name, else the best provider.
-    pub fn candidate(&self, relation: &Relation) -> Option<OfferedPackage<'a>> {
+    pub(super) fn candidate(&self, relation: &Relation) -> Option<OfferedPackage<'a>> {
         let named = self.packages.get(relation.name.as_str()).into_iter().flatten();
         let mut named = named.filter(|candidate| relation.admits(&candidate.package().version));
         let provided = self.provides.get(&relation.name).into_iter().flatten();
@@ -87,7 +87,7 @@ impl<'a> PackageOffers<'a> {
         named.next().copied().or_else(|| provided.next().map(|(candidate, _)| *candidate))
     }
 
-    pub fn unknown(&self, name: &str, chain: Chain) -> SelectError {
+    pub(super) fn unknown(&self, name: &str, chain: Chain) -> SelectError {
         let mut near: Vec<(usize, &str)> = self
             .packages
             .keys()
@@ -100,7 +100,7 @@ impl<'a> PackageOffers<'a> {
     }
 
     /// The versions and providers of the packages a dependency names, none of which is enough.
-    pub fn available(&self, dependency: &Dependency) -> Vec<String> {
+    pub(super) fn available(&self, dependency: &Dependency) -> Vec<String> {
         let mut available = BTreeSet::new();
         for relation in &dependency.alternatives {
             let named = self.packages.get(relation.name.as_str()).into_iter().flatten();

@@ -70,19 +70,19 @@ pub(super) struct Group {
 
 impl Card {
     /// The vertical middle of the card.
-    pub fn middle(&self) -> f64 {
+    pub(super) fn middle(&self) -> f64 {
         self.y + self.height / 2.0
     }
 
     /// The right edge of the card.
-    pub fn right(&self) -> f64 {
+    pub(super) fn right(&self) -> f64 {
         self.x + self.width
     }
 }
 
 impl Layout {
     /// The layout of `graph`.
-    pub fn of(graph: &Graph) -> Self {
+    pub(super) fn of(graph: &Graph) -> Self {
         let largest = sizes(graph).max().unwrap_or_default().max(1);
         let scale = HIGHEST_BAR / largest as f64;
         let mut frameworks = Column::new(MARGIN, frameworks(graph), scale);
@@ -111,7 +111,7 @@ impl Layout {
     }
 
     /// The card of `node`.
-    pub fn card(&self, node: GraphNode) -> Option<&Card> {
+    pub(super) fn card(&self, node: GraphNode) -> Option<&Card> {
         self.cards.iter().find(|card| card.node == node)
     }
 }

@@ -13,7 +13,7 @@ pub(super) struct Area {
 
 impl Area {
     /// The rectangle without a margin on each side.
-    pub fn within(self, left: f64, top: f64, right: f64, bottom: f64) -> Self {
+    pub(super) fn within(self, left: f64, top: f64, right: f64, bottom: f64) -> Self {
         let (width, height) = ((self.width - left - right).max(0.0), (self.height - top - bottom).max(0.0));
         Self { x: self.x + left, y: self.y + top, width, height }
     }

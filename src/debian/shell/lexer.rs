@@ -25,37 +25,37 @@ pub(super) struct Lexer<'a> {
 
 impl<'a> Lexer<'a> {
     /// The beginning of `text`, which is itself `depth` levels deep.
-    pub fn new(text: &'a str, first_line: usize, depth: usize) -> Self {
+    pub(super) fn new(text: &'a str, first_line: usize, depth: usize) -> Self {
         Self { text, at: 0, counted: Cell::new((0, first_line)), depth, awaited: Vec::new() }
     }
 
-    pub fn depth(&self) -> usize {
+    pub(super) fn depth(&self) -> usize {
         self.depth
     }
 
-    pub fn line(&self) -> usize {
+    pub(super) fn line(&self) -> usize {
         let (before, line) = self.counted.get();
         let line = line + self.text[before..self.at].matches('\n').count();
         self.counted.set((self.at, line));
         line
     }
 
-    pub fn position(&self) -> usize {
+    pub(super) fn position(&self) -> usize {
         self.at
     }
 
     /// The text from `start` to here, on one line.
-    pub fn since(&self, start: usize) -> String {
+    pub(super) fn since(&self, start: usize) -> String {
         let words = self.text[start..self.at].replace("\\\n", " ");
         words.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    pub fn fault(&self, fault: SyntaxFault) -> SyntaxError {
+    pub(super) fn fault(&self, fault: SyntaxFault) -> SyntaxError {
         SyntaxError { line: self.line(), fault }
     }
 
     /// Goes one level deeper for the time of `parse`.
-    pub fn nested<T>(
+    pub(super) fn nested<T>(
         &mut self,
         parse: impl FnOnce(&mut Self) -> Result<T, SyntaxError>,
     ) -> Result<T, SyntaxError> {
@@ -68,22 +68,22 @@ impl<'a> Lexer<'a> {
         parsed
     }
 
-    pub fn rest(&self) -> &'a str {
+    pub(super) fn rest(&self) -> &'a str {
         &self.text[self.at..]
     }
 
-    pub fn peek(&self) -> Option<char> {
+    pub(super) fn peek(&self) -> Option<char> {
         self.rest().chars().next()
     }
 
-    pub fn next(&mut self) -> Option<char> {
+    pub(super) fn next(&mut self) -> Option<char> {
         let next = self.peek()?;
         self.at += next.len_utf8();
         Some(next)
     }
 
     /// Passes `text` if it comes next.
-    pub fn take(&mut self, text: &str) -> bool {
+    pub(super) fn take(&mut self, text: &str) -> bool {
         let comes = self.rest().starts_with(text);
         if comes {
             self.at += text.len();
@@ -92,7 +92,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Passes and returns everything up to the next `end`, which is passed too.
-    pub fn take_until(&mut self, end: char) -> Result<&'a str, SyntaxError> {
+    pub(super) fn take_until(&mut self, end: char) -> Result<&'a str, SyntaxError> {
         let rest = self.rest();
         let length = rest.find(end).ok_or_else(|| self.fault(SyntaxFault::OpenQuote))?;
         self.at += length + end.len_utf8();
@@ -100,7 +100,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Passes the letters that `fits`.
-    pub fn take_while(&mut self, fits: impl Fn(char) -> bool) -> &'a str {
+    pub(super) fn take_while(&mut self, fits: impl Fn(char) -> bool) -> &'a str {
         let rest = self.rest();
         let length = rest.find(|c| !fits(c)).unwrap_or(rest.len());
         self.at += length;
@@ -108,7 +108,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Passes blanks, continued lines and a comment.
-    pub fn skip_blanks(&mut self) {
+    pub(super) fn skip_blanks(&mut self) {
         loop {
             self.take_while(|c| c == ' ' || c == '\t' || c == '\r');
             if self.take("\\\n") {
@@ -122,7 +122,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// The reserved word or plain name that comes next, which is not passed.
-    pub fn peek_name(&self) -> &'a str {
+    pub(super) fn peek_name(&self) -> &'a str {
         let rest = self.rest();
         let end = rest.find(|c: char| is_word_end(c) || "\\'\"$`".contains(c)).unwrap_or(rest.len());
         let quoted = rest[end..].starts_with(['\\', '\'', '"', '$', '`']);
@@ -130,7 +130,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Passes the reserved word `word` if it comes next.
-    pub fn take_reserved(&mut self, word: &str) -> bool {
+    pub(super) fn take_reserved(&mut self, word: &str) -> bool {
         let comes = self.peek_name() == word;
         if comes {
             self.at += word.len();
@@ -138,7 +138,7 @@ impl<'a> Lexer<'a> {
         comes
     }
 
-    pub fn require(&mut self, word: &'static str) -> Result<(), SyntaxError> {
+    pub(super) fn require(&mut self, word: &'static str) -> Result<(), SyntaxError> {
         self.skip_blanks();
         match self.take_reserved(word) {
             true => Ok(()),
@@ -147,7 +147,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// The lines of the here-document that ends with `end`, which are passed.
-    pub fn take_document(&mut self, awaited: &Awaited) -> String {
+    pub(super) fn take_document(&mut self, awaited: &Awaited) -> String {
         let mut text = String::new();
         while !self.rest().is_empty() {
             let rest = self.rest();

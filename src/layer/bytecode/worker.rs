@@ -56,7 +56,7 @@ pub(super) enum Compiled {
 
 impl Interpreter {
     /// The interpreter `program` in `tree`, which is run by the loader and with the libraries that lie there.
-    pub fn of_base(tree: &Path, loader: &str, program: &str, confinement: Confinement) -> Self {
+    pub(super) fn of_base(tree: &Path, loader: &str, program: &str, confinement: Confinement) -> Self {
         let root = match confinement {
             Confinement::Sandboxed => Path::new(IN_SANDBOX),
             Confinement::Unconfined => tree,
@@ -79,7 +79,10 @@ impl Interpreter {
     }
 
     /// The interpreters on the machine's `PATH` that are called `python3.11`. They are its owner's, not the base's.
-    pub fn of_machine((major, minor): (u8, u8), script: &Path) -> impl Iterator<Item = Self> + use<'_> {
+    pub(super) fn of_machine(
+        (major, minor): (u8, u8),
+        script: &Path,
+    ) -> impl Iterator<Item = Self> + use<'_> {
         let name = format!("python{major}.{minor}");
         let path = std::env::var_os("PATH").unwrap_or_default();
         let directories: Vec<PathBuf> =
@@ -93,7 +96,7 @@ impl Interpreter {
     }
 
     /// Starts it, once it has said that it is CPython of this `version`: `3.11.2`.
-    pub fn start(&self, version: &str) -> Result<Worker, BytecodeError> {
+    pub(super) fn start(&self, version: &str) -> Result<Worker, BytecodeError> {
         let mut worker = Worker(self.command.start(self.confinement).map_err(|error| self.failed(error))?);
         worker.0.output.allow(LONGEST_START);
         match worker.answer(MAX_GREETING) {
@@ -149,7 +152,7 @@ pub(super) fn script(store: &Store) -> Result<PathBuf, BytecodeError> {
 
 impl Worker {
     /// Compiles `source`, which will be at the absolute `path`.
-    pub fn compile(&mut self, path: &str, source: &[u8]) -> io::Result<Compiled> {
+    pub(super) fn compile(&mut self, path: &str, source: &[u8]) -> io::Result<Compiled> {
         let size = source.len() as u64;
         let patience = LONGEST_COMPILATION + LONGEST_OF_MEBIBYTE.mul_f64(size as f64 / f64::from(1 << 20));
         self.0.input.allow(patience);

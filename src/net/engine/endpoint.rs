@@ -64,7 +64,7 @@ struct ContextEndpoint {
 
 impl EngineEndpoint {
     /// The one that docker's commands take: `DOCKER_HOST`, else the context, else a socket at a usual place.
-    pub fn of_docker(settings: &EngineSettings) -> Result<Self, EngineError> {
+    pub(super) fn of_docker(settings: &EngineSettings) -> Result<Self, EngineError> {
         if let Some(host) = settings.get("DOCKER_HOST") {
             return Self::of_variables(host, settings);
         }
@@ -79,12 +79,12 @@ impl EngineEndpoint {
     }
 
     /// A socket of this machine.
-    pub fn of_socket(path: PathBuf) -> Self {
+    pub(super) fn of_socket(path: PathBuf) -> Self {
         Self { address: EngineAddress::Socket(path), certificates: None, is_verified: true }
     }
 
     /// An address as `DOCKER_HOST` has it.
-    pub fn of_host(host: &str, certificates: Option<PathBuf>) -> Result<Self, EngineError> {
+    pub(super) fn of_host(host: &str, certificates: Option<PathBuf>) -> Result<Self, EngineError> {
         let address = match host.split_once("://") {
             Some(("unix", path)) if path.starts_with('/') => EngineAddress::Socket(path.into()),
             Some(("tcp", address)) if is_address(address) => {
@@ -125,13 +125,13 @@ impl EngineEndpoint {
     }
 
     /// Returns whether it is reached by TLS.
-    pub fn has_tls(&self) -> bool {
+    pub(super) fn has_tls(&self) -> bool {
         matches!(self.address, EngineAddress::Network(_))
             && (self.certificates.is_some() || !self.is_verified)
     }
 
     /// The address for people.
-    pub fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         match &self.address {
             EngineAddress::Socket(path) => format!("unix://{}", path.display()),
             EngineAddress::Network(address) => format!("tcp://{address}"),

@@ -25,22 +25,26 @@ pub(super) struct EngineProgram {
 
 impl EngineProgram {
     /// The words that it prints.
-    pub fn ask<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Vec<u8>, EngineError> {
+    pub(super) fn ask<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Vec<u8>, EngineError> {
         self.run(arguments, Stdio::null(), Stdio::piped())
     }
 
     /// Has it read what comes through a pipe.
-    pub fn feed<A: AsRef<OsStr>>(&self, arguments: &[A], input: PipeReader) -> Result<(), EngineError> {
+    pub(super) fn feed<A: AsRef<OsStr>>(
+        &self,
+        arguments: &[A],
+        input: PipeReader,
+    ) -> Result<(), EngineError> {
         self.run(arguments, input.into(), Stdio::null()).map(drop)
     }
 
     /// Has it write into a file.
-    pub fn write<A: AsRef<OsStr>>(&self, arguments: &[A], file: File) -> Result<(), EngineError> {
+    pub(super) fn write<A: AsRef<OsStr>>(&self, arguments: &[A], file: File) -> Result<(), EngineError> {
         self.run(arguments, Stdio::null(), file.into()).map(drop)
     }
 
     /// Opens what it prints as a stream, which ends with an error if the program fails.
-    pub fn open<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<ProgramOutput, EngineError> {
+    pub(super) fn open<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<ProgramOutput, EngineError> {
         let unusable = |source| EngineError::Program { program: self.program, source };
         let mut command = Command::new(self.program);
         command.args(&self.arguments).args(arguments);

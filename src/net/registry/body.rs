@@ -29,12 +29,12 @@ pub(super) struct FilePiece {
 }
 
 impl FilePiece {
-    pub fn size(&self) -> u64 {
+    pub(super) fn size(&self) -> u64 {
         self.range.end - self.range.start
     }
 
     /// A stream of the bytes, which counts those that were taken from it.
-    pub fn stream(&self, sent: Arc<AtomicU64>) -> Body {
+    pub(super) fn stream(&self, sent: Arc<AtomicU64>) -> Body {
         let (file, end) = (Arc::clone(&self.file), self.range.end);
         Body::wrap_stream(try_unfold(self.range.start, move |position| {
             let (file, sent) = (Arc::clone(&file), Arc::clone(&sent));

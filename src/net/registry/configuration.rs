@@ -135,17 +135,17 @@ impl ConfiguredRegistries {
     }
 
     /// Returns whether the image's registry may be without TLS.
-    pub fn is_insecure(&self, image: &ImageReference) -> bool {
+    pub(super) fn is_insecure(&self, image: &ImageReference) -> bool {
         self.of(image).is_some_and(|registry| registry.insecure)
     }
 
     /// Returns whether nothing is asked of the image's registry.
-    pub fn is_blocked(&self, image: &ImageReference) -> bool {
+    pub(super) fn is_blocked(&self, image: &ImageReference) -> bool {
         self.of(image).is_some_and(|registry| registry.blocked)
     }
 
     /// The places to pull an image from, one after the other: mirrors, then its own.
-    pub fn pull_places(&self, image: &ImageReference) -> Vec<PullPlace> {
+    pub(super) fn pull_places(&self, image: &ImageReference) -> Vec<PullPlace> {
         let Some(registry) = self.of(image) else {
             return vec![PullPlace { reference: image.clone(), is_insecure: false }];
         };

@@ -99,7 +99,7 @@ impl RegistryRequest<'_> {
 impl RegistryHost {
     /// Sends a request with the right that it needs. A right that is refused is renewed. A status that may pass is a
     /// failure; every other one is an answer.
-    pub async fn exchange(&self, request: &RegistryRequest<'_>) -> Result<Response, RequestFailure> {
+    pub(super) async fn exchange(&self, request: &RegistryRequest<'_>) -> Result<Response, RequestFailure> {
         if self.http.is_offline() {
             return Err(HttpError::Offline { url: redacted(&request.url) }.into());
         }
@@ -118,7 +118,7 @@ impl RegistryHost {
     }
 
     /// The failure that an answer is.
-    pub async fn refusal(&self, response: Response, request: &RegistryRequest<'_>) -> RequestFailure {
+    pub(super) async fn refusal(&self, response: Response, request: &RegistryRequest<'_>) -> RequestFailure {
         match self.refused(response, request, true).await {
             Ok(refusal) => RegistryError::Refused(Box::new(refusal)).into(),
             Err(failure) => failure,

@@ -27,7 +27,7 @@ pub(super) struct AccessToken {
 }
 
 impl AccessToken {
-    pub fn is_good(&self) -> bool {
+    pub(super) fn is_good(&self) -> bool {
         Instant::now() < self.until
     }
 }

@@ -82,28 +82,28 @@ enum TimeText {
 
 impl FileText {
     /// Its name, else that at the end of its place.
-    pub fn filename(&self) -> String {
+    pub(super) fn filename(&self) -> String {
         let of_url = || Some(self.url.as_ref()?.path_segments()?.next_back()?.to_owned());
         let of_path = || Some(self.path.as_ref()?.rsplit('/').next()?.to_owned());
         let name = self.name.clone().or_else(of_path).or_else(of_url).unwrap_or_default();
         percent_decode_str(&name).decode_utf8_lossy().into_owned()
     }
 
-    pub fn sha256(&self) -> Option<Digest> {
+    pub(super) fn sha256(&self) -> Option<Digest> {
         let of_hash = || self.hash.as_deref()?.strip_prefix("sha256:");
         let digits = self.hashes.get("sha256").map(String::as_str).or_else(of_hash)?;
         Digest::from_hex(&digits.to_ascii_lowercase()).ok()
     }
 
     /// Its URL, unless that is of a file, without a fragment.
-    pub fn remote(&self) -> Option<Url> {
+    pub(super) fn remote(&self) -> Option<Url> {
         let mut url = self.url.clone().filter(|url| url.scheme() != "file")?;
         url.set_fragment(None);
         Some(url)
     }
 
     /// Its place: a URL, or else a path.
-    pub fn file_place(&self) -> Option<FilePlace> {
+    pub(super) fn file_place(&self) -> Option<FilePlace> {
         let of_url = || percent_decode_str(self.url.as_ref()?.path()).decode_utf8().ok().map(Into::into);
         let path = || self.path.clone().or_else(of_url);
         self.remote().map(FilePlace::Url).or_else(|| path().map(FilePlace::Path))
@@ -117,13 +117,13 @@ impl FileText {
     }
 
     /// It as a source distribution of a project; `None` for one that is not at a URL, or not one that can be built.
-    pub fn source(&self, project: &PackageName) -> Option<SourceFile> {
+    pub(super) fn source(&self, project: &PackageName) -> Option<SourceFile> {
         let bare = SourceFile::bare(project, &self.filename(), self.remote()?)?;
         Some(SourceFile { sha256: self.sha256(), size: self.size, upload_time: self.seconds(), ..bare })
     }
 
     /// It as an index would list it.
-    pub fn listed(&self, filename: WheelFilename, url: Url) -> DistFile {
+    pub(super) fn listed(&self, filename: WheelFilename, url: Url) -> DistFile {
         let file = DistFile::bare(filename, url);
         let file = DistFile { sha256: self.sha256(), size: self.size, ..file };
         match self.seconds() {

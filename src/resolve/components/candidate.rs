@@ -29,7 +29,7 @@ pub(super) enum Identity {
 }
 
 impl ServiceCandidate {
-    pub fn identity(&self) -> Identity {
+    pub(super) fn identity(&self) -> Identity {
         match self {
             Self::Base(copy) => Identity::Base(copy.directory.clone()),
             Self::Wheel { version, .. } => Identity::Wheel(version.clone()),
@@ -37,14 +37,14 @@ impl ServiceCandidate {
     }
 
     /// As far as it is known; a copy of unknown version is no candidate.
-    pub fn version(&self) -> Version {
+    pub(super) fn version(&self) -> Version {
         match self {
             Self::Base(copy) => copy.version.clone().unwrap_or_else(|| Version::new([0])),
             Self::Wheel { version, .. } => version.clone(),
         }
     }
 
-    pub fn meets(&self, demand: &Demand) -> bool {
+    pub(super) fn meets(&self, demand: &Demand) -> bool {
         match self {
             Self::Base(copy) => meets(copy, demand),
             Self::Wheel { version, .. } => demand.serves.contains(version),

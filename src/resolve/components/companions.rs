@@ -44,24 +44,24 @@ pub(super) struct Needs {
 }
 
 impl Companion {
-    pub fn provider_is_base(&self) -> bool {
+    pub(super) fn provider_is_base(&self) -> bool {
         self.lacks.as_ref().is_some_and(|lacks| matches!(lacks.identity, Identity::Base(_)))
     }
 
     /// Returns whether both are about the same need.
-    pub fn is_as(&self, other: &Self) -> bool {
+    pub(super) fn is_as(&self, other: &Self) -> bool {
         (&self.needy, &self.library, &self.provider) == (&other.needy, &other.library, &other.provider)
     }
 
     /// Returns whether the needy library is among `choices`.
-    pub fn is_of(&self, choices: &[ComponentChoice]) -> bool {
+    pub(super) fn is_of(&self, choices: &[ComponentChoice]) -> bool {
         choices
             .iter()
             .any(|choice| choice.distribution == self.needy && identity(choice) == self.needy_identity)
     }
 
     /// The demand for something newer than what lacks the symbol, or for anything where there is nothing.
-    pub fn demanded(&self) -> Demanded {
+    pub(super) fn demanded(&self) -> Demanded {
         let by = Demander::Library {
             distribution: self.needy.clone(),
             version: self.needy_version.clone(),
@@ -74,7 +74,7 @@ impl Companion {
     }
 
     /// Bans what lacks the symbol, for as long as the needy library is not banned itself.
-    pub fn ban_provider(&self, bans: &mut Bans) {
+    pub(super) fn ban_provider(&self, bans: &mut Bans) {
         let because_of = Some(self.needy());
         if let Some(lacks) = &self.lacks {
             let ban = Ban { explanation: self.explanation(), because_of };
@@ -83,11 +83,11 @@ impl Companion {
     }
 
     /// The candidate with the need.
-    pub fn needy(&self) -> Needy {
+    pub(super) fn needy(&self) -> Needy {
         (self.needy.clone(), self.needy_identity.clone())
     }
 
-    pub fn explanation(&self) -> String {
+    pub(super) fn explanation(&self) -> String {
         let needy = format!("{} of {} {}", self.library, self.needy, self.needy_version);
         match &self.lacks {
             Some(Lacks { symbol, version, .. }) => format!(

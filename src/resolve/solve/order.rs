@@ -42,7 +42,7 @@ pub(super) struct Order {
 
 impl Order {
     /// Notes that `package` is required in `versions`.
-    pub fn discover(&mut self, package: &SolverPackage, versions: &Ranges<Version>) {
+    pub(super) fn discover(&mut self, package: &SolverPackage, versions: &Ranges<Version>) {
         let found = self.packages.len();
         self.packages.entry(package.clone()).or_insert(found);
         let Some(name) = package.name() else { return };
@@ -53,7 +53,7 @@ impl Order {
         }
     }
 
-    pub fn rank(&self, package: &SolverPackage) -> Rank {
+    pub(super) fn rank(&self, package: &SolverPackage) -> Rank {
         let found = self.packages.get(package).copied().unwrap_or(usize::MAX);
         match package.name() {
             None => (Urgency::Root, Reverse(0), Reverse(0)),
@@ -65,24 +65,24 @@ impl Order {
     }
 
     /// Counts a conflict in which `affected` was ruled out; whether it was one too many.
-    pub fn count_affected(&mut self, affected: &SolverPackage) -> bool {
+    pub(super) fn count_affected(&mut self, affected: &SolverPackage) -> bool {
         count(&mut self.affected, affected)
     }
 
     /// Counts a conflict that the choice of `culprit` caused; whether it was one too many.
-    pub fn count_culprit(&mut self, culprit: &SolverPackage) -> bool {
+    pub(super) fn count_culprit(&mut self, culprit: &SolverPackage) -> bool {
         count(&mut self.culprits, culprit)
     }
 
     /// Moves `package` before everything that is not pinned by conflict.
-    pub fn prefer_affected(&mut self, package: &SolverPackage) {
+    pub(super) fn prefer_affected(&mut self, package: &SolverPackage) {
         if let Some((class, _)) = package.name().and_then(|name| self.names.get_mut(name)) {
             *class = Urgency::Affected;
         }
     }
 
     /// Moves `package` behind the affected ones; whether that is new.
-    pub fn defer_culprit(&mut self, package: &SolverPackage) -> bool {
+    pub(super) fn defer_culprit(&mut self, package: &SolverPackage) -> bool {
         match package.name().and_then(|name| self.names.get_mut(name)) {
             Some((class, _)) if !matches!(class, Urgency::Culprit | Urgency::Affected) => {
                 *class = Urgency::Culprit;

@@ -13,13 +13,13 @@ pub(super) struct OtherPlatforms {
 
 impl OtherPlatforms {
     /// Counts one more.
-    pub fn add(&mut self, wheel: &WheelFilename) {
+    pub(super) fn add(&mut self, wheel: &WheelFilename) {
         self.count += 1;
         self.systems.extend(wheel.platform_tags().iter().map(|tag| system(&tag.to_string())));
     }
 
     /// The line that tells of them; `None` where there are none.
-    pub fn line(&self) -> Option<String> {
+    pub(super) fn line(&self) -> Option<String> {
         let systems: Vec<&str> = self.systems.iter().copied().collect();
         match (self.count, systems.as_slice()) {
             (0, _) => None,

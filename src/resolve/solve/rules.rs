@@ -57,7 +57,7 @@ pub(super) struct Edge {
 }
 
 impl Rules {
-    pub fn new(question: &Question<'_>) -> Self {
+    pub(super) fn new(question: &Question<'_>) -> Self {
         let mut constraints: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for constraint in &question.constraints {
             constraints.entry(constraint.name.clone()).or_default().push(constraint.clone());
@@ -86,12 +86,12 @@ impl Rules {
         }
     }
 
-    pub fn is_set_aside(&self, name: &PackageName) -> bool {
+    pub(super) fn is_set_aside(&self, name: &PackageName) -> bool {
         (self.set_aside)(name)
     }
 
     /// The versions of `project` that may be chosen, with the best wheel of each.
-    pub fn candidates(&self, project: &Project) -> Candidates {
+    pub(super) fn candidates(&self, project: &Project) -> Candidates {
         let versions = best_wheels(&project.files, |file| self.judge(file).ok());
         let preferred = self.preferences.get(&project.name).filter(|version| versions.contains_key(version));
         Candidates {
@@ -102,12 +102,12 @@ impl Rules {
     }
 
     /// The fit of `file`, or the reason why it may not be chosen.
-    pub fn judge(&self, file: &DistFile) -> Result<Fit, Refusal> {
+    pub(super) fn judge(&self, file: &DistFile) -> Result<Fit, Refusal> {
         let choice = WheelChoice { target: &self.target, exclude_newer: self.exclude_newer };
         choice.judge(file, self.is_meant(&file.filename.name, &file.filename.version))
     }
 
-    pub fn target(&self) -> &Target {
+    pub(super) fn target(&self) -> &Target {
         &self.target
     }
 
@@ -133,7 +133,7 @@ impl Rules {
     }
 
     /// The requirements of a distribution with `extras` that apply, as [`Self::applicable`]; each once.
-    pub fn applicable_with(
+    pub(super) fn applicable_with(
         &self,
         requirements: &[Requirement],
         extras: &BTreeSet<ExtraName>,
@@ -161,7 +161,7 @@ impl Rules {
     }
 
     /// The solver's terms for `requirements`: each that applies, followed by the constraints on it.
-    pub fn edges(&self, requirements: &[Requirement], extra: Option<&ExtraName>) -> Vec<Edge> {
+    pub(super) fn edges(&self, requirements: &[Requirement], extra: Option<&ExtraName>) -> Vec<Edge> {
         let requirements = self.overrides.applied(requirements);
         let mut edges = Vec::new();
         for requirement in self.applicable(&requirements, extra, false) {
@@ -208,7 +208,7 @@ impl Scout for Rules {
 impl Candidates {
     /// The preferred version if it is in `range`, else the newest there; a pre-release only when there is nothing else, or
     /// where they are taken like other versions.
-    pub fn best(&self, range: &Ranges<Version>) -> Option<(&Version, usize)> {
+    pub(super) fn best(&self, range: &Ranges<Version>) -> Option<(&Version, usize)> {
         let newest = |wanted: fn(&Version) -> bool| {
             let is_wanted = |version: &Version| self.prereleases || wanted(version);
             self.versions.iter().rev().find(|(version, _)| is_wanted(version) && range.contains(version))
@@ -226,7 +226,7 @@ impl Candidates {
 
     /// The wheels of the next `count` versions below `version` in `range`, pre-releases or not as `version` is, where it
     /// matters.
-    pub fn below<'a>(
+    pub(super) fn below<'a>(
         &'a self,
         version: &'a Version,
         range: &'a Ranges<Version>,
@@ -243,11 +243,11 @@ impl Candidates {
             .map(|(_, index)| *index)
     }
 
-    pub fn versions(&self) -> impl DoubleEndedIterator<Item = &Version> {
+    pub(super) fn versions(&self) -> impl DoubleEndedIterator<Item = &Version> {
         self.versions.keys()
     }
 
-    pub fn wheel(&self, version: &Version) -> Option<usize> {
+    pub(super) fn wheel(&self, version: &Version) -> Option<usize> {
         self.versions.get(version).copied()
     }
 }

@@ -9,7 +9,7 @@ pub(super) struct Options<'a> {
 
 impl<'a> Options<'a> {
     /// Takes arguments apart; those `with_value` take the next argument where none is joined.
-    pub fn of(arguments: &'a [String], with_value: &[&str]) -> Self {
+    pub(super) fn of(arguments: &'a [String], with_value: &[&str]) -> Self {
         let mut options = Self { given: Vec::new(), operands: Vec::new() };
         let mut arguments = arguments.iter().map(String::as_str);
         while let Some(argument) = arguments.next() {
@@ -50,11 +50,11 @@ impl<'a> Options<'a> {
         }
     }
 
-    pub fn has(&self, names: &[&str]) -> bool {
+    pub(super) fn has(&self, names: &[&str]) -> bool {
         self.given.iter().any(|(given, _)| names.contains(&given.as_str()))
     }
 
-    pub fn value(&self, names: &[&str]) -> Option<&'a str> {
+    pub(super) fn value(&self, names: &[&str]) -> Option<&'a str> {
         self.given
             .iter()
             .rev()
@@ -63,13 +63,13 @@ impl<'a> Options<'a> {
     }
 
     /// The values of an option that may be given several times.
-    pub fn values(&self, names: &[&str]) -> Vec<&'a str> {
+    pub(super) fn values(&self, names: &[&str]) -> Vec<&'a str> {
         let given = self.given.iter().filter(|(given, _)| names.contains(&given.as_str()));
         given.filter_map(|(_, value)| *value).collect()
     }
 
     /// Returns whether every option is one of `known`.
-    pub fn are_all(&self, known: &[&str]) -> bool {
+    pub(super) fn are_all(&self, known: &[&str]) -> bool {
         self.given.iter().all(|(given, _)| known.contains(&given.as_str()))
     }
 }
