@@ -124,7 +124,7 @@ fn suggests_the_key_that_was_meant() {
     check_with("config: {envs: {}}", "1:10 [envs] unknown key `envs` in `config` = did you mean `env`?");
     check_with(
         "cuda: {colour: 12}",
-        "1:8 [colour] unknown key `colour` in `cuda` = the keys here are `policy`, `driver`, `gpus`, `components`",
+        "1:8 [colour] unknown key `colour` in `cuda` = the keys here are `policy`, `driver`, `compat`, `gpus`, `components`",
     );
     check_with(
         "python: {compile: true}",

@@ -241,7 +241,11 @@ fn what_is_wrong_with_a_wheel_is_told() {
         &["./gone/app-1.0-py3-none-any.whl", "the recipe", "No such file", "hint: check the path"],
     );
     fs::create_dir_all(world.path("app-2.0-py3-none-any.whl")).unwrap();
-    check("packages: [./app-2.0-py3-none-any.whl]\n", 2, &["app-2.0-py3-none-any.whl", "neither", "hint: "]);
+    check(
+        "packages: [./app-2.0-py3-none-any.whl]\n",
+        2,
+        &["app-2.0-py3-none-any.whl", "it is a directory", "hint: "],
+    );
     put(
         &world,
         "tags",
