@@ -202,8 +202,16 @@ fn python_specifiers(value: &str) -> Result<VersionSpecifiers, MetadataError> {
 /// Parses a requirement that imgforge or a user wrote.
 pub fn parse_requirement(text: &str) -> Result<Requirement, MetadataError> {
     weigh_requirement(text).map_err(complex("Requires-Dist", text))?;
-    invalid("Requires-Dist", text, Requirement::from_str)
+    let requirement = invalid("Requires-Dist", text, Requirement::from_str)?;
+    if text.len() > SHORT_REQUIREMENT {
+        // It is written into locks and METADATA, where its marker is in a normal form, which may be much longer.
+        weigh_requirement(&requirement.to_string()).map_err(complex("Requires-Dist", text))?;
+    }
+    Ok(requirement)
 }
+
+/// The bytes of a requirement whose marker has too few terms to become long in its normal form.
+const SHORT_REQUIREMENT: usize = 128;
 
 /// The requirements of an `.egg-info` in the form of `Requires-Dist`: of the `requires.txt` of setuptools, whose
 /// sections are `[extra]`, `[:marker]` or `[extra:marker]`.

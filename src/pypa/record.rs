@@ -2,6 +2,7 @@
 //!
 //! <https://packaging.python.org/en/latest/specifications/recording-installed-packages/#the-record-file>
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 
 use base64::Engine as _;
@@ -14,6 +15,8 @@ use crate::oci::Digest;
 const MOST_ROWS: usize = 1 << 17;
 /// The bytes of one row: a path has 4,096 at most.
 const LONGEST_ROW: usize = 64 << 10;
+/// The bytes of the fields of one row: written again, each may be a quote, which takes two.
+const LONGEST_FIELDS: usize = LONGEST_ROW / 2 - 16;
 /// The bytes of all rows: those of torch have 1.2 MB.
 const MOST_ROW_BYTES: usize = 24 << 20;
 
@@ -57,6 +60,8 @@ pub enum RecordError {
     Csv(#[from] csv::Error),
     #[error("RECORD has more than {MOST_ROWS} rows")]
     ManyRows,
+    #[error("RECORD has a row of more than {LONGEST_FIELDS} bytes")]
+    LongRow,
     #[error("RECORD has more than {MOST_ROW_BYTES} bytes in its rows")]
     LongRows,
 }
@@ -77,8 +82,10 @@ pub fn read(record: impl Read) -> Result<Vec<Row>, RecordError> {
     while reader.read_record(&mut record)? {
         let field = |index| record.get(index).unwrap_or_default().to_owned();
         let row = Row { path: field(0), hash: field(1), size: field(2) };
-        bytes += row.path.len() + row.hash.len() + row.size.len();
+        let length = row.path.len() + row.hash.len() + row.size.len();
+        bytes += length;
         match () {
+            () if length > LONGEST_FIELDS => return Err(RecordError::LongRow),
             () if rows.len() == MOST_ROWS => return Err(RecordError::ManyRows),
             () if bytes > MOST_ROW_BYTES => return Err(RecordError::LongRows),
             () => rows.push(row),
@@ -129,16 +136,16 @@ pub fn write(mut rows: Vec<Row>) -> String {
     rows.sort();
     let mut text = String::new();
     for Row { path, hash, size } in rows {
-        text += &format!("{},{hash},{size}\n", quoted(&path));
+        text += &format!("{},{},{}\n", quoted(&path), quoted(&hash), quoted(&size));
     }
     text
 }
 
-fn quoted(field: &str) -> String {
+fn quoted(field: &str) -> Cow<'_, str> {
     if field.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
+        format!("\"{}\"", field.replace('"', "\"\"")).into()
     } else {
-        field.to_owned()
+        field.into()
     }
 }
 
@@ -152,6 +159,8 @@ mod tests {
             Row::of("a,\"b\".py", b""),
             Row::bare("a-1.dist-info/RECORD"),
             Row::of("../../../bin/tool", b"#!/bin/sh\n"),
+            Row { path: "lie".into(), hash: "sha256=\"\nother,sha256=,1".into(), size: "1,\r2".into() },
+            Row { path: "\"".repeat(LONGEST_FIELDS), hash: String::new(), size: String::new() },
         ];
         let mut read = parse(&write(rows.clone())).unwrap();
         read.sort();

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 /// The longest script, in bytes: those of Debian reach 20 KB.
-pub const LONGEST_SCRIPT: usize = 1 << 20;
+pub const LONGEST_SCRIPT: usize = 256 << 10;
 
 /// The depth of constructs within each other: scripts of Debian reach ten.
 pub const DEEPEST: usize = 40;
