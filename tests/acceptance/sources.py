@@ -67,9 +67,7 @@ CASES = {
         ["gym", "pathtools", "python-docx", "wikipedia", "jieba"],
         ["pathtools", "docx", "jieba"],
     ),
-    "whisper": Case(
-        ["openai-whisper"], ["openai-whisper"], ["whisper"], keys={"frameworks": {"torch": "2.6.0"}}
-    ),
+    "whisper": Case(["openai-whisper"], ["openai-whisper"], ["whisper"], keys={"frameworks": {"torch": "2.6.0"}}),
     "compiled": Case(
         ["evdev==1.7.1", "fasttext==0.9.3", "editdistance==0.6.2"],
         ["evdev", "fasttext"],
