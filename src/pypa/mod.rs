@@ -19,6 +19,7 @@ pub mod described;
 pub mod direct_url;
 pub mod entry_points;
 pub mod git_reference;
+mod html_tags;
 pub mod install;
 pub mod library;
 pub mod metadata;

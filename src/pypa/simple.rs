@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use html5gum::{StartTag, Token, Tokenizer};
 use percent_encoding::percent_decode_str;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -18,6 +17,7 @@ use uv_pep440::VersionSpecifiers;
 use uv_pypi_types::LenientVersionSpecifiers;
 
 use super::complexity::check_specifiers;
+use super::html_tags::{HtmlTag, attribute, tags};
 use super::source_file::SourceFile;
 use crate::failure::Hinted;
 use crate::oci::Digest;
@@ -191,11 +191,6 @@ pub fn parse_links(base: &Url, body: impl AsRef<[u8]>) -> Result<BTreeMap<Packag
     }
 }
 
-/// The value of an attribute, its entities decoded.
-fn attribute<'a>(tag: &'a StartTag<()>, key: &str) -> Option<Cow<'a, str>> {
-    tag.attributes.get(key.as_bytes()).map(|value| String::from_utf8_lossy(&value.value))
-}
-
 /// A file as a page writes it.
 struct RawFile<'a> {
     filename: &'a str,
@@ -255,12 +250,10 @@ impl Listing {
     }
 
     fn read_html(&mut self, body: &[u8]) {
-        for token in Tokenizer::new(body) {
-            let Ok(token) = token;
-            match token {
-                Token::StartTag(tag) if tag.name == b"a" => self.add_link(&tag),
-                Token::StartTag(tag) if tag.name == b"base" => self.set_base(&tag),
-                _ => {}
+        for tag in tags(body) {
+            match &*tag.name {
+                b"a" => self.add_link(&tag),
+                _ => self.set_base(&tag),
             }
             if self.is_full() {
                 break;
@@ -269,7 +262,7 @@ impl Listing {
     }
 
     /// The first `<base>` holds.
-    fn set_base(&mut self, tag: &StartTag<()>) {
+    fn set_base(&mut self, tag: &HtmlTag) {
         let url = attribute(tag, "href").and_then(|href| self.base.join(&href).ok());
         if let Some(url) = url.filter(|_| !self.has_base) {
             (self.base, self.has_base) = (url, true);
@@ -277,7 +270,7 @@ impl Listing {
     }
 
     /// Adds the file that a link leads to.
-    fn add_link(&mut self, tag: &StartTag<()>) {
+    fn add_link(&mut self, tag: &HtmlTag) {
         let Some(href) = attribute(tag, "href") else { return };
         let Ok(url) = self.base.join(&href) else { return };
         let Some(filename) = url.path_segments().and_then(Iterator::last) else { return };
@@ -601,6 +594,19 @@ mod tests {
             format!(r#"{{"meta": {{"api-version": "1.1"}}, "files": [{file}]}}"#).as_bytes(),
         )
         .unwrap()
+    }
+
+    #[test]
+    fn the_first_value_of_an_attribute_holds_and_faults_of_a_page_take_no_memory() {
+        let name: PackageName = "demo".parse().unwrap();
+        let base = Url::parse("https://index.example/simple/demo/").unwrap();
+        let parse = |page: &[u8]| parse_html(&name, &base, page).unwrap();
+        let twice = parse(b"<a href='demo-1.0-py3-none-any.whl' href='demo-2.0-py3-none-any.whl'>\0\x01</a>");
+        assert_eq!(twice.files.len(), 1);
+        assert_eq!(twice.files[0].filename.version.to_string(), "1.0");
+        assert_eq!(parse(b"<a href='' href='demo-2.0-py3-none-any.whl'></a>").files.len(), 0);
+        let noise = [&[0; 9_000][..], b"<A HREF=demo-3.0-py3-none-any.whl data-yanked>"].concat();
+        assert_eq!(parse(&noise).files[0].yanked.as_deref(), Some(""));
     }
 
     #[test]
