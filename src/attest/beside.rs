@@ -26,7 +26,7 @@ pub fn beside(statements: &[(&str, &Value)], image: &Descriptor) -> serde_json::
     for (predicate, statement) in statements {
         let bytes = serde_json::to_vec(statement)?;
         let annotations = [(PREDICATE_ANNOTATION.to_owned(), (*predicate).to_owned())].into();
-        let layer = described(MediaType::Other(STATEMENT.to_owned()), &bytes);
+        let layer = Descriptor::of(MediaType::Other(STATEMENT.to_owned()), &bytes);
         layers.push(layer.clone().with_annotations(&annotations));
         blobs.push((layer, bytes));
     }
@@ -37,7 +37,7 @@ pub fn beside(statements: &[(&str, &Value)], image: &Descriptor) -> serde_json::
         "config": {},
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
     }))?;
-    let config_descriptor = described(MediaType::ImageConfig, &config);
+    let config_descriptor = Descriptor::of(MediaType::ImageConfig, &config);
     let bytes = to_json(&json!({
         "schemaVersion": SCHEMA_VERSION,
         "mediaType": MediaType::ImageManifest,
@@ -51,13 +51,9 @@ pub fn beside(statements: &[(&str, &Value)], image: &Descriptor) -> serde_json::
     ];
     let mut platform = Platform::default();
     platform.set_os(Os::Other(NONE.to_owned())).set_architecture(Arch::Other(NONE.to_owned()));
-    let descriptor = described(MediaType::ImageManifest, &bytes);
+    let descriptor = Descriptor::of(MediaType::ImageManifest, &bytes);
     let descriptor = descriptor.with_annotations(&annotations.into()).with_platform(platform);
     Ok(IndexCompanion { descriptor, bytes, blobs })
-}
-
-fn described(media_type: MediaType, bytes: &[u8]) -> Descriptor {
-    Descriptor::new(media_type, Digest::of(bytes), bytes.len() as u64)
 }
 
 #[cfg(test)]

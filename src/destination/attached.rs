@@ -79,8 +79,7 @@ fn to_layout(attachments: &Attachments, digest: &Digest, directory: &Path) -> Re
         let there = index.tagged(tag).and_then(|digest| fs::read(blobs.join(digest.hex())).ok());
         if let Some(SignatureManifest { manifest, config }) = document.added_to(there.as_deref())? {
             [document.blob, &config, &manifest].into_iter().try_for_each(put)?;
-            let size = manifest.len() as u64;
-            let entry = Descriptor::new(MediaType::ImageManifest, Digest::of(&manifest), size);
+            let entry = Descriptor::of(MediaType::ImageManifest, &manifest);
             let name = (oci_spec::image::ANNOTATION_REF_NAME.to_owned(), tag.clone());
             index.put(entry.with_annotations(&[name].into()), tag);
         }

@@ -78,12 +78,10 @@ pub fn assemble(plan: &Plan, layers: Vec<ImageLayer>) -> Result<Image, AssembleE
         Some(config) => base::extend_config(config, plan, &layers)?,
         None => json(&new_config(plan, &layers)?, "config")?,
     };
-    let config =
-        Descriptor::new(MediaType::ImageConfig, Digest::of(&config_bytes), config_bytes.len() as u64);
+    let config = Descriptor::of(MediaType::ImageConfig, &config_bytes);
     let manifest_bytes = json(&manifest(plan, &config, &layers)?, "manifest")?;
-    let digest = Digest::of(&manifest_bytes);
-    let manifest = Descriptor::new(MediaType::ImageManifest, digest, manifest_bytes.len() as u64)
-        .with_platform(platform(plan.architecture));
+    let manifest =
+        Descriptor::of(MediaType::ImageManifest, &manifest_bytes).with_platform(platform(plan.architecture));
     let architecture = plan.architecture;
     Ok(Image { architecture, manifest, manifest_bytes, config, config_bytes, layers })
 }
@@ -95,8 +93,7 @@ pub fn taken_over(
     manifest: Option<(MediaType, Vec<u8>)>,
     layers: Vec<ImageLayer>,
 ) -> Result<Image, AssembleError> {
-    let config =
-        Descriptor::new(MediaType::ImageConfig, Digest::of(&config_bytes), config_bytes.len() as u64);
+    let config = Descriptor::of(MediaType::ImageConfig, &config_bytes);
     let (media_type, manifest_bytes) = match manifest {
         Some(manifest) => manifest,
         None => {
@@ -104,8 +101,7 @@ pub fn taken_over(
             (MediaType::ImageManifest, json(&new_manifest(&config, listed)?, "manifest")?)
         }
     };
-    let manifest = Descriptor::new(media_type, Digest::of(&manifest_bytes), manifest_bytes.len() as u64)
-        .with_platform(platform(architecture));
+    let manifest = Descriptor::of(media_type, &manifest_bytes).with_platform(platform(architecture));
     Ok(Image { architecture, manifest, manifest_bytes, config, config_bytes, layers })
 }
 

@@ -131,7 +131,7 @@ impl IndexedImages {
             .build()
             .map_err(|source| AssembleError { document: "index", source })?;
         let bytes = json(&index, "index")?;
-        let descriptor = Descriptor::new(MediaType::ImageIndex, Digest::of(&bytes), bytes.len() as u64);
+        let descriptor = Descriptor::of(MediaType::ImageIndex, &bytes);
         Ok(Self { descriptor, bytes, images, companions })
     }
 }

@@ -279,14 +279,14 @@ impl NeedsAnotherPass {
 
 fn note(learned: &mut ObservedLayer, file: PassingFile, mut seen: Seen, headers: Headers) {
     let may_be_script = file.interest == Relevance::Text(TextForm::Script);
-    let is_read = |text: &Vec<u8>| !may_be_script || is_script(text) || is_text_of_check(&file.path);
+    let is_text = check_facts::text_limit(&file.path).is_some();
+    let is_module = !is_text && check_facts::module_limit(&file.path).is_some();
+    let is_read = |text: &Vec<u8>| !may_be_script || is_script(text) || is_text || is_module;
     seen.text = seen.text.filter(is_read);
     if check_facts::is_copyright(&file.path) {
         // Only the names of licences are kept, of files of which an image may have thousands.
         seen.text = seen.text.and_then(licences);
     }
-    let is_text = check_facts::text_limit(&file.path).is_some();
-    let is_module = !is_text && check_facts::module_limit(&file.path).is_some();
     let imports = seen.text.as_deref().filter(|_| is_module).map(Imports::read);
     let module = imports.filter(|imports| learned.has_room_for(imports)).map(FileContent::Module);
     // Of a module's text nothing is kept but that.
@@ -338,10 +338,6 @@ fn licences(text: Vec<u8>) -> Option<Vec<u8>> {
 
 fn is_script(text: &[u8]) -> bool {
     text.starts_with(b"#!")
-}
-
-fn is_text_of_check(path: &str) -> bool {
-    check_facts::text_limit(path).or_else(|| check_facts::module_limit(path)).is_some()
 }
 
 /// The number of bytes to keep behind each missed part: `most`, while the parts are few.

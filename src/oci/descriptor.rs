@@ -25,6 +25,11 @@ impl Descriptor {
         Self { digest, fields: spec::Descriptor::new(media_type, size, digest) }
     }
 
+    /// The descriptor of a document.
+    pub fn of(media_type: spec::MediaType, bytes: &[u8]) -> Self {
+        Self::new(media_type, Digest::of(bytes), bytes.len() as u64)
+    }
+
     /// The same with these annotations instead of its own.
     pub fn with_annotations(mut self, annotations: &BTreeMap<String, String>) -> Self {
         let annotations = (!annotations.is_empty()).then(|| annotations.clone().into_iter().collect());

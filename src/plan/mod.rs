@@ -115,6 +115,13 @@ pub struct PlanRequest<'a> {
     pub created: u64,
 }
 
+impl PlanRequest<'_> {
+    /// The version of the forward-compatibility package that the recipe adds.
+    fn forward_compatibility(&self) -> Option<(u32, u32)> {
+        self.inputs.host_drivers(&self.base.runtime.env).compat
+    }
+}
+
 /// The plan of an image.
 pub fn plan(request: &PlanRequest<'_>) -> Plan {
     let PlanRequest { inputs, base, resolution, created, .. } = request;

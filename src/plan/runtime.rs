@@ -16,7 +16,7 @@ pub(super) fn runtime(request: &PlanRequest<'_>, constrained: bool) -> RuntimeCo
     let changes = &request.inputs.recipe.config;
     let variables = of_base.env.iter().filter_map(|entry| entry.split_once('='));
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let compat = request.inputs.host_drivers(&of_base.env).compat;
+    let compat = request.forward_compatibility();
     let mut env = environment(variables, &request.base.inventory, request.resolution, compat, constrained);
     env.extend(changes.env.clone());
     let cmd = if changes.entrypoint.is_some() { Vec::new() } else { of_base.cmd.clone() };

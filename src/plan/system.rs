@@ -63,7 +63,7 @@ fn files(request: &PlanRequest<'_>, pins: Option<&BTreeMap<String, String>>) -> 
     let PlanRequest { inputs, resolution, created, .. } = request;
     let (make, base) = (Maker { mtime: *created }, &request.base.inventory);
     let mut files = Vec::new();
-    let compat = inputs.host_drivers(&request.base.runtime.env).compat;
+    let compat = request.forward_compatibility();
     for tree in &resolution.trees {
         files.extend(tree_files(&make, tree, resolution, base));
         files.extend(compat.and_then(|compat| compat_link(&make, tree, compat)));

@@ -245,7 +245,7 @@ pub fn manifest(
     to_json(&EntryManifest {
         schema_version: 2,
         media_type: MediaType::ImageManifest,
-        config: Descriptor::new(MediaType::ImageConfig, Digest::of(config), config.len() as u64),
+        config: Descriptor::of(MediaType::ImageConfig, config),
         layers: layers.iter().map(|layer| layer.descriptor.clone()).collect(),
         annotations: annotations.map(|(name, value)| (name.to_owned(), value)).into(),
     })

@@ -50,7 +50,7 @@ pub(super) fn packed(records: &RecordBytes) -> std::io::Result<(CachedLayer, Vec
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(&bytes)?;
     let blob = encoder.finish()?;
-    let descriptor = Descriptor::new(MediaType::ImageLayerGzip, Digest::of(&blob), blob.len() as u64);
+    let descriptor = Descriptor::of(MediaType::ImageLayerGzip, &blob);
     let unpacked = records.values().map(|record| record.len() as u64).sum();
     Ok((CachedLayer { descriptor, diff_id: Digest::of(&bytes), unpacked }, blob))
 }
