@@ -98,11 +98,19 @@ struct ModuleVisit {
     force: Force,
 }
 
+/// A file that imports.
+#[derive(Clone, Copy)]
+struct Importer<'a> {
+    file: &'a str,
+    /// The distribution that installed it.
+    owner: Option<usize>,
+}
+
 /// An import on its way: who imports with which force.
 #[derive(Clone, Copy)]
 struct Importing<'a> {
     force: Force,
-    by: Option<&'a str>,
+    by: Option<Importer<'a>>,
 }
 
 struct ImportWalk<'a, 'b> {
@@ -146,13 +154,14 @@ impl ImportWalk<'_, '_> {
             let Some((_, file)) = self.finder.evidence.file(&visit.file) else { continue };
             let FileContent::Module(imports) = file.content() else { continue };
             self.faults.note_search(&visit.file, imports);
+            let by = Some(Importer { file: &visit.file, owner: self.world.owner(&visit.file) });
             let hidden = HIDDEN_IMPORTS.iter().filter(|(by, _)| *by == visit.package && is_init(&visit.file));
             for (_, module) in hidden {
-                self.import(module, Importing { force: visit.force, by: Some(&visit.file) });
+                self.import(module, Importing { force: visit.force, by });
             }
             for import in imports.iter() {
                 let force = visit.force.behind(import.guard);
-                let importing = Importing { force, by: Some(&visit.file) };
+                let importing = Importing { force, by };
                 let Some(module) = absolute_name(&visit.package, import.level, import.module) else {
                     continue;
                 };
@@ -217,33 +226,29 @@ impl ImportWalk<'_, '_> {
 
     fn miss(&mut self, directories: Option<&[String]>, module: &str, importing: Importing<'_>) {
         if let (Some(by), true) = (importing.by, importing.force.is_certain()) {
-            self.faults.miss(self.finder, self.world, directories, module, (by, importing.force));
-        }
-    }
-
-    /// Notes that a file of one distribution imports one of another.
-    fn note_company(&mut self, by: &str, file: &str) {
-        if let (Some(by), Some(of)) = (self.world.owner(by), self.world.owner(file))
-            && by != of
-        {
-            self.imports.entry(by).or_default().insert(of);
+            self.faults.miss(self.finder, self.world, directories, module, (by.file, importing.force));
         }
     }
 
     fn reach(&mut self, file: String, module: &str, package: &str, importing: Importing<'_>) {
         let Importing { mut force, by } = importing;
-        let is_own_part = by.is_some_and(|by| self.world.owner(by) == self.world.owner(&file));
-        if force == Force::Conditional && !is_own_part {
+        let owner = by.and_then(|_| self.world.owner(&file));
+        if force == Force::Conditional && by.is_none_or(|by| by.owner != owner) {
             force = Force::Optional;
         }
-        if let Some(by) = by.filter(|_| force.is_certain()) {
-            self.note_company(by, &file);
+        if let (Some(by), Some(of)) = (by.and_then(|by| by.owner), owner)
+            && by != of
+            && force.is_certain()
+        {
+            self.imports.entry(by).or_default().insert(of);
         }
         if self.imported.files.get(&file).is_some_and(|known| known.force >= force) {
             return;
         }
-        let reached = ReachedFile { force, module: module.to_owned(), imported_by: by.map(str::to_owned) };
-        self.imported.files.insert(file.clone(), reached);
+        let imported_by = by.map(|by| by.file.to_owned());
+        self.imported
+            .files
+            .insert(file.clone(), ReachedFile { force, module: module.to_owned(), imported_by });
         if file.ends_with(".py") {
             self.waiting.push(ModuleVisit { file, package: package.to_owned(), force });
         }

@@ -3,7 +3,7 @@
 //! <https://docs.python.org/3/library/importlib.html#importlib.machinery.FileFinder>
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::world::{NOT_FOR_USERS, World};
 use super::{Subject, config};
@@ -22,18 +22,20 @@ pub(super) enum FoundModule {
 /// A directory in which modules are searched, as far as it is known.
 #[derive(Debug)]
 struct SearchedDirectory<'a> {
-    /// The names in it up to their first dots: nothing else can be a module of it.
-    stems: BTreeSet<&'a str>,
+    /// The names in it.
+    names: HashSet<&'a str>,
+    /// Those up to their first dots: nothing else can be a module of it.
+    stems: HashSet<&'a str>,
     /// The modules that were asked for.
-    found: BTreeMap<String, Option<FoundModule>>,
+    found: HashMap<String, Option<FoundModule>>,
 }
 
 impl<'a> SearchedDirectory<'a> {
     fn of(evidence: &'a CheckFacts, directory: &str) -> Self {
         let real = evidence.resolve(directory);
-        let names = real.iter().flat_map(|real| evidence.names_in(real));
-        let stems = names.filter_map(|name| name.split('.').next()).collect();
-        Self { stems, found: BTreeMap::new() }
+        let names: HashSet<&str> = real.iter().flat_map(|real| evidence.names_in(real)).collect();
+        let stems = names.iter().filter_map(|name| name.split('.').next()).collect();
+        Self { names, stems, found: HashMap::new() }
     }
 }
 
@@ -47,7 +49,7 @@ pub(super) struct ModuleFinder<'a> {
     /// See [`PythonStart::mapped`](crate::base::PythonStart::mapped).
     mapped: BTreeMap<String, String>,
     /// The directories that were searched before: most imports are of what others import as well.
-    searched: RefCell<BTreeMap<String, SearchedDirectory<'a>>>,
+    searched: RefCell<HashMap<String, SearchedDirectory<'a>>>,
     /// True if there may be modules that nobody sees.
     pub is_open: bool,
     /// The image's user.
@@ -88,7 +90,7 @@ impl<'a> ModuleFinder<'a> {
         let place = self.mapped.get(name)?.trim_matches('/');
         match self.evidence.resolve(place).filter(|real| self.evidence.is_directory(real)) {
             Some(real) => {
-                let init = self.file(&format!("{real}/__init__"));
+                let init = self.file(&real, "__init__");
                 Some(FoundModule::Package { directories: vec![real], init })
             }
             None => self.is_visible(place).then(|| FoundModule::File(place.to_owned())),
@@ -110,32 +112,39 @@ impl<'a> ModuleFinder<'a> {
 
     /// The module in one directory.
     fn in_directory(&self, directory: &str, name: &str) -> Option<FoundModule> {
-        let mut searched = self.searched.borrow_mut();
-        if !searched.contains_key(directory) {
-            searched.insert(directory.to_owned(), SearchedDirectory::of(self.evidence, directory));
-        }
-        let searched = searched.get_mut(directory)?;
-        if !searched.stems.contains(name) {
-            return None;
-        }
-        if let Some(found) = searched.found.get(name) {
-            return found.clone();
-        }
-        let found = self.look(&format!("{directory}/{name}"));
-        searched.found.insert(name.to_owned(), found.clone());
-        found
+        let known = self.directory(directory, |searched| {
+            (!searched.stems.contains(name)).then_some(None).or_else(|| searched.found.get(name).cloned())
+        });
+        known.unwrap_or_else(|| {
+            let found = self.look(directory, name);
+            self.directory(directory, |searched| searched.found.insert(name.to_owned(), found.clone()));
+            found
+        })
     }
 
-    /// The module whose path is `stem` without an ending.
-    fn look(&self, stem: &str) -> Option<FoundModule> {
-        let real = self.evidence.resolve(stem).filter(|real| self.evidence.is_directory(real));
+    /// Gives what is known of a directory to `look`.
+    fn directory<T>(&self, directory: &str, look: impl FnOnce(&mut SearchedDirectory<'a>) -> T) -> T {
+        let mut searched = self.searched.borrow_mut();
+        match searched.get_mut(directory) {
+            Some(known) => look(known),
+            None => {
+                let new = SearchedDirectory::of(self.evidence, directory);
+                look(searched.entry(directory.to_owned()).or_insert(new))
+            }
+        }
+    }
+
+    /// The module of a directory, if nothing is known of it.
+    fn look(&self, directory: &str, name: &str) -> Option<FoundModule> {
+        let real = self.evidence.resolve(&format!("{directory}/{name}"));
+        let real = real.filter(|real| self.evidence.is_directory(real));
         let package = real.map(|real| {
-            let init = self.file(&format!("{real}/__init__"));
+            let init = self.file(&real, "__init__");
             FoundModule::Package { directories: vec![real], init }
         });
         match package {
             Some(FoundModule::Package { init: Some(_), .. }) => package,
-            namespace => self.file(stem).map(FoundModule::File).or(namespace),
+            namespace => self.file(directory, name).map(FoundModule::File).or(namespace),
         }
     }
 
@@ -156,9 +165,11 @@ impl<'a> ModuleFinder<'a> {
         self.suffixes.iter().map(String::as_str).chain([".py", ".pyc"])
     }
 
-    /// The file of the module whose path is `stem` without its ending: an extension module before source.
-    fn file(&self, stem: &str) -> Option<String> {
-        self.endings().map(|ending| format!("{stem}{ending}")).find(|path| self.is_visible(path))
+    /// The file of the module of a directory: an extension module before source.
+    fn file(&self, directory: &str, stem: &str) -> Option<String> {
+        let is_there = |name: &String| self.directory(directory, |it| it.names.contains(name.as_str()));
+        let names = self.endings().map(|ending| format!("{stem}{ending}")).filter(is_there);
+        names.map(|name| format!("{directory}/{name}")).find(|path| self.is_visible(path))
     }
 
     /// Returns whether a file is at a path, and the user may enter the directories on the way.

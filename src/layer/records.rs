@@ -1,6 +1,6 @@
 //! The observations of layers, kept in the store by their digests: a layer is never read twice.
 
-use std::io::{self, Read};
+use std::io::{self, BufWriter, Read};
 
 use serde::de::DeserializeOwned;
 
@@ -163,8 +163,8 @@ pub fn keep(
 /// Empty, which nobody can read, for what cannot be written: memory has no errors.
 fn encoded(evidence: &CheckFacts) -> Vec<u8> {
     let encode = || {
-        let encoder = zstd::Encoder::new(Vec::new(), LEVEL).ok()?;
-        postcard::to_io(evidence, encoder).ok()?.finish().ok()
+        let encoder = BufWriter::new(zstd::Encoder::new(Vec::new(), LEVEL).ok()?);
+        postcard::to_io(evidence, encoder).ok()?.into_inner().ok()?.finish().ok()
     };
     encode().unwrap_or_default()
 }

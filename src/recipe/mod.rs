@@ -21,6 +21,7 @@ pub mod locks;
 mod matrix;
 mod matrix_images;
 mod name_pattern;
+mod option_words;
 mod other_files;
 mod other_tools;
 mod packages;

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::decode::Complaint;
 use super::diagnostic::{Diagnostics, Problem, Problems, quote};
+use super::option_words::{Given, MOST_WORDS, WordFault, pair_options, words};
 use super::packages::{IndexLocation, parse_links, parse_url};
 use super::project_reference::{ListedPackage, ProjectReference};
 use super::source::{SourceText, Span, Spanned};
@@ -19,6 +20,8 @@ use crate::pypa::archive_hash::ArchiveHash;
 
 /// The requirements of all requirements files of a recipe: exports of lock files have some thousand.
 pub const MOST_REQUIREMENTS: usize = 16_384;
+/// The places of one file that its options name: other files, indexes and pages. People write a handful.
+const MOST_PLACES: usize = 1024;
 
 /// A requirements file.
 #[derive(Debug, Clone, Serialize)]
@@ -87,14 +90,21 @@ impl RequirementsFile {
         Diagnostics::one(&self.source, problem)
     }
 
+    /// The number of places that options have named so far.
+    fn places(&self) -> usize {
+        let Self { includes, constraints, extra_index_urls, find_links, .. } = self;
+        includes.len() + constraints.len() + extra_index_urls.len() + find_links.len()
+    }
+
     fn read(&mut self, line: &Line, problems: &mut Problems) {
         let (requirement, options) = line.without_options();
         let words = match words(&line.text, options) {
             Ok(words) => words,
-            Err(quote) => return problems.push(unclosed(line.span(&(quote..quote + 1)))),
+            Err(fault) => return problems.push(undivided(line, &fault)),
         };
         let options = pair_options(&line.text, words);
         match requirement.is_empty() {
+            true if self.places() + options.len() > MOST_PLACES => problems.push(many_places(line)),
             true => options.iter().for_each(|option| self.apply(line, option, problems)),
             false => self.require(line, requirement, &options, problems),
         }
@@ -171,7 +181,7 @@ pub fn parse(
     let mut file = RequirementsFile::empty(Arc::clone(&source));
     for line in logical_lines(source.text()) {
         // One more than may be there is enough to refuse them all.
-        if file.requirements.len() > MOST_REQUIREMENTS {
+        if file.requirements.len() + file.projects.len() > MOST_REQUIREMENTS {
             break;
         }
         if let Some(line) = line.expanded(variable, &mut problems) {
@@ -377,91 +387,6 @@ impl Line {
     }
 }
 
-/// A word of a shell: its place in a [`Line`], and its text without quotes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Word {
-    at: Range<usize>,
-    text: String,
-}
-
-/// The words of `text` within `range`, as Python's `shlex` splits them; fails with the place of a quote that is not
-/// closed.
-fn words(text: &str, range: Range<usize>) -> Result<Vec<Word>, usize> {
-    let mut words: Vec<Word> = Vec::new();
-    let mut current: Option<Word> = None;
-    let mut quote: Option<(char, usize)> = None;
-    let mut chars = text[range.clone()].char_indices().map(|(at, c)| (range.start + at, c)).peekable();
-    while let Some((at, c)) = chars.next() {
-        if c.is_whitespace() && quote.is_none() {
-            words.extend(current.take());
-            continue;
-        }
-        let word = current.get_or_insert_with(|| Word { at: at..at, text: String::new() });
-        let mut end = at + c.len_utf8();
-        match (c, quote) {
-            (closing, Some((opening, _))) if closing == opening => quote = None,
-            ('"' | '\'', None) => quote = Some((c, at)),
-            ('\\', None | Some(('"', _))) => {
-                let is_escaped = |c: char| quote.is_none() || matches!(c, '"' | '\\');
-                match chars.next_if(|(_, c)| is_escaped(*c)) {
-                    Some((at, escaped)) => {
-                        end = at + escaped.len_utf8();
-                        word.text.push(escaped);
-                    }
-                    None => word.text.push(c),
-                }
-            }
-            _ => word.text.push(c),
-        }
-        word.at.end = end;
-    }
-    words.extend(current);
-    quote.map_or(Ok(words), |(_, at)| Err(at))
-}
-
-/// An option and its value.
-struct Given {
-    name: Word,
-    value: Option<Word>,
-}
-
-/// The options without a value.
-const FLAGS: [&str; 5] = ["--require-hashes", "--pre", "--no-index", "--prefer-binary", "--no-deps"];
-
-/// Splits options from their values: `--name=value`, `--name value`, `-n value`, `-nvalue`.
-fn pair_options(text: &str, words: Vec<Word>) -> Vec<Given> {
-    let mut options: Vec<Given> = Vec::new();
-    for word in words {
-        let is_long = word.text.starts_with("--");
-        let split = match word.text.find('=') {
-            Some(equals) if is_long => Some((equals, equals + 1)),
-            None if is_long => None,
-            _ => word.text.char_indices().nth(2).map(|(at, _)| (at, at)),
-        };
-        let takes = |before: &Given| before.value.is_none() && !FLAGS.contains(&&*before.name.text);
-        match (split, options.last_mut()) {
-            (_, Some(before)) if !word.text.starts_with('-') && takes(before) => before.value = Some(word),
-            (Some((name, value)), _) => options.push(cut(text, &word, name, value)),
-            (None, _) => options.push(Given { name: word, value: None }),
-        }
-    }
-    options
-}
-
-/// Cuts a word in which an option's name and value stand together.
-fn cut(text: &str, word: &Word, name: usize, value: usize) -> Given {
-    // Where the name is written without quotes, its place is as long as the name.
-    let written = text[word.at.clone()].starts_with(&word.text[..value]);
-    let (name_at, value_at) = match written {
-        true => (word.at.start..word.at.start + name, word.at.start + value..word.at.end),
-        false => (word.at.clone(), word.at.clone()),
-    };
-    Given {
-        name: Word { at: name_at, text: word.text[..name].to_owned() },
-        value: Some(Word { at: value_at, text: word.text[value..].to_owned() }),
-    }
-}
-
 /// Joins lines that end in a backslash, as pip does: a comment line ends what came before it. Comments are removed from
 /// the joined line.
 fn logical_lines(text: &str) -> impl Iterator<Item = Line> + '_ {
@@ -552,9 +477,27 @@ fn parse_editable(text: &str) -> Result<ProjectReference, Complaint> {
     }
 }
 
-fn unclosed(span: Span) -> Problem {
-    Problem::error(span, "this quote is not closed")
-        .help("options are words of a shell: close the quote, or write a backslash before it")
+/// The problem of a line that is not split into words.
+fn undivided(line: &Line, fault: &WordFault) -> Problem {
+    let (at, message, help) = match *fault {
+        WordFault::Unclosed(at) => (
+            at,
+            "this quote is not closed".to_owned(),
+            "options are words of a shell: close the quote, or write a backslash before it",
+        ),
+        WordFault::TooMany(at) => (
+            at,
+            format!("the options of this line have more than {MOST_WORDS} words"),
+            "write each option on a line of its own; of hashes, those of the files for your platforms are enough",
+        ),
+    };
+    Problem::error(line.span(&(at..at + 1)), message).help(help)
+}
+
+fn many_places(line: &Line) -> Problem {
+    let message = format!("the file names more than {MOST_PLACES} other files, indexes and pages");
+    Problem::error(line.span(&(0..line.text.len())), message)
+        .help("put the requirements of the files that it names into fewer ones")
 }
 
 /// A problem in a text with a variable's value, which may be a secret.

@@ -484,6 +484,36 @@ fn texts_of_recipes() {
             world.write("r.txt", mebibytes("\\\n", 31));
             PLAN.into()
         }),
+        ("a requirements file of options on one line", |world| {
+            base(world, Tar::debian(""));
+            recipe(world, "packages: []\nrequirements: [r.txt]\n");
+            world.write("r.txt", mebibytes("-r ", 31));
+            PLAN.into()
+        }),
+        ("a requirements file of options with values on one line", |world| {
+            base(world, Tar::debian(""));
+            recipe(world, "packages: []\nrequirements: [r.txt]\n");
+            world.write("r.txt", mebibytes("-r a ", 31));
+            PLAN.into()
+        }),
+        ("a requirements file of options on lines of their own", |world| {
+            base(world, Tar::debian(""));
+            recipe(world, "packages: []\nrequirements: [r.txt]\n");
+            world.write("r.txt", mebibytes("-r a\n", 31));
+            PLAN.into()
+        }),
+        ("a requirements file of hashes", |world| {
+            base(world, Tar::debian(""));
+            recipe(world, "packages: []\nrequirements: [r.txt]\n");
+            world.write("r.txt", format!("a --hash=sha256:{}", mebibytes(" --hash=", 30)));
+            PLAN.into()
+        }),
+        ("a requirements file of editable projects", |world| {
+            base(world, Tar::debian(""));
+            recipe(world, "packages: []\nrequirements: [r.txt]\n");
+            world.write("r.txt", mebibytes("-e .\n", 31));
+            PLAN.into()
+        }),
         ("requirements files that include each other", |world| {
             base(world, Tar::debian(""));
             recipe(world, "packages: [wholesome]\nrequirements: [r0.txt]\n");
