@@ -10,7 +10,7 @@ use crate::oci::image::MediaType;
 use crate::oci::{Architecture, Descriptor, Digest, Entry, Generated};
 
 /// The version of the layers' bytes: raised when an equal plan shall give other bytes. Part of every [key](LayerPlan::key).
-pub const FORMAT: u32 = 9;
+pub const FORMAT: u32 = 10;
 
 /// A layer of an image: all that decides its bytes.
 ///

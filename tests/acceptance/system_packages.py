@@ -36,8 +36,8 @@ EXPLAINED = [
     ("apt's lists and caches", "dpkg",
      "var/lib/apt/lists/* var/cache/apt/*.bin var/log/apt var/log/apt/* var/lib/apt/periodic"),
     ("held apart, name by name", "both", "etc/passwd etc/group var/lib/dpkg/status var/lib/dpkg/available"),
-    ("held apart, line by line", "both", "var/lib/dpkg/triggers/* var/lib/apt/extended_states"),
     ("held apart, certificate by certificate: times are in it", "both", "etc/ssl/certs/java/cacerts"),
+    ("held apart, line by line", "both", "var/lib/dpkg/triggers/* var/lib/apt/extended_states"),
     ("locks of dpkg and apt", "dpkg", "var/lib/dpkg/triggers/Lock var/lib/apt/daily_lock var/cache/apt/archives/lock"),
     ("where apt's chroot resolves names", "both", "etc/resolv.conf"),
     ("the recipe's own layer", "image", "usr/local/lib/python3*/* usr/lib/python3*/dist-packages/* etc/ld.so.cache"),
@@ -185,8 +185,6 @@ def install(root, packages):
 def differences(image, truth):
     told, explained = maintainer_scripts.differences(image, truth, EXPLAINED, maker="apt")
     told += database_differences(image, truth)
-    if trusted(image) != trusted(truth):
-        told.append("etc/ssl/certs/java/cacerts: other certificates")
     return told, explained
 
 
@@ -219,20 +217,6 @@ def lines(path):
     """The lines of a list, or the paragraphs of one that has some."""
     text = path.read_text() if path.exists() else ""
     return set(filter(None, text.split("\n\n" if "Package:" in text else "\n")))
-
-
-def trusted(root):
-    """The certificates of Java's keystore by their aliases."""
-    keystore = root / "etc/ssl/certs/java/cacerts"
-    data, found = keystore.read_bytes() if keystore.exists() else b"", {}
-    at = 12
-    for _ in range(int.from_bytes(data[8:12], "big")):
-        length = int.from_bytes(data[at + 4 : at + 6], "big")
-        alias, at = data[at + 6 : at + 6 + length].decode(), at + 6 + length + 8
-        at += 2 + int.from_bytes(data[at : at + 2], "big")
-        length = int.from_bytes(data[at : at + 4], "big")
-        found[alias], at = data[at + 4 : at + 4 + length], at + 4 + length
-    return found
 
 
 def judge_programs(root, packages):

@@ -389,6 +389,7 @@ fn malformed_pages() {
     let base = Url::parse(base).expect("it is a URL");
     let words = [
         "<a href=\"",
+        " a=\"\" ",
         "\">",
         "<base href=\"//host\">",
         "</a>",

@@ -78,6 +78,8 @@ fn fuzz<C: Debug>(
         return read(&std::fs::read(path).expect("IMGFORGE_FUZZ_INPUT names a file"));
     }
     whole.iter().for_each(|file| read(file));
+    // A stack that overflows ends the process at once: a long run writes every input down before it is read.
+    let is_long = std::env::var_os("IMGFORGE_FUZZ_CASES").is_some();
     let (cases, seed) = (number("IMGFORGE_FUZZ_CASES", cases), number("IMGFORGE_FUZZ_SEED", SEED));
     let config = Config {
         cases,
@@ -90,6 +92,9 @@ fn fuzz<C: Debug>(
     let ran = runner.run(strategy, |case| {
         let bytes = bytes(&case);
         watchdog.begin(&bytes);
+        if is_long {
+            keep(&format!("{name}-being-read"), &bytes);
+        }
         // A panic that leaves the closure is a failure too, and made smaller.
         read(&bytes);
         watchdog.end();

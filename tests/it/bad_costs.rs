@@ -220,6 +220,9 @@ fn pages_of_indexes() {
         ("HTML of attributes", |world| {
             page(world, Resource::html(&format!("<a {}>", mebibytes("a b ", 31))))
         }),
+        ("HTML of attributes in quotes", |world| {
+            page(world, Resource::html(&format!("<a {}>", mebibytes("a=\"\" ", 31))))
+        }),
         ("HTML that nests", |world| page(world, Resource::html(&mebibytes("<p>", 31)))),
         ("JSON of files", |world| {
             let file = format!(r#"{{"filename":"{WHEEL}","url":"a","hashes":{{}}}},"#);

@@ -313,6 +313,36 @@ mod tests {
     }
 
     #[test]
+    fn files_of_several_packages_are_listed_though_one_is_not_there() {
+        check(
+            "link() {\n\
+             FOUND=$(unset GREP_OPTIONS; dpkg -L $1 gone 2>/dev/null | grep -E \"share/[a-z](\\.gz)?\\$\") || true\n\
+             [ -n \"$FOUND\" ] || return 0\n\
+             SLAVES=$(for one in $FOUND; do T=$(echo $one | sed -e 's/usr/opt/'); echo -n \" --slave $T ${one##*/}\"; done)\n\
+             echo $SLAVES > /etc/slaves\n}\nlink a",
+            &["etc/slaves 644 0:0 --slave /opt/share/a a\n"],
+        );
+    }
+
+    #[test]
+    fn what_may_have_been_written_is_not_taken_for_nothing() {
+        for script in [
+            "A=$(for one in $(date); do echo $one; done)\nchown $A /etc/shadow",
+            "A=$(if [ -n \"$(date)\" ]; then echo root; fi)\nchown $A /etc/shadow",
+            "A=$(while [ -n \"$(date)\" ]; do echo root; done)\nchown $A /etc/shadow",
+            "A=$(case $(date) in *) echo root;; esac)\nchown $A /etc/shadow",
+            "A=$([ -n \"$(date)\" ] && echo root)\nchown $A /etc/shadow",
+            "told() { echo root; }\nA=$([ -n \"$(date)\" ] && told)\nchown $A /etc/shadow",
+        ] {
+            let made = run(example(), script);
+            assert!(
+                made.iter().any(|line| line.starts_with("! `chown $A /etc/shadow`")),
+                "{script}: {made:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_script_of_the_image_is_followed_too() {
         let example = example().program("usr/sbin/helper", "#!/bin/sh\nset -e\ntouch \"/etc/$1\"\n");
         assert_eq!(run(example, "helper made"), ["etc/made 644 0:0 "]);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::programs;
 use super::system::{Done, ShellValue, System};
-use super::unfollowed::{Unfollowed, UnfollowedReason, has_effect};
+use super::unfollowed::{Unfollowed, UnfollowedReason, has_effect, may_write};
 use crate::debian::shell::pattern;
 use crate::debian::shell::syntax::{
     AndOr, CommandKind, Join, List, Pipeline, Redirection, RedirectionTarget, ShellCommand, ShellWord,
@@ -525,12 +525,16 @@ impl<'s, 't, 'a> Shell<'s, 't, 'a> {
         }
     }
 
-    /// Leaves out commands of which it is not known if they are run: what they assign is not known from here on.
+    /// Leaves out commands of which it is not known if they are run: what they assign is not known from here on, nor is
+    /// what is written where they may write.
     fn skip<'l>(&mut self, command: &ShellCommand, lists: impl IntoIterator<Item = &'l List>) {
         let mut skipped = super::unfollowed::Skipped::default();
         lists.into_iter().for_each(|list| skipped.look_at(list, &self.functions));
         for name in skipped.assigned {
             self.variables.insert(name, None);
+        }
+        if may_write(&skipped.called) {
+            self.system.write_unknown();
         }
         if has_effect(&skipped.called) {
             self.note(command, UnfollowedReason::Condition);

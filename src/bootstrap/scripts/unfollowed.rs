@@ -137,6 +137,11 @@ pub(super) fn has_effect(called: &BTreeSet<Option<String>>) -> bool {
     called.iter().any(|name| name.as_ref().is_none_or(|name| programs::has_effect(name)))
 }
 
+/// Returns whether one of the commands may write to its standard output.
+pub(super) fn may_write(called: &BTreeSet<Option<String>>) -> bool {
+    called.iter().any(|name| name.as_ref().is_none_or(|name| programs::may_write(name)))
+}
+
 impl Skipped {
     pub(super) fn look_at(&mut self, list: &List, functions: &BTreeMap<String, Rc<ShellCommand>>) {
         for AndOr { first, rest } in list {

@@ -37,21 +37,16 @@ fn ask(system: &mut System<'_, '_>, arguments: &[String]) -> Done {
             system.write(&format!("{}\n", system.tree.input().architecture));
             Done::SUCCESS
         }
-        ["-L" | "--listfiles", name] => {
-            let list = package(system, name).map(|package| package.list());
-            list.as_ref().inspect(|list| system.write(list));
-            Done::of(list.is_some())
+        ["-L" | "--listfiles", ref names @ ..] => {
+            each(system, names, |system, name| Some(package(system, name)?.list()))
         }
-        ["-s" | "--status", name] => {
-            let status = package(system, name).and_then(|package| package.status().ok());
-            status.as_ref().inspect(|status| system.write(status));
-            Done::of(status.is_some())
+        ["-s" | "--status", ref names @ ..] if !names.is_empty() => {
+            each(system, names, |system, name| package(system, name)?.status().ok())
         }
-        ["-S" | "--search", path] => {
+        ["-S" | "--search", ref paths @ ..] => each(system, paths, |system, path| {
             let owners = owners(system, path);
-            owners.iter().for_each(|owner| system.write(&format!("{owner}: {path}\n")));
-            Done::of(!owners.is_empty())
-        }
+            (!owners.is_empty()).then(|| owners.iter().map(|owner| format!("{owner}: {path}\n")).collect())
+        }),
         ["-l" | "--list", ref names @ ..] if names.iter().all(|name| package(system, name).is_none()) => {
             Done::of(names.is_empty())
         }
@@ -62,6 +57,22 @@ fn ask(system: &mut System<'_, '_>, arguments: &[String]) -> Done {
             Done::Unknown
         }
     }
+}
+
+/// Writes what is said of each of the names; fails where nothing is said of one, or there are none.
+fn each(
+    system: &mut System<'_, '_>,
+    names: &[&str],
+    say: impl Fn(&System<'_, '_>, &str) -> Option<String>,
+) -> Done {
+    let mut all = !names.is_empty();
+    for name in names {
+        match say(system, name) {
+            Some(text) => system.write(&text),
+            None => all = false,
+        }
+    }
+    Done::of(all)
 }
 
 /// The packages that ship `path`.

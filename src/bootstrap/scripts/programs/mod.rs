@@ -127,15 +127,23 @@ pub(super) fn run_unknown(system: &mut System<'_, '_>, name: &str, known: &[&str
     tells.then_some(Done::Unknown)
 }
 
+/// Commands of the shell that write nothing.
+const SILENT: [&str; 20] = [
+    ":", "[", "test", "true", "false", "set", "shift", "cd", "umask", "unset", "read", "exit", "return",
+    "break", "continue", "local", "export", "readonly", "trap", "wait",
+];
+
+/// Returns whether a program may write to its standard output.
+pub(super) fn may_write(name: &str) -> bool {
+    !SILENT.contains(&name)
+}
+
 /// Returns whether a program changes an image, or may do so.
 pub(super) fn has_effect(name: &str) -> bool {
-    const OF_THE_SHELL: [&str; 23] = [
-        ":", "[", "test", "true", "false", "set", "shift", "cd", "umask", "unset", "read", "exit", "return",
-        "break", "continue", "local", "export", "readonly", "command", "trap", "wait", "getent", "which",
-    ];
     let base = name.rsplit('/').next().unwrap_or(name);
     let is_of = |names: &[&str]| names.contains(&base);
-    !(is_of(&OF_THE_SHELL)
+    !(is_of(&SILENT)
+        || is_of(&["command", "getent", "which"])
         || is_of(&WITHOUT_EFFECT)
         || is_of(&FAILING)
         || is_of(&TELLING)
