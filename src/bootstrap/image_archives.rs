@@ -93,7 +93,9 @@ impl Hinted for ImageArchivesError {
             Self::Read { source, .. } => return source.hint(),
             Self::Sources { source, .. } => return source.hint(),
             Self::NoSource => {
-                "write the archive into the base's /etc/apt/sources.list.d, as its apt would use it".into()
+                "build the base with `apt` among its packages and its archive in `files: [{from: debian.sources, to: \
+                 /etc/apt/sources.list.d/}]`; or add the packages where the base is described"
+                    .into()
             }
             Self::Unsigned { .. } => {
                 "nothing is taken from an archive that nobody signed: name its key in `Signed-By`, or remove the source from the base".into()

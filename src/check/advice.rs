@@ -21,7 +21,7 @@ pub enum Advice {
     },
     /// Let imgforge serve all of CUDA: `cuda: {policy: shared}`.
     ServeCuda,
-    /// Use releases that were built for each other.
+    /// Use releases that fit each other.
     FittingReleases {
         /// The distributions, where they are known.
         names: Vec<PackageName>,
@@ -151,10 +151,14 @@ impl Finding {
             Observation::MissingSymbols { .. }
             | Observation::MixedCopies { .. }
             | Observation::DuplicateSoname { .. } => Advice::ServeCuda,
-            Observation::UnmetRequirement { name, .. } | Observation::UnmetExtra { name, .. } => {
-                match ComponentWheel::of(name.as_ref()) {
-                    Some(_) => Advice::ServeCuda,
-                    None => Advice::AddPackage { name: name.clone() },
+            Observation::UnmetRequirement { name, installed, .. }
+            | Observation::UnmetExtra { name, installed, .. } => {
+                match (ComponentWheel::of(name.as_ref()), installed) {
+                    (Some(_), _) => Advice::ServeCuda,
+                    (None, Some(_)) => Advice::FittingReleases {
+                        names: self.distribution().into_iter().chain([name.clone()]).collect(),
+                    },
+                    (None, None) => Advice::AddPackage { name: name.clone() },
                 }
             }
             Observation::MissingVersion { library, .. } => Advice::NewerLibrary { library: library.clone() },

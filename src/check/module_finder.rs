@@ -3,7 +3,7 @@
 //! <https://docs.python.org/3/library/importlib.html#importlib.machinery.FileFinder>
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::{NOT_FOR_USERS, World};
 use super::{Subject, config};
@@ -23,19 +23,19 @@ pub(super) enum FoundModule {
 #[derive(Debug)]
 struct SearchedDirectory<'a> {
     /// The names in it.
-    names: HashSet<&'a str>,
+    names: BTreeSet<&'a str>,
     /// Those up to their first dots: nothing else can be a module of it.
-    stems: HashSet<&'a str>,
+    stems: BTreeSet<&'a str>,
     /// The modules that were asked for.
-    found: HashMap<String, Option<FoundModule>>,
+    found: BTreeMap<String, Option<FoundModule>>,
 }
 
 impl<'a> SearchedDirectory<'a> {
     fn of(evidence: &'a CheckFacts, directory: &str) -> Self {
         let real = evidence.resolve(directory);
-        let names: HashSet<&str> = real.iter().flat_map(|real| evidence.names_in(real)).collect();
+        let names: BTreeSet<&str> = real.iter().flat_map(|real| evidence.names_in(real)).collect();
         let stems = names.iter().filter_map(|name| name.split('.').next()).collect();
-        Self { names, stems, found: HashMap::new() }
+        Self { names, stems, found: BTreeMap::new() }
     }
 }
 
@@ -49,7 +49,7 @@ pub(super) struct ModuleFinder<'a> {
     /// See [`PythonStart::mapped`](crate::base::PythonStart::mapped).
     mapped: BTreeMap<String, String>,
     /// The directories that were searched before: most imports are of what others import as well.
-    searched: RefCell<HashMap<String, SearchedDirectory<'a>>>,
+    searched: RefCell<BTreeMap<String, SearchedDirectory<'a>>>,
     /// True if there may be modules that nobody sees.
     pub is_open: bool,
     /// The image's user.

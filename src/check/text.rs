@@ -169,9 +169,7 @@ impl Finding {
                 } else {
                     String::new()
                 };
-                format!(
-                    "use releases{between} that were built for each other; `overrides` and `--no-deps` keep others"
-                )
+                format!("use releases{between} that fit each other; `overrides` and `--no-deps` keep others")
             }
             Advice::ServeCuda => serve_cuda(&self.observation).into(),
             Advice::AddPackage { name } => format!("add `{name}` to `packages`"),
@@ -257,8 +255,8 @@ fn serve(observation: &Observation, component: Component) -> String {
     let how = match observation {
         Observation::MissingLibraries { .. } => {
             return format!(
-                "build the image with imgforge, which serves what is required, or add the wheel of {component} to \
-                 `packages`"
+                "build the image with imgforge, which serves what is required unless `overrides` leave it out, or add the \
+                 wheel of {component} to `packages`"
             );
         }
         Observation::NvrtcBuiltins { .. } => "let imgforge serve it whole",
@@ -280,7 +278,8 @@ fn serve_cuda(observation: &Observation) -> &'static str {
             "remove the wheel that pip installed, or serve all of them alike (`cuda: {policy: shared}`)"
         }
         Observation::UnmetRequirement { .. } | Observation::UnmetExtra { .. } => {
-            "build the image with imgforge, which writes metadata that is true of a shared CUDA"
+            "build the image with imgforge, which writes metadata that is true of a shared CUDA; if it did, undo the later \
+             `pip install`"
         }
         _ => "let imgforge serve it once (`cuda: {policy: shared}`)",
     }
@@ -392,7 +391,8 @@ mod tests {
         ),
         (
             "demo 1.0: /demo/core.so > /demo/lib.so needs libcufft.so.11",
-            "build the image with imgforge, which serves what is required, or add the wheel of cufft to `packages`",
+            "build the image with imgforge, which serves what is required unless `overrides` leave it out, or add the wheel of \
+             cufft to `packages`",
         ),
         (
             "demo 1.0 opens libnvrtc.so.11.2 or libnvrtc.so.12, which the loader does not find",
@@ -411,7 +411,7 @@ mod tests {
         (
             "demo 1.0: /demo/core.so > /demo/lib.so needs the symbol `_ZN2at4_ops14conv1d_padding4callE`; it is linked with \
              torch 2.6.0, which has none",
-            "use releases of demo and torch that were built for each other; `overrides` and `--no-deps` keep others",
+            "use releases of demo and torch that fit each other; `overrides` and `--no-deps` keep others",
         ),
         (
             "the cache is for big-endian machines",
@@ -502,10 +502,14 @@ mod tests {
             "no cuda.h in /usr/local/cuda, /opt",
             "let imgforge serve the runtime's wheel, which has them (`cuda: {components: {cuda-runtime: shared}}`)",
         ),
-        ("it requires `numpy>=2`, and 1.26.4 is installed", "add `numpy` to `packages`"),
+        (
+            "it requires `numpy>=2`, and 1.26.4 is installed",
+            "use releases of demo and numpy that fit each other; `overrides` and `--no-deps` keep others",
+        ),
         (
             "it requires `jax[cuda12]`, which requires `nvidia-cublas-cu12>=12`, and it is not installed",
-            "build the image with imgforge, which writes metadata that is true of a shared CUDA",
+            "build the image with imgforge, which writes metadata that is true of a shared CUDA; if it did, undo the later \
+             `pip install`",
         ),
         (
             "/a.py has another hash than its RECORD says, and 2 more",

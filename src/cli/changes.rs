@@ -107,13 +107,13 @@ pub(super) fn locked(locked: &Locked, page: Page) -> PrintedText {
         (false, _) => format!("{path} is up to date"),
         (true, LockWriting::Write) => format!("wrote {path}: {}", extent(&locked.locks)),
         (true, LockWriting::Tell) if locked.is_new => {
-            format!("would write {path}: {}", extent(&locked.locks))
+            format!("there is no {path}: `imgforge lock` would write {}", extent(&locked.locks))
         }
         (true, LockWriting::Tell) if is_unmoved => {
-            format!("{path} would change: its versions stay, what it notes of the recipe does not")
+            format!("{path} is out of date: its versions stay, what it notes of the recipe does not")
         }
         (true, LockWriting::Tell) => {
-            format!("{path} would change: nothing was written; `imgforge lock` writes it")
+            format!("{path} is out of date: nothing was written; `imgforge lock` writes it")
         }
     });
     out

@@ -20,6 +20,13 @@ const MOST_NAMES: usize = 10_000;
 /// Writes a recipe into `file`, which is replaced only where that is wanted.
 pub(super) fn init(file: &Path, replace: bool) -> Result<()> {
     let is_output = file == Path::new(STANDARD_OUTPUT);
+    if is_source(file) {
+        return Err(Failure::advised(
+            format!("`{}` would be overwritten: what follows `init` is the recipe to write", file.display()),
+            "name the recipe, `imgforge init recipe.yaml`: it is drafted from the Dockerfile, requirements.txt, \
+             pyproject.toml, lock or environment.yml beside it; give another Dockerfile that name",
+        ));
+    }
     if !is_output && !replace && file.exists() {
         return Err(Failure::advised(
             format!("`{}` is there already", file.display()),
@@ -38,6 +45,19 @@ pub(super) fn init(file: &Path, replace: bool) -> Result<()> {
     write(file, &draft.text(), replace)?;
     tell_of(file, &draft);
     Ok(())
+}
+
+/// Returns whether a file that is there is one that recipes are drafted from, by its name.
+fn is_source(file: &Path) -> bool {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let stem = name.split('.').next().unwrap_or(name);
+    let is_dockerfile = ["dockerfile", "containerfile"].contains(&stem.to_lowercase().as_str());
+    let is_list = stem.starts_with("requirements") && name.ends_with(".txt");
+    file.exists()
+        && (draft::READ.contains(&name)
+            || is_dockerfile
+            || name.to_lowercase().ends_with(".dockerfile")
+            || is_list)
 }
 
 fn write(file: &Path, text: &str, replace: bool) -> Result<()> {

@@ -135,7 +135,7 @@ fn saved(out: &mut PrintedText, planned: &Planned) {
     out.fact(
         "saved",
         format_args!(
-            "{}: CUDA once ({}) instead of once for each of {}",
+            "{}: CUDA once ({}) instead of a copy for each of {}",
             bytes(saved),
             bytes(shared),
             parts.join(", ")

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::accounts::{self, DraftGroups};
 use super::text::{flow, scalar};
-use super::{Draft, ProjectFiles, add_once, requirement};
+use super::{Draft, DraftFiles, ProjectFiles, add_once, requirement};
 use crate::debian::shell;
 use crate::debian::shell::syntax::{CommandKind, List, ParameterOperator, PartKind, ShellCommand, ShellWord};
 
@@ -36,10 +36,18 @@ pub(super) fn read(text: &str, name: &str, files: &ProjectFiles, draft: &mut Dra
     }
     let base = &chain.last().unwrap_or(&last).from;
     take_base(base, draft);
-    let mut reader = Reader { draft, files, variables, workdir: "/".to_owned(), groups: DraftGroups::new() };
+    let mut reader = DockerfileReader {
+        draft,
+        files,
+        variables,
+        workdir: "/".to_owned(),
+        groups: DraftGroups::new(),
+        made: Vec::new(),
+    };
     for stage in chain.iter().rev() {
         stage.instructions.iter().for_each(|instruction| reader.take(instruction));
     }
+    reader.leave_out_directories();
 }
 
 struct DockerfileStage {
@@ -122,15 +130,17 @@ fn take_base(from: &str, draft: &mut Draft) {
     }
 }
 
-struct Reader<'a> {
+struct DockerfileReader<'a> {
     draft: &'a mut Draft,
     files: &'a ProjectFiles,
     variables: Variables,
     workdir: String,
     groups: DraftGroups,
+    /// The directories that commands make, with the commands.
+    made: Vec<(String, String)>,
 }
 
-impl Reader<'_> {
+impl DockerfileReader<'_> {
     fn take(&mut self, Instruction { word, rest }: &Instruction) {
         let line = format!("{word} {rest}");
         match &**word {
@@ -215,12 +225,18 @@ impl Reader<'_> {
                 .draft
                 .leave_out(line, "it comes from another stage: write `files:` for what it makes");
         }
+        let flag = |name: &str| {
+            flags.iter().find_map(|flag| flag.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+        };
+        let (owner, mode) = (flag("--chown"), flag("--chmod"));
+        let owner = owner.and_then(|owner| self.owner(&owner, line));
+        let mode = mode.map(|mode| format!("{mode:0>4}"));
         let destination = joined(&self.workdir, to);
         for path in from {
             let path = path.trim_start_matches("./").trim_end_matches('/');
             let path = if path.is_empty() { "." } else { path };
             let top = path.split('/').next().unwrap_or(path);
-            if self.files.texts.contains_key(path) {
+            if self.files.texts.contains_key(path) && mode.is_none() {
                 continue;
             }
             match path == "." || self.files.names.contains(top) && !path.contains(['*', '$']) {
@@ -228,9 +244,58 @@ impl Reader<'_> {
                     let is_file = path.contains('.') && path != ".";
                     let slash = if is_file && (to.ends_with('/') || to == ".") { "/" } else { "" };
                     let to = format!("{}{slash}", destination.trim_end_matches('/'));
-                    self.draft.files.push((path.to_owned(), if to.is_empty() { "/".to_owned() } else { to }));
+                    self.draft.files.push(DraftFiles {
+                        from: path.to_owned(),
+                        to: if to.is_empty() { "/".to_owned() } else { to },
+                        owner: owner.clone(),
+                        mode: mode.clone(),
+                    });
                 }
                 false => self.draft.leave_out(line, "it is not in the directory"),
+            }
+        }
+    }
+
+    /// The owner that `--chown` names, as a recipe names it: a user that it makes, or numbers.
+    fn owner(&mut self, owner: &str, line: &str) -> Option<String> {
+        let (user, group) = owner.split_once(':').unwrap_or((owner, ""));
+        let is_number = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+        if self.draft.users.iter().any(|known| known.name == user) {
+            return Some(if group.is_empty() || group == user { user.to_owned() } else { owner.to_owned() });
+        }
+        if is_number(user) && (group.is_empty() || is_number(group)) {
+            return Some(owner.to_owned());
+        }
+        if user != "root" {
+            self.draft
+                .leave_out(line, "its owner is no user of the recipe: name one, `files: [{…, owner: app}]`");
+        }
+        None
+    }
+
+    /// Notes the directories that a command makes and nothing else in the recipe does.
+    fn directories(&mut self, words: &[&str], text: &str) {
+        let paths =
+            words.iter().filter(|word| !word.starts_with('-')).map(|path| joined(&self.workdir, path));
+        self.made.extend(paths.map(|path| (path, text.to_owned())));
+    }
+
+    /// Tells the directories that were made and that nothing brings into the image.
+    fn leave_out_directories(&mut self) {
+        const OF_OTHERS: [&str; 5] = ["/tmp", "/var/lib/apt", "/var/cache", "/etc/apt", "/root/.cache"];
+        let mut told = std::collections::BTreeSet::new();
+        for (path, text) in std::mem::take(&mut self.made) {
+            let is_within = |other: &str| {
+                other == path || other.strip_prefix(&path).is_some_and(|rest| rest.starts_with('/'))
+            };
+            let is_there = is_within(&self.workdir)
+                || self.draft.files.iter().any(|file| is_within(file.to.trim_end_matches('/')))
+                || OF_OTHERS.iter().any(|other| path == *other || path.starts_with(&format!("{other}/")));
+            if !is_there && told.insert(text.clone()) {
+                self.draft.leave_out(
+                    &text,
+                    "copy an empty directory there: `files: [{from: empty, to: …, owner: app}]`",
+                );
             }
         }
     }
@@ -269,7 +334,10 @@ impl Reader<'_> {
             all => all,
         };
         match words {
-            [] | ["set" | "echo" | "true" | ":" | "cd" | "export" | "ldconfig" | "mkdir", ..] => {}
+            [] | ["set" | "echo" | "true" | ":" | "cd" | "export" | "ldconfig", ..] => {}
+            ["mkdir" | "install", rest @ ..] if words[0] == "mkdir" || rest.contains(&"-d") => {
+                self.directories(rest, text);
+            }
             ["rm", rest @ ..] if rest.iter().any(|path| path.contains("apt") || path.contains("cache")) => {}
             ["apt-get" | "apt" | "aptitude", rest @ ..] => self.apt(rest),
             ["pip" | "pip3", "install", rest @ ..] => self.pip(rest, text),

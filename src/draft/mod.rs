@@ -62,8 +62,8 @@ pub struct Draft {
     pub indexes: Vec<String>,
     /// Users to make.
     pub users: Vec<DraftUser>,
-    /// Sources and destinations of files.
-    pub files: Vec<(String, String)>,
+    /// Files to copy.
+    pub files: Vec<DraftFiles>,
     /// The environment of a container.
     pub env: Vec<(String, String)>,
     /// Further keys of `config`, as YAML.
@@ -72,6 +72,19 @@ pub struct Draft {
     pub sources: Vec<String>,
     /// Lines of those files that it leaves out, with the reason.
     pub left_out: Vec<String>,
+}
+
+/// Files to copy into the image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DraftFiles {
+    /// The path beside the recipe.
+    pub from: String,
+    /// The path in the image.
+    pub to: String,
+    /// The owner, where it is named.
+    pub owner: Option<String>,
+    /// The permission bits, where they are named.
+    pub mode: Option<String>,
 }
 
 /// Drafts a recipe.
@@ -241,6 +254,37 @@ mod tests {
         );
         let left_out: Vec<&str> = draft.left_out.iter().filter_map(|line| line.split(':').next()).collect();
         assert_eq!(left_out, ["ENV PATH=/opt/bin", "COPY --from=web /dist /app/web", "curl -O https"]);
+    }
+
+    #[test]
+    fn owners_modes_and_directories_of_files_are_not_lost() {
+        let text = "FROM python:3.12-slim\nRUN pip install rich && useradd -m app && mkdir -p /data /models /app/x /tmp/y\n\
+                    RUN mkdir /srv/cache && chown app /srv/cache\nWORKDIR /app\n\
+                    COPY --chown=app:app src /app/src\nCOPY --chown=1000:1000 src /b\nCOPY --chown=root:root src /c\n\
+                    COPY --chown=other src /d\nCOPY --chmod=755 requirements.txt /etc/r.txt\nCOPY src /app/x/\n";
+        let (draft, text) = drafted(&[("Dockerfile", text), ("requirements.txt", "rich\n")]);
+        let files: Vec<&str> = lines(&text).into_iter().filter(|line| line.contains("from:")).collect();
+        assert_eq!(
+            files,
+            [
+                "  - {from: src, to: /app/src, owner: app}",
+                "  - {from: src, to: /b, owner: 1000:1000}",
+                "  - {from: src, to: /c}",
+                "  - {from: src, to: /d}",
+                "  - {from: requirements.txt, to: /etc/r.txt, mode: 0755}",
+                "  - {from: src, to: /app/x}",
+            ]
+        );
+        let left_out: Vec<&str> = draft.left_out.iter().filter_map(|line| line.split(':').next()).collect();
+        assert_eq!(
+            left_out,
+            [
+                "chown app /srv/cache",
+                "COPY --chown=other src /d",
+                "mkdir -p /data /models /app/x /tmp/y",
+                "mkdir /srv/cache",
+            ]
+        );
     }
 
     #[test]

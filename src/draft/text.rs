@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{DEFAULT_BASE, Draft};
+use super::{DEFAULT_BASE, Draft, DraftFiles};
 
 pub(super) fn recipe(draft: &Draft) -> String {
     let mut text = beginning(draft);
@@ -80,9 +80,12 @@ fn files(text: &mut String, draft: &Draft) {
     if draft.files.is_empty() {
         return;
     }
-    let line = |(from, to): &(String, String)| {
-        let exclude = if from == "." { ", exclude: [.git, out, recipe.yaml, recipe.lock]" } else { "" };
-        format!("\n  - {{from: {}, to: {}{exclude}}}", scalar(from), scalar(to))
+    let line = |DraftFiles { from, to, owner, mode }: &DraftFiles| {
+        let mut members = vec![format!("from: {}", scalar(from)), format!("to: {}", scalar(to))];
+        members.extend(owner.as_ref().map(|owner| format!("owner: {}", scalar(owner))));
+        members.extend(mode.as_ref().map(|mode| format!("mode: {mode}")));
+        members.extend((from == ".").then(|| "exclude: [.git, out, recipe.yaml, recipe.lock]".to_owned()));
+        format!("\n  - {{{}}}", members.join(", "))
     };
     let lines: String = draft.files.iter().map(line).collect();
     paragraph(text, "Files to copy, relative to this file.", &format!("files:{lines}"));

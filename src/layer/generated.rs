@@ -72,18 +72,19 @@ pub fn write_system(
 /// The link by which the interpreter is called `python`, where the layers that `below` describes have nothing of that name.
 fn unversioned_python(layer: &SystemLayer, below: &InventoryFacts) -> Option<Generated> {
     let PythonName { searched, interpreter } = layer.unversioned_python.as_ref()?;
-    let is_called = |directory: &String| below.file(&format!("{directory}/python")).is_some();
-    let is_there = below.file(interpreter.trim_start_matches('/')).is_some();
-    (is_there && !searched.iter().any(is_called)).then(|| Generated {
-        entry: Entry {
-            path: format!("{UNVERSIONED_PYTHON}/python"),
-            mode: 0o777,
-            uid: 0,
-            gid: 0,
-            mtime: layer.mtime,
-            kind: EntryKind::Symlink { target: interpreter.clone() },
-        },
-        bytes: Vec::new(),
+    let is_called = |directory: &String| below.is_file(&format!("{directory}/python"));
+    (below.is_file(interpreter.trim_start_matches('/')) && !searched.iter().any(is_called)).then(|| {
+        Generated {
+            entry: Entry {
+                path: format!("{UNVERSIONED_PYTHON}/python"),
+                mode: 0o777,
+                uid: 0,
+                gid: 0,
+                mtime: layer.mtime,
+                kind: EntryKind::Symlink { target: interpreter.clone() },
+            },
+            bytes: Vec::new(),
+        }
     })
 }
 

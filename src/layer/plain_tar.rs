@@ -37,6 +37,12 @@ pub fn blob_of(store: &Store, diff_id: &Digest) -> Option<Digest> {
     store.record(BLOB, diff_id)
 }
 
+/// The blob of the store that has the content of the layer `digest`: the compressed one, where that layer is the tar in it.
+pub fn stored(store: &Store, digest: &Digest) -> Option<Digest> {
+    let compressed = || blob_of(store, digest).filter(|blob| store.has_blob(blob, None));
+    Some(*digest).filter(|digest| store.has_blob(digest, None)).or_else(compressed)
+}
+
 /// Notes that the blob `digest` is the layer of the tar `diff_id`. Where that cannot be kept, engines are asked for the tar.
 pub fn note_blob(store: &Store, diff_id: &Digest, digest: &Digest) {
     if blob_of(store, diff_id).as_ref() != Some(digest) {

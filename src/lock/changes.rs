@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{Lock, LockedBase};
+use crate::oci::Digest;
 
 /// Something that is locked at other versions than before.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,11 +19,20 @@ pub struct LockChange {
 
 impl fmt::Display for LockChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (before, after) = (self.before.join(" and "), self.after.join(" and "));
+        let listed = |versions: &[&String]| {
+            versions.iter().map(|version| version.as_str()).collect::<Vec<_>>().join(" and ")
+        };
+        let without = |versions: &'_ [String], others: &[String]| -> Vec<String> {
+            versions.iter().filter(|version| !others.contains(version)).cloned().collect()
+        };
+        let (name, all) = (&self.name, |versions: &[String]| listed(&versions.iter().collect::<Vec<_>>()));
+        let (gone, new) = (without(&self.before, &self.after), without(&self.after, &self.before));
         match (self.before.is_empty(), self.after.is_empty()) {
-            (true, _) => write!(f, "added {} {after}", self.name),
-            (_, true) => write!(f, "removed {} {before}", self.name),
-            _ => write!(f, "moved {} {before} to {after}", self.name),
+            (true, _) => write!(f, "added {name} {}", all(&self.after)),
+            (_, true) => write!(f, "removed {name} {}", all(&self.before)),
+            _ if gone.is_empty() => write!(f, "added {name} {} beside {}", all(&new), all(&self.before)),
+            _ if new.is_empty() => write!(f, "removed {name} {}, {} stays", all(&gone), all(&self.after)),
+            _ => write!(f, "moved {name} {} to {}", all(&self.before), all(&self.after)),
         }
     }
 }
@@ -31,7 +41,23 @@ impl fmt::Display for LockChange {
 pub fn changes(before: &Lock, after: &Lock) -> Vec<LockChange> {
     let mut changes = moved(base_versions(&before.base), base_versions(&after.base));
     changes.extend(moved(distribution_versions(before), distribution_versions(after)));
+    changes.extend(replaced(before, after));
     changes
+}
+
+/// The distributions whose file is another one under the same name.
+fn replaced(before: &Lock, after: &Lock) -> Vec<LockChange> {
+    let digests = |lock: &Lock| -> BTreeMap<String, (String, Digest)> {
+        let wheels = lock.distributions.iter();
+        wheels.map(|it| (it.wheel().0.to_string(), (it.name().to_string(), *it.wheel().1))).collect()
+    };
+    let before = digests(before);
+    let told = |wheel: &String, digest: &Digest| vec![format!("{wheel} ({digest})")];
+    let changed = digests(after).into_iter().filter_map(|(wheel, (name, digest))| {
+        let (_, old) = before.get(&wheel).filter(|(_, old)| *old != digest)?;
+        Some(LockChange { name, before: told(&wheel, old), after: told(&wheel, &digest) })
+    });
+    changed.collect()
 }
 
 type Versions = BTreeMap<String, Vec<String>>;

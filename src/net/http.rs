@@ -172,7 +172,7 @@ impl Hinted for HttpError {
                 "check the address and the network, and HTTPS_PROXY and SSL_CERT_FILE if you need them".into()
             }
             Self::Hash { .. } | Self::Size { .. } => {
-                "nothing of it was kept; if it happens again, the index and the file disagree".into()
+                "nothing of it was kept. The lock, the index or the recipe says what is expected: where another file took its place on purpose, `imgforge lock --upgrade=NAME` locks that one; if not, run again, and then ask who serves it".into()
             }
             Self::TooLarge { .. } | Self::WrongRange { .. } => {
                 "something other than the server may have answered: check the URL and the proxy".into()

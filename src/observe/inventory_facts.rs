@@ -87,12 +87,13 @@ impl InventoryFacts {
         facts
     }
 
-    /// Those that the loader's cache is made of; of other files nothing but that they are there.
+    /// Those that the loader's cache is made of; of other files, and of names of the interpreter, nothing but that they are
+    /// there.
     pub fn of_loader(&self) -> Self {
         let mut facts = self.clone();
         facts.0.reduce(|path, fact| match fact {
             Fact::File(_) | Fact::Text(_) if Relevance::of_loader(path) == Relevance::None => {
-                relevance::may_hide(path).then_some(Fact::Other)
+                (relevance::may_hide(path) || relevance::may_be_interpreter(path)).then_some(Fact::Other)
             }
             fact => Some(fact),
         });
@@ -202,6 +203,12 @@ impl InventoryFacts {
             Fact::File(file) => Some((real, file)),
             _ => None,
         }
+    }
+
+    /// Returns whether `path` leads to a file, whatever is known of it.
+    pub(crate) fn is_file(&self, path: &str) -> bool {
+        let fact = self.resolve(path).and_then(|real| self.0.get(&real));
+        matches!(fact, Some(Fact::File(_) | Fact::Text(_) | Fact::Other))
     }
 
     /// The text that `path` leads to.

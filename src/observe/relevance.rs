@@ -206,6 +206,14 @@ pub(super) fn may_hide(path: &str) -> bool {
     !is_file && may_lead_somewhere(path)
 }
 
+/// Returns whether a path may be a name of the interpreter: `python`, `python3`, `python3.11`.
+pub(super) fn may_be_interpreter(path: &str) -> bool {
+    let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let version = name.strip_prefix("python");
+    let is_version = |version: &str| version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    directory.rsplit('/').next() == Some("bin") && version.is_some_and(is_version)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

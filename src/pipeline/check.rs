@@ -16,7 +16,8 @@ use crate::cuda::{Driver, Gpu};
 use crate::failure::{Context, Hinted, Result};
 use crate::image::{self, Image};
 use crate::importing::{self, ImageInterpreter, UnpackedImage};
-use crate::layer::records;
+
+use crate::layer::{plain_tar, records};
 use crate::observe::check_facts::{CheckFacts, EVIDENCE_FORMAT};
 use crate::observe::inventory_facts::{FACTS_FORMAT, InventoryFacts};
 use crate::oci::image::from_json;
@@ -83,7 +84,7 @@ impl<'a> Checked<'a> {
         }
         image_base::scan(&image, session)?;
         if extent == CheckExtent::Imports {
-            image_base::bring(&image, session)?;
+            image_base::bring_contents(&image, session)?;
         }
         session.progress.stage("checking");
         Self::of(&image, python, wanted)
@@ -122,7 +123,9 @@ impl<'a> Checked<'a> {
         })?;
         let Some(interpreter) = interpreter.filter(|_| !trials.is_empty()) else { return Ok(report) };
         session.progress.stage("unpacking the image");
-        let unpacked = UnpackedImage::new(&session.store, &self.layers)?;
+        let stored = |digest: &Digest| plain_tar::stored(&session.store, digest).unwrap_or(*digest);
+        let blobs: Vec<Digest> = self.layers.iter().map(stored).collect();
+        let unpacked = UnpackedImage::new(&session.store, &blobs)?;
         session.progress.stage("importing its distributions");
         let modules: Vec<String> = trials.iter().map(|trial| trial.module.clone()).collect();
         let errors = unpacked.import(&interpreter, &modules, session.confinement)?;

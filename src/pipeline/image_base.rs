@@ -17,7 +17,7 @@ use crate::failure::{Hinted, Result};
 use crate::image;
 use crate::layer::Written;
 use crate::layer::read::LayerContent;
-use crate::layer::records;
+use crate::layer::{plain_tar, records};
 use crate::lock::{DebianBase, ImageBase, LockedBase};
 use crate::observe::inventory_facts::InventoryFacts;
 use crate::oci::time::unix_seconds;
@@ -231,6 +231,17 @@ impl ImageSource {
 pub(super) fn bring(image: &SourceImage, session: &Session<'_>) -> Result<()> {
     let reading = LayerReading::of(image, session, ("copying the layers into the store", Task::KeepLayers));
     Ok(image.fetch_into(&session.store, &|bytes| reading.add(bytes))?)
+}
+
+/// Brings the layers of an image into the store whose contents it has in no form: the tar of an engine may be in a layer that
+/// imgforge wrote.
+pub(super) fn bring_contents(image: &SourceImage, session: &Session<'_>) -> Result<()> {
+    let is_missing = |digest: &Digest| plain_tar::stored(&session.store, digest).is_none();
+    if !image.layers.iter().any(|layer| is_missing(&layer.descriptor.digest())) {
+        return Ok(());
+    }
+    let reading = LayerReading::of(image, session, ("copying the layers into the store", Task::KeepLayers));
+    Ok(image.fetch_some(&is_missing, &session.store, &|bytes| reading.add(bytes))?)
 }
 
 /// A layer of an image whose blob is in the store, as if imgforge had written it.

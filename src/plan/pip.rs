@@ -56,7 +56,9 @@ fn stub(make: &Maker, service: &Service, scheme: &InstallScheme) -> Vec<Generate
 /// The constraints file that keeps a later installation from replacing `pins`.
 pub(super) fn constraints(make: &Maker, pins: &BTreeMap<String, String>) -> Generated {
     let lines: String = pins.iter().map(|(name, version)| format!("{name}=={version}\n")).collect();
-    let text = format!("# Keeps `pip install -U` from replacing what shares the system's CUDA.\n{lines}");
+    let text = format!(
+        "# Keeps `pip install -U` from replacing what shares the system's CUDA.\n# To install other versions all the same, unset PIP_CONSTRAINT and UV_CONSTRAINT.\n{lines}"
+    );
     make.file(CONSTRAINTS, text)
 }
 

@@ -227,8 +227,14 @@ def bootstrapped(work, name, packages):
             break
         first = closure(required, {name for package in packed for name in required[package]["Pre-Depends"]})
         dpkg.run("--configure", *(it for it in first if dpkg.status(it) == "install ok unpacked"), may_fail=True)
-    dpkg.run("--configure", "--pending", may_fail=True)
-    rest = [package for package in files if dpkg.status(package) != "install ok installed"]
+    for _ in range(4):  # what waits for a trigger, or for what is unpacked at last
+        if packed:
+            dpkg.run("--force-overwrite", "--force-confnew", "--unpack", *(files[it] for it in packed), may_fail=True)
+        dpkg.run("--configure", "--pending", may_fail=True)
+        rest = [package for package in files if dpkg.status(package) != "install ok installed"]
+        packed = [package for package in rest if not dpkg.status(package).startswith("install ok")]
+        if not rest:
+            break
     require(not rest, f"dpkg does not configure {', '.join(rest)}:\n{dpkg.said[-6000:]}")
     policy.unlink()
     shutil.rmtree(debs)

@@ -83,6 +83,7 @@ fn the_layers_contain_what_the_wheels_and_packages_do() {
     image.check_record(&format!("{PACKAGES}/helper-2.5.dist-info"));
 
     assert_eq!(image.file("usr/bin/python3").target.as_deref(), Some("python3.11"));
+    assert_eq!(image.file("usr/local/bin/python").target.as_deref(), Some("/usr/bin/python3"));
     assert_eq!(image.file("usr/bin/python3.11").mode, 0o755);
     assert_eq!(image.file("content").kind, tar::EntryType::Directory);
     assert!(image.text("var/lib/dpkg/status").contains("Package: python3.11-minimal\n"));

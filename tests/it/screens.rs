@@ -214,7 +214,10 @@ fn the_changes_of_a_lock_are_told_before_they_are_made() {
         outcome.stderr.lines().filter(line).map(str::to_owned).collect::<Vec<_>>().join("; ")
     };
     let dry = lock(&world, &["--dry-run"]);
-    assert_eq!((dry.code, told(&dry)), (0, "would write recipe.lock: 2 distributions and their base".into()));
+    assert_eq!(
+        (dry.code, told(&dry)),
+        (0, "there is no recipe.lock: `imgforge lock` would write 2 distributions and their base".into())
+    );
     assert_eq!(lock(&world, &["--check"]).code, 1);
     assert!(!world.path("recipe.lock").exists());
     assert_eq!(lock(&world, &[]).code, 0);
@@ -225,7 +228,7 @@ fn the_changes_of_a_lock_are_told_before_they_are_made() {
     world.publish(Wheel::new("helper", "2.6").file("helper.py", "1"));
     let dry = lock(&world, &["--dry-run", "--upgrade=helper"]);
     let expected =
-        "moved helper 2.5 to 2.6; recipe.lock would change: nothing was written; `imgforge lock` writes it";
+        "moved helper 2.5 to 2.6; recipe.lock is out of date: nothing was written; `imgforge lock` writes it";
     assert_eq!((dry.code, told(&dry)), (0, expected.into()));
     assert_eq!(fs::read(world.path("recipe.lock")).unwrap(), before);
     world.recipe("packages: [demo, helper>2.5]\n");

@@ -499,7 +499,7 @@ impl<'a> Writer<'a> {
             Some(meant) => format!(
                 "did you mean `{meant}`? If `{name}` is meant, add the index that has it under `indexes:`"
             ),
-            None => format!("check the spelling of `{name}`, or add the index that has it under `indexes:`"),
+            None => format!("check the spelling of `{name}`, and what `indexes:` and their `packages` say"),
         }
     }
 

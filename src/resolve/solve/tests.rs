@@ -438,7 +438,7 @@ fn lists_each_wheel_and_why_it_does_not_fit() {
 #[test]
 fn gives_hints_that_can_be_followed() {
     let hint = |shelf: &str, roots: &str| answer(shelf, roots, None).unwrap_err().hint().unwrap();
-    assert_eq!(hint("", "b"), "check the spelling of `b`, or add the index that has it under `indexes:`");
+    assert_eq!(hint("", "b"), "check the spelling of `b`, and what `indexes:` and their `packages` say");
     assert_eq!(
         hint("a-2.0 yanked\na-1.0", "a>1"),
         "allow another version of `a` (the newest that may be chosen: 1.0)"
