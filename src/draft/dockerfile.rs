@@ -2,7 +2,8 @@
 //!
 //! <https://docs.docker.com/reference/dockerfile/>
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 
 use super::accounts::{self, DraftGroups};
 use super::text::{flow, scalar};
@@ -283,8 +284,8 @@ impl DockerfileReader<'_> {
     /// Tells the directories that were made and that nothing brings into the image.
     fn leave_out_directories(&mut self) {
         const OF_OTHERS: [&str; 5] = ["/tmp", "/var/lib/apt", "/var/cache", "/etc/apt", "/root/.cache"];
-        let mut told = std::collections::BTreeSet::new();
-        for (path, text) in std::mem::take(&mut self.made) {
+        let mut told = BTreeSet::new();
+        for (path, text) in mem::take(&mut self.made) {
             let is_within = |other: &str| {
                 other == path || other.strip_prefix(&path).is_some_and(|rest| rest.starts_with('/'))
             };

@@ -19,22 +19,23 @@ pub struct LockChange {
 
 impl fmt::Display for LockChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let listed = |versions: &[&String]| {
-            versions.iter().map(|version| version.as_str()).collect::<Vec<_>>().join(" and ")
-        };
-        let without = |versions: &'_ [String], others: &[String]| -> Vec<String> {
-            versions.iter().filter(|version| !others.contains(version)).cloned().collect()
-        };
-        let (name, all) = (&self.name, |versions: &[String]| listed(&versions.iter().collect::<Vec<_>>()));
-        let (gone, new) = (without(&self.before, &self.after), without(&self.after, &self.before));
-        match (self.before.is_empty(), self.after.is_empty()) {
-            (true, _) => write!(f, "added {name} {}", all(&self.after)),
-            (_, true) => write!(f, "removed {name} {}", all(&self.before)),
-            _ if gone.is_empty() => write!(f, "added {name} {} beside {}", all(&new), all(&self.before)),
-            _ if new.is_empty() => write!(f, "removed {name} {}, {} stays", all(&gone), all(&self.after)),
-            _ => write!(f, "moved {name} {} to {}", all(&self.before), all(&self.after)),
+        let Self { name, before, after } = self;
+        let (gone, new) = (without(before, after), without(after, before));
+        let [all_before, all_after] = [before, after].map(|versions| versions.join(" and "));
+        match (before.is_empty(), after.is_empty()) {
+            (true, _) => write!(f, "added {name} {all_after}"),
+            (_, true) => write!(f, "removed {name} {all_before}"),
+            _ if gone.is_empty() => write!(f, "added {name} {new} beside {all_before}"),
+            _ if new.is_empty() => write!(f, "removed {name} {gone}, {all_after} stays"),
+            _ => write!(f, "moved {name} {all_before} to {all_after}"),
         }
     }
+}
+
+/// Those of the versions that are not among `others`.
+fn without(versions: &[String], others: &[String]) -> String {
+    let rest: Vec<&str> = versions.iter().filter(|it| !others.contains(it)).map(String::as_str).collect();
+    rest.join(" and ")
 }
 
 /// The changes from `before` to `after`: the base's packages first, then the distributions.

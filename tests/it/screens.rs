@@ -238,6 +238,10 @@ fn the_changes_of_a_lock_are_told_before_they_are_made() {
     assert_eq!(lock(&world, &[]).code, 0);
     let difference = world.run(&["diff", "old.lock", "recipe.lock"]).stdout;
     assert_eq!(difference, "DISTRIBUTION  BEFORE  AFTER\nhelper        2.5     2.6\n\n");
+
+    world.publish(Wheel::new("helper", "2.6").file("helper.py", "another file under the same name"));
+    let replaced = lock(&world, &["--upgrade=helper"]);
+    assert!(told(&replaced).starts_with("moved helper helper-2.6-py3-none-any.whl"), "{}", told(&replaced));
 }
 
 #[test]
