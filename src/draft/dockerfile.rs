@@ -231,7 +231,11 @@ impl DockerfileReader<'_> {
         };
         let (owner, mode) = (flag("--chown"), flag("--chmod"));
         let owner = owner.and_then(|owner| self.owner(&owner, line));
-        let mode = mode.map(|mode| format!("{mode:0>4}"));
+        let is_octal = |mode: &String| mode.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+        if mode.as_ref().is_some_and(|mode| !is_octal(mode)) {
+            self.draft.leave_out(line, "write its mode in digits: `files: [{…, mode: 0755}]`");
+        }
+        let mode = mode.filter(is_octal).map(|mode| format!("{mode:0>4}"));
         let destination = joined(&self.workdir, to);
         for path in from {
             let path = path.trim_start_matches("./").trim_end_matches('/');
@@ -276,9 +280,14 @@ impl DockerfileReader<'_> {
 
     /// Notes the directories that a command makes and nothing else in the recipe does.
     fn directories(&mut self, words: &[&str], text: &str) {
-        let paths =
-            words.iter().filter(|word| !word.starts_with('-')).map(|path| joined(&self.workdir, path));
-        self.made.extend(paths.map(|path| (path, text.to_owned())));
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match *word {
+                "-m" | "--mode" => drop(words.next()),
+                option if option.starts_with('-') => {}
+                path => self.made.push((joined(&self.workdir, path), text.to_owned())),
+            }
+        }
     }
 
     /// Tells the directories that were made and that nothing brings into the image.
@@ -336,9 +345,7 @@ impl DockerfileReader<'_> {
         };
         match words {
             [] | ["set" | "echo" | "true" | ":" | "cd" | "export" | "ldconfig", ..] => {}
-            ["mkdir" | "install", rest @ ..] if words[0] == "mkdir" || rest.contains(&"-d") => {
-                self.directories(rest, text);
-            }
+            ["mkdir", rest @ ..] => self.directories(rest, text),
             ["rm", rest @ ..] if rest.iter().any(|path| path.contains("apt") || path.contains("cache")) => {}
             ["apt-get" | "apt" | "aptitude", rest @ ..] => self.apt(rest),
             ["pip" | "pip3", "install", rest @ ..] => self.pip(rest, text),

@@ -259,9 +259,9 @@ mod tests {
     #[test]
     fn owners_modes_and_directories_of_files_are_not_lost() {
         let text = "FROM python:3.12-slim\nRUN pip install rich && useradd -m app && mkdir -p /data /models /app/x /tmp/y\n\
-                    RUN mkdir /srv/cache && chown app /srv/cache\nWORKDIR /app\n\
+                    RUN mkdir -m 755 /app/x && mkdir /srv/cache && chown app /srv/cache\nWORKDIR /app\n\
                     COPY --chown=app:app src /app/src\nCOPY --chown=1000:1000 src /b\nCOPY --chown=root:root src /c\n\
-                    COPY --chown=other src /d\nCOPY --chmod=755 requirements.txt /etc/r.txt\nCOPY src /app/x/\n";
+                    COPY --chown=other src /d\nCOPY --chmod=755 requirements.txt /etc/r.txt\nCOPY --chmod=u+x src /app/x/\n";
         let (draft, text) = drafted(&[("Dockerfile", text), ("requirements.txt", "rich\n")]);
         let files: Vec<&str> = lines(&text).into_iter().filter(|line| line.contains("from:")).collect();
         assert_eq!(
@@ -281,6 +281,7 @@ mod tests {
             [
                 "chown app /srv/cache",
                 "COPY --chown=other src /d",
+                "COPY --chmod=u+x src /app/x/",
                 "mkdir -p /data /models /app/x /tmp/y",
                 "mkdir /srv/cache",
             ]

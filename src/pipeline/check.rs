@@ -16,7 +16,6 @@ use crate::cuda::{Driver, Gpu};
 use crate::failure::{Context, Hinted, Result};
 use crate::image::{self, Image};
 use crate::importing::{self, ImageInterpreter, UnpackedImage};
-
 use crate::layer::{plain_tar, records};
 use crate::observe::check_facts::{CheckFacts, EVIDENCE_FORMAT};
 use crate::observe::inventory_facts::{FACTS_FORMAT, InventoryFacts};

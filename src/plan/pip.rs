@@ -57,7 +57,8 @@ fn stub(make: &Maker, service: &Service, scheme: &InstallScheme) -> Vec<Generate
 pub(super) fn constraints(make: &Maker, pins: &BTreeMap<String, String>) -> Generated {
     let lines: String = pins.iter().map(|(name, version)| format!("{name}=={version}\n")).collect();
     let text = format!(
-        "# Keeps `pip install -U` from replacing what shares the system's CUDA.\n# To install other versions all the same, unset PIP_CONSTRAINT and UV_CONSTRAINT.\n{lines}"
+        "# Keeps `pip install -U` from replacing what shares the system's CUDA.\n\
+         # To install other versions all the same, unset PIP_CONSTRAINT and UV_CONSTRAINT.\n{lines}"
     );
     make.file(CONSTRAINTS, text)
 }

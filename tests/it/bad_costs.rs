@@ -427,6 +427,14 @@ fn layers_of_images() {
     ]);
 }
 
+/// A requirements file of this text.
+fn requirements(world: &mut World, text: &str) -> Vec<&'static str> {
+    base(world, Tar::debian(""));
+    recipe(world, "packages: []\nrequirements: [r.txt]\n");
+    world.write("r.txt", text);
+    PLAN.into()
+}
+
 #[test]
 fn texts_of_recipes() {
     check(&[
@@ -469,54 +477,20 @@ fn texts_of_recipes() {
             world.write("recipe.yaml", "name: demo\nbase: large\npackages: [a]\n");
             PLAN.into()
         }),
-        ("requirements", |world| {
-            base(world, Tar::debian(""));
-            recipe(world, "packages: []\nrequirements: [r.txt]\n");
-            world.write("r.txt", mebibytes("a\n", 31));
-            PLAN.into()
-        }),
-        ("a requirements file of empty lines", |world| {
-            base(world, Tar::debian(""));
-            recipe(world, "packages: []\nrequirements: [r.txt]\n");
-            world.write("r.txt", mebibytes("\n", 31));
-            PLAN.into()
-        }),
-        ("a requirements file of one line", |world| {
-            base(world, Tar::debian(""));
-            recipe(world, "packages: []\nrequirements: [r.txt]\n");
-            world.write("r.txt", mebibytes("\\\n", 31));
-            PLAN.into()
-        }),
-        ("a requirements file of options on one line", |world| {
-            base(world, Tar::debian(""));
-            recipe(world, "packages: []\nrequirements: [r.txt]\n");
-            world.write("r.txt", mebibytes("-r ", 31));
-            PLAN.into()
-        }),
+        ("requirements", |world| requirements(world, &mebibytes("a\n", 31))),
+        ("a requirements file of empty lines", |world| requirements(world, &mebibytes("\n", 31))),
+        ("a requirements file of one line", |world| requirements(world, &mebibytes("\\\n", 31))),
+        ("a requirements file of options on one line", |world| requirements(world, &mebibytes("-r ", 31))),
         ("a requirements file of options with values on one line", |world| {
-            base(world, Tar::debian(""));
-            recipe(world, "packages: []\nrequirements: [r.txt]\n");
-            world.write("r.txt", mebibytes("-r a ", 31));
-            PLAN.into()
+            requirements(world, &mebibytes("-r a ", 31))
         }),
         ("a requirements file of options on lines of their own", |world| {
-            base(world, Tar::debian(""));
-            recipe(world, "packages: []\nrequirements: [r.txt]\n");
-            world.write("r.txt", mebibytes("-r a\n", 31));
-            PLAN.into()
+            requirements(world, &mebibytes("-r a\n", 31))
         }),
         ("a requirements file of hashes", |world| {
-            base(world, Tar::debian(""));
-            recipe(world, "packages: []\nrequirements: [r.txt]\n");
-            world.write("r.txt", format!("a --hash=sha256:{}", mebibytes(" --hash=", 30)));
-            PLAN.into()
+            requirements(world, &format!("a --hash=sha256:{}", mebibytes(" --hash=", 30)))
         }),
-        ("a requirements file of editable projects", |world| {
-            base(world, Tar::debian(""));
-            recipe(world, "packages: []\nrequirements: [r.txt]\n");
-            world.write("r.txt", mebibytes("-e .\n", 31));
-            PLAN.into()
-        }),
+        ("a requirements file of editable projects", |world| requirements(world, &mebibytes("-e .\n", 31))),
         ("requirements files that include each other", |world| {
             base(world, Tar::debian(""));
             recipe(world, "packages: [wholesome]\nrequirements: [r0.txt]\n");
